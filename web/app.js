@@ -1,19 +1,15 @@
 // The page of a signed-in user: loads the data of this browser, connects the stores, and shows the chats.
 
-import { Api } from "./api.js";
 import { asset } from "./asset.js";
 import { AppShell } from "./components/app-shell.js";
-import { Credentials } from "./credentials.js";
-import { texts } from "./languages/language.js";
 import { Chats } from "./stores/chats.js";
 import { openCopies } from "./stores/database.js";
 import { openKept } from "./stores/old-keys.js";
 import { Recent } from "./stores/recent.js";
-import { Settings } from "./stores/settings.js";
-import { SafeStorage } from "./stores/storage.js";
 import { Sync } from "./stores/sync.js";
 import { Updates } from "./stores/updates.js";
 
+/** @import {Entry} from "./entry.js" */
 /** @import {User} from "./types.js" */
 
 /** One for this page, for all users that sign in. */
@@ -23,7 +19,7 @@ updates.start();
 /**
  * Shows the chats until the sign-in ends.
  * @param {User} user
- * @param {{storage: SafeStorage, settings: Settings, credentials: Credentials, api: Api}} page
+ * @param {Entry} entry
  * @param {(notice: string) => void} ended called with the reason; empty if the user signed out here
  */
 export async function showChats(user, { storage, settings, credentials, api }, ended) {
@@ -33,6 +29,8 @@ export async function showChats(user, { storage, settings, credentials, api }, e
   const recent = new Recent(chats, openCopies(user.user_id), isSignedIn);
   const [kept] = await Promise.all([openKept(storage, user.user_id), recent.start()]);
   const sync = new Sync(api, chats, kept);
+  if ("BroadcastChannel" in globalThis)
+    sync.sending.drafts.share(new BroadcastChannel(`rookery.drafts-${user.user_id}`), life.signal);
   const shell = new AppShell(api, chats, sync, settings, updates);
   sync.subscribe(() => {
     if (sync.isOnline) void updates.check(); // the server may be updated
@@ -40,7 +38,7 @@ export async function showChats(user, { storage, settings, credentials, api }, e
     life.abort();
     void recent.stop();
     shell.stop();
-    ended(shell.leaving ? "" : texts.signedOut);
+    ended(shell.farewell);
   });
   credentials.onEnded = () => sync.session.end();
   const leftOrBack = () => void (document.visibilityState === "hidden" ? recent.save() : updates.check());

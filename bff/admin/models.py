@@ -28,10 +28,12 @@ EntryId = Annotated[str, StringConstraints(pattern="^[0-9]{20}-[0-9a-f]{8}$")]
 
 
 class UsersQuery(Input):
-    """A search by `part`, or one account by `user_id`."""
+    """A search by `part`, or one account by `user_id`; without both, a page of all accounts."""
 
     part: SearchPart | None = None
     user_id: UserId | None = None
+    limit: Limit = 50
+    cursor: Digits = Field(default=0, description="The `next` of the previous page of all accounts; 0 for the first")
 
 
 class HistoryQuery(Input):
@@ -218,9 +220,10 @@ class Account(BaseModel):
 
 
 class Accounts(BaseModel):
-    """The accounts that were found, sorted by name; 100 at most."""
+    """Accounts. `next` is the `cursor` of the next page of all accounts; null on the last, and in a search."""
 
     users: list[Account]
+    next: str | None = None
 
 
 class AccountSignIn(BaseModel):

@@ -69,17 +69,26 @@ class Admin:
 
     @endpoint("GET", "/v1/admin/users", models.Accounts)
     async def find_accounts(self, admin: Claims, query: models.UsersQuery) -> Response | Refusal:
-        """The accounts whose name contains `part`, sorted by name; or the account with `user_id`, if it exists."""
-        accounts = self._services.accounts
+        """The accounts whose name contains `part`, sorted by name, 100 at most; or the account with `user_id`, if it
+        exists; or all accounts, page by page: the newest first on SQLite, in no particular order on Cassandra. A page
+        may be shorter than its limit.
+        """
+        accounts, next_cursor = self._services.accounts, None
         match query.part, query.user_id:
             case str(part), None:
                 users = await accounts.find_users(part, after_name="", limit=models.MAX_USERS)
             case None, int(user_id):
                 users = [user for user in await accounts.users([user_id]) if not user.is_deleted]
+            case None, None:
+                listed = await accounts.list_users(after_id=query.cursor, limit=query.limit + 1)
+                page = listed[: query.limit]
+                next_cursor = str(page[-1].user_id) if len(listed) > query.limit else None
+                users = [user for user in page if not user.is_deleted]
             case _:
-                return Refusal(Code.INVALID, "Give either `part` or `user_id`.", field="part")
+                return Refusal(Code.INVALID, "Give `part` or `user_id`, not both.", field="part")
         statuses = await accounts.account_statuses([user.user_id for user in users])
-        return Response(models.Accounts(users=[models.Account.of(user, statuses[user.user_id]) for user in users]))
+        found = [models.Account.of(user, statuses[user.user_id]) for user in users]
+        return Response(models.Accounts(users=found, next=next_cursor))
 
     @endpoint("POST", "/v1/admin/users", models.CreatedAccount, status=201)
     async def create_account(self, admin: Claims, body: models.NewAccount) -> Response | Refusal:

@@ -43,6 +43,8 @@ STOP = """() => {
 }"""
 """The focused element, and whether it or the field around it has a ring."""
 
+NEW_VERSION = "navigator.serviceWorker.dispatchEvent(new MessageEvent('message', {data: {version: '/assets/0'}}))"
+
 CONDITIONS: dict[str, tuple[dict[str, Any], tuple[int, int], str]] = {
     "light": ({}, (1200, 760), "ltr"),
     "dark": ({"color_scheme": "dark"}, (1200, 760), "ltr"),
@@ -57,7 +59,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], tuple[int, int], str]] = {
 
 @pytest.fixture
 def chatting(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
-    platform.send(mira, ada.chat_with(mira), "First", "Second", "Third")
+    platform.send(mira, ada.chat_with(mira), "First https://rookery.test", "Second", "Third")
     seat = seats(platform, ada)
     expect(seat.row("Mira Okafor")).to_be_visible()
     return seat
@@ -226,7 +228,7 @@ def test_no_screen_has_a_violation(
     third = seat.message("Third")
     third.hover()
     third.get_by_role("button", name="More").click()
-    check(page.get_by_role("menuitem", name="Copy link"))
+    check(page.get_by_role("menuitem", name="Copy text"))
     keys.press("Escape")
     third.hover()
     third.get_by_role("button", name="React").click()
@@ -247,6 +249,8 @@ def test_no_screen_has_a_violation(
     seat.composer.press_sequentially(":he")
     expect(page.get_by_role("option").first).to_be_visible()
     check(page.get_by_text("Reconnecting"))
+    page.evaluate(NEW_VERSION)
+    check(page.get_by_text("A new version is ready."))
 
 
 def test_messages_are_named_by_sender_and_time_and_only_new_ones_are_announced(
@@ -344,3 +348,8 @@ def test_the_focus_can_be_seen_at_each_stop_of_the_tab_key_and_leaves_it(chattin
         stops.append(stop)
     assert stops[-1] == stops[0], "a keyboard trap"
     assert len(stops) > 8
+    assert not any(stop.startswith("<a ") for stop in stops), "a link is a stop before its message has the focus"
+    chatting.message("First").focus()
+    expect(chatting.message("First").get_by_role("button", name="React")).to_be_visible()
+    chatting.page.keyboard.press("Tab")
+    expect(chatting.page.get_by_role("link", name="https://rookery.test")).to_be_focused()

@@ -133,7 +133,7 @@ def test_an_unknown_address_leads_back_and_a_dropped_file_does_not_leave(platfor
     seat = seats(platform, allowed=["404"])
     seat.page.goto(f"{platform.url}/none")
     expect(seat.page.get_by_role("heading", name="Page not found")).to_be_visible()
-    seat.page.get_by_role("link", name="Back to chats").click()
+    seat.page.get_by_role("link", name="Rookery").click()
     expect(seat.page.get_by_role("button", name="Sign in")).to_be_visible()
     assert seat.page.evaluate("""() => {
       const dataTransfer = new DataTransfer();

@@ -70,8 +70,16 @@ def test_a_draft_the_open_chat_and_history_survive_a_reload(
     expect(seat.composer).to_have_value("Half a thou")
     expect(seat.message("Are you there?")).to_be_visible()
     expect(seat.row("Mira Okafor")).to_contain_text("Are you there?")
+    other = seat.tab()
+    other.get_by_role("navigation").get_by_role("button", name="Mira Okafor").click()
+    other.get_by_label("Message to Mira Okafor").press_sequentially("ght")
+    expect(seat.composer).to_have_value("Half a thought")
+    seat.composer.focus()
+    other.keyboard.type("?")
+    seat.page.keyboard.type("!")
+    expect(seat.composer).to_have_value("Half a thought!")
     seat.page.go_back()
-    expect(seat.row("Mira Okafor")).to_contain_text("Draft: Half a thou")
+    expect(seat.row("Mira Okafor")).to_contain_text("Draft: Half a thought!")
 
 
 def test_going_back_from_any_chat_leads_to_the_list(

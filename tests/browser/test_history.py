@@ -210,7 +210,12 @@ def test_a_link_leads_to_its_message_and_a_date_to_its_first(reading: Seat, ada:
     expect(page.locator(".marked")).to_have_count(1)
     reading.context.grant_permissions(["clipboard-read"])
     reading.message("Line 20:").get_by_role("button", name="More").click()
-    page.get_by_role("menuitem", name="Copy link").click()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The text is copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("Line 20:")
+    reading.message("Line 20:").get_by_role("button", name="More").click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
     expect(page.get_by_text("The link is copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == old
     expect(page.locator(".marked")).to_have_count(0)

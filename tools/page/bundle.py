@@ -23,8 +23,11 @@ ESBUILD = ROOT / "node_modules/.bin/esbuild"
 SCRIPTS = ("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.js")
 """Scripts of the chats that keep their names, since a page or the service worker names them."""
 
-LATER = ("components/emoji-picker.js", "components/invite.js", "components/settings.js")
-"""Further ones, which app.js loads when they are first needed."""
+LATER = tuple(
+    f"components/{name}.js"
+    for name in ("date-dialog", "emoji-picker", "invite", "profile-dialogs", "settings", "start")
+)
+"""Further ones, which the chats load when they are first needed."""
 
 ADMIN_SCRIPTS = ("admin/main.js",)
 """Bundled on their own: a file for the modules that both pages use would be one more request for the chats."""
@@ -49,7 +52,7 @@ def bundle(into: Path) -> None:
         shutil.copytree(WEB, copy)
         for later in LATER:
             # app.js is in the browser by then. Without this import, each set of modules that app.js shares with some of
-            # LATER would be a file of its own, and the chats would need twelve scripts, not five.
+            # LATER would be a file of its own, and the chats would need 19 scripts, not six.
             with (copy / later).open("a") as script:
                 script.write('import "../app.js";\n')
         styles = [_join_styles(copy, page) for page in sorted(copy.rglob("*.html"))]

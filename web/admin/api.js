@@ -45,6 +45,16 @@ export class AdminApi {
   }
 
   /**
+   * A page of all accounts, the newest first if the server's store can sort them.
+   * @param {string} cursor a page's `next`; 0 for the first page
+   * @returns {Promise<{entries: Account[], next: string | null}>}
+   */
+  async accounts(cursor) {
+    const { users, next } = await this.#request("GET", `users?${new URLSearchParams({ limit: String(PAGE), cursor })}`);
+    return { entries: users, next };
+  }
+
+  /**
    * Finds the users whose names contain the words of the text or whose id is the text.
    * @param {string} text
    * @returns {Promise<Account[]>}

@@ -1,31 +1,20 @@
 // The admin page's entry point: shows the sign-in, the admin page, or that the signed-in user is not an admin. The
 // modules of the admin page are fetched for admins only.
 
-import { Api, explain } from "../api.js";
-import { applyAppearance } from "../appearance.js";
+import { explain } from "../api.js";
 import { textButton } from "../components/buttons.js";
 import { failure } from "../components/empty.js";
 import { SignIn } from "../components/sign-in.js";
-import { Credentials, SignedOut } from "../credentials.js";
-import { deviceName } from "../device.js";
+import { SignedOut } from "../credentials.js";
+import { enter } from "../entry.js";
 import { mark } from "../icons.js";
-import { Settings } from "../stores/settings.js";
-import { SafeStorage } from "../stores/storage.js";
 import { h, Root } from "../view.js";
 import { texts, useAdminLanguage } from "./languages/language.js";
 
 /** @import {Child} from "../view.js" */
 
-const storage = new SafeStorage(() => localStorage);
-const settings = new Settings(storage);
-settings.follow();
-applyAppearance(settings);
-const language = settings.get("language");
-await useAdminLanguage(language);
-settings.subscribe(() => settings.get("language") !== language && location.reload());
+const { credentials, api } = await enter(useAdminLanguage);
 document.title = texts.entry.title;
-const credentials = new Credentials(storage);
-const api = new Api(credentials, deviceName(navigator.userAgent));
 /** Stops the shown page. */
 let stop = () => {};
 
@@ -81,6 +70,4 @@ function card(...content) {
 const line = (look) => h("span", { class: `skeleton ${look}` });
 
 credentials.onEnded = () => void show(texts.entry.signedOut);
-// Another tab signed out or in: reload this page to follow it.
-credentials.watch(() => location.reload());
 void show();

@@ -1,6 +1,10 @@
-// A log that is read page by page from its newest entry back, while new entries are added at its top.
+// Lists that are read page by page: logs, and the list of accounts.
+
+/** Pages of a listing at once: each refresh reads them again. */
+export const MAX_PAGES = 10;
 
 /**
+ * A log that is read from its newest entry back, while new entries are added at its top.
  * @template {{id: string}} Entry
  */
 export class Pages {
@@ -32,5 +36,48 @@ export class Pages {
     if (from !== this.next) return;
     this.entries = [...this.entries, ...entries];
     this.next = next;
+  }
+}
+
+/**
+ * A list whose entries change: a refresh reads all its shown pages again. `MAX_PAGES` are shown at most.
+ * @template Entry
+ */
+export class Listing {
+  /** @type {Entry[]} */
+  entries = [];
+  /** @type {string | null} where the next page begins; null if there is none, or enough are shown */
+  next = null;
+  #shown = 1;
+  #fetch;
+
+  /** @param {(cursor: string) => Promise<{entries: Entry[], next: string | null}>} fetch */
+  constructor(fetch) {
+    this.#fetch = fetch;
+  }
+
+  refresh() {
+    return this.#read(this.#shown);
+  }
+
+  /** Shows one page more. */
+  async older() {
+    await this.#read(this.#shown + 1);
+    this.#shown++;
+  }
+
+  /** @param {number} pages */
+  async #read(pages) {
+    /** @type {Entry[]} */
+    const all = [];
+    /** @type {string | null} */
+    let cursor = "0";
+    for (let read = 0; read < pages && cursor; read++) {
+      const { entries, next } = await this.#fetch(cursor);
+      all.push(...entries);
+      cursor = next;
+    }
+    this.entries = all;
+    this.next = pages < MAX_PAGES ? cursor : null;
   }
 }

@@ -5,7 +5,7 @@ import { failure } from "../components/empty.js";
 import { h, Root } from "../view.js";
 import { AdminApi } from "./api.js";
 import { texts } from "./languages/language.js";
-import { Pages } from "./pages.js";
+import { Listing, Pages } from "./pages.js";
 
 /** @import {Children} from "../view.js" */
 /** @import {Place} from "./figures.js" */
@@ -76,14 +76,14 @@ export function card(title, text, ...content) {
   return h("section", { class: "panel" }, head, ...content);
 }
 
-/** The button that loads the next older entries of a log, with its failure beside it. */
+/** The button that loads the next older entries of a log or a listing, with its failure beside it. */
 export class MoreButton {
   #root;
   #pages;
   #isBusy = false;
   #error = "";
 
-  /** @param {Root} root @param {Pages<any>} pages */
+  /** @param {Root} root @param {Pages<any> | Listing<any>} pages */
   constructor(root, pages) {
     this.#root = root;
     this.#pages = pages;

@@ -64,7 +64,7 @@ export class UserDetails {
         texts.user.signIns,
         texts.user.signInsNote,
         table(texts.user.signIns, this.#columns, sign_ins, ({ family_id }) => family_id),
-        sign_ins.length === 0 && emptyState(texts.user.noSignIns, texts.user.noSignInsNote),
+        sign_ins.length === 0 && noSignIns(account),
       ),
     );
   }
@@ -212,6 +212,12 @@ export const accountLabels = ({ is_admin, suspended_at_ms }) => [
   is_admin && label("plain", texts.user.admin),
   suspended_at_ms !== null && label("danger", texts.user.suspended),
 ];
+
+/** @param {Account} account that is signed in nowhere */
+const noSignIns = ({ suspended_at_ms }) =>
+  suspended_at_ms === null
+    ? emptyState(texts.user.noSignIns, texts.user.noSignInsNote)
+    : emptyState(texts.user.suspended, texts.user.suspendedNote);
 
 /** @param {Account} account @param {string} words */
 function question(account, words) {

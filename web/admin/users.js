@@ -13,7 +13,8 @@ import { h } from "../view.js";
 import { usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
-import { Section } from "./section.js";
+import { Listing } from "./pages.js";
+import { MoreButton, Section } from "./section.js";
 import { accountLabels, UserDetails } from "./user-details.js";
 
 /** @import {Values} from "../components/form.js" */
@@ -25,8 +26,11 @@ import { accountLabels, UserDetails } from "./user-details.js";
 const PAUSE_MS = 250;
 
 export class Users extends Section {
-  /** The found accounts; null before a search. @type {Account[] | null} */
+  /** The accounts that the search found; null without a search. @type {Account[] | null} */
   #found = null;
+  /** All accounts, which are shown without a search. @type {Listing<Account>} */
+  #all;
+  #more;
   /**
    * The picked user; null if no user has the id, undefined while the user is loading.
    * @type {AccountDetails | null | undefined}
@@ -50,6 +54,8 @@ export class Users extends Section {
   constructor(frame) {
     super(frame);
     this.#details = new UserDetails(frame);
+    this.#all = new Listing((cursor) => frame.api.accounts(cursor));
+    this.#more = new MoreButton(frame.root, this.#all);
   }
 
   /** @override */
@@ -78,9 +84,11 @@ export class Users extends Section {
     this.#isPicking = false;
   }
 
-  /** @param {string} part */
+  /** Reads the accounts of a search, or else all accounts. @param {string} part */
   async #find(part) {
-    return part ? this.frame.api.findUsers(part) : null;
+    if (part) return this.frame.api.findUsers(part);
+    await this.#all.refresh();
+    return null;
   }
 
   /** @param {string} id @returns {Promise<AccountDetails | null>} null if there is none */
@@ -105,11 +113,13 @@ export class Users extends Section {
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyInSearch(event),
     };
     const list = {
-      ...{ class: "list", role: "list", "aria-label": texts.users.found },
+      ...{ class: "list", role: "list", "aria-labelledby": "users-title" },
       ref: (/** @type {HTMLElement} */ element) => void (this.#list = element),
       onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
     };
     const back = () => this.#go("", this.#part);
+    const shown = this.#found ?? this.#all.entries;
+    const stop = shown.find(({ user_id }) => user_id === this.#id) ?? shown[0];
     return h(
       "div",
       { class: this.#id ? "people picked" : "people" },
@@ -117,19 +127,21 @@ export class Users extends Section {
         "div",
         { class: "panel found" },
         searchBox(texts.users.search, search),
-        h("div", list, this.#found?.map((account) => this.#row(account))),
-        h("div", { "aria-live": "polite" }, this.#state()),
         h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), texts.users.create)),
+        h("h2", { class: "unseen", id: "users-title" }, this.#found ? texts.users.found : texts.users.all),
+        h("div", list, shown.map((account) => this.#row(account, account === stop))),
+        h("div", { "aria-live": "polite" }, this.#state()),
+        !this.#found && this.#more.view(texts.users.more),
       ),
-      h("div", { class: "one" }, textButton("quiet back-to", back, icon("back"), texts.users.back), this.#one()),
+      h("div", { class: "one" }, textButton("quiet back-to", back, icon("back"), this.#found ? texts.users.back : texts.users.all), this.#one()),
     );
   }
 
-  /** @param {Account} account */
-  #row(account) {
+  /** @param {Account} account @param {boolean} isStop whether the Tab key reaches it; arrow keys reach all rows */
+  #row(account, isStop) {
     const { user_id, name } = account;
-    const current = user_id === this.#id ? "true" : null;
-    const button = { class: "row", type: "button", "aria-current": current, onclick: () => this.#pick(user_id) };
+    const state = { "aria-current": user_id === this.#id ? "true" : null, tabindex: isStop ? 0 : -1 };
+    const button = { class: "row", type: "button", ...state, onclick: () => this.#pick(user_id) };
     return h(
       "div",
       { role: "listitem", key: user_id },
@@ -145,8 +157,7 @@ export class Users extends Section {
   }
 
   #state() {
-    if (!this.#found) return emptyState(texts.users.find, texts.users.findNote);
-    return !this.#found.length && emptyState(texts.users.nobody, texts.users.nobodyNote(this.#part));
+    return this.#found?.length === 0 && emptyState(texts.users.nobody, texts.users.nobodyNote(this.#part));
   }
 
   /** The right pane: the picked user. */
@@ -157,10 +168,14 @@ export class Users extends Section {
     return h("div", { class: "panel" }, skeletonRows(1));
   }
 
+  get #typed() {
+    return this.#input?.value.trim() ?? "";
+  }
+
   #typing() {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
-      this.#part = this.#input?.value.trim() ?? "";
+      this.#part = this.#typed;
       history.replaceState(history.state, "", usersAddress(this.#id, this.#part));
       void this.frame.refresh();
     }, PAUSE_MS);
@@ -204,7 +219,8 @@ export class Users extends Section {
   #pick(id) {
     if (id === this.#id) return this.#details.focusName();
     this.#isPicking = true;
-    this.#go(id, this.#part);
+    clearTimeout(this.#pause);
+    this.#go(id, this.#typed); // which may not be searched yet
   }
 
   /** @param {string} id @param {string} part */

@@ -45,8 +45,8 @@ const SAID_MS = 4_000;
  */
 
 export class AppShell {
-  /** Whether the user is signing out, so that no notice is needed. */
-  leaving = false;
+  /** What the sign-in shows when the chats end; empty after the user has signed out here. */
+  farewell = texts.signedOut;
   element = document.createElement("rookery-app");
   /** @type {Root} */
   root = new Root(this.element, () => this.#view());
@@ -147,21 +147,21 @@ export class AppShell {
 
   async signOut() {
     const unsent = this.sending.outbox.size;
-    if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave(() => this.api.signOut());
+    if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave("", () => this.api.signOut());
   }
 
   /** @param {string} password @throws {import("../api.js").Problem} if the password is wrong or the user an admin */
   deleteAccount(password) {
-    return this.#leave(() => this.api.deleteAccount(password));
+    return this.#leave(texts.account.deleted, () => this.api.deleteAccount(password));
   }
 
-  /** @param {() => Promise<void>} end ends the sign-in */
-  async #leave(end) {
-    this.leaving = true; // the session may end before the response
+  /** @param {string} farewell @param {() => Promise<void>} end ends the sign-in */
+  async #leave(farewell, end) {
+    this.farewell = farewell; // now, since the session may end before the response
     try {
       await end();
     } catch (fault) {
-      this.leaving = false;
+      this.farewell = texts.signedOut;
       throw fault;
     }
     history.replaceState(null, "", location.pathname);
@@ -186,8 +186,10 @@ export class AppShell {
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: a phone hides one of them
-    const title = this.#title();
+    const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
+    const title = this.#title(unread);
     if (document.title !== title) document.title = title;
+    showBadge(unread);
     this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
@@ -214,9 +216,8 @@ export class AppShell {
     return this.chats.phase === "ready" && !this.chats.all.length ? this.#welcome : this.#nothingOpen;
   }
 
-  #title() {
-    const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
-    showBadge(unread);
+  /** @param {number} unread chats with unread messages */
+  #title(unread) {
     const profile = this.chats.partner(this.chats.openChat);
     const title = profile ? texts.shell.title(displayName(profile)) : "Rookery";
     return unread ? texts.shell.unread(unread, title) : title;

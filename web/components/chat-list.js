@@ -9,10 +9,9 @@ import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
-import { OwnProfile } from "./profile-dialogs.js";
+import { openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
-import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Unsent} from "../stores/sending.js" */
@@ -31,7 +30,8 @@ export class ChatList {
   #results;
   /** Made when it is first opened. @type {import("./settings.js").SettingsDialog | null} */
   #settings = null;
-  #start;
+  /** The start of a user without chats, once its module is loaded. @type {import("./start.js").Start | null} */
+  #start = null;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -41,7 +41,6 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
-    this.#start = new Start(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
   }
 
@@ -89,7 +88,7 @@ export class ChatList {
         h("div", list, h("ul", { class: "list", "aria-label": texts.chats.label }, rows), this.#state(rows.length)),
         this.#results.view(),
       ),
-      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
+      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#startView(),
     );
   }
 
@@ -150,8 +149,8 @@ export class ChatList {
   #header() {
     const { chats } = this.#app;
     const choices = [
-      { label: texts.chats.yourProfile, choose: () => new OwnProfile(chats).open() },
-      { label: texts.chats.settings, choose: () => void this.#openSettings() },
+      { label: texts.chats.yourProfile, choose: () => this.#openProfile() },
+      { label: texts.chats.settings, choose: () => this.#openSettings() },
       ...(chats.me.is_admin ? [{ label: texts.chats.admin, href: "/admin" }] : []),
       { label: texts.chats.signOut, choose: () => void this.#app.signOut() },
     ];
@@ -164,14 +163,30 @@ export class ChatList {
     );
   }
 
-  async #openSettings() {
+  #startView() {
+    if (!this.#start) void this.#loadStart();
+    return this.#start?.view();
+  }
+
+  async #loadStart() {
     try {
-      const { SettingsDialog } = await import("./settings.js");
-      this.#settings ??= new SettingsDialog(this.#app);
-      this.#settings.open();
+      const { Start } = await import("./start.js");
+      this.#start ??= new Start(this.#app, (chat_id) => this.#open(chat_id));
+      this.#app.root.invalidate();
     } catch {
-      this.#app.say(texts.failed.noResponse);
+      // The server is away: the next rendering, such as that of the new connection, loads it again.
     }
+  }
+
+  #openProfile() {
+    const { chats } = this.#app;
+    void openDialog(this.#app, () => import("./profile-dialogs.js"), ({ OwnProfile }) => new OwnProfile(chats));
+  }
+
+  #openSettings() {
+    void openDialog(this.#app, () => import("./settings.js"), ({ SettingsDialog }) => {
+      return (this.#settings ??= new SettingsDialog(this.#app));
+    });
   }
 
   #find() {

@@ -7,14 +7,13 @@ import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { Composer } from "./composer.js";
-import { DateDialog } from "./date-dialog.js";
 import { emptyState } from "./empty.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
-import { ProfileDialog } from "./profile-dialogs.js";
+import { openDialog } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Message} from "../types.js" */
+/** @import {Message, Profile} from "../types.js" */
 
 export class ChatView {
   #app;
@@ -94,7 +93,14 @@ export class ChatView {
   }
 
   #chooseDate() {
-    new DateDialog((day) => void this.#messages.goTo(firstIdAt(day.getTime()))).open();
+    const go = (/** @type {Date} */ day) => void this.#messages.goTo(firstIdAt(day.getTime()));
+    void openDialog(this.#app, () => import("./date-dialog.js"), ({ DateDialog }) => new DateDialog(go));
+  }
+
+  /** @param {Profile} profile */
+  #openProfile(profile) {
+    const load = () => import("./profile-dialogs.js");
+    void openDialog(this.#app, load, ({ ProfileDialog }) => new ProfileDialog(profile));
   }
 
   /** The other member, with the button that opens the profile. */
@@ -107,7 +113,7 @@ export class ChatView {
         "button",
         {
           ...{ class: "who", type: "button", title: texts.chat.profile },
-          onclick: () => profile && new ProfileDialog(profile).open(),
+          onclick: () => profile && this.#openProfile(profile),
         },
         avatar(profile),
         h(

@@ -1,5 +1,6 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
+import { mayReplace } from "../drafts.js";
 import { icon } from "../icons.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
@@ -20,6 +21,8 @@ export class Composer {
   #field;
   /** @type {EmojiCompletion | undefined} */
   #completion;
+  /** Whether the person wrote the text in this tab; if not, it comes from another tab, or from before a reload. */
+  #isOwn = false;
   /** The pieces at the start of the text that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
 
@@ -89,6 +92,14 @@ export class Composer {
     field.value = this.#text;
     this.#field = field;
     this.#completion = new EmojiCompletion(field, this.#app.root);
+    this.#app.sending.drafts.field = {
+      chat_id: this.#chat_id,
+      accepts: (change) => mayReplace({ text: field.value, isFocused: hasFocus(field), isOwn: this.#isOwn }, change),
+      show: (text) => {
+        field.value = text;
+        this.#isOwn = false;
+      },
+    };
   }
 
   #pickEmoji = (/** @type {Event} */ event) => {
@@ -98,6 +109,7 @@ export class Composer {
 
   #written() {
     const { sending, root } = this.#app;
+    this.#isOwn = true;
     sending.drafts.keep(this.#chat_id, this.#text);
     if (this.#unsent().trim()) sending.writing(this.#chat_id);
     root.invalidate();
@@ -147,3 +159,6 @@ export class Composer {
     return encoder.encode(bodyOf(this.#unsent())).length - this.#app.sending.maxTextBytes;
   }
 }
+
+/** Whether keys that are pressed now go to the field. @param {HTMLElement} field */
+const hasFocus = (field) => document.hasFocus() && document.activeElement === field;

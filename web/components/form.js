@@ -1,6 +1,7 @@
 // The state of a form: the problem of each field, and whether the form is being sent. The inputs hold the values.
 
 import { explain, Problem } from "../api.js";
+import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 
 /** @import {Children} from "../view.js" */
@@ -16,6 +17,15 @@ import { h, Root } from "../view.js";
  * @property {Record<string, unknown>} [attributes] of the input
  */
 /** @typedef {Record<string, string>} Values by field name */
+
+/** Characters of a new password, at least; the server has the same rule. */
+const SHORTEST_PASSWORD = 10;
+
+/** The hint of a field for a new password. */
+export const newPasswordRule = () => texts.newPasswordRule(SHORTEST_PASSWORD);
+
+/** The problem of a new password; empty for none. @param {string} password */
+export const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : newPasswordRule());
 
 /** The values can't be sent: the problem of each field, by name. */
 export class Invalid extends Error {

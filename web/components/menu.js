@@ -7,6 +7,19 @@ import { placeBeside } from "./place.js";
 
 /** @typedef {{label: string, choose: () => void} | {label: string, href: string}} Choice an action, or a link */
 
+/** The items of a menu. @param {readonly Choice[]} choices @param {() => void} close called before an action */
+export function menuItems(choices, close) {
+  return choices.map((choice, at) => {
+    const props = { role: "menuitem", autofocus: at === 0 };
+    if ("href" in choice) return h("a", { ...props, href: choice.href }, choice.label);
+    const pressed = () => {
+      close();
+      choice.choose();
+    };
+    return h("button", { ...props, type: "button", onclick: pressed }, choice.label);
+  });
+}
+
 let made = 0;
 
 export class MenuButton {
@@ -41,19 +54,8 @@ export class MenuButton {
       "div",
       {},
       iconButton(this.#label, "menu", null, button),
-      h("div", menu, choices.map((choice, at) => this.#item(choice, at))),
+      h("div", menu, menuItems(choices, () => this.#menu?.hidePopover())),
     );
-  }
-
-  /** @param {Choice} choice @param {number} at */
-  #item(choice, at) {
-    const props = { role: "menuitem", autofocus: at === 0 };
-    if ("href" in choice) return h("a", { ...props, href: choice.href }, choice.label);
-    const pressed = () => {
-      this.#menu?.hidePopover();
-      choice.choose();
-    };
-    return h("button", { ...props, type: "button", onclick: pressed }, choice.label);
   }
 
   /** @param {boolean} isOpen */

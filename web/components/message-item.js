@@ -29,7 +29,7 @@ const STATE_ICONS = /** @type {const} */ ({
  * @param {App} app
  * @param {Extract<Row, {kind: "message"}>} row
  * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean}} state The active messages are the focused one,
- * whose buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
+ * whose links and buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
  */
 export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }) {
   const { chats } = app;
@@ -55,7 +55,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
           "div",
           { class: "bubble" },
           h("span", { class: "unseen" }, `${texts.message.by(author)} `),
-          h("div", { class: "words", dir: "auto" }, text(message.body), stamp(message, last, state)),
+          h("div", { class: "words", dir: "auto" }, text(message.body, tabindex), stamp(message, last, state)),
         ),
         isActive && aside(app, message, { last, tabindex, toggle }),
       ),
@@ -73,11 +73,11 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   });
 }
 
-/** The text with its links; its paragraphs have their own directions. @param {string} body */
-function text(body) {
-  const pieces = withLinks(body).map(({ text, url }) =>
-    url ? h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer" }, text) : text,
-  );
+/** The text with its links; its paragraphs have their own directions. @param {string} body @param {number} tabindex */
+function text(body, tabindex) {
+  const link = (/** @type {string} */ text, /** @type {string} */ url) =>
+    h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer", tabindex }, text);
+  const pieces = withLinks(body).map(({ text, url }) => (url ? link(text, url) : text));
   return h("span", { class: isOnlyEmoji(body) ? "text large" : "text" }, pieces);
 }
 

@@ -7,7 +7,7 @@ import { LANGUAGES, texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 import { failure } from "./empty.js";
-import { check, Form, Invalid } from "./form.js";
+import { check, Form, Invalid, newPasswordProblem, newPasswordRule } from "./form.js";
 import { Modal } from "./modal.js";
 import { turnOn } from "./notifications.js";
 
@@ -16,8 +16,6 @@ import { turnOn } from "./notifications.js";
 /** @import {Setting} from "../stores/settings.js" */
 /** @import {SignInDetails} from "../types.js" */
 /** @import {Children} from "../view.js" */
-
-const SHORTEST_PASSWORD = 10;
 
 /**
  * A group of radio buttons: the label of each value.
@@ -261,7 +259,7 @@ export class SettingsDialog extends Modal {
         attributes: { ...password, autocomplete: "current-password" },
       }),
       this.password.field({
-        ...{ label: texts.password.new, name: "new_password", hint: texts.newPasswordRule(SHORTEST_PASSWORD) },
+        ...{ label: texts.password.new, name: "new_password", hint: newPasswordRule() },
         attributes: { ...password, autocomplete: "new-password", spellcheck: "false", autocapitalize: "none" },
       }),
       this.#choice({
@@ -284,7 +282,7 @@ export class SettingsDialog extends Modal {
   async #changePassword({ current_password = "", new_password = "" }) {
     check({
       current_password: current_password ? "" : texts.password.typeCurrent,
-      new_password: new_password.length >= SHORTEST_PASSWORD ? "" : texts.newPasswordRule(SHORTEST_PASSWORD),
+      new_password: newPasswordProblem(new_password),
     });
     await this.#app.api.changePassword(current_password, new_password);
     this.#isPasswordChanged = true;

@@ -6,11 +6,10 @@ import { texts } from "../languages/language.js";
 import { linkIn } from "../links.js";
 import { h, Root } from "../view.js";
 import { textButton } from "./buttons.js";
-import { check, Form, Invalid } from "./form.js";
+import { check, Form, Invalid, newPasswordProblem, newPasswordRule } from "./form.js";
 
 /** @import {Values} from "./form.js" */
 
-const SHORTEST_PASSWORD = 10;
 const NAME = /^[a-z0-9._-]{3,32}$/;
 
 const nameField = () => ({
@@ -88,7 +87,7 @@ export class SignIn {
       this.#purpose !== "reset" && this.#form.field({ ...nameField(), hint: isSignIn ? "" : texts.refusedField.name }),
       this.#purpose === "create" && this.#form.field(displayNameField()),
       this.#form.field({
-        ...{ ...passwordField(), hint: isSignIn ? "" : texts.newPasswordRule(SHORTEST_PASSWORD) },
+        ...{ ...passwordField(), hint: isSignIn ? "" : newPasswordRule() },
         attributes: {
           ...passwordField().attributes,
           type: this.#isPasswordShown ? "text" : "password",
@@ -175,6 +174,3 @@ export class SignIn {
 
 /** @param {string} name */
 const nameProblem = (name) => (NAME.test(name) ? "" : texts.refusedField.name);
-
-/** @param {string} password */
-const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : texts.newPasswordRule(SHORTEST_PASSWORD));

@@ -163,7 +163,7 @@ export const de = {
   },
   messages: {
     label: "Nachrichten",
-    hint: "Mit den Pfeiltasten gehst du von Nachricht zu Nachricht, mit der Eingabetaste reagierst du.",
+    hint: "Mit den Pfeiltasten gehst du von Nachricht zu Nachricht, mit der Eingabetaste reagierst du, mit Tab erreichst du Links und Knöpfe.",
     loading: "Nachrichten werden geladen",
     notLoaded: "Die Nachrichten konnten nicht geladen werden.",
     new: "Neue Nachrichten",
@@ -185,6 +185,8 @@ export const de = {
     stateAt: (time, state) => `${time} · ${state}`,
     react: "Reagieren",
     more: "Mehr",
+    copyText: "Text kopieren",
+    textCopied: "Der Text ist kopiert.",
     copyLink: "Link kopieren",
     linkCopied: "Der Link ist kopiert.",
     notCopied: "Dieser Browser lässt die Seite nicht kopieren.",
@@ -308,6 +310,7 @@ export const de = {
       "Dein Profil, dein Passwort und deine Anmeldungen werden endgültig gelöscht. Deine Nachrichten bleiben, und dein Benutzername wird nicht wieder vergeben.",
     yourPassword: "Dein Passwort",
     deleteMine: "Mein Konto löschen",
+    deleted: "Dein Konto ist gelöscht.",
     adminsStay:
       "Das Konto eines Admins kann hier nicht gelöscht werden. Zuerst muss ihm auf dem Server die Rolle entzogen werden.",
   },

@@ -171,7 +171,7 @@ export const en = {
   },
   messages: {
     label: "Messages",
-    hint: "Arrow keys go from message to message, Enter reacts.",
+    hint: "Arrow keys go from message to message, Enter reacts, Tab goes to links and buttons.",
     loading: "Loading messages",
     notLoaded: "The messages could not be loaded.",
     new: "New messages",
@@ -194,6 +194,8 @@ export const en = {
     stateAt: (/** @type {string} */ time, /** @type {string} */ state) => `${time} · ${state}`,
     react: "React",
     more: "More",
+    copyText: "Copy text",
+    textCopied: "The text is copied.",
     copyLink: "Copy link",
     linkCopied: "The link is copied.",
     notCopied: "This browser does not let the page copy.",
@@ -318,6 +320,7 @@ export const en = {
       "Your profile, password and sign-ins are deleted for ever. Your messages stay, and your user name is not used again.",
     yourPassword: "Your password",
     deleteMine: "Delete my account",
+    deleted: "Your account is deleted.",
     adminsStay: "An admin’s account can’t be deleted here. Another operator has to take the role away on the server first.",
   },
 };

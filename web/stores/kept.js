@@ -75,6 +75,14 @@ export class Kept extends Store {
     return saved;
   }
 
+  /** Another tab has put this value, or removed it. @param {Kind} kind @param {string} id @param {unknown} [value] */
+  follow(kind, id, value) {
+    this.#values.delete(keyOf(kind, id));
+    if (value !== undefined) this.#values.set(keyOf(kind, id), [kind, id, value]);
+    this.#unsaved.delete(keyOf(kind, id));
+    this.changed();
+  }
+
   /** @param {Kind} kind @param {string} id */
   async remove(kind, id) {
     this.#values.delete(keyOf(kind, id));

@@ -15,6 +15,7 @@ from shared.accounts.names import search_terms, searched_text
 from shared.accounts.sqlite.admin import ADMIN_MIGRATION
 from shared.accounts.sqlite.links import LINKS_MIGRATION, SqliteLinks
 from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User, may_repeat
+from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database, open_database
 
 MAX_EXPIRED = 100
@@ -85,7 +86,7 @@ FIND_BY_INDEX = """
 """
 LIST_USERS = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
-    WHERE user_id > ? ORDER BY user_id LIMIT ?
+    WHERE user_id <= ? ORDER BY user_id DESC LIMIT ?
 """
 UPDATE_PROFILE = """
     UPDATE users SET display_name = ?, about = ?, version = version + 1
@@ -153,7 +154,8 @@ class SqliteAccounts(SqliteLinks):
         return _users(rows)
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
-        return _users(await self._rows(LIST_USERS, [after_id, limit]))
+        """As in the protocol, the newest first."""
+        return _users(await self._rows(LIST_USERS, [after_id - 1 if after_id else MAX_ID, limit]))
 
     async def delete_user(self, user_id: int) -> None:
         def work(connection: sqlite3.Connection) -> None:

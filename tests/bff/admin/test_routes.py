@@ -175,7 +175,9 @@ async def test_a_signed_out_user_may_sign_in_again(api: Api, admin: Signed, bob:
 # ---- users
 
 
-async def test_users_are_found_by_part_of_a_name_or_by_id(api: Api, admin: Signed, bob: Signed) -> None:
+async def test_users_are_found_by_part_of_a_name_or_by_id_or_listed_page_by_page(
+    api: Api, admin: Signed, bob: Signed
+) -> None:
     await api.register("bobby", display_name="Bobby Tables")
     by_part = (await admin.call("GET", "/v1/admin/users?part=bob")).body["users"]
     assert [user["name"] for user in by_part] == ["bob", "bobby"]
@@ -191,7 +193,12 @@ async def test_users_are_found_by_part_of_a_name_or_by_id(api: Api, admin: Signe
             "suspended_reason": "",
         }
     ]
-    assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": []}
+    assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": [], "next": None}
+    newest = (await admin.call("GET", "/v1/admin/users?limit=1")).body
+    assert [user["name"] for user in newest["users"]] == ["bobby"]
+    await api.accounts.delete_user(int(bob.user_id))
+    others = (await admin.call("GET", f"/v1/admin/users?cursor={newest['next']}")).body
+    assert ([user["name"] for user in others["users"]], others["next"]) == (["admin"], None)
 
 
 async def test_an_account_has_its_sign_ins_newest_first(api: Api, admin: Signed, bob: Signed) -> None:
@@ -261,7 +268,7 @@ async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, a
         ("DELETE", "/v1/admin/users/99"),
     ):
         assert (await admin.call(method, address)).status == 404, address
-    assert (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body == {"users": []}
+    assert (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body["users"] == []
     assert [partition for partition, _ in api.log.published] == [*range(api.log.partitions)] * 2
     assert all(envelope.sign_out.is_deleted for _, envelope in api.log.published)
     assert [act for _, act, _, _ in await acts(api)] == ["reset_password", "delete_user", "delete_user"]
@@ -415,7 +422,7 @@ async def test_pages_of_history_and_audit_log_follow_each_other(
 @pytest.mark.parametrize(
     "path",
     [
-        *("users", "users?part=bob&user_id=1", "users?part=", "users?user_id=x", "users?who=bob"),
+        *("users?cursor=x", "users?part=bob&user_id=1", "users?part=", "users?user_id=x", "users?who=bob"),
         *("audit?before=x", "audit?before=" + "9" * 29, "audit?limit=0", "audit?limit=101"),
     ],
 )

@@ -5,7 +5,7 @@ import test from "node:test";
 import { Problem } from "../../../web/api.js";
 import { AdminApi } from "../../../web/admin/api.js";
 import * as figures from "../../../web/admin/figures.js";
-import { Pages } from "../../../web/admin/pages.js";
+import { Listing, MAX_PAGES, Pages } from "../../../web/admin/pages.js";
 import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
 import { settle } from "./fakes.js";
 
@@ -146,6 +146,23 @@ test("an older page that arrives after the log was reset is dropped", async () =
   [pages.entries, pages.next] = [[{ id: "20" }], "20"];
   await older;
   assert.deepEqual(idsOf(pages), [20]);
+});
+
+test("a refresh of a listing reads all its shown pages again, up to the most pages", async () => {
+  const requests = [];
+  let name = "old";
+  const listing = new Listing(async (cursor) => {
+    requests.push(cursor);
+    return { entries: [`${name} ${cursor}`], next: String(Number(cursor) + 1) };
+  });
+  await listing.refresh();
+  await listing.older();
+  assert.deepEqual(requests, ["0", "0", "1"]);
+  name = "new";
+  await listing.refresh();
+  assert.deepEqual([listing.entries, listing.next], [["new 0", "new 1"], "2"]);
+  while (listing.next) await listing.older();
+  assert.equal(listing.entries.length, MAX_PAGES);
 });
 
 /** A page that can be hidden. */

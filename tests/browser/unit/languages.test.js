@@ -46,7 +46,7 @@ function sources() {
 
 /** The literals of a module without its comments, imports, placeholders and inserted values. @param {string} source */
 function literals(source) {
-  const code = source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|^import .*$|\{\{.*?\}\}/gm, "");
+  const code = source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|^import .*$|\{\{[^}]*\}\}/gm, "");
   return [...code.matchAll(/"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`/g)].map(([, plain, template]) =>
     (plain ?? template ?? "").replace(/\$\{[^}]*\}/g, ""),
   );
@@ -122,4 +122,14 @@ test("a refusal is shown in the own language, by field, then by code, else in th
   assert.equal(refusalText({ code: "forbidden", message: "No." }), en.refused.forbidden);
   assert.equal(refusalText({ code: "internal", message: "The log has it as 7." }), "The log has it as 7.");
   assert.equal(refusalText({}), en.failed.unknown);
+});
+
+test("a page that works without scripts has its sentences in every language", () => {
+  for (const page of ["not-found.html", "admin/index.html"]) {
+    const html = readFileSync(new URL(page, WEB), "utf8");
+    for (const code of Object.keys(LANGUAGES).slice(1)) {
+      const direction = code === "ar" ? ' dir="rtl"' : "";
+      assert.match(html, new RegExp(`<p[^>]* lang="${code}"${direction}>`), `${page}: ${code}`);
+    }
+  }
 });

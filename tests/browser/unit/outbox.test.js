@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Drafts, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
+import { Drafts, mayReplace, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
 import { Outbox } from "../../../web/outbox.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { CHAT, fakeDatabase } from "./fakes.js";
@@ -142,6 +142,48 @@ test("of too many drafts the one that changed longest ago is dropped, of a long 
   drafts.keep("d-2-1", "one more");
   assert.deepEqual([drafts.chats.length, drafts.get("d-1-1").length], [MAX_DRAFTS, MAX_LENGTH]);
   assert.deepEqual([drafts.get("d-1-2"), drafts.get("d-1-3")], ["", "x"]);
+});
+
+/** The drafts of two tabs of a browser. */
+async function twoTabs() {
+  const tabs = [];
+  for (const at of [0, 1]) {
+    const kept = await Kept.open(async () => fakeDatabase());
+    const drafts = new Drafts(kept, new Outbox(kept));
+    const channel = { close() {}, postMessage: (data) => tabs[1 - at]?.channel.onmessage({ data }) };
+    drafts.share(channel, new AbortController().signal);
+    tabs.push({ drafts, kept, channel });
+  }
+  return tabs;
+}
+
+test("a draft that changed in another tab changes here, in the open chat if its field accepts the text", async () => {
+  const [there, here] = await twoTabs();
+  let changes = 0;
+  here.kept.subscribe(() => changes++);
+  there.drafts.keep(CHAT, "one");
+  assert.deepEqual([here.drafts.get(CHAT), changes], ["one", 1]);
+  const asked = [];
+  const field = { value: "one", accepts: true };
+  const accepts = (change) => (asked.push(change), field.accepts);
+  here.drafts.field = { chat_id: CHAT, accepts, show: (text) => (field.value = text) };
+  there.drafts.keep(CHAT, "one two");
+  assert.deepEqual(asked, [{ chat_id: CHAT, text: "one two", before: "one" }]);
+  assert.deepEqual([field.value, here.drafts.get(CHAT)], ["one two", "one two"]);
+  field.accepts = false;
+  there.drafts.keep(CHAT, "");
+  there.drafts.keep("d-1-2", "another chat");
+  assert.deepEqual([field.value, here.drafts.get(CHAT)], ["one two", "one two"]);
+  assert.deepEqual([asked.length, here.drafts.chats], [2, [CHAT, "d-1-2"]]);
+  field.accepts = true;
+  here.drafts.keep(CHAT, "");
+  assert.deepEqual(there.drafts.chats, ["d-1-2"]);
+});
+
+test("a text of another tab never replaces keystrokes that it does not have", () => {
+  const may = (text, isFocused, isOwn) => mayReplace({ text, isFocused, isOwn }, { before: "one", text: "one two" });
+  assert.deepEqual([may("", true, true), may("one", false, true), may("older", false, false)], [true, true, true]);
+  assert.deepEqual([may("one", true, false), may("one more", false, true)], [false, false]);
 });
 
 test("ids are 128 random bits", async () => {

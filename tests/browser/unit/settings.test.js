@@ -58,12 +58,15 @@ test("a setting of another tab is followed, and none is lost if two tabs write",
 test("theme, text size and time format are applied at once, and when they change", () => {
   storage.setItem(KEY, '{"theme": "dark"}');
   const settings = new Settings(storage);
-  const root = { dataset: {} };
+  const bars = ["light", "dark"].map((scheme) => ({ media: `(prefers-color-scheme: ${scheme})` }));
+  const root = { dataset: {}, querySelectorAll: () => bars };
   applyAppearance(settings, root);
   assert.deepEqual(root.dataset, { theme: "dark", textSize: "normal" });
+  assert.deepEqual(bars, [{ media: "none" }, { media: "all" }]);
   settings.set("text_size", "large");
   settings.set("theme", "system");
   assert.deepEqual(root.dataset, { theme: "system", textSize: "large" });
+  assert.equal(bars[1].media, "(prefers-color-scheme: dark)");
   settings.set("time_format", "24");
   assert.match(timeOfDay(EVENING), /^18[:.]05$/);
   settings.set("time_format", "12");

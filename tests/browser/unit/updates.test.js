@@ -7,6 +7,9 @@ import vm from "node:vm";
 import { Updates } from "../../../web/stores/updates.js";
 import { settle } from "./fakes.js";
 
+const WEB = new URL("../../../web/", import.meta.url);
+/** The placeholder for modules and what they import. */
+const MODULES = /\{\{modules ([^}]+)\}\}/;
 const [OLD, NEW] = ["/assets/00000000000000aa", "/assets/00000000000000bb"];
 
 /** `navigator.serviceWorker`; the test sends the worker's messages. */
@@ -95,9 +98,9 @@ function worker(files) {
   const clients = { claim: async () => {}, matchAll: async () => windows, openWindow: mock.fn(async () => {}) };
   const location = new URL("http://localhost/sw.js");
   const self = { clients, skipWaiting: async () => {}, addEventListener: (type, one) => (listeners[type] = one) };
-  const source = readFileSync(new URL("../../../web/sw.js", import.meta.url), "utf8")
+  const source = readFileSync(new URL("sw.js", WEB), "utf8")
     .replace("{{assets}}", NEW)
-    .replace(/\{\{modules (.*)\}\}/, "$1");
+    .replace(MODULES, "$1");
   vm.runInNewContext(source, { self, fetch, location, URL, TypeError, setTimeout, caches: { open: async () => cache } });
   const emit = async (type, event = {}) => {
     const work = [];
@@ -202,4 +205,25 @@ test("a pressed notification opens its chat in the open page, or in a new one", 
   windows.push({ url: "http://localhost/#x", focus: async () => told.push("focus"), postMessage: ({ open }) => told.push(open) });
   await emit("notificationclick", { notification });
   assert.deepEqual([told, clients.openWindow.mock.callCount()], [["focus", "d-1-2"], 1]);
+});
+
+/** The addresses that a module imports: `from "./a.js"` at once, `import("./a.js")` when needed. */
+function importsOf(path, pattern) {
+  const source = readFileSync(new URL(path, WEB), "utf8").replace(/\/\*.*?\*\//gs, "");
+  const addresses = [...source.matchAll(pattern)].map(([, address]) => new URL(address, new URL(path, WEB)).href);
+  const paths = addresses.map((address) => address.slice(WEB.href.length));
+  return paths.filter((path) => !/^(admin|languages)\//.test(path));
+}
+
+/** Adds the modules, and all modules that they import at once. */
+function addAll(found, paths) {
+  for (const path of paths) if (!found.has(path)) addAll(found.add(path), importsOf(path, /\bfrom "(\.[^"]+)"/g));
+  return found;
+}
+
+test("every module of the page that is loaded when needed is kept too", () => {
+  const first = addAll(new Set(), ["main.js", "app.js"]); // as in index.html
+  const needed = [...first].flatMap((path) => importsOf(path, /\bimport\("(\.[^"]+)"\)/g));
+  const [, later] = readFileSync(new URL("sw.js", WEB), "utf8").match(MODULES);
+  assert.deepEqual(later.split(/\s+/), [...new Set(needed)].filter((path) => !first.has(path)).sort());
 });

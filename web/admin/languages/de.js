@@ -104,9 +104,9 @@ export const de = {
   },
   users: {
     search: "Teil eines Namens oder eine ID",
+    all: "Alle Benutzer",
+    more: "Weitere Benutzer",
     found: "Gefundene Benutzer",
-    find: "Benutzer suchen",
-    findNote: "Einen Namen, einen Teil davon oder die ganze ID eines Benutzers eingeben.",
     nobody: "Niemand gefunden",
     nobodyNote: (part) => `Niemand hat einen Namen mit „${part}“.`,
     back: "Alle Treffer",
@@ -138,7 +138,8 @@ export const de = {
     unnamed: "ohne Namen",
     signedInSince: "Seit",
     noSignIns: "Nicht angemeldet",
-    noSignInsNote: "Solange das Konto nicht gesperrt ist, ist eine Anmeldung jederzeit möglich.",
+    noSignInsNote: "Eine Anmeldung ist jederzeit möglich.",
+    suspendedNote: "Bis die Sperre aufgehoben wird, ist keine Anmeldung möglich.",
     adminNote:
       "Ein Admin kann hier weder gesperrt noch gelöscht und sein Passwort nicht zurückgesetzt werden. " +
       "Dazu zuerst auf dem Server mit „rookery user admin“ die Admin-Rolle entziehen.",

@@ -103,9 +103,9 @@ export const en = {
   },
   users: {
     search: "Part of a name, or an id",
+    all: "All users",
+    more: "More users",
     found: "Users found",
-    find: "Find a user",
-    findNote: "Type a name or a part of it, or the whole id of a user.",
     nobody: "Nobody found",
     nobodyNote: (/** @type {string} */ part) => `Nobody has a name with “${part}”.`,
     back: "All results",
@@ -135,7 +135,8 @@ export const en = {
     unnamed: "not named",
     signedInSince: "Since",
     noSignIns: "Not signed in",
-    noSignInsNote: "Unless suspended, the user can sign in at any time.",
+    noSignInsNote: "The user can sign in at any time.",
+    suspendedNote: "The user cannot sign in until you restore them.",
     adminNote:
       "An admin can’t be suspended or deleted, nor their password be reset here. " +
       "Revoke the admin role first, on the server, with “rookery user admin”.",
