@@ -49,11 +49,15 @@ protos: $(VENV)/.dev ## generate rookery/v1/, shared/rpc/standard/ and web/wire.
 metrics: $(VENV)/.dev ## generate the table of docs/metrics.md from the catalogue
 	@$(BIN)/python -m shared.telemetry.metrics.document
 
-wheel: $(VENV)/.run ## build the wheel into dist/, for any pip: its modules, purerpc's and the page
+wheel: $(VENV)/.run node_modules/.package-lock.json ## build the wheel into dist/, for any pip: our modules, purerpc's and the bundled page
 	@rm -rf dist
 	@SOURCE_DATE_EPOCH=$(WHEEL_TIME) $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
+
+node_modules/.package-lock.json: package-lock.json
+	@command -v npm > /dev/null || { echo "A wheel contains the page bundled by esbuild: install Node.js with npm." >&2; exit 1; }
+	@npm ci --no-audit --no-fund --silent
 
 lock: ## solve the dependencies anew; needs uv
 	uv pip compile $(SOLVE) --extra distributed --group rpc -o requirements.lock

@@ -26,6 +26,7 @@ MEDIA_TYPES = {
     ".ico": "image/x-icon",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".map": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
@@ -47,7 +48,7 @@ NOT_FOUND = "not-found.html"
 """The page for an address without a page."""
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
-"""The largest size of a file, since all files are in memory; the whole page has under 120 KB, compressed."""
+"""The largest size of a file, since all files are in memory; the largest one, a source map, has 370 KB."""
 
 MAX_VERSIONS = 4
 """Versions in memory: a page that was opened before an update loads its other modules from its own version."""
@@ -63,9 +64,9 @@ WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
 _ASSETS = "{{assets}}"
 """In a page and in the service worker: the path of its version, such as `/assets/0123456789abcdef`."""
 
-_PRELOADS = re.compile(r"\{\{preloads ([^}]+)\}\}")
-"""In a page: links to these scripts and all modules that they import, in the order in which they are needed. A browser
-loads these modules in parallel, not level by level."""
+_MODULES = re.compile(r"\{\{(preloads|modules) ([^}]+)\}\}")
+"""In a page and in the service worker: these scripts and all modules that they import, in the order in which they are
+needed; as links that preload them in parallel, not level by level, or as paths with spaces between them."""
 
 _VERSIONED = re.compile(r"assets/([0-9a-f]{16})/(.+(?<!\.html))")
 """A file of a version. Pages have no such path, since their policy changes with the gateways."""
@@ -73,9 +74,9 @@ _VERSIONED = re.compile(r"assets/([0-9a-f]{16})/(.+(?<!\.html))")
 _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """No hidden file, no `..`, nothing that a file system might interpret differently."""
 
-_IMPORT = re.compile(r'^(?:import|export)\b[^;"(]*?"(\.[^"]+)"', re.MULTILINE)
-"""A static import of a module by its relative path. An import in a comment does not begin its line; a
-dynamic one has a bracket."""
+_IMPORT = re.compile(r'(?:^|;)(?:import|export)\b[^;"(]*?"(\.[^"]+)"', re.MULTILINE)
+"""A static import of a module by its relative path, also in a minified module. An import in a comment does not begin
+its line; a dynamic one has a bracket."""
 
 _Stamp = tuple[int, int]
 """Modification time (nanoseconds) and size of a file on disk, to detect a change."""
@@ -198,11 +199,13 @@ def _version(sources: Mapping[str, File]) -> Version:
 
 
 def _filled(path: str, version: Version) -> File:
-    def links(scripts: re.Match[str]) -> str:
-        modules = modules_of(scripts[1].split(), version.files)
+    def listed(found: re.Match[str]) -> str:
+        modules = modules_of(found[2].split(), version.files)
+        if found[1] == "modules":
+            return " ".join(modules)
         return "\n".join(f'<link rel="modulepreload" href="{version.assets}/{module}">' for module in modules)
 
-    text = _PRELOADS.sub(links, version.files[path].content.decode())
+    text = _MODULES.sub(listed, version.files[path].content.decode())
     return make_file(path, text.replace(_ASSETS, version.assets).encode())
 
 

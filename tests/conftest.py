@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +19,7 @@ from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from shared.telemetry.health import Health
-from tests.needed import needed
+from tests.needed import needed, skip_or_fail
 from tests.spans import Spans, recorded
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import ENGINES_VARIABLE, Engine, Options, running
@@ -27,6 +29,8 @@ from tools.engines.redis import Redis
 from tools.launch.certificates import Authority, Issued
 from tools.launch.process import Rookery, log_tails
 from tools.launch.process import running as running_process
+from tools.page.bundle import ESBUILD, bundle
+from tools.toolchains import ROOT
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
@@ -192,3 +196,29 @@ def factory(kind: type[E], folder: Path) -> Iterator[Callable[..., E]]:
             return stack.enter_context(running(kind(folder / f"{kind.name}-{next(numbers)}", options)))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page as a release has it."""
+    if not ESBUILD.exists():
+        skip_or_fail(f"there is no {ESBUILD}: npm ci")
+    folder = tmp_path_factory.mktemp("page") / "web"
+    bundle(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of `make wheel`, built outside of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    config = folder / "setup.cfg"
+    config.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n")
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder / "dist"))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", *options, str(ROOT)],
+        env=os.environ | {"DIST_EXTRA_CONFIG": str(config)},
+        check=True,
+    )
+    (built,) = (folder / "dist").iterdir()
+    return built

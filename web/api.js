@@ -40,6 +40,8 @@ export function explain(fault) {
 export class Api {
   #credentials;
   #device_name;
+  /** The first page of chats, until it is used. @type {Promise<ListChatsResponse> | null} */
+  #firstPage = null;
 
   /** @param {Credentials} credentials @param {string} [device_name] the name of new sign-ins, up to 64 characters */
   constructor(credentials, device_name = "") {
@@ -163,11 +165,20 @@ export class Api {
     return this.signedIn("GET", `/v1/people?limit=${limit}`);
   }
 
+  /** Requests the first page of chats, which the next call of `chats` returns: for a page that still loads modules. */
+  preloadChats() {
+    this.#firstPage = this.chats();
+    this.#firstPage.catch(() => {}); // `chats` rejects
+  }
+
   /**
    * @param {{changed_since_ms?: number, cursor?: string}} [page]
    * @returns {Promise<ListChatsResponse>}
    */
   chats({ changed_since_ms = 0, cursor = "" } = {}) {
+    const firstPage = this.#firstPage;
+    this.#firstPage = null;
+    if (firstPage && !changed_since_ms && !cursor) return firstPage;
     const query = new URLSearchParams();
     if (changed_since_ms) query.set("changed_since_ms", String(changed_since_ms));
     if (cursor) query.set("cursor", cursor);

@@ -1,5 +1,6 @@
 // The page of a signed-in user: loads the data of this browser, connects the stores, and shows the chats.
 
+import { asset } from "./asset.js";
 import { AppShell } from "./components/app-shell.js";
 import { Chats } from "./stores/chats.js";
 import { openCopies } from "./stores/database.js";
@@ -12,7 +13,7 @@ import { Updates } from "./stores/updates.js";
 /** @import {User} from "./types.js" */
 
 /** One for this page, for all users that sign in. */
-const updates = new Updates(navigator.serviceWorker, import.meta.url);
+const updates = new Updates(navigator.serviceWorker, asset(""));
 updates.start();
 
 /**

@@ -1,7 +1,9 @@
 // The icon of the page: a dot while chats have unread messages; on an installed app the number of these chats.
 
-const ICON = new URL("icon.svg", import.meta.url).href;
-const UNREAD_ICON = new URL("icon-unread.svg", import.meta.url).href;
+import { asset } from "./asset.js";
+
+const ICON = asset("icon.svg");
+const UNREAD_ICON = asset("icon-unread.svg");
 
 let shown = 0;
 

@@ -1,6 +1,8 @@
 // Notifications of the browser outside the page: one for each chat. If the page has a service worker, it shows them,
 // so that a click opens the chat also after the page was closed; browsers of phones allow no other notifications.
 
+import { asset } from "./asset.js";
+
 /** The permission is read again after this time: a read takes milliseconds, and each rendering needs it. */
 const PERMISSION_MS = 1_000;
 /** @type {NotificationPermission} */
@@ -39,8 +41,7 @@ export async function askForPermission() {
  * @param {() => void} open shows the chat
  */
 export function show(chat_id, { title, body }, open) {
-  const icon = new URL("icon.svg", import.meta.url).href;
-  const options = { body, icon, tag: chat_id, renotify: true, silent: true, data: { chat_id } };
+  const options = { body, icon: asset("icon.svg"), tag: chat_id, renotify: true, silent: true, data: { chat_id } };
   inOrder(async () => {
     const worker = await registration();
     if (worker) await worker.showNotification(title, options);

@@ -1,6 +1,7 @@
 // The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between them. The
 // modules of the chats are loaded after the sign-in's modules, since a new device shows the sign-in first.
 
+import { SignIn } from "./components/sign-in.js";
 import { rejectDroppedFiles } from "./drops.js";
 import { enter } from "./entry.js";
 import { useLanguage } from "./languages/language.js";
@@ -14,14 +15,11 @@ async function show(notice = "") {
   const link = linkIn(location.hash);
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
   if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
-  if (!user) return showSignIn(notice);
-  const { showChats } = await import("./app.js");
-  await showChats(user, entry, show);
-}
-
-/** @param {string} notice */
-async function showSignIn(notice) {
-  const { SignIn } = await import("./components/sign-in.js");
+  if (user) {
+    api.preloadChats();
+    const { showChats } = await import("./app.js");
+    return showChats(user, entry, show);
+  }
   const signIn = new SignIn(api, notice, show);
   document.body.replaceChildren(signIn.element);
   signIn.start();

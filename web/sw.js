@@ -5,11 +5,12 @@
 const VERSION = "{{assets}}";
 /** The only cache: the page that was opened last, the files of its version, and the files of the version before. */
 const CACHE = "rookery";
-/** Modules that the page loads when needed, also without a connection, in addition to the catalogues in use. */
-const LATER = [
-  ...["components/modal.js", "components/settings.js", "components/profile-dialogs.js", "components/date-dialog.js"],
-  ...["components/delete-dialog.js", "components/start.js", "components/emoji-picker.js", "emoji/grid.js"],
-];
+/**
+ * Modules that the page loads when needed, also without a connection, in addition to the catalogues in use. The modules
+ * that they import are filled in as well.
+ */
+const LATER = `{{modules components/date-dialog.js components/delete-dialog.js components/emoji-picker.js
+  components/profile-dialogs.js components/settings.js components/start.js}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;
 /** The files of a version, without the admin page's files: the admin page needs a connection. */

@@ -90,12 +90,17 @@ async def test_the_page_names_its_files_by_their_content_and_preloads_its_module
     (root / "index.html").write_text(PAGE)
     (root / "main.js").write_text('import {\n  one,\n} from "./parts/one.js";\nexport let a = import("./later.js");\n')
     (root / "parts/one.js").write_text('/** @import {Two} from "./types.js" */\nexport * from "../two.js";\n')
-    for name in ("two.js", "later.js", "parts/types.js"):
+    (root / "later.js").write_text(
+        'import{one as t}from"./parts/one.js";import"./main.js";import"./three.js";export{t};'
+    )
+    for name in ("two.js", "three.js", "parts/types.js"):
         (root / name).write_text('import "./main.js";')
+    (root / "sw.js").write_text("{{modules three.js}}")
     assets = Site(root).newest().assets
-    names = ["icon.svg", "main.js", "parts/one.js", "two.js", "later.js", "main.js"]
+    names = ["icon.svg", "main.js", "parts/one.js", "two.js", "later.js", "three.js", "main.js"]
     served = (await api.call("GET", "/")).text.decode()
     assert re.findall(r'"(/[^"]+)"', served) == [f"{assets}/{name}" for name in names]
+    assert (await api.call("GET", "/sw.js")).text == b"three.js main.js parts/one.js two.js"
 
 
 async def test_a_file_of_a_version_is_kept_by_browsers_and_served_after_updates(api: Api) -> None:

@@ -44,6 +44,10 @@ PATIENCE = 60.0
 """Seconds for a response of the platform; only ends a test that has failed. The 5 s of httpx are too short for a
 password hash on a busy machine."""
 
+DOWNLOADS = """() => ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type))
+  .filter(({name}) => !new URL(name).pathname.startsWith('/v1/'))
+  .map(({name, encodedBodySize}) => [name, encodedBodySize])"""
+
 SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
 
 
@@ -157,6 +161,12 @@ class Seat:
         page = self.watch(self.context.new_page())
         page.goto(self.platform.url)
         return page
+
+    def downloads(self) -> dict[str, int]:
+        """The bytes of the page and of each of its files so far, by address, as they were transferred."""
+        sizes: dict[str, int] = dict(self.page.evaluate(DOWNLOADS))
+        assert all(sizes.values()), sizes
+        return sizes
 
     def sign_up(self, name: str, display_name: str) -> None:
         """Register at the page."""

@@ -13,7 +13,6 @@ from tests.browser.test_accessibility import (
     expect_no_sideways_scroll,
 )
 from tests.browser.test_connection import LINE_IS_DOWN
-from tests.browser.test_page import downloaded_bytes
 
 SECTIONS = ("Processes", "Configuration", "Users", "Invites", "Audit")
 
@@ -446,4 +445,4 @@ def test_a_failed_request_can_be_retried_in_its_place(platform: Platform, seats:
 def test_the_admin_page_is_small_and_sends_no_request_to_third_parties(at_admin: Seat) -> None:
     for section in SECTIONS:
         go(at_admin.page, section)
-    assert downloaded_bytes(at_admin.page) < MOST_BYTES
+    assert sum(at_admin.downloads().values()) < MOST_BYTES

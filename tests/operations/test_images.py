@@ -90,8 +90,8 @@ def plain(name: str) -> str:
 
 
 def test_it_has_no_installer_compiler_or_set_user_id_program(image: Image) -> None:
-    look = "for name in pip pip3 gcc cc make git curl wget; do command -v $name; done; find / -xdev -perm /6000 -type f"
-    assert image.run("sh", "-c", f"{look} 2>/dev/null; true") == ""
+    look = "for name in pip pip3 gcc cc make git curl wget node npm; do command -v $name; done"
+    assert image.run("sh", "-c", f"({look}; find / -xdev -perm /6000 -type f) 2>/dev/null; true") == ""
     for module in ("pip", "setuptools", "ensurepip"):
         with pytest.raises(AssertionError, match="ModuleNotFoundError"):
             image.run("python", "-c", f"import {module}")
@@ -101,17 +101,17 @@ def test_everything_is_compiled_for_a_read_only_file_system(image: Image) -> Non
     assert json.loads(image.run("python", "-c", UNCOMPILED)) == []
 
 
-def test_it_has_the_sources_of_the_packages_and_the_page_alone(image: Image) -> None:
+def test_it_has_the_sources_of_the_packages_and_the_bundled_page_alone(image: Image, bundled: Path) -> None:
     folders = ("bff", "messaging", "rookery", "shared")
     listed = image.run("sh", "-c", f"cd /opt/rookery/lib/python3*/site-packages && find {' '.join(folders)} -type f")
     vendored = "rookery/_vendor/"  # purerpc, which is not in git: tests/tools/wheel/test_vendoring.py lists it
     found = {name for name in listed.split() if not name.endswith(".pyc") and not name.startswith(vendored)}
-    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders, "web"]
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders]
     listed_files = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    known = {re.sub("^web/", "bff/web/", name) for name in listed_files if (ROOT / name).exists()}
-    assert found <= known
-    assert {name for name in known if name.endswith(".py")} <= found
-    assert {name for name in known if name.startswith("bff/web/")} <= found
+    known = {name for name in listed_files if (ROOT / name).exists()}
+    page = {f"bff/web/{path.relative_to(bundled)}" for path in bundled.rglob("*") if path.is_file()}
+    assert found <= known | page
+    assert {name for name in known if name.endswith(".py")} | page <= found
 
 
 # ---- running

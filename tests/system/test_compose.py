@@ -203,7 +203,7 @@ def version_of_jar(name: str) -> str:
 def test_the_image_is_built_from_committed_files_and_locks() -> None:
     dockerfile = DOCKERFILE.read_text()
     installs = re.findall(r"pip.* install (?:.|\\\n)*?(-r \S+|rookery)\n?", dockerfile)
-    assert installs == ["-r requirements.lock", "-r build.lock", "rookery"]
+    assert installs == ["-r requirements.lock", "-r build.lock", "-r node.lock", "rookery"]
     assert dockerfile.count("--require-hashes") == dockerfile.count("-r ")
     wanted = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -80,9 +80,10 @@ def build_twice(containers: Containers) -> str:
     """Build the image twice, with other times of the sources; return the id, which must be the same."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folders = ("bff", "deploy", "messaging", "rookery", "shared", "tools/wheel", "web")
+        folders = ("bff", "deploy", "messaging", "rookery", "shared", "tools/page", "tools/wheel", "web")
         copy_together(folder, *(ROOT / name for name in folders))
-        for file in ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", ".dockerignore"):
+        files = ("LICENSE", "README.md", "package-lock.json", "package.json", "pyproject.toml", "requirements.lock")
+        for file in (*files, ".dockerignore"):
             shutil.copyfile(ROOT / file, folder / file)
         tag = qualified(SERVICES["migrate"]["image"])
         options = (

@@ -68,6 +68,9 @@ network_backend = "netavark"
 """
 """Configuration of podman that also works without systemd."""
 
+INDICES = ("PIP_INDEX_URL", "NPM_CONFIG_REGISTRY")
+"""Variables with the addresses of package indices other than the public ones."""
+
 CONFINED = (
     "--read-only",
     "--cap-drop=ALL",
@@ -113,9 +116,9 @@ class Containers:
 
         Steps that have not changed since the last build are not repeated, unless an option requires it.
         """
-        index = [f"--build-arg=PIP_INDEX_URL={url}" for url in [os.environ.get("PIP_INDEX_URL")] if url]
+        indices = [f"--build-arg={name}={os.environ[name]}" for name in INDICES if os.environ.get(name)]
         file = f"--file={folder / 'deploy/Dockerfile'}"
-        return self.buildah("--timestamp=0", f"--tag={tag}", *index, *(options or ["--layers"]), file, str(folder))
+        return self.buildah("--timestamp=0", f"--tag={tag}", *indices, *(options or ["--layers"]), file, str(folder))
 
     def buildah(self, *words: str) -> str:
         """Build an image with options of `buildah build`; return its id."""
@@ -137,7 +140,7 @@ class Containers:
         """Build the image for the block. Layers that do not depend on the sources are kept for the next build."""
         tag = f"localhost/rookery:{secrets.token_hex(4)}"
         with self.building():
-            for stage in ("dependencies", "system"):
+            for stage in ("dependencies", "bundler", "system"):
                 self.build(f"localhost/rookery-{stage}", "--layers", f"--target={stage}")
             made = self.build(tag)
         try:

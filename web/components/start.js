@@ -73,17 +73,13 @@ export class Start {
     this.#app.root.invalidate();
   }
 
-  /** Creates an invite and shows its link. Loads the modules of the admin page for this. */
+  /** Creates an invite and shows its link. */
   async #invite() {
     this.#isInviting = true;
     this.#inviteFailure = "";
     this.#app.root.invalidate();
     try {
-      const [{ AdminApi }, { showLink }, { useAdminLanguage }] = await Promise.all([
-        import("../admin/api.js"),
-        import("../admin/links.js"),
-        import("../admin/languages/language.js"),
-      ]);
+      const { AdminApi, showLink, useAdminLanguage } = await import("./invite.js");
       await useAdminLanguage(this.#app.settings.get("language"));
       const { token } = await new AdminApi(this.#app.api).createInvite(INVITE.uses, INVITE.days);
       const words = texts.start.inviteText(INVITE.uses, fullTime(Date.now() + INVITE.days * DAY_MS));

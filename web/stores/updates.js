@@ -20,12 +20,12 @@ export class Updates extends Store {
 
   /**
    * @param {ServiceWorkerContainer | undefined} container `navigator.serviceWorker`
-   * @param {string} module the address of a module of this page, which contains its version
+   * @param {string} assets the address of this page's files, which contains its version
    */
-  constructor(container, module) {
+  constructor(container, assets) {
     super();
     this.#container = container;
-    this.#version = module.match(/\/assets\/[^/]+/)?.[0] ?? "";
+    this.#version = assets.match(/\/assets\/[^/]+/)?.[0] ?? "";
   }
 
   start() {

@@ -130,6 +130,20 @@ test("a wrong clock does not make every request refresh", async () => {
   assert.equal(await credentials.access("", () => assert.fail("it has only just come")), "access a");
 });
 
+test("a preloaded page of chats is used once, and only as the first page", async (context) => {
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
+  credentials.store(tokens("a"));
+  const api = new Api(credentials);
+  const sent = [];
+  context.mock.method(globalThis, "fetch", async (path) => (sent.push(path), new Response(`{"number": ${sent.length}}`)));
+  const numbers = async (...pages) => (await Promise.all(pages.map((page) => api.chats(page)))).map(({ number }) => number);
+  api.preloadChats();
+  assert.deepEqual(await numbers({ cursor: "" }, {}), [1, 2]);
+  api.preloadChats();
+  assert.deepEqual(await numbers({ cursor: "c" }, {}), [4, 5]);
+  assert.deepEqual(sent, ["/v1/chats?", "/v1/chats?", "/v1/chats?", "/v1/chats?cursor=c", "/v1/chats?"]);
+});
+
 test("the sign-in of a suspended user ends with the first response that reports it", async (context) => {
   const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));

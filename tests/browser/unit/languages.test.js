@@ -44,9 +44,9 @@ function sources() {
     .map((file) => ({ file, source: readFileSync(new URL(file, WEB), "utf8") }));
 }
 
-/** The literals of a module without its comments, imports and inserted values. @param {string} source */
+/** The literals of a module without its comments, imports, placeholders and inserted values. @param {string} source */
 function literals(source) {
-  const code = source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|^import .*$/gm, "");
+  const code = source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|^import .*$|\{\{[^}]*\}\}/gm, "");
   return [...code.matchAll(/"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`/g)].map(([, plain, template]) =>
     (plain ?? template ?? "").replace(/\$\{[^}]*\}/g, ""),
   );

@@ -1,9 +1,7 @@
 """The wheel: plain pip installs it beside any package that needs a new h2, and the platform runs from it."""
 
-import os
 import re
 import subprocess
-import sys
 import venv
 from collections.abc import Iterator
 from email.parser import Parser
@@ -12,9 +10,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from setuptools import Distribution
 
 from tools.launch.process import Rookery, running
-from tools.wheel.vendoring import name_the_copy
+from tools.page.bundle import WEB
+from tools.wheel.vendoring import BuildPy, name_the_copy
 
 ROOT = Path(__file__).resolve().parents[3]
 VENDORED = "rookery/_vendor/purerpc/"
@@ -45,26 +45,14 @@ trio.run(main, sys.argv[1])
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of `make wheel`, built outside of the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    config = folder / "setup.cfg"
-    config.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder / "dist"))
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", *options, str(ROOT)],
-        env=os.environ | {"DIST_EXTRA_CONFIG": str(config)},
-        check=True,
-    )
-    (built,) = (folder / "dist").iterdir()
-    return built
-
-
 @pytest.fixture
 def opened(wheel: Path) -> Iterator[ZipFile]:
     with ZipFile(wheel) as opened:
         yield opened
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 # ---- contents
@@ -106,11 +94,25 @@ def test_the_wheel_has_every_module_of_ours_the_page_and_nothing_else(opened: Zi
         for name in tracked
         if re.match(r"(bff|messaging|rookery|shared)/.*\.pyi?$", name) and (ROOT / name).exists()
     }
-    page = {f"bff/{name}" for name in tracked if name.startswith("web/") and (ROOT / name).exists()}
     packed = {name for name in opened.namelist() if not name.startswith("rookery/_vendor/")}
     assert ours <= packed
-    assert page <= packed
     assert {name.partition("/")[0].partition("-")[0] for name in packed} == {"bff", "messaging", "rookery", "shared"}
+
+
+def test_the_page_in_the_wheel_is_the_bundle_and_nothing_else(opened: ZipFile, bundled: Path) -> None:
+    packed = {name: opened.read(name) for name in opened.namelist() if name.startswith("bff/web/")}
+    assert packed == {f"bff/web/{path.relative_to(bundled)}": path.read_bytes() for path in files_in(bundled)}
+
+
+def test_without_esbuild_a_wheel_has_the_modules_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.wheel.vendoring.ESBUILD", tmp_path / "none")
+    monkeypatch.chdir(ROOT)
+    build = BuildPy(Distribution({"script_name": "", "packages": ["bff"], "package_data": {"bff": ["web/**"]}}))
+    build.build_lib = str(tmp_path / "lib")
+    build.ensure_finalized()
+    build.run()
+    page = tmp_path / "lib/bff/web"
+    assert {path.relative_to(page) for path in files_in(page)} == {path.relative_to(WEB) for path in files_in(WEB)}
 
 
 @pytest.mark.parametrize(

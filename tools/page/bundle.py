@@ -1,0 +1,91 @@
+"""Bundles the page for a release: some twenty minified files in place of its modules and styles, in the same folders.
+
+    python -m tools.page.bundle FOLDER
+
+The folder must be new. esbuild makes the bundle; `npm ci` installs it. `bff/site.py` serves either form, and does not
+know which. Each script has a source map, so that a debugger shows the modules of `web/`.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WEB = ROOT / "web"
+
+ESBUILD = ROOT / "node_modules/.bin/esbuild"
+
+SCRIPTS = ("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.js")
+"""Scripts of the chats that keep their names, since a page or the service worker names them."""
+
+LATER = tuple(
+    f"components/{name}.js"
+    for name in ("date-dialog", "emoji-picker", "invite", "profile-dialogs", "settings", "start")
+)
+"""Further ones, which the chats load when they are first needed."""
+
+ADMIN_SCRIPTS = ("admin/main.js",)
+"""Bundled on their own: a file for the modules that both pages use would be one more request for the chats."""
+
+UNCHANGED = ("sw.js", "tokens.css")
+"""A script and a stylesheet that are not bundled: the service worker loads nothing, and `/docs` has a stylesheet of its
+own after the tokens."""
+
+_STYLESHEETS = re.compile(r'(?:<link rel="stylesheet" href="\{\{assets\}\}/[^"]+">\n)+')
+
+_ADDRESS = re.compile(r'\{\{assets\}\}/([^"]+)')
+
+
+def bundle(into: Path) -> None:
+    """Write the bundle into a new folder. The same page always gives the same bytes.
+
+    Raises CalledProcessError if esbuild fails; its output is on stderr.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy = folder / "web"
+        shutil.copytree(WEB, copy)
+        for later in LATER:
+            # app.js is in the browser by then. Without this import, each set of modules that app.js shares with some of
+            # LATER would be a file of its own, and the chats would need 19 scripts, not six.
+            with (copy / later).open("a") as script:
+                script.write('import "../app.js";\n')
+        styles = [_join_styles(copy, page) for page in sorted(copy.rglob("*.html"))]
+        _run_esbuild(folder, [*SCRIPTS, *LATER, *styles])
+        _run_esbuild(folder, ADMIN_SCRIPTS, chunks="admin/")
+        for file in copy.rglob("*"):
+            path = file.relative_to(copy)
+            if file.is_file() and (file.suffix not in (".js", ".css") or str(path) in UNCHANGED):
+                target = folder / "page" / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+        shutil.copytree(folder / "page", into)
+
+
+def _join_styles(web: Path, page: Path) -> str:
+    """Replace the stylesheets of a page by one that imports them; return its path."""
+    joined = page.with_suffix(".css").relative_to(web)
+    text = page.read_text()
+    found = _STYLESHEETS.search(text)
+    assert found is not None, f"{page} has no stylesheet"
+    up = "../" * (len(joined.parts) - 1) or "./"
+    imports = [f'@import "{up}{path}";\n' for path in _ADDRESS.findall(found[0])]
+    (web / joined).write_text("".join(imports))
+    page.write_text(text.replace(found[0], f'<link rel="stylesheet" href="{{{{assets}}}}/{joined}">\n'))
+    return str(joined)
+
+
+def _run_esbuild(folder: Path, entries: Sequence[str], *, chunks: str = "") -> None:
+    """Bundle files of `web/` in this folder into `page/`; modules that several files need get a file in `chunks`."""
+    options = ["--bundle", "--splitting", "--format=esm", "--minify", "--charset=utf8", "--sourcemap"]
+    paths = ["--outbase=web", "--outdir=page", f"--chunk-names={chunks}[name]-[hash]", "--log-level=warning"]
+    subprocess.run([ESBUILD, *(f"web/{entry}" for entry in entries), *options, *paths], cwd=folder, check=True)
+
+
+if __name__ == "__main__":
+    bundle(Path(sys.argv[1]))
