@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ import httpx
 import pytest
 import trio
 import trio_websocket
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Request, expect, sync_playwright
 
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.needed import skip_or_fail
@@ -161,6 +162,19 @@ class Seat:
         page = self.watch(self.context.new_page())
         page.goto(self.platform.url)
         return page
+
+    def wait_until(self, script: str) -> None:
+        """Wait until the script returns, or its promise resolves to, a true value. `Page.wait_for_function` takes any
+        promise for one, and the page's policy forbids its later evaluations."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_true(script):
+            assert time.monotonic() < deadline, script
+            self.page.wait_for_timeout(20)
+
+    def _is_true(self, script: str) -> bool:
+        with suppress(Error):  # the page is being replaced
+            return bool(self.page.evaluate(script))
+        return False
 
     def downloads(self) -> dict[str, int]:
         """The bytes of the page and of each of its files so far, by address, as they were transferred."""

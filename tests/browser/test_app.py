@@ -46,7 +46,7 @@ def updated(tmp_path: Path) -> Iterator[tuple[Platform, Path]]:
 def with_worker(seats: Seats, *arguments: Any, **options: Any) -> Seat:
     """A seat with the service worker installed in its page."""
     seat = seats(*arguments, service_workers="allow", **options)
-    seat.page.wait_for_function(STATE)
+    seat.wait_until(STATE)
     return seat
 
 
@@ -57,7 +57,7 @@ def test_the_page_opens_without_a_server_with_what_was_read_and_keeps_messages_f
     own_platform.send(mira, ada.chat_with(mira), "Read before")
     seat = with_worker(seats, own_platform, ada, chat="Mira Okafor", allowed=LINE_IS_DOWN)
     expect(seat.message("Read before")).to_be_visible()
-    seat.page.wait_for_function(f"{STORED}.then((all) => all.some(({{messages}}) => messages?.length))")
+    seat.wait_until(f"{STORED}.then((all) => all.some(({{messages}}) => messages?.length))")
     own_platform.kill()
     seat.page.reload()
     expect(seat.message("Read before")).to_be_visible()
@@ -88,7 +88,7 @@ def test_an_update_is_offered_and_keeps_the_draft_and_the_modules_of_open_pages(
     expect(seat.page.get_by_text("A new version is ready.")).to_be_visible()
     assert seat.page.evaluate("(old) => fetch(old, {cache: 'no-store'}).then(({ok}) => ok)", old)
     seat.page.get_by_role("button", name="Reload").click()
-    seat.page.wait_for_function("globalThis.updated")
+    seat.wait_until("globalThis.updated")
     expect(seat.composer).to_have_value("A draft")
     expect(seat.page.get_by_text("A new version is ready.")).to_be_hidden()
     assert seat.page.evaluate(main) != old

@@ -12,8 +12,8 @@ from tests.browser.test_app import STATE, STORED
 from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
 
-MOST_FILES, MOST_BYTES = 10, 51_000
-"""Of a first visit, the page included. Measured: 46,456 bytes, in gzip."""
+MOST_FILES, MOST_BYTES = 11, 58_000
+"""Of a first visit, in gzip. Measured: 54,053 bytes with the script of the start screen, which may come later."""
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def test_a_first_visit_of_a_release_loads_little_and_later_visits_need_no_server
     seat.sign_up("ada", "Ada Lindqvist")
     sizes = seat.downloads()
     assert sum(sizes.values()) < MOST_BYTES, sizes
-    assert len(sizes) <= MOST_FILES, sizes
+    assert len(sizes) <= MOST_FILES, list(sizes)
     seat.find(mira.name, "Mira Okafor")
     seat.write("Hello")
     expect(seat.message("Hello")).to_contain_text("Sent")
-    seat.page.wait_for_function(STATE)
-    seat.page.wait_for_function(f"{STORED}.then((all) => all.some(({{messages}}) => messages?.length))")
+    seat.wait_until(STATE)
+    seat.wait_until(f"{STORED}.then((all) => all.some(({{messages}}) => messages?.length))")
     released.kill()
     seat.page.reload()
     expect(seat.message("Hello")).to_be_visible()

@@ -16,6 +16,9 @@ from shared.telemetry.health import Health
 from tests.shared.rpc.conftest import make_services, open_client
 
 ARCHIVE, SESSION = "rookery/v1/archive.proto", "rookery/v1/session.proto"
+IMPORTS = ["rookery/v1/kinds.proto", "google/protobuf/descriptor.proto"]
+"""What SESSION imports, directly or not."""
+
 SERVED = ["rookery.v1.ArchiveService", "rookery.v1.SessionService", *STANDARD_SERVICES]
 
 Reflect = Callable[..., Any]
@@ -93,13 +96,13 @@ async def test_all_services_are_listed_the_standard_ones_too(version: Version) -
 async def test_a_file_is_found_by_name_and_by_symbol_with_its_imports(reflect: Reflect) -> None:
     for request in ({"file_by_filename": ARCHIVE}, {"file_containing_symbol": "rookery.v1.ArchiveService.GetChat"}):
         [response] = await reflect(request)
-        assert files_of(response) == [ARCHIVE, SESSION], request
+        assert files_of(response) == [ARCHIVE, SESSION, *IMPORTS], request
 
 
 async def test_an_import_is_sent_once_on_a_stream_unless_requested(reflect: Reflect) -> None:
     by_name = {"file_by_filename": ARCHIVE}
     responses = await reflect(by_name, by_name, {"file_by_filename": SESSION})
-    assert [files_of(response) for response in responses] == [[ARCHIVE, SESSION], [ARCHIVE], [SESSION]]
+    assert [files_of(response) for response in responses] == [[ARCHIVE, SESSION, *IMPORTS], [ARCHIVE], [SESSION]]
 
 
 async def test_a_response_repeats_its_request(reflect: Reflect) -> None:
