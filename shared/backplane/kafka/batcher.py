@@ -55,6 +55,8 @@ class _Partition:
     sent: Batch | None = None
     retry_at: float = 0.0
     sequence: int = 0
+    errors: int = 0
+    """Errors of all calls up to the newest error of a call that begins here."""
 
 
 class Batcher:
@@ -71,6 +73,7 @@ class Batcher:
         self._calls: tuple[deque[Call], deque[Call]] = deque(), deque()
         self._results: list[Result] = []
         self._answered_bytes = 0
+        self._errors = 0
         self._busy: set[int] = set()  # the brokers with a request under way
         self._identity: Identity | None = None
 
@@ -91,13 +94,16 @@ class Batcher:
             partition.sequence = 0
 
     def add(self, calls: Iterable[Call]) -> None:
-        """Add calls. One without records is answered."""
+        """Add calls. One without records is answered. One whose caller did not know of the error of an earlier call
+        with the same first partition is answered with an error: it must not overtake the repetition of that one."""
         usual, early = self._calls
         for call in calls:
             (early if usual and usual[-1].deadline > call.deadline else usual).append(call)
             first, call.rest = call.split()
             if first is None:
                 self._finish(call, [])
+            elif call.known_errors < self._partitions[first.partition].errors:
+                self._finish(call, Unavailable("an earlier record of the partition could not be stored"))
             else:
                 self._partitions[first.partition].waiting.append(first)
 
@@ -242,6 +248,9 @@ class Batcher:
         if not call.answered:
             call.answered = True
             call.rest = ()
+            if isinstance(result, Exception):
+                self._errors += 1
+                self._partitions[call.records[0].partition].errors = self._errors
             self._results.append((call.done, result))
             self._answered_bytes += call.size
 
@@ -249,8 +258,8 @@ class Batcher:
     def has_results(self) -> bool:
         return bool(self._results)
 
-    def take_results(self) -> tuple[list[Result], int]:
-        """Take the results since the last call, and the bytes of their calls."""
+    def take_results(self) -> tuple[list[Result], int, int]:
+        """Take the results since the last call, the bytes of their calls, and the number of all errors so far."""
         results, size = self._results, self._answered_bytes
         self._results, self._answered_bytes = [], 0
-        return results, size
+        return results, size, self._errors

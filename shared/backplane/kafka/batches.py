@@ -17,15 +17,19 @@ MAX_BATCH_BYTES = 512 * 1024
 
 
 class Call:
-    """One call of publish. `rest`: the pieces that are held back until the first record is stored."""
+    """One call of publish. `rest`: the pieces that are held back until the first record is stored. `known_errors`: how
+    many errors of earlier calls its caller had received."""
 
-    __slots__ = ("answered", "deadline", "done", "offsets", "records", "rest", "size", "unstored")
+    __slots__ = ("answered", "deadline", "done", "known_errors", "offsets", "records", "rest", "size", "unstored")
 
-    def __init__(self, records: Sequence[Record], done: Done, size: int, deadline: float) -> None:
+    def __init__(
+        self, records: Sequence[Record], done: Done, size: int, deadline: float, known_errors: int = 0
+    ) -> None:
         self.records = records
         self.done = done
         self.size = size
         self.deadline = deadline
+        self.known_errors = known_errors
         self.offsets = [0] * len(records)
         self.unstored = len(records)
         self.rest: Sequence[Piece] = ()

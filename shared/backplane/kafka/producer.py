@@ -68,6 +68,7 @@ class Producer:
         self.pending_calls = 0
         self._deliveries = 0
         self._finished = 0
+        self._known_errors = 0
         self._idle: trio.Event | None = None
 
     def publish(self, records: Sequence[Record], size: int, done: Done, seconds: float) -> None:
@@ -80,7 +81,8 @@ class Producer:
             )
         self.pending_bytes += size
         self.pending_calls += 1
-        self._inbox.append(Call(records, done, size, time.monotonic() + min(DELIVERY_TIMEOUT, seconds)))
+        deadline = time.monotonic() + min(DELIVERY_TIMEOUT, seconds)
+        self._inbox.append(Call(records, done, size, deadline, self._known_errors))
         if len(self._inbox) == 1:  # otherwise `_step` is scheduled already, and takes this call too
             self._loop.assert_in_trio_thread()  # here, not at each call of the hot path
             self._loop.call_soon(self._step)
@@ -105,14 +107,16 @@ class Producer:
         with suppress(Unavailable):
             await self._loop.call("closing", CLOSE_TIMEOUT, self._reject_all)
 
-    def _deliver(self, results: list[Result], size: int) -> None:
-        """In Trio's thread again: call the callbacks of calls that have this total size."""
+    def _deliver(self, results: list[Result], size: int, errors: int) -> None:
+        """In Trio's thread again: call the callbacks of calls that have this total size. `errors`: of all calls until
+        then."""
         self.pending_bytes -= size
         self.pending_calls -= len(results)
         self._deliveries += 1
         self._finished += len(results)
         for done, result in results:
             done(result)
+        self._known_errors = errors
         if self._idle is not None and not self.pending_calls:
             self._idle.set()
 
@@ -251,8 +255,7 @@ class Producer:
     def _flush(self) -> None:
         """Pass all results to Trio's thread in one hop."""
         if self._batcher.has_results:
-            results, size = self._batcher.take_results()
-            self._loop.call_trio_soon(self._deliver, results, size)
+            self._loop.call_trio_soon(self._deliver, *self._batcher.take_results())
 
 
 def _outcome(response: Any) -> Outcome:

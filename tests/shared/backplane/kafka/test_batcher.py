@@ -40,12 +40,14 @@ class Simulation:
     requests: list[Request] = field(default_factory=list)
     stored: list[list[bytes]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
     batcher: Batcher = field(default_factory=lambda: Batcher(PARTITIONS))
+    known_errors: int = 0
 
     def publish(self, *records: tuple[int, bytes], until: float = math.inf) -> list[Any]:
         """Publish in one call; return the list of its answers, which grows."""
         answers: list[Any] = []
         deadline = min(self.now + TIMEOUT, until)
-        self.batcher.add([Call([Record(*record) for record in records], answers.append, 1, deadline)])
+        call = Call([Record(*record) for record in records], answers.append, 1, deadline, self.known_errors)
+        self.batcher.add([call])
         self.poll()
         return answers
 
@@ -57,7 +59,8 @@ class Simulation:
         self.requests += poll.requests
         leaders = [request.leader for request in self.requests]
         assert len(leaders) == len(set(leaders)), "one request is under way to each broker at a time"
-        for done, answer in self.batcher.take_results()[0]:
+        results, _, self.known_errors = self.batcher.take_results()
+        for done, answer in results:
             done(answer)
         return poll
 
@@ -163,6 +166,20 @@ def test_a_call_that_was_never_sent_is_rejected_with_those_behind_it() -> None:
     kafka.wait(TIMEOUT / 2)
     assert [type(answer) for answer in late + younger] == [Unavailable] * 2
     assert elsewhere == []
+
+
+def test_a_call_that_was_made_before_its_caller_knew_of_an_error_does_not_overtake_the_repetition() -> None:
+    kafka = Simulation(leaders=[None, 1, 1])
+    kafka.publish((0, b"refused"))
+    kafka.now += TIMEOUT
+    kafka.batcher.expire(kafka.now, Unavailable("late"))  # the caller has not received this yet
+    kafka.leaders[0] = 1
+    (overtaking,), other = kafka.publish((0, b"made before")), kafka.publish((1, b"elsewhere"))
+    assert isinstance(overtaking, Unavailable)
+    repeated = kafka.publish((0, b"refused"))
+    kafka.complete()
+    kafka.complete()
+    assert (kafka.stored[0], repeated, other) == ([b"refused"], [[0]], [[0]])
 
 
 def test_a_call_that_must_end_early_does() -> None:
