@@ -8,6 +8,7 @@ number, so that a broker stores a batch once, however often it is sent.
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple, assert_never
 
 from shared.backplane.kafka.batches import Batch, Call, Identity, Piece, build_batch
@@ -74,6 +75,7 @@ class Batcher:
         self._results: list[Result] = []
         self._answered_bytes = 0
         self._errors = 0
+        self._incomplete: set[int] = set()  # first partitions of calls that failed after their first record was stored
         self._busy: set[int] = set()  # the brokers with a request under way
         self._identity: Identity | None = None
 
@@ -163,6 +165,7 @@ class Batcher:
                     self._abandon(batch, error)
                 case unreachable:
                     assert_never(unreachable)
+        self._reject_incomplete()
 
     def _store(self, batch: Batch, offset: int) -> None:
         partition = self._partitions[batch.partition]
@@ -207,6 +210,15 @@ class Batcher:
             self._finish(piece.call, error)
         partition.waiting.clear()
 
+    def _reject_incomplete(self) -> None:
+        """Answer all calls that begin where a call has failed of which only the first record is stored: their further
+        records must not overtake those of that call, which its caller repeats."""
+        while self._incomplete:
+            first = self._incomplete.pop()
+            for call in chain(*self._calls):
+                if not call.answered and call.records[0].partition == first:
+                    self._finish(call, Unavailable("an earlier record of the partition could not be stored"))
+
     def expire(self, now: float, error: Unavailable) -> int:
         """Answer the calls whose deadline has passed with the error, and all calls that wait behind one in its
         partition. Return the number of calls that were due."""
@@ -225,6 +237,7 @@ class Batcher:
                 self._abandon(partition.sent, error)
             elif partition.number in blocked:
                 self._reject_waiting(partition, error)
+        self._reject_incomplete()
         return expired
 
     def withdraw(self, partitions: Iterable[int], error: Unavailable) -> None:
@@ -249,8 +262,11 @@ class Batcher:
             call.answered = True
             call.rest = ()
             if isinstance(result, Exception):
+                first = call.records[0].partition
                 self._errors += 1
-                self._partitions[call.records[0].partition].errors = self._errors
+                self._partitions[first].errors = self._errors
+                if call.is_begun:
+                    self._incomplete.add(first)
             self._results.append((call.done, result))
             self._answered_bytes += call.size
 

@@ -182,6 +182,22 @@ def test_a_call_that_was_made_before_its_caller_knew_of_an_error_does_not_overta
     assert (kafka.stored[0], repeated, other) == ([b"refused"], [[0]], [[0]])
 
 
+def test_no_copy_overtakes_the_copy_of_an_earlier_call_that_failed() -> None:
+    kafka = Simulation(leaders=[1, None, 1])
+    first, later = kafka.publish((0, b"first"), (1, b"its copy")), kafka.publish((0, b"later"), (1, b"its copy"))
+    elsewhere = kafka.publish((2, b"elsewhere"))
+    while kafka.requests:
+        kafka.complete()
+    kafka.now += TIMEOUT - 0.1
+    newest = kafka.publish((0, b"newest"), (1, b"its copy"))
+    kafka.wait(0.1)
+    assert [type(answers[0]) for answers in (first, later, newest)] == [Unavailable] * 3
+    kafka.leaders[1] = 1
+    while kafka.requests:
+        kafka.complete()
+    assert (kafka.stored[1], elsewhere) == ([], [[0]])
+
+
 def test_a_call_that_must_end_early_does() -> None:
     kafka = Simulation(leaders=[None] * PARTITIONS)
     usual, early = kafka.publish((0, b"usual")), kafka.publish((1, b"early"), until=TIMEOUT / 2)
