@@ -1,4 +1,4 @@
-// The name of this browser in the list of the user's sign-ins.
+// This device: its name in the list of the user's sign-ins, and whether a finger operates it.
 
 import { texts } from "./languages/language.js";
 
@@ -30,3 +30,6 @@ export function deviceName(userAgent) {
 
 /** @param {string} userAgent @param {readonly (readonly [RegExp, string])[]} names */
 const nameIn = (userAgent, names) => names.find(([pattern]) => pattern.test(userAgent))?.[1] ?? "";
+
+/** Whether the main pointer is a finger. A keyboard alone is no touch screen, although nothing can hover there. */
+export const isTouchScreen = () => matchMedia("(pointer: coarse)").matches;

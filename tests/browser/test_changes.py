@@ -51,6 +51,7 @@ def test_edits_and_deletions_are_seen_by_both_in_the_chat_in_quotes_and_in_the_l
     dialog = at_mira.page.get_by_role("dialog", name="Delete this message?")
     expect(dialog).to_contain_text("deleted for everyone in this chat, with its reactions")
     dialog.get_by_role("button", name="Cancel").click()
+    expect(at_mira.message("Which noon?").first.get_by_role("button", name="More")).to_be_focused()
     choose(at_mira, "Which noon?", "Delete for everyone")
     dialog.get_by_role("button", name="Delete for everyone").click()
     for seat in (at_ada, at_mira):

@@ -1,5 +1,6 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
+import { isTouchScreen } from "../device.js";
 import { displayName, userName } from "../format.js";
 import { firstIdAt } from "../ids.js";
 import { texts } from "../languages/language.js";
@@ -61,8 +62,8 @@ export class ChatView {
    * Moves the focus to the text field; on a touch screen to the heading, because a keyboard would cover the chat.
    */
   focusStart() {
-    if (matchMedia("(hover: hover)").matches) this.#composer.focus();
-    else this.#back?.focus();
+    if (isTouchScreen()) this.#back?.focus();
+    else this.#composer.focus();
   }
 
   view() {

@@ -1,6 +1,7 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits messages;
 // the draft comes back afterwards.
 
+import { isTouchScreen } from "../device.js";
 import { mayReplace } from "../drafts.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
@@ -202,7 +203,7 @@ export class Composer {
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
     if (this.#completion?.keyPressed(event) || this.#editKeyPressed(event) || this.#markerKeyPressed(event)) return;
-    if (!sends(event) || !matchMedia("(hover: hover)").matches) return;
+    if (!sends(event) || isTouchScreen()) return;
     event.preventDefault();
     void this.#submit();
   }

@@ -1,6 +1,7 @@
 // The picker of all emoji: a search, the emoji used last, and the groups of Unicode. The page has one, shown beside its
 // opener. Its data are loaded when it first opens.
 
+import { isTouchScreen } from "../device.js";
 import { mirrored, moveFocus } from "../focus.js";
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
@@ -72,8 +73,8 @@ class EmojiPicker {
     // Later, so that the click that opens the picker does not close it.
     setTimeout(() => this.#isOpen && this.#setTarget(this.#element));
     // On a touch screen the keyboard would cover the emoji.
-    if (matchMedia("(hover: hover)").matches) this.#input?.focus();
-    else this.#element.focus();
+    if (isTouchScreen()) this.#element.focus();
+    else this.#input?.focus();
     if (!this.#catalogue) void this.#load();
   }
 

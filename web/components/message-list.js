@@ -353,8 +353,8 @@ export class MessageList {
 
   /** @param {EventTarget | null} target that has the focus now */
   #focusMoved(target) {
-    const isInPopover = target instanceof Element && target.closest("[popover]"); // opened by a button of the message
-    if (isInPopover || keyAt(target) === this.#focused) return;
+    const isAbove = target instanceof Element && target.closest("[popover], dialog"); // the focus comes back from there
+    if (isAbove || keyAt(target) === this.#focused) return;
     this.#focused = keyAt(target);
     this.#app.root.invalidate();
   }

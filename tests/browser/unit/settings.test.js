@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { applyAppearance } from "../../../web/appearance.js";
-import { deviceName } from "../../../web/device.js";
+import { deviceName, isTouchScreen } from "../../../web/device.js";
 import { setTimeFormat, timeOfDay } from "../../../web/format.js";
 import { Settings } from "../../../web/stores/settings.js";
 import { fakeStorage } from "./fakes.js";
@@ -87,4 +87,12 @@ test("a browser is named by its most special name, and its system", () => {
     ["curl/8", "Browser"],
   ])
     assert.equal(deviceName(userAgent), name);
+});
+
+test("a machine with a keyboard alone is no touch screen", (t) => {
+  t.after(() => void delete globalThis.matchMedia);
+  for (const [pointer, isTouched] of [["coarse", true], ["fine", false], ["none", false]]) {
+    globalThis.matchMedia = (query) => ({ matches: query === `(pointer: ${pointer})` });
+    assert.equal(isTouchScreen(), isTouched, pointer);
+  }
 });
