@@ -88,7 +88,7 @@ export class Session {
     });
   }
 
-  /** Send what may be lost again: the server keeps one message or change per client id. */
+  /** Send the unanswered frames again: the server keeps one message or change per client id. */
   #resend() {
     for (const command of this.#unanswered) this.#transmit(command);
   }

@@ -108,7 +108,7 @@ class Session:
         return await command.outcome
 
     def resend(self) -> None:
-        """Send what may be lost again: the server keeps one message or change per client id."""
+        """Send the unanswered frames again: the server keeps one message or change per client id."""
         for command in self.unanswered:
             self.transmit(command)
 

@@ -71,8 +71,8 @@ class Lookups:
         return Target(found.message.sender_id, is_deleted or any(wins(event.change) for event in found.changes))
 
     async def find_sent(self, user_id: int, request: KeptRequest) -> Sent | Refusal | None:
-        """What the user's request made before the tail begins; None if there is nothing. A Refusal if the archive does
-        not answer, or has not recorded everything from before the tail. Raises Unavailable."""
+        """The event that the user's request made before the tail begins; None if it made none. A Refusal if the archive
+        does not answer, or has not recorded everything from before the tail. Raises Unavailable."""
         partition = self._partitions.partition_of(user_id)
         if self._is_history_behind(partition):
             self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)

@@ -1,4 +1,4 @@
-"""What a client has sent: tells the retry of a message or of a change from another one with the same client id."""
+"""Client ids: tells the retry of a message or of a change from another one with the same client id."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ def change_hash(change: Change) -> int:
 
 
 def sent_of(event: Event) -> Sent:
-    """The Sent of a recorded message or change. What was deleted since has no content."""
+    """The Sent of a recorded message or change; without content if that was deleted since."""
     if event.HasField("message"):
         message = event.message
         content = message_hash(message.text, message.reply_to) if message.WhichOneof("content") else None

@@ -1,4 +1,4 @@
-"""The kinds of changes on the server: one file for each, which says who may make which change.
+"""The kinds of changes on the server: one file for each, with its checks and the rights that it needs.
 
 How the changes of a kind combine is in `protos/rookery/v1/session.proto`. Nothing else on the server depends on a kind.
 """

@@ -1,4 +1,4 @@
-"""What a kind of change is to the server: which changes of it a client may make. See `messaging/kinds/__init__.py`."""
+"""The type of the kinds of changes on the server, and the refusals that they share."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,7 +23,7 @@ THE_CHAT = Target(0, False)
 
 
 class Circumstances(NamedTuple):
-    """What a change is authorized by, beside its own fields. Times are in milliseconds since 1970."""
+    """The facts by which a change is allowed, beside its own fields. Times are in milliseconds since 1970."""
 
     target: Target
     now_ms: int

@@ -82,7 +82,7 @@ class Participant:
     # ---- sending
 
     async def run_pipeline(self, client: Client, *, task_status: trio.TaskStatus[None]) -> None:
-        """Send what `send_all` and `put_change` put into the pipeline, until cancelled."""
+        """Send the messages and changes of the pipeline, until cancelled."""
         self._pipeline = Pipeline(client, self._answered, self._count_retry)
         task_status.started()
         await self._pipeline.run()

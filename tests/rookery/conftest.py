@@ -85,7 +85,7 @@ class FakeConnection:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.received: list[pb.ClientFrame] = []
-        """The client's frames, also those that the test has not taken yet."""
+        """The client's frames, also the ones that the test has not taken yet."""
         self._to_gateway, self._from_client = trio.open_memory_channel[pb.ClientFrame](100)
         self._to_client, self._from_gateway = trio.open_memory_channel[pb.ServerFrame](2_000)
         self._sequence = 0

@@ -1,4 +1,4 @@
-// The markup of messages: what is markup and what stays as it is, and bounds for every text.
+// The markup of messages: texts with and without it, and bounds for every text.
 
 import assert from "node:assert/strict";
 import test from "node:test";

@@ -1,4 +1,4 @@
-"""The table of kinds is complete, and says who may make which change."""
+"""The table of kinds is complete, and each kind checks the rights of the actor."""
 
 from typing import Any
 

@@ -140,8 +140,8 @@ def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -
 
 
 def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], events: Sequence[Event]) -> None:
-    """Add changes to the log, and to the state where each is the newest of its key. Those that are in the log already
-    have been applied."""
+    """Add changes to the log, and to the state where each is the newest of its key. Changes that
+    the log has already have been applied."""
     values: list[int | str | bytes] = []
     contents: dict[int, bytes] = {}
     for event in events:

@@ -17,7 +17,7 @@ from tests.shared.rpc.conftest import make_services, open_client
 
 ARCHIVE, SESSION = "rookery/v1/archive.proto", "rookery/v1/session.proto"
 IMPORTS = ["rookery/v1/kinds.proto", "google/protobuf/descriptor.proto"]
-"""What SESSION imports, directly or not."""
+"""The files that SESSION imports, directly or not."""
 
 SERVED = ["rookery.v1.ArchiveService", "rookery.v1.SessionService", *STANDARD_SERVICES]
 
