@@ -29,7 +29,12 @@ function valueAt(value, path) {
 }
 
 /** The newest change of a kind in a state. @param {State} state @param {keyof Change} kind */
-export const newestOf = (state, kind) => inOrder(state).findLast(({ change }) => kind in change);
+export function newestOf(state, kind) {
+  /** @type {ChangeEvent | undefined} */
+  let newest;
+  for (const event of state.values()) if (kind in event.change) newest = newest ? newer(newest, event) : event;
+  return newest;
+}
 
 /** The changes of a state in order of their event ids. @param {State} state */
 export const inOrder = (state) => [...state.values()].sort((a, b) => compareIds(a.event_id, b.event_id));

@@ -18,6 +18,11 @@ def key_text(kind: Kind, change: Change) -> str:
     return msgspec.json.encode(kind.key_of(change)[1:]).decode()
 
 
+def raised(mark: tuple[int, int], change: Change) -> tuple[int, int]:
+    """The delivered and the read mark of a member after a further change of the kind MARKS."""
+    return max(mark[0], change.marked.delivered_up_to), max(mark[1], change.marked.read_up_to)
+
+
 def check_change(kind: Kind | None, change: Change) -> None:
     """Raise ValueError if the change can't be recorded. `kind` is None if only a newer release knows it."""
     lowest = 1 if kind is DELETION else 0

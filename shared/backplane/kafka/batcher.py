@@ -47,6 +47,11 @@ class Poll(NamedTuple):
 _NOTHING = Poll()
 
 
+def _not_in_order() -> Unavailable:
+    """The error of a call that would overtake the repetition of an earlier one."""
+    return Unavailable("an earlier record of the partition could not be stored")
+
+
 @dataclass(slots=True)
 class _Partition:
     """`sent` stays until its outcome is known or its calls are answered: no later batch overtakes it."""
@@ -105,7 +110,7 @@ class Batcher:
             if first is None:
                 self._finish(call, [])
             elif call.known_errors < self._partitions[first.partition].errors:
-                self._finish(call, Unavailable("an earlier record of the partition could not be stored"))
+                self._finish(call, _not_in_order())
             else:
                 self._partitions[first.partition].waiting.append(first)
 
@@ -217,7 +222,7 @@ class Batcher:
             first = self._incomplete.pop()
             for call in chain(*self._calls):
                 if not call.answered and call.records[0].partition == first:
-                    self._finish(call, Unavailable("an earlier record of the partition could not be stored"))
+                    self._finish(call, _not_in_order())
 
     def expire(self, now: float, error: Unavailable) -> int:
         """Answer the calls whose deadline has passed with the error, and all calls that wait behind one in its

@@ -12,7 +12,7 @@ from typing import Any
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text
+from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text, raised
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
 from shared.contract.chats import direct_members
@@ -114,9 +114,8 @@ class Batch:
         kind = kind_of(change)
         check_change(kind, change)
         if kind is MARKS:
-            key, mark = (change.chat_id, change.actor_id), change.marked
-            delivered, read = self.marks.get(key, (0, 0))
-            self.marks[key] = max(delivered, mark.delivered_up_to), max(read, mark.read_up_to)
+            key = change.chat_id, change.actor_id
+            self.marks[key] = raised(self.marks.get(key, (0, 0)), change)
             return
         if kind is not None:
             _check_size("the key", key_text(kind, change))

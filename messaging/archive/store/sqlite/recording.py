@@ -6,7 +6,7 @@ The tables are defined in `schema`.
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text
+from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text, raised
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
 from shared.contract.chats import direct_members
@@ -187,7 +187,6 @@ def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, 
 def _raise_marks(connection: sqlite3.Connection, chats: Mapping[str, int], changes: Sequence[Change]) -> None:
     marks: dict[tuple[int, int], tuple[int, int]] = {}
     for change in changes:
-        key, mark = (chats[change.chat_id], change.actor_id), change.marked
-        delivered, read = marks.get(key, (0, 0))
-        marks[key] = max(delivered, mark.delivered_up_to), max(read, mark.read_up_to)
+        key = chats[change.chat_id], change.actor_id
+        marks[key] = raised(marks.get(key, (0, 0)), change)
     connection.executemany(_RAISE_MARKS, [(*key, *mark) for key, mark in marks.items()])
