@@ -13,10 +13,14 @@ from rookery.v1.archive_pb2 import (
     GetChatResponse,
     GetMessageRequest,
     GetMessageResponse,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
+    ListVersionsResponse,
 )
 from shared.contract.errors import Code, Refusal
 from shared.rpc import Balancer, Channel, RpcError, call_unary
@@ -59,6 +63,12 @@ class ArchiveClient:
 
     async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
         return await self._query(self._stub.GetMessage, request)
+
+    async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
+        return await self._query(self._stub.ListChanges, request)
+
+    async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
+        return await self._query(self._stub.ListVersions, request)
 
     async def find_sent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
         return await self._query(self._stub.FindSent, request)

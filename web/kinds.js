@@ -11,4 +11,7 @@ export const KINDS = {
   marked: { law: "MAX", key: ["actor_id"] },
   edited: { law: "LAST", key: [] },
   deleted: { law: "WINS", key: [] },
+  pinned: { law: "LAST", key: [] },
+  hidden: { law: "LAST", key: ["actor_id"] },
+  marked_unread: { law: "LAST", key: ["actor_id"] },
 };

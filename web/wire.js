@@ -47,11 +47,20 @@
  * @property {string} [recipient_id] The other user of a direct chat; the chat is created by its first message.
  * @property {Text} [text]
  * @property {string} [reply_to] The message in the same chat to which this one replies; 0 if none.
+ * @property {boolean} [forwarded] Whether the client copied the content from another message.
  */
 
 /**
  * @typedef {object} Text
  * @property {string} body UTF-8, not only white space, at most max_text_bytes of Limits.
+ * @property {Mention[]} [mentions] Members of the chat whom the body mentions; at most 50, each once.
+ */
+
+/**
+ * Wherever `@` and this name are in the body, the user is meant. Clients show the user's present name instead.
+ * @typedef {object} Mention
+ * @property {string} [user_id]
+ * @property {string} [name] As the sender wrote it, without `@`: 1 to 64 bytes.
  */
 
 /**
@@ -66,6 +75,9 @@
  * @property {Marked} [marked]
  * @property {Edited} [edited]
  * @property {Deleted} [deleted]
+ * @property {Pinned} [pinned]
+ * @property {Hidden} [hidden]
+ * @property {MarkedUnread} [marked_unread]
  */
 
 /**
@@ -92,6 +104,25 @@
 /**
  * The sender of a message deleted it for everyone: its content and all its changes are removed from every store.
  * @typedef {object} Deleted
+ */
+
+/**
+ * A member pinned a message for all members, or removed the pin.
+ * @typedef {object} Pinned
+ * @property {boolean} [set]
+ */
+
+/**
+ * The actor deleted a message for themselves: their devices do not show it. False shows it again.
+ * @typedef {object} Hidden
+ * @property {boolean} [set]
+ */
+
+/**
+ * The actor marked the chat as unread, without a change of their read mark. Clients remove it when the user opens the
+ * chat.
+ * @typedef {object} MarkedUnread
+ * @property {boolean} [set]
  */
 
 /**
@@ -193,11 +224,12 @@
  * @property {string} [client_message_id]
  * @property {Text} [text]
  * @property {string} [reply_to]
+ * @property {boolean} [forwarded]
  */
 
 /**
- * Events are missing from this session: read the changes since the given time from history, with an overlap of 5
- * minutes, as docs/client-guide.md describes.
+ * Events are missing from this session: read the chats that have changed and the changes of each, as docs/client-
+ * guide.md describes.
  * @typedef {object} Gap
  * @property {Position} [since] The last position before the missing events.
  * @property {string} [since_ms] About the time of that position, in milliseconds since 1970. 0 if the server does not
@@ -237,15 +269,24 @@
  * @property {string} chat_id
  * @property {ChatKind} [kind]
  * @property {string[]} [member_ids]
- * @property {Message} [newest] Absent in a chat without messages.
+ * @property {HistoryMessage} [newest] Absent in a chat without messages.
  * @property {number} [unread] Messages of others above the user's read mark that are not deleted, counted to 100 at
  * most, among the newest 2,000.
  * @property {Mark[]} [marks] The marks of each member that has set one, one per member.
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
+ * @property {Event[]} [changes] The state of the chat itself, without marks: the newest change of each key.
  */
 
 /**
  * @typedef {"CHAT_KIND_UNSPECIFIED" | "CHAT_KIND_DIRECT"} ChatKind
+ */
+
+/**
+ * A message of history and its state.
+ * @typedef {object} HistoryMessage
+ * @property {Message} message As it was sent. A deleted message has no content and no reply_to.
+ * @property {Event[]} [changes] The state of the message, in order of event ids: the newest change of each key, removed
+ * reactions included.
  */
 
 /**
@@ -259,6 +300,8 @@
  * @typedef {object} ListChatsResponse
  * @property {Chat[]} [chats]
  * @property {string} [next_cursor] The cursor of the next page; empty if this is the last page.
+ * @property {string} [complete_up_to] Every chat that changed by an event up to this id is in the list. A client that
+ * has read all pages continues from the time of the first page's id. 0 if it is not known now.
  */
 
 /**
@@ -266,14 +309,8 @@
  * @property {HistoryMessage[]} [messages] Oldest first.
  * @property {boolean} [has_older]
  * @property {boolean} [has_newer]
- */
-
-/**
- * A message of history and its state.
- * @typedef {object} HistoryMessage
- * @property {Message} message As it was sent. A deleted message has no content and no reply_to.
- * @property {Event[]} [changes] The state of the message, in order of event ids: the newest change of each key, removed
- * reactions included.
+ * @property {string} [complete_up_to] Of the messages that are listed, every change up to this event id is part of
+ * their state: the first `after` of ListChanges. 0 if it is not known now.
  */
 
 export {};

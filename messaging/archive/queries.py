@@ -3,11 +3,13 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, MutableSequence, Sequence
 from typing import TypeVar
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
-from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
+from messaging.archive.store.laws import listed_key
+from messaging.archive.store.protocol import MAX_CHANGES, ChatCursor, ChatStore, Page
+from messaging.archive.watermark import Watermark
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
@@ -18,21 +20,28 @@ from rookery.v1.archive_pb2 import (
     GetChatResponse,
     GetMessageRequest,
     GetMessageResponse,
-    HistoryMessage,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
+    ListVersionsResponse,
 )
-from rookery.v1.session_pb2 import Change
+from rookery.v1.kinds_pb2 import LAW_LAST
+from rookery.v1.session_pb2 import Change, Event
 from shared.archive import UNAVAILABLE
-from shared.contract.changes import kind_of
+from shared.contract.changes import KINDS, kind_of
 from shared.contract.chats import MAX_CLIENT_ID, direct_members
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import MAX_ID, first_id_at
+from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 
 MAX_LIMIT = 100
 """Chats or messages on a page at most: see archive.proto."""
+
+MAX_CHANGES_AGE_MS = 30 * 24 * 3600 * 1000
+"""How old the `after` of ListChanges may be: see archive.proto."""
 
 Result = TypeVar("Result")
 
@@ -40,8 +49,10 @@ Result = TypeVar("Result")
 class ArchiveQueries(ArchiveServiceServicer):
     """ArchiveService, as archive.proto describes it. Each method returns the response, or a refusal."""
 
-    def __init__(self, chats: ChatStore) -> None:
+    def __init__(self, chats: ChatStore, partitions: int) -> None:
+        """`partitions` is the number of partitions of the log."""
         self._chats = chats
+        self._watermark = Watermark(chats, partitions)
 
     async def ListChats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         after = decode_cursor(request.cursor) if request.cursor else None
@@ -53,12 +64,7 @@ class ArchiveQueries(ArchiveServiceServicer):
         )
         if refusal:
             return refusal
-        chats = await _unless_unavailable(
-            self._chats.list_chats(
-                request.user_id, changed_since_ms=request.changed_since_ms, limit=request.limit + 1, after=after
-            )
-        )
-        return chats if isinstance(chats, Refusal) else _page_of_chats(chats, request.limit)
+        return await _unless_unavailable(self._list_chats(request, after))
 
     async def GetChat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
         members = _members(request.user_id, request.chat_id)
@@ -67,8 +73,10 @@ class ArchiveQueries(ArchiveServiceServicer):
         chat = await _unless_unavailable(self._chats.get_chat(request.user_id, request.chat_id))
         if isinstance(chat, Refusal):
             return chat
-        empty = Chat(chat_id=request.chat_id, kind=CHAT_KIND_DIRECT, member_ids=members)
-        return GetChatResponse(chat=chat or empty)
+        if chat is None:
+            chat = Chat(chat_id=request.chat_id, kind=CHAT_KIND_DIRECT, member_ids=members)
+        _hide_in_chat(chat, request.user_id)
+        return GetChatResponse(chat=chat)
 
     async def ListMessages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
         members = _members(request.user_id, request.chat_id)
@@ -76,16 +84,14 @@ class ArchiveQueries(ArchiveServiceServicer):
             return members
         anchor = request.WhichOneof("anchor")
         anchor_value = 0 if anchor is None else getattr(request, anchor)
-        refusal = _check_range("limit", request.limit, 1, MAX_LIMIT) or _check_range(
-            anchor or "anchor", anchor_value, 0, MAX_ID
+        refusal = (
+            _check_range("limit", request.limit, 1, MAX_LIMIT)
+            or _check_range(anchor or "anchor", anchor_value, 0, MAX_ID)
+            or _check_having(request.having, anchor)
         )
         if refusal:
             return refusal
-        page = await _unless_unavailable(self._page(request, anchor))
-        if isinstance(page, Refusal):
-            return page
-        _hide_private(page.messages, request.user_id)
-        return ListMessagesResponse(messages=page.messages, has_older=page.has_older, has_newer=page.has_newer)
+        return await _unless_unavailable(self._list_messages(request, anchor))
 
     async def GetMessage(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
         members = _members(request.user_id, request.chat_id)
@@ -100,7 +106,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             case None:
                 return Refusal(Code.NOT_FOUND, "There is no such message in this chat.", field="message_id")
             case _:
-                _hide_private([message], request.user_id)
+                _hide_private(message.changes, request.user_id)
                 return GetMessageResponse(message=message)
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
@@ -113,8 +119,59 @@ class ArchiveQueries(ArchiveServiceServicer):
         event = await _unless_unavailable(self._chats.find_sent(request.chat_id, request.user_id, request.client_id))
         return event if isinstance(event, Refusal) else FindSentResponse(event=event)
 
+    async def ListChanges(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
+        members = _members(request.user_id, request.chat_id)
+        if isinstance(members, Refusal):
+            return members
+        if refusal := _check_range("after", request.after, 0, MAX_ID):
+            return refusal
+        return await _unless_unavailable(self._list_changes(request))
+
+    async def ListVersions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
+        members = _members(request.user_id, request.chat_id)
+        if isinstance(members, Refusal):
+            return members
+        kind = KINDS.get(request.kind)
+        if kind is None or kind.law != LAW_LAST:
+            return Refusal(Code.INVALID, "There are no versions of this kind of change.", field="kind")
+        if refusal := _check_range("message_id", request.message_id, 1, MAX_ID):
+            return refusal
+        events = await _unless_unavailable(self._chats.versions(request.chat_id, request.message_id, kind.number))
+        return (
+            events if isinstance(events, Refusal) else ListVersionsResponse(changes=_visible(events, request.user_id))
+        )
+
+    async def _list_chats(self, request: ListChatsRequest, after: ChatCursor | None) -> ListChatsResponse:
+        complete_up_to = await self._watermark.complete_up_to()
+        chats = await self._chats.list_chats(
+            request.user_id, changed_since_ms=request.changed_since_ms, limit=request.limit + 1, after=after
+        )
+        for chat in chats:
+            _hide_in_chat(chat, request.user_id)
+        return _page_of_chats(chats, request.limit, complete_up_to)
+
+    async def _list_messages(self, request: ListMessagesRequest, anchor: str | None) -> ListMessagesResponse:
+        complete_up_to = await self._watermark.complete_up_to()
+        page = await self._page(request, anchor)
+        for message in page.messages:
+            _hide_private(message.changes, request.user_id)
+        return ListMessagesResponse(
+            messages=page.messages, has_older=page.has_older, has_newer=page.has_newer, complete_up_to=complete_up_to
+        )
+
+    async def _list_changes(self, request: ListChangesRequest) -> ListChangesResponse:
+        complete_up_to = await self._watermark.complete_up_to()
+        if time_of(request.after) < wall_clock_ms() - MAX_CHANGES_AGE_MS:
+            return ListChangesResponse(too_old=True)
+        events = await self._chats.events_after(request.chat_id, request.after)
+        if len(events) > MAX_CHANGES or sum(event.ByteSize() for event in events) > MAX_PAGE_BYTES:
+            return ListChangesResponse(too_old=True)
+        return ListChangesResponse(events=_visible(events, request.user_id), complete_up_to=complete_up_to)
+
     async def _page(self, request: ListMessagesRequest, anchor: str | None) -> Page:
         match anchor:
+            case None | "before_id" if request.having:
+                return await self._having(request)
             case None:
                 return await self._before(request, MAX_ID)
             case "before_id":
@@ -132,6 +189,14 @@ class ArchiveQueries(ArchiveServiceServicer):
             case _:
                 raise AssertionError(f"archive.proto has an anchor without a query: {anchor}")
 
+    async def _having(self, request: ListMessagesRequest) -> Page:
+        kind = KINDS[request.having]
+        key = listed_key(kind, request.user_id)
+        page = await self._chats.messages_having(
+            request.chat_id, kind.number, key, request.before_id or MAX_ID, request.limit
+        )
+        return newest_of(page, request.limit)
+
     async def _before(self, request: ListMessagesRequest, before_id: int) -> Page:
         page = await self._chats.messages_before(request.chat_id, before_id, request.limit)
         return newest_of(page, request.limit)
@@ -146,13 +211,13 @@ class ArchiveQueries(ArchiveServiceServicer):
         return around(older, newer, request.limit)
 
 
-def _page_of_chats(chats: Sequence[Chat], limit: int) -> ListChatsResponse:
+def _page_of_chats(chats: Sequence[Chat], limit: int, complete_up_to: int) -> ListChatsResponse:
     """The first `limit` chats, or as many as one response may hold, and the cursor of the next page if there is one."""
     page = fitting(chats[:limit], MAX_PAGE_BYTES)
     if len(page) == len(chats):
-        return ListChatsResponse(chats=page)
+        return ListChatsResponse(chats=page, complete_up_to=complete_up_to)
     last = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
-    return ListChatsResponse(chats=page, next_cursor=encode_cursor(last))
+    return ListChatsResponse(chats=page, next_cursor=encode_cursor(last), complete_up_to=complete_up_to)
 
 
 def _check_range(field: str, value: int, low: int, high: int) -> Refusal | None:
@@ -177,13 +242,34 @@ def _members(user_id: int, chat_id: str) -> tuple[int, int] | Refusal:
     return members
 
 
-def _hide_private(messages: Iterable[HistoryMessage], user_id: int) -> None:
+def _check_having(name: str, anchor: str | None) -> Refusal | None:
+    if not name:
+        return None
+    kind = KINDS.get(name)
+    if kind is None or not kind.is_listed:
+        return Refusal(Code.INVALID, "Messages can't be listed by this kind of change.", field="having")
+    if anchor not in (None, "before_id"):
+        return Refusal(Code.INVALID, f"`{anchor}` can't be combined with `having`.", field=anchor or "")
+    return None
+
+
+def _hide_in_chat(chat: Chat, user_id: int) -> None:
+    _hide_private(chat.changes, user_id)
+    if chat.HasField("newest"):
+        _hide_private(chat.newest.changes, user_id)
+
+
+def _hide_private(changes: MutableSequence[Event], user_id: int) -> None:
     """Remove the private changes of other users."""
-    for message in messages:
-        visible = [event for event in message.changes if not _is_hidden(event.change, user_id)]
-        if len(visible) < len(message.changes):
-            del message.changes[:]
-            message.changes.extend(visible)
+    visible = _visible(changes, user_id)
+    if len(visible) < len(changes):
+        del changes[:]
+        changes.extend(visible)
+
+
+def _visible(events: Iterable[Event], user_id: int) -> list[Event]:
+    """The events without the private changes of other users."""
+    return [event for event in events if not _is_hidden(event.change, user_id)]
 
 
 def _is_hidden(change: Change, user_id: int) -> bool:

@@ -14,7 +14,7 @@ import structlog
 import trio
 from google.protobuf.message import DecodeError
 
-from messaging.archive.store.protocol import ChatStore
+from messaging.archive.store.protocol import ChatStore, Logged
 from messaging.archive.tracing import Recordable, Spans, recording
 from messaging.envelopes import decode
 from messaging.fences import Fences
@@ -23,6 +23,7 @@ from shared.archive import ARCHIVE_GROUP
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Checkpoint, Consumer, DeadLetter, Fetched, StoredRecord
 from shared.contract.errors import Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.telemetry.metrics.catalogue import LATE_RECORDS
 from shared.telemetry.traces import current, fail
 
@@ -50,6 +51,13 @@ FIRST_PAUSE = 0.1
 
 MAX_PAUSE = 5.0
 """The longest pause, so that recording resumes soon after the store is back."""
+
+IDLE_SECONDS = 5.0
+"""From one advance of the watermarks of idle partitions to the next."""
+
+IDLE_MARGIN_MS = 5_000
+"""The watermark of an idle partition stays this far behind the clock: brokers' clocks, which stamp the next record,
+differ from it."""
 
 LOG_PAUSE = 1.0
 """Seconds before joining the group again after the log did not answer."""
@@ -86,6 +94,8 @@ class Recorder:
         self._committed: dict[int, Checkpoint] = {}
         self._inherited: dict[int, Checkpoint] = {}  # as committed when the partition was gained
         self._fences: dict[int, Fences] = {}
+        self._watermarks: dict[int, int] = {}  # by assigned partition: all that the log stored until then is recorded
+        self._stored_watermarks: dict[int, int] = {}
         self._events = 0
         self._batches = 0
         self._dead_letters = 0
@@ -113,6 +123,7 @@ class Recorder:
         self._committed.clear()
         async with open_background() as nursery:
             nursery.start_soon(self._commit_regularly, consumer)
+            nursery.start_soon(self._advance_regularly, consumer)
             try:
                 while True:
                     match await consumer.fetch():
@@ -132,8 +143,13 @@ class Recorder:
         for partition in gained | lost:
             for known in (self._recorded, self._committed, self._inherited, self._fences):
                 known.pop(partition, None)
+            for watermarks in (self._watermarks, self._stored_watermarks):
+                watermarks.pop(partition, None)
         if gained:
             self._inherited.update(await consumer.committed(gained))
+            stored = await self._persist(self._chats.watermarks)
+            self._stored_watermarks.update({part: stored.get(part, 0) for part in gained})
+            self._watermarks.update(self._stored_watermarks)
         offsets = await self._persist(self._chats.recorded_offsets) if gained else {}
         for partition in gained & offsets.keys():
             end = await self._backplane.end_offset(partition)
@@ -163,6 +179,8 @@ class Recorder:
         else:
             await self._write(events, offsets)
         self._recorded.update(recorded)
+        for part, at_ms in {record.partition: record.at_ms for record in records}.items():
+            self._raise_watermark(part, at_ms - 1)  # the log may store more in the same millisecond
 
     async def _decode(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
         """The records of truth that count, with their events. Records that can't be decoded become dead letters."""
@@ -195,7 +213,10 @@ class Recorder:
 
     async def _write(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
         """Write the events to the store. An event that it rejects is found by bisection and becomes a dead letter."""
-        events = [event for _, event in recordable]
+        # The log's clock may be behind the watermark: clients have read further then, so the event is as late as that.
+        events = [
+            Logged(event, max(record.at_ms, self._watermarks[record.partition] + 1)) for record, event in recordable
+        ]
         spans = [self._spans[record] for record, _ in recordable if record in self._spans] if self._spans else ()
         try:
             with current(*spans) if spans else nullcontext():
@@ -247,10 +268,45 @@ class Recorder:
         await self._persist(lambda: self._backplane.dead_letter(letter), engine="log")
         self._dead_letters += 1
 
+    def _raise_watermark(self, partition: int, at_ms: int) -> None:
+        self._watermarks[partition] = max(self._watermarks[partition], at_ms)
+
+    async def _advance_regularly(self, consumer: Consumer) -> None:
+        """Raise the watermarks of partitions to which nothing is published, since they would keep all others back."""
+        while True:
+            await trio.sleep(IDLE_SECONDS)
+            for partition in tuple(self._watermarks):
+                await self._advance(consumer, partition)
+
+    async def _advance(self, consumer: Consumer, partition: int) -> None:
+        """Raise the watermark of a partition nearly to the present, if everything in the log is recorded."""
+        now_ms = wall_clock_ms()
+        try:
+            end = await self._backplane.end_offset(partition)
+        except Unavailable:
+            return  # the next advance tries again
+        known = self._recorded.get(partition) or self._inherited.get(partition)
+        is_owner = partition in self._watermarks and trio.current_time() < consumer.held_until
+        if is_owner and end <= (known.offset if known else 0):
+            self._raise_watermark(partition, now_ms - IDLE_MARGIN_MS)
+
     async def _commit_regularly(self, consumer: Consumer) -> None:
         while True:
             await trio.sleep(COMMIT_SECONDS)
             await self._commit(consumer)
+            await self._store_watermarks()
+
+    async def _store_watermarks(self) -> None:
+        """Store the watermarks that were raised. If the store does not answer, a later call stores higher ones."""
+        raised = dict(self._watermarks.items() - self._stored_watermarks.items())
+        if not raised:
+            return
+        try:
+            await self._chats.raise_watermarks(raised)
+        except Unavailable as error:
+            _log.warning("watermarks_not_stored", reason=str(error))
+        else:
+            self._stored_watermarks.update(raised)
 
     async def _commit(self, consumer: Consumer) -> None:
         """Commit the recorded offsets. If the log does not answer, a later commit includes them."""

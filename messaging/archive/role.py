@@ -74,7 +74,7 @@ async def open_archive(
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
     add_certificate_check(health, tls)
     recorder = Recorder(backplane, chats)
-    queries = ArchiveQueries(chats)
+    queries = ArchiveQueries(chats, backplane.partitions)
     services: list[Servicer] = [queries, *standard_services([queries], health)]
     interceptors = [count_calls, trace_calls, log_calls, except_standard(limit_calls(total=MAX_QUERIES))]
     if tokens:

@@ -194,6 +194,7 @@ class LogConsumer:
         if kind is None:
             upgrade(event)
             kind = event.WhichOneof("event")
+        self._ids.follow(event.event_id)  # so that answers have higher ids
         if kind != "typing" and not self._append(tail, record, envelope, kind):
             return
         origin = envelope.origin_session_id
@@ -223,7 +224,7 @@ class LogConsumer:
             chat_id = message.chat_id
             if envelope.truth:
                 key = (envelope.sender_id, message.client_message_id)
-                content = message_hash(message.text, message.reply_to)
+                content = message_hash(message)
         elif kind == "change":
             change = event.change
             chat_id, target_id, is_deletion = change.chat_id, change.target_id, wins(change)

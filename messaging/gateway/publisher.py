@@ -147,7 +147,8 @@ class Publisher:
             if isinstance(found, Refusal):
                 return found
             target = found
-        circumstances = Circumstances(target, wall_clock_ms(), self._newest_ms(user_id), self._live.value)
+        newest_ms, configuration = self._newest_ms(user_id), self._live.value
+        circumstances = Circumstances(request.members, target, wall_clock_ms(), newest_ms, configuration)
         return kind.authorize(change, circumstances)
 
     def _newest_ms(self, user_id: int) -> int:
@@ -220,7 +221,7 @@ class Publisher:
         return fan_out(
             request.event(event_id, session.user_id),
             sender_id=session.user_id,
-            recipient_ids=request.members,
+            recipient_ids=request.recipients,
             partitions=self._partitions.count,
             session_id=session.session_id,
             epoch=epoch,

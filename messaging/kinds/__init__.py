@@ -3,7 +3,9 @@
 How the changes of a kind combine is in `protos/rookery/v1/session.proto`. Nothing else on the server depends on a kind.
 """
 
-from messaging.kinds import deleted, edited, marked, reacted
+from messaging.kinds import deleted, edited, hidden, marked, marked_unread, pinned, reacted
 
-KINDS = {kind.contract.name: kind for kind in (reacted.KIND, marked.KIND, edited.KIND, deleted.KIND)}
+_MODULES = (reacted, marked, edited, deleted, pinned, hidden, marked_unread)
+
+KINDS = {module.KIND.contract.name: module.KIND for module in _MODULES}
 """All kinds, by their field in `Change.body`."""

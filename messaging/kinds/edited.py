@@ -1,6 +1,6 @@
 """A new content of a message, by its sender."""
 
-from messaging.kinds.checks import check_text
+from messaging.kinds.checks import check_mentioned, check_text
 from messaging.kinds.kind import Circumstances, Kind, refuse_deleted, refuse_others
 from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
@@ -21,7 +21,7 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
         return refusal
     if seconds and circumstances.now_ms - time_of(change.target_id) > seconds * 1000:
         return Refusal(Code.FORBIDDEN, f"A message can be edited for {seconds} seconds.", "change.target_id")
-    return None
+    return check_mentioned(change.edited.text, circumstances.members, "change.edited.text")
 
 
 KIND = Kind(changes.KINDS["edited"], _check, _authorize)

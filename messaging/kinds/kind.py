@@ -1,6 +1,6 @@
 """The type of the kinds of changes on the server, and the refusals that they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +25,8 @@ THE_CHAT = Target(0, False)
 class Circumstances(NamedTuple):
     """The facts by which a change is allowed, beside its own fields. Times are in milliseconds since 1970."""
 
+    members: Sequence[int]
+    """Of the chat."""
     target: Target
     now_ms: int
     newest_ms: int
@@ -43,6 +45,19 @@ class Kind(msgspec.Struct, frozen=True):
     """Refuses a change that its actor, a member of the chat, may not make."""
     needs_target: bool = True
     """Whether its changes are of a message; else they are of the chat."""
+
+
+def has_any_body(change: Change, configuration: LiveConfiguration) -> None:
+    """The check of a kind whose body is valid with any values."""
+
+
+def needs_existing_target(change: Change, circumstances: Circumstances) -> Refusal | None:
+    """Allow every member to make the change, unless the message was deleted."""
+    return refuse_deleted(circumstances.target)
+
+
+def needs_no_right(change: Change, circumstances: Circumstances) -> None:
+    """Allow every member to make the change."""
 
 
 def refuse_others(change: Change, target: Target, verb: str) -> Refusal | None:

@@ -2,7 +2,7 @@
 
 import re
 
-from messaging.kinds.kind import Circumstances, Kind, refuse_deleted
+from messaging.kinds.kind import Kind, needs_existing_target
 from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
@@ -38,8 +38,4 @@ def _check(change: Change, configuration: LiveConfiguration) -> Refusal | None:
     return Refusal(Code.INVALID, f"A reaction must be one emoji of at most {MAX_EMOJI} bytes.", "change.reacted.emoji")
 
 
-def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
-    return refuse_deleted(circumstances.target)
-
-
-KIND = Kind(changes.KINDS["reacted"], _check, _authorize)
+KIND = Kind(changes.KINDS["reacted"], _check, needs_existing_target)

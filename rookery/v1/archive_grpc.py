@@ -16,6 +16,12 @@ class ArchiveServiceServicer(purerpc.Servicer):
     async def GetMessage(self, input_message):
         raise NotImplementedError()
 
+    async def ListChanges(self, input_message):
+        raise NotImplementedError()
+
+    async def ListVersions(self, input_message):
+        raise NotImplementedError()
+
     async def FindSent(self, input_message):
         raise NotImplementedError()
 
@@ -58,6 +64,24 @@ class ArchiveServiceServicer(purerpc.Servicer):
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.GetMessageRequest,
                 rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
+            )
+        )
+        service_obj.add_method(
+            "ListChanges",
+            self.ListChanges,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListChangesRequest,
+                rookery_dot_v1_dot_archive__pb2.ListChangesResponse,
+            )
+        )
+        service_obj.add_method(
+            "ListVersions",
+            self.ListVersions,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListVersionsRequest,
+                rookery_dot_v1_dot_archive__pb2.ListVersionsResponse,
             )
         )
         service_obj.add_method(
@@ -108,6 +132,22 @@ class ArchiveServiceStub:
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.GetMessageRequest,
                 rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
+            )
+        )
+        self.ListChanges = self._client.get_method_stub(
+            "ListChanges",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListChangesRequest,
+                rookery_dot_v1_dot_archive__pb2.ListChangesResponse,
+            )
+        )
+        self.ListVersions = self._client.get_method_stub(
+            "ListVersions",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListVersionsRequest,
+                rookery_dot_v1_dot_archive__pb2.ListVersionsResponse,
             )
         )
         self.FindSent = self._client.get_method_stub(

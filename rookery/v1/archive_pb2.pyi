@@ -16,7 +16,7 @@ CHAT_KIND_UNSPECIFIED: ChatKind
 CHAT_KIND_DIRECT: ChatKind
 
 class Chat(_message.Message):
-    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms")
+    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -24,14 +24,16 @@ class Chat(_message.Message):
     UNREAD_FIELD_NUMBER: _ClassVar[int]
     MARKS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     kind: ChatKind
     member_ids: _containers.RepeatedScalarFieldContainer[int]
-    newest: _session_pb2.Message
+    newest: HistoryMessage
     unread: int
     marks: _containers.RepeatedCompositeFieldContainer[Mark]
     changed_at_ms: int
-    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[_session_pb2.Event]
+    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ...) -> None: ...
 
 class Mark(_message.Message):
     __slots__ = ("user_id", "delivered_up_to", "read_up_to")
@@ -64,12 +66,14 @@ class ListChatsRequest(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., changed_since_ms: _Optional[int] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class ListChatsResponse(_message.Message):
-    __slots__ = ("chats", "next_cursor")
+    __slots__ = ("chats", "next_cursor", "complete_up_to")
     CHATS_FIELD_NUMBER: _ClassVar[int]
     NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_UP_TO_FIELD_NUMBER: _ClassVar[int]
     chats: _containers.RepeatedCompositeFieldContainer[Chat]
     next_cursor: str
-    def __init__(self, chats: _Optional[_Iterable[_Union[Chat, _Mapping]]] = ..., next_cursor: _Optional[str] = ...) -> None: ...
+    complete_up_to: int
+    def __init__(self, chats: _Optional[_Iterable[_Union[Chat, _Mapping]]] = ..., next_cursor: _Optional[str] = ..., complete_up_to: _Optional[int] = ...) -> None: ...
 
 class GetChatRequest(_message.Message):
     __slots__ = ("user_id", "chat_id")
@@ -86,7 +90,7 @@ class GetChatResponse(_message.Message):
     def __init__(self, chat: _Optional[_Union[Chat, _Mapping]] = ...) -> None: ...
 
 class ListMessagesRequest(_message.Message):
-    __slots__ = ("user_id", "chat_id", "before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms", "limit")
+    __slots__ = ("user_id", "chat_id", "before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms", "limit", "having")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     BEFORE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +100,7 @@ class ListMessagesRequest(_message.Message):
     AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     AROUND_MS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    HAVING_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     chat_id: str
     before_id: int
@@ -105,17 +110,20 @@ class ListMessagesRequest(_message.Message):
     after_ms: int
     around_ms: int
     limit: int
-    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., before_id: _Optional[int] = ..., after_id: _Optional[int] = ..., around_id: _Optional[int] = ..., before_ms: _Optional[int] = ..., after_ms: _Optional[int] = ..., around_ms: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+    having: str
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., before_id: _Optional[int] = ..., after_id: _Optional[int] = ..., around_id: _Optional[int] = ..., before_ms: _Optional[int] = ..., after_ms: _Optional[int] = ..., around_ms: _Optional[int] = ..., limit: _Optional[int] = ..., having: _Optional[str] = ...) -> None: ...
 
 class ListMessagesResponse(_message.Message):
-    __slots__ = ("messages", "has_older", "has_newer")
+    __slots__ = ("messages", "has_older", "has_newer", "complete_up_to")
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     HAS_OLDER_FIELD_NUMBER: _ClassVar[int]
     HAS_NEWER_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_UP_TO_FIELD_NUMBER: _ClassVar[int]
     messages: _containers.RepeatedCompositeFieldContainer[HistoryMessage]
     has_older: bool
     has_newer: bool
-    def __init__(self, messages: _Optional[_Iterable[_Union[HistoryMessage, _Mapping]]] = ..., has_older: _Optional[bool] = ..., has_newer: _Optional[bool] = ...) -> None: ...
+    complete_up_to: int
+    def __init__(self, messages: _Optional[_Iterable[_Union[HistoryMessage, _Mapping]]] = ..., has_older: _Optional[bool] = ..., has_newer: _Optional[bool] = ..., complete_up_to: _Optional[int] = ...) -> None: ...
 
 class GetMessageRequest(_message.Message):
     __slots__ = ("user_id", "chat_id", "message_id")
@@ -132,6 +140,44 @@ class GetMessageResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     message: HistoryMessage
     def __init__(self, message: _Optional[_Union[HistoryMessage, _Mapping]] = ...) -> None: ...
+
+class ListChangesRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "after")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    after: int
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+
+class ListChangesResponse(_message.Message):
+    __slots__ = ("events", "too_old", "complete_up_to")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TOO_OLD_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[_session_pb2.Event]
+    too_old: bool
+    complete_up_to: int
+    def __init__(self, events: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ..., too_old: _Optional[bool] = ..., complete_up_to: _Optional[int] = ...) -> None: ...
+
+class ListVersionsRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "message_id", "kind")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    message_id: int
+    kind: str
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., kind: _Optional[str] = ...) -> None: ...
+
+class ListVersionsResponse(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[_session_pb2.Event]
+    def __init__(self, changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ...) -> None: ...
 
 class FindSentRequest(_message.Message):
     __slots__ = ("user_id", "chat_id", "client_id")

@@ -1,7 +1,8 @@
 from rookery.v1 import kinds_pb2 as _kinds_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -75,18 +76,20 @@ class Renew(_message.Message):
     def __init__(self, access_token: _Optional[str] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to")
+    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "forwarded")
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    FORWARDED_FIELD_NUMBER: _ClassVar[int]
     client_message_id: str
     chat_id: str
     recipient_id: int
     text: Text
     reply_to: int
-    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ...) -> None: ...
+    forwarded: bool
+    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
 
 class Typing(_message.Message):
     __slots__ = ("chat_id", "user_id")
@@ -183,29 +186,41 @@ class Event(_message.Message):
     def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "reply_to")
+    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "reply_to", "forwarded")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     SENDER_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    FORWARDED_FIELD_NUMBER: _ClassVar[int]
     message_id: int
     chat_id: str
     sender_id: int
     client_message_id: str
     text: Text
     reply_to: int
-    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ...) -> None: ...
+    forwarded: bool
+    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
 
 class Text(_message.Message):
-    __slots__ = ("body",)
+    __slots__ = ("body", "mentions")
     BODY_FIELD_NUMBER: _ClassVar[int]
+    MENTIONS_FIELD_NUMBER: _ClassVar[int]
     body: str
-    def __init__(self, body: _Optional[str] = ...) -> None: ...
+    mentions: _containers.RepeatedCompositeFieldContainer[Mention]
+    def __init__(self, body: _Optional[str] = ..., mentions: _Optional[_Iterable[_Union[Mention, _Mapping]]] = ...) -> None: ...
+
+class Mention(_message.Message):
+    __slots__ = ("user_id", "name")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    name: str
+    def __init__(self, user_id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "reacted", "marked", "edited", "deleted")
+    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +229,9 @@ class Change(_message.Message):
     MARKED_FIELD_NUMBER: _ClassVar[int]
     EDITED_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    MARKED_UNREAD_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     target_id: int
     actor_id: int
@@ -222,7 +240,10 @@ class Change(_message.Message):
     marked: Marked
     edited: Edited
     deleted: Deleted
-    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ...) -> None: ...
+    pinned: Pinned
+    hidden: Hidden
+    marked_unread: MarkedUnread
+    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ...) -> None: ...
 
 class Reacted(_message.Message):
     __slots__ = ("emoji", "set")
@@ -249,6 +270,24 @@ class Edited(_message.Message):
 class Deleted(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Pinned(_message.Message):
+    __slots__ = ("set",)
+    SET_FIELD_NUMBER: _ClassVar[int]
+    set: bool
+    def __init__(self, set: _Optional[bool] = ...) -> None: ...
+
+class Hidden(_message.Message):
+    __slots__ = ("set",)
+    SET_FIELD_NUMBER: _ClassVar[int]
+    set: bool
+    def __init__(self, set: _Optional[bool] = ...) -> None: ...
+
+class MarkedUnread(_message.Message):
+    __slots__ = ("set",)
+    SET_FIELD_NUMBER: _ClassVar[int]
+    set: bool
+    def __init__(self, set: _Optional[bool] = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("since", "since_ms", "dropped", "position")

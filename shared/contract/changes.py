@@ -33,6 +33,8 @@ class Kind(msgspec.Struct, frozen=True):
     """Fields of the change, or of its body, that are part of the state's key."""
     is_private: bool
     """Whether only the devices of the actor receive it."""
+    is_listed: bool
+    """Whether the messages with a current change of this kind can be listed."""
 
     def key_of(self, change: Change) -> StateKey:
         """The key of a change of this kind in the state of its target."""
@@ -50,7 +52,7 @@ def _kinds() -> Iterable[Kind]:
     extension: Any = kinds_pb2.kind  # its generated type is that of no extension
     for field in Change.DESCRIPTOR.oneofs_by_name["body"].fields:
         kind: kinds_pb2.Kind = field.GetOptions().Extensions[extension]
-        yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private)
+        yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private, kind.is_listed)
 
 
 KINDS = {kind.name: kind for kind in _kinds()}
@@ -73,6 +75,7 @@ def make_stub(message: Message) -> None:
     """Remove everything from a message that its deletion removes."""
     message.ClearField("content")
     message.ClearField("reply_to")
+    message.ClearField("forwarded")
 
 
 def apply(state: State, event: Event) -> bool:

@@ -15,6 +15,10 @@ EPOCH_MS = 1_767_225_600_000
 
 GENERATORS = 1 << 10
 SEQUENCES = 1 << 12
+
+MAX_AHEAD_MS = 60_000
+"""Ids of other generators are followed up to so far in the future: a clock that is further ahead is wrong."""
+
 MAX_ID = 2**63 - 1
 
 
@@ -35,7 +39,7 @@ def first_id_at(at_ms: int) -> int:
 
 class SnowflakeGenerator:
     """Generates ascending ids. Each process has its own generator number, which it leases: while `is_held` is false, no
-    id is generated.
+    id is generated. It is a hybrid clock: the next id is above every id that was followed.
 
     If the clock steps back, ids continue from the last id's time while its sequence lasts; then `next` waits for the
     clock.
@@ -65,6 +69,14 @@ class SnowflakeGenerator:
         """Generate only ids above this one of another generator."""
         if snowflake >> 22 >= self._last_ms:
             self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
+
+    def follow(self, snowflake: int) -> None:
+        """Generate only ids above this one, which another generator may have generated, unless it is MAX_AHEAD_MS ahead
+        of the clock."""
+        if snowflake < (self._last_ms << 22 | self._generator << 12) + self._sequence:
+            return
+        if (snowflake >> 22) + EPOCH_MS <= self._clock_ms() + MAX_AHEAD_MS:
+            self.start_above(snowflake)
 
     def renumber(self, generator: int) -> None:
         """Use another generator number from now on. Ids stay ascending."""

@@ -1,16 +1,33 @@
-"""Changes as both twins of the chat store write them: by the law of their kind, never by its name."""
+"""Events as both twins of the chat store write them: changes by the law of their kind, never by its name."""
 
 import msgspec
 
 from rookery.v1.kinds_pb2 import LAW_MAX, LAW_WINS
 from rookery.v1.session_pb2 import Change
 from shared.contract.changes import KINDS, Kind
+from shared.contract.ids import time_of
 
 (MARKS,) = (kind for kind in KINDS.values() if kind.law == LAW_MAX)
 """The kind with LAW_MAX. There is one: its changes are kept as `Chat.marks`, and in no log."""
 
 (DELETION,) = (kind for kind in KINDS.values() if kind.law == LAW_WINS)
 """The kind with LAW_WINS. There is one: its changes make a stub of their message."""
+
+
+MAX_AGE_MS = 10_000
+"""An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
+the clocks of gateways and brokers differ. Late events have rows of their own, so that a client finds them that has read
+further."""
+
+
+def is_late(event_id: int, at_ms: int) -> bool:
+    """Whether an event that the log stored at this time (milliseconds since 1970) is late."""
+    return at_ms - time_of(event_id) > MAX_AGE_MS
+
+
+def listed_key(kind: Kind, user_id: int) -> str:
+    """The key, as `key_text` returns it, of the user's changes of a kind that `is_listed`."""
+    return msgspec.json.encode([user_id] if kind.is_private else []).decode()
 
 
 def key_text(kind: Kind, change: Change) -> str:

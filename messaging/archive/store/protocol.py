@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message
@@ -16,6 +16,20 @@ Only a member who has sent so many, and read none since, has unread messages tha
 
 MAX_PAGE_CHANGES = 10_000
 """Changes in the state of a page of messages, about 1 MB. Further ones are left out: members can set more reactions."""
+
+
+MAX_CHANGES = 1_000
+"""Events that `ChatStore.events_after` returns at most: see archive.proto."""
+
+MAX_VERSIONS = 100
+"""Changes that `ChatStore.versions` returns at most: see archive.proto."""
+
+
+class Logged(NamedTuple):
+    """An event to record, and the time at which the log stored it, in milliseconds since 1970."""
+
+    event: Event
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +57,14 @@ class ChatStore(Protocol):
     within a distance that each engine documents.
     """
 
-    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+    async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """Write the events, in order, and the offsets up to which the log is recorded (by partition, the next to read).
 
         Messages and changes; other events are ignored. Changes are folded by the laws of their kinds; one whose kind
         only a newer release knows is stored, and not folded. A change may precede its message, which may be in another
         partition: it is shown once the message is recorded. A deletion removes the contents of its message and of the
-        other changes of that message, those that are recorded later included.
+        other changes of that message, those that are recorded later included. `Chat.changed_at_ms` is the highest of
+        the events' times, and for a late event (see `laws`) that of the log less MAX_AGE_MS, if that is higher.
 
         Atomic where the engine has transactions. Raises ValueError, and writes nothing, if one of the events is
         invalid.
@@ -58,6 +73,15 @@ class ChatStore(Protocol):
 
     async def recorded_offsets(self) -> Mapping[int, int]:
         """By partition, the next offset to record, if the engine stores it with the events; else empty."""
+        ...
+
+    async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:
+        """Store, by partition, a time of the log (milliseconds since 1970) up to which its events are recorded. A lower
+        one than the stored changes nothing."""
+        ...
+
+    async def watermarks(self) -> Mapping[int, int]:
+        """The highest watermark of each partition that has one."""
         ...
 
     async def list_chats(
@@ -79,6 +103,22 @@ class ChatStore(Protocol):
 
     async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
         """The oldest messages above the id, at most `limit` of them."""
+        ...
+
+    async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+        """The newest messages below the id, at most `limit` of them, with a current change of this kind (its number)
+        and key (see `laws.listed_key`) that is set. `has_newer` is false. The kind is one that `is_listed`."""
+        ...
+
+    async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:
+        """Messages as they were sent and changes, in order of event ids: all with a higher id, and late ones that the
+        log stored after the id's time plus MAX_AGE_MS. Without marks, and without the changes that a deletion has
+        removed; a deleted message is a stub. More than MAX_CHANGES if there are more; which of them is not defined."""
+        ...
+
+    async def versions(self, chat_id: str, target_id: int, kind: int) -> Sequence[Event]:
+        """The newest MAX_VERSIONS changes of this kind (its number) and target, oldest first; none if the target was
+        deleted."""
         ...
 
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
