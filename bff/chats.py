@@ -3,15 +3,19 @@
 from typing import Any
 
 from bff.http.endpoints import Response, endpoint
-from bff.models import ChatsQuery, MessagesQuery
+from bff.models import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     Chat,
     GetChatRequest,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
+    ListVersionsResponse,
 )
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
@@ -39,7 +43,7 @@ class Chats:
         )
         if isinstance(response, Refusal):
             return response
-        return Response({"chats": [], "next_cursor": "", **to_object(response)})
+        return Response({"chats": [], "next_cursor": "", "complete_up_to": "0", **to_object(response)})
 
     @endpoint("GET", "/v1/chats/<chat_id>", Chat)
     async def get_chat(self, claims: Claims, chat_id: str) -> Response | Refusal:
@@ -56,7 +60,26 @@ class Chats:
             return Refusal(Code.INVALID, f"Give either `{first}` or `{second}`.", field=second)
         limit = query.limit or self._services.live.value.messages_page_size
         fields: dict[str, Any] = {"user_id": claims.user_id, "chat_id": chat_id, "limit": limit, **anchors}
-        response = await self._services.archive.list_messages(ListMessagesRequest(**fields))
+        response = await self._services.archive.list_messages(ListMessagesRequest(**fields, having=query.having or ""))
         if isinstance(response, Refusal):
             return response
-        return Response({"messages": [], "has_older": False, "has_newer": False, **to_object(response)})
+        empty = {"messages": [], "has_older": False, "has_newer": False, "complete_up_to": "0"}
+        return Response({**empty, **to_object(response)})
+
+    @endpoint("GET", "/v1/chats/<chat_id>/changes", ListChangesResponse)
+    async def list_changes(self, claims: Claims, chat_id: str, query: ChangesQuery) -> Response | Refusal:
+        """The events of a chat that a client missed: messages, and changes of messages of any age."""
+        request = ListChangesRequest(user_id=claims.user_id, chat_id=chat_id, after=query.after)
+        response = await self._services.archive.list_changes(request)
+        if isinstance(response, Refusal):
+            return response
+        return Response({"events": [], "too_old": False, "complete_up_to": "0", **to_object(response)})
+
+    @endpoint("GET", "/v1/chats/<chat_id>/messages/<message_id>/versions", ListVersionsResponse)
+    async def list_versions(
+        self, claims: Claims, chat_id: str, message_id: int, query: VersionsQuery
+    ) -> Response | Refusal:
+        """The changes of one kind and message, oldest first, such as the history of its edits."""
+        request = ListVersionsRequest(user_id=claims.user_id, chat_id=chat_id, message_id=message_id, kind=query.kind)
+        response = await self._services.archive.list_versions(request)
+        return response if isinstance(response, Refusal) else Response({"changes": [], **to_object(response)})

@@ -1,12 +1,15 @@
 """Bodies and queries of the HTTP API, with their limits. Ids and times are strings of digits in JSON."""
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from rookery.v1.kinds_pb2 import LAW_LAST
 from shared.accounts import store as accounts
+from shared.contract.changes import KINDS
 from shared.contract.ids import MAX_ID
 
 DELETED_ACCOUNT = "Deleted account"
@@ -60,6 +63,18 @@ def visible(text: str) -> str:
     return text
 
 
+def _one_of(names: Iterable[str]) -> tuple[AfterValidator, Any]:
+    """The validation and the schema of a text that is one of the names."""
+    allowed: list[JsonValue] = [*sorted(names)]
+
+    def check(text: str) -> str:
+        if text not in allowed:
+            raise PydanticCustomError("enum", "Must be one of: {names}", {"names": ", ".join(map(str, allowed))})
+        return text
+
+    return AfterValidator(check), Field(json_schema_extra={"enum": allowed})
+
+
 def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
@@ -97,6 +112,8 @@ SearchPart = Annotated[
         "beginning of a word. Case and an `@` in front of a word do not matter"
     ),
 ]
+ListedKind = Annotated[str, *_one_of(kind.name for kind in KINDS.values() if kind.is_listed)]
+VersionedKind = Annotated[str, *_one_of(kind.name for kind in KINDS.values() if kind.law == LAW_LAST)]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 
@@ -206,6 +223,21 @@ class MessagesQuery(Input):
     after_ms: Digits | None = None
     around_ms: Digits | None = None
     limit: Limit | None = None
+    having: ListedKind | None = Field(
+        None, description="Only messages with this change. Not with an anchor other than `before_id`"
+    )
+
+
+class ChangesQuery(Input):
+    """The events of a chat after an id, the `complete_up_to` of an earlier response about this chat."""
+
+    after: Digits
+
+
+class VersionsQuery(Input):
+    """The former and the current changes of one kind and message."""
+
+    kind: VersionedKind
 
 
 class User(BaseModel):

@@ -7,10 +7,14 @@ from typing import Protocol
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
+    ListVersionsResponse,
 )
 from shared.accounts.administration import Administration
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
@@ -39,6 +43,10 @@ class ArchiveQueries(Protocol):
     async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal: ...
 
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal: ...
+
+    async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal: ...
+
+    async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,8 @@
  * @property {string} [dropped] The number of dropped frames, if the server counted them.
  * @property {Position} [position] The position to resume from if no event follows. Absent if events follow, which have
  * their own positions.
+ * @property {string} [at_ms] The server's time, in milliseconds since 1970: nothing is missing any more once a client
+ * has read the changes with a `complete_up_to` of this time or later.
  */
 
 /**

@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 VALUES: dict[str, Any] = {
+    "after": "1378451092000000",
     "current_password": "correct horse battery",
     "days": 7,
     "display_name": "Ada Lindqvist",
+    "kind": "edited",
     "limit": 20,
     "name": "ada",
     "name_contains": "grace",
@@ -28,6 +30,7 @@ PATHS = {
     "chat_id": "d-12-34",
     "invite_id": "45736211df3f",
     "key": "messages_page_size",
+    "message_id": "1378451092000000",
     "sign_in_id": "mHcM3b0tFX9nGqPZ1sYx8w",
     "user_id": "34",
 }
@@ -43,6 +46,8 @@ PYTHON = {
     "get_list_chats": "page = await api.chats(limit=20)",
     "get_get_chat": 'chat = await api.chat("d-12-34")',
     "get_list_messages": 'page = await api.history("d-12-34", limit=20)',
+    "get_list_changes": 'changes = await api.changes("d-12-34", after=page.complete_up_to)',
+    "get_list_versions": 'edits = await api.versions("d-12-34", message_id, "edited")',
 }
 """Calls of the Python client, by operation: `api` is the result of `open_api`."""
 

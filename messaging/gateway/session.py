@@ -35,7 +35,7 @@ from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.errors import Code, Refusal
-from shared.contract.ids import time_of
+from shared.contract.ids import time_of, wall_clock_ms
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
 
 AUTHENTICATE_SECONDS = 5.0
@@ -389,7 +389,12 @@ class Session:
         self._queue.clear()
         self._queued_bytes = self._queued_answers = 0
         if self.dropped and self.state is State.LIVE:
-            gap = Gap(since=self._position, since_ms=max(self._position_ms - GAP_MARGIN_MS, 0), dropped=self.dropped)
+            gap = Gap(
+                since=self._position,
+                since_ms=max(self._position_ms - GAP_MARGIN_MS, 0),
+                dropped=self.dropped,
+                at_ms=wall_clock_ms(),
+            )
             self.dropped = 0
             self._sequence += 1
             frames.append(encoding.frame(ServerFrame(sequence=self._sequence, gap=gap)))

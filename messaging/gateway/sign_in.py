@@ -119,7 +119,7 @@ class SignIn:
         is_cached = last.epoch == PARTITION_MAP_EPOCH and tail.complete_from <= last.offset + 1 <= tail.next_offset
         if is_cached and len(newer) <= configuration.replay_events:
             return newer, None
-        return recent, Gap(since=last, since_ms=time_of_position(tail, last))
+        return recent, Gap(since=last, since_ms=time_of_position(tail, last), at_ms=wall_clock_ms())
 
 
 def replayed(entries: Sequence[Entry]) -> list[SharedEvent]:

@@ -4,8 +4,12 @@ How the changes of a kind combine is in `protos/rookery/v1/session.proto`. Nothi
 """
 
 from messaging.kinds import deleted, edited, hidden, marked, marked_unread, pinned, reacted
+from messaging.kinds.kind import Kind
 
-_MODULES = (reacted, marked, edited, deleted, pinned, hidden, marked_unread)
+_KINDS: tuple[Kind, ...] = (
+    *(reacted.KIND, marked.KIND, edited.KIND, deleted.KIND),
+    *(pinned.KIND, hidden.KIND, marked_unread.KIND),
+)
 
-KINDS = {module.KIND.contract.name: module.KIND for module in _MODULES}
+KINDS = {kind.contract.name: kind for kind in _KINDS}
 """All kinds, by their field in `Change.body`."""

@@ -290,16 +290,18 @@ class MarkedUnread(_message.Message):
     def __init__(self, set: _Optional[bool] = ...) -> None: ...
 
 class Gap(_message.Message):
-    __slots__ = ("since", "since_ms", "dropped", "position")
+    __slots__ = ("since", "since_ms", "dropped", "position", "at_ms")
     SINCE_FIELD_NUMBER: _ClassVar[int]
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
     since: Position
     since_ms: int
     dropped: int
     position: Position
-    def __init__(self, since: _Optional[_Union[Position, _Mapping]] = ..., since_ms: _Optional[int] = ..., dropped: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+    at_ms: int
+    def __init__(self, since: _Optional[_Union[Position, _Mapping]] = ..., since_ms: _Optional[int] = ..., dropped: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class Reconnect(_message.Message):
     __slots__ = ("after_ms",)
