@@ -359,13 +359,17 @@ class TerminalChat:
         """The number of the newest shown message; 0 if there is none."""
         return self._numbers[max(self._numbers)] if self._numbers else 0
 
-    def _snippet(self, newest: Message) -> str:
+    def _snippet(self, newest: HistoryMessage) -> str:
         """The time and the first line of a chat's newest message."""
-        if not newest.message_id:
+        message = newest.message
+        if not message.message_id:
             return ""
-        sender = "you: " if newest.sender_id == self._client.me.user_id else ""
-        line = text_of(newest, {}).strip().partition("\n")[0]
-        return f"{_clock(newest)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
+        state: State = {}
+        for event in newest.changes:
+            apply_change(state, event)
+        sender = "you: " if message.sender_id == self._client.me.user_id else ""
+        line = text_of(message, state).strip().partition("\n")[0]
+        return f"{_clock(message)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
 
     def _other(self, chat: Chat | Message) -> int:
         """The other member of the chat, or of the message's chat; the user's own id if there is none."""

@@ -157,7 +157,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     client: Client, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
 ) -> None:
     chat = TerminalChat(client, screen)
-    wire = {"chat_id": "d-7-9", "unread": 2, "newest": page("x" * 99)[1]["messages"][0]["message"]}
+    wire = {"chat_id": "d-7-9", "unread": 2, "newest": page("x" * 99)[1]["messages"][0]}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, {"chat_id": "d-5-7"}]}
     bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     await chat.greet()
