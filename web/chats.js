@@ -3,12 +3,12 @@
 import { fold, UNCHANGED } from "./changes.js";
 import { compareIds } from "./ids.js";
 import { fromMark, marksOf, MAX_UNREAD, unreadAfter } from "./kinds/marked.js";
-import { fromWire, withChanges } from "./messages.js";
+import { changeIn, fromHistory, withChanges } from "./messages.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
 /** @import {Piece} from "./history.js" */
 /** @import {Chat, Message} from "./types.js" */
-/** @import {Chat as WireChat, Message as WireMessage} from "./wire.js" */
+/** @import {Chat as WireChat} from "./wire.js" */
 
 /** The chat of two users, the same for both. @param {string} user_id @param {string} other_id */
 export function directChatId(user_id, other_id) {
@@ -35,19 +35,9 @@ export const emptyChat = (chat_id, member_ids) => ({
 });
 
 /** @param {WireChat} wire @returns {Chat} */
-export function chatFromWire({ chat_id, member_ids = [], newest, unread = 0, marks = [] }) {
-  const changes = fold(UNCHANGED, marks.map((mark) => fromMark(chat_id, mark)));
-  return { chat_id, member_ids, newest: newest ? newestFromWire(newest) : null, unread, changes };
-}
-
-/**
- * The newest message of a chat in a list, which comes without its state: without content it is deleted.
- * @param {WireMessage} wire
- */
-function newestFromWire(wire) {
-  const { message_id, chat_id, sender_id } = wire;
-  const deletion = { event_id: message_id, change: { chat_id, target_id: message_id, actor_id: sender_id, deleted: {} } };
-  return withChanges(fromWire(wire), wire.text ? [] : [deletion]);
+export function chatFromWire({ chat_id, member_ids = [], newest, unread = 0, marks = [], changes = [] }) {
+  const state = fold(UNCHANGED, [...marks.map((mark) => fromMark(chat_id, mark)), ...changes.flatMap(changeIn)]);
+  return { chat_id, member_ids, newest: newest ? fromHistory(newest) : null, unread, changes: state };
 }
 
 /**

@@ -36,8 +36,8 @@ export function fromWire({ message_id, chat_id, sender_id, client_message_id = "
 /** @param {HistoryMessage} item */
 export const fromHistory = ({ message, changes = [] }) => withChanges(fromWire(message), changes.flatMap(changeIn));
 
-/** @param {WireEvent} event @returns {ChangeEvent[]} */
-const changeIn = ({ event_id = "0", change }) => (change ? [{ event_id, change }] : []);
+/** The change of an event, if it has one. @param {WireEvent} event @returns {ChangeEvent[]} */
+export const changeIn = ({ event_id = "0", change }) => (change ? [{ event_id, change }] : []);
 
 /**
  * The user's own message that is not acknowledged yet.

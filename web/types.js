@@ -52,7 +52,7 @@
  * @property {string[]} member_ids
  * @property {Message | null} newest
  * @property {number} unread
- * @property {State} changes its state: the marks of its members
+ * @property {State} changes the state of the chat itself, such as the marks of its members
  */
 /**
  * A message or a change that is not accepted yet.

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { newestOf } from "../../../web/changes.js";
 import {
   chatFromWire,
   directChatId,
@@ -67,7 +68,7 @@ test("a list that is older than the session removes no live message and no mark"
   const book = newChats();
   for (const minutes of [1, 2]) book.add(message(minutes));
   book.change(markAt(3, ADA, { read_up_to: idAt(1) }));
-  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(1), unread: 1 }]);
+  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: historyOf(1)[0], unread: 1 }]);
   assert.equal(book.of(CHAT).newest.message_id, idAt(2));
   assert.equal(book.of(CHAT).unread, 1);
 });
@@ -81,7 +82,7 @@ test("reading a part of the unread messages leaves the others unread, also where
 });
 
 test("a chat that is not in the list is read when it is opened, to know what is unread in it", async () => {
-  const wire = { chat_id: CHAT, newest: wireMessage(9), unread: 2, marks: [{ user_id: ADA, read_up_to: idAt(7) }] };
+  const wire = { chat_id: CHAT, newest: historyOf(9)[0], unread: 2, marks: [{ user_id: ADA, read_up_to: idAt(7) }] };
   const book = newChats({
     chats: async () => ({}),
     chat: async () => wire,
@@ -107,8 +108,12 @@ test("others' newest message is to be marked as delivered, and the mark above th
   assert.equal(book.unreadMark(CHAT), "");
 });
 
-test("a chat from the wire without unread count or marks has none", () => {
+test("a chat from the wire has its unread count, its marks and its own state, if there are any", () => {
   assert.deepEqual(chatFromWire({ chat_id: CHAT }), emptyChat(CHAT, []));
+  const change = { event_id: idAt(5), change: { chat_id: CHAT, actor_id: ADA, marked_unread: { set: true } } };
+  const chat = chatFromWire({ chat_id: CHAT, unread: 2, marks: [{ user_id: ADA, read_up_to: idAt(1) }], changes: [change] });
+  assert.deepEqual([chat.unread, marksOf(chat, ADA).read_up_to], [2, idAt(1)]);
+  assert.deepEqual(newestOf(chat.changes, "marked_unread"), change);
 });
 
 test("the list follows edits and the deletion of the newest message, also before a list that lacks them", () => {
@@ -116,13 +121,13 @@ test("the list follows edits and the deletion of the newest message, also before
   for (const minutes of [1, 2]) book.add(message(minutes));
   book.change(changeAt(3, 1, { edited: { text: { body: "not the newest" } } }, MIRA));
   book.change(changeAt(4, 2, { edited: { text: { body: "better" } } }, MIRA));
-  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(2), unread: 2 }]);
+  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: historyOf(2)[0], unread: 2 }]);
   assert.equal(textOf(book.newestOf(book.of(CHAT))), "better");
   book.change(changeAt(5, 2, { deleted: {} }, MIRA));
   assert.ok(isDeleted(book.newestOf(book.of(CHAT))));
-  const { text, ...stub } = wireMessage(7);
-  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: stub }]);
-  assert.ok(isDeleted(book.newestOf(book.of(CHAT))));
+  const edited = changeAt(8, 7, { edited: { text: { body: "edited" } } }, MIRA);
+  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: { message: wireMessage(7), changes: [edited] } }]);
+  assert.equal(textOf(book.newestOf(book.of(CHAT))), "edited", "after a reload");
 });
 
 test("a message to which another replies is loaded once, follows its changes, and may be missing", async () => {

@@ -5,7 +5,7 @@ import { mock, test } from "node:test";
 import { marksOf } from "../../../web/kinds/marked.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Recent } from "../../../web/stores/recent.js";
-import { ADA, CHAT, historyOf, idAt, markAt, MIRA, settle, wireMessage } from "./fakes.js";
+import { ADA, CHAT, historyOf, idAt, markAt, MIRA, settle } from "./fakes.js";
 
 const ME = { user_id: ADA, name: "ada", display_name: "Ada", about: "" };
 const PROFILE = { user_id: MIRA, name: "mira", display_name: "Mira", about: "" };
@@ -13,7 +13,7 @@ const away = async () => assert.fail("no connection");
 
 /** The answers of a server with one chat; `null` for none. */
 function fakeApi(minutes) {
-  const chat = { chat_id: CHAT, member_ids: [MIRA, ADA], newest: wireMessage(minutes.at(-1)), unread: minutes.length };
+  const chat = { chat_id: CHAT, member_ids: [MIRA, ADA], newest: historyOf(minutes.at(-1))[0], unread: minutes.length };
   return {
     chats: async () => ({ chats: [chat] }),
     messages: async () => ({ messages: historyOf(...minutes), has_older: true }),

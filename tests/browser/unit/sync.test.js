@@ -42,7 +42,7 @@ async function online() {
     chats: async ({ changed_since_ms }) => {
       server.changedSince.push(changed_since_ms);
       const marks = [{ user_id: ADA, read_up_to: idAt(1) }];
-      return { chats: [{ chat_id: CHAT, newest: wireMessage(server.newest), marks, changed_at_ms: String(timeOf(1)) }] };
+      return { chats: [{ chat_id: CHAT, newest: historyOf(server.newest)[0], marks, changed_at_ms: String(timeOf(1)) }] };
     },
     messages: async () => {
       server.requests++;
