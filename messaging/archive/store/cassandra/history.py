@@ -26,7 +26,7 @@ _MESSAGES = "SELECT chat_id, message_id, sender_id, client_message_id, message F
 _BEFORE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id < ? ORDER BY message_id DESC LIMIT ?"
 _AFTER = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id > ? ORDER BY message_id ASC LIMIT ?"
 _MESSAGE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id = ?"
-_NEWEST = _MESSAGES + "WHERE chat_id IN ? AND bucket = ? AND message_id IN ?"
+_MESSAGES_IN = _MESSAGES + "WHERE chat_id IN ? AND bucket = ? AND message_id IN ?"
 _FROM_ON = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id >= ? LIMIT 1"
 _UP_TO = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id <= ? LIMIT 1"
 # A message has its id as timestamp, and the stub of a deleted one the id of its deletion.
@@ -38,13 +38,17 @@ _STATE = """
     SELECT target_id, event_id, event FROM state_by_chat
     WHERE chat_id = ? AND bucket = ? AND target_id >= ? AND target_id <= ? LIMIT ?
 """
+_STATES_IN = """
+    SELECT chat_id, target_id, event_id, event FROM state_by_chat
+    WHERE chat_id IN ? AND bucket = ? AND target_id IN ? LIMIT ?
+"""
 _CHANGE = "SELECT target_id, event FROM changes_by_chat WHERE chat_id = ? AND bucket = ? AND event_id = ?"
 _CHANGE_OF_TARGET = """
     SELECT event FROM changes_by_target WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
 """
 HISTORY_STATEMENTS = (
-    *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _NEWEST),
-    *(_STATE, _CHANGE, _CHANGE_OF_TARGET),
+    *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _MESSAGES_IN),
+    *(_STATE, _STATES_IN, _CHANGE, _CHANGE_OF_TARGET),
 )
 
 
@@ -87,11 +91,20 @@ class History:
         messages = with_changes(_decoded(found), changes)
         return messages[0] if messages else None
 
-    async def newest(self, chats: Collection[tuple[str, int]]) -> dict[str, Message]:
-        """The messages with these ids, one in each chat, by chat. One whose row is not written yet is left out."""
-        work = [(self._statements[_NEWEST], read) for read in message_reads(chats)]
-        found = [row for rows in await self._session.execute_all(work) for row in rows if row[2] is not None]
-        return {row[0]: _message(*row) for row in found if (row[0], row[1]) in chats}
+    async def messages(self, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], HistoryMessage]:
+        """The messages that are given as chat_id and message_id, by these. One whose row is not written yet is left
+        out."""
+        reads = message_reads(wanted)
+        results = await self._session.execute_all(
+            [
+                *((self._statements[_MESSAGES_IN], read) for read in reads),
+                *((self._statements[_STATES_IN], (*read, MAX_PAGE_CHANGES)) for read in reads),
+            ]
+        )
+        # A read finds messages of other chats too, and changes whose target is a message of another chat.
+        found, states = ([row for rows in half for row in rows if row[:2] in wanted] for half in _halves(results))
+        messages = with_changes((_message(*row) for row in found if row[2] is not None), (row[1:] for row in states))
+        return {(each.message.chat_id, each.message.message_id): each for each in messages}
 
     async def event(self, chat_id: str, author_id: int, client_id: str, event_id: int) -> Event | None:
         """The event with this id, of a message or a change that the author sent with this client id; without body if a
@@ -196,6 +209,11 @@ def _decoded(rows: Sequence[Row]) -> list[Message]:
     messages = [_message(*row) for row in rows if row[2] is not None]
     first = {_send(message): message for message in reversed(messages)}
     return [message for message in messages if first[_send(message)] is message]
+
+
+def _halves(results: Sequence[list[Row]]) -> tuple[Sequence[list[Row]], Sequence[list[Row]]]:
+    middle = len(results) // 2
+    return results[:middle], results[middle:]
 
 
 def _send(message: Message) -> tuple[int, str | int]:

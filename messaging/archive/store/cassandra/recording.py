@@ -12,11 +12,12 @@ from typing import Any
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text, raised
+from messaging.archive.store.laws import DELETION, MARKS, MAX_AGE_MS, check_change, is_late, key_text, raised
+from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
 from shared.contract.chats import direct_members
-from shared.contract.ids import MAX_ID
+from shared.contract.ids import MAX_ID, first_id_at
 from shared.drivers.cassandra import CassandraSession
 
 MAX_EVENT_BYTES = 1 << 20
@@ -85,22 +86,23 @@ Send = tuple[str, int, str]
 class Batch:
     """The events of a batch, grouped by the tables that they are written to. Sans-I/O."""
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    def __init__(self, events: Iterable[Logged]) -> None:
         """Raises ValueError for an invalid event."""
         self.changed: dict[str, int] = {}  # by chat_id, the newest event's id
         self.sends: dict[Send, Event] = {}  # of each send the first
         self.marks: dict[tuple[str, int], tuple[int, int]] = {}  # by chat_id and user_id: delivered, read
+        self.late: dict[int, int] = {}  # by event_id of a late event, the first id of the log's time less MAX_AGE_MS
         self._without_client_id: list[Event] = []
-        for event in events:
+        for event, at_ms in events:
             match event.WhichOneof("event"):
                 case "message":
                     message = event.message
                     if message.message_id < 1:
                         raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
-                    self._note_change(message.chat_id, event.event_id)
+                    self._note_change(message.chat_id, event.event_id, at_ms)
                     self._add(event, message, message.sender_id, message.client_message_id)
                 case "change":
-                    self._note_change(event.change.chat_id, event.event_id)
+                    self._note_change(event.change.chat_id, event.event_id, at_ms)
                     self._add_change(event, event.change)
                 case _:  # not stored
                     continue
@@ -131,9 +133,11 @@ class Batch:
         else:
             self._without_client_id.append(event)
 
-    def _note_change(self, chat_id: str, event_id: int) -> None:
+    def _note_change(self, chat_id: str, event_id: int, at_ms: int) -> None:
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
+        if is_late(event_id, at_ms):
+            self.late[event_id] = event_id = first_id_at(at_ms - MAX_AGE_MS)
         newest = self.changed.get(chat_id)
         if newest is None and direct_members(chat_id) is None:
             raise ValueError("chat_id is not that of a direct chat")
@@ -217,7 +221,7 @@ class ChatRecording:
         )
         return min((event_id for rows in pages for (event_id,) in rows), default=None)
 
-    async def record(self, events: Sequence[Event]) -> None:
+    async def record(self, events: Sequence[Logged]) -> None:
         """Write the events. Raises ValueError, and writes nothing, for an invalid event."""
         batch = Batch(events)
         writes = Writes()

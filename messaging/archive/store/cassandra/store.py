@@ -9,9 +9,9 @@ from typing import Any
 
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
-from messaging.archive.store.protocol import ChatCursor, Page
+from messaging.archive.store.protocol import ChatCursor, Logged, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
-from rookery.v1.session_pb2 import Event, Message
+from rookery.v1.session_pb2 import Event
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession
@@ -35,7 +35,7 @@ class CassandraChats:
         self._statements = statements
         self._history = History(session, statements)
 
-    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+    async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
         await self._recording.record(events)
 
@@ -88,8 +88,12 @@ class CassandraChats:
         rows = await self._session.execute(self._statements[_CHATS], (owner_id, chat_ids))
         by_id = {row[0]: row for row in rows}
         newest_ids = {chat_id: newest_id for chat_id, _, newest_id, *_ in rows if newest_id is not None}
-        newest = await self._history.newest(newest_ids.items())
-        chats = [_chat(*by_id[chat_id], newest=newest.get(chat_id)) for chat_id in chat_ids if chat_id in by_id]
+        newest = await self._history.messages(newest_ids.items())
+        chats = [
+            _chat(*by_id[chat_id], newest=newest.get((chat_id, newest_ids.get(chat_id, 0))))
+            for chat_id in chat_ids
+            if chat_id in by_id
+        ]
         await self._count_unread(user_id, chats, newest_ids)
         return chats
 
@@ -121,7 +125,7 @@ def _chat(
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
     *,
-    newest: Message | None,
+    newest: HistoryMessage | None,
 ) -> Chat:
     """The chat, without its count of unread messages."""
     delivered, read = delivered or {}, read or {}
