@@ -30,6 +30,11 @@ def listed_key(kind: Kind, user_id: int) -> str:
     return msgspec.json.encode([user_id] if kind.is_private else []).decode()
 
 
+def is_listed(kind: Kind, change: Change) -> bool:
+    """Whether messages of which this is a current change are listed by its kind."""
+    return kind.is_listed and bool(getattr(change, kind.name).set)
+
+
 def key_text(kind: Kind, change: Change) -> str:
     """The key of the change among the changes of its kind and target, as text."""
     return msgspec.json.encode(kind.key_of(change)[1:]).decode()

@@ -6,11 +6,21 @@ The tables are defined in `schema`.
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text, raised
+from messaging.archive.store.laws import (
+    DELETION,
+    MARKS,
+    MAX_AGE_MS,
+    check_change,
+    is_late,
+    is_listed,
+    key_text,
+    raised,
+)
+from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
 from shared.contract.chats import direct_members
-from shared.contract.ids import time_of
+from shared.contract.ids import first_id_at, time_of
 
 _ROWS_PER_STATEMENT = 32
 """Messages or changes in one statement: a statement releases Python's global lock once, not once per message."""
@@ -21,6 +31,7 @@ _CHANGE_CHAT = """
     RETURNING chat, listed
 """
 _ADD_EVENTS = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id) VALUES "
+_ADD_CHANGES = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id, kind) VALUES "
 # A row without author waits for its message, of which the deletion is recorded already.
 _FILL_AWAITED = """
     UPDATE OR IGNORE events SET
@@ -30,18 +41,20 @@ _FILL_AWAITED = """
 # A change of a deleted message has no content from the beginning.
 _CHANGE_ROW = """
     (?, ?, ?, ?, CASE WHEN EXISTS (SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?)
-    THEN x'' ELSE ? END, ?)
+    THEN x'' ELSE ? END, ?, ?)
 """
 _RETURN_ADDED = " RETURNING event_id, length(content) > 0"
 _SET_STATE = "INSERT INTO state VALUES "
+_STATE_ROW = "(?, ?, ?, ?, ?, ?, ?)"
 _IF_NEWER = """
-    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event WHERE excluded.event_id > event_id
+    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event, is_listed = excluded.is_listed
+    WHERE excluded.event_id > event_id
 """
 _IF_OLDER = """
     ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event WHERE excluded.event_id < event_id
 """
 _IS_DELETED = "SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?"
-_ADD_DELETION = _ADD_EVENTS + "(?, ?, ?, ?, ?, ?)"
+_ADD_DELETION = _ADD_CHANGES + "(?, ?, ?, ?, ?, ?, ?)"
 _REMOVE_STATE = "DELETE FROM state WHERE target_id = ? AND chat = ?"
 _REMOVE_CHANGES = "UPDATE events SET content = x'' WHERE target_id = ? AND chat = ? AND event_id <> ?"
 _REMOVE_MESSAGE = "UPDATE events SET content = x'' WHERE event_id = ? AND chat = ? AND target_id IS NULL"
@@ -51,17 +64,20 @@ _RAISE_MARKS = """
     delivered_up_to = max(delivered_up_to, excluded.delivered_up_to),
     read_up_to = max(read_up_to, excluded.read_up_to)
 """
+# An event that was ignored gets no row.
+_ADD_LATE = "INSERT OR IGNORE INTO late SELECT chat, ?, event_id FROM events WHERE event_id = ? AND chat = ?"
 
 
-def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
     """Write the events, and the row of each chat once. Raises ValueError for an invalid event."""
-    changed: dict[str, int] = {}  # by chat_id, the newest event's id
+    changed: dict[str, int] = {}  # by chat_id, the highest id of an event, or of the time for which a late event counts
     messages: list[Message] = []
     changes: list[Event] = []
     deletions: list[Event] = []
     marks: list[Change] = []
+    late: list[tuple[int, int, str]] = []
     sends: set[tuple[str, int, str]] = set()  # of changes: messages are written before them
-    for event in events:
+    for event, at_ms in events:
         event_id = event.event_id
         content: Message | Change
         match event.WhichOneof("event"):
@@ -85,7 +101,11 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
         chat_id = content.chat_id
-        changed[chat_id] = max(changed.get(chat_id, 0), event_id)
+        if is_late(event_id, at_ms):
+            late.append((at_ms, event_id, chat_id))
+            event_id = first_id_at(at_ms - MAX_AGE_MS)
+        if event_id > changed.get(chat_id, 0):
+            changed[chat_id] = event_id
     chats = _change_chats(connection, changed, listed={message.chat_id for message in messages})
     _add_messages(connection, chats, messages)
     for start in range(0, len(changes), _ROWS_PER_STATEMENT):
@@ -93,6 +113,7 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     for event in deletions:  # last, so that they remove the content of all others
         _add_deletion(connection, chats[event.change.chat_id], event)
     _raise_marks(connection, chats, marks)
+    connection.executemany(_ADD_LATE, [(at_ms, event_id, chats[chat_id]) for at_ms, event_id, chat_id in late])
 
 
 def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:
@@ -142,24 +163,24 @@ def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -
 def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], events: Sequence[Event]) -> None:
     """Add changes to the log, and to the state where each is the newest of its key. Changes that
     the log has already have been applied."""
-    values: list[int | str | bytes] = []
+    values: list[int | str | bytes | None] = []
     contents: dict[int, bytes] = {}
     for event in events:
         change, content = event.change, event.SerializeToString()
-        chat, target_id = chats[change.chat_id], change.target_id
+        chat, target_id, kind = chats[change.chat_id], change.target_id, kind_of(change)
         values += (event.event_id, chat, change.actor_id, change.client_change_id)
-        values += (target_id, chat, DELETION.number, content, target_id)
+        values += (target_id, chat, DELETION.number, content, target_id, kind and kind.number)
         contents[event.event_id] = content
-    query = _ADD_EVENTS + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
+    query = _ADD_CHANGES + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
     added = dict(connection.execute(query, values).fetchall())
-    rows: list[int | str | bytes] = []
+    rows: list[int | str | bytes | None] = []
     for event in events:
         change, kind = event.change, kind_of(event.change)
         if kind is not None and added.get(event.event_id):
             rows += (change.target_id, chats[change.chat_id], kind.number, key_text(kind, change))
-            rows += (event.event_id, contents[event.event_id])
+            rows += (event.event_id, contents[event.event_id], is_listed(kind, change) or None)
     if rows:
-        query = _SET_STATE + ", ".join(["(?, ?, ?, ?, ?, ?)"] * (len(rows) // 6)) + _IF_NEWER
+        query = _SET_STATE + ", ".join([_STATE_ROW] * (len(rows) // 7)) + _IF_NEWER
         connection.execute(query, rows)
 
 
@@ -167,13 +188,13 @@ def _add_deletion(connection: sqlite3.Connection, chat: int, event: Event) -> No
     """Add a deletion to the log, and to the state where it is the oldest of its target."""
     event_id, change, content = event.event_id, event.change, event.SerializeToString()
     target_id = change.target_id
-    row = event_id, chat, change.actor_id, change.client_change_id, content, target_id
+    row = event_id, chat, change.actor_id, change.client_change_id, content, target_id, DELETION.number
     if not connection.execute(_ADD_DELETION, row).rowcount:
         return
     if not connection.execute(_IS_DELETED, (target_id, chat, DELETION.number)).fetchone():
         _remove_contents(connection, chat, target_id, event_id)
-    state = target_id, chat, DELETION.number, key_text(DELETION, change), event_id, content
-    connection.execute(_SET_STATE + "(?, ?, ?, ?, ?, ?)" + _IF_OLDER, state)
+    state = target_id, chat, DELETION.number, key_text(DELETION, change), event_id, content, None
+    connection.execute(_SET_STATE + _STATE_ROW + _IF_OLDER, state)
 
 
 def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, deletion_id: int) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 
 from messaging.archive.store.laws import key_text
 from rookery.v1.session_pb2 import Change, Event, Reacted
-from shared.contract.changes import KINDS
+from shared.contract.changes import KINDS, kind_of
 
 _CHATS = """
     CREATE TABLE chats (
@@ -73,6 +73,21 @@ _CHANGES = """
     ALTER TABLE receipts RENAME TO marks
 """
 
+_FEED = """
+    CREATE TABLE late ( -- the late events, by the time at which the log stored them
+        chat INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        event_id INTEGER NOT NULL,
+        PRIMARY KEY (chat, at_ms, event_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE watermarks (partition INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL);
+    ALTER TABLE state ADD COLUMN is_listed INTEGER; -- NULL for false, so that the index has no rows for other changes
+    CREATE INDEX listed_by_chat ON state (chat, kind, key, target_id) WHERE is_listed IS NOT NULL;
+    ALTER TABLE events ADD COLUMN kind INTEGER; -- NULL in a message, and in a change whose kind is not known
+    DROP INDEX changes_by_target
+"""
+_INDEX_KINDS = "CREATE INDEX changes_by_target ON events (target_id, kind) WHERE target_id IS NOT NULL"
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -90,4 +105,13 @@ def _convert_reactions(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", current)
 
 
-MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions")
+def _fill_kinds(connection: sqlite3.Connection) -> None:
+    """Set the kind of each change that has content."""
+    contents = connection.execute("SELECT event_id, content FROM events WHERE target_id IS NOT NULL AND content <> x''")
+    kinds = ((kind_of(Event.FromString(content).change), event_id) for event_id, content in contents)
+    connection.executemany(
+        "UPDATE events SET kind = ? WHERE event_id = ?", ((kind.number, event_id) for kind, event_id in kinds if kind)
+    )
+
+
+MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS)

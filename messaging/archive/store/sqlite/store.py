@@ -7,13 +7,18 @@ undoes are recorded again from the log.
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain, islice
 from pathlib import Path
 
+from messaging.archive.store.laws import MAX_AGE_MS
 from messaging.archive.store.protocol import (
+    MAX_CHANGES,
     MAX_PAGE_CHANGES,
+    MAX_VERSIONS,
     UNREAD_LIMIT,
     UNREAD_SCAN,
     ChatCursor,
+    Logged,
     Page,
     with_changes,
 )
@@ -22,7 +27,7 @@ from messaging.archive.store.sqlite.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.chats import direct_members
-from shared.contract.ids import MAX_ID
+from shared.contract.ids import MAX_ID, time_of
 from shared.drivers.sqlite import Database, open_database
 
 _CHECKPOINT_PAGES = 4_000
@@ -52,11 +57,24 @@ _FROM_ON = _MESSAGES + "AND event_id >= ? LIMIT 1"
 _UP_TO = _MESSAGES + "AND event_id <= ? LIMIT 1"
 _MESSAGE = _MESSAGES + "AND event_id = ?"
 _NEWEST = _MESSAGES + "ORDER BY event_id DESC LIMIT 1"
-_SENT = """
-    SELECT event_id, author_id, client_id, content, target_id FROM events
-    WHERE chat = ? AND author_id = ? AND client_id = ? AND client_id <> ''
+_HAVING = """
+    SELECT events.event_id, author_id, client_id, content FROM state JOIN events ON events.event_id = state.target_id
+    WHERE state.chat = ? AND state.kind = ? AND key = ? AND state.target_id < ? AND is_listed IS NOT NULL
+    AND events.chat = state.chat AND events.target_id IS NULL AND author_id <> 0
+    ORDER BY state.target_id DESC LIMIT ?
+"""
+_EVENTS = "SELECT event_id, author_id, client_id, content, target_id FROM events "
+_SENT = _EVENTS + "WHERE chat = ? AND author_id = ? AND client_id = ? AND client_id <> ''"
+_MESSAGES_SENT_AFTER = _EVENTS + "WHERE chat = ? AND target_id IS NULL AND event_id > ? AND author_id <> 0"
+_CHANGES_AFTER = _EVENTS + "WHERE chat = ? AND target_id IS NOT NULL AND event_id > ? AND length(content) > 0"
+_LATE_IDS = "(SELECT event_id FROM late WHERE chat = ? AND at_ms > ? AND event_id <= ?)"
+_LATE_AFTER = f"{_EVENTS} WHERE event_id IN {_LATE_IDS} AND iif(target_id IS NULL, author_id <> 0, length(content) > 0)"
+_VERSIONS = """
+    SELECT content FROM events WHERE target_id = ? AND kind = ? AND chat = ? AND length(content) > 0
+    ORDER BY event_id DESC LIMIT ?
 """
 _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target_id IN ({}) LIMIT ?"
+_STATE_OF_CHAT = "SELECT event FROM state WHERE chat = ? AND target_id = 0 ORDER BY event_id LIMIT ?"
 
 
 class SqliteChats:
@@ -65,7 +83,7 @@ class SqliteChats:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+    async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         def work(connection: sqlite3.Connection) -> None:
             record(connection, events)
             connection.executemany("INSERT OR REPLACE INTO recorded VALUES (?, ?)", list(offsets.items()))
@@ -74,6 +92,14 @@ class SqliteChats:
 
     async def recorded_offsets(self) -> Mapping[int, int]:
         return await self._database.read(lambda connection: dict(connection.execute("SELECT * FROM recorded")))
+
+    async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:
+        query = "INSERT INTO watermarks VALUES (?, ?) ON CONFLICT DO UPDATE SET at_ms = max(at_ms, excluded.at_ms)"
+        rows = list(watermarks.items())
+        await self._database.write(lambda connection: connection.executemany(query, rows))
+
+    async def watermarks(self) -> Mapping[int, int]:
+        return await self._database.read(lambda connection: dict(connection.execute("SELECT * FROM watermarks")))
 
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
@@ -110,6 +136,33 @@ class SqliteChats:
             messages = _messages(connection, chat_id, _MESSAGES_AFTER, chat, after_id, limit + 1)
             has_older = bool(_messages(connection, chat_id, _UP_TO, chat, after_id))
             return Page(_with_changes(connection, chat, messages[:limit]), has_older, len(messages) > limit)
+
+        return await self._database.read(read)
+
+    async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+        def read(connection: sqlite3.Connection) -> Page:
+            chat = _number(connection, chat_id)
+            newest_first = _messages(connection, chat_id, _HAVING, chat, kind, key, before_id, limit + 1)
+            messages = _with_changes(connection, chat, newest_first[:limit][::-1])
+            return Page(messages, has_older=len(newest_first) > limit, has_newer=False)
+
+        return await self._database.read(read)
+
+    async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:
+        def read(connection: sqlite3.Connection) -> Sequence[Event]:
+            chat = _number(connection, chat_id)
+            late = chat, time_of(after_id) + MAX_AGE_MS, after_id
+            queries = (_MESSAGES_SENT_AFTER, (chat, after_id)), (_CHANGES_AFTER, (chat, after_id)), (_LATE_AFTER, late)
+            rows = chain.from_iterable(connection.execute(*query) for query in queries)
+            return [_event(chat_id, *row) for row in sorted(islice(rows, MAX_CHANGES + 1))]
+
+        return await self._database.read(read)
+
+    async def versions(self, chat_id: str, target_id: int, kind: int) -> Sequence[Event]:
+        def read(connection: sqlite3.Connection) -> Sequence[Event]:
+            values = target_id, kind, _number(connection, chat_id), MAX_VERSIONS
+            rows = connection.execute(_VERSIONS, values).fetchall()
+            return [Event.FromString(content) for (content,) in reversed(rows)]
 
         return await self._database.read(read)
 
@@ -156,7 +209,8 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
     read_up_to = next((mark.read_up_to for mark in marks if mark.user_id == user_id), 0)
     bounds = (chat, read_up_to, UNREAD_SCAN, user_id, UNREAD_LIMIT)
     (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
-    newest = _messages(connection, chat_id, _NEWEST, chat)
+    newest = _with_changes(connection, chat, _messages(connection, chat_id, _NEWEST, chat))
+    changes = connection.execute(_STATE_OF_CHAT, (chat, MAX_PAGE_CHANGES))
     return Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
@@ -165,6 +219,7 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
         unread=unread,
         marks=marks,
         changed_at_ms=changed_ms,
+        changes=[Event.FromString(event) for (event,) in changes],
     )
 
 
@@ -174,7 +229,7 @@ def _number(connection: sqlite3.Connection, chat_id: str) -> int:
     return 0 if row is None else row[0]
 
 
-def _messages(connection: sqlite3.Connection, chat_id: str, query: str, *values: int) -> list[Message]:
+def _messages(connection: sqlite3.Connection, chat_id: str, query: str, *values: int | str) -> list[Message]:
     return [_message(chat_id, *row) for row in connection.execute(query, values)]
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from messaging.archive.store.protocol import ChatStore, Page
+from messaging.archive.store.protocol import ChatStore, Logged, Page
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Message, Reacted, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Marked, Message, Pinned, Reacted, Text
 from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
-from shared.contract.ids import MAX_ID, first_id_at
+from shared.contract.ids import MAX_ID, first_id_at, time_of
 
 hypothetical = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """The examples share a database, in which each has its own chat. Each opens a session, so there are few."""
@@ -73,8 +73,19 @@ class Conversation:
     def deletion(self, target_id: int, who: int = 0) -> Event:
         return self.change(target_id, who, deleted=Deleted())
 
+    def pin(self, target_id: int, who: int = 0, *, set: bool = True) -> Event:
+        return self.change(target_id, who, pinned=Pinned(set=set))
+
+    def hiding(self, target_id: int, who: int = 0) -> Event:
+        return self.change(target_id, who, hidden=Hidden(set=True))
+
     def mark(self, who: int = 0, *, delivered: int = 0, read: int = 0) -> Event:
         return self.change(who=who, client_id="", marked=Marked(delivered_up_to=delivered, read_up_to=read))
+
+
+def logged(*events: Event, age_ms: int = 0) -> list[Logged]:
+    """The events, each stored by the log when its id had this age."""
+    return [Logged(event, time_of(event.event_id) + age_ms) for event in events]
 
 
 async def newest_page(chats: ChatStore, chat_id: str, limit: int = 100) -> Page:

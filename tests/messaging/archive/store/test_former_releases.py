@@ -21,7 +21,7 @@ from rookery.v1.session_pb2 import Change, Deleted, Event, Reacted
 from shared.drivers.cassandra import open_cassandra
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
-from tests.messaging.archive.store.chats import newest_page
+from tests.messaging.archive.store.chats import logged, newest_page
 from tests.shared.drivers.cassandra.conftest import settings_for
 from tools.engines.cassandra import Cassandra
 
@@ -87,7 +87,7 @@ async def test_chats_of_the_former_release_are_complete(open_chats: OpenChats) -
         ]
         assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [], [LAST]]
         assert chat is not None
-        assert (chat.newest, chat.unread) == (page.messages[2].message, 1)
+        assert (chat.newest, chat.unread) == (page.messages[2], 1)
         assert list(chat.marks) == [
             Mark(user_id=ANN, delivered_up_to=SECOND, read_up_to=SECOND),
             Mark(user_id=BEN, delivered_up_to=THIRD, read_up_to=FIRST),
@@ -103,7 +103,7 @@ async def test_messages_of_the_former_release_are_changed_and_deleted(open_chats
         assert first is not None
         retry = Event(event_id=deletion.event_id + 1, message=first.message)
         retry.message.message_id = retry.event_id
-        await chats.record([removal, deletion, retry], {})
+        await chats.record(logged(removal, deletion, retry), {})
     async with open_chats() as chats:  # on Cassandra, the reactions are converted again
         page = await newest_page(chats, CHAT)
         assert [list(each.changes) for each in page.messages] == [[deletion], [], [removal]]
@@ -121,7 +121,7 @@ async def test_reactions_are_converted_while_archives_record(former_keyspace: Ca
             for _ in range(3):
                 nursery.start_soon(migrate, former_keyspace, MIGRATIONS, FILLS)
             for each in events:
-                await chats.record([each], {})
+                await chats.record(logged(each), {})
         async with open_cassandra(former_keyspace, MIGRATIONS) as session:
             await session.execute(
                 "INSERT INTO reactions_by_chat (chat_id, bucket, message_id, emoji, user_id, first_id)"

@@ -1,7 +1,9 @@
 """The contract of every ChatStore. A further twin needs a line in ENGINES."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
@@ -9,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.archive.store.cassandra.store import open_cassandra_chats
-from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
+from messaging.archive.store.laws import MAX_AGE_MS, listed_key
+from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS, ChatCursor, ChatStore, Logged, Page
 from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import MIGRATIONS
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Mark
-from rookery.v1.session_pb2 import Change, Event, Typing
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
+from rookery.v1.session_pb2 import Change, Event, MarkedUnread, Typing
+from shared.contract.changes import KINDS
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import (
@@ -28,6 +32,7 @@ from tests.messaging.archive.store.chats import (
     history,
     hypothetical,
     ids,
+    logged,
     new_ids,
     newest_page,
     state,
@@ -91,7 +96,7 @@ def talk() -> Conversation:
 async def test_a_message_comes_back_as_it_was(chats: ChatStore, talk: Conversation) -> None:
     sent = talk.message(body="smile 😀 '; DROP TABLE messages; --\x00")
     sent.message.reply_to = 7
-    await chats.record([sent], {})
+    await chats.record(logged(sent), {})
     page = await newest_page(chats, talk.chat_id)
     assert [each.message for each in page.messages] == [sent.message]
     assert (page.has_older, page.has_newer) == (False, False)
@@ -112,7 +117,7 @@ async def test_an_empty_chat_has_an_empty_page(chats: ChatStore, talk: Conversat
 async def test_a_message_is_in_its_own_chat_only(chats: ChatStore, talk: Conversation) -> None:
     other = Conversation()
     mine, theirs = talk.message(), other.message()
-    await chats.record([mine, theirs], {})
+    await chats.record(logged(mine, theirs), {})
     assert ids((await newest_page(chats, talk.chat_id)).messages) == [mine.event_id]
     assert await chats.get_message(talk.chat_id, theirs.event_id) is None
 
@@ -122,8 +127,8 @@ async def test_of_two_with_the_same_client_message_id_the_first_recorded_stays(
 ) -> None:
     late, early = talk.message(client_message_id="x"), talk.message(client_message_id="x")
     of_the_other = talk.message(1, client_message_id="x")
-    await chats.record([early, late, of_the_other], {})
-    await chats.record([late], {})
+    await chats.record(logged(early, late, of_the_other), {})
+    await chats.record(logged(late), {})
     assert ids((await newest_page(chats, talk.chat_id)).messages) == [early.event_id, of_the_other.event_id]
 
 
@@ -134,8 +139,8 @@ async def test_a_sent_message_or_change_is_found_for_three_days(chats: ChatStore
     change.event_id, change.change.client_change_id = first_id + 2, "y"
     sender, other = talk.members
     assert await chats.find_sent(talk.chat_id, sender, "x") is None
-    await chats.record([message, change, talk.reaction(first_id), talk.message(client_message_id="y")], {})
-    await chats.record([retry, talk.change(first_id, client_id="x", edited=change.change.edited)], {})
+    await chats.record(logged(message, change, talk.reaction(first_id), talk.message(client_message_id="y")), {})
+    await chats.record(logged(retry, talk.change(first_id, client_id="x", edited=change.change.edited)), {})
     assert await chats.find_sent(talk.chat_id, sender, "x") == message
     assert await chats.find_sent(talk.chat_id, sender, "y") == change
     assert await chats.find_sent(talk.chat_id, sender, "") is None
@@ -147,7 +152,7 @@ async def test_a_sent_message_or_change_is_found_for_three_days(chats: ChatStore
 
 async def test_the_ends_of_the_ids_are_no_errors(chats: ChatStore, talk: Conversation) -> None:
     message = talk.message()
-    await chats.record([message], {})
+    await chats.record(logged(message), {})
     before = await chats.messages_before(talk.chat_id, 0, 10)
     after = await chats.messages_after(talk.chat_id, MAX_ID, 10)
     assert (ids(before.messages), before.has_older, before.has_newer) == ([], False, True)
@@ -165,29 +170,29 @@ async def test_an_invalid_event_writes_nothing(chats: ChatStore, talk: Conversat
         case _:
             bad.message.chat_id = "no such kind of chat"
     with pytest.raises(ValueError, match=change):
-        await chats.record([good, bad], {0: 1})
+        await chats.record(logged(good, bad), {0: 1})
     assert await chats.get_chat(talk.members[0], talk.chat_id) is None
     assert await chats.recorded_offsets() == {}
-    await chats.record([good], {})
+    await chats.record(logged(good), {})
     assert ids((await newest_page(chats, talk.chat_id)).messages) == [good.event_id]
 
 
 async def test_a_message_recorded_late_is_in_the_order_of_its_id(chats: ChatStore, talk: Conversation) -> None:
     older, newer = talk.message(0), talk.message(1)
-    await chats.record([newer], {})
-    await chats.record([older], {})
+    await chats.record(logged(newer), {})
+    await chats.record(logged(older), {})
     page = await newest_page(chats, talk.chat_id)
     assert ids(page.messages) == [older.event_id, newer.event_id]
     for chat in [await chats.get_chat(talk.members[0], talk.chat_id), *await all_chats(chats, talk.members[1])]:
         assert chat is not None
-        assert chat.newest == newer.message
+        assert chat.newest.message == newer.message
         assert chat.changed_at_ms == time_of(newer.event_id)
 
 
 async def test_a_large_batch_is_recorded_completely(chats: ChatStore) -> None:
     talks = [Conversation() for _ in range(20)]
     events = [talk.message(n % 2, body="x" * 2_000) for n in range(20) for talk in talks]
-    await chats.record(events, {})
+    await chats.record(logged(*events), {})
     for n, talk in enumerate(talks):
         page = await newest_page(chats, talk.chat_id)
         assert ids(page.messages) == [event.event_id for event in events[n::20]]
@@ -204,7 +209,7 @@ async def test_years_with_few_messages_are_read_like_any_others(chats: ChatStore
     start = next(new_ids)
     events = [talk.message(message_id=start + n * MONTH + m * STEP) for n in range(40) for m in range(1 + n % 2)]
     everything = [event.event_id for event in events]
-    await chats.record(events, {})
+    await chats.record(logged(*events), {})
     for limit in (1, 7, 100):
         await check_all_pages(chats, talk.chat_id, limit, everything)
     between = everything[30] + MONTH // 4
@@ -217,7 +222,7 @@ async def test_years_with_few_messages_are_read_like_any_others(chats: ChatStore
 async def test_unread_messages_of_others_are_counted_over_years(chats: ChatStore, talk: Conversation) -> None:
     start = next(new_ids)
     events = [talk.message(n % 2, message_id=start + n * MONTH) for n in range(30)]
-    await chats.record([*events, talk.mark(1, read=events[9].event_id)], {})
+    await chats.record(logged(*events, talk.mark(1, read=events[9].event_id)), {})
     assert [(await chat_of(chats, talk, member)).unread for member in talk.members] == [15, 10]
 
 
@@ -225,7 +230,7 @@ async def test_changes_of_old_messages_are_shown_with_them(chats: ChatStore, tal
     start = next(new_ids)
     events = [talk.message(message_id=start + n * MONTH) for n in range(4)]
     reactions = [talk.reaction(event.event_id, who=n % 2) for n, event in enumerate(events)]
-    await chats.record([*events, *reactions], {})
+    await chats.record(logged(*events, *reactions), {})
     page = await newest_page(chats, talk.chat_id)
     assert [list(each.changes) for each in page.messages] == [[reaction] for reaction in reactions]
 
@@ -240,11 +245,11 @@ async def test_a_retry_is_found_at_any_moment(chats: ChatStore, talk: Conversati
         for n, event in enumerate(first)
     ]
     if together:
-        await chats.record([*first, *retries], {})
+        await chats.record(logged(*first, *retries), {})
     else:
-        await chats.record(first, {})
-        await chats.record(retries, {})
-        await chats.record(first, {})
+        await chats.record(logged(*first), {})
+        await chats.record(logged(*retries), {})
+        await chats.record(logged(*first), {})
     assert ids((await newest_page(chats, talk.chat_id)).messages) == [event.event_id for event in first]
 
 
@@ -259,7 +264,7 @@ async def test_pages_neither_skip_nor_repeat(open_chats: OpenChats, count: int, 
     everything = [event.event_id for event in events]
     async with open_chats() as chats:
         for start in range(0, count, batch):
-            await chats.record(events[start : start + batch], {})
+            await chats.record(logged(*events[start : start + batch]), {})
         await check_all_pages(chats, talk.chat_id, limit, everything)
 
 
@@ -291,10 +296,10 @@ async def test_a_replay_from_any_earlier_event_changes_nothing(
     events = history(talk, steps)
     async with open_chats() as chats:
         for event in events:
-            await chats.record([event], {})
+            await chats.record(logged(event), {})
         before = await state(chats, talk)
         for at in range(start, len(events), batch):
-            await chats.record(events[at : at + batch], {})
+            await chats.record(logged(*events[at : at + batch]), {})
         assert await state(chats, talk) == before
         for each in (await newest_page(chats, talk.chat_id)).messages:
             assert list(each.changes) == folded(firsts(events), each.message.message_id)
@@ -302,7 +307,7 @@ async def test_a_replay_from_any_earlier_event_changes_nothing(
 
 async def test_events_of_other_kinds_are_ignored(chats: ChatStore, talk: Conversation, keeps_offsets: bool) -> None:
     typing = Event(event_id=next(new_ids), typing=Typing(chat_id=talk.chat_id, user_id=talk.members[0]))
-    await chats.record([typing, Event(event_id=next(new_ids))], {0: 2})
+    await chats.record(logged(typing, Event(event_id=next(new_ids))), {0: 2})
     assert await chats.get_chat(talk.members[0], talk.chat_id) is None
     assert await chats.recorded_offsets() == ({0: 2} if keeps_offsets else {})
 
@@ -311,7 +316,7 @@ async def test_offsets_are_kept_with_the_events_or_not_at_all(
     chats: ChatStore, talk: Conversation, keeps_offsets: bool
 ) -> None:
     assert await chats.recorded_offsets() == {}
-    await chats.record([talk.message()], {0: 5, 3: 7})
+    await chats.record(logged(talk.message()), {0: 5, 3: 7})
     await chats.record([], {3: 8})
     assert await chats.recorded_offsets() == ({0: 5, 3: 8} if keeps_offsets else {})
 
@@ -328,7 +333,7 @@ async def test_the_newest_change_of_each_key_is_the_state(chats: ChatStore, talk
         *(talk.reaction(target, set=False), talk.edit(target, "again"), Conversation().reaction(target)),
     ]
     for some in [events[::-1]] if together else [[event] for event in events]:
-        await chats.record(some, {})
+        await chats.record(logged(*some), {})
     page = await newest_page(chats, talk.chat_id)
     assert list(page.messages[0].changes) == [events[n] for n in (1, 3, 5, 6)]
     assert page.messages[0].message == message.message
@@ -338,10 +343,10 @@ async def test_the_newest_change_of_each_key_is_the_state(chats: ChatStore, talk
 async def test_a_change_may_come_before_its_message(chats: ChatStore, talk: Conversation) -> None:
     message, deleted = talk.message(), talk.message()
     changes = [talk.reaction(message.event_id), talk.deletion(deleted.event_id)]
-    await chats.record(changes, {})
+    await chats.record(logged(*changes), {})
     assert (await newest_page(chats, talk.chat_id)).messages == []
     assert await chats.get_message(talk.chat_id, deleted.event_id) is None
-    await chats.record([message, deleted], {})
+    await chats.record(logged(message, deleted), {})
     page = await newest_page(chats, talk.chat_id)
     assert [each.message for each in page.messages] == [message.message, stub_of(deleted)]
     assert [list(each.changes) for each in page.messages] == [[change] for change in changes]
@@ -362,15 +367,15 @@ async def test_a_deletion_leaves_a_stub_and_removes_everything_else(
     before = [talk.edit(target), talk.reaction(target, who=1)]
     deletion, again = talk.deletion(target), talk.deletion(target)
     events = [other, message, *before, deletion, again, talk.edit(target, "late"), talk.reaction(target)]
-    await chats.record([other], {})
+    await chats.record(logged(other), {})
     batches = {"as it was": [[event] for event in events], "reversed": [[event] for event in events[::-1]]}
     for some in batches.get(order, [events]):
-        await chats.record(some, {})
+        await chats.record(logged(*some), {})
     page = await newest_page(chats, talk.chat_id)
     assert [each.message for each in page.messages] == [other.message, stub_of(message)]
     assert list(page.messages[1].changes) == [deletion]
     chat = await chat_of(chats, talk, talk.members[1])
-    assert (chat.newest, chat.unread) == (stub_of(message), 1)
+    assert (chat.newest, chat.unread) == (page.messages[1], 1)
     for change in (before[0].change, events[-2].change):
         sent = Change(chat_id=talk.chat_id, target_id=target, actor_id=change.actor_id)
         sent.client_change_id = change.client_change_id
@@ -386,7 +391,7 @@ async def test_a_change_of_a_kind_of_a_newer_release_is_kept_and_not_shown(
     message = talk.message()
     unknown = talk.change(message.event_id)
     unknown.change.MergeFromString(b"\xa2\x06\x02hi")  # field 100
-    await chats.record([message, unknown], {})
+    await chats.record(logged(message, unknown), {})
     assert not (await newest_page(chats, talk.chat_id)).messages[0].changes
     assert await find_now(chats, unknown.change) == unknown
 
@@ -395,7 +400,237 @@ async def test_a_change_of_a_kind_of_a_newer_release_is_kept_and_not_shown(
 async def test_an_invalid_target_is_an_error(chats: ChatStore, talk: Conversation, kind: str) -> None:
     bad = talk.reaction(-1) if kind == "reaction" else talk.deletion(0)
     with pytest.raises(ValueError, match="target_id"):
-        await chats.record([bad], {})
+        await chats.record(logged(bad), {})
+
+
+# ---- lists and versions of changes
+
+
+async def having(chats: ChatStore, chat_id: str, before_id: int = MAX_ID, limit: int = 10) -> Page:
+    kind = KINDS["pinned"]
+    return await chats.messages_having(chat_id, kind.number, listed_key(kind, 1), before_id, limit)
+
+
+async def test_pinned_messages_are_listed_page_by_page(chats: ChatStore, talk: Conversation) -> None:
+    messages = talk.messages(9)
+    targets = [message.event_id for message in messages]
+    pins = [talk.pin(target, who=n % 2) for n, target in enumerate(targets[:8])]
+    removals = [talk.pin(targets[1], set=False), talk.deletion(targets[3]), talk.reaction(targets[8])]
+    await chats.record(logged(*pins[:6], *removals, *messages[:7]), {})
+    await chats.record(logged(*pins[6:]), {})
+    pinned = [targets[n] for n in (0, 2, 4, 5, 6)]  # the eighth message is not recorded
+    assert ids((await having(chats, talk.chat_id)).messages) == pinned
+    await chats.record(logged(*messages[7:], *pins, talk.pin(targets[1]), talk.pin(targets[3])), {})
+    pinned = [targets[n] for n in (0, 1, 2, 4, 5, 6, 7)]
+    seen: list[int] = []
+    while (page := await having(chats, talk.chat_id, seen[0] if seen else MAX_ID, 3)).messages:
+        seen = ids(page.messages) + seen
+        assert (page.has_older, page.has_newer) == (seen != pinned, False)
+    assert seen == pinned
+    assert page == Page([], has_older=False, has_newer=False)
+    assert list((await having(chats, talk.chat_id)).messages[0].changes) == [pins[0]]
+
+
+async def test_the_newest_versions_are_listed_until_the_deletion(chats: ChatStore, talk: Conversation) -> None:
+    message, other = talk.messages(2)
+    target = message.event_id
+    edits = [talk.edit(target, f"edit {n}") for n in range(MAX_VERSIONS + 2)]
+    hidings = [talk.hiding(target, who) for who in (0, 1)]
+    await chats.record(logged(*edits[50:], *hidings, talk.edit(other.event_id), message, *edits[:50]), {})
+    numbers = {name: kind.number for name, kind in KINDS.items()}
+    assert await chats.versions(talk.chat_id, target, numbers["edited"]) == edits[2:]
+    assert await chats.versions(talk.chat_id, target, numbers["hidden"]) == hidings
+    assert await chats.versions(talk.chat_id, target, numbers["pinned"]) == []
+    assert await chats.versions(Conversation().chat_id, target, numbers["edited"]) == []
+    await chats.record(logged(talk.deletion(target)), {})
+    await chats.record(logged(talk.edit(target)), {})
+    assert await chats.versions(talk.chat_id, target, numbers["edited"]) == []
+
+
+# ---- the feed
+
+
+async def test_the_feed_has_the_events_of_a_chat_after_an_id(chats: ChatStore, talk: Conversation) -> None:
+    old, new = talk.message(), talk.message()
+    unread = talk.change(marked_unread=MarkedUnread(set=True))
+    before_its_target = talk.reaction(next(new_ids))
+    last = [
+        talk.edit(old.event_id),
+        talk.edit(old.event_id, "again"),
+        talk.pin(old.event_id),
+        talk.hiding(old.event_id),
+    ]
+    events = [old, new, unread, before_its_target, *last]
+    await chats.record(logged(*events[::-1], talk.mark(1, read=new.event_id), Conversation().message()), {})
+    await chats.record(logged(events[3]), {})
+    for at, event in enumerate(events):
+        assert await chats.events_after(talk.chat_id, event.event_id - 1) == events[at:]
+    assert await chats.events_after(talk.chat_id, 0) == events
+    for after_id in (events[-1].event_id, MAX_ID):
+        assert await chats.events_after(talk.chat_id, after_id) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_the_feed_has_a_stub_and_the_deletion_of_a_deleted_message(
+    chats: ChatStore, talk: Conversation, order: int
+) -> None:
+    message, unknown = talk.message(), talk.deletion(next(new_ids))
+    deletion = talk.deletion(message.event_id)
+    events = [
+        message,
+        talk.edit(message.event_id),
+        talk.reaction(message.event_id),
+        deletion,
+        talk.edit(message.event_id),
+    ]
+    for event in [unknown, *events][::order]:
+        await chats.record(logged(event), {})
+    stub = Event(event_id=message.event_id, message=stub_of(message))
+    assert await chats.events_after(talk.chat_id, 0) == [stub, unknown, deletion]
+
+
+async def test_the_feed_has_a_late_event_by_the_time_of_the_log(chats: ChatStore, talk: Conversation) -> None:
+    sent = talk.message(client_message_id="x")
+    retry, late, edit = talk.message(client_message_id="x"), talk.message(), talk.edit(7)
+    newest = talk.message(message_id=edit.event_id + 60_000 * STEP)
+    await chats.record([*logged(sent, age_ms=MAX_AGE_MS), *logged(newest)], {})
+    assert (await chat_of(chats, talk, talk.members[0])).changed_at_ms == time_of(newest.event_id)
+    events = logged(retry, late, talk.mark(1), edit, age_ms=90_000)
+    for _ in range(2):
+        await chats.record(events, {})
+    assert (await chat_of(chats, talk, talk.members[0])).changed_at_ms == events[2].at_ms - MAX_AGE_MS
+    first, second = (first_id_at(event.at_ms - MAX_AGE_MS) for event in events[1::2])
+    found = [await chats.events_after(talk.chat_id, after) for after in (sent.event_id, first - 1, first, second)]
+    assert found == [[late, edit, newest], [late, edit], [edit], []]
+    await chats.record(logged(late, age_ms=100_000), {})  # recorded again, when the watermark is higher
+    assert await chats.events_after(talk.chat_id, first - 1) == [late, edit]
+    await chats.record(logged(talk.deletion(late.event_id), age_ms=100_000), {})
+    assert (await chats.events_after(talk.chat_id, first - 1))[0].message == stub_of(late)
+
+
+async def test_the_feed_has_more_events_than_the_limit_if_there_are_more(chats: ChatStore, talk: Conversation) -> None:
+    late, *messages = talk.messages(MAX_CHANGES // 2 + 1)
+    after = first_id_at(time_of(messages[0].event_id) - 1)
+    changes = [talk.edit(messages[0].event_id) for _ in range(MAX_CHANGES // 2)]
+    await chats.record(logged(*messages, *changes), {})
+    assert await chats.events_after(talk.chat_id, after) == [*messages, *changes]
+    await chats.record(logged(late, age_ms=2 * MAX_AGE_MS), {})
+    assert len(await chats.events_after(talk.chat_id, after)) > MAX_CHANGES
+
+
+async def test_watermarks_only_rise(open_chats: OpenChats) -> None:
+    async with open_chats() as chats:
+        assert await chats.watermarks() == {}
+        await chats.raise_watermarks({0: NOW_MS, 5: 7})
+        await chats.raise_watermarks({0: NOW_MS - 1, 5: 8})
+        await chats.raise_watermarks({})
+    async with open_chats() as chats:
+        assert await chats.watermarks() == {0: NOW_MS, 5: 8}
+
+
+PARTITIONS = 3
+first_partitions = itertools.count(0, PARTITIONS)
+windows = itertools.count(NOW_MS + 10**9, 10**7)
+
+
+@dataclass
+class Recording:
+    """One partition as recorders record it: a batch at a time, and again from an earlier record after a crash."""
+
+    partition: int
+    log: list[Logged] = field(default_factory=list)
+    recorded: int = 0
+    watermark: int = 0
+
+    def next_batch(self, size: int) -> list[Logged]:
+        records = self.log[self.recorded : self.recorded + size]
+        batch = [Logged(event, max(at_ms, self.watermark + 1)) for event, at_ms in records]
+        self.recorded += len(records)
+        self.watermark = max([self.watermark, *(at_ms - 1 for _, at_ms in records[-1:])])
+        return batch
+
+    def crash(self, again: int, stored: int) -> None:
+        self.recorded, self.watermark = max(self.recorded - again, 0), stored
+
+
+@dataclass
+class Follower:
+    """A client that follows the feed of a chat, as docs/client-guide.md describes."""
+
+    chats: ChatStore
+    partitions: Sequence[int]
+    after: int = 0
+    seen: dict[int, Event] = field(default_factory=dict)
+
+    async def read(self, chat_id: str) -> None:
+        watermarks = await self.chats.watermarks()
+        complete_up_to = first_id_at(min(watermarks.get(part, 0) for part in self.partitions) - MAX_AGE_MS)
+        self.seen |= {event.event_id: event for event in await self.chats.events_after(chat_id, self.after)}
+        self.after = max(self.after, complete_up_to)
+
+
+log_steps = st.tuples(
+    st.sampled_from(["message", "reaction", "edit", "deletion", "pin"]),
+    st.integers(0, 7),
+    st.integers(0, PARTITIONS - 1),
+    st.sampled_from([1, 4_000, 30_000]),  # milliseconds since the record before
+    st.sampled_from([0, 9_000, 40_000]),  # age of the id
+    st.sampled_from([0, 3_000]),  # by which the clock of the log is behind
+)
+record_steps = st.tuples(
+    st.sampled_from(["record", "record", "record", "store", "crash"]),
+    st.integers(0, PARTITIONS - 1),
+    st.integers(1, 4),
+)
+
+
+@hypothetical
+@given(log=st.lists(log_steps, min_size=8, max_size=24), work=st.lists(record_steps, min_size=20, max_size=40))
+async def test_a_client_that_follows_the_feed_sees_every_event(
+    open_chats: OpenChats, log: list[tuple[str, int, int, int, int, int]], work: list[tuple[str, int, int]]
+) -> None:
+    """Whichever partitions are recorded first, whatever is recorded again, and however old an event is."""
+    talk, now_ms, first = Conversation(), next(windows), next(first_partitions)
+    partitions = [Recording(first + n) for n in range(PARTITIONS)]
+    sent: list[int] = []
+    for n, (kind, choice, partition, since_ms, age_ms, behind_ms) in enumerate(log):
+        now_ms += since_ms
+        event_id = first_id_at(now_ms - age_ms) + n
+        target = sent[choice % len(sent)] if sent else event_id + STEP
+        match kind:
+            case "message":
+                event = talk.message(message_id=event_id)
+                sent.append(event_id)
+            case "reaction":
+                event = talk.reaction(target, "👍🎉"[choice % 2], set=choice < 6)
+            case "edit":
+                event = talk.edit(target, f"edit {n}")
+            case "deletion":
+                event = talk.deletion(target)
+            case _:
+                event = talk.pin(target, set=choice < 6)
+        event.event_id = event_id
+        partitions[partition].log.append(Logged(event, now_ms - behind_ms))
+    async with open_chats() as chats:
+        follower = Follower(chats, [each.partition for each in partitions])
+        for action, n, count in work:
+            partition = partitions[n]
+            if action == "record":
+                await chats.record(partition.next_batch(count), {})
+            elif action == "store":
+                await chats.raise_watermarks({partition.partition: partition.watermark})
+            else:
+                partition.crash(count, (await chats.watermarks()).get(partition.partition, 0))
+            await follower.read(talk.chat_id)
+        for each in partitions:
+            await chats.record(each.next_batch(len(log)), {})
+            await chats.raise_watermarks({each.partition: now_ms + 60_000})
+        await follower.read(talk.chat_id)
+        assert {event.event_id for event in await chats.events_after(talk.chat_id, 0)} <= follower.seen.keys()
+        page = await newest_page(chats, talk.chat_id)
+        assert ids(page.messages) == sorted(sent)
+        for each in page.messages:
+            assert list(each.changes) == folded(follower.seen.values(), each.message.message_id)
 
 
 # ---- chats, marks, unread
@@ -403,35 +638,39 @@ async def test_an_invalid_target_is_an_error(chats: ChatStore, talk: Conversatio
 
 async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
     events = talk.messages(3)
-    read = talk.mark(1, delivered=events[2].event_id, read=events[0].event_id)
-    await chats.record([*events, read], {})
+    unread = [
+        talk.change(who=who, marked_unread=MarkedUnread(set=flag)) for who, flag in [(1, True), (0, True), (1, False)]
+    ]
+    edit, read = talk.edit(events[2].event_id), talk.mark(1, delivered=events[2].event_id, read=events[0].event_id)
+    await chats.record(logged(*events, *unread, edit, read), {})
     reader = talk.members[1]
     assert await chats.get_chat(reader, talk.chat_id) == Chat(
         chat_id=talk.chat_id,
         kind=CHAT_KIND_DIRECT,
         member_ids=talk.members,
-        newest=events[2].message,
+        newest=HistoryMessage(message=events[2].message, changes=[edit]),
         unread=2,
         marks=[Mark(user_id=reader, delivered_up_to=events[2].event_id, read_up_to=events[0].event_id)],
         changed_at_ms=time_of(read.event_id),
+        changes=unread[1:],
     )
 
 
 async def test_a_change_without_marks_is_one_of_marks_at_zero(chats: ChatStore, talk: Conversation) -> None:
-    await chats.record([talk.message(), talk.mark(1)], {})
+    await chats.record(logged(talk.message(), talk.mark(1)), {})
     chat = await chat_of(chats, talk, talk.members[0])
     assert list(chat.marks) == [Mark(user_id=talk.members[1])]
 
 
 async def test_a_chat_as_a_user_who_is_no_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
     message = talk.message()
-    await chats.record([message], {})
+    await chats.record(logged(message), {})
     chat = await chat_of(chats, talk, next(users))
-    assert (chat.newest, chat.unread) == (message.message, 1)
+    assert (chat.newest.message, chat.unread) == (message.message, 1)
 
 
 async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) -> None:
-    await chats.record(talk.messages(120), {})
+    await chats.record(logged(*talk.messages(120)), {})
     chat = await chat_of(chats, talk, talk.members[1])
     assert chat.unread == 100
 
@@ -440,34 +679,34 @@ async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) ->
 async def test_unread_is_counted_behind_many_own_messages(
     chats: ChatStore, talk: Conversation, others: int, own: int, unread: int
 ) -> None:
-    await chats.record([talk.message(0) for _ in range(others)] + [talk.message(1) for _ in range(own)], {})
+    await chats.record(logged(*talk.messages(others), *talk.messages(own, 1)), {})
     assert (await chat_of(chats, talk, talk.members[1])).unread == unread
 
 
 async def test_marks_move_forward_only(chats: ChatStore, talk: Conversation) -> None:
     first, second = talk.message(), talk.message()
-    await chats.record([first, second, talk.mark(1, delivered=second.event_id, read=second.event_id)], {})
-    await chats.record([talk.mark(1, delivered=first.event_id), talk.mark(1, read=first.event_id)], {})
+    await chats.record(logged(first, second, talk.mark(1, delivered=second.event_id, read=second.event_id)), {})
+    await chats.record(logged(talk.mark(1, delivered=first.event_id), talk.mark(1, read=first.event_id)), {})
     chat = await chat_of(chats, talk, talk.members[1])
     assert [(each.delivered_up_to, each.read_up_to) for each in chat.marks] == [(second.event_id, second.event_id)]
     assert chat.unread == 0
 
 
 async def test_a_chat_is_listed_from_its_first_message_on(chats: ChatStore, talk: Conversation) -> None:
-    await chats.record([talk.mark(0, read=START)], {})
+    await chats.record(logged(talk.mark(0, read=START)), {})
     assert await all_chats(chats, talk.members[1]) == []
     message = talk.message()
-    await chats.record([message], {})
+    await chats.record(logged(message), {})
     for member in talk.members:
-        assert [chat.newest for chat in await all_chats(chats, member)] == [message.message]
+        assert [chat.newest.message for chat in await all_chats(chats, member)] == [message.message]
 
 
 async def test_chats_are_listed_by_their_last_change(chats: ChatStore) -> None:
     user = next(users)
     talks = [Conversation((user, next(users))) for _ in range(3)]
     events = [talk.message() for talk in talks]
-    await chats.record(events, {})
-    await chats.record([talks[0].reaction(events[0].event_id)], {})
+    await chats.record(logged(*events), {})
+    await chats.record(logged(talks[0].reaction(events[0].event_id)), {})
     listed = await all_chats(chats, user)
     assert [chat.chat_id for chat in listed] == [talks[n].chat_id for n in (0, 2, 1)]
     assert [chat.chat_id for chat in await all_chats(chats, talks[1].members[1])] == [talks[1].chat_id]
@@ -477,7 +716,7 @@ async def test_chats_are_listed_by_their_last_change(chats: ChatStore) -> None:
 async def test_chats_changed_since(chats: ChatStore, talk: Conversation, kind: str) -> None:
     user = talk.members[0]
     message = talk.message()
-    await chats.record([message], {})
+    await chats.record(logged(message), {})
     change = {
         "message": talk.message(),
         "reaction": talk.reaction(message.event_id, who=1),
@@ -485,7 +724,7 @@ async def test_chats_changed_since(chats: ChatStore, talk: Conversation, kind: s
     }[kind]
     changed_at = time_of(change.event_id)
     assert await chats.list_chats(user, changed_since_ms=changed_at, limit=10, after=None) == []
-    await chats.record([change], {})
+    await chats.record(logged(change), {})
     listed = await chats.list_chats(user, changed_since_ms=changed_at, limit=10, after=None)
     assert [chat.changed_at_ms for chat in listed] == [changed_at]
     assert await chats.list_chats(user, changed_since_ms=changed_at + 1, limit=10, after=None) == []
@@ -503,7 +742,7 @@ async def test_pages_of_chats_neither_skip_nor_repeat(
     seen: list[str] = []
     after: ChatCursor | None = None
     async with open_chats() as chats:
-        await chats.record(events, {})
+        await chats.record(logged(*events), {})
         while page := await chats.list_chats(user, changed_since_ms=0, limit=limit, after=after):
             seen += [chat.chat_id for chat in page]
             after = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
@@ -515,7 +754,7 @@ async def test_everything_is_stored_after_a_reopening(
 ) -> None:
     events = [*talk.messages(3), talk.mark(1, read=START)]
     async with open_chats() as chats:
-        await chats.record(events, {1: 4})
+        await chats.record(logged(*events), {1: 4})
         before = await state(chats, talk)
     async with open_chats() as chats:
         assert await state(chats, talk) == before
