@@ -106,12 +106,14 @@ def _convert_reactions(connection: sqlite3.Connection) -> None:
 
 
 def _fill_kinds(connection: sqlite3.Connection) -> None:
-    """Set the kind of each change that has content."""
-    contents = connection.execute("SELECT event_id, content FROM events WHERE target_id IS NOT NULL AND content <> x''")
-    kinds = ((kind_of(Event.FromString(content).change), event_id) for event_id, content in contents)
-    connection.executemany(
-        "UPDATE events SET kind = ? WHERE event_id = ?", ((kind.number, event_id) for kind, event_id in kinds if kind)
-    )
+    """Set the kinds of the changes that have content."""
+
+    def number(content: bytes) -> int | None:
+        kind = kind_of(Event.FromString(content).change)
+        return kind and kind.number
+
+    connection.create_function("kind_of", 1, number)
+    connection.execute("UPDATE events SET kind = kind_of(content) WHERE target_id IS NOT NULL")
 
 
 MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS)

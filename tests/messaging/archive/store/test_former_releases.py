@@ -18,6 +18,7 @@ from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import FILLS, MIGRATIONS
 from rookery.v1.archive_pb2 import Mark
 from rookery.v1.session_pb2 import Change, Deleted, Event, Reacted
+from shared.contract.changes import KINDS
 from shared.drivers.cassandra import open_cassandra
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
@@ -80,12 +81,17 @@ async def test_chats_of_the_former_release_are_complete(open_chats: OpenChats) -
         async with open_chats() as chats:
             page = await newest_page(chats, CHAT)
             chat = await chats.get_chat(BEN, CHAT)
+            versions = await chats.versions(CHAT, FIRST, KINDS["reacted"].number)
+            feed = await chats.events_after(CHAT, SECOND)
+            watermarks = await chats.watermarks()
         assert [(each.message.client_message_id, each.message.text.body) for each in page.messages] == [
             ("one", "hello"),
             ("two", "hi"),
             ("three", "how are you?"),
         ]
         assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [], [LAST]]
+        assert (versions, watermarks) == ([BENS, ANNS], {})
+        assert [event.event_id for event in feed] == [THIRD, BENS.event_id, ANNS.event_id, LAST.event_id]
         assert chat is not None
         assert (chat.newest, chat.unread) == (page.messages[2], 1)
         assert list(chat.marks) == [
