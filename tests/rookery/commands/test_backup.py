@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 
+from messaging.archive.store.protocol import Logged
 from rookery.commands import backup
 from rookery.commands.backup import OFFSET_GAP, UNFINISHED, back_up, restore
 from rookery.serve.engines import open_accounts, open_backplane, open_chats, open_configuration
@@ -48,7 +49,7 @@ async def folder(settings: Settings, tmp_path: Path) -> Path:
         configuration = await stack.enter_async_context(open_configuration(settings))
         for value in (b"one", b"two", b"three"):
             await publish_and_wait(log, [Record(1, value)])
-        await chats.record([event(1), event(2)], {1: 2})
+        await chats.record([Logged(event(number), 0) for number in (1, 2)], {1: 2})
         await accounts.add_signing_key(new_signing_key(1))
         await configuration.set("access_token_seconds", "60")
         await back_up(settings, tmp_path / "backup")
