@@ -454,12 +454,8 @@ async def test_the_feed_has_the_events_of_a_chat_after_an_id(chats: ChatStore, t
     old, new = talk.message(), talk.message()
     unread = talk.change(marked_unread=MarkedUnread(set=True))
     before_its_target = talk.reaction(next(new_ids))
-    last = [
-        talk.edit(old.event_id),
-        talk.edit(old.event_id, "again"),
-        talk.pin(old.event_id),
-        talk.hiding(old.event_id),
-    ]
+    target = old.event_id
+    last = [talk.edit(target), talk.edit(target, "again"), talk.pin(target), talk.hiding(target)]
     events = [old, new, unread, before_its_target, *last]
     await chats.record(logged(*events[::-1], talk.mark(1, read=new.event_id), Conversation().message()), {})
     await chats.record(logged(events[3]), {})
@@ -475,17 +471,11 @@ async def test_the_feed_has_a_stub_and_the_deletion_of_a_deleted_message(
     chats: ChatStore, talk: Conversation, order: int
 ) -> None:
     message, unknown = talk.message(), talk.deletion(next(new_ids))
-    deletion = talk.deletion(message.event_id)
-    events = [
-        message,
-        talk.edit(message.event_id),
-        talk.reaction(message.event_id),
-        deletion,
-        talk.edit(message.event_id),
-    ]
-    for event in [unknown, *events][::order]:
+    target = message.event_id
+    before, deletion = [talk.edit(target), talk.reaction(target)], talk.deletion(target)
+    for event in [unknown, message, *before, deletion, talk.edit(target)][::order]:
         await chats.record(logged(event), {})
-    stub = Event(event_id=message.event_id, message=stub_of(message))
+    stub = Event(event_id=target, message=stub_of(message))
     assert await chats.events_after(talk.chat_id, 0) == [stub, unknown, deletion]
 
 
@@ -597,30 +587,27 @@ async def test_a_client_that_follows_the_feed_sees_every_event(
         now_ms += since_ms
         event_id = first_id_at(now_ms - age_ms) + n
         target = sent[choice % len(sent)] if sent else event_id + STEP
-        match kind:
-            case "message":
-                event = talk.message(message_id=event_id)
-                sent.append(event_id)
-            case "reaction":
-                event = talk.reaction(target, "👍🎉"[choice % 2], set=choice < 6)
-            case "edit":
-                event = talk.edit(target, f"edit {n}")
-            case "deletion":
-                event = talk.deletion(target)
-            case _:
-                event = talk.pin(target, set=choice < 6)
+        event = {
+            "message": talk.message(message_id=event_id),
+            "reaction": talk.reaction(target, "👍🎉"[choice % 2], set=choice < 6),
+            "edit": talk.edit(target, f"edit {n}"),
+            "deletion": talk.deletion(target),
+            "pin": talk.pin(target, set=choice < 6),
+        }[kind]
+        if kind == "message":
+            sent.append(event_id)
         event.event_id = event_id
         partitions[partition].log.append(Logged(event, now_ms - behind_ms))
     async with open_chats() as chats:
         follower = Follower(chats, [each.partition for each in partitions])
         for action, n, count in work:
-            partition = partitions[n]
+            one, of_one_recorder = partitions[n], partitions[:1] if n == 0 else partitions[1:]
             if action == "record":
-                await chats.record(partition.next_batch(count), {})
+                await chats.record(one.next_batch(count), {})
             elif action == "store":
-                await chats.raise_watermarks({partition.partition: partition.watermark})
+                await chats.raise_watermarks({each.partition: each.watermark for each in of_one_recorder})
             else:
-                partition.crash(count, (await chats.watermarks()).get(partition.partition, 0))
+                one.crash(count, (await chats.watermarks()).get(one.partition, 0))
             await follower.read(talk.chat_id)
         for each in partitions:
             await chats.record(each.next_batch(len(log)), {})
@@ -629,8 +616,8 @@ async def test_a_client_that_follows_the_feed_sees_every_event(
         assert {event.event_id for event in await chats.events_after(talk.chat_id, 0)} <= follower.seen.keys()
         page = await newest_page(chats, talk.chat_id)
         assert ids(page.messages) == sorted(sent)
-        for each in page.messages:
-            assert list(each.changes) == folded(follower.seen.values(), each.message.message_id)
+        for message in page.messages:
+            assert list(message.changes) == folded(follower.seen.values(), message.message.message_id)
 
 
 # ---- chats, marks, unread
