@@ -17,7 +17,7 @@ GENERATORS = 1 << 10
 SEQUENCES = 1 << 12
 
 MAX_AHEAD_MS = 60_000
-"""Ids of other generators are followed up to so far in the future: a clock that is further ahead is wrong."""
+"""How far ids may run ahead of the clock to be above others: ids that are further ahead have a wrong clock's time."""
 
 MAX_ID = 2**63 - 1
 
@@ -41,8 +41,8 @@ class SnowflakeGenerator:
     """Generates ascending ids. Each process has its own generator number, which it leases: while `is_held` is false, no
     id is generated. It is a hybrid clock: the next id is above every id that was followed.
 
-    If the clock steps back, ids continue from the last id's time while its sequence lasts; then `next` waits for the
-    clock.
+    If the clock steps back, ids continue from the last id's time. If that is MAX_AHEAD_MS ahead of the clock, `next`
+    waits for the clock once the sequence of that millisecond is used up.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class SnowflakeGenerator:
         self._is_held = is_held
         self._last_ms = 0
         self._sequence = 0
+        self._newest = 0
 
     @property
     def last_ms(self) -> int:
@@ -71,11 +72,8 @@ class SnowflakeGenerator:
             self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
 
     def follow(self, snowflake: int) -> None:
-        """Generate only ids above this one, which another generator may have generated, unless it is MAX_AHEAD_MS ahead
-        of the clock."""
-        if snowflake < (self._last_ms << 22 | self._generator << 12) + self._sequence:
-            return
-        if (snowflake >> 22) + EPOCH_MS <= self._clock_ms() + MAX_AHEAD_MS:
+        """Generate only ids above this one of any generator, unless it is MAX_AHEAD_MS or more ahead of the clock."""
+        if snowflake > self._newest and time_of(snowflake) < self._clock_ms() + MAX_AHEAD_MS:
             self.start_above(snowflake)
 
     def renumber(self, generator: int) -> None:
@@ -93,8 +91,10 @@ class SnowflakeGenerator:
         if now_ms > self._last_ms:
             self._last_ms, self._sequence = now_ms, 0
         elif self._sequence == SEQUENCES:
-            return None
-        snowflake = self._last_ms << 22 | self._generator << 12 | self._sequence
+            if self._last_ms >= now_ms + MAX_AHEAD_MS:
+                return None
+            self._last_ms, self._sequence = self._last_ms + 1, 0
+        self._newest = snowflake = self._last_ms << 22 | self._generator << 12 | self._sequence
         self._sequence += 1
         return snowflake
 
