@@ -5,7 +5,7 @@ the records after it. A batch that was written but not committed is written agai
 """
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar, assert_never
@@ -81,6 +81,8 @@ class RecorderStatistics:
     """Attempts that the store or the log did not answer."""
     lag: Mapping[int, int]
     """Records that wait in the log, by assigned partition, as far as is known."""
+    watermarks: Mapping[int, int]
+    """By assigned partition, a time of the log (milliseconds since 1970) up to which its events are recorded."""
 
 
 class Recorder:
@@ -89,13 +91,14 @@ class Recorder:
     def __init__(self, backplane: Backplane, chats: ChatStore) -> None:
         self._backplane = backplane
         self._chats = chats
-        # By assigned partition: the next offset to record, and the epoch that is in force there.
+        # All by assigned partition. The next offset to record, and the epoch that is in force there:
         self._recorded: dict[int, Checkpoint] = {}
         self._committed: dict[int, Checkpoint] = {}
         self._inherited: dict[int, Checkpoint] = {}  # as committed when the partition was gained
         self._fences: dict[int, Fences] = {}
-        self._watermarks: dict[int, int] = {}  # by assigned partition: all that the log stored until then is recorded
+        self._watermarks: dict[int, int] = {}
         self._stored_watermarks: dict[int, int] = {}
+        self._in_batch: Collection[int] = ()  # the partitions of the current batch
         self._events = 0
         self._batches = 0
         self._dead_letters = 0
@@ -105,7 +108,8 @@ class Recorder:
 
     def statistics(self) -> RecorderStatistics:
         lag = {} if self._consumer is None else self._consumer.lag()
-        return RecorderStatistics(self._events, self._batches, self._dead_letters, self._retries, lag)
+        watermarks = dict(self._watermarks)
+        return RecorderStatistics(self._events, self._batches, self._dead_letters, self._retries, lag, watermarks)
 
     async def run(self) -> None:
         """Record until cancelled; then finish the current batch and commit."""
@@ -119,8 +123,7 @@ class Recorder:
                 self._consumer = None
 
     async def _consume(self, consumer: Consumer) -> None:
-        self._recorded.clear()
-        self._committed.clear()
+        self._forget(range(self._backplane.partitions))
         async with open_background() as nursery:
             nursery.start_soon(self._commit_regularly, consumer)
             nursery.start_soon(self._advance_regularly, consumer)
@@ -137,20 +140,22 @@ class Recorder:
                 with trio.move_on_after(LAST_COMMIT_SECONDS, shield=True):
                     await self._commit(consumer)
 
-    async def _reassign(self, consumer: Consumer, gained: frozenset[int], lost: frozenset[int]) -> None:
-        """Drop the lost partitions, and seek in the gained ones to the store's offsets, if it keeps any."""
-        await self._commit(consumer)
-        for partition in gained | lost:
+    def _forget(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
             for known in (self._recorded, self._committed, self._inherited, self._fences):
                 known.pop(partition, None)
             for watermarks in (self._watermarks, self._stored_watermarks):
                 watermarks.pop(partition, None)
-        if gained:
-            self._inherited.update(await consumer.committed(gained))
-            stored = await self._persist(self._chats.watermarks)
-            self._stored_watermarks.update({part: stored.get(part, 0) for part in gained})
-            self._watermarks.update(self._stored_watermarks)
-        offsets = await self._persist(self._chats.recorded_offsets) if gained else {}
+
+    async def _reassign(self, consumer: Consumer, gained: frozenset[int], lost: frozenset[int]) -> None:
+        """Drop the lost partitions, and seek in the gained ones to the store's offsets, if it keeps any."""
+        await self._commit(consumer)
+        self._forget(gained | lost)
+        if not gained:
+            return
+        self._inherited.update(await consumer.committed(gained))
+        watermarks = await self._persist(self._chats.watermarks)
+        offsets = await self._persist(self._chats.recorded_offsets)
         for partition in gained & offsets.keys():
             end = await self._backplane.end_offset(partition)
             if offsets[partition] <= end:
@@ -159,6 +164,9 @@ class Recorder:
                 self._recorded[partition] = self._checkpoint_at(partition, offsets[partition])
             else:
                 _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
+        for partition in gained:  # at last: the watermark of a partition may rise from here on
+            self._watermarks[partition] = self._stored_watermarks[partition] = watermarks.get(partition, 0)
+            await self._advance(consumer, partition)
 
     async def _record_all(self, records: Sequence[StoredRecord]) -> None:
         """Record the records in batches; after a small batch, wait for more records to gather."""
@@ -169,8 +177,9 @@ class Recorder:
             await trio.sleep_until(began + GATHER_SECONDS)
 
     async def _record(self, records: Sequence[StoredRecord]) -> None:
-        events = await self._decode(records)
         offsets = {record.partition: record.offset + 1 for record in records}
+        self._in_batch = offsets.keys()
+        events = await self._decode(records)
         recorded = {part: Checkpoint(offset, self._fences[part].epoch) for part, offset in offsets.items()}
         if any(record.traceparent for record, _ in events):
             with recording(self._backplane.destination, GROUP, events) as self._spans:
@@ -179,6 +188,7 @@ class Recorder:
         else:
             await self._write(events, offsets)
         self._recorded.update(recorded)
+        self._in_batch = ()
         for part, at_ms in {record.partition: record.at_ms for record in records}.items():
             self._raise_watermark(part, at_ms - 1)  # the log may store more in the same millisecond
 
@@ -213,10 +223,9 @@ class Recorder:
 
     async def _write(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
         """Write the events to the store. An event that it rejects is found by bisection and becomes a dead letter."""
-        # The log's clock may be behind the watermark: clients have read further then, so the event is as late as that.
-        events = [
-            Logged(event, max(record.at_ms, self._watermarks[record.partition] + 1)) for record, event in recordable
-        ]
+        # Clients may have read up to the watermark. If the log's clock is behind it, the event is as late as that.
+        watermarks = self._watermarks
+        events = [Logged(event, max(record.at_ms, watermarks[record.partition] + 1)) for record, event in recordable]
         spans = [self._spans[record] for record, _ in recordable if record in self._spans] if self._spans else ()
         try:
             with current(*spans) if spans else nullcontext():
@@ -275,41 +284,54 @@ class Recorder:
         """Raise the watermarks of partitions to which nothing is published, since they would keep all others back."""
         while True:
             await trio.sleep(IDLE_SECONDS)
-            for partition in tuple(self._watermarks):
-                await self._advance(consumer, partition)
+            for partition, at_ms in tuple(self._watermarks.items()):
+                if at_ms < wall_clock_ms() - IDLE_MARGIN_MS:
+                    await self._advance(consumer, partition)
 
     async def _advance(self, consumer: Consumer, partition: int) -> None:
         """Raise the watermark of a partition nearly to the present, if everything in the log is recorded."""
         now_ms = wall_clock_ms()
         try:
             end = await self._backplane.end_offset(partition)
+            recorded = self._next_offset(partition)
+            if recorded < end:  # unless the log has removed the records up to its end, since they were too old
+                recorded = await self._backplane.offset_at(partition, 0)
         except Unavailable:
             return  # the next advance tries again
-        known = self._recorded.get(partition) or self._inherited.get(partition)
-        is_owner = partition in self._watermarks and trio.current_time() < consumer.held_until
-        if is_owner and end <= (known.offset if known else 0):
+        # No await from here on. A batch of later records may be under way, which does not regard a higher watermark.
+        is_idle = recorded == end and partition in self._watermarks and partition not in self._in_batch
+        if is_idle and trio.current_time() < consumer.held_until:
             self._raise_watermark(partition, now_ms - IDLE_MARGIN_MS)
+
+    def _next_offset(self, partition: int) -> int:
+        known = self._recorded.get(partition) or self._inherited.get(partition)
+        return known.offset if known else 0
 
     async def _commit_regularly(self, consumer: Consumer) -> None:
         while True:
             await trio.sleep(COMMIT_SECONDS)
             await self._commit(consumer)
+
+    async def _commit(self, consumer: Consumer) -> None:
+        """Commit the recorded offsets, and store the watermarks. A later commit includes both if an engine does not
+        answer."""
+        await self._commit_offsets(consumer)
+        if trio.current_time() < consumer.held_until:  # else the next owner may have read the watermarks
             await self._store_watermarks()
 
     async def _store_watermarks(self) -> None:
-        """Store the watermarks that were raised. If the store does not answer, a later call stores higher ones."""
         raised = dict(self._watermarks.items() - self._stored_watermarks.items())
         if not raised:
             return
         try:
-            await self._chats.raise_watermarks(raised)
-        except Unavailable as error:
-            _log.warning("watermarks_not_stored", reason=str(error))
+            with trio.fail_after(STORE_DEADLINE):
+                await self._chats.raise_watermarks(raised)
+        except Exception as error:  # supervises the engine, as `_persist` does
+            _log.warning("watermarks_not_stored", reason=f"{type(error).__name__}: {error}")
         else:
             self._stored_watermarks.update(raised)
 
-    async def _commit(self, consumer: Consumer) -> None:
-        """Commit the recorded offsets. If the log does not answer, a later commit includes them."""
+    async def _commit_offsets(self, consumer: Consumer) -> None:
         offsets = dict(self._recorded.items() - self._committed.items())
         if not offsets:
             return

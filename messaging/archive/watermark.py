@@ -1,9 +1,10 @@
 """The event id up to which history is complete.
 
 The events of one chat are in several partitions, which several archives record, so they do not appear in history in the
-order of their ids. The watermark of a partition is a time of the log up to which its events are recorded. An event has
-an older id than its time in the log, by at most MAX_AGE_MS; later ones are late, and `ChatStore.events_after` returns
-them too."""
+order of their ids. The watermark of a partition is a time of the log up to which its events are recorded. The id of an
+event is at most MAX_AGE_MS older than its time in the log; otherwise the event is late, and `ChatStore.events_after`
+finds it by the time of the log.
+"""
 
 import trio
 
@@ -12,7 +13,7 @@ from messaging.archive.store.protocol import ChatStore
 from shared.contract.ids import first_id_at
 
 CACHE_SECONDS = 1.0
-"""How long the watermarks are not read again. An older one is valid too: it is lower."""
+"""How long the watermarks are not read again. Older ones are valid too: they are lower."""
 
 
 class Watermark:
@@ -31,10 +32,10 @@ class Watermark:
 
         Read it before the events for which it is to hold.
         """
-        if trio.current_time() >= self._valid_until:
-            now = trio.current_time()
+        now = trio.current_time()
+        if now >= self._valid_until:
+            self._valid_until = now + CACHE_SECONDS  # other calls return the known one meanwhile
             watermarks = await self._chats.watermarks()
             lowest = min(watermarks.get(partition, 0) for partition in range(self._partitions))
             self._complete_up_to = max(self._complete_up_to, first_id_at(lowest - MAX_AGE_MS))
-            self._valid_until = now + CACHE_SECONDS
         return self._complete_up_to

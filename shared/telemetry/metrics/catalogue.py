@@ -141,6 +141,12 @@ CONSUMER_LAG = Gauge(
     labels=("group", "partition"),
     roles=["gateway", "archive"],
 )
+WATERMARK_AGE = Gauge(
+    "rookery_recorder_watermark_age_seconds",
+    "Time since the last moment up to which a partition is recorded, by partition assigned to the archive",
+    labels=("partition",),
+    roles=["archive"],
+)
 RECORDED_EVENTS = Counter("rookery_recorded_events_total", "Events written to the chat store", roles=["archive"])
 RECORDED_BATCHES = Counter(
     "rookery_recorded_batches_total", "Batches of events written to the chat store", roles=["archive"]

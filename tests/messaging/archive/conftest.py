@@ -1,5 +1,6 @@
 """Events and envelopes for the archive's tests, and scripted engines in memory."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import pytest
 import trio
 
 from messaging.archive.recorder import GROUP, Recorder
+from messaging.archive.store.protocol import Logged
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import fan_out
 from rookery.v1.backplane_pb2 import Envelope, Fence
@@ -18,7 +20,7 @@ from shared.backplane import Assignment, Checkpoint, DeadLetter, Destination, Fe
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
-from tests.messaging.archive.store.chats import Conversation
+from tests.messaging.archive.store.chats import NOW_MS, Conversation
 
 PATIENCE = 20.0
 """Seconds; only ends a test that has failed."""
@@ -89,12 +91,16 @@ Step = Callable[[], Awaitable[None]]
 
 @dataclass
 class FakeLog:
-    """A Backplane of two partitions in memory. `step` is awaited wherever a real one waits."""
+    """A Backplane of two partitions in memory, which stores one record a second in each. `step` is awaited wherever a
+    real one waits."""
 
     step: Step = trio.lowlevel.checkpoint
     partitions: int = 2
     destination: Destination = DESTINATION
-    records: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: []})
+    records: dict[int, list[StoredRecord]] = field(default_factory=lambda: {0: [], 1: []})
+    removed: int = 0
+    """Records that each partition has no more, since they were too old."""
+    held_until: float = math.inf
     committed: dict[int, int] = field(default_factory=dict)
     epochs: dict[int, int] = field(default_factory=dict)
     loses: bool = False
@@ -104,8 +110,9 @@ class FakeLog:
     letters: list[DeadLetter] = field(default_factory=list)
 
     def publish(self, records: Sequence[Record], done: Done = lambda _: None) -> None:
-        for record in records:
-            self.records[record.partition].append(record.value)
+        for partition, value, _ in records:
+            offset = len(self.records[partition])
+            self.records[partition].append(StoredRecord(partition, offset, NOW_MS + 1_000 * offset, value))
         self.published.set()
         done([])
 
@@ -116,6 +123,10 @@ class FakeLog:
     async def end_offset(self, partition: int) -> int:
         await self.step()
         return len(self.records[partition])
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        await self.step()
+        return min(self.removed, len(self.records[partition]))
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         await self.step()
@@ -129,6 +140,10 @@ class FakeConsumer:
         self._log = log
         self._positions: dict[int, int] = {}
         self._lost: frozenset[int] = frozenset()
+
+    @property
+    def held_until(self) -> float:
+        return self._log.held_until
 
     async def fetch(self) -> Fetched | Assignment:
         await self._log.step()
@@ -149,10 +164,10 @@ class FakeConsumer:
     def _next_records(self) -> Fetched | None:
         for partition, position in self._positions.items():
             position = position if position <= len(self._log.records[partition]) else 0  # as Kafka does, of another log
-            values = self._log.records[partition][position : position + 3]
-            if values:
-                self._positions[partition] = position + len(values)
-                return Fetched([StoredRecord(partition, position + n, 0, value) for n, value in enumerate(values)])
+            records = self._log.records[partition][max(position, self._log.removed) :][:3]
+            if records:
+                self._positions[partition] = records[-1].offset + 1
+                return Fetched(records)
         return None
 
     def lag(self) -> dict[int, int]:
@@ -180,24 +195,37 @@ class FakeChats:
     step: Step = trio.lowlevel.checkpoint
     keeps_offsets: bool = True
     events: dict[int, Event] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
+    """By event id, the time at which the log stored the event."""
     offsets: dict[int, int] = field(default_factory=dict)
+    stored: dict[int, int] = field(default_factory=dict)
+    """The watermarks."""
     batches: list[list[int]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
-    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+    async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         await self.step()
         if self.failures:
             raise self.failures.pop(0)
-        if any(event.message.chat_id == "bad" for event in events):
+        if any(event.message.chat_id == "bad" for event, _ in events):
             raise ValueError("chat_id is bad")
-        self.batches.append([event.event_id for event in events])
-        self.events |= {event.event_id: event for event in events}
+        self.batches.append([event.event_id for event, _ in events])
+        self.events |= {event.event_id: event for event, _ in events}
+        self.times |= {event.event_id: at_ms for event, at_ms in events}
         self.offsets |= offsets
         await self.step()
 
     async def recorded_offsets(self) -> Mapping[int, int]:
         await self.step()
         return dict(self.offsets) if self.keeps_offsets else {}
+
+    async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:
+        await self.step()
+        self.stored |= {part: max(at_ms, self.stored.get(part, 0)) for part, at_ms in watermarks.items()}
+
+    async def watermarks(self) -> Mapping[int, int]:
+        await self.step()
+        return dict(self.stored)
 
     async def get_message(self, chat_id: str, message_id: int) -> None:
         await self.step()

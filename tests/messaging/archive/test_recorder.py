@@ -1,6 +1,7 @@
 """The recorder loses nothing and skips nothing, whatever fails: the store, the log or the recorder."""
 
 import itertools
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +10,17 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from messaging.archive.recorder import COMMIT_SECONDS, GATHER_SECONDS, GROUP, MAX_PAUSE, STORE_DEADLINE, Recorder
+from messaging.archive import recorder as module
+from messaging.archive.recorder import (
+    COMMIT_SECONDS,
+    GATHER_SECONDS,
+    GROUP,
+    IDLE_MARGIN_MS,
+    IDLE_SECONDS,
+    MAX_PAUSE,
+    STORE_DEADLINE,
+    Recorder,
+)
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.backplane_pb2 import Envelope, FormerEvent, FormerReaction, SignOut
 from rookery.v1.session_pb2 import Change, Event, Reacted, Typing
@@ -33,6 +44,7 @@ from tests.messaging.archive.conftest import (
     records_of,
     truth_of,
 )
+from tests.messaging.archive.store.chats import NOW_MS, logged
 
 
 @pytest.fixture
@@ -43,6 +55,12 @@ def fake_log() -> Any:
 @pytest.fixture
 def fake_chats() -> Any:
     return FakeChats()
+
+
+@pytest.fixture(autouse=True)
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder's clock is at NOW_MS when Trio's is at 0."""
+    monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS + int(trio.current_time() * 1000))
 
 
 async def history(chats: SqliteChats, chat_id: str) -> list[int]:
@@ -94,13 +112,15 @@ async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: Sqlit
         """The store, as if its engine kept no offsets: uncommitted records are read again."""
 
         record = staticmethod(chats.record)
+        watermarks = staticmethod(chats.watermarks)
+        raise_watermarks = staticmethod(chats.raise_watermarks)
 
         async def recorded_offsets(self) -> dict[int, int]:
             return {}
 
     events = [new_message() for _ in range(5)]
     await publish_and_wait(log, records_of(*events))
-    await chats.record(events, {})  # written, and killed before the commit
+    await chats.record(logged(*events), {})  # written, and killed before the commit
     recorder = Recorder(log, WithoutOffsets())  # type: ignore[arg-type]
     await record_until(recorder, events=5)
     assert await history(chats, CHAT) == [event.event_id for event in events]
@@ -263,7 +283,7 @@ async def test_the_group_is_joined_again_when_the_log_recovers(
         nonlocal steps
         steps += 1
         await trio.lowlevel.checkpoint()
-        if steps in (1, 4):
+        if steps in (1, 3):
             raise Unavailable("no broker")
 
     fake_log.step = fail_twice
@@ -307,6 +327,75 @@ async def test_partitions_are_committed_before_they_are_released(
     fake_log.publish([truth_of(new_message()), truth_of(new_message())])
     await run_for(Recorder(fake_log, fake_chats), COMMIT_SECONDS / 2)
     assert fake_log.committed_when_lost == {0: 2}
+
+
+# ---- watermarks
+
+
+async def test_the_watermark_of_what_is_recorded_or_dead_lettered_is_stored_with_the_offsets(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = new_message()
+    bad.message.chat_id = "bad"
+    fake_log.publish([truth_of(new_message()), Record(0, b"\xff not an envelope"), truth_of(bad)])
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(fake_log, fake_chats).run)
+        with monkeypatch.context() as patch:
+            patch.setattr(fake_chats, "raise_watermarks", lambda _: trio.sleep_forever())
+            await trio.sleep(COMMIT_SECONDS + 0.1)
+        assert (fake_log.committed[0], fake_chats.stored) == (3, {}), "the store does not answer"
+        await trio.sleep(STORE_DEADLINE + COMMIT_SECONDS)
+        assert fake_chats.stored[0] == NOW_MS + 2_000 - 1
+        fake_log.publish([truth_of(new_message())])
+        await trio.sleep(COMMIT_SECONDS)
+        assert fake_chats.stored[0] == NOW_MS + 3_000 - 1
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "rising"),
+    [("", {0, 1}), ("removed", {0, 1}), ("store", {1}), ("group", set()), ("end_offset", set())],
+)
+async def test_the_watermark_of_an_idle_partition_follows_the_clock_if_all_is_recorded_and_it_is_held(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any, obstacle: str, rising: set[int]
+) -> None:
+    async def fail(partition: int) -> int:
+        raise Unavailable("no broker")
+
+    fake_log.publish([truth_of(new_message())])
+    match obstacle:
+        case "removed":  # by the log, since it is too old
+            fake_log.removed = 1
+        case "store":
+            fake_chats.failures = [Unavailable("away")] * 1_000
+        case "group":
+            fake_log.held_until = -math.inf
+        case "end_offset":
+            fake_log.end_offset = fail
+    recorder = Recorder(fake_log, fake_chats)
+    await run_for(recorder, 100)
+    present_ms = NOW_MS + 100_000 - IDLE_MARGIN_MS
+    age_ms = {part: present_ms - at_ms for part, at_ms in recorder.statistics().watermarks.items()}
+    assert {part for part, age in age_ms.items() if age <= IDLE_SECONDS * 1000} == rising
+    assert fake_chats.stored.keys() >= rising
+    assert obstacle != "group" or fake_chats.stored == {}
+
+
+async def test_a_watermark_stays_with_its_partition_and_is_stored_for_no_lost_one(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
+) -> None:
+    fake_log.loses = True
+    first = Recorder(fake_log, fake_chats)
+    fake_log.publish([truth_of(new_message())])
+    await run_for(first, 100)
+    assert first.statistics().watermarks == {}
+    assert fake_chats.stored == {0: NOW_MS - 1, 1: NOW_MS - IDLE_MARGIN_MS}
+    fake_log.loses, fake_chats.stored[1] = False, NOW_MS + 7
+    late = new_message()
+    fake_log.publish([truth_of(late, 1)])
+    second = Recorder(fake_log, fake_chats)
+    await run_for(second, 0.01)
+    assert second.statistics().watermarks[1] == NOW_MS + 7
+    assert fake_chats.times[late.event_id] == NOW_MS + 8, "clients may have read up to the watermark"
 
 
 # ---- batches, cancellation
@@ -358,6 +447,9 @@ async def test_a_cancellation_at_any_await_loses_nothing(autojump_clock: MockClo
             log.step = chats.step = cancel_at(last_step, scope)
             await Recorder(log, chats).run()
         assert all(log.committed[partition] <= chats.offsets[partition] for partition in log.committed)
+        for partition, at_ms in chats.stored.items():
+            unrecorded = log.records[partition][chats.offsets.get(partition, 0) :]
+            assert not unrecorded or at_ms < unrecorded[0].at_ms
         log.step = chats.step = trio.lowlevel.checkpoint
         await run_for(Recorder(log, chats), 10)
         assert sorted(chats.events) == [event.event_id for event in events]

@@ -51,7 +51,7 @@ async def test_a_published_message_is_in_the_members_lists(archive: Archive, log
             while (chats := await client.list_chats(request)) == ListChatsResponse():
                 await trio.sleep(0.001)
     assert not isinstance(chats, Refusal)
-    assert [chat.newest for chat in chats.chats] == [event.message]
+    assert [chat.newest.message for chat in chats.chats] == [event.message]
 
 
 async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, health: Health) -> None:
