@@ -1,15 +1,14 @@
 """Bodies and queries of the HTTP API, with their limits. Ids and times are strings of digits in JSON."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from rookery.v1.kinds_pb2 import LAW_LAST
 from shared.accounts import store as accounts
-from shared.contract.changes import KINDS
+from shared.contract.changes import LISTED, VERSIONED
 from shared.contract.ids import MAX_ID
 
 DELETED_ACCOUNT = "Deleted account"
@@ -63,16 +62,15 @@ def visible(text: str) -> str:
     return text
 
 
-def _one_of(names: Iterable[str]) -> tuple[AfterValidator, Any]:
+def _one_of(names: Sequence[str]) -> tuple[AfterValidator, Any]:
     """The validation and the schema of a text that is one of the names."""
-    allowed: list[JsonValue] = [*sorted(names)]
 
     def check(text: str) -> str:
-        if text not in allowed:
-            raise PydanticCustomError("enum", "Must be one of: {names}", {"names": ", ".join(map(str, allowed))})
+        if text not in names:
+            raise PydanticCustomError("enum", "Must be one of: {names}", {"names": ", ".join(names)})
         return text
 
-    return AfterValidator(check), Field(json_schema_extra={"enum": allowed})
+    return AfterValidator(check), Field(json_schema_extra={"enum": [*names]})
 
 
 def _split(value: Any) -> Any:
@@ -112,8 +110,8 @@ SearchPart = Annotated[
         "beginning of a word. Case and an `@` in front of a word do not matter"
     ),
 ]
-ListedKind = Annotated[str, *_one_of(kind.name for kind in KINDS.values() if kind.is_listed)]
-VersionedKind = Annotated[str, *_one_of(kind.name for kind in KINDS.values() if kind.law == LAW_LAST)]
+ListedKind = Annotated[str, *_one_of(LISTED)]
+VersionedKind = Annotated[str, *_one_of(VERSIONED)]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 

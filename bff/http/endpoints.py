@@ -39,7 +39,7 @@ REQUEST_DEADLINE = 10.0
 """Seconds from the head of a request to its response, the arrival of the body included."""
 
 MAX_QUERY_FIELDS = 32
-"""Of a query; no route has more than 7."""
+"""Of a query; no route has more than 8."""
 
 _SPECIFICATION = "_endpoint"
 

@@ -46,8 +46,8 @@ PYTHON = {
     "get_list_chats": "page = await api.chats(limit=20)",
     "get_get_chat": 'chat = await api.chat("d-12-34")',
     "get_list_messages": 'page = await api.history("d-12-34", limit=20)',
-    "get_list_changes": 'changes = await api.changes("d-12-34", after=page.complete_up_to)',
-    "get_list_versions": 'edits = await api.versions("d-12-34", message_id, "edited")',
+    "get_list_changes": 'changes = await api.changes("d-12-34", after=1378451092000000)',
+    "get_list_versions": 'edits = await api.versions("d-12-34", 1378451092000000, "edited")',
 }
 """Calls of the Python client, by operation: `api` is the result of `open_api`."""
 

@@ -29,10 +29,9 @@ from rookery.v1.archive_pb2 import (
     ListVersionsRequest,
     ListVersionsResponse,
 )
-from rookery.v1.kinds_pb2 import LAW_LAST
 from rookery.v1.session_pb2 import Change, Event
 from shared.archive import UNAVAILABLE
-from shared.contract.changes import KINDS, kind_of
+from shared.contract.changes import KINDS, LISTED, VERSIONED, kind_of
 from shared.contract.chats import MAX_CLIENT_ID, direct_members
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -131,15 +130,14 @@ class ArchiveQueries(ArchiveServiceServicer):
         members = _members(request.user_id, request.chat_id)
         if isinstance(members, Refusal):
             return members
-        kind = KINDS.get(request.kind)
-        if kind is None or kind.law != LAW_LAST:
-            return Refusal(Code.INVALID, "There are no versions of this kind of change.", field="kind")
-        if refusal := _check_range("message_id", request.message_id, 1, MAX_ID):
-            return refusal
-        events = await _unless_unavailable(self._chats.versions(request.chat_id, request.message_id, kind.number))
-        return (
-            events if isinstance(events, Refusal) else ListVersionsResponse(changes=_visible(events, request.user_id))
+        refusal = _check_kind("kind", request.kind, VERSIONED) or _check_range(
+            "message_id", request.message_id, 1, MAX_ID
         )
+        if refusal:
+            return refusal
+        number = KINDS[request.kind].number
+        changes = await _unless_unavailable(self._chats.versions(request.chat_id, request.message_id, number))
+        return changes if isinstance(changes, Refusal) else ListVersionsResponse(changes=changes)
 
     async def _list_chats(self, request: ListChatsRequest, after: ChatCursor | None) -> ListChatsResponse:
         complete_up_to = await self._watermark.complete_up_to()
@@ -192,9 +190,8 @@ class ArchiveQueries(ArchiveServiceServicer):
     async def _having(self, request: ListMessagesRequest) -> Page:
         kind = KINDS[request.having]
         key = listed_key(kind, request.user_id)
-        page = await self._chats.messages_having(
-            request.chat_id, kind.number, key, request.before_id or MAX_ID, request.limit
-        )
+        before_id = request.before_id if request.HasField("before_id") else MAX_ID
+        page = await self._chats.messages_having(request.chat_id, kind.number, key, before_id, request.limit)
         return newest_of(page, request.limit)
 
     async def _before(self, request: ListMessagesRequest, before_id: int) -> Page:
@@ -245,12 +242,15 @@ def _members(user_id: int, chat_id: str) -> tuple[int, int] | Refusal:
 def _check_having(name: str, anchor: str | None) -> Refusal | None:
     if not name:
         return None
-    kind = KINDS.get(name)
-    if kind is None or not kind.is_listed:
-        return Refusal(Code.INVALID, "Messages can't be listed by this kind of change.", field="having")
     if anchor not in (None, "before_id"):
         return Refusal(Code.INVALID, f"`{anchor}` can't be combined with `having`.", field=anchor or "")
-    return None
+    return _check_kind("having", name, LISTED)
+
+
+def _check_kind(field: str, name: str, allowed: Sequence[str]) -> Refusal | None:
+    if name in allowed:
+        return None
+    return Refusal(Code.INVALID, f"`{field}` must be one of: {', '.join(allowed)}.", field=field)
 
 
 def _hide_in_chat(chat: Chat, user_id: int) -> None:

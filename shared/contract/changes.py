@@ -58,6 +58,12 @@ def _kinds() -> Iterable[Kind]:
 KINDS = {kind.name: kind for kind in _kinds()}
 """All kinds of this version, by name."""
 
+LISTED = sorted(kind.name for kind in KINDS.values() if kind.is_listed)
+"""The kinds by which messages are listed."""
+
+VERSIONED = sorted(kind.name for kind in KINDS.values() if kind.law == LAW_LAST and not kind.is_private)
+"""The kinds with a history of their changes of a message."""
+
 
 def kind_of(change: Change) -> Kind | None:
     """The change's kind; None if only a newer version knows it."""
