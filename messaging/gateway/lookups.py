@@ -68,7 +68,8 @@ class Lookups:
         if found is None:
             return Refusal(Code.NOT_FOUND, "There is no such message in the chat.", field)
         is_deleted = tail is not None and message_id in tail.deletions
-        return Target(found.message.sender_id, is_deleted or any(wins(event.change) for event in found.changes))
+        is_deleted = is_deleted or any(wins(event.change) for event in found.changes)
+        return Target(found.message.sender_id, is_deleted, len(found.changes))
 
     async def find_sent(self, user_id: int, request: KeptRequest) -> Sent | Refusal | None:
         """The event that the user's request made before the tail begins; None if it made none. A Refusal if the archive

@@ -135,7 +135,8 @@ class Tail:
         if entry is not None and entry.chat_id == chat_id and user_id in entry.recipient_ids:
             event = decode(entry.value).event
             if event.HasField("message"):  # else the id is that of a change
-                return Target(event.message.sender_id, message_id in self.deletions)
+                changes = len(self._changes.get(message_id, ()))
+                return Target(event.message.sender_id, message_id in self.deletions, changes)
         if key is not None and key[0] == user_id and self._accepted[key].chat_id == chat_id:
             return Target(user_id, message_id in self.deletions)
         return None

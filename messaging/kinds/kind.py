@@ -16,6 +16,8 @@ class Target(NamedTuple):
 
     sender_id: int
     is_deleted: bool
+    changes: int = 0
+    """About how many changes it has."""
 
 
 THE_CHAT = Target(0, False)

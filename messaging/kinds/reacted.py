@@ -2,7 +2,7 @@
 
 import re
 
-from messaging.kinds.kind import Kind, needs_existing_target
+from messaging.kinds.kind import Circumstances, Kind, refuse_deleted
 from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
@@ -10,6 +10,10 @@ from shared.contract.errors import Code, Refusal
 
 MAX_EMOJI = 40
 """Bytes; the longest emoji, a kiss in two skin tones, has 35."""
+
+MAX_CHANGES = 1_000
+"""Changes of a message with which it gets no further reaction; with twice as many, none is removed either, since the
+removal of a reaction that was never set is kept too. Not exact: changes that are on their way are not counted."""
 
 _PICTURE = (
     r"[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2"
@@ -38,4 +42,11 @@ def _check(change: Change, configuration: LiveConfiguration) -> Refusal | None:
     return Refusal(Code.INVALID, f"A reaction must be one emoji of at most {MAX_EMOJI} bytes.", "change.reacted.emoji")
 
 
-KIND = Kind(changes.KINDS["reacted"], _check, needs_existing_target)
+def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
+    limit = MAX_CHANGES if change.reacted.set else 2 * MAX_CHANGES
+    if circumstances.target.changes >= limit:
+        return Refusal(Code.TOO_LARGE, f"The message has {limit} changes or more already.", "change.target_id")
+    return refuse_deleted(circumstances.target)
+
+
+KIND = Kind(changes.KINDS["reacted"], _check, _authorize)
