@@ -1,14 +1,15 @@
 """Queries on the real store: the pages that a member gets, and the refusals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
+from messaging.archive import queries as module
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
-from messaging.archive.queries import ArchiveQueries
-from messaging.archive.store.protocol import ChatCursor
+from messaging.archive.queries import MAX_CHANGES_AGE_MS, ArchiveQueries
+from messaging.archive.store.laws import MAX_AGE_MS
+from messaging.archive.store.protocol import MAX_CHANGES, ChatCursor
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
@@ -16,24 +17,27 @@ from rookery.v1.archive_pb2 import (
     FindSentRequest,
     GetChatRequest,
     GetMessageRequest,
+    HistoryMessage,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
 )
-from rookery.v1.session_pb2 import Event
+from rookery.v1.session_pb2 import Event, Hidden, MarkedUnread, Pinned
 from shared.archive import UNAVAILABLE
-from shared.contract.changes import KINDS
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import MAX_ID, time_of
-from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, new_message
-from tests.messaging.archive.store.chats import Conversation
+from shared.contract.ids import MAX_ID, first_id_at, time_of
+from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, PARTITIONS, new_message
+from tests.messaging.archive.store.chats import NOW_MS, START, Conversation, logged
 
 
 class Client:
     """Calls the method of a request's type."""
 
-    def __init__(self, chats: Any) -> None:
-        self._queries = ArchiveQueries(chats)
+    def __init__(self, chats: Any, partitions: int = PARTITIONS) -> None:
+        self._queries = ArchiveQueries(chats, partitions)
 
     async def call(self, request: Any) -> Any:
         return await getattr(self._queries, type(request).__name__.removesuffix("Request"))(request)
@@ -54,7 +58,7 @@ def client(chats: SqliteChats) -> Client:
 async def sent(chats: SqliteChats) -> Sequence[Event]:
     """Ten messages from Alice to Bob, a second apart."""
     events = [new_message() for _ in range(10)]
-    await chats.record(events, {})
+    await chats.record(logged(*events), {})
     return events
 
 
@@ -67,7 +71,7 @@ def ids(response: ListMessagesResponse) -> list[int]:
 
 async def test_chats_page_by_page(client: Client, chats: SqliteChats) -> None:
     events = [new_message(ALICE, recipient) for recipient in range(100, 105)]
-    await chats.record(events, {})
+    await chats.record(logged(*events), {})
     seen: list[str] = []
     cursor = ""
     sizes = []
@@ -97,7 +101,7 @@ async def test_a_chat_without_events_is_empty_to_its_members(client: Client) -> 
 
 async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event]) -> None:
     chat = (await client.call(GetChatRequest(user_id=BOB, chat_id=CHAT))).chat
-    assert (chat.unread, chat.newest) == (10, sent[-1].message)
+    assert (chat.unread, chat.newest) == (10, HistoryMessage(message=sent[-1].message))
 
 
 # ---- messages
@@ -145,7 +149,7 @@ async def test_the_ends_of_the_range_are_valid(client: Client, sent: Sequence[Ev
 async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteChats) -> None:
     long = "x" * (MAX_PAGE_BYTES // 3)
     events = [new_message(body=long) for _ in range(5)]
-    await chats.record(events, {})
+    await chats.record(logged(*events), {})
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=100)
     newest = await client.call(request)
     assert ids(newest) == [event.event_id for event in events[3:]]
@@ -180,16 +184,95 @@ async def test_the_event_of_a_send(client: Client, sent: Sequence[Event]) -> Non
 
 
 async def test_private_changes_are_for_their_actors_alone(
-    client: Client, chats: SqliteChats, sent: Sequence[Event], monkeypatch: pytest.MonkeyPatch
+    client: Client, chats: SqliteChats, sent: Sequence[Event]
 ) -> None:
-    monkeypatch.setitem(KINDS, "reacted", replace(KINDS["reacted"], is_private=True))
-    target, talk = sent[0].event_id, Conversation((ALICE, BOB))
-    private, public = talk.reaction(target), talk.edit(target)
-    await chats.record([private, public], {})
-    for user, changes in ((ALICE, [private, public]), (BOB, [public])):
+    target, talk = sent[-1].event_id, Conversation((ALICE, BOB))
+    unread = talk.change(marked_unread=MarkedUnread(set=True))
+    private, public = talk.change(target, hidden=Hidden(set=True)), talk.edit(target)
+    await chats.record(logged(unread, private, public), {})
+    for user, of_chat, changes in ((ALICE, [unread], [private, public]), (BOB, [], [public])):
         found = await client.call(GetMessageRequest(user_id=user, chat_id=CHAT, message_id=target))
         page = await client.call(ListMessagesRequest(user_id=user, chat_id=CHAT, limit=100))
-        assert list(found.message.changes) == list(page.messages[0].changes) == changes
+        (listed,) = (await client.call(ListChatsRequest(user_id=user, limit=100))).chats
+        chat = (await client.call(GetChatRequest(user_id=user, chat_id=CHAT))).chat
+        feed = await client.call(ListChangesRequest(user_id=user, chat_id=CHAT, after=target))
+        assert list(found.message.changes) == list(page.messages[-1].changes) == changes
+        assert [list(each.newest.changes) for each in (listed, chat)] == [changes] * 2
+        assert [list(each.changes) for each in (listed, chat)] == [of_chat] * 2
+        assert list(feed.events) == of_chat + changes
+
+
+# ---- catching up
+
+
+@pytest.fixture(autouse=True)
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive's clock is at NOW_MS, about when the events were sent."""
+    monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("events", "after", "is_too_old"),
+    [
+        (MAX_CHANGES, START, False),
+        (MAX_CHANGES + 1, START, True),
+        (4, START, True),  # too long together
+        (1, first_id_at(NOW_MS - MAX_CHANGES_AGE_MS), False),
+        (1, first_id_at(NOW_MS - MAX_CHANGES_AGE_MS) - 1, True),
+    ],
+)
+async def test_a_feed_of_too_many_events_bytes_or_days_is_too_old(
+    client: Client, chats: SqliteChats, events: int, after: int, is_too_old: bool
+) -> None:
+    await chats.raise_watermarks(dict.fromkeys(range(PARTITIONS), NOW_MS))
+    body = "x" * (MAX_PAGE_BYTES // 4) if events == 4 else "hello"
+    sent = [new_message(body=body) for _ in range(events)]
+    await chats.record(logged(*sent), {})
+    feed = await client.call(ListChangesRequest(user_id=BOB, chat_id=CHAT, after=after))
+    if is_too_old:
+        assert feed == ListChangesResponse(too_old=True)
+    else:
+        complete = first_id_at(NOW_MS - MAX_AGE_MS)
+        assert feed == ListChangesResponse(events=sent, complete_up_to=complete)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_complete_up_to_is_read_before_the_events_and_is_0_while_a_partition_has_no_watermark(
+    chats: SqliteChats, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    recorded: list[Event] = []
+
+    async def then_record() -> Mapping[int, int]:
+        recorded.append(new_message())
+        await chats.record(logged(recorded[-1]), {})
+        return dict.fromkeys(range(PARTITIONS), NOW_MS)
+
+    monkeypatch.setattr(chats, "watermarks", then_record)
+    for request in (
+        ListChangesRequest(user_id=BOB, chat_id=CHAT, after=START),
+        ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=9),
+        ListChatsRequest(user_id=BOB, limit=9),
+    ):
+        answer = await Client(chats, PARTITIONS if is_known else PARTITIONS + 1).call(request)
+        assert str(recorded[-1].event_id) in str(answer)
+        assert answer.complete_up_to == (first_id_at(NOW_MS - MAX_AGE_MS) if is_known else 0)
+
+
+async def test_messages_with_a_pin_page_by_page_and_the_versions_of_one(
+    client: Client, chats: SqliteChats, sent: Sequence[Event]
+) -> None:
+    talk = Conversation((ALICE, BOB))
+    pins = [talk.change(sent[n].event_id, pinned=Pinned(set=True)) for n in (1, 4, 7, 8)]
+    unpin = talk.change(sent[7].event_id, pinned=Pinned(set=False))
+    await chats.record(logged(*pins, unpin), {})
+    request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=2, having="pinned")
+    for place, expected, has_older in ((None, [4, 8], True), (sent[4].event_id, [1], False), (0, [], False)):
+        if place is not None:
+            request.before_id = place
+        page = await client.call(request)
+        assert (ids(page), page.has_older) == ([sent[n].event_id for n in expected], has_older)
+    versions = ListVersionsRequest(user_id=BOB, chat_id=CHAT, message_id=sent[7].event_id, kind="pinned")
+    assert list((await client.call(versions)).changes) == [pins[2], unpin]
 
 
 # ---- refusals
@@ -202,6 +285,8 @@ async def test_a_chat_is_not_found_by_others(client: Client, sent: Sequence[Even
             ListMessagesRequest(user_id=CAROL, chat_id=chat_id, limit=1),
             GetMessageRequest(user_id=CAROL, chat_id=chat_id, message_id=sent[0].event_id),
             FindSentRequest(user_id=CAROL, chat_id=chat_id, client_id="a"),
+            ListChangesRequest(user_id=CAROL, chat_id=chat_id, after=START),
+            ListVersionsRequest(user_id=CAROL, chat_id=chat_id, message_id=sent[0].event_id, kind="edited"),
         ):
             assert await client.refusal(request) == (Code.NOT_FOUND, "chat_id")
 
@@ -221,6 +306,26 @@ async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: s
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=5)
     setattr(request, field, value)
     assert await client.call(request) == Refusal(Code.INVALID, f"`{field}` must be {bounds}.", field)
+
+
+@pytest.mark.parametrize(
+    ("request_type", "fields", "refused", "message"),
+    [
+        (ListMessagesRequest, {"having": "edited", "limit": 1}, "having", "one of: pinned."),
+        (ListMessagesRequest, {"having": "nothing", "limit": 1}, "having", "one of: pinned."),
+        (ListMessagesRequest, {"having": "pinned", "after_id": 1, "limit": 1}, "after_id", "with `having`"),
+        (ListVersionsRequest, {"kind": "", "message_id": 1}, "kind", "one of: edited, pinned, reacted."),
+        (ListVersionsRequest, {"kind": "deleted", "message_id": 1}, "kind", "one of: edited, pinned, reacted."),
+        (ListVersionsRequest, {"kind": "hidden", "message_id": 1}, "kind", "one of: edited, pinned, reacted."),
+        (ListVersionsRequest, {"kind": "edited", "message_id": 0}, "message_id", f"1 to {MAX_ID}, not 0."),
+        (ListChangesRequest, {"after": -1}, "after", f"0 to {MAX_ID}, not -1."),
+    ],
+)
+async def test_bad_kinds_and_places_are_refused_by_field_and_limit(
+    client: Client, request_type: Any, fields: dict[str, Any], refused: str, message: str
+) -> None:
+    refusal = await client.call(request_type(user_id=BOB, chat_id=CHAT, **fields))
+    assert (refusal.code, refusal.field, message in refusal.message) == (Code.INVALID, refused, True)
 
 
 CURSORS = [
@@ -244,7 +349,7 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         raise Unavailable("the disk is gone")
 
     class Away:
-        get_chat = list_chats = messages_before = get_message = find_sent = staticmethod(fail)
+        get_chat = get_message = find_sent = versions = watermarks = staticmethod(fail)
 
     for request in (
         GetChatRequest(user_id=BOB, chat_id=CHAT),
@@ -252,5 +357,7 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=1),
         GetMessageRequest(user_id=BOB, chat_id=CHAT, message_id=1),
         FindSentRequest(user_id=BOB, chat_id=CHAT, client_id="a"),
+        ListChangesRequest(user_id=BOB, chat_id=CHAT, after=START),
+        ListVersionsRequest(user_id=BOB, chat_id=CHAT, message_id=1, kind="edited"),
     ):
         assert await Client(Away()).call(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)

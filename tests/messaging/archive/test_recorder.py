@@ -335,13 +335,16 @@ async def test_partitions_are_committed_before_they_are_released(
 async def test_the_watermark_of_what_is_recorded_or_dead_lettered_is_stored_with_the_offsets(
     autojump_clock: MockClock, fake_log: Any, fake_chats: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def hang(watermarks: object) -> None:
+        await trio.sleep_forever()
+
     bad = new_message()
     bad.message.chat_id = "bad"
     fake_log.publish([truth_of(new_message()), Record(0, b"\xff not an envelope"), truth_of(bad)])
     async with open_background() as nursery:
         nursery.start_soon(Recorder(fake_log, fake_chats).run)
         with monkeypatch.context() as patch:
-            patch.setattr(fake_chats, "raise_watermarks", lambda _: trio.sleep_forever())
+            patch.setattr(fake_chats, "raise_watermarks", hang)
             await trio.sleep(COMMIT_SECONDS + 0.1)
         assert (fake_log.committed[0], fake_chats.stored) == (3, {}), "the store does not answer"
         await trio.sleep(STORE_DEADLINE + COMMIT_SECONDS)
