@@ -6,7 +6,7 @@ import { refusalText } from "./refusals.js";
 
 /** @import {Query} from "./conversations.js" */
 /** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
-/** @import {Chat as WireChat, ListChatsResponse, ListMessagesResponse} from "./wire.js" */
+/** @import {Chat as WireChat, HistoryMessage, ListChangesResponse, ListChatsResponse, ListMessagesResponse} from "./wire.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -198,6 +198,40 @@ export class Api {
    */
   messages(chat_id, query = {}) {
     return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/messages?${new URLSearchParams(query)}`);
+  }
+
+  /**
+   * All events of a chat after an id.
+   * @param {string} chat_id
+   * @param {string} after
+   * @returns {Promise<ListChangesResponse>}
+   */
+  changes(chat_id, after) {
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/changes?after=${after}`);
+  }
+
+  /**
+   * A page of the messages with a current change of a kind, such as the pinned ones: the newest before an id, oldest
+   * first.
+   * @param {string} chat_id
+   * @param {string} having the kind
+   * @param {string} before_id empty for the newest ones
+   * @returns {Promise<ListMessagesResponse>}
+   */
+  messagesHaving(chat_id, having, before_id) {
+    return this.messages(chat_id, { having, limit: "100", ...(before_id ? { before_id } : {}) });
+  }
+
+  /**
+   * The changes of one kind to a message, oldest first; the newest 100.
+   * @param {string} chat_id
+   * @param {string} message_id
+   * @param {string} kind
+   * @returns {Promise<Pick<HistoryMessage, "changes">>}
+   */
+  versions(chat_id, message_id, kind) {
+    const path = `/v1/chats/${encodeURIComponent(chat_id)}/messages/${message_id}/versions`;
+    return this.signedIn("GET", `${path}?${new URLSearchParams({ kind })}`);
   }
 
   /**

@@ -1,13 +1,14 @@
 // The user's changes that are not accepted yet. The page shows them at once: over the accepted state of a message, so
 // that a refused change leaves no trace.
 
-import { inOrder, keyOf } from "./changes.js";
+import { fold, inOrder, keyOf } from "./changes.js";
 import { firstIdAt, idAbove, laterId } from "./ids.js";
 import { withChanges } from "./messages.js";
 import { isQueued, newEntry, Queue } from "./queue.js";
 import { Kept } from "./stores/kept.js";
 
-/** @import {Marks, Message, WaitingChange} from "./types.js" */
+/** @import {ChangeEvent, State} from "./changes.js" */
+/** @import {Chat, Marks, Message, WaitingChange} from "./types.js" */
 /** @import {Change, ClientFrame, Marked, ServerFrame} from "./wire.js" */
 
 /** After a retryable refusal, marks are sent again after this time at least, in milliseconds. */
@@ -43,15 +44,37 @@ export class Changes extends Queue {
    */
   over(message) {
     let shown = message;
-    for (const { change, created_ms } of this.size ? this.all : []) {
+    for (const waiting of this.size ? this.all : []) {
+      const { change } = waiting;
       if (change.target_id !== message.message_id) continue;
-      const newest_id = inOrder(shown.changes).at(-1)?.event_id ?? "0";
-      const event = { event_id: laterId(firstIdAt(created_ms), idAbove(newest_id)), change };
-      const isChanging = shown.isChanging || !change.reacted;
-      shown = { ...withChanges(shown, [event]), isChanging };
+      const isChanging = shown.isChanging || "edited" in change || "deleted" in change;
+      shown = { ...withChanges(shown, [acceptedNow(waiting, shown.changes)]), isChanging };
     }
     return shown;
   }
+
+  /**
+   * The chat with the waiting changes to the chat itself; the same object if there are none.
+   * @param {Chat} chat
+   * @returns {Chat}
+   */
+  overChat(chat) {
+    let { changes } = chat;
+    for (const waiting of this.size ? this.of(chat.chat_id) : [])
+      if (waiting.change.target_id === "0") changes = fold(changes, [acceptedNow(waiting, changes)]);
+    return changes === chat.changes ? chat : { ...chat, changes };
+  }
+}
+
+/**
+ * A waiting change as an event after all changes of a state.
+ * @param {WaitingChange} waiting
+ * @param {State} state
+ * @returns {ChangeEvent}
+ */
+function acceptedNow({ change, created_ms }, state) {
+  const newest_id = inOrder(state).at(-1)?.event_id ?? "0";
+  return { event_id: laterId(firstIdAt(created_ms), idAbove(newest_id)), change };
 }
 
 /** @param {any} value @returns {value is WaitingChange} */

@@ -8,7 +8,7 @@ import { Store } from "./stores/store.js";
 /** @import {ChangeEvent} from "./changes.js" */
 /** @import {Query} from "./conversations.js" */
 /** @import {Message} from "./types.js" */
-/** @import {ListMessagesResponse} from "./wire.js" */
+/** @import {HistoryMessage, ListMessagesResponse} from "./wire.js" */
 
 /** Messages in memory besides those of conversations. */
 const MAX_QUOTES = 500;
@@ -50,6 +50,11 @@ export class Quotes extends Store {
     const message_id = event.change.target_id ?? "0";
     const message = this.#found.get(message_id);
     if (message) this.#put(message_id, withChanges(message, [event]));
+  }
+
+  /** Keeps messages of history that will be asked for. @param {readonly HistoryMessage[]} items */
+  keep(items) {
+    for (const item of items) this.#put(item.message.message_id, this.#conversations.current(fromHistory(item)));
   }
 
   /** Forgets all messages, since changes to them may be missing. */

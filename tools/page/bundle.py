@@ -25,7 +25,10 @@ SCRIPTS = ("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.j
 
 LATER = tuple(
     f"components/{name}.js"
-    for name in ("date-dialog", "delete-dialog", "emoji-picker", "invite", "profile-dialogs", "settings", "start")
+    for name in (
+        *("date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
+        *("invite", "pins-dialog", "profile-dialogs", "settings", "start"),
+    )
 )
 """Further ones, which the chats load when they are first needed."""
 

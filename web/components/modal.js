@@ -6,6 +6,7 @@ import { iconButton } from "./buttons.js";
 import { Form } from "./form.js";
 
 /** @import {Field, Values} from "./form.js" */
+/** @import {Store} from "../stores/store.js" */
 /** @import {Children} from "../view.js" */
 
 /** A modal that is removed from the page when it is closed; Escape and a click outside also close it. */
@@ -23,6 +24,11 @@ export class Modal {
     this.element.setAttribute("aria-label", title);
     this.element.addEventListener("close", () => this.element.remove());
     this.element.addEventListener("click", (event) => event.target === this.element && this.close());
+  }
+
+  /** Renders again after each change of the stores, while it is open. @param {...Store} stores */
+  follow(...stores) {
+    for (const store of stores) this.element.addEventListener("close", store.subscribe(this.root.invalidate));
   }
 
   open() {

@@ -1,6 +1,6 @@
 // Places a popover beneath its opener, above it if there is no room below, and always within the window.
 
-/** @param {HTMLElement} popover that is shown @param {Element} opener */
+/** @param {HTMLElement} popover that is shown @param {Pick<Element, "getBoundingClientRect">} opener */
 export function placeBeside(popover, opener) {
   const edge = parseFloat(getComputedStyle(popover).paddingTop);
   const { top, bottom, left, right } = opener.getBoundingClientRect();

@@ -14,6 +14,7 @@ import {
 import { Conversations } from "../conversations.js";
 import { compareIds, idBelow } from "../ids.js";
 import { marksOf } from "../kinds/marked.js";
+import { Pins } from "../pins.js";
 import { Profiles } from "../profiles.js";
 import { Quotes } from "../quotes.js";
 import { Typing } from "../typing.js";
@@ -61,7 +62,8 @@ export class Chats extends Store {
     this.profiles.put([me]);
     this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
     this.quotes = new Quotes(this.conversations, (chat_id, query) => api.messages(chat_id, query));
-    const parts = [this.profiles, this.conversations, this.quotes, this.typing];
+    this.pins = new Pins(this.quotes, async (chat_id, before_id) => api.messagesHaving(chat_id, "pinned", before_id));
+    const parts = [this.profiles, this.conversations, this.quotes, this.pins, this.typing];
     for (const part of parts) part.subscribe(() => this.changed());
   }
 
@@ -88,6 +90,12 @@ export class Chats extends Store {
   /** The profile of the other member of a direct chat, if it is loaded. @param {string} chat_id */
   partner(chat_id) {
     return this.profiles.get(this.otherOf(chat_id));
+  }
+
+  /** The profiles of a chat's members, as far as they are loaded, the user's own last. @param {string} chat_id */
+  members(chat_id) {
+    const others = this.of(chat_id).member_ids.filter((user_id) => user_id !== this.me.user_id);
+    return [...others.flatMap((user_id) => this.profiles.get(user_id) ?? []), this.me];
   }
 
   /** The newest message of a chat, with its state if the chat is loaded. @param {Chat} chat */
@@ -166,12 +174,16 @@ export class Chats extends Store {
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
     this.#linked = message_id;
-    if (this.otherOf(chat_id)) void this.#loadMessages(chat_id);
+    if (this.otherOf(chat_id)) {
+      void this.#loadMessages(chat_id);
+      void this.pins.load(chat_id);
+    }
     this.changed();
   }
 
   /** Repeats the loads of the open chat that failed. */
   openAgain() {
+    if (this.openChat && this.pins.of(this.openChat).phase === "failed") void this.pins.load(this.openChat);
     return this.conversations.openAgain(this.openChat, () => this.#loadMessages(this.openChat));
   }
 
@@ -203,6 +215,7 @@ export class Chats extends Store {
     }
     this.conversations.change(event);
     this.quotes.change(event);
+    this.pins.change(event);
     const after = chat.newest?.message_id === target_id ? withNewestChanged(chat, [event]) : chat;
     if (after !== chat) this.#set(after);
   }

@@ -4,9 +4,10 @@ export class Store {
   /** @type {Set<() => void>} */
   #listeners = new Set();
 
-  /** @param {() => void} listener called after each change */
+  /** Returns a function that ends the calls. @param {() => void} listener called after each change */
   subscribe(listener) {
     this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** Calls the listeners; for subclasses. */
