@@ -10,7 +10,9 @@
                 case Event():
                     ...  # a change, such as an edit or a reaction: apply_change(state, event)
                 case Gap():
-                    ...  # events are missing: another task reads client.missed(event)
+                    nursery.start_soon(read_missed, client.catch_up.events(event))
+
+The last task iterates over the missing events as the others, and over `TooOld` for a chat of which too much is missing.
 
 `Client` holds the live session and `Client.api` calls the HTTP API. Values are the messages of `rookery.v1`.
 
@@ -18,19 +20,27 @@ What has become of a message is a `State`, to which `apply_change` applies chang
 client's own calls, and from the `changes` of history, in any order and any number of times.
 """
 
+from rookery.client.catch_up import CatchUp, MissedEvent, TooOld
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import Client, Submission, open_client
-from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListChatsResponse, ListMessagesResponse
-from rookery.v1.session_pb2 import Accepted, Change, Event, Gap, Message, Typing
+from rookery.v1.archive_pb2 import (
+    Chat,
+    HistoryMessage,
+    ListChangesResponse,
+    ListChatsResponse,
+    ListMessagesResponse,
+)
+from rookery.v1.session_pb2 import Accepted, Change, Event, Gap, Mention, Message, Text, Typing
 from shared.contract.changes import State
 from shared.contract.changes import apply as apply_change
 
 __all__ = [
     "Accepted",
     "Api",
+    "CatchUp",
     "Change",
     "Chat",
     "Client",
@@ -41,9 +51,12 @@ __all__ = [
     "Gap",
     "GatewayEndpoints",
     "HistoryMessage",
+    "ListChangesResponse",
     "ListChatsResponse",
     "ListMessagesResponse",
+    "Mention",
     "Message",
+    "MissedEvent",
     "Profile",
     "Refused",
     "RookeryError",
@@ -51,6 +64,8 @@ __all__ = [
     "SignedOut",
     "State",
     "Submission",
+    "Text",
+    "TooOld",
     "Typing",
     "Unreachable",
     "User",

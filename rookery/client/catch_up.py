@@ -1,54 +1,136 @@
-"""Reads from history the messages that a session has missed."""
+"""Reads the events that a client has missed, as docs/client-guide.md describes it."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import trio
 
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.http import Api
+from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import HistoryMessage
+from shared.contract.ids import time_of, wall_clock_ms
+
+PAUSE = 5.0
+"""Seconds between two readings, and before the first repetition of a failed request."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds: each repetition of a failed request doubles the pause, up to this."""
 
 OVERLAP_MS = 300_000
-"""Messages are read from so long before the first missed event: a message that is accepted on a retry keeps the id of
-its first sending, and gateways' clocks differ."""
-
-LAG_PAUSES = (0.0, 3.0, 10.0, 30.0, 120.0)
-"""Seconds before each reading: history lags behind sessions by moments, and by more after an engine was down."""
-
-RETRY_PAUSE = 3.0
-"""Seconds before a failed reading is repeated, unless the server asks for more."""
+"""Of `read_missed`, which goes once `rookery verify` uses `CatchUp`."""
 
 PAGE = 100
-"""Chats or messages of a page: the server's maximum."""
+"""Chats of a page: the server's maximum."""
+
+Answer = TypeVar("Answer")
 
 
-async def missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None]:
-    """Yield the messages of `read_missed` over all readings: once each, and again with new changes. Repeats a failed
-    reading.
+@dataclass(frozen=True, slots=True)
+class TooOld:
+    """More was missed of a chat than can be read. Drop its messages, and read its newest page of history anew."""
 
-    Raises SignedOut, and Refused if a retry makes no sense.
+    chat_id: str
+
+
+MissedEvent = pb.Message | pb.Event | TooOld
+"""An event of `CatchUp.events`: a `pb.Event` is that of a change, as in `Client.events`."""
+
+
+class CatchUp:
+    """How far a client has received all events of the user's chats, and the reading of the missing ones.
+
+    To continue after a restart with kept messages, keep `listed_up_to`, and `after` of the chats with messages.
     """
-    seen: dict[int, int] = {}
-    for pause in LAG_PAUSES:
-        await trio.sleep(pause)
-        while True:
-            retry_pause = RETRY_PAUSE
-            try:
-                async with aclosing(read_missed(api, since_ms)) as items:
-                    async for item in items:
-                        newest = item.changes[-1].event_id if item.changes else 0
-                        if seen.get(item.message.message_id) != newest:
-                            seen[item.message.message_id] = newest
-                            yield item
-                break
-            except Unreachable:
-                pass
-            except Refused as refused:
-                if not refused.retryable:
-                    raise
-                retry_pause = max(refused.retry_after_ms / 1000, RETRY_PAUSE)
-            await trio.sleep(retry_pause)
+
+    def __init__(self, api: Api, is_new: Callable[[pb.Event], bool]) -> None:
+        """`is_new` is called once with each event, and returns false if the client has it already."""
+        self.listed_up_to = 0
+        """All events up to this id were received; 0 if that is not known."""
+        self.after: dict[str, int] = {}
+        """By chat: all events of the chat up to this id were received. Only of chats with a higher id than
+        `listed_up_to`."""
+        self._api = api
+        self._is_new = is_new
+        self._until_ms = 0
+        self._is_reading = False
+
+    async def begin(self) -> None:
+        """Count all events until now as received. If the server does not answer, all chats will be `TooOld`."""
+        with suppress(Unreachable, Refused):
+            self.listed_up_to = (await self._api.chats(limit=1)).complete_up_to
+
+    def holds(self, chat_id: str, complete_up_to: int) -> None:
+        """Note that the client holds messages with all changes up to an id: the `complete_up_to` of the newest page of
+        history. It is optional: less is read of the chat after a Gap then, and it is `TooOld` less often."""
+        self.after[chat_id] = max(self._after(chat_id), complete_up_to)
+
+    async def events(self, gap: pb.Gap | None = None) -> AsyncGenerator[MissedEvent, None]:
+        """Iterate over the events that a Gap reports as missing, until nothing is missing: for 10 to 25 seconds, or for
+        as long as history is behind. Without a Gap, over all events until now, by this machine's clock.
+
+        Yields messages as they were sent, and changes, in order within a chat: each once, and none that the client has
+        received in its session. (After more than 10,000 since `begin` or the last Gap, some may come again.)
+        Marks of chats are in `Api.chats`. While one iteration runs, a second one ends at once, and the first one yields
+        its events too. Repeats a request without an answer. Raises SignedOut, and Refused if a retry makes no sense.
+        """
+        self._until_ms = max(self._until_ms, gap.at_ms if gap else wall_clock_ms())
+        if self._is_reading:
+            return
+        self._is_reading = True
+        try:
+            while time_of(self.listed_up_to) < self._until_ms:
+                chat_ids, complete_up_to = await self._list_changed_chats()
+                for chat_id in chat_ids:
+                    answer = await _repeat(self._api.changes, chat_id, after=self._after(chat_id))
+                    if answer.too_old:
+                        yield TooOld(chat_id)
+                    for event in answer.events:
+                        if self._is_new(event):
+                            yield event.message if event.HasField("message") else event
+                    self.holds(chat_id, answer.complete_up_to)
+                self._finish_reading(complete_up_to)
+                if time_of(self.listed_up_to) < self._until_ms:
+                    await trio.sleep(PAUSE)
+        finally:
+            self._is_reading = False
+
+    def _after(self, chat_id: str) -> int:
+        return max(self.after.get(chat_id, 0), self.listed_up_to)
+
+    def _finish_reading(self, complete_up_to: int) -> None:
+        """Note that the events of all chats up to an id were received; 0 if the server does not know the id now."""
+        self.listed_up_to = max(self.listed_up_to, complete_up_to)
+        self.after = {chat_id: after for chat_id, after in self.after.items() if after > self.listed_up_to}
+
+    async def _list_changed_chats(self) -> tuple[list[str], int]:
+        """Return the chats with events after `listed_up_to`, and the id up to which the list has all of them."""
+        query: dict[str, Any] = {"changed_since_ms": time_of(self.listed_up_to), "limit": PAGE}
+        page = await _repeat(self._api.chats, **query)
+        complete_up_to, chat_ids = page.complete_up_to, [chat.chat_id for chat in page.chats]
+        while page.next_cursor:
+            page = await _repeat(self._api.chats, **query, cursor=page.next_cursor)
+            chat_ids += [chat.chat_id for chat in page.chats]
+        return chat_ids, complete_up_to
+
+
+async def _repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **query: Any) -> Answer:
+    """Make the request until there is an answer. Raises Refused if a retry makes no sense."""
+    pause = PAUSE
+    while True:
+        retry_after = 0.0
+        try:
+            return await request(*arguments, **query)
+        except Unreachable:
+            pass
+        except Refused as refused:
+            if not refused.retryable:
+                raise
+            retry_after = refused.retry_after_ms / 1000
+        await trio.sleep(max(pause, retry_after))
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def read_missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None]:

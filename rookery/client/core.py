@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rookery.client.errors import Refused
 from rookery.client.outbox import Outbox
 from rookery.v1 import session_pb2 as pb
-from shared.contract.ids import time_of
+from shared.contract.ids import time_of, wall_clock_ms
 
 REMEMBERED_EVENTS = 10_000
 """Events whose repetition is recognised: twice the number that a server replays to one session by default."""
@@ -140,10 +140,12 @@ class Session:
         return Connected(welcome.session_id, welcome.replayed)
 
     def _gap(self, gap: pb.Gap) -> pb.Gap:
-        """Complete the Gap: its time is unknown to a server that does not hold the client's position any more."""
+        """Complete the Gap: its start is unknown to a server that does not hold the client's position any more, and its
+        end is unknown to an older server."""
         if gap.HasField("position"):
             self.position = gap.position
         gap.since_ms = gap.since_ms or self.newest_ms
+        gap.at_ms = gap.at_ms or max(self.newest_ms, wall_clock_ms())
         return gap
 
     def _event(self, event: pb.Event) -> Iterator[ClientEvent]:
@@ -155,11 +157,10 @@ class Session:
                 self._advance(self.welcome.position)
         match event.WhichOneof("event"):
             case "message":
-                message = event.message
-                if self._is_new(event.event_id, message.sender_id, message.client_message_id):
-                    yield message
+                if self.is_new(event):
+                    yield event.message
             case "change":
-                if self._is_new(event.event_id, event.change.actor_id, event.change.client_change_id):
+                if self.is_new(event):
                     yield event
             case "typing":
                 yield event.typing
@@ -167,6 +168,13 @@ class Session:
                 pass
         # The user's own event in a replay is not an answer: its gateway may have died before it wrote the other
         # copies. The retry writes them, and Accepted confirms it.
+
+    def is_new(self, event: pb.Event) -> bool:
+        """Remember a message or a change; return whether it is the first of its id, and of its author with this client
+        id."""
+        if event.HasField("message"):
+            return self._is_new(event.event_id, event.message.sender_id, event.message.client_message_id)
+        return self._is_new(event.event_id, event.change.actor_id, event.change.client_change_id)
 
     def _accepted(self, accepted: pb.Accepted) -> None:
         if accepted.event_id:
@@ -193,7 +201,6 @@ class Session:
             self.position = position
 
     def _is_new(self, event_id: int, author_id: int, client_id: str) -> bool:
-        """Remember the event; return whether it is the first of its id, and of its author with this client id."""
         is_new = self._remember(event_id)
         # Copies of one event have different ids if its gateway died between writing them: the first counts.
         return (not client_id or self._remember((author_id, client_id))) and is_new

@@ -1,11 +1,13 @@
 """The bounded queue of events between the session and the reader. It never blocks the session."""
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
 from rookery.client.core import ClientEvent
 from rookery.v1.session_pb2 import Gap
+from shared.contract.ids import wall_clock_ms
 
 MAX_EVENTS = 10_000
 """Bound of the queue: twice the events that a server replays to one session by default."""
@@ -14,8 +16,9 @@ MAX_EVENTS = 10_000
 class EventQueue:
     """A full queue drops new events, and counts them in one Gap at its end, as a server does with a slow client."""
 
-    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+    def __init__(self, max_events: int = MAX_EVENTS, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._max_events = max_events
+        self._clock_ms = clock_ms
         self._events: deque[ClientEvent] = deque()
         self._overflow: Gap | None = None
         self._changed = trio.Event()
@@ -23,15 +26,16 @@ class EventQueue:
 
     def put(self, event: ClientEvent, at_ms: int) -> None:
         """Append the event. `at_ms` is its time in milliseconds since 1970, from which a Gap counts."""
-        since_ms = event.since_ms if isinstance(event, Gap) else at_ms
         if len(self._events) < self._max_events:
             self._events.append(event)
-        elif self._overflow is not None and self._events[-1] is self._overflow:
+        else:
+            since_ms, until_ms = (event.since_ms, event.at_ms) if isinstance(event, Gap) else (at_ms, at_ms)
+            if self._overflow is None or self._events[-1] is not self._overflow:
+                self._overflow = Gap(since_ms=since_ms)
+                self._events.append(self._overflow)
             self._overflow.dropped += 1
             self._overflow.since_ms = min(self._overflow.since_ms, since_ms)
-        else:
-            self._overflow = Gap(since_ms=since_ms, dropped=1)
-            self._events.append(self._overflow)
+            self._overflow.at_ms = max(self._overflow.at_ms, until_ms, self._clock_ms())
         self._changed.set()
 
     def fail(self, failure: Exception) -> None:

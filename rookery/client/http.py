@@ -13,7 +13,14 @@ from google.protobuf.message import Message as ProtoMessage
 
 from rookery.client.errors import Refused, SignedOut, Unreachable, reason_of
 from rookery.client.trust import client_tls
-from rookery.v1.archive_pb2 import Chat, ListChatsResponse, ListMessagesResponse
+from rookery.v1.archive_pb2 import (
+    Chat,
+    ListChangesResponse,
+    ListChatsResponse,
+    ListMessagesResponse,
+    ListVersionsResponse,
+)
+from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Refusal
 from shared.contract.ids import wall_clock_ms
 from shared.contract.wire import from_json
@@ -172,17 +179,32 @@ class Api:
         return _decode_proto(response, ListChatsResponse)
 
     async def chat(self, chat_id: str) -> Chat:
-        return _decode_proto(await self._request_signed_in("GET", f"/v1/chats/{quote(chat_id, safe='')}"), Chat)
+        return _decode_proto(await self._request_signed_in("GET", _path(chat_id)), Chat)
 
-    async def history(self, chat_id: str, *, limit: int = 50, **anchor: int) -> ListMessagesResponse:
+    async def history(self, chat_id: str, *, limit: int = 50, having: str = "", **anchor: int) -> ListMessagesResponse:
         """Return a page of messages, oldest first: the newest ones, or the ones at an anchor.
 
-        The anchors are `before_id`, `after_id`, `around_id`, and `before_ms`, `after_ms`, `around_ms`.
+        The anchors are `before_id`, `after_id`, `around_id`, and `before_ms`, `after_ms`, `around_ms`. With `having`,
+        the name of a kind such as `pinned`, only messages with this change; then `before_id` is the only anchor.
         """
+        query: dict[str, str | int] = {"limit": limit, **anchor}
         response = await self._request_signed_in(
-            "GET", f"/v1/chats/{quote(chat_id, safe='')}/messages", {"limit": limit, **anchor}
+            "GET", f"{_path(chat_id)}/messages", query | ({"having": having} if having else {})
         )
         return _decode_proto(response, ListMessagesResponse)
+
+    async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
+        """Return the events of a chat after an id, which is the `complete_up_to` of an earlier answer about this chat.
+        `Client.catch_up` reads them after a Gap."""
+        return _decode_proto(
+            await self._request_signed_in("GET", f"{_path(chat_id)}/changes", {"after": after}), ListChangesResponse
+        )
+
+    async def versions(self, chat_id: str, message_id: int, kind: str) -> Sequence[Event]:
+        """Return the newest 100 changes of one kind of a message, such as `edited`, oldest first."""
+        path = f"{_path(chat_id)}/messages/{message_id}/versions"
+        response = _decode_proto(await self._request_signed_in("GET", path, {"kind": kind}), ListVersionsResponse)
+        return response.changes
 
     async def _sign_in_again(self) -> None:
         try:
@@ -239,6 +261,10 @@ async def open_api(
         base_url=base_url, timeout=TIMEOUT, verify=client_tls(ca_file, "http/1.1"), transport=transport
     ) as http:
         yield Api(http, name, password, device_name)
+
+
+def _path(chat_id: str) -> str:
+    return f"/v1/chats/{quote(chat_id, safe='')}"
 
 
 def _ends_soon(tokens: _Tokens) -> bool:

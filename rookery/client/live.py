@@ -1,15 +1,16 @@
 """The public client: a live session and its commands."""
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import trio
 
-from rookery.client.catch_up import missed
+from rookery.client.catch_up import CatchUp
 from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
@@ -19,7 +20,6 @@ from rookery.client.outbox import Outbox
 from rookery.client.reconnector import Connect, Reconnector, Transport
 from rookery.client.websocket import connect_websocket
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import HistoryMessage
 from shared.background import open_background
 
 OPEN_DEADLINE = 15.0
@@ -37,6 +37,8 @@ class Client:
         self._queue = EventQueue()
         self._reconnector = Reconnector(api, client_name, transport, connect, self._queue)
         self._session = self._reconnector.session
+        self.catch_up = CatchUp(api, self._session.is_new)
+        """Reads the events that are missing after a Gap."""
 
     @property
     def me(self) -> User:
@@ -52,12 +54,17 @@ class Client:
         to: int | str,
         text: str,
         *,
+        mentions: Iterable[pb.Mention] = (),
         reply_to: int = 0,
+        forwarded: bool = False,
         client_message_id: str = "",
         first_sent_ms: int | None = None,
         deadline: float = ANSWER_DEADLINE,
     ) -> pb.Accepted:
         """Send a text `to` a user (id as a number) or a chat (id as a string). Return once the message can't be lost.
+
+        `mentions` are members of the chat: the text has the name of each after `@`. `forwarded` marks a copy of another
+        message.
 
         Raises Refused; Unreachable without an answer within `deadline` seconds; SignedOut. After the first two, a retry
         with the exception's `client_id` never makes a second message, within 3 days. `first_sent_ms` is the time of the
@@ -65,7 +72,13 @@ class Client:
         history; so pass the current time with an id of your own in a first call.
         """
         submission = self.submit(
-            to, text, reply_to=reply_to, client_message_id=client_message_id, first_sent_ms=first_sent_ms
+            to,
+            text,
+            mentions=mentions,
+            reply_to=reply_to,
+            forwarded=forwarded,
+            client_message_id=client_message_id,
+            first_sent_ms=first_sent_ms,
         )
         return await submission.answer(deadline)
 
@@ -74,7 +87,9 @@ class Client:
         to: int | str,
         text: str,
         *,
+        mentions: Iterable[pb.Mention] = (),
         reply_to: int = 0,
+        forwarded: bool = False,
         client_message_id: str = "",
         first_sent_ms: int | None = None,
     ) -> "Submission":
@@ -83,7 +98,8 @@ class Client:
         Raises SignedOut; Refused if 1,000 commands wait for an answer.
         """
         client_id = client_message_id or _new_client_id()
-        send = pb.Send(client_message_id=client_id, text=pb.Text(body=text), reply_to=reply_to)
+        content = pb.Text(body=text, mentions=mentions)
+        send = pb.Send(client_message_id=client_id, text=content, reply_to=reply_to, forwarded=forwarded)
         if isinstance(to, int):
             send.recipient_id = to
         else:
@@ -110,24 +126,45 @@ class Client:
         frame.change.client_change_id = client_id
         return self._submit(frame, client_id, _first_sent_ms(change.client_change_id, first_sent_ms))
 
-    async def edit(self, chat_id: str, message_id: int, text: str) -> pb.Event:
-        """Replace the text of an own message, like `change`."""
-        edited = pb.Edited(text=pb.Text(body=text))
-        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, edited=edited))
+    async def edit(self, chat_id: str, message_id: int, text: str, *, mentions: Iterable[pb.Mention] = ()) -> pb.Event:
+        """Replace the text and the mentions of an own message, like `change`."""
+        edited = pb.Edited(text=pb.Text(body=text, mentions=mentions))
+        return await self._change(chat_id, message_id, edited=edited)
 
     async def delete(self, chat_id: str, message_id: int) -> pb.Event:
         """Delete an own message for everyone, like `change`."""
-        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, deleted=pb.Deleted()))
+        return await self._change(chat_id, message_id, deleted=pb.Deleted())
 
     async def react(self, chat_id: str, message_id: int, emoji: str) -> pb.Event:
         """Set a reaction, like `change`."""
-        reacted = pb.Reacted(emoji=emoji, set=True)
-        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, reacted=reacted))
+        return await self._change(chat_id, message_id, reacted=pb.Reacted(emoji=emoji, set=True))
 
     async def unreact(self, chat_id: str, message_id: int, emoji: str) -> pb.Event:
         """Remove a reaction, like `change`."""
-        reacted = pb.Reacted(emoji=emoji)
-        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, reacted=reacted))
+        return await self._change(chat_id, message_id, reacted=pb.Reacted(emoji=emoji))
+
+    async def pin(self, chat_id: str, message_id: int) -> pb.Event:
+        """Pin a message for all members, like `change`. `Api.history` with `having="pinned"` lists the pinned ones."""
+        return await self._change(chat_id, message_id, pinned=pb.Pinned(set=True))
+
+    async def unpin(self, chat_id: str, message_id: int) -> pb.Event:
+        """Remove the pin of a message, like `change`."""
+        return await self._change(chat_id, message_id, pinned=pb.Pinned())
+
+    async def hide(self, chat_id: str, message_id: int) -> pb.Event:
+        """Delete a message for the user alone, like `change`: the user's clients do not show it."""
+        return await self._change(chat_id, message_id, hidden=pb.Hidden(set=True))
+
+    async def unhide(self, chat_id: str, message_id: int) -> pb.Event:
+        """Show a hidden message again, like `change`."""
+        return await self._change(chat_id, message_id, hidden=pb.Hidden())
+
+    async def mark_unread(self, chat_id: str, *, is_unread: bool = True) -> pb.Event:
+        """Mark a chat as unread for the user alone, or remove that, like `change`. The read mark stays."""
+        return await self._change(chat_id, 0, marked_unread=pb.MarkedUnread(set=is_unread))
+
+    async def _change(self, chat_id: str, target_id: int, **body: Any) -> pb.Event:
+        return await self.change(pb.Change(chat_id=chat_id, target_id=target_id, **body))
 
     def mark(self, chat_id: str, *, delivered_up_to: int = 0, read_up_to: int = 0) -> None:
         """Set the user's marks in a chat. Return at once; they are sent until there is an answer. Nothing reports that
@@ -145,22 +182,10 @@ class Client:
         """Iterate over the events of the user's chats since the opening: each once, in order, over all reconnects. A
         change may come before the message that it changes.
 
-        A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read `missed` in
-        another task. Ends only by raising SignedOut.
+        A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read the events of
+        `catch_up` in another task. Ends only by raising SignedOut.
         """
         return self._queue
-
-    def missed(self, gap: pb.Gap) -> AsyncGenerator[HistoryMessage, None]:
-        """Iterate over the messages that a Gap of `events` reports as missing, and the messages of the 5 minutes before
-        it, in order within a chat, each with its changes. Merge them by `message_id` with the messages of `events`;
-        either may come first.
-
-        Reads at once, and again for 3 minutes, as history may lag; a message is yielded again if it has new changes. A
-        message that its sender sends again after more than 5 minutes may be left out: a chat that is loaded anew has
-        it. Changes of older messages and marks are not included. Raises SignedOut, and Refused if a retry makes no
-        sense.
-        """
-        return missed(self.api, gap.since_ms)
 
     def _submit(self, frame: pb.ClientFrame, client_id: str, first_sent_ms: int | None) -> "Submission":
         if self._reconnector.ended is not None:
@@ -251,5 +276,6 @@ async def open_client(
             await api.register()
         await api.sign_in()
         client = Client(api, client_name, transport, connect or partial(CONNECT[transport], ca_file=ca_file))
+        await client.catch_up.begin()  # before the session, so that no event lies between the two
         await client._open(nursery)
         yield client

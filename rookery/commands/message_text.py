@@ -1,23 +1,59 @@
 """The texts that `rookery chat` shows of messages and of their changes: none for a kind that it does not know."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from rookery.client import Change, Message, State
+from rookery.client import Change, Mention, Message, State, Text
+
+Names = Mapping[int, str]
+"""The names of users by their ids; the users who are not in it keep the names that they had in a mention."""
 
 
-def text_of(message: Message, state: State) -> str:
-    """Return the text of a message as its state has changed it."""
-    if message.WhichOneof("content") is None:
+def text_of(message: Message, state: State, names: Names) -> str:
+    """Return the text of a message as its state has changed it, with the mentioned users' names of today."""
+    content = content_of(message, state)
+    if content is None:
         return "(deleted)"
-    text = message.text.body
+    text = with_names(content, names)
+    return text if content is message.text else f"{text} (edited)"
+
+
+def content_of(message: Message, state: State) -> Text | None:
+    """Return the content of a message as its state has changed it; None if it was deleted."""
+    content = message.text if message.HasField("text") else None
     for event in state.values():
         match event.change.WhichOneof("body"):
             case "deleted":
-                return "(deleted)"
+                return None
             case "edited":
-                text = f"{event.change.edited.text.body} (edited)"
-    return text
+                content = event.change.edited.text
+    return content
+
+
+def is_set(state: State, name: str) -> bool:
+    """Return whether a change of this kind, such as `hidden`, is in the state and set."""
+    changes = [event.change for event in state.values()]
+    return any(getattr(change, name).set for change in changes if change.WhichOneof("body") == name)
+
+
+def with_names(text: Text, names: Names) -> str:
+    """Return the text with the mentioned users' names of today."""
+    written = {mention.name: names.get(mention.user_id, mention.name) for mention in text.mentions}
+    return _at(written).sub(lambda match: f"@{written[match[1]]}", text.body) if written else text.body
+
+
+def mentions_in(text: str, names: Names) -> Iterable[Mention]:
+    """Return the mentions of these users in a text, each once."""
+    user_ids = {name: user_id for user_id, name in names.items()}
+    found = dict.fromkeys(_at(user_ids).findall(text)) if user_ids else ()
+    return [Mention(user_id=user_ids[name], name=name) for name in found]
+
+
+def _at(names: Iterable[str]) -> re.Pattern[str]:
+    """The pattern of `@` and one of the names, not within an address: of several that fit, the longest."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)@({'|'.join(map(re.escape, longest_first))})(?!\w)", re.ASCII)
 
 
 def reactions_of(state: State) -> Mapping[str, int]:
@@ -26,7 +62,7 @@ def reactions_of(state: State) -> Mapping[str, int]:
     return Counter(each.emoji for each in reacted if each.set)
 
 
-def change_text(change: Change, target: str) -> str:
+def change_text(change: Change, target: str, names: Names) -> str:
     """Return the predicate of a sentence about a change of the target; empty for a change that is not shown."""
     match change.WhichOneof("body"):
         case "reacted" if change.reacted.set:
@@ -34,8 +70,12 @@ def change_text(change: Change, target: str) -> str:
         case "reacted":
             return f"removed {change.reacted.emoji} from {target}"
         case "edited":
-            return f"edited {target}: {change.edited.text.body}"
+            return f"edited {target}: {with_names(change.edited.text, names)}"
         case "deleted":
             return f"deleted {target}"
+        case "pinned":
+            return f"{'pinned' if change.pinned.set else 'unpinned'} {target}"
+        case "hidden" if change.hidden.set:
+            return f"deleted {target} for themselves"
         case _:
             return ""

@@ -6,6 +6,7 @@ Shown messages are numbered, so that a command can refer to one.
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -17,18 +18,29 @@ from rookery.client import (
     Event,
     Gap,
     HistoryMessage,
+    Mention,
     Message,
     Profile,
     Refused,
     RookeryError,
     State,
+    Text,
+    TooOld,
     Unreachable,
     User,
     apply_change,
     open_api,
     open_client,
 )
-from rookery.commands.message_text import change_text, reactions_of, text_of
+from rookery.commands.message_text import (
+    change_text,
+    content_of,
+    is_set,
+    mentions_in,
+    reactions_of,
+    text_of,
+    with_names,
+)
 from rookery.commands.screen import Screen, open_screen
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members
@@ -54,16 +66,21 @@ NO_CHAT = "no chat is open: choose a user with /with NAME"
 NO_CHATS = "no chats yet: /find TEXT finds people"
 
 HELP = f"""\
-/chats              list your chats and their unread messages
-/find TEXT          find people by parts of their names
-/with NAME          write to NAME, and show the unread messages
-/history [COUNT]    show the newest messages: {PAGE}, or 1 to {MAX_PAGE}
-/older [COUNT]      show the messages before these
-/react [NUMBER] E   react with the emoji E to a message, by default the newest; /unreact removes it
-/edit NUMBER TEXT   replace the text of your message
-/delete NUMBER      delete your message for everyone
+/chats                  list your chats and their unread messages
+/find TEXT              find people by parts of their names
+/with NAME              write to NAME, and show the unread messages
+/history [COUNT]        show the newest messages: {PAGE}, or 1 to {MAX_PAGE}
+/older [COUNT]          show the messages before these
+/react [NUMBER] E       react with the emoji E to a message, by default the newest; /unreact removes it
+/edit NUMBER TEXT       replace the text of your message
+/edits [NUMBER]         show the texts that a message has had
+/delete NUMBER          delete your message for everyone
+/hide NUMBER            delete a message for you alone
+/pin [NUMBER]           pin a message for all members; /unpin removes the pin, /pins shows the pinned messages
+/forward [NUMBER] NAME  send a copy of a message to NAME
 /help, /quit
-Any other line is sent as a message. To send a line that begins with /, type // for its first /."""
+Any other line is sent as a message; @NAME in it mentions a member of the chat. To send a line that begins with /, type
+// for its first /."""
 
 
 async def find_server(url: str, ca_file: Path | None) -> None:
@@ -132,10 +149,6 @@ class TerminalChat:
         self._numbers: dict[int, int] = {}
         self._states: dict[int, State] = {}
         """By message id. A change may come before its message."""
-        self._reading = trio.CancelScope()
-        """Of the task that reads missed messages."""
-        self._missed: Gap | None = None
-        """The earliest Gap that is being read; None if no message is missing."""
 
     async def greet(self) -> None:
         """Show the signed-in user, and the number of unread messages of each chat."""
@@ -176,11 +189,23 @@ class TerminalChat:
                     await self._show_history(int(count[0]) if count else PAGE, older=command == "/older")
                 case "/react" | "/unreact", *number, emoji if _is_number(number):
                     act = self._client.react if command == "/react" else self._client.unreact
-                    await self._change(act, int(number[0]) if number else self._newest_number(), emoji)
+                    await self._change(act, self._number(number), emoji)
                 case "/edit", number, text if _is_number([number]):
-                    await self._change(self._client.edit, int(number), text)
+                    edit = partial(self._client.edit, mentions=self._mentions_in(text))
+                    await self._change(edit, int(number), text)
+                case "/edits", *number if _is_number(number):
+                    await self._show_edits(self._number(number))
                 case "/delete", number if _is_number([number]):
                     await self._change(self._client.delete, int(number))
+                case "/hide", number if _is_number([number]):
+                    await self._change(self._client.hide, int(number))
+                case "/pin" | "/unpin", *number if _is_number(number):
+                    act = self._client.pin if command == "/pin" else self._client.unpin
+                    await self._change(act, self._number(number))
+                case ("/pins",):
+                    await self._show_pins()
+                case "/forward", *number, name if _is_number(number):
+                    await self._forward(self._number(number), name)
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
@@ -191,48 +216,56 @@ class TerminalChat:
         return True
 
     async def show_events(self, nursery: trio.Nursery) -> None:
-        """Show events, and, in a task of the nursery, missed messages; cancel the nursery when the sign-in ends."""
+        """Show events, and, in a task of the nursery, missed ones; cancel the nursery when the sign-in ends."""
         try:
             async for event in self._client.events():
                 if isinstance(event, Gap):
-                    self._screen.show("some events were missed: reading history")
-                    self._reading.cancel()  # one task reads everything since the earliest Gap
-                    if self._missed is None or event.since_ms < self._missed.since_ms:
-                        self._missed = event
-                    self._reading = trio.CancelScope()
-                    nursery.start_soon(self._show_missed, self._missed, self._reading)
+                    self._screen.show("some events were missed: reading them")
+                    nursery.start_soon(self._show_missed, event)
                 else:
                     await self._show_event(event)
         except RookeryError as error:
             self._screen.show(f"signed out: {error}")
             nursery.cancel_scope.cancel()
 
-    async def _show_missed(self, gap: Gap, scope: trio.CancelScope) -> None:
-        """Show the messages and changes of history that are not shown yet, until it is complete or the scope is
-        cancelled."""
-        with scope:
-            try:
-                async with aclosing(self._client.missed(gap)) as items:
-                    async for item in items:
-                        if item.message.message_id not in self._numbers:
-                            await self._show_item(item)
-                        for event in item.changes:
-                            await self._show_change(event)
-            except RookeryError as error:
-                self._screen.show(f"history can't be read: {error}")
-            self._missed = None
+    async def _show_missed(self, gap: Gap) -> None:
+        try:
+            async with aclosing(self._client.catch_up.events(gap)) as events:
+                async for event in events:
+                    await self._show_event(event)
+        except RookeryError as error:
+            self._screen.show(f"the missed events can't be read: {error}")
 
     async def _send(self, text: str) -> None:
         if not self._chat_id:
             self._screen.show(NO_CHAT)
             self.failed = True
             return
-        accepted = await self._client.send(self._chat_id, text)
+        mentions = self._mentions_in(text)
+        accepted = await self._client.send(self._chat_id, text, mentions=mentions)
         me = self._client.me.user_id
         self._screen.erase_typed(text)
-        message = Message(message_id=accepted.event_id, chat_id=accepted.chat_id, sender_id=me)
-        message.text.body = text
-        await self._show_message(message)
+        content = Text(body=text, mentions=mentions)
+        await self._show_message(
+            Message(message_id=accepted.event_id, chat_id=accepted.chat_id, sender_id=me, text=content)
+        )
+
+    def _mentions_in(self, text: str) -> Iterable[Mention]:
+        """Return the mentions of members of the open chat in a text."""
+        members = direct_members(self._chat_id) or ()
+        return mentions_in(text, {member: self._names[member] for member in members if member in self._names})
+
+    async def _forward(self, number: int, name: str) -> None:
+        """Send a copy of a message to another user."""
+        message = self._shown_message(number)
+        content = content_of(message, self._state(message.message_id)) if message else None
+        if content is None:
+            return
+        user = await self._client.api.find_user(name)
+        members = self._client.me.user_id, user.user_id
+        mentions = [mention for mention in content.mentions if mention.user_id in members]
+        await self._client.send(user.user_id, content.body, mentions=mentions, forwarded=True)
+        self._screen.show(f"forwarded [{number}] to {user.name}")
 
     async def _find(self, text: str) -> None:
         found = await self._client.api.find_users(text, limit=PAGE + 1)
@@ -247,7 +280,9 @@ class TerminalChat:
         page = await self._client.api.chats(limit=MAX_PAGE)
         await self._read_names(map(self._other, page.chats))
         for chat in page.chats:
-            unread = f" ({_count(chat.unread)} unread)" if chat.unread else ""
+            unread = (
+                f" ({_count(chat.unread)} unread)" if chat.unread else " (unread)" if _is_marked_unread(chat) else ""
+            )
             self._screen.show(f"{await self._name(self._other(chat))}{unread}  {self._snippet(chat.newest)}".rstrip())
         if not page.chats:
             self._screen.show(NO_CHATS)
@@ -269,6 +304,8 @@ class TerminalChat:
             if refused.code != "not_found":  # a chat exists from its first message on
                 raise
             return
+        if _is_marked_unread(chat):
+            await self._client.mark_unread(chat_id, is_unread=False)
         if not chat.unread:
             self._behind.discard(chat_id)
             return
@@ -299,13 +336,41 @@ class TerminalChat:
             self._oldest = page.messages[0].message.message_id
         self._screen.show("/older shows earlier messages" if page.has_older else "the chat begins here")
 
+    async def _show_pins(self) -> None:
+        if not self._chat_id:
+            self._screen.show(NO_CHAT)
+            return
+        page = await self._client.api.history(self._chat_id, limit=MAX_PAGE, having="pinned")
+        for item in page.messages:
+            await self._show_item(item)
+        if page.has_older:
+            self._screen.show(f"only the newest {MAX_PAGE} are listed")
+        elif not page.messages:
+            self._screen.show("no message is pinned")
+
+    async def _show_edits(self, number: int) -> None:
+        """Show the text of a message as it was sent, and each text that replaced it."""
+        message = self._shown_message(number)
+        if message is None:
+            return
+        edits = await self._client.api.versions(message.chat_id, message.message_id, "edited")
+        texts = [(message.message_id, message.text), *((edit.event_id, edit.change.edited.text) for edit in edits)]
+        for event_id, text in texts if edits else ():
+            self._screen.show(f"    {_clock(event_id)} {_indented(with_names(text, self._names))}")
+        if not edits:
+            self._screen.show(f"[{number}] has no edits")
+
     async def _change(self, change: Callable[..., Awaitable[Event]], number: int, *arguments: str) -> None:
         """Call a method of the client that changes a message, and show the change."""
+        if message := self._shown_message(number):
+            await self._show_change(await change(message.chat_id, message.message_id, *arguments))
+
+    def _shown_message(self, number: int) -> Message | None:
+        """Return the message with this number; if there is none, show that."""
         message = self._shown.get(number)
         if message is None:
-            self._screen.show(f"there is no message [{number}]" if number else "there is no message to react to")
-            return
-        await self._show_change(await change(message.chat_id, message.message_id, *arguments))
+            self._screen.show(f"there is no message [{number}]" if number else "no message is shown yet")
+        return message
 
     async def _show_event(self, event: object) -> None:
         match event:
@@ -319,6 +384,12 @@ class TerminalChat:
                     self._client.mark(event.chat_id, read_up_to=event.message_id)
             case Event():
                 await self._show_change(event)
+            case TooOld():
+                self._behind.add(event.chat_id)
+                name = await self._name(self._other(event))
+                self._screen.show(
+                    f"too much of the chat with {name} was missed: /with {name} shows the unread messages"
+                )
             case Disconnected():
                 self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
             case _:
@@ -329,34 +400,49 @@ class TerminalChat:
         target_id = event.change.target_id
         if target_id and apply_change(self._state(target_id), event):
             number = self._numbers.get(target_id)
-            text = change_text(event.change, f"[{number}]" if number else "an older message")
+            await self._read_names(mention.user_id for mention in event.change.edited.text.mentions)
+            text = change_text(event.change, f"[{number}]" if number else "an older message", self._names)
             if text:
                 self._screen.show(f"{await self._name(event.change.actor_id)} {_indented(text)}")
 
     async def _show_item(self, item: HistoryMessage) -> None:
-        """Show a message of history with its reactions."""
+        """Show a message of history with its pin and its reactions."""
         state = self._state(item.message.message_id)
         for event in item.changes:
             apply_change(state, event)
         await self._show_message(item.message)
-        if reactions := reactions_of(state):
-            self._screen.show("    " + "  ".join(f"{emoji} {count}" for emoji, count in reactions.items()))
+        notes = [f"{emoji} {count}" for emoji, count in reactions_of(state).items()]
+        if is_set(state, "pinned"):
+            notes.insert(0, "pinned")
+        if notes and not is_set(state, "hidden"):
+            self._screen.show("    " + "  ".join(notes))
 
     async def _show_message(self, message: Message) -> None:
+        """Show a message, unless the user has hidden it."""
+        state = self._state(message.message_id)
+        if is_set(state, "hidden"):
+            return
         number = self._numbers.get(message.message_id) or len(self._shown) + 1
         if number <= MAX_SHOWN:
             self._shown[number] = message
             self._numbers[message.message_id] = number
-        text = _indented(text_of(message, self._state(message.message_id)))
-        self._screen.show(f"[{number}] {_clock(message)} {await self._name(message.sender_id)}: {text}")
+        content = content_of(message, state)
+        mentioned = [mention.user_id for mention in content.mentions] if content else []
+        await self._read_names([message.sender_id, *mentioned])
+        label = " (forwarded)" if message.forwarded and content else ""
+        text = _indented(text_of(message, state, self._names))
+        name = await self._name(message.sender_id)
+        self._screen.show(f"[{number}] {_clock(message.message_id)} {name}{label}: {text}")
 
     def _state(self, message_id: int) -> State:
         if message_id not in self._states and len(self._states) >= MAX_SHOWN:
             del self._states[next(iter(self._states))]
         return self._states.setdefault(message_id, {})
 
-    def _newest_number(self) -> int:
-        """The number of the newest shown message; 0 if there is none."""
+    def _number(self, words: Sequence[str]) -> int:
+        """The number in an argument, or without one that of the newest shown message; 0 if there is none."""
+        if words:
+            return int(words[0])
         return self._numbers[max(self._numbers)] if self._numbers else 0
 
     def _snippet(self, newest: HistoryMessage) -> str:
@@ -367,11 +453,13 @@ class TerminalChat:
         state: State = {}
         for event in newest.changes:
             apply_change(state, event)
+        if is_set(state, "hidden"):
+            return ""
         sender = "you: " if message.sender_id == self._client.me.user_id else ""
-        line = text_of(message, state).strip().partition("\n")[0]
-        return f"{_clock(message)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
+        line = text_of(message, state, self._names).strip().partition("\n")[0]
+        return f"{_clock(message.message_id)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
 
-    def _other(self, chat: Chat | Message) -> int:
+    def _other(self, chat: Chat | Message | TooOld) -> int:
         """The other member of the chat, or of the message's chat; the user's own id if there is none."""
         me = self._client.me.user_id
         return next((member for member in direct_members(chat.chat_id) or () if member != me), me)
@@ -407,7 +495,11 @@ def _count(unread: int) -> str:
     return f"{unread}+" if unread >= MAX_UNREAD else str(unread)
 
 
-def _clock(message: Message) -> str:
-    """The local time of the message, with the date unless the message is from today."""
-    sent = time.localtime(time_of(message.message_id) / 1000)
+def _is_marked_unread(chat: Chat) -> bool:
+    return any(event.change.marked_unread.set for event in chat.changes)
+
+
+def _clock(event_id: int) -> str:
+    """The local time of a message or a change, with the date unless it is from today."""
+    sent = time.localtime(time_of(event_id) / 1000)
     return time.strftime("%H:%M" if sent[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", sent)

@@ -1,4 +1,4 @@
-"""Missed messages are read from a time before the gap, page by page, until history is complete."""
+"""After a Gap the missed events are read, each once, until history is complete up to the Gap."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -8,114 +8,207 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import Client, Gap, Refused, Unreachable
-from rookery.client.catch_up import LAG_PAUSES, OVERLAP_MS, missed, read_missed
+from rookery.client import CatchUp, Client, Gap, MissedEvent, Refused, TooOld, Unreachable
+from rookery.client.core import Session
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListChatsResponse, ListMessagesResponse
+from rookery.v1.archive_pb2 import Chat, ListChangesResponse, ListChatsResponse
 from shared.contract.ids import first_id_at, time_of
 
-SINCE_MS = 1_800_000_000_000
+START_MS = 1_800_000_000_000
+"""The server's time at the start of the clock."""
+
+MAX_AGE_MS = 10_000
+"""An event whose id is older when the log stores it is late."""
 
 
-class FakeApi:
-    """Chats with messages of these times; a page has two. `failures` are raised first."""
+class FakeServer:
+    """An archive that has recorded the log up to `lag_ms` before now. A page of chats has two."""
 
-    def __init__(self, chats: dict[str, list[int]], failures: Sequence[Exception] = ()) -> None:
-        self.chats_by_id = chats
-        self.changes: dict[int, list[pb.Event]] = {}
-        """By the time of the message."""
-        self.failures = list(failures)
-        self.requests: list[dict[str, Any]] = []
+    def __init__(self) -> None:
+        self.lag_ms = 0
+        self.too_old: set[str] = set()
+        self.failures: list[Exception] = []
+        """Raised first."""
+        self.requests: list[str] = []
+        self._started = trio.current_time()
+        self._log: list[tuple[int, str, pb.Event]] = []
 
-    async def chats(self, **query: Any) -> ListChatsResponse:
-        await self._note(query)
-        chat_ids = list(self.chats_by_id)
-        start = int(query["cursor"] or 0)
+    @property
+    def now_ms(self) -> int:
+        return START_MS + round((trio.current_time() - self._started) * 1000)
+
+    def log(self, chat_id: str, *, age_ms: int = 0, **body: Any) -> pb.Event:
+        """Store an event now, with an id that is so old: a change with this body, or a message."""
+        event = pb.Event(event_id=first_id_at(self.now_ms - age_ms) + len(self._log))
+        if body:
+            event.change.CopyFrom(pb.Change(chat_id=chat_id, target_id=1, **body))
+        else:
+            event.message.CopyFrom(pb.Message(message_id=event.event_id, chat_id=chat_id))
+        self._log.append((self.now_ms, chat_id, event))
+        return event
+
+    async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:
+        await self._note(f"chats {cursor}")
+        changed = dict.fromkeys(
+            chat_id
+            for at_ms, chat_id, event in self._recorded()
+            if max(time_of(event.event_id), at_ms - MAX_AGE_MS) >= changed_since_ms
+        )
+        start, chat_ids = int(cursor or 0), list(changed)
         more = str(start + 2) if start + 2 < len(chat_ids) else ""
-        return ListChatsResponse(chats=[Chat(chat_id=each) for each in chat_ids[start : start + 2]], next_cursor=more)
+        listed = [Chat(chat_id=each) for each in chat_ids[start : start + 2]]
+        return ListChatsResponse(chats=listed, next_cursor=more, complete_up_to=self._complete_up_to())
 
-    async def history(self, chat_id: str, *, limit: int, after_ms: int = 0, after_id: int = 0) -> ListMessagesResponse:
-        await self._note({"chat_id": chat_id, "after_ms": after_ms, "after_id": after_id})
-        after = max(after_id, first_id_at(after_ms) - 1)
-        newer = [each for each in map(first_id_at, self.chats_by_id[chat_id]) if each > after]
-        items = [
-            HistoryMessage(
-                message=pb.Message(message_id=each, chat_id=chat_id), changes=self.changes.get(time_of(each), ())
-            )
-            for each in newer[:2]
+    async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
+        await self._note(f"changes {chat_id}")
+        if chat_id in self.too_old:
+            return ListChangesResponse(too_old=True)
+        events = [
+            event
+            for at_ms, chat, event in self._recorded()
+            if chat == chat_id and max(event.event_id, first_id_at(at_ms - MAX_AGE_MS)) > after
         ]
-        return ListMessagesResponse(messages=items, has_newer=len(newer) > 2)
+        return ListChangesResponse(events=events, complete_up_to=self._complete_up_to())
 
-    async def _note(self, query: dict[str, Any]) -> None:
+    def _recorded(self) -> Sequence[tuple[int, str, pb.Event]]:
+        return [each for each in self._log if each[0] <= self.now_ms - self.lag_ms]
+
+    def _complete_up_to(self) -> int:
+        return first_id_at(self.now_ms - self.lag_ms - MAX_AGE_MS)
+
+    async def _note(self, request: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.requests.append(query)
+        self.requests.append(request)
         if self.failures:
             raise self.failures.pop(0)
 
 
-async def read(api: Any, since_ms: int = SINCE_MS) -> list[tuple[str, int]]:
-    return [(item.message.chat_id, time_of(item.message.message_id)) async for item in read_missed(api, since_ms)]
+@pytest.fixture
+async def server() -> FakeServer:
+    return FakeServer()
 
 
-async def test_everything_since_five_minutes_before_the_gap_is_read() -> None:
-    """Also a message that was accepted on its retry, under an id from before the gap."""
-    late = [SINCE_MS - OVERLAP_MS + each for each in (-1, 0, 1, OVERLAP_MS, OVERLAP_MS + 9)]
-    api = FakeApi({"a": late, "b": [SINCE_MS], "c": [SINCE_MS + 1]})
-    assert await read(api) == [*(("a", each) for each in late[1:]), ("b", SINCE_MS), ("c", SINCE_MS + 1)]
+@pytest.fixture
+async def catch_up(server: FakeServer) -> CatchUp:
+    api: Any = server
+    catch_up = CatchUp(api, Session().is_new)
+    await catch_up.begin()
+    await trio.sleep(3600)
+    return catch_up
 
 
-async def test_where_nothing_is_missing_a_chat_takes_one_request() -> None:
-    api = FakeApi({"a": [SINCE_MS]})
-    await read(api)
-    since = SINCE_MS - OVERLAP_MS
-    assert api.requests == [
-        {"changed_since_ms": since, "limit": 100, "cursor": ""},
-        {"chat_id": "a", "after_ms": since, "after_id": 0},
-    ]
+async def read(catch_up: CatchUp, server: FakeServer) -> list[MissedEvent]:
+    return [event async for event in catch_up.events(Gap(at_ms=server.now_ms))]
 
 
-async def test_history_is_read_again_while_it_may_lag_and_a_message_is_yielded_again_only_with_new_changes(
-    autojump_clock: MockClock,
+async def test_all_missed_events_of_all_chats_are_read_until_the_server_knows_that_no_more_will_come(
+    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
 ) -> None:
-    api = FakeApi({"a": [SINCE_MS]})
-    begin, found = trio.current_time(), []
-    async with aclosing(missed(api, SINCE_MS)) as items:  # type: ignore[arg-type]
-        async for item in items:
-            found.append((time_of(item.message.message_id), trio.current_time() - begin))
-            if len(found) == 1:
-                api.chats_by_id["a"] = [SINCE_MS - 7, SINCE_MS, SINCE_MS + 5]
-                api.changes[SINCE_MS] = [pb.Event(event_id=1)]
-    assert found == [(SINCE_MS, 0), (SINCE_MS - 7, 3), (SINCE_MS, 3), (SINCE_MS + 5, 3)]
-    assert trio.current_time() - begin == sum(LAG_PAUSES)
-
-
-async def test_a_failed_reading_is_repeated_unless_a_retry_makes_no_sense(autojump_clock: MockClock) -> None:
-    away = Refused("unavailable", "Not now.", retryable=True, retry_after_ms=5_000)
-    api = FakeApi({"a": [SINCE_MS]}, [Unreachable("away"), away])
+    missed = [server.log("a"), server.log("b"), server.log("c"), server.log("a", edited=pb.Edited())]
+    server.lag_ms = 60_000
     begin = trio.current_time()
-    async with aclosing(missed(api, SINCE_MS)) as items:  # type: ignore[arg-type]
-        await anext(items)
-    assert trio.current_time() - begin == 3 + 5
-    api.failures.append(Refused("suspended", "No."))
-    with pytest.raises(Refused, match="No"):
-        await anext(missed(api, SINCE_MS))  # type: ignore[arg-type]
+    assert await read(catch_up, server) == [missed[0].message, missed[3], missed[1].message, missed[2].message]
+    assert trio.current_time() - begin == 70  # the lag, and the time that an id may be older than its record
+    assert time_of(catch_up.listed_up_to) == server.now_ms - 70_000
+    assert server.requests[-5:] == ["chats ", "chats 2", "changes a", "changes b", "changes c"]
 
 
-async def test_a_gap_begins_at_the_newest_event_and_not_at_an_own_accepted_message(
-    client: Client,
-    connection: Any,
+async def test_an_event_is_yielded_once_by_the_session_or_by_one_of_several_readings(
+    server: FakeServer, autojump_clock: MockClock
 ) -> None:
-    newest = first_id_at(SINCE_MS)
+    api: Any = server
+    session = Session()
+    catch_up = CatchUp(api, session.is_new)
+    await catch_up.begin()
+    live, missed = server.log("a"), server.log("a")
+    list(session.receive(pb.ServerFrame(event=live)))
+    async with aclosing(catch_up.events(Gap(at_ms=server.now_ms))) as events:
+        assert await anext(events) == missed.message
+        assert list(session.receive(pb.ServerFrame(event=missed))) == []
+        await trio.sleep(60)
+        later = server.log("a")
+        assert await read(catch_up, server) == []  # the first reading goes on for both
+        assert [event async for event in events] == [later.message]
+    assert await read(catch_up, server) == []
+
+
+async def test_a_late_event_is_read_although_its_id_is_older_than_the_newest_complete_one(
+    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+) -> None:
+    await read(catch_up, server)
+    await trio.sleep(1)
+    late = server.log("a", age_ms=600_000)
+    assert late.event_id < catch_up.listed_up_to
+    assert await read(catch_up, server) == [late.message]
+
+
+async def test_a_chat_of_which_too_much_is_missing_is_yielded_and_read_on_from_there(
+    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+) -> None:
+    server.log("a")
+    missed = server.log("b")
+    server.too_old.add("a")
+    await trio.sleep(60)
+    assert await read(catch_up, server) == [TooOld("a"), missed.message]
+    server.too_old.clear()
+    newer = server.log("a")
+    assert await read(catch_up, server) == [newer.message]
+
+
+async def test_held_messages_are_read_on_from_where_they_are_complete(
+    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+) -> None:
+    known = server.log("a")
+    await trio.sleep(60)
+    catch_up.holds("a", first_id_at(server.now_ms - MAX_AGE_MS))
+    catch_up.holds("a", 0)  # a page whose server did not know
+    newer = server.log("a")
+    assert known.event_id < catch_up.after["a"] < newer.event_id
+    assert await read(catch_up, server) == [newer.message]
+    assert catch_up.after == {}  # the list is complete up to a higher id
+
+
+async def test_a_request_without_an_answer_is_repeated_unless_a_retry_makes_no_sense(
+    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+) -> None:
+    missed = server.log("a")
+    away = Refused("unavailable", "Not now.", retryable=True, retry_after_ms=60_000)
+    server.failures = [*[Unreachable("away")] * 5, away]
+    begin = trio.current_time()
+    async with aclosing(catch_up.events(Gap(at_ms=server.now_ms))) as events:
+        assert await anext(events) == missed.message
+    assert trio.current_time() - begin == 5 + 10 + 20 + 30 + 30 + 60
+    server.failures = [Refused("suspended", "No.")]
+    with pytest.raises(Refused, match="No"):
+        await read(catch_up, server)
+
+
+async def test_a_client_that_began_without_an_answer_reads_all_chats(
+    server: FakeServer, autojump_clock: MockClock
+) -> None:
+    api: Any = server
+    catch_up = CatchUp(api, Session().is_new)
+    server.failures = [Unreachable("away")]
+    await catch_up.begin()
+    missed = server.log("a")
+    assert await read(catch_up, server) == [missed.message]
+
+
+async def test_a_gap_begins_at_the_newest_event_and_ends_now_if_the_server_does_not_tell(
+    client: Client, connection: Any
+) -> None:
+    """The user's own accepted messages are no such event."""
+    newest = first_id_at(START_MS)
     connection.message(newest)
     submission = client.submit(9, "mine")
-    await connection.accept_next(first_id_at(SINCE_MS + 60_000))
+    await connection.accept_next(first_id_at(START_MS + 60_000))
     await submission.answer()
     connection.reply(pb.ServerFrame(gap=pb.Gap(dropped=579)))
-    connection.reply(pb.ServerFrame(gap=pb.Gap(since_ms=17)))
-    gaps: list[int] = []
+    connection.reply(pb.ServerFrame(gap=pb.Gap(since_ms=17, at_ms=18)))
+    gaps: list[tuple[int, int]] = []
     async for event in client.events():
         if isinstance(event, Gap):
-            gaps.append(event.since_ms)
+            gaps.append((event.since_ms, event.at_ms))
         if len(gaps) == 2:
             break
-    assert gaps == [SINCE_MS, 17]
+    assert gaps == [(START_MS, START_MS), (17, 18)]

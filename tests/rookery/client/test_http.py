@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rookery.client import Api, Refused, SignedOut, Unreachable, open_api
+from rookery.client import Api, Change, Event, Refused, SignedOut, Unreachable, open_api
 
 
 @pytest.fixture
@@ -36,6 +36,21 @@ async def test_a_user_is_found_by_the_exact_name(api: Api, bff: Any) -> None:
     assert (await api.find_user(" @Grace")).user_id == 9
     with pytest.raises(Refused, match="There is no user grac"):
         await api.find_user("grac")
+
+
+async def test_changes_versions_and_pinned_messages_are_read(api: Api, bff: Any) -> None:
+    await api.sign_in()
+    change = {"event_id": "6", "change": {"target_id": "5", "edited": {"text": {"body": "hello"}}}}
+    event = Event(event_id=6, change=Change(target_id=5, edited={"text": {"body": "hello"}}))
+    bff.answers = {
+        "GET /v1/chats/d-7-9/changes?after=3": (200, {"events": [change], "complete_up_to": "4"}),
+        "GET /v1/chats/d-7-9/messages/5/versions?kind=edited": (200, {"changes": [change]}),
+        "GET /v1/chats/d-7-9/messages?limit=50&having=pinned": (200, {"messages": [{"changes": [change]}]}),
+    }
+    changes = await api.changes("d-7-9", after=3)
+    assert (list(changes.events), changes.complete_up_to) == ([event], 4)
+    assert list(await api.versions("d-7-9", 5, "edited")) == [event]
+    assert list((await api.history("d-7-9", having="pinned")).messages[0].changes) == [event]
 
 
 @pytest.mark.parametrize("body", ["no object", {"websocket": 1}])

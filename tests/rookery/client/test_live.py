@@ -92,6 +92,10 @@ async def test_marks_and_typing_are_sent(client: Client, connection: Any) -> Non
         (Client.unreact, ["👍"], {"reacted": pb.Reacted(emoji="👍")}),
         (Client.edit, ["hello"], {"edited": pb.Edited(text=pb.Text(body="hello"))}),
         (Client.delete, [], {"deleted": pb.Deleted()}),
+        (Client.pin, [], {"pinned": pb.Pinned(set=True)}),
+        (Client.unpin, [], {"pinned": pb.Pinned()}),
+        (Client.hide, [], {"hidden": pb.Hidden(set=True)}),
+        (Client.unhide, [], {"hidden": pb.Hidden()}),
     ],
 )
 async def test_a_change_returns_its_event_once_it_is_accepted(
@@ -104,6 +108,21 @@ async def test_a_change_returns_its_event_once_it_is_accepted(
     assert event == pb.Event(event_id=50, change=change)
     change.ClearField("actor_id")
     assert connection.received[-1] == pb.ClientFrame(change=change, first_sent_ms_ago=0)
+
+
+async def test_mentions_forwarding_and_the_mark_as_unread_are_sent(
+    client: Client, connection: Any, nursery: trio.Nursery
+) -> None:
+    mentions = [pb.Mention(user_id=9, name="grace")]
+    for _ in range(3):
+        nursery.start_soon(connection.accept_next)
+    await client.send("d-7-9", "hi @grace", mentions=mentions, forwarded=True)
+    await client.edit("d-7-9", 5, "@grace?", mentions=mentions)
+    await client.mark_unread("d-7-9")
+    send, edit, unread = connection.received[-3:]
+    assert (send.send.forwarded, list(send.send.text.mentions)) == (True, mentions)
+    assert edit.change.edited.text == pb.Text(body="@grace?", mentions=mentions)
+    assert (unread.change.target_id, unread.change.marked_unread.set) == (0, True)
 
 
 async def test_a_change_without_an_answer_can_be_retried_with_its_id(
