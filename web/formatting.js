@@ -2,13 +2,18 @@
 // tree and never fails: a text that is no markup is text. Its time is linear in the length of the text: lines are read
 // once per level of quotes, and each marker of a line once. Markup inside a line ends in that line. Pure functions.
 
+import { Names } from "./mentions.js";
+
+/** @import {Mention} from "./wire.js" */
+
 /**
  * Every node covers the part of the source from `start` to `end`; the blocks of a message cover all of it.
  * @typedef {{start: number, end: number}} Span
  * @typedef {Span & {kind: "text" | "code", text: string}} Plain
  * @typedef {Span & {kind: "link", text: string, url: string}} Link text equals url for an address without a text
+ * @typedef {Span & {kind: "mention", text: string, mention: Mention}} Mentioned its text is `@` and the written name
  * @typedef {Span & {kind: "bold" | "italic" | "struck" | "spoiler", children: Inline[]}} Marked
- * @typedef {Plain | Link | Marked} Inline
+ * @typedef {Plain | Link | Mentioned | Marked} Inline
  * @typedef {Span & {kind: "paragraph", children: Inline[]}} Paragraph
  * @typedef {Span & {kind: "fence", text: string, language: string}} Fence a code block
  * @typedef {Span & {kind: "quote", children: Block[]}} Quote
@@ -25,6 +30,8 @@ const MAX_NODES = 1_000;
 const MAX_BACKTICKS = 3;
 /** Shown for a spoiler where it cannot be opened. */
 const COVER = "▒▒▒";
+/** Around a text whose direction depends on nothing but itself, and has no effect on the text around it. */
+const [ISOLATE, END_ISOLATE] = ["\u2068", "\u2069"];
 
 /** How lines of blocks begin. */
 const BLOCK = /^(?:```|[> \d-])/;
@@ -34,7 +41,7 @@ const QUOTE = /^>(?: |\r?$)/;
 const ITEM = /^( {0,8})(-|\d{1,9}\.) +(?=\S)/;
 
 /** Possible markup in a line. An address has no controls of direction, which could imitate another address. */
-const TOKEN = /`+|\*+|_+|~+|\|+|\[|https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gi;
+const TOKEN = /@|`+|\*+|_+|~+|\|+|\[|https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gi;
 const IN_LINK = String.raw`[^\s()<>"\u202a-\u202e\u2066-\u2069]`;
 /** A link with a text. Its address may have brackets in pairs. */
 const LINK = new RegExp(String.raw`\[([^[\]]+)\]\(((?:https?://|mailto:)(?:${IN_LINK}|\(${IN_LINK}*\))+)\)`, "iy");
@@ -46,19 +53,49 @@ const KINDS = /** @type {const} */ ({ "**": "bold", "*": "italic", _: "italic", 
 const BESIDE = /[\p{Lu}\p{Ll}\p{N}/\\<>=^+$]/u;
 const BESIDE_UNDERSCORE = /[\p{L}\p{N}/\\<>=^+$]/u;
 
-/** The blocks of a message. @param {string} source @returns {Block[]} */
-export const parse = (source) => new Parser(source).message();
+/** The function that returns the name to show for a mention, without `@`. @typedef {(mention: Mention) => string} NameOf */
 
-/** A message without its markup, for a single line; spoilers stay covered. @param {string} source */
-export const plainText = (source) => parse(source).map(plainBlock).join("\n");
+/** The blocks of a message. @param {string} source @param {readonly Mention[]} [mentions] @returns {Block[]} */
+export const parse = (source, mentions = []) => new Parser(source, mentions).message();
+
+/**
+ * A message without its markup, for a single line; spoilers stay covered, and names have their own directions.
+ * @param {string} source
+ * @param {readonly Mention[]} [mentions]
+ * @param {NameOf} [nameOf]
+ */
+export const plainText = (source, mentions, nameOf = ({ name = "" }) => name) =>
+  parse(source, mentions)
+    .map((block) => plainBlock(block, nameOf))
+    .join("\n");
+
+/** The mentions in a message, in their order; none in code. @param {readonly Block[]} blocks @returns {Mentioned[]} */
+export const mentionedIn = (blocks) => blocks.flatMap(inBlock);
+
+/**
+ * A message with its markup, and other names for the mentioned users.
+ * @param {string} source
+ * @param {readonly Mention[]} mentions
+ * @param {NameOf} nameOf
+ */
+export function withNames(source, mentions, nameOf) {
+  let [text, done] = ["", 0];
+  for (const { start, end, mention } of mentionedIn(parse(source, mentions))) {
+    text += `${source.slice(done, start)}@${nameOf(mention)}`;
+    done = end;
+  }
+  return text + source.slice(done);
+}
 
 class Parser {
   #source;
+  #names;
   #left = MAX_NODES;
 
-  /** @param {string} source */
-  constructor(source) {
+  /** @param {string} source @param {readonly Mention[]} mentions */
+  constructor(source, mentions) {
     this.#source = source;
+    this.#names = new Names(mentions);
   }
 
   message() {
@@ -188,9 +225,9 @@ class Parser {
     const nodes = /** @type {Inline[]} */ ([]);
     let open = /** @type {Opener[]} */ ([]); // one of each marker at most
     let done = 0; // up to here, the nodes cover the line
-    const add = (/** @type {number} */ to, /** @type {Partial<Plain | Link>} */ node) => {
+    const add = (/** @type {number} */ to, /** @type {Partial<Leaf>} */ node) => {
       const span = { start: line.start + done, end: line.start + to };
-      if (to > done) nodes.push(/** @type {Plain | Link} */ ({ kind: "text", text: text.slice(done, to), ...node, ...span }));
+      if (to > done) nodes.push(/** @type {Leaf} */ ({ kind: "text", text: text.slice(done, to), ...node, ...span }));
       done = to;
     };
     const close = (/** @type {Mark} */ mark) => {
@@ -206,7 +243,7 @@ class Parser {
     for (let match; this.#left > 0 && (match = TOKEN.exec(text)); ) {
       const [token] = match;
       const at = match.index;
-      const leaf = leafAt(text, at, token);
+      const leaf = token === "@" ? this.#mention(text, at) : leafAt(text, at, token);
       if (leaf && this.#take()) {
         add(at, {});
         add((TOKEN.lastIndex = leaf.end), leaf);
@@ -223,10 +260,18 @@ class Parser {
     add(text.length, {});
     return nodes;
   }
+
+  /** @param {string} text @param {number} at of `@` @returns {Partial<Mentioned> & {end: number} | null} */
+  #mention(text, at) {
+    const mention = this.#names.at(text, at);
+    const written = `@${mention?.name ?? ""}`;
+    return mention ? { kind: "mention", text: written, mention, end: at + written.length } : null;
+  }
 }
 
 /** A marker that may begin a node, and the index of its text. @typedef {{mark: Mark, node: number}} Opener */
 /** @typedef {keyof typeof KINDS} Mark */
+/** @typedef {Plain | Link | Mentioned} Leaf a node without children */
 
 /**
  * The start of the next run of exactly as many backticks; -1 without one.
@@ -312,25 +357,45 @@ function joined(nodes) {
   return all;
 }
 
-/** @param {Block} block @returns {string} */
-function plainBlock(block) {
+/** @param {Block} block @param {NameOf} nameOf @returns {string} */
+function plainBlock(block, nameOf) {
   if (block.kind === "fence") return block.text;
-  if (block.kind === "list") return plainList(block);
-  if (block.kind === "quote") return block.children.map(plainBlock).join("\n");
-  return plainInline(block.children);
+  if (block.kind === "list") return plainList(block, nameOf);
+  if (block.kind === "quote") return block.children.map((each) => plainBlock(each, nameOf)).join("\n");
+  return plainInline(block.children, nameOf);
 }
 
-/** @param {List} list @returns {string} */
-const plainList = ({ items }) =>
+/** @param {List} list @param {NameOf} nameOf @returns {string} */
+const plainList = ({ items }, nameOf) =>
   items
-    .flatMap(({ marker, children, lists }) => [`${marker} ${plainInline(children)}`, ...lists.map(plainList)])
+    .flatMap(({ marker, children, lists }) => [
+      `${marker} ${plainInline(children, nameOf)}`,
+      ...lists.map((list) => plainList(list, nameOf)),
+    ])
     .join("\n");
 
-/** @param {Inline[]} nodes @returns {string} */
-const plainInline = (nodes) => nodes.map(plainNode).join("");
+/** @param {Inline[]} nodes @param {NameOf} nameOf @returns {string} */
+const plainInline = (nodes, nameOf) => nodes.map((node) => plainNode(node, nameOf)).join("");
 
-/** @param {Inline} node */
-function plainNode(node) {
+/** @param {Inline} node @param {NameOf} nameOf */
+function plainNode(node, nameOf) {
   if (node.kind === "spoiler") return COVER;
-  return "children" in node ? plainInline(node.children) : node.text;
+  if (node.kind === "mention") return `${ISOLATE}@${nameOf(node.mention)}${END_ISOLATE}`;
+  return "children" in node ? plainInline(node.children, nameOf) : node.text;
+}
+
+/** @param {Block} block @returns {Mentioned[]} */
+function inBlock(block) {
+  if (block.kind === "fence") return [];
+  if (block.kind === "list") return inList(block);
+  return block.kind === "quote" ? mentionedIn(block.children) : block.children.flatMap(inNode);
+}
+
+/** @param {List} list @returns {Mentioned[]} */
+const inList = ({ items }) => items.flatMap(({ children, lists }) => [...children.flatMap(inNode), ...lists.flatMap(inList)]);
+
+/** @param {Inline} node @returns {Mentioned[]} */
+function inNode(node) {
+  if (node.kind === "mention") return [node];
+  return "children" in node ? node.children.flatMap(inNode) : [];
 }

@@ -5,8 +5,9 @@ import { daysBetween, startOfDay } from "./format.js";
 import { plainText } from "./formatting.js";
 import { compareIds, timeOfId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
-import { textOf } from "./kinds/edited.js";
+import { mentionsOf, textOf } from "./kinds/edited.js";
 import { texts } from "./languages/language.js";
+import { Profiles } from "./profiles.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
 /** @import {Entry, Message} from "./types.js" */
@@ -16,7 +17,7 @@ import { texts } from "./languages/language.js";
 const GROUP_PAUSE_MS = 5 * 60 * 1000;
 
 /** A message as it was sent. @param {WireMessage} wire @returns {Message} */
-export function fromWire({ message_id, chat_id, sender_id, client_message_id = "", text, reply_to = "" }) {
+export function fromWire({ message_id, chat_id, sender_id, client_message_id = "", text, reply_to = "", forwarded = false }) {
   return {
     key: client_message_id ? `${sender_id}:${client_message_id}` : message_id,
     message_id,
@@ -24,6 +25,8 @@ export function fromWire({ message_id, chat_id, sender_id, client_message_id = "
     sender_id,
     client_message_id,
     body: text?.body ?? "",
+    mentions: text?.mentions ?? [],
+    forwarded,
     reply_to: reply_to === "0" ? "" : reply_to,
     at_ms: timeOfId(message_id),
     changes: UNCHANGED,
@@ -45,7 +48,8 @@ export const changeIn = ({ event_id = "0", change }) => (change ? [{ event_id, c
  * @param {string} me the user's id
  * @returns {Message}
  */
-export function fromEntry({ client_id, chat_id, body, reply_to, created_ms, state, error }, me) {
+export function fromEntry(entry, me) {
+  const { client_id, chat_id, body, mentions = [], forwarded = false, reply_to, created_ms, state, error } = entry;
   return {
     key: `${me}:${client_id}`,
     message_id: "",
@@ -53,6 +57,8 @@ export function fromEntry({ client_id, chat_id, body, reply_to, created_ms, stat
     sender_id: me,
     client_message_id: client_id,
     body,
+    mentions,
+    forwarded,
     reply_to,
     at_ms: created_ms,
     changes: UNCHANGED,
@@ -66,15 +72,32 @@ export function fromEntry({ client_id, chat_id, body, reply_to, created_ms, stat
 export const shownText = (message) =>
   isDeleted(message) ? texts.message.deleted : textOf(message) || texts.message.newerVersion;
 
-/** @type {WeakMap<Message, string>} */
+/** The present names of the mentioned users, as one text. @param {Message} message @param {Profiles} profiles */
+export const mentionedNames = (message, profiles) =>
+  mentionsOf(message)
+    .map((mention) => profiles.mentioned(mention))
+    .join("\n");
+
+/** @type {WeakMap<Message, {plain: string, names: string}>} */
 const plainTexts = new WeakMap();
 
-/** The shown text without markup, for a single line; kept, because it is asked for at each rendering. @param {Message} message */
-export function shownPlain(message) {
-  const plain = plainTexts.get(message) ?? plainText(shownText(message));
-  plainTexts.set(message, plain);
+/**
+ * The shown text without markup and with present names, for a single line; kept, because it is asked for at each
+ * rendering.
+ * @param {Message} message
+ * @param {Profiles} profiles
+ */
+export function shownPlain(message, profiles) {
+  const names = mentionedNames(message, profiles);
+  const known = plainTexts.get(message);
+  if (known?.names === names) return known.plain;
+  const plain = plainText(shownText(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
+  plainTexts.set(message, { plain, names });
   return plain;
 }
+
+/** The content of a deleted message. */
+const EMPTY = { body: "", mentions: [], forwarded: false, reply_to: "" };
 
 /**
  * The message after further changes to it; the same object if nothing changes. A deleted message loses its content.
@@ -85,7 +108,7 @@ export function shownPlain(message) {
 export function withChanges(message, events) {
   const changes = fold(message.changes, events);
   if (changes === message.changes) return message;
-  return { ...message, changes, ...(isDeleted({ changes }) ? { body: "", reply_to: "" } : {}) };
+  return { ...message, changes, ...(isDeleted({ changes }) ? EMPTY : {}) };
 }
 
 /**

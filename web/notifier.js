@@ -4,14 +4,16 @@
 import { displayName } from "./format.js";
 import { compareIds, laterId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
+import { isHidden } from "./kinds/hidden.js";
 import { marksOf } from "./kinds/marked.js";
 import { texts } from "./languages/language.js";
 import { shownPlain } from "./messages.js";
+import { Profiles } from "./profiles.js";
 import { Chats } from "./stores/chats.js";
 import { Settings } from "./stores/settings.js";
 import { Tabs } from "./tabs.js";
 
-/** @import {Message, Profile} from "./types.js" */
+/** @import {Message} from "./types.js" */
 
 /** The time before the first turn: the state of other tabs, or a read mark of another device, may arrive. */
 const FIRST_TURN_MS = 200;
@@ -38,12 +40,13 @@ export function decide({ isUnread, isShown, desktop, sound, permission }) {
 /**
  * The texts of a notification.
  * @param {Message} message
- * @param {Profile | undefined} sender undefined while it is loading
+ * @param {Profiles} profiles
  * @param {string} content the setting
  */
-export function textsOf(message, sender, content) {
+export function textsOf(message, profiles, content) {
   if (content === "hidden") return { title: "Rookery", body: texts.notification.hidden };
-  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body: shownPlain(message) };
+  const sender = profiles.get(message.sender_id);
+  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body: shownPlain(message, profiles) };
 }
 
 /**
@@ -100,7 +103,7 @@ export class Notifier {
     this.#waiting.set(chat_id, { message, timer: setTimeout(() => this.#take(chat_id), after_ms) });
   }
 
-  /** Closes the notifications of messages that were read meanwhile, on any device, or deleted. */
+  /** Closes the notifications of messages that were read or deleted meanwhile, on any device. */
   chatsChanged() {
     for (const [chat_id, message] of this.#shown) {
       if (this.#isUnread(message)) continue;
@@ -135,9 +138,8 @@ export class Notifier {
 
   /** @param {Message} message */
   #show(message) {
-    const { chat_id, sender_id } = message;
-    const texts = textsOf(message, this.#chats.profiles.get(sender_id), this.#settings.get("content"));
-    this.#browser.show(chat_id, texts);
+    const { chat_id } = message;
+    this.#browser.show(chat_id, textsOf(message, this.#chats.profiles, this.#settings.get("content")));
     this.#shown.set(chat_id, message);
   }
 
@@ -151,7 +153,8 @@ export class Notifier {
   /** Whether no device has read the message, and it is not deleted. @param {Message} message */
   #isUnread(message) {
     const mark = marksOf(this.#chats.of(message.chat_id), this.#chats.me.user_id).read_up_to;
-    return compareIds(mark, message.message_id) < 0 && !isDeleted(this.#chats.conversations.current(message));
+    const current = this.#chats.conversations.current(message);
+    return compareIds(mark, message.message_id) < 0 && !isDeleted(current) && !isHidden(current);
   }
 
   /** @param {string} chat_id @param {string} message_id */

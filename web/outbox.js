@@ -5,7 +5,7 @@ import { isQueued, newEntry, Queue } from "./queue.js";
 import { refusalText } from "./refusals.js";
 import { Kept } from "./stores/kept.js";
 
-/** @import {Entry} from "./types.js" */
+/** @import {Content, Entry} from "./types.js" */
 /** @import {Refused} from "./wire.js" */
 
 /** @extends {Queue<Entry>} */
@@ -32,12 +32,12 @@ export class Outbox extends Queue {
   /**
    * Returns when the message is kept; only from then on it is sent.
    * @param {string} chat_id
-   * @param {{body: string, reply_to: string}} content
+   * @param {Content} content
    * @param {number} now_ms
    */
-  async add(chat_id, { body, reply_to }, now_ms) {
+  async add(chat_id, content, now_ms) {
     /** @type {Entry} */
-    const entry = { ...newEntry(chat_id, now_ms), body, reply_to, error: "" };
+    const entry = { ...newEntry(chat_id, now_ms), ...content, error: "" };
     await this.keep(entry);
     this.put(entry);
   }

@@ -1,9 +1,11 @@
 // A cache of profiles. Reading one that is not cached fetches it, many in one request, and calls the
 // listeners when they arrive.
 
+import { displayName, withoutDirectionControls } from "./format.js";
 import { Store } from "./stores/store.js";
 
 /** @import {Profile} from "./types.js" */
+/** @import {Mention} from "./wire.js" */
 
 /** The most ids in one request. */
 const PAGE = 100;
@@ -29,6 +31,12 @@ export class Profiles extends Store {
     const profile = this.#cached.get(user_id);
     if (!profile && user_id && !this.#missing.has(user_id)) this.refresh(user_id);
     return profile;
+  }
+
+  /** The present name of a mentioned user; without a profile the name as it was written. @param {Mention} mention */
+  mentioned({ user_id = "", name = "" }) {
+    const profile = this.get(user_id);
+    return profile ? displayName(profile) : withoutDirectionControls(name);
   }
 
   /** Whether the server returned no such user. @param {string} user_id */

@@ -2,7 +2,7 @@
 // types of frames, chats and history on the wire are in `wire.js`.
 
 /** @import {State} from "./changes.js" */
-/** @import {Change} from "./wire.js" */
+/** @import {Change, Mention} from "./wire.js" */
 
 /**
  * A deleted account keeps only its id: its name is empty.
@@ -38,6 +38,8 @@
  * @property {string} client_message_id
  * @property {string} body as it was sent; `textOf` returns the edited text. Empty if the message is deleted, or if only
  * a newer version knows the content
+ * @property {readonly Mention[]} mentions in the body
+ * @property {boolean} forwarded whether its text was copied from another message
  * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
  * @property {State} changes its state, from which `kinds/` derive its text and its reactions
@@ -63,7 +65,11 @@
  * @property {number} first_sent_ms 0 before the first sending
  * @property {"pending" | "failed"} state
  */
-/** A message that is not accepted yet. @typedef {Queued & {body: string, reply_to: string, error: string}} Entry */
+/**
+ * The content of a new message.
+ * @typedef {{body: string, mentions?: Mention[], reply_to: string, forwarded?: boolean}} Content
+ */
+/** A message that is not accepted yet. @typedef {Queued & Content & {error: string}} Entry */
 /** A change of the user that is not accepted yet. @typedef {Queued & {change: Change}} WaitingChange */
 /**
  * An unsent text, and what it becomes.

@@ -1,13 +1,59 @@
 // How the composer interprets a person's text and keys. Pure functions.
 
+import { displayName } from "./format.js";
+import { mentionedIn, parse } from "./formatting.js";
+
+/** @import {Profile} from "./types.js" */
+/** @import {Mention} from "./wire.js" */
+
 /** The keyCode of a key that an input method handles. */
 const IN_COMPOSITION = 229;
+
+/** The server's limits: the users whom a text mentions, and the bytes of a name. */
+const MAX_MENTIONS = 50;
+const MAX_NAME = 64;
+const encoder = new TextEncoder();
 
 /** The markers around a selection, by the key that is pressed with Ctrl or Cmd. */
 const MARKERS = /** @type {Record<string, string>} */ ({ b: "**", i: "*", "shift x": "~~" });
 
 /** The message in a text: without empty lines above and white space below. @param {string} text */
 export const bodyOf = (text) => text.replace(/^(?:\s*\n)?/, "").trimEnd();
+
+/**
+ * The names after `@` that mean members: of each one the user name, then the display name if no other member has it.
+ * @param {readonly Profile[]} members
+ * @returns {Mention[]}
+ */
+export function mentionable(members) {
+  const present = members.filter(({ deleted }) => !deleted);
+  const uses = /** @type {Map<string, number>} */ (new Map());
+  for (const member of present)
+    for (const name of new Set([member.name, displayName(member)])) uses.set(name, (uses.get(name) ?? 0) + 1);
+  return present.flatMap((member) => {
+    const { user_id, name } = member;
+    const shown = displayName(member);
+    const isUsable = uses.get(shown) === 1 && encoder.encode(shown).length <= MAX_NAME;
+    return [{ user_id, name }, ...(isUsable && shown !== name ? [{ user_id, name: shown }] : [])];
+  });
+}
+
+/**
+ * The mentions in a message: the first of each user, outside of code.
+ * @param {string} body
+ * @param {readonly Profile[]} members of the chat
+ * @param {readonly Mention[]} [before] an edit: the names that meant members before
+ * @returns {Mention[]}
+ */
+export function mentionsIn(body, members, before = []) {
+  if (!body.includes("@")) return [];
+  const ids = new Set(members.map(({ user_id }) => user_id));
+  const kept = before.filter(({ user_id = "" }) => ids.has(user_id));
+  const found = /** @type {Map<string | undefined, Mention>} */ (new Map());
+  for (const { mention } of mentionedIn(parse(body, [...kept, ...mentionable(members)])))
+    if (!found.has(mention.user_id)) found.set(mention.user_id, mention);
+  return [...found.values()].slice(0, MAX_MENTIONS);
+}
 
 /**
  * Whether a key sends the message. Enter also ends the composition of a word by an input method: Safari reports that

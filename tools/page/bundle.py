@@ -26,7 +26,7 @@ SCRIPTS = ("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.j
 LATER = tuple(
     f"components/{name}.js"
     for name in (
-        *("date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
+        *("completion", "date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
         *("invite", "pins-dialog", "profile-dialogs", "settings", "start"),
     )
 )

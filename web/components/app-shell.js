@@ -5,6 +5,7 @@ import { showBadge } from "../badge.js";
 import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
+import { isHidden } from "../kinds/hidden.js";
 import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
 import { shownPlain } from "../messages.js";
@@ -29,8 +30,17 @@ import { Notifications } from "./notifications.js";
 const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
-/** A short notice is shown for this time. */
+/** A short notice is shown for this time; with an offer longer, and until the offer loses the focus. */
 const SAID_MS = 4_000;
+const OFFERED_MS = 5_000;
+
+/**
+ * A button in a short notice.
+ * @typedef {object} Offer
+ * @property {string} label
+ * @property {() => void} press
+ * @property {boolean} isFocused whether it gets the focus
+ */
 
 /**
  * The stores and the actions of the page, for its parts.
@@ -43,7 +53,7 @@ const SAID_MS = 4_000;
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
- * @property {(text: string) => void} say shows a short notice
+ * @property {(text: string, offer?: Offer) => void} say shows a short notice
  * @property {() => Promise<void>} signOut asks for confirmation if messages are not sent yet
  * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
@@ -61,6 +71,10 @@ export class AppShell {
   #chat = null;
   /** A short notice; empty for none. */
   #said = "";
+  /** @type {Offer | null} */
+  #offer = null;
+  /** @type {HTMLElement | undefined} */
+  #offerButton;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #saidTimer;
   #isNoticeShown = false;
@@ -119,12 +133,34 @@ export class AppShell {
     clearTimeout(this.#saidTimer);
   }
 
-  /** Shows a short notice. @param {string} text */
-  say(text) {
-    this.#said = text;
+  /** Shows a short notice. @param {string} text @param {Offer} [offer] */
+  say(text, offer) {
+    [this.#said, this.#offer] = [text, offer ?? null];
+    if (offer?.isFocused) this.root.after(() => this.#offerButton?.focus());
     this.root.invalidate();
+    this.#endNotice(offer ? OFFERED_MS : SAID_MS);
+  }
+
+  /** @param {number} after_ms */
+  #endNotice(after_ms) {
     clearTimeout(this.#saidTimer);
-    this.#saidTimer = setTimeout(() => this.say(""), SAID_MS);
+    this.#saidTimer = setTimeout(() => {
+      if (this.#offer && document.activeElement === this.#offerButton) this.#endNotice(after_ms);
+      else [this.#said, this.#offer] = ["", null];
+      this.root.invalidate();
+    }, after_ms);
+  }
+
+  #saidContent() {
+    const { label, press } = this.#offer ?? {};
+    const take = () => {
+      const isFocused = document.activeElement === this.#offerButton;
+      this.say("");
+      press?.();
+      if (isFocused) this.#chat?.focusMessages();
+    };
+    const ref = (/** @type {HTMLElement} */ element) => void (this.#offerButton = element);
+    return [h("span", {}, this.#said), label && h("button", { type: "button", onclick: take, ref }, label)];
   }
 
   /** @param {EventTarget} target @param {string} type @param {(event: Event) => void} listener */
@@ -139,6 +175,7 @@ export class AppShell {
     if (this.chats.openChat) history.replaceState(history.state, "", address);
     else history.pushState({ inside: true }, "", address);
     this.#route();
+    this.sending.removeUnreadMark(chat_id);
     this.root.render();
     this.#chat?.focusStart();
   }
@@ -191,7 +228,7 @@ export class AppShell {
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: a phone hides one of them
-    const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
+    const unread = this.chats.all.filter((chat) => this.sending.isUnread(chat)).length;
     const title = this.#title(unread);
     if (document.title !== title) document.title = title;
     showBadge(unread);
@@ -204,7 +241,7 @@ export class AppShell {
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, texts.shell.unkept),
-        h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#said),
+        h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#saidContent()),
         h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
         this.#notifications.view(),
       ),
@@ -257,9 +294,8 @@ export class AppShell {
 
   /** @param {Change} change @param {Refused} refused */
   #changeRefused(change, refused) {
-    const { reacted, edited, deleted } = texts.refusedChange;
-    const sentence = change.reacted ? reacted : change.edited ? edited : deleted;
-    this.say(sentence(refusalText(refused)));
+    for (const [kind, sentence] of Object.entries(texts.refusedChange))
+      if (kind in change) this.say(sentence(refusalText(refused)));
   }
 
   /** @param {Message} message */
@@ -280,8 +316,10 @@ export class AppShell {
   #announcement(message) {
     const { key, sender_id } = message;
     const profile = this.chats.profiles.get(sender_id);
-    if (!profile || isDeleted(this.chats.conversations.current(message))) return null;
-    return memo(key, [], () => h("p", {}, texts.shell.announced(displayName(profile), shownPlain(message))));
+    const current = this.chats.conversations.current(message);
+    if (!profile || isDeleted(current) || isHidden(current)) return null;
+    const { profiles } = this.chats;
+    return memo(key, [], () => h("p", {}, texts.shell.announced(displayName(profile), shownPlain(message, profiles))));
   }
 
   /** @param {KeyboardEvent} event */

@@ -5,11 +5,14 @@ import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
 import { plainText } from "../formatting.js";
 import { mark } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
+import { isHidden } from "../kinds/hidden.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
+import { chatChoices } from "./chat-choices.js";
+import { ContextMenu } from "./context-menu.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
 import { openDialog } from "./open-dialog.js";
@@ -30,6 +33,8 @@ const MINUTE_MS = 60_000;
 export class ChatList {
   #app;
   #menu;
+  /** The menu of a chat. */
+  #chatMenu;
   #results;
   /** Made when it is first opened. @type {import("./settings.js").SettingsDialog | null} */
   #settings = null;
@@ -45,6 +50,8 @@ export class ChatList {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
+    const choicesOf = (/** @type {HTMLElement} */ row) => chatChoices(app, row.dataset["chat"] ?? "");
+    this.#chatMenu = new ContextMenu(texts.chat.options, "button.row", choicesOf);
   }
 
   /** @param {AbortSignal} signal that ends it */
@@ -73,6 +80,7 @@ export class ChatList {
       ref: (/** @type {HTMLElement} */ element) => void (this.#scroller = element),
       onscroll: () => this.#scrolled(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
+      ...this.#chatMenu.listeners,
     };
     const unsent = this.#app.sending.unsent();
     const rows = this.#chats(unsent).map((chat) => this.#row(chat, unsent.get(chat.chat_id)));
@@ -112,14 +120,15 @@ export class ChatList {
   #row(chat, unsent) {
     const { chats, sending } = this.#app;
     const { chat_id } = chat;
-    const last = chats.newestOf(chat);
-    const newest = last && sending.shown(last);
+    const newest = this.#newest(chat);
+    const isUnread = sending.isUnread(chat);
+    const text = newest ? shownPlain(newest, chats.profiles) : "";
     const profile = chats.partner(chat_id);
     const isTyping = chats.typing.isShown(chat_id);
     const isOpen = chat_id === chats.openChat;
     const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
     const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
-    return memo(chat_id, [newest, chat.unread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
+    return memo(chat_id, [newest, text, chat.unread, isUnread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
       h(
         "rookery-chat-row",
         { role: "listitem" },
@@ -132,11 +141,22 @@ export class ChatList {
           avatar(profile),
           h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
           newest && h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
-          isTyping ? h("span", { class: "preview typing" }, texts.typing) : preview(newest, shown, chats.me.user_id),
-          h("span", { class: "badge", hidden: chat.unread === 0 }, unread(chat)),
+          isTyping ? h("span", { class: "preview typing" }, texts.typing) : preview(newest, text, shown, chats.me.user_id),
+          h("span", { class: chat.unread ? "badge" : "badge dot", hidden: !isUnread }, isUnread && unread(chat)),
         ),
       ),
     );
+  }
+
+  /** The newest message as shown, unless the user has hidden it; then the newest other one in memory. @param {Chat} chat */
+  #newest(chat) {
+    const { chats, sending } = this.#app;
+    const newest = chats.newestOf(chat);
+    const shown = newest && sending.shown(newest);
+    if (!shown || !isHidden(shown)) return shown;
+    const isShown = (/** @type {Message} */ message) => !isHidden(sending.shown(message));
+    const other = chats.conversations.known(chat.chat_id).findLast(isShown);
+    return other ? sending.shown(other) : null;
   }
 
   /** @param {number} count of the rows */
@@ -241,17 +261,17 @@ const iso = (at_ms) => new Date(at_ms).toISOString();
 /**
  * The unsent text, else the newest message; the line has the direction of its text.
  * @param {Message | null} newest
+ * @param {string} text of it
  * @param {Unsent | undefined} unsent
  * @param {string} me
  */
-function preview(newest, unsent, me) {
+function preview(newest, text, unsent, me) {
   if (unsent) {
-    const text = h("bdi", {}, plainText(unsent.text).slice(0, PREVIEW_LENGTH));
+    const start = h("bdi", {}, plainText(unsent.text).slice(0, PREVIEW_LENGTH));
     const { failed, draft, you: pending } = texts.preview;
     const label = { failed, draft, pending }[unsent.state];
-    return h("span", { class: "preview labelled" }, h("span", { class: unsent.state }, label), " ", text);
+    return h("span", { class: "preview labelled" }, h("span", { class: unsent.state }, label), " ", start);
   }
-  const text = newest ? shownPlain(newest) : "";
   const look = newest && isDeleted(newest) ? "muted" : null;
   if (newest?.sender_id === me) {
     const content = [h("span", {}, texts.preview.you), " ", h("bdi", { class: look }, text)];
@@ -260,9 +280,11 @@ function preview(newest, unsent, me) {
   return h("span", { class: look ? `preview ${look}` : "preview", dir: "auto" }, text);
 }
 
-/** @param {Chat} chat */
-const unread = ({ unread }) =>
-  unread > 0 && [
-    h("span", { "aria-hidden": "true" }, unreadLabel(unread)),
-    h("span", { class: "unseen" }, ` ${texts.chats.unread(unread, unreadLabel(unread))}`),
+/** The count of unread messages; for a chat that is only marked as unread, a text for screen readers. @param {Chat} chat */
+function unread({ unread: count }) {
+  if (!count) return h("span", { class: "unseen" }, ` ${texts.chats.markedUnread}`);
+  return [
+    h("span", { "aria-hidden": "true" }, unreadLabel(count)),
+    h("span", { class: "unseen" }, ` ${texts.chats.unread(count, unreadLabel(count))}`),
   ];
+}

@@ -7,14 +7,16 @@ import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
+import { chatChoices } from "./chat-choices.js";
 import { Composer } from "./composer.js";
 import { emptyState } from "./empty.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
-import { openDialog } from "./open-dialog.js";
+import { openDialog, openProfile } from "./open-dialog.js";
+import { pinBanner } from "./pinned.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Message, Profile} from "../types.js" */
+/** @import {Message} from "../types.js" */
 
 export class ChatView {
   #app;
@@ -66,6 +68,11 @@ export class ChatView {
     else this.#composer.focus();
   }
 
+  /** Moves the focus to the messages. */
+  focusMessages() {
+    this.#messages.focus();
+  }
+
   view() {
     const { chats } = this.#app;
     const other = chats.otherOf(this.#chat_id);
@@ -77,12 +84,13 @@ export class ChatView {
       ? memo("missing", [], () =>
           emptyState(texts.chat.missing, texts.chat.missingHint),
         )
-      : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
+      : [this.#pinned(), this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
     const back = iconButton(texts.chat.back, "back", () => this.#app.close(), {
       class: "icon-button back",
       ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
     });
-    const choices = [{ label: texts.chat.goToDate, choose: () => this.#chooseDate() }];
+    const goToDate = { label: texts.chat.goToDate, choose: () => this.#chooseDate() };
+    const choices = [goToDate, ...chatChoices(this.#app, this.#chat_id)];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
@@ -96,15 +104,13 @@ export class ChatView {
     );
   }
 
+  #pinned() {
+    return pinBanner(this.#app, this.#chat_id, (message_id) => this.goTo(message_id));
+  }
+
   #chooseDate() {
     const go = (/** @type {Date} */ day) => void this.#messages.goTo(firstIdAt(day.getTime()));
     void openDialog(this.#app, () => import("./date-dialog.js"), ({ DateDialog }) => new DateDialog(go));
-  }
-
-  /** @param {Profile} profile */
-  #openProfile(profile) {
-    const load = () => import("./profile-dialogs.js");
-    void openDialog(this.#app, load, ({ ProfileDialog }) => new ProfileDialog(profile));
   }
 
   /** The other member, with the button that opens the profile. */
@@ -117,7 +123,7 @@ export class ChatView {
         "button",
         {
           ...{ class: "who", type: "button", title: texts.chat.profile },
-          onclick: () => profile && this.#openProfile(profile),
+          onclick: () => openProfile(this.#app, chats.otherOf(this.#chat_id)),
         },
         avatar(profile),
         h(

@@ -5,12 +5,12 @@ import { isTouchScreen } from "../device.js";
 import { mayReplace } from "../drafts.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
-import { textOf } from "../kinds/edited.js";
+import { mentionsOf, textOf } from "../kinds/edited.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { bodyOf, markerOf, sends } from "../writing.js";
+import { bodyOf, markerOf, mentionsIn, sends } from "../writing.js";
 import { iconButton } from "./buttons.js";
-import { EmojiCompletion, insert } from "./emoji-completion.js";
+import { insert } from "./insert.js";
 import { pickEmoji } from "./pick-emoji.js";
 import { quote, quotedIn } from "./quote.js";
 
@@ -25,8 +25,8 @@ export class Composer {
   #sent;
   /** @type {HTMLTextAreaElement | undefined} */
   #field;
-  /** @type {EmojiCompletion | undefined} */
-  #completion;
+  /** Made when it is first needed. @type {import("./completion.js").Completion | null} */
+  #completion = null;
   /** The message whose text is in the field; empty while that is the draft. */
   #edited;
   /** Whether the person wrote the draft in this tab; if not, it comes from another tab, or from before a reload. */
@@ -174,7 +174,7 @@ export class Composer {
   #begin(field) {
     field.value = this.#text;
     this.#field = field;
-    this.#completion = new EmojiCompletion(field, this.#app.root);
+    this.#completion = null;
     this.#app.sending.drafts.field = {
       chat_id: this.#chat_id,
       accepts: (change) => {
@@ -194,10 +194,23 @@ export class Composer {
   };
 
   #written() {
+    if (!this.#completion && /[:@]/.test(this.#text)) void this.#loadCompletion();
     if (this.#edited) return this.#keep({ editing: { message_id: this.#edited, text: this.#text } });
     this.#isOwn = true;
     this.#keep({ text: this.#text });
     if (this.#unsent().trim()) this.#app.sending.writing(this.#chat_id);
+  }
+
+  async #loadCompletion() {
+    const field = this.#field;
+    try {
+      const { Completion } = await import("./completion.js");
+      if (this.#completion || !field || field !== this.#field) return;
+      this.#completion = new Completion(field, this.#app.root, this.#app.chats, this.#chat_id);
+      if (document.activeElement === field) this.#completion.look();
+    } catch {
+      // The server is away: the next letter loads it again.
+    }
   }
 
   /** @param {KeyboardEvent} event */
@@ -250,8 +263,9 @@ export class Composer {
   #save(body) {
     const { chats, sending } = this.#app;
     const message = chats.conversations.find(this.#chat_id, this.#edited);
-    const isSame = message && textOf(sending.shown(message)) === body;
-    if (!isSame) sending.edit(this.#chat_id, this.#edited, body);
+    const shown = message && sending.shown(message);
+    const mentions = mentionsIn(body, chats.members(this.#chat_id), shown && mentionsOf(shown));
+    if (!shown || textOf(shown) !== body) sending.edit(this.#chat_id, this.#edited, { body, mentions });
     this.#keep({ editing: null });
     this.#show();
   }
@@ -266,7 +280,8 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#leaving.push(piece);
     if (reply_to) this.#keep({ reply_to: "" });
-    await this.#app.sending.send(this.#chat_id, body, reply_to);
+    const mentions = mentionsIn(body, this.#app.chats.members(this.#chat_id));
+    await this.#app.sending.send(this.#chat_id, body, { reply_to, mentions });
     this.#remove(piece);
     this.#sent();
   }

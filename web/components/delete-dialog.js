@@ -1,23 +1,44 @@
-// Asks whether to delete a message for everyone. Loaded when it is first opened.
+// Asks how to delete a message: for this user alone, which can be undone for some seconds, or an own one for everyone.
+// Loaded when it is first opened.
 
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 import { Modal } from "./modal.js";
 
+/** @import {App} from "./app-shell.js" */
+/** @import {Message} from "../types.js" */
+
 export class DeleteDialog extends Modal {
-  /** @param {() => void} confirmed */
-  constructor(confirmed) {
-    super(texts.deletion.title, () => [
-      h("p", {}, texts.deletion.consequence),
-      textButton("primary danger", () => this.#confirm(), texts.deletion.confirm),
-      textButton("text-button wide", () => this.close(), texts.deletion.cancel),
+  #app;
+  #message;
+
+  /** @param {App} app @param {Message} message */
+  constructor(app, message) {
+    const isOwn = message.sender_id === app.chats.me.user_id;
+    const { title, forEveryone, forEveryoneHint, forMe, forMeHint, cancel } = texts.deletion;
+    super(title, () => [
+      h("p", {}, forMeHint),
+      isOwn && h("p", {}, forEveryoneHint),
+      h("button", { class: "primary danger", type: "button", onclick: this.#hide }, forMe),
+      isOwn && textButton("primary danger", () => this.#delete(), forEveryone),
+      textButton("text-button wide", () => this.close(), cancel),
     ]);
-    this.confirmed = confirmed;
+    this.#app = app;
+    this.#message = message;
   }
 
-  #confirm() {
+  /** By keyboard, the focus goes to the button that undoes it, since the message is gone. */
+  #hide = (/** @type {MouseEvent} */ { detail }) => {
+    const { sending } = this.#app;
     this.close();
-    this.confirmed();
+    sending.hide(this.#message, true);
+    const undo = () => sending.hide(this.#message, false);
+    this.#app.say(texts.deletion.deletedForMe, { label: texts.deletion.undo, press: undo, isFocused: detail === 0 });
+  };
+
+  #delete() {
+    this.close();
+    this.#app.sending.delete(this.#message);
   }
 }

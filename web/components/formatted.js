@@ -6,13 +6,18 @@ import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
 import { h } from "../view.js";
 
-/** @import {Block, Fence, Inline, Link, List} from "../formatting.js" */
+/** @import {Block, Fence, Inline, Link, List, Mentioned, NameOf} from "../formatting.js" */
+/** @import {Mention} from "../wire.js" */
 /** @import {Child, Children} from "../view.js" */
 
 /**
  * @typedef {object} How
  * @property {number} tabindex of links, buttons and code blocks
  * @property {(code: string) => void} copy called with the text of a code block
+ * @property {readonly Mention[]} mentions
+ * @property {NameOf} nameOf
+ * @property {string} me the reader's user_id
+ * @property {(user_id: string) => void} open called with a pressed mention's user
  */
 
 const TAGS = /** @type {const} */ ({ bold: "strong", italic: "em", struck: "s" });
@@ -21,7 +26,7 @@ const LIKE_ADDRESS = /[.。]\p{L}{2}|:\/\/|@/u;
 
 /** A changed text is a new element, whose spoilers are covered again. @param {string} body @param {How} how */
 export function formatted(body, how) {
-  const blocks = parse(body);
+  const blocks = parse(body, how.mentions);
   const [first] = blocks;
   if (first?.kind === "paragraph" && blocks.length === 1)
     return h("span", { class: isOnlyEmoji(body) ? "text large" : "text", key: body }, inline(first.children, how));
@@ -60,9 +65,18 @@ const inline = (nodes, how) => nodes.map((node) => ofInline(node, how));
 /** @param {Inline} node @param {How} how @returns {Children} */
 function ofInline(node, how) {
   if (node.kind === "link") return link(node, how);
+  if (node.kind === "mention") return mention(node, how);
   if (!("children" in node)) return node.kind === "code" ? h("code", { dir: "ltr" }, node.text) : node.text;
   const content = inline(node.children, how);
   return node.kind === "spoiler" ? spoiler(content, how) : h(TAGS[node.kind], {}, content);
+}
+
+/** A button with the present name, which has its own direction. @param {Mentioned} mentioned @param {How} how */
+function mention({ mention }, { tabindex, nameOf, me, open }) {
+  const { user_id = "" } = mention;
+  const look = user_id === me ? "mention own" : "mention";
+  const props = { class: look, type: "button", tabindex, dir: "auto", onclick: () => open(user_id) };
+  return h("button", props, `@${nameOf(mention)}`);
 }
 
 /** @param {Link} link @param {How} how */

@@ -5,15 +5,17 @@ import { copyText } from "../clipboard.js";
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
-import { editedAt } from "../kinds/edited.js";
+import { editedAt, mentionsOf } from "../kinds/edited.js";
 import { progress } from "../kinds/marked.js";
 import { reactionsOf } from "../kinds/reacted.js";
 import { texts } from "../languages/language.js";
-import { shownText } from "../messages.js";
+import { mentionedNames, shownText } from "../messages.js";
 import { h, memo } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { formatted } from "./formatted.js";
-import { openMessageMenu } from "./message-menu.js";
+import { openEdits, openMessageMenu } from "./message-menu.js";
+import { openProfile } from "./open-dialog.js";
+import { pinnedBy } from "./pinned.js";
 import { quote, quotedIn } from "./quote.js";
 import { pickReaction } from "./reaction-picker.js";
 
@@ -23,6 +25,7 @@ import { pickReaction } from "./reaction-picker.js";
 /** @import {Tally} from "../kinds/reacted.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Row} from "../messages.js" */
+/** @import {Child} from "../view.js" */
 
 /** The icons of the states of the user's own messages. */
 const STATE_ICONS = /** @type {const} */ ({
@@ -48,7 +51,9 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const reactions = reactionsOf(message).map((tally) => ({ ...tally, names: namesOf(app, tally) }));
   const names = reactions.map((reaction) => reaction.names).join("\n");
   const quoted = message.reply_to ? quotedIn(app, message.chat_id, message.reply_to) : null;
-  const deps = [message, first, last, author, state, names, isActive, isFocused, isMarked];
+  const mentioned = mentionedNames(message, chats.profiles);
+  const pinned = pinnedBy(app, message);
+  const deps = [message, first, last, author, state, names, mentioned, pinned, isActive, isFocused, isMarked];
   return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted], () => {
     const tabindex = isFocused ? 0 : -1;
     const isWaiting = message.state === "pending" || message.isChanging;
@@ -68,8 +73,14 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
           "div",
           { class: "bubble" },
           h("span", { class: "unseen" }, `${texts.message.by(author)} `),
+          message.forwarded && h("div", { class: "forwarded" }, icon("forward"), texts.message.forwarded),
           quoted && reference(quoted, tabindex, () => actions.goTo(message.reply_to)),
-          h("div", { class: "words", dir: "auto" }, text(app, message, tabindex), stamp(message, last, state)),
+          h(
+            "div",
+            { class: "words", dir: "auto" },
+            messageText(app, message, tabindex),
+            stamp(message, { last, state, pinned, edits: () => edits(app, message, tabindex) }),
+          ),
         ),
         isActive && aside(app, message, { last, tabindex, toggle, actions }),
       ),
@@ -108,10 +119,18 @@ function reference(quoted, tabindex, press) {
  * @param {Message} message as shown
  * @param {number} tabindex
  */
-function text(app, message, tabindex) {
+export function messageText(app, message, tabindex) {
   const body = shownText(message);
   if (isDeleted(message)) return h("span", { class: "text muted" }, body);
-  return formatted(body, { tabindex, copy: (code) => void copyCode(app, code) });
+  const { me, profiles } = app.chats;
+  return formatted(body, {
+    tabindex,
+    copy: (code) => void copyCode(app, code),
+    mentions: mentionsOf(message),
+    nameOf: (mention) => profiles.mentioned(mention),
+    me: me.user_id,
+    open: (user_id) => openProfile(app, user_id),
+  });
 }
 
 /** @param {App} app @param {string} code */
@@ -120,28 +139,30 @@ async function copyCode(app, code) {
 }
 
 /**
- * Whether the message was edited, the time of the last message of a group, and the state of the user's own message.
+ * Whether the message is pinned and was edited, the time of the last message of a group, and the state of the user's own
+ * message.
  * @param {Message} message
- * @param {boolean} last
- * @param {keyof typeof STATE_ICONS | null} state
+ * @param {{last: boolean, state: keyof typeof STATE_ICONS | null, pinned: string, edits: () => Child}} parts
  */
-function stamp(message, last, state) {
+function stamp(message, { last, state, pinned, edits }) {
   const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${texts.state[state]}`)];
   const title = state ? texts.message.stateAt(exactTime(message.at_ms), texts.state[state]) : exactTime(message.at_ms);
-  const edited_ms = editedAt(message);
+  const isEdited = editedAt(message) > 0;
   return (
-    (last || sign || edited_ms > 0) &&
-    h("span", { class: "stamp", title }, edited_ms > 0 && edit(edited_ms), last && time(message), sign)
+    (last || sign || isEdited || pinned) &&
+    h("span", { class: "stamp", title }, pinned && pin(pinned), isEdited && edits(), last && time(message), sign)
   );
 }
 
-/** @param {number} at_ms */
-function edit(at_ms) {
-  const title = texts.message.editedAt(exactTime(at_ms));
-  return [
-    h("span", { class: "edited", title, "aria-hidden": "true" }, texts.message.edited),
-    h("span", { class: "unseen" }, ` ${title} `),
-  ];
+/** @param {string} pinned a sentence with the person who pinned the message */
+const pin = (pinned) =>
+  h("span", { class: "pinned", title: pinned }, icon("pin"), h("span", { class: "unseen" }, ` ${pinned} `));
+
+/** The button that opens the history of edits. @param {App} app @param {Message} message @param {number} tabindex */
+function edits(app, message, tabindex) {
+  const title = texts.message.editedAt(exactTime(editedAt(message)));
+  const props = { class: "edited", type: "button", "aria-haspopup": "dialog", title, tabindex };
+  return h("button", { ...props, onclick: () => openEdits(app, message) }, texts.message.edited);
 }
 
 /** @param {Message} message */

@@ -5,6 +5,7 @@ import { moveFocus } from "../focus.js";
 import { dayLabel, displayName } from "../format.js";
 import { icon } from "../icons.js";
 import { compareIds, idBelow } from "../ids.js";
+import { isHidden } from "../kinds/hidden.js";
 import { marksOf } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
 import { firstUnread, toDays } from "../messages.js";
@@ -71,7 +72,7 @@ export class MessageList {
    * @param {App} app
    * @param {string} chat_id
    * @param {string} target the id at which to open, or empty
-   * @param {Pick<MessageActions, "reply" | "edit">} actions
+   * @param {Omit<MessageActions, "goTo">} actions
    */
   constructor(app, chat_id, target, actions) {
     this.#app = app;
@@ -87,6 +88,10 @@ export class MessageList {
   /** Whether the newest message is in view, and stays in view when more arrive. */
   get isAtEnd() {
     return this.#anchor?.isFollowing ?? false;
+  }
+
+  focus() {
+    this.#scroller?.focus();
   }
 
   /** A message of another user arrived in this chat. */
@@ -123,9 +128,7 @@ export class MessageList {
 
   /** Marks everything as read, also what was not on the screen. */
   #readAll() {
-    const { chats, sending } = this.#app;
-    const { newest } = chats.of(this.#chat_id);
-    if (newest) sending.markRead(this.#chat_id, newest.message_id);
+    this.#app.sending.readAll(this.#chat_id);
     this.#isUnreadAbove = false;
   }
 
@@ -133,12 +136,13 @@ export class MessageList {
     return this.#app.chats.conversations.of(this.#chat_id);
   }
 
-  /** The loaded messages, and those in the outbox unless newer messages are between the two. */
+  /** The loaded messages that are not hidden, and those in the outbox unless newer messages are between the two. */
   #all() {
     const { phase, hasNewer, isStored, ...loaded } = this.#loaded;
     const { sending } = this.#app;
     const accepted = !this.#isOpened && phase === "loading" && !isStored ? [] : loaded.messages;
-    const messages = sending.changes.size ? accepted.map((message) => sending.shown(message)) : accepted;
+    const shown = sending.changes.size ? accepted.map((message) => sending.shown(message)) : accepted;
+    const messages = shown.some(isHidden) ? shown.filter((message) => !isHidden(message)) : shown;
     const waiting = hasNewer && phase !== "failed" ? [] : sending.waiting(this.#chat_id);
     if (!waiting.length) return messages;
     const recent = new Set(messages.slice(-waiting.length - RECENT).map(({ key }) => key));
@@ -200,7 +204,8 @@ export class MessageList {
   /** Scrolls to the target when the chat is loaded, else to its first unread message, or to its end. */
   #choosePosition() {
     this.#isOpened = true;
-    const { chats } = this.#app;
+    const { chats, sending } = this.#app;
+    sending.removeUnreadMark(this.#chat_id);
     if (this.#target) return this.#chooseTarget();
     const read = chats.unreadMark(this.#chat_id);
     const unread = read ? firstUnread(this.#messages, chats.me.user_id, read) : -1;

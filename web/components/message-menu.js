@@ -2,11 +2,14 @@
 
 import { copyText } from "../clipboard.js";
 import { moveFocus } from "../focus.js";
-import { textOf } from "../kinds/edited.js";
+import { withNames } from "../formatting.js";
+import { editedAt, mentionsOf, textOf } from "../kinds/edited.js";
+import { pinOf } from "../kinds/pinned.js";
 import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
 import { menuItems } from "./menu.js";
+import { openDialog } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -66,15 +69,21 @@ export function openMessageMenu(app, message, button, actions) {
  */
 function choicesOf(app, message, actions) {
   const { chat_id, message_id, sender_id } = message;
-  const [text, address] = [textOf(message), messageAddress(chat_id, message_id)];
+  const { profiles } = app.chats;
+  const text = withNames(textOf(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
+  const address = messageAddress(chat_id, message_id);
   const isOwn = sender_id === app.chats.me.user_id;
+  const isPinned = pinOf(message) !== undefined;
   const canWrite = !app.chats.partner(chat_id)?.deleted;
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
+    ...(text ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
     { label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) },
+    { label: isPinned ? texts.message.unpin : texts.message.pin, choose: () => app.sending.pin(message, !isPinned) },
     { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
     ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
-    ...(isOwn ? [{ label: texts.message.deleteForEveryone, choose: () => void confirmDeletion(app, message) }] : []),
+    ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
+    { label: texts.message.delete, choose: () => remove(app, message) },
   ];
 }
 
@@ -84,11 +93,16 @@ async function copy(app, text, copied) {
 }
 
 /** @param {App} app @param {Message} message */
-async function confirmDeletion(app, message) {
-  try {
-    const { DeleteDialog } = await import("./delete-dialog.js");
-    new DeleteDialog(() => app.sending.delete(message)).open();
-  } catch {
-    app.say(texts.failed.noResponse);
-  }
+function remove(app, message) {
+  void openDialog(app, () => import("./delete-dialog.js"), ({ DeleteDialog }) => new DeleteDialog(app, message));
+}
+
+/** @param {App} app @param {Message} message */
+function forward(app, message) {
+  void openDialog(app, () => import("./forward-dialog.js"), ({ ForwardDialog }) => new ForwardDialog(app, message));
+}
+
+/** Opens the history of a message's edits. @param {App} app @param {Message} message */
+export function openEdits(app, message) {
+  void openDialog(app, () => import("./edits-dialog.js"), ({ EditsDialog }) => new EditsDialog(app, message));
 }

@@ -20,3 +20,10 @@ export async function openDialog(app, load, make) {
   }
   make(module).open();
 }
+
+/** Shows the profile of a user, if it is loaded. @param {Pick<App, "say" | "chats">} app @param {string} user_id */
+export function openProfile(app, user_id) {
+  const profile = app.chats.profiles.get(user_id);
+  const load = () => import("./profile-dialogs.js");
+  if (profile) void openDialog(app, load, ({ ProfileDialog }) => new ProfileDialog(profile));
+}

@@ -20,6 +20,7 @@ export class PeopleSearch {
   text = "";
   #app;
   #open;
+  #isChosen;
   /** The people that the server has found; null until it answers. @type {Profile[] | null} */
   #found = null;
   #failure = "";
@@ -28,10 +29,15 @@ export class PeopleSearch {
   /** @type {HTMLElement | undefined} */
   #element;
 
-  /** @param {App} app @param {(chat_id: string) => void} open */
-  constructor(app, open) {
+  /**
+   * @param {Pick<App, "api" | "chats" | "root">} app
+   * @param {(chat_id: string) => void} open
+   * @param {(chat_id: string) => boolean} [isChosen] if rows choose chats instead of opening them
+   */
+  constructor(app, open, isChosen) {
     this.#app = app;
     this.#open = open;
+    this.#isChosen = isChosen;
   }
 
   /** @param {string} text an empty one ends the search */
@@ -113,7 +119,8 @@ export class PeopleSearch {
   /** @param {string} title @param {Profile[]} profiles */
   #section(title, profiles) {
     const heading = h("h2", { class: "section", key: title }, title);
-    return profiles.length > 0 && [heading, profiles.map((profile) => personRow(profile, this.#app.chats.me, this.#open))];
+    const row = (/** @type {Profile} */ profile) => personRow(profile, this.#app.chats.me, this.#open, this.#isChosen);
+    return profiles.length > 0 && [heading, profiles.map(row)];
   }
 
   #rows() {
@@ -126,13 +133,15 @@ export class PeopleSearch {
  * @param {Profile} profile
  * @param {Profile} me
  * @param {(chat_id: string) => void} open
+ * @param {(chat_id: string) => boolean} [isChosen] if the row chooses the chat instead
  */
-export function personRow(profile, me, open) {
+export function personRow(profile, me, open, isChosen) {
   const chat_id = directChatId(me.user_id, profile.user_id);
-  return memo(chat_id, [profile], () =>
+  const pressed = isChosen && String(isChosen(chat_id));
+  return memo(chat_id, [profile, pressed], () =>
     h(
       "button",
-      { class: "row", type: "button", onclick: () => open(chat_id) },
+      { class: "row", type: "button", "aria-pressed": pressed, onclick: () => open(chat_id) },
       avatar(profile),
       h("span", { class: "name", dir: "auto" }, displayName(profile)),
       h("span", { class: "preview" }, h("bdi", {}, userName(profile))),

@@ -2,6 +2,7 @@
 
 import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
+import { isHidden } from "../kinds/hidden.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { h } from "../view.js";
@@ -24,7 +25,8 @@ export function quotedIn({ chats, sending }, chat_id, message_id) {
   const profile = chats.profiles.get(message.sender_id);
   const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
   const shown = sending.shown(message);
-  return { author, isOwn, text: shownPlain(shown).slice(0, SHOWN_LENGTH), isMuted: isDeleted(shown) };
+  const text = isHidden(shown) ? texts.quote.hidden : shownPlain(shown, chats.profiles).slice(0, SHOWN_LENGTH);
+  return { author, isOwn, text, isMuted: isHidden(shown) || isDeleted(shown) };
 }
 
 /** The lines of a quote below its heading. @param {string} heading @param {Quoted} quoted */

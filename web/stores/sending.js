@@ -3,6 +3,7 @@
 
 import { Drafts } from "../drafts.js";
 import { timeOfId } from "../ids.js";
+import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { hasReacted } from "../kinds/reacted.js";
 import { fromEntry } from "../messages.js";
 import { Outbox } from "../outbox.js";
@@ -12,8 +13,8 @@ import { Chats } from "./chats.js";
 import { Kept } from "./kept.js";
 import { Store } from "./store.js";
 
-/** @import {Message, Queued} from "../types.js" */
-/** @import {Accepted, Change, ClientFrame, Marked, Refused, ServerFrame} from "../wire.js" */
+/** @import {Chat, Content, Message, Queued} from "../types.js" */
+/** @import {Accepted, Change, ClientFrame, Marked, Refused, ServerFrame, Text} from "../wire.js" */
 
 /** Marks within this many milliseconds are sent together. */
 const MARKS_PAUSE_MS = 150;
@@ -94,9 +95,9 @@ export class Sending extends Store {
     return texts;
   }
 
-  /** Returns when the message is kept. @param {string} chat_id @param {string} body @param {string} [reply_to] */
-  async send(chat_id, body, reply_to = "") {
-    await this.outbox.add(chat_id, { body, reply_to }, Date.now());
+  /** Returns when the message is kept. @param {string} chat_id @param {string} body @param {Partial<Content>} [content] */
+  async send(chat_id, body, content = {}) {
+    await this.outbox.add(chat_id, { reply_to: "", ...content, body }, Date.now());
     this.hasSent = true;
     this.#chats.typing.reset();
     this.#flush();
@@ -123,14 +124,52 @@ export class Sending extends Store {
     this.#change({ chat_id, target_id: message_id, reacted: { emoji, set } });
   }
 
-  /** @param {string} chat_id @param {string} message_id of an own message @param {string} body */
-  edit(chat_id, message_id, body) {
-    this.#change({ chat_id, target_id: message_id, edited: { text: { body } } });
+  /** @param {string} chat_id @param {string} message_id of an own message @param {Text} text */
+  edit(chat_id, message_id, text) {
+    this.#change({ chat_id, target_id: message_id, edited: { text } });
+  }
+
+  /** Deletes a message for this user alone, or shows it again. @param {Message} message @param {boolean} set */
+  hide({ chat_id, message_id }, set) {
+    this.#change({ chat_id, target_id: message_id, hidden: { set } });
   }
 
   /** Deletes an own message for everyone. @param {Message} message */
   delete({ chat_id, message_id }) {
     this.#change({ chat_id, target_id: message_id, deleted: {} });
+  }
+
+  /** Pins a message for all members, or removes the pin. @param {Message} message @param {boolean} set */
+  pin({ chat_id, message_id }, set) {
+    this.#change({ chat_id, target_id: message_id, pinned: { set } });
+  }
+
+  /** Marks a chat as unread on the user's devices, until one of them opens it. @param {string} chat_id */
+  markUnread(chat_id) {
+    this.#change({ chat_id, target_id: "0", marked_unread: { set: true } });
+  }
+
+  /** The user has opened a chat, which may be marked as unread. @param {string} chat_id */
+  removeUnreadMark(chat_id) {
+    if (this.#isMarkedUnread(this.#chats.of(chat_id)))
+      this.#change({ chat_id, target_id: "0", marked_unread: { set: false } });
+  }
+
+  /** Whether a chat has unread messages, or is marked as unread. @param {Chat} chat */
+  isUnread(chat) {
+    return chat.unread > 0 || this.#isMarkedUnread(chat);
+  }
+
+  /** @param {Chat} chat */
+  #isMarkedUnread(chat) {
+    return isMarkedUnread(this.changes.overChat(chat), this.#chats.me.user_id);
+  }
+
+  /** Marks all of a chat as read. @param {string} chat_id */
+  readAll(chat_id) {
+    const { newest } = this.#chats.of(chat_id);
+    if (newest) this.markRead(chat_id, newest.message_id);
+    this.removeUnreadMark(chat_id);
   }
 
   /** The user has seen the chat up to this message. @param {string} chat_id @param {string} read_up_to its id */
@@ -164,7 +203,7 @@ export class Sending extends Store {
 
   // ---- sending
 
-  /** @param {Change} change of this user, to a message */
+  /** @param {Change} change of this user, to a message or to a chat */
   #change(change) {
     this.changes.add({ ...change, actor_id: this.#chats.me.user_id }, Date.now());
     this.#flush();
@@ -195,8 +234,8 @@ export class Sending extends Store {
   /** @param {number} now_ms @returns {number} when the next delayed message is due */
   #sendMessages(now_ms) {
     return this.#sendDue(this.outbox, now_ms, {
-      frameOf: ({ client_id, chat_id, body, reply_to }) => ({
-        send: { client_message_id: client_id, chat_id, text: { body }, reply_to: reply_to || undefined },
+      frameOf: ({ client_id, chat_id, body, mentions, reply_to, forwarded }) => ({
+        send: { client_message_id: client_id, chat_id, text: { body, mentions }, reply_to: reply_to || undefined, forwarded },
       }),
       accepted: (entry, { event_id = "0" }) => {
         const at_ms = timeOfId(event_id);

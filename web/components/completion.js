@@ -1,0 +1,128 @@
+// Completes what is typed in a text field: a list above the field, of emoji for a shortcode such as `:tada:`, and of
+// members after `@`. The focus stays in the field. Loaded when `:` or `@` is first typed.
+
+import { Chats } from "../stores/chats.js";
+import { h, Root } from "../view.js";
+import { EmojiSource } from "./emoji-source.js";
+import { insert } from "./insert.js";
+import { offerMembers } from "./member-source.js";
+
+/** @import {Children} from "../view.js" */
+
+/**
+ * What can complete the text before the caret.
+ * @typedef {object} Offer
+ * @property {string} label of the list
+ * @property {number} start of the part of the text that a choice replaces
+ * @property {readonly Choice[]} choices
+ * @property {Choice} [complete] is accepted at once: the typed text names it
+ */
+/** @typedef {{key: string, content: Children, text: string, chosen?: () => void}} Choice */
+
+const LIST = "completion";
+/** @type {Offer} */
+const NOTHING = { label: "", start: 0, choices: [] };
+
+export class Completion {
+  #field;
+  #root;
+  #chats;
+  #chat_id;
+  #emoji = new EmojiSource(() => document.activeElement === this.#field && this.look());
+  #offer = NOTHING;
+  /** The index of the marked choice. */
+  #at = 0;
+  /** The caret, to which the offer belongs. */
+  #end = 0;
+
+  /** @param {HTMLTextAreaElement} field @param {Root} root renders the view @param {Chats} chats @param {string} chat_id */
+  constructor(field, root, chats, chat_id) {
+    this.#field = field;
+    this.#root = root;
+    this.#chats = chats;
+    this.#chat_id = chat_id;
+    field.addEventListener("compositionend", () => this.look());
+    field.addEventListener("blur", () => this.#close());
+    for (const type of ["click", "keyup"])
+      field.addEventListener(type, () => field.selectionStart !== this.#end && this.#close());
+    // Keyboards of phones compose every word: the list then accepts taps, but uses no keys and replaces no text.
+    field.addEventListener("input", (event) => this.look(/** @type {InputEvent} */ (event).isComposing));
+  }
+
+  /** Attributes of the field, for screen readers. */
+  get attributes() {
+    if (this.#offer.choices.length === 0) return {};
+    return { "aria-autocomplete": "list", "aria-controls": LIST, "aria-activedescendant": `${LIST}-${this.#at}` };
+  }
+
+  view() {
+    const { label, choices } = this.#offer;
+    if (choices.length === 0) return null;
+    this.#root.after(() => document.getElementById(`${LIST}-${this.#at}`)?.scrollIntoView({ block: "nearest" }));
+    return h(
+      "div",
+      { class: "completion", id: LIST, role: "listbox", "aria-label": label, key: "completion" },
+      choices.map((choice, at) => this.#option(choice, at)),
+    );
+  }
+
+  /** @param {Choice} choice @param {number} at */
+  #option(choice, at) {
+    const option = { role: "option", id: `${LIST}-${at}`, "aria-selected": String(at === this.#at) };
+    const press = {
+      onmousedown: (/** @type {Event} */ event) => event.preventDefault(), // the focus stays in the field
+      onclick: () => this.#accept(choice),
+    };
+    return h("div", { ...option, ...press, key: choice.key }, choice.content);
+  }
+
+  /** Whether the list is open and has used the key. @param {KeyboardEvent} event */
+  keyPressed(event) {
+    const { choices } = this.#offer;
+    const marked = choices[this.#at];
+    if (!marked || isForInputMethod(event)) return false;
+    if (event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return false;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) this.#at = (this.#at + step + choices.length) % choices.length;
+    else if (event.key === "Enter" || event.key === "Tab") this.#accept(marked);
+    else if (event.key === "Escape") this.#close();
+    else return false;
+    event.preventDefault();
+    this.#root.invalidate();
+    return true;
+  }
+
+  /** Looks for something to complete before the caret. @param {boolean} [isComposing] */
+  look(isComposing = false) {
+    const { value, selectionStart: end, selectionEnd } = this.#field;
+    const before = value.slice(0, end);
+    const offer = end === selectionEnd ? (this.#emoji.offer(before) ?? this.#members(before)) : null;
+    if (!offer) return this.#close();
+    [this.#offer, this.#end, this.#at] = [offer, end, 0];
+    if (offer.complete && !isComposing) return this.#accept(offer.complete);
+    this.#root.invalidate();
+  }
+
+  /** @param {string} before the caret */
+  #members(before) {
+    return before.includes("@") ? offerMembers(before, this.#chats.members(this.#chat_id)) : null;
+  }
+
+  /** @param {Choice} choice */
+  #accept({ text, chosen }) {
+    const { start } = this.#offer;
+    this.#close();
+    chosen?.();
+    this.#field.setSelectionRange(start, this.#end);
+    insert(this.#field, text);
+  }
+
+  #close() {
+    const isOpen = this.#offer.choices.length > 0;
+    this.#offer = NOTHING;
+    if (isOpen) this.#root.invalidate();
+  }
+}
+
+/** Safari ends a composition before its final Enter, which has the keyCode 229. @param {KeyboardEvent} event */
+const isForInputMethod = ({ isComposing, keyCode }) => isComposing || keyCode === 229;

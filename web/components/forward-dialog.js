@@ -1,0 +1,139 @@
+// Forwards a message to several chats: recent ones, or those with people whom the search finds. Loaded when it is first
+// opened.
+
+import { displayName, nameList } from "../format.js";
+import { icon } from "../icons.js";
+import { isDeleted } from "../kinds/deleted.js";
+import { mentionsOf, textOf } from "../kinds/edited.js";
+import { isHidden } from "../kinds/hidden.js";
+import { texts } from "../languages/language.js";
+import { h } from "../view.js";
+import { Modal } from "./modal.js";
+import { PeopleSearch, personRow } from "./people-search.js";
+import { searchBox } from "./search-box.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Message} from "../types.js" */
+
+/** Chats to which a message is forwarded at once. */
+export const MAX_CHOSEN = 5;
+/** Shown chats; the search finds all others. */
+const MAX_RECENT = 20;
+
+export class ForwardDialog extends Modal {
+  #app;
+  #message;
+  #search;
+  /** The chosen chats, in order of choice. @type {Set<string>} */
+  #chosen = new Set();
+  /** @type {HTMLInputElement | undefined} */
+  #input;
+
+  /** @param {App} app @param {Message} message */
+  constructor(app, message) {
+    super(texts.forwarding.title, () => this.#content());
+    this.#app = app;
+    this.#message = message;
+    const { api, chats } = app;
+    const isChosen = (/** @type {string} */ chat_id) => this.#chosen.has(chat_id);
+    this.#search = new PeopleSearch({ api, chats, root: this.root }, (chat_id) => this.#toggle(chat_id), isChosen);
+    this.element.classList.add("forwarding");
+    for (const store of [chats, app.sending])
+      this.element.addEventListener("close", store.subscribe(this.root.invalidate));
+  }
+
+  /** The message as it is now: it may be edited or deleted while the dialog is open. */
+  get #current() {
+    const { chats, sending } = this.#app;
+    const { chat_id, message_id } = this.#message;
+    return sending.shown(chats.conversations.find(chat_id, message_id) ?? chats.conversations.current(this.#message));
+  }
+
+  #content() {
+    const isGone = !isForwardable(this.#current);
+    const search = {
+      autofocus: true,
+      ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
+      oninput: () => this.#search.find(this.#input?.value.trim() ?? ""),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
+    };
+    const isSendable = !isGone && this.#chosen.size > 0;
+    return [
+      searchBox(texts.chats.search, search),
+      this.#chips(),
+      h("p", { class: "note", role: "status" }, this.#chosen.size === MAX_CHOSEN && texts.forwarding.most(MAX_CHOSEN)),
+      h("div", { class: "targets", key: "targets" }, this.#search.view(), !this.#search.text && this.#recent()),
+      h("p", { class: "note error", role: "alert", key: "gone" }, isGone && texts.forwarding.deleted),
+      h(
+        "button",
+        { class: "primary", type: "button", key: "send", disabled: !isSendable, onclick: () => void this.#send() },
+        texts.forwarding.send,
+      ),
+    ];
+  }
+
+  /** The chosen chats; pressing one takes it back. */
+  #chips() {
+    const chip = (/** @type {string} */ chat_id) => {
+      const name = this.#nameOf(chat_id);
+      const label = texts.forwarding.remove(name);
+      const props = { class: "chip", type: "button", key: chat_id, "aria-label": label, title: label };
+      return h("button", { ...props, onclick: () => this.#toggle(chat_id) }, h("bdi", {}, name), icon("close"));
+    };
+    const props = { class: "chips", role: "group", "aria-label": texts.forwarding.chosen, key: "chips" };
+    return h("div", { ...props, hidden: !this.#chosen.size }, [...this.#chosen].map(chip));
+  }
+
+  #recent() {
+    const { chats } = this.#app;
+    const profiles = chats.all.slice(0, MAX_RECENT).flatMap(({ chat_id }) => chats.partner(chat_id) ?? []);
+    const present = profiles.filter(({ deleted }) => !deleted);
+    const choose = (/** @type {string} */ chat_id) => this.#toggle(chat_id);
+    return h(
+      "div",
+      { class: "scroller", key: "recent" },
+      h("h3", { class: "section" }, texts.forwarding.recent),
+      present.map((profile) => personRow(profile, chats.me, choose, (chat_id) => this.#chosen.has(chat_id))),
+    );
+  }
+
+  /** @param {string} chat_id */
+  #nameOf(chat_id) {
+    const profile = this.#app.chats.partner(chat_id);
+    return profile ? displayName(profile) : "";
+  }
+
+  /** @param {string} chat_id */
+  #toggle(chat_id) {
+    if (!this.#chosen.delete(chat_id) && this.#chosen.size < MAX_CHOSEN) this.#chosen.add(chat_id);
+    this.root.invalidate();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keyPressed(event) {
+    if (event.key === "ArrowDown" && this.#search.text) {
+      event.preventDefault();
+      this.#search.focusFirst();
+    } else if (event.key === "Enter" && !event.isComposing && this.#search.text) {
+      event.preventDefault();
+      this.#search.chooseFirst();
+    }
+  }
+
+  async #send() {
+    const { chats, sending } = this.#app;
+    const message = this.#current;
+    if (!isForwardable(message) || !this.#chosen.size) return this.root.invalidate();
+    const chosen = [...this.#chosen];
+    this.close();
+    for (const chat_id of chosen) {
+      const members = chats.of(chat_id).member_ids;
+      const mentions = mentionsOf(message).filter(({ user_id = "" }) => members.includes(user_id));
+      await sending.send(chat_id, textOf(message), { mentions, forwarded: true });
+    }
+    this.#app.say(texts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => this.#nameOf(chat_id)))));
+  }
+}
+
+/** Whether a message has a text to forward. @param {Message} message as shown */
+export const isForwardable = (message) => !isDeleted(message) && !isHidden(message) && textOf(message) !== "";
