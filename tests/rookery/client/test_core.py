@@ -213,8 +213,8 @@ def test_after_dropped_frames_unanswered_commands_are_sent_again(server: Server)
     server.connect()
     server.submit(send("a"))
     assert server.sent() == ["a"]
-    server.reply(pb.ServerFrame(gap=pb.Gap(since_ms=5, dropped=3)), dropped=3)
-    assert server.events[-1] == pb.Gap(since_ms=5, dropped=3)
+    server.reply(pb.ServerFrame(gap=pb.Gap(since_ms=5, dropped=3, at_ms=6)), dropped=3)
+    assert server.events[-1] == pb.Gap(since_ms=5, dropped=3, at_ms=6)
     assert server.sent() == ["a"]
 
 

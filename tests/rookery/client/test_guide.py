@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 from messaging.gateway.transports.messages import CLOSE_CODES
-from rookery.client.catch_up import LAG_PAUSES, OVERLAP_MS
+from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
+from rookery.v1.kinds_pb2 import Law
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.contract.changes import KINDS as KINDS_OF_CHANGES
 from shared.contract.errors import KINDS, Code, Refusal
 from shared.contract.ids import EPOCH_MS
 from shared.contract.wire import from_json
@@ -40,11 +42,18 @@ def test_the_formula_for_the_time_of_a_message_matches_the_code() -> None:
     assert f"(message_id >> 22) + {EPOCH_MS}" in GUIDE
 
 
-def test_the_rule_after_a_gap_matches_the_code() -> None:
-    assert f"Subtract {OVERLAP_MS // 60_000} minutes" in GUIDE
-    at_once, *pauses = tuple(f"{pause:g}" for pause in LAG_PAUSES)
-    assert at_once == "0"
-    assert (
-        tuple(pauses)
-        == re.findall(r"read once more after (\d+) seconds, and\s+after (\d+), (\d+) and (\d+) more", GUIDE)[0]
-    )
+def test_the_pauses_of_catching_up_match_the_code() -> None:
+    assert f"Repeat from step 2 every {PAUSE:g} seconds" in GUIDE
+    assert f"doubling the pause up to {LONGEST_PAUSE:g} seconds" in GUIDE
+
+
+def test_the_table_of_kinds_matches_the_protos() -> None:
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (message|chat) \|[^|]*\| (\w+) \| ([^|]*)\| ([^|]*)\|", GUIDE, re.MULTILINE)
+    table = {name: (f"LAW_{law}", re.findall(r"`(\w+)`", key), flags.split()) for name, _, law, key, flags in rows}
+    flags = {
+        name: ["private"] * kind.is_private + ["listed"] * kind.is_listed for name, kind in KINDS_OF_CHANGES.items()
+    }
+    assert table == {
+        name: (Law.Name(kind.law), [path.rpartition(".")[2] for path in kind.key], flags[name])
+        for name, kind in KINDS_OF_CHANGES.items()
+    }

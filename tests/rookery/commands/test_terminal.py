@@ -11,6 +11,7 @@ from rookery.client import Client
 from rookery.commands.screen import Screen
 from rookery.commands.terminal import TerminalChat, split_command
 from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import first_id_at
 
 GRACE = {"user_id": "9", "name": "grace", "display_name": "Grace"}
 
@@ -115,6 +116,9 @@ async def test_changes_are_shown_once_and_may_come_before_their_message(
         ("/unreact 👍", {"reacted": pb.Reacted(emoji="👍")}, "ada removed 👍 from [1]"),
         ("/edit 1 two  words", {"edited": pb.Edited(text=pb.Text(body="two  words"))}, "ada edited [1]: two  words"),
         ("/delete 1", {"deleted": pb.Deleted()}, "ada deleted [1]"),
+        ("/hide 1", {"hidden": pb.Hidden(set=True)}, "ada deleted [1] for themselves"),
+        ("/pin", {"pinned": pb.Pinned(set=True)}, "ada pinned [1]"),
+        ("/unpin 1", {"pinned": pb.Pinned()}, "ada unpinned [1]"),
     ],
 )
 async def test_a_command_changes_a_message_by_its_number(
@@ -129,6 +133,59 @@ async def test_a_command_changes_a_message_by_its_number(
     change = connection.received[-1].change
     assert change == pb.Change(chat_id="d-7-9", target_id=11, client_change_id=change.client_change_id, **body)
     assert screen.shown[-1] == shown
+
+
+async def test_a_message_is_forwarded_with_its_present_text(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    frida = {"user_id": "8", "name": "frida", "display_name": "Frida"}
+    bff.answers["GET /v1/profiles?name_contains=frida&limit=1"] = 200, {"profiles": [frida]}
+    edited = pb.Edited(text=pb.Text(body="new: @ada @grace"))
+    edited.text.mentions.extend([pb.Mention(user_id=7, name="ada"), pb.Mention(user_id=9, name="grace")])
+    change = pb.Change(chat_id="d-7-9", target_id=11, actor_id=9, edited=edited)
+    connection.message(11)
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, change=change)))
+    await connection.accept_next()
+    await wait_all_tasks_blocked()
+    nursery.start_soon(connection.accept_next, 50)
+    await chat.execute("/forward frida")
+    send = connection.received[-1].send
+    assert (send.recipient_id, send.forwarded, send.text.body) == (8, True, edited.text.body)
+    assert list(send.text.mentions) == [pb.Mention(user_id=7, name="ada")]  # frida's chat has no grace
+    assert screen.shown[-1] == "forwarded [1] to frida"
+
+
+async def test_mentions_are_sent_and_shown_by_the_names_of_today(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(connection.accept_next)
+    await chat.execute("@grace, @gracious and a@grace @grace")
+    assert list(connection.received[-1].send.text.mentions) == [pb.Mention(user_id=9, name="grace")]
+    message = pb.Message(message_id=12, chat_id="d-7-9", sender_id=9, forwarded=True)
+    text = pb.Text(body="@A.L. @A @Amy", mentions=[pb.Mention(user_id=7, name="A.L."), pb.Mention(user_id=9, name="A")])
+    message.text.CopyFrom(text)
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=12, message=message)))
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1].endswith(" grace (forwarded): @ada @grace @Amy")
+
+
+async def test_pins_and_edits_are_listed_and_hidden_messages_are_not(
+    chat: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    pinned = page("one", "two", "three")
+    for item, bodies in zip(pinned[1]["messages"], (["pinned"], ["pinned", "hidden"], ["pinned"]), strict=True):
+        changes = [{"target_id": item["message"]["message_id"], body: {"set": True}} for body in bodies]
+        item["changes"] = [{"event_id": "40", "change": change} for change in changes]
+    bff.answers[f"{MESSAGES}limit=100&having=pinned"] = pinned
+    await chat.execute("/pins")
+    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-4:]] == ["one", "pinned", "three", "pinned"]
+    edit = {"event_id": "40", "change": {"target_id": "3", "edited": {"text": {"body": "3"}}}}
+    bff.answers["GET /v1/chats/d-7-9/messages/3/versions?kind=edited"] = 200, {"changes": [edit]}
+    bff.answers["GET /v1/chats/d-7-9/messages/1/versions?kind=edited"] = 200, {}
+    await chat.execute("/edits")
+    await chat.execute("/edits 1")
+    assert [line.rpartition(" ")[2] for line in screen.shown[-3:-1]] == ["three", "3"]
+    assert screen.shown[-1] == "[1] has no edits"
 
 
 async def test_history_is_shown_oldest_first_and_older_pages_on_request(
@@ -157,8 +214,11 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     client: Client, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
 ) -> None:
     chat = TerminalChat(client, screen)
-    wire = {"chat_id": "d-7-9", "unread": 2, "newest": page("x" * 99)[1]["messages"][0]}
-    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, {"chat_id": "d-5-7"}]}
+    newest = page("hello")[1]["messages"][0]
+    newest["changes"] = [{"event_id": "40", "change": {"target_id": "1", "edited": {"text": {"body": "x" * 99}}}}]
+    wire = {"chat_id": "d-7-9", "unread": 2, "newest": newest}
+    marked = {"chat_id": "d-5-7", "changes": [{"event_id": "40", "change": {"marked_unread": {"set": True}}}]}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, marked]}
     bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     await chat.greet()
     assert screen.shown == [
@@ -167,14 +227,17 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     await chat.execute("/chats")
     assert screen.shown[2].startswith("grace (2 unread)  2026-01-01 ")
     assert screen.shown[2].endswith(f" {'x' * 60}…")
-    assert screen.shown[3] == "user 5"
+    assert screen.shown[3] == "user 5 (unread)"
 
     nursery.start_soon(chat.show_events, nursery)
     connection.message(11)  # a mark on it would mark both messages as read
     await wait_all_tasks_blocked()
-    bff.answers |= {FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}), "GET /v1/chats/d-7-9": (200, wire)}
+    bff.answers |= {FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""})}
+    bff.answers["GET /v1/chats/d-7-9"] = 200, wire | {"changes": marked["changes"]}
     bff.answers[f"{MESSAGES}limit=100&after_id=0"] = page("hello", "ada?")
+    nursery.start_soon(connection.accept_next)
     await chat.execute("/with @Grace")
+    assert connection.received[-2].change.marked_unread == pb.MarkedUnread(set=False)
     assert [line.partition("grace")[2] for line in screen.shown[-3:]] == ["", ": hello", ": ada?"]
     assert (await connection.next_frame()).change.marked.read_up_to == 2
     nursery.cancel_scope.cancel()
@@ -200,28 +263,29 @@ async def test_a_lost_connection_is_reported(chat: TerminalChat, screen: FakeScr
     assert "Restarting." in screen.shown[-1]
 
 
-async def test_messages_missed_in_a_gap_are_shown_once(
+async def test_missed_messages_are_shown_once_and_a_chat_of_which_too_much_was_missed_is_named(
     chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any
 ) -> None:
-    since = "GET /v1/chats?changed_since_ms=1767225700000&limit=100"
-    history = "GET /v1/chats/d-7-9/messages?limit=100&after_ms=1767225700000"
-    bff.answers[since] = 200, {"chats": [{"chat_id": "d-7-9"}]}
-    wires = [
-        {"message_id": str(number), "chat_id": "d-7-9", "sender_id": "9", "client_message_id": str(number),
-         "text": {"body": f"text {number}"}}
-        for number in (100, 101)
-    ]  # fmt: skip
-    bff.answers[history] = 200, {"messages": [{"message": wire} for wire in wires]}
-    connection.message(100)
-    await wait_all_tasks_blocked()
-    for _ in range(2):
-        connection.reply(pb.ServerFrame(gap=pb.Gap(since_ms=1767226000000)))
+    read_up_to, complete_up_to = first_id_at(1767225600000 + 100), first_id_at(1767225600000 + 200)
+    events = [{"event_id": item["message"]["message_id"], **item} for item in page("one", "two")[1]["messages"]]
+    listed = {"chats": [{"chat_id": "d-7-9"}]}
+    bff.answers |= {
+        "GET /v1/chats?changed_since_ms=1767225600000&limit=100": (200, listed | {"complete_up_to": str(read_up_to)}),
+        "GET /v1/chats/d-7-9/changes?after=0": (200, {"events": events}),
+        "GET /v1/chats?changed_since_ms=1767225600100&limit=100": (
+            200,
+            listed | {"complete_up_to": str(complete_up_to)},
+        ),
+        f"GET /v1/chats/d-7-9/changes?after={read_up_to}": (200, {"too_old": True}),
+    }
+    connection.message(1)
+    for at_ms in (1767225600100, 1767225600200):
+        connection.reply(pb.ServerFrame(gap=pb.Gap(at_ms=at_ms)))
         await wait_all_tasks_blocked()
-    connection.message(101)
-    await wait_all_tasks_blocked()
     assert [line.split("]")[0] for line in screen.shown if line.startswith("[")] == ["[1", "[2"]
-    assert "grace: text 101" in screen.shown[-2]
-    assert "some events were missed" in screen.shown[-1]
+    assert "grace: two" in screen.shown[-3]
+    assert "some events were missed" in screen.shown[-2]
+    assert screen.shown[-1].startswith("too much of the chat with grace was missed: ")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +294,9 @@ async def test_messages_missed_in_a_gap_are_shown_once(
         ("/nonsense", "unknown command"),
         ("/react x y z", "unknown"),
         ("/react 7 👍", "no message [7]"),
-        ("/react 👍", "no message to react to"),
+        ("/react 👍", "no message is shown yet"),
+        ("/forward grace", "no message is shown yet"),
+        ("/edits 7", "no message [7]"),
         ("/with", "unknown"),
         ("/history 101", "COUNT is 1 to 100"),
     ],
