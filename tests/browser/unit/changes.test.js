@@ -5,7 +5,7 @@ import test from "node:test";
 import { fold, UNCHANGED } from "../../../web/changes.js";
 import { KINDS } from "../../../web/kinds.js";
 import { isDeleted } from "../../../web/kinds/deleted.js";
-import { editedAt, textOf } from "../../../web/kinds/edited.js";
+import { editedAt, mentionsOf, textOf } from "../../../web/kinds/edited.js";
 import { hasReacted, reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromHistory, shownText, withChanges } from "../../../web/messages.js";
 import { ADA, changeAt, idAt, MIRA, wireMessage } from "./fakes.js";
@@ -53,6 +53,7 @@ test("any order and any repetition of changes give one state, and a change witho
 test("the laws are those of the protos: the newest, the highest values, the first that wins", () => {
   assert.deepEqual(Object.entries(KINDS).map(([name, { law }]) => `${name} ${law}`), [
     ...["reacted LAST", "marked MAX", "edited LAST", "deleted WINS"],
+    ...["pinned LAST", "hidden LAST", "marked_unread LAST"],
   ]);
   const mark = (event_id, delivered_up_to, read_up_to) => ({ event_id, change: { marked: { delivered_up_to, read_up_to } } });
   const [marked] = fold(UNCHANGED, [mark("9", "5", "30"), mark("10", "40", "4")]).values();
@@ -74,13 +75,16 @@ test("reactions are shown in the order in which they were set, without removed o
 });
 
 test("the newest edit is shown with its time, and a deletion removes the content and the reactions", () => {
-  const message = fromHistory({ message: { ...wireMessage(1), reply_to: "5" } });
+  const wire = { ...wireMessage(1), reply_to: "5", forwarded: true };
+  const message = fromHistory({ message: { ...wire, text: { ...wire.text, mentions: [{ user_id: ADA, name: "x" }] } } });
   const edits = [4, 3].map((minutes) => changeAt(minutes, 1, { edited: { text: { body: `edit ${minutes}` } } }, MIRA));
   const edited = withChanges(message, edits);
   assert.deepEqual([textOf(edited), editedAt(edited)], ["edit 4", Date.UTC(2026, 0, 1, 0, 4)]);
   assert.deepEqual([textOf(message), editedAt(message)], ["text 1", 0]);
   const deleted = withChanges(edited, [changeAt(2, 1, { deleted: {} }, MIRA)]);
-  assert.deepEqual([isDeleted(deleted), deleted.body, deleted.reply_to], [true, "", ""]);
+  assert.deepEqual([mentionsOf(message), mentionsOf(edited)], [[{ user_id: ADA, name: "x" }], []]);
+  const { body, reply_to, forwarded } = deleted;
+  assert.deepEqual([isDeleted(deleted), body, reply_to, forwarded, mentionsOf(deleted)], [true, "", "", false, []]);
   assert.equal(shownText(deleted), "This message was deleted");
   assert.equal(deleted.changes.size, 1);
 });
