@@ -10,7 +10,9 @@ import pytest
 import trio
 import trio.testing
 
+from messaging.envelopes import fan_out_signal
 from messaging.gateway.gateway import Gateway
+from messaging.kinds import reacted
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import (
     Change,
@@ -18,7 +20,10 @@ from rookery.v1.session_pb2 import (
     Deleted,
     Edited,
     Event,
+    Hidden,
     Marked,
+    MarkedUnread,
+    Mention,
     Message,
     Position,
     Reacted,
@@ -26,15 +31,17 @@ from rookery.v1.session_pb2 import (
     Text,
     Typing,
 )
+from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import time_of, wall_clock_ms
+from shared.contract.ids import MAX_AHEAD_MS, SnowflakeGenerator, time_of, wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH
 from tests.messaging.gateway.harness import (
     ANN,
     BEN,
     CAT,
+    PARTITIONS,
     Client,
     Platform,
     ScriptedLog,
@@ -192,6 +199,21 @@ async def test_a_frame_waits_until_a_refused_one_before_it_is_sent_again(
         assert [answer.client_id for answer in accepted] == ["", "a", "b", "c", "d"]
         ids = [answer.event_id for answer in accepted[1:]]
         assert ids == sorted(ids)
+
+
+async def test_a_retry_with_other_mentions_or_another_label_is_refused(platform: Platform, gateway: Gateway) -> None:
+    def send(mentioned_id: int = BEN, *, forwarded: bool = True) -> ClientFrame:
+        mention = Mention(user_id=mentioned_id, name="all")
+        content = Text(body="hi @all", mentions=[mention])
+        return ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=content, forwarded=forwarded))
+
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        first = await ann.accepted(send())
+        message = (await ben.expect("event")).event.message
+        assert (message.text, message.forwarded) == (send().send.text, True)
+        for other in (send(ANN), send(forwarded=False), text("a", "hi @all")):
+            assert (await ann.refused(other)).field == "send.client_message_id"
+        assert (await ann.accepted(send())).event_id == first.event_id
 
 
 @BOTH
@@ -352,6 +374,7 @@ async def test_a_sender_edits_and_deletes_a_message_at_once(platform: Platform, 
         for frame in (
             change_frame("e", message_id, edited=EDIT),
             change_frame("f", message_id, reacted=Reacted(emoji="🔥", set=True)),
+            change_frame("h", edit, edited=EDIT),
         ):
             refused = await ann.refused(frame)
             assert (refused.code, refused.field) == ("not_found", "change.target_id")
@@ -367,6 +390,59 @@ async def test_a_sender_edits_and_deletes_a_message_at_once(platform: Platform, 
         assert [client_id_of(event) for event in replay] == ["a", "c", "d", "g"]
         assert replay[0].message.sender_id == ANN
         assert not replay[0].message.HasField("text")
+
+
+async def test_an_answer_sorts_after_a_message_of_a_gateway_whose_clock_is_ahead(
+    platform: Platform, gateway: Gateway
+) -> None:
+    ahead = await SnowflakeGenerator(9, lambda: wall_clock_ms() + MAX_AHEAD_MS // 2).next()
+    event = Event(event_id=ahead, message=Message(message_id=ahead, chat_id="d-1-2", sender_id=ANN, text=Text()))
+    copy = fan_out_signal(event, sender_id=ANN, recipient_ids=[BEN], partitions=PARTITIONS)
+    async with platform.sign_in(gateway, BEN) as ben:
+        await publish_and_wait(platform.backplane, copy)
+        await ben.expect("event")
+        reaction = await ben.accepted(change_frame("a", ahead, reacted=Reacted(emoji="👍", set=True)))
+        answer = await ben.send_accepted("b", ANN)
+    assert ahead < reaction.event_id < answer.event_id
+
+
+async def test_a_private_change_reaches_the_actor_s_devices_alone(platform: Platform, gateway: Gateway) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as phone,
+        platform.sign_in(gateway, ANN) as laptop,
+        platform.sign_in(gateway, BEN) as ben,
+    ):
+        for client_id, target_id, body in (
+            ("a", OLD, {"hidden": Hidden(set=True)}),
+            ("b", 0, {"marked_unread": MarkedUnread(set=True)}),
+        ):
+            accepted = await phone.accepted(change_frame(client_id, target_id, **body))
+            event = (await laptop.expect("event")).event
+            assert (event.event_id, event.change.WhichOneof("body")) == (accepted.event_id, *body)
+        await phone.send_text("c", BEN)
+        assert client_id_of((await ben.expect("event")).event) == "c"
+
+
+async def test_a_message_gets_a_bounded_number_of_reactions(
+    platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the tail has the message, or history alone."""
+    monkeypatch.setattr(reacted, "MAX_CHANGES", 2)
+    platform.history.messages[OLD].changes.extend([Event(), Event()])
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    async with platform.sign_in(gateway, ANN) as ann:
+        young = (await ann.send_accepted("a", BEN)).event_id
+        for emoji in "👍🎉":
+            await ann.accepted(change_frame(emoji, young, reacted=Reacted(emoji=emoji, set=True)))
+        await until(lambda: getattr(tail.target(ANN, "d-1-2", young), "changes", 0) == 2)
+        for target_id in (young, OLD):
+            refused = await ann.refused(change_frame("b", target_id, reacted=Reacted(emoji="🔥", set=True)))
+            assert (refused.code, refused.field, "2 changes" in refused.message) == (
+                "too_large",
+                "change.target_id",
+                True,
+            )
 
 
 async def test_only_the_sender_edits_and_deletes_and_only_in_time(platform: Platform) -> None:

@@ -1,7 +1,6 @@
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from messaging.gateway.requests import (
     ChangeRequest,
@@ -11,6 +10,7 @@ from messaging.gateway.requests import (
     check_authenticate,
     check_ping,
 )
+from messaging.gateway.sent import message_hash
 from messaging.kinds import KINDS
 from rookery.v1.session_pb2 import (
     Authenticate,
@@ -18,7 +18,12 @@ from rookery.v1.session_pb2 import (
     ClientFrame,
     Deleted,
     Edited,
+    Event,
+    Hidden,
     Marked,
+    MarkedUnread,
+    Mention,
+    Message,
     Ping,
     Position,
     Reacted,
@@ -31,7 +36,8 @@ from shared.contract.errors import Code, Refusal
 
 USER, OTHER = 7, 9
 CHAT = "d-7-9"
-LIMITS = LiveConfiguration(max_text_bytes=10)
+LIMITS = LiveConfiguration(max_text_bytes=1_000)
+LONG = "é" * 501
 
 
 def send(**fields: object) -> ClientFrame:
@@ -48,7 +54,12 @@ def marked(**fields: int) -> ClientFrame:
     return change(target_id=0, marked=Marked(**fields))
 
 
+def mentioning(*mentions: tuple[int, str], body: str = "@ann @ben") -> Text:
+    return Text(body=body, mentions=[Mention(user_id=user_id, name=name) for user_id, name in mentions])
+
+
 THUMB = Reacted(emoji="👍", set=True)
+EVERYBODY = ((7, "ann"), (9, "ben"))
 
 
 def refused(frame: ClientFrame) -> Refusal:
@@ -62,7 +73,21 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
     by_recipient = check(
         ClientFrame(send=Send(client_message_id="a", recipient_id=OTHER, text=Text(body="hi"))), USER, LIMITS
     )
-    assert by_chat == by_recipient == SendRequest("a", CHAT, (USER, OTHER), Text(body="hi"), 0, None)
+    assert isinstance(by_chat, SendRequest)
+    assert isinstance(by_recipient, SendRequest)
+    for request in (by_chat, by_recipient):
+        assert (request.chat_id, request.members, request.recipients) == (CHAT, (USER, OTHER), (USER, OTHER))
+    assert by_chat.event(5, USER) == by_recipient.event(5, USER)
+
+
+def test_a_send_with_all_its_content_becomes_a_message() -> None:
+    text = mentioning(*EVERYBODY)
+    request = check(send(text=text, reply_to=3, forwarded=True), USER, LIMITS)
+    assert isinstance(request, SendRequest)
+    message = Message(message_id=5, chat_id=CHAT, sender_id=USER, client_message_id="a", text=text, reply_to=3)
+    message.forwarded = True
+    assert request.event(5, USER) == Event(event_id=5, message=message)
+    assert request.content_hash() == message_hash(message)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +98,15 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
         (send(text=None), Code.INVALID, "send.text", "content"),
         (send(text=Text()), Code.INVALID, "send.text.body", "more than white space"),
         (send(text=Text(body=" \t\n\u2003")), Code.INVALID, "send.text.body", "more than white space"),
-        (send(text=Text(body="x" * 11)), Code.TOO_LARGE, "send.text.body", "10 bytes"),
-        (send(text=Text(body="é" * 6)), Code.TOO_LARGE, "send.text.body", "10 bytes"),
+        (send(text=Text(body="x" * 1001)), Code.TOO_LARGE, "send.text.body", "1000 bytes"),
+        (send(text=Text(body=LONG)), Code.TOO_LARGE, "send.text.body", "1000 bytes"),
+        (send(text=mentioning((0, "ann"))), Code.INVALID, "send.text.mentions[0].user_id", "from 1 to 92"),
+        (send(text=mentioning((9, "ben"), (8, "ann"))), Code.NOT_FOUND, "send.text.mentions[1].user_id", "members"),
+        (send(text=mentioning((9, "ben"), (9, "ann"))), Code.INVALID, "send.text.mentions[1].user_id", "once"),
+        (send(text=mentioning((9, ""), body="@")), Code.INVALID, "send.text.mentions[0].name", "`@`"),
+        (send(text=mentioning((9, "be"), body="be @b")), Code.INVALID, "send.text.mentions[0].name", "`@`"),
+        (send(text=mentioning((9, "é" * 33))), Code.TOO_LARGE, "send.text.mentions[0].name", "64 bytes"),
+        (send(text=mentioning(*[(9, "ben")] * 51)), Code.TOO_LARGE, "send.text.mentions", "50 users"),
         (send(reply_to=-1), Code.INVALID, "send.reply_to", "9223372036854775807"),
         (send(chat_id="d-1-2"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id="d-9-7"), Code.NOT_FOUND, "send.chat_id", ""),
@@ -98,7 +130,10 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
         (marked(delivered_up_to=-1), Code.INVALID, "change.marked.delivered_up_to", "1"),
         (change(edited=Edited()), Code.INVALID, "change.edited.text", "content"),
         (change(edited=Edited(text=Text(body=" "))), Code.INVALID, "change.edited.text.body", "white space"),
-        (change(edited=Edited(text=Text(body="é" * 6))), Code.TOO_LARGE, "change.edited.text.body", "10 bytes"),
+        (change(edited=Edited(text=Text(body=LONG))), Code.TOO_LARGE, "change.edited.text.body", "1000 bytes"),
+        (change(edited=Edited(text=mentioning((9, "no")))), Code.INVALID, "change.edited.text.mentions[0].name", "`@`"),
+        (change(marked_unread=MarkedUnread()), Code.INVALID, "change.target_id", "0"),
+        (change(target_id=0, hidden=Hidden()), Code.INVALID, "change.target_id", "1 to 92"),
         (ClientFrame(typing=Typing(chat_id="elsewhere")), Code.NOT_FOUND, "typing.chat_id", ""),
         (ClientFrame(), Code.MALFORMED, "", "does not know"),
     ],
@@ -113,16 +148,18 @@ def test_markup_and_sql_are_text_like_any_other() -> None:
     body = "<b>';--"
     request = check(send(text=Text(body=body)), USER, LIMITS)
     assert isinstance(request, SendRequest)
-    assert request.text.body == body
+    assert request.send.text.body == body
 
 
-def test_a_private_change_is_for_its_actor_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    public = KINDS["deleted"]
-    monkeypatch.setitem(KINDS, "deleted", replace(public, contract=replace(public.contract, is_private=True)))
-    for frame, members in ((change(deleted=Deleted()), (USER,)), (change(reacted=THUMB), (USER, OTHER))):
+def test_a_private_change_is_for_its_actor_alone() -> None:
+    for frame, recipients in (
+        (change(hidden=Hidden(set=True)), (USER,)),
+        (change(target_id=0, marked_unread=MarkedUnread(set=True)), (USER,)),
+        (change(reacted=THUMB), (USER, OTHER)),
+    ):
         request = check(frame, USER, LIMITS)
         assert isinstance(request, ChangeRequest)
-        assert request.members == members
+        assert (request.members, request.recipients) == ((USER, OTHER), recipients)
 
 
 def test_changes_and_typing() -> None:

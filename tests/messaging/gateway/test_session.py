@@ -37,6 +37,7 @@ from rookery.v1.session_pb2 import (
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
+from shared.contract.ids import wall_clock_ms
 
 EXPIRES_MS = 1_000_000
 NOW = 100.0
@@ -129,9 +130,12 @@ def test_a_full_queue_drops_and_counts_events_and_sends_a_gap_once_it_is_read() 
     client = live_client(session_queue_frames=10)
     for number in range(10, 25):
         client.session.deliver(event(number))
+    began_ms = wall_clock_ms()
     frames = client.read()
     assert [frame.event.position.offset for frame in frames[:-1]] == list(range(10, 20))
-    assert frames[-1].gap == Gap(since=Position(offset=19, epoch=1), since_ms=1_767_225_590_019, dropped=5)
+    gap = frames[-1].gap
+    assert began_ms <= gap.at_ms <= wall_clock_ms()
+    assert gap == Gap(since=Position(offset=19, epoch=1), since_ms=1_767_225_590_019, dropped=5, at_ms=gap.at_ms)
     assert frames[-1].sequence == frames[-2].sequence + 6, "the numbers show what is missing"
     client.session.deliver(event(25))
     (after,) = client.read()

@@ -65,7 +65,7 @@ def test_a_message_is_found_for_its_recipients_in_its_chat_only() -> None:
     tail = Tail(0)
     tail.append(stored(5, message=Message(sender_id=2)))
     tail.append(stored(6, change=Change(target_id=1_005)))
-    assert tail.target(1, "d-1-2", 1_005) == Target(2, is_deleted=False)
+    assert tail.target(1, "d-1-2", 1_005) == Target(2, is_deleted=False, changes=1)
     assert tail.target(1, "d-1-3", 1_005) is None
     assert tail.target(3, "d-1-2", 1_005) is None
     assert tail.target(1, "d-1-2", 1_006) is None, "a change"
@@ -84,7 +84,7 @@ def test_a_deletion_leaves_a_stub_of_the_message_and_of_its_repeated_copy_and_no
     assert [kept.offset for kept in left] == [0, 2, 3, 4]
     assert [decode(kept.value).event.message for kept in left[:2]] == [Message(message_id=1_000, sender_id=1)] * 2
     assert tail.size == 5 * ENTRY_OVERHEAD + sum(len(kept.value) for kept in left)
-    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=True)
+    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=True, changes=3)
     tail.evict(older_than_ms=5, max_bytes=10**6)
     assert (len(tail), tail.size, tail.deletions) == (0, 0, {})
 

@@ -6,17 +6,35 @@ import pytest
 
 from messaging.kinds import KINDS
 from messaging.kinds.kind import THE_CHAT, Circumstances, Target
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Marked, Reacted
+from messaging.kinds.reacted import MAX_CHANGES
+from rookery.v1.session_pb2 import (
+    Change,
+    Deleted,
+    Edited,
+    Hidden,
+    Marked,
+    MarkedUnread,
+    Mention,
+    Pinned,
+    Reacted,
+    Text,
+)
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code
 from shared.contract.ids import EPOCH_MS
 
 ANN, BEN = 1, 2
+MEMBERS = (ANN, BEN)
 ANNS, GONE = Target(ANN, is_deleted=False), Target(ANN, is_deleted=True)
+FULL, FLOODED = (Target(ANN, is_deleted=False, changes=count) for count in (MAX_CHANGES, 2 * MAX_CHANGES))
 MINUTE_MS = 60_000
 SENT = MINUTE_MS << 22
 """The id of a message of the first minute."""
+
+
+def mentioning(user_id: int) -> Edited:
+    return Edited(text=Text(body="@x", mentions=[Mention(user_id=user_id, name="x")]))
 
 
 def test_each_kind_of_the_protos_has_its_checks() -> None:
@@ -28,6 +46,16 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
     [
         (BEN, ANNS, {"reacted": Reacted()}, None),
         (ANN, GONE, {"reacted": Reacted()}, Code.NOT_FOUND),
+        (BEN, FULL, {"reacted": Reacted(set=True)}, Code.TOO_LARGE),
+        (BEN, FULL, {"reacted": Reacted()}, None),
+        (BEN, FLOODED, {"reacted": Reacted()}, Code.TOO_LARGE),
+        (ANN, FLOODED, {"edited": Edited()}, None),
+        (ANN, ANNS, {"edited": mentioning(BEN)}, None),
+        (ANN, ANNS, {"edited": mentioning(3)}, Code.NOT_FOUND),
+        (BEN, ANNS, {"pinned": Pinned(set=True)}, None),
+        (BEN, GONE, {"pinned": Pinned()}, Code.NOT_FOUND),
+        (BEN, GONE, {"hidden": Hidden(set=True)}, None),
+        (BEN, THE_CHAT, {"marked_unread": MarkedUnread(set=True)}, None),
         (ANN, ANNS, {"edited": Edited()}, None),
         (BEN, ANNS, {"edited": Edited()}, Code.FORBIDDEN),
         (ANN, GONE, {"edited": Edited()}, Code.NOT_FOUND),
@@ -41,7 +69,7 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
 def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str, Any], code: Code | None) -> None:
     change = Change(actor_id=actor_id, target_id=SENT, **body)
     newest_ms = EPOCH_MS + 2 * MINUTE_MS
-    circumstances = Circumstances(target, newest_ms, newest_ms, LiveConfiguration())
+    circumstances = Circumstances(MEMBERS, target, newest_ms, newest_ms, LiveConfiguration())
     (name,) = body
     refusal = KINDS[name].authorize(change, circumstances)
     assert (None if refusal is None else refusal.code) == code
@@ -51,5 +79,5 @@ def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str
 def test_a_message_is_edited_within_the_configured_time(seconds: int, is_allowed: bool) -> None:
     change = Change(actor_id=ANN, target_id=SENT, edited=Edited())
     now_ms = EPOCH_MS + 2 * MINUTE_MS
-    circumstances = Circumstances(ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds))
+    circumstances = Circumstances(MEMBERS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds))
     assert (KINDS["edited"].authorize(change, circumstances) is None) == is_allowed

@@ -4,7 +4,15 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from shared.contract.errors import Unavailable
-from shared.contract.ids import EPOCH_MS, MAX_ID, SEQUENCES, SnowflakeGenerator, first_id_at, time_of
+from shared.contract.ids import (
+    EPOCH_MS,
+    MAX_AHEAD_MS,
+    MAX_ID,
+    SEQUENCES,
+    SnowflakeGenerator,
+    first_id_at,
+    time_of,
+)
 
 START_MS = EPOCH_MS + 10_000
 
@@ -24,10 +32,10 @@ def test_ids_are_unique_and_rise_over_any_steps_of_the_clock(steps: list[int]) -
 
 def test_an_id_contains_its_time_and_a_millisecond_has_a_bounded_number_of_ids() -> None:
     generator = SnowflakeGenerator(0, lambda: START_MS)
-    ids = [generator.next_nowait() for _ in range(SEQUENCES + 1)]
-    assert ids.pop() is None
-    assert all(first_id_at(START_MS) <= (each or 0) < first_id_at(START_MS + 1) for each in ids)
-    assert {time_of(each or 0) for each in ids} == {START_MS}
+    *ids, last = [generator.next_nowait() or 0 for _ in range(SEQUENCES + 1)]
+    assert all(first_id_at(START_MS) <= each < first_id_at(START_MS + 1) for each in ids)
+    assert {time_of(each) for each in ids} == {START_MS}
+    assert time_of(last) == START_MS + 1
 
 
 @given(st.integers(-(2**70), 2**70))
@@ -36,14 +44,50 @@ def test_the_first_id_of_any_moment_is_in_range(at_ms: int) -> None:
 
 
 async def test_a_clock_that_steps_back_is_waited_out(autojump_clock: MockClock) -> None:
-    """Ids continue above the last one, then wait until the clock has caught up."""
+    """Ids continue above the last one, then wait until they are not too far ahead of the clock."""
     now = START_MS
     generator = SnowflakeGenerator(0, lambda: now + int(autojump_clock.current_time() * 1000))
     began = autojump_clock.current_time()
     highest = max([await generator.next() for _ in range(SEQUENCES)])
-    now -= 5_000
+    now -= MAX_AHEAD_MS + 5_000
     assert await generator.next() > highest
     assert 4.9 < autojump_clock.current_time() - began < 5.2
+
+
+async def test_ids_above_a_followed_one_do_not_wait_for_the_clock(autojump_clock: MockClock) -> None:
+    generator = SnowflakeGenerator(0, lambda: START_MS)
+    generator.follow(first_id_at(START_MS + MAX_AHEAD_MS) - 1)
+    ids = [generator.next_nowait() for _ in range(SEQUENCES + 1)]
+    assert ids.pop() is None, "further ahead, another holder of the number may make the same ids"
+    assert {time_of(each or 0) for each in ids} == {START_MS + MAX_AHEAD_MS}
+
+
+@given(
+    st.lists(st.integers(-50, 50) | st.tuples(st.integers(-70_000, 70_000), st.integers(0, 2**22 - 1)), max_size=100)
+)
+def test_the_next_id_is_above_every_followed_one_that_is_not_too_far_ahead(
+    steps: list[int | tuple[int, int]],
+) -> None:
+    """A step moves the clock and makes an id, or follows an id of that time and those lower bits."""
+    now, highest, made = START_MS + 100_000, 0, [0]
+    generator = SnowflakeGenerator(7, lambda: now)
+    for step in steps:
+        if isinstance(step, tuple):
+            ahead_ms, low = step
+            other = first_id_at(now + ahead_ms) + low
+            generator.follow(other)
+            if ahead_ms < MAX_AHEAD_MS:
+                highest = max(highest, other)
+        else:
+            now += step
+            snowflake = generator.next_nowait()
+            assert snowflake is not None
+            assert snowflake > max(made[-1], highest)
+            assert time_of(snowflake) <= max(now, time_of(max(made[-1], highest)) + 1)
+            made.append(snowflake)
+            before = dict(vars(generator))
+            generator.follow(snowflake)
+            assert vars(generator) == before, "an own id that is read back has no effect"
 
 
 def test_a_new_owner_starts_above_the_ids_that_it_found() -> None:
