@@ -6,7 +6,9 @@
  * Characters of words in scripts with spaces between words. Beside them, `@` and a name are part of a longer word, such
  * as an address.
  */
-export const IN_WORD = /[\p{Lu}\p{Ll}\p{M}\p{N}_]/u;
+export const IN_WORD = /[\p{Lu}\p{Ll}\p{M}\p{N}]/u;
+/** The rest of a word; underscores alone are markup. */
+const REST = new RegExp(`_*${IN_WORD.source}`, "uy");
 
 export class Names {
   /** By the first character, longer names first. @type {Map<string, Mention[]>} */
@@ -35,4 +37,7 @@ export class Names {
 const lengthOf = ({ name = "" }) => name.length;
 
 /** Whether a word goes on at an index. @param {string} text @param {number} at */
-const isInWord = (text, at) => IN_WORD.test(text[at - 1] ?? "") && IN_WORD.test(text[at] ?? "");
+function isInWord(text, at) {
+  REST.lastIndex = at;
+  return IN_WORD.test(text[at - 1] ?? "") && REST.test(text);
+}

@@ -10,9 +10,9 @@ beforeEach(() => Object.assign(globalThis, { document: new FakeDocument(), locat
 afterEach(() => ["document", "location"].forEach((name) => delete globalThis[name]));
 
 /** The element of a message's text. */
-function shown(body, copy = () => {}) {
+function shown(body, copy = () => {}, mentioning = { mentions: [] }) {
   const { body: parent } = document;
-  new Root(parent, () => formatted(body, { tabindex: 0, copy })).render();
+  new Root(parent, () => formatted(body, { tabindex: 0, copy, ...mentioning })).render();
   return parent.firstChild;
 }
 
@@ -64,4 +64,17 @@ test("a few emoji alone are large; tags in a text are text", () => {
   assert.equal(shown("🎉").outside, '<span class="text large">🎉</span>');
   assert.equal(shown("🎉 `x`").outside, '<span class="text">🎉 <code dir="ltr">x</code></span>');
   assert.deepEqual(shown("<img src=x>").childNodes.map(({ tagName }) => tagName), [""]);
+});
+
+test("a mention is a button with today's name, isolated and as text; one's own looks different, and code has none", () => {
+  const opened = [];
+  const mentions = [{ user_id: "7", name: "Mira" }, { user_id: "11", name: "me" }];
+  const nameOf = ({ user_id }) => (user_id === "7" ? "<b>عمر" : "Ada");
+  const open = (user_id) => opened.push(user_id);
+  const text = shown("@Mira @me `@Mira`", undefined, { mentions, nameOf, me: "11", open });
+  const button = (look, name) => `<button class="${look}" type="button" tabindex="0" dir="auto">@${name}</button>`;
+  assert.equal(text.markup, `${button("mention", "<b>عمر")} ${button("mention own", "Ada")} <code dir="ltr">@Mira</code>`);
+  assert.deepEqual(text.childNodes[0].childNodes.map(({ tagName }) => tagName), [""]);
+  text.childNodes[0].dispatch("click");
+  assert.deepEqual(opened, ["7"]);
 });

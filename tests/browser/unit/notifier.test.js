@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { fromWire } from "../../../web/messages.js";
+import { Profiles } from "../../../web/profiles.js";
 import { decide, Notifier, shouldAsk, textsOf } from "../../../web/notifier.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Settings } from "../../../web/stores/settings.js";
@@ -88,10 +89,11 @@ test("only news is notified of, in the ways that the settings and the browser pe
 
 test("a notification names the sender and the text without markup, unless they are hidden", () => {
   const message = fromWire(wireMessage(1, { body: "**hello**" }));
-  const mira = { user_id: MIRA, name: "mira", display_name: "", about: "" };
-  assert.deepEqual(textsOf(message, mira, "shown"), { title: "mira", body: "hello" });
-  assert.deepEqual(textsOf(message, undefined, "shown"), { title: "New message", body: "hello" });
-  assert.deepEqual(textsOf(message, mira, "hidden"), { title: "Rookery", body: "You have a new message." });
+  const profiles = new Profiles(async () => []);
+  assert.deepEqual(textsOf(message, profiles, "shown"), { title: "New message", body: "hello" });
+  profiles.put([{ user_id: MIRA, name: "mira", display_name: "", about: "" }]);
+  assert.deepEqual(textsOf(message, profiles, "shown"), { title: "mira", body: "hello" });
+  assert.deepEqual(textsOf(message, profiles, "hidden"), { title: "Rookery", body: "You have a new message." });
 });
 
 test("the page asks after a sent message, and not again after an answer", () => {

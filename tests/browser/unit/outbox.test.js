@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Drafts, mayReplace, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
+import { fromEntry } from "../../../web/messages.js";
 import { Outbox } from "../../../web/outbox.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { CHAT, fakeDatabase } from "./fakes.js";
@@ -25,6 +26,14 @@ test("one message of a chat is in flight at a time, in the order of writing", as
   assert.deepEqual(dueIn(outbox), []);
   outbox.remove(ids[0]);
   assert.deepEqual(dueIn(outbox), ["two"]);
+});
+
+test("a forwarded message keeps its label and its mentions over a reload, and one of an older page has none", async () => {
+  const { database, outbox } = await filled("old");
+  const mentions = [{ user_id: "7", name: "mira" }];
+  await outbox.add(CHAT, { body: "@mira", mentions, forwarded: true, reply_to: "" }, 5);
+  const kept = (await opened(database)).of(CHAT).map((entry) => fromEntry(entry, "11"));
+  assert.deepEqual(kept.map((message) => [message.forwarded, message.mentions]), [[false, []], [true, mentions]]);
 });
 
 test("another chat does not wait", async () => {

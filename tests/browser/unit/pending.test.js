@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { textOf } from "../../../web/kinds/edited.js";
+import { isHidden } from "../../../web/kinds/hidden.js";
 import { reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromHistory } from "../../../web/messages.js";
 import { Changes, WaitingMarks } from "../../../web/pending.js";
@@ -25,6 +26,16 @@ test("a waiting change is shown over the state, whatever the clock of this brows
   assert.deepEqual([textOf(changes.over(message)), changes.over(message).isChanging], ["better", true]);
   for (const { client_id } of changes.all) changes.remove(client_id);
   assert.equal(changes.over(message), message);
+});
+
+test("a message that the user hides is hidden at once, without a sign of waiting, and shown again when it is undone", async () => {
+  const changes = await opened(fakeDatabase());
+  const states = [true, false].map((set) => {
+    changes.add(changeAt(0, 1, { hidden: { set } }).change, 0);
+    const shown = changes.over(message);
+    return [isHidden(shown), shown.isChanging, changes.size];
+  });
+  assert.deepEqual(states, [[true, false, 1], [false, false, 1]]);
 });
 
 test("changes of a chat are sent in order, one at a time, with one id, also after a reload", async () => {

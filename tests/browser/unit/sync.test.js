@@ -210,7 +210,7 @@ test("a refused change is undone with a sentence, and a refused edit is the pers
   sync.sending.onRefused = (change, { code }) => refusals.push([Object.keys(change).at(-1), code]);
   sync.sending.toggleReaction(chats.conversations.of(CHAT).messages[0], "🔥");
   refuse(socket, { code: "not_found" });
-  sync.sending.edit(CHAT, idAt(1), "better");
+  sync.sending.edit(CHAT, idAt(1), { body: "better" });
   assert.equal(firstShown(client), "better");
   refuse(socket, { code: "forbidden" });
   assert.equal(firstShown(client), "text 1");
