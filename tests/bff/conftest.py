@@ -17,10 +17,14 @@ from bff.services import Services
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
+    ListVersionsResponse,
 )
 from rookery.v1.backplane_pb2 import Envelope
 from shared.accounts.sqlite.store import open_sqlite_accounts
@@ -77,6 +81,12 @@ class FakeArchive:
 
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
         return self._reply(request, ListMessagesResponse())
+
+    async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
+        return self._reply(request, ListChangesResponse())
+
+    async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
+        return self._reply(request, ListVersionsResponse())
 
 
 class FakeLog:

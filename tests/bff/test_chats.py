@@ -15,12 +15,15 @@ from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
     HistoryMessage,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
 )
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Message, Reacted, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Mention, Message, Pinned, Reacted, Text
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import open_channel, serve_rpc
@@ -39,8 +42,13 @@ async def user_id(api: Api, token: str) -> int:
 
 async def test_empty_lists_have_every_key(api: Api, token: str) -> None:
     for path, empty in (
-        ("/v1/chats", {"chats": [], "next_cursor": ""}),
-        ("/v1/chats/d-1-2/messages", {"messages": [], "has_older": False, "has_newer": False}),
+        ("/v1/chats", {"chats": [], "next_cursor": "", "complete_up_to": "0"}),
+        (
+            "/v1/chats/d-1-2/messages",
+            {"messages": [], "has_older": False, "has_newer": False, "complete_up_to": "0"},
+        ),
+        ("/v1/chats/d-1-2/changes?after=1", {"events": [], "too_old": False, "complete_up_to": "0"}),
+        ("/v1/chats/d-1-2/messages/1/versions?kind=edited", {"changes": []}),
     ):
         reply = await api.call("GET", path, token=token)
         assert (reply.status, reply.body) == (200, empty)
@@ -64,12 +72,53 @@ async def test_history_is_requested_at_each_anchor(api: Api, token: str, user_id
         assert api.archive.requests[-1].WhichOneof("anchor") == anchor
 
 
+async def test_changes_versions_and_pins_are_requested_as_the_signed_in_user(
+    api: Api, token: str, user_id: int
+) -> None:
+    fields: dict[str, Any] = {"user_id": user_id, "chat_id": "d-1-2"}
+    for path, request in (
+        (f"changes?after={BIG}", ListChangesRequest(**fields, after=BIG)),
+        (f"messages/{BIG}/versions?kind=edited", ListVersionsRequest(**fields, message_id=BIG, kind="edited")),
+        ("messages?having=pinned&limit=9", ListMessagesRequest(**fields, having="pinned", limit=9)),
+    ):
+        assert (await api.call("GET", f"/v1/chats/d-1-2/{path}", token=token)).status == 200
+        assert api.archive.requests[-1] == request
+        api.archive.response = Refusal(Code.NOT_FOUND, "There is no such chat.", "chat_id")
+        assert (await api.call("GET", f"/v1/chats/d-1-2/{path}", token=token)).refusal == (404, "not_found", "chat_id")
+        api.archive.response = None
+
+
+async def test_a_feed_is_its_events_and_where_to_continue(api: Api, token: str) -> None:
+    text = Text(body="@Ada", mentions=[Mention(user_id=BIG, name="Ada")])
+    events = [
+        Event(event_id=5, message=Message(message_id=5, text=text, forwarded=True)),
+        Event(event_id=6, change=Change(target_id=5, pinned=Pinned(set=True))),
+    ]
+    api.archive.response = ListChangesResponse(events=events, complete_up_to=BIG)
+    reply = await api.call("GET", "/v1/chats/d-1-2/changes?after=0", token=token)
+    message = {
+        "message_id": "5",
+        "text": {"body": "@Ada", "mentions": [{"user_id": str(BIG), "name": "Ada"}]},
+        "forwarded": True,
+    }
+    assert reply.body == {
+        "events": [
+            {"event_id": "5", "message": message},
+            {"event_id": "6", "change": {"target_id": "5", "pinned": {"set": True}}},
+        ],
+        "too_old": False,
+        "complete_up_to": str(BIG),
+    }
+
+
 async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
     message = Message(message_id=BIG, chat_id="d-1-2", sender_id=1, client_message_id="x", text=Text(body="<b>hi</b>"))
+    edit = Event(event_id=7, change=Change(edited=Edited()))
+    newest = HistoryMessage(message=message, changes=[edit])
     chat = Chat(
-        chat_id="d-1-2", kind=ChatKind.CHAT_KIND_DIRECT, member_ids=[1, BIG], newest=message, unread=3, changed_at_ms=5
+        chat_id="d-1-2", kind=ChatKind.CHAT_KIND_DIRECT, member_ids=[1, BIG], newest=newest, unread=3, changed_at_ms=5
     )
-    api.archive.response = ListChatsResponse(chats=[chat], next_cursor="more")
+    api.archive.response = ListChatsResponse(chats=[chat], next_cursor="more", complete_up_to=BIG)
     reply = await api.call("GET", "/v1/chats", token=token)
     assert reply.body == {
         "chats": [
@@ -78,17 +127,21 @@ async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
                 "kind": "CHAT_KIND_DIRECT",
                 "member_ids": ["1", str(BIG)],
                 "newest": {
-                    "message_id": str(BIG),
-                    "chat_id": "d-1-2",
-                    "sender_id": "1",
-                    "client_message_id": "x",
-                    "text": {"body": "<b>hi</b>"},
+                    "message": {
+                        "message_id": str(BIG),
+                        "chat_id": "d-1-2",
+                        "sender_id": "1",
+                        "client_message_id": "x",
+                        "text": {"body": "<b>hi</b>"},
+                    },
+                    "changes": [{"event_id": "7", "change": {"edited": {}}}],
                 },
                 "unread": 3,
                 "changed_at_ms": "5",
             }
         ],
         "next_cursor": "more",
+        "complete_up_to": str(BIG),
     }
 
 
@@ -110,6 +163,7 @@ async def test_a_page_of_history_has_changes_and_flags_further_messages(api: Api
         "messages": [{"message": {"message_id": "5"}, "changes": changes_in_json}],
         "has_older": True,
         "has_newer": False,
+        "complete_up_to": "0",
     }
 
 

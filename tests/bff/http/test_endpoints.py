@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.http.endpoints import MAX_BODY_BYTES, parse_body, parse_query
-from bff.models import MessagesQuery, ProfilesQuery, Registration
+from bff.models import ChangesQuery, MessagesQuery, ProfilesQuery, Registration, VersionsQuery
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 from tests.bff.conftest import PASSWORD, Api
@@ -153,6 +153,10 @@ INVALID_QUERIES = (
     ("/v1/chats/d-1-2/messages?before_ms=1&around_id=2", "before_ms"),
     (f"/v1/chats/d-1-2/messages?around_id={MAX_ID + 1}", "around_id"),
     ("/v1/chats/d-1-2/messages?limit=0", "limit"),
+    ("/v1/chats/d-1-2/messages?having=edited", "having"),
+    (f"/v1/chats/d-1-2/changes?after={MAX_ID + 1}", "after"),
+    ("/v1/chats/d-1-2/messages/5/versions?kind=deleted", "kind"),
+    ("/v1/chats/d-1-2/messages/0/versions?kind=edited", "message_id"),
 )
 
 
@@ -174,6 +178,9 @@ MALFORMED_QUERIES = (
     ("/v1/chats?changed_since_ms=-1", "changed_since_ms"),
     ("/v1/chats?limit=ten", "limit"),
     ("/v1/chats/d-1-2/messages?before=1", "before"),
+    ("/v1/chats/d-1-2/changes", "after"),
+    ("/v1/chats/d-1-2/changes?after=newest", "after"),
+    ("/v1/chats/d-1-2/messages/5/versions", "kind"),
     ("/v1/chats/d-1-2/messages?before_id=", "before_id"),
     ("/v1/chats?limit=1&limit=2", ""),
     ("/v1/chats?limit=%FF", ""),
@@ -194,7 +201,7 @@ def test_no_body_breaks_the_parser(body: bytes) -> None:
 
 @given(st.from_regex(rb"[!-~]{0,80}", fullmatch=True))
 def test_no_query_breaks_the_parser(query: bytes) -> None:
-    for model in (ProfilesQuery, MessagesQuery):
+    for model in (ProfilesQuery, MessagesQuery, ChangesQuery, VersionsQuery):
         result = parse_query(model, query)
         assert isinstance(result, model) or (
             isinstance(result, Refusal) and result.code in (Code.MALFORMED, Code.INVALID)
