@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from messaging.archive.store.cassandra.former_reactions import convert_reactions
-from messaging.archive.store.cassandra.schema import CHANGES_SCHEMA, CHATS_SCHEMA
+from messaging.archive.store.cassandra.former_rows import convert_rows
+from messaging.archive.store.cassandra.schema import CHANGES_SCHEMA, CHATS_SCHEMA, FEED_SCHEMA
 from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LAST_SEEN_SCHEMA, LINKS_SCHEMA
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
@@ -17,7 +17,9 @@ MIGRATIONS = (
     Migration(5, "links", LINKS_SCHEMA),
     Migration(6, "last seen", LAST_SEEN_SCHEMA),
     Migration(7, "changes", CHANGES_SCHEMA),
+    Migration(8, "feed", FEED_SCHEMA),
 )
 
-FILLS: Mapping[int, Fill] = {4: index_all, 7: convert_reactions}
-"""Rows that a migration adds: 4 adds the beginnings of words to the index of names, 7 makes changes of reactions."""
+FILLS: Mapping[int, Fill] = {4: index_all, 8: convert_rows}
+"""Rows that a migration adds: 4 adds the beginnings of words to the index of names, 8 makes changes of reactions, and
+adds the kinds of changes."""

@@ -9,17 +9,21 @@ from typing import Any
 
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from messaging.archive.store.laws import DELETION, key_text
+from messaging.archive.store.laws import DELETION, is_listed, key_text
 from rookery.v1.session_pb2 import Event
-from shared.contract.changes import kind_of
+from shared.contract.changes import Kind, kind_of
+from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
+
+NO_TARGET = -1
+"""In place of the target in the row of a late message."""
 
 _ADD_TO_CHAT = """
     INSERT INTO changes_by_chat (chat_id, bucket, event_id, target_id, event) VALUES (?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 _ADD_TO_TARGET = """
-    INSERT INTO changes_by_target (chat_id, bucket, target_id, event_id, event) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO changes_by_target (chat_id, bucket, target_id, event_id, kind, event) VALUES (?, ?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 _SET_STATE = """
@@ -40,34 +44,74 @@ _EMPTY_MESSAGE = """
 _REMOVE_REACTIONS = (
     "DELETE FROM reactions_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND message_id = ?"
 )
+_SET_STATE_OF_CHAT = "UPDATE chats_by_user USING TIMESTAMP ? SET changes[?] = ? WHERE user_id = ? AND chat_id = ?"
+_LIST = "INSERT INTO listed_by_chat (chat_id, kind, key, target_id, is_set) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+_ADD_LATE = """
+    INSERT INTO late_by_chat (chat_id, bucket, late_id, event_id, target_id, event) VALUES (?, ?, ?, ?, ?, ?)
+    USING TIMESTAMP ?
+"""
 CHANGE_STATEMENTS = (
-    *(_ADD_TO_CHAT, _ADD_TO_TARGET, _SET_STATE),
+    *(_ADD_TO_CHAT, _ADD_TO_TARGET, _ADD_LATE, _SET_STATE, _SET_STATE_OF_CHAT, _LIST),
     *(_REMOVE_CHANGES, _REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS, _REMOVE_REACTIONS, _EMPTY_MESSAGE),
 )
 
 
-def add_change(writes: Writes, statements: Mapping[str, Any], event: Event) -> None:
-    """Add the rows of a change of any kind but one with LAW_MAX."""
+def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late_id: int | None = None) -> None:
+    """Add the rows of a change of any kind but one with LAW_MAX; `late_id` as for `add_late`."""
     event_id, change = event.event_id, event.change
     chat_id, target_id, kind = change.chat_id, change.target_id, kind_of(change)
     content = event.SerializeToString()
+    kept = content if kind is DELETION or not target_id else b""
     bucket, target = event_id >> BUCKET_BITS, (chat_id, target_id >> BUCKET_BITS, target_id)
-    in_chat, in_target = ("bucket", chat_id, bucket), ("bucket", *target[:2])
-    size = len(content)
-    if kind is DELETION or not target_id:
-        row = chat_id, bucket, event_id, target_id, content, event_id
-        writes.add(in_chat, statements[_ADD_TO_CHAT], row, size=size)
-    else:
-        writes.add(in_chat, statements[_ADD_TO_CHAT], (chat_id, bucket, event_id, target_id, b"", event_id))
-        writes.add(in_target, statements[_ADD_TO_TARGET], (*target, event_id, content, event_id), size=size)
+    in_target, size = ("bucket", *target[:2]), len(content)
+    row = chat_id, bucket, event_id, target_id, kept, event_id
+    writes.add(("bucket", chat_id, bucket), statements[_ADD_TO_CHAT], row, size=len(kept))
+    if late_id is not None:
+        add_late(writes, statements, late_id, chat_id, event_id, target_id, kept)
+    if not kept:
+        row_of_target = *target, event_id, kind and kind.number, content, event_id
+        writes.add(in_target, statements[_ADD_TO_TARGET], row_of_target, size=size)
     if kind is None:
         return
+    key = key_text(kind, change)
+    if not target_id:
+        _set_state_of_chat(writes, statements, kind, key, event, content)
+        return
     at = MAX_ID - event_id if kind is DELETION else event_id  # of two deletions the first one stays
-    state = *target, kind.number, key_text(kind, change), event_id, content, at
-    writes.add(in_target, statements[_SET_STATE], state, size=size)
+    writes.add(in_target, statements[_SET_STATE], (*target, kind.number, key, event_id, content, at), size=size)
+    if kind.is_listed:
+        listed = chat_id, kind.number, key, target_id, is_listed(kind, change), event_id
+        writes.add(("listed", chat_id, kind.number, key), statements[_LIST], listed)
     if kind is DELETION:
         for rows in (_REMOVE_CHANGES, _REMOVE_REACTIONS):
             writes.add(in_target, statements[rows], (MAX_ID, *target))
         for others in (_REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS):
             writes.add(in_target, statements[others], (MAX_ID, *target, kind.number))
         writes.add(in_target, statements[_EMPTY_MESSAGE], (*target, event_id))
+
+
+def _set_state_of_chat(
+    writes: Writes, statements: Mapping[str, Any], kind: Kind, key: str, event: Event, content: bytes
+) -> None:
+    """Set a change in the rows of the members who see it."""
+    change = event.change
+    members = (change.actor_id,) if kind.is_private else direct_members(change.chat_id) or ()
+    for member in members:
+        state = event.event_id, f"{kind.number} {key}", content, member, change.chat_id
+        writes.add(member, statements[_SET_STATE_OF_CHAT], state, size=len(content))
+
+
+def add_late(
+    writes: Writes,
+    statements: Mapping[str, Any],
+    late_id: int,
+    chat_id: str,
+    event_id: int,
+    target_id: int = NO_TARGET,
+    kept: bytes = b"",
+) -> None:
+    """Add the row of a late event: of a change with `target_id`, or of a message. `late_id` is the first id of the time
+    at which the log stored it, less MAX_AGE_MS: a client that has read up to a lower id has not read the event."""
+    bucket = late_id >> BUCKET_BITS
+    row = chat_id, bucket, late_id, event_id, target_id, kept, event_id
+    writes.add(("bucket", chat_id, bucket), statements[_ADD_LATE], row, size=len(kept))

@@ -4,14 +4,16 @@ A chat's messages may be spread thinly over years, so each round reads twice as 
 log n rounds, of which only the last reads more than is used.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from messaging.archive.store.cassandra.recording import bucket_of, message_reads
+from messaging.archive.store.laws import is_listed, key_text
 from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Change, Event, Message
+from shared.contract.changes import kind_of
 from shared.drivers.cassandra import CassandraSession
 from shared.drivers.cassandra.session import Row
 
@@ -42,13 +44,18 @@ _STATES_IN = """
     SELECT chat_id, target_id, event_id, event FROM state_by_chat
     WHERE chat_id IN ? AND bucket = ? AND target_id IN ? LIMIT ?
 """
+# The filter reads the rows of one partition only.
+_LISTED = """
+    SELECT target_id FROM listed_by_chat WHERE chat_id = ? AND kind = ? AND key = ? AND target_id < ? AND is_set = true
+    LIMIT ? ALLOW FILTERING
+"""
 _CHANGE = "SELECT target_id, event FROM changes_by_chat WHERE chat_id = ? AND bucket = ? AND event_id = ?"
 _CHANGE_OF_TARGET = """
     SELECT event FROM changes_by_target WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
 """
 HISTORY_STATEMENTS = (
     *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _MESSAGES_IN),
-    *(_STATE, _STATES_IN, _CHANGE, _CHANGE_OF_TARGET),
+    *(_STATE, _STATES_IN, _LISTED, _CHANGE, _CHANGE_OF_TARGET),
 )
 
 
@@ -64,7 +71,7 @@ class History:
         buckets = await self._buckets(chat_id)
         older = [bucket for bucket in buckets if bucket <= bucket_of(before_id - 1)]
         rows = await self._scan(_BEFORE, chat_id, older, before_id, limit + 1)
-        messages = _decoded(rows[:limit][::-1])
+        messages = decoded(rows[:limit][::-1])
         newer = [bucket for bucket in buckets if bucket >= bucket_of(before_id)]
         has_newer = bool(await self._scan(_FROM_ON, chat_id, newer, before_id, 1))
         return Page(await self._with_changes(chat_id, messages), has_older=len(rows) > limit, has_newer=has_newer)
@@ -74,10 +81,23 @@ class History:
         buckets = (await self._buckets(chat_id))[::-1]
         newer = [bucket for bucket in buckets if bucket >= bucket_of(after_id)]
         rows = await self._scan(_AFTER, chat_id, newer, after_id, limit + 1)
-        messages = _decoded(rows[:limit])
+        messages = decoded(rows[:limit])
         older = [bucket for bucket in buckets if bucket <= bucket_of(after_id)]
         has_older = bool(await self._scan(_UP_TO, chat_id, older, after_id, 1))
         return Page(await self._with_changes(chat_id, messages), has_older=has_older, has_newer=len(rows) > limit)
+
+    async def page_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+        """The newest messages below the id, at most `limit` of them, with a current change of this kind and key that is
+        set. Each `limit` messages that had one and were deleted cost a further round of reads."""
+        found: list[HistoryMessage] = []  # newest first
+        rows: list[Row] = [(before_id,)]
+        while rows and len(found) <= limit:
+            key_and_bound = chat_id, kind, key, rows[-1][0], limit + 1
+            rows = await self._session.execute(self._statements[_LISTED], key_and_bound)
+            messages = await self.messages((chat_id, target_id) for (target_id,) in rows)
+            candidates = [messages[chat_id, target_id] for (target_id,) in rows if (chat_id, target_id) in messages]
+            found += [each for each in candidates if _has(each, kind, key)]
+        return Page(found[:limit][::-1], has_older=len(found) > limit, has_newer=False)
 
     async def message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         """One message; None if it does not exist."""
@@ -88,23 +108,23 @@ class History:
                 (self._statements[_STATE], (chat_id, bucket, message_id, message_id, MAX_PAGE_CHANGES)),
             ]
         )
-        messages = with_changes(_decoded(found), changes)
+        messages = with_changes(decoded(found), changes)
         return messages[0] if messages else None
 
-    async def messages(self, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], HistoryMessage]:
+    async def messages(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], HistoryMessage]:
         """The messages that are given as chat_id and message_id, by these. One whose row is not written yet is left
         out."""
+        wanted = frozenset(wanted)
         reads = message_reads(wanted)
         results = await self._session.execute_all(
-            [
-                *((self._statements[_MESSAGES_IN], read) for read in reads),
-                *((self._statements[_STATES_IN], (*read, MAX_PAGE_CHANGES)) for read in reads),
-            ]
+            [(self._statements[_MESSAGES_IN], read) for read in reads]
+            + [(self._statements[_STATES_IN], (*read, MAX_PAGE_CHANGES)) for read in reads]
         )
-        # A read finds messages of other chats too, and changes whose target is a message of another chat.
-        found, states = ([row for rows in half for row in rows if row[:2] in wanted] for half in _halves(results))
-        messages = with_changes((_message(*row) for row in found if row[2] is not None), (row[1:] for row in states))
-        return {(each.message.chat_id, each.message.message_id): each for each in messages}
+        # A read finds messages of other chats too, and changes in one chat whose target is a message of another.
+        rows = [[row for row in some if row[:2] in wanted] for some in results]
+        messages = [_message(*row) for some in rows[: len(reads)] for row in some if row[2] is not None]
+        changes = [row[1:] for some in rows[len(reads) :] for row in some]
+        return {(each.message.chat_id, each.message.message_id): each for each in with_changes(messages, changes)}
 
     async def event(self, chat_id: str, author_id: int, client_id: str, event_id: int) -> Event | None:
         """The event with this id, of a message or a change that the author sent with this client id; without body if a
@@ -113,7 +133,7 @@ class History:
         messages, changes = await self._session.execute_all(
             [(self._statements[cql], key) for cql in (_MESSAGE, _CHANGE)]
         )
-        for message in _decoded(messages):
+        for message in decoded(messages):
             return Event(event_id=event_id, message=message)
         for target_id, content in changes:
             if content := content or await self._change_of_target(chat_id, target_id, event_id):
@@ -203,7 +223,7 @@ class _Count:
             self.up_to_id = rows[-1][0] - 1
 
 
-def _decoded(rows: Sequence[Row]) -> list[Message]:
+def decoded(rows: Sequence[Row]) -> list[Message]:
     """The messages, oldest first, and only the oldest of each send: two archives that record a message and its retry at
     the same moment store both. A row without sender is left out: only the deletion of its message is recorded yet."""
     messages = [_message(*row) for row in rows if row[2] is not None]
@@ -211,9 +231,14 @@ def _decoded(rows: Sequence[Row]) -> list[Message]:
     return [message for message in messages if first[_send(message)] is message]
 
 
-def _halves(results: Sequence[list[Row]]) -> tuple[Sequence[list[Row]], Sequence[list[Row]]]:
-    middle = len(results) // 2
-    return results[:middle], results[middle:]
+def _has(message: HistoryMessage, kind: int, key: str) -> bool:
+    """Whether a change of this kind and key is set in the state of the message."""
+    current = [(kind_of(event.change), event.change) for event in message.changes]
+    return any(
+        each.number == kind and is_listed(each, change) and key_text(each, change) == key
+        for each, change in current
+        if each
+    )
 
 
 def _send(message: Message) -> tuple[int, str | int]:

@@ -9,7 +9,7 @@ appears a moment later. A retry is later in the log than the message that it rep
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
+from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change, add_late
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
 from messaging.archive.store.laws import DELETION, MARKS, MAX_AGE_MS, check_change, is_late, key_text, raised
@@ -88,10 +88,10 @@ class Batch:
 
     def __init__(self, events: Iterable[Logged]) -> None:
         """Raises ValueError for an invalid event."""
-        self.changed: dict[str, int] = {}  # by chat_id, the newest event's id
+        self.changed: dict[str, int] = {}  # by chat_id, the highest event_id or late_id
         self.sends: dict[Send, Event] = {}  # of each send the first
         self.marks: dict[tuple[str, int], tuple[int, int]] = {}  # by chat_id and user_id: delivered, read
-        self.late: dict[int, int] = {}  # by event_id of a late event, the first id of the log's time less MAX_AGE_MS
+        self.late_ids: dict[int, int] = {}  # by event_id: see `add_late`
         self._without_client_id: list[Event] = []
         for event, at_ms in events:
             match event.WhichOneof("event"):
@@ -137,7 +137,9 @@ class Batch:
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
         if is_late(event_id, at_ms):
-            self.late[event_id] = event_id = first_id_at(at_ms - MAX_AGE_MS)
+            late_id = first_id_at(at_ms - MAX_AGE_MS)
+            self.late_ids[event_id] = late_id
+            event_id = late_id
         newest = self.changed.get(chat_id)
         if newest is None and direct_members(chat_id) is None:
             raise ValueError("chat_id is not that of a direct chat")
@@ -253,12 +255,15 @@ class ChatRecording:
         """Write the messages and the changes; returns the buckets of the messages."""
         buckets: set[tuple[str, int]] = set()
         for event in batch.events:
+            late_id = batch.late_ids.get(event.event_id)
             if event.HasField("change"):
                 change = event.change
-                add_change(writes, self._statements, event)
+                add_change(writes, self._statements, event, late_id)
                 self._add_send(writes, change.chat_id, change.actor_id, change.client_change_id, event.event_id)
             else:
                 buckets.add(self._add_message(writes, event.message))
+                if late_id is not None:
+                    add_late(writes, self._statements, late_id, event.message.chat_id, event.event_id)
         for chat_id, bucket in buckets:
             if (chat_id, bucket) not in self._cached_buckets:
                 writes.add(("chat", chat_id), self._statements[_ADD_BUCKET], (chat_id, bucket))

@@ -67,11 +67,41 @@ CHANGES_SCHEMA = (
         PRIMARY KEY ((chat_id, bucket), target_id, event_id)
     )
     """,
-    # The changes that are current, by their keys. The bucket is that of the target.
+    # The changes of messages that are current, by their keys. The bucket is that of the target.
     """
     CREATE TABLE IF NOT EXISTS state_by_chat (
         chat_id text, bucket int, target_id bigint, kind int, key text, event_id bigint, event blob,
         PRIMARY KEY ((chat_id, bucket), target_id, kind, key)
+    )
+    """,
+)
+
+FEED_SCHEMA = (
+    # The number of the kind, so that the changes of one kind are found.
+    "ALTER TABLE changes_by_target ADD IF NOT EXISTS kind int",
+    # The state of the chat itself, by kind and key; private changes are in the row of their actor only.
+    "ALTER TABLE chats_by_user ADD IF NOT EXISTS changes map<text, blob>",
+    # Late events, by the first id of the time at which the log stored them, less MAX_AGE_MS. The bucket is that of this
+    # id. Changes are as in changes_by_chat; a message has the target_id -1 and is in messages_by_chat.
+    """
+    CREATE TABLE IF NOT EXISTS late_by_chat (
+        chat_id text, bucket int, late_id bigint, event_id bigint, target_id bigint, event blob,
+        PRIMARY KEY ((chat_id, bucket), late_id, event_id)
+    )
+    """,
+    # The messages with a change of a kind that `is_listed`, and whether it is set. A deletion changes no row here: a
+    # message is listed only if state_by_chat has the change too.
+    """
+    CREATE TABLE IF NOT EXISTS listed_by_chat (
+        chat_id text, kind int, key text, target_id bigint, is_set boolean,
+        PRIMARY KEY ((chat_id, kind, key), target_id)
+    ) WITH CLUSTERING ORDER BY (target_id DESC)
+    """,
+    # The watermark is the timestamp of its row too, so that the highest stays. `id` is 0: all rows are read together.
+    """
+    CREATE TABLE IF NOT EXISTS watermarks (
+        id int, log_partition int, at_ms bigint,
+        PRIMARY KEY (id, log_partition)
     )
     """,
 )

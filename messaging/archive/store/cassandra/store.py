@@ -1,12 +1,13 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
-`recording` writes events, `history` reads messages, and `schema` defines the tables.
+`recording` writes events, `history` reads messages, `feed` reads events, and `schema` defines the tables.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from messaging.archive.store.cassandra.feed import FEED_STATEMENTS, Feed
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
 from messaging.archive.store.protocol import ChatCursor, Logged, Page
@@ -14,16 +15,19 @@ from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
-from shared.drivers.cassandra import CassandraSession
+from shared.drivers.cassandra import CassandraSession, unlogged
 
 # The filter reads the rows of one partition only, which costs less than sending them.
 _CHANGED_CHATS = (
     "SELECT chat_id, changed_id, newest_id FROM chats_by_user WHERE user_id = ? AND changed_id >= ? ALLOW FILTERING"
 )
 _CHATS = """
-    SELECT chat_id, changed_id, newest_id, delivered, read FROM chats_by_user
+    SELECT chat_id, changed_id, newest_id, delivered, read, changes FROM chats_by_user
     WHERE user_id = ? AND chat_id IN ?
 """
+_CHANGED_ID = "SELECT changed_id FROM chats_by_user WHERE user_id = ? AND chat_id = ?"
+_RAISE_WATERMARK = "INSERT INTO watermarks (id, log_partition, at_ms) VALUES (0, ?, ?) USING TIMESTAMP ?"
+_WATERMARKS = "SELECT log_partition, at_ms FROM watermarks WHERE id = 0"
 
 
 class CassandraChats:
@@ -34,6 +38,7 @@ class CassandraChats:
         self._recording = recording
         self._statements = statements
         self._history = History(session, statements)
+        self._feed = Feed(session, statements, self._history)
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
@@ -41,6 +46,15 @@ class CassandraChats:
 
     async def recorded_offsets(self) -> Mapping[int, int]:
         return {}
+
+    async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:
+        raised = self._statements[_RAISE_WATERMARK]
+        rows = [(raised, (partition, at_ms, at_ms)) for partition, at_ms in watermarks.items()]
+        if rows:
+            await self._session.execute(unlogged(rows))
+
+    async def watermarks(self) -> Mapping[int, int]:
+        return dict(await self._session.execute(self._statements[_WATERMARKS]))
 
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
@@ -71,6 +85,22 @@ class CassandraChats:
 
     async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
         return await self._history.page_after(chat_id, after_id, limit)
+
+    async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+        return await self._history.page_having(chat_id, kind, key, before_id, limit)
+
+    async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:
+        """As in the protocol. Changes that a deletion has removed count too; if there are more than MAX_CHANGES, the
+        events have no content."""
+        members = direct_members(chat_id)
+        if members is None:
+            return []
+        rows = await self._session.execute(self._statements[_CHANGED_ID], (members[0], chat_id))
+        changed_id = max((changed_id or 0 for (changed_id,) in rows), default=0)
+        return await self._feed.events_after(chat_id, after_id, changed_id) if changed_id > after_id else []
+
+    async def versions(self, chat_id: str, target_id: int, kind: int) -> Sequence[Event]:
+        return await self._feed.versions(chat_id, target_id, kind)
 
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         return await self._history.message(chat_id, message_id)
@@ -110,11 +140,22 @@ class CassandraChats:
             chat.unread = count
 
 
+_STATEMENTS = (
+    _CHANGED_CHATS,
+    _CHATS,
+    _CHANGED_ID,
+    _RAISE_WATERMARK,
+    _WATERMARKS,
+    *HISTORY_STATEMENTS,
+    *FEED_STATEMENTS,
+)
+
+
 @asynccontextmanager
 async def open_cassandra_chats(session: CassandraSession) -> AsyncIterator[CassandraChats]:
     """Open the store on a session with the keyspace of the tables. Raises Unavailable if Cassandra does not answer."""
     recording = await prepare_recording(session)
-    statements = {cql: await session.prepare(cql) for cql in (_CHANGED_CHATS, _CHATS, *HISTORY_STATEMENTS)}
+    statements = {cql: await session.prepare(cql) for cql in _STATEMENTS}
     yield CassandraChats(session, recording, statements)
 
 
@@ -124,11 +165,13 @@ def _chat(
     newest_id: int | None,
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
+    changes: Mapping[str, bytes] | None,
     *,
     newest: HistoryMessage | None,
 ) -> Chat:
     """The chat, without its count of unread messages."""
     delivered, read = delivered or {}, read or {}
+    state = [Event.FromString(content) for content in (changes or {}).values()]
     return Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
@@ -139,4 +182,5 @@ def _chat(
             for user in sorted({*delivered, *read})
         ],
         changed_at_ms=time_of(changed_id),
+        changes=sorted(state, key=lambda event: event.event_id),
     )

@@ -20,7 +20,18 @@ from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession, open_cassandra
 from shared.settings import CassandraSettings
-from tests.messaging.archive.store.chats import Conversation, history, hypothetical, ids, newest_page, state, steps
+from tests.messaging.archive.store.chats import (
+    Conversation,
+    all_chats,
+    history,
+    hypothetical,
+    ids,
+    logged,
+    newest_page,
+    state,
+    steps,
+    users,
+)
 
 SPAN = 1 << 52
 """Of a bucket, as a distance of ids."""
@@ -65,7 +76,7 @@ async def test_a_message_or_a_change_alone_takes_a_read_and_a_write(session: Cas
     scripted = Scripted(session)
     async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
         for event in (message, talk.message(), talk.reaction(message.event_id), talk.edit(message.event_id)):
-            await chats.record([event], {})
+            await chats.record(logged(event), {})
     assert scripted.requests == [1, 1] * 4
 
 
@@ -73,7 +84,7 @@ async def test_a_busy_batch_takes_a_quarter_of_a_request_for_a_message(session: 
     talks = [Conversation() for _ in range(100)]
     scripted = Scripted(session)
     async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
-        await chats.record([talk.message(body="x" * 256) for _ in range(10) for talk in talks], {})
+        await chats.record(logged(*(talk.message(body="x" * 256) for _ in range(10) for talk in talks)), {})
     assert sum(scripted.requests) <= 250
 
 
@@ -91,8 +102,26 @@ async def test_a_bucket_is_written_once(session: CassandraSession, monkeypatch: 
     one, two, three = (Conversation() for _ in range(3))
     async with open_cassandra_chats(session) as chats:
         for talk in (one, two, one, three, one, two):  # the third evicts the second
-            await chats.record([talk.message()], {})
+            await chats.record(logged(talk.message()), {})
     assert added == [talk.chat_id for talk in (one, two, three, two)]
+
+
+async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(session: CassandraSession) -> None:
+    user = next(users)
+    talks = [Conversation((user, next(users))) for _ in range(100)]
+    messages = [talk.message() for talk in talks]
+    edits = [talk.edit(message.event_id) for talk, message in zip(talks, messages, strict=True)]
+    read = [talk.mark(read=message.event_id) for talk, message in zip(talks, messages, strict=True)]
+    of_another_chat = [talk.reaction(messages[0].event_id) for talk in talks[1:]]
+    scripted = Scripted(session)
+    async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+        await chats.record(logged(*messages, *edits, *read, *of_another_chat), {})
+        scripted.requests.clear()
+        listed = await all_chats(chats, user)
+    newest = {chat.chat_id: [chat.newest.message, *chat.newest.changes] for chat in listed}
+    states = zip(talks, messages, edits, strict=True)
+    assert newest == {talk.chat_id: [event.message, edit] for talk, event, edit in states}
+    assert sum(scripted.requests) == 20
 
 
 rows = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5_000)), max_size=80)
@@ -125,7 +154,7 @@ def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> No
     events = [
         talk.message(message_id=start + n) for talk, count in zip(talks, counts, strict=True) for n in range(count)
     ]
-    reads = Batch(events).send_reads()
+    reads = Batch(logged(*events)).send_reads()
     read = {(chat_id, bucket, send) for chat_ids, bucket, sends in reads for chat_id in chat_ids for send in sends}
     for event in events:
         message = event.message
@@ -150,7 +179,7 @@ async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_writt
     }[part]
     async with open_cassandra_chats(session) as chats:
         with pytest.raises(ValueError, match=part):
-            await chats.record([good, bad], {})
+            await chats.record(logged(good, bad), {})
         assert await chats.get_chat(talk.members[0], talk.chat_id) is None
 
 
@@ -158,7 +187,7 @@ async def test_the_largest_event_is_stored(session: CassandraSession) -> None:
     talk = Conversation()
     message = talk.message(client_message_id="c" * MAX_KEY_BYTES, body="x" * 900_000)
     async with open_cassandra_chats(session) as chats:
-        await chats.record([message, talk.reaction(message.event_id, "e" * (MAX_KEY_BYTES - 50))], {})
+        await chats.record(logged(message, talk.reaction(message.event_id, "e" * (MAX_KEY_BYTES - 50))), {})
         page = await newest_page(chats, talk.chat_id)
     assert ids(page.messages) == [message.event_id]
     assert len(page.messages[0].changes) == 1
@@ -180,13 +209,13 @@ async def test_a_replay_repairs_a_partly_written_batch(
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
             for event in events:
-                await chats.record([event], {})
+                await chats.record(logged(event), {})
             for size, written in cuts:
                 scripted.written = written or None
                 with suppress(Unavailable):
-                    await chats.record([moved(event, whole, cut) for event in events[:size]], {})
+                    await chats.record(logged(*(moved(event, whole, cut) for event in events[:size])), {})
             scripted.written = None
-            await chats.record([moved(event, whole, cut) for event in events], {})
+            await chats.record(logged(*(moved(event, whole, cut) for event in events)), {})
             expected = await state(chats, whole)
             assert plain(await state(chats, cut), cut) == plain(expected, whole)
 
@@ -219,15 +248,15 @@ async def test_a_message_and_its_retry_that_two_archives_record_at_once_is_shown
     async with open_cassandra_chats(scripted) as one, open_cassandra_chats(scripted) as other:  # type: ignore[arg-type]
         scripted.before_writes = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.record, [first], {})
-            nursery.start_soon(other.record, [retry], {})
+            nursery.start_soon(one.record, logged(first), {})
+            nursery.start_soon(other.record, logged(retry), {})
             while scripted.requests != [1, 1, 1, 1]:  # both have read, and neither has written
                 await trio.sleep(0.001)
             scripted.before_writes.set()
         for limit in (10, 2):
             page = await one.messages_before(talk.chat_id, MAX_ID, limit)
             assert ids(page.messages) == [first.event_id]
-        await other.record([retry], {})  # the first is in the store by now
+        await other.record(logged(retry), {})  # the first is in the store by now
         assert ids((await newest_page(one, talk.chat_id)).messages) == [first.event_id]
 
 
@@ -247,6 +276,6 @@ async def test_the_first_of_a_send_is_found_three_days_back_over_the_border_of_a
             (border + recording.DEDUPE_AHEAD - 1, border - 1),  # the older one was published late
         ]:
             talk = Conversation()
-            await chats.record([talk.message(client_message_id="x", message_id=first_id)], {})
-            await chats.record([talk.message(client_message_id="x", message_id=retry_id)], {})
+            await chats.record(logged(talk.message(client_message_id="x", message_id=first_id)), {})
+            await chats.record(logged(talk.message(client_message_id="x", message_id=retry_id)), {})
             assert await all_of(chats, talk) == [first_id]

@@ -1,6 +1,7 @@
-"""Chats that the release before changes has written, in `former`: read, changed and deleted by this one.
+"""Chats that former releases have written, in `former`: read, changed and deleted by this one.
 
-Both files have the same chat: three messages of two users, a retry, reactions set, removed and set again, and marks.
+All files have the same chat: three messages of two users, reactions and marks; those of the release before changes also
+a retry, and reactions that were removed.
 """
 
 import sqlite3
@@ -44,15 +45,15 @@ BENS, ANNS = event(FIRST + (4 << 22), FIRST, BEN, "👍"), event(FIRST + (5 << 2
 LAST = event(FIRST + (10 << 22), THIRD, BEN, "🎉")
 
 
-@pytest.fixture
-def former_keyspace(cassandra_server: Cassandra) -> CassandraSettings:
-    """A keyspace as the former release has left it."""
-    settings = settings_for(cassandra_server)
+def keyspace_of(server: Cassandra, file: str) -> CassandraSettings:
+    """A new keyspace as the release before changes has left it, or the one before the feed."""
+    settings = settings_for(server)
+    former = MIGRATIONS[: {"chats.cql": 6, "changes.cql": 7}[file]]
 
     async def write() -> None:
-        await migrate(settings, MIGRATIONS[:6])
-        async with open_cassandra(settings, MIGRATIONS[:6]) as session:
-            for statement in (FORMER / "chats.cql").read_text().splitlines():
+        await migrate(settings, former)
+        async with open_cassandra(settings, former) as session:
+            for statement in (FORMER / file).read_text().splitlines():
                 await session.execute(statement)
 
     trio.run(write)
@@ -66,13 +67,13 @@ async def migrated(settings: CassandraSettings) -> AsyncIterator[ChatStore]:
         yield chats
 
 
-@pytest.fixture(params=["sqlite", "cassandra"])
+@pytest.fixture(params=["chats.sql", "chats.cql", "changes.cql"])
 def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
-    """Migrates the chats of the former release, and opens them; again and again."""
-    if request.param == "cassandra":
-        return partial(migrated, request.getfixturevalue("former_keyspace"))
+    """Migrates the chats of a former release, and opens them; again and again."""
+    if request.param.endswith(".cql"):
+        return partial(migrated, keyspace_of(request.getfixturevalue("cassandra_server"), request.param))
     with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
-        connection.executescript((FORMER / "chats.sql").read_text())
+        connection.executescript((FORMER / request.param).read_text())
     return partial(open_sqlite_chats, tmp_path / "chats.db")
 
 
@@ -116,6 +117,11 @@ async def test_messages_of_the_former_release_are_changed_and_deleted(open_chats
         stub = page.messages[0].message
         assert (stub.message_id, stub.sender_id, stub.client_message_id) == (FIRST, ANN, "one")
         assert not stub.HasField("text")
+
+
+@pytest.fixture
+def former_keyspace(cassandra_server: Cassandra) -> CassandraSettings:
+    return keyspace_of(cassandra_server, "chats.cql")
 
 
 async def test_reactions_are_converted_while_archives_record(former_keyspace: CassandraSettings) -> None:

@@ -625,11 +625,10 @@ async def test_a_client_that_follows_the_feed_sees_every_event(
 
 async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
     events = talk.messages(3)
-    unread = [
-        talk.change(who=who, marked_unread=MarkedUnread(set=flag)) for who, flag in [(1, True), (0, True), (1, False)]
-    ]
+    unread = [talk.change(who=1, marked_unread=MarkedUnread(set=flag)) for flag in (True, False)]
+    of_the_chat = [*unread, talk.reaction(0)]
     edit, read = talk.edit(events[2].event_id), talk.mark(1, delivered=events[2].event_id, read=events[0].event_id)
-    await chats.record(logged(*events, *unread, edit, read), {})
+    await chats.record(logged(*events, *of_the_chat, edit, read), {})
     reader = talk.members[1]
     assert await chats.get_chat(reader, talk.chat_id) == Chat(
         chat_id=talk.chat_id,
@@ -639,7 +638,7 @@ async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) 
         unread=2,
         marks=[Mark(user_id=reader, delivered_up_to=events[2].event_id, read_up_to=events[0].event_id)],
         changed_at_ms=time_of(read.event_id),
-        changes=unread[1:],
+        changes=of_the_chat[1:],
     )
 
 
