@@ -47,12 +47,12 @@ def test_edits_and_deletions_are_seen_by_both_in_the_chat_in_quotes_and_in_the_l
         expect(seat.message("Which noon?").locator(".quote")).to_contain_text("At one")
     expect(at_mira.message("At one").first.locator(".edited")).to_have_attribute("title", re.compile("^Edited: .*202"))
 
-    choose(at_mira, "Which noon?", "Delete for everyone")
+    choose(at_mira, "Which noon?", "Delete")
     dialog = at_mira.page.get_by_role("dialog", name="Delete this message?")
-    expect(dialog).to_contain_text("deleted for everyone in this chat, with its reactions")
+    expect(dialog).to_contain_text("For everyone in this chat, it is deleted with its reactions")
     dialog.get_by_role("button", name="Cancel").click()
     expect(at_mira.message("Which noon?").first.get_by_role("button", name="More")).to_be_focused()
-    choose(at_mira, "Which noon?", "Delete for everyone")
+    choose(at_mira, "Which noon?", "Delete")
     dialog.get_by_role("button", name="Delete for everyone").click()
     for seat in (at_ada, at_mira):
         expect(seat.messages.last).to_contain_text("This message was deleted")
@@ -109,3 +109,76 @@ def test_a_quote_leads_to_its_message_which_is_loaded_if_needed(
     quote.click()
     expect(seat.messages.first).to_be_focused()
     expect(seat.messages.first).to_contain_text("Lunch?")
+
+
+def test_a_completed_mention_is_shown_by_name_and_forwarded_with_its_message_in_its_new_text(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
+) -> None:
+    at_mira = seats(platform, mira, chat="Ada Lindqvist")
+    at_ada.composer.press_sequentially("@Ok")
+    expect(at_ada.page.get_by_role("option")).to_have_text("MOMira Okafor@" + mira.name)
+    at_ada.composer.press("Enter")
+    at_ada.composer.press_sequentially("and `@code`")
+    at_ada.composer.press("Enter")
+    chip = at_mira.message("and").get_by_role("button", name="@Mira Okafor")
+    expect(chip).to_have_class("mention own")
+    expect(at_mira.message("and").locator(".mention")).to_have_count(1)
+    expect(at_mira.row("Ada Lindqvist")).to_contain_text("@Mira Okafor")
+    chip.click()
+    expect(at_mira.page.get_by_role("dialog", name="Profile")).to_contain_text("Mira Okafor")
+    at_mira.page.keyboard.press("Escape")
+
+    jonas = platform.register("Jonas Weber")
+    at_ada.composer.press("ArrowUp")
+    editor(at_ada).fill("@Mira Okafor and all")
+    editor(at_ada).press("Enter")
+    expect(at_mira.message("and all").locator(".mention.own")).to_have_count(1)
+    choose(at_ada, "and all", "Forward")
+    dialog = at_ada.page.get_by_role("dialog", name="Forward a message")
+    dialog.get_by_role("button", name="Mira Okafor").click()
+    dialog.get_by_label("Search people and chats").fill(jonas.name)
+    expect(dialog.get_by_role("button", name="Jonas Weber")).to_be_visible()
+    dialog.get_by_label("Search people and chats").press("Enter")
+    dialog.get_by_role("button", name="Forward").click()
+    expect(at_ada.page.get_by_text("Forwarded to Mira Okafor and Jonas Weber.")).to_be_visible()
+    expect(at_mira.messages.last).to_contain_text("Forwarded")
+    expect(at_mira.messages.last.locator(".mention.own")).to_have_count(1)
+    at_jonas = seats(platform, jonas, chat="Ada Lindqvist")
+    expect(at_jonas.messages.last).to_contain_text("Forwarded@Mira Okafor and all")
+    expect(at_jonas.messages.last.locator(".mention")).to_have_count(0)
+
+
+def test_a_message_deleted_for_oneself_is_gone_on_all_devices_and_can_be_shown_again_by_keyboard(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
+) -> None:
+    elsewhere, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
+    choose(at_ada, "At noon", "Reply")
+    at_ada.write("Sharp")
+    choose(at_ada, "At noon", "Delete")
+    dialog = at_ada.page.get_by_role("dialog", name="Delete this message?")
+    dialog.get_by_role("button", name="Delete for me").press("Enter")
+    for seat in (at_ada, elsewhere):
+        expect(seat.messages).to_have_count(2)
+        expect(seat.message("Sharp").locator(".quote")).to_contain_text("You deleted this message for yourself.")
+    undo = at_ada.page.get_by_role("button", name="Undo")
+    expect(undo).to_be_focused()
+    undo.press("Enter")
+    expect(at_ada.page.get_by_role("group", name="Messages")).to_be_focused()
+    expect(elsewhere.messages).to_have_count(3)
+
+    choose(at_ada, "Sharp", "Delete")
+    dialog.get_by_role("button", name="Delete for me").click()
+    expect(undo).to_be_visible()
+    expect(undo).not_to_be_focused()
+    at_ada.page.reload()
+    for seat in (at_ada, elsewhere):
+        expect(seat.messages).to_have_count(2)
+        expect(seat.row("Mira Okafor")).to_contain_text("You: At noon")
+    expect(at_mira.messages).to_have_count(3)
+
+    choose(at_ada, "At noon", "Forward")
+    at_ada.page.get_by_role("dialog").get_by_role("button", name="Mira Okafor").click()
+    choose(elsewhere, "At noon", "Delete")
+    elsewhere.page.get_by_role("button", name="Delete for everyone").click()
+    expect(at_ada.page.get_by_role("alert").filter(has_text="This message was deleted meanwhile")).to_be_visible()
+    expect(at_ada.page.get_by_role("dialog").get_by_role("button", name="Forward")).to_be_disabled()

@@ -140,6 +140,10 @@ test("a message that is deleted before its turn is not notified of, and closed a
   tab.chats.change(changeAt(5, 4, { deleted: {} }, MIRA));
   seconds(5);
   assert.deepEqual(tab.take(), []);
+  arrive(6, tab);
+  tab.chats.change(changeAt(7, 6, { hidden: { set: true } }));
+  seconds(5);
+  assert.deepEqual(tab.take(), [], "another device deleted it for the user");
 });
 
 test("of many messages at once the newest is shown, with a pause between two notifications", () => {
