@@ -224,12 +224,15 @@ class LogConsumer:
             chat_id = message.chat_id
             if envelope.truth:
                 key = (envelope.sender_id, message.client_message_id)
-                content = message_hash(message)
+                if tail.sent_with(key) is None:  # else the tail has its hash
+                    content = message_hash(message.text, message.reply_to, message.forwarded)
         elif kind == "change":
             change = event.change
             chat_id, target_id, is_deletion = change.chat_id, change.target_id, wins(change)
             if envelope.truth and change.client_change_id:
-                key, content = (envelope.sender_id, change.client_change_id), change_hash(change)
+                key = (envelope.sender_id, change.client_change_id)
+                if tail.sent_with(key) is None:
+                    content = change_hash(change)
         is_removed = bool(tail.deletions) and (target_id or event_id) in tail.deletions and not is_deletion
         value = b"" if is_removed else record.value
         recipient_ids = tuple(envelope.recipient_ids)

@@ -7,10 +7,10 @@ import msgspec
 
 from messaging.gateway.sent import change_hash, message_hash
 from messaging.kinds import KINDS
-from messaging.kinds.checks import bad_id, check_mentioned, check_text, too_long
+from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, too_long
 from messaging.kinds.kind import Kind
 from rookery.v1.kinds_pb2 import LAW_MAX
-from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Typing
+from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members
 from shared.contract.errors import Code, Refusal
@@ -30,8 +30,10 @@ class SendRequest(msgspec.Struct, frozen=True):
     client_id: str
     chat_id: str
     members: tuple[int, int]
-    send: Send
-    """As the client sent it."""
+    text: Text
+    reply_to: int
+    """The message to which it replies; 0 if none."""
+    forwarded: bool
     first_sent_ms_ago: int | None
     """0 if the client sends it for the first time; None if the client does not tell."""
 
@@ -47,12 +49,7 @@ class SendRequest(msgspec.Struct, frozen=True):
 
     def content_hash(self) -> int:
         """Tells a retry from another message with the same client id."""
-        return message_hash(self.send)
-
-    @property
-    def reply_to(self) -> int:
-        """The message to which it replies; 0 if none."""
-        return self.send.reply_to
+        return message_hash(self.text, self.reply_to, self.forwarded)
 
     def event(self, event_id: int, user_id: int) -> Event:
         """The event of this message under this id."""
@@ -61,9 +58,9 @@ class SendRequest(msgspec.Struct, frozen=True):
             chat_id=self.chat_id,
             sender_id=user_id,
             client_message_id=self.client_id,
-            text=self.send.text,
-            reply_to=self.send.reply_to,
-            forwarded=self.send.forwarded,
+            text=self.text,
+            reply_to=self.reply_to,
+            forwarded=self.forwarded,
         )
         return Event(event_id=event_id, message=message)
 
@@ -159,14 +156,17 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
         return chat
     if send.WhichOneof("content") != "text":
         return Refusal(Code.INVALID, "A message needs content, such as `text`.", "send.text")
-    if refusal := check_text(send.text, configuration.max_text_bytes, "send.text"):
+    text, reply_to = send.text, send.reply_to
+    if refusal := check_text(text, configuration.max_text_bytes, "send.text"):
         return refusal
-    if send.text.mentions and (refusal := check_mentioned(send.text, chat[1], "send.text")):
-        return refusal
-    if not 0 <= send.reply_to <= MAX_ID:
+    if text.mentions:
+        refusal = check_mentions(text, "send.text") or check_mentioned(text, chat[1], "send.text")
+        if refusal:
+            return refusal
+    if not 0 <= reply_to <= MAX_ID:
         return bad_id("send.reply_to")
     first_sent_ms_ago = frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
-    return SendRequest(client_id, *chat, send, first_sent_ms_ago)
+    return SendRequest(client_id, *chat, text, reply_to, send.forwarded, first_sent_ms_ago)
 
 
 def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> ChangeRequest | Refusal:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rookery.v1.session_pb2 import Change, Event, Message, Send
+from rookery.v1.session_pb2 import Change, Event, Text
 
 SendKey = tuple[int, str]
 """A user's id and the client id of a message or a change: two frames with one key are one event."""
@@ -21,11 +21,9 @@ class Sent(NamedTuple):
         return self.chat_id == other.chat_id and self.content in (other.content, None)
 
 
-def message_hash(message: Message | Send) -> int:
+def message_hash(text: Text, reply_to: int, forwarded: bool) -> int:
     """The hash of a message's content."""
-    text = message.text
-    content = text.SerializeToString(deterministic=True) if text.mentions else text.body
-    return hash((content, message.reply_to, message.forwarded))
+    return hash((text.SerializeToString() if text.mentions else text.body, reply_to, forwarded))
 
 
 def change_hash(change: Change) -> int:
@@ -38,7 +36,9 @@ def sent_of(event: Event) -> Sent:
     """The Sent of a recorded message or change; without content if that was deleted since."""
     if event.HasField("message"):
         message = event.message
-        content = message_hash(message) if message.WhichOneof("content") else None
+        content = None
+        if message.WhichOneof("content"):
+            content = message_hash(message.text, message.reply_to, message.forwarded)
         return Sent(event.event_id, message.chat_id, content)
     change = event.change
     return Sent(event.event_id, change.chat_id, change_hash(change) if change.WhichOneof("body") else None)

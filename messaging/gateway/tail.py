@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, gc=False):
     value: bytes
     """Empty for a change of a deleted message; the message itself has become a stub."""
     content: int = 0
-    """The hash of the content, if there is a key."""
+    """The hash of the content, if there is a key that the tail does not have yet."""
     target_id: int = 0
     """Of a change: the message that it changes, if any."""
 

@@ -14,26 +14,17 @@ MAX_MENTIONED_NAME = 64
 
 
 def check_text(text: Text, limit: int, field: str) -> Refusal | None:
-    """The refusal of a text that is blank, or longer than `limit` bytes, or that has an invalid mention; `field` is its
-    path."""
+    """The refusal of a text that is blank, or longer than `limit` bytes; `field` is its path."""
     body = text.body
     if not body or body.isspace():
         return Refusal(Code.INVALID, "The text must have more than white space.", f"{field}.body")
     if len(body.encode()) > limit:
         return too_long("text", limit, f"{field}.body")
-    return _check_mentions(text, field) if text.mentions else None
-
-
-def check_mentioned(text: Text, members: Container[int], field: str) -> Refusal | None:
-    """The refusal of a text that mentions a user who is not a member of the chat; `field` is its path."""
-    for index, mention in enumerate(text.mentions):
-        if mention.user_id not in members:
-            message = "Only members of the chat can be mentioned."
-            return Refusal(Code.NOT_FOUND, message, f"{field}.mentions[{index}].user_id")
     return None
 
 
-def _check_mentions(text: Text, field: str) -> Refusal | None:
+def check_mentions(text: Text, field: str) -> Refusal | None:
+    """The refusal of a text with an invalid mention; `field` is its path."""
     if len(text.mentions) > MAX_MENTIONS:
         return Refusal(Code.TOO_LARGE, f"A text can mention {MAX_MENTIONS} users at most.", f"{field}.mentions")
     mentioned: set[int] = set()
@@ -48,6 +39,15 @@ def _check_mentions(text: Text, field: str) -> Refusal | None:
             return too_long("name", MAX_MENTIONED_NAME, f"{path}.name")
         if not mention.name or f"@{mention.name}" not in text.body:
             return Refusal(Code.INVALID, "The text must contain the name of a mention, after `@`.", f"{path}.name")
+    return None
+
+
+def check_mentioned(text: Text, members: Container[int], field: str) -> Refusal | None:
+    """The refusal of a text that mentions a user who is not a member of the chat; `field` is its path."""
+    for index, mention in enumerate(text.mentions):
+        if mention.user_id not in members:
+            message = "Only members of the chat can be mentioned."
+            return Refusal(Code.NOT_FOUND, message, f"{field}.mentions[{index}].user_id")
     return None
 
 

@@ -1,6 +1,6 @@
 """A new content of a message, by its sender."""
 
-from messaging.kinds.checks import check_mentioned, check_text
+from messaging.kinds.checks import check_mentioned, check_mentions, check_text
 from messaging.kinds.kind import Circumstances, Kind, refuse_deleted, refuse_others
 from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
@@ -12,7 +12,8 @@ from shared.contract.ids import time_of
 def _check(change: Change, configuration: LiveConfiguration) -> Refusal | None:
     if change.edited.WhichOneof("content") != "text":
         return Refusal(Code.INVALID, "An edit needs content, such as `text`.", "change.edited.text")
-    return check_text(change.edited.text, configuration.max_text_bytes, "change.edited.text")
+    text, field = change.edited.text, "change.edited.text"
+    return check_text(text, configuration.max_text_bytes, field) or check_mentions(text, field)
 
 
 def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:

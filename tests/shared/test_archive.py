@@ -14,10 +14,14 @@ from rookery.v1.archive_pb2 import (
     GetMessageRequest,
     GetMessageResponse,
     HistoryMessage,
+    ListChangesRequest,
+    ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListVersionsRequest,
+    ListVersionsResponse,
 )
 from rookery.v1.session_pb2 import Message
 from shared.archive import INTERNAL, UNAVAILABLE, ArchiveClient, refusal_of
@@ -43,7 +47,7 @@ class ScriptedArchive(ArchiveServiceServicer):
             raise self.answer
         return self.answer
 
-    GetChat = ListMessages = GetMessage = ListChats  # type: ignore[assignment]
+    GetChat = ListMessages = GetMessage = ListChanges = ListVersions = ListChats  # type: ignore[assignment]
 
 
 @pytest.fixture
@@ -68,6 +72,8 @@ async def test_each_method_returns_the_response_or_the_refusal_and_nothing_of_a_
             (client.get_chat, GetChatRequest(), GetChatResponse()),
             (client.list_messages, ListMessagesRequest(), ListMessagesResponse(has_older=True)),
             (client.get_message, GetMessageRequest(), GetMessageResponse()),
+            (client.list_changes, ListChangesRequest(), ListChangesResponse(too_old=True)),
+            (client.list_versions, ListVersionsRequest(), ListVersionsResponse()),
         ):
             for archive.answer in (response, REFUSED):
                 assert await method(request) == archive.answer  # type: ignore[arg-type]
