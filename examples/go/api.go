@@ -10,6 +10,10 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	pb "rookery.example/chat/rookeryv1"
 )
 
 // API makes the HTTP requests of a chat client: tokens, users, history, and the gateway.
@@ -42,25 +46,30 @@ func (e *APIError) Retryable() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
 }
 
-// Item is a message of a chat's history as it was sent, and its changes. 64-bit numbers are strings in JSON.
-type Item struct {
-	Message struct {
-		MessageID       int64  `json:"message_id,string"`
-		SenderID        int64  `json:"sender_id,string"`
-		ClientMessageID string `json:"client_message_id"`
-		Text            text
-	}
-	Changes []struct {
-		EventID int64 `json:"event_id,string"`
-		Change  struct {
-			TargetID int64 `json:"target_id,string"`
-			ActorID  int64 `json:"actor_id,string"`
-			Edited   *struct{ Text text }
-		}
-	}
+// Page has events of a chat: all after an id, or the newest messages and their changes.
+type Page struct {
+	Events       []Event
+	TooOld       bool  `json:"too_old"`
+	CompleteUpTo int64 `json:"complete_up_to,string"`
 }
 
-type text struct{ Body string }
+// Event is decoded from JSON as from a frame.
+type Event struct{ *pb.Event }
+
+func (e *Event) UnmarshalJSON(data []byte) error {
+	e.Event = &pb.Event{}
+	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, e.Event)
+}
+
+// item is a message of history, as it was sent, and its changes.
+type item struct {
+	message Event
+	rest    struct{ Changes []Event }
+}
+
+func (i *item) UnmarshalJSON(data []byte) error {
+	return errors.Join(json.Unmarshal(data, &i.message), json.Unmarshal(data, &i.rest))
+}
 
 type user struct {
 	UserID int64  `json:"user_id,string"`
@@ -112,28 +121,24 @@ func (a *API) Gateway(ctx context.Context) (string, error) {
 	return address.GRPC, err
 }
 
-// History returns a chat's messages since a time in milliseconds, oldest first, with their changes.
-func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Item, error) {
-	var items []Item
-	query := url.Values{"limit": {"100"}, "after_ms": {fmt.Sprint(sinceMS)}}
-	for {
-		var page struct {
-			Messages []Item
-			HasNewer bool `json:"has_newer"`
-		}
-		err := a.get(ctx, "/v1/chats/"+chatID+"/messages", query, &page)
-		if refused, ok := errors.AsType[*APIError](err); ok && refused.Status == http.StatusNotFound {
-			return nil, nil // the chat has no messages yet
-		}
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, page.Messages...)
-		if !page.HasNewer {
-			return items, nil
-		}
-		query = url.Values{"limit": {"100"}, "after_id": {fmt.Sprint(items[len(items)-1].Message.MessageID)}}
+// History returns the newest messages of a chat, oldest first, each followed by its changes.
+func (a *API) History(ctx context.Context, chatID string) (Page, error) {
+	var answer struct {
+		Page
+		Messages []item
 	}
+	err := a.get(ctx, "/v1/chats/"+chatID+"/messages", url.Values{"limit": {"100"}}, &answer)
+	for _, item := range answer.Messages {
+		answer.Events = append(append(answer.Events, item.message), item.rest.Changes...)
+	}
+	return answer.Page, err
+}
+
+// Changes returns all events of a chat after an id.
+func (a *API) Changes(ctx context.Context, chatID string, after int64) (Page, error) {
+	var page Page
+	err := a.get(ctx, "/v1/chats/"+chatID+"/changes", url.Values{"after": {fmt.Sprint(after)}}, &page)
+	return page, err
 }
 
 func (a *API) refresh(ctx context.Context) error {

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"time"
 	"unicode"
 )
 
@@ -45,17 +44,16 @@ func chat(ctx context.Context, api *API, other string) error {
 	}
 	names := map[int64]string{myID: api.name, otherID: other}
 	session := &Session{
-		api:      api,
-		myID:     myID,
-		otherID:  otherID,
-		chatID:   fmt.Sprintf("d-%d-%d", min(myID, otherID), max(myID, otherID)),
-		lines:    lines(os.Stdin),
-		show:     func(senderID int64, text string) { show(names[senderID] + ": " + text) },
-		say:      show,
-		seen:     map[string]int64{},
-		newestMS: time.Now().Add(-historyTime).UnixMilli(),
-		history:  make(chan found),
-		renewed:  make(chan string),
+		api:     api,
+		myID:    myID,
+		otherID: otherID,
+		chatID:  fmt.Sprintf("d-%d-%d", min(myID, otherID), max(myID, otherID)),
+		lines:   lines(os.Stdin),
+		show:    func(senderID int64, text string) { show(names[senderID] + ": " + text) },
+		say:     show,
+		seen:    map[string]int64{},
+		found:   make(chan found),
+		renewed: make(chan string),
 	}
 	return session.Run(ctx)
 }

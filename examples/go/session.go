@@ -19,13 +19,12 @@ import (
 )
 
 const (
-	answerTime   = 10 * time.Second // for Welcome, and for any frame after a Ping
-	lagTime      = 3 * time.Second  // history may lag behind live events by this much
-	historyTime  = 24 * time.Hour   // the part of the history that is shown at first
-	overlapMS    = 300_000          // history is read from this much earlier: a retried message keeps its first id
-	epochMS      = 1767225600000    // of the times in ids
-	maxSeen      = 10_000           // remembered events: more than a server replays
-	maxDoublings = 10
+	answerTime         = 10 * time.Second // for Welcome, and for any frame after a Ping
+	catchUpTime        = 5 * time.Second  // between two readings of missed events
+	longestCatchUpTime = 30 * time.Second // while the server does not answer
+	epochMS            = 1767225600000    // of the times in ids
+	maxSeen            = 10_000           // remembered events: more than a server replays
+	maxDoublings       = 10
 )
 
 // errEndOfInput: every message is sent, and accepted or refused.
@@ -41,10 +40,10 @@ type leave struct {
 
 func (l *leave) Error() string { return l.why }
 
-// found has the messages of the history, or the error.
+// found has the events that were missed, or the error.
 type found struct {
-	items []Item
-	err   error
+	page Page
+	err  error
 }
 
 // command is a message or a change that has no final answer yet.
@@ -67,15 +66,18 @@ type Session struct {
 	say     func(text string)
 
 	// State that outlives a connection.
-	position     *pb.Position // where to resume
-	unanswered   []*command   // a client that may be killed stores them on disk
-	newestSent   int64        // the id of the newest own message
-	seen, before map[string]int64
-	newestMS     int64 // the time of the newest event, never of an own accepted one
-	history      chan found
-	renewed      chan string
-	failures     int
-	failingSince time.Time
+	position      *pb.Position // where to resume
+	unanswered    []*command   // a client that may be killed stores them on disk
+	newestSent    int64        // the id of the newest own message
+	seen, before  map[string]int64
+	after         int64 // all events up to this id were received
+	missedUntilMS int64 // some events before this time are missing, until that id has it
+	nextReading   <-chan time.Time
+	readingPause  time.Duration
+	found         chan found
+	renewed       chan string
+	failures      int
+	failingSince  time.Time
 
 	// State of one connection.
 	token      string
@@ -145,12 +147,12 @@ func (s *Session) connect(ctx context.Context, left *leave) error {
 			return err
 		}
 	}
-	if s.position == nil { // the messages of the newest seconds will be replayed
-		items, err := s.api.History(ctx, s.chatID, s.newestMS)
+	if s.after == 0 {
+		page, err := s.api.History(ctx, s.chatID)
 		if err != nil {
 			return err
 		}
-		s.hearAll(items)
+		s.hearPage(page)
 	}
 	s.token = token
 	return s.converse(ctx, address)
@@ -203,11 +205,13 @@ func (s *Session) converse(ctx context.Context, address string) error {
 			s.begin(line)
 		case <-s.retry:
 			s.resend()
-		case found := <-s.history:
-			if found.err != nil {
-				return found.err
+		case <-s.nextReading:
+			s.nextReading = nil
+			go s.readChanges(ctx, s.after)
+		case found := <-s.found:
+			if err := s.hearFound(found); err != nil {
+				return err
 			}
-			s.hearAll(found.items)
 		case s.token = <-s.renewed:
 			if s.welcome == nil {
 				break // the session began with an older token, and will expire again
@@ -282,8 +286,8 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 		if frame.Gap.Position != nil {
 			s.position = frame.Gap.Position
 		}
-		s.say("* events are missing: reading history")
-		go s.fillGap(ctx, s.newestMS-overlapMS)
+		s.say("* events are missing: reading them")
+		s.catchUp(frame.Gap.AtMs)
 	case *pb.ServerFrame_Expiring:
 		go s.renew(ctx, s.token)
 	case *pb.ServerFrame_Reconnect:
@@ -301,6 +305,9 @@ func (s *Session) enter(welcome *pb.Welcome) {
 	s.say("* connected")
 	s.failures = 0
 	s.welcome, s.replayLeft = welcome, welcome.Replayed
+	if s.position == nil { // messages that were sent since History, or just before it, are missing
+		s.catchUp(time.Now().UnixMilli())
+	}
 	if s.replayLeft == 0 {
 		s.position = welcome.Position
 	}
@@ -315,7 +322,10 @@ func (s *Session) receiveEvent(event *pb.Event) {
 			s.position = s.welcome.Position
 		}
 	}
-	s.newestMS = max(s.newestMS, event.EventId>>22+epochMS)
+	s.hearEvent(event)
+}
+
+func (s *Session) hearEvent(event *pb.Event) {
 	if message := event.GetMessage(); message.GetChatId() == s.chatID {
 		s.hear(message.SenderId, message.ClientMessageId, message.GetText().GetBody())
 	} else if change := event.GetChange(); change.GetChatId() == s.chatID && change.GetEdited() != nil { // or another kind
@@ -360,15 +370,11 @@ func (s *Session) hearEdit(eventID, messageID, senderID int64, text string) {
 	}
 }
 
-func (s *Session) hearAll(items []Item) {
-	for _, item := range items {
-		s.hear(item.Message.SenderID, item.Message.ClientMessageID, item.Message.Text.Body)
-		for _, event := range item.Changes {
-			if change := event.Change; change.Edited != nil {
-				s.hearEdit(event.EventID, change.TargetID, change.ActorID, change.Edited.Text.Body)
-			}
-		}
+func (s *Session) hearPage(page Page) {
+	for _, event := range page.Events {
+		s.hearEvent(event.Event)
 	}
+	s.after = max(s.after, page.CompleteUpTo) // not the newest event: older ones may be missing
 }
 
 // isNew is false for events that replays, retries and history repeat, and for older ones that come later.
@@ -389,24 +395,44 @@ func messageKey(senderID int64, clientMessageID string) string {
 
 func editKey(messageID int64) string { return fmt.Sprint("edited ", messageID) }
 
-// fillGap reads the missing messages, with retries, and then once more, as history may lag behind.
-func (s *Session) fillGap(ctx context.Context, sinceMS int64) {
-	for reads := 0; reads < 2 && ctx.Err() == nil; {
-		items, err := s.api.History(ctx, s.chatID, sinceMS)
-		refused, ok := errors.AsType[*APIError](err)
-		if err == nil || !ok || !refused.Retryable() {
-			reads++
-			select {
-			case s.history <- found{items, err}:
-			case <-ctx.Done():
-			}
-		}
-		select {
-		case <-time.After(lagTime):
-		case <-ctx.Done():
-		}
+// catchUp reads the events that were missed before this time of the server; one series of readings does it for all.
+func (s *Session) catchUp(untilMS int64) {
+	isReading := timeOf(s.after) < s.missedUntilMS
+	s.missedUntilMS = max(s.missedUntilMS, untilMS)
+	if !isReading {
+		s.nextReading, s.readingPause = time.After(0), catchUpTime
 	}
 }
+
+// readChanges is enough for one chat. A client with more reads the list of changed chats first, to learn which to read.
+func (s *Session) readChanges(ctx context.Context, after int64) {
+	page, err := s.api.Changes(ctx, s.chatID, after)
+	if err == nil && page.TooOld {
+		page, err = s.api.History(ctx, s.chatID)
+	}
+	select {
+	case s.found <- found{page, err}:
+	case <-ctx.Done():
+	}
+}
+
+func (s *Session) hearFound(found found) error {
+	if refused, ok := errors.AsType[*APIError](found.err); ok && refused.Retryable() {
+		s.readingPause = min(2*s.readingPause, longestCatchUpTime)
+	} else if found.err != nil {
+		return found.err
+	} else {
+		s.hearPage(found.page)
+		s.readingPause = catchUpTime
+	}
+	if timeOf(s.after) < s.missedUntilMS {
+		s.nextReading = time.After(s.readingPause)
+	}
+	return nil
+}
+
+// timeOf returns the time of an event in milliseconds since 1970.
+func timeOf(eventID int64) int64 { return eventID>>22 + epochMS }
 
 func (s *Session) renew(ctx context.Context, stale string) {
 	token, err := s.api.AccessToken(ctx, stale)

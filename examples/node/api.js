@@ -50,21 +50,14 @@ export class Api {
     return (await this.#get("/v1/me/gateway")).grpc;
   }
 
-  /** A chat's messages since a time, oldest first, with their changes. */
-  async *history(chatId, sinceMs) {
-    let anchor = { after_ms: sinceMs };
-    for (;;) {
-      let page;
-      try {
-        page = await this.#get(`/v1/chats/${chatId}/messages`, { limit: 100, ...anchor });
-      } catch (error) {
-        if (error.status === 404) return; // the chat has no messages yet
-        throw error;
-      }
-      yield* page.messages;
-      if (!page.has_newer) return;
-      anchor = { after_id: page.messages.at(-1).message.message_id };
-    }
+  /** The newest messages of a chat, oldest first, with their changes. */
+  history(chatId) {
+    return this.#get(`/v1/chats/${chatId}/messages`, { limit: 100 });
+  }
+
+  /** All events of a chat after an id. */
+  changes(chatId, after) {
+    return this.#get(`/v1/chats/${chatId}/changes`, { after });
   }
 
   async #refresh() {

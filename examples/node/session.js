@@ -14,9 +14,8 @@ import protoLoader from "@grpc/proto-loader";
 import { ApiError } from "./api.js";
 
 const ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
-const LAG_MS = 3_000; // history may lag behind live events by this much
-const HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
-const OVERLAP_MS = 300_000; // history is read from this much earlier: a message accepted on a retry keeps its first id
+const CATCH_UP_MS = 5_000; // between two readings of missed events
+const LONGEST_CATCH_UP_MS = 30_000; // while the server does not answer
 const EPOCH_MS = 1767225600000; // of the times in ids
 const MAX_SEEN = 10_000; // remembered events: more than a server replays
 
@@ -45,7 +44,8 @@ export class Session {
   #unanswered = []; // messages and changes, as `#command` makes them; a client that may be killed stores them on disk
   #newestSent = "0"; // the id of the newest own message
   #seen = new Map(); // in order, so that the oldest can be removed
-  #newestMs = Date.now() - HISTORY_MS; // the time of the newest event, never of an own accepted one
+  #after = 0n; // all events up to this id were received
+  #missedUntilMs = 0; // some events before this time are missing, until that id has it
   #failures = 0;
   #failingSince = 0;
   // State of one connection.
@@ -135,7 +135,7 @@ export class Session {
   async #connect({ movedTo, isSignedOut }) {
     try {
       this.#token = await this.api.accessToken(isSignedOut ? this.#token : "");
-      if (!this.#position) await this.#readHistory(this.#newestMs); // the newest seconds will be replayed
+      if (!this.#after) await this.#readHistory();
       return await this.#converse(movedTo || (await this.api.gateway()));
     } catch (error) {
       if (!(error instanceof ApiError && error.isRetryable)) throw error;
@@ -201,8 +201,8 @@ export class Session {
         break;
       case "gap":
         this.#position = frame.gap.position ?? this.#position;
-        this.onStatus("* events are missing: reading history");
-        this.#fillGap(this.#newestMs - OVERLAP_MS);
+        this.onStatus("* events are missing: reading them");
+        this.#catchUp(Number(frame.gap.at_ms));
         break;
       case "expiring":
         this.#renew();
@@ -221,6 +221,7 @@ export class Session {
     this.#failures = 0;
     this.#welcome = welcome;
     this.#replayLeft = welcome.replayed;
+    if (!this.#position) this.#catchUp(Date.now()); // messages sent since `#readHistory`, or just before it, are missing
     if (!this.#replayLeft) this.#position = welcome.position;
     this.#resend();
   }
@@ -229,7 +230,10 @@ export class Session {
     this.#position = event.position;
     // Not before the end of the replay: the rest of an unfinished replay must come with the next connection.
     if (this.#replayLeft && --this.#replayLeft === 0) this.#position = this.#welcome.position;
-    this.#newestMs = Math.max(this.#newestMs, Number(BigInt(event.event_id) >> 22n) + EPOCH_MS);
+    this.#hearEvent(event);
+  }
+
+  #hearEvent(event) {
     if (event.message?.chat_id === this.chatId) this.#hear(event.message);
     else if (event.change?.chat_id === this.chatId) this.#hearChange(event); // typing would be handled here, too
   }
@@ -270,23 +274,42 @@ export class Session {
 
   // ---- HTTP requests in the background
 
-  async #readHistory(sinceMs) {
-    for await (const { message, changes = [] } of this.api.history(this.chatId, sinceMs)) {
+  async #readHistory() {
+    const page = await this.api.history(this.chatId);
+    for (const { message, changes = [] } of page.messages) {
       this.#hear(message); // as it was sent
       for (const event of changes) this.#hearChange(event);
     }
+    this.#complete(page);
   }
 
-  /** Read the missing messages, with retries, and then once more, as history may lag behind. */
-  async #fillGap(sinceMs) {
-    for (let reads = 0; reads < 2; await sleep(LAG_MS)) {
+  /** Read the events that were missed before this time of the server; one call does it for all. */
+  async #catchUp(untilMs) {
+    const isRunning = timeOf(this.#after) < this.#missedUntilMs;
+    this.#missedUntilMs = Math.max(this.#missedUntilMs, untilMs);
+    if (isRunning) return;
+    for (let pause = CATCH_UP_MS; ; await sleep(pause)) {
       try {
-        await this.#readHistory(sinceMs);
-        reads++;
+        await this.#readChanges();
+        pause = CATCH_UP_MS;
       } catch (error) {
-        if (!error.isRetryable) return this.onStatus(`* no history: ${error.message}`);
+        if (!error.isRetryable) return this.onStatus(`* missed events can't be read: ${error.message}`);
+        pause = Math.min(2 * pause, LONGEST_CATCH_UP_MS);
       }
+      if (timeOf(this.#after) >= this.#missedUntilMs) return;
     }
+  }
+
+  /** A client with more chats reads the list of changed chats first, to learn which of them to read. */
+  async #readChanges() {
+    const page = await this.api.changes(this.chatId, this.#after);
+    if (page.too_old) await this.#readHistory();
+    for (const event of page.events) this.#hearEvent(event);
+    this.#complete(page); // not the newest event: older ones may be missing
+  }
+
+  #complete({ complete_up_to }) {
+    if (BigInt(complete_up_to) > this.#after) this.#after = BigInt(complete_up_to);
   }
 
   async #renew() {
@@ -298,6 +321,9 @@ export class Session {
     }
   }
 }
+
+/** In milliseconds since 1970. */
+const timeOf = (eventId) => Number(eventId >> 22n) + EPOCH_MS;
 
 /** A server may vanish silently: ping a silent one, and leave it if it does not answer. */
 class Watch {

@@ -1,7 +1,6 @@
 """The HTTP requests of the chat client: tokens, users, history, and the gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -48,21 +47,13 @@ class Api:
                 return int(user["user_id"])
         raise ApiError(f"there is no user {name}", status=404)
 
-    async def history(self, chat_id: str, since_ms: int) -> AsyncIterator[dict[str, Any]]:
-        """A chat's messages since that time, oldest first, with their changes. 64-bit numbers are strings in JSON."""
-        anchor: dict[str, Any] = {"after_ms": since_ms}
-        while True:
-            try:
-                page = await self._get(f"/v1/chats/{chat_id}/messages", limit=100, **anchor)
-            except ApiError as error:
-                if error.status == 404:
-                    return  # the chat has no messages yet
-                raise
-            for item in page["messages"]:
-                yield item
-            if not page["has_newer"]:
-                return
-            anchor = {"after_id": page["messages"][-1]["message"]["message_id"]}
+    async def history(self, chat_id: str) -> dict[str, Any]:
+        """The newest messages of a chat, oldest first, with their changes. 64-bit numbers are strings in JSON."""
+        return await self._get(f"/v1/chats/{chat_id}/messages", limit=100)
+
+    async def changes(self, chat_id: str, after: int) -> dict[str, Any]:
+        """All events of a chat after this id."""
+        return await self._get(f"/v1/chats/{chat_id}/changes", after=after)
 
     async def _refresh(self) -> dict[str, Any]:
         if refresh_token := self._tokens.get("refresh_token"):

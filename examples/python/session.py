@@ -10,18 +10,17 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import grpc
 from api import Api, ApiError
+from google.protobuf.json_format import ParseDict
 
 from rookery.v1 import session_pb2 as pb
 from rookery.v1 import session_pb2_grpc
 
 ANSWER_SECONDS = 10.0  # for Welcome, and for any frame after a Ping
-HISTORY_MS = 24 * 3_600_000  # the part of the history that is shown at first
-OVERLAP_MS = 300_000  # history is read from this much earlier: a message accepted on a retry keeps its first id
-LAG_SECONDS = 3.0  # history may lag behind live events by this much
+CATCH_UP_SECONDS = 5.0  # between two readings of missed events
+LONGEST_CATCH_UP_SECONDS = 30.0  # while the server does not answer
 EPOCH_MS = 1767225600000  # of the times in ids
 MAX_SEEN = 10_000  # remembered events: more than a server replays
 
@@ -70,7 +69,8 @@ class Session:
         self.unanswered: list[Command] = []
         self.newest_sent = 0  # the id of the newest own message
         self.seen: dict[str, int] = {}  # a dict keeps the order, so that the oldest can be removed
-        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # of the newest event, never of an own accepted one
+        self.after = 0  # all events up to this id were received
+        self.missed_until_ms = 0  # some events before this time are missing, until that id has it
         self.failures = 0
         self.failing_since = 0.0
         # State of one connection.
@@ -134,8 +134,8 @@ class Session:
         while True:
             try:
                 self.token = await self.api.access_token(stale_token)
-                if self.position is None:  # the messages of the newest seconds will be replayed
-                    await self.read_history(self.newest_ms)
+                if self.after == 0:
+                    await self.read_history()
                 await self.converse(moved_to or await self.api.gateway())
             except Leave as leave:
                 left = leave
@@ -218,8 +218,8 @@ class Session:
             case "gap":
                 if frame.gap.HasField("position"):
                     self.position = frame.gap.position
-                self.on_status("* events are missing: reading history")
-                self.tasks.create_task(self.fill_gap(self.newest_ms - OVERLAP_MS))
+                self.on_status("* events are missing: reading them")
+                self.catch_up(frame.gap.at_ms)
             case "expiring":
                 self.tasks.create_task(self.renew())
             case "reconnect":
@@ -234,6 +234,8 @@ class Session:
         self.failures = 0
         self.welcome = welcome
         self.replay_left = welcome.replayed
+        if self.position is None:  # messages that were sent since `read_history`, or just before it, are missing
+            self.catch_up(int(time.time() * 1000))
         if not welcome.replayed:
             self.position = welcome.position
 
@@ -243,7 +245,9 @@ class Session:
             self.replay_left -= 1
             if not self.replay_left:  # not sooner: the rest of an unfinished replay must come with the next connection
                 self.position = self.welcome.position
-        self.newest_ms = max(self.newest_ms, (event.event_id >> 22) + EPOCH_MS)
+        self.hear_event(event)
+
+    def hear_event(self, event: pb.Event) -> None:
         message, change = event.message, event.change  # one of them is empty; typing would be handled here, too
         if message.chat_id == self.chat_id:
             self.hear(message.sender_id, message.client_message_id, message.text.body)
@@ -286,27 +290,42 @@ class Session:
 
     # ---- HTTP requests in the background
 
-    async def read_history(self, since_ms: int) -> None:
-        async for item in self.api.history(self.chat_id, since_ms):
-            message = item["message"]  # as it was sent; its changes follow
-            self.hear(int(message["sender_id"]), message["client_message_id"], text_of(message))
-            for event in item.get("changes", []):
-                change = event["change"]
-                if "edited" in change:
-                    ids = int(event["event_id"]), int(change["target_id"]), int(change["actor_id"])
-                    self.hear_edit(*ids, text_of(change["edited"]))
+    async def read_history(self) -> None:
+        page = await self.api.history(self.chat_id)
+        for item in page["messages"]:
+            for event in ({"message": item["message"]}, *item.get("changes", [])):  # the message is as it was sent
+                self.hear_event(ParseDict(event, pb.Event(), ignore_unknown_fields=True))
+        self.after = max(self.after, int(page["complete_up_to"]))
 
-    async def fill_gap(self, since_ms: int) -> None:
-        """Read the missing messages, with retries, and then once more, as history may lag behind."""
-        reads = 0
-        while reads < 2:
+    def catch_up(self, until_ms: int) -> None:
+        """Read the events that were missed before this time of the server, in a task; one task does it for all."""
+        is_running = time_of(self.after) < self.missed_until_ms
+        self.missed_until_ms = max(self.missed_until_ms, until_ms)
+        if not is_running:
+            self.tasks.create_task(self.read_missed())
+
+    async def read_missed(self) -> None:
+        """A client with more chats reads the list of changed chats first, to learn which of them to read."""
+        pause = CATCH_UP_SECONDS
+        while True:
             try:
-                await self.read_history(since_ms)
-                reads += 1
+                await self.read_changes()
+                pause = CATCH_UP_SECONDS
             except ApiError as error:
                 if not error.is_retryable:
                     raise
-            await asyncio.sleep(LAG_SECONDS)
+                pause = min(2 * pause, LONGEST_CATCH_UP_SECONDS)
+            if time_of(self.after) >= self.missed_until_ms:
+                return
+            await asyncio.sleep(pause)
+
+    async def read_changes(self) -> None:
+        page = await self.api.changes(self.chat_id, self.after)
+        if page["too_old"]:
+            await self.read_history()
+        for event in page["events"]:
+            self.hear_event(ParseDict(event, pb.Event(), ignore_unknown_fields=True))
+        self.after = max(self.after, int(page["complete_up_to"]))  # not the newest event: older ones may be missing
 
     async def renew(self) -> None:
         try:
@@ -316,9 +335,9 @@ class Session:
             self.on_status(f"* no new token: {error}")
 
 
-def text_of(content: dict[str, Any]) -> str:
-    """One kind of content; others may follow. A deleted message has none."""
-    return content.get("text", {}).get("body", "")
+def time_of(event_id: int) -> int:
+    """In milliseconds since 1970."""
+    return (event_id >> 22) + EPOCH_MS
 
 
 def open_channel(address: str) -> grpc.aio.Channel:

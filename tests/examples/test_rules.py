@@ -25,6 +25,7 @@ from rookery.v1.session_pb2 import (
     ServerFrame,
     Text,
 )
+from shared.contract.ids import wall_clock_ms
 from tests.examples.between import Between, Connection, MakeConnection, open_between
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter
 from tests.system.sessions import Session, connector, open_session
@@ -146,7 +147,7 @@ async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_exampl
                 frame = ServerFrame(pong=Pong())
             elif frame.event.message.text.body == "leave me out":
                 self.sequence += 1
-                frame = ServerFrame(gap=Gap(dropped=1))
+                frame = ServerFrame(gap=Gap(dropped=1, at_ms=wall_clock_ms()))
             await self.send(frame)
 
     async def check(pair: Pair) -> None:

@@ -33,10 +33,13 @@ final class Api {
         this.password = password;
     }
 
-    /** A message of a chat's history as it was sent, and the newest edit; null if there is none. */
-    record Message(long messageId, long senderId, String clientMessageId, String text, Edit edit) {}
+    /** A message as it was sent. */
+    record Message(long senderId, String clientMessageId, String text) {}
 
-    record Edit(long eventId, long actorId, String text) {}
+    record Edit(long eventId, long messageId, long actorId, String text) {}
+
+    /** Events of a chat: all after an id, or the newest messages and their changes. */
+    record Page(List<Message> messages, List<Edit> edits, boolean isTooOld, long completeUpTo) {}
 
     /**
      * Returns the newest token; if that is the stale one, refreshes it first.
@@ -70,47 +73,45 @@ final class Api {
         return get("/v1/me/gateway").get("grpc").getAsString();
     }
 
-    /** A chat's messages since a time, oldest first, with their changes. */
-    List<Message> history(String chatId, long sinceMs) throws ApiException, InterruptedException {
-        List<Message> messages = new ArrayList<>();
-        String anchor = "after_ms=" + sinceMs;
-        while (true) {
-            JsonObject page;
-            try {
-                page = get("/v1/chats/" + chatId + "/messages?limit=100&" + anchor);
-            } catch (ApiException error) {
-                if (error.status == 404) {
-                    return messages; // the chat has no messages yet
-                }
-                throw error;
-            }
-            for (JsonElement item : page.getAsJsonArray("messages")) {
-                messages.add(message(item.getAsJsonObject()));
-            }
-            if (!page.get("has_newer").getAsBoolean()) {
-                return messages;
-            }
-            anchor = "after_id=" + messages.get(messages.size() - 1).messageId();
+    /** The newest messages of a chat, with their changes. */
+    Page history(String chatId) throws ApiException, InterruptedException {
+        JsonObject answer = get("/v1/chats/" + chatId + "/messages?limit=100");
+        JsonArray events = new JsonArray();
+        for (JsonElement item : answer.getAsJsonArray("messages")) {
+            events.add(item); // with the message in a field of the same name as in an event
+            events.addAll(list(item.getAsJsonObject(), "changes"));
         }
+        return page(events, false, answer);
     }
 
-    private static Message message(JsonObject item) {
-        Edit edit = null;
-        JsonArray changes = item.has("changes") ? item.getAsJsonArray("changes") : new JsonArray();
-        for (JsonElement event : changes) {
-            JsonObject change = event.getAsJsonObject().getAsJsonObject("change");
-            if (change.has("edited")) { // or another kind of change
-                long eventId = event.getAsJsonObject().get("event_id").getAsLong();
-                edit = new Edit(eventId, change.get("actor_id").getAsLong(), text(change.getAsJsonObject("edited")));
+    /** All events of a chat after an id. */
+    Page changes(String chatId, long after) throws ApiException, InterruptedException {
+        JsonObject answer = get("/v1/chats/" + chatId + "/changes?after=" + after);
+        return page(list(answer, "events"), answer.get("too_old").getAsBoolean(), answer);
+    }
+
+    private static Page page(JsonArray events, boolean isTooOld, JsonObject answer) {
+        List<Message> messages = new ArrayList<>();
+        List<Edit> edits = new ArrayList<>();
+        for (JsonElement element : events) {
+            JsonObject event = element.getAsJsonObject();
+            JsonObject message = event.getAsJsonObject("message");
+            JsonObject change = event.getAsJsonObject("change");
+            if (message != null) {
+                long senderId = message.get("sender_id").getAsLong();
+                messages.add(new Message(senderId, message.get("client_message_id").getAsString(), text(message)));
+            } else if (change != null && change.has("edited")) { // or another kind of change
+                long eventId = event.get("event_id").getAsLong();
+                long messageId = change.get("target_id").getAsLong();
+                long actorId = change.get("actor_id").getAsLong();
+                edits.add(new Edit(eventId, messageId, actorId, text(change.getAsJsonObject("edited"))));
             }
         }
-        JsonObject message = item.getAsJsonObject("message");
-        return new Message(
-                message.get("message_id").getAsLong(),
-                message.get("sender_id").getAsLong(),
-                message.get("client_message_id").getAsString(),
-                text(message),
-                edit);
+        return new Page(messages, edits, isTooOld, answer.get("complete_up_to").getAsLong());
+    }
+
+    private static JsonArray list(JsonObject object, String name) {
+        return object.has(name) ? object.getAsJsonArray(name) : new JsonArray();
     }
 
     /** One kind of content; others may follow. A deleted message has none. */

@@ -46,9 +46,8 @@ import rookery.v1.SessionServiceGrpc;
 final class Session {
     private static final long ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
     private static final long LOOK_MS = 1_000; // how often that deadline is checked
-    private static final long LAG_MS = 3_000; // history may lag behind live events by this much
-    private static final long HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
-    private static final long OVERLAP_MS = 300_000; // history is read from earlier: retried messages keep their ids
+    private static final long CATCH_UP_MS = 5_000; // between two readings of missed events
+    private static final long LONGEST_CATCH_UP_MS = 30_000; // while the server does not answer
     private static final long EPOCH_MS = 1_767_225_600_000L; // of the times in ids
     private static final int MAX_SEEN = 10_000; // remembered events: more than a server replays
 
@@ -84,7 +83,8 @@ final class Session {
     private volatile Position position; // where to resume; null at first
     private final List<Command> unanswered = new ArrayList<>(); // a client that may be killed stores them on disk
     private long newestSent; // the id of the newest own message
-    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // of the newest event, never of an own one
+    private volatile long after; // all events up to this id were received
+    private long missedUntilMs; // some events before this time are missing, until that id has it
     private int failures;
     private long failingSince;
     private final Map<String, Long> seen = new LinkedHashMap<>() {
@@ -204,8 +204,8 @@ final class Session {
     private Leave connect(Leave left) throws ApiException, InterruptedException {
         try {
             token = api.accessToken(left.isSignedOut() ? token : "");
-            if (position == null) {
-                readHistory(newestMs); // the messages of the newest seconds will be replayed
+            if (after == 0) {
+                hearAll(api.history(chatId));
             }
             return converse(left.movedTo().isEmpty() ? api.gateway() : left.movedTo());
         } catch (ApiException error) {
@@ -306,9 +306,8 @@ final class Session {
                 if (frame.getGap().hasPosition()) {
                     position = frame.getGap().getPosition();
                 }
-                onStatus.accept("* events are missing: reading history");
-                long sinceMs = newestMs - OVERLAP_MS;
-                background.execute(() -> fillGap(sinceMs, 2));
+                onStatus.accept("* events are missing: reading them");
+                catchUp(frame.getGap().getAtMs());
             }
             case EXPIRING -> background.execute(this::renew);
             case RECONNECT ->
@@ -329,6 +328,9 @@ final class Session {
         failures = 0;
         this.welcome = welcome;
         replayLeft = welcome.getReplayed();
+        if (position == null) {
+            catchUp(System.currentTimeMillis()); // messages sent since the history was read, or just before, are missing
+        }
         if (replayLeft == 0) {
             position = welcome.getPosition();
         }
@@ -340,7 +342,6 @@ final class Session {
         if (replayLeft > 0 && --replayLeft == 0) {
             position = welcome.getPosition(); // not sooner: the rest of an unfinished replay must still come
         }
-        newestMs = Math.max(newestMs, (event.getEventId() >> 22) + EPOCH_MS);
         Message message = event.getMessage(); // one of them is empty; typing would be handled here, too
         Change change = event.getChange();
         if (message.getChatId().equals(chatId)) {
@@ -413,33 +414,52 @@ final class Session {
 
     // ---- HTTP requests in the background
 
-    private void readHistory(long sinceMs) throws ApiException, InterruptedException {
-        for (Api.Message message : api.history(chatId, sinceMs)) {
+    private synchronized void hearAll(Api.Page page) {
+        for (Api.Message message : page.messages()) {
             hear(message.senderId(), message.clientMessageId(), message.text());
-            Api.Edit edit = message.edit();
-            if (edit != null) {
-                hearEdit(edit.eventId(), message.messageId(), edit.actorId(), edit.text());
-            }
+        }
+        for (Api.Edit edit : page.edits()) {
+            hearEdit(edit.eventId(), edit.messageId(), edit.actorId(), edit.text());
+        }
+        after = Math.max(after, page.completeUpTo()); // not the newest event: older ones may be missing
+    }
+
+    /** Read the events that were missed before this time of the server; one series of readings does it for all. */
+    private synchronized void catchUp(long untilMs) {
+        boolean isReading = timeOf(after) < missedUntilMs;
+        missedUntilMs = Math.max(missedUntilMs, untilMs);
+        if (!isReading) {
+            background.execute(() -> readMissed(CATCH_UP_MS));
         }
     }
 
-    /** Read the missing messages, with retries, and then once more, as history may lag behind. */
-    private void fillGap(long sinceMs, int reads) {
+    /** Enough for one chat. A client with more reads the list of changed chats first, to learn which to read. */
+    private void readMissed(long lastPause) {
+        long pause = CATCH_UP_MS;
         try {
-            readHistory(sinceMs);
-            reads--;
+            Api.Page page = api.changes(chatId, after);
+            hearAll(page.isTooOld() ? api.history(chatId) : page);
         } catch (ApiException error) {
             if (!error.isRetryable()) {
-                onStatus.accept("* no history: " + error.getMessage());
+                onStatus.accept("* missed events can't be read: " + error.getMessage());
                 return;
             }
+            pause = Math.min(2 * lastPause, LONGEST_CATCH_UP_MS);
         } catch (InterruptedException error) {
             return;
         }
-        if (reads > 0) {
-            int left = reads;
-            background.schedule(() -> fillGap(sinceMs, left), LAG_MS, TimeUnit.MILLISECONDS);
+        scheduleReading(pause);
+    }
+
+    private synchronized void scheduleReading(long pause) {
+        if (timeOf(after) < missedUntilMs) {
+            background.schedule(() -> readMissed(pause), pause, TimeUnit.MILLISECONDS);
         }
+    }
+
+    /** In milliseconds since 1970. */
+    private static long timeOf(long eventId) {
+        return (eventId >> 22) + EPOCH_MS;
     }
 
     private void renew() {
