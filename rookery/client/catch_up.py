@@ -107,13 +107,21 @@ class CatchUp:
 
     async def _list_changed_chats(self) -> tuple[list[str], int]:
         """Return the chats with events after `listed_up_to`, and the id up to which the list has all of them."""
-        query: dict[str, Any] = {"changed_since_ms": time_of(self.listed_up_to), "limit": PAGE}
-        page = await _repeat(self._api.chats, **query)
-        complete_up_to, chat_ids = page.complete_up_to, [chat.chat_id for chat in page.chats]
-        while page.next_cursor:
-            page = await _repeat(self._api.chats, **query, cursor=page.next_cursor)
-            chat_ids += [chat.chat_id for chat in page.chats]
-        return chat_ids, complete_up_to
+        chat_ids: dict[str, None] = {}
+        since_ms, complete_up_to = time_of(self.listed_up_to), 0
+        while True:
+            known = len(chat_ids)
+            first = page = await _repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)
+            chat_ids.update((chat.chat_id, None) for chat in page.chats)
+            while page.next_cursor:
+                query = {"changed_since_ms": since_ms, "limit": PAGE, "cursor": page.next_cursor}
+                page = await _repeat(self._api.chats, **query)
+                chat_ids.update((chat.chat_id, None) for chat in page.chats)
+            complete_up_to = complete_up_to or first.complete_up_to
+            if page is first or known == len(chat_ids):
+                return list(chat_ids), complete_up_to
+            # A chat that changed meanwhile has moved from a later page to one that was read already.
+            since_ms = max(since_ms, time_of(first.complete_up_to))
 
 
 async def _repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **query: Any) -> Answer:
