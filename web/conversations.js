@@ -2,41 +2,51 @@
 
 import { fold, UNCHANGED } from "./changes.js";
 import * as pieces from "./history.js";
-import { compareIds, timeOfId } from "./ids.js";
-import { withChanges } from "./messages.js";
+import { compareIds, laterId } from "./ids.js";
+import { fromWire, withChanges } from "./messages.js";
 import { Store } from "./stores/store.js";
 
 /** @import {ChangeEvent, State} from "./changes.js" */
 /** @import {Piece} from "./history.js" */
 /** @import {Message} from "./types.js" */
-/** @import {HistoryMessage, ListMessagesResponse} from "./wire.js" */
+/** @import {Event as WireEvent, HistoryMessage, ListChangesResponse, ListMessagesResponse} from "./wire.js" */
 
-/** When catching up needs more pages than this, they replace all older messages. */
-const MAX_CATCH_UP_PAGES = 5;
-/** Messages of a page when catching up and around a message: the server's maximum. */
+/** Messages of a page around a message: the server's maximum. */
 const LONG_PAGE = "100";
+/** Chats that are caught up at once: browsers have six connections to a server, and the person needs some. */
+const PARALLEL = 4;
 /** Chats in memory: the ones that were opened or received a message last. */
 const MAX_CHATS = 50;
 /** Messages of which recent live changes are kept. */
 const MAX_RECENT = 500;
 
-/** @typedef {{before_id?: string, after_id?: string, around_id?: string, after_ms?: string, limit?: string}} Query */
+/** @typedef {{before_id?: string, after_id?: string, around_id?: string, limit?: string, having?: string}} Query */
 /**
- * The state of the loads of a piece: of its first page, and of the pages before and after the piece.
+ * The state of the loads of a piece: of its first page, and of the pages before and after the piece; and how far it is
+ * complete.
  * @typedef {object} Loads
  * @property {"new" | "loading" | "ready" | "failed"} phase
- * @property {boolean} isStored whether the messages are this browser's copies, which the first page replaces
+ * @property {boolean} isStored whether the messages are this browser's copies, of which later events are not read yet
+ * @property {string} after an event id: all events up to it are in the piece, as far as they concern it. 0: not known
  * @property {"idle" | "loading" | "failed"} older
  * @property {"idle" | "loading" | "failed"} newer
  */
 /** @typedef {Piece & Loads} Conversation */
 /** @type {Conversation} */
-const UNKNOWN = { ...pieces.NOTHING, phase: "new", isStored: false, older: "idle", newer: "idle" };
+const UNKNOWN = { ...pieces.NOTHING, phase: "new", isStored: false, after: "0", older: "idle", newer: "idle" };
 
 export class Conversations extends Store {
   /** The chat that is open on the page; empty if there is none. */
   openChat = "";
+  /** Applies an event of history that was missed. @param {WireEvent} event */
+  apply = ({ event_id = "0", message, change }) => {
+    if (message) this.add(fromWire(message));
+    if (change) this.change({ event_id, change }, true);
+  };
+  /** Called when too much was missed of a chat: its messages were dropped. @param {string} _chat_id */
+  onDropped = (_chat_id) => {};
   #fetch;
+  #fetchChanges;
   /** @type {Map<string, Conversation>} the one that changed last is the last */
   #all = new Map();
   /**
@@ -46,11 +56,17 @@ export class Conversations extends Store {
   #recent = new Map();
   /** Whether the reader of the open chat is at its end. */
   #isFollowing = true;
+  /** The message that the reader of the open chat sees; empty if there is none. */
+  #place = () => "";
 
-  /** @param {(chat_id: string, query?: Query) => Promise<ListMessagesResponse>} fetch */
-  constructor(fetch) {
+  /**
+   * @param {(chat_id: string, query?: Query) => Promise<ListMessagesResponse>} fetch a page of history
+   * @param {(chat_id: string, after: string) => Promise<ListChangesResponse>} fetchChanges the events after an id
+   */
+  constructor(fetch, fetchChanges) {
     super();
     this.#fetch = fetch;
+    this.#fetchChanges = fetchChanges;
   }
 
   /** @param {string} chat_id @returns {Conversation} */
@@ -82,13 +98,19 @@ export class Conversations extends Store {
     this.openChat = chat_id;
   }
 
-  /** Shows copies until the first page is loaded. @param {string} chat_id @param {readonly Message[]} messages */
-  restore(chat_id, messages) {
-    if (messages.length) this.#set(chat_id, { messages, hasOlder: true, hasNewer: false, isStored: true });
+  /**
+   * Shows copies of a chat's newest messages.
+   * @param {string} chat_id
+   * @param {{messages: readonly Message[], hasOlder: boolean, complete_up_to: string}} copy
+   */
+  restore(chat_id, { messages, hasOlder, complete_up_to }) {
+    const isKnown = messages.length > 0;
+    if (isKnown) this.#set(chat_id, { messages, hasOlder, hasNewer: false, isStored: true, after: complete_up_to });
   }
 
   /**
-   * Loads the newest page of the open chat, or the page around an older first unread message.
+   * Loads the newest page of the open chat, or the events that its copies lack, and the page around an older first
+   * unread message.
    * @param {string} chat_id which becomes the open chat
    * @param {() => string} mark the id above which messages are unread; empty if none are
    * @param {(isEmpty: boolean) => Promise<void>} [markKnown] returns when `mark` is reliable
@@ -96,19 +118,19 @@ export class Conversations extends Store {
   async open(chat_id, mark = () => "", markKnown = async () => {}) {
     this.enter(chat_id);
     this.#isFollowing = true;
-    const { phase } = this.of(chat_id);
+    const { phase, isStored, after } = this.of(chat_id);
     if (phase === "loading" || (phase === "ready" && pieces.covers(this.of(chat_id), mark()))) return;
     this.#set(chat_id, { phase: "loading" });
     try {
-      const page = await this.#read(chat_id);
-      await markKnown(!page.messages?.length);
-      const loads = { isStored: false, older: /** @type {"idle"} */ ("idle"), newer: /** @type {"idle"} */ ("idle") };
-      this.#set(chat_id, { ...pieces.atNewest(this.of(chat_id), page), ...loads });
+      const missed = isStored ? await this.#fetchChanges(chat_id, after) : { too_old: true };
+      if (missed.too_old) this.#replace(chat_id, pieces.atNewest, await this.#read(chat_id));
+      else this.#add(chat_id, missed);
+      await markKnown(!this.of(chat_id).messages.length);
       if (!pieces.covers(this.of(chat_id), mark())) {
         const around = await this.#read(chat_id, { around_id: mark(), limit: LONG_PAGE });
-        this.#set(chat_id, pieces.atPage(this.of(chat_id), around));
+        this.#replace(chat_id, pieces.atPage, around);
       }
-      this.#set(chat_id, { phase: "ready" });
+      this.#set(chat_id, { phase: "ready", isStored: false });
     } catch {
       this.#set(chat_id, { phase: "failed" });
     }
@@ -131,9 +153,11 @@ export class Conversations extends Store {
   /**
    * The reader of the open chat is at its end, or is not: then no message is removed above.
    * @param {boolean} isFollowing
+   * @param {() => string} [place] returns the id of the message that the reader sees; empty if there is none
    */
-  follow(isFollowing) {
+  follow(isFollowing, place = () => "") {
     this.#isFollowing = isFollowing;
+    this.#place = place;
   }
 
   /** Loads the page before the oldest message, if there is one and it isn't being loaded. @param {string} chat_id */
@@ -177,11 +201,15 @@ export class Conversations extends Store {
     if (after !== before) this.#set(chat_id, after);
   }
 
-  /** @param {ChangeEvent} event a change to a message */
-  change(event) {
+  /**
+   * @param {ChangeEvent} event a change to a message
+   * @param {boolean} [isRecorded] whether history has it: a page that is read later includes it
+   */
+  change(event, isRecorded = false) {
     const { chat_id, target_id = "0" } = event.change;
-    this.#remember(target_id, event);
     const before = this.of(chat_id);
+    const mayPrecede = compareIds(target_id, before.after) > 0 && !this.find(chat_id, target_id);
+    if (!isRecorded || mayPrecede) this.#remember(target_id, event);
     const after = pieces.withChange(before, event);
     if (after !== before) this.#set(chat_id, after);
   }
@@ -195,18 +223,49 @@ export class Conversations extends Store {
     if (this.#recent.size > MAX_RECENT && oldest !== undefined) this.#recent.delete(oldest);
   }
 
+  /** The chats whose messages are in memory, or are being loaded; the open chat first. */
+  get held() {
+    const ids = [...this.#all.keys()].filter((chat_id) => this.isHeld(chat_id));
+    return ids.sort((a, b) => Number(b === this.openChat) - Number(a === this.openChat));
+  }
+
+  /** Whether the messages of a chat are in memory, or are being loaded. @param {string} chat_id */
+  isHeld(chat_id) {
+    const { messages, phase, hasNewer } = this.of(chat_id);
+    return messages.length > 0 || phase === "loading" || (phase === "ready" && !hasNewer);
+  }
+
   /**
-   * Reads the messages of the open chat since a moment, and drops all other chats, which load again when they are
-   * opened. Call it again if it throws, and while history may be incomplete.
-   * @param {number} since_ms in milliseconds since 1970: nothing older is missing
+   * Reads the missed events of chats in memory.
+   * @param {readonly string[]} chat_ids
+   * @returns {Promise<boolean>} whether all are read; if not, call it again
    */
-  async catchUp(since_ms) {
-    const { openChat } = this;
-    for (const chat_id of [...this.#all.keys()]) if (chat_id !== openChat) this.#all.delete(chat_id);
-    const { phase, hasNewer } = this.of(openChat);
-    if (phase !== "ready") return;
-    if (hasNewer) await this.#readAgain(openChat, since_ms);
-    else await this.#readSince(openChat, since_ms);
+  async catchUp(chat_ids) {
+    const left = [...chat_ids];
+    let isWhole = true;
+    const read = async () => {
+      for (let chat_id = left.shift(); chat_id; chat_id = left.shift()) {
+        const isRead = await this.#catchUp(chat_id).catch(() => false);
+        isWhole &&= isRead;
+      }
+    };
+    await Promise.all(Array.from({ length: PARALLEL }, read));
+    return isWhole;
+  }
+
+  /**
+   * All events up to an id are in these chats, as far as they are in memory.
+   * @param {readonly string[]} chat_ids
+   * @param {string} event_id
+   */
+  complete(chat_ids, event_id) {
+    for (const chat_id of chat_ids) {
+      const before = this.of(chat_id);
+      const caughtUp = before.phase === "new" ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
+      const after = laterId(before.after, event_id);
+      if (this.isHeld(chat_id)) this.#put(chat_id, { ...before, ...caughtUp, after });
+    }
+    this.changed();
   }
 
   /** Repeats the loads that failed. @param {string} chat_id @param {() => Promise<void>} open */
@@ -218,47 +277,47 @@ export class Conversations extends Store {
   }
 
   /**
-   * Reads page by page from the newest message back to the moment. A message that was just accepted, or arrived live,
-   * says nothing about those before it: no known message ends the reading.
    * @param {string} chat_id
-   * @param {number} since_ms
+   * @returns {Promise<boolean>} false if a page that is on its way may lack some of the missed events
    */
-  async #readSince(chat_id, since_ms) {
-    /** @type {HistoryMessage[]} */
-    const items = [];
-    let page = await this.#read(chat_id, { limit: LONG_PAGE });
-    let isWhole = true;
-    for (let pages = 1; ; pages++) {
-      items.unshift(...(page.messages ?? []));
-      const oldest_id = items[0]?.message.message_id;
-      if (!oldest_id || !page.has_older || timeOfId(oldest_id) < since_ms) break;
-      isWhole = pages < MAX_CATCH_UP_PAGES;
-      if (!isWhole) break;
-      page = await this.#read(chat_id, { before_id: oldest_id, limit: LONG_PAGE });
-    }
-    const read = { hasOlder: page.has_older ?? false, isWhole };
-    this.#set(chat_id, pieces.withNewest(this.of(chat_id), this.#withRecent(items), read));
+  async #catchUp(chat_id) {
+    if (this.of(chat_id).phase === "loading") return false;
+    const missed = await this.#fetchChanges(chat_id, this.of(chat_id).after);
+    const { phase, older, newer } = this.of(chat_id);
+    const isLoading = [phase, older, newer].includes("loading");
+    if (missed.too_old) await this.#reload(chat_id);
+    else this.#add(chat_id, isLoading ? { events: missed.events } : missed);
+    return !isLoading;
+  }
+
+  /** @param {string} chat_id @param {ListChangesResponse} missed */
+  #add(chat_id, { events = [], complete_up_to = "0" }) {
+    for (const event of events) this.apply(event);
+    this.complete([chat_id], complete_up_to);
   }
 
   /**
-   * Reads the loaded messages since the moment again, where they are not the newest. Live messages after them come with
-   * their pages.
+   * Too much was missed of a chat: drops its messages. Those of the open chat are replaced by the newest page, or by the
+   * page around the place of its reader.
    * @param {string} chat_id
-   * @param {number} since_ms
    */
-  async #readAgain(chat_id, since_ms) {
-    this.#set(chat_id, { tail: [] });
-    const newest_id = this.of(chat_id).messages.at(-1)?.message_id ?? "0";
-    if (newest_id === "0" || timeOfId(newest_id) < since_ms) return;
-    const from_ms = Math.max(since_ms, this.of(chat_id).messages[0]?.at_ms ?? 0);
-    let page = await this.#read(chat_id, { after_ms: String(from_ms), limit: LONG_PAGE });
-    for (let pages = 1; ; pages++) {
-      this.#set(chat_id, pieces.withPage(this.of(chat_id), page));
-      const last_id = page.messages?.at(-1)?.message.message_id;
-      if (!last_id || !page.has_newer || compareIds(last_id, newest_id) >= 0) return;
-      if (pages === MAX_CATCH_UP_PAGES) return this.#set(chat_id, pieces.upTo(this.of(chat_id), last_id));
-      page = await this.#read(chat_id, { after_id: last_id, limit: LONG_PAGE });
-    }
+  async #reload(chat_id) {
+    this.onDropped(chat_id);
+    if (chat_id !== this.openChat) return void this.#all.delete(chat_id);
+    const place = this.#isFollowing ? "" : this.#place();
+    const page = await this.#read(chat_id, place ? { around_id: place, limit: LONG_PAGE } : {});
+    this.#replace(chat_id, place ? pieces.atPage : pieces.atNewest, page);
+  }
+
+  /**
+   * @param {string} chat_id
+   * @param {(piece: Conversation, page: ListMessagesResponse) => Conversation} place
+   * @param {ListMessagesResponse} page that was read after all that is known
+   */
+  #replace(chat_id, place, page) {
+    const before = this.of(chat_id);
+    const after = laterId(before.after, page.complete_up_to ?? "0");
+    this.#set(chat_id, { ...place(before, page), older: "idle", newer: "idle", after });
   }
 
   /** Reads a page of history. @param {string} chat_id @param {Query} [query] */

@@ -6,7 +6,7 @@ import { fromHistory, merge, withChanges, withLive } from "./messages.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
 /** @import {Message} from "./types.js" */
-/** @import {HistoryMessage, ListMessagesResponse} from "./wire.js" */
+/** @import {ListMessagesResponse} from "./wire.js" */
 
 /** The most messages of a chat in memory, and the number that stay when more arrive. */
 const MAX_MESSAGES = 2_000;
@@ -44,7 +44,7 @@ export function covers({ messages, hasOlder, hasNewer }, mark) {
 }
 
 /**
- * The piece after a message that arrived live or was just accepted.
+ * The piece after a message that arrived live, was missed, or was just accepted.
  * @template {Piece} P
  * @param {P} piece
  * @param {Message} message
@@ -64,7 +64,8 @@ export function withMessage(piece, message, canCut) {
   }
   const all = withLive(messages, message);
   if (all === messages) return piece;
-  if (all.length > MAX_MESSAGES && !canCut) return { ...piece, hasNewer: true, tail: [message] };
+  if (all.length > MAX_MESSAGES && !canCut)
+    return { ...piece, messages: all.slice(0, MAX_MESSAGES), hasNewer: true, tail: [...all.slice(MAX_MESSAGES), ...tail] };
   return cutAbove({ ...piece, messages: all });
 }
 
@@ -145,44 +146,6 @@ export function withNewer(piece, page) {
 }
 
 /**
- * Adds a page that overlaps the loaded messages.
- * @template {Piece} P
- * @param {P} piece
- * @param {ListMessagesResponse} page
- */
-export const withPage = (piece, { messages = [] }) => ({
-  ...piece,
-  messages: merge(piece.messages, messages.map(fromHistory)),
-});
-
-/**
- * Adds the newest messages, which were read again.
- * @template {Piece} P
- * @param {P} piece
- * @param {HistoryMessage[]} newest
- * @param {{hasOlder: boolean, isWhole: boolean}} read whether older messages exist, and whether the read messages
- * reach the loaded ones: otherwise older loaded messages are dropped
- */
-export function withNewest(piece, newest, { hasOlder, isWhole }) {
-  const first_id = newest[0]?.message.message_id ?? "0";
-  const isBefore = (/** @type {Message} */ { message_id }) => compareIds(message_id, first_id) < 0;
-  const before = piece.messages.filter(isBefore).length;
-  const kept = isWhole ? piece : { ...piece, messages: piece.messages.slice(before) };
-  return { ...withPage(kept, { messages: newest }), hasOlder: isWhole && before > 0 ? piece.hasOlder : hasOlder };
-}
-
-/**
- * Drops the messages after an id.
- * @template {Piece} P
- * @param {P} piece
- * @param {string} last_id
- */
-export const upTo = (piece, last_id) => ({
-  ...piece,
-  messages: piece.messages.filter(({ message_id }) => compareIds(message_id, last_id) <= 0),
-});
-
-/**
  * The piece after its chat is closed: the newest messages, if they are loaded.
  * @template {Piece} P
  * @param {P} piece
@@ -194,6 +157,12 @@ export function left(piece) {
   if (messages.length <= KEPT_WHEN_LEFT) return piece;
   return { ...piece, messages: messages.slice(-KEPT_WHEN_LEFT), hasOlder: true };
 }
+
+/** Adds a page that adjoins the loaded messages. @template {Piece} P @param {P} piece @param {ListMessagesResponse} page */
+const withPage = (piece, { messages = [] }) => ({
+  ...piece,
+  messages: merge(piece.messages, messages.map(fromHistory)),
+});
 
 /**
  * Keeps only these of the loaded messages; newer messages have to be loaded again.

@@ -57,9 +57,10 @@ export class Quotes extends Store {
     for (const item of items) this.#put(item.message.message_id, this.#conversations.current(fromHistory(item)));
   }
 
-  /** Forgets all messages, since changes to them may be missing. */
-  clear() {
-    this.#found.clear();
+  /** Forgets the messages of chats of which changes may be missing. @param {(chat_id: string) => boolean} isStale */
+  forget(isStale) {
+    for (const [message_id, message] of this.#found)
+      if (!message || isStale(message.chat_id)) this.#found.delete(message_id);
   }
 
   /** @param {{chat_id: string, message_id: string}} place */

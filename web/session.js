@@ -1,5 +1,6 @@
-// A session with the gateway over WebSocket: authenticates, checks sequence numbers, keeps the position, renews its
-// token, detects a dead connection, and reconnects from its position with growing random pauses.
+// A session with the gateway over WebSocket: authenticates, keeps the position, renews its token, detects a dead
+// connection, and reconnects from its position with growing random pauses. It does not check the numbers of frames: the
+// server drops only events, and sends a Gap after them.
 
 import { Problem } from "./api.js";
 import { SignedOut } from "./credentials.js";
@@ -44,7 +45,6 @@ const HEARTBEAT_MS = 30_000;
  * @property {() => void} onSilence `isSilent` has changed
  * @property {(frame: ServerFrame) => void} onFrame receives events and gaps
  * @property {(welcome: Welcome) => void} onWelcome
- * @property {() => void} onMissed a gap in the sequence: read history before the next frame
  */
 
 export class Session {
@@ -68,7 +68,6 @@ export class Session {
    * @type {Map<number, {answered: (answer: ServerFrame) => void}>}
    */
   #unanswered = new Map();
-  #lastSequence = 0;
   /** @type {Position | undefined} */
   #position;
   #token = "";
@@ -93,6 +92,11 @@ export class Session {
   /** Connects now, without waiting for the pause to end. Does nothing while connected or connecting. */
   connect() {
     if (this.state === "waiting") void this.#connect(++this.#attempt);
+  }
+
+  /** Requests a Gap in the first session: the page has kept data, but no position. */
+  requestGap() {
+    this.#position = {};
   }
 
   /** Ends the session for good. */
@@ -167,7 +171,7 @@ export class Session {
     this.#socket = socket;
     this.#token = token;
     this.#rejectedToken = "";
-    this.#framesSent = this.#lastSequence = 0;
+    this.#framesSent = 0;
     this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), this.#welcomeDeadline_ms);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
@@ -188,11 +192,7 @@ export class Session {
   #receive(frame) {
     if (this.state === "online") clearTimeout(this.#timers.deadline);
     this.#heard();
-    const sequence = Number(frame.sequence);
     this.#unreachable = "";
-    const missed = sequence !== this.#lastSequence + 1;
-    this.#lastSequence = sequence;
-    if (missed) this.#listener.onMissed();
     if (frame.welcome) this.#onWelcome(frame.welcome);
     else if (frame.expiring) void this.#renew();
     else if (frame.reconnect) this.#reconnectLater(frame.reconnect.after_ms ?? 0);

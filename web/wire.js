@@ -315,4 +315,16 @@
  * their state: the first `after` of ListChanges. 0 if it is not known now.
  */
 
+/**
+ * @typedef {object} ListChangesResponse
+ * @property {Event[]} [events] Messages as they were sent, and changes; some may be known to the client. In order of
+ * event ids. A deleted message has no content, and changes that its deletion removed are not listed. Marks are in
+ * Chat.marks.
+ * @property {boolean} [too_old] The events after `after` are more than 1,000 or 1 MiB, or the oldest of them may be
+ * older than 30 days: none is listed. The client drops the messages of the chat and reads a page.
+ * @property {string} [complete_up_to] Every event up to this id is listed or was listed before: the next `after` if it
+ * is higher than this one. It is 10 to 25 seconds old, and older while archives are behind; 0 if it is not known now,
+ * or with too_old.
+ */
+
 export {};

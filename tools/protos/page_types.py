@@ -22,7 +22,7 @@ from tools.protos.asyncapi import comments_of, short_name
 
 F = FieldDescriptorProto
 
-ROOTS = ("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse")
+ROOTS = ("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse", "ListChangesResponse")
 """The messages that the page sends and reads. Types are generated for them and for the messages in their fields."""
 
 ALWAYS_SET = """

@@ -272,13 +272,20 @@ export class MessageList {
     if (!this.#scroller || !this.#anchor) return;
     const isAtEnd = this.#part.isAtEnd && !this.#loaded.hasNewer;
     this.#anchor.canFollow = isAtEnd;
-    if (this.#chat_id === this.#app.chats.openChat) this.#app.chats.conversations.follow(this.#anchor.isFollowing);
+    const { openChat, conversations } = this.#app.chats;
+    if (this.#chat_id === openChat) conversations.follow(this.#anchor.isFollowing, () => this.#place);
     const before = [this.#arrived, this.#isFarUp, this.#isUnreadAbove].join();
     if (this.#anchor.isFollowing) this.#arrived = 0;
     this.#isFarUp = this.#anchor.below > this.#scroller.clientHeight || !isAtEnd;
     this.#extend();
     this.#read();
     if (before !== [this.#arrived, this.#isFarUp, this.#isUnreadAbove].join()) this.#app.root.invalidate();
+  }
+
+  /** The id of the first message on the screen; empty if there is none. */
+  get #place() {
+    const [first = 0] = this.#anchor?.visible() ?? [];
+    return this.#messages[this.#part.start + first]?.message_id ?? "";
   }
 
   /** Marks as read the unread messages that are on the screen, and that follow those that were read before. */

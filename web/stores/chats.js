@@ -12,8 +12,9 @@ import {
   withNewestChanged,
 } from "../chats.js";
 import { Conversations } from "../conversations.js";
-import { compareIds, idBelow } from "../ids.js";
+import { compareIds, idBelow, laterId, timeOfId } from "../ids.js";
 import { marksOf } from "../kinds/marked.js";
+import { fromWire, withChanges } from "../messages.js";
 import { Pins } from "../pins.js";
 import { Profiles } from "../profiles.js";
 import { Quotes } from "../quotes.js";
@@ -23,18 +24,15 @@ import { Store } from "./store.js";
 /** @import {Copy} from "./recent.js" */
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
-/** @import {Chat as WireChat} from "../wire.js" */
+/** @import {Chat as WireChat, Event as WireEvent, ListChatsResponse} from "../wire.js" */
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
   phase = "loading";
   /** Whether the list shows copies from this browser, until its first page is loaded. */
   isStored = false;
-  /**
-   * When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is
-   * none.
-   */
-  newestAtStart_ms = 0;
+  /** An event id: the list has all events up to it, as far as it shows them. 0: not known. */
+  listed_up_to = "0";
   /**
    * Called with the newest message of others in a chat that is not marked as delivered.
    * @param {string} _chat_id
@@ -60,7 +58,12 @@ export class Chats extends Store {
     this.me = me;
     this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles);
     this.profiles.put([me]);
-    this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
+    this.conversations = new Conversations(
+      (chat_id, query) => api.messages(chat_id, query),
+      (chat_id, after) => api.changes(chat_id, after),
+    );
+    this.conversations.apply = (event) => this.#apply(event);
+    this.conversations.onDropped = (chat_id) => this.#forget(chat_id);
     this.quotes = new Quotes(this.conversations, (chat_id, query) => api.messages(chat_id, query));
     this.pins = new Pins(this.quotes, async (chat_id, before_id) => api.messagesHaving(chat_id, "pinned", before_id));
     const parts = [this.profiles, this.conversations, this.quotes, this.pins, this.typing];
@@ -98,9 +101,10 @@ export class Chats extends Store {
     return [...others.flatMap((user_id) => this.profiles.get(user_id) ?? []), this.me];
   }
 
-  /** The newest message of a chat, with its state if the chat is loaded. @param {Chat} chat */
+  /** The newest message of a chat, with all that is known of its state. @param {Chat} chat */
   newestOf({ chat_id, newest }) {
-    return newest && (this.conversations.find(chat_id, newest.message_id) ?? newest);
+    const loaded = newest && this.conversations.find(chat_id, newest.message_id);
+    return loaded ? withChanges(loaded, newest.changes.values()) : newest;
   }
 
   /** The id above which messages of others are unread; empty if none are. @param {string} chat_id */
@@ -111,11 +115,12 @@ export class Chats extends Store {
 
   /** Shows copies of chats until the server's are loaded. @param {readonly Copy[]} copies */
   restore(copies) {
-    for (const { chat, messages, profile } of copies) {
+    for (const { chat, profile, ...copy } of copies) {
       this.#chats.set(chat.chat_id, chat);
-      this.conversations.restore(chat.chat_id, messages);
+      this.conversations.restore(chat.chat_id, copy);
       if (profile) this.profiles.put([profile]);
     }
+    this.listed_up_to = copies.map(({ complete_up_to }) => complete_up_to).sort(compareIds)[0] ?? "0";
     this.isStored = copies.length > 0;
     this.#sorted = null;
     this.changed();
@@ -135,10 +140,10 @@ export class Chats extends Store {
 
   async #load() {
     try {
-      const { chats = [], next_cursor = "" } = await this.#api.chats({ cursor: this.#nextPage });
+      const { chats = [], next_cursor = "", complete_up_to = "0" } = await this.#api.chats({ cursor: this.#nextPage });
       this.#nextPage = next_cursor;
-      if (this.phase !== "ready")
-        this.newestAtStart_ms = Math.max(0, ...chats.map(({ changed_at_ms = "0" }) => Number(changed_at_ms)));
+      // With copies, other chats than those of the first page may have changed since: `readMissed` reads all of them.
+      if (this.listed_up_to === "0") this.listed_up_to = complete_up_to;
       this.phase = "ready";
       this.isStored = false;
       this.merge(chats);
@@ -149,21 +154,41 @@ export class Chats extends Store {
   }
 
   /**
-   * Reads all changes of the list since a moment.
-   * @param {number} since_ms in milliseconds since 1970
-   * @returns {Promise<Message[]>} the newest message of each chat, if the chat has a message that no
-   *   device of the user had received
+   * Reads what the list and the messages in memory lack.
+   * @param {(message: Message) => void} onMissed called with the newest message of each chat of which no device of the
+   * user had received it
+   * @returns {Promise<boolean>} whether all is read: then nothing up to `listed_up_to` is missing
    */
-  async loadChangedSince(since_ms) {
-    const fresh = [];
-    this.quotes.clear();
-    let cursor = "";
+  async readMissed(onMissed) {
+    const { listed_up_to, conversations } = this;
+    const { changed, complete_up_to } = await this.#readList(timeOfId(listed_up_to), onMissed);
+    const { held } = conversations;
+    this.quotes.forget((chat_id) => changed.has(chat_id) && !conversations.isHeld(chat_id));
+    const isBehind = (/** @type {string} */ chat_id) => compareIds(conversations.of(chat_id).after, listed_up_to) < 0;
+    const isWhole = await conversations.catchUp(held.filter((chat_id) => changed.has(chat_id) || isBehind(chat_id)));
+    if (isWhole) {
+      conversations.complete(held, complete_up_to);
+      this.listed_up_to = laterId(this.listed_up_to, complete_up_to);
+    }
+    return isWhole;
+  }
+
+  /**
+   * Reads all pages of the chats that have changed since a moment.
+   * @param {number} changed_since_ms in milliseconds since 1970
+   * @param {(message: Message) => void} onMissed see `readMissed`
+   * @returns {Promise<{changed: Set<string>, complete_up_to: string}>} the ids of these chats, and the first page's id
+   */
+  async #readList(changed_since_ms, onMissed) {
+    const changed = new Set();
+    let [page, first] = /** @type {ListChatsResponse[]} */ ([]);
     do {
-      const page = await this.#api.chats({ changed_since_ms: since_ms, cursor });
-      fresh.push(...this.merge(page.chats ?? []));
-      cursor = page.next_cursor ?? "";
-    } while (cursor);
-    return fresh;
+      page = await this.#api.chats({ changed_since_ms, cursor: page?.next_cursor ?? "" });
+      first ??= page;
+      for (const { chat_id } of page.chats ?? []) changed.add(chat_id);
+      this.merge(page.chats ?? []).forEach(onMissed);
+    } while (page.next_cursor);
+    return { changed, complete_up_to: first.complete_up_to ?? "0" };
   }
 
   /**
@@ -204,8 +229,23 @@ export class Chats extends Store {
     this.conversations.add(message);
   }
 
-  /** @param {ChangeEvent} event that arrived live, or that the user has just made */
-  change(event) {
+  /** @param {WireEvent} event of history */
+  #apply({ event_id = "0", message, change }) {
+    if (message) this.add(fromWire(message));
+    if (change) this.change({ event_id, change }, true);
+  }
+
+  /** Too much was missed of a chat. @param {string} chat_id */
+  #forget(chat_id) {
+    this.quotes.forget((other) => other === chat_id);
+    if (chat_id === this.openChat) void this.pins.load(chat_id);
+  }
+
+  /**
+   * @param {ChangeEvent} event that arrived live, that the user has just made, or of history
+   * @param {boolean} [isRecorded] whether it is of history
+   */
+  change(event, isRecorded = false) {
     const { chat_id, target_id = "0" } = event.change;
     const chat = this.of(chat_id);
     if (target_id === "0") {
@@ -213,7 +253,7 @@ export class Chats extends Store {
       if (after !== chat) this.#set(after);
       return;
     }
-    this.conversations.change(event);
+    this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     this.pins.change(event);
     const after = chat.newest?.message_id === target_id ? withNewestChanged(chat, [event]) : chat;
@@ -222,7 +262,7 @@ export class Chats extends Store {
 
   /**
    * @param {readonly WireChat[]} chats as the archive returned them, which may be slightly older than live events
-   * @returns {Message[]} as `loadChangedSince` returns them
+   * @returns {Message[]} the newest message of each chat, if no device of the user had received it
    */
   merge(chats) {
     const me = this.me.user_id;

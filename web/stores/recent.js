@@ -1,8 +1,8 @@
 // Copies of the newest chats in this browser, with the messages that were read last, so that the page opens with them
 // before the server answers, or without a connection. They are deleted when the sign-in ends.
 
+import { compareIds } from "../ids.js";
 import { textOf } from "../kinds/edited.js";
-import { merge, withLive } from "../messages.js";
 import { Chats } from "./chats.js";
 
 /** @import {Chat, Message, Profile} from "../types.js" */
@@ -17,7 +17,18 @@ const PAUSE_MS = 2_000;
 /** The page waits for the copies at most this long. */
 const READ_DEADLINE_MS = 1_000;
 
-/** @typedef {{chat: Chat, messages: readonly Message[], profile: Profile | undefined}} Copy */
+/** The loaded messages of a chat whose newest messages are not loaded. @type {readonly Message[]} */
+const NONE = [];
+
+/**
+ * A chat and its newest messages, without a hole between them.
+ * @typedef {object} Copy
+ * @property {Chat} chat
+ * @property {readonly Message[]} messages
+ * @property {boolean} hasOlder whether older messages exist
+ * @property {string} complete_up_to an event id: all events up to it are in the copy. 0: not known
+ * @property {Profile | undefined} profile of the other member
+ */
 /**
  * One user's copies in a database, by chat_id.
  * @typedef {object} Copies
@@ -32,7 +43,7 @@ export class Recent {
   #isSignedIn;
   /** The copies in the database. @type {Map<string, Copy>} */
   #copies = new Map();
-  /** The messages in memory from which each copy was made. @type {Map<string, readonly Message[]>} */
+  /** The loaded messages from which each copy was made. @type {Map<string, readonly Message[]>} */
   #sources = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -83,7 +94,7 @@ export class Recent {
 
   /** @returns {Map<string, Copy | null>} */
   #changes() {
-    const { all, conversations } = this.#chats;
+    const { all, listed_up_to, conversations } = this.#chats;
     /** @type {Map<string, Copy | null>} */
     const changed = new Map();
     const newest = all.slice(0, MAX_CHATS);
@@ -91,11 +102,17 @@ export class Recent {
       const { chat_id } = chat;
       const before = this.#copies.get(chat_id);
       const profile = this.#chats.partner(chat_id);
-      const source = conversations.known(chat_id);
-      const isSame = before?.chat === chat && before.profile === profile && this.#sources.get(chat_id) === source;
-      if (isSame) continue;
+      const piece = conversations.of(chat_id);
+      // Else only the newest message is copied: a copy has no hole, and opens at its end.
+      const source = piece.hasNewer || !piece.messages.length ? NONE : piece.messages;
+      const isBehind = source !== NONE && compareIds(piece.after, listed_up_to) < 0;
+      const complete_up_to = isBehind ? piece.after : listed_up_to;
+      const isSame = before?.chat === chat && before.profile === profile && before.complete_up_to === complete_up_to;
+      if (isSame && this.#sources.get(chat_id) === source) continue;
       this.#sources.set(chat_id, source);
-      changed.set(chat_id, { chat, messages: lastOf(chat, before?.messages ?? [], source), profile });
+      const messages = source === NONE ? [chat.newest].flatMap((message) => message ?? []) : lastOf(source);
+      const hasOlder = piece.hasOlder || messages.length < source.length || source === NONE;
+      changed.set(chat_id, { chat, messages, hasOlder, complete_up_to, profile });
     }
     const ids = new Set(newest.map(({ chat_id }) => chat_id));
     for (const chat_id of this.#copies.keys()) if (!ids.has(chat_id)) changed.set(chat_id, null);
@@ -121,16 +138,9 @@ export class Recent {
   }
 }
 
-/**
- * The last of the copied messages, the loaded messages, and the newest message. Messages between them may be missing,
- * until the chat is loaded again.
- * @param {Chat} chat
- * @param {readonly Message[]} before
- * @param {readonly Message[]} loaded
- */
-function lastOf({ newest }, before, loaded) {
-  const all = merge(newest ? withLive(before, newest) : before, loaded.slice(-MAX_MESSAGES));
-  const last = all.slice(-MAX_MESSAGES);
+/** The last messages, within the limits. @param {readonly Message[]} messages */
+function lastOf(messages) {
+  const last = messages.slice(-MAX_MESSAGES);
   let characters = 0;
   const first = last.findLastIndex((message) => (characters += textOf(message).length) > MAX_CHARACTERS) + 1;
   return last.slice(first);
@@ -142,17 +152,18 @@ function lastOf({ newest }, before, loaded) {
  * @returns {value is Copy}
  */
 function isCopy(value) {
-  const { chat, messages, profile } = value ?? {};
+  const { chat, messages, hasOlder, complete_up_to, profile } = value ?? {};
   const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
   const isKnown = typeof chat?.unread === "number" && isState(chat?.changes);
   const isProfile = profile === undefined || typeof profile?.display_name === "string";
-  return isChat && isKnown && isProfile && Array.isArray(messages) && messages.every(isMessage);
+  const isPiece = typeof hasOlder === "boolean" && Array.isArray(messages) && messages.every(isMessage);
+  return isChat && isKnown && isProfile && isPiece && typeof complete_up_to === "string";
 }
 
 /** @param {any} value */
 function isMessage(value) {
   const texts = [value?.key, value?.message_id, value?.sender_id, value?.body, value?.reply_to];
-  return texts.every((text) => typeof text === "string") && isState(value.changes);
+  return texts.every((text) => typeof text === "string") && Array.isArray(value.mentions) && isState(value.changes);
 }
 
 /** @param {any} value */

@@ -1,17 +1,15 @@
-// Conversations: pages merged without a hole, after missed messages and failed reads.
+// Conversations: pages merged without a hole, after failed reads too. `sync.test.js` tests catching up.
 
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Conversations } from "../../../web/conversations.js";
-import { compareIds, timeOfId } from "../../../web/ids.js";
+import { compareIds } from "../../../web/ids.js";
 import { textOf } from "../../../web/kinds/edited.js";
 import { fromWire } from "../../../web/messages.js";
 import { changeAt, CHAT, historyOf, idAt, MIRA, wireMessage } from "./fakes.js";
 
 const live = (minutes) => fromWire(wireMessage(minutes));
 const minutesOf = (conversations) => conversations.of(CHAT).messages.map(({ body }) => Number(body.slice(5)));
-
-const timeOf = (minute) => timeOfId(idAt(minute));
 
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
@@ -66,90 +64,6 @@ test("a page that failed to load can be requested again", async () => {
   assert.deepEqual(minutesOf(conversations), [1]);
 });
 
-test("catching up closes the hole between the loaded and the later messages", async () => {
-  const minutes = [1, 2, 3];
-  const conversations = new Conversations(serverOf(minutes));
-  await conversations.open(CHAT);
-  minutes.push(4, 5, 6, 7, 8, 9);
-  const done = conversations.catchUp(timeOf(3));
-  conversations.add(live(9));
-  await done;
-  assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-});
-
-test("catching up that failed starts again from before the hole", async () => {
-  const minutes = [1, 2, 3];
-  const server = serverOf(minutes);
-  let fails = false;
-  const conversations = new Conversations(async (...question) => {
-    if (fails) throw new Error("no answer");
-    return server(...question);
-  });
-  await conversations.open(CHAT);
-  fails = true;
-  minutes.push(4, 5, 6, 7, 8);
-  await assert.rejects(conversations.catchUp(timeOf(3)));
-  conversations.add(live(8));
-  fails = false;
-  await conversations.catchUp(timeOf(3));
-  assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8]);
-});
-
-test("an archive that lags is read again from before the hole", async () => {
-  const minutes = [1, 2, 3];
-  const conversations = new Conversations(serverOf(minutes));
-  await conversations.open(CHAT);
-  const first = conversations.catchUp(timeOf(3));
-  conversations.add(live(12));
-  await first;
-  minutes.push(4, 5, 6, 7, 8, 9, 10, 11, 12);
-  await conversations.catchUp(timeOf(3));
-  assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-});
-
-test("an own message that was accepted behind missed ones, or a live one, does not hide them", async () => {
-  const minutes = [1, 2];
-  const conversations = new Conversations(serverOf(minutes));
-  await conversations.open(CHAT);
-  minutes.push(3, 4, 5, 6, 7, 8, 9, 10);
-  conversations.add(live(10));
-  await conversations.catchUp(timeOf(2));
-  assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-});
-
-test("a message that was accepted under an id below the newest known one is found", async () => {
-  const minutes = [1, 2, 4, 5, 6];
-  const conversations = new Conversations(serverOf(minutes));
-  await conversations.open(CHAT);
-  minutes.splice(2, 0, 3);
-  minutes.push(7);
-  await conversations.catchUp(timeOf(2));
-  assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7]);
-});
-
-test("catching up takes one request while nothing is missing", async () => {
-  const requests = [];
-  const conversations = new Conversations(serverOf([1, 2, 20, 21, 22], requests));
-  await conversations.open(CHAT);
-  await conversations.catchUp(timeOf(21));
-  assert.deepEqual(requests, [{}, { limit: "100" }]);
-});
-
-test("after too many missed messages the read pages are left, with more above them", async () => {
-  const minutes = [1, 2, 3];
-  const conversations = new Conversations(serverOf(minutes));
-  await conversations.open(CHAT);
-  for (let minute = 4; minute <= 40; minute++) minutes.push(minute);
-  const done = conversations.catchUp(timeOf(3));
-  conversations.add(live(41));
-  await done;
-  const expected = Array.from({ length: 16 }, (_, index) => 26 + index);
-  assert.deepEqual(minutesOf(conversations), expected);
-  assert.equal(conversations.of(CHAT).hasOlder, true);
-  await conversations.loadOlder(CHAT);
-  assert.deepEqual(minutesOf(conversations), [23, 24, 25, ...expected]);
-});
-
 test("a live message older than the loaded pages comes with its own page, so that none is skipped", async () => {
   const minutes = [1, 2, 3, 4, 5, 6, 7];
   const conversations = new Conversations(serverOf(minutes));
@@ -163,29 +77,20 @@ test("a live message older than the loaded pages comes with its own page, so tha
 });
 
 test("an older page that does not adjoin the messages any more when it arrives is not shown", async () => {
-  const minutes = [1, 2, 3, 4, 5];
-  const server = serverOf(minutes);
+  const server = archiveOf(range(1, 500));
   let release;
   const held = new Promise((resolve) => (release = resolve));
   const conversations = new Conversations(async (chat_id, query = {}) => {
-    if (query.before_id && !query.limit) await held;
+    if (query.before_id) await held;
     return server(chat_id, query);
   });
   await conversations.open(CHAT);
   const older = conversations.loadOlder(CHAT);
-  for (let minute = 6; minute <= 40; minute++) minutes.push(minute);
-  await conversations.catchUp(timeOf(5));
+  await conversations.openAround(CHAT, idAt(120));
   release();
   await older;
-  assert.deepEqual(minutesOf(conversations), minutes.slice(-15));
+  assert.deepEqual(minutesOf(conversations), range(70, 169));
   assert.equal(conversations.of(CHAT).older, "idle");
-});
-
-test("after missed events other chats are dropped, and loaded when they are opened", async () => {
-  const conversations = new Conversations(serverOf([1]));
-  conversations.add(live(9));
-  await conversations.catchUp(timeOf(9));
-  assert.deepEqual(conversations.known(CHAT), []);
 });
 
 const edit = (minutes) => changeAt(100, minutes, { edited: { text: { body: "better" } } }, MIRA);
@@ -295,19 +200,4 @@ test("a chat that was left keeps its newest messages, and opens again without a 
   await conversations.open(CHAT);
   assert.deepEqual(minutesOf(conversations), range(401, 500));
   assert.equal(requests.length, 2);
-});
-
-test("after missed events a piece of history that is not the newest is read again from the moment on", async () => {
-  const minutes = range(1, 500).filter((minute) => minute !== 150);
-  const conversations = new Conversations(async (chat_id, { after_ms, ...query } = {}) => {
-    const first = after_ms && minutes.find((minute) => timeOf(minute) >= Number(after_ms));
-    return archiveOf(minutes)(chat_id, first ? { after_id: idAt(first - 1) } : query);
-  });
-  await conversations.open(CHAT, () => idAt(120));
-  minutes.splice(149, 0, 150);
-  await conversations.catchUp(timeOf(140));
-  assert.ok(minutesOf(conversations).includes(150));
-  await conversations.loadNewer(CHAT);
-  const shown = minutesOf(conversations);
-  assert.deepEqual(shown, range(shown[0], shown.at(-1)));
 });

@@ -1,4 +1,7 @@
-// Fakes of browser objects (storage, and a WebSocket that the test drives) and short constructors of values.
+// Fakes of browser objects (storage, and a WebSocket that the test drives) and of a server's history, and short
+// constructors of values.
+
+import { compareIds, idAbove, laterId, timeOfId } from "../../../web/ids.js";
 
 /** Like localStorage: its keys are its own properties. */
 export function fakeStorage() {
@@ -25,6 +28,18 @@ export function fakeDatabase() {
     remove: async (kind, id) => void rows.delete(`${kind} ${id}`),
     clear: async () => rows.clear(),
   });
+}
+
+/** A database of copied chats, with its rows; like a browser's, it copies values. */
+export function fakeCopies(rows = new Map()) {
+  return {
+    rows,
+    read: async () => [...rows],
+    write: async (changed) => {
+      for (const [id, value] of changed) value ? rows.set(id, structuredClone(value)) : rows.delete(id);
+    },
+    clear: async () => rows.clear(),
+  };
 }
 
 /** A socket that records sent frames and receives the frames of the test. */
@@ -78,6 +93,74 @@ export const markAt = (minutes, user_id, marked) => ({
 });
 
 export const historyOf = (...minutes) => minutes.map((minute) => ({ message: wireMessage(minute) }));
+
+/** The event of a message. */
+export const sentAt = (minutes, options) => ({ event_id: idAt(minutes), message: wireMessage(minutes, options) });
+
+/** The history of a server. The test records events, and sets the minute up to which it is complete. */
+export class FakeHistory {
+  complete = 1;
+  isAway = false;
+  /** Chats of which too much was missed. */
+  tooOld = new Set();
+  marks = [];
+  /** The requests: their names, with the chat. */
+  requests = [];
+  #events = [];
+
+  /** A late event was logged at another minute than that of its id. */
+  record(events, logged = 0) {
+    for (const event of [events].flat()) this.#events.push({ ...event, logged: idAt(logged) });
+  }
+
+  chats = ({ changed_since_ms = 0 } = {}) =>
+    this.#answer("chats", () => {
+      const isChanged = (event) => timeOfId(laterId(event.event_id, event.logged)) >= changed_since_ms;
+      const ids = new Set(this.#events.filter(isChanged).map(chatOf));
+      const chatFor = (chat_id) => ({ chat_id, marks: this.marks, newest: this.#items(chat_id).at(-1) });
+      return { chats: [...ids].map(chatFor) };
+    });
+
+  /** Pages of 100 messages. */
+  messages = (chat_id, { before_id, after_id, around_id } = {}) =>
+    this.#answer(`messages ${chat_id}`, () => {
+      const all = this.#items(chat_id);
+      const below = (id) => all.filter(({ message }) => compareIds(message.message_id, id) < 0).length;
+      const start =
+        around_id !== undefined ? below(around_id) - 50
+        : after_id !== undefined ? below(idAbove(after_id))
+        : below(before_id ?? idAt(1e9)) - 100; // prettier-ignore
+      const page = all.slice(Math.max(start, 0), Math.max(start + 100, 0));
+      return { messages: page, has_older: start > 0, has_newer: start + 100 < all.length };
+    });
+
+  changes = (chat_id, after) =>
+    this.#answer(`changes ${chat_id}`, () => {
+      if (this.tooOld.has(chat_id) || after === "0") return { too_old: true, complete_up_to: "0" };
+      const isMissed = (event) => compareIds(laterId(event.event_id, event.logged), after) > 0;
+      return { events: this.#of(chat_id).filter(isMissed) };
+    });
+
+  async #answer(request, answer) {
+    this.requests.push(request);
+    if (this.isAway) throw new Error("away");
+    return structuredClone({ complete_up_to: idAt(this.complete), ...answer() });
+  }
+
+  #of(chat_id) {
+    const events = this.#events.filter((event) => chatOf(event) === chat_id);
+    return events.sort((a, b) => compareIds(a.event_id, b.event_id));
+  }
+
+  /** The messages with their states. */
+  #items(chat_id) {
+    const events = this.#of(chat_id);
+    const isOf = ({ message_id }) => ({ change }) => change?.target_id === message_id;
+    return events.flatMap(({ message }) => (message ? [{ message, changes: events.filter(isOf(message)) }] : []));
+  }
+}
+
+const chatOf = ({ message, change }) => (message ?? change).chat_id;
 
 /** Runs all pending microtasks. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));

@@ -5,7 +5,7 @@ import { mock, test } from "node:test";
 import { marksOf } from "../../../web/kinds/marked.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Recent } from "../../../web/stores/recent.js";
-import { ADA, CHAT, historyOf, idAt, markAt, MIRA, settle } from "./fakes.js";
+import { ADA, CHAT, fakeCopies, historyOf, idAt, markAt, MIRA, settle } from "./fakes.js";
 
 const ME = { user_id: ADA, name: "ada", display_name: "Ada", about: "" };
 const PROFILE = { user_id: MIRA, name: "mira", display_name: "Mira", about: "" };
@@ -17,23 +17,12 @@ function fakeApi(minutes) {
   return {
     chats: async () => ({ chats: [chat] }),
     messages: async () => ({ messages: historyOf(...minutes), has_older: true }),
+    changes: async () => ({ too_old: true }),
     profiles: async () => ({ profiles: [PROFILE] }),
   };
 }
 
-const AWAY = { chats: away, messages: away, profiles: away };
-
-/** A database with its rows; like a browser's, it copies values. */
-function fakeCopies(rows = new Map()) {
-  return {
-    rows,
-    read: async () => [...rows],
-    write: async (changed) => {
-      for (const [id, value] of changed) value ? rows.set(id, structuredClone(value)) : rows.delete(id);
-    },
-    clear: async () => rows.clear(),
-  };
-}
+const AWAY = { chats: away, messages: away, changes: away, profiles: away };
 
 async function opened(api, copies, isSignedIn = () => true) {
   const chats = new Chats(api, ME);

@@ -21,7 +21,7 @@ afterEach(() => {
 /** A session, the sockets that it opened, and the calls of its listener. */
 function started({ gateway, accessToken } = {}) {
   const sockets = [];
-  const calls = { states: [], silences: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
+  const calls = { states: [], silences: [], frames: [], welcomes: 0, rejected: [] };
   const environment = {
     gateway: gateway ?? (async () => ({ websocket: "ws://here/session" })),
     accessToken: accessToken ?? (async (rejected) => (calls.rejected.push(rejected), `token ${calls.rejected.length}`)),
@@ -33,7 +33,6 @@ function started({ gateway, accessToken } = {}) {
     onSilence: () => calls.silences.push(session.isSilent),
     onFrame: (frame) => calls.frames.push(frame),
     onWelcome: () => calls.welcomes++,
-    onMissed: () => calls.missed++,
   });
   session.connect();
   return { session, sockets, calls };
@@ -117,16 +116,6 @@ test("a connection that breaks before the replay arrives does not skip it", asyn
   second.onclose();
   const third = await reconnected(all, 2_000);
   assert.deepEqual(third.sent[0].authenticate.last_position, POSITION);
-});
-
-test("a gap in the sequence is reported before the next frame", async () => {
-  const { sockets, calls } = await online();
-  sockets[0].deliver({ event: {} });
-  assert.equal(calls.missed, 0);
-  sockets[0].deliver({ event: {} }, 5);
-  assert.equal(calls.missed, 1);
-  sockets[0].deliver({ event: {} });
-  assert.deepEqual([calls.missed, calls.frames.length], [1, 3]);
 });
 
 test("an expiring token is renewed in the session", async () => {

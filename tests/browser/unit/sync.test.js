@@ -6,10 +6,26 @@ import { timeOfId } from "../../../web/ids.js";
 import { textOf } from "../../../web/kinds/edited.js";
 import { marksOf } from "../../../web/kinds/marked.js";
 import { reactionsOf } from "../../../web/kinds/reacted.js";
+import { fromWire } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
+import { Recent } from "../../../web/stores/recent.js";
 import { Sync } from "../../../web/stores/sync.js";
-import { ADA, changeAt, CHAT, fakeDatabase, FakeSocket, historyOf, idAt, markAt, MIRA, settle, wireMessage } from "./fakes.js";
+import {
+  ADA,
+  changeAt,
+  CHAT,
+  fakeCopies,
+  fakeDatabase,
+  FakeHistory,
+  FakeSocket,
+  idAt,
+  markAt,
+  MIRA,
+  sentAt,
+  settle,
+  wireMessage,
+} from "./fakes.js";
 
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"] }));
 afterEach(() => {
@@ -18,7 +34,7 @@ afterEach(() => {
 });
 
 /** A client that is online in a chat whose history has one message. */
-async function online() {
+async function online({ history = new FakeHistory(), copies = fakeCopies() } = {}) {
   const sockets = [];
   globalThis.WebSocket = class extends FakeSocket {
     constructor(url, protocol) {
@@ -33,24 +49,20 @@ async function online() {
       if (JSON.parse(text).change?.marked) setTimeout(() => this.deliver({ accepted: { frame } }), 1);
     }
   };
-  const server = { messages: historyOf(1), newest: 1, away: false, requests: 0, changedSince: [] };
+  history.record(sentAt(1));
+  history.marks = [{ user_id: ADA, read_up_to: idAt(1) }];
   const api = {
+    chats: (query) => history.chats(query),
+    messages: (chat_id, query) => history.messages(chat_id, query),
+    changes: (chat_id, after) => history.changes(chat_id, after),
     accessToken: async () => "token",
     gateway: async () => ({ websocket: "ws://here/session" }),
     me: async () => ({ user_id: ADA, name: "ada" }),
     profiles: async () => ({ profiles: [] }),
-    chats: async ({ changed_since_ms }) => {
-      server.changedSince.push(changed_since_ms);
-      const marks = [{ user_id: ADA, read_up_to: idAt(1) }];
-      return { chats: [{ chat_id: CHAT, newest: historyOf(server.newest)[0], marks, changed_at_ms: String(timeOf(1)) }] };
-    },
-    messages: async () => {
-      server.requests++;
-      if (server.away) throw new Error("away");
-      return { messages: server.messages };
-    },
   };
   const chats = new Chats(api, { user_id: ADA, name: "ada", display_name: "" });
+  const recent = new Recent(chats, Promise.resolve(copies), () => true);
+  await recent.start();
   const sync = new Sync(api, chats, new Kept(fakeDatabase()));
   sync.start();
   chats.open(CHAT);
@@ -58,8 +70,7 @@ async function online() {
   sockets[0].onopen();
   sockets[0].deliver({ welcome: { heartbeat_interval_ms: 1e9 } });
   await settle();
-  server.requests = 0;
-  return { chats, sync, server, sockets, socket: sockets[0] };
+  return { chats, sync, history, recent, sockets, socket: sockets[0] };
 }
 
 const timeOf = (minute) => timeOfId(idAt(minute));
@@ -76,76 +87,170 @@ const accept = (socket, minutes) =>
   socket.deliver({ accepted: { frame: String(socket.sent.length), event_id: idAt(minutes), chat_id: CHAT } });
 const refuse = (socket, refused) => socket.deliver({ refused: { frame: String(socket.sent.length), ...refused } });
 
-const shown = (chats) => chats.conversations.of(CHAT).messages.map(({ body }) => body);
+const shown = (chats, chat_id = CHAT) => chats.conversations.of(chat_id).messages.map(textOf);
 
-test("missed messages are read at once", async () => {
-  const { chats, server, socket } = await online();
-  server.messages = historyOf(1, 2);
-  socket.deliver({ gap: { since_ms: "0" } });
+/** A history with a message for each minute from the second one on. */
+function historyUpTo(last) {
+  const history = new FakeHistory();
+  for (let minute = 2; minute <= last; minute++) history.record(sentAt(minute));
+  return history;
+}
+
+const miss = (socket, minute) => socket.deliver({ gap: { at_ms: String(timeOf(minute)) } });
+const edit = (minute, target, body) => changeAt(minute, target, { edited: { text: { body } } }, MIRA);
+const OTHER = "d-8-11";
+const sentTo = (chat_id, minute) => ({ event_id: idAt(minute), message: { ...wireMessage(minute), chat_id, sender_id: "8" } });
+
+test("missed events are read at once, those between live ones too, and again until history is complete", async () => {
+  const { chats, history, socket } = await online();
+  history.requests.length = 0;
+  history.complete = 2;
+  socket.deliver({ event: sentAt(2) });
+  history.record([sentAt(2), sentAt(3), edit(4, 1, "better")]);
+  miss(socket, 5);
+  socket.deliver({ event: sentAt(6) });
   await settle();
-  assert.deepEqual(shown(chats), ["text 1", "text 2"]);
+  assert.deepEqual(shown(chats), ["better", "text 2", "text 3", "text 6"]);
+  assert.deepEqual(history.requests, ["chats", `changes ${CHAT}`]);
+  history.record(sentAt(5));
+  await pass(5);
+  assert.deepEqual(shown(chats), ["better", "text 2", "text 3", "text 5", "text 6"]);
+  history.complete = 5;
+  await pass(10);
+  history.requests.length = 0;
+  await pass(100);
+  assert.deepEqual(history.requests, []);
+});
+
+test("while history makes no progress, or the server is away, it is read less and less often", async () => {
+  const { chats, history, sockets, socket } = await online();
+  history.isAway = true;
+  miss(socket, 5);
+  await settle();
+  for (const seconds of [5, 10, 20, 30, 30]) {
+    history.requests.length = 0;
+    await pass(seconds - 1);
+    assert.deepEqual(history.requests, []);
+    await pass(1);
+    assert.deepEqual(history.requests, ["chats"]);
+  }
+  Object.assign(history, { isAway: false, complete: 5 });
+  history.record(sentAt(4));
+  sockets[0].deliver({ welcome: {} });
+  await settle();
+  assert.deepEqual(shown(chats), ["text 1", "text 4"], "at once when the server is there again");
+});
+
+test("a second gap is closed like the first one, also while that is being closed", async () => {
+  const { chats, history, socket } = await online();
+  history.complete = 3;
+  miss(socket, 3);
+  miss(socket, 8);
+  await settle();
+  history.record(sentAt(7));
+  await pass(5);
+  assert.deepEqual(shown(chats), ["text 1", "text 7"]);
+  history.complete = 8;
+  await pass(10);
+  history.requests.length = 0;
+  await pass(100);
+  assert.deepEqual(history.requests, []);
+});
+
+test("a late event is read, although its id is lower than those that were complete", async () => {
+  const { chats, history, socket } = await online();
+  history.record([sentAt(2), sentAt(9)]);
+  history.complete = 9;
+  miss(socket, 9);
+  await pass(5);
+  history.record([edit(4, 3, "late"), sentAt(3)], 12);
+  Object.assign(history, { complete: 13 });
+  miss(socket, 13);
+  await settle();
+  assert.deepEqual(shown(chats), ["text 1", "text 2", "late", "text 9"]);
+});
+
+test("a change to a message that is not in memory is dropped, unless its message may come later", async () => {
+  const { chats, history, socket } = await online();
+  history.complete = 2;
+  miss(socket, 2);
+  await settle();
+  history.record([edit(3, 0, "of an older page"), edit(4, 5, "better")]);
+  miss(socket, 4);
+  await settle();
+  socket.deliver({ event: sentAt(5) });
+  assert.deepEqual(shown(chats), ["text 1", "better"]);
+  assert.equal(textOf(chats.conversations.current(fromWire(wireMessage(0)))), "text 0");
 });
 
 test("the newest missed message of a chat is passed on, once", async () => {
-  const { sync, server, socket } = await online();
+  const { sync, history, socket } = await online();
   const missed = [];
   sync.onMissed = ({ body }) => missed.push(body);
-  Object.assign(server, { messages: historyOf(1, 2, 3), newest: 3 });
-  socket.deliver({ gap: { since_ms: "0" } });
-  for (const seconds of [3, 10]) await pass(seconds);
+  history.record([sentAt(2), sentAt(3)]);
+  miss(socket, 3);
+  for (const seconds of [5, 10]) await pass(seconds);
   assert.deepEqual(missed, ["text 3"]);
 });
 
-test("a message that the archive records minutes later is found, and then reading ends", async () => {
-  const { chats, server, socket } = await online();
-  socket.deliver({ gap: { since_ms: "0" } });
-  for (const seconds of [3, 10, 30]) await pass(seconds);
-  server.messages = historyOf(1, 2);
-  assert.deepEqual(shown(chats), ["text 1"]);
-  await pass(120);
-  assert.deepEqual(shown(chats), ["text 1", "text 2"]);
-  assert.equal(server.requests, 5);
-  await pass(1_000);
-  assert.equal(server.requests, 5);
+test("if too much was missed, a chat loads anew: the open one at once, at the place of its reader", async () => {
+  const { chats, history, socket } = await online({ history: historyUpTo(400) });
+  const { conversations } = chats;
+  history.record(sentTo(OTHER, 2));
+  for (const chat_id of [OTHER, CHAT]) await conversations.open(chat_id);
+  history.tooOld = new Set([CHAT, OTHER]);
+  history.complete = 500;
+  conversations.follow(false, () => idAt(320));
+  miss(socket, 500);
+  await settle();
+  assert.deepEqual([shown(chats)[0], shown(chats).length, conversations.isHeld(OTHER)], ["text 270", 100, false]);
+  history.record(sentAt(550));
+  history.complete = 600;
+  conversations.follow(true, () => idAt(320));
+  miss(socket, 600);
+  await settle();
+  assert.deepEqual([shown(chats).at(-1), conversations.of(CHAT).hasNewer], ["text 550", false]);
 });
 
-test("a failed read is repeated in the same session", async () => {
-  const { chats, server, socket } = await online();
-  Object.assign(server, { away: true, messages: historyOf(1, 2) });
-  socket.deliver({ gap: { since_ms: "0" } });
-  await pass(3);
-  server.away = false;
-  await pass(10);
-  assert.deepEqual(shown(chats), ["text 1", "text 2"]);
-  assert.equal(socket.closed, false);
+test("while a page is on its way, which may lack missed events, the chat is not complete", async () => {
+  const { chats, history, socket } = await online({ history: historyUpTo(200) });
+  await chats.conversations.openAround(CHAT, idAt(100));
+  const { messages } = history;
+  let release;
+  history.messages = (...query) => new Promise((resolve) => (release = () => resolve(page)));
+  const page = await messages(CHAT, { after_id: idAt(149) });
+  void chats.conversations.loadNewer(CHAT);
+  history.record(edit(300, 160, "better"));
+  history.complete = 300;
+  miss(socket, 300);
+  await settle();
+  release();
+  await pass(5);
+  assert.equal(shown(chats)[110], "better");
 });
 
-test("a read that fails to the end is repeated in another session", async () => {
-  const { server, socket } = await online();
-  server.away = true;
-  socket.deliver({ gap: { since_ms: "0" } });
-  for (const seconds of [3, 10, 30]) await pass(seconds);
-  assert.equal(socket.closed, false);
-  await pass(120);
-  assert.equal(socket.closed, true);
-});
-
-test("reading begins five minutes before the gap, or before the newest event if the server can't tell", async () => {
-  const { sync, server, socket } = await online();
-  const readSince = async (frame) => {
-    server.changedSince.length = 0;
-    socket.deliver(frame);
-    await settle();
-    return server.changedSince[0];
-  };
-  assert.equal(await readSince({ gap: {} }), timeOf(1 - 5)); // the newest of the list
-  for (const seconds of [3, 10, 30, 120]) await pass(seconds);
-  socket.deliver({ event: { event_id: idAt(20), message: wireMessage(20) } });
-  await sync.sending.send(CHAT, "mine");
-  accept(socket, 90);
-  assert.equal(await readSince({ gap: {} }), timeOf(20 - 5));
-  for (const seconds of [3, 10, 30, 120]) await pass(seconds);
-  assert.equal(await readSince({ gap: { since_ms: String(timeOf(18)) } }), timeOf(18 - 5));
+test("a page with kept chats reads what they lack, also of last year's messages, and loads no page", async () => {
+  const copies = fakeCopies();
+  const first = await online({ copies });
+  const { history } = first;
+  history.record([sentAt(2), sentTo(OTHER, 2)]);
+  history.complete = 2;
+  miss(first.socket, 2);
+  await first.chats.conversations.open(OTHER);
+  await settle();
+  await first.recent.save();
+  history.record([edit(5e5, 1, "better"), sentAt(5e5 + 1), sentTo(OTHER, 5e5 + 2), sentTo("d-9-11", 5e5 + 3)]);
+  history.requests.length = 0;
+  const { chats, sockets } = await online({ copies, history });
+  assert.deepEqual(history.requests, ["chats", `changes ${CHAT}`]);
+  assert.deepEqual(sockets[0].sent[0].authenticate.last_position, {}, "which is answered by a Gap");
+  history.complete = 6e5;
+  miss(sockets[0], 6e5);
+  await settle();
+  assert.deepEqual(shown(chats), ["better", "text 2", "text 500001"]);
+  assert.deepEqual(shown(chats, OTHER), ["text 2", "text 500002"]);
+  assert.deepEqual(history.requests, ["chats", `changes ${CHAT}`, "chats", `changes ${CHAT}`, `changes ${OTHER}`]);
+  assert.equal(chats.all.length, 3);
 });
 
 test("a sent message is in the outbox until it is accepted, and then in the history", async () => {
