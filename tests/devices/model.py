@@ -1,0 +1,111 @@
+"""The model: every accepted event, and by brute force what must have become of each chat. It shares no code with the
+product."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rookery.v1.session_pb2 import Change, Event, Message
+
+KEYS: dict[str, Any] = {
+    "reacted": lambda change: (change.actor_id, change.reacted.emoji),
+    "edited": lambda change: (),
+    "pinned": lambda change: (),
+    "hidden": lambda change: (change.actor_id,),
+    "marked_unread": lambda change: (change.actor_id,),
+}
+"""What else than kind and target tells two states apart."""
+
+PRIVATE = ("hidden", "marked_unread")
+
+Shown = dict[Any, tuple[int, bytes]]
+"""A state: by kind and key, the event id and the body."""
+
+
+def body_of(change: Change) -> bytes:
+    name = change.WhichOneof("body") or ""
+    body: bytes = getattr(change, name).SerializeToString(deterministic=True)
+    return body
+
+
+def shown(changes: Iterable[Event]) -> Shown:
+    """A state as a client or the server has it, in the model's form. Marks are compared by their own."""
+    states: Shown = {}
+    for event in changes:
+        name = event.change.WhichOneof("body") or ""
+        if name != "marked":
+            key = (name, *(KEYS[name](event.change) if name in KEYS else ()))
+            assert key not in states, f"two changes of one key: {key}"
+            states[key] = event.event_id, body_of(event.change)
+    return states
+
+
+@dataclass
+class ChatModel:
+    """What happened in a chat, by event id and by target."""
+
+    members: tuple[int, int]
+    messages: dict[int, Message] = field(default_factory=dict)
+    changes: defaultdict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    marks: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By member, how far messages are delivered and read."""
+
+    def add(self, event: Event) -> None:
+        if event.HasField("message"):
+            assert self.messages.setdefault(event.event_id, event.message) == event.message
+        elif event.change.HasField("marked"):
+            marked, (delivered, read) = event.change.marked, self.marks.get(event.change.actor_id, (0, 0))
+            up_to = max(delivered, marked.delivered_up_to, marked.read_up_to), max(read, marked.read_up_to)
+            self.marks[event.change.actor_id] = up_to
+        else:
+            self.changes[event.change.target_id].append(event)
+
+    def is_deleted(self, message_id: int) -> bool:
+        return any(event.change.HasField("deleted") for event in self.changes.get(message_id, ()))
+
+    def state(self, target_id: int, viewer: int) -> Shown:
+        """The state of a message, or of the chat itself (0), as this member sees it."""
+        changes = self.changes.get(target_id, ())
+        if deletions := [event for event in changes if event.change.HasField("deleted")]:
+            first = min(deletions, key=lambda event: event.event_id)
+            return {("deleted",): (first.event_id, b"")}
+        state: Shown = {}
+        for event in sorted(changes, key=lambda event: event.event_id):
+            name = event.change.WhichOneof("body") or ""
+            if name not in PRIVATE or event.change.actor_id == viewer:
+                state[name, *KEYS[name](event.change)] = event.event_id, body_of(event.change)
+        return state
+
+    def content(self, message_id: int) -> tuple[bytes, int, bool]:
+        """The message as it was sent, without what a deletion removes."""
+        if self.is_deleted(message_id):
+            return b"", 0, False
+        return content_of(self.messages[message_id])
+
+    def unread(self, viewer: int) -> int:
+        _, read = self.marks.get(viewer, (0, 0))
+        above = [message for message_id, message in sorted(self.messages.items()) if message_id > read]
+        kept = [message for message in above if not self.is_deleted(message.message_id)][-2_000:]
+        return min(sum(message.sender_id != viewer for message in kept), 100)
+
+    def having(self, kind: str, viewer: int) -> list[int]:
+        """The messages with a change of this kind that is set."""
+        key = (kind, *((viewer,) if kind in PRIVATE else ()))
+        states = ((message_id, self.state(message_id, viewer)) for message_id in sorted(self.messages))
+        return [message_id for message_id, state in states if key in state and state[key][1]]
+
+    def feed(self, viewer: int) -> Iterable[Event]:
+        """The events that the feed must have: not marks, and not what a deletion has removed."""
+        for message_id, message in self.messages.items():
+            yield Event(event_id=message_id, message=message)
+        for target_id, changes in self.changes.items():
+            deletions = [event.event_id for event in changes if event.change.HasField("deleted")]
+            for event in changes:
+                is_private = event.change.WhichOneof("body") in PRIVATE and event.change.actor_id != viewer
+                if not is_private and (not deletions or event.event_id == min(deletions)):
+                    yield event
+
+
+def content_of(message: Message) -> tuple[bytes, int, bool]:
+    return message.text.SerializeToString(deterministic=True), message.reply_to, message.forwarded
