@@ -1,0 +1,90 @@
+"""Pins, the history of edits, and chats marked as unread, on several devices."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.test_changes import choose
+
+MANY = 120
+"""Messages: more than a page of history."""
+
+
+@pytest.fixture
+def at_ada(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
+    """Ada's browser in the chat with Mira, whose only message is Mira's."""
+    platform.send(mira, ada.chat_with(mira), "Lunch?")
+    return seats(platform, ada, chat="Mira Okafor")
+
+
+def test_a_pin_is_seen_by_both_leads_to_its_message_follows_an_edit_and_is_removed(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
+) -> None:
+    choose(at_ada, "Lunch?", "Pin")
+    expect(at_ada.message("Lunch?")).to_contain_text("Pinned by you")
+    platform.send(ada, ada.chat_with(mira), *(f"Message {number}" for number in range(MANY)))
+    at_mira = seats(platform, mira, chat="Ada Lindqvist")
+    at_mira.page.get_by_role("button", name="Go to the newest message").click()
+    at_mira.page.get_by_role("button", name="Pinned message Lunch?").click()
+    expect(at_mira.messages.first).to_be_focused()
+    expect(at_mira.messages.first).to_contain_text(re.compile("Lunch.*Pinned by Ada Lindqvist"))
+
+    choose(at_mira, "Lunch?", "Edit")
+    at_mira.page.get_by_role("textbox", name="Text of the edited message").fill("Lunch at **one**?")
+    at_mira.page.keyboard.press("Enter")
+    banner = at_ada.page.get_by_role("button", name="Pinned message Lunch at one?")
+    expect(banner).to_be_visible()
+    at_ada.page.get_by_role("button", name="Pinned messages").click()
+    pins = at_ada.page.get_by_role("dialog", name="Pinned messages")
+    pins.get_by_role("button", name="Mira Okafor").click()
+    expect(at_ada.message("Lunch at one?")).to_be_focused()
+    at_ada.message("Lunch at one?").get_by_role("button", name="edited").click()
+    versions = at_ada.page.get_by_role("dialog", name="History of edits").get_by_role("listitem")
+    expect(versions).to_have_text([re.compile("Lunch at one[?]"), re.compile("As it was sent.*Lunch[?]")])
+    expect(versions.get_by_text("one", exact=True)).to_have_css("font-weight", re.compile("[67]00"))
+    at_ada.page.keyboard.press("Escape")
+
+    at_ada.page.get_by_role("button", name="Pinned messages").click()
+    pins.get_by_role("button", name="Unpin").click()
+    expect(pins).to_contain_text("No pinned messages")
+    for seat in (at_ada, at_mira):
+        expect(seat.page.get_by_text("Pinned message", exact=True)).to_have_count(0)
+
+
+def test_a_chat_marked_as_unread_is_unread_on_all_devices_until_one_of_them_opens_it(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account
+) -> None:
+    phone = seats(platform, ada, size="phone", has_touch=True, is_mobile=True)
+    rows = [seat.row("Mira Okafor") for seat in (at_ada, phone)]
+    rows[0].click(button="right")
+    at_ada.page.get_by_role("menuitem", name="Mark as unread").click()
+    expect(at_ada.page.get_by_text("Pick a chat")).to_be_visible()
+    for row in rows:
+        expect(row).to_contain_text("Marked as unread")
+        expect(row.page).to_have_title("(1) Rookery")
+    rows[0].press("ContextMenu")
+    expect(at_ada.page.get_by_role("menuitem", name="Mark as read")).to_be_focused()
+    at_ada.page.keyboard.press("Escape")
+    expect(rows[0]).to_be_focused()
+
+    hold(phone, "Mira Okafor")
+    expect(phone.page.get_by_role("menuitem", name="Mark as read")).to_be_visible()
+    phone.page.touchscreen.tap(10, 500)
+    expect(phone.page.get_by_role("menu")).to_have_count(0)
+    rows[1].tap()
+    phone.page.get_by_role("button", name="Back to chats").tap()
+    for row in rows:
+        expect(row).not_to_contain_text("Marked as unread")
+
+
+def hold(seat: Seat, display_name: str) -> None:
+    """Press a row of the list of chats for a second with a finger."""
+    box = seat.row(display_name).bounding_box()
+    assert box is not None
+    points = [{"x": box["x"] + 40, "y": box["y"] + 20}]
+    touch = seat.context.new_cdp_session(seat.page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points})
+    seat.page.wait_for_timeout(1_000)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
