@@ -1,6 +1,6 @@
 """Reads the events that a client has missed, as docs/client-guide.md describes it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ import trio
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.http import Api
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.archive_pb2 import HistoryMessage, ListChatsResponse
 from shared.contract.ids import time_of, wall_clock_ms
 
 PAUSE = 5.0
@@ -105,23 +105,31 @@ class CatchUp:
         self.listed_up_to = max(self.listed_up_to, complete_up_to)
         self.after = {chat_id: after for chat_id, after in self.after.items() if after > self.listed_up_to}
 
-    async def _list_changed_chats(self) -> tuple[list[str], int]:
-        """Return the chats with events after `listed_up_to`, and the id up to which the list has all of them."""
-        chat_ids: dict[str, None] = {}
-        since_ms, complete_up_to = time_of(self.listed_up_to), 0
-        while True:
-            known = len(chat_ids)
-            first = page = await _repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)
-            chat_ids.update((chat.chat_id, None) for chat in page.chats)
-            while page.next_cursor:
-                query = {"changed_since_ms": since_ms, "limit": PAGE, "cursor": page.next_cursor}
-                page = await _repeat(self._api.chats, **query)
-                chat_ids.update((chat.chat_id, None) for chat in page.chats)
-            complete_up_to = complete_up_to or first.complete_up_to
-            if page is first or known == len(chat_ids):
-                return list(chat_ids), complete_up_to
-            # A chat that changed meanwhile has moved from a later page to one that was read already.
-            since_ms = max(since_ms, time_of(first.complete_up_to))
+    async def _list_changed_chats(self) -> tuple[Iterable[str], int]:
+        """Return the chats with events after `listed_up_to`, and the id up to which they are all of them."""
+        pages = await self._list_chats_since(self.listed_up_to)
+        complete_up_to, listed = pages[0].complete_up_to, _ids_of(pages)
+        while len(pages) > 1:
+            # A chat that changed meanwhile may have moved from a later page to one that was read already.
+            pages = await self._list_chats_since(pages[0].complete_up_to)
+            moved = _ids_of(pages).keys() - listed.keys()
+            if not moved:
+                break
+            listed |= dict.fromkeys(moved)
+        return listed, complete_up_to
+
+    async def _list_chats_since(self, event_id: int) -> Sequence[ListChatsResponse]:
+        """Return the pages, at least one, of the chats that have changed since the time of an event."""
+        since_ms = time_of(event_id)
+        pages = [await _repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)]
+        while cursor := pages[-1].next_cursor:
+            pages.append(await _repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor))
+        return pages
+
+
+def _ids_of(pages: Iterable[ListChatsResponse]) -> dict[str, None]:
+    """Return the chats on the pages, in order."""
+    return dict.fromkeys(chat.chat_id for page in pages for chat in page.chats)
 
 
 async def _repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **query: Any) -> Answer:

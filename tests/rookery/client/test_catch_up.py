@@ -1,6 +1,6 @@
 """After a Gap the missed events are read, each once, until history is complete up to the Gap."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -30,6 +30,7 @@ class FakeServer:
         self.failures: list[Exception] = []
         """Raised first."""
         self.requests: list[str] = []
+        self.between_pages: Callable[[], object] = lambda: None
         self._started = trio.current_time()
         self._log: list[tuple[int, str, pb.Event]] = []
 
@@ -49,15 +50,18 @@ class FakeServer:
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:
         await self._note(f"chats {cursor}")
-        changed = dict.fromkeys(
-            chat_id
-            for at_ms, chat_id, event in self._recorded()
-            if max(time_of(event.event_id), at_ms - MAX_AGE_MS) >= changed_since_ms
-        )
-        start, chat_ids = int(cursor or 0), list(changed)
-        more = str(start + 2) if start + 2 < len(chat_ids) else ""
-        listed = [Chat(chat_id=each) for each in chat_ids[start : start + 2]]
-        return ListChatsResponse(chats=listed, next_cursor=more, complete_up_to=self._complete_up_to())
+        changed: dict[str, int] = {}
+        for at_ms, chat_id, event in self._recorded():
+            changed[chat_id] = max(changed.get(chat_id, 0), time_of(event.event_id), at_ms - MAX_AGE_MS)
+        order = sorted((-at_ms, chat_id) for chat_id, at_ms in changed.items() if at_ms >= changed_since_ms)
+        key, _, last = cursor.partition(" ")
+        left = [each for each in order if not cursor or each > (int(key), last)]
+        response = ListChatsResponse(complete_up_to=self._complete_up_to())
+        response.chats.extend(Chat(chat_id=chat_id) for _, chat_id in left[:2])
+        if len(left) > 2:
+            response.next_cursor = f"{left[1][0]} {left[1][1]}"
+            self.between_pages()
+        return response
 
     async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
         await self._note(f"changes {chat_id}")
@@ -110,7 +114,7 @@ async def test_all_missed_events_of_all_chats_are_read_until_the_server_knows_th
     assert await read(catch_up, server) == [missed[0].message, missed[3], missed[1].message, missed[2].message]
     assert trio.current_time() - begin == 70  # the lag, and the time that an id may be older than its record
     assert time_of(catch_up.listed_up_to) == server.now_ms - 70_000
-    assert server.requests[-5:] == ["chats ", "chats 2", "changes a", "changes b", "changes c"]
+    assert server.requests[-3:] == ["changes a", "changes b", "changes c"]
 
 
 async def test_an_event_is_yielded_once_by_the_session_or_by_one_of_several_readings(
@@ -130,6 +134,21 @@ async def test_an_event_is_yielded_once_by_the_session_or_by_one_of_several_read
         assert await read(catch_up, server) == []  # the first reading goes on for both
         assert [event async for event in events] == [later.message]
     assert await read(catch_up, server) == []
+
+
+async def test_a_chat_that_moves_between_pages_while_they_are_read_is_read(
+    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+) -> None:
+    missed = {chat_id: server.log(chat_id).message for chat_id in "cba"}
+    await trio.sleep(60)
+    newer: list[pb.Message] = []
+
+    def move() -> None:
+        if not newer:
+            newer.append(server.log("c").message)
+
+    server.between_pages = move
+    assert await read(catch_up, server) == [missed["a"], missed["b"], missed["c"], *newer]
 
 
 async def test_a_late_event_is_read_although_its_id_is_older_than_the_newest_complete_one(
