@@ -63,8 +63,8 @@ class CatchUp:
             self.listed_up_to = (await self._api.chats(limit=1)).complete_up_to
 
     def holds(self, chat_id: str, complete_up_to: int) -> None:
-        """Note that the client holds messages of a chat with all changes up to an id: the `complete_up_to` of the newest
-        page of history, if it holds no older messages. Optional: less of the chat is read after a Gap then."""
+        """Note that the client holds messages of a chat with all changes up to an id: the `complete_up_to` of the
+        newest page of history, if it holds no older messages. Optional: less of the chat is read after a Gap then."""
         self.after[chat_id] = max(self._after(chat_id), complete_up_to)
 
     async def events(self, gap: pb.Gap | None = None) -> AsyncGenerator[MissedEvent, None]:
