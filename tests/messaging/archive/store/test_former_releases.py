@@ -67,7 +67,7 @@ async def migrated(settings: CassandraSettings) -> AsyncIterator[ChatStore]:
         yield chats
 
 
-@pytest.fixture(params=["chats.sql", "chats.cql", "changes.cql"])
+@pytest.fixture(params=["chats.sql", "changes.sql", "chats.cql", "changes.cql"])
 def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
     """Migrates the chats of a former release, and opens them; again and again."""
     if request.param.endswith(".cql"):
