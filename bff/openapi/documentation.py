@@ -32,16 +32,17 @@ PROBLEM = {
 
 HEAD_TOO_LARGE = {"description": "The request's line and headers are too large. The response has no body."}
 
-USER_ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
-"""Of a user in a path, which quart-schema takes for any string."""
+ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
+"""Of a user or a message in a path, which quart-schema takes for any string."""
 
 
-USER_IDS = {"type": "array", "items": USER_ID, "minItems": 1, "maxItems": MAX_PROFILES}
+USER_IDS = {"type": "array", "items": ID, "minItems": 1, "maxItems": MAX_PROFILES}
 """Of users in a query: one text, separated by commas."""
 
 
 class Provider(OpenAPIProvider):
-    """Adds to quart-schema: protobuf messages as responses, responses without a body, and problems."""
+    """Adds to quart-schema: required fields of queries, protobuf messages as responses, responses without a body, and
+    problems."""
 
     def schema(self) -> dict[str, Any]:
         document = super().schema()
@@ -52,6 +53,13 @@ class Provider(OpenAPIProvider):
                 operation["responses"] |= {"431": HEAD_TOO_LARGE, "default": problem}
                 _complete(operation)
         return document
+
+    def build_querystring_parameters(self, model: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        parameters, components = super().build_querystring_parameters(model)
+        for parameter in parameters:
+            if model.model_fields[parameter["name"]].is_required():
+                parameter["required"] = True
+        return parameters, components
 
     def build_response_object(self, model: Any, headers_model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         if issubclass(model, Message):
@@ -69,8 +77,8 @@ def _complete(operation: dict[str, Any]) -> None:
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "path" and parameter["name"] == "user_id":
-            parameter["schema"] = USER_ID
+        if parameter["in"] == "path" and parameter["name"] in ("user_id", "message_id"):
+            parameter["schema"] = ID
         if parameter["name"] == "user_ids":
             parameter |= {"schema": USER_IDS, "style": "form", "explode": False}
 

@@ -9,6 +9,7 @@ import pytest
 
 from bff.openapi.examples import PYTHON, curl
 from rookery.client import Api as PythonApi
+from shared.contract.changes import VERSIONED
 from tests.bff.conftest import Api
 
 INVALID = ("invalid", "malformed", "method_not_allowed", "unauthenticated")
@@ -38,6 +39,21 @@ async def test_each_curl_example_is_a_valid_request(
         wrong_refresh_token = path == "/v1/tokens/refresh"
         assert reply.status < 300 or wrong_refresh_token or reply.refusal[1] not in INVALID, (words, reply.text)
         assert b"nothing at this path" not in reply.text, words
+
+
+async def test_a_description_has_required_fields_and_the_values_of_a_choice(
+    operations: list[tuple[str, str, dict[str, Any]]],
+) -> None:
+    described = {
+        (path, each["name"]): (each.get("required", False), each["schema"])
+        for _, path, operation in operations
+        for each in operation.get("parameters", ())
+    }
+    changes, versions = "/v1/chats/{chat_id}/changes", "/v1/chats/{chat_id}/messages/{message_id}/versions"
+    assert described[changes, "after"][0]
+    assert not described["/v1/chats", "limit"][0]
+    assert (described[versions, "kind"][0], described[versions, "kind"][1]["enum"]) == (True, VERSIONED)
+    assert described[versions, "message_id"][1]["minimum"] == 1
 
 
 async def test_each_python_example_is_a_call_of_the_client(operations: list[tuple[str, str, dict[str, Any]]]) -> None:
