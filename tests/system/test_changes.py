@@ -6,10 +6,14 @@ import trio
 
 from rookery.client import HistoryMessage, State, apply_change
 from rookery.v1 import session_pb2 as pb
+from rookery.v1.archive_pb2 import ListChangesResponse
+from shared.contract.errors import Refusal
+from shared.contract.ids import first_id_at, time_of, wall_clock_ms
+from shared.contract.wire import from_json
 from shared.drivers.cassandra.session import open_session as open_cassandra
 from shared.settings import CassandraSettings
 from tests.system.sessions import connector, open_session
-from tools.launch.people import read_history, sign_up
+from tools.launch.people import PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, Rookery
 
 TEXTS = ["words that are deleted", "words of an edit that are deleted"]
@@ -41,6 +45,7 @@ async def test_devices_history_and_store_agree_on_messages_that_changed_while_a_
         async with open_session(connect, ada, position=away.position) as back:
             await back.next_where(lambda frame: frame.event.event_id == deletion.event_id)
     history = await read_history(url, grace, chat_id, until=is_first_deleted)
+    feed = await read_feed(url, ada, chat_id)
 
     assert [item.message.text.body for item in history] == ["", "teh text"]
     states = states_of(event for item in history for event in item.changes)
@@ -48,12 +53,28 @@ async def test_devices_history_and_store_agree_on_messages_that_changed_while_a_
     assert {each.change.WhichOneof("body") for each in states[kept.event_id].values()} == {"edited", "reacted"}
     for session in (tab, other, back):
         assert states_of(frame.event for frame in session.frames if frame.event.HasField("change")) == states
+    assert [event.message for event in feed if event.HasField("message")] == [item.message for item in history]
+    assert states_of(event for event in feed if event.HasField("change")) == states
     assert [text for text in TEXTS if text in str(back.frames)] == []
     assert await stored_texts(gateway) == []
 
 
 def is_first_deleted(items: Sequence[HistoryMessage]) -> bool:
     return [item.message.HasField("text") for item in items] == [False, True]
+
+
+async def read_feed(url: str, reader: Person, chat_id: str) -> Sequence[pb.Event]:
+    """All events of the chat, once the archives know up to where they have recorded."""
+    path, query = f"/v1/chats/{chat_id}/changes", {"after": first_id_at(wall_clock_ms() - 600_000)}
+    async with open_http(url) as http:
+        with trio.fail_after(PATIENCE):
+            while True:
+                response = await http.get(path, params=query, headers=reader.headers)
+                feed = from_json(ListChangesResponse, response.raise_for_status().content)
+                assert not isinstance(feed, Refusal)
+                if time_of(feed.complete_up_to) > wall_clock_ms() - 30_000:
+                    return feed.events
+                await trio.sleep(0.1)
 
 
 def states_of(events: Iterable[pb.Event]) -> dict[int, State]:
