@@ -6,6 +6,7 @@ import { mayReplace } from "../drafts.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
+import { isHidden } from "../kinds/hidden.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { bodyOf, markerOf, mentionsIn, sends } from "../writing.js";
@@ -247,7 +248,8 @@ export class Composer {
   #lastOwn() {
     const { chats, sending } = this.#app;
     const messages = chats.conversations.known(this.#chat_id).map((message) => sending.shown(message));
-    return messages.findLast((each) => each.sender_id === chats.me.user_id && !isDeleted(each) && textOf(each));
+    const isShown = (/** @type {Message} */ each) => !isDeleted(each) && !isHidden(each) && textOf(each) !== "";
+    return messages.findLast((each) => each.sender_id === chats.me.user_id && isShown(each));
   }
 
   async #submit() {

@@ -19,11 +19,11 @@ export class DeleteDialog extends Modal {
     const { title, forEveryone, forEveryoneHint, forMe, forMeHint, cancel } = texts.deletion;
     super(title, () => [
       h("p", {}, forMeHint),
-      isOwn && h("p", {}, forEveryoneHint),
-      h("button", { class: "primary danger", type: "button", onclick: this.#hide }, forMe),
-      isOwn && textButton("primary danger", () => this.#delete(), forEveryone),
+      h("button", { class: "primary", type: "button", onclick: this.#hide }, forMe),
+      isOwn && [h("p", {}, forEveryoneHint), textButton("primary danger", () => this.#delete(), forEveryone)],
       textButton("text-button wide", () => this.close(), cancel),
     ]);
+    this.element.classList.add("deletion");
     this.#app = app;
     this.#message = message;
   }

@@ -1,6 +1,7 @@
 // Forwards a message to several chats: recent ones, or those with people whom the search finds. Loaded when it is first
 // opened.
 
+import { isTouchScreen } from "../device.js";
 import { displayName, nameList } from "../format.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
@@ -52,7 +53,7 @@ export class ForwardDialog extends Modal {
   #content() {
     const isGone = !isForwardable(this.#current);
     const search = {
-      autofocus: true,
+      autofocus: !isTouchScreen(),
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
       oninput: () => this.#search.find(this.#input?.value.trim() ?? ""),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),

@@ -55,6 +55,7 @@ export const ar = {
     reacted: (reason) => `لم يُحفظ تفاعلك. ${reason}`,
     edited: (reason) => `لم يُحفظ تعديلك. ${reason}`,
     deleted: (reason) => `لم تُحذف الرسالة. ${reason}`,
+    hidden: (reason) => `لم تُحذف الرسالة لديك. ${reason}`,
     pinned: (reason) => `لم يُحفظ تغيير التثبيت. ${reason}`,
     marked_unread: (reason) => `لم تُحفظ علامة «غير مقروءة». ${reason}`,
   },

@@ -47,6 +47,7 @@ export const de = {
     reacted: (reason) => `Deine Reaktion wurde nicht gespeichert. ${reason}`,
     edited: (reason) => `Deine Änderung wurde nicht gespeichert. ${reason}`,
     deleted: (reason) => `Die Nachricht wurde nicht gelöscht. ${reason}`,
+    hidden: (reason) => `Die Nachricht wurde für dich nicht gelöscht. ${reason}`,
     pinned: (reason) => `Die Anheftung wurde nicht geändert. ${reason}`,
     marked_unread: (reason) => `Die Markierung als ungelesen wurde nicht gespeichert. ${reason}`,
   },

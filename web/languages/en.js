@@ -51,6 +51,7 @@ export const en = {
     reacted: (/** @type {string} */ reason) => `Your reaction was not saved. ${reason}`,
     edited: (/** @type {string} */ reason) => `Your edit was not saved. ${reason}`,
     deleted: (/** @type {string} */ reason) => `The message was not deleted. ${reason}`,
+    hidden: (/** @type {string} */ reason) => `The message was not deleted for you. ${reason}`,
     pinned: (/** @type {string} */ reason) => `The pin was not changed. ${reason}`,
     marked_unread: (/** @type {string} */ reason) => `The mark as unread was not saved. ${reason}`,
   },
