@@ -15,8 +15,8 @@ def text_of(message: Message, state: State, names: Names) -> str:
     content = content_of(message, state)
     if content is None:
         return "(deleted)"
-    text = with_names(content, names)
-    return text if content is message.text else f"{text} (edited)"
+    is_edited = any(event.change.HasField("edited") for event in state.values())
+    return with_names(content, names) + (" (edited)" if is_edited else "")
 
 
 def content_of(message: Message, state: State) -> Text | None:
@@ -39,7 +39,8 @@ def is_set(state: State, name: str) -> bool:
 
 def with_names(text: Text, names: Names) -> str:
     """Return the text with the mentioned users' names of today."""
-    written = {mention.name: names.get(mention.user_id, mention.name) for mention in text.mentions}
+    named = (mention for mention in reversed(text.mentions) if mention.name)  # the first of a name counts
+    written = {mention.name: names.get(mention.user_id, mention.name) for mention in named}
     return _at(written).sub(lambda match: f"@{written[match[1]]}", text.body) if written else text.body
 
 

@@ -258,8 +258,11 @@ class TerminalChat:
     async def _forward(self, number: int, name: str) -> None:
         """Send a copy of a message to another user."""
         message = self._shown_message(number)
-        content = content_of(message, self._state(message.message_id)) if message else None
+        if message is None:
+            return
+        content = content_of(message, self._state(message.message_id))
         if content is None:
+            self._screen.show(f"[{number}] was deleted")
             return
         user = await self._client.api.find_user(name)
         members = self._client.me.user_id, user.user_id

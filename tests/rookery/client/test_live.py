@@ -33,6 +33,16 @@ async def test_the_opening_gives_up_without_a_gateway(
             pass
 
 
+async def test_a_client_counts_all_events_before_its_session_as_received(
+    open_fake_client: OpenClient, bff: Any, gateway: Any, nursery: trio.Nursery
+) -> None:
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=1"] = 200, {"complete_up_to": "77"}
+    nursery.start_soon(gateway.welcome_next)
+    async with open_fake_client() as client:
+        assert client.catch_up.listed_up_to == 77
+        assert bff.requests.index("GET /v1/chats?changed_since_ms=0&limit=1") < bff.requests.index("GET /v1/me/gateway")
+
+
 async def test_a_refused_message_raises_the_servers_reason(client: Client, connection: Any) -> None:
     submission = client.submit("d-7-9", "hi")
     send = (await connection.next_frame()).send
