@@ -1,15 +1,17 @@
 // The pinned messages of the chats that were opened. This store has the ids of messages that may be pinned: their states
 // state whether they are, which live changes keep up to date.
 
+import { pinOf } from "./kinds/pinned.js";
 import { Quotes } from "./quotes.js";
 import { Store } from "./stores/store.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
+/** @import {Message} from "./types.js" */
 /** @import {ListMessagesResponse} from "./wire.js" */
 
 /** Chats in memory: the ones that were opened or changed last. */
 const MAX_CHATS = 50;
-/** Pinned messages of a chat in memory; further pages are not loaded. */
+/** The most messages of a chat that may be pinned, besides one page: further pages are not loaded. */
 export const MAX_PINS = 300;
 
 /**
@@ -56,7 +58,15 @@ export class Pins extends Store {
 
   /** @param {ChangeEvent} event a change to a message */
   change({ change: { chat_id, target_id = "0", pinned } }) {
-    if (pinned?.set) this.#set(chat_id, { ids: new Set([...this.of(chat_id).ids, target_id]) });
+    if (pinned?.set) this.#set(chat_id, { ids: new Set([...this.of(chat_id).ids, target_id].slice(-MAX_PINS)) });
+  }
+
+  /** @param {readonly Message[]} messages of which this browser had copies */
+  restore(messages) {
+    for (const message of messages) {
+      const pin = pinOf(message);
+      if (pin) this.change(pin);
+    }
   }
 
   /** @param {string} chat_id @param {string} before_id */

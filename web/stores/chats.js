@@ -24,7 +24,7 @@ import { Store } from "./store.js";
 /** @import {Copy} from "./recent.js" */
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
-/** @import {Chat as WireChat, Event as WireEvent, ListChatsResponse} from "../wire.js" */
+/** @import {Chat as WireChat, Event as WireEvent} from "../wire.js" */
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
@@ -118,6 +118,7 @@ export class Chats extends Store {
     for (const { chat, profile, ...copy } of copies) {
       this.#chats.set(chat.chat_id, chat);
       this.conversations.restore(chat.chat_id, copy);
+      this.pins.restore(copy.messages);
       if (profile) this.profiles.put([profile]);
     }
     this.listed_up_to = copies.map(({ complete_up_to }) => complete_up_to).sort(compareIds)[0] ?? "0";
@@ -161,7 +162,7 @@ export class Chats extends Store {
    */
   async readMissed(onMissed) {
     const { listed_up_to, conversations } = this;
-    const { changed, complete_up_to } = await this.#readList(timeOfId(listed_up_to), onMissed);
+    const { changed, complete_up_to } = await this.#readList(listed_up_to, onMissed);
     const { held } = conversations;
     this.quotes.forget((chat_id) => changed.has(chat_id) && !conversations.isHeld(chat_id));
     const isBehind = (/** @type {string} */ chat_id) => compareIds(conversations.of(chat_id).after, listed_up_to) < 0;
@@ -174,21 +175,42 @@ export class Chats extends Store {
   }
 
   /**
-   * Reads all pages of the chats that have changed since a moment.
-   * @param {number} changed_since_ms in milliseconds since 1970
+   * Reads the chats that have changed since an event.
+   * @param {string} event_id
    * @param {(message: Message) => void} onMissed see `readMissed`
-   * @returns {Promise<{changed: Set<string>, complete_up_to: string}>} the ids of these chats, and the first page's id
+   * @returns {Promise<{changed: Set<string>, complete_up_to: string}>} the ids of the chats, which are all of them up to
+   * this event id
    */
-  async #readList(changed_since_ms, onMissed) {
+  async #readList(event_id, onMissed) {
     const changed = new Set();
-    let [page, first] = /** @type {ListChatsResponse[]} */ ([]);
+    const first = await this.#readPages(event_id, changed, onMissed);
+    // A chat that changes meanwhile may move from a later page to one that was read already.
+    for (let [known, last] = [0, first]; last.count > 1 && changed.size > known; ) {
+      known = changed.size;
+      last = await this.#readPages(last.complete_up_to, changed, onMissed);
+    }
+    return { changed, complete_up_to: first.complete_up_to };
+  }
+
+  /**
+   * Reads all pages of the chats that have changed since an event.
+   * @param {string} event_id
+   * @param {Set<string>} changed gets the ids of the chats
+   * @param {(message: Message) => void} onMissed see `readMissed`
+   * @returns {Promise<{count: number, complete_up_to: string}>} the number of pages, and the event id of the first
+   */
+  async #readPages(event_id, changed, onMissed) {
+    const changed_since_ms = timeOfId(event_id);
+    let [count, cursor, complete_up_to] = [0, "", ""];
     do {
-      page = await this.#api.chats({ changed_since_ms, cursor: page?.next_cursor ?? "" });
-      first ??= page;
+      const page = await this.#api.chats({ changed_since_ms, cursor });
+      count++;
+      cursor = page.next_cursor ?? "";
+      complete_up_to ||= page.complete_up_to ?? "0";
       for (const { chat_id } of page.chats ?? []) changed.add(chat_id);
       this.merge(page.chats ?? []).forEach(onMissed);
-    } while (page.next_cursor);
-    return { changed, complete_up_to: first.complete_up_to ?? "0" };
+    } while (cursor);
+    return { count, complete_up_to };
   }
 
   /**

@@ -61,6 +61,13 @@ test("a pin that the archive does not have yet is not lost, and the bound of the
   assert.equal(shown().length, MAX_PINS + 1);
 });
 
+test("pinned messages of which the browser has copies are known without a connection", () => {
+  const { chats, shown } = newApp();
+  const messages = page([1]).messages.map(fromHistory);
+  chats.restore([{ chat: { ...chats.of(CHAT), newest: messages[0] }, messages, complete_up_to: "0" }]);
+  assert.deepEqual(shown(), ["text 1"]);
+});
+
 test("a load that failed is repeated when the connection is back", async () => {
   let isAway = true;
   const { chats, shown } = newApp({ messagesHaving: async () => (isAway ? Promise.reject(new Error("away")) : page([1])) });
