@@ -3,12 +3,13 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from collections.abc import Awaitable, Iterable, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableSequence, Sequence
+from functools import partial
 from typing import TypeVar
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
 from messaging.archive.store.laws import listed_key
-from messaging.archive.store.protocol import MAX_CHANGES, ChatCursor, ChatStore, Page
+from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, ChatCursor, ChatStore, Page
 from messaging.archive.watermark import Watermark
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
@@ -191,21 +192,31 @@ class ArchiveQueries(ArchiveServiceServicer):
         kind = KINDS[request.having]
         key = listed_key(kind, request.user_id)
         before_id = request.before_id if request.HasField("before_id") else MAX_ID
-        page = await self._chats.messages_having(request.chat_id, kind.number, key, before_id, request.limit)
-        return newest_of(page, request.limit)
+        read = partial(self._chats.messages_having, request.chat_id, kind.number, key, before_id)
+        return newest_of(await _with_states(read, request.limit), request.limit)
 
     async def _before(self, request: ListMessagesRequest, before_id: int) -> Page:
-        page = await self._chats.messages_before(request.chat_id, before_id, request.limit)
-        return newest_of(page, request.limit)
+        read = partial(self._chats.messages_before, request.chat_id, before_id)
+        return newest_of(await _with_states(read, request.limit), request.limit)
 
     async def _after(self, request: ListMessagesRequest, after_id: int) -> Page:
-        page = await self._chats.messages_after(request.chat_id, after_id, request.limit)
-        return oldest_of(page, request.limit)
+        read = partial(self._chats.messages_after, request.chat_id, after_id)
+        return oldest_of(await _with_states(read, request.limit), request.limit)
 
     async def _around(self, request: ListMessagesRequest, around_id: int) -> Page:
-        older = await self._chats.messages_before(request.chat_id, around_id, request.limit)
-        newer = await self._chats.messages_after(request.chat_id, around_id - 1, request.limit)
-        return around(older, newer, request.limit)
+        older = partial(self._chats.messages_before, request.chat_id, around_id)
+        newer = partial(self._chats.messages_after, request.chat_id, around_id - 1)
+        pages = [await _with_states(read, request.limit) for read in (older, newer)]
+        return around(*pages, request.limit)
+
+
+async def _with_states(read: Callable[[int], Awaitable[Page]], limit: int) -> Page:
+    """The page that `read` returns for `limit`, or for less if the store leaves changes of its messages out."""
+    page = await read(limit)
+    while limit > 1 and sum(len(each.changes) for each in page.messages) >= MAX_PAGE_CHANGES:
+        limit //= 2
+        page = await read(limit)
+    return page
 
 
 def _page_of_chats(chats: Sequence[Chat], limit: int, complete_up_to: int) -> ListChatsResponse:

@@ -15,8 +15,8 @@ UNREAD_SCAN = 2_000
 Only a member who has sent so many, and read none since, has unread messages that are not counted."""
 
 MAX_PAGE_CHANGES = 10_000
-"""Changes in the state of a page of messages, about 1 MB. Further ones are left out: members can set more reactions."""
-
+"""Changes in the state of a page of messages, about 1 MB. Further ones are left out: a page with so many is read again
+with fewer messages. One message has fewer, as gateways see to."""
 
 MAX_CHANGES = 1_000
 """Events that `ChatStore.events_after` returns at most: see archive.proto."""

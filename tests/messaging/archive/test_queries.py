@@ -9,8 +9,9 @@ from messaging.archive import queries as module
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
 from messaging.archive.queries import MAX_CHANGES_AGE_MS, ArchiveQueries
 from messaging.archive.store.laws import MAX_AGE_MS
-from messaging.archive.store.protocol import MAX_CHANGES, ChatCursor
+from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, ChatCursor
 from messaging.archive.store.sqlite.store import SqliteChats
+from messaging.envelopes import kind_name
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     Chat,
@@ -162,6 +163,22 @@ async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteC
     middle = await client.call(request)
     assert ids(middle) == [events[1].event_id, events[2].event_id]
     assert (middle.has_older, middle.has_newer) == (True, True)
+
+
+@pytest.mark.parametrize(("anchor", "end", "last"), [("before_id", MAX_ID, 0), ("after_id", 0, -1)])
+async def test_the_changes_of_a_message_hide_none_of_another(
+    client: Client, chats: SqliteChats, sent: Sequence[Event], anchor: str, end: int, last: int
+) -> None:
+    talk = Conversation((ALICE, BOB))
+    flood = [talk.reaction(sent[2].event_id, f"{number}") for number in range(MAX_PAGE_CHANGES - 1)]
+    await chats.record(logged(*flood, *(talk.edit(event.event_id) for event in sent)), {})
+    request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=10, **{anchor: end})  # type: ignore[arg-type]
+    edited: list[int] = []
+    while (page := await client.call(request)).messages:
+        states = {each.message.message_id: {kind_name(event) for event in each.changes} for each in page.messages}
+        edited += [message_id for message_id, kinds in states.items() if "edited" in kinds]
+        setattr(request, anchor, page.messages[last].message.message_id)
+    assert sorted(edited) == [event.event_id for event in sent]
 
 
 async def test_one_message(client: Client, sent: Sequence[Event]) -> None:
