@@ -181,16 +181,13 @@ class Api:
     async def chat(self, chat_id: str) -> Chat:
         return _decode_proto(await self._request_signed_in("GET", _path(chat_id)), Chat)
 
-    async def history(self, chat_id: str, *, limit: int = 50, having: str = "", **anchor: int) -> ListMessagesResponse:
+    async def history(self, chat_id: str, *, limit: int = 50, **query: int | str) -> ListMessagesResponse:
         """Return a page of messages, oldest first: the newest ones, or the ones at an anchor.
 
         The anchors are `before_id`, `after_id`, `around_id`, and `before_ms`, `after_ms`, `around_ms`. With `having`,
         the name of a kind such as `pinned`, only messages with this change; then `before_id` is the only anchor.
         """
-        query: dict[str, str | int] = {"limit": limit, **anchor}
-        response = await self._request_signed_in(
-            "GET", f"{_path(chat_id)}/messages", query | ({"having": having} if having else {})
-        )
+        response = await self._request_signed_in("GET", f"{_path(chat_id)}/messages", {"limit": limit, **query})
         return _decode_proto(response, ListMessagesResponse)
 
     async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:

@@ -200,8 +200,8 @@ class TerminalChat:
                 case "/hide", number if _is_number([number]):
                     await self._change(self._client.hide, int(number))
                 case "/pin" | "/unpin", *number if _is_number(number):
-                    act = self._client.pin if command == "/pin" else self._client.unpin
-                    await self._change(act, self._number(number))
+                    pin = self._client.pin if command == "/pin" else self._client.unpin
+                    await self._change(pin, self._number(number))
                 case ("/pins",):
                     await self._show_pins()
                 case "/forward", *number, name if _is_number(number):
