@@ -1,7 +1,7 @@
 // How the composer interprets a person's text and keys. Pure functions.
 
 import { displayName } from "./format.js";
-import { mentionedIn, parse } from "./formatting.js";
+import { mentionedIn, parse, withNames } from "./formatting.js";
 
 /** @import {Profile} from "./types.js" */
 /** @import {Mention} from "./wire.js" */
@@ -33,27 +33,33 @@ export function mentionable(members) {
   return present.flatMap((member) => {
     const { user_id, name } = member;
     const shown = displayName(member);
-    const isUsable = uses.get(shown) === 1 && encoder.encode(shown).length <= MAX_NAME;
+    const isUsable = uses.get(shown) === 1 && bytesOf(shown) <= MAX_NAME;
     return [{ user_id, name }, ...(isUsable && shown !== name ? [{ user_id, name: shown }] : [])];
   });
 }
 
 /**
- * The mentions in a message: the first of each user, outside of code.
+ * The text of a message whose body may mention members. A member who is written by several names, outside of code, gets
+ * the shortest of them everywhere, since a mention has one name.
  * @param {string} body
  * @param {readonly Profile[]} members of the chat
  * @param {readonly Mention[]} [before] an edit: the names that meant members before
- * @returns {Mention[]}
+ * @returns {{body: string, mentions: Mention[]}}
  */
-export function mentionsIn(body, members, before = []) {
-  if (!body.includes("@")) return [];
+export function textWith(body, members, before = []) {
+  if (!body.includes("@")) return { body, mentions: [] };
   const ids = new Set(members.map(({ user_id }) => user_id));
-  const kept = before.filter(({ user_id = "" }) => ids.has(user_id));
+  const names = [...before.filter(({ user_id = "" }) => ids.has(user_id)), ...mentionable(members)];
   const found = /** @type {Map<string | undefined, Mention>} */ (new Map());
-  for (const { mention } of mentionedIn(parse(body, [...kept, ...mentionable(members)])))
-    if (!found.has(mention.user_id)) found.set(mention.user_id, mention);
-  return [...found.values()].slice(0, MAX_MENTIONS);
+  for (const { mention } of mentionedIn(parse(body, names))) {
+    const known = found.get(mention.user_id);
+    if (!known || bytesOf(mention.name) < bytesOf(known.name)) found.set(mention.user_id, mention);
+  }
+  const nameOf = (/** @type {Mention} */ { user_id }) => found.get(user_id)?.name ?? "";
+  return { body: withNames(body, names, nameOf), mentions: [...found.values()].slice(0, MAX_MENTIONS) };
 }
+
+const bytesOf = (name = "") => encoder.encode(name).length;
 
 /**
  * Whether a key sends the message. Enter also ends the composition of a word by an input method: Safari reports that

@@ -9,7 +9,7 @@ import { mentionsOf, textOf } from "../kinds/edited.js";
 import { isHidden } from "../kinds/hidden.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { bodyOf, markerOf, mentionsIn, sends } from "../writing.js";
+import { bodyOf, markerOf, sends, textWith } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { insert } from "./insert.js";
 import { pickEmoji } from "./pick-emoji.js";
@@ -266,8 +266,8 @@ export class Composer {
     const { chats, sending } = this.#app;
     const message = chats.conversations.find(this.#chat_id, this.#edited);
     const shown = message && sending.shown(message);
-    const mentions = mentionsIn(body, chats.members(this.#chat_id), shown && mentionsOf(shown));
-    if (!shown || textOf(shown) !== body) sending.edit(this.#chat_id, this.#edited, { body, mentions });
+    const text = textWith(body, chats.members(this.#chat_id), shown && mentionsOf(shown));
+    if (!shown || textOf(shown) !== text.body) sending.edit(this.#chat_id, this.#edited, text);
     this.#keep({ editing: null });
     this.#show();
   }
@@ -282,8 +282,8 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#leaving.push(piece);
     if (reply_to) this.#keep({ reply_to: "" });
-    const mentions = mentionsIn(body, this.#app.chats.members(this.#chat_id));
-    await this.#app.sending.send(this.#chat_id, body, { reply_to, mentions });
+    const { body: written, mentions } = textWith(body, this.#app.chats.members(this.#chat_id));
+    await this.#app.sending.send(this.#chat_id, written, { reply_to, mentions });
     this.#remove(piece);
     this.#sent();
   }

@@ -8,7 +8,7 @@ import { parse, plainText, withNames } from "../../../web/formatting.js";
 import { matching, MAX_FOUND, mentionAtEnd } from "../../../web/mentioning.js";
 import { fromHistory, shownPlain } from "../../../web/messages.js";
 import { Profiles } from "../../../web/profiles.js";
-import { mentionsIn } from "../../../web/writing.js";
+import { textWith } from "../../../web/writing.js";
 import { ADA, changeAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const member = (user_id, name, display_name) => ({ user_id, name, display_name, about: "" });
@@ -19,10 +19,12 @@ const AT_MIRA = { user_id: MIRA, name: "Mira Okafor" };
 
 /** The mentions in a text, as user_id:name. */
 const found = (body, members = MEMBERS, before = []) =>
-  mentionsIn(body, members, before).map(({ user_id, name }) => `${user_id}:${name}`);
+  textWith(body, members, before).mentions.map(({ user_id, name }) => `${user_id}:${name}`);
 
-test("a name after @ mentions its member: the display name or the user name, the longest, each member once", () => {
-  assert.deepEqual(found("@Mira Okafor, @ada and @mira"), [`${MIRA}:Mira Okafor`, `${ADA}:ada`]);
+test("a name after @ mentions its member: the display name or the user name, the longest; a member has one name", () => {
+  const { body, mentions } = textWith("@Mira Okafor, `@Mira Okafor`, @mira", MEMBERS);
+  assert.deepEqual([body, mentions], ["@mira, `@Mira Okafor`, @mira", [{ user_id: MIRA, name: "mira" }]]);
+  assert.deepEqual(found("@Mira Okafor and @ada"), [`${MIRA}:Mira Okafor`, `${ADA}:ada`]);
   assert.deepEqual(found("**@Ada**: _@mira_!\n> - (@ada)"), [`${ADA}:Ada`, `${MIRA}:mira`]);
   const adam = member("12", "adam", "Ada Lindqvist");
   assert.deepEqual(found("@Ada Lindqvist", [ada, adam]), ["12:Ada Lindqvist"]);
