@@ -104,8 +104,9 @@ class SqliteConsumer:
         if partition in self._gained:
             self._gained.remove(partition)
             return True
-        self._lost.add(partition)
-        self._wake.set()
+        if partition not in self._released:  # else it is free with the next `fetch`
+            self._lost.add(partition)
+            self._wake.set()
         return False
 
     async def _take_assignment(self) -> Assignment:

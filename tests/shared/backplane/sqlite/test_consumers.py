@@ -4,11 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from shared.backplane import Record
+from shared.backplane import Assignment, Record
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import consumers
 from shared.backplane.sqlite.log import open_sqlite_log
 from tests.shared.backplane.conftest import read
+
+
+async def test_a_lost_partition_is_lost_once_however_often_the_group_changes_before_it_is_released(
+    tmp_path: Path,
+) -> None:
+    async with (
+        open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log,
+        log.consume("readers") as first,
+    ):
+        await first.fetch()
+        async with log.consume("readers"):
+            assert await first.fetch() == Assignment(frozenset(), frozenset({1}), 2)
+            async with log.consume("readers"):
+                pass
+        assert await first.fetch() == Assignment(frozenset({1}), frozenset(), 4)
 
 
 async def test_a_consumer_that_is_far_behind_reads_from_the_file(
