@@ -49,9 +49,12 @@ class View:
     def add(self, message: Message) -> None:
         mine = Message()
         mine.CopyFrom(message)
-        if any(wins(event.change) for event in self.states[message.message_id].values()):
+        if self.is_deleted(message.message_id):
             make_stub(mine)
         self.messages.setdefault(message.message_id, mine)
+
+    def is_deleted(self, message_id: int) -> bool:
+        return any(wins(event.change) for event in self.states[message_id].values())
 
     def apply(self, event: Event) -> None:
         if event.HasField("message"):

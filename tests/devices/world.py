@@ -344,7 +344,7 @@ class Answer(NamedTuple):
 
 
 class WorldApi:
-    """The HTTP API as a client sees it, without HTTP. Lists have one chat on a page."""
+    """The HTTP API as a client sees it, without HTTP. Lists may have one chat on a page."""
 
     newest_token = ""
 
@@ -362,7 +362,8 @@ class WorldApi:
         return GatewayEndpoints("", (await self._world.gateway_of(self._user_id)).endpoint)
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int = 50, cursor: str = "") -> ListChatsResponse:
-        request = ListChatsRequest(user_id=self._user_id, changed_since_ms=changed_since_ms, limit=1, cursor=cursor)
+        limit = self._world.random.choice([1, limit])
+        request = ListChatsRequest(user_id=self._user_id, changed_since_ms=changed_since_ms, limit=limit, cursor=cursor)
         return cast(ListChatsResponse, await self._ask("ListChats", request))
 
     async def all_chats(self) -> list[Chat]:
