@@ -181,6 +181,7 @@ export class Api {
     if (firstPage && !changed_since_ms && !cursor) return firstPage;
     const query = new URLSearchParams();
     if (changed_since_ms) query.set("changed_since_ms", String(changed_since_ms));
+    if (changed_since_ms) query.set("limit", "100"); // the server's maximum
     if (cursor) query.set("cursor", cursor);
     return this.signedIn("GET", `/v1/chats?${query}`);
   }

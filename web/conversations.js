@@ -27,7 +27,8 @@ const MAX_RECENT = 500;
  * @typedef {object} Loads
  * @property {"new" | "loading" | "ready" | "failed"} phase
  * @property {boolean} isStored whether the messages are this browser's copies, of which later events are not read yet
- * @property {string} after an event id: all events up to it are in the piece, as far as they concern it. 0: not known
+ * @property {string} after an event id: all events up to it are in the piece, as far as they concern it. 0: not known,
+ * and copies may have holes
  * @property {"idle" | "loading" | "failed"} older
  * @property {"idle" | "loading" | "failed"} newer
  */
@@ -101,11 +102,10 @@ export class Conversations extends Store {
   /**
    * Shows copies of a chat's newest messages.
    * @param {string} chat_id
-   * @param {{messages: readonly Message[], hasOlder: boolean, complete_up_to: string}} copy
+   * @param {Pick<Conversation, "messages" | "hasOlder" | "after">} piece
    */
-  restore(chat_id, { messages, hasOlder, complete_up_to }) {
-    const isKnown = messages.length > 0;
-    if (isKnown) this.#set(chat_id, { messages, hasOlder, hasNewer: false, isStored: true, after: complete_up_to });
+  restore(chat_id, { messages, hasOlder, after }) {
+    if (messages.length) this.#set(chat_id, { messages, hasOlder, after, hasNewer: false, isStored: true });
   }
 
   /**
@@ -122,7 +122,8 @@ export class Conversations extends Store {
     if (phase === "loading" || (phase === "ready" && pieces.covers(this.of(chat_id), mark()))) return;
     this.#set(chat_id, { phase: "loading" });
     try {
-      const missed = isStored ? await this.#fetchChanges(chat_id, after) : { too_old: true };
+      const isCopy = isStored && after !== "0";
+      const missed = isCopy ? await this.#fetchChanges(chat_id, after) : { too_old: true };
       if (missed.too_old) this.#replace(chat_id, pieces.atNewest, await this.#read(chat_id));
       else this.#add(chat_id, missed);
       await markKnown(!this.of(chat_id).messages.length);
@@ -229,10 +230,11 @@ export class Conversations extends Store {
     return ids.sort((a, b) => Number(b === this.openChat) - Number(a === this.openChat));
   }
 
-  /** Whether the messages of a chat are in memory, or are being loaded. @param {string} chat_id */
+  /** Whether the messages of a chat are in memory without a hole, or are being loaded. @param {string} chat_id */
   isHeld(chat_id) {
-    const { messages, phase, hasNewer } = this.of(chat_id);
-    return messages.length > 0 || phase === "loading" || (phase === "ready" && !hasNewer);
+    const { messages, phase, hasNewer, isStored, after } = this.of(chat_id);
+    const isWhole = messages.length > 0 && !(isStored && after === "0");
+    return isWhole || phase === "loading" || (phase === "ready" && !hasNewer);
   }
 
   /**

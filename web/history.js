@@ -13,7 +13,7 @@ const MAX_MESSAGES = 2_000;
 const KEPT_MESSAGES = 1_500;
 /** Messages of a chat that stay in memory after it is closed. */
 const KEPT_WHEN_LEFT = 100;
-/** Live messages in memory that do not adjoin the loaded piece. */
+/** Newer messages in memory that do not adjoin the loaded piece. */
 const MAX_TAIL = 100;
 
 /**
@@ -21,7 +21,7 @@ const MAX_TAIL = 100;
  * @property {readonly Message[]} messages in order, without a hole from the oldest to the newest
  * @property {boolean} hasOlder
  * @property {boolean} hasNewer whether newer messages exist, or may exist
- * @property {readonly Message[]} tail live messages after the missing messages, while `hasNewer`
+ * @property {readonly Message[]} tail known messages after the missing messages, while `hasNewer`
  * @property {string} dropped_id the newest message that was in memory and is neither in `messages` nor in `tail`
  */
 /** @type {Piece} */
@@ -130,19 +130,21 @@ export function withOlder(piece, page) {
 }
 
 /**
- * Adds the page after the newest message, and the tail if the page reaches it. If the messages are too many, drops the
- * oldest ones.
+ * Adds the page after the newest message, and the messages of the tail up to its end; all of the tail if the page is
+ * the newest: history may lack them yet. If the messages are too many, drops the oldest ones.
  * @template {Piece} P
  * @param {P} piece
  * @param {ListMessagesResponse} page
  */
 export function withNewer(piece, page) {
-  const after = withPage(piece, page);
-  const { messages, tail, hasOlder, dropped_id } = after;
+  const { messages, tail, hasOlder, dropped_id, ...after } = withPage(piece, page);
   const [first, last] = [messages[0]?.message_id ?? "0", messages.at(-1)?.message_id ?? "0"];
-  if (page.has_newer || compareIds(last, dropped_id) < 0) return cutAbove({ ...after, hasNewer: true });
-  const adjoins = (/** @type {Message} */ { message_id }) => !hasOlder || compareIds(message_id, first) > 0;
-  return cutAbove({ ...after, messages: tail.filter(adjoins).reduce(withLive, messages), hasNewer: false, tail: [] });
+  const hasNewer = page.has_newer || compareIds(last, dropped_id) < 0;
+  const isAfter = (/** @type {Message} */ { message_id }) => hasNewer && compareIds(message_id, last) > 0;
+  const isBefore = (/** @type {Message} */ { message_id }) => hasOlder && compareIds(message_id, first) <= 0;
+  const adjoining = tail.filter((message) => !isAfter(message) && !isBefore(message));
+  const all = adjoining.reduce(withLive, messages);
+  return cutAbove({ ...piece, ...after, messages: all, hasNewer, tail: tail.filter(isAfter) });
 }
 
 /**
@@ -165,14 +167,18 @@ const withPage = (piece, { messages = [] }) => ({
 });
 
 /**
- * Keeps only these of the loaded messages; newer messages have to be loaded again.
+ * Keeps only these of the loaded messages; newer messages have to be loaded again. History may lack some of them yet:
+ * the newest become the tail.
  * @template {Piece} P
  * @param {P} piece
  * @param {readonly Message[]} messages
  */
 function detached(piece, messages) {
-  const dropped_id = laterId(piece.dropped_id, known(piece).at(-1)?.message_id ?? "0");
-  return { ...piece, messages, hasNewer: true, tail: [], dropped_id };
+  const last_id = messages.at(-1)?.message_id ?? "0";
+  const newer = known(piece).filter(({ message_id }) => compareIds(message_id, last_id) > 0);
+  const dropped = newer.at(-MAX_TAIL - 1)?.message_id ?? "0";
+  const dropped_id = laterId(piece.dropped_id, dropped);
+  return { ...piece, messages, hasNewer: true, tail: newer.slice(-MAX_TAIL), dropped_id };
 }
 
 /** Drops the oldest messages if the messages are too many. @template {Piece} P @param {P} piece @returns {P} */

@@ -121,7 +121,7 @@ export class Chats extends Store {
       this.pins.restore(copy.messages);
       if (profile) this.profiles.put([profile]);
     }
-    this.listed_up_to = copies.map(({ complete_up_to }) => complete_up_to).sort(compareIds)[0] ?? "0";
+    this.listed_up_to = copies.map(({ listed_up_to }) => listed_up_to).sort(compareIds)[0] ?? "0";
     this.isStored = copies.length > 0;
     this.#sorted = null;
     this.changed();

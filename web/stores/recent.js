@@ -1,7 +1,6 @@
 // Copies of the newest chats in this browser, with the messages that were read last, so that the page opens with them
 // before the server answers, or without a connection. They are deleted when the sign-in ends.
 
-import { compareIds } from "../ids.js";
 import { textOf } from "../kinds/edited.js";
 import { Chats } from "./chats.js";
 
@@ -17,16 +16,17 @@ const PAUSE_MS = 2_000;
 /** The page waits for the copies at most this long. */
 const READ_DEADLINE_MS = 1_000;
 
-/** The loaded messages of a chat whose newest messages are not loaded. @type {readonly Message[]} */
+/** Of a chat whose newest messages are not loaded. @type {readonly Message[]} */
 const NONE = [];
 
 /**
- * A chat and its newest messages, without a hole between them.
+ * A chat and its newest messages.
  * @typedef {object} Copy
  * @property {Chat} chat
+ * @property {string} listed_up_to an event id: all events up to it are in the chat. 0: not known
  * @property {readonly Message[]} messages
  * @property {boolean} hasOlder whether older messages exist
- * @property {string} complete_up_to an event id: all events up to it are in the copy. 0: not known
+ * @property {string} after an event id: all events up to it are in the messages. 0: not known
  * @property {Profile | undefined} profile of the other member
  */
 /**
@@ -103,16 +103,15 @@ export class Recent {
       const before = this.#copies.get(chat_id);
       const profile = this.#chats.partner(chat_id);
       const piece = conversations.of(chat_id);
-      // Else only the newest message is copied: a copy has no hole, and opens at its end.
-      const source = piece.hasNewer || !piece.messages.length ? NONE : piece.messages;
-      const isBehind = source !== NONE && compareIds(piece.after, listed_up_to) < 0;
-      const complete_up_to = isBehind ? piece.after : listed_up_to;
-      const isSame = before?.chat === chat && before.profile === profile && before.complete_up_to === complete_up_to;
-      if (isSame && this.#sources.get(chat_id) === source) continue;
+      const isLoaded = conversations.isHeld(chat_id) && !piece.hasNewer;
+      const source = isLoaded ? piece.messages : NONE;
+      const after = isLoaded ? piece.after : "0";
+      const isSame = before?.chat === chat && before.listed_up_to === listed_up_to && before.profile === profile;
+      if (isSame && before.after === after && this.#sources.get(chat_id) === source) continue;
       this.#sources.set(chat_id, source);
-      const messages = source === NONE ? [chat.newest].flatMap((message) => message ?? []) : lastOf(source);
-      const hasOlder = piece.hasOlder || messages.length < source.length || source === NONE;
-      changed.set(chat_id, { chat, messages, hasOlder, complete_up_to, profile });
+      const messages = isLoaded ? lastOf(source) : [chat.newest].flatMap((message) => message ?? []);
+      const hasOlder = !isLoaded || piece.hasOlder || messages.length < source.length;
+      changed.set(chat_id, { chat, listed_up_to, messages, hasOlder, after, profile });
     }
     const ids = new Set(newest.map(({ chat_id }) => chat_id));
     for (const chat_id of this.#copies.keys()) if (!ids.has(chat_id)) changed.set(chat_id, null);
@@ -152,12 +151,12 @@ function lastOf(messages) {
  * @returns {value is Copy}
  */
 function isCopy(value) {
-  const { chat, messages, hasOlder, complete_up_to, profile } = value ?? {};
+  const { chat, listed_up_to, messages, hasOlder, after, profile } = value ?? {};
   const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
   const isKnown = typeof chat?.unread === "number" && isState(chat?.changes);
   const isProfile = profile === undefined || typeof profile?.display_name === "string";
   const isPiece = typeof hasOlder === "boolean" && Array.isArray(messages) && messages.every(isMessage);
-  return isChat && isKnown && isProfile && isPiece && typeof complete_up_to === "string";
+  return isChat && isKnown && isProfile && isPiece && typeof listed_up_to === "string" && typeof after === "string";
 }
 
 /** @param {any} value */
