@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -381,6 +382,29 @@ async def test_the_watermark_of_an_idle_partition_follows_the_clock_if_all_is_re
     assert {part for part, age in age_ms.items() if age <= IDLE_SECONDS * 1000} == rising
     assert fake_chats.stored.keys() >= rising
     assert obstacle != "group" or fake_chats.stored == {}
+
+
+async def test_a_watermark_does_not_rise_above_an_event_that_is_being_written(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
+) -> None:
+    event = new_message()
+
+    async def end_offset(partition: int) -> int:
+        """The end, which is out of date as soon as it is known."""
+        if trio.current_time() >= 4 * IDLE_SECONDS and not fake_log.records[0]:
+            fake_log.publish([truth_of(event)])
+            await trio.sleep(0.1)
+            return 0
+        return len(fake_log.records[partition])
+
+    fake_log.end_offset, fake_chats.step = end_offset, partial(trio.sleep, 0.5)
+    recorder = Recorder(fake_log, fake_chats)
+    async with open_background() as nursery:
+        nursery.start_soon(recorder.run)
+        await trio.sleep(4 * IDLE_SECONDS + 0.2)
+        meanwhile_ms = recorder.statistics().watermarks[0]
+        await trio.sleep(1)
+    assert NOW_MS < meanwhile_ms < fake_chats.times[event.event_id]
 
 
 async def test_a_watermark_stays_with_its_partition_and_is_stored_for_no_lost_one(
