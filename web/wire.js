@@ -81,7 +81,8 @@
  */
 
 /**
- * A reaction to a message was set or removed.
+ * A reaction to a message was set or removed. A message with about 1,000 changes gets no further reaction
+ * (`too_large`).
  * @typedef {object} Reacted
  * @property {string} emoji One emoji, at most 40 bytes.
  * @property {boolean} [set] False if the reaction was removed.
@@ -308,7 +309,8 @@
 
 /**
  * @typedef {object} ListMessagesResponse
- * @property {HistoryMessage[]} [messages] Oldest first.
+ * @property {HistoryMessage[]} [messages] Oldest first. A page with more than 1 MiB or 10,000 changes ends early, and
+ * has at least one message.
  * @property {boolean} [has_older]
  * @property {boolean} [has_newer]
  * @property {string} [complete_up_to] Of the messages that are listed, every change up to this event id is part of
