@@ -10,7 +10,7 @@ import trio
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.http import Api
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import HistoryMessage, ListChatsResponse
+from rookery.v1.archive_pb2 import ListChatsResponse
 from shared.contract.ids import time_of, wall_clock_ms
 
 PAUSE = 5.0
@@ -18,9 +18,6 @@ PAUSE = 5.0
 
 LONGEST_PAUSE = 30.0
 """Seconds: each repetition of a failed request doubles the pause, up to this."""
-
-OVERLAP_MS = 300_000
-"""Of `read_missed`, which goes once `rookery verify` uses `CatchUp`."""
 
 PAGE = 100
 """Chats of a page: the server's maximum."""
@@ -76,9 +73,12 @@ class CatchUp:
         as long as history is behind. Without a Gap, over all events until now, by this machine's clock.
 
         Yields messages as they were sent, and changes, in order within a chat: each once, and none that the client has
-        received in its session. (After more than 10,000 since `begin` or the last Gap, some may come again.)
+        received in its session. (After more than 10,000 since `begin` or the last iteration, some may come again.)
         Marks of chats are in `Api.chats`. While one iteration runs, a second one ends at once, and the first one yields
         its events too. Repeats a request without an answer. Raises SignedOut, and Refused if a retry makes no sense.
+
+        In a long session, iterate once an hour without a Gap. Otherwise a chat with many events since the last
+        iteration is `TooOld` after the next Gap, however short.
         """
         self._until_ms = max(self._until_ms, gap.at_ms if gap else wall_clock_ms())
         if self._is_reading:
@@ -151,34 +151,3 @@ async def _repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **
             retry_after = refused.retry_after_ms / 1000
         await trio.sleep(max(pause, retry_after))
         pause = min(2 * pause, LONGEST_PAUSE)
-
-
-async def read_missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None]:
-    """Yield the messages of every changed chat from `OVERLAP_MS` before a moment on, in order within a chat.
-
-    Makes one request for 100 chats, and one for each chat and each further 100 messages of it.
-
-    The moment, in milliseconds since 1970, must be that of an event before the missed ones, as a Gap has it. The user's
-    own accepted messages do not count: messages may be missing before them. Raises as `api` does.
-    """
-    since_ms = max(since_ms - OVERLAP_MS, 0)
-    for chat_id in await _changed_chats(api, since_ms):
-        anchor = {"after_ms": since_ms}
-        while True:
-            page = await api.history(chat_id, limit=PAGE, **anchor)
-            for item in page.messages:
-                yield item
-            if not page.has_newer or not page.messages:
-                break
-            anchor = {"after_id": page.messages[-1].message.message_id}
-
-
-async def _changed_chats(api: Api, since_ms: int) -> list[str]:
-    chat_ids: list[str] = []
-    cursor = ""
-    while True:
-        page = await api.chats(changed_since_ms=since_ms, limit=PAGE, cursor=cursor)
-        chat_ids += [chat.chat_id for chat in page.chats]
-        cursor = page.next_cursor
-        if not cursor:
-            return chat_ids

@@ -49,6 +49,9 @@ from shared.contract.ids import time_of
 PAGE = 20
 """Messages that /history and /older show by default, and people that /find lists."""
 
+KEEP_UP_SECONDS = 3600.0
+"""Between two readings without a Gap, after which fewer events are to be read if there is one."""
+
 MAX_PAGE = 100
 """Messages and chats that a command shows at most."""
 
@@ -116,6 +119,7 @@ async def run_chat(url: str, name: str, password: str, other: str | None, ca_fil
             if other is not None:
                 await chat.execute(f"/with {other}")
             nursery.start_soon(chat.show_events, nursery)
+            nursery.start_soon(chat.keep_up)
             async for line in screen.lines():
                 if not await chat.execute(line):
                     break
@@ -228,7 +232,13 @@ class TerminalChat:
             self._screen.show(f"signed out: {error}")
             nursery.cancel_scope.cancel()
 
-    async def _show_missed(self, gap: Gap) -> None:
+    async def keep_up(self) -> None:
+        """Read once an hour what the session may lack, until cancelled."""
+        while True:
+            await trio.sleep(KEEP_UP_SECONDS)
+            await self._show_missed()
+
+    async def _show_missed(self, gap: Gap | None = None) -> None:
         try:
             async with aclosing(self._client.catch_up.events(gap)) as events:
                 async for event in events:

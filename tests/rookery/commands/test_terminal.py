@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client
 from rookery.commands.screen import Screen
-from rookery.commands.terminal import TerminalChat, split_command
+from rookery.commands.terminal import KEEP_UP_SECONDS, TerminalChat, split_command
 from rookery.v1 import session_pb2 as pb
-from shared.contract.ids import first_id_at
+from shared.contract.ids import MAX_ID, first_id_at
 
 GRACE = {"user_id": "9", "name": "grace", "display_name": "Grace"}
 
@@ -286,6 +286,18 @@ async def test_missed_messages_are_shown_once_and_a_chat_of_which_too_much_was_m
     assert "grace: two" in screen.shown[-3]
     assert "some events were missed" in screen.shown[-2]
     assert screen.shown[-1].startswith("too much of the chat with grace was missed: ")
+
+
+async def test_a_long_session_reads_once_an_hour_what_it_may_lack(
+    chat: TerminalChat, bff: Any, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    changed = "GET /v1/chats?changed_since_ms=1767225600000&limit=100"
+    bff.answers[changed] = 200, {"complete_up_to": str(MAX_ID)}
+    nursery.start_soon(chat.keep_up)
+    await trio.sleep(KEEP_UP_SECONDS - 1)
+    assert changed not in bff.requests
+    await trio.sleep(2)
+    assert changed in bff.requests
 
 
 @pytest.mark.parametrize(
