@@ -23,7 +23,7 @@ def archive_readings(recorder: Recorder, server: Server) -> Readings:
     }
 
 
-def _ages(watermarks: Mapping[int, int]) -> dict[tuple[str], float]:
+def _ages(watermarks: Mapping[int, int]) -> Mapping[tuple[str, ...], float]:
     """The age of each watermark that is known."""
     now_ms = wall_clock_ms()
     return {(str(partition),): max(now_ms - at_ms, 0) / 1000 for partition, at_ms in watermarks.items() if at_ms}

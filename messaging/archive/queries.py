@@ -204,10 +204,9 @@ class ArchiveQueries(ArchiveServiceServicer):
         return oldest_of(await _with_states(read, request.limit), request.limit)
 
     async def _around(self, request: ListMessagesRequest, around_id: int) -> Page:
-        older = partial(self._chats.messages_before, request.chat_id, around_id)
-        newer = partial(self._chats.messages_after, request.chat_id, around_id - 1)
-        pages = [await _with_states(read, request.limit) for read in (older, newer)]
-        return around(*pages, request.limit)
+        older = await _with_states(partial(self._chats.messages_before, request.chat_id, around_id), request.limit)
+        newer = await _with_states(partial(self._chats.messages_after, request.chat_id, around_id - 1), request.limit)
+        return around(older, newer, request.limit)
 
 
 async def _with_states(read: Callable[[int], Awaitable[Page]], limit: int) -> Page:
