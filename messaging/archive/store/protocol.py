@@ -113,7 +113,8 @@ class ChatStore(Protocol):
     async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:
         """Messages as they were sent and changes, in order of event ids: all with a higher id, and late ones that the
         log stored after the id's time plus MAX_AGE_MS. Without marks, and without the changes that a deletion has
-        removed; a deleted message is a stub. More than MAX_CHANGES if there are more; which of them is not defined."""
+        removed; a deleted message is a stub. If there are more than MAX_CHANGES, removed changes perhaps included, more
+        than MAX_CHANGES events, which may be empty."""
         ...
 
     async def versions(self, chat_id: str, target_id: int, kind: int) -> Sequence[Event]:

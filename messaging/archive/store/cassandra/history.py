@@ -90,13 +90,13 @@ class History:
         """The newest messages below the id, at most `limit` of them, with a current change of this kind and key that is
         set. Each `limit` messages that had one and were deleted cost a further round of reads."""
         found: list[HistoryMessage] = []  # newest first
-        rows: list[Row] = [(before_id,)]
-        while rows and len(found) <= limit:
-            key_and_bound = chat_id, kind, key, rows[-1][0], limit + 1
-            rows = await self._session.execute(self._statements[_LISTED], key_and_bound)
+        is_last = False
+        while not is_last and len(found) <= limit:
+            rows = await self._session.execute(self._statements[_LISTED], (chat_id, kind, key, before_id, limit + 1))
             messages = await self.messages((chat_id, target_id) for (target_id,) in rows)
             candidates = [messages[chat_id, target_id] for (target_id,) in rows if (chat_id, target_id) in messages]
             found += [each for each in candidates if _has(each, kind, key)]
+            is_last, before_id = len(rows) <= limit, rows[-1][0] if rows else 0
         return Page(found[:limit][::-1], has_older=len(found) > limit, has_newer=False)
 
     async def message(self, chat_id: str, message_id: int) -> HistoryMessage | None:

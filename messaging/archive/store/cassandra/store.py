@@ -171,7 +171,7 @@ def _chat(
 ) -> Chat:
     """The chat, without its count of unread messages."""
     delivered, read = delivered or {}, read or {}
-    state = [Event.FromString(content) for content in (changes or {}).values()]
+    state = sorted(map(Event.FromString, (changes or {}).values()), key=lambda event: event.event_id)
     return Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
@@ -182,5 +182,5 @@ def _chat(
             for user in sorted({*delivered, *read})
         ],
         changed_at_ms=time_of(changed_id),
-        changes=sorted(state, key=lambda event: event.event_id),
+        changes=state,
     )
