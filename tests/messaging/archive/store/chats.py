@@ -133,7 +133,7 @@ async def state(chats: ChatStore, talk: Conversation) -> Any:
     page = await newest_page(chats, talk.chat_id)
     seen = [await chats.get_chat(member, talk.chat_id) for member in talk.members]
     listed = [await all_chats(chats, member) for member in talk.members]
-    return page, seen, listed
+    return page, seen, listed, await chats.events_after(talk.chat_id, 0)
 
 
 async def chat_of(chats: ChatStore, talk: Conversation, user_id: int) -> Chat:
