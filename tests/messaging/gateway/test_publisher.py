@@ -412,13 +412,13 @@ async def test_a_private_change_reaches_the_actor_s_devices_alone(platform: Plat
         platform.sign_in(gateway, ANN) as laptop,
         platform.sign_in(gateway, BEN) as ben,
     ):
-        for client_id, target_id, body in (
-            ("a", OLD, {"hidden": Hidden(set=True)}),
-            ("b", 0, {"marked_unread": MarkedUnread(set=True)}),
+        for frame in (
+            change_frame("a", OLD, hidden=Hidden(set=True)),
+            change_frame("b", marked_unread=MarkedUnread(set=True)),
         ):
-            accepted = await phone.accepted(change_frame(client_id, target_id, **body))
+            accepted = await phone.accepted(frame)
             event = (await laptop.expect("event")).event
-            assert (event.event_id, event.change.WhichOneof("body")) == (accepted.event_id, *body)
+            assert (event.event_id, client_id_of(event)) == (accepted.event_id, frame.change.client_change_id)
         await phone.send_text("c", BEN)
         assert client_id_of((await ben.expect("event")).event) == "c"
 
