@@ -3,6 +3,7 @@
 
 import { isTouchScreen } from "../device.js";
 import { displayName, nameList } from "../format.js";
+import { moveFocus } from "../focus.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
@@ -79,7 +80,11 @@ export class ForwardDialog extends Modal {
       const name = this.#nameOf(chat_id);
       const label = texts.forwarding.remove(name);
       const props = { class: "chip", type: "button", key: chat_id, "aria-label": label, title: label };
-      return h("button", { ...props, onclick: () => this.#toggle(chat_id) }, h("bdi", {}, name), icon("close"));
+      const remove = () => {
+        this.#toggle(chat_id);
+        this.#input?.focus(); // the chip that has the focus goes away
+      };
+      return h("button", { ...props, onclick: remove }, h("bdi", {}, name), icon("close"));
     };
     const props = { class: "chips", role: "group", "aria-label": texts.forwarding.chosen, key: "chips" };
     return h("div", { ...props, hidden: !this.#chosen.size }, [...this.#chosen].map(chip));
@@ -92,7 +97,10 @@ export class ForwardDialog extends Modal {
     const choose = (/** @type {string} */ chat_id) => this.#toggle(chat_id);
     return h(
       "div",
-      { class: "scroller", key: "recent" },
+      {
+        ...{ class: "scroller", key: "recent" },
+        onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
+      },
       h("h3", { class: "section" }, texts.forwarding.recent),
       present.map((profile) => personRow(profile, chats.me, choose, (chat_id) => this.#chosen.has(chat_id))),
     );
@@ -112,13 +120,19 @@ export class ForwardDialog extends Modal {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    if (event.key === "ArrowDown" && this.#search.text) {
+    if (event.key === "ArrowDown") {
       event.preventDefault();
-      this.#search.focusFirst();
+      this.#rows()[0]?.focus();
     } else if (event.key === "Enter" && !event.isComposing && this.#search.text) {
       event.preventDefault();
       this.#search.chooseFirst();
     }
+  }
+
+  /** The rows of the shown list. */
+  #rows() {
+    const rows = this.element.querySelectorAll(".scroller:not([hidden]) button.row");
+    return /** @type {HTMLElement[]} */ ([...rows]);
   }
 
   async #send() {

@@ -80,6 +80,7 @@ export class PeopleSearch {
     const words = text.split(/\s+/).map((word) => word.replace(/^@+/, ""));
     const profiles = chats.all.map((chat) => chats.partner(chat.chat_id));
     const matching = profiles.filter((profile) => {
+      if (this.#isChosen && profile?.deleted) return false;
       const names = profile && `${displayName(profile)} ${profile.name}`.toLowerCase();
       return names && words.every((word) => names.includes(word));
     });
