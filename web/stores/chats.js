@@ -221,11 +221,14 @@ export class Chats extends Store {
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
     this.#linked = message_id;
-    if (this.otherOf(chat_id)) {
-      void this.#loadMessages(chat_id);
-      void this.pins.load(chat_id);
-    }
+    if (this.otherOf(chat_id)) void this.#loadOpened(chat_id);
     this.changed();
+  }
+
+  /** @param {string} chat_id that was opened */
+  async #loadOpened(chat_id) {
+    await this.#loadMessages(chat_id);
+    if (chat_id === this.openChat) await this.pins.load(chat_id);
   }
 
   /** Repeats the loads of the open chat that failed. */
