@@ -142,3 +142,19 @@ async def test_reactions_are_converted_while_archives_record(former_keyspace: Ca
         await migrate(former_keyspace, MIGRATIONS, FILLS)
         page = await newest_page(chats, CHAT)
     assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [late], events[-1:]]
+
+
+async def test_archives_of_the_release_before_the_feed_record_while_the_schema_changes(
+    cassandra_server: Cassandra,
+) -> None:
+    settings = settings_for(cassandra_server)
+    await migrate(settings, MIGRATIONS[:7])
+    async with open_cassandra(settings, MIGRATIONS[:7]) as former, trio.open_nursery() as nursery:
+        statements = [await former.prepare(line) for line in (FORMER / "changes.cql").read_text().splitlines()]
+        nursery.start_soon(migrate, settings, MIGRATIONS, FILLS)
+        for _ in range(20):
+            for statement in statements:
+                await former.execute(statement)
+    async with migrated(settings) as chats:
+        assert await chats.versions(CHAT, FIRST, KINDS["reacted"].number) == [BENS, ANNS]
+        assert await chats.events_after(CHAT, THIRD) == [BENS, ANNS, LAST]
