@@ -35,7 +35,7 @@ function answer({ pathname, searchParams }) {
   if (pathname === "/v1/profiles") return { profiles: searchParams.get("user_ids").split(",").map(profile) };
   if (pathname.endsWith("/messages")) return history(searchParams);
   const marks = [{ user_id: ME, read_up_to: idOf(bench.count - 1) }];
-  return { chats: [{ chat_id: CHAT, member_ids: [OTHER, ME], newest: message(bench.count - 1), unread: 0, marks }] };
+  return { chats: [{ chat_id: CHAT, member_ids: [OTHER, ME], newest: { message: message(bench.count - 1) }, unread: 0, marks }] };
 }
 
 globalThis.fetch = async (path) => new Response(JSON.stringify(answer(new URL(path, location.href))));

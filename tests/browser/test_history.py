@@ -1,11 +1,12 @@
 """History loads while the reader scrolls up, and the lines in view stay in place."""
 
+import json
 import re
 import time
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.conftest import PATIENCE, Account, Platform, Seat, Seats
 
@@ -33,6 +34,13 @@ REACT_ABOVE = """() => {
   requestAnimationFrame(() => requestAnimationFrame(() => above.at(-3).querySelector('.icon-button').click()));
 }"""
 """Clicks the reaction button of a message above the view."""
+
+STORED = """new Promise((resolve) => {
+  indexedDB.open('rookery').onsuccess = ({target: {result}}) => {
+    result.transaction('kept').objectStore('kept').getAll().onsuccess = ({target}) => resolve(target.result);
+  };
+})"""
+"""The values in the browser's database."""
 
 SCREENS_UP = "(screens) => { const s = document.querySelector('.messages'); s.scrollTop -= screens * s.clientHeight }"
 BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"
@@ -211,10 +219,12 @@ def test_a_link_leads_to_its_message_and_a_date_to_its_first(reading: Seat, ada:
     reading.context.grant_permissions(["clipboard-read"])
     reading.message("Line 20:").get_by_role("button", name="More").click()
     page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_text("The text is copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").startswith("Line 20:")
     reading.message("Line 20:").get_by_role("button", name="More").click()
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
@@ -242,6 +252,55 @@ def test_a_reaction_above_moves_nothing_in_sight(reading: Seat) -> None:
     reading.page.get_by_role("button", name="heart").click()
     expect(reading.page.get_by_role("button", name="❤️ 1: you")).to_be_attached()
     assert worst_move(reading.page) <= 1
+
+
+def test_a_reader_keeps_the_place_if_too_much_was_missed(reading: Seat, ada: Account, mira: Account) -> None:
+    sessions: list[WebSocketRoute] = []
+
+    def connect(client: WebSocketRoute) -> None:
+        client.connect_to_server()
+        sessions.append(client)
+
+    reading.page.route_web_socket("**/session", connect)
+    reading.page.reload()
+    expect(reading.messages.last).to_be_in_viewport()
+    reading.page.evaluate(SCREENS_UP, 3)
+    reading.page.wait_for_timeout(500)
+    reading.platform.send(mira, ada.chat_with(mira), "Something new")
+    expect(reading.row("Mira Okafor")).to_contain_text("Something new")
+    reading.page.route("**/changes?*", lambda route: route.fulfill(json={"too_old": True}))
+    reading.page.evaluate(HOLD)
+    with reading.page.expect_response("**/messages?around_id=*"):
+        sessions[-1].send(json.dumps({"gap": {"at_ms": "1"}}))
+    reading.page.wait_for_timeout(300)
+    assert worst_move(reading.page) <= 1
+    reading.page.get_by_role("button", name="1 new message").click()
+    expect(reading.message("Something new")).to_be_in_viewport()
+
+
+def test_a_page_that_opens_again_reads_what_its_kept_chats_lack_and_no_page(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "First")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    expect(seat.message("First")).to_be_visible()
+    while not seat.page.evaluate(f"{STORED}.then((all) => all.some(({{after}}) => Number(after)))"):
+        seat.page.wait_for_timeout(2_500)  # until the page has copied its chats
+        seat.page.reload()  # a server that was just started does not know how far history is complete
+        expect(seat.message("First")).to_be_visible()
+    seat.page.goto("about:blank")
+    at_mira = seats(platform, mira, chat="Ada Lindqvist")
+    at_mira.write("Second")
+    at_mira.composer.press("ArrowUp")
+    editor = at_mira.page.get_by_role("textbox", name="Text of the edited message")
+    editor.fill("Edited")
+    editor.press("Enter")
+    platform.history_up_to("Second", mira, ada.chat_with(mira))
+    requests: list[str] = []
+    seat.page.on("request", lambda request: requests.append(request.url))
+    seat.page.goto(f"{platform.url}/#{ada.chat_with(mira)}")
+    expect(seat.message("Edited")).to_be_visible()
+    assert [url for url in requests if re.search("/messages[?](?!having)", url)] == []
 
 
 def test_a_failed_load_of_history_can_be_retried(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
