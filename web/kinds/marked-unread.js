@@ -3,5 +3,8 @@
 /** @import {State} from "../changes.js" */
 
 /** @param {{changes: State}} chat @param {string} user_id */
-export const isMarkedUnread = ({ changes }, user_id) =>
-  [...changes.values()].some(({ change }) => change.actor_id === user_id && change.marked_unread?.set);
+export function isMarkedUnread({ changes }, user_id) {
+  for (const { change } of changes.values())
+    if (change.marked_unread?.set && change.actor_id === user_id) return true;
+  return false;
+}
