@@ -85,7 +85,7 @@ class CatchUp:
             return
         self._is_reading = True
         try:
-            while time_of(self.listed_up_to) < self._until_ms:
+            while True:
                 chat_ids, complete_up_to = await self._list_changed_chats()
                 for chat_id in chat_ids:
                     answer = await _repeat(self._api.changes, chat_id, after=self._after(chat_id))
@@ -96,8 +96,9 @@ class CatchUp:
                             yield event.message if event.HasField("message") else event
                     self.holds(chat_id, answer.complete_up_to)
                 self._finish_reading(complete_up_to)
-                if time_of(self.listed_up_to) < self._until_ms:
-                    await trio.sleep(PAUSE)
+                if time_of(self.listed_up_to) >= self._until_ms:
+                    return
+                await trio.sleep(PAUSE)
         finally:
             self._is_reading = False
 

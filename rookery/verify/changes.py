@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from rookery.client import Change, Event, State, apply_change
-from rookery.v1.session_pb2 import Deleted, Edited, Reacted, Text
-from rookery.verify.records import Made, Sent
+from rookery.v1.session_pb2 import Deleted, Edited, Hidden, MarkedUnread, Mention, Pinned, Reacted, Text
+from rookery.verify.records import Made, Place, Sent, place_of
+from shared.contract.changes import kind_of
 from shared.contract.ids import wall_clock_ms
 
 
@@ -21,21 +22,41 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def _edited(text: str) -> Change:
-    return Change(edited=Edited(text=Text(body=text)))
+    """The edit of a text, in which `@you` is the recipient of the message."""
+    return Change(edited=Edited(text=Text(body=text, mentions=[Mention(name="you")] if "@you" in text else [])))
 
 
 def _reacted(is_set: bool) -> Change:
     return Change(reacted=Reacted(emoji="👍", set=is_set))
 
 
+def _pinned(is_set: bool) -> Change:
+    return Change(pinned=Pinned(set=is_set))
+
+
+def _hidden(is_set: bool) -> Change:
+    return Change(hidden=Hidden(set=is_set))
+
+
+def _marked_unread(is_set: bool) -> Change:
+    return Change(marked_unread=MarkedUnread(set=is_set))
+
+
+OF_CHATS = ("marked_unread",)
+"""The kinds of changes that are of the chat, not of the message."""
+
 DELETED = Change(deleted=Deleted())
 
 SCRIPTS = (
-    Script(by_sender=[_edited("once"), _edited("twice")]),
+    Script(by_sender=[_edited("once"), _edited("twice for @you")]),
     Script(by_recipient=[_reacted(True)]),
     Script(by_sender=[_edited("before the deletion"), DELETED], by_recipient=[_reacted(True)]),
     Script(by_recipient=[_reacted(True), _reacted(False)]),
     Script(by_sender=[DELETED]),
+    Script(by_sender=[_pinned(True)], by_recipient=[_pinned(False), _pinned(True)]),
+    Script(by_sender=[_hidden(True)], by_recipient=[_hidden(True), _hidden(False)]),
+    Script(by_sender=[_pinned(True), DELETED], by_recipient=[_marked_unread(True), _marked_unread(False)]),
+    Script(by_recipient=[_marked_unread(True)]),
 )
 """Each is used for the same share of the changed messages."""
 
@@ -49,39 +70,46 @@ def script_of(sent: Sent, percent: float) -> Script | None:
 def changes_of(sent: Sent, actor_id: int, script: Script) -> Iterator[Made]:
     """Yield the changes that a member makes to an accepted message."""
     for number, body in enumerate(script.by_sender if actor_id == sent.key[0] else script.by_recipient):
-        change = Change(
-            chat_id=sent.chat_id,
-            target_id=sent.message_id,
-            actor_id=actor_id,
-            client_change_id=f"{sent.key[1]}-{number}",
-        )
+        target_id = 0 if body.WhichOneof("body") in OF_CHATS else sent.message_id
+        client_id = f"{sent.key[1]}-{number}"
+        change = Change(chat_id=sent.chat_id, target_id=target_id, actor_id=actor_id, client_change_id=client_id)
         change.MergeFrom(body)
+        for mention in change.edited.text.mentions:
+            mention.user_id = sent.recipient_id
         yield Made(sent, change, wall_clock_ms())
 
 
 class Expected:
-    """The states of messages that follow from the accepted changes."""
+    """The states of messages and chats that follow from the accepted changes."""
 
     def __init__(self, made: Iterable[Made]) -> None:
-        self._states: defaultdict[int, State] = defaultdict(dict)
-        self._open: set[int] = set()
-        """Messages with a change that has no answer: it may have been made or not."""
+        self._states: defaultdict[Place, State] = defaultdict(dict)
+        self._open: set[Place] = set()
+        """Messages and chats with a change that has no answer: it may have been made or not."""
         for each in made:
             if each.event is not None:
-                apply_change(self._states[each.change.target_id], each.event)
+                apply_change(self._states[place_of(each.change)], each.event)
             elif not each.refused:
-                self._open.add(each.change.target_id)
+                self._open.add(place_of(each.change))
 
-    def state(self, message_id: int) -> Sequence[Event]:
-        """Return the current changes of a message."""
-        return list(self._states.get(message_id, {}).values())
+    def state(self, place: Place, viewer: int) -> Sequence[Event]:
+        """Return the current changes of a message or a chat that a user can see."""
+        return [event for event in self._states.get(place, {}).values() if is_visible(event.change, viewer)]
 
-    def agrees(self, message_id: int, state: Iterable[Event]) -> bool:
-        """Return whether a state is right, or may be."""
-        return message_id in self._open or _content(state) == _content(self.state(message_id))
+    def agrees(self, place: Place, state: Iterable[Event], viewer: int) -> bool:
+        """Return whether a state is right for a user, or may be. Marks do not count, and neither does the state of a
+        chat that only an earlier run has changed."""
+        right = self.state(place, viewer)
+        return place in self._open or (isinstance(place, str) and not right) or _content(state) == _content(right)
 
     def is_deleted(self, message_id: int) -> bool:
-        return any(event.change.HasField("deleted") for event in self.state(message_id))
+        return any(event.change.HasField("deleted") for event in self._states.get(message_id, {}).values())
+
+
+def is_visible(change: Change, viewer: int) -> bool:
+    """Return whether a user receives the change of a chat of theirs."""
+    kind = kind_of(change)
+    return kind is None or not kind.is_private or change.actor_id == viewer
 
 
 def describe(state: Iterable[Event]) -> str:
@@ -89,11 +117,16 @@ def describe(state: Iterable[Event]) -> str:
     return ", ".join(f"{event.change.WhichOneof('body')} by {event.event_id}" for event in state) or "unchanged"
 
 
+def body_of(change: Change) -> bytes:
+    name = change.WhichOneof("body")
+    body: bytes = getattr(change, name).SerializeToString(deterministic=True) if name else b""
+    return body
+
+
 def _content(state: Iterable[Event]) -> dict[int, tuple[int, bytes]]:
     """Return the actor and the body of each change by its event id: stores keep these."""
     content = {}
     for event in state:
-        name = event.change.WhichOneof("body")
-        body = getattr(event.change, name).SerializeToString() if name else b""
-        content[event.event_id] = (event.change.actor_id, body)
+        if not event.change.HasField("marked"):
+            content[event.event_id] = (event.change.actor_id, body_of(event.change))
     return content

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rookery.client import State
-from rookery.verify.changes import Expected, describe
-from rookery.verify.records import Copy, Delivery, Key, Listed, Made, Records, Sent
+from rookery.client import Event, State
+from rookery.verify.changes import Expected, body_of, describe
+from rookery.verify.records import Answer, Copy, Delivery, Key, Listed, Made, Place, Records, Sent
+from shared.contract.ids import time_of
 
 
 class Kind(StrEnum):
@@ -38,7 +39,12 @@ class Kind(StrEnum):
     MISCOUNTED = "unread miscounted"
     """In a chat list, against history."""
     WRONG_STATE = "wrong state"
-    """A message that has become something else, in history or at a client, than its accepted changes make of it."""
+    """A message or a chat that has become something else, in history, in a chat list or at a client, than its accepted
+    changes make of it."""
+    INCOMPLETE = "incomplete"
+    """A list of the changes of a chat without an event up to its `complete_up_to`."""
+    WENT_BACK = "went back"
+    """A `complete_up_to` below one that was answered long before."""
     NOT_REMOVED = "not removed"
     """The text of a deleted message in history."""
 
@@ -48,6 +54,13 @@ MAX_UNREAD = 100
 do not count."""
 
 UNREAD_AMONG = 2_000
+
+LATE_MS = 9_000
+"""An event may miss in a list of changes if its id is as old as this when it is accepted: a later list has it then. 10
+seconds, by docs/architecture.md, less what clocks may differ."""
+
+STALE_SECONDS = 2.0
+"""For so long an archive may answer with an earlier `complete_up_to`, after another one has answered with a later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,9 @@ def check_records(records: Records) -> list[Violation]:
     violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values()), *_other_answers(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
         violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
-        violations += _check_changes(sent, expected, copies, f"in the history of {chat_id} as {reader} reads it")
+        violations += _check_changes(
+            sent, expected, reader, copies, f"in the history of {chat_id} as {reader} reads it"
+        )
     for user_id, deliveries in records.deliveries.items():
         violations += _check_deliveries(sent, by_recipient[user_id], user_id, deliveries)
     violations += _changes_not_accepted(records.made)
@@ -81,6 +96,14 @@ def check_records(records: Records) -> list[Violation]:
         violations += _repeated(Kind.DELIVERED_TWICE, received, f"at the client of {user_id}")
     for listed in records.listed:
         violations += _check_list(listed, records.histories.get((listed.user_id, listed.chat_id), ()))
+        if not expected.agrees(listed.chat_id, listed.changes, listed.user_id):
+            right = describe(expected.state(listed.chat_id, listed.user_id))
+            violations.append(_wrong_state(listed.chat_id, describe(listed.changes), right, f"at {listed.user_id}"))
+    due = _due_in_feeds(records)
+    for user_id, answers in records.answers.items():
+        violations += _went_back(user_id, answers)
+        for answer in answers:
+            violations += _check_feed(records, due[answer.chat_id], user_id, answer)
     return violations
 
 
@@ -175,33 +198,93 @@ def _changes_not_accepted(made: Iterable[Made]) -> Iterator[Violation]:
 
 
 def _check_changes(
-    sent: Mapping[Key, Sent], expected: Expected, copies: Iterable[Copy], where: str
+    sent: Mapping[Key, Sent], expected: Expected, reader: int, copies: Iterable[Copy], where: str
 ) -> Iterator[Violation]:
     for copy in copies:
         if copy.key not in sent:
             continue
-        if not expected.agrees(copy.message_id, copy.changes):
-            yield _wrong_state(copy.key, describe(copy.changes), describe(expected.state(copy.message_id)), where)
+        if not expected.agrees(copy.message_id, copy.changes, reader):
+            right = describe(expected.state(copy.message_id, reader))
+            yield _wrong_state(_name(copy.key), describe(copy.changes), right, where)
         if copy.text and expected.is_deleted(copy.message_id):
             yield Violation(Kind.NOT_REMOVED, f"{_name(copy.key)} is deleted, and has a text {where}")
 
 
 def _check_states(
-    sent: Iterable[Sent], expected: Expected, user_id: int, states: Mapping[int, State]
+    sent: Iterable[Sent], expected: Expected, user_id: int, states: Mapping[Place, State]
 ) -> Iterator[Violation]:
-    """Check the state of each accepted message at a client, which has none of messages in other users' chats."""
+    """Check the state of each accepted message and of its chat at a client, which has none of other users' chats."""
+    places: dict[Place, tuple[str, bool]] = {}
     for each in sent:
-        if not each.is_accepted:
-            continue
-        state = states.get(each.message_id, {}).values()
-        is_due = user_id in (each.recipient_id, each.key[0])
-        if not expected.agrees(each.message_id, state) if is_due else state:
-            right = describe(expected.state(each.message_id) if is_due else ())
-            yield _wrong_state(each.key, describe(state), right, f"at the client of {user_id}")
+        if each.is_accepted:
+            is_due = user_id in (each.recipient_id, each.key[0])
+            places[each.message_id], places[each.chat_id] = (_name(each.key), is_due), (each.chat_id, is_due)
+    for place, (name, is_due) in places.items():
+        state = states.get(place, {}).values()
+        if not expected.agrees(place, state, user_id) if is_due else state:
+            right = describe(expected.state(place, user_id) if is_due else ())
+            yield _wrong_state(name, describe(state), right, f"at the client of {user_id}")
 
 
-def _wrong_state(key: Key, found: str, right: str, where: str) -> Violation:
-    return Violation(Kind.WRONG_STATE, f"{_name(key)} is {found} {where}, and should be {right}")
+def _wrong_state(name: str, found: str, right: str, where: str) -> Violation:
+    return Violation(Kind.WRONG_STATE, f"{name} is {found} {where}, and should be {right}")
+
+
+# ---- lists of changes
+
+
+def _due_in_feeds(records: Records) -> Mapping[str, list[tuple[int, str, int]]]:
+    """By chat, the id and the name of each event that lists of its changes must have, and the only user who sees it, or
+    0. Not the late ones, which later lists have, and not what a deletion may have removed."""
+    due = defaultdict[str, list[tuple[int, str, int]]](list)
+    for sent in records.sent.values():
+        if sent.is_accepted and sent.accepted_ms - time_of(sent.message_id) < LATE_MS:
+            due[sent.chat_id].append((sent.message_id, _name(sent.key), 0))
+    for made in records.made:
+        event, is_removed = made.event, made.change.target_id and made.target.may_be_deleted
+        if event is not None and not is_removed and made.accepted_ms - time_of(event.event_id) < LATE_MS:
+            viewer = made.change.actor_id if made.is_private else 0
+            due[made.change.chat_id].append((event.event_id, _name(made.key), viewer))
+    return due
+
+
+def _check_feed(
+    records: Records, due: Iterable[tuple[int, str, int]], user_id: int, answer: Answer
+) -> Iterator[Violation]:
+    """Check a list of changes against all accepted events."""
+    where = f"in the changes of {answer.chat_id} after {answer.after} as {user_id} reads them"
+    found = {event.event_id for event in answer.events}
+    for event_id, name, viewer in due:
+        if answer.after < event_id <= answer.complete_up_to and event_id not in found and viewer in (0, user_id):
+            yield Violation(Kind.INCOMPLETE, f"{name}, id {event_id}, is not {where}, up to {answer.complete_up_to}")
+    made = {each.key: each for each in records.made}
+    for event in answer.events:
+        if event.HasField("message"):
+            copy = Copy.of(event.message)
+            if copy.key in records.sent:
+                yield from _compare(records.sent[copy.key], copy, is_due=copy.chat_id == answer.chat_id, where=where)
+        elif change := made.get((event.change.actor_id, event.change.client_change_id)):
+            yield from _compare_change(change, event, where)
+
+
+def _compare_change(made: Made, event: Event, where: str) -> Iterator[Violation]:
+    if made.event is not None and event.event_id != made.event.event_id:
+        text = f"{_name(made.key)} was accepted as {made.event.event_id} and is {event.event_id} {where}"
+        yield Violation(Kind.OTHER_ID, text)
+    if event.change.WhichOneof("body") and body_of(event.change) != body_of(made.change):
+        yield Violation(Kind.CHANGED, f"{_name(made.key)} has another body {where}")
+
+
+def _went_back(user_id: int, answers: Sequence[Answer]) -> Iterator[Violation]:
+    known = [answer for answer in answers if answer.complete_up_to]
+    highest, earlier = 0, iter(sorted(known, key=lambda answer: answer.at))
+    before = next(earlier, None)
+    for answer in sorted(known, key=lambda answer: answer.asked_at):
+        while before is not None and before.at < answer.asked_at - STALE_SECONDS:
+            highest, before = max(highest, before.complete_up_to), next(earlier, None)
+        if answer.complete_up_to < highest:
+            text = f"history is complete up to {answer.complete_up_to} for {user_id}, after it was up to {highest}"
+            yield Violation(Kind.WENT_BACK, text)
 
 
 # ---- history and deliveries
@@ -222,10 +305,14 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
     if sent is None or not is_due or copy.chat_id != sent.chat_id:
         yield Violation(Kind.NEVER_SENT, f"{_name(copy.key)}, id {copy.message_id}, does not belong {where}")
         return
-    if copy.text != sent.text and not (sent.may_be_deleted and not copy.text):
+    if sent.may_be_deleted and not copy.text:
+        pass
+    elif copy.text != sent.text:
         yield Violation(
             Kind.CHANGED, f"{_name(copy.key)} has the text {_short(copy.text)}, not {_short(sent.text)}, {where}"
         )
+    elif (copy.mentions, copy.forwarded) != (sent.mentions, sent.forwarded):
+        yield Violation(Kind.CHANGED, f"{_name(copy.key)} has other mentions or is not as it was forwarded {where}")
     if sent.is_accepted and copy.message_id != sent.message_id:
         yield Violation(
             Kind.OTHER_ID, f"{_name(copy.key)} was accepted as {sent.message_id} and is {copy.message_id} {where}"

@@ -30,11 +30,11 @@ class Reading(NamedTuple):
 
 async def read_histories(
     readings: Sequence[Reading],
-    is_complete: Callable[[str, Sequence[Copy]], bool],
+    is_complete: Callable[[int, str, Sequence[Copy]], bool],
     since_ms: int,
     deadline: float,
 ) -> dict[tuple[int, str], list[Copy]]:
-    """Return by user and chat the messages since a moment, read again until the chat's messages are complete.
+    """Return by user and chat the messages since a moment, read again until they are complete for the user.
 
     At the deadline (on Trio's clock) the last result counts, which is empty without an answer.
     """
@@ -44,7 +44,7 @@ async def read_histories(
         with trio.CancelScope(deadline=deadline):
             while True:
                 copies = await read_chat(reading.client, reading.chat_id, since_ms)
-                if is_complete(reading.chat_id, copies):
+                if is_complete(reading.client.me.user_id, reading.chat_id, copies):
                     break
                 await trio.sleep(RETRY_PAUSE)
         return (reading.client.me.user_id, reading.chat_id), copies

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Protocol, cast
 
 import trio
 
 from rookery.client import (
+    Api,
+    CatchUp,
     Client,
     Connected,
     Disconnected,
@@ -17,19 +19,20 @@ from rookery.client import (
     Refused,
     SignedOut,
     State,
+    TooOld,
     Unreachable,
     apply_change,
 )
-from rookery.client.catch_up import read_missed
 from rookery.verify.absences import Presence
-from rookery.verify.histories import retry
+from rookery.verify.feeds import WatchedFeed
+from rookery.verify.histories import read_chat, retry
 from rookery.verify.pipeline import Command, Pipeline
-from rookery.verify.records import Copy, Delivery, Key, Made, Sent
+from rookery.verify.records import Answer, Copy, Delivery, Key, Made, Place, Sent, place_of
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import wall_clock_ms
 
-HISTORY_LAG = 3.0
-"""Seconds that history may be behind: after a Gap it is read at once, and again after these (docs/client-guide.md)."""
+MENTIONS, FORWARDED = 5, 7
+"""Every so manieth message mentions its recipient, or is forwarded."""
 
 MAX_WAITING = 500
 """Unanswered messages of one client at a rate: beyond these it falls behind."""
@@ -56,8 +59,10 @@ class Participant:
         self.deliveries: list[Delivery] = []
         self.received_changes: list[tuple[Key, int]] = []
         """The key and the event id of each change of a message that arrived in the session."""
-        self.states: dict[int, State] = {}
-        """By message id."""
+        self.states: dict[Place, State] = {}
+        """Of messages and chats."""
+        self.answers: list[Answer] = []
+        """The lists of chats and of changes that the client has read after Gaps."""
         self.refused = Counter[str]()
         """By code."""
         self.unanswered = 0
@@ -65,8 +70,8 @@ class Participant:
         self.outages: list[tuple[float, float]] = []
         """The moments when the session was lost, and when it was live again."""
         self.gaps = 0
-        self.missed_since_ms: int | None = None
-        """The earliest moment of a Gap, in milliseconds since 1970."""
+        self.began_ms = 0
+        """A moment before the first message of the run, in milliseconds since 1970."""
         self.lost_at: float | None = None
         """The moment when the session was lost; None while it is live, or while the client is away by itself."""
         self.presence = Presence()
@@ -77,7 +82,8 @@ class Participant:
         """Of the messages in flight."""
         self._seen: set[Key | int] = set()
         self._read: set[Key | int] = set()
-        """The part of `_seen` that was read from history, and may arrive in the session too."""
+        """The part of `_seen` that was read after a Gap, and may arrive in the session too."""
+        self._catch_up: CatchUp
 
     # ---- sending
 
@@ -106,9 +112,11 @@ class Participant:
                 recipient = recipients[number % len(recipients)]
                 key = f"{run_id}-{self.number}-{number}"
                 chat_id = direct_chat_id(client.me.user_id, recipient)
-                text = f"{key} ".ljust(size, "·" if number % 2 else ".")
+                mentions = () if number % MENTIONS else (recipient,)
+                text = f"{key} {'@you ' if mentions else ''}".ljust(size, "·" if number % 2 else ".")
                 at, at_ms = self._clock(), wall_clock_ms()
                 sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
+                sent.mentions, sent.forwarded = mentions, not number % FORWARDED
                 self.sent.append(sent)
                 self._pipeline.put(sent)
             for _ in range(in_flight):
@@ -140,17 +148,20 @@ class Participant:
 
     async def listen(self, client: Client) -> None:
         """Record events, until cancelled."""
+        feed = WatchedFeed(client.api, self.answers)
+        self._catch_up = CatchUp(cast(Api, feed), lambda event: True)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._catch_up.begin)
             try:
                 async for event in client.events():
                     match event:
                         case Message():
                             self._receive_live(client.me.user_id, Copy.of(event))
-                        case Event() if event.change.target_id:
+                        case Event() if not event.change.HasField("marked"):
                             self._receive_change(event)
                         case Gap():
-                            self._record_gap(event.since_ms)
-                            nursery.start_soon(self._catch_up, client, event.since_ms)
+                            self.gaps += 1
+                            nursery.start_soon(self._read_missed, client, self._catch_up, event)
                         case Disconnected():
                             self.lost_at = None if self.presence.is_away else self._clock()
                         case Connected():
@@ -178,7 +189,7 @@ class Participant:
         self._observer.delivered(key)
 
     def _apply(self, event: Event) -> None:
-        apply_change(self.states.setdefault(event.change.target_id, {}), event)
+        apply_change(self.states.setdefault(place_of(event.change), {}), event)
 
     def _record(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
         self._seen |= {copy.key, copy.message_id}
@@ -186,30 +197,34 @@ class Participant:
         if copy.key[0] != user_id:
             self._observer.delivered(copy.key)
 
-    def _record_gap(self, since_ms: int) -> None:
-        self.gaps += 1
-        earliest = self.missed_since_ms
-        self.missed_since_ms = since_ms if earliest is None else min(earliest, since_ms)
+    # ---- after a Gap
 
-    async def _catch_up(self, client: Client, since_ms: int) -> None:
-        """Read the missed messages, as a client must after a Gap."""
-        for pause in (0.0, HISTORY_LAG):
-            await trio.sleep(pause)
-            await self.read_since(client, since_ms)
+    async def _read_missed(self, client: Client, catch_up: CatchUp, gap: Gap) -> None:
+        """Record the events that are missing after a Gap, as the Python client reads them."""
+        async with aclosing(catch_up.events(gap)) as events:
+            async for event in events:
+                match event:
+                    case Message():
+                        self._record_read(client.me.user_id, Copy.of(event))
+                    case Event():
+                        self._apply(event)
+                    case TooOld():
+                        if chat := await retry(client.api.chat, event.chat_id):
+                            for change in chat.changes:
+                                self._apply(change)
+                        for copy in await read_chat(client, event.chat_id, self.began_ms):
+                            for change in copy.changes:
+                                self._apply(change)
+                            self._record_read(client.me.user_id, copy)
 
-    async def read_since(self, client: Client, since_ms: int) -> None:
-        """Record the unseen messages of every chat since a moment, and their changes, read as the Python client reads
-        them after a Gap. Retries until the server answers."""
-        await retry(self._read_since, client, since_ms)
+    async def read_rest(self, client: Client) -> None:
+        """Record what is missing once everything is recorded: read once more from where the client has come to."""
+        rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), lambda event: True)
+        rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
+        await self._read_missed(client, rest, Gap())
 
-    async def _read_since(self, client: Client, since_ms: int) -> None:
-        user_id = client.me.user_id
-        async with aclosing(read_missed(client.api, since_ms)) as items:
-            async for item in items:
-                for event in item.changes:
-                    self._apply(event)
-                copy = Copy.of(item.message)
-                # A client learns of its own messages by their answers.
-                if copy.key[0] != user_id and not self._seen & {copy.key, copy.message_id}:
-                    self._read |= {copy.key, copy.message_id}
-                    self._record(user_id, copy, is_live=False)
+    def _record_read(self, user_id: int, copy: Copy) -> None:
+        # A client learns of its own messages by their answers.
+        if copy.key[0] != user_id and not self._seen & {copy.key, copy.message_id}:
+            self._read |= {copy.key, copy.message_id}
+            self._record(user_id, copy, is_live=False)

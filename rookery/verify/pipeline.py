@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import trio
 
-from rookery.client import Accepted, Client, Event, Refused, Submission, Unreachable
+from rookery.client import Accepted, Client, Event, Mention, Refused, Submission, Unreachable
 from rookery.verify.records import Made, Sent
+from shared.contract.ids import wall_clock_ms
 
 RETRY_PAUSE = 0.25
 """Seconds before a refused message or change is sent again, unless the server asks for more."""
@@ -128,6 +129,7 @@ def _accept(command: Command, accepted: Accepted) -> None:
         command.message_id, command.accepted_at = accepted.event_id, trio.current_time()
     else:
         command.event = Event(event_id=accepted.event_id, change=command.change)
+        command.accepted_ms = wall_clock_ms()
 
 
 def submit(client: Client, command: Command) -> Submission:
@@ -135,7 +137,12 @@ def submit(client: Client, command: Command) -> Submission:
     if isinstance(command, Made):
         return client.submit_change(command.change, first_sent_ms=command.at_ms)
     return client.submit(
-        command.recipient_id, command.text, client_message_id=command.key[1], first_sent_ms=command.at_ms
+        command.recipient_id,
+        command.text,
+        mentions=[Mention(user_id=each, name="you") for each in command.mentions],
+        forwarded=command.forwarded,
+        client_message_id=command.key[1],
+        first_sent_ms=command.at_ms,
     )
 
 

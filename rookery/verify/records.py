@@ -5,9 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rookery.client import Change, Event, HistoryMessage, Message, State
+from shared.contract.changes import kind_of
 
 Key = tuple[int, str]
-"""The sender and client_message_id of a message, equal for all copies of it."""
+"""The author and client id of a message or a change, equal for all copies of it."""
+
+Place = int | str
+"""The target of a change: the id of a message, or of a chat."""
+
+
+def place_of(change: Change) -> Place:
+    return change.target_id or change.chat_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +27,16 @@ class Copy:
     chat_id: str
     text: str
     """Empty if the message is deleted."""
+    mentions: tuple[int, ...] = ()
+    forwarded: bool = False
     changes: Sequence[Event] = ()
     """Its state in history."""
 
     @classmethod
     def of(cls, message: Message) -> "Copy":
         key = (message.sender_id, message.client_message_id)
-        return cls(key, message.message_id, message.chat_id, message.text.body)
+        mentions = tuple(mention.user_id for mention in message.text.mentions)
+        return cls(key, message.message_id, message.chat_id, message.text.body, mentions, message.forwarded)
 
     @classmethod
     def of_history(cls, item: HistoryMessage) -> "Copy":
@@ -53,6 +64,9 @@ class Sent:
     """Whether it, or one before it, was refused or unanswered, and it was sent again."""
     is_overdue: bool = False
     """Whether it was sent again after so long that the server may not have held later messages back any more."""
+    mentions: tuple[int, ...] = ()
+    """The users whom the text mentions, each as `@you`."""
+    forwarded: bool = False
     late_id: int | None = None
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
     may_be_deleted: bool = False
@@ -61,6 +75,11 @@ class Sent:
     @property
     def is_accepted(self) -> bool:
         return self.message_id != 0
+
+    @property
+    def accepted_ms(self) -> float:
+        """The moment of its acceptance, by the wall clock, in milliseconds since 1970."""
+        return self.at_ms + 1000 * (self.accepted_at - self.at)
 
 
 @dataclass(slots=True)
@@ -73,6 +92,8 @@ class Made:
     """The moment when it was to be sent first, by the wall clock, in milliseconds since 1970."""
     event: Event | None = None
     """The event with which it was accepted."""
+    accepted_ms: float = math.inf
+    """The moment of its acceptance, by the wall clock, in milliseconds since 1970."""
     refused: str = ""
     """The code of a refusal that no retry changes."""
     retried: bool = False
@@ -86,6 +107,12 @@ class Made:
         """The other member of the chat."""
         sender_id, _ = self.target.key
         return self.target.recipient_id if self.change.actor_id == sender_id else sender_id
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only its actor receives it."""
+        kind = kind_of(self.change)
+        return kind is not None and kind.is_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +137,22 @@ class Listed:
     """The id up to which the member has read."""
     read_up_to: int = 0
     unread: int = 0
+    changes: Sequence[Event] = ()
+    """The state of the chat itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A list of the changes of a chat after an id, or a list of chats, as a client received it after a Gap."""
+
+    asked_at: float
+    at: float
+    """The moments of the request and of the answer, in seconds on one clock."""
+    complete_up_to: int
+    chat_id: str = ""
+    """Empty for a list of chats."""
+    after: int = 0
+    events: Sequence[Event] = ()
 
 
 @dataclass(slots=True)
@@ -125,8 +168,10 @@ class Records:
     made: Sequence[Made] = ()
     received_changes: Mapping[int, Sequence[tuple[Key, int]]] = field(default_factory=dict)
     """The key and the event id of each change that arrived in a session, by user id."""
-    states: Mapping[int, Mapping[int, State]] = field(default_factory=dict)
-    """The states of messages by user id and message id, as the user's client has folded them at the end."""
+    states: Mapping[int, Mapping[Place, State]] = field(default_factory=dict)
+    """The states of messages and chats by user id, as the user's client has folded them at the end."""
+    answers: Mapping[int, Sequence[Answer]] = field(default_factory=dict)
+    """By user id, in the order of the requests of the user's client."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

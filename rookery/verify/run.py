@@ -127,7 +127,7 @@ class Run:
 
     def made(self, made: Made) -> None:
         self._unmade -= 1
-        if made.event is not None and made.key not in self._delivered:
+        if made.event is not None and not made.is_private and made.key not in self._delivered:
             self._undelivered[made.key] = made
 
     def _change(self, sent: Sent, actor_id: int) -> None:
@@ -160,6 +160,8 @@ class Run:
         self._began = trio.current_time()
         self._began_ms = wall_clock_ms() - CLOCK_MARGIN_MS
         self._stops = self._began + plan.seconds
+        for participant in self.participants:
+            participant.began_ms = self._began_ms
         self._by_user = {client.me.user_id: each for client, each in self._both()}
         await nursery.start(self._run_pipelines)
         nursery.start_soon(self._send_all)
@@ -263,9 +265,9 @@ class Run:
                 due[sent.chat_id].add(sent.key)
         expected, sent_keys = Expected(self._made), {sent.key for sent in self._sent()}
 
-        def is_complete(chat_id: str, copies: Sequence[Copy]) -> bool:
+        def is_complete(reader: int, chat_id: str, copies: Sequence[Copy]) -> bool:
             return due[chat_id].issubset(copy.key for copy in copies) and all(
-                expected.agrees(copy.message_id, copy.changes) for copy in copies if copy.key in sent_keys
+                expected.agrees(copy.message_id, copy.changes, reader) for copy in copies if copy.key in sent_keys
             )
 
         deadline = trio.current_time() + self.plan.settle_seconds
@@ -290,9 +292,8 @@ class Run:
 
     async def _catch_up(self) -> None:
         """Let each client with a Gap read once more, as history is complete now."""
-        for client, each in self._both():
-            if each.missed_since_ms is not None:
-                await each.read_since(client, max(each.missed_since_ms, self._began_ms))
+        behind = [(client, each) for client, each in self._both() if each.gaps]
+        await for_each(lambda both: both[1].read_rest(both[0]), behind, at_once=AT_ONCE)
 
     def _sent(self) -> Iterable[Sent]:
         return (sent for each in self.participants for sent in each.sent)
@@ -317,6 +318,7 @@ class Run:
             made=self._made,
             received_changes={client.me.user_id: each.received_changes for client, each in self._both()},
             states={client.me.user_id: each.states for client, each in self._both()},
+            answers={client.me.user_id: each.answers for client, each in self._both()},
         )
 
     def _result(self, records: Records, ended: float) -> Result:
