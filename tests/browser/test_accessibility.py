@@ -16,8 +16,8 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('button, input, textarea,
   .map((element) => [element, (element.closest('.search, .writing, .choice') ?? element).getBoundingClientRect()])
   .filter(([, box]) => box.width < 44 || box.height < 44)
   .map(([element, box]) => `${element.outerHTML}: ${box.width}x${box.height}`)"""
-"""Controls smaller than 44 pixels; a container that takes the press counts. Links in texts are exempt, and "edited", since
-the menu of the message opens the same dialog."""
+"""Controls smaller than 44 pixels; a container that takes the press counts. Links and mentions in texts are exempt, and
+"edited", since the menu of the message opens the same dialog."""
 
 CHIP_IS_HIT_AT_ITS_EDGE = """(chip) => {
   const { left, top, width, height } = chip.getBoundingClientRect();
