@@ -73,7 +73,7 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
         page = await client.get("/")
         gone = await client.delete("/v1/tokens/current")
         after = await client.get("/v1/chats")
-    assert chats.json() == {"chats": [{"chat_id": f"of {user['user_id']}"}], "next_cursor": ""}
+    assert chats.json() == {"chats": [{"chat_id": f"of {user['user_id']}"}], "next_cursor": "", "complete_up_to": "0"}
     assert (messages.status_code, messages.json()["detail"]) == (404, "There is no such chat.")
     assert page.text.startswith("<!doctype html>")
     assert (gone.status_code, after.status_code) == (204, 401)

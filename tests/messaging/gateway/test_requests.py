@@ -10,7 +10,7 @@ from messaging.gateway.requests import (
     check_authenticate,
     check_ping,
 )
-from messaging.gateway.sent import message_hash
+from messaging.gateway.sent import message_hash, sent_of
 from messaging.kinds import KINDS
 from rookery.v1.session_pb2 import (
     Authenticate,
@@ -80,14 +80,17 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
     assert by_chat.event(5, USER) == by_recipient.event(5, USER)
 
 
-def test_a_send_with_all_its_content_becomes_a_message() -> None:
+def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_with_less() -> None:
     text = mentioning(*EVERYBODY)
     request = check(send(text=text, reply_to=3, forwarded=True), USER, LIMITS)
     assert isinstance(request, SendRequest)
     message = Message(message_id=5, chat_id=CHAT, sender_id=USER, client_message_id="a", text=text, reply_to=3)
     message.forwarded = True
-    assert request.event(5, USER) == Event(event_id=5, message=message)
-    assert request.content_hash() == message_hash(text, 3, True)
+    event = Event(event_id=5, message=message)
+    assert request.event(5, USER) == event
+    assert request.content_hash() == sent_of(event).content
+    for less in (mentioning(*EVERYBODY[:1]), 3, True), (text, 0, True), (text, 3, False):
+        assert request.content_hash() != message_hash(*less)
 
 
 @pytest.mark.parametrize(
@@ -149,17 +152,6 @@ def test_markup_and_sql_are_text_like_any_other() -> None:
     request = check(send(text=Text(body=body)), USER, LIMITS)
     assert isinstance(request, SendRequest)
     assert request.text.body == body
-
-
-def test_a_private_change_is_for_its_actor_alone() -> None:
-    for frame, recipients in (
-        (change(hidden=Hidden(set=True)), (USER,)),
-        (change(target_id=0, marked_unread=MarkedUnread(set=True)), (USER,)),
-        (change(reacted=THUMB), (USER, OTHER)),
-    ):
-        request = check(frame, USER, LIMITS)
-        assert isinstance(request, ChangeRequest)
-        assert (request.members, request.recipients) == ((USER, OTHER), recipients)
 
 
 def test_changes_and_typing() -> None:
