@@ -1,3 +1,5 @@
+// Writes into text fields.
+
 /**
  * Replaces the selection of a field by a text, as typing does: the person can undo it.
  * @param {HTMLTextAreaElement} field
