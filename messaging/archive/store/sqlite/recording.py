@@ -71,7 +71,7 @@ _ADD_LATE = "INSERT OR IGNORE INTO late SELECT chat, ?, event_id FROM events WHE
 def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
     """Write the events, and the row of each chat once. Raises ValueError for an invalid event."""
     changed: dict[str, int] = {}  # by chat_id, the highest id of an event, or of the time for which a late event counts
-    messages: list[Message] = []
+    messages: list[tuple[str, Message]] = []  # each with its chat_id, which costs time to read
     changes: list[Event] = []
     deletions: list[Event] = []
     marks: list[Change] = []
@@ -82,14 +82,14 @@ def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
         content: Message | Change
         match event.WhichOneof("event"):
             case "message":
-                content = event.message
-                if not sends or (content.chat_id, content.sender_id, content.client_message_id) not in sends:
-                    messages.append(content)
+                content, chat_id = event.message, event.message.chat_id
+                if not sends or (chat_id, content.sender_id, content.client_message_id) not in sends:
+                    messages.append((chat_id, content))
             case "change":
-                content = event.change
+                content, chat_id = event.change, event.change.chat_id
                 kind = kind_of(content)
                 check_change(kind, content)
-                send = content.chat_id, content.actor_id, content.client_change_id
+                send = chat_id, content.actor_id, content.client_change_id
                 if kind is MARKS:
                     marks.append(content)
                 elif send not in sends:
@@ -100,20 +100,20 @@ def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
                 continue
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
-        chat_id = content.chat_id
         if is_late(event_id, at_ms):
             late.append((at_ms, event_id, chat_id))
             event_id = first_id_at(at_ms - MAX_AGE_MS)
         if event_id > changed.get(chat_id, 0):
             changed[chat_id] = event_id
-    chats = _change_chats(connection, changed, listed={message.chat_id for message in messages})
+    chats = _change_chats(connection, changed, listed={chat_id for chat_id, _ in messages})
     _add_messages(connection, chats, messages)
     for start in range(0, len(changes), _ROWS_PER_STATEMENT):
         _add_changes(connection, chats, changes[start : start + _ROWS_PER_STATEMENT])
     for event in deletions:  # last, so that they remove the content of all others
         _add_deletion(connection, chats[event.change.chat_id], event)
     _raise_marks(connection, chats, marks)
-    connection.executemany(_ADD_LATE, [(at_ms, event_id, chats[chat_id]) for at_ms, event_id, chat_id in late])
+    for at_ms, event_id, chat_id in late:
+        connection.execute(_ADD_LATE, (at_ms, event_id, chats[chat_id]))
 
 
 def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:
@@ -133,24 +133,27 @@ def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *,
     return chats
 
 
-def _add_messages(connection: sqlite3.Connection, chats: Mapping[str, int], messages: Sequence[Message]) -> None:
+def _add_messages(
+    connection: sqlite3.Connection, chats: Mapping[str, int], messages: Sequence[tuple[str, Message]]
+) -> None:
     for start in range(0, len(messages), _ROWS_PER_STATEMENT):
         some = messages[start : start + _ROWS_PER_STATEMENT]
         values: list[int | str | bytes] = []
-        for message in some:
-            if message.message_id < 1:
-                raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
+        for chat_id, message in some:
+            message_id = message.message_id
+            if message_id < 1:
+                raise ValueError(f"message_id must be 1 or more, not {message_id}")
             values += (
-                message.message_id,
-                chats[message.chat_id],
+                message_id,
+                chats[chat_id],
                 message.sender_id,
                 message.client_message_id,
                 message.SerializeToString(),
             )
         rows = ", ".join(["(?, ?, ?, ?, ?, NULL)"] * len(some))
         if connection.execute(_ADD_EVENTS + rows, values).rowcount < len(some):
-            for message in some:
-                _fill_awaited(connection, chats[message.chat_id], message)
+            for chat_id, message in some:
+                _fill_awaited(connection, chats[chat_id], message)
 
 
 def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -> None:
