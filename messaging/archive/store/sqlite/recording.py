@@ -172,7 +172,7 @@ def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], event
         change, content = event.change, event.SerializeToString()
         chat, target_id, kind = chats[change.chat_id], change.target_id, kind_of(change)
         values += (event.event_id, chat, change.actor_id, change.client_change_id)
-        values += (target_id, chat, DELETION.number, content, target_id, kind and kind.number)
+        values += (target_id, chat, DELETION.number, content, target_id, kind.number if kind else None)
         contents[event.event_id] = content
     query = _ADD_CHANGES + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
     added = dict(connection.execute(query, values).fetchall())

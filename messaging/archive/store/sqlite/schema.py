@@ -110,7 +110,7 @@ def _fill_kinds(connection: sqlite3.Connection) -> None:
 
     def number(content: bytes) -> int | None:
         kind = kind_of(Event.FromString(content).change)
-        return kind and kind.number
+        return kind.number if kind else None
 
     connection.create_function("kind_of", 1, number)
     connection.execute("UPDATE events SET kind = kind_of(content) WHERE target_id IS NOT NULL")
