@@ -112,8 +112,8 @@ class History:
         return messages[0] if messages else None
 
     async def messages(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], HistoryMessage]:
-        """The messages that are given as chat_id and message_id, by these. One whose row is not written yet is left
-        out."""
+        """The messages that are given as chat_id and message_id, by these, with MAX_PAGE_CHANGES changes of each
+        MESSAGES_PER_READ messages at most. One whose row is not written yet is left out."""
         wanted = frozenset(wanted)
         reads = message_reads(wanted)
         results = await self._session.execute_all(

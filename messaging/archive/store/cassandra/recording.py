@@ -38,7 +38,7 @@ KEYS_PER_READ = 100
 """Keys in one read of sends, over all its chats. Each chat is also searched for the sends of the others, which is
 cheaper than one read per chat for so few."""
 
-MESSAGES_PER_READ = 10
+MESSAGES_PER_READ = 20
 """Messages in one read over several chats. Each chat is also searched for the messages of the others."""
 
 MAX_CACHED_BUCKETS = 100_000

@@ -121,7 +121,7 @@ async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(sessio
     newest = {chat.chat_id: [chat.newest.message, *chat.newest.changes] for chat in listed}
     states = zip(talks, messages, edits, strict=True)
     assert newest == {talk.chat_id: [event.message, edit] for talk, event, edit in states}
-    assert sum(scripted.requests) == 20
+    assert sum(scripted.requests) == 10
 
 
 rows = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5_000)), max_size=80)
