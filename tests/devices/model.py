@@ -2,7 +2,7 @@
 product."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,17 +89,18 @@ class ChatModel:
         kept = [message for message in above if not self.is_deleted(message.message_id)][-2_000:]
         return min(sum(message.sender_id != viewer for message in kept), 100)
 
-    def having(self, kind: str, viewer: int) -> list[int]:
-        """The messages with a change of this kind that is set."""
+    def having(self, kind: str, viewer: int) -> Iterator[int]:
+        """The messages with a change of this kind that is set, newest first."""
         key = (kind, *((viewer,) if kind in PRIVATE else ()))
-        states = ((message_id, self.state(message_id, viewer)) for message_id in sorted(self.messages))
-        return [message_id for message_id, state in states if key in state and state[key][1]]
+        for message_id in sorted(self.messages, reverse=True):
+            if self.state(message_id, viewer).get(key, (0, b""))[1]:
+                yield message_id
 
     def feed(self, viewer: int) -> Iterable[Event]:
         """The events that the feed must have: not marks, and not what a deletion has removed."""
         for message_id, message in self.messages.items():
             yield Event(event_id=message_id, message=message)
-        for target_id, changes in self.changes.items():
+        for changes in self.changes.values():
             deletions = [event.event_id for event in changes if event.change.HasField("deleted")]
             for event in changes:
                 is_private = event.change.WhichOneof("body") in PRIVATE and event.change.actor_id != viewer

@@ -1,10 +1,12 @@
-"""Ten devices of three users, every kind of operation and of fault: in the end all of them, the server and a brute-force
-model agree on everything."""
+"""Ten devices of three users, every kind of operation and of fault: in the end all of them, the server and a model agree
+on everything."""
 
 import math
 import secrets
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from heapq import nlargest
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,12 @@ import trio
 from trio.testing import MockClock
 
 from messaging.archive.store.laws import is_late
-from rookery.client import Refused
-from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListMessagesRequest, ListVersionsRequest
+from rookery.client import Gap, Refused
+from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListVersionsRequest
 from rookery.v1.session_pb2 import (
     Change,
     Deleted,
     Edited,
-    Event,
     Hidden,
     Marked,
     MarkedUnread,
@@ -32,7 +33,7 @@ from rookery.v1.session_pb2 import (
 from shared.contract.chats import direct_chat_id
 from tests.devices.device import Device, View
 from tests.devices.model import ChatModel, content_of, shown
-from tests.devices.world import PARTITIONS, USERS, World, WorldApi, open_world
+from tests.devices.world import USERS, World, WorldApi, open_world
 
 DEVICES = 10
 OPERATION_SECONDS = 0.05
@@ -43,6 +44,9 @@ FAULTS = 0.05
 
 SETTLE_SECONDS = 600.0
 """Of the mock clock: bound of the time from the last fault until nothing is missing anywhere."""
+
+NEWEST = 300
+"""Messages of each chat and device that are compared, except at the end."""
 
 QUIET_EVERY = 1_000
 """Operations between two comparisons, about."""
@@ -219,7 +223,7 @@ class Play:
             assert self.models[change.chat_id].is_deleted(change.target_id), (change, refused)
         for device in self.devices:
             for chat_id in self._chats_of(device.user_id):
-                self._compare_device(device, chat_id)
+                self._compare_device(device, chat_id, newest=len(self.models[chat_id].messages) if is_last else NEWEST)
         for user_id in USERS:
             api = WorldApi(self.world, user_id)
             listed = {chat.chat_id: chat for chat in await api.all_chats()}
@@ -232,10 +236,11 @@ class Play:
     def _chats_of(self, user_id: int) -> Iterator[str]:
         return (chat_id for chat_id, model in self.models.items() if user_id in model.members)
 
-    def _compare_device(self, device: Device, chat_id: str) -> None:
+    def _compare_device(self, device: Device, chat_id: str, *, newest: int) -> None:
         model, view, where = self.models[chat_id], device.chats[chat_id], f"device {device.number}, {chat_id}"
-        due = {message_id for message_id in model.messages if message_id >= view.floor}
-        have = {message_id for message_id in view.messages if message_id >= view.floor}
+        first = max([view.floor, *nlargest(newest, model.messages)[-1:]])
+        due = {message_id for message_id in model.messages if message_id >= first}
+        have = {message_id for message_id in view.messages if message_id >= first}
         # A gateway does not deliver a message that was deleted before it arrives.
         have |= {message_id for message_id in due if view.is_deleted(message_id)}
         assert have == due, f"{where} lacks {sorted(due - have)}, has too many: {sorted(have - due)}"
@@ -278,25 +283,26 @@ class Play:
 
     async def _compare_lists_of_messages(self, api: WorldApi, chat_id: str, user_id: int) -> None:
         model = self.models[chat_id]
+        right = list(islice(model.having("pinned", user_id), 100))
         pinned = (await api.history(chat_id, limit=100, having="pinned")).messages
-        assert [each.message.message_id for each in pinned] == model.having("pinned", user_id)[-100:], chat_id
+        assert [each.message.message_id for each in pinned] == right[::-1], chat_id
         for message_id in self.random.sample(sorted(model.messages), min(3, len(model.messages))):
             request = ListVersionsRequest(user_id=user_id, chat_id=chat_id, message_id=message_id, kind="edited")
             versions = await api._ask("ListVersions", request)
             edits = [e.event_id for e in model.changes.get(message_id, ()) if e.change.HasField("edited")]
-            right = [] if model.is_deleted(message_id) else sorted(edits)
-            assert [event.event_id for event in versions.changes] == right[-100:], message_id
+            kept = [] if model.is_deleted(message_id) else sorted(edits)
+            assert [event.event_id for event in versions.changes] == kept[-100:], message_id
 
     def _check_promises(self) -> None:
-        """Check that each answer had every event that it has promised: up to its `complete_up_to`, but for late ones."""
+        """Check that each answer had every event up to its `complete_up_to`, except late ones."""
+        feeds = {
+            (chat_id, user): sorted(self._due(chat_id, user)) for user in USERS for chat_id in self._chats_of(user)
+        }
         for device in self.devices:
-            feeds = {chat_id: sorted(self._due(chat_id, device.user_id)) for chat_id in self._chats_of(device.user_id)}
             for answer in device.api.answers:
-                missing = [
-                    event_id
-                    for event_id in feeds[answer.chat_id]
-                    if answer.after < event_id <= answer.complete_up_to and event_id not in answer.event_ids
-                ]
+                feed = feeds[answer.chat_id, device.user_id]
+                due = feed[bisect_right(feed, answer.after) : bisect_right(feed, answer.complete_up_to)]
+                missing = answer.event_ids.symmetric_difference(due).intersection(due)
                 assert not missing, f"device {device.number}: {missing} not in {answer}"
             device.api.answers.clear()
 
@@ -323,7 +329,7 @@ def play(seed: int, operations: int, folder: Path, patch: pytest.MonkeyPatch, de
             await run.run(operations)
         return run
 
-    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
+    print(f"seed {seed}")
     return trio.run(main, clock=clock)
 
 
@@ -336,3 +342,26 @@ def test_all_devices_the_server_and_a_model_agree(seed: int, tmp_path: Path, mon
 @pytest.mark.slow
 def test_they_agree_after_many_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(secrets.randbelow(1_000_000), 100_000, tmp_path, monkeypatch)
+
+
+class NewestHeld(Device):
+    """Takes the newest id that it holds as the `after` of its next reading."""
+
+    async def _catch_up(self, gap: Gap | None) -> None:
+        self.client.catch_up.listed_up_to = max((id for view in self.chats.values() for id in view.messages), default=0)
+        await super()._catch_up(gap)
+
+
+def test_a_device_that_reads_after_the_newest_id_that_it_holds_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BaseExceptionGroup, match="") as raised:
+        play(1, 700, tmp_path, monkeypatch, NewestHeld)
+    assert "lacks" in str(raised.value.exceptions)
+
+
+def test_a_feed_without_late_events_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("messaging.archive.store.sqlite.recording.is_late", lambda event_id, at_ms: False)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        play(1, 700, tmp_path, monkeypatch)
+    assert "lacks" in str(raised.value.exceptions)

@@ -1,13 +1,12 @@
 """A platform in one task tree on a mock clock: gateways and archives on the embedded engines, and their faults.
 
-Everything runs in Trio's thread: engines take random moments of the mock clock, and never real ones. So a run depends on
-its seed alone, and an hour costs seconds.
+Everything runs in Trio's thread: engines take random moments of the mock clock, and never real ones, so that an hour
+costs seconds and a seed mostly leads to the same run (always with PYTHONHASHSEED=0 and nothing before it).
 """
 
 import itertools
 import math
 import random
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -76,7 +75,7 @@ class World:
         self.chats: ChatStore
         self.nursery: trio.Nursery
         self.directory = LocalDirectory()
-        self.gateways: dict[str, "RunningGateway"] = {}
+        self.gateways: dict[str, RunningGateway] = {}
         self.skews = [0] * GATEWAYS
         """By gateway, milliseconds that its clock is ahead."""
         self.archives = [RunningArchive(self) for _ in range(ARCHIVES)]
@@ -139,9 +138,9 @@ class RunningArchive:
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         await trio.sleep_until(self.paused_until)
-        await self.world.chats.record(events, offsets)
         for event, at_ms in events:
             self.world.logged_ms.setdefault(event.event_id, at_ms)
+        await self.world.chats.record(events, offsets)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.world.chats, name)
