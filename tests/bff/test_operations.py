@@ -29,7 +29,9 @@ ROUTES = {
     "/v1/profiles/{user_id}": {"get"},
     "/v1/chats": {"get"},
     "/v1/chats/{chat_id}": {"get"},
+    "/v1/chats/{chat_id}/changes": {"get"},
     "/v1/chats/{chat_id}/messages": {"get"},
+    "/v1/chats/{chat_id}/messages/{message_id}/versions": {"get"},
     "/v1/admin/processes": {"get"},
     "/v1/admin/configuration": {"get"},
     "/v1/admin/configuration/{key}": {"put", "delete"},
@@ -91,6 +93,8 @@ async def test_messages_in_the_document_are_as_on_the_wire(openapi: Any) -> None
         "type": "array",
         "items": {"$ref": "#/components/schemas/HistoryMessage"},
     }
+    versions = openapi["paths"]["/v1/chats/{chat_id}/messages/{message_id}/versions"]["get"]["parameters"]
+    assert [(each["name"], each["required"]) for each in versions if each["in"] == "query"] == [("kind", True)]
     assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}  # no body
 
 
@@ -126,6 +130,7 @@ async def test_the_page_shows_types_limits_and_descriptions(api: Api) -> None:
         "list (1 to 100) of integer, 1 to 9223372036854775807",
         'list of <a href="#shape-HistoryMessage">HistoryMessage</a>',
         "string, digits",
+        "string, one of <code>edited</code>, <code>pinned</code>, <code>reacted</code>",
         "integer or number or string, at most 10000 characters",
         "Case and an <code>@</code> in front of a word",
     ):

@@ -40,18 +40,6 @@ async def test_each_curl_example_is_a_valid_request(
         assert b"nothing at this path" not in reply.text, words
 
 
-async def test_fields_of_queries_are_described_as_required_or_not(
-    operations: list[tuple[str, str, dict[str, Any]]],
-) -> None:
-    described = {
-        path: {each["name"]: each for each in operation["parameters"]}
-        for _, path, operation in operations
-        if "parameters" in operation
-    }
-    assert described["/v1/chats/{chat_id}/changes"]["after"]["required"]
-    assert "required" not in described["/v1/chats"]["limit"]
-
-
 async def test_each_python_example_is_a_call_of_the_client(operations: list[tuple[str, str, dict[str, Any]]]) -> None:
     assert PYTHON.keys() <= {operation["operationId"] for _, _, operation in operations}
     for example in PYTHON.values():
