@@ -53,7 +53,7 @@ MAX_PAUSE = 5.0
 """The longest pause, so that recording resumes soon after the store is back."""
 
 IDLE_SECONDS = 5.0
-"""From one advance of the watermarks of idle partitions to the next."""
+"""From one advance of the watermark of an idle partition to the next, and up to COMMIT_SECONDS more."""
 
 IDLE_MARGIN_MS = 5_000
 """The watermark of an idle partition stays this far behind the clock: brokers' clocks, which stamp the next record,
@@ -166,7 +166,6 @@ class Recorder:
                 _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
         for partition in gained:  # at last: the watermark of a partition may rise from here on
             self._watermarks[partition] = self._stored_watermarks[partition] = watermarks.get(partition, 0)
-            await self._advance(consumer, partition)
 
     async def _record_all(self, records: Sequence[StoredRecord]) -> None:
         """Record the records in batches; after a small batch, wait for more records to gather."""
@@ -283,10 +282,10 @@ class Recorder:
     async def _advance_regularly(self, consumer: Consumer) -> None:
         """Raise the watermarks of partitions to which nothing is published, since they would keep all others back."""
         while True:
-            await trio.sleep(IDLE_SECONDS)
-            for partition, at_ms in tuple(self._watermarks.items()):
-                if at_ms < wall_clock_ms() - IDLE_MARGIN_MS:
-                    await self._advance(consumer, partition)
+            await trio.sleep(COMMIT_SECONDS)
+            due_ms = wall_clock_ms() - IDLE_MARGIN_MS - int(IDLE_SECONDS * 1000)
+            for partition in [partition for partition, at_ms in self._watermarks.items() if at_ms < due_ms]:
+                await self._advance(consumer, partition)
 
     async def _advance(self, consumer: Consumer, partition: int) -> None:
         """Raise the watermark of a partition nearly to the present, if everything in the log is recorded."""
