@@ -357,13 +357,15 @@ async def test_the_watermark_of_what_is_recorded_or_dead_lettered_is_stored_with
 
 @pytest.mark.parametrize(
     ("obstacle", "rising"),
-    [("", {0, 1}), ("removed", {0, 1}), ("store", {1}), ("group", set()), ("end_offset", set())],
+    [("", {0, 1}), ("removed", {0, 1}), ("store", {1}), ("group", set()), ("log", set()), ("fetch", set())],
 )
 async def test_the_watermark_of_an_idle_partition_follows_the_clock_if_all_is_recorded_and_it_is_held(
     autojump_clock: MockClock, fake_log: Any, fake_chats: Any, obstacle: str, rising: set[int]
 ) -> None:
-    async def fail(partition: int) -> int:
-        raise Unavailable("no broker")
+    async def end_offset(partition: int) -> int:
+        if obstacle == "log":
+            raise Unavailable("no broker")
+        return 5  # more than the consumer gets
 
     fake_log.publish([truth_of(new_message())])
     match obstacle:
@@ -373,8 +375,8 @@ async def test_the_watermark_of_an_idle_partition_follows_the_clock_if_all_is_re
             fake_chats.failures = [Unavailable("away")] * 1_000
         case "group":
             fake_log.held_until = -math.inf
-        case "end_offset":
-            fake_log.end_offset = fail
+        case "log" | "fetch":
+            fake_log.end_offset = end_offset
     recorder = Recorder(fake_log, fake_chats)
     await run_for(recorder, 100)
     present_ms = NOW_MS + 100_000 - IDLE_MARGIN_MS
