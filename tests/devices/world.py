@@ -323,7 +323,7 @@ class GatewayLog:
                 log.publish(written, lambda _: None)
             self._gateway.kill()
         elif trio.current_time() < self.fails_until and len(records[0].value) > 40:
-            if fate.random() < 0.5:
+            if fate.random() < 0.1:
                 log.publish(records[: fate.randrange(1, len(records) + 1)], lambda _: None)
             done(Unavailable("The log did not answer."))
         else:
