@@ -3,7 +3,7 @@
 import { fold, UNCHANGED } from "./changes.js";
 import * as pieces from "./history.js";
 import { compareIds, laterId } from "./ids.js";
-import { fromWire, withChanges } from "./messages.js";
+import { withChanges } from "./messages.js";
 import { Store } from "./stores/store.js";
 
 /** @import {ChangeEvent, State} from "./changes.js" */
@@ -39,11 +39,8 @@ const UNKNOWN = { ...pieces.NOTHING, phase: "new", isStored: false, after: "0", 
 export class Conversations extends Store {
   /** The chat that is open on the page; empty if there is none. */
   openChat = "";
-  /** Applies an event of history that was missed. @param {WireEvent} event */
-  apply = ({ event_id = "0", message, change }) => {
-    if (message) this.add(fromWire(message));
-    if (change) this.change({ event_id, change }, true);
-  };
+  /** Called with each missed event of a chat, in order. @param {WireEvent} _event */
+  onMissed = (_event) => {};
   /** Called when too much was missed of a chat: its messages were dropped. @param {string} _chat_id */
   onDropped = (_chat_id) => {};
   #fetch;
@@ -265,7 +262,7 @@ export class Conversations extends Store {
       const before = this.of(chat_id);
       const caughtUp = before.phase === "new" ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
       const after = laterId(before.after, event_id);
-      if (this.isHeld(chat_id)) this.#put(chat_id, { ...before, ...caughtUp, after });
+      if (this.isHeld(chat_id)) this.#all.set(chat_id, { ...before, ...caughtUp, after });
     }
     this.changed();
   }
@@ -279,8 +276,9 @@ export class Conversations extends Store {
   }
 
   /**
+   * Reads the missed events of a chat.
    * @param {string} chat_id
-   * @returns {Promise<boolean>} false if a page that is on its way may lack some of the missed events
+   * @returns {Promise<boolean>} false if a page that is on its way may lack some of them
    */
   async #catchUp(chat_id) {
     if (this.of(chat_id).phase === "loading") return false;
@@ -292,9 +290,9 @@ export class Conversations extends Store {
     return !isLoading;
   }
 
-  /** @param {string} chat_id @param {ListChangesResponse} missed */
+  /** Applies missed events of a chat. @param {string} chat_id @param {ListChangesResponse} missed */
   #add(chat_id, { events = [], complete_up_to = "0" }) {
-    for (const event of events) this.apply(event);
+    events.forEach(this.onMissed);
     this.complete([chat_id], complete_up_to);
   }
 
@@ -312,9 +310,10 @@ export class Conversations extends Store {
   }
 
   /**
+   * Replaces the messages of a chat by a page.
    * @param {string} chat_id
    * @param {(piece: Conversation, page: ListMessagesResponse) => Conversation} place
-   * @param {ListMessagesResponse} page that was read after all that is known
+   * @param {ListMessagesResponse} page
    */
   #replace(chat_id, place, page) {
     const before = this.of(chat_id);

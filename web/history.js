@@ -52,20 +52,19 @@ export function covers({ messages, hasOlder, hasNewer }, mark) {
  * @returns {P} the same piece if nothing changes
  */
 export function withMessage(piece, message, canCut) {
-  const { messages, hasOlder, hasNewer, tail, dropped_id } = piece;
+  const { messages, hasOlder, hasNewer, tail } = piece;
   const { message_id } = message;
   const [oldest, newest] = [messages[0], messages.at(-1)];
   // A message that is accepted on its retry may be older than the loaded pages: its own page adds it.
   if (hasOlder && oldest && compareIds(message_id, oldest.message_id) < 0) return piece;
-  if (hasNewer && compareIds(message_id, newest?.message_id ?? "0") > 0) {
-    const all = withLive(tail, message);
-    const dropped = all.at(-MAX_TAIL - 1)?.message_id ?? "0";
-    return { ...piece, tail: all.slice(-MAX_TAIL), dropped_id: laterId(dropped_id, dropped) };
-  }
+  if (hasNewer && compareIds(message_id, newest?.message_id ?? "0") > 0)
+    return withTail(piece, withLive(tail, message));
   const all = withLive(messages, message);
   if (all === messages) return piece;
-  if (all.length > MAX_MESSAGES && !canCut)
-    return { ...piece, messages: all.slice(0, MAX_MESSAGES), hasNewer: true, tail: [...all.slice(MAX_MESSAGES), ...tail] };
+  if (all.length > MAX_MESSAGES && !canCut) {
+    const kept = { ...piece, messages: all.slice(0, MAX_MESSAGES) };
+    return withTail(kept, [...all.slice(MAX_MESSAGES), ...tail]);
+  }
   return cutAbove({ ...piece, messages: all });
 }
 
@@ -176,9 +175,19 @@ const withPage = (piece, { messages = [] }) => ({
 function detached(piece, messages) {
   const last_id = messages.at(-1)?.message_id ?? "0";
   const newer = known(piece).filter(({ message_id }) => compareIds(message_id, last_id) > 0);
-  const dropped = newer.at(-MAX_TAIL - 1)?.message_id ?? "0";
-  const dropped_id = laterId(piece.dropped_id, dropped);
-  return { ...piece, messages, hasNewer: true, tail: newer.slice(-MAX_TAIL), dropped_id };
+  return withTail({ ...piece, messages }, newer);
+}
+
+/**
+ * The piece with the newest of these messages as its tail.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {readonly Message[]} tail
+ * @returns {P}
+ */
+function withTail(piece, tail) {
+  const dropped = tail.at(-MAX_TAIL - 1)?.message_id ?? "0";
+  return { ...piece, hasNewer: true, tail: tail.slice(-MAX_TAIL), dropped_id: laterId(piece.dropped_id, dropped) };
 }
 
 /** Drops the oldest messages if the messages are too many. @template {Piece} P @param {P} piece @returns {P} */

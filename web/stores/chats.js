@@ -62,7 +62,7 @@ export class Chats extends Store {
       (chat_id, query) => api.messages(chat_id, query),
       (chat_id, after) => api.changes(chat_id, after),
     );
-    this.conversations.apply = (event) => this.#apply(event);
+    this.conversations.onMissed = (event) => this.#apply(event);
     this.conversations.onDropped = (chat_id) => this.#forget(chat_id);
     this.quotes = new Quotes(this.conversations, (chat_id, query) => api.messages(chat_id, query));
     this.pins = new Pins(this.quotes, async (chat_id, before_id) => api.messagesHaving(chat_id, "pinned", before_id));

@@ -137,6 +137,16 @@ test("a chat opens at its first unread message, and reading on reaches the live 
   assert.deepEqual(minutesOf(conversations), range(70, 503));
 });
 
+test("live messages that history lacks stay while the page shows others", async () => {
+  const conversations = new Conversations(archiveOf(range(1, 500)));
+  await conversations.open(CHAT);
+  for (const minute of [501, 502]) conversations.add(live(minute));
+  await conversations.openAround(CHAT, idAt(300));
+  assert.deepEqual(minutesOf(conversations), range(250, 349));
+  await conversations.openNewest(CHAT);
+  assert.deepEqual(minutesOf(conversations), range(401, 502));
+});
+
 test("live messages that are too many to wait are loaded with the pages", async () => {
   const minutes = range(1, 300);
   const conversations = new Conversations(archiveOf(minutes));
@@ -186,6 +196,10 @@ test("live messages push the oldest out while the reader is at the end, and wait
   const [oldest] = minutesOf(conversations);
   for (const minute of range(2_501, 4_600)) conversations.add(live(minute));
   assert.equal(minutesOf(conversations)[0], oldest);
+  const newest = minutesOf(conversations).at(-1);
+  conversations.add(live(2_400.5));
+  assert.ok(minutesOf(conversations).includes(2_400.5));
+  assert.equal(minutesOf(conversations).at(-1), newest - 1, "it waits instead");
   assert.ok(conversations.known(CHAT).length <= 2_100);
   assert.equal(conversations.of(CHAT).hasNewer, true);
 });

@@ -144,11 +144,12 @@ test("while history makes no progress, or the server is away, it is read less an
 test("a second gap is closed like the first one, also while that is being closed", async () => {
   const { chats, history, socket } = await online();
   history.complete = 3;
+  history.requests.length = 0;
   miss(socket, 3);
   miss(socket, 8);
-  await settle();
   history.record(sentAt(7));
-  await pass(5);
+  await pass(0);
+  assert.equal(history.requests.filter((request) => request === "chats").length, 2);
   assert.deepEqual(shown(chats), ["text 1", "text 7"]);
   history.complete = 8;
   await pass(10);
@@ -175,12 +176,29 @@ test("a change to a message that is not in memory is dropped, unless its message
   history.complete = 2;
   miss(socket, 2);
   await settle();
-  history.record([edit(3, 0, "of an older page"), edit(4, 5, "better")]);
+  history.record([edit(3, 0.5, "of an older page"), edit(4, 5, "better")]);
   miss(socket, 4);
   await settle();
   socket.deliver({ event: sentAt(5) });
   assert.deepEqual(shown(chats), ["text 1", "better"]);
-  assert.equal(textOf(chats.conversations.current(fromWire(wireMessage(0)))), "text 0");
+  assert.equal(textOf(chats.conversations.current(fromWire(wireMessage(0.5)))), "text 0.5");
+});
+
+test("a chat that moves to a page of the list that was read already is read too", async () => {
+  const { chats, history, socket } = await online();
+  history.record([sentAt(2), sentTo(OTHER, 3)]);
+  history.complete = 4;
+  const { chats: list } = history;
+  history.chats = async (query) => {
+    const page = await list(query);
+    if (query.cursor) history.record(sentAt(5)); // now it is the newest chat
+    const [older, newest] = page.chats;
+    if (!newest) return page;
+    return query.cursor ? { ...page, chats: [] } : { ...page, chats: [newest], next_cursor: older.chat_id };
+  };
+  miss(socket, 4);
+  await settle();
+  assert.deepEqual(shown(chats), ["text 1", "text 2", "text 5"]);
 });
 
 test("the newest missed message of a chat is passed on, once", async () => {
