@@ -1,5 +1,5 @@
-// The pinned messages of the chats that were opened. This store has the ids of messages that may be pinned: their states
-// state whether they are, which live changes keep up to date.
+// The ids of messages that may be pinned. Whether a message is pinned follows from its state, which live changes keep up to
+// date.
 
 import { pinOf } from "./kinds/pinned.js";
 import { Quotes } from "./quotes.js";

@@ -16,7 +16,7 @@ import { Modal } from "./modal.js";
 /** @import {Message} from "../types.js" */
 
 /** The server returns this many edits at most. */
-export const MAX_EDITS = 100;
+const MAX_EDITS = 100;
 
 export class EditsDialog extends Modal {
   #app;

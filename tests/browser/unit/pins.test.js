@@ -10,7 +10,7 @@ import { MAX_PINS } from "../../../web/pins.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
-import { ADA, changeAt, CHAT, fakeDatabase, historyOf, idAt, MIRA, settle, wireMessage } from "./fakes.js";
+import { ADA, changeAt, CHAT, fakeDatabase, FakeDocument, historyOf, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const pinned = (minutes, target, set = true, actor_id = MIRA) => changeAt(minutes, target, { pinned: { set } }, actor_id);
 const edited = (minutes, target, body) => changeAt(minutes, target, { edited: { text: { body } } }, MIRA);
@@ -104,6 +104,27 @@ test("the versions of a message end with its text as it was sent, and contain an
   assert.deepEqual(versions([edited(2, 1, "one"), edited(3, 1, "two")]), ["three", "two", "one", "text 1"]);
   assert.deepEqual(versions([edited(2, 1, "one"), edited(4, 1, "three")]), ["three", "one", "text 1"]);
   assert.deepEqual(versionsOf(message, []).map(({ at_ms }) => at_ms - message.at_ms), [3 * 60_000, 0]);
+});
+
+test("the history of edits is loaded again after a failure, states its bound, and follows the deletion", async () => {
+  Object.assign(globalThis, { document: new FakeDocument(), requestAnimationFrame: (work) => work() });
+  const { EditsDialog } = await import("../../../web/components/edits-dialog.js");
+  const edits = Array.from({ length: 100 }, (_, at) => edited(at + 2, 1, `text **${at}**`));
+  const answers = [Promise.reject(new Error("away")), { changes: edits }];
+  const app = { ...newApp(), api: { versions: async () => answers.shift() } };
+  app.chats.add(fromHistory({ message: wireMessage(1), changes: edits.slice(-1) }));
+  const dialog = new EditsDialog(app, app.chats.conversations.find(CHAT, idAt(1)));
+  dialog.root.render();
+  assert.match(dialog.element.markup, /Loading/);
+  await settle();
+  assert.match(dialog.element.markup, /could not be loaded/);
+  dialog.element.childNodes[1].childNodes[1].dispatch("click");
+  await settle();
+  const versions = dialog.element.markup.match(/<li.*?<.li>/g);
+  assert.match(dialog.element.markup, /Only the newest 100 edits are shown/);
+  assert.deepEqual([versions.length, /text <strong>99</.test(versions[0]), /As it was sent.*text 1/.test(versions[100])], [101, true, true]);
+  app.chats.change(changeAt(200, 1, { deleted: {} }, MIRA));
+  assert.match(dialog.element.markup, /This message was deleted/);
 });
 
 test("a chat marked as unread is unread until it is opened, on all devices, and read as a whole if asked", () => {
