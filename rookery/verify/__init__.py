@@ -7,7 +7,8 @@
 
 `participant` is one client, which `absences` interrupts and which sends by `pipeline`, and `background_load` adds
 churning and slow ones; `records` are the observations, `feeds` records the answers that a client reads after a Gap,
-`histories` and `chat_lists` read the chats at the end, `checker` finds the violations, and `run` is one run with its `result`.
+`histories` and `chat_lists` read the chats at the end, `checker` finds the violations, and `run` is one run with its
+`result`.
 """
 
 from rookery.verify.checker import Kind, Violation

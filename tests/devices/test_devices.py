@@ -1,5 +1,5 @@
-"""Ten devices of three users, every kind of operation and of fault: in the end all of them, the server and a model agree
-on everything."""
+"""Ten devices of three users, every kind of operation and of fault: in the end all of them, the server and a model
+agree on everything."""
 
 import math
 import secrets
@@ -330,7 +330,7 @@ def play(
     clock = MockClock(autojump_threshold=0)
 
     async def main() -> Play:
-        trio._core._run._r.seed(seed)  # type: ignore[attr-defined]
+        trio._core._run._r.seed(seed)
         patch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
         async with open_world(seed, clock, folder, patch) as world:
             run = Play(world, device)

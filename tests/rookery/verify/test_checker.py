@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rookery.client import Change, Event, State, apply_change
 from rookery.v1.session_pb2 import Deleted, Edited, Reacted
 from rookery.verify.checker import Kind, check_records
-from rookery.verify.records import Answer, Copy, Delivery, Listed, Made, Records, Sent, by_key
+from rookery.verify.records import Answer, Copy, Delivery, Listed, Made, Place, Records, Sent, by_key
 
 ADA, GRACE, EVE = 1, 2, 3
 CHAT = "d-1-2"
@@ -57,10 +57,10 @@ def changed(target: Sent, event_id: int, **body: Any) -> Made:
     return Made(target, change, event=Event(event_id=event_id, change=change))
 
 
-def state(made: Made) -> dict[int, State]:
+def state(made: Made) -> dict[Place, State]:
     """The states of a client that knows only this change."""
     assert made.event is not None
-    states: dict[int, State] = {made.change.target_id: {}}
+    states: dict[Place, State] = {made.change.target_id: {}}
     apply_change(states[made.change.target_id], made.event)
     return states
 
