@@ -89,6 +89,7 @@ class Batch:
     def __init__(self, events: Iterable[Logged]) -> None:
         """Raises ValueError for an invalid event."""
         self.changed: dict[str, int] = {}  # by chat_id, the highest event_id or late_id
+        self.changed_for: dict[tuple[str, int], int] = {}  # the same of private changes, by chat_id and user_id
         self.sends: dict[Send, Event] = {}  # of each send the first
         self.marks: dict[tuple[str, int], tuple[int, int]] = {}  # by chat_id and user_id: delivered, read
         self.late_ids: dict[int, int] = {}  # by event_id: see `add_late`
@@ -99,11 +100,10 @@ class Batch:
                     message = event.message
                     if message.message_id < 1:
                         raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
-                    self._note_change(message.chat_id, event.event_id, at_ms)
+                    self._note_change(message.chat_id, self._counted_id(event.event_id, at_ms))
                     self._add(event, message, message.sender_id, message.client_message_id)
                 case "change":
-                    self._note_change(event.change.chat_id, event.event_id, at_ms)
-                    self._add_change(event, event.change)
+                    self._add_change(event, event.change, self._counted_id(event.event_id, at_ms))
                 case _:  # not stored
                     continue
 
@@ -112,9 +112,14 @@ class Batch:
         """The events to write, without marks."""
         return [*self.sends.values(), *self._without_client_id]
 
-    def _add_change(self, event: Event, change: Change) -> None:
+    def _add_change(self, event: Event, change: Change, counted_id: int) -> None:
         kind = kind_of(change)
         check_change(kind, change)
+        if kind is not None and kind.is_private:
+            own = _check_chat_id(change.chat_id), change.actor_id
+            self.changed_for[own] = max(counted_id, self.changed_for.get(own, 0))
+        else:
+            self._note_change(change.chat_id, counted_id)
         if kind is MARKS:
             key = change.chat_id, change.actor_id
             self.marks[key] = raised(self.marks.get(key, (0, 0)), change)
@@ -133,17 +138,20 @@ class Batch:
         else:
             self._without_client_id.append(event)
 
-    def _note_change(self, chat_id: str, event_id: int, at_ms: int) -> None:
+    def _counted_id(self, event_id: int, at_ms: int) -> int:
+        """The id of the event, or of the time for which it counts if it is late."""
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
-        if is_late(event_id, at_ms):
-            late_id = first_id_at(at_ms - MAX_AGE_MS)
-            self.late_ids[event_id] = late_id
-            event_id = late_id
+        if not is_late(event_id, at_ms):
+            return event_id
+        self.late_ids[event_id] = first_id_at(at_ms - MAX_AGE_MS)
+        return self.late_ids[event_id]
+
+    def _note_change(self, chat_id: str, event_id: int) -> None:
         newest = self.changed.get(chat_id)
-        if newest is None and direct_members(chat_id) is None:
-            raise ValueError("chat_id is not that of a direct chat")
-        if newest is None or event_id > newest:
+        if newest is None:
+            self.changed[_check_chat_id(chat_id)] = event_id
+        elif event_id > newest:
             self.changed[chat_id] = event_id
 
     def send_reads(self) -> list[tuple[list[str], int, list[tuple[int, str]]]]:
@@ -199,6 +207,12 @@ def message_reads(messages: Iterable[tuple[str, int]]) -> list[tuple[list[str], 
             some = each[start : start + MESSAGES_PER_READ]
             reads.append(([*{chat_id for chat_id, _ in some}], bucket, [message_id for _, message_id in some]))
     return reads
+
+
+def _check_chat_id(chat_id: str) -> str:
+    if direct_members(chat_id) is None:
+        raise ValueError("chat_id is not that of a direct chat")
+    return chat_id
 
 
 def _check_size(name: str, text: str) -> None:
@@ -310,6 +324,8 @@ class ChatRecording:
                 writes.add(member, self._statements[_CHANGE], (member, chat_id, changed_id, changed_id))
                 if newest_id:
                     writes.add(member, self._statements[_NEWEST], (member, chat_id, newest_id, newest_id))
+        for (chat_id, user_id), changed_id in batch.changed_for.items():
+            writes.add(user_id, self._statements[_CHANGE], (user_id, chat_id, changed_id, changed_id))
         for deletion in batch.deletions():
             chat_id = deletion.chat_id
             for member in direct_members(chat_id) or ():

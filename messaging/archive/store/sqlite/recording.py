@@ -30,6 +30,8 @@ _CHANGE_CHAT = """
     ON CONFLICT (chat_id) DO UPDATE SET changed_ms = max(changed_ms, excluded.changed_ms)
     RETURNING chat, listed
 """
+_LIST_FOR = "INSERT INTO chats_by_user (user_id, chat) VALUES (?, ?)"
+_CHANGE_FOR = "UPDATE chats_by_user SET changed_ms = max(changed_ms, ?) WHERE user_id = ? AND chat = ?"
 _ADD_EVENTS = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id) VALUES "
 _ADD_CHANGES = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id, kind) VALUES "
 # A row without author waits for its message, of which the deletion is recorded already.
@@ -70,7 +72,10 @@ _ADD_LATE = "INSERT OR IGNORE INTO late SELECT chat, ?, event_id FROM events WHE
 
 def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
     """Write the events, and the row of each chat once. Raises ValueError for an invalid event."""
-    changed: dict[str, int] = {}  # by chat_id, the highest id of an event, or of the time for which a late event counts
+    # The highest id of an event, or of the time for which a late event counts: by chat_id, and of private changes also
+    # by user_id.
+    changed: dict[str, int] = {}
+    changed_for: dict[tuple[str, int], int] = {}
     messages: list[tuple[str, Message]] = []  # each with its chat_id, which costs time to read
     changes: list[Event] = []
     deletions: list[Event] = []
@@ -80,6 +85,7 @@ def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
     for event, at_ms in events:
         event_id = event.event_id
         content: Message | Change
+        kind = None
         match event.WhichOneof("event"):
             case "message":
                 content, chat_id = event.message, event.message.chat_id
@@ -103,9 +109,15 @@ def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
         if is_late(event_id, at_ms):
             late.append((at_ms, event_id, chat_id))
             event_id = first_id_at(at_ms - MAX_AGE_MS)
-        if event_id > changed.get(chat_id, 0):
+        if kind is not None and kind.is_private:
+            key = chat_id, event.change.actor_id
+            changed_for[key] = max(event_id, changed_for.get(key, 0))
+            changed.setdefault(chat_id, 0)
+        elif event_id > changed.get(chat_id, 0):
             changed[chat_id] = event_id
     chats = _change_chats(connection, changed, listed={chat_id for chat_id, _ in messages})
+    for (chat_id, user_id), event_id in changed_for.items():
+        connection.execute(_CHANGE_FOR, (time_of(event_id), user_id, chats[chat_id]))
     _add_messages(connection, chats, messages)
     for start in range(0, len(changes), _ROWS_PER_STATEMENT):
         _add_changes(connection, chats, changes[start : start + _ROWS_PER_STATEMENT])
@@ -128,7 +140,7 @@ def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *,
         if members is None:
             raise ValueError("chat_id is not that of a direct chat")
         if chat_id in listed:
-            connection.executemany("INSERT INTO chats_by_user VALUES (?, ?)", [(member, chat) for member in members])
+            connection.executemany(_LIST_FOR, [(member, chat) for member in members])
             connection.execute("UPDATE chats SET listed = 1 WHERE chat = ?", (chat,))
     return chats
 

@@ -80,6 +80,7 @@ _FEED = """
         event_id INTEGER NOT NULL,
         PRIMARY KEY (chat, at_ms, event_id)
     ) WITHOUT ROWID;
+    ALTER TABLE chats_by_user ADD COLUMN changed_ms INTEGER NOT NULL DEFAULT 0; -- by the user's private changes
     CREATE TABLE watermarks (partition INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL);
     ALTER TABLE state ADD COLUMN is_listed INTEGER; -- NULL for false, so that the index has no rows for other changes
     CREATE INDEX listed_by_chat ON state (chat, kind, key, target_id) WHERE is_listed IS NOT NULL;

@@ -479,6 +479,17 @@ async def test_the_feed_has_a_stub_and_the_deletion_of_a_deleted_message(
     assert await chats.events_after(talk.chat_id, 0) == [stub, unknown, deletion]
 
 
+async def test_a_private_change_changes_the_chat_only_in_the_list_of_its_actor(
+    chats: ChatStore, talk: Conversation
+) -> None:
+    message = talk.message()
+    hidden = talk.hiding(message.event_id, who=1)
+    await chats.record(logged(message), {})
+    await chats.record(logged(hidden), {})
+    times = [(await chat_of(chats, talk, member)).changed_at_ms for member in talk.members]
+    assert times == [time_of(message.event_id), time_of(hidden.event_id)]
+
+
 async def test_the_feed_has_a_late_event_by_the_time_of_the_log(chats: ChatStore, talk: Conversation) -> None:
     sent = talk.message(client_message_id="x")
     retry, late, edit = talk.message(client_message_id="x"), talk.message(), talk.edit(7)
