@@ -19,6 +19,11 @@ export class Sync extends Store {
   onMissed = (_message) => {};
   #chats;
   #catchUp;
+  /**
+   * When this page began, by its first Gap if it has copies of chats; in milliseconds since 1970. Older messages are not
+   * passed on.
+   */
+  #began_ms = 0;
   /** Events of the first session's replay that are still to arrive, all older than this page; null before it begins. */
   #replayLeft = /** @type {number | null} */ (null);
 
@@ -47,7 +52,10 @@ export class Sync extends Store {
   }
 
   start() {
-    if (this.#chats.listed_up_to !== "0") this.session.requestGap();
+    if (this.#chats.listed_up_to !== "0") {
+      this.#began_ms = Infinity;
+      this.session.requestGap();
+    }
     this.session.connect();
     void this.#chats.load();
     this.#chats.refreshMe().catch(() => {}); // on failure the stored profile stays in use
@@ -90,7 +98,7 @@ export class Sync extends Store {
 
   /** @param {ServerFrame} frame */
   #receive({ event, gap }) {
-    if (gap) this.#catchUp.missed(Number(gap.at_ms ?? 0));
+    if (gap) this.#missed(Number(gap.at_ms ?? 0));
     if (event) this.#onEvent(event);
     if (event && this.#replayLeft) this.#replayLeft--;
   }
@@ -115,9 +123,15 @@ export class Sync extends Store {
     this.onArrived(message);
   }
 
+  /** @param {number} at_ms of a Gap */
+  #missed(at_ms) {
+    this.#began_ms = Math.min(this.#began_ms, at_ms);
+    this.#catchUp.missed(at_ms);
+  }
+
   /** @returns {Promise<string>} an event id: nothing up to it is missing; 0 if that is not known */
   async #readMissed() {
-    const isWhole = await this.#chats.readMissed((message) => this.onMissed(message));
+    const isWhole = await this.#chats.readMissed((message) => message.at_ms > this.#began_ms && this.onMissed(message));
     return isWhole ? this.#chats.listed_up_to : "0";
   }
 }

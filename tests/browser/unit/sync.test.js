@@ -271,6 +271,25 @@ test("a page with kept chats reads what they lack, also of last year's messages,
   assert.equal(chats.all.length, 3);
 });
 
+test("messages that are older than the page are not passed on as missed", async () => {
+  const copies = fakeCopies();
+  const { history, recent } = await online({ copies });
+  await recent.save();
+  history.isAway = true;
+  history.record(sentAt(5));
+  const { sync, sockets } = await online({ copies, history });
+  const missed = [];
+  sync.onMissed = ({ body }) => missed.push(body);
+  history.isAway = false;
+  for (const minute of [6, 9]) {
+    history.complete = minute;
+    miss(sockets[0], minute);
+    await settle();
+    history.record(sentAt(8));
+  }
+  assert.deepEqual(missed, ["text 8"]);
+});
+
 test("a sent message is in the outbox until it is accepted, and then in the history", async () => {
   const { chats, sync, socket } = await online();
   await sync.sending.send(CHAT, "mine");
