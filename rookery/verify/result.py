@@ -27,7 +27,7 @@ class Result:
     delivered: int
     """Messages that arrived in their recipient's session."""
     caught_up: int
-    """Messages that were read from history after a Gap."""
+    """Messages that were read after a Gap, not received in the session."""
     archived: int
     """Messages found in history by both members."""
     refused: dict[str, int]
@@ -49,6 +49,8 @@ class Result:
     """The longest time in which messages waited and none was accepted."""
     listed: int
     """Entries of chat lists whose unread messages were counted in history too."""
+    feeds: int
+    """Lists of changes that clients read after Gaps, each compared to all accepted events."""
     churned: int
     churn_failed: int
     violations: tuple[Violation, ...]
@@ -75,6 +77,7 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"delivered      {result.delivered:,} live, {result.caught_up:,} read after a gap"
     yield f"in history     {result.archived:,}, as both members read it"
     yield f"in chat lists  {result.listed:,}, with unread messages compared to history"
+    yield f"in feeds       {result.feeds:,} lists of changes, compared to all accepted events"
     yield f"refused        {_counts(result.refused)}; unanswered {result.unanswered}"
     yield f"reconnects     {result.reconnects:,}; gaps {result.gaps:,}"
     if plan.absences:

@@ -351,6 +351,7 @@ class Run:
             outages=summarize(self.outages_since(-math.inf)),
             longest_pause_ms=longest_pause(sent, self._began, ended) * 1000,
             listed=len(records.listed),
+            feeds=sum(bool(answer.chat_id) for answers in records.answers.values() for answer in answers),
             churned=self.churn.opened,
             churn_failed=self.churn.failed,
             violations=tuple(check_records(records)),
