@@ -350,7 +350,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 @pytest.mark.parametrize("seed", [1, 2, secrets.randbelow(1_000_000)])
 def test_all_devices_the_server_and_a_model_agree(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = play(seed, 700, tmp_path, monkeypatch)
+    run = play(seed, 650, tmp_path, monkeypatch)
     assert sum(device.gaps for device in run.devices) > 0
 
 
@@ -372,5 +372,5 @@ def test_a_device_that_reads_after_the_newest_id_that_it_holds_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BaseExceptionGroup) as raised:
-        play(1, 500, tmp_path, monkeypatch, device=NewestHeld, faults="_kill_device _pause_archive")
+        play(1, 300, tmp_path, monkeypatch, device=NewestHeld, faults="_kill_device _pause_archive")
     assert any("lacks" in str(error) for error in leaves(raised.value))
