@@ -94,11 +94,6 @@ export class Session {
     if (this.state === "waiting") void this.#connect(++this.#attempt);
   }
 
-  /** Requests a Gap in the first session: the page has kept data, but no position. */
-  requestGap() {
-    this.#position = {};
-  }
-
   /** Ends the session for good. */
   end() {
     this.#disconnect();

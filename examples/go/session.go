@@ -306,7 +306,7 @@ func (s *Session) enter(welcome *pb.Welcome) {
 	s.failures = 0
 	s.welcome, s.replayLeft = welcome, welcome.Replayed
 	if s.position == nil { // messages that were sent since History, or just before it, are missing
-		s.catchUp(time.Now().UnixMilli())
+		s.catchUp(welcome.AtMs)
 	}
 	if s.replayLeft == 0 {
 		s.position = welcome.Position

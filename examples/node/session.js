@@ -221,7 +221,7 @@ export class Session {
     this.#failures = 0;
     this.#welcome = welcome;
     this.#replayLeft = welcome.replayed;
-    if (!this.#position) this.#catchUp(Date.now()); // messages sent since `#readHistory`, or just before it, are missing
+    if (!this.#position) this.#catchUp(Number(welcome.at_ms)); // messages sent since `#readHistory`, or just before it, are missing
     if (!this.#replayLeft) this.#position = welcome.position;
     this.#resend();
   }

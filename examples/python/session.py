@@ -235,7 +235,7 @@ class Session:
         self.welcome = welcome
         self.replay_left = welcome.replayed
         if self.position is None:  # messages that were sent since `read_history`, or just before it, are missing
-            self.catch_up(int(time.time() * 1000))
+            self.catch_up(welcome.at_ms)
         if not welcome.replayed:
             self.position = welcome.position
 

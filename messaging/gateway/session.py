@@ -246,6 +246,7 @@ class Session:
                     replayed=len(replay),
                     position=position,
                     token_expires_at_ms=claims.expires_at_ms,
+                    at_ms=wall_clock_ms(),
                 )
             )
         )

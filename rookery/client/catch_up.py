@@ -46,8 +46,11 @@ class CatchUp:
     To continue after a restart with kept messages, keep `listed_up_to`, and `after` of the chats with messages.
     """
 
-    def __init__(self, api: Api, is_new: Callable[[pb.Event], bool]) -> None:
-        """`is_new` is called once with each event, and returns false if the client has it already."""
+    def __init__(
+        self, api: Api, is_new: Callable[[pb.Event], bool], clock_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        """`is_new` is called once with each event, and returns false if the client has it already. `clock_ms` returns
+        the server's time in milliseconds since 1970."""
         self.listed_up_to = 0
         """All events up to this id were received; 0 if that is not known."""
         self.after: dict[str, int] = {}
@@ -55,6 +58,7 @@ class CatchUp:
         `listed_up_to`."""
         self._api = api
         self._is_new = is_new
+        self._clock_ms = clock_ms
         self._until_ms = 0
         self._is_reading = False
 
@@ -70,7 +74,7 @@ class CatchUp:
 
     async def events(self, gap: pb.Gap | None = None) -> AsyncGenerator[MissedEvent, None]:
         """Iterate over the events that a Gap reports as missing, until nothing is missing: for 10 to 25 seconds, or for
-        as long as history is behind. Without a Gap, over all events until now, by this machine's clock.
+        as long as history is behind. Without a Gap, over all events until now.
 
         Yields messages as they were sent, and changes, in order within a chat: each once, and none that the client has
         received in its session. (After more than 10,000 since `begin` or the last iteration, some may come again.)
@@ -80,7 +84,7 @@ class CatchUp:
         In a long session, iterate once an hour without a Gap. Otherwise a chat with many events since the last
         iteration is `TooOld` after the next Gap, however short.
         """
-        self._until_ms = max(self._until_ms, gap.at_ms if gap else wall_clock_ms())
+        self._until_ms = max(self._until_ms, gap.at_ms if gap else self._clock_ms())
         if self._is_reading:
             return
         self._is_reading = True

@@ -63,6 +63,7 @@ class Session:
         self.position: pb.Position | None = None
         self._received = 0
         self._replay_left = 0
+        self._ahead_ms = 0  # the server's clock, of this machine's
         self._opened_ms = opened_ms
         self._newest_event_id = 0
         self._seen: dict[object, None] = {}  # a dict keeps the order, so the oldest is dropped first
@@ -74,6 +75,10 @@ class Session:
         The user's own accepted messages and changes do not count: events may be missing before them.
         """
         return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms
+
+    def server_ms(self) -> int:
+        """The server's time by its newest welcome, in milliseconds since 1970; before that, this machine's time."""
+        return wall_clock_ms() + self._ahead_ms
 
     def notify(self, frame: pb.ClientFrame) -> None:
         """Send a frame that has no answer, on this connection or never."""
@@ -135,6 +140,8 @@ class Session:
         self.welcome = welcome
         self.user_id = welcome.user_id
         self._replay_left = welcome.replayed
+        if welcome.at_ms:
+            self._ahead_ms = welcome.at_ms - wall_clock_ms()
         if not welcome.replayed:
             self._advance(welcome.position)
         return Connected(welcome.session_id, welcome.replayed)
@@ -145,7 +152,7 @@ class Session:
         if gap.HasField("position"):
             self.position = gap.position
         gap.since_ms = gap.since_ms or self.newest_ms
-        gap.at_ms = gap.at_ms or max(self.newest_ms, wall_clock_ms())
+        gap.at_ms = gap.at_ms or max(self.newest_ms, self.server_ms())
         return gap
 
     def _event(self, event: pb.Event) -> Iterator[ClientEvent]:

@@ -37,7 +37,7 @@ class Client:
         self._queue = EventQueue()
         self._reconnector = Reconnector(api, client_name, transport, connect, self._queue)
         self._session = self._reconnector.session
-        self.catch_up = CatchUp(api, self._session.is_new)
+        self.catch_up = CatchUp(api, self._session.is_new, self._session.server_ms)
         """Reads the events that are missing after a Gap."""
 
     @property

@@ -106,7 +106,7 @@ class Ping(_message.Message):
     def __init__(self, payload: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session_id", "user_id", "limits", "heartbeat_interval_ms", "replayed", "position", "token_expires_at_ms")
+    __slots__ = ("session_id", "user_id", "limits", "heartbeat_interval_ms", "replayed", "position", "token_expires_at_ms", "at_ms")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class Welcome(_message.Message):
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     TOKEN_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     user_id: int
     limits: Limits
@@ -121,7 +122,8 @@ class Welcome(_message.Message):
     replayed: int
     position: Position
     token_expires_at_ms: int
-    def __init__(self, session_id: _Optional[str] = ..., user_id: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_interval_ms: _Optional[int] = ..., replayed: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., token_expires_at_ms: _Optional[int] = ...) -> None: ...
+    at_ms: int
+    def __init__(self, session_id: _Optional[str] = ..., user_id: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_interval_ms: _Optional[int] = ..., replayed: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., token_expires_at_ms: _Optional[int] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_frame_bytes", "max_text_bytes", "frames_per_second", "max_unanswered_sends")

@@ -19,11 +19,8 @@ export class Sync extends Store {
   onMissed = (_message) => {};
   #chats;
   #catchUp;
-  /**
-   * When this page began, by its first Gap if it has copies of chats; in milliseconds since 1970. Older messages are not
-   * passed on.
-   */
-  #began_ms = 0;
+  /** The server's time when this page began, in milliseconds since 1970. Older messages are not passed on. */
+  #began_ms = Infinity;
   /** Events of the first session's replay that are still to arrive, all older than this page; null before it begins. */
   #replayLeft = /** @type {number | null} */ (null);
 
@@ -52,10 +49,6 @@ export class Sync extends Store {
   }
 
   start() {
-    if (this.#chats.listed_up_to !== "0") {
-      this.#began_ms = Infinity;
-      this.session.requestGap();
-    }
     this.session.connect();
     void this.#chats.load();
     this.#chats.refreshMe().catch(() => {}); // on failure the stored profile stays in use
@@ -87,7 +80,8 @@ export class Sync extends Store {
   }
 
   /** @param {Welcome} welcome */
-  #welcomed({ limits, replayed = 0 }) {
+  #welcomed({ limits, replayed = 0, at_ms = "0" }) {
+    if (this.#replayLeft === null) this.#missed(Number(at_ms)); // what was read before the session began is older
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits?.max_text_bytes ?? 0);
     void this.#chats.profiles.fetchQueued();
@@ -123,7 +117,7 @@ export class Sync extends Store {
     this.onArrived(message);
   }
 
-  /** @param {number} at_ms of a Gap */
+  /** @param {number} at_ms of a Gap, or of the first Welcome */
   #missed(at_ms) {
     this.#began_ms = Math.min(this.#began_ms, at_ms);
     this.#catchUp.missed(at_ms);

@@ -329,7 +329,7 @@ final class Session {
         this.welcome = welcome;
         replayLeft = welcome.getReplayed();
         if (position == null) {
-            catchUp(System.currentTimeMillis()); // messages sent since the history was read, or just before, are missing
+            catchUp(welcome.getAtMs()); // messages sent since the history was read, or just before, are missing
         }
         if (replayLeft == 0) {
             position = welcome.getPosition();
