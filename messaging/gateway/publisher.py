@@ -74,7 +74,7 @@ class Publisher:
         self._ids = ids
         self._live = live
         self._in_flight: dict[SendKey, _InFlight] = {}
-        self._unconfirmed: dict[SendKey, Sent] = {}
+        self._unconfirmed: dict[SendKey, tuple[Sent, int]] = {}  # with the epoch of their records
         self._acknowledged = trio.lowlevel.ParkingLot()
         self.is_closed = False
         """Whether all further commands stay unanswered, since their sessions get Reconnect: the client retries."""
@@ -192,7 +192,7 @@ class Publisher:
         key = (session.user_id, request.client_id)  # without a client id, it is never found
         in_flight = self._in_flight.get(key)
         stored = tail.sent_with(key)
-        first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed.get(key)
+        first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed_of(key, tail)
         if first is None and refusal is not None:
             return refusal
         sent = Sent(event_id, request.chat_id, request.content_hash())
@@ -244,7 +244,7 @@ class Publisher:
                 if is_stored:
                     tail.accept(key, sent, is_message=request.is_message)
                 else:
-                    self._remember_unconfirmed(key, sent)
+                    self._remember_unconfirmed(key, sent, epoch)
             answer = _accepted(request, sent.event_id) if is_stored else _NOT_STORED
             for each in commands:
                 _answer(each, answer)
@@ -259,10 +259,17 @@ class Publisher:
         except Unavailable as error:
             done(error)
 
-    def _remember_unconfirmed(self, key: SendKey, sent: Sent) -> None:
+    def _unconfirmed_of(self, key: SendKey, tail: Tail) -> Sent | None:
+        """The event that it published with this key in the tail's epoch, and that may be in the log. One of an
+        earlier epoch is in the tail, or does not count. Its id is not used again: another gateway may have accepted
+        earlier messages of the user since then."""
+        sent, epoch = self._unconfirmed.get(key, (None, 0))
+        return sent if epoch == tail.fences.epoch else None
+
+    def _remember_unconfirmed(self, key: SendKey, sent: Sent, epoch: int) -> None:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             del self._unconfirmed[next(iter(self._unconfirmed))]
-        self._unconfirmed[key] = sent
+        self._unconfirmed[key] = sent, epoch
 
 
 def _used_for_another(request: KeptRequest, first: Sent) -> Refusal:

@@ -13,7 +13,7 @@ import trio.testing
 from messaging.envelopes import fan_out_signal
 from messaging.gateway.gateway import Gateway
 from messaging.kinds import reacted
-from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.backplane_pb2 import Envelope, Fence
 from rookery.v1.session_pb2 import (
     Change,
     ClientFrame,
@@ -172,6 +172,29 @@ async def test_a_retry_of_an_unconfirmed_event_has_the_same_id(
         await log.until_published()
         log.acknowledge()
         assert (await ann.expect("accepted")).accepted.event_id == first
+
+
+@BOTH
+async def test_an_unconfirmed_event_has_a_new_id_once_another_gateway_has_owned_the_partition(
+    platform: Platform, log: ScriptedLog, make: Make
+) -> None:
+    """That gateway may have accepted messages that the user sent before it, under higher ids than its first one."""
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send(make())
+        await log.until_published()
+        ((records, _),) = log.unacknowledged
+        log.acknowledge(Unavailable("no answer"))
+        await ann.expect("refused")
+        partition = gateway.partitions.partition_of(ANN)
+        epoch = gateway.partitions.tails[partition].fences.epoch
+        offset = log.store(partition, Envelope(fence=Fence(gateway=1, read_up_to=epoch)))
+        await until(lambda: gateway.partitions.tails[partition].fences.epoch > offset + 1)  # fenced again
+        await ann.send(make())
+        await log.until_published()
+        log.acknowledge()
+        first = Envelope.FromString(records[0].value).event.event_id
+        assert (await ann.expect("accepted")).accepted.event_id > first
 
 
 @BOTH
