@@ -60,9 +60,10 @@ BEGAN_MS = 1_790_000_000_000
 GATEWAYS = ARCHIVES = 2
 
 CONFIGURATION = LiveConfiguration(
-    tail_seconds=60, replay_seconds=1, replay_events=200, session_queue_frames=100, frames_per_second=100_000
+    tail_seconds=120, replay_seconds=1, replay_events=200, session_queue_frames=100, frames_per_second=100_000
 )
-"""Short tails and queues, so that retries look in history, and clients get Gaps."""
+"""Short queues and tails, so that clients get Gaps. A tail is longer than a command is repeated here: of an event that
+is accepted from history, when its tail has forgotten it, connected recipients may have no copy."""
 
 
 class World:
