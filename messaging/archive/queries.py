@@ -99,15 +99,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             return members
         if refusal := _check_range("message_id", request.message_id, 1, MAX_ID):
             return refusal
-        message = await _unless_unavailable(self._chats.get_message(request.chat_id, request.message_id))
-        match message:
-            case Refusal():
-                return message
-            case None:
-                return Refusal(Code.NOT_FOUND, "There is no such message in this chat.", field="message_id")
-            case _:
-                _hide_private(message.changes, request.user_id)
-                return GetMessageResponse(message=message)
+        return await _unless_unavailable(self._get_message(request))
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
         members = _members(request.user_id, request.chat_id)
@@ -139,6 +131,13 @@ class ArchiveQueries(ArchiveServiceServicer):
         number = KINDS[request.kind].number
         changes = await _unless_unavailable(self._chats.versions(request.chat_id, request.message_id, number))
         return changes if isinstance(changes, Refusal) else ListVersionsResponse(changes=changes)
+
+    async def _get_message(self, request: GetMessageRequest) -> GetMessageResponse:
+        complete_up_to = await self._watermark.complete_up_to()
+        message = await self._chats.get_message(request.chat_id, request.message_id)
+        if message is not None:
+            _hide_private(message.changes, request.user_id)
+        return GetMessageResponse(message=message, complete_up_to=complete_up_to)
 
     async def _list_chats(self, request: ListChatsRequest, after: ChatCursor | None) -> ListChatsResponse:
         complete_up_to = await self._watermark.complete_up_to()

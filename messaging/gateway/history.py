@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import FindSentRequest, GetMessageRequest, HistoryMessage
+from rookery.v1.archive_pb2 import FindSentRequest, GetMessageRequest, GetMessageResponse
 from rookery.v1.session_pb2 import Event
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
@@ -15,8 +15,9 @@ QUERY_TIMEOUT = 3.0
 class History(Protocol):
     """The archive, as a gateway uses it."""
 
-    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
-        """The message of the user's chat, and its state; a retryable Refusal if the archive does not answer."""
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
+        """The message of the user's chat, and its state, if it is recorded; a retryable Refusal if the archive does not
+        answer."""
         ...
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
@@ -31,12 +32,10 @@ class ArchiveHistory:
     def __init__(self, channel: Channel | Balancer) -> None:
         self._archive = ArchiveClient(channel, timeout=QUERY_TIMEOUT)
 
-    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
         request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
         answer = await self._archive.get_message(request)
-        if not isinstance(answer, Refusal):
-            return answer.message
-        return None if answer.code is Code.NOT_FOUND else _unanswered(answer)
+        return _unanswered(answer) if isinstance(answer, Refusal) else answer
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id)

@@ -11,9 +11,15 @@ from shared.archive import ARCHIVE_GROUP
 from shared.backplane import Backplane
 from shared.contract.changes import wins
 from shared.contract.errors import Code, Refusal
+from shared.contract.ids import time_of, wall_clock_ms
 
 MAX_CACHED_USERS = 100_000
 """Users remembered to exist: about 10 MB."""
+
+LEEWAY_MS = 10_000
+"""A message that is so much newer than the beginning of a tail is in that tail, if it exists: clocks differ by less."""
+
+_HISTORY_IS_BEHIND = Refusal(Code.UNAVAILABLE, "History is minutes behind.", retry_after_ms=RETRY_AFTER_MS)
 
 
 class Lookups:
@@ -62,11 +68,14 @@ class Lookups:
         tail = self._partitions.tail_of(user_id)
         if tail is not None and (target := tail.target(user_id, chat_id, message_id)):
             return target
-        found = await self._history.find_message(user_id, chat_id, message_id)
-        if isinstance(found, Refusal):
-            return found
-        if found is None:
+        answer = await self._history.find_message(user_id, chat_id, message_id)
+        if isinstance(answer, Refusal):
+            return answer
+        if not answer.HasField("message"):
+            if message_id > answer.complete_up_to and time_of(message_id) < self._tail_begins_ms(user_id) + LEEWAY_MS:
+                return _HISTORY_IS_BEHIND
             return Refusal(Code.NOT_FOUND, "There is no such message in the chat.", field)
+        found = answer.message
         is_deleted = tail is not None and message_id in tail.deletions
         is_deleted = is_deleted or any(wins(event.change) for event in found.changes)
         return Target(found.message.sender_id, is_deleted, len(found.changes))
@@ -83,8 +92,13 @@ class Lookups:
         if found is not None:
             return sent_of(found)
         if self._is_history_behind(partition):
-            return Refusal(Code.UNAVAILABLE, "History is minutes behind.", retry_after_ms=RETRY_AFTER_MS)
+            return _HISTORY_IS_BEHIND
         return None
+
+    def _tail_begins_ms(self, user_id: int) -> int:
+        """The moment from which on the tail of the user has every event, in milliseconds since 1970."""
+        tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
+        return wall_clock_ms() if tail is None else tail.complete_from_ms
 
     def _is_history_behind(self, partition: int) -> bool:
         """Whether events may be missing both in the tail and, as far as is known, in history."""

@@ -205,10 +205,8 @@ class Publisher:
             in_flight.commands.append(command)
             return None
         records = self._records(session, request, sent.event_id, tail.fences.epoch)
-        if stored is not None:
-            records = records[1:]  # the gateway that accepted it may have died before it published the copies
-        elif forgotten is not None:
-            records = []  # by now its recipients have it from history, and no device shows it as new again
+        if stored or forgotten:  # the gateway that accepted it may have died before it published the copies
+            records = records[1:] if first and first.content is not None else []  # without: it was deleted since
         self._unconfirmed.pop(key, None)
         if records:
             self._publish_kept(command, request, tail, sent, records)

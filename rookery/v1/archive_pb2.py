@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from rookery.v1 import session_pb2 as rookery_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/archive.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\xe7\x01\n\x04\x43hat\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.rookery.v1.ChatKind\x12\x12\n\nmember_ids\x18\x03 \x03(\x03\x12*\n\x06newest\x18\x04 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x0e\n\x06unread\x18\x05 \x01(\r\x12\x1f\n\x05marks\x18\x06 \x03(\x0b\x32\x10.rookery.v1.Mark\x12\x15\n\rchanged_at_ms\x18\x07 \x01(\x03\x12\"\n\x07\x63hanges\x18\x08 \x03(\x0b\x32\x11.rookery.v1.Event\"D\n\x04Mark\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x02 \x01(\x03\x12\x12\n\nread_up_to\x18\x03 \x01(\x03\"Z\n\x0eHistoryMessage\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.rookery.v1.Message\x12\"\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x11.rookery.v1.Event\"\\\n\x10ListChatsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x18\n\x10\x63hanged_since_ms\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"a\n\x11ListChatsResponse\x12\x1f\n\x05\x63hats\x18\x01 \x03(\x0b\x32\x10.rookery.v1.Chat\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"2\n\x0eGetChatRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\"1\n\x0fGetChatResponse\x12\x1e\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x10.rookery.v1.Chat\"\xdc\x01\n\x13ListMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x13\n\tbefore_id\x18\x03 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_id\x18\x04 \x01(\x03H\x00\x12\x13\n\taround_id\x18\x05 \x01(\x03H\x00\x12\x13\n\tbefore_ms\x18\x06 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_ms\x18\x07 \x01(\x03H\x00\x12\x13\n\taround_ms\x18\x08 \x01(\x03H\x00\x12\r\n\x05limit\x18\t \x01(\r\x12\x0e\n\x06having\x18\n \x01(\tB\x08\n\x06\x61nchor\"\x82\x01\n\x14ListMessagesResponse\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x11\n\thas_older\x18\x02 \x01(\x08\x12\x11\n\thas_newer\x18\x03 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x04 \x01(\x03\"I\n\x11GetMessageRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\"A\n\x12GetMessageResponse\x12+\n\x07message\x18\x01 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\"E\n\x12ListChangesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x03\"a\n\x13ListChangesResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\x12\x0f\n\x07too_old\x18\x02 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"Y\n\x13ListVersionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\":\n\x14ListVersionsResponse\x12\"\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\"F\n\x0f\x46indSentRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x11\n\tclient_id\x18\x03 \x01(\t\"4\n\x10\x46indSentResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event*;\n\x08\x43hatKind\x12\x19\n\x15\x43HAT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_KIND_DIRECT\x10\x01\x32\xa8\x04\n\x0e\x41rchiveService\x12H\n\tListChats\x12\x1c.rookery.v1.ListChatsRequest\x1a\x1d.rookery.v1.ListChatsResponse\x12\x42\n\x07GetChat\x12\x1a.rookery.v1.GetChatRequest\x1a\x1b.rookery.v1.GetChatResponse\x12Q\n\x0cListMessages\x12\x1f.rookery.v1.ListMessagesRequest\x1a .rookery.v1.ListMessagesResponse\x12K\n\nGetMessage\x12\x1d.rookery.v1.GetMessageRequest\x1a\x1e.rookery.v1.GetMessageResponse\x12N\n\x0bListChanges\x12\x1e.rookery.v1.ListChangesRequest\x1a\x1f.rookery.v1.ListChangesResponse\x12Q\n\x0cListVersions\x12\x1f.rookery.v1.ListVersionsRequest\x1a .rookery.v1.ListVersionsResponse\x12\x45\n\x08\x46indSent\x12\x1b.rookery.v1.FindSentRequest\x1a\x1c.rookery.v1.FindSentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/archive.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\xe7\x01\n\x04\x43hat\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.rookery.v1.ChatKind\x12\x12\n\nmember_ids\x18\x03 \x03(\x03\x12*\n\x06newest\x18\x04 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x0e\n\x06unread\x18\x05 \x01(\r\x12\x1f\n\x05marks\x18\x06 \x03(\x0b\x32\x10.rookery.v1.Mark\x12\x15\n\rchanged_at_ms\x18\x07 \x01(\x03\x12\"\n\x07\x63hanges\x18\x08 \x03(\x0b\x32\x11.rookery.v1.Event\"D\n\x04Mark\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x02 \x01(\x03\x12\x12\n\nread_up_to\x18\x03 \x01(\x03\"Z\n\x0eHistoryMessage\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.rookery.v1.Message\x12\"\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x11.rookery.v1.Event\"\\\n\x10ListChatsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x18\n\x10\x63hanged_since_ms\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"a\n\x11ListChatsResponse\x12\x1f\n\x05\x63hats\x18\x01 \x03(\x0b\x32\x10.rookery.v1.Chat\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"2\n\x0eGetChatRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\"1\n\x0fGetChatResponse\x12\x1e\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x10.rookery.v1.Chat\"\xdc\x01\n\x13ListMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x13\n\tbefore_id\x18\x03 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_id\x18\x04 \x01(\x03H\x00\x12\x13\n\taround_id\x18\x05 \x01(\x03H\x00\x12\x13\n\tbefore_ms\x18\x06 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_ms\x18\x07 \x01(\x03H\x00\x12\x13\n\taround_ms\x18\x08 \x01(\x03H\x00\x12\r\n\x05limit\x18\t \x01(\r\x12\x0e\n\x06having\x18\n \x01(\tB\x08\n\x06\x61nchor\"\x82\x01\n\x14ListMessagesResponse\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x11\n\thas_older\x18\x02 \x01(\x08\x12\x11\n\thas_newer\x18\x03 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x04 \x01(\x03\"I\n\x11GetMessageRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\"Y\n\x12GetMessageResponse\x12+\n\x07message\x18\x01 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x16\n\x0e\x63omplete_up_to\x18\x02 \x01(\x03\"E\n\x12ListChangesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x03\"a\n\x13ListChangesResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\x12\x0f\n\x07too_old\x18\x02 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"Y\n\x13ListVersionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\":\n\x14ListVersionsResponse\x12\"\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\"F\n\x0f\x46indSentRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x11\n\tclient_id\x18\x03 \x01(\t\"4\n\x10\x46indSentResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event*;\n\x08\x43hatKind\x12\x19\n\x15\x43HAT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_KIND_DIRECT\x10\x01\x32\xa8\x04\n\x0e\x41rchiveService\x12H\n\tListChats\x12\x1c.rookery.v1.ListChatsRequest\x1a\x1d.rookery.v1.ListChatsResponse\x12\x42\n\x07GetChat\x12\x1a.rookery.v1.GetChatRequest\x1a\x1b.rookery.v1.GetChatResponse\x12Q\n\x0cListMessages\x12\x1f.rookery.v1.ListMessagesRequest\x1a .rookery.v1.ListMessagesResponse\x12K\n\nGetMessage\x12\x1d.rookery.v1.GetMessageRequest\x1a\x1e.rookery.v1.GetMessageResponse\x12N\n\x0bListChanges\x12\x1e.rookery.v1.ListChangesRequest\x1a\x1f.rookery.v1.ListChangesResponse\x12Q\n\x0cListVersions\x12\x1f.rookery.v1.ListVersionsRequest\x1a .rookery.v1.ListVersionsResponse\x12\x45\n\x08\x46indSent\x12\x1b.rookery.v1.FindSentRequest\x1a\x1c.rookery.v1.FindSentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.archive_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHATKIND']._serialized_start=1703
-  _globals['_CHATKIND']._serialized_end=1762
+  _globals['_CHATKIND']._serialized_start=1727
+  _globals['_CHATKIND']._serialized_end=1786
   _globals['_CHAT']._serialized_start=67
   _globals['_CHAT']._serialized_end=298
   _globals['_MARK']._serialized_start=300
@@ -55,19 +55,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMESSAGEREQUEST']._serialized_start=1114
   _globals['_GETMESSAGEREQUEST']._serialized_end=1187
   _globals['_GETMESSAGERESPONSE']._serialized_start=1189
-  _globals['_GETMESSAGERESPONSE']._serialized_end=1254
-  _globals['_LISTCHANGESREQUEST']._serialized_start=1256
-  _globals['_LISTCHANGESREQUEST']._serialized_end=1325
-  _globals['_LISTCHANGESRESPONSE']._serialized_start=1327
-  _globals['_LISTCHANGESRESPONSE']._serialized_end=1424
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=1426
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=1515
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1517
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1575
-  _globals['_FINDSENTREQUEST']._serialized_start=1577
-  _globals['_FINDSENTREQUEST']._serialized_end=1647
-  _globals['_FINDSENTRESPONSE']._serialized_start=1649
-  _globals['_FINDSENTRESPONSE']._serialized_end=1701
-  _globals['_ARCHIVESERVICE']._serialized_start=1765
-  _globals['_ARCHIVESERVICE']._serialized_end=2317
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1278
+  _globals['_LISTCHANGESREQUEST']._serialized_start=1280
+  _globals['_LISTCHANGESREQUEST']._serialized_end=1349
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=1351
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=1448
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=1450
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=1539
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1541
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1599
+  _globals['_FINDSENTREQUEST']._serialized_start=1601
+  _globals['_FINDSENTREQUEST']._serialized_end=1671
+  _globals['_FINDSENTRESPONSE']._serialized_start=1673
+  _globals['_FINDSENTRESPONSE']._serialized_end=1725
+  _globals['_ARCHIVESERVICE']._serialized_start=1789
+  _globals['_ARCHIVESERVICE']._serialized_end=2341
 # @@protoc_insertion_point(module_scope)

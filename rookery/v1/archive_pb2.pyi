@@ -136,10 +136,12 @@ class GetMessageRequest(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., message_id: _Optional[int] = ...) -> None: ...
 
 class GetMessageResponse(_message.Message):
-    __slots__ = ("message",)
+    __slots__ = ("message", "complete_up_to")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_UP_TO_FIELD_NUMBER: _ClassVar[int]
     message: HistoryMessage
-    def __init__(self, message: _Optional[_Union[HistoryMessage, _Mapping]] = ...) -> None: ...
+    complete_up_to: int
+    def __init__(self, message: _Optional[_Union[HistoryMessage, _Mapping]] = ..., complete_up_to: _Optional[int] = ...) -> None: ...
 
 class ListChangesRequest(_message.Message):
     __slots__ = ("user_id", "chat_id", "after")

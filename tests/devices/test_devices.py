@@ -169,7 +169,7 @@ class Play:
 
     def _fail_publishes(self) -> None:
         if gateway := self._gateway():
-            gateway.log.fails_until = trio.current_time() + self.random.uniform(0, 20)
+            gateway.log.fails_until = trio.current_time() + self.random.uniform(0, 40)
 
     def _pause_archive(self) -> None:
         self.random.choice(self.world.archives).paused_until = trio.current_time() + self.random.uniform(0, 25)

@@ -30,7 +30,7 @@ from rookery.v1.archive_pb2 import (
     Chat,
     FindSentRequest,
     GetMessageRequest,
-    HistoryMessage,
+    GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
@@ -60,10 +60,9 @@ BEGAN_MS = 1_790_000_000_000
 GATEWAYS = ARCHIVES = 2
 
 CONFIGURATION = LiveConfiguration(
-    tail_seconds=120, replay_seconds=1, replay_events=200, session_queue_frames=100, frames_per_second=100_000
+    tail_seconds=60, replay_seconds=1, replay_events=200, session_queue_frames=100, frames_per_second=100_000
 )
-"""Short queues and tails, so that clients get Gaps. A tail is longer than a command is repeated here: of an event that
-is accepted from history, when its tail has forgotten it, connected recipients may have no copy."""
+"""Short tails and queues, so that retries look in history, and clients get Gaps."""
 
 
 class World:
@@ -202,13 +201,9 @@ class RunningGateway:
 
     # ---- history
 
-    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
-        answer = await self._ask(
-            "GetMessage", GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
-        )
-        if isinstance(answer, Refusal):
-            return None if answer.code is Code.NOT_FOUND else answer
-        return cast(HistoryMessage, answer.message)
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
+        request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
+        return cast(GetMessageResponse | Refusal, await self._ask("GetMessage", request))
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         answer = await self._ask("FindSent", FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id))

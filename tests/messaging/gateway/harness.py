@@ -13,7 +13,7 @@ import trio
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher
-from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.archive_pb2 import GetMessageResponse, HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import (
     Accepted,
@@ -48,7 +48,7 @@ from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable
-from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 PATIENCE = 20.0
@@ -85,6 +85,7 @@ class ScriptedHistory:
         """By client id."""
         self.finds = 0
         """How often a client id was looked up."""
+        self.complete_up_to = MAX_ID
         self.refusal: Refusal | None = None
         self.open = trio.Event()
         self.open.set()
@@ -94,9 +95,10 @@ class ScriptedHistory:
         state = [Event(event_id=1, change=Change(**change))] if change else []
         self.messages[message_id] = HistoryMessage(message=Message(sender_id=sender_id), changes=state)
 
-    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
         await self.open.wait()
-        return self.refusal or self.messages.get(message_id)
+        found = GetMessageResponse(message=self.messages.get(message_id), complete_up_to=self.complete_up_to)
+        return self.refusal or found
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         self.finds += 1

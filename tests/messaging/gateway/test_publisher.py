@@ -34,7 +34,7 @@ from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import MAX_AHEAD_MS, SnowflakeGenerator, time_of, wall_clock_ms
+from shared.contract.ids import MAX_AHEAD_MS, MAX_ID, SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH
 from tests.messaging.gateway.harness import (
     ANN,
@@ -278,22 +278,26 @@ DELETED = Event(event_id=77, message=Message(chat_id="d-1-2"))
 
 
 @pytest.mark.parametrize(
-    ("make", "former", "other_code"),
-    [(text, FORMER_TEXT, "invalid"), (reaction, FORMER_REACTION, "invalid"), (text, DELETED, "")],
+    ("make", "former", "other_code", "copies"),
+    [(text, FORMER_TEXT, "invalid", 1), (reaction, FORMER_REACTION, "invalid", 1), (text, DELETED, "", 0)],
 )
 async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
-    platform: Platform, log: ScriptedLog, make: Make, former: Event, other_code: str
+    platform: Platform, log: ScriptedLog, make: Make, former: Event, other_code: str, copies: int
 ) -> None:
-    """Of a deleted message no content is left to compare."""
+    """Its copies are published again, since its gateway may have died before it did. Of a deleted message no content is
+    left to compare, or to publish."""
     gateway = await platform.start_gateway()
     platform.history.sent["a"] = former
     platform.history.add(OLD, deleted=Deleted())  # since the first: the retry is answered all the same
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send(repeated(make()))
+        await log.until_published(copies)
+        envelopes = [Envelope.FromString(record.value) for records, _ in log.unacknowledged for record in records]
+        assert [(each.event.event_id, each.truth) for each in envelopes] == [(77, False)] * copies
+        log.acknowledge()
         assert (await ann.expect("accepted")).accepted.event_id == 77
         await ann.send(repeated(make("a", "two")))
         assert (await ann.next()).refused.code == other_code
-    assert not log.unacknowledged, "its recipients have it"
 
 
 async def test_a_retry_from_before_the_tail_waits_for_history(platform: Platform, log: ScriptedLog) -> None:
@@ -311,6 +315,23 @@ async def test_a_retry_from_before_the_tail_waits_for_history(platform: Platform
         log.recorded = tail.complete_from
         await ann.send(repeated(text()))
         await log.until_published()
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "complete_up_to", "code"),
+    [(200_000, 0, "unavailable"), (200_000, MAX_ID, "not_found"), (60_000, 0, "not_found"), (-60_000, 0, "not_found")],
+)
+async def test_a_change_of_a_message_that_history_may_not_have_yet_is_refused_for_now(
+    platform: Platform, gateway: Gateway, age_ms: int, complete_up_to: int, code: str
+) -> None:
+    """The tail has forgotten it. A newer message would be in the tail."""
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    tail.complete_from_ms = wall_clock_ms() - 120_000
+    platform.history.complete_up_to = complete_up_to
+    async with platform.sign_in(gateway, ANN) as ann:
+        frame = change_frame("a", first_id_at(wall_clock_ms() - age_ms), reacted=Reacted(emoji="👍", set=True))
+        assert (await ann.refused(frame)).code == code
 
 
 async def test_retries_that_wait_for_history_at_once_make_one_message(platform: Platform, log: ScriptedLog) -> None:
