@@ -168,8 +168,8 @@
  * disconnected before the Gap receives the Gap again.
  * @property {string} [token_expires_at_ms] When the access token expires, in milliseconds since 1970.
  * @property {string} [at_ms] The server's time, in milliseconds since 1970. A session without last_position replays
- * only the newest seconds: what a client read before is complete once it has read the changes with a `complete_up_to`
- * of this time or later.
+ * only the newest seconds: history that a client read before is complete once it has read the changes with a
+ * `complete_up_to` of this time or later.
  */
 
 /**

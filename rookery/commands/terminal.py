@@ -233,7 +233,7 @@ class TerminalChat:
             nursery.cancel_scope.cancel()
 
     async def keep_up(self) -> None:
-        """Read once an hour what the session may lack, until cancelled."""
+        """Read once an hour the events that the session may lack, until cancelled."""
         while True:
             await trio.sleep(KEEP_UP_SECONDS)
             await self._show_missed()

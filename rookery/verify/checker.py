@@ -57,7 +57,7 @@ UNREAD_AMONG = 2_000
 
 LATE_MS = 9_000
 """An event may miss in a list of changes if its id is as old as this when it is accepted: a later list has it then. 10
-seconds, by docs/architecture.md, less what clocks may differ."""
+seconds, by docs/architecture.md, less the difference of clocks."""
 
 STALE_SECONDS = 2.0
 """For so long an archive may answer with an earlier `complete_up_to`, after another one has answered with a later."""
@@ -235,7 +235,7 @@ def _wrong_state(name: str, found: str, right: str, where: str) -> Violation:
 
 def _due_in_feeds(records: Records) -> Mapping[str, list[tuple[int, str, int]]]:
     """By chat, the id and the name of each event that lists of its changes must have, and the only user who sees it, or
-    0. Not the late ones, which later lists have, and not what a deletion may have removed."""
+    0. Not the late ones, which later lists have, and not the events that a deletion may have removed."""
     due = defaultdict[str, list[tuple[int, str, int]]](list)
     for sent in records.sent.values():
         if sent.is_accepted and sent.accepted_ms - time_of(sent.message_id) < LATE_MS:

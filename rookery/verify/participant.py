@@ -218,7 +218,7 @@ class Participant:
                             self._record_read(client.me.user_id, copy)
 
     async def read_rest(self, client: Client) -> None:
-        """Record what is missing once everything is recorded: read once more from where the client has come to."""
+        """Record the missing events once everything is recorded: read once more from the client's last event."""
         rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), lambda event: True)
         rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
         await self._read_missed(client, rest, Gap())

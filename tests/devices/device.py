@@ -109,7 +109,7 @@ class Device(Reader):
     # ---- lives and deaths
 
     async def run(self) -> None:
-        """Be a process that is started again when it dies, with what it has kept."""
+        """Be a process that is started again when it dies, with its kept data."""
         while True:
             catch_up = self.client.catch_up
             catch_up.listed_up_to, catch_up.after = self.listed_up_to, dict(self.after)
@@ -166,7 +166,7 @@ class Device(Reader):
     # ---- catching up
 
     async def _catch_up(self, gap: Gap | None) -> None:
-        """Read what is missed, until nothing is missing. A task of its own for each Gap."""
+        """Read missed events, until none is missing. A task of its own for each Gap."""
         self.catching_up += 1
         try:
             async with aclosing(self.client.catch_up.events(gap)) as events:

@@ -1,4 +1,4 @@
-"""The model: every accepted event, and by brute force what must have become of each chat. It shares no code with the
+"""The model: every accepted event, and by brute force the state that each chat must have. It shares no code with the
 product."""
 
 from collections import defaultdict
@@ -78,7 +78,7 @@ class ChatModel:
         return state
 
     def content(self, message_id: int) -> tuple[bytes, int, bool]:
-        """The message as it was sent, without what a deletion removes."""
+        """The message as it was sent, without the fields that a deletion removes."""
         if self.is_deleted(message_id):
             return b"", 0, False
         return content_of(self.messages[message_id])
@@ -97,7 +97,7 @@ class ChatModel:
                 yield message_id
 
     def feed(self, viewer: int) -> Iterable[Event]:
-        """The events that the feed must have: not marks, and not what a deletion has removed."""
+        """The events that the feed must have: not marks, and not the changes that a deletion has removed."""
         for message_id, message in self.messages.items():
             yield Event(event_id=message_id, message=message)
         for changes in self.changes.values():

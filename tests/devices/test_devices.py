@@ -99,7 +99,7 @@ class Play:
     # ---- operations
 
     async def _operate(self, device: Device) -> None:
-        """Let the device do something that its user could do with what it shows."""
+        """Send a random command that the device's user could send, of the events that it shows."""
         chat_id = self.random.choice([each for each, model in self.models.items() if device.user_id in model.members])
         view = device.chats[chat_id]
         newest = sorted(view.messages)[-50:]

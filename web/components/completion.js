@@ -1,4 +1,4 @@
-// Completes what is typed in a text field: a list above the field, of emoji for a shortcode such as `:tada:`, and of
+// Completes the typed part of a text field: a list above the field, of emoji for a shortcode such as `:tada:`, and of
 // members after `@`. The focus stays in the field. Loaded when `:` or `@` is first typed.
 
 import { Chats } from "../stores/chats.js";

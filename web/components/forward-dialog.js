@@ -1,4 +1,4 @@
-// Forwards a message to several chats: recent ones, or those with people whom the search finds. Loaded when it is first
+// Forwards a message to several chats: recent ones, or chats with people that the search finds. Loaded when it is first
 // opened.
 
 import { isTouchScreen } from "../device.js";

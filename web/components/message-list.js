@@ -136,7 +136,7 @@ export class MessageList {
     return this.#app.chats.conversations.of(this.#chat_id);
   }
 
-  /** The loaded messages that are not hidden, and those in the outbox unless newer messages are between the two. */
+  /** The loaded messages that are not hidden, and messages in the outbox unless newer messages are between the two. */
   #all() {
     const { phase, hasNewer, isStored, ...loaded } = this.#loaded;
     const { sending } = this.#app;

@@ -1,5 +1,5 @@
-// Reads what a session missed until nothing is missing, which takes some readings: history lags behind the sessions.
-// All clients catch up in this way: see docs/client-guide.md.
+// Reads the events that a session missed, until none is missing. That takes some readings: history lags behind the
+// sessions. All clients catch up in this way: see docs/client-guide.md.
 
 import { compareIds, laterId, timeOfId } from "../ids.js";
 
@@ -21,7 +21,7 @@ export class CatchUp {
   #timer;
 
   /**
-   * @param {() => Promise<string>} read reads what is missing, and returns an event id: nothing up to it is missing
+   * @param {() => Promise<string>} read reads missing events, and returns an event id: no event up to it is missing
    * then; 0 if that is not known. Rejects if the server does not respond
    */
   constructor(read) {

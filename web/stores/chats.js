@@ -155,7 +155,7 @@ export class Chats extends Store {
   }
 
   /**
-   * Reads what the list and the messages in memory lack.
+   * Reads the events that the list and the messages in memory lack.
    * @param {(message: Message) => void} onMissed called with the newest message of each chat of which no device of the
    * user had received it
    * @returns {Promise<boolean>} whether all is read: then nothing up to `listed_up_to` is missing

@@ -81,7 +81,7 @@ export class Sync extends Store {
 
   /** @param {Welcome} welcome */
   #welcomed({ limits, replayed = 0, at_ms = "0" }) {
-    if (this.#replayLeft === null) this.#missed(Number(at_ms)); // what was read before the session began is older
+    if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits?.max_text_bytes ?? 0);
     void this.#chats.profiles.fetchQueued();

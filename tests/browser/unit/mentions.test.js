@@ -1,4 +1,4 @@
-// Mentions: the names that a text contains, the members whom a typed name may mean, and what is shown for them.
+// Mentions: the names that a text contains, the members that a typed name may mean, and the names that are shown.
 
 import assert from "node:assert/strict";
 import test from "node:test";

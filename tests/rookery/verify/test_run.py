@@ -151,7 +151,7 @@ class Platform:
                 client.queue.put(event, 0)
 
     def feed(self, chat_id: str, after: int) -> list[Event]:
-        """The events after an id, and those that were stored late."""
+        """The events after an id, and the late ones."""
         messages = [Event(event_id=each.message_id, message=each) for each in self.history if each.chat_id == chat_id]
         changes = [event for event in self.events.values() if event.change.chat_id == chat_id]
         kept = [event for event in changes if not self.is_removed(event)]

@@ -1,5 +1,4 @@
-"""Reads of the events of a chat in Cassandra, in order of their ids: what a client has missed, and the versions of a
-message."""
+"""Reads events of a chat in Cassandra, in order of their ids: the missed ones, and the versions of a message."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,7 +47,7 @@ class Feed:
 
     async def events_after(self, chat_id: str, after_id: int, changed_id: int) -> Sequence[Event]:
         """The events as in the protocol, in the buckets up to that of the chat's `changed_id`. If more than MAX_CHANGES
-        have rows, those of removed changes included, as many empty events."""
+        have rows, removed changes included, as many empty events."""
         messages: dict[int, Row] = {}
         others: dict[int, tuple[int, bytes]] = {}  # changes and late messages: target_id and content
         buckets: Sequence[int] = range(bucket_of(after_id), bucket_of(changed_id) + 1)
@@ -89,7 +88,7 @@ class Feed:
         )
 
     async def _changes(self, chat_id: str, changes: Iterable[tuple[int, int, bytes]]) -> list[Event]:
-        """The changes, given as event_id, target_id and content, without those that a deletion has removed."""
+        """The changes, given as event_id, target_id and content, without the changes that a deletion has removed."""
         contents: list[bytes] = []
         wanted: dict[int, list[tuple[int, int]]] = {}  # by bucket
         for event_id, target_id, content in changes:
