@@ -24,11 +24,14 @@ def modules() -> set[str]:
 
 
 def paths_in(cell: str) -> Iterator[str]:
-    """Paths of a cell, such as "`a/{b,c}.py`, `d.py`", with braces expanded."""
+    """Paths of a cell, such as "`a/{b,c}.py`, `d/*.py`", expanded: the latter to the modules without own tests."""
     for path in re.findall(r"`(\S+)`", cell):
         before, _, rest = path.partition("{")
         names, _, after = rest.partition("}")
-        yield from (f"{before}{name}{after}" for name in names.split(","))
+        if "*" in path:
+            yield from (module for module in modules() if fnmatch(module, path) and not has_own_test(module))
+        else:
+            yield from (f"{before}{name}{after}" for name in names.split(","))
 
 
 def has_own_test(module: str) -> bool:
