@@ -21,6 +21,7 @@ from rookery.client.reconnector import Connect, Reconnector, Transport
 from rookery.client.websocket import connect_websocket
 from rookery.v1 import session_pb2 as pb
 from shared.background import open_background
+from shared.contract.changes import toggle
 
 OPEN_DEADLINE = 15.0
 """Seconds that `open_client` tries to open a session."""
@@ -143,25 +144,16 @@ class Client:
         """Remove a reaction, like `change`."""
         return await self._change(chat_id, message_id, reacted=pb.Reacted(emoji=emoji))
 
-    async def pin(self, chat_id: str, message_id: int) -> pb.Event:
-        """Pin a message for all members, like `change`. `Api.history` with `having="pinned"` lists the pinned ones."""
-        return await self._change(chat_id, message_id, pinned=pb.Pinned(set=True))
+    async def toggle(self, chat_id: str, message_id: int, kind: str, *, is_set: bool = True) -> pb.Event:
+        """Set a change of a kind whose body is only `set`, such as `pinned` or `hidden`, or remove it, like `change`.
 
-    async def unpin(self, chat_id: str, message_id: int) -> pb.Event:
-        """Remove the pin of a message, like `change`."""
-        return await self._change(chat_id, message_id, pinned=pb.Pinned())
-
-    async def hide(self, chat_id: str, message_id: int) -> pb.Event:
-        """Delete a message for the user alone, like `change`: the user's clients do not show it."""
-        return await self._change(chat_id, message_id, hidden=pb.Hidden(set=True))
-
-    async def unhide(self, chat_id: str, message_id: int) -> pb.Event:
-        """Show a hidden message again, like `change`."""
-        return await self._change(chat_id, message_id, hidden=pb.Hidden())
+        `Api.history` with `having` lists the messages with a kind that is listed. Raises ValueError for another kind.
+        """
+        return await self.change(toggle(kind, is_set, chat_id=chat_id, target_id=message_id))
 
     async def mark_unread(self, chat_id: str, *, is_unread: bool = True) -> pb.Event:
         """Mark a chat as unread for the user alone, or remove that, like `change`. The read mark stays."""
-        return await self._change(chat_id, 0, marked_unread=pb.MarkedUnread(set=is_unread))
+        return await self.toggle(chat_id, 0, "marked_unread", is_set=is_unread)
 
     async def _change(self, chat_id: str, target_id: int, **body: Any) -> pb.Event:
         return await self.change(pb.Change(chat_id=chat_id, target_id=target_id, **body))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from rookery.client import Change, Mention, Message, State, Text
+from shared.contract.changes import LISTED
 
 Names = Mapping[int, str]
 """The names of users by their ids; the users who are not in it keep the names that they had in a mention."""
@@ -35,6 +36,11 @@ def is_set(state: State, name: str) -> bool:
     """Return whether a change of this kind, such as `hidden`, is in the state and set."""
     changes = [event.change for event in state.values()]
     return any(getattr(change, name).set for change in changes if change.WhichOneof("body") == name)
+
+
+def listed_in(state: State) -> list[str]:
+    """Return the listed kinds, such as `pinned`, that are in the state and set."""
+    return [kind for kind in LISTED if is_set(state, kind)]
 
 
 def with_names(text: Text, names: Names) -> str:
@@ -74,9 +80,9 @@ def change_text(change: Change, target: str, names: Names) -> str:
             return f"edited {target}: {with_names(change.edited.text, names)}"
         case "deleted":
             return f"deleted {target}"
-        case "pinned":
-            return f"{'pinned' if change.pinned.set else 'unpinned'} {target}"
         case "hidden" if change.hidden.set:
             return f"deleted {target} for themselves"
+        case str(kind) if kind in LISTED:
+            return f"{'' if getattr(change, kind).set else 'un'}{kind} {target}"
         case _:
             return ""

@@ -36,6 +36,7 @@ from rookery.commands.message_text import (
     change_text,
     content_of,
     is_set,
+    listed_in,
     mentions_in,
     reactions_of,
     text_of,
@@ -67,6 +68,15 @@ SNIPPET = 60
 NO_CHAT = "no chat is open: choose a user with /with NAME"
 
 NO_CHATS = "no chats yet: /find TEXT finds people"
+
+LISTED = {"pin": "pinned"}
+"""The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
+
+TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
+"""The commands that set (true) or remove a kind."""
+
+LISTS = {f"/{verb}s": kind for verb, kind in LISTED.items()}
+"""The commands that list the messages with a kind."""
 
 HELP = f"""\
 /chats                  list your chats and their unread messages
@@ -202,12 +212,12 @@ class TerminalChat:
                 case "/delete", number if _is_number([number]):
                     await self._change(self._client.delete, int(number))
                 case "/hide", number if _is_number([number]):
-                    await self._change(self._client.hide, int(number))
-                case "/pin" | "/unpin", *number if _is_number(number):
-                    pin = self._client.pin if command == "/pin" else self._client.unpin
-                    await self._change(pin, self._number(number))
-                case ("/pins",):
-                    await self._show_pins()
+                    await self._change(self._client.toggle, int(number), "hidden")
+                case _, *number if command in TOGGLES and _is_number(number):
+                    kind, is_set = TOGGLES[command]
+                    await self._change(partial(self._client.toggle, is_set=is_set), self._number(number), kind)
+                case (_,) if command in LISTS:
+                    await self._show_messages_having(LISTS[command])
                 case "/forward", *number, name if _is_number(number):
                     await self._forward(self._number(number), name)
                 case "/help", *_:
@@ -349,17 +359,17 @@ class TerminalChat:
             self._oldest = page.messages[0].message.message_id
         self._screen.show("/older shows earlier messages" if page.has_older else "the chat begins here")
 
-    async def _show_pins(self) -> None:
+    async def _show_messages_having(self, kind: str) -> None:
         if not self._chat_id:
             self._screen.show(NO_CHAT)
             return
-        page = await self._client.api.history(self._chat_id, limit=MAX_PAGE, having="pinned")
+        page = await self._client.api.history(self._chat_id, limit=MAX_PAGE, having=kind)
         for item in page.messages:
             await self._show_item(item)
         if page.has_older:
             self._screen.show(f"only the newest {MAX_PAGE} are listed")
         elif not page.messages:
-            self._screen.show("no message is pinned")
+            self._screen.show(f"no message is {kind}")
 
     async def _show_edits(self, number: int) -> None:
         """Show the text of a message as it was sent, and each text that replaced it."""
@@ -419,14 +429,12 @@ class TerminalChat:
                 self._screen.show(f"{await self._name(event.change.actor_id)} {_indented(text)}")
 
     async def _show_item(self, item: HistoryMessage) -> None:
-        """Show a message of history with its pin and its reactions."""
+        """Show a message of history with its listed kinds, such as a pin, and its reactions."""
         state = self._state(item.message.message_id)
         for event in item.changes:
             apply_change(state, event)
         await self._show_message(item.message)
-        notes = [f"{emoji} {count}" for emoji, count in reactions_of(state).items()]
-        if is_set(state, "pinned"):
-            notes.insert(0, "pinned")
+        notes = [*listed_in(state), *(f"{emoji} {count}" for emoji, count in reactions_of(state).items())]
         if notes and not is_set(state, "hidden"):
             self._screen.show("    " + "  ".join(notes))
 

@@ -35,6 +35,8 @@ class Kind(msgspec.Struct, frozen=True):
     """Whether only the devices of the actor receive it."""
     is_listed: bool
     """Whether the messages with a current change of this kind can be listed."""
+    is_toggled: bool
+    """Whether its body has no field but `set`."""
 
     def key_of(self, change: Change) -> StateKey:
         """The key of a change of this kind in the state of its target."""
@@ -52,7 +54,8 @@ def _kinds() -> Iterable[Kind]:
     extension: Any = kinds_pb2.kind  # its generated type is that of no extension
     for field in Change.DESCRIPTOR.oneofs_by_name["body"].fields:
         kind: kinds_pb2.Kind = field.GetOptions().Extensions[extension]
-        yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private, kind.is_listed)
+        is_toggled = [each.name for each in field.message_type.fields] == ["set"]
+        yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private, kind.is_listed, is_toggled)
 
 
 KINDS = {kind.name: kind for kind in _kinds()}
@@ -63,6 +66,21 @@ LISTED = sorted(kind.name for kind in KINDS.values() if kind.is_listed)
 
 VERSIONED = sorted(kind.name for kind in KINDS.values() if kind.law == LAW_LAST and not kind.is_private)
 """The kinds with a history of their changes of a message."""
+
+
+TOGGLED = sorted(kind.name for kind in KINDS.values() if kind.is_toggled)
+"""The kinds whose changes only set or remove something."""
+
+
+def toggle(kind: str, is_set: bool, *, chat_id: str = "", target_id: int = 0) -> Change:
+    """A change of a kind that is TOGGLED. Raises ValueError for another kind."""
+    if kind not in TOGGLED:
+        raise ValueError(f"the kind must be one of {', '.join(TOGGLED)}, not {kind!r}")
+    change = Change(chat_id=chat_id, target_id=target_id)
+    body = getattr(change, kind)
+    body.set = is_set
+    body.SetInParent()  # a body with the default value, too
+    return change
 
 
 def kind_of(change: Change) -> Kind | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -102,10 +103,8 @@ async def test_marks_and_typing_are_sent(client: Client, connection: Any) -> Non
         (Client.unreact, ["👍"], {"reacted": pb.Reacted(emoji="👍")}),
         (Client.edit, ["hello"], {"edited": pb.Edited(text=pb.Text(body="hello"))}),
         (Client.delete, [], {"deleted": pb.Deleted()}),
-        (Client.pin, [], {"pinned": pb.Pinned(set=True)}),
-        (Client.unpin, [], {"pinned": pb.Pinned()}),
-        (Client.hide, [], {"hidden": pb.Hidden(set=True)}),
-        (Client.unhide, [], {"hidden": pb.Hidden()}),
+        (Client.toggle, ["pinned"], {"pinned": pb.Pinned(set=True)}),
+        (partial(Client.toggle, is_set=False), ["hidden"], {"hidden": pb.Hidden()}),
     ],
 )
 async def test_a_change_returns_its_event_once_it_is_accepted(

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client
 from rookery.commands.screen import Screen
-from rookery.commands.terminal import KEEP_UP_SECONDS, TerminalChat, split_command
+from rookery.commands.terminal import KEEP_UP_SECONDS, LISTED, TerminalChat, split_command
 from rookery.v1 import session_pb2 as pb
 from shared.contract.ids import MAX_ID, first_id_at
 
@@ -117,8 +117,8 @@ async def test_changes_are_shown_once_and_may_come_before_their_message(
         ("/edit 1 two  words", {"edited": pb.Edited(text=pb.Text(body="two  words"))}, "ada edited [1]: two  words"),
         ("/delete 1", {"deleted": pb.Deleted()}, "ada deleted [1]"),
         ("/hide 1", {"hidden": pb.Hidden(set=True)}, "ada deleted [1] for themselves"),
-        ("/pin", {"pinned": pb.Pinned(set=True)}, "ada pinned [1]"),
-        ("/unpin 1", {"pinned": pb.Pinned()}, "ada unpinned [1]"),
+        *((f"/{verb}", {kind: {"set": True}}, f"ada {kind} [1]") for verb, kind in LISTED.items()),
+        *((f"/un{verb} 1", {kind: {}}, f"ada un{kind} [1]") for verb, kind in LISTED.items()),
     ],
 )
 async def test_a_command_changes_a_message_by_its_number(
@@ -169,16 +169,22 @@ async def test_mentions_are_sent_and_shown_by_the_names_of_today(
     assert screen.shown[-1].endswith(" grace (forwarded): @ada @grace @Amy")
 
 
-async def test_pins_and_edits_are_listed_and_hidden_messages_are_not(
-    chat: TerminalChat, screen: FakeScreen, bff: Any
+@pytest.mark.parametrize(("verb", "kind"), LISTED.items())
+async def test_a_list_has_the_messages_with_a_kind_without_hidden_ones(
+    chat: TerminalChat, screen: FakeScreen, bff: Any, verb: str, kind: str
 ) -> None:
-    pinned = page("one", "two", "three")
-    for item, bodies in zip(pinned[1]["messages"], (["pinned"], ["pinned", "hidden"], ["pinned"]), strict=True):
+    listed = page("one", "two", "three")
+    for item, bodies in zip(listed[1]["messages"], ([kind], [kind, "hidden"], [kind]), strict=True):
         changes = [{"target_id": item["message"]["message_id"], body: {"set": True}} for body in bodies]
         item["changes"] = [{"event_id": "40", "change": change} for change in changes]
-    bff.answers[f"{MESSAGES}limit=100&having=pinned"] = pinned
-    await chat.execute("/pins")
-    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-4:]] == ["one", "pinned", "three", "pinned"]
+    bff.answers[f"{MESSAGES}limit=100&having={kind}"] = listed
+    await chat.execute(f"/{verb}s")
+    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-4:]] == ["one", kind, "three", kind]
+
+
+async def test_the_edits_of_a_message_are_listed(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
+    bff.answers[f"{MESSAGES}limit=20"] = page("one", "two", "three")
+    await chat.execute("/history")
     edit = {"event_id": "40", "change": {"target_id": "3", "edited": {"text": {"body": "3"}}}}
     bff.answers["GET /v1/chats/d-7-9/messages/3/versions?kind=edited"] = 200, {"changes": [edit]}
     bff.answers["GET /v1/chats/d-7-9/messages/1/versions?kind=edited"] = 200, {}
