@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from rookery.client import Change, Event, State, apply_change
-from rookery.v1.session_pb2 import Deleted, Edited, Hidden, MarkedUnread, Mention, Pinned, Reacted, Text
+from rookery.v1.session_pb2 import Deleted, Edited, Mention, Reacted, Text
 from rookery.verify.records import Made, Place, Sent, place_of
-from shared.contract.changes import kind_of
+from shared.contract.changes import LISTED, TOGGLED, kind_of, toggle
 from shared.contract.ids import wall_clock_ms
 
 
@@ -30,18 +30,6 @@ def _reacted(is_set: bool) -> Change:
     return Change(reacted=Reacted(emoji="👍", set=is_set))
 
 
-def _pinned(is_set: bool) -> Change:
-    return Change(pinned=Pinned(set=is_set))
-
-
-def _hidden(is_set: bool) -> Change:
-    return Change(hidden=Hidden(set=is_set))
-
-
-def _marked_unread(is_set: bool) -> Change:
-    return Change(marked_unread=MarkedUnread(set=is_set))
-
-
 OF_CHATS = ("marked_unread",)
 """The kinds of changes that are of the chat, not of the message."""
 
@@ -53,10 +41,9 @@ SCRIPTS = (
     Script(by_sender=[_edited("before the deletion"), DELETED], by_recipient=[_reacted(True)]),
     Script(by_recipient=[_reacted(True), _reacted(False)]),
     Script(by_sender=[DELETED]),
-    Script(by_sender=[_pinned(True)], by_recipient=[_pinned(False), _pinned(True)]),
-    Script(by_sender=[_hidden(True)], by_recipient=[_hidden(True), _hidden(False)]),
-    Script(by_sender=[_pinned(True), DELETED], by_recipient=[_marked_unread(True), _marked_unread(False)]),
-    Script(by_recipient=[_marked_unread(True)]),
+    Script(by_sender=[toggle(kind, True) for kind in LISTED] + [DELETED]),
+    *(Script([toggle(kind, True)], [toggle(kind, False), toggle(kind, True)]) for kind in TOGGLED),
+    *(Script([toggle(kind, True), toggle(kind, False)], [toggle(kind, True)]) for kind in TOGGLED),
 )
 """Each is used for the same share of the changed messages."""
 

@@ -1,5 +1,5 @@
 """The model: every accepted event, and by brute force the state that each chat must have. It shares no code with the
-product."""
+product but the list of kinds."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rookery.v1.session_pb2 import Change, Event, Message
+from shared.contract.changes import KINDS, TOGGLED
+
+PRIVATE = [kind.name for kind in KINDS.values() if kind.is_private]
 
 KEYS: dict[str, Any] = {
     "reacted": lambda change: (change.actor_id, change.reacted.emoji),
     "edited": lambda change: (),
-    "pinned": lambda change: (),
-    "hidden": lambda change: (change.actor_id,),
-    "marked_unread": lambda change: (change.actor_id,),
+    **{kind: (lambda change: (change.actor_id,)) if kind in PRIVATE else (lambda change: ()) for kind in TOGGLED},
 }
 """What else than kind and target tells two states apart."""
-
-PRIVATE = ("hidden", "marked_unread")
 
 Shown = dict[Any, tuple[int, bytes]]
 """A state: by kind and key, the event id and the body."""

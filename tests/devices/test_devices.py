@@ -5,6 +5,7 @@ import math
 import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import partial
 from heapq import nlargest
 from itertools import combinations, islice
 from pathlib import Path
@@ -21,15 +22,13 @@ from rookery.v1.session_pb2 import (
     Change,
     Deleted,
     Edited,
-    Hidden,
     Marked,
-    MarkedUnread,
     Mention,
-    Pinned,
     Reacted,
     Send,
     Text,
 )
+from shared.contract.changes import LISTED, TOGGLED
 from shared.contract.chats import direct_chat_id
 from tests.devices.device import Device, View
 from tests.devices.model import ChatModel, content_of, shown
@@ -123,9 +122,7 @@ class Play:
         is_set = self.random.random() < 0.7
         bodies: dict[str, Callable[[], Any]] = {
             "reacted": lambda: Reacted(emoji=self.random.choice("👍🎉❤"), set=is_set),
-            "pinned": lambda: Pinned(set=is_set),
-            "hidden": lambda: Hidden(set=is_set),
-            "marked_unread": lambda: MarkedUnread(set=is_set),
+            **{kind: partial(dict, set=is_set) for kind in TOGGLED},
             "marked": lambda: Marked(read_up_to=message_id, delivered_up_to=message_id),
         }
         if is_own:
@@ -283,9 +280,10 @@ class Play:
 
     async def _compare_lists_of_messages(self, api: WorldApi, chat_id: str, user_id: int) -> None:
         model = self.models[chat_id]
-        right = list(islice(model.having("pinned", user_id), 100))
-        pinned = (await api.history(chat_id, limit=100, having="pinned")).messages
-        assert [each.message.message_id for each in pinned] == right[::-1], chat_id
+        for kind in LISTED:
+            right = list(islice(model.having(kind, user_id), 100))
+            found = (await api.history(chat_id, limit=100, having=kind)).messages
+            assert [each.message.message_id for each in found] == right[::-1], (chat_id, kind)
         for message_id in self.random.sample(sorted(model.messages), min(3, len(model.messages))):
             request = ListVersionsRequest(user_id=user_id, chat_id=chat_id, message_id=message_id, kind="edited")
             versions = await api._ask("ListVersions", request)

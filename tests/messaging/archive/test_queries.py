@@ -28,6 +28,7 @@ from rookery.v1.archive_pb2 import (
 )
 from rookery.v1.session_pb2 import Event, Hidden, MarkedUnread, Pinned
 from shared.archive import UNAVAILABLE
+from shared.contract.changes import LISTED
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, PARTITIONS, new_message
@@ -328,8 +329,8 @@ async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: s
 @pytest.mark.parametrize(
     ("request_type", "fields", "refused", "message"),
     [
-        (ListMessagesRequest, {"having": "edited", "limit": 1}, "having", "one of: pinned."),
-        (ListMessagesRequest, {"having": "nothing", "limit": 1}, "having", "one of: pinned."),
+        (ListMessagesRequest, {"having": "edited", "limit": 1}, "having", f"one of: {', '.join(LISTED)}."),
+        (ListMessagesRequest, {"having": "nothing", "limit": 1}, "having", f"one of: {', '.join(LISTED)}."),
         (ListMessagesRequest, {"having": "pinned", "after_id": 1, "limit": 1}, "after_id", "with `having`"),
         (ListVersionsRequest, {"kind": "", "message_id": 1}, "kind", "one of: edited, pinned, reacted."),
         (ListVersionsRequest, {"kind": "deleted", "message_id": 1}, "kind", "one of: edited, pinned, reacted."),

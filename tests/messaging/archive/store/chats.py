@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Marked, Message, Pinned, Reacted, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Message, Reacted, Text
 from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import MAX_ID, first_id_at, time_of
@@ -73,11 +73,8 @@ class Conversation:
     def deletion(self, target_id: int, who: int = 0) -> Event:
         return self.change(target_id, who, deleted=Deleted())
 
-    def pin(self, target_id: int, who: int = 0, *, set: bool = True) -> Event:
-        return self.change(target_id, who, pinned=Pinned(set=set))
-
-    def hiding(self, target_id: int, who: int = 0) -> Event:
-        return self.change(target_id, who, hidden=Hidden(set=True))
+    def toggle(self, kind: str, target_id: int, who: int = 0, *, set: bool = True) -> Event:
+        return self.change(target_id, who, **{kind: {"set": set}})
 
     def mark(self, who: int = 0, *, delivered: int = 0, read: int = 0) -> Event:
         return self.change(who=who, client_id="", marked=Marked(delivered_up_to=delivered, read_up_to=read))

@@ -17,7 +17,7 @@ from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Change, Event, MarkedUnread, Typing
-from shared.contract.changes import KINDS
+from shared.contract.changes import KINDS, LISTED
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import (
@@ -406,36 +406,43 @@ async def test_an_invalid_target_is_an_error(chats: ChatStore, talk: Conversatio
 # ---- lists and versions of changes
 
 
-async def having(chats: ChatStore, chat_id: str, before_id: int = MAX_ID, limit: int = 10) -> Page:
-    kind = KINDS["pinned"]
-    return await chats.messages_having(chat_id, kind.number, listed_key(kind, 1), before_id, limit)
+@pytest.mark.parametrize("name", LISTED)
+async def test_messages_with_a_listed_kind_are_listed_page_by_page(
+    chats: ChatStore, talk: Conversation, name: str
+) -> None:
+    kind, (viewer, _) = KINDS[name], talk.members
+    key = listed_key(kind, viewer)
 
+    async def having(before_id: int = MAX_ID, limit: int = 10) -> Page:
+        return await chats.messages_having(talk.chat_id, kind.number, key, before_id, limit)
 
-async def test_pinned_messages_are_listed_page_by_page(chats: ChatStore, talk: Conversation) -> None:
     messages = talk.messages(9)
     targets = [message.event_id for message in messages]
-    pins = [talk.pin(target, who=n % 2) for n, target in enumerate(targets[:8])]
-    removals = [talk.pin(targets[1], set=False), talk.deletion(targets[3]), talk.reaction(targets[8])]
+    pins = [talk.toggle(name, target, 0 if kind.is_private else n % 2) for n, target in enumerate(targets[:8])]
+    if kind.is_private:
+        pins.append(talk.toggle(name, targets[8], who=1))  # is not in the list of the other member
+    removals = [talk.toggle(name, targets[1], set=False), talk.deletion(targets[3]), talk.reaction(targets[8])]
     await chats.record(logged(*pins[:6], *removals, *messages[:7]), {})
     await chats.record(logged(*pins[6:]), {})
-    pinned = [targets[n] for n in (0, 2, 4, 5, 6)]  # the eighth message is not recorded
-    assert ids((await having(chats, talk.chat_id)).messages) == pinned
-    await chats.record(logged(*messages[7:], *pins, talk.pin(targets[1]), talk.pin(targets[3])), {})
-    pinned = [targets[n] for n in (0, 1, 2, 4, 5, 6, 7)]
+    listed = [targets[n] for n in (0, 2, 4, 5, 6)]  # the eighth message is not recorded
+    assert ids((await having()).messages) == listed
+    again = [talk.toggle(name, targets[n]) for n in (1, 3)]
+    await chats.record(logged(*messages[7:], *pins, *again), {})
+    listed = [targets[n] for n in (0, 1, 2, 4, 5, 6, 7)]
     seen: list[int] = []
-    while (page := await having(chats, talk.chat_id, seen[0] if seen else MAX_ID, 3)).messages:
+    while (page := await having(seen[0] if seen else MAX_ID, 3)).messages:
         seen = ids(page.messages) + seen
-        assert (page.has_older, page.has_newer) == (seen != pinned, False)
-    assert seen == pinned
+        assert (page.has_older, page.has_newer) == (seen != listed, False)
+    assert seen == listed
     assert page == Page([], has_older=False, has_newer=False)
-    assert list((await having(chats, talk.chat_id)).messages[0].changes) == [pins[0]]
+    assert list((await having()).messages[0].changes) == [pins[0]]
 
 
 async def test_the_newest_versions_are_listed_until_the_deletion(chats: ChatStore, talk: Conversation) -> None:
     message, other = talk.messages(2)
     target = message.event_id
     edits = [talk.edit(target, f"edit {n}") for n in range(MAX_VERSIONS + 2)]
-    hidings = [talk.hiding(target, who) for who in (0, 1)]
+    hidings = [talk.toggle("hidden", target, who) for who in (0, 1)]
     await chats.record(logged(*edits[50:], *hidings, talk.edit(other.event_id), message, *edits[:50]), {})
     numbers = {name: kind.number for name, kind in KINDS.items()}
     assert await chats.versions(talk.chat_id, target, numbers["edited"]) == edits[2:]
@@ -455,7 +462,7 @@ async def test_the_feed_has_the_events_of_a_chat_after_an_id(chats: ChatStore, t
     unread = talk.change(marked_unread=MarkedUnread(set=True))
     before_its_target = talk.reaction(next(new_ids))
     target = old.event_id
-    last = [talk.edit(target), talk.edit(target, "again"), talk.pin(target), talk.hiding(target)]
+    last = [talk.edit(target), talk.edit(target, "again"), talk.toggle("pinned", target), talk.toggle("hidden", target)]
     events = [old, new, unread, before_its_target, *last]
     await chats.record(logged(*events[::-1], talk.mark(1, read=new.event_id), Conversation().message()), {})
     await chats.record(logged(events[3]), {})
@@ -483,7 +490,7 @@ async def test_a_private_change_changes_the_chat_only_in_the_list_of_its_actor(
     chats: ChatStore, talk: Conversation
 ) -> None:
     message = talk.message()
-    hidden = talk.hiding(message.event_id, who=1)
+    hidden = talk.toggle("hidden", message.event_id, who=1)
     await chats.record(logged(message), {})
     await chats.record(logged(hidden), {})
     times = [(await chat_of(chats, talk, member)).changed_at_ms for member in talk.members]
@@ -602,7 +609,7 @@ async def test_a_client_that_follows_the_feed_sees_every_event(
             "reaction": talk.reaction(target, "👍🎉"[choice % 2], set=choice < 6),
             "edit": talk.edit(target, f"edit {n}"),
             "deletion": talk.deletion(target),
-            "pin": talk.pin(target, set=choice < 6),
+            "pin": talk.toggle("pinned", target, set=choice < 6),
         }[kind]
         if kind == "message":
             sent.append(event_id)
