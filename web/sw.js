@@ -10,7 +10,7 @@ const CACHE = "rookery";
  * that they import are filled in as well.
  */
 const LATER = `{{modules components/completion.js components/date-dialog.js components/delete-dialog.js
-  components/edits-dialog.js components/emoji-picker.js components/forward-dialog.js components/pins-dialog.js
+  components/edits-dialog.js components/emoji-picker.js components/forward-dialog.js components/listed-dialog.js
   components/profile-dialogs.js components/settings.js components/start.js}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;

@@ -3,6 +3,7 @@
 import { isTouchScreen } from "../device.js";
 import { displayName, userName } from "../format.js";
 import { firstIdAt } from "../ids.js";
+import { LISTED_KINDS } from "../kinds/listed.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
@@ -10,10 +11,10 @@ import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
 import { Composer } from "./composer.js";
 import { emptyState } from "./empty.js";
+import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { openDialog, openProfile } from "./open-dialog.js";
-import { pinBanner } from "./pinned.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
@@ -49,6 +50,8 @@ export class ChatView {
   goTo(message_id) {
     void this.#messages.goTo(message_id);
   }
+
+  #goTo = this.goTo.bind(this);
 
   /** Whether the newest message is in view. */
   get isAtEnd() {
@@ -90,7 +93,11 @@ export class ChatView {
       ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
     });
     const goToDate = { label: texts.chat.goToDate, choose: () => this.#chooseDate() };
-    const choices = [goToDate, ...chatChoices(this.#app, this.#chat_id)];
+    const lists = LISTED_KINDS.map((kind) => ({
+      label: texts.listed[kind].title,
+      choose: () => openListed(this.#app, this.#chat_id, kind, this.#goTo),
+    }));
+    const choices = [goToDate, ...lists, ...chatChoices(this.#app, this.#chat_id)];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
@@ -105,7 +112,7 @@ export class ChatView {
   }
 
   #pinned() {
-    return pinBanner(this.#app, this.#chat_id, (message_id) => this.goTo(message_id));
+    return pinBanner(this.#app, this.#chat_id, this.#goTo);
   }
 
   #chooseDate() {

@@ -32,8 +32,8 @@ export class DeleteDialog extends Modal {
   #hide = (/** @type {MouseEvent} */ { detail }) => {
     const { sending } = this.#app;
     this.close();
-    sending.hide(this.#message, true);
-    const undo = () => sending.hide(this.#message, false);
+    sending.set(this.#message, "hidden", true);
+    const undo = () => sending.set(this.#message, "hidden", false);
     this.#app.say(texts.deletion.deletedForMe, { label: texts.deletion.undo, press: undo, isFocused: detail === 0 });
   };
 

@@ -13,9 +13,9 @@ import { mentionedNames, shownText } from "../messages.js";
 import { h, memo } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { formatted } from "./formatted.js";
+import { signs, signTexts } from "./listed.js";
 import { openEdits, openMessageMenu } from "./message-menu.js";
 import { openProfile } from "./open-dialog.js";
-import { pinnedBy } from "./pinned.js";
 import { quote, quotedIn } from "./quote.js";
 import { pickReaction } from "./reaction-picker.js";
 
@@ -52,8 +52,8 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const names = reactions.map((reaction) => reaction.names).join("\n");
   const quoted = message.reply_to ? quotedIn(app, message.chat_id, message.reply_to) : null;
   const mentioned = mentionedNames(message, chats.profiles);
-  const pinned = pinnedBy(app, message);
-  const deps = [message, first, last, author, state, names, mentioned, pinned, isActive, isFocused, isMarked];
+  const signed = signTexts(app, message);
+  const deps = [message, first, last, author, state, names, mentioned, ...signed, isActive, isFocused, isMarked];
   return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted], () => {
     const tabindex = isFocused ? 0 : -1;
     const isWaiting = message.state === "pending" || message.isChanging;
@@ -79,7 +79,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
             "div",
             { class: "words", dir: "auto" },
             messageText(app, message, tabindex),
-            stamp(message, { last, state, pinned, edits: () => edits(app, message, tabindex) }),
+            stamp(message, { last, state, signed, edits: () => edits(app, message, tabindex) }),
           ),
         ),
         isActive && aside(app, message, { last, tabindex, toggle, actions }),
@@ -139,24 +139,20 @@ async function copyCode(app, code) {
 }
 
 /**
- * Whether the message is pinned and was edited, the time of the last message of a group, and the state of the user's own
- * message.
+ * The signs of the message, such as a pin, whether it was edited, the time of the last message of a group, and the state of
+ * the user's own message.
  * @param {Message} message
- * @param {{last: boolean, state: keyof typeof STATE_ICONS | null, pinned: string, edits: () => Child}} parts
+ * @param {{last: boolean, state: keyof typeof STATE_ICONS | null, signed: string[], edits: () => Child}} parts
  */
-function stamp(message, { last, state, pinned, edits }) {
-  const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${texts.state[state]}`)];
+function stamp(message, { last, state, signed, edits }) {
+  const progress = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${texts.state[state]}`)];
   const title = state ? texts.message.stateAt(exactTime(message.at_ms), texts.state[state]) : exactTime(message.at_ms);
   const isEdited = editedAt(message) > 0;
   return (
-    (last || sign || isEdited || pinned) &&
-    h("span", { class: "stamp", title }, pinned && pin(pinned), isEdited && edits(), last && time(message), sign)
+    (last || progress || isEdited || signed.some(Boolean)) &&
+    h("span", { class: "stamp", title }, signs(signed), isEdited && edits(), last && time(message), progress)
   );
 }
-
-/** @param {string} pinned a sentence with the person who pinned the message */
-const pin = (pinned) =>
-  h("span", { class: "pinned", title: pinned }, icon("pin"), h("span", { class: "unseen" }, ` ${pinned} `));
 
 /** The button that opens the history of edits. @param {App} app @param {Message} message @param {number} tabindex */
 function edits(app, message, tabindex) {

@@ -4,7 +4,7 @@ import { copyText } from "../clipboard.js";
 import { moveFocus } from "../focus.js";
 import { withNames } from "../formatting.js";
 import { editedAt, mentionsOf, textOf } from "../kinds/edited.js";
-import { pinOf } from "../kinds/pinned.js";
+import { LISTED_KINDS, setOf } from "../kinds/listed.js";
 import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
@@ -14,6 +14,7 @@ import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
+/** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {Message} from "../types.js" */
 
 /**
@@ -73,18 +74,24 @@ function choicesOf(app, message, actions) {
   const text = withNames(textOf(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
   const address = messageAddress(chat_id, message_id);
   const isOwn = sender_id === app.chats.me.user_id;
-  const isPinned = pinOf(message) !== undefined;
   const canWrite = !app.chats.partner(chat_id)?.deleted;
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
     ...(text ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
     { label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) },
     { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
-    { label: isPinned ? texts.message.unpin : texts.message.pin, choose: () => app.sending.pin(message, !isPinned) },
+    ...LISTED_KINDS.map((kind) => toggle(app, message, kind)),
     ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },
   ];
+}
+
+/** Sets a listed kind, or removes it if it is set. @param {App} app @param {Message} message @param {ListedKind} kind */
+function toggle({ sending }, message, kind) {
+  const isSet = setOf(message, kind) !== undefined;
+  const { set, remove } = texts.listed[kind];
+  return { label: isSet ? remove : set, choose: () => sending.set(message, kind, !isSet) };
 }
 
 /** @param {App} app @param {string} text @param {string} copied the notice */

@@ -179,6 +179,7 @@ export const en = {
     date: "Date",
     go: "Go",
     chooseDate: "Choose a date.",
+    pinned: "Pinned message",
   },
   messages: {
     label: "Messages",
@@ -223,20 +224,22 @@ export const en = {
     edited: "edited",
     editedAt: (/** @type {string} */ time) => `Edited: ${time}`,
     editHistory: "History of edits",
-    pin: "Pin",
-    unpin: "Unpin",
-    pinned: "Pinned",
     deleted: "This message was deleted",
+    showMore: "Show more",
   },
-  pins: {
-    title: "Pinned messages",
-    banner: "Pinned message",
-    by: (/** @type {Name} */ name) => `Pinned by ${name}`,
-    byYou: "Pinned by you",
-    none: "No pinned messages",
-    noneHint: "Pin a message to find it again here.",
-    notLoaded: "The pinned messages could not be loaded.",
-    more: "Show more",
+  /** The kinds by which messages are listed: the menu of a message, the sign on it, and the list. */
+  listed: {
+    pinned: {
+      set: "Pin",
+      remove: "Unpin",
+      byYou: "Pinned by you",
+      by: (/** @type {Name} */ name) => `Pinned by ${name}`,
+      bySomeone: "Pinned",
+      title: "Pinned messages",
+      none: "No pinned messages",
+      noneHint: "Pin a message to find it again here.",
+      notLoaded: "The pinned messages could not be loaded.",
+    },
   },
   edits: {
     title: "History of edits",

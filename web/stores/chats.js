@@ -13,15 +13,17 @@ import {
 } from "../chats.js";
 import { Conversations } from "../conversations.js";
 import { compareIds, idBelow, laterId, timeOfId } from "../ids.js";
+import { LISTED_KINDS } from "../kinds/listed.js";
 import { marksOf } from "../kinds/marked.js";
+import { Listed } from "../listed.js";
 import { fromWire, withChanges } from "../messages.js";
-import { Pins } from "../pins.js";
 import { Profiles } from "../profiles.js";
 import { Quotes } from "../quotes.js";
 import { Typing } from "../typing.js";
 import { Store } from "./store.js";
 
 /** @import {Copy} from "./recent.js" */
+/** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
 /** @import {Chat as WireChat, Event as WireEvent} from "../wire.js" */
@@ -46,6 +48,7 @@ export class Chats extends Store {
   /** In order; null after a change. @type {Chat[] | null} */
   #sorted = null;
   #nextPage = "";
+  #lists;
   /** The message that the link of the open chat names: the chat is loaded around it; empty for none. */
   #linked = "";
   /** @type {Promise<void>} of the first page */
@@ -65,8 +68,13 @@ export class Chats extends Store {
     this.conversations.onMissed = (event) => this.#apply(event);
     this.conversations.onDropped = (chat_id) => this.#forget(chat_id);
     this.quotes = new Quotes(this.conversations, (chat_id, query) => api.messages(chat_id, query));
-    this.pins = new Pins(this.quotes, async (chat_id, before_id) => api.messagesHaving(chat_id, "pinned", before_id));
-    const parts = [this.profiles, this.conversations, this.quotes, this.pins, this.typing];
+    const listOf = (/** @type {ListedKind} */ kind) =>
+      new Listed(kind, this.quotes, async (chat_id, before_id) => api.messagesHaving(chat_id, kind, before_id));
+    this.listed = /** @type {Record<ListedKind, Listed>} */ (
+      Object.fromEntries(LISTED_KINDS.map((kind) => [kind, listOf(kind)]))
+    );
+    this.#lists = Object.values(this.listed);
+    const parts = [this.profiles, this.conversations, this.quotes, ...this.#lists, this.typing];
     for (const part of parts) part.subscribe(() => this.changed());
   }
 
@@ -118,7 +126,7 @@ export class Chats extends Store {
     for (const { chat, profile, ...copy } of copies) {
       this.#chats.set(chat.chat_id, chat);
       this.conversations.restore(chat.chat_id, copy);
-      this.pins.restore(copy.messages);
+      for (const list of this.#lists) list.restore(copy.messages);
       if (profile) this.profiles.put([profile]);
     }
     this.listed_up_to = copies.map(({ listed_up_to }) => listed_up_to).sort(compareIds)[0] ?? "0";
@@ -228,12 +236,12 @@ export class Chats extends Store {
   /** @param {string} chat_id that was opened */
   async #loadOpened(chat_id) {
     await this.#loadMessages(chat_id);
-    if (chat_id === this.openChat) await this.pins.load(chat_id);
+    if (chat_id === this.openChat) await this.listed.pinned.load(chat_id);
   }
 
   /** Repeats the loads of the open chat that failed. */
   openAgain() {
-    if (this.openChat && this.pins.of(this.openChat).phase === "failed") void this.pins.load(this.openChat);
+    for (const list of this.#lists) if (list.of(this.openChat).phase === "failed") void list.load(this.openChat);
     return this.conversations.openAgain(this.openChat, () => this.#loadMessages(this.openChat));
   }
 
@@ -263,7 +271,7 @@ export class Chats extends Store {
   /** Too much was missed of a chat. @param {string} chat_id */
   #forget(chat_id) {
     this.quotes.forget((other) => other === chat_id);
-    if (chat_id === this.openChat) void this.pins.load(chat_id);
+    if (chat_id === this.openChat) void this.listed.pinned.load(chat_id);
   }
 
   /**
@@ -280,7 +288,7 @@ export class Chats extends Store {
     }
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
-    this.pins.change(event);
+    for (const list of this.#lists) list.change(event);
     const after = chat.newest?.message_id === target_id ? withNewestChanged(chat, [event]) : chat;
     if (after !== chat) this.#set(after);
   }

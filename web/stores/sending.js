@@ -13,6 +13,7 @@ import { Chats } from "./chats.js";
 import { Kept } from "./kept.js";
 import { Store } from "./store.js";
 
+/** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {Chat, Content, Message, Queued} from "../types.js" */
 /** @import {Accepted, Change, ClientFrame, Marked, Refused, ServerFrame, Text} from "../wire.js" */
 
@@ -129,19 +130,19 @@ export class Sending extends Store {
     this.#change({ chat_id, target_id: message_id, edited: { text } });
   }
 
-  /** Deletes a message for this user alone, or shows it again. @param {Message} message @param {boolean} set */
-  hide({ chat_id, message_id }, set) {
-    this.#change({ chat_id, target_id: message_id, hidden: { set } });
-  }
-
   /** Deletes an own message for everyone. @param {Message} message */
   delete({ chat_id, message_id }) {
     this.#change({ chat_id, target_id: message_id, deleted: {} });
   }
 
-  /** Pins a message for all members, or removes the pin. @param {Message} message @param {boolean} set */
-  pin({ chat_id, message_id }, set) {
-    this.#change({ chat_id, target_id: message_id, pinned: { set } });
+  /**
+   * Sets a kind whose changes only set or remove something: pins a message, say, or deletes it for this user alone.
+   * @param {Message} message
+   * @param {ListedKind | "hidden"} kind
+   * @param {boolean} set
+   */
+  set({ chat_id, message_id }, kind, set) {
+    this.#change({ chat_id, target_id: message_id, [kind]: { set } });
   }
 
   /** Marks a chat as unread on the user's devices, until one of them opens it. @param {string} chat_id */

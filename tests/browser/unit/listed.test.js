@@ -1,18 +1,20 @@
-// Pinned messages, histories of edits, and chats that are marked as unread.
+// Lists of messages, such as pinned ones, histories of edits, and chats that are marked as unread.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pinnedBy, pinnedIn } from "../../../web/components/pinned.js";
+import { listedIn, signText } from "../../../web/components/listed.js";
 import { textOf, versionsOf } from "../../../web/kinds/edited.js";
+import { LISTED_KINDS } from "../../../web/kinds/listed.js";
 import { texts } from "../../../web/languages/language.js";
+import { MAX_LISTED } from "../../../web/listed.js";
 import { fromHistory, fromWire } from "../../../web/messages.js";
-import { MAX_PINS } from "../../../web/pins.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
 import { ADA, changeAt, CHAT, fakeDatabase, FakeDocument, historyOf, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 
-const pinned = (minutes, target, set = true, actor_id = MIRA) => changeAt(minutes, target, { pinned: { set } }, actor_id);
+const having = (kind, minutes, target, set = true, actor_id = ADA) => changeAt(minutes, target, { [kind]: { set } }, actor_id);
+const pinned = (minutes, target) => having("pinned", minutes, target, true, MIRA);
 const edited = (minutes, target, body) => changeAt(minutes, target, { edited: { text: { body } } }, MIRA);
 
 /** The stores of a user; `sent` has the changes that were sent, each with a function that answers it. */
@@ -22,80 +24,97 @@ function newApp(server) {
   const sent = [];
   const line = { send: (frame, answered) => (sent.push({ ...frame.change, answered }), true) };
   const sending = new Sending(chats, new Kept(fakeDatabase()), line);
-  return { chats, sending, sent, shown: () => pinnedIn({ chats, sending }, CHAT).map(textOf) };
+  return { chats, sending, sent, shown: (kind = "pinned") => listedIn({ chats, sending }, CHAT, kind).map(textOf) };
 }
 
-const page = (pins, has_older = false) => ({
+const page = (kind, minutes, has_older = false) => ({
   has_older,
-  messages: pins.map((minute) => ({ message: wireMessage(minute), changes: [pinned(minute + 50, minute)] })),
+  messages: minutes.map((minute) => ({ message: wireMessage(minute), changes: [having(kind, minute + 50, minute)] })),
 });
 
-test("pins are loaded page by page, and follow pins, edits and deletions", async () => {
-  const requests = [];
-  const app = newApp({
-    messagesHaving: async (_, kind, before_id) => (requests.push([kind, before_id]), before_id ? page([1]) : page([2, 3], true)),
-    messages: async () => ({ messages: historyOf(7) }),
+for (const kind of LISTED_KINDS) {
+  test(`the ${kind} messages are loaded page by page, and follow changes, edits and deletions`, async () => {
+    const requests = [];
+    const { chats, shown } = newApp({
+      messagesHaving: async (_, asked, before_id) => {
+        requests.push([asked, before_id]);
+        return before_id ? page(kind, [1]) : page(kind, [2, 3], true);
+      },
+      messages: async () => ({ messages: historyOf(7) }),
+    });
+    const list = chats.listed[kind];
+    await list.load(CHAT);
+    assert.deepEqual([shown(kind), list.of(CHAT).hasOlder], [["text 3", "text 2"], true]);
+    await list.loadOlder(CHAT);
+    assert.deepEqual([shown(kind), list.of(CHAT).hasOlder], [["text 3", "text 2", "text 1"], false]);
+    assert.deepEqual(requests, [[kind, ""], [kind, idAt(2)]]);
+    const deleted = changeAt(62, 3, { deleted: {} });
+    for (const event of [edited(60, 2, "better"), having(kind, 61, 1, false), deleted, having(kind, 63, 7)])
+      chats.change(event);
+    shown(kind); // requests the message that has just got the change
+    await settle();
+    assert.deepEqual(shown(kind), ["text 7", "better"]);
   });
-  const { chats, shown } = app;
-  chats.open(CHAT);
-  await settle();
-  assert.deepEqual(shown(), ["text 3", "text 2"]);
-  assert.equal(chats.pins.of(CHAT).hasOlder, true);
-  await chats.pins.loadOlder(CHAT);
-  assert.deepEqual([shown(), chats.pins.of(CHAT).hasOlder], [["text 3", "text 2", "text 1"], false]);
-  assert.deepEqual(requests, [["pinned", ""], ["pinned", idAt(2)]]);
-  for (const event of [edited(60, 2, "better"), pinned(61, 1, false), changeAt(62, 3, { deleted: {} }), pinned(63, 7)])
-    chats.change(event);
-  shown(); // requests the message that was pinned
-  await settle();
-  assert.deepEqual(shown(), ["text 7", "better"]);
-});
 
-test("a pin that the archive does not have yet is not lost, and the bound of the list ends the pages", async () => {
-  const all = Array.from({ length: MAX_PINS }, (_, at) => at + 1);
-  const { chats, shown } = newApp({ messagesHaving: async () => page(all, true) });
-  chats.add(fromWire(wireMessage(900)));
-  chats.change(pinned(901, 900));
-  await chats.pins.load(CHAT);
-  assert.equal(chats.pins.of(CHAT).hasOlder, false);
-  assert.equal(shown().length, MAX_PINS + 1);
-});
+  test(`a ${kind} message that the archive does not list yet is not lost, and the bound ends the pages`, async () => {
+    const all = Array.from({ length: MAX_LISTED }, (_, at) => at + 1);
+    const { chats, shown } = newApp({ messagesHaving: async () => page(kind, all, true) });
+    chats.add(fromWire(wireMessage(900)));
+    chats.change(having(kind, 901, 900));
+    await chats.listed[kind].load(CHAT);
+    assert.equal(chats.listed[kind].of(CHAT).hasOlder, false);
+    assert.equal(shown(kind).length, MAX_LISTED + 1);
+  });
 
-test("pinned messages of which the browser has copies are known without a connection", () => {
-  const { chats, shown } = newApp();
-  const messages = page([1]).messages.map(fromHistory);
-  chats.restore([{ chat: { ...chats.of(CHAT), newest: messages[0] }, messages, complete_up_to: "0" }]);
-  assert.deepEqual(shown(), ["text 1"]);
-});
+  test(`${kind} messages of which the browser has copies are known without a connection`, () => {
+    const { chats, shown } = newApp();
+    const messages = page(kind, [1]).messages.map(fromHistory);
+    chats.restore([{ chat: { ...chats.of(CHAT), newest: messages[0] }, messages, complete_up_to: "0" }]);
+    assert.deepEqual(shown(kind), ["text 1"]);
+  });
 
-test("a load that failed is repeated when the connection is back", async () => {
+  test(`the user's own ${kind} is shown before it is accepted, and without a trace if it is refused`, async () => {
+    const { chats, sending, sent, shown } = newApp({ messagesHaving: async () => page(kind, []) });
+    chats.conversations.enter(CHAT);
+    chats.conversations.add(fromWire(wireMessage(1)));
+    const message = () => sending.shown(chats.conversations.find(CHAT, idAt(1)));
+    sending.set(message(), kind, true);
+    assert.deepEqual([shown(kind), message().isChanging], [["text 1"], false]);
+    assert.equal(signText({ chats }, message(), kind), texts.listed[kind].byYou);
+    assert.deepEqual(sent[0][kind], { set: true });
+    sent[0].answered({ refused: { code: "not_found" } });
+    assert.deepEqual([shown(kind), signText({ chats }, message(), kind)], [[], ""]);
+  });
+}
+
+test("the pins are loaded with their chat, and a load that failed is repeated when the connection is back", async () => {
   let isAway = true;
-  const { chats, shown } = newApp({ messagesHaving: async () => (isAway ? Promise.reject(new Error("away")) : page([1])) });
+  const requests = [];
+  const { chats, shown } = newApp({
+    messagesHaving: async (_, kind, before_id) => {
+      requests.push(before_id);
+      return isAway ? Promise.reject(new Error("away")) : page(kind, [1]);
+    },
+  });
   chats.open(CHAT);
   await settle();
-  assert.equal(chats.pins.of(CHAT).phase, "failed");
+  assert.equal(chats.listed.pinned.of(CHAT).phase, "failed");
   isAway = false;
   await chats.openAgain();
   await settle();
   assert.deepEqual(shown(), ["text 1"]);
+  isAway = true;
+  await chats.listed.pinned.load(CHAT);
+  await chats.listed.pinned.loadOlder(CHAT);
+  assert.deepEqual(requests, ["", "", "", ""]);
 });
 
-test("the user's own pin is shown before it is accepted, without a trace if it is refused, and with its author", async () => {
-  const { chats, sending, sent, shown } = newApp({ messagesHaving: async () => page([]) });
-  chats.open(CHAT);
-  await settle();
-  chats.conversations.add(fromWire(wireMessage(1)));
-  const message = () => sending.shown(chats.conversations.find(CHAT, idAt(1)));
-  sending.pin(message(), true);
-  assert.deepEqual([shown(), message().isChanging], [["text 1"], false]);
-  assert.equal(pinnedBy({ chats }, message()), texts.pins.byYou);
-  assert.deepEqual(sent[0].pinned, { set: true });
-  sent[0].answered({ refused: { code: "not_found" } });
-  assert.deepEqual([shown(), pinnedBy({ chats }, message())], [[], ""]);
-  chats.change(pinned(5, 1));
-  assert.deepEqual([shown(), pinnedBy({ chats }, message())], [["text 1"], texts.message.pinned]);
+test("a pin names its author", () => {
+  const { chats } = newApp();
+  const message = fromHistory({ message: wireMessage(1), changes: [pinned(5, 1)] });
+  assert.equal(signText({ chats }, message, "pinned"), "Pinned");
   chats.profiles.put([{ user_id: MIRA, name: "mira", display_name: "Mira" }]);
-  assert.equal(pinnedBy({ chats }, message()), "Pinned by Mira");
+  assert.equal(signText({ chats }, message, "pinned"), "Pinned by Mira");
 });
 
 test("the versions of a message end with its text as it was sent, and contain an edit that history lacks yet", () => {

@@ -1,5 +1,5 @@
-// The list of a chat's pinned messages, from where one goes to a message or removes its pin. Loaded when it is first
-// opened.
+// The list of a chat's messages with a listed kind, such as a pin, from where one goes to a message or removes the kind.
+// Loaded when it is first opened.
 
 import { displayName, exactTime, shortTime } from "../format.js";
 import { texts } from "../languages/language.js";
@@ -7,42 +7,50 @@ import { shownPlain } from "../messages.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 import { emptyState, failure } from "./empty.js";
+import { listedIn, signText } from "./listed.js";
 import { Modal } from "./modal.js";
-import { pinnedBy, pinnedIn } from "./pinned.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {Message} from "../types.js" */
 
 /** Shown characters of a message: more than fit in its lines. */
 const SHOWN_LENGTH = 400;
 
-export class PinsDialog extends Modal {
+export class ListedDialog extends Modal {
   #app;
   #chat_id;
+  #kind;
   #goTo;
 
-  /** @param {App} app @param {string} chat_id @param {(message_id: string) => void} goTo */
-  constructor(app, chat_id, goTo) {
-    super(texts.pins.title, () => this.#content());
+  /** @param {App} app @param {string} chat_id @param {ListedKind} kind @param {(message_id: string) => void} goTo */
+  constructor(app, chat_id, kind, goTo) {
+    super(texts.listed[kind].title, () => this.#content());
     this.#app = app;
     this.#chat_id = chat_id;
+    this.#kind = kind;
     this.#goTo = goTo;
     this.follow(app.chats, app.sending);
+    void this.#list.load(chat_id);
+  }
+
+  get #list() {
+    return this.#app.chats.listed[this.#kind];
   }
 
   #content() {
-    const { pins } = this.#app.chats;
-    const { phase, hasOlder } = pins.of(this.#chat_id);
-    const load = () => void pins.loadOlder(this.#chat_id);
-    const items = pinnedIn(this.#app, this.#chat_id).map((message) => this.#item(message));
+    const { notLoaded, none, noneHint } = texts.listed[this.#kind];
+    const { phase, hasOlder } = this.#list.of(this.#chat_id);
+    const load = () => void this.#list.loadOlder(this.#chat_id);
+    const items = listedIn(this.#app, this.#chat_id, this.#kind).map((message) => this.#item(message));
     return h(
       "div",
-      { class: "pins", tabindex: -1 }, // has the focus after the removal of a pin
+      { class: "listed", tabindex: -1 }, // has the focus after the removal of an item
       h("ul", { class: "list", role: "list" }, items),
       phase === "loading" && h("p", { class: "note", role: "status" }, texts.loading),
-      phase === "failed" && failure(texts.pins.notLoaded, load),
-      phase === "ready" && hasOlder && textButton("text-button wide", load, texts.pins.more),
-      phase === "ready" && !hasOlder && !items.length && emptyState(texts.pins.none, texts.pins.noneHint),
+      phase === "failed" && failure(notLoaded, load),
+      phase === "ready" && hasOlder && textButton("text-button wide", load, texts.message.showMore),
+      phase === "ready" && !hasOlder && !items.length && emptyState(none, noneHint),
     );
   }
 
@@ -59,16 +67,16 @@ export class PinsDialog extends Modal {
     };
     return h(
       "li",
-      { key: message_id, class: "pin" },
+      { key: message_id, class: "listed-item" },
       h(
         "button",
-        { class: "pinned-message", type: "button", onclick: go },
+        { class: "listed-message", type: "button", onclick: go },
         h("strong", { dir: "auto" }, author),
         h("time", { datetime: new Date(at_ms).toISOString(), title: exactTime(at_ms) }, shortTime(at_ms, Date.now())),
         h("span", { class: "words", dir: "auto" }, shownPlain(message, chats.profiles).slice(0, SHOWN_LENGTH)),
-        h("small", { class: "soft" }, pinnedBy(this.#app, message)),
+        h("small", { class: "soft" }, signText(this.#app, message, this.#kind)),
       ),
-      textButton("text-button", () => sending.pin(message, false), texts.message.unpin),
+      textButton("text-button", () => sending.set(message, this.#kind, false), texts.listed[this.#kind].remove),
     );
   }
 }
