@@ -14,4 +14,5 @@ export const KINDS = {
   pinned: { law: "LAST", key: [] },
   hidden: { law: "LAST", key: ["actor_id"] },
   marked_unread: { law: "LAST", key: ["actor_id"] },
+  starred: { law: "LAST", key: ["actor_id"] },
 };

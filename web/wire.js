@@ -78,6 +78,7 @@
  * @property {Pinned} [pinned]
  * @property {Hidden} [hidden]
  * @property {MarkedUnread} [marked_unread]
+ * @property {Starred} [starred]
  */
 
 /**
@@ -123,6 +124,12 @@
  * The actor marked the chat as unread, without a change of their read mark. Clients remove it when the user opens the
  * chat.
  * @typedef {object} MarkedUnread
+ * @property {boolean} [set]
+ */
+
+/**
+ * The actor starred a message for themselves, or removed the star.
+ * @typedef {object} Starred
  * @property {boolean} [set]
  */
 

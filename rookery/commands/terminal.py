@@ -69,7 +69,7 @@ NO_CHAT = "no chat is open: choose a user with /with NAME"
 
 NO_CHATS = "no chats yet: /find TEXT finds people"
 
-LISTED = {"pin": "pinned"}
+LISTED = {"pin": "pinned", "star": "starred"}
 """The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
 
 TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
@@ -90,6 +90,7 @@ HELP = f"""\
 /delete NUMBER          delete your message for everyone
 /hide NUMBER            delete a message for you alone
 /pin [NUMBER]           pin a message for all members; /unpin removes the pin, /pins shows the pinned messages
+/star [NUMBER]          star a message for you alone; /unstar removes the star, /stars shows the starred messages
 /forward [NUMBER] NAME  send a copy of a message to NAME
 /help, /quit
 Any other line is sent as a message; @NAME in it mentions a member of the chat. To send a line that begins with /, type

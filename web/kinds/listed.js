@@ -6,7 +6,7 @@ import { newestOf } from "../changes.js";
 /** @import {State} from "../changes.js" */
 
 /** Their icons, in the order of menus and signs. Their texts are `texts.listed`. */
-export const LISTED = /** @type {const} */ ({ pinned: "pin" });
+export const LISTED = /** @type {const} */ ({ pinned: "pin", starred: "star" });
 
 /** @typedef {keyof typeof LISTED} ListedKind */
 

@@ -50,6 +50,7 @@ export const de = {
     hidden: (reason) => `Die Nachricht wurde für dich nicht gelöscht. ${reason}`,
     pinned: (reason) => `Die Anheftung wurde nicht geändert. ${reason}`,
     marked_unread: (reason) => `Die Markierung als ungelesen wurde nicht gespeichert. ${reason}`,
+    starred: (reason) => `Die Markierung mit einem Stern wurde nicht geändert. ${reason}`,
   },
   refusedField: {
     name: "3 bis 32 Zeichen: Buchstaben von a bis z, Ziffern, Punkte, Binde- und Unterstriche.",
@@ -228,6 +229,15 @@ export const de = {
       none: "Keine angehefteten Nachrichten",
       noneHint: "Hefte eine Nachricht an, um sie hier wiederzufinden.",
       notLoaded: "Die angehefteten Nachrichten konnten nicht geladen werden.",
+    },
+    starred: {
+      set: "Mit Stern markieren",
+      remove: "Stern entfernen",
+      byYou: "Mit Stern markiert",
+      title: "Nachrichten mit Stern",
+      none: "Keine Nachrichten mit Stern",
+      noneHint: "Markiere eine Nachricht mit einem Stern, um sie hier wiederzufinden. Nur du siehst deine Sterne.",
+      notLoaded: "Die Nachrichten mit Stern konnten nicht geladen werden.",
     },
   },
   edits: {

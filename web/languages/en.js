@@ -54,6 +54,7 @@ export const en = {
     hidden: (/** @type {string} */ reason) => `The message was not deleted for you. ${reason}`,
     pinned: (/** @type {string} */ reason) => `The pin was not changed. ${reason}`,
     marked_unread: (/** @type {string} */ reason) => `The mark as unread was not saved. ${reason}`,
+    starred: (/** @type {string} */ reason) => `The star was not changed. ${reason}`,
   },
   /** Refusals because of one field. */
   refusedField: {
@@ -239,6 +240,15 @@ export const en = {
       none: "No pinned messages",
       noneHint: "Pin a message to find it again here.",
       notLoaded: "The pinned messages could not be loaded.",
+    },
+    starred: {
+      set: "Star",
+      remove: "Unstar",
+      byYou: "Starred",
+      title: "Starred messages",
+      none: "No starred messages",
+      noneHint: "Star a message to find it again here. Only you see your stars.",
+      notLoaded: "The starred messages could not be loaded.",
     },
   },
   edits: {

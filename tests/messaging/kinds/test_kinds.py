@@ -17,6 +17,7 @@ from rookery.v1.session_pb2 import (
     Mention,
     Pinned,
     Reacted,
+    Starred,
     Text,
 )
 from shared.configuration import LiveConfiguration
@@ -55,6 +56,8 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
         (BEN, ANNS, {"pinned": Pinned(set=True)}, None),
         (BEN, GONE, {"pinned": Pinned()}, Code.NOT_FOUND),
         (BEN, GONE, {"hidden": Hidden(set=True)}, None),
+        (BEN, ANNS, {"starred": Starred(set=True)}, None),
+        (BEN, GONE, {"starred": Starred()}, Code.NOT_FOUND),
         (BEN, THE_CHAT, {"marked_unread": MarkedUnread(set=True)}, None),
         (ANN, ANNS, {"edited": Edited()}, None),
         (BEN, ANNS, {"edited": Edited()}, Code.FORBIDDEN),
