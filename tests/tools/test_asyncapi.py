@@ -42,6 +42,10 @@ def messages(kind: type[Message]) -> st.SearchStrategy[Any]:
 
 
 def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+    return st.lists(single_values(field), max_size=3) if field.is_repeated else single_values(field)
+
+
+def single_values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.message_type is not None:
         return messages(GetMessageClass(field.message_type))
     if field.full_name in CODES:
