@@ -165,7 +165,8 @@ async def test_a_request_is_one_trace_through_the_archive_into_the_store(platfor
     (server,) = spans.below(client)
     assert client.name == server.name == "rookery.v1.ArchiveService/ListMessages"
     assert server.kind is SpanKind.SERVER
-    assert [span.name for span in spans.below(server)] == ["read chats.db"]
+    reads = [span.name for span in spans.below(server)]  # of the watermarks, unless they are cached, and of the page
+    assert reads in (["read chats.db"], ["read chats.db"] * 2)
     assert {ids_of(span)[0] for span in spans} == {ids_of(first)[0]}
 
 
