@@ -54,7 +54,8 @@ def _kinds() -> Iterable[Kind]:
     extension: Any = kinds_pb2.kind  # its generated type is that of no extension
     for field in Change.DESCRIPTOR.oneofs_by_name["body"].fields:
         kind: kinds_pb2.Kind = field.GetOptions().Extensions[extension]
-        is_toggled = [each.name for each in field.message_type.fields] == ["set"]
+        body: Any = field.message_type  # each is a message
+        is_toggled = [each.name for each in body.fields] == ["set"]
         yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private, kind.is_listed, is_toggled)
 
 

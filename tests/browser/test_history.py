@@ -254,6 +254,16 @@ def test_a_reaction_above_moves_nothing_in_sight(reading: Seat) -> None:
     assert worst_move(reading.page) <= 1
 
 
+def reload_until_complete(seat: Seat) -> None:
+    """Reload the page until its copies state up to which event they are complete: a server that was just started does
+    not know it."""
+    while True:
+        seat.page.reload()
+        seat.page.wait_for_timeout(2_500)  # until the page has copied its chats
+        if seat.page.evaluate(f"{STORED}.then((all) => all.some(({{after}}) => Number(after)))"):
+            return
+
+
 def test_a_reader_keeps_the_place_if_too_much_was_missed(reading: Seat, ada: Account, mira: Account) -> None:
     sessions: list[WebSocketRoute] = []
 
@@ -262,7 +272,7 @@ def test_a_reader_keeps_the_place_if_too_much_was_missed(reading: Seat, ada: Acc
         sessions.append(client)
 
     reading.page.route_web_socket("**/session", connect)
-    reading.page.reload()
+    reload_until_complete(reading)
     expect(reading.messages.last).to_be_in_viewport()
     reading.page.evaluate(SCREENS_UP, 3)
     reading.page.wait_for_timeout(500)
@@ -284,15 +294,15 @@ def test_a_page_that_opens_again_reads_what_its_kept_chats_lack_and_no_page(
     platform.send(mira, ada.chat_with(mira), "First")
     seat = seats(platform, ada, chat="Mira Okafor")
     expect(seat.message("First")).to_be_visible()
-    while not seat.page.evaluate(f"{STORED}.then((all) => all.some(({{after}}) => Number(after)))"):
-        seat.page.wait_for_timeout(2_500)  # until the page has copied its chats
-        seat.page.reload()  # a server that was just started does not know how far history is complete
-        expect(seat.message("First")).to_be_visible()
+    reload_until_complete(seat)
+    expect(seat.message("First")).to_be_visible()
     seat.page.goto("about:blank")
     at_mira = seats(platform, mira, chat="Ada Lindqvist")
     at_mira.write("Second")
-    at_mira.composer.press("ArrowUp")
     editor = at_mira.page.get_by_role("textbox", name="Text of the edited message")
+    while not editor.is_visible():  # until the message is accepted, it can't be edited
+        at_mira.composer.press("ArrowUp")
+        at_mira.page.wait_for_timeout(100)
     editor.fill("Edited")
     editor.press("Enter")
     platform.history_up_to("Second", mira, ada.chat_with(mira))
@@ -320,18 +330,21 @@ def test_loading_is_shown(platform: Platform, seats: Seats, ada: Account, mira: 
     seat = seats(platform)
     held: list[Route] = []
 
-    def release() -> None:
+    def release(requests: str) -> None:
         while not held:
             seat.page.wait_for_timeout(20)
-        held.pop().continue_()
+        while held:
+            held.pop().continue_()
+        seat.page.unroute(requests)
 
-    seat.page.route("**/v1/chats?*", lambda route: held.append(route))
-    seat.page.route("**/v1/chats/*/messages*", lambda route: held.append(route))
+    lists, pages = "**/v1/chats?*", "**/v1/chats/*/messages*"
+    for requests in (lists, pages):
+        seat.page.route(requests, lambda route: held.append(route))
     seat.sign_in(ada)
     expect(seat.page.get_by_role("status", name="Loading")).to_be_visible()
-    release()
+    release(lists)
     seat.open_chat("Mira Okafor")
     expect(seat.page.get_by_role("status", name="Loading messages")).to_be_visible()
-    release()
+    release(pages)
     expect(seat.message("Hello")).to_be_visible()
     expect(seat.page.get_by_role("status", name="Loading")).to_have_count(0)

@@ -74,7 +74,8 @@ class Conversation:
         return self.change(target_id, who, deleted=Deleted())
 
     def toggle(self, kind: str, target_id: int, who: int = 0, *, set: bool = True) -> Event:
-        return self.change(target_id, who, **{kind: {"set": set}})
+        body: Any = {kind: {"set": set}}
+        return self.change(target_id, who, **body)
 
     def mark(self, who: int = 0, *, delivered: int = 0, read: int = 0) -> Event:
         return self.change(who=who, client_id="", marked=Marked(delivered_up_to=delivered, read_up_to=read))

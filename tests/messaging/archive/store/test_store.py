@@ -592,7 +592,7 @@ record_steps = st.tuples(
 
 
 @hypothetical
-@given(log=st.lists(log_steps, min_size=32, max_size=32), work=st.lists(record_steps, min_size=30, max_size=30))
+@given(log=st.lists(log_steps, min_size=20, max_size=20), work=st.lists(record_steps, min_size=14, max_size=14))
 async def test_a_client_that_follows_the_feed_sees_every_event(
     open_chats: OpenChats, log: list[tuple[str, int, int, int, int, int]], work: list[tuple[int, int, int]]
 ) -> None:
