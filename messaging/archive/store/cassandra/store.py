@@ -25,7 +25,7 @@ _CHATS = """
     SELECT chat_id, changed_id, newest_id, delivered, read, changes FROM chats_by_user
     WHERE user_id = ? AND chat_id IN ?
 """
-_CHANGED_ID = "SELECT changed_id FROM chats_by_user WHERE user_id = ? AND chat_id = ?"
+_CHANGED_IDS = "SELECT changed_id FROM chats_by_user WHERE user_id IN ? AND chat_id = ?"
 _RAISE_WATERMARK = "INSERT INTO watermarks (id, log_partition, at_ms) VALUES (0, ?, ?) USING TIMESTAMP ?"
 _WATERMARKS = "SELECT log_partition, at_ms FROM watermarks WHERE id = 0"
 
@@ -95,7 +95,7 @@ class CassandraChats:
         members = direct_members(chat_id)
         if members is None:
             return []
-        rows = await self._session.execute(self._statements[_CHANGED_ID], (members[0], chat_id))
+        rows = await self._session.execute(self._statements[_CHANGED_IDS], (members, chat_id))  # private changes differ
         changed_id = max((changed_id or 0 for (changed_id,) in rows), default=0)
         return await self._feed.events_after(chat_id, after_id, changed_id) if changed_id > after_id else []
 
@@ -143,7 +143,7 @@ class CassandraChats:
 _STATEMENTS = (
     _CHANGED_CHATS,
     _CHATS,
-    _CHANGED_ID,
+    _CHANGED_IDS,
     _RAISE_WATERMARK,
     _WATERMARKS,
     *HISTORY_STATEMENTS,

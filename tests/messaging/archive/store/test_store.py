@@ -495,6 +495,7 @@ async def test_a_private_change_changes_the_chat_only_in_the_list_of_its_actor(
     await chats.record(logged(hidden), {})
     times = [(await chat_of(chats, talk, member)).changed_at_ms for member in talk.members]
     assert times == [time_of(message.event_id), time_of(hidden.event_id)]
+    assert await chats.events_after(talk.chat_id, message.event_id) == [hidden]
 
 
 async def test_the_feed_has_a_late_event_by_the_time_of_the_log(chats: ChatStore, talk: Conversation) -> None:
@@ -596,7 +597,7 @@ record_steps = st.tuples(
 async def test_a_client_that_follows_the_feed_sees_every_event(
     open_chats: OpenChats, log: list[tuple[str, int, int, int, int, int]], work: list[tuple[int, int, int]]
 ) -> None:
-    """Whichever partitions are recorded first, whatever is recorded again, and however old an event is."""
+    """In any order of partitions, with events of any age, and with events that are recorded again."""
     talk, now_ms, first = Conversation(), next(windows), next(first_partitions)
     partitions = [Recording(first + n) for n in range(PARTITIONS)]
     sent: list[int] = []
