@@ -43,7 +43,7 @@ def check_mentions(text: Text, field: str) -> Refusal | None:
 
 
 def check_mentioned(text: Text, members: Container[int], field: str) -> Refusal | None:
-    """The refusal of a text that mentions a user who is not a member of the chat; `field` is its path."""
+    """The refusal of a text that mentions a user outside the chat; `field` is its path."""
     for index, mention in enumerate(text.mentions):
         if mention.user_id not in members:
             message = "Only members of the chat can be mentioned."

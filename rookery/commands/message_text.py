@@ -8,7 +8,7 @@ from rookery.client import Change, Mention, Message, State, Text
 from shared.contract.changes import LISTED
 
 Names = Mapping[int, str]
-"""The names of users by their ids; the users who are not in it keep the names that they had in a mention."""
+"""The names of users by their ids. A mention of another user is shown as its sender wrote it."""
 
 
 def text_of(message: Message, state: State, names: Names) -> str:

@@ -234,7 +234,7 @@ def _wrong_state(name: str, found: str, right: str, where: str) -> Violation:
 
 
 def _due_in_feeds(records: Records) -> Mapping[str, list[tuple[int, str, int]]]:
-    """By chat, the id and the name of each event that lists of its changes must have, and the only user who sees it, or
+    """By chat, the id and the name of each event that lists of its changes must have, and the user it is private to, or
     0. Not the late ones, which later lists have, and not the events that a deletion may have removed."""
     due = defaultdict[str, list[tuple[int, str, int]]](list)
     for sent in records.sent.values():

@@ -189,7 +189,8 @@ class Device(Reader):
         self.listed_up_to, self.after = self.client.catch_up.listed_up_to, dict(self.client.catch_up.after)
 
     async def _load(self, chat_id: str) -> None:
-        """Read the newest page. What the device has of it is as true, and may be newer; older messages have holes."""
+        """Read the newest page. The device keeps its own messages of that page, which may be newer, and drops older
+        ones, which have holes."""
         self.reloads += 1
         view, page = self.chats[chat_id], await self._retry(partial(self.api.history, chat_id, limit=PAGE))
         for item in page.messages:

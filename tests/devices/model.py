@@ -16,7 +16,7 @@ KEYS: dict[str, Any] = {
     "edited": lambda change: (),
     **{kind: (lambda change: (change.actor_id,)) if kind in PRIVATE else (lambda change: ()) for kind in TOGGLED},
 }
-"""What else than kind and target tells two states apart."""
+"""By kind, the fields of its key beside the kind and the target."""
 
 Shown = dict[Any, tuple[int, bytes]]
 """A state: by kind and key, the event id and the body."""
@@ -42,7 +42,7 @@ def shown(changes: Iterable[Event]) -> Shown:
 
 @dataclass
 class ChatModel:
-    """What happened in a chat, by event id and by target."""
+    """The accepted events of a chat, by event id and by target."""
 
     members: tuple[int, int]
     messages: dict[int, Message] = field(default_factory=dict)

@@ -111,7 +111,7 @@ class World:
         raise Refused("unavailable", "No gateway.", retryable=True, retry_after_ms=200)
 
     def queries(self) -> ArchiveQueries:
-        """Those of one of the archives. Raises Refused."""
+        """The queries of a random archive. Raises Refused."""
         archive = self.random.choice(self.archives)
         if not archive.is_reachable:
             raise Refused("unavailable", "No archive.", retryable=True, retry_after_ms=200)
@@ -330,7 +330,7 @@ class GatewayLog:
 
 
 class Answer(NamedTuple):
-    """What an answer about the changes of a chat has promised: every event between its two ids."""
+    """The promise of an answer about the changes of a chat: every event between its two ids."""
 
     chat_id: str
     after: int

@@ -1,4 +1,4 @@
-// What can be done with a chat: in its own menu, and in its menu in the list.
+// The choices of a chat's menu, and of its menu in the list.
 
 import { texts } from "../languages/language.js";
 

@@ -10,7 +10,7 @@ import { offerMembers } from "./member-source.js";
 /** @import {Children} from "../view.js" */
 
 /**
- * What can complete the text before the caret.
+ * A source of completions for the text before the caret.
  * @typedef {object} Offer
  * @property {string} label of the list
  * @property {number} start of the part of the text that a choice replaces

@@ -33,7 +33,7 @@ export function listedIn({ chats, sending }, chat_id, kind) {
 }
 
 /**
- * A sentence with the person who pinned the message, or set another listed kind; empty if it is not set.
+ * A sentence that names the actor of a pin, or of another listed kind; empty if it is not set.
  * @param {Pick<App, "chats">} app
  * @param {Message} message
  * @param {ListedKind} kind

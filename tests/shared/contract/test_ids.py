@@ -68,7 +68,7 @@ async def test_ids_above_a_followed_one_do_not_wait_for_the_clock(autojump_clock
 def test_the_next_id_is_above_every_followed_one_that_is_not_too_far_ahead(
     steps: list[int | tuple[int, int]],
 ) -> None:
-    """A step moves the clock and makes an id, or follows an id of that time and those lower bits."""
+    """A step moves the clock and makes an id, or follows an id of a given time and given lower bits."""
     now, highest, made = START_MS + 100_000, 0, [0]
     generator = SnowflakeGenerator(7, lambda: now)
     for step in steps:

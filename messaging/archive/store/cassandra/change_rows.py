@@ -93,7 +93,7 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late
 def _set_state_of_chat(
     writes: Writes, statements: Mapping[str, Any], kind: Kind, key: str, event: Event, content: bytes
 ) -> None:
-    """Set a change in the rows of the members who see it."""
+    """Set a change in the rows of its audience: of its actor if it is private, else of all members."""
     change = event.change
     members = (change.actor_id,) if kind.is_private else direct_members(change.chat_id) or ()
     for member in members:
