@@ -104,7 +104,8 @@
  */
 
 /**
- * The sender of a message deleted it for everyone: its content and all its changes are removed from every store.
+ * The sender of a message, or in a group a member with PERMISSION_DELETE_MESSAGES, deleted it for everyone: its content
+ * and all its changes are removed from every store.
  * @typedef {object} Deleted
  */
 
@@ -234,8 +235,56 @@
  * @property {string} sender_id
  * @property {string} [client_message_id]
  * @property {Text} [text]
+ * @property {Control} [control] Of a group. Such a message is not edited, deleted, or answered by a reply.
  * @property {string} [reply_to]
  * @property {boolean} [forwarded]
+ */
+
+/**
+ * A control change of a group: its settings or its members changed. It is the content of a message, so that history
+ * shows it where it happened; the sender of that message made the change. Clients request control changes of the HTTP
+ * API, and never send one.
+ * @typedef {object} Control
+ * @property {string} version The version of the chat after this change: the creation has 1, each further control change
+ * adds 1.
+ * @property {GroupSettings} [settings] The settings after this change; absent if they did not change.
+ * @property {string[]} [changed] The fields of GroupSettings that changed, by name. Empty in the creation.
+ * @property {Member[]} [members] The members who changed, as they are after this change: 1,000 at most. In the
+ * creation, all members.
+ */
+
+/**
+ * @typedef {object} GroupSettings
+ * @property {string} name 1 to 128 bytes, without control characters.
+ * @property {string} [topic] At most 1,024 bytes; empty for none.
+ * @property {string} [permissions] The permissions of members, as a mask of the values of Permission. Those of guests,
+ * admins and the owner follow from it and from their role.
+ * @property {boolean} [shows_history] Whether a member may read messages from before they joined.
+ */
+
+/**
+ * A user in a group, now or formerly.
+ * @typedef {object} Member
+ * @property {string} user_id
+ * @property {Role} [role] ROLE_UNSPECIFIED if the user is not a member any more.
+ * @property {string} [allow] Permissions that only this member has or lacks, as masks of the values of Permission. What
+ * is denied is not allowed.
+ * @property {string} [deny]
+ * @property {Span[]} [spans] When the user was a member, oldest first; the newest 20.
+ * @property {string} [version] The version of the chat in which this member changed last.
+ * @property {Role} [former_role] In a Control, the role before it.
+ */
+
+/**
+ * @typedef {"ROLE_UNSPECIFIED" | "ROLE_GUEST" | "ROLE_MEMBER" | "ROLE_ADMIN" | "ROLE_OWNER"} Role
+ */
+
+/**
+ * A time as a member, in ids of events: the user may read an event if and only if its id is in one of their spans.
+ * @typedef {object} Span
+ * @property {string} [first] The id of the control change by which the user joined.
+ * @property {string} [last] The id of the control change by which the user left or was removed, which the user may
+ * read; 0 while a member.
  */
 
 /**
@@ -281,17 +330,24 @@
  * @typedef {object} Chat
  * @property {string} chat_id
  * @property {ChatKind} [kind]
- * @property {string[]} [member_ids]
+ * @property {string[]} [member_ids] Of a direct chat. ListMembers returns those of a group.
  * @property {HistoryMessage} [newest] Absent in a chat without messages.
  * @property {number} [unread] Messages of others above the user's read mark that are not deleted, counted to 100 at
  * most, among the newest 2,000.
- * @property {Mark[]} [marks] The marks of each member that has set one, one per member.
+ * @property {Mark[]} [marks] The marks of each member that has set one, one per member. In a group, only the user's
+ * own: see ListMarks.
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
  * @property {Event[]} [changes] The state of the chat itself, without marks: the newest change of each key.
+ * @property {string} [version] Of a group: the version of its newest control change, as far as the user may read it,
+ * and the settings and the number of members after it.
+ * @property {GroupSettings} [settings]
+ * @property {number} [member_count]
+ * @property {Member} [own] The user as a member of a group, present or former. A former member may read the chat up to
+ * the end of their last span.
  */
 
 /**
- * @typedef {"CHAT_KIND_UNSPECIFIED" | "CHAT_KIND_DIRECT"} ChatKind
+ * @typedef {"CHAT_KIND_UNSPECIFIED" | "CHAT_KIND_DIRECT" | "CHAT_KIND_GROUP"} ChatKind
  */
 
 /**
@@ -337,6 +393,18 @@
  * @property {string} [complete_up_to] Every event up to this id is listed or was listed before: the next `after` if it
  * is higher than this one. It is 10 to 25 seconds old, and older while archives are behind; 0 if it is not known now,
  * or with too_old.
+ */
+
+/**
+ * @typedef {object} ListMembersResponse
+ * @property {Member[]} [members] Present members. Former members of the group get an empty list.
+ * @property {boolean} [has_more]
+ * @property {string} [version] The version of the chat that the members are of.
+ */
+
+/**
+ * @typedef {object} ListMarksResponse
+ * @property {Mark[]} [marks] Of present members, the 1,000 with the highest read marks, those first.
  */
 
 export {};

@@ -1,5 +1,6 @@
 from rookery.purerpc_compat import purerpc
 import rookery.v1.archive_pb2 as rookery_dot_v1_dot_archive__pb2
+import rookery.v1.groups_pb2 as rookery_dot_v1_dot_groups__pb2
 import rookery.v1.session_pb2 as rookery_dot_v1_dot_session__pb2
 
 
@@ -23,6 +24,15 @@ class ArchiveServiceServicer(purerpc.Servicer):
         raise NotImplementedError()
 
     async def FindSent(self, input_message):
+        raise NotImplementedError()
+
+    async def ListMembers(self, input_message):
+        raise NotImplementedError()
+
+    async def ListMarks(self, input_message):
+        raise NotImplementedError()
+
+    async def GetGroup(self, input_message):
         raise NotImplementedError()
 
     @property
@@ -93,6 +103,33 @@ class ArchiveServiceServicer(purerpc.Servicer):
                 rookery_dot_v1_dot_archive__pb2.FindSentResponse,
             )
         )
+        service_obj.add_method(
+            "ListMembers",
+            self.ListMembers,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListMembersRequest,
+                rookery_dot_v1_dot_archive__pb2.ListMembersResponse,
+            )
+        )
+        service_obj.add_method(
+            "ListMarks",
+            self.ListMarks,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListMarksRequest,
+                rookery_dot_v1_dot_archive__pb2.ListMarksResponse,
+            )
+        )
+        service_obj.add_method(
+            "GetGroup",
+            self.GetGroup,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetGroupRequest,
+                rookery_dot_v1_dot_archive__pb2.GetGroupResponse,
+            )
+        )
         return service_obj
 
 
@@ -156,5 +193,29 @@ class ArchiveServiceStub:
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.FindSentRequest,
                 rookery_dot_v1_dot_archive__pb2.FindSentResponse,
+            )
+        )
+        self.ListMembers = self._client.get_method_stub(
+            "ListMembers",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListMembersRequest,
+                rookery_dot_v1_dot_archive__pb2.ListMembersResponse,
+            )
+        )
+        self.ListMarks = self._client.get_method_stub(
+            "ListMarks",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListMarksRequest,
+                rookery_dot_v1_dot_archive__pb2.ListMarksResponse,
+            )
+        )
+        self.GetGroup = self._client.get_method_stub(
+            "GetGroup",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetGroupRequest,
+                rookery_dot_v1_dot_archive__pb2.GetGroupResponse,
             )
         )

@@ -22,52 +22,67 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from rookery.v1 import groups_pb2 as rookery_dot_v1_dot_groups__pb2
 from rookery.v1 import session_pb2 as rookery_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/archive.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\xe7\x01\n\x04\x43hat\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.rookery.v1.ChatKind\x12\x12\n\nmember_ids\x18\x03 \x03(\x03\x12*\n\x06newest\x18\x04 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x0e\n\x06unread\x18\x05 \x01(\r\x12\x1f\n\x05marks\x18\x06 \x03(\x0b\x32\x10.rookery.v1.Mark\x12\x15\n\rchanged_at_ms\x18\x07 \x01(\x03\x12\"\n\x07\x63hanges\x18\x08 \x03(\x0b\x32\x11.rookery.v1.Event\"D\n\x04Mark\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x02 \x01(\x03\x12\x12\n\nread_up_to\x18\x03 \x01(\x03\"Z\n\x0eHistoryMessage\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.rookery.v1.Message\x12\"\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x11.rookery.v1.Event\"\\\n\x10ListChatsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x18\n\x10\x63hanged_since_ms\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"a\n\x11ListChatsResponse\x12\x1f\n\x05\x63hats\x18\x01 \x03(\x0b\x32\x10.rookery.v1.Chat\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"2\n\x0eGetChatRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\"1\n\x0fGetChatResponse\x12\x1e\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x10.rookery.v1.Chat\"\xdc\x01\n\x13ListMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x13\n\tbefore_id\x18\x03 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_id\x18\x04 \x01(\x03H\x00\x12\x13\n\taround_id\x18\x05 \x01(\x03H\x00\x12\x13\n\tbefore_ms\x18\x06 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_ms\x18\x07 \x01(\x03H\x00\x12\x13\n\taround_ms\x18\x08 \x01(\x03H\x00\x12\r\n\x05limit\x18\t \x01(\r\x12\x0e\n\x06having\x18\n \x01(\tB\x08\n\x06\x61nchor\"\x82\x01\n\x14ListMessagesResponse\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x11\n\thas_older\x18\x02 \x01(\x08\x12\x11\n\thas_newer\x18\x03 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x04 \x01(\x03\"I\n\x11GetMessageRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\"Y\n\x12GetMessageResponse\x12+\n\x07message\x18\x01 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x16\n\x0e\x63omplete_up_to\x18\x02 \x01(\x03\"E\n\x12ListChangesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x03\"a\n\x13ListChangesResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\x12\x0f\n\x07too_old\x18\x02 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"Y\n\x13ListVersionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\":\n\x14ListVersionsResponse\x12\"\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\"F\n\x0f\x46indSentRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x11\n\tclient_id\x18\x03 \x01(\t\"4\n\x10\x46indSentResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event*;\n\x08\x43hatKind\x12\x19\n\x15\x43HAT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_KIND_DIRECT\x10\x01\x32\xa8\x04\n\x0e\x41rchiveService\x12H\n\tListChats\x12\x1c.rookery.v1.ListChatsRequest\x1a\x1d.rookery.v1.ListChatsResponse\x12\x42\n\x07GetChat\x12\x1a.rookery.v1.GetChatRequest\x1a\x1b.rookery.v1.GetChatResponse\x12Q\n\x0cListMessages\x12\x1f.rookery.v1.ListMessagesRequest\x1a .rookery.v1.ListMessagesResponse\x12K\n\nGetMessage\x12\x1d.rookery.v1.GetMessageRequest\x1a\x1e.rookery.v1.GetMessageResponse\x12N\n\x0bListChanges\x12\x1e.rookery.v1.ListChangesRequest\x1a\x1f.rookery.v1.ListChangesResponse\x12Q\n\x0cListVersions\x12\x1f.rookery.v1.ListVersionsRequest\x1a .rookery.v1.ListVersionsResponse\x12\x45\n\x08\x46indSent\x12\x1b.rookery.v1.FindSentRequest\x1a\x1c.rookery.v1.FindSentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/archive.proto\x12\nrookery.v1\x1a\x17rookery/v1/groups.proto\x1a\x18rookery/v1/session.proto\"\xdc\x02\n\x04\x43hat\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.rookery.v1.ChatKind\x12\x12\n\nmember_ids\x18\x03 \x03(\x03\x12*\n\x06newest\x18\x04 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x0e\n\x06unread\x18\x05 \x01(\r\x12\x1f\n\x05marks\x18\x06 \x03(\x0b\x32\x10.rookery.v1.Mark\x12\x15\n\rchanged_at_ms\x18\x07 \x01(\x03\x12\"\n\x07\x63hanges\x18\x08 \x03(\x0b\x32\x11.rookery.v1.Event\x12\x0f\n\x07version\x18\t \x01(\x04\x12+\n\x08settings\x18\n \x01(\x0b\x32\x19.rookery.v1.GroupSettings\x12\x14\n\x0cmember_count\x18\x0b \x01(\r\x12\x1f\n\x03own\x18\x0c \x01(\x0b\x32\x12.rookery.v1.Member\"D\n\x04Mark\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x02 \x01(\x03\x12\x12\n\nread_up_to\x18\x03 \x01(\x03\"Z\n\x0eHistoryMessage\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.rookery.v1.Message\x12\"\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x11.rookery.v1.Event\"\\\n\x10ListChatsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x18\n\x10\x63hanged_since_ms\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"a\n\x11ListChatsResponse\x12\x1f\n\x05\x63hats\x18\x01 \x03(\x0b\x32\x10.rookery.v1.Chat\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"2\n\x0eGetChatRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\"1\n\x0fGetChatResponse\x12\x1e\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x10.rookery.v1.Chat\"\xdc\x01\n\x13ListMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x13\n\tbefore_id\x18\x03 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_id\x18\x04 \x01(\x03H\x00\x12\x13\n\taround_id\x18\x05 \x01(\x03H\x00\x12\x13\n\tbefore_ms\x18\x06 \x01(\x03H\x00\x12\x12\n\x08\x61\x66ter_ms\x18\x07 \x01(\x03H\x00\x12\x13\n\taround_ms\x18\x08 \x01(\x03H\x00\x12\r\n\x05limit\x18\t \x01(\r\x12\x0e\n\x06having\x18\n \x01(\tB\x08\n\x06\x61nchor\"\x82\x01\n\x14ListMessagesResponse\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x11\n\thas_older\x18\x02 \x01(\x08\x12\x11\n\thas_newer\x18\x03 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x04 \x01(\x03\"I\n\x11GetMessageRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\"Y\n\x12GetMessageResponse\x12+\n\x07message\x18\x01 \x01(\x0b\x32\x1a.rookery.v1.HistoryMessage\x12\x16\n\x0e\x63omplete_up_to\x18\x02 \x01(\x03\"E\n\x12ListChangesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x03\"a\n\x13ListChangesResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\x12\x0f\n\x07too_old\x18\x02 \x01(\x08\x12\x16\n\x0e\x63omplete_up_to\x18\x03 \x01(\x03\"Y\n\x13ListVersionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\":\n\x14ListVersionsResponse\x12\"\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x11.rookery.v1.Event\"F\n\x0f\x46indSentRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x11\n\tclient_id\x18\x03 \x01(\t\"4\n\x10\x46indSentResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event\"T\n\x12ListMembersRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\x03\"]\n\x13ListMembersResponse\x12#\n\x07members\x18\x01 \x03(\x0b\x32\x12.rookery.v1.Member\x12\x10\n\x08has_more\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\x04\"E\n\x10ListMarksRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66rom_id\x18\x03 \x01(\x03\"4\n\x11ListMarksResponse\x12\x1f\n\x05marks\x18\x01 \x03(\x0b\x32\x10.rookery.v1.Mark\"{\n\x05Group\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12+\n\x08settings\x18\x03 \x01(\x0b\x32\x19.rookery.v1.GroupSettings\x12#\n\x07members\x18\x04 \x03(\x0b\x32\x12.rookery.v1.Member\"\"\n\x0fGetGroupRequest\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\"4\n\x10GetGroupResponse\x12 \n\x05group\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Group*P\n\x08\x43hatKind\x12\x19\n\x15\x43HAT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_KIND_DIRECT\x10\x01\x12\x13\n\x0f\x43HAT_KIND_GROUP\x10\x02\x32\x89\x06\n\x0e\x41rchiveService\x12H\n\tListChats\x12\x1c.rookery.v1.ListChatsRequest\x1a\x1d.rookery.v1.ListChatsResponse\x12\x42\n\x07GetChat\x12\x1a.rookery.v1.GetChatRequest\x1a\x1b.rookery.v1.GetChatResponse\x12Q\n\x0cListMessages\x12\x1f.rookery.v1.ListMessagesRequest\x1a .rookery.v1.ListMessagesResponse\x12K\n\nGetMessage\x12\x1d.rookery.v1.GetMessageRequest\x1a\x1e.rookery.v1.GetMessageResponse\x12N\n\x0bListChanges\x12\x1e.rookery.v1.ListChangesRequest\x1a\x1f.rookery.v1.ListChangesResponse\x12Q\n\x0cListVersions\x12\x1f.rookery.v1.ListVersionsRequest\x1a .rookery.v1.ListVersionsResponse\x12\x45\n\x08\x46indSent\x12\x1b.rookery.v1.FindSentRequest\x1a\x1c.rookery.v1.FindSentResponse\x12N\n\x0bListMembers\x12\x1e.rookery.v1.ListMembersRequest\x1a\x1f.rookery.v1.ListMembersResponse\x12H\n\tListMarks\x12\x1c.rookery.v1.ListMarksRequest\x1a\x1d.rookery.v1.ListMarksResponse\x12\x45\n\x08GetGroup\x12\x1b.rookery.v1.GetGroupRequest\x1a\x1c.rookery.v1.GetGroupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.archive_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHATKIND']._serialized_start=1727
-  _globals['_CHATKIND']._serialized_end=1786
-  _globals['_CHAT']._serialized_start=67
-  _globals['_CHAT']._serialized_end=298
-  _globals['_MARK']._serialized_start=300
-  _globals['_MARK']._serialized_end=368
-  _globals['_HISTORYMESSAGE']._serialized_start=370
-  _globals['_HISTORYMESSAGE']._serialized_end=460
-  _globals['_LISTCHATSREQUEST']._serialized_start=462
-  _globals['_LISTCHATSREQUEST']._serialized_end=554
-  _globals['_LISTCHATSRESPONSE']._serialized_start=556
-  _globals['_LISTCHATSRESPONSE']._serialized_end=653
-  _globals['_GETCHATREQUEST']._serialized_start=655
-  _globals['_GETCHATREQUEST']._serialized_end=705
-  _globals['_GETCHATRESPONSE']._serialized_start=707
-  _globals['_GETCHATRESPONSE']._serialized_end=756
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=759
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=979
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=982
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1112
-  _globals['_GETMESSAGEREQUEST']._serialized_start=1114
-  _globals['_GETMESSAGEREQUEST']._serialized_end=1187
-  _globals['_GETMESSAGERESPONSE']._serialized_start=1189
-  _globals['_GETMESSAGERESPONSE']._serialized_end=1278
-  _globals['_LISTCHANGESREQUEST']._serialized_start=1280
-  _globals['_LISTCHANGESREQUEST']._serialized_end=1349
-  _globals['_LISTCHANGESRESPONSE']._serialized_start=1351
-  _globals['_LISTCHANGESRESPONSE']._serialized_end=1448
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=1450
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=1539
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1541
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1599
-  _globals['_FINDSENTREQUEST']._serialized_start=1601
-  _globals['_FINDSENTREQUEST']._serialized_end=1671
-  _globals['_FINDSENTRESPONSE']._serialized_start=1673
-  _globals['_FINDSENTRESPONSE']._serialized_end=1725
-  _globals['_ARCHIVESERVICE']._serialized_start=1789
-  _globals['_ARCHIVESERVICE']._serialized_end=2341
+  _globals['_CHATKIND']._serialized_start=2390
+  _globals['_CHATKIND']._serialized_end=2470
+  _globals['_CHAT']._serialized_start=92
+  _globals['_CHAT']._serialized_end=440
+  _globals['_MARK']._serialized_start=442
+  _globals['_MARK']._serialized_end=510
+  _globals['_HISTORYMESSAGE']._serialized_start=512
+  _globals['_HISTORYMESSAGE']._serialized_end=602
+  _globals['_LISTCHATSREQUEST']._serialized_start=604
+  _globals['_LISTCHATSREQUEST']._serialized_end=696
+  _globals['_LISTCHATSRESPONSE']._serialized_start=698
+  _globals['_LISTCHATSRESPONSE']._serialized_end=795
+  _globals['_GETCHATREQUEST']._serialized_start=797
+  _globals['_GETCHATREQUEST']._serialized_end=847
+  _globals['_GETCHATRESPONSE']._serialized_start=849
+  _globals['_GETCHATRESPONSE']._serialized_end=898
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=901
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1121
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1124
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1254
+  _globals['_GETMESSAGEREQUEST']._serialized_start=1256
+  _globals['_GETMESSAGEREQUEST']._serialized_end=1329
+  _globals['_GETMESSAGERESPONSE']._serialized_start=1331
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1420
+  _globals['_LISTCHANGESREQUEST']._serialized_start=1422
+  _globals['_LISTCHANGESREQUEST']._serialized_end=1491
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=1493
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=1590
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=1592
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=1681
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1683
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1741
+  _globals['_FINDSENTREQUEST']._serialized_start=1743
+  _globals['_FINDSENTREQUEST']._serialized_end=1813
+  _globals['_FINDSENTRESPONSE']._serialized_start=1815
+  _globals['_FINDSENTRESPONSE']._serialized_end=1867
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=1869
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1953
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1955
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=2048
+  _globals['_LISTMARKSREQUEST']._serialized_start=2050
+  _globals['_LISTMARKSREQUEST']._serialized_end=2119
+  _globals['_LISTMARKSRESPONSE']._serialized_start=2121
+  _globals['_LISTMARKSRESPONSE']._serialized_end=2173
+  _globals['_GROUP']._serialized_start=2175
+  _globals['_GROUP']._serialized_end=2298
+  _globals['_GETGROUPREQUEST']._serialized_start=2300
+  _globals['_GETGROUPREQUEST']._serialized_end=2334
+  _globals['_GETGROUPRESPONSE']._serialized_start=2336
+  _globals['_GETGROUPRESPONSE']._serialized_end=2388
+  _globals['_ARCHIVESERVICE']._serialized_start=2473
+  _globals['_ARCHIVESERVICE']._serialized_end=3250
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from rookery.v1 import groups_pb2 as _groups_pb2
 from rookery.v1 import session_pb2 as _session_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -12,11 +13,13 @@ class ChatKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CHAT_KIND_UNSPECIFIED: _ClassVar[ChatKind]
     CHAT_KIND_DIRECT: _ClassVar[ChatKind]
+    CHAT_KIND_GROUP: _ClassVar[ChatKind]
 CHAT_KIND_UNSPECIFIED: ChatKind
 CHAT_KIND_DIRECT: ChatKind
+CHAT_KIND_GROUP: ChatKind
 
 class Chat(_message.Message):
-    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes")
+    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +28,10 @@ class Chat(_message.Message):
     MARKS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     kind: ChatKind
     member_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -33,7 +40,11 @@ class Chat(_message.Message):
     marks: _containers.RepeatedCompositeFieldContainer[Mark]
     changed_at_ms: int
     changes: _containers.RepeatedCompositeFieldContainer[_session_pb2.Event]
-    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ...) -> None: ...
+    version: int
+    settings: _groups_pb2.GroupSettings
+    member_count: int
+    own: _groups_pb2.Member
+    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ...) -> None: ...
 
 class Mark(_message.Message):
     __slots__ = ("user_id", "delivered_up_to", "read_up_to")
@@ -196,3 +207,65 @@ class FindSentResponse(_message.Message):
     EVENT_FIELD_NUMBER: _ClassVar[int]
     event: _session_pb2.Event
     def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ...) -> None: ...
+
+class ListMembersRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "limit", "after")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    limit: int
+    after: int
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[int] = ...) -> None: ...
+
+class ListMembersResponse(_message.Message):
+    __slots__ = ("members", "has_more", "version")
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    members: _containers.RepeatedCompositeFieldContainer[_groups_pb2.Member]
+    has_more: bool
+    version: int
+    def __init__(self, members: _Optional[_Iterable[_Union[_groups_pb2.Member, _Mapping]]] = ..., has_more: _Optional[bool] = ..., version: _Optional[int] = ...) -> None: ...
+
+class ListMarksRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "from_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    from_id: int
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., from_id: _Optional[int] = ...) -> None: ...
+
+class ListMarksResponse(_message.Message):
+    __slots__ = ("marks",)
+    MARKS_FIELD_NUMBER: _ClassVar[int]
+    marks: _containers.RepeatedCompositeFieldContainer[Mark]
+    def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("chat_id", "version", "settings", "members")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    version: int
+    settings: _groups_pb2.GroupSettings
+    members: _containers.RepeatedCompositeFieldContainer[_groups_pb2.Member]
+    def __init__(self, chat_id: _Optional[str] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_groups_pb2.Member, _Mapping]]] = ...) -> None: ...
+
+class GetGroupRequest(_message.Message):
+    __slots__ = ("chat_id",)
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    def __init__(self, chat_id: _Optional[str] = ...) -> None: ...
+
+class GetGroupResponse(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: Group
+    def __init__(self, group: _Optional[_Union[Group, _Mapping]] = ...) -> None: ...

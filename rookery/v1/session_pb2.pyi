@@ -1,3 +1,4 @@
+from rookery.v1 import groups_pb2 as _groups_pb2
 from rookery.v1 import kinds_pb2 as _kinds_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -188,12 +189,13 @@ class Event(_message.Message):
     def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "reply_to", "forwarded")
+    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "control", "reply_to", "forwarded")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     SENDER_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
     message_id: int
@@ -201,9 +203,10 @@ class Message(_message.Message):
     sender_id: int
     client_message_id: str
     text: Text
+    control: _groups_pb2.Control
     reply_to: int
     forwarded: bool
-    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
+    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., control: _Optional[_Union[_groups_pb2.Control, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ("body", "mentions")

@@ -1,13 +1,20 @@
-"""Chat ids. A direct chat is not created: its id is made of its two members' ids. And the limit of clients' own ids."""
+"""Chat ids, and the limit of clients' own ids.
 
+A direct chat is not created: its id is made of its two members' ids. The id of a group is made of its creator's id and the
+client id of its creation, so that a retry creates the same group.
+"""
+
+import hashlib
 import re
 
 from shared.contract.ids import MAX_ID
+from shared.contract.partitions import partition_of
 
 MAX_CLIENT_ID = 64
 """Bytes of the id that a client chooses for a message or a change."""
 
 _DIRECT = re.compile(r"d-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
+_GROUP = re.compile(r"g-([1-9][0-9]{0,18})")
 
 
 def direct_chat_id(user_id: int, other_id: int) -> str:
@@ -23,3 +30,24 @@ def direct_members(chat_id: str) -> tuple[int, int] | None:
         return None
     low, high = int(match[1]), int(match[2])
     return (low, high) if low < high <= MAX_ID else None
+
+
+def group_chat_id(creator_id: int, client_id: str) -> str:
+    """The group that this user creates with this client id: `g-` and a number from 1 to MAX_ID, which others can't guess
+    if the client id is random."""
+    digest = hashlib.sha256(f"{creator_id} {client_id}".encode()).digest()
+    return f"g-{int.from_bytes(digest[:8]) % MAX_ID + 1}"
+
+
+def group_number(chat_id: str) -> int | None:
+    """The number in the id of a group; None if the id is not that of a group."""
+    match = _GROUP.fullmatch(chat_id)
+    if match is None:
+        return None
+    number = int(match[1])
+    return number if number <= MAX_ID else None
+
+
+def home_partition(number: int, partitions: int) -> int:
+    """The partition that orders the control changes of the group with this number."""
+    return partition_of(number, partitions)

@@ -8,7 +8,12 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+)
 
 from messaging.gateway.transports.handshake import PATH, SUBPROTOCOL
 from messaging.gateway.transports.messages import CLOSE_CODES
@@ -75,10 +80,14 @@ STATUSES = {
 """The status codes of the handshake."""
 
 
-def document(file: FileDescriptorProto) -> str:
-    """Return the document as JSON text. The descriptor of `session.proto` must contain source information."""
-    comments = comments_of(file)
-    schemas = {message.name: schema_of(message, comments) for message in file.message_type}
+def document(file: FileDescriptorProto, *imported: FileDescriptorProto) -> str:
+    """Return the document as JSON text. The descriptors of `session.proto` and of the files that it imports must
+    contain source information."""
+    comments = comments_of(*imported, file)
+    enums = {enum.name: enum for each in imported for enum in each.enum_type}
+    schemas = {
+        message.name: schema_of(message, comments, enums) for each in (*imported, file) for message in each.message_type
+    }
     kinds = {message.name: _kinds(message) for message in file.message_type if message.name in (CLIENT, SERVER)}
     messages: Json = {}
     for frame, fields in kinds.items():
@@ -113,13 +122,13 @@ def document(file: FileDescriptorProto) -> str:
     )
 
 
-def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
+def schema_of(message: DescriptorProto, comments: dict[str, str], enums: dict[str, EnumDescriptorProto]) -> Json:
     """A message as JSON Schema. Each `oneof` needs one member; other fields may be omitted if default."""
     schema: Json = {"type": "object"}
     if comment := comments.get(message.name):
         schema["description"] = comment
     schema["properties"] = {
-        field.name: _field(field, DETAILS.get(name, {}), comments.get(name, ""))
+        field.name: _field(field, DETAILS.get(name, {}), comments.get(name, ""), enums)
         for field in message.field
         for name in [f"{message.name}.{field.name}"]
     }
@@ -134,8 +143,15 @@ def short_name(full_name: str) -> str:
     return full_name.rpartition(".")[2]
 
 
-def comments_of(file: FileDescriptorProto) -> dict[str, str]:
-    """The comments by message (`Send`) and field (`Send.text`); the file's comment by the package's name."""
+def comments_of(*files: FileDescriptorProto) -> dict[str, str]:
+    """The comments by message (`Send`) and field (`Send.text`); the last file's comment by the package's name."""
+    found: dict[str, str] = {}
+    for file in files:
+        found |= _comments_of(file)
+    return found
+
+
+def _comments_of(file: FileDescriptorProto) -> dict[str, str]:
     found = {file.package: ""}
     for location in file.source_code_info.location:
         match list(location.path):
@@ -152,11 +168,14 @@ def comments_of(file: FileDescriptorProto) -> dict[str, str]:
     return found
 
 
-def _field(field: F, details: Json, comment: str) -> Json:
+def _field(field: F, details: Json, comment: str, enums: dict[str, EnumDescriptorProto]) -> Json:
     """The schema of a field. A reference must be alone in its object, so one with a description is wrapped."""
     if field.type == F.TYPE_MESSAGE:
         reference: Json = {"$ref": f"#/components/schemas/{short_name(field.type_name)}"}
         schema = {"description": comment, "allOf": [reference]} if comment else reference
+    elif field.type == F.TYPE_ENUM:
+        values = [value.name for value in enums[short_name(field.type_name)].value]
+        schema = {**({"description": comment} if comment else {}), "enum": values}
     else:
         schema = {**({"description": comment} if comment else {}), **SCALARS[field.type], **details}
     return {"type": "array", "items": schema} if field.label == F.LABEL_REPEATED else schema

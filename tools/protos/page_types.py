@@ -22,7 +22,10 @@ from tools.protos.asyncapi import comments_of, short_name
 
 F = FieldDescriptorProto
 
-ROOTS = ("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse", "ListChangesResponse")
+ROOTS = (
+    *("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse", "ListChangesResponse"),
+    *("ListMembersResponse", "ListMarksResponse"),
+)
 """The messages that the page sends and reads. Types are generated for them and for the messages in their fields."""
 
 ALWAYS_SET = """
@@ -31,6 +34,7 @@ Change.chat_id Reacted.emoji Typing.chat_id
 ServerFrame.sequence Accepted.frame Refused.frame Refused.code Refused.message
 Message.message_id Message.chat_id Message.sender_id Text.body
 Chat.chat_id HistoryMessage.message
+GroupSettings.name Member.user_id Control.version
 """
 """Fields that always have a value: in the messages that the page reads, and in the messages that it sends."""
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from rookery.v1.archive_pb2 import Chat, HistoryMessage
+from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage, ListMembersResponse, Mark
+from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Event, Message
 
 UNREAD_LIMIT = 100
@@ -89,12 +90,34 @@ class ChatStore(Protocol):
     ) -> Sequence[Chat]:
         """The user's chats changed at or after the moment, most recently changed first, at most `limit`.
 
-        A chat appears in its members' lists with its first message.
+        A chat appears in its members' lists with its first message, a group with its creation or when they join. In
+        the list of a former member, a group is as it was when their last span ended: `changed_at_ms` is at most that
+        time, `settings` and `newest` are of that moment, and `unread` and `member_count` are 0.
+
+        A message costs a constant number of writes, whatever the number of members: the order of a user's groups comes
+        from the groups, not from rows of the user.
         """
         ...
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
-        """The chat as the user sees it; None if nothing is recorded in it."""
+        """The chat as the user sees it; None if nothing is recorded in it, or if the user was never a member of it."""
+        ...
+
+    async def get_group(self, chat_id: str) -> Group | None:
+        """The group, with its present and former members; None if no control change of it is recorded."""
+        ...
+
+    async def get_member(self, chat_id: str, user_id: int) -> Member | None:
+        """The user as a present or former member of a group; None if they never were one."""
+        ...
+
+    async def list_members(self, chat_id: str, *, after: int, limit: int) -> ListMembersResponse:
+        """The present members with a higher user_id, ascending, at most `limit`, and the version of the group."""
+        ...
+
+    async def list_marks(self, chat_id: str, *, from_id: int, limit: int) -> Sequence[Mark]:
+        """The marks of the present members who have read or received this message or a later one, highest read marks
+        first, then highest delivered marks, at most `limit`. Of a direct chat, those of both users."""
         ...
 
     async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:

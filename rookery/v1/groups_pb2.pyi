@@ -1,0 +1,92 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLE_UNSPECIFIED: _ClassVar[Role]
+    ROLE_GUEST: _ClassVar[Role]
+    ROLE_MEMBER: _ClassVar[Role]
+    ROLE_ADMIN: _ClassVar[Role]
+    ROLE_OWNER: _ClassVar[Role]
+
+class Permission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PERMISSION_UNSPECIFIED: _ClassVar[Permission]
+    PERMISSION_POST: _ClassVar[Permission]
+    PERMISSION_REACT: _ClassVar[Permission]
+    PERMISSION_PIN: _ClassVar[Permission]
+    PERMISSION_ADD_MEMBERS: _ClassVar[Permission]
+    PERMISSION_EDIT_SETTINGS: _ClassVar[Permission]
+    PERMISSION_DELETE_MESSAGES: _ClassVar[Permission]
+    PERMISSION_REMOVE_MEMBERS: _ClassVar[Permission]
+    PERMISSION_MANAGE: _ClassVar[Permission]
+ROLE_UNSPECIFIED: Role
+ROLE_GUEST: Role
+ROLE_MEMBER: Role
+ROLE_ADMIN: Role
+ROLE_OWNER: Role
+PERMISSION_UNSPECIFIED: Permission
+PERMISSION_POST: Permission
+PERMISSION_REACT: Permission
+PERMISSION_PIN: Permission
+PERMISSION_ADD_MEMBERS: Permission
+PERMISSION_EDIT_SETTINGS: Permission
+PERMISSION_DELETE_MESSAGES: Permission
+PERMISSION_REMOVE_MEMBERS: Permission
+PERMISSION_MANAGE: Permission
+
+class Control(_message.Message):
+    __slots__ = ("version", "settings", "changed", "members")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    settings: GroupSettings
+    changed: _containers.RepeatedScalarFieldContainer[str]
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    def __init__(self, version: _Optional[int] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class GroupSettings(_message.Message):
+    __slots__ = ("name", "topic", "permissions", "shows_history")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    SHOWS_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    topic: str
+    permissions: int
+    shows_history: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FIELD_NUMBER: _ClassVar[int]
+    DENY_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FORMER_ROLE_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    role: Role
+    allow: int
+    deny: int
+    spans: _containers.RepeatedCompositeFieldContainer[Span]
+    version: int
+    former_role: Role
+    def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., version: _Optional[int] = ..., former_role: _Optional[_Union[Role, str]] = ...) -> None: ...
+
+class Span(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,138 @@
+"""Groups: roles, permissions and membership, and the fold of control changes into a roster."""
+
+from collections.abc import Iterable, Sequence
+from enum import IntFlag
+
+import msgspec
+
+from rookery.v1 import groups_pb2
+from rookery.v1.archive_pb2 import Group
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, GroupSettings, Member, Span
+
+MAX_MEMBERS = 1_000
+"""Members of a group."""
+
+MAX_EVER = 5_000
+"""Present and former members of a group: see archive.proto."""
+
+MAX_NAME_BYTES = 128
+MAX_TOPIC_BYTES = 1_024
+"""See groups.proto."""
+
+MAX_SPANS = 20
+"""Spans of a member that are kept: see groups.proto."""
+
+OPEN = 0
+"""`Span.last` of a user who is a member."""
+
+
+class Permission(IntFlag):
+    """The permissions of groups.proto. A mask is a sum of them."""
+
+    POST = groups_pb2.PERMISSION_POST
+    REACT = groups_pb2.PERMISSION_REACT
+    PIN = groups_pb2.PERMISSION_PIN
+    ADD_MEMBERS = groups_pb2.PERMISSION_ADD_MEMBERS
+    EDIT_SETTINGS = groups_pb2.PERMISSION_EDIT_SETTINGS
+    DELETE_MESSAGES = groups_pb2.PERMISSION_DELETE_MESSAGES
+    REMOVE_MEMBERS = groups_pb2.PERMISSION_REMOVE_MEMBERS
+    MANAGE = groups_pb2.PERMISSION_MANAGE
+
+
+NO_PERMISSIONS = Permission(0)
+ALL_PERMISSIONS = Permission(sum(Permission))
+
+DEFAULT_PERMISSIONS = (
+    Permission.POST | Permission.REACT | Permission.PIN | Permission.ADD_MEMBERS | Permission.EDIT_SETTINGS
+)
+"""Of the members of a new group, unless its creation sets others."""
+
+GUEST_PERMISSIONS = Permission.POST | Permission.REACT
+"""Of the group's permissions, those that guests have."""
+
+DIRECT_PERMISSIONS = Permission.POST | Permission.REACT | Permission.PIN
+"""Of both members of a direct chat."""
+
+
+def permissions_of(settings: GroupSettings, member: Member) -> Permission:
+    """The permissions of a member: of their role, then those that only they have or lack. The owner has all."""
+    role = member.role
+    if role == ROLE_OWNER:
+        return ALL_PERMISSIONS
+    if role == groups_pb2.ROLE_UNSPECIFIED:
+        return NO_PERMISSIONS
+    granted = settings.permissions
+    if role == ROLE_ADMIN:
+        granted = ALL_PERMISSIONS
+    elif role == ROLE_GUEST:
+        granted &= GUEST_PERMISSIONS
+    return Permission((granted | member.allow) & ~member.deny & ALL_PERMISSIONS)
+
+
+def is_within(spans: Iterable[Span], event_id: int) -> bool:
+    """Whether an event with this id is in one of the spans."""
+    return any(span.first <= event_id and (span.last == OPEN or event_id <= span.last) for span in spans)
+
+
+class Roster(msgspec.Struct):
+    """A group as after one of its control changes."""
+
+    chat_id: str
+    version: int
+    settings: GroupSettings
+    members: dict[int, Member]
+    """Present and former members, by user."""
+    present: frozenset[int]
+    """The users who are members."""
+
+    @classmethod
+    def of(cls, group: Group) -> "Roster":
+        """The roster of a stored group."""
+        return cls._with(group.chat_id, group.version, group.settings, {each.user_id: each for each in group.members})
+
+    def after(self, control: Control) -> "Roster":
+        """The roster after the next control change. Raises ValueError if the change is not the next one."""
+        if control.version != self.version + 1:
+            raise ValueError(f"the control change must have version {self.version + 1}, not {control.version}")
+        settings = control.settings if control.HasField("settings") else self.settings
+        return self._with(self.chat_id, control.version, settings, self.members | members_after(control))
+
+    @classmethod
+    def created(cls, chat_id: str, control: Control) -> "Roster":
+        """The roster after the creation. Raises ValueError if the change is not a creation."""
+        return cls.empty(chat_id).after(control)
+
+    @classmethod
+    def empty(cls, chat_id: str) -> "Roster":
+        """The roster of a group that is not created yet."""
+        return cls(chat_id, 0, GroupSettings(), {}, frozenset())
+
+    @classmethod
+    def _with(cls, chat_id: str, version: int, settings: GroupSettings, members: dict[int, Member]) -> "Roster":
+        present = frozenset(user_id for user_id, member in members.items() if member.role)
+        return cls(chat_id, version, settings, members, present)
+
+    def permissions(self, user_id: int) -> Permission:
+        """The permissions of a user; none if they are not a member."""
+        member = self.members.get(user_id)
+        return NO_PERMISSIONS if member is None else permissions_of(self.settings, member)
+
+    def includes(self, user_id: int, event_id: int) -> bool:
+        """Whether the user was a member at the event with this id."""
+        member = self.members.get(user_id)
+        return member is not None and is_within(member.spans, event_id)
+
+
+def members_after(control: Control) -> dict[int, Member]:
+    """The members that a control change changes, as they are after it, by user."""
+    members: dict[int, Member] = {}
+    for changed in control.members:
+        member = members[changed.user_id] = Member()
+        member.CopyFrom(changed)
+        member.ClearField("former_role")
+    return members
+
+
+def audience(before: frozenset[int], control: Control) -> Sequence[int]:
+    """The recipients of a control change: the members before it, and those that it changes; ascending."""
+    return sorted(before.union(member.user_id for member in control.members))
