@@ -11,12 +11,18 @@ from rookery.v1.archive_pb2 import (
     FindSentResponse,
     GetChatRequest,
     GetChatResponse,
+    GetGroupRequest,
+    GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
     ListVersionsRequest,
@@ -72,6 +78,15 @@ class ArchiveClient:
 
     async def find_sent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
         return await self._query(self._stub.FindSent, request)
+
+    async def list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
+        return await self._query(self._stub.ListMembers, request)
+
+    async def list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
+        return await self._query(self._stub.ListMarks, request)
+
+    async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
+        return await self._query(self._stub.GetGroup, request)
 
     async def _query(self, method: Callable[[Request], Awaitable[Response]], request: Request) -> Response | Refusal:
         try:
