@@ -14,7 +14,13 @@
 
 The last task iterates over the missing events as the others, and over `TooOld` for a chat of which too much is missing.
 
-`Client` holds the live session and `Client.api` calls the HTTP API. Values are the messages of `rookery.v1`.
+`Client` holds the live session, `Client.api` calls the HTTP API, and `Client.groups` changes groups. Values are the
+messages of `rookery.v1`.
+
+    message = await client.groups.create("Engines", [grace.user_id])
+    await client.send(message.chat_id, "Welcome")
+
+A message of a group with a `control` says what changed of the group's settings and members, and has no text.
 
 What has become of a message is a `State`, to which `apply_change` applies changes from `Client.events`, from the
 client's own calls, and from the `changes` of history, in any order and any number of times.
@@ -24,6 +30,7 @@ from rookery.client.catch_up import CatchUp, MissedEvent, TooOld
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
+from rookery.client.groups import Groups
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import Client, Submission, open_client
 from rookery.v1.archive_pb2 import (
@@ -31,13 +38,31 @@ from rookery.v1.archive_pb2 import (
     HistoryMessage,
     ListChangesResponse,
     ListChatsResponse,
+    ListMarksResponse,
+    ListMembersResponse,
     ListMessagesResponse,
+)
+from rookery.v1.groups_pb2 import (
+    ROLE_ADMIN,
+    ROLE_GUEST,
+    ROLE_MEMBER,
+    ROLE_OWNER,
+    Control,
+    GroupSettings,
+    Member,
+    Role,
+    Span,
 )
 from rookery.v1.session_pb2 import Accepted, Change, Event, Gap, Mention, Message, Text, Typing
 from shared.contract.changes import State
 from shared.contract.changes import apply as apply_change
+from shared.contract.groups import Permission, permissions_of
 
 __all__ = [
+    "ROLE_ADMIN",
+    "ROLE_GUEST",
+    "ROLE_MEMBER",
+    "ROLE_OWNER",
     "Accepted",
     "Api",
     "CatchUp",
@@ -46,22 +71,31 @@ __all__ = [
     "Client",
     "ClientEvent",
     "Connected",
+    "Control",
     "Disconnected",
     "Event",
     "Gap",
     "GatewayEndpoints",
+    "GroupSettings",
+    "Groups",
     "HistoryMessage",
     "ListChangesResponse",
     "ListChatsResponse",
+    "ListMarksResponse",
+    "ListMembersResponse",
     "ListMessagesResponse",
+    "Member",
     "Mention",
     "Message",
     "MissedEvent",
+    "Permission",
     "Profile",
     "Refused",
+    "Role",
     "RookeryError",
     "SessionStream",
     "SignedOut",
+    "Span",
     "State",
     "Submission",
     "Text",
@@ -72,4 +106,5 @@ __all__ = [
     "apply_change",
     "open_api",
     "open_client",
+    "permissions_of",
 ]

@@ -123,7 +123,7 @@ class Api:
 
     async def sign_out(self) -> None:
         """End this sign-in with its tokens and sessions."""
-        await self._request_signed_in("DELETE", "/v1/tokens/current")
+        await self.request("DELETE", "/v1/tokens/current")
         self._tokens = None
 
     async def access_token(self, *, older_than: str = "") -> str:
@@ -146,7 +146,7 @@ class Api:
     async def gateway(self, unreachable: str = "") -> GatewayEndpoints:
         """Return the endpoints of the user's gateway. The server waits for another one than an `unreachable` one."""
         query = {"unreachable": unreachable} if unreachable else None
-        return _decode(await self._request_signed_in("GET", "/v1/me/gateway", query), GatewayEndpoints)
+        return _decode(await self.request("GET", "/v1/me/gateway", query), GatewayEndpoints)
 
     async def find_user(self, name: str) -> Profile:
         """Return the profile of the user with this name. Capitals and an `@` in front do not matter.
@@ -165,21 +165,21 @@ class Api:
         Each word of the text is a part of a name or display name; one of 1 or 2 characters is the beginning of a word.
         """
         query: dict[str, str | int] = {"name_contains": text, "limit": limit}
-        return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
+        return _decode(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:
         """Return the profiles of these users, at most 100; unknown users are left out."""
         query = {"user_ids": ",".join(map(str, user_ids))}
-        return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
+        return _decode(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int = 50, cursor: str = "") -> ListChatsResponse:
         """Return a page of chats, most recently changed first. Pass its `next_cursor` as `cursor` for the next page."""
         query: dict[str, str | int] = {"changed_since_ms": changed_since_ms, "limit": limit}
-        response = await self._request_signed_in("GET", "/v1/chats", query | ({"cursor": cursor} if cursor else {}))
-        return _decode_proto(response, ListChatsResponse)
+        response = await self.request("GET", "/v1/chats", query | ({"cursor": cursor} if cursor else {}))
+        return decode_proto(response, ListChatsResponse)
 
     async def chat(self, chat_id: str) -> Chat:
-        return _decode_proto(await self._request_signed_in("GET", _path(chat_id)), Chat)
+        return decode_proto(await self.request("GET", chat_path(chat_id)), Chat)
 
     async def history(self, chat_id: str, *, limit: int = 50, **query: int | str) -> ListMessagesResponse:
         """Return a page of messages, oldest first: the newest ones, or the ones at an anchor.
@@ -187,20 +187,20 @@ class Api:
         The anchors are `before_id`, `after_id`, `around_id`, and `before_ms`, `after_ms`, `around_ms`. With `having`,
         the name of a kind such as `pinned`, only messages with this change; then `before_id` is the only anchor.
         """
-        response = await self._request_signed_in("GET", f"{_path(chat_id)}/messages", {"limit": limit, **query})
-        return _decode_proto(response, ListMessagesResponse)
+        response = await self.request("GET", f"{chat_path(chat_id)}/messages", {"limit": limit, **query})
+        return decode_proto(response, ListMessagesResponse)
 
     async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
         """Return the events of a chat after an id, which is the `complete_up_to` of an earlier answer about this chat.
         `Client.catch_up` reads them after a Gap."""
-        return _decode_proto(
-            await self._request_signed_in("GET", f"{_path(chat_id)}/changes", {"after": after}), ListChangesResponse
+        return decode_proto(
+            await self.request("GET", f"{chat_path(chat_id)}/changes", {"after": after}), ListChangesResponse
         )
 
     async def versions(self, chat_id: str, message_id: int, kind: str) -> Sequence[Event]:
         """Return the newest 100 changes of one kind of a message, such as `edited`, oldest first."""
-        path = f"{_path(chat_id)}/messages/{message_id}/versions"
-        response = _decode_proto(await self._request_signed_in("GET", path, {"kind": kind}), ListVersionsResponse)
+        path = f"{chat_path(chat_id)}/messages/{message_id}/versions"
+        response = decode_proto(await self.request("GET", path, {"kind": kind}), ListVersionsResponse)
         return response.changes
 
     async def _sign_in_again(self) -> None:
@@ -211,15 +211,22 @@ class Api:
                 raise
             raise SignedOut(refused.code, refused.message) from refused
 
-    async def _request_signed_in(self, method: str, path: str, query: Mapping[str, str | int] | None = None) -> bytes:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Make a signed-in request, and return the body of the answer."""
         token = await self.access_token()
         try:
-            return await self._request(method, path, query=query, token=token)
+            return await self._request(method, path, body=body, query=query, token=token)
         except Refused as refused:
             if refused.code != "unauthenticated":
                 raise
         token = await self.access_token(older_than=token)  # it was revoked, or the clocks differ
-        return await self._request(method, path, query=query, token=token)
+        return await self._request(method, path, body=body, query=query, token=token)
 
     async def _request(
         self,
@@ -260,7 +267,8 @@ async def open_api(
         yield Api(http, name, password, device_name)
 
 
-def _path(chat_id: str) -> str:
+def chat_path(chat_id: str) -> str:
+    """The path of a chat, below which its parts are."""
     return f"/v1/chats/{quote(chat_id, safe='')}"
 
 
@@ -283,7 +291,8 @@ def _decode(body: bytes, kind: type[Value]) -> Value:
         raise Unreachable(f"this is not a response of Rookery: {error}") from error
 
 
-def _decode_proto(body: bytes, kind: type[Proto]) -> Proto:
+def decode_proto(body: bytes, kind: type[Proto]) -> Proto:
+    """Decode an answer. Raises Unreachable if it is not one of Rookery."""
     message = from_json(kind, body)
     if isinstance(message, Refusal):
         raise Unreachable(f"this is not a response of Rookery: {message.message}")

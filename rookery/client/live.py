@@ -15,6 +15,7 @@ from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.events import EventQueue
+from rookery.client.groups import Groups
 from rookery.client.http import Api, User, open_api
 from rookery.client.outbox import Outbox
 from rookery.client.reconnector import Connect, Reconnector, Transport
@@ -35,6 +36,8 @@ class Client:
 
     def __init__(self, api: Api, client_name: str, transport: Transport, connect: Connect) -> None:
         self.api = api
+        self.groups = Groups(api)
+        """Creates groups, and changes their settings and members."""
         self._queue = EventQueue()
         self._reconnector = Reconnector(api, client_name, transport, connect, self._queue)
         self._session = self._reconnector.session

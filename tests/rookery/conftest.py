@@ -28,7 +28,11 @@ class FakeBff:
         self.refresh_refused = False
         self.down = False
         self.requests: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        """Of the requests with one."""
         self.answers: dict[str, tuple[int, object]] = {}
+        self.failures: list[tuple[int, object]] = []
+        """The first answers to requests other than GET, once signed in."""
         self._tokens = 0
 
     @property
@@ -46,10 +50,15 @@ class FakeBff:
             raise httpx.ConnectError("down", request=request)
         target = f"{request.method} {request.url.raw_path.decode()}"
         self.requests.append(target)
+        if request.content:
+            self.bodies.append(json.loads(request.content))
         if "unreachable=" in target:
             await trio.sleep(WAIT_FOR_ANOTHER_SECONDS)
             target = target.partition("?")[0]
-        status, body = self.answers.get(target) or self._respond(request, target)
+        if self.failures and self._tokens and request.method != "GET":
+            status, body = self.failures.pop(0)
+        else:
+            status, body = self.answers.get(target) or self._respond(request, target)
         return httpx.Response(status, json=body)
 
     def _respond(self, request: httpx.Request, target: str) -> tuple[int, object]:

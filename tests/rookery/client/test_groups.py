@@ -1,0 +1,95 @@
+"""Groups are changed over HTTP: each change once, however often its request is repeated."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rookery.client import ROLE_ADMIN, ROLE_GUEST, Client, Groups, Permission, Refused, Unreachable
+from rookery.client.groups import CHANGE_DEADLINE
+
+ANSWER = {
+    "event_id": "5",
+    "message": {"message_id": "5", "chat_id": "g-1", "sender_id": "7", "control": {"version": "2"}},
+}
+
+UNAVAILABLE = 503, {"code": "unavailable", "detail": "Not now."}
+
+
+@pytest.mark.parametrize(
+    ("change", "request_line", "body"),
+    [
+        (
+            lambda groups: groups.create("Engines", [9, 10], permissions=Permission.POST | Permission.REACT),
+            "POST /v1/chats",
+            {"name": "Engines", "topic": "", "user_ids": ["9", "10"], "permissions": "3", "shows_history": False},
+        ),
+        (
+            lambda groups: groups.change_settings("g-1", topic="", expected_version=3),
+            "PATCH /v1/chats/g-1",
+            {"topic": "", "expected_version": "3"},
+        ),
+        (
+            lambda groups: groups.add_members("g-1", [9], role=ROLE_GUEST),
+            "POST /v1/chats/g-1/members",
+            {"user_ids": ["9"], "role": "ROLE_GUEST"},
+        ),
+        (
+            lambda groups: groups.change_member("g-1", 9, role=ROLE_ADMIN, deny=0),
+            "PATCH /v1/chats/g-1/members/9",
+            {"role": "ROLE_ADMIN", "deny": "0"},
+        ),
+    ],
+)
+async def test_a_change_is_one_request_and_returns_its_message(
+    client: Client, bff: Any, change: Callable[[Groups], Awaitable[Any]], request_line: str, body: dict[str, Any]
+) -> None:
+    bff.answers[request_line] = 200, ANSWER
+    message = await change(client.groups)
+    assert (message.message_id, message.control.version) == (5, 2)
+    assert bff.bodies[-1].pop("client_change_id")
+    assert bff.bodies[-1] == body
+
+
+async def test_a_user_leaves_and_members_and_marks_are_read(client: Client, bff: Any) -> None:
+    bff.answers = {
+        "DELETE /v1/chats/g-1/members/7?client_change_id=mine": (200, ANSWER),
+        "GET /v1/chats/g-1/members?after=9&limit=1000": (200, {"members": [{"user_id": "10"}], "version": "2"}),
+        "GET /v1/chats/g-1/marks?from_id=5": (200, {"marks": [{"user_id": "9", "read_up_to": "6"}]}),
+    }
+    assert (await client.groups.leave("g-1", client_change_id="mine")).chat_id == "g-1"
+    assert [member.user_id for member in (await client.groups.members("g-1", after=9)).members] == [10]
+    assert [mark.read_up_to for mark in (await client.groups.marks("g-1", from_id=5)).marks] == [6]
+
+
+async def test_a_change_without_an_answer_is_repeated_with_its_client_id_and_a_refused_one_is_not(
+    client: Client, bff: Any, autojump_clock: MockClock
+) -> None:
+    bff.answers["POST /v1/chats"] = 200, ANSWER
+    bff.failures = [
+        UNAVAILABLE,
+        (504, {"code": "timed_out"}),
+        (429, {"code": "rate_limited", "retry_after_ms": "9000"}),
+    ]
+    begin = trio.current_time()
+    await client.groups.create("Engines")
+    assert 9 < trio.current_time() - begin < 13
+    ids = [body["client_change_id"] for body in bff.bodies[-4:]]
+    assert len(set(ids)) == 1
+    bff.failures = [(403, {"code": "forbidden", "detail": "No."})]
+    with pytest.raises(Refused, match="No"):
+        await client.groups.create("Engines")
+
+
+@pytest.mark.parametrize(("is_down", "error"), [(True, Unreachable), (False, Refused)])
+async def test_a_change_that_gets_no_answer_in_time_can_be_repeated_by_its_caller(
+    client: Client, bff: Any, autojump_clock: MockClock, is_down: bool, error: type[Unreachable | Refused]
+) -> None:
+    bff.down, bff.failures = is_down, [UNAVAILABLE] * 100
+    begin = trio.current_time()
+    with pytest.raises(error) as caught:
+        await client.groups.create("Engines", client_change_id="mine")
+    assert CHANGE_DEADLINE - 5 < trio.current_time() - begin <= CHANGE_DEADLINE
+    assert caught.value.client_id == "mine"
