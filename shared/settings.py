@@ -155,6 +155,11 @@ class GatewaySettings(_Section):
     public_grpc: Annotated[str, AfterValidator(_check_address)] = Field(
         default="", description="Public address for native apps, such as grpcs://chat.example.org:443"
     )
+    internal_grpc: Annotated[str, AfterValidator(_check_address)] = Field(
+        default="",
+        description="Address for BFFs of other machines, such as gateway-1:8082, or grpcs://gateway-1:8082 with TLS; if "
+        "empty, from host and grpc_port",
+    )
     allowed_origins: Names = Field(
         default=(),
         description="Origins of pages that may connect, such as https://chat.example.org; if empty, the same host",
@@ -323,10 +328,15 @@ class Settings(BaseSettings):
                     f"reach, without TLS: set `tls.certificate_file` and `tls.key_file`, or, in a trusted network, "
                     f"`tls.plaintext` ({ENV_PREFIX}TLS__PLAINTEXT) to true"
                 )
-        for address in map(GrpcAddress.parse, self.archives):
+        called = [(f"`archives` ({ENV_PREFIX}ARCHIVES)", archive) for archive in self.archives]
+        if self.gateway.internal_grpc:
+            name = f"`gateway.internal_grpc` ({ENV_PREFIX}GATEWAY__INTERNAL_GRPC)"
+            called.append((name, self.gateway.internal_grpc))
+        for name, text in called:
+            address = GrpcAddress.parse(text)
             if not address.is_secure and not is_loopback(address.host):
                 yield (
-                    f"`archives` ({ENV_PREFIX}ARCHIVES) has {address.target}, which is called in plain text: write "
+                    f"{name} has {address.target}, which is called in plain text: write "
                     f"{SECURE}{address.target}, or set `tls.plaintext` ({ENV_PREFIX}TLS__PLAINTEXT) to true"
                 )
 

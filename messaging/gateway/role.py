@@ -17,7 +17,7 @@ from messaging.gateway.transports.handshake import PATH
 from messaging.gateway.transports.websocket import WebSocketServer
 from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
-from shared.contract.addresses import SECURE
+from shared.contract.addresses import SECURE, connectable_host
 from shared.coordination.ownership import GatewayAddress
 from shared.net.accepting import serve_listeners
 from shared.net.health_server import serve_health
@@ -46,9 +46,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunningGateway:
-    """A gateway that serves, and the ports that it listens on."""
+    """A gateway that serves, its addresses, and the ports that it listens on."""
 
     gateway: Gateway
+    address: GatewayAddress
     websocket_port: int
     grpc_port: int
     health_port: int
@@ -68,11 +69,14 @@ async def open_gateway(
     websocket_listeners = await listen(settings.host, settings.websocket_port, backlog=BACKLOG, tls=tls)
     grpc_listeners = await listen(settings.host, settings.grpc_port, backlog=BACKLOG, tls=tls, alpn="h2")
     websocket_port, grpc_port = port_of(websocket_listeners), port_of(grpc_listeners)
+    scheme = SECURE if tls else ""
+    address = GatewayAddress(
+        websocket=settings.public_websocket or f"{'wss' if tls else 'ws'}://:{websocket_port}{PATH}",
+        grpc=settings.public_grpc or f"{scheme}:{grpc_port}",
+        internal=settings.internal_grpc or f"{scheme}{connectable_host(settings.host)}:{grpc_port}",
+    )
     gateway = Gateway(
-        address=GatewayAddress(
-            websocket=settings.public_websocket or f"{'wss' if tls else 'ws'}://:{websocket_port}{PATH}",
-            grpc=settings.public_grpc or f"{SECURE if tls else ''}:{grpc_port}",
-        ),
+        address=address,
         backplane=platform.backplane,
         accounts=platform.accounts,
         verifier=TokenVerifier(platform.accounts),
@@ -113,7 +117,7 @@ async def open_gateway(
             health_port = await nursery.start(
                 partial(serve_health, health, settings.host, settings.health_port, tls=tls)
             )
-            yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
+            yield RunningGateway(gateway, address, websocket_port, grpc_port, health_port)
             await _drain(gateway)
 
 

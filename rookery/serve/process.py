@@ -14,7 +14,7 @@ import trio
 from shared.background import open_background
 from shared.configuration.live import OnChange
 from shared.configuration.model import LiveConfiguration
-from shared.contract.addresses import SECURE
+from shared.contract.addresses import SECURE, connectable_host
 from shared.garbage import collect_garbage
 from shared.net.open_files import allow_most_open_files
 from shared.settings import Settings
@@ -80,11 +80,6 @@ def url(scheme: str, host: str, port: int, *, secure: bool) -> str:
 def grpc_address(host: str, port: int, *, secure: bool) -> str:
     """The address of a gRPC listener, in the form that clients accept."""
     return f"{SECURE if secure else ''}{connectable_host(host)}:{port}"
-
-
-def connectable_host(host: str) -> str:
-    """A host to connect to: loopback for a host that stands for all of this machine's addresses."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
 
 
 def _export_traces(settings: Settings, role: str) -> AbstractAsyncContextManager[None]:

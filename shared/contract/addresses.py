@@ -38,6 +38,12 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def connectable_host(host: str) -> str:
+    """A host to connect to: loopback for a host that stands for all of this machine's addresses. An IPv6 address is in
+    brackets."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the host. Of names only `localhost` counts: others may resolve to any
     address."""

@@ -1,7 +1,7 @@
 """The directory: which gateway owns a partition. The BFF reads it to send a client its gateway's address."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -9,15 +9,18 @@ import trio
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:
-    """The addresses to which a gateway's clients connect.
+    """The addresses to which a gateway's clients connect, and the one for other processes of the platform.
 
     `websocket` is a URL such as `ws://host:8081/session`, or `wss://…` with TLS; `grpc` is `host:port`, or
     `grpcs://host:port`. An empty host (`ws://:8081/session`, `:8082`, `grpcs://:8082`) stands for the host by which the
-    client reached the BFF.
+    client reached the BFF. These two identify the gateway.
     """
 
     websocket: str
     grpc: str
+    internal: str = field(default="", compare=False)
+    """For gRPC calls of other processes of the platform: `host:port`, or `grpcs://host:port`. Empty for a gateway of a
+    former release, which can't be called."""
 
     @property
     def is_complete(self) -> bool:

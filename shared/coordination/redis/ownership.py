@@ -37,10 +37,13 @@ REMOVE_SECONDS = 0.4
 _PUSH = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local channel, websocket, grpc, epoch, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local mine = cjson.encode({websocket = websocket, grpc = grpc, epoch = epoch, ['until'] = now + life})
+local channel, websocket, grpc, internal = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local epoch, life = tonumber(ARGV[5]), tonumber(ARGV[6])
+local mine = cjson.encode({
+  websocket = websocket, grpc = grpc, internal = internal, epoch = epoch, ['until'] = now + life,
+})
 local owned = {}
-for i = 6, #ARGV do owned[ARGV[i]] = true end
+for i = 7, #ARGV do owned[ARGV[i]] = true end
 local changed = false
 local stored = redis.call('HGETALL', KEYS[1])
 for i = 1, #stored, 2 do
@@ -53,7 +56,7 @@ for i = 1, #stored, 2 do
       if is_mine then redis.call('HDEL', KEYS[1], partition) changed = true end
     elseif is_mine then
       redis.call('HSET', KEYS[1], partition, mine)
-      changed = changed or is_over or tonumber(entry.epoch) ~= epoch
+      changed = changed or is_over or tonumber(entry.epoch) ~= epoch or entry.internal ~= internal
       owned[partition] = nil
     elseif not is_over and tonumber(entry.epoch) > epoch then
       owned[partition] = nil
@@ -79,10 +82,12 @@ class _Entry(msgspec.Struct, frozen=True):
     grpc: str
     epoch: int
     until: float
+    internal: str = ""
+    """Absent in entries of a former release."""
 
     @property
     def address(self) -> GatewayAddress:
-        return GatewayAddress(self.websocket, self.grpc)
+        return GatewayAddress(self.websocket, self.grpc, self.internal)
 
 
 class RedisDirectory:
@@ -133,7 +138,8 @@ class RedisDirectory:
         """Raises Unavailable."""
         for claim in self._claims.all():
             address = claim.address
-            arguments = (self._channel, address.websocket, address.grpc, claim.epoch, int(ENTRY_SECONDS * 1000))
+            addresses = (address.websocket, address.grpc, address.internal)
+            arguments = (self._channel, *addresses, claim.epoch, int(ENTRY_SECONDS * 1000))
             await self._client.evaluate(_PUSH, [self._key], *arguments, *claim.owned)
             if not claim.owned:
                 self._claims.forget(claim)
