@@ -6,7 +6,17 @@ import { refusalText } from "./refusals.js";
 
 /** @import {Query} from "./conversations.js" */
 /** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
-/** @import {Chat as WireChat, HistoryMessage, ListChangesResponse, ListChatsResponse, ListMessagesResponse} from "./wire.js" */
+/**
+ * @import {
+ *   Chat as WireChat, Event as WireEvent, HistoryMessage, ListChangesResponse, ListChatsResponse, ListMarksResponse,
+ *   ListMembersResponse, ListMessagesResponse, Role,
+ * } from "./wire.js"
+ */
+/**
+ * The fields of every control change: a retry with the same client_change_id has no second effect; with another
+ * version of the chat than the expected one, the server refuses it.
+ * @typedef {{client_change_id: string, expected_version?: string}} ControlFields
+ */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -233,6 +243,77 @@ export class Api {
   versions(chat_id, message_id, kind) {
     const path = `/v1/chats/${encodeURIComponent(chat_id)}/messages/${message_id}/versions`;
     return this.signedIn("GET", `${path}?${new URLSearchParams({ kind })}`);
+  }
+
+  // ---- groups: each control change returns its event
+
+  /**
+   * @param {{client_change_id: string, name: string, topic?: string, user_ids: string[], permissions?: string,
+   *   shows_history?: boolean}} group user_ids: at most 999, without this user
+   * @returns {Promise<WireEvent>}
+   */
+  createGroup(group) {
+    return this.signedIn("POST", "/v1/chats", group);
+  }
+
+  /**
+   * @param {string} chat_id
+   * @param {ControlFields & {name?: string, topic?: string, permissions?: string, shows_history?: boolean}} settings
+   * @returns {Promise<WireEvent>}
+   */
+  changeGroup(chat_id, settings) {
+    return this.signedIn("PATCH", `/v1/chats/${encodeURIComponent(chat_id)}`, settings);
+  }
+
+  /**
+   * @param {string} chat_id
+   * @param {ControlFields & {user_ids: string[], role?: Role}} added
+   * @returns {Promise<WireEvent>}
+   */
+  addMembers(chat_id, added) {
+    return this.signedIn("POST", `/v1/chats/${encodeURIComponent(chat_id)}/members`, added);
+  }
+
+  /**
+   * @param {string} chat_id
+   * @param {string} user_id
+   * @param {ControlFields & {role?: Role, allow?: string, deny?: string}} change
+   * @returns {Promise<WireEvent>}
+   */
+  changeMember(chat_id, user_id, change) {
+    return this.signedIn("PATCH", `/v1/chats/${encodeURIComponent(chat_id)}/members/${user_id}`, change);
+  }
+
+  /**
+   * Removes a member; the user themselves leaves.
+   * @param {string} chat_id
+   * @param {string} user_id
+   * @param {ControlFields} fields
+   * @returns {Promise<WireEvent>}
+   */
+  removeMember(chat_id, user_id, fields) {
+    const path = `/v1/chats/${encodeURIComponent(chat_id)}/members/${user_id}`;
+    return this.signedIn("DELETE", `${path}?${new URLSearchParams(fields)}`);
+  }
+
+  /**
+   * A page of a group's members, by rising user_id.
+   * @param {string} chat_id
+   * @param {string} [after] the last user_id of the page before
+   * @returns {Promise<ListMembersResponse>}
+   */
+  members(chat_id, after = "0") {
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/members?${new URLSearchParams({ after, limit: "1000" })}`);
+  }
+
+  /**
+   * The marks of the members who have read a message, or a later one; with from_id 0, of all.
+   * @param {string} chat_id
+   * @param {string} from_id
+   * @returns {Promise<ListMarksResponse>}
+   */
+  marks(chat_id, from_id) {
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/marks?${new URLSearchParams({ from_id })}`);
   }
 
   /**

@@ -3,6 +3,7 @@
 import { fold, UNCHANGED } from "./changes.js";
 import { compareIds } from "./ids.js";
 import { fromMark, marksOf, MAX_UNREAD, unreadAfter } from "./kinds/marked.js";
+import { groupFromWire, withControl } from "./groups.js";
 import { changeIn, fromHistory, withChanges } from "./messages.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
@@ -32,23 +33,28 @@ export const emptyChat = (chat_id, member_ids) => ({
   newest: null,
   unread: 0,
   changes: UNCHANGED,
+  group: null,
+  later: [],
 });
 
 /** @param {WireChat} wire @returns {Chat} */
-export function chatFromWire({ chat_id, member_ids = [], newest, unread = 0, marks = [], changes = [] }) {
+export function chatFromWire(wire) {
+  const { chat_id, member_ids = [], newest, unread = 0, marks = [], changes = [] } = wire;
   const state = fold(UNCHANGED, [...marks.map((mark) => fromMark(chat_id, mark)), ...changes.flatMap(changeIn)]);
-  return { chat_id, member_ids, newest: newest ? fromHistory(newest) : null, unread, changes: state };
+  const group = groupFromWire(wire);
+  return { chat_id, member_ids, newest: newest ? fromHistory(newest) : null, unread, changes: state, group, later: [] };
 }
 
 /**
  * The chat after a message: a newer message becomes the newest, and counts as unread if another user sent it. The
- * newest message itself may have further changes.
- * @param {Chat} chat
+ * newest message itself may have further changes. A control change also changes the state of the group.
+ * @param {Chat} before
  * @param {Message} message
  * @param {string} me
  * @returns {Chat}
  */
-export function withMessage(chat, message, me) {
+export function withMessage(before, message, me) {
+  const chat = message.control ? withControl(before, message.control, me) : before;
   const order = chat.newest ? compareIds(message.message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;
   if (order === 0) return withNewestChanged(chat, message.changes.values());

@@ -17,7 +17,8 @@ import { Profiles } from "./profiles.js";
 const GROUP_PAUSE_MS = 5 * 60 * 1000;
 
 /** A message as it was sent. @param {WireMessage} wire @returns {Message} */
-export function fromWire({ message_id, chat_id, sender_id, client_message_id = "", text, reply_to = "", forwarded = false }) {
+export function fromWire({ message_id, chat_id, sender_id, client_message_id = "", text, control, ...rest }) {
+  const { reply_to = "", forwarded = false } = rest;
   return {
     key: client_message_id ? `${sender_id}:${client_message_id}` : message_id,
     message_id,
@@ -26,6 +27,7 @@ export function fromWire({ message_id, chat_id, sender_id, client_message_id = "
     client_message_id,
     body: text?.body ?? "",
     mentions: text?.mentions ?? [],
+    control: control ?? null,
     forwarded,
     reply_to: reply_to === "0" ? "" : reply_to,
     at_ms: timeOfId(message_id),

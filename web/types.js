@@ -2,7 +2,7 @@
 // types of frames, chats and history on the wire are in `wire.js`.
 
 /** @import {State} from "./changes.js" */
-/** @import {Change, Mention} from "./wire.js" */
+/** @import {Change, Control, GroupSettings, Mention, Member} from "./wire.js" */
 
 /**
  * A deleted account keeps only its id: its name is empty.
@@ -42,6 +42,7 @@
  * @property {boolean} forwarded whether its text was copied from another message
  * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
+ * @property {Control | null} [control] the change of the group that the message is; null for any other message
  * @property {State} changes its state, from which `kinds/` derive its text and its reactions
  * @property {"accepted" | "pending" | "failed"} state
  * @property {boolean} isChanging whether the user edited or deleted it, and the server has not accepted that yet
@@ -55,6 +56,16 @@
  * @property {Message | null} newest
  * @property {number} unread
  * @property {State} changes the state of the chat itself, such as the marks of its members
+ * @property {Group | null} group the state of a group; null for a direct chat, and until it is known
+ * @property {readonly Control[]} later control changes that can't be applied yet, since one before them is missing
+ */
+/**
+ * A group as after its newest known control change.
+ * @typedef {object} Group
+ * @property {string} version of the chat
+ * @property {GroupSettings} settings
+ * @property {number} member_count
+ * @property {Member} own the user of this page: a member, or a former one
  */
 /**
  * A message or a change that is not accepted yet.
