@@ -8,8 +8,10 @@ from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
 from rookery.v1.kinds_pb2 import Law
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.contract import groups
 from shared.contract.changes import KINDS as KINDS_OF_CHANGES
 from shared.contract.errors import KINDS, Code, Refusal
+from shared.contract.groups import DEFAULT_PERMISSIONS, GUEST_PERMISSIONS, Permission
 from shared.contract.ids import EPOCH_MS
 from shared.contract.wire import from_json
 
@@ -57,3 +59,16 @@ def test_the_table_of_kinds_matches_the_protos() -> None:
         name: (Law.Name(kind.law), [path.rpartition(".")[2] for path in kind.key], flags[name])
         for name, kind in KINDS_OF_CHANGES.items()
     }
+
+
+def test_the_permissions_and_limits_of_groups_match_the_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (yes|no) \| (yes|no) \|", GUIDE, re.MULTILINE)
+    assert [(int(number), name, default == "yes", guests == "yes") for number, name, default, guests in rows] == [
+        (each, each.name, each in DEFAULT_PERMISSIONS, each in GUEST_PERMISSIONS) for each in Permission
+    ]
+    sentences = (
+        f"at most {groups.MAX_MEMBERS:,} members, and {groups.MAX_EVER:,} present and former ones",
+        f"1 to {groups.MAX_NAME_BYTES:,} bytes, its topic at most {groups.MAX_TOPIC_BYTES:,}",
+        f"adds at most {groups.MAX_MEMBERS - 1} users",
+    )
+    assert [each for each in sentences if each not in GUIDE] == []
