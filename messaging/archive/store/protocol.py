@@ -50,6 +50,14 @@ class ChatCursor:
     chat_id: str
 
 
+class Membership(NamedTuple):
+    """A present or former member of a group."""
+
+    member: Member
+    shows_history: bool
+    """Of the group's present settings."""
+
+
 class ChatStore(Protocol):
     """Every method raises Unavailable if the engine does not answer.
 
@@ -65,7 +73,12 @@ class ChatStore(Protocol):
         only a newer release knows is stored, and not folded. A change may precede its message, which may be in another
         partition: it is shown once the message is recorded. A deletion removes the contents of its message and of the
         other changes of that message, those that are recorded later included. `Chat.changed_at_ms` is the highest of
-        the events' times, and for a late event (see `laws`) that of the log less MAX_AGE_MS, if that is higher.
+        the events' times, and for a late event (see `laws`) that of the log less MAX_AGE_MS, if that is higher. In
+        groups, marks change it only for their actor, as private changes do.
+
+        A control change is folded into its group: of each member, the value of the highest version stays. Of two with
+        the same version, the first recorded one stays, and the other is ignored. Messages of a group may precede its
+        creation.
 
         Atomic where the engine has transactions. Raises ValueError, and writes nothing, if one of the events is
         invalid.
@@ -92,7 +105,8 @@ class ChatStore(Protocol):
 
         A chat appears in its members' lists with its first message, a group with its creation or when they join. In
         the list of a former member, a group is as it was when their last span ended: `changed_at_ms` is at most that
-        time, `settings` and `newest` are of that moment, and `unread` and `member_count` are 0.
+        time, `version`, `settings` and `newest` are of that moment, and `unread` and `member_count` are 0. `unread` of
+        a member counts from their newest span on.
 
         A message costs a constant number of writes, whatever the number of members: the order of a user's groups comes
         from the groups, not from rows of the user.
@@ -104,10 +118,14 @@ class ChatStore(Protocol):
         ...
 
     async def get_group(self, chat_id: str) -> Group | None:
-        """The group, with its present and former members; None if no control change of it is recorded."""
+        """The group, with its present and former members; None if its creation is not recorded.
+
+        `version` is that up to which every control change is recorded: the settings and the members are of it, or of a
+        later one.
+        """
         ...
 
-    async def get_member(self, chat_id: str, user_id: int) -> Member | None:
+    async def get_member(self, chat_id: str, user_id: int) -> Membership | None:
         """The user as a present or former member of a group; None if they never were one."""
         ...
 

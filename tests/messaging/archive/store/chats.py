@@ -1,8 +1,9 @@
 """Shared by the tests of chat stores: conversations with events, and reads of a store."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
+from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Member, Role
 from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Message, Reacted, Text
 from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
+from shared.contract.groups import DEFAULT_PERMISSIONS
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 
 hypothetical = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -32,11 +35,12 @@ new_ids = itertools.count(START, STEP)
 class Conversation:
     """A new direct chat, and the events of its members."""
 
-    members: tuple[int, int] = field(default_factory=lambda: (next(users), next(users)))
+    members: tuple[int, ...] = field(default_factory=lambda: (next(users), next(users)))
 
     @property
     def chat_id(self) -> str:
-        return direct_chat_id(*self.members)
+        one, other = self.members
+        return direct_chat_id(one, other)
 
     def message(self, who: int = 0, client_message_id: str = "", body: str = "hello", message_id: int = 0) -> Event:
         message_id = message_id or next(new_ids)
@@ -79,6 +83,51 @@ class Conversation:
 
     def mark(self, who: int = 0, *, delivered: int = 0, read: int = 0) -> Event:
         return self.change(who=who, client_id="", marked=Marked(delivered_up_to=delivered, read_up_to=read))
+
+
+@dataclass
+class Company(Conversation):
+    """A new group, and the events of its users, who may be members or not."""
+
+    members: tuple[int, ...] = field(default_factory=lambda: tuple(itertools.islice(users, 3)))
+    number: int = field(default_factory=lambda: next(users))
+    version: int = 0
+    known: dict[int, Member] = field(default_factory=dict)
+    """The present and the former members, by user."""
+
+    @property
+    def chat_id(self) -> str:
+        return f"g-{self.number}"
+
+    def creation(self, count: int = 2, **settings: Any) -> Event:
+        """The creation with the first users as members."""
+        roles = {n: ROLE_MEMBER if n else ROLE_OWNER for n in range(count)}
+        return self.control(roles, settings=GroupSettings(name="Crew", permissions=DEFAULT_PERMISSIONS, **settings))
+
+    def control(
+        self,
+        roles: Mapping[int, Role.ValueType] = MappingProxyType({}),
+        who: int = 0,
+        settings: GroupSettings | None = None,
+        client_id: str = "",
+    ) -> Event:
+        """The next control change: users get roles, by their index; ROLE_UNSPECIFIED ends their membership."""
+        event = self.message(who, client_id)
+        self.version += 1
+        for user_id, role in ((self.members[index], role) for index, role in roles.items()):
+            member = Member(user_id=user_id, spans=self.known.get(user_id, Member()).spans)
+            if role and not self.is_present(user_id):
+                member.spans.add(first=event.event_id)
+            elif not role:
+                member.spans[-1].last = event.event_id
+            member.role, member.version = role, self.version
+            self.known[user_id] = member
+        changed = [self.known[self.members[index]] for index in roles]
+        event.message.control.CopyFrom(Control(version=self.version, settings=settings, members=changed))
+        return event
+
+    def is_present(self, user_id: int) -> bool:
+        return user_id in self.known and bool(self.known[user_id].role)
 
 
 def logged(*events: Event, age_ms: int = 0) -> list[Logged]:
