@@ -20,7 +20,10 @@ WEB = ROOT / "web"
 
 ESBUILD = ROOT / "node_modules/.bin/esbuild"
 
-SCRIPTS = ("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.js")
+SCRIPTS = (
+    *("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.js"),
+    *("languages/dialogs/ar.js", "languages/dialogs/de.js"),
+)
 """Scripts of the chats that keep their names, since a page or the service worker names them."""
 
 LATER = tuple(

@@ -194,7 +194,7 @@ export class AppShell {
 
   /** @param {string} password @throws {import("../api.js").Problem} if the password is wrong or the user an admin */
   deleteAccount(password) {
-    return this.#leave(texts.account.deleted, () => this.api.deleteAccount(password));
+    return this.#leave(texts.shell.accountDeleted, () => this.api.deleteAccount(password));
   }
 
   /** @param {string} farewell @param {() => Promise<void>} end ends the sign-in */

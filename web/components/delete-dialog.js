@@ -1,7 +1,7 @@
 // Asks how to delete a message: for this user alone, which can be undone for some seconds, or an own one for everyone.
 // Loaded when it is first opened.
 
-import { texts } from "../languages/language.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 import { Modal } from "./modal.js";
@@ -16,7 +16,7 @@ export class DeleteDialog extends Modal {
   /** @param {App} app @param {Message} message */
   constructor(app, message) {
     const isOwn = message.sender_id === app.chats.me.user_id;
-    const { title, forEveryone, forEveryoneHint, forMe, forMeHint, cancel } = texts.deletion;
+    const { title, forEveryone, forEveryoneHint, forMe, forMeHint, cancel } = dialogTexts.deletion;
     super(title, () => [
       h("p", {}, forMeHint),
       h("button", { class: "primary", type: "button", onclick: this.#hide }, forMe),
@@ -34,7 +34,7 @@ export class DeleteDialog extends Modal {
     this.close();
     sending.set(this.#message, "hidden", true);
     const undo = () => sending.set(this.#message, "hidden", false);
-    this.#app.say(texts.deletion.deletedForMe, { label: texts.deletion.undo, press: undo, isFocused: detail === 0 });
+    this.#app.say(dialogTexts.deletion.deletedForMe, { label: dialogTexts.deletion.undo, press: undo, isFocused: detail === 0 });
   };
 
   #delete() {

@@ -4,6 +4,7 @@ import { UNCHANGED } from "../changes.js";
 import { exactTime } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { versionsOf } from "../kinds/edited.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { changeIn } from "../messages.js";
 import { h } from "../view.js";
@@ -28,7 +29,7 @@ export class EditsDialog extends Modal {
 
   /** @param {App} app @param {Message} message that was edited */
   constructor(app, message) {
-    super(texts.edits.title, () => this.#content());
+    super(dialogTexts.edits.title, () => this.#content());
     this.#app = app;
     this.#message = message;
     this.follow(app.chats, app.sending);
@@ -50,11 +51,11 @@ export class EditsDialog extends Modal {
 
   #content() {
     if (this.#phase === "loading") return h("p", { class: "note", role: "status" }, texts.loading);
-    if (this.#phase === "failed") return failure(texts.edits.notLoaded, () => this.#loadAgain());
+    if (this.#phase === "failed") return failure(dialogTexts.edits.notLoaded, () => this.#loadAgain());
     const message = this.#current();
     if (isDeleted(message)) return h("p", { class: "muted" }, texts.message.deleted);
     return [
-      this.#edits.length >= MAX_EDITS && h("p", { class: "note" }, texts.edits.newest(MAX_EDITS)),
+      this.#edits.length >= MAX_EDITS && h("p", { class: "note" }, dialogTexts.edits.newest(MAX_EDITS)),
       h("ol", { class: "list", role: "list" }, versionsOf(message, this.#edits).map((version) => this.#version(version))),
     ];
   }
@@ -78,7 +79,7 @@ export class EditsDialog extends Modal {
       "li",
       { key, class: "version" },
       h("time", { class: "soft", datetime: new Date(at_ms).toISOString() }, exactTime(at_ms)),
-      changes === UNCHANGED && h("small", { class: "soft" }, texts.edits.original),
+      changes === UNCHANGED && h("small", { class: "soft" }, dialogTexts.edits.original),
       h("div", { class: "words", dir: "auto" }, messageText(this.#app, version, 0)),
     );
   }

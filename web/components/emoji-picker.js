@@ -8,6 +8,7 @@ import { choices, toned } from "../emoji/choices.js";
 import { Grid } from "../emoji/grid.js";
 import { MODIFIERS, toneNames, withTone } from "../emoji/tones.js";
 import { icon } from "../icons.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { h, memo, Root } from "../view.js";
 import { placeBeside, setExpanded } from "./place.js";
@@ -20,15 +21,15 @@ const RECENT_ICON = "🕘";
 /** The icons of the groups, in the order of the catalogue. */
 const GROUP_ICONS = ["😀", "👋", "🐻", "🍎", "✈️", "⚽", "💡", "❤️", "🏁"];
 const groupNames = () => [
-  texts.picker.smileys,
-  texts.picker.people,
-  texts.picker.nature,
-  texts.picker.food,
-  texts.picker.travel,
-  texts.picker.activities,
-  texts.picker.objects,
-  texts.picker.symbols,
-  texts.picker.flags,
+  dialogTexts.picker.smileys,
+  dialogTexts.picker.people,
+  dialogTexts.picker.nature,
+  dialogTexts.picker.food,
+  dialogTexts.picker.travel,
+  dialogTexts.picker.activities,
+  dialogTexts.picker.objects,
+  dialogTexts.picker.symbols,
+  dialogTexts.picker.flags,
 ];
 const HAND = "✋";
 
@@ -138,11 +139,11 @@ class EmojiPicker {
   #sections() {
     const catalogue = this.#catalogue;
     if (!catalogue) return [];
-    if (this.#query) return [{ title: texts.picker.found, cells: catalogue.search(this.#query) }];
+    if (this.#query) return [{ title: dialogTexts.picker.found, cells: catalogue.search(this.#query) }];
     const recent = choices.recent.flatMap((emoji) => catalogue.find(emoji) ?? []);
     const names = groupNames();
     const groups = catalogue.groups.map((cells, at) => ({ title: names[at] ?? "", cells }));
-    return [{ title: texts.picker.recent, cells: recent }, ...groups];
+    return [{ title: dialogTexts.picker.recent, cells: recent }, ...groups];
   }
 
   #view() {
@@ -171,7 +172,7 @@ class EmojiPicker {
     const here = Math.max(parts.findLastIndex((part) => part.top <= top), 0);
     return h(
       "div",
-      { class: "emoji-groups", role: "toolbar", "aria-label": texts.picker.groups, key: "groups" },
+      { class: "emoji-groups", role: "toolbar", "aria-label": dialogTexts.picker.groups, key: "groups" },
       parts.map((part, at) => {
         const state = { "aria-label": part.title, title: part.title, "aria-current": at === here && "true" };
         const place = { tabindex: at === here ? 0 : -1, key: part.title, onclick: () => this.#show(part) };
@@ -189,7 +190,7 @@ class EmojiPicker {
   }
 
   #searchView() {
-    const names = { "aria-label": texts.picker.search, placeholder: texts.picker.search };
+    const names = { "aria-label": dialogTexts.picker.search, placeholder: dialogTexts.picker.search };
     const kind = { type: "text", enterkeyhint: "go", autocomplete: "off", spellcheck: "false" };
     const input = { ...names, ...kind, oninput: () => this.#fill() };
     return h("div", { class: "search" }, icon("search"), h("input", input));
@@ -244,19 +245,19 @@ class EmojiPicker {
   }
 
   #status() {
-    if (this.#hasFailed) return texts.picker.notLoaded;
-    if (!this.#catalogue) return texts.picker.loading;
-    return this.#query ? texts.picker.foundCount(this.#grid.count) : "";
+    if (this.#hasFailed) return texts.reaction.notLoaded;
+    if (!this.#catalogue) return dialogTexts.picker.loading;
+    return this.#query ? dialogTexts.picker.foundCount(this.#grid.count) : "";
   }
 
   /** @param {readonly Part<Emoji>[]} parts */
   #content(parts) {
     if (this.#hasFailed) {
       const retry = { class: "text-button", type: "button", onclick: () => void this.#load() };
-      return h("div", { class: "failure", key: "failed" }, texts.picker.notLoaded, h("button", retry, texts.tryAgain));
+      return h("div", { class: "failure", key: "failed" }, texts.reaction.notLoaded, h("button", retry, texts.tryAgain));
     }
     if (!this.#catalogue) return h("div", { class: "skeleton emoji-waiting", key: "waiting" });
-    if (this.#grid.count === 0) return h("p", { class: "emoji-none", key: "none" }, texts.picker.none);
+    if (this.#grid.count === 0) return h("p", { class: "emoji-none", key: "none" }, dialogTexts.picker.none);
     const rows = parts.flatMap((part) => part.rows);
     const isShown = rows.some(({ at, cells }) => at <= this.#at && this.#at < at + cells.length);
     const current = isShown ? this.#at : (rows[0]?.at ?? 0);

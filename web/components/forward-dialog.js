@@ -8,6 +8,7 @@ import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
 import { isHidden } from "../kinds/hidden.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { Modal } from "./modal.js";
@@ -33,7 +34,7 @@ export class ForwardDialog extends Modal {
 
   /** @param {App} app @param {Message} message */
   constructor(app, message) {
-    super(texts.forwarding.title, () => this.#content());
+    super(dialogTexts.forwarding.title, () => this.#content());
     this.#app = app;
     this.#message = message;
     const { api, chats } = app;
@@ -63,13 +64,13 @@ export class ForwardDialog extends Modal {
     return [
       searchBox(texts.chats.search, search),
       this.#chips(),
-      h("p", { class: "note", role: "status" }, this.#chosen.size === MAX_CHOSEN && texts.forwarding.most(MAX_CHOSEN)),
+      h("p", { class: "note", role: "status" }, this.#chosen.size === MAX_CHOSEN && dialogTexts.forwarding.most(MAX_CHOSEN)),
       h("div", { class: "targets", key: "targets" }, this.#search.view(), !this.#search.text && this.#recent()),
-      h("p", { class: "note error", role: "alert", key: "gone" }, isGone && texts.forwarding.deleted),
+      h("p", { class: "note error", role: "alert", key: "gone" }, isGone && dialogTexts.forwarding.deleted),
       h(
         "button",
         { class: "primary", type: "button", key: "send", disabled: !isSendable, onclick: () => void this.#send() },
-        texts.forwarding.send,
+        dialogTexts.forwarding.send,
       ),
     ];
   }
@@ -78,7 +79,7 @@ export class ForwardDialog extends Modal {
   #chips() {
     const chip = (/** @type {string} */ chat_id) => {
       const name = this.#nameOf(chat_id);
-      const label = texts.forwarding.remove(name);
+      const label = dialogTexts.forwarding.remove(name);
       const props = { class: "chip", type: "button", key: chat_id, "aria-label": label, title: label };
       const remove = () => {
         this.#toggle(chat_id);
@@ -86,7 +87,7 @@ export class ForwardDialog extends Modal {
       };
       return h("button", { ...props, onclick: remove }, h("bdi", {}, name), icon("close"));
     };
-    const props = { class: "chips", role: "group", "aria-label": texts.forwarding.chosen, key: "chips" };
+    const props = { class: "chips", role: "group", "aria-label": dialogTexts.forwarding.chosen, key: "chips" };
     return h("div", { ...props, hidden: !this.#chosen.size }, [...this.#chosen].map(chip));
   }
 
@@ -101,7 +102,7 @@ export class ForwardDialog extends Modal {
         ...{ class: "scroller", key: "recent" },
         onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
       },
-      h("h3", { class: "section" }, texts.forwarding.recent),
+      h("h3", { class: "section" }, dialogTexts.forwarding.recent),
       present.map((profile) => personRow(profile, chats.me, choose, (chat_id) => this.#chosen.has(chat_id))),
     );
   }
@@ -146,7 +147,7 @@ export class ForwardDialog extends Modal {
       const mentions = mentionsOf(message).filter(({ user_id = "" }) => members.includes(user_id));
       await sending.send(chat_id, textOf(message), { mentions, forwarded: true });
     }
-    this.#app.say(texts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => this.#nameOf(chat_id)))));
+    this.#app.say(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => this.#nameOf(chat_id)))));
   }
 }
 

@@ -30,7 +30,7 @@ function showFailure(opener, retry) {
     element.hidePopover();
     retry();
   };
-  new Root(element, () => failure(texts.picker.notLoaded, again)).render();
+  new Root(element, () => failure(texts.reaction.notLoaded, again)).render();
   document.body.append(element);
   element.showPopover();
   placeBeside(element, opener);

@@ -2,7 +2,7 @@
 
 import { Problem } from "../api.js";
 import { displayName, userName } from "../format.js";
-import { texts } from "../languages/language.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { Chats } from "../stores/chats.js";
 import { h } from "../view.js";
 import { avatar } from "./avatar.js";
@@ -15,7 +15,7 @@ import { FormModal, Modal } from "./modal.js";
 export class ProfileDialog extends Modal {
   /** @param {Profile} profile */
   constructor(profile) {
-    super(texts.profile.title, () => [person(profile), profile.about && h("p", { class: "about", dir: "auto" }, profile.about)]);
+    super(dialogTexts.profile.title, () => [person(profile), profile.about && h("p", { class: "about", dir: "auto" }, profile.about)]);
   }
 }
 
@@ -25,15 +25,15 @@ export class OwnProfile extends FormModal {
   constructor(chats) {
     const { me } = chats;
     const name = {
-      label: texts.profile.name,
+      label: dialogTexts.profile.name,
       name: "display_name",
       value: me.display_name,
       attributes: { maxlength: 64, autocomplete: "name", dir: "auto" },
     };
     const about = {
-      label: texts.profile.about,
+      label: dialogTexts.profile.about,
       name: "about",
-      hint: texts.profile.aboutHint,
+      hint: dialogTexts.profile.aboutHint,
       long: true,
       value: me.about ?? "",
       attributes: { maxlength: 200, rows: 3, dir: "auto" },
@@ -46,7 +46,7 @@ export class OwnProfile extends FormModal {
         throw fault;
       }
     };
-    super(texts.profile.own, texts.profile.save, [name, about], save, person(me));
+    super(dialogTexts.profile.own, dialogTexts.profile.save, [name, about], save, person(me));
   }
 }
 

@@ -3,6 +3,7 @@
 import { Api, explain, Problem } from "../api.js";
 import * as banners from "../banners.js";
 import { fullTime } from "../format.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { LANGUAGES, texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -25,30 +26,30 @@ import { turnOn } from "./notifications.js";
 const look = () => [
   {
     name: "theme",
-    label: texts.settings.theme,
+    label: dialogTexts.settings.theme,
     values: [
-      ["system", texts.settings.themeSystem],
-      ["light", texts.settings.themeLight],
-      ["dark", texts.settings.themeDark],
+      ["system", dialogTexts.settings.themeSystem],
+      ["light", dialogTexts.settings.themeLight],
+      ["dark", dialogTexts.settings.themeDark],
     ],
   },
   {
     name: "text_size",
-    label: texts.settings.textSize,
+    label: dialogTexts.settings.textSize,
     values: [
-      ["small", texts.settings.sizeSmall],
-      ["normal", texts.settings.sizeNormal],
-      ["large", texts.settings.sizeLarge],
-      ["largest", texts.settings.sizeLargest],
+      ["small", dialogTexts.settings.sizeSmall],
+      ["normal", dialogTexts.settings.sizeNormal],
+      ["large", dialogTexts.settings.sizeLarge],
+      ["largest", dialogTexts.settings.sizeLargest],
     ],
   },
   {
     name: "time_format",
-    label: texts.settings.times,
+    label: dialogTexts.settings.times,
     values: [
-      ["system", texts.settings.timesSystem],
-      ["12", texts.settings.hours(12)],
-      ["24", texts.settings.hours(24)],
+      ["system", dialogTexts.settings.timesSystem],
+      ["12", dialogTexts.settings.hours(12)],
+      ["24", dialogTexts.settings.hours(24)],
     ],
   },
 ];
@@ -69,7 +70,7 @@ export class SettingsDialog extends Modal {
 
   /** @param {App} app */
   constructor(app) {
-    super(texts.settings.title, () => this.#view());
+    super(dialogTexts.settings.title, () => this.#view());
     this.#app = app;
     this.element.classList.add("settings");
     this.password = new Form(this.root, (values) => this.#changePassword(values));
@@ -91,12 +92,12 @@ export class SettingsDialog extends Modal {
     return h(
       "div",
       { key: String(this.#opened) },
-      section(texts.settings.look, look().map((group) => this.#group(group)), this.#language()),
-      section(texts.settings.notifications, this.#notifications()),
-      section(texts.settings.privacy, this.#switch("typing", "shown", "hidden", texts.settings.typing)),
-      section(texts.signIns.title, this.#signInList()),
-      section(texts.password.title, this.#passwordForm()),
-      section(texts.account.title, this.#leave()),
+      section(dialogTexts.settings.look, look().map((group) => this.#group(group)), this.#language()),
+      section(dialogTexts.settings.notifications, this.#notifications()),
+      section(dialogTexts.settings.privacy, this.#switch("typing", "shown", "hidden", dialogTexts.settings.typing)),
+      section(dialogTexts.signIns.title, this.#signInList()),
+      section(dialogTexts.password.title, this.#passwordForm()),
+      section(dialogTexts.account.title, this.#leave()),
     );
   }
 
@@ -119,7 +120,7 @@ export class SettingsDialog extends Modal {
   #language() {
     const { settings, sending } = this.#app;
     const choices = [
-      ["system", texts.settings.languageSystem],
+      ["system", dialogTexts.settings.languageSystem],
       ...Object.entries(LANGUAGES).map(([code, { name }]) => [code, name]),
     ];
     const select = {
@@ -130,7 +131,7 @@ export class SettingsDialog extends Modal {
     return h(
       "div",
       { class: "field", key: "language" },
-      h("label", { for: "language" }, texts.settings.language),
+      h("label", { for: "language" }, dialogTexts.settings.language),
       h(
         "select",
         select,
@@ -152,17 +153,17 @@ export class SettingsDialog extends Modal {
   #notifications() {
     const { settings } = this.#app;
     const permission = banners.permission();
-    const problem = !banners.isSupported() ? texts.settings.unsupported : permission === "denied" ? texts.settings.blocked : "";
+    const problem = !banners.isSupported() ? dialogTexts.settings.unsupported : permission === "denied" ? dialogTexts.settings.blocked : "";
     return [
       this.#choice({
-        ...{ type: "checkbox", name: "desktop", value: "on", words: texts.settings.outside },
+        ...{ type: "checkbox", name: "desktop", value: "on", words: dialogTexts.settings.outside },
         isChecked: settings.get("desktop") === "on" && permission === "granted",
         isDisabled: problem !== "",
         choose: (isOn) => (isOn ? void turnOn(settings) : settings.set("desktop", "off")),
       }),
       h("p", { class: "note" }, problem),
-      this.#switch("content", "shown", "hidden", texts.settings.content),
-      this.#switch("sound", "on", "off", texts.settings.sound),
+      this.#switch("content", "shown", "hidden", dialogTexts.settings.content),
+      this.#switch("sound", "on", "off", dialogTexts.settings.sound),
     ];
   }
 
@@ -198,15 +199,15 @@ export class SettingsDialog extends Modal {
     const hasOthers = this.#signIns.some(({ is_current }) => !is_current);
     return [
       h("ul", { class: "list" }, this.#signIns.map((each) => this.#signIn(each))),
-      h("p", { class: "note" }, texts.signIns.hint),
-      hasOthers && textButton("text-button", () => void this.#end((api) => api.endOtherSignIns()), texts.signIns.endOthers),
+      h("p", { class: "note" }, dialogTexts.signIns.hint),
+      hasOthers && textButton("text-button", () => void this.#end((api) => api.endOtherSignIns()), dialogTexts.signIns.endOthers),
     ];
   }
 
   /** @param {SignInDetails} signIn */
   #signIn({ sign_in_id, device_name, last_seen_at_ms, is_current }) {
-    const name = device_name || texts.signIns.unnamed;
-    const end = { ...{ class: "text-button", type: "button" }, "aria-label": texts.signIns.endOf(name) };
+    const name = device_name || dialogTexts.signIns.unnamed;
+    const end = { ...{ class: "text-button", type: "button" }, "aria-label": dialogTexts.signIns.endOf(name) };
     return h(
       "li",
       { class: "sign-in-row", key: sign_in_id },
@@ -214,9 +215,9 @@ export class SettingsDialog extends Modal {
         "span",
         {},
         h("strong", { dir: "auto" }, name),
-        h("small", {}, is_current ? texts.signIns.here : texts.signIns.lastSeen(fullTime(Number(last_seen_at_ms)))),
+        h("small", {}, is_current ? dialogTexts.signIns.here : dialogTexts.signIns.lastSeen(fullTime(Number(last_seen_at_ms)))),
       ),
-      !is_current && h("button", { ...end, onclick: () => void this.#end((api) => api.endSignIn(sign_in_id)) }, texts.signIns.end),
+      !is_current && h("button", { ...end, onclick: () => void this.#end((api) => api.endSignIn(sign_in_id)) }, dialogTexts.signIns.end),
     );
   }
 
@@ -249,26 +250,26 @@ export class SettingsDialog extends Modal {
 
   #passwordForm() {
     if (this.#isPasswordChanged)
-      return h("p", { class: "note", role: "status" }, texts.password.changed);
+      return h("p", { class: "note", role: "status" }, dialogTexts.password.changed);
     const password = { type: this.#isPasswordShown ? "text" : "password", maxlength: 128, required: true };
     return h(
       "form",
       this.password.props,
       this.password.field({
-        ...{ label: texts.password.current, name: "current_password" },
+        ...{ label: dialogTexts.password.current, name: "current_password" },
         attributes: { ...password, autocomplete: "current-password" },
       }),
       this.password.field({
-        ...{ label: texts.password.new, name: "new_password", hint: newPasswordRule() },
+        ...{ label: dialogTexts.password.new, name: "new_password", hint: newPasswordRule() },
         attributes: { ...password, autocomplete: "new-password", spellcheck: "false", autocapitalize: "none" },
       }),
       this.#choice({
-        ...{ type: "checkbox", name: "shown", value: "shown", words: texts.password.show },
+        ...{ type: "checkbox", name: "shown", value: "shown", words: dialogTexts.password.show },
         isChecked: this.#isPasswordShown,
         choose: (isOn) => this.#showPassword(isOn),
       }),
       this.password.error(),
-      this.password.submitButton(texts.password.change),
+      this.password.submitButton(dialogTexts.password.change),
     );
   }
 
@@ -281,7 +282,7 @@ export class SettingsDialog extends Modal {
   /** @param {Values} values */
   async #changePassword({ current_password = "", new_password = "" }) {
     check({
-      current_password: current_password ? "" : texts.password.typeCurrent,
+      current_password: current_password ? "" : dialogTexts.password.typeCurrent,
       new_password: newPasswordProblem(new_password),
     });
     await this.#app.api.changePassword(current_password, new_password);
@@ -295,10 +296,10 @@ export class SettingsDialog extends Modal {
       void this.#app.signOut();
     };
     return [
-      textButton("text-button", leaving, texts.account.signOut),
+      textButton("text-button", leaving, dialogTexts.account.signOut),
       this.#isDeleting
         ? this.#deletionForm()
-        : textButton("text-button danger", () => this.#askToDelete(), texts.account.delete),
+        : textButton("text-button danger", () => this.#askToDelete(), dialogTexts.account.delete),
     ];
   }
 
@@ -313,10 +314,10 @@ export class SettingsDialog extends Modal {
     return h(
       "form",
       { ...this.deletion.props, key: "deletion" },
-      h("p", { class: "note" }, texts.account.deletion),
-      this.deletion.field({ label: texts.account.yourPassword, name: "current_password", attributes }),
+      h("p", { class: "note" }, dialogTexts.account.deletion),
+      this.deletion.field({ label: dialogTexts.account.yourPassword, name: "current_password", attributes }),
       this.deletion.error(),
-      h("button", { class: "primary danger", type: "submit", disabled: this.deletion.isBusy }, texts.account.deleteMine),
+      h("button", { class: "primary danger", type: "submit", disabled: this.deletion.isBusy }, dialogTexts.account.deleteMine),
     );
   }
 
@@ -327,7 +328,7 @@ export class SettingsDialog extends Modal {
       await this.#app.deleteAccount(current_password);
     } catch (fault) {
       if (fault instanceof Problem && fault.code === "out_of_order")
-        throw new Invalid({ current_password: texts.account.adminsStay });
+        throw new Invalid({ current_password: dialogTexts.account.adminsStay });
       throw fault;
     }
     this.close();

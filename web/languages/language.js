@@ -22,6 +22,9 @@ const RIGHT_TO_LEFT = new Set(["ar"]);
 /** The texts of the language in use. @type {Texts} */
 export let texts = en;
 
+/** The language in use. @type {Code} */
+export let code = "en";
+
 /** The language in use, for Intl: with the region if the browser's languages include it, since dates depend on it. */
 export let locale = "en";
 
@@ -33,7 +36,7 @@ export let locale = "en";
  * @returns {Promise<Code>} the language in use
  */
 export async function useLanguage(chosen, preferred = navigator.languages) {
-  let code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
+  code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
   try {
     texts = await LANGUAGES[code].load();
   } catch {

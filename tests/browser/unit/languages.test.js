@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { CATALOGUES } from "../../../web/languages/dialogs.js";
 import { en } from "../../../web/languages/en.js";
 import * as language from "../../../web/languages/language.js";
 import { refusalText } from "../../../web/refusals.js";
@@ -25,8 +26,18 @@ const NOT_SHOWN = new Set([
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */
 const VALUES = [0, 1, 2, 3, 11, 100].map((count) => [count, "Ada", "Mira"]);
 
-const catalogues = await Promise.all(Object.entries(LANGUAGES).map(async ([code, { load }]) => ({ code, texts: flat(await load()) })));
-const english = /** @type {Map<string, any>} */ (catalogues[0]?.texts);
+/** The texts of the first load and those of the dialogs, by the names that modules import. @type {Record<string, Record<string, () => Promise<object>>>} */
+const LOADS = {
+  texts: Object.fromEntries(Object.entries(LANGUAGES).map(([code, { load }]) => [code, load])),
+  dialogTexts: CATALOGUES,
+};
+const catalogues = await Promise.all(
+  Object.entries(LOADS).flatMap(([name, loads]) =>
+    Object.entries(loads).map(async ([code, load]) => ({ name, code, texts: flat(await load()) })),
+  ),
+);
+/** @param {string} name */
+const englishOf = (name) => /** @type {Map<string, any>} */ (catalogues.find((one) => one.name === name)?.texts);
 
 /** The texts by path, such as day.today. @param {object} catalogue @returns {Map<string, any>} */
 function flat(catalogue, prefix = "") {
@@ -67,8 +78,9 @@ function isCode(literal) {
 const guide = readFileSync(new URL("../docs/client-guide.md", WEB), "utf8");
 const REFUSALS = new Set([...guide.matchAll(/^\| `(\w+)` \| \d{3} \|/gm)].map(([, code]) => code));
 
-for (const { code, texts } of catalogues) {
-  test(`every text is there in ${code}, and is a sentence for every value`, () => {
+for (const { name, code, texts } of catalogues) {
+  const english = englishOf(name);
+  test(`every text of ${name} is there in ${code}, and is a sentence for every value`, () => {
     assert.deepEqual([...texts.keys()], [...english.keys()]);
     for (const [path, text] of texts) {
       const sentences = typeof text === "function" ? VALUES.map((values) => text(...values)) : [text];
@@ -80,7 +92,7 @@ for (const { code, texts } of catalogues) {
   });
 
   if (code !== "en")
-    test(`no text is left in English in ${code}`, () => {
+    test(`no text of ${name} is left in English in ${code}`, () => {
       const said = (/** @type {any} */ text) => (typeof text === "function" ? text(2, "Ada") : text);
       const left = [...texts].filter(([path, text]) => said(text) === said(english.get(path)) && !SAME.has(text));
       assert.deepEqual(left.map(([path]) => path).filter((path) => !SAME_ORDER.has(path)), []);
@@ -89,9 +101,11 @@ for (const { code, texts } of catalogues) {
 
 test("every text is used, or its group as a whole", () => {
   const all = sources().map(({ source }) => source).join("\n");
-  const isUsed = (/** @type {string} */ path) => new RegExp(`\\btexts\\.${path}\\b`).test(all) || isGroupUsed(path.split(".")[0] ?? "");
-  const isGroupUsed = (/** @type {string} */ group) => new RegExp(`\\btexts\\.${group}\\b(?!\\.)`).test(all);
-  assert.deepEqual([...english.keys()].filter((path) => !isUsed(path)), []);
+  for (const name of Object.keys(LOADS)) {
+    const isUsed = (/** @type {string} */ path) => new RegExp(`\\b${name}\\.${path}\\b`).test(all) || isGroupUsed(path.split(".")[0] ?? "");
+    const isGroupUsed = (/** @type {string} */ group) => new RegExp(`\\b${name}\\.${group}\\b(?!\\.)`).test(all);
+    assert.deepEqual([...englishOf(name).keys()].filter((path) => !isUsed(path)), []);
+  }
 });
 
 test("no text is outside of the catalogues", () => {
