@@ -1,25 +1,19 @@
-"""The contract of every ChatStore. A further twin needs a line in ENGINES."""
+"""The contract of every ChatStore, on the engines of conftest.py; that of groups is in test_groups.py."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.laws import MAX_AGE_MS, listed_key
 from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS, ChatCursor, ChatStore, Logged, Page
-from messaging.archive.store.sqlite.store import open_sqlite_chats
-from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Change, Event, MarkedUnread, Typing
 from shared.contract.changes import KINDS, LISTED
 from shared.contract.ids import MAX_ID, first_id_at, time_of
-from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import (
     NOW_MS,
     START,
@@ -40,49 +34,15 @@ from tests.messaging.archive.store.chats import (
     stub_of,
     users,
 )
+from tests.messaging.archive.store.conftest import OpenChats
 
-OpenChats = Callable[[], AbstractAsyncContextManager[ChatStore]]
-
-
-def sqlite(request: pytest.FixtureRequest) -> OpenChats:
-    return partial(open_sqlite_chats, request.getfixturevalue("tmp_path") / "chats.sqlite3")
-
-
-def cassandra(request: pytest.FixtureRequest) -> OpenChats:
-    settings = request.getfixturevalue("cassandra_settings")
-
-    @asynccontextmanager
-    async def open_on_cassandra() -> AsyncIterator[ChatStore]:
-        async with open_cassandra(settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
-            yield chats
-
-    return open_on_cassandra
-
-
-ENGINES = {"sqlite": sqlite, "cassandra": cassandra}
-
-
-@pytest.fixture(params=sorted(ENGINES))
-def open_chats(request: pytest.FixtureRequest) -> OpenChats:
-    """Opens the store under test, each time with the same data."""
-    return ENGINES[request.param](request)
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
 def keeps_offsets(request: pytest.FixtureRequest) -> bool:
     """Whether the store under test keeps offsets with the events: only one with transactions does."""
     return bool(request.node.callspec.params["open_chats"] == "sqlite")
-
-
-@pytest.fixture
-async def chats(open_chats: OpenChats) -> AsyncIterator[ChatStore]:
-    async with open_chats() as store:
-        yield store
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("messaging.archive.store.cassandra.store.wall_clock_ms", lambda: NOW_MS)
 
 
 @pytest.fixture

@@ -1,0 +1,283 @@
+"""The contract of every ChatStore for groups, on the engines of conftest.py."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging.archive.store.protocol import ChatCursor, ChatStore, Membership
+from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, HistoryMessage, ListMembersResponse, Mark
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Member
+from rookery.v1.session_pb2 import Event
+from shared.contract.ids import time_of
+from tests.messaging.archive.store.chats import (
+    Company,
+    Conversation,
+    all_chats,
+    chat_of,
+    hypothetical,
+    ids,
+    logged,
+    newest_page,
+    state,
+    users,
+)
+from tests.messaging.archive.store.conftest import OpenChats
+
+pytestmark = pytest.mark.usefixtures("clock")
+
+
+@pytest.fixture
+def crew() -> Company:
+    """Three users, of whom the third is not a member of the creation."""
+    return Company()
+
+
+async def everything(chats: ChatStore, crew: Company) -> Any:
+    """All data of a group that can be read."""
+    members = await chats.list_members(crew.chat_id, after=0, limit=100)
+    marks = await chats.list_marks(crew.chat_id, from_id=0, limit=100)
+    each = [await chats.get_member(crew.chat_id, user) for user in crew.members]
+    return await state(chats, crew), await chats.get_group(crew.chat_id), members, marks, each
+
+
+async def test_a_group_as_its_members_and_others_see_it(chats: ChatStore, crew: Company) -> None:
+    creation, message = crew.creation(), crew.message(0)
+    read, settings = crew.mark(1, read=creation.event_id), creation.message.control.settings
+    await chats.record(logged(creation, message, crew.mark(0, read=1), read), {})
+    owner, member, stranger = crew.members
+    assert await chats.get_chat(member, crew.chat_id) == Chat(
+        chat_id=crew.chat_id,
+        kind=CHAT_KIND_GROUP,
+        newest=HistoryMessage(message=message.message),
+        unread=1,
+        marks=[Mark(user_id=member, read_up_to=creation.event_id)],
+        changed_at_ms=time_of(read.event_id),
+        version=1,
+        settings=settings,
+        member_count=2,
+        own=crew.known[member],
+    )
+    assert (await chat_of(chats, crew, owner)).changed_at_ms == time_of(message.event_id) + 1  # by their own mark
+    members = [crew.known[owner], crew.known[member]]
+    group = Group(chat_id=crew.chat_id, version=1, settings=settings, members=members)
+    assert await chats.get_group(crew.chat_id) == group
+    assert [await chats.get_member(crew.chat_id, user) for user in crew.members] == [
+        *(Membership(each, shows_history=False) for each in members),
+        None,
+    ]
+    assert await chats.get_chat(stranger, crew.chat_id) is None
+    assert [len(await all_chats(chats, user)) for user in crew.members] == [1, 1, 0]
+    assert ids((await newest_page(chats, crew.chat_id)).messages) == [creation.event_id, message.event_id]
+    assert await chats.find_sent(crew.chat_id, owner, creation.message.client_message_id) == creation
+
+
+async def test_an_unknown_group_is_nothing(chats: ChatStore, crew: Company) -> None:
+    assert await chats.get_group(crew.chat_id) is None
+    assert await chats.get_member(crew.chat_id, crew.members[0]) is None
+    assert await chats.get_chat(crew.members[0], crew.chat_id) is None
+    assert await chats.list_members(crew.chat_id, after=0, limit=1) == ListMembersResponse()
+    assert await chats.list_marks(crew.chat_id, from_id=0, limit=1) == []
+
+
+async def test_messages_may_be_recorded_before_the_creation_of_their_group(chats: ChatStore, crew: Company) -> None:
+    creation, message = crew.creation(), crew.message(1)
+    await chats.record(logged(message, crew.mark(1, read=message.event_id)), {})
+    assert await chats.get_group(crew.chat_id) is None
+    assert [await all_chats(chats, user) for user in crew.members] == [[], [], []]
+    assert await chats.get_chat(crew.members[1], crew.chat_id) is None
+    await chats.record(logged(creation), {})
+    (chat,) = await all_chats(chats, crew.members[0])
+    assert (chat.newest.message, chat.unread, chat.changed_at_ms) == (message.message, 1, time_of(message.event_id))
+
+
+async def test_a_former_member_keeps_the_group_as_it_was_when_they_left(chats: ChatStore, crew: Company) -> None:
+    member = crew.members[1]
+    events = [
+        *(crew.creation(shows_history=True), crew.message(0), crew.control({1: ROLE_UNSPECIFIED}, who=1)),
+        *(crew.message(0), crew.control(settings=GroupSettings(name="Later")), crew.control({2: ROLE_GUEST})),
+    ]
+    left = events[2]
+    await chats.record(logged(*events), {})
+    assert await all_chats(chats, member) == [
+        Chat(
+            chat_id=crew.chat_id,
+            kind=CHAT_KIND_GROUP,
+            newest=HistoryMessage(message=left.message),
+            changed_at_ms=time_of(left.event_id),
+            version=2,
+            settings=events[0].message.control.settings,
+            own=crew.known[member],
+        )
+    ]
+    assert await all_chats(chats, member) == [await chats.get_chat(member, crew.chat_id)]
+    assert await chats.get_member(crew.chat_id, member) == Membership(crew.known[member], shows_history=False)
+    (chat,) = await all_chats(chats, crew.members[0])
+    assert (chat.version, chat.settings.name, chat.member_count) == (4, "Later", 2)
+    group = await chats.get_group(crew.chat_id)
+    assert group is not None
+    assert list(group.members) == [crew.known[user] for user in crew.members]
+
+
+async def test_who_joins_again_has_two_spans_and_unread_messages_from_the_second_on(
+    chats: ChatStore, crew: Company
+) -> None:
+    events = [
+        *(crew.creation(), crew.message(0), crew.control({1: ROLE_UNSPECIFIED}), crew.message(0)),
+        *(crew.control({1: ROLE_ADMIN}), crew.message(0), crew.message(0)),
+    ]
+    for event in events:
+        await chats.record(logged(event), {})
+    (chat,) = await all_chats(chats, crew.members[1])
+    assert (chat.unread, chat.member_count, chat.newest.message) == (3, 2, events[-1].message)
+    assert [(span.first, span.last) for span in chat.own.spans] == [
+        (events[0].event_id, events[2].event_id),
+        (events[4].event_id, 0),
+    ]
+    await chats.record(logged(crew.mark(1, read=events[5].event_id)), {})
+    assert (await chat_of(chats, crew, crew.members[1])).unread == 1
+
+
+async def test_of_two_control_changes_with_one_version_the_first_recorded_stays(
+    chats: ChatStore, crew: Company
+) -> None:
+    creation = crew.creation()
+    first = crew.control(settings=GroupSettings(name="First"))
+    crew.version -= 1
+    fork, later = crew.control({1: ROLE_UNSPECIFIED}), crew.control({2: ROLE_MEMBER})
+    await chats.record(logged(creation, first), {})
+    before = await everything(chats, crew)
+    await chats.record(logged(fork), {})
+    assert await everything(chats, crew) == before
+    await chats.record(logged(fork, later, first, creation), {})
+    assert ids((await newest_page(chats, crew.chat_id)).messages) == [e.event_id for e in (creation, first, later)]
+    (chat,) = await all_chats(chats, crew.members[1])
+    assert (chat.version, chat.settings.name, chat.member_count) == (3, "First", 3)
+    assert await chats.find_sent(crew.chat_id, crew.members[0], fork.message.client_message_id) is None
+
+
+@pytest.mark.parametrize("field", ["version", "user_id", "chat_id"])
+async def test_an_invalid_control_change_writes_nothing(chats: ChatStore, crew: Company, field: str) -> None:
+    creation = crew.creation()
+    bad = Event.FromString(creation.SerializeToString())
+    match field:
+        case "version":
+            bad.message.control.version = 0
+        case "user_id":
+            bad.message.control.members[1].user_id = 0
+        case _:
+            bad.message.chat_id = "g-0"
+    with pytest.raises(ValueError, match=field):
+        await chats.record(logged(crew.message(1), bad), {})
+    await chats.record(logged(creation), {})
+    assert ids((await newest_page(chats, crew.chat_id)).messages) == [creation.event_id]
+
+
+async def test_present_members_are_listed_page_by_page(chats: ChatStore) -> None:
+    crew = Company(tuple(next(users) for _ in range(7)))
+    await chats.record(logged(crew.creation(7), crew.control({2: ROLE_UNSPECIFIED, 3: ROLE_GUEST})), {})
+    present = [crew.known[user] for n, user in enumerate(crew.members) if n != 2]
+    seen: list[Member] = []
+    has_more = True
+    while has_more:
+        page = await chats.list_members(crew.chat_id, after=seen[-1].user_id if seen else 0, limit=3)
+        assert (len(page.members), page.version) == (3, 2)
+        seen += page.members
+        has_more = page.has_more
+    assert seen == present
+
+
+async def test_marks_of_present_members_are_listed_the_furthest_first(chats: ChatStore) -> None:
+    crew = Company(tuple(next(users) for _ in range(6)))
+    creation, *messages = crew.creation(6), *crew.messages(4)
+    at = [message.event_id for message in messages]
+    marks = [
+        crew.mark(1, read=at[1]),
+        crew.mark(2, read=at[2]),
+        crew.mark(3, delivered=at[3]),
+        crew.mark(4, read=at[3]),
+    ]
+    await chats.record(logged(creation, *messages, *marks, crew.control({4: ROLE_UNSPECIFIED})), {})
+
+    async def listed(from_id: int, limit: int = 9) -> list[int]:
+        found = await chats.list_marks(crew.chat_id, from_id=from_id, limit=limit)
+        return [crew.members.index(mark.user_id) for mark in found]
+
+    assert [await listed(from_id) for from_id in (0, at[2], at[3], at[3] + 1)] == [[2, 1, 3], [2, 3], [3], []]
+    assert await listed(0, limit=2) == [2, 1]
+    talk = Conversation()
+    await chats.record(logged(talk.mark(0, read=5), talk.mark(1, read=9, delivered=8)), {})
+    found = await chats.list_marks(talk.chat_id, from_id=6, limit=9)
+    assert found == [Mark(user_id=talk.members[1], delivered_up_to=8, read_up_to=9)]
+
+
+async def test_marks_and_private_changes_of_a_group_change_only_the_list_of_their_actor(
+    chats: ChatStore, crew: Company
+) -> None:
+    creation = crew.creation()
+    changes = [crew.mark(1, read=creation.event_id), crew.toggle("starred", creation.event_id, who=1)]
+    await chats.record(logged(creation), {})
+    for change in changes:
+        await chats.record(logged(change), {})
+        times = [(await chat_of(chats, crew, user)).changed_at_ms for user in crew.members[:2]]
+        assert times == [time_of(creation.event_id), time_of(change.event_id)]
+
+
+async def test_groups_and_direct_chats_are_in_one_list_by_their_last_change(chats: ChatStore) -> None:
+    user = next(users)
+    talks = [Conversation((user, next(users))), *(Company((user, next(users))) for _ in range(3))]
+    for talk in talks:
+        await chats.record(logged(talk.creation() if isinstance(talk, Company) else talk.message()), {})
+    left = talks[3].control({1: ROLE_MEMBER, 0: ROLE_UNSPECIFIED})  # type: ignore[attr-defined]
+    last = [left, talks[1].message(), talks[0].message(), talks[3].message(1)]
+    await chats.record(logged(*last), {})
+    seen: list[str] = []
+    after: ChatCursor | None = None
+    while page := await chats.list_chats(user, changed_since_ms=0, limit=2, after=after):
+        seen += [chat.chat_id for chat in page]
+        after = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
+    assert seen == [talks[n].chat_id for n in (0, 1, 3, 2)]
+    since = await chats.list_chats(user, changed_since_ms=time_of(last[1].event_id), limit=9, after=None)
+    assert [chat.chat_id for chat in since] == seen[:2]
+
+
+group_steps = st.lists(
+    st.tuples(st.sampled_from(["message", "roles", "settings", "mark"]), st.integers(0, 2), st.integers(0, 4)),
+    max_size=15,
+)
+
+
+def group_history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[Event]:
+    """A creation, then messages and marks of members, joins, leaves, changes of roles, and changes of settings."""
+    events = [crew.creation()]
+    for kind, who, choice in steps:
+        if kind == "roles" and (choice or crew.is_present(crew.members[who])):
+            role = (ROLE_UNSPECIFIED, ROLE_GUEST, ROLE_MEMBER, ROLE_ADMIN, ROLE_GUEST)[choice]
+            events.append(crew.control({who: role, 0: ROLE_MEMBER} if choice == 4 else {who: role}))
+        elif kind == "settings":
+            events.append(crew.control(settings=GroupSettings(name=f"Crew {choice}", shows_history=bool(choice % 2))))
+        elif kind == "mark":
+            events.append(crew.mark(who, read=events[choice % len(events)].event_id))
+        else:
+            events.append(crew.message(who))
+    return events
+
+
+@hypothetical
+@given(steps=group_steps, start=st.integers(0, 12), batch=st.integers(1, 16))
+async def test_a_replay_of_a_group_from_any_earlier_event_changes_nothing(
+    open_chats: OpenChats, steps: Sequence[tuple[str, int, int]], start: int, batch: int
+) -> None:
+    crew = Company()
+    events = group_history(crew, steps)
+    async with open_chats() as chats:
+        for event in events:
+            await chats.record(logged(event), {})
+        before = await everything(chats, crew)
+        assert before[1].version == crew.version
+        assert {member.user_id: member for member in before[1].members} == crew.known
+        for at in range(start, len(events), batch):
+            await chats.record(logged(*events[at : at + batch]), {})
+        assert await everything(chats, crew) == before
