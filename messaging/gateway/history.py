@@ -2,7 +2,13 @@
 
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import FindSentRequest, GetMessageRequest, GetMessageResponse
+from rookery.v1.archive_pb2 import (
+    FindSentRequest,
+    GetGroupRequest,
+    GetMessageRequest,
+    GetMessageResponse,
+    Group,
+)
 from rookery.v1.session_pb2 import Event
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
@@ -25,6 +31,10 @@ class History(Protocol):
         does not answer."""
         ...
 
+    async def find_group(self, chat_id: str) -> Group | Refusal | None:
+        """The group as after its newest recorded control change; a retryable Refusal if the archive does not answer."""
+        ...
+
 
 class ArchiveHistory:
     """A History over gRPC."""
@@ -43,6 +53,12 @@ class ArchiveHistory:
         if isinstance(answer, Refusal):
             return _unanswered(answer)
         return answer.event if answer.HasField("event") else None
+
+    async def find_group(self, chat_id: str) -> Group | Refusal | None:
+        answer = await self._archive.get_group(GetGroupRequest(chat_id=chat_id))
+        if isinstance(answer, Refusal):
+            return _unanswered(answer)
+        return answer.group if answer.HasField("group") else None
 
 
 def _unanswered(refusal: Refusal) -> Refusal:

@@ -1,0 +1,260 @@
+"""The rosters of groups: loaded from the archive, and kept up to date by the control changes that this gateway reads.
+
+Of a group with a member in one of its partitions, a gateway reads every control change, as does the owner of the group's
+home partition. So a roster that is loaded once stays the newest: a control change that is not the next one drops it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+import trio
+
+from messaging.gateway.history import History
+from rookery.v1.archive_pb2 import Group
+from rookery.v1.groups_pb2 import Control, Member
+from shared.contract.errors import Code, Refusal
+from shared.contract.groups import Roster, is_within, members_after
+from shared.contract.partitions import partition_of
+
+MAX_BYTES = 128 * 1024 * 1024
+"""Of all cached rosters, about."""
+
+ROSTER_BYTES = 2_000
+MEMBER_BYTES = 600
+"""Bytes that a roster takes, and each of its members, about."""
+
+MAX_CHANGED = 200_000
+"""Members remembered as the newest control changes left them, for the groups whose roster is not cached."""
+
+BEHIND_SECONDS = 1.0
+"""How long a roster is waited for whose newest control change this gateway has read, and the archive not recorded."""
+
+RETRY_SECONDS = 0.05
+
+_BEHIND = Refusal(Code.UNAVAILABLE, "The members of this group are not known now.", retry_after_ms=1_000)
+
+
+class _Cached(msgspec.Struct):
+    """A cached roster."""
+
+    roster: Roster
+    changed: int
+    """The highest id of an event by which a user joined or left."""
+    by_partition: Mapping[int, Sequence[int]] | None = None
+    """The users who are members, by their partition."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return ROSTER_BYTES + MEMBER_BYTES * len(self.roster.members)
+
+
+class _Read(msgspec.Struct):
+    """What the control changes of one group tell that were read, or published by this gateway."""
+
+    version: int = 0
+    """Of the newest."""
+    members: dict[int, Member] = {}
+    """The changed members, as they are after their newest change that was read."""
+
+
+class _Load:
+    """A query of the archive that is under way."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.is_answered = False
+        """Whether there is an answer: not if the query was cancelled."""
+        self.answer: Roster | Refusal | None = None
+
+
+class Rosters:
+    """One for each gateway. The log consumer writes it; publisher and sequencer read it."""
+
+    def __init__(self, history: History, partitions: int, *, max_bytes: int = MAX_BYTES) -> None:
+        """`partitions` is the number of partitions of the log."""
+        self._history = history
+        self._partitions = partitions
+        self._max_bytes = max_bytes
+        self._cached: dict[str, _Cached] = {}  # the latest used last
+        self._size = 0
+        self._read: dict[str, _Read] = {}  # the latest changed last
+        self._changed = 0  # members in it
+        self._loads: dict[str, _Load] = {}
+        self._news = trio.lowlevel.ParkingLot()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the cached rosters, about."""
+        return self._size
+
+    # ---- for those who need a roster
+
+    def cached(self, chat_id: str) -> Roster | None:
+        """The group's roster, as after the newest control change that this gateway knows; None if it is not cached."""
+        cached = self._cached.pop(chat_id, None)
+        if cached is None:
+            return None
+        self._cached[chat_id] = cached
+        return cached.roster
+
+    async def get(self, chat_id: str) -> Roster | Refusal | None:
+        """The group's roster, if need be of the archive; None if there is no such group. A retryable Refusal if the
+        archive does not answer, or has not recorded a control change that this gateway has read BEHIND_SECONDS ago."""
+        while True:
+            if roster := self.cached(chat_id):
+                return roster
+            load = self._loads.get(chat_id)
+            if load is None:
+                return await self._load(chat_id)
+            await load.ended.wait()
+            if load.is_answered:
+                return self.cached(chat_id) or load.answer
+
+    async def news(self) -> None:
+        """Wait until a control change of any group is read."""
+        await self._news.park()
+
+    def by_partition(self, chat_id: str) -> Mapping[int, Sequence[int]]:
+        """The users who are members, by their partition, of a group whose roster is cached."""
+        cached = self._cached[chat_id]
+        if cached.by_partition is None:
+            cached.by_partition = _by_partition(cached.roster.present, self._partitions)
+        return cached.by_partition
+
+    # ---- for the log consumer
+
+    def read(self, chat_id: str, control: Control) -> None:
+        """Apply a control change of the log. One that is known already changes nothing."""
+        known = self._cached.get(chat_id)
+        read = self._noted(chat_id, control.version)
+        if known is not None and control.version == known.roster.version + 1:
+            self._keep(known.roster.after(control), known.changed, control.members)
+        elif known is not None and control.version > known.roster.version:
+            self._drop(chat_id)  # a version is missing
+        elif known is None and control.version == read.version == 1:
+            self._keep(Roster.created(chat_id, control), 0, control.members)
+        for user_id, member in members_after(control).items():
+            former = read.members.get(user_id)
+            if former is None or former.version < member.version:
+                self._changed += former is None
+                read.members[user_id] = member
+        self._bound_read()
+        self._news.unpark_all()
+
+    def within(self, chat_id: str, version: int, event_id: int, user_ids: Sequence[int]) -> Sequence[int]:
+        """Those of the users in whose spans the event is, as far as this gateway knows. `version` is that of the chat
+        as its sender knew it: an older roster tells nothing of the users, since they may have joined since."""
+        cached = self._cached.get(chat_id)
+        if cached is None:
+            read = self._read.get(chat_id)
+            if read is None or read.version < version:
+                return user_ids
+            changed = read.members
+            return [
+                user_id
+                for user_id in user_ids
+                if (member := changed.get(user_id)) is None
+                or member.version < version
+                or is_within(member.spans, event_id)
+            ]
+        roster = cached.roster
+        if roster.version < version or (event_id >= cached.changed and roster.present.issuperset(user_ids)):
+            return user_ids
+        return [user_id for user_id in user_ids if roster.includes(user_id, event_id)]
+
+    def missed(self, chat_id: str, version: int, event_id: int) -> Collection[int]:
+        """The users in whose spans the event is, and of whose membership its sender may not have known, who knew this
+        version of the chat. Some of them may have been members before."""
+        cached, read = self._cached.get(chat_id), self._read.get(chat_id)
+        newest = cached.roster.version if cached else read.version if read else 0
+        if newest <= version:  # the usual case
+            return ()
+        members = cached.roster.members if cached else read.members if read else {}
+        return [
+            user_id
+            for user_id, member in members.items()
+            if member.version > version and is_within(member.spans, event_id)
+        ]
+
+    def clear(self) -> None:
+        """Drop all rosters: this gateway may not read all control changes of their groups any more."""
+        self._cached.clear()
+        self._size = 0
+
+    # ---- for the sequencer
+
+    def applied(self, chat_id: str, roster: Roster) -> None:
+        """Keep the roster as after a control change that the log has acknowledged, and this gateway not read yet."""
+        known = self._cached.get(chat_id)
+        if known is None or known.roster.version < roster.version:
+            self._noted(chat_id, roster.version)
+            self._keep(roster, 0, roster.members.values())
+            self._news.unpark_all()
+
+    # ----
+
+    async def _load(self, chat_id: str) -> Roster | Refusal | None:
+        load = self._loads[chat_id] = _Load()
+        try:
+            load.answer = await self._query(chat_id)
+            load.is_answered = True
+            return load.answer
+        finally:
+            del self._loads[chat_id]
+            load.ended.set()
+
+    async def _query(self, chat_id: str) -> Roster | Refusal | None:
+        deadline = trio.current_time() + BEHIND_SECONDS
+        while True:
+            found = await self._history.find_group(chat_id)
+            if roster := self.cached(chat_id):
+                return roster
+            if isinstance(found, Refusal):
+                return found
+            if self._is_newest(chat_id, found):
+                return None if found is None else self._keep_found(found)
+            if trio.current_time() >= deadline:
+                return _BEHIND
+            await trio.sleep(RETRY_SECONDS)
+
+    def _is_newest(self, chat_id: str, found: Group | None) -> bool:
+        read = self._read.get(chat_id)
+        return read is None or (0 if found is None else found.version) >= read.version
+
+    def _keep_found(self, found: Group) -> Roster:
+        roster = Roster.of(found)
+        self._keep(roster, 0, found.members)
+        return roster
+
+    def _keep(self, roster: Roster, changed: int, members: Collection[Member]) -> None:
+        """Cache a roster in place of any other of its group. `changed` is the highest id by which a user joined or left
+        without regard to these members."""
+        self._drop(roster.chat_id)
+        changed = max((max(span.first, span.last) for member in members for span in member.spans), default=changed)
+        cached = self._cached[roster.chat_id] = _Cached(roster, changed)
+        self._size += cached.size
+        while self._size > self._max_bytes and len(self._cached) > 1:
+            self._drop(next(iter(self._cached)))
+
+    def _drop(self, chat_id: str) -> None:
+        if (cached := self._cached.pop(chat_id, None)) is not None:
+            self._size -= cached.size
+
+    def _noted(self, chat_id: str, version: int) -> _Read:
+        """What was read of the group, this version included."""
+        read = self._read.pop(chat_id, None) or _Read()
+        self._read[chat_id] = read
+        read.version = max(read.version, version)
+        return read
+
+    def _bound_read(self) -> None:
+        while self._changed > MAX_CHANGED and len(self._read) > 1:
+            self._changed -= len(self._read.pop(next(iter(self._read))).members)
+
+
+def _by_partition(user_ids: Collection[int], partitions: int) -> Mapping[int, Sequence[int]]:
+    by_partition: dict[int, list[int]] = {}
+    for user_id in user_ids:
+        by_partition.setdefault(partition_of(user_id, partitions), []).append(user_id)
+    return by_partition
