@@ -3,8 +3,9 @@
 import msgspec
 
 from rookery.v1.kinds_pb2 import LAW_MAX, LAW_WINS
-from rookery.v1.session_pb2 import Change
+from rookery.v1.session_pb2 import Change, Message
 from shared.contract.changes import KINDS, Kind
+from shared.contract.chats import group_number
 from shared.contract.ids import time_of
 
 (MARKS,) = (kind for kind in KINDS.values() if kind.law == LAW_MAX)
@@ -50,3 +51,14 @@ def check_change(kind: Kind | None, change: Change) -> None:
     lowest = 1 if kind is DELETION else 0
     if change.target_id < lowest:
         raise ValueError(f"target_id must be {lowest} or more, not {change.target_id}")
+
+
+def check_control(message: Message) -> None:
+    """Raise ValueError if the control change of a message can't be recorded."""
+    control = message.control
+    if group_number(message.chat_id) is None:
+        raise ValueError("chat_id is not that of a group")
+    if control.version < 1:
+        raise ValueError("control.version must be 1 or more, not 0")
+    if any(member.user_id < 1 for member in control.members):
+        raise ValueError("the user_id of each member must be 1 or more")
