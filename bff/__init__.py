@@ -3,11 +3,13 @@
 | module                              | content                                                                    |
 | ----------------------------------- | -------------------------------------------------------------------------- |
 | `app`                               | opens the BFF: its routes, its error handlers, its server                  |
-| `accounts`, `profiles`, `chats`     | the routes of `/v1`, one module per resource                               |
+| `accounts`, `profiles`, `chats`,    | the routes of `/v1`, one module per resource                               |
+| `groups`                            |                                                                            |
 | `admin/`                            | the routes of `/v1/admin`, and their models                                |
 | `operations`, `site`                | health, metrics, keys and API descriptions; the files of the page          |
 | `models`                            | bodies and queries of `/v1`                                                |
-| `sign_ins`, `gateways`, `services`  | sign-ins; the gateway of a user; the dependencies of all routes            |
+| `sign_ins`, `gateways`, `own_chats` | sign-ins; the gateway of a user; a limit of guesses at chats               |
+| `services`                          | the dependencies of all routes                                             |
 | `openapi/`                          | the OpenAPI document and `/docs`, generated from the routes                |
 | `http/`                             | HTTP without knowledge of a resource: server, endpoints, problems, limits  |
 

@@ -1,7 +1,5 @@
 """Accounts and sign-ins: `/v1/users`, `/v1/password-resets`, `/v1/tokens` and `/v1/me`."""
 
-import math
-
 import trio
 from quart import request
 
@@ -10,7 +8,7 @@ from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
-from bff.http.throttle import Attempt, SignInThrottle, Throttle
+from bff.http.throttle import Attempt, SignInThrottle, Throttle, too_many
 from bff.services import Services, administration_of
 from bff.sign_ins import SignIns
 from shared.accounts.audit import Actor
@@ -69,7 +67,7 @@ class Accounts:
         services = self._services
         per_minute = services.live.value.registrations_per_minute
         if wait := self._registrations.take(client_address(request), per_minute, trio.current_time()):
-            return _too_many("registrations from this address", wait)
+            return too_many("registrations from this address", wait)
         needs_invite = services.live.value.sign_up == "invite"
         if needs_invite and not body.invite:
             return _NO_INVITE
@@ -91,7 +89,7 @@ class Accounts:
         services = self._services
         attempt = self._resets.begin(client_address(request), *self._sign_in_limit())
         if not isinstance(attempt, Attempt):
-            return _too_many("wrong links from this address", attempt)
+            return too_many("wrong links from this address", attempt)
         key, digest = read_link(body.token)
         user_id = parse_id("token", key)
         if isinstance(user_id, Refusal):
@@ -234,7 +232,7 @@ class Accounts:
     async def _check(self, name: str, password: str, attempt: Attempt | float) -> int | Refusal:
         """Verify name and password; the user's id. The refusal and its duration do not disclose which is wrong."""
         if not isinstance(attempt, Attempt):
-            return _too_many("failed sign-ins", attempt)
+            return too_many("failed sign-ins", attempt)
         try:
             credentials = await self._services.accounts.credentials(name)
             password_hash = credentials.password_hash if credentials else None
@@ -251,10 +249,3 @@ class Accounts:
 def _account(user: User, claims: Claims) -> Response:
     etag = f"{user.user_id}-{user.version}{'-admin' if claims.is_admin else ''}"
     return Response(models.User.of(user, is_admin=claims.is_admin), etag=etag)
-
-
-def _too_many(attempts: str, wait: float) -> Refusal:
-    seconds = math.ceil(wait)
-    return Refusal(
-        Code.RATE_LIMITED, f"Too many {attempts}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000
-    )

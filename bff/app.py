@@ -21,6 +21,7 @@ from werkzeug.routing import MapAdapter
 from bff.accounts import Accounts
 from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
+from bff.groups import Groups
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
 from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_http
@@ -29,8 +30,9 @@ from bff.http.server import HttpLimits, open_http_server
 from bff.http.tracing import set_result, trace_requests
 from bff.openapi.documentation import document
 from bff.operations import Operations
+from bff.own_chats import OwnChats
 from bff.profiles import Profiles
-from bff.services import ArchiveQueries, Services
+from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -78,6 +80,7 @@ async def open_bff(
     platform: Platform,
     *,
     archive: ArchiveQueries,
+    groups: GroupChanges,
     health: Health,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
@@ -94,6 +97,7 @@ async def open_bff(
     services = Services(
         accounts=accounts,
         archive=archive,
+        groups=groups,
         directory=platform.directory,
         live=platform.live,
         configuration=platform.configuration,
@@ -152,7 +156,15 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app.url_map.merge_slashes = False
     schema = document(app)
     app.url_map.converters["setting"] = SettingKey
-    mount(app, [Accounts(services), Profiles(services), Chats(services), Admin(services)], services.verifier)
+    chats = OwnChats(services.live)
+    resources = [
+        Accounts(services),
+        Profiles(services),
+        Chats(services, chats),
+        Groups(services, chats),
+        Admin(services),
+    ]
+    mount(app, resources, services.verifier)
     site = Site(web_root)
     Operations(services, schema, site).mount(app)
     _handle_errors(app, partial(serve_file, site, services, NOT_FOUND, 404))

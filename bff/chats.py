@@ -4,6 +4,7 @@ from typing import Any
 
 from bff.http.endpoints import Response, endpoint
 from bff.models import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
+from bff.own_chats import OwnChats
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     Chat,
@@ -27,8 +28,9 @@ ANCHORS = ("before_id", "after_id", "around_id", "before_ms", "after_ms", "aroun
 class Chats:
     """The user's chats and their history."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, chats: OwnChats) -> None:
         self._services = services
+        self._chats = chats
 
     @endpoint("GET", "/v1/chats", ListChatsResponse)
     async def list_chats(self, claims: Claims, query: ChatsQuery) -> Response | Refusal:
@@ -48,7 +50,8 @@ class Chats:
     @endpoint("GET", "/v1/chats/<chat_id>", Chat)
     async def get_chat(self, claims: Claims, chat_id: str) -> Response | Refusal:
         """One chat."""
-        response = await self._services.archive.get_chat(GetChatRequest(user_id=claims.user_id, chat_id=chat_id))
+        request = GetChatRequest(user_id=claims.user_id, chat_id=chat_id)
+        response = await self._chats.ask(claims.user_id, self._services.archive.get_chat, request)
         return response if isinstance(response, Refusal) else Response(to_object(response.chat))
 
     @endpoint("GET", "/v1/chats/<chat_id>/messages", ListMessagesResponse)
@@ -60,7 +63,8 @@ class Chats:
             return Refusal(Code.INVALID, f"Give either `{first}` or `{second}`.", field=second)
         limit = query.limit or self._services.live.value.messages_page_size
         fields: dict[str, Any] = {"user_id": claims.user_id, "chat_id": chat_id, "limit": limit, **anchors}
-        response = await self._services.archive.list_messages(ListMessagesRequest(**fields, having=query.having or ""))
+        request = ListMessagesRequest(**fields, having=query.having or "")
+        response = await self._chats.ask(claims.user_id, self._services.archive.list_messages, request)
         if isinstance(response, Refusal):
             return response
         empty = {"messages": [], "has_older": False, "has_newer": False, "complete_up_to": "0"}
@@ -70,7 +74,7 @@ class Chats:
     async def list_changes(self, claims: Claims, chat_id: str, query: ChangesQuery) -> Response | Refusal:
         """The events of a chat that a client missed: messages, and changes of messages of any age."""
         request = ListChangesRequest(user_id=claims.user_id, chat_id=chat_id, after=query.after)
-        response = await self._services.archive.list_changes(request)
+        response = await self._chats.ask(claims.user_id, self._services.archive.list_changes, request)
         if isinstance(response, Refusal):
             return response
         return Response({"events": [], "too_old": False, "complete_up_to": "0", **to_object(response)})
@@ -81,5 +85,5 @@ class Chats:
     ) -> Response | Refusal:
         """The changes of one kind and message, oldest first, such as the history of its edits."""
         request = ListVersionsRequest(user_id=claims.user_id, chat_id=chat_id, message_id=message_id, kind=query.kind)
-        response = await self._services.archive.list_versions(request)
+        response = await self._chats.ask(claims.user_id, self._services.archive.list_versions, request)
         return response if isinstance(response, Refusal) else Response({"changes": [], **to_object(response)})

@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from shared.accounts import store as accounts
 from shared.contract.changes import LISTED, VERSIONED
+from shared.contract.chats import MAX_CLIENT_ID
+from shared.contract.groups import ALL_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES
 from shared.contract.ids import MAX_ID
 
 DELETED_ACCOUNT = "Deleted account"
@@ -73,6 +75,18 @@ def _one_of(names: Sequence[str]) -> tuple[AfterValidator, Any]:
     return AfterValidator(check), Field(json_schema_extra={"enum": [*names]})
 
 
+def _utf8_bytes(least: int, most: int) -> tuple[AfterValidator, Any]:
+    """The validation and the schema of a text of this many bytes in UTF-8, which has at most as many characters."""
+
+    def check(text: str) -> str:
+        if not least <= len(text.encode()) <= most:
+            message = "Must have {least} to {most} bytes" if least else "Must have at most {most} bytes"
+            raise PydanticCustomError("bytes", message, {"least": least, "most": most})
+        return text
+
+    return AfterValidator(check), Field(json_schema_extra={"minLength": least, "maxLength": most})
+
+
 def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
@@ -113,6 +127,26 @@ SearchPart = Annotated[
 ListedKind = Annotated[str, *_one_of(LISTED)]
 VersionedKind = Annotated[str, *_one_of(VERSIONED)]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
+
+
+ClientChangeId = Annotated[
+    str,
+    *_utf8_bytes(1, MAX_CLIENT_ID),
+    Field(description="Chosen by the client, unique among the user's: a retry with the same id has no second effect"),
+]
+ExpectedVersion = Annotated[
+    Digits, Field(description="The version of the group that the change is meant for; 0 for any")
+]
+GroupName = Annotated[str, *_utf8_bytes(1, MAX_NAME_BYTES), Field(description="1 to 128 bytes of UTF-8, on one line")]
+Topic = Annotated[str, *_utf8_bytes(0, MAX_TOPIC_BYTES), Field(description="At most 1,024 bytes of UTF-8, on one line")]
+Permissions = Annotated[
+    int,
+    Field(ge=0, le=int(ALL_PERMISSIONS), description="A sum of the values of `Permission`"),
+    BeforeValidator(_digits),
+]
+Others = Annotated[tuple[UserId, ...], Field(max_length=MAX_MEMBERS - 1, description="Each user once")]
+NewRole = Annotated[str, *_one_of(("ROLE_GUEST", "ROLE_MEMBER"))]
+AnyRole = Annotated[str, *_one_of(("ROLE_GUEST", "ROLE_MEMBER", "ROLE_ADMIN", "ROLE_OWNER"))]
 
 
 class Input(BaseModel):
@@ -236,6 +270,69 @@ class VersionsQuery(Input):
     """The former and the current changes of one kind and message."""
 
     kind: VersionedKind
+
+
+class NewGroup(Input):
+    """A group with these users beside its owner, the user who creates it."""
+
+    client_change_id: ClientChangeId
+    name: GroupName
+    topic: Topic = ""
+    user_ids: Others = ()
+    permissions: Annotated[
+        Permissions | None, Field(ge=1, description="Of members; by default 31: all but those of admins")
+    ] = None
+    shows_history: bool = Field(False, description="Whether members may read messages from before they joined")
+
+
+class GroupChange(Input):
+    """A change of a group's settings. Omitted fields stay."""
+
+    client_change_id: ClientChangeId
+    expected_version: ExpectedVersion = 0
+    name: GroupName | None = None
+    topic: Topic | None = None
+    permissions: Permissions | None = None
+    shows_history: bool | None = None
+
+
+class NewMembers(Input):
+    """Users who become members of a group."""
+
+    client_change_id: ClientChangeId
+    expected_version: ExpectedVersion = 0
+    user_ids: Annotated[Others, Field(min_length=1)]
+    role: NewRole = "ROLE_MEMBER"
+
+
+class MemberChange(Input):
+    """A change of a member. Omitted fields stay. `ROLE_OWNER` hands the group over."""
+
+    client_change_id: ClientChangeId
+    expected_version: ExpectedVersion = 0
+    role: AnyRole | None = None
+    allow: Annotated[Permissions | None, Field(description="Permissions that only this member has")] = None
+    deny: Annotated[Permissions | None, Field(description="Permissions that only this member lacks")] = None
+
+
+class RemovalQuery(Input):
+    """The removal of a member. A user who removes themselves leaves the group."""
+
+    client_change_id: ClientChangeId
+    expected_version: ExpectedVersion = 0
+
+
+class MembersQuery(Input):
+    """A page of members, by rising user id."""
+
+    after: Digits = Field(0, description="Only members with a higher user id")
+    limit: Annotated[int, Field(ge=1, le=MAX_MEMBERS, description="Members on a page"), BeforeValidator(_digits)] = 100
+
+
+class MarksQuery(Input):
+    """The members who have read or received a message, or a later one."""
+
+    from_id: Digits = Field(0, description="The id of the message; 0 for the marks of all members")
 
 
 class User(BaseModel):

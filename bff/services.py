@@ -11,11 +11,16 @@ from rookery.v1.archive_pb2 import (
     ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from shared.accounts.administration import Administration
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
 from shared.accounts.store import AccountStore
@@ -48,6 +53,16 @@ class ArchiveQueries(Protocol):
 
     async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal: ...
 
+    async def list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal: ...
+
+    async def list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal: ...
+
+
+class GroupChanges(Protocol):
+    """The part of `shared.group_client.GroupClient` that the BFF uses."""
+
+    async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -55,6 +70,7 @@ class Services:
 
     accounts: AccountStore
     archive: ArchiveQueries
+    groups: GroupChanges
     directory: Directory
     live: Live
     configuration: ConfigurationStore

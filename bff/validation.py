@@ -19,6 +19,8 @@ REQUIREMENTS = {
     "too_short": "must have at least {min_length} {entries}",
     "too_long": "must have at most {max_length} entries",
     "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "missing": "is missing",

@@ -28,9 +28,9 @@ from rookery.v1.archive_pb2 import (
     ListVersionsRequest,
     ListVersionsResponse,
 )
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Refusal
 from shared.rpc import Balancer, Channel, RpcError, call_unary
-from shared.rpc.refusals import code_without_refusal, refusal_sent_with
+from shared.rpc.refusals import refusal_of_call
 
 ARCHIVE_GROUP = "archive"
 """The consumer group of the archives: up to the offsets that it has committed, history is complete."""
@@ -43,7 +43,6 @@ ATTEMPT_TIMEOUT = 1.0
 store may be slow."""
 
 UNAVAILABLE = "Chats and history are not available now: try again soon."
-INTERNAL = "Something went wrong on our side."
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -94,12 +93,4 @@ class ArchiveClient:
                 method, request, timeout=self._timeout, attempts=ATTEMPTS, attempt_timeout=ATTEMPT_TIMEOUT
             )
         except RpcError as error:
-            return refusal_of(error)
-
-
-def refusal_of(error: RpcError) -> Refusal:
-    """The refusal that the archive sent, else one by the status of the call."""
-    if sent := refusal_sent_with(error):
-        return sent
-    code = code_without_refusal(error)
-    return Refusal(code, INTERNAL if code is Code.INTERNAL else UNAVAILABLE)
+            return refusal_of_call(error, UNAVAILABLE)

@@ -157,8 +157,8 @@ class GatewaySettings(_Section):
     )
     internal_grpc: Annotated[str, AfterValidator(_check_address)] = Field(
         default="",
-        description="Address for BFFs of other machines, such as gateway-1:8082, or grpcs://gateway-1:8082 with TLS; if "
-        "empty, from host and grpc_port",
+        description="Address for BFFs on other machines, such as gateway-1:8082, or grpcs://gateway-1:8082 with TLS; "
+        "if empty, from host and grpc_port",
     )
     allowed_origins: Names = Field(
         default=(),

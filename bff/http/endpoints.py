@@ -1,8 +1,8 @@
 """Turns a typed function into a route: authentication, input and output.
 
-The function's parameters name its inputs: `claims` requires a valid access token, `admin` an admin's token, `body` and
-`query` are parsed into their models, and any other parameter is the part of the path with that name. The function
-returns a Response, or a Refusal, which is sent as a problem.
+The function's parameters name its inputs: `claims` requires a valid access token, `admin` an admin's token, `token`
+after one of them is that token, `body` and `query` are parsed into their models, and any other parameter is the part of
+the path with that name. The function returns a Response, or a Refusal, which is sent as a problem.
 """
 
 import inspect
@@ -33,7 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 H = TypeVar("H", bound="Callable[..., Awaitable[Response | Refusal]]")
 
 MAX_BODY_BYTES = 64 * 1024
-"""Of a request. The largest valid one has under 3 KB."""
+"""Of a request. The largest valid one, a creation of a group with 999 user ids, has under 32 KB."""
 
 REQUEST_DEADLINE = 10.0
 """Seconds from the head of a request to its response, the arrival of the body included."""
@@ -118,6 +118,8 @@ async def _inputs(
                 value: Any = await _authenticate(verifier)
             case "admin":
                 value = await _authenticate_admin(verifier)
+            case "token":
+                value = _bearer_token()
             case "query":
                 value = parse_query(parameter.annotation, request.query_string)
             case "body":
@@ -130,11 +132,17 @@ async def _inputs(
     return inputs
 
 
-async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
+def _bearer_token() -> str:
+    """The access token in the request's header, not verified; empty without one."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
+    token = _bearer_token()
+    if not token:
         return Refusal(Code.UNAUTHENTICATED, "This needs an access token: `Authorization: Bearer …`.")
-    claims = await verifier.verify(token.strip())
+    claims = await verifier.verify(token)
     if isinstance(claims, Claims):
         mark_authenticated(request.scope)
         structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until this request's task ends

@@ -1,8 +1,11 @@
 """Rate limits by key, in bounded memory. Sans-I/O: callers pass the time."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from shared.contract.errors import Code, Refusal
 
 PERIOD = 60.0
 """Seconds over which a rate is counted, if not stated otherwise. All takes of a period may happen at once."""
@@ -26,13 +29,16 @@ class Throttle:
     def take(self, key: str, limit: int, now: float) -> float:
         """Count one take and return 0.0; above the rate count nothing and return the seconds to wait."""
         self._drop_idle(now)
-        empty_at = max(self._empty_at.get(key, now), now) + self._period / limit
-        excess = empty_at - now - self._period
-        if excess > 1e-6:  # a rounding error of the additions
-            return excess
-        self._empty_at[key] = empty_at
+        if wait := self.wait(key, limit, now):
+            return wait
+        self._empty_at[key] = max(self._empty_at.get(key, now), now) + self._period / limit
         self._empty_at.move_to_end(key)
         return 0.0
+
+    def wait(self, key: str, limit: int, now: float) -> float:
+        """Count nothing, and return the seconds to wait for a take; 0.0 for none."""
+        excess = max(self._empty_at.get(key, now) - now, 0.0) + self._period / limit - self._period
+        return excess if excess > 1e-6 else 0.0  # a rounding error of the additions
 
     def begin(self, key: str, limit: int, now: float) -> "Attempt | float":
         """Count an attempt that may be forgiven; above the rate count nothing and return the seconds to wait."""
@@ -50,6 +56,14 @@ class Throttle:
             if empty_at > now and len(self._empty_at) < self._max_keys:
                 return
             del self._empty_at[key]
+
+
+def too_many(takes: str, wait: float) -> Refusal:
+    """The refusal of a take for which a client has to wait. `takes` names what there are too many of."""
+    seconds = math.ceil(wait)
+    return Refusal(
+        Code.RATE_LIMITED, f"Too many {takes}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000
+    )
 
 
 ADDRESS_FACTOR = 10

@@ -7,9 +7,11 @@ from urllib.parse import urlencode
 
 VALUES: dict[str, Any] = {
     "after": "1378451092000000",
+    "client_change_id": "b1f0d3a2",
     "current_password": "correct horse battery",
     "days": 7,
     "display_name": "Ada Lindqvist",
+    "from_id": "1378451092000000",
     "kind": "edited",
     "limit": 20,
     "name": "ada",
@@ -36,6 +38,19 @@ PATHS = {
 }
 """Values of the parts of a path."""
 
+GROUP = {"chat_id": "g-4611686018427387904"}
+
+OF_OPERATION: dict[str, dict[str, Any]] = {
+    "post_create_group": {"name": "Rowing club", "topic": "Tuesdays at six", "user_ids": ["34", "56"]},
+    "patch_change_group": GROUP | {"name": "Rowing and sailing club"},
+    "post_add_members": GROUP | {"user_ids": ["78"]},
+    "patch_change_member": GROUP | {"role": "ROLE_ADMIN"},
+    "delete_remove_member": GROUP,
+    "get_list_members": GROUP | {"after": "34"},
+    "get_list_marks": GROUP,
+}
+"""Values of one operation, in place of those above."""
+
 PYTHON = {
     "post_register": 'user = await api.register("Ada Lindqvist")',
     "post_sign_in": "user = await api.sign_in()",
@@ -54,12 +69,14 @@ PYTHON = {
 
 def curl(method: str, path: str, operation: dict[str, Any]) -> str:
     """The request as a command. The shell has the address of the server in ROOKERY and an access token in TOKEN."""
+    own = OF_OPERATION.get(operation["operationId"], {})
+    values = VALUES | own
     query = {
-        parameter["name"]: VALUES[parameter["name"]]
+        parameter["name"]: values[parameter["name"]]
         for parameter in operation.get("parameters", ())
-        if parameter["in"] == "query" and parameter["name"] in VALUES
+        if parameter["in"] == "query" and parameter["name"] in values
     }
-    url = "$ROOKERY" + path.format(**PATHS) + (f"?{urlencode(query)}" if query else "")
+    url = "$ROOKERY" + path.format(**PATHS | own) + (f"?{urlencode(query)}" if query else "")
     has_body = "requestBody" in operation
     implied = "POST" if has_body else "GET"
     lines = [f'curl "{url}"' if method == implied else f'curl -X {method} "{url}"']
@@ -67,6 +84,6 @@ def curl(method: str, path: str, operation: dict[str, Any]) -> str:
         lines.append('-H "Authorization: Bearer $TOKEN"')
     if has_body:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        body = {name: VALUES[name] for name in schema["properties"] if name in VALUES or name in schema["required"]}
+        body = {name: values[name] for name in schema["properties"] if name in values or name in schema["required"]}
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(body))}"]
     return " \\\n  ".join(lines)

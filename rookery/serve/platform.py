@@ -3,10 +3,11 @@
 Read this file first: it is the table of contents. `engines.py` chooses each engine, `process.py` runs the result.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 from bff.app import open_bff
@@ -23,14 +24,15 @@ from rookery.serve.engines import (
     open_routing,
 )
 from rookery.serve.migrate import migrate_engines
-from rookery.serve.process import apply_log_levels, connectable_host, grpc_address, started, url
+from rookery.serve.process import apply_log_levels, grpc_address, started, url
 from rookery.serve.reports import archive_stats, gateway_stats, instance_of
 from rookery.serve.waiting import Waiting, open_waiting, until_available
 from shared.archive import ArchiveClient
 from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
-from shared.contract.addresses import GrpcAddress
+from shared.contract.addresses import SECURE, GrpcAddress, connectable_host
 from shared.coordination.processes import Reports, open_reports
+from shared.group_client import open_group_client
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import Tls, open_tls
 from shared.platform import Platform
@@ -76,10 +78,11 @@ async def open_platform(settings: Settings, roles: Collection[Role] = ROLES) -> 
         if "gateway" in roles or "bff" in roles:
             platform = await stack.enter_async_context(_open_services(foundation))
             archives = await stack.enter_async_context(open_archives(settings, foundation.tls, archive))
+            own = ""
             if "gateway" in roles:
-                await stack.enter_async_context(_open_gateway(foundation, platform, archives))
+                own = await stack.enter_async_context(_open_gateway(foundation, platform, archives))
             if "bff" in roles:
-                await stack.enter_async_context(_open_bff(foundation, platform, archives))
+                await stack.enter_async_context(_open_bff(foundation, platform, archives, own_gateway=own))
         async with started(*foundation.health.values()):
             yield foundation.announcement.lines(roles)
 
@@ -161,7 +164,8 @@ async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
 
 
 @asynccontextmanager
-async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
+async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[str]:
+    """Open the gateway; yield its address for other processes of the platform."""
     health = on.health["gateway"] = Health()
     async with (
         on.waiting.end("gateway"),
@@ -169,18 +173,22 @@ async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) 
     ):
         on.reports.add("gateway", health, gateway_stats(gateway.gateway))
         on.announcement.add_gateway(gateway.websocket_port, gateway.grpc_port, gateway.health_port)
-        yield
+        yield gateway.address.internal
 
 
 @asynccontextmanager
-async def _open_bff(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
+async def _open_bff(on: Foundation, platform: Platform, archives: Archives, *, own_gateway: str) -> AsyncIterator[None]:
+    """Open the BFF. `own_gateway` is the internal address of this process's gateway; empty if it has none."""
     health = on.health["bff"] = Health()
+    contexts = GatewayContexts(on.tls, own_gateway)
     async with (
         on.waiting.end("bff"),
+        open_group_client(platform.directory, platform.backplane.partitions, contexts.context) as groups,
         open_bff(
             on.settings.bff,
             platform,
             archive=ArchiveClient(archives, timeout=ARCHIVE_TIMEOUT),
+            groups=groups,
             health=health,
             trust_traces=on.settings.traces.trust_callers,
         ) as bff,
@@ -213,6 +221,22 @@ def open_archives(settings: Settings, tls: Tls, local_port: int | None = None) -
     addresses = [GrpcAddress.parse(address) for address in settings.archives]
     context = tls.to_archives() if addresses[0].is_secure else None
     return open_balancer([address.target for address in addresses], tls=context, prepare=prepare)
+
+
+class GatewayContexts:
+    """The TLS contexts with which the BFF calls gateways: made at the first use, since most processes need one or
+    none."""
+
+    def __init__(self, tls: Tls, own_gateway: str) -> None:
+        self._own_gateway = own_gateway
+        self._to_itself = cache(tls.to_itself)
+        self._to_others = cache(tls.to_archives)
+
+    def context(self, address: str) -> ssl.SSLContext | None:
+        """The context for the gateway at this address; None for plain text. Raises UnusableCertificate."""
+        if not address.startswith(SECURE):
+            return None
+        return self._to_itself() if address == self._own_gateway else self._to_others()
 
 
 @dataclass

@@ -87,6 +87,13 @@ class LiveConfiguration(BaseModel):
         default="open", description="Whether an account can be created by everybody, or only with an invite of an admin"
     )
     registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts per address")
+    groups_per_hour: int = Field(default=20, ge=1, le=100_000, description="New groups of one user, all at once or not")
+    unknown_chats_per_minute: int = Field(
+        default=60,
+        ge=1,
+        le=100_000,
+        description="Requests of one user for chats that do not exist or are not theirs; after them, for all chats",
+    )
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token, in seconds")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of an unused refresh token, in days")
     trace_ratio: float = Field(

@@ -1,7 +1,7 @@
 """Chat ids, and the limit of clients' own ids.
 
-A direct chat is not created: its id is made of its two members' ids. The id of a group is made of its creator's id and the
-client id of its creation, so that a retry creates the same group.
+A direct chat is not created: its id is made of its two members' ids. The id of a group is made of its creator's id and
+the client id of its creation, so that a retry creates the same group.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ def direct_members(chat_id: str) -> tuple[int, int] | None:
 
 
 def group_chat_id(creator_id: int, client_id: str) -> str:
-    """The group that this user creates with this client id: `g-` and a number from 1 to MAX_ID, which others can't guess
-    if the client id is random."""
+    """The group that this user creates with this client id: `g-` and a number from 1 to MAX_ID, which others can't
+    guess if the client id is random."""
     digest = hashlib.sha256(f"{creator_id} {client_id}".encode()).digest()
     return f"g-{int.from_bytes(digest[:8]) % MAX_ID + 1}"
 

@@ -15,6 +15,9 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from shared.contract.errors import Code, Refusal
 from shared.rpc.status import RpcError, Status
 
+INTERNAL = "Something went wrong on our side."
+"""The message of a refusal for a fault of a process of ours."""
+
 DOMAIN = "rookery"
 """Of our ErrorInfo: a reason of another domain is not one of our codes."""
 
@@ -55,6 +58,15 @@ def refusal_sent_with(error: RpcError) -> Refusal | None:
 def code_without_refusal(error: RpcError) -> Code:
     """The code for a call that failed with no refusal from the peer: `unavailable`, `timed_out` or `internal`."""
     return CODES_WITHOUT_REFUSAL.get(error.status, Code.INTERNAL)
+
+
+def refusal_of_call(error: RpcError, unavailable: str) -> Refusal:
+    """The refusal that the peer sent, else one by the status of the call: with the message `unavailable`, or INTERNAL,
+    without any detail of the fault."""
+    if sent := refusal_sent_with(error):
+        return sent
+    code = code_without_refusal(error)
+    return Refusal(code, INTERNAL if code is Code.INTERNAL else unavailable)
 
 
 def _code_of(info: ErrorInfo | None) -> Code | None:

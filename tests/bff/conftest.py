@@ -21,12 +21,17 @@ from rookery.v1.archive_pb2 import (
     ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
@@ -88,6 +93,24 @@ class FakeArchive:
     async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
         return self._reply(request, ListVersionsResponse())
 
+    async def list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
+        return self._reply(request, ListMembersResponse())
+
+    async def list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
+        return self._reply(request, ListMarksResponse())
+
+
+class FakeGroups:
+    """Returns `response` to each change, and records the requests with their tokens."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[ChangeGroupRequest, str]] = []
+        self.response: ChangeGroupResponse | Refusal = ChangeGroupResponse()
+
+    async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal:
+        self.changes.append((request, access_token))
+        return self.response
+
 
 class FakeLog:
     """Records published envelopes by partition. While `down`, it rejects them."""
@@ -127,9 +150,18 @@ class Reply:
 class Api:
     """The API under test, and the services behind it."""
 
-    def __init__(self, services: Services, archive: FakeArchive, log: FakeLog, clock: Clock, web_root: Path) -> None:
+    def __init__(
+        self,
+        services: Services,
+        archive: FakeArchive,
+        groups: FakeGroups,
+        log: FakeLog,
+        clock: Clock,
+        web_root: Path,
+    ) -> None:
         self.services = services
         self.archive = archive
+        self.groups = groups
         self.log = log
         self.clock = clock
         self.web_root = web_root
@@ -218,7 +250,7 @@ async def api(
     """The API, with a gateway that owns all partitions."""
     directory = LocalDirectory()
     directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), 1)
-    archive, log, clock, health = FakeArchive(), FakeLog(), Clock(), Health()
+    archive, groups, log, clock, health = FakeArchive(), FakeGroups(), FakeLog(), Clock(), Health()
     health.mark_started()
     async with (
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
@@ -227,6 +259,7 @@ async def api(
         services = Services(
             accounts=accounts,
             archive=archive,
+            groups=groups,
             directory=directory,
             live=Live.fixed(configuration),
             configuration=store,
@@ -240,7 +273,7 @@ async def api(
             clock_ms=clock,
             trusted_proxies=trusted_proxies,
         )
-        yield Api(services, archive, log, clock, web_root)
+        yield Api(services, archive, groups, log, clock, web_root)
 
 
 @pytest.fixture

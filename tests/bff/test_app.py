@@ -56,6 +56,7 @@ async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]
                 processes=services.processes,
             ),
             archive=ArchiveClient(channel, timeout=PATIENCE),
+            groups=services.groups,
             health=services.health,
             web_root=web_root,
         ) as bff,

@@ -24,9 +24,10 @@ from rookery.v1.archive_pb2 import (
     ListVersionsResponse,
 )
 from rookery.v1.session_pb2 import Message
-from shared.archive import INTERNAL, UNAVAILABLE, ArchiveClient, refusal_of
+from shared.archive import UNAVAILABLE, ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, Status, open_channel, serve_rpc
+from shared.rpc.refusals import INTERNAL, refusal_of_call
 
 TIMEOUT = 20.0
 """Seconds; only ends a test that has failed."""
@@ -96,7 +97,7 @@ def test_a_status_without_a_refusal(status: Status) -> None:
         Status.RESOURCE_EXHAUSTED: Code.UNAVAILABLE,
         Status.DEADLINE_EXCEEDED: Code.TIMED_OUT,
     }
-    refusal = refusal_of(RpcError(status, "swordfish"))
+    refusal = refusal_of_call(RpcError(status, "swordfish"), UNAVAILABLE)
     assert refusal.code is codes.get(status, Code.INTERNAL)
     assert "swordfish" not in refusal.message
 

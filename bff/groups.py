@@ -1,0 +1,133 @@
+"""Groups and their members: `/v1/chats`. Gateways make the changes, archives answer the queries."""
+
+from typing import Any
+
+import trio
+
+from bff import models
+from bff.http.endpoints import Response, endpoint
+from bff.http.throttle import HOUR, Attempt, Throttle, too_many
+from bff.own_chats import OwnChats
+from bff.services import Services
+from rookery.v1.archive_pb2 import ListMarksRequest, ListMarksResponse, ListMembersRequest, ListMembersResponse
+from rookery.v1.group_service_pb2 import (
+    AddMembers,
+    ChangeGroupRequest,
+    ChangeGroupResponse,
+    ChangeMember,
+    ChangeSettings,
+    CreateGroup,
+    RemoveMember,
+)
+from rookery.v1.groups_pb2 import GroupSettings
+from rookery.v1.session_pb2 import Event
+from shared.accounts.tokens import Claims
+from shared.contract.chats import group_chat_id, group_number
+from shared.contract.errors import Code, Refusal
+from shared.contract.wire import to_object
+
+NO_GROUP = Refusal(Code.NOT_FOUND, "There is no such group among your chats.", field="chat_id")
+
+
+class Groups:
+    """Create and change groups, and read their members."""
+
+    def __init__(self, services: Services, chats: OwnChats) -> None:
+        self._services = services
+        self._chats = chats
+        self._creations = Throttle(period=HOUR)
+
+    @endpoint("POST", "/v1/chats", Event, status=201)
+    async def create_group(self, claims: Claims, token: str, body: models.NewGroup) -> Response | Refusal:
+        """Create a group. The response is its first event. A retry with the same `client_change_id` makes no second
+        group."""
+        limit = self._services.live.value.groups_per_hour
+        attempt = self._creations.begin(str(claims.user_id), limit, trio.current_time())
+        if not isinstance(attempt, Attempt):
+            return too_many("new groups", attempt)
+        settings = GroupSettings(
+            name=body.name, topic=body.topic, permissions=body.permissions or 0, shows_history=body.shows_history
+        )
+        request = ChangeGroupRequest(
+            chat_id=group_chat_id(claims.user_id, body.client_change_id),
+            client_change_id=body.client_change_id,
+            create=CreateGroup(settings=settings, user_ids=body.user_ids),
+        )
+        answer = await self._services.groups.change(request, token)
+        if isinstance(answer, Refusal) and answer.retryable:
+            attempt.forgive()
+        return _event(answer, status=201)
+
+    @endpoint("PATCH", "/v1/chats/<chat_id>", Event)
+    async def change_group(
+        self, claims: Claims, token: str, chat_id: str, body: models.GroupChange
+    ) -> Response | Refusal:
+        """Change the name, the topic, the permissions or the history of a group."""
+        fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
+        return await self._change(claims, token, chat_id, body, change_settings=ChangeSettings(**fields))
+
+    @endpoint("POST", "/v1/chats/<chat_id>/members", Event)
+    async def add_members(
+        self, claims: Claims, token: str, chat_id: str, body: models.NewMembers
+    ) -> Response | Refusal:
+        """Add users to a group."""
+        added = AddMembers(user_ids=body.user_ids, role=body.role)
+        return await self._change(claims, token, chat_id, body, add_members=added)
+
+    @endpoint("PATCH", "/v1/chats/<chat_id>/members/<user_id>", Event)
+    async def change_member(
+        self, claims: Claims, token: str, chat_id: str, user_id: int, body: models.MemberChange
+    ) -> Response | Refusal:
+        """Change the role or the own permissions of a member, or hand the group over."""
+        fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
+        return await self._change(claims, token, chat_id, body, change_member=ChangeMember(user_id=user_id, **fields))
+
+    @endpoint("DELETE", "/v1/chats/<chat_id>/members/<user_id>", Event)
+    async def remove_member(
+        self, claims: Claims, token: str, chat_id: str, user_id: int, query: models.RemovalQuery
+    ) -> Response | Refusal:
+        """Remove a member, or leave the group as this user. An owner hands the group over first, or leaves last."""
+        return await self._change(claims, token, chat_id, query, remove_member=RemoveMember(user_id=user_id))
+
+    @endpoint("GET", "/v1/chats/<chat_id>/members", ListMembersResponse)
+    async def list_members(self, claims: Claims, chat_id: str, query: models.MembersQuery) -> Response | Refusal:
+        """A page of the members of a chat, by rising user id."""
+        request = ListMembersRequest(user_id=claims.user_id, chat_id=chat_id, limit=query.limit, after=query.after)
+        response = await self._chats.ask(claims.user_id, self._services.archive.list_members, request)
+        if isinstance(response, Refusal):
+            return response
+        return Response({"members": [], "has_more": False, "version": "0", **to_object(response)})
+
+    @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
+    async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
+        """How far the members of a chat have read: who has seen a message. The 1,000 highest marks, those first."""
+        request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
+        response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
+        return response if isinstance(response, Refusal) else Response({"marks": [], **to_object(response)})
+
+    async def _change(
+        self,
+        claims: Claims,
+        token: str,
+        chat_id: str,
+        meant: models.GroupChange | models.NewMembers | models.MemberChange | models.RemovalQuery,
+        **change: Any,
+    ) -> Response | Refusal:
+        """Make a change of an existing group. `change` is one field of ChangeGroupRequest."""
+
+        async def make(request: ChangeGroupRequest) -> ChangeGroupResponse | Refusal:
+            if group_number(request.chat_id) is None:
+                return NO_GROUP
+            return await self._services.groups.change(request, token)
+
+        request = ChangeGroupRequest(
+            chat_id=chat_id,
+            client_change_id=meant.client_change_id,
+            expected_version=meant.expected_version,
+            **change,
+        )
+        return _event(await self._chats.ask(claims.user_id, make, request))
+
+
+def _event(answer: ChangeGroupResponse | Refusal, *, status: int = 200) -> Response | Refusal:
+    return answer if isinstance(answer, Refusal) else Response(to_object(answer.event), status)

@@ -1,0 +1,38 @@
+"""Queries and changes of chats for a user, with a limit of those for chats that are not the user's: guesses."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+from google.protobuf.message import Message
+
+from bff.http.throttle import Throttle, too_many
+from shared.configuration.live import Live
+from shared.contract.errors import Code, Refusal
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+class OwnChats:
+    """One for each BFF: a limit counts the requests of a user at all routes of chats together."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._unknown = Throttle()
+
+    async def ask(
+        self, user_id: int, method: Callable[[Request], Awaitable[Response | Refusal]], request: Request
+    ) -> Response | Refusal:
+        """The method's response to the request, which names one chat.
+
+        A user who asked for more than `unknown_chats_per_minute` chats that do not exist or are not theirs is refused
+        as `rate_limited`. Requests in flight at once may exceed the limit.
+        """
+        key, limit = str(user_id), self._live.value.unknown_chats_per_minute
+        if wait := self._unknown.wait(key, limit, trio.current_time()):
+            return too_many("requests for chats that are not yours", wait)
+        response = await method(request)
+        if isinstance(response, Refusal) and (response.code, response.field) == (Code.NOT_FOUND, "chat_id"):
+            self._unknown.take(key, limit, trio.current_time())
+        return response
