@@ -6,6 +6,9 @@ import { compareIds, idAbove } from "./ids.js";
 /** @import {Chat, Group} from "./types.js" */
 /** @import {Chat as WireChat, Control, GroupSettings, Member, Role} from "./wire.js" */
 
+/** Members of a group. */
+export const MAX_MEMBERS = 1_000;
+
 /** The values of a mask of permissions, as in groups.proto. */
 export const PERMISSIONS = Object.freeze({
   POST: 1,

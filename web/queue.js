@@ -157,6 +157,6 @@ export function isQueued(value) {
 }
 
 /** 128 random bits in hexadecimal; `crypto.randomUUID` is missing on pages over plain http. */
-function newId() {
+export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

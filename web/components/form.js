@@ -27,11 +27,11 @@ export const newPasswordRule = () => texts.newPasswordRule(SHORTEST_PASSWORD);
 /** The problem of a new password; empty for none. @param {string} password */
 export const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : newPasswordRule());
 
-/** The values can't be sent: the problem of each field, by name. */
+/** The values can't be sent: the problem of each field, by name, or one that concerns no single field. */
 export class Invalid extends Error {
-  /** @param {Values} problems */
-  constructor(problems) {
-    super();
+  /** @param {Values} problems @param {string} [message] */
+  constructor(problems, message) {
+    super(message);
     this.problems = problems;
   }
 }
@@ -123,7 +123,7 @@ export class Form {
       await act();
       this.#show({}, "");
     } catch (fault) {
-      if (fault instanceof Invalid) this.#show(fault.problems, "");
+      if (fault instanceof Invalid) this.#show(fault.problems, fault.message);
       else if (fault instanceof Problem && this.input(fault.field)) this.#show({ [fault.field]: explain(fault) }, "");
       else this.#show({}, explain(fault));
       this.#root.after(() => this.#firstInvalid()?.focus());

@@ -21,6 +21,7 @@ export class PeopleSearch {
   #app;
   #open;
   #isChosen;
+  #isListed;
   /** The people that the server has found; null until it answers. @type {Profile[] | null} */
   #found = null;
   #failure = "";
@@ -33,11 +34,13 @@ export class PeopleSearch {
    * @param {Pick<App, "api" | "chats" | "root">} app
    * @param {(chat_id: string) => void} open
    * @param {(chat_id: string) => boolean} [isChosen] if rows choose chats instead of opening them
+   * @param {(profile: Profile) => boolean} [isListed] if the search finds only some of the people
    */
-  constructor(app, open, isChosen) {
+  constructor(app, open, isChosen, isListed) {
     this.#app = app;
     this.#open = open;
     this.#isChosen = isChosen;
+    this.#isListed = isListed;
   }
 
   /** @param {string} text an empty one ends the search */
@@ -59,7 +62,7 @@ export class PeopleSearch {
   }
 
   view() {
-    const chats = this.text ? this.#chatsWith(this.text.toLowerCase()) : [];
+    const chats = this.text ? this.#chatsWith(this.text) : [];
     const props = {
       class: "scroller",
       hidden: this.text === "",
@@ -77,12 +80,11 @@ export class PeopleSearch {
   /** Words in any order, as the server finds people. @param {string} text */
   #chatsWith(text) {
     const { chats } = this.#app;
-    const words = text.split(/\s+/).map((word) => word.replace(/^@+/, ""));
+    const words = wordsOf(text);
     const profiles = chats.all.map((chat) => chats.partner(chat.chat_id));
     const matching = profiles.filter((profile) => {
-      if (this.#isChosen && profile?.deleted) return false;
-      const names = profile && `${displayName(profile)} ${profile.name}`.toLowerCase();
-      return names && words.every((word) => names.includes(word));
+      if (!profile || (this.#isChosen && profile.deleted) || this.#isListed?.(profile) === false) return false;
+      return hasWords(profile, words);
     });
     return /** @type {Profile[]} */ (matching);
   }
@@ -108,12 +110,12 @@ export class PeopleSearch {
     if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => this.find(this.text)));
     if (!this.#found) return memo("waiting", [], () => skeletonRows(3));
     const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ user_id }) => user_id)]);
-    const others = this.#found.filter(({ user_id }) => !known.has(user_id));
+    const others = this.#found.filter((profile) => !known.has(profile.user_id) && this.#isListed?.(profile) !== false);
     if (others.length) return this.#section(texts.search.people, others);
     if (chats.length) return null;
-    const isOnlyMe = this.#found.length > 0;
-    const title = isOnlyMe ? texts.search.onlyYou : texts.search.nobody;
-    const words = isOnlyMe ? texts.search.onlyYouHint(this.text) : texts.search.nobodyHint(this.text);
+    const isOnlyMe = this.#found.every(({ user_id }) => user_id === this.#app.chats.me.user_id);
+    const title = this.#found.length && isOnlyMe ? texts.search.onlyYou : texts.search.nobody;
+    const words = this.#found.length ? texts.search.onlyYouHint(this.text) : texts.search.nobodyHint(this.text);
     return memo("none", [words], () => emptyState(title, words));
   }
 
@@ -127,6 +129,18 @@ export class PeopleSearch {
   #rows() {
     return /** @type {HTMLElement[]} */ ([...(this.#element?.querySelectorAll("button.row") ?? [])]);
   }
+}
+
+/** The searched words. @param {string} text */
+export function wordsOf(text) {
+  const words = text.toLowerCase().split(/\s+/);
+  return words.map((word) => word.replace(/^@+/, ""));
+}
+
+/** Whether the names of a person have all words, in any order. @param {Profile} profile @param {readonly string[]} words */
+export function hasWords(profile, words) {
+  const names = `${displayName(profile)} ${profile.name}`.toLowerCase();
+  return words.every((word) => names.includes(word));
 }
 
 /**

@@ -1,0 +1,84 @@
+// A form of a group's settings. Others may change the settings while it is open: an input that the user has not touched
+// follows them, and what the user has entered stays. Pure functions and values.
+
+import { maskOf, PERMISSIONS } from "./groups.js";
+
+/** @import {Permission} from "./groups.js" */
+/** @import {GroupSettings} from "./wire.js" */
+
+/** The permissions of members that the form sets. @type {readonly Permission[]} */
+export const SWITCHED = ["POST", "REACT", "PIN", "ADD_MEMBERS", "EDIT_SETTINGS"];
+
+/** @typedef {"name" | "topic" | "shows_history" | Permission} SettingName */
+/** @typedef {Partial<Record<SettingName, string | boolean>>} SettingValues a text, or whether a switch is on */
+
+/** @param {GroupSettings} settings @returns {SettingValues} */
+export function valuesOf({ name, topic = "", permissions, shows_history = false }) {
+  const mask = maskOf(permissions);
+  const switches = SWITCHED.map((permission) => [permission, (mask & PERMISSIONS[permission]) > 0]);
+  return { name, topic, shows_history, ...Object.fromEntries(switches) };
+}
+
+/** @param {SettingValues} values */
+const namesIn = (values) => /** @type {SettingName[]} */ (Object.keys(values));
+
+/**
+ * The body of the request that sets some values.
+ * @param {GroupSettings} settings
+ * @param {SettingValues} changed
+ */
+export function bodyOf(settings, { name, topic, shows_history, ...switches }) {
+  const bits = (/** @type {boolean} */ isOn) =>
+    namesIn(switches).reduce((all, each) => all | (switches[each] === isOn ? PERMISSIONS[/** @type {Permission} */ (each)] : 0), 0);
+  // Keeps the values that this form does not know.
+  const permissions = (BigInt(settings.permissions ?? "0") & ~BigInt(bits(false))) | BigInt(bits(true));
+  return {
+    ...(typeof name === "string" ? { name } : {}),
+    ...(typeof topic === "string" ? { topic } : {}),
+    ...(typeof shows_history === "boolean" ? { shows_history } : {}),
+    ...(namesIn(switches).length ? { permissions: String(permissions) } : {}),
+  };
+}
+
+export class GroupDraft {
+  /** The values that the inputs got; an input with another one was touched. @type {SettingValues} */
+  #given;
+
+  /** @param {SettingValues} current at the start */
+  constructor(current) {
+    this.#given = current;
+  }
+
+  /**
+   * The inputs after a change of the settings.
+   * @param {SettingValues} current
+   * @param {SettingValues} entered
+   * @returns {{given: SettingValues, meanwhile: SettingName[]}} values for the untouched inputs, and touched settings
+   * that others have changed to another value
+   */
+  follow(current, entered) {
+    /** @type {SettingValues} */
+    const given = {};
+    /** @type {SettingName[]} */
+    const meanwhile = [];
+    for (const name of namesIn(entered)) {
+      if (current[name] === this.#given[name]) continue;
+      if (entered[name] === current[name]) this.#give(name, current);
+      else if (entered[name] === this.#given[name]) this.#give(name, Object.assign(given, { [name]: current[name] }));
+      else meanwhile.push(name);
+    }
+    return { given, meanwhile };
+  }
+
+  /** @param {SettingName} name @param {SettingValues} values */
+  #give(name, values) {
+    this.#given = { ...this.#given, [name]: values[name] };
+  }
+
+  /** What the user has changed. @param {SettingValues} current @param {SettingValues} entered @returns {SettingValues} */
+  changed(current, entered) {
+    const isChanged = (/** @type {SettingName} */ name) =>
+      entered[name] !== this.#given[name] && entered[name] !== current[name];
+    return Object.fromEntries(namesIn(entered).filter(isChanged).map((name) => [name, entered[name]]));
+  }
+}
