@@ -1,14 +1,33 @@
 """The texts that `rookery chat` shows of messages and of their changes: none for a kind that it does not know."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rookery.client import Change, Mention, Message, State, Text
+from rookery.client import (
+    ROLE_ADMIN,
+    ROLE_GUEST,
+    ROLE_MEMBER,
+    ROLE_OWNER,
+    Change,
+    Control,
+    GroupSettings,
+    Member,
+    Mention,
+    Message,
+    State,
+    Text,
+)
 from shared.contract.changes import LISTED
 
 Names = Mapping[int, str]
 """The names of users by their ids. A mention of another user is shown as its sender wrote it."""
+
+ROLE_NAMES = {ROLE_GUEST: "guest", ROLE_MEMBER: "member", ROLE_ADMIN: "admin", ROLE_OWNER: "owner"}
+"""The words for roles, in rising order of power."""
+
+MAX_NAMED = 5
+"""Members that the text of a control change names; the others are counted."""
 
 
 def text_of(message: Message, state: State, names: Names) -> str:
@@ -86,3 +105,61 @@ def change_text(change: Change, target: str, names: Names) -> str:
             return f"{'' if getattr(change, kind).set else 'un'}{kind} {target}"
         case _:
             return ""
+
+
+def users_in(message: Message, content: Text | None) -> Sequence[int]:
+    """Return the users whose names the text of a message with this content needs."""
+    mentioned = [mention.user_id for mention in content.mentions] if content else []
+    return [message.sender_id, *mentioned, *(member.user_id for member in message.control.members[: MAX_NAMED + 1])]
+
+
+def control_text(message: Message, names: Names) -> str:
+    """Return the predicate of a sentence about a control change of a group, such as `added grace`."""
+    control = message.control
+    if control.version == 1:
+        others = [member.user_id for member in control.members if member.user_id != message.sender_id]
+        return f"created the group {control.settings.name}{f' with {_listed(others, names)}' if others else ''}"
+    affected = defaultdict[str, list[int]](list)
+    for member in control.members:
+        affected[_what_happened(member, message.sender_id)].append(member.user_id)
+    if (handed_over := "made {} the owner") in affected:
+        affected = defaultdict(list, {handed_over: affected[handed_over]})  # the former owner became an admin by it
+    parts = [*_changed(control), *(text.replace("{}", _listed(ids, names)) for text, ids in affected.items())]
+    return ", ".join(parts) or "changed the group"
+
+
+def _changed(control: Control) -> Iterator[str]:
+    settings: GroupSettings = control.settings
+    for field in control.changed:
+        match field:
+            case "name":
+                yield f"renamed the group to {settings.name}"
+            case "topic":
+                yield f"changed the topic to {settings.topic}" if settings.topic else "removed the topic"
+            case "permissions":
+                yield "changed the permissions of members"
+            case "shows_history":
+                is_shown = settings.shows_history
+                yield "let new members read older messages" if is_shown else "hid older messages from new members"
+            case _:
+                pass  # of a newer version
+
+
+def _what_happened(member: Member, sender_id: int) -> str:
+    """Return what happened to a member, with `{}` for the names."""
+    role = ROLE_NAMES.get(member.role, "member")
+    if not member.former_role:
+        return "added {} as a guest" if member.role == ROLE_GUEST else "added {}"
+    if not member.role:
+        return "left" if member.user_id == sender_id else "removed {}"
+    if member.role == member.former_role:
+        return "changed the permissions of {}"
+    return "made {} the owner" if member.role == ROLE_OWNER else f"made {{}} {'an' if role == 'admin' else 'a'} {role}"
+
+
+def _listed(user_ids: Sequence[int], names: Names) -> str:
+    """Return the names in a list, the first ones if there are many."""
+    known = [names.get(user_id, f"user {user_id}") for user_id in user_ids[:MAX_NAMED]]
+    if len(user_ids) > MAX_NAMED:
+        known.append(f"{len(user_ids) - MAX_NAMED} others")
+    return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"

@@ -35,14 +35,18 @@ from rookery.client import (
 from rookery.commands.message_text import (
     change_text,
     content_of,
+    control_text,
     is_set,
     listed_in,
     mentions_in,
     reactions_of,
     text_of,
+    users_in,
     with_names,
 )
+from rookery.commands.names import UserNames
 from rookery.commands.screen import Screen, open_screen
+from rookery.commands.terminal_groups import COMMANDS, InvalidCommand, TerminalGroups, is_group
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members
 from shared.contract.ids import time_of
@@ -65,12 +69,15 @@ MAX_UNREAD = 100
 SNIPPET = 60
 """Characters of the newest message in /chats."""
 
-NO_CHAT = "no chat is open: choose a user with /with NAME"
+NO_CHAT = "no chat is open: choose a user with /with NAME, or a group with /open NAME"
 
 NO_CHATS = "no chats yet: /find TEXT finds people"
 
 LISTED = {"pin": "pinned", "star": "starred"}
 """The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
+
+SPLITS = {"/edit": 2, "/group": 1, "/open": 1, "/rename": 1, "/topic": 1}
+"""The commands whose last argument is a whole text, and the number of their arguments."""
 
 TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
 """The commands that set (true) or remove a kind."""
@@ -92,6 +99,11 @@ HELP = f"""\
 /pin [NUMBER]           pin a message for all members; /unpin removes the pin, /pins shows the pinned messages
 /star [NUMBER]          star a message for you alone; /unstar removes the star, /stars shows the starred messages
 /forward [NUMBER] NAME  send a copy of a message to NAME
+/group NAME             create a group of this name, and write to it
+/open NAME              write to the group of this name, and show the unread messages
+/add NAME..., /remove NAME, /leave, /members
+/rename NAME, /topic [TEXT]
+/role NAME ROLE         make NAME a guest, member or admin; or the owner, in your place
 /help, /quit
 Any other line is sent as a message; @NAME in it mentions a member of the chat. To send a line that begins with /, type
 // for its first /."""
@@ -142,7 +154,7 @@ def split_command(line: str) -> tuple[str, Sequence[str]]:
     """Split a line into the command, such as `/react`, and its arguments; the command is empty for a message."""
     if not line.startswith("/") or line.startswith("//"):
         return "", [line.removeprefix("/")] if line.startswith("//") else [line]
-    command, *arguments = line.split(maxsplit=2 if line.startswith("/edit ") else -1)  # the last one is a whole text
+    command, *arguments = line.split(maxsplit=SPLITS.get(line.split(maxsplit=1)[0], -1))
     return command, arguments
 
 
@@ -159,7 +171,8 @@ class TerminalChat:
         """The oldest message of the open chat that /history or /older has shown; 0 before that."""
         self._behind: set[str] = set()
         """Chats, of the newest 100, with unread messages not shown yet: a mark on a newer message marks them too."""
-        self._names: dict[int, str] = {client.me.user_id: client.me.name}
+        self._names = UserNames(client.api, {client.me.user_id: client.me.name})
+        self._groups = TerminalGroups(client, self._names)
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
         self._states: dict[int, State] = {}
@@ -176,10 +189,11 @@ class TerminalChat:
             return
         unread = [chat for chat in chats if chat.unread]
         self._behind.update(chat.chat_id for chat in unread)
-        await self._read_names(map(self._other, chats))
-        counts = [f"{_count(chat.unread)} from {await self._name(self._other(chat))}" for chat in unread]
+        await self._read_titles(chats)
+        counts = [f"{_count(chat.unread)} from {await self._title(chat.chat_id)}" for chat in unread]
         if counts:
-            self._screen.show(f"unread: {', '.join(counts)}; /with NAME shows them")
+            are_groups = any(is_group(chat.chat_id) for chat in unread)
+            self._screen.show(f"unread: {', '.join(counts)}; /with NAME{' or /open NAME' * are_groups} shows them")
         else:
             self._screen.show("no unread messages" if chats else NO_CHATS)
 
@@ -221,10 +235,22 @@ class TerminalChat:
                     await self._show_messages_having(LISTS[command])
                 case "/forward", *number, name if _is_number(number):
                     await self._forward(self._number(number), name)
+                case "/open", name:
+                    await self._open_group(name)
+                case ("/members",):
+                    for line in await self._groups.list_members():
+                        self._screen.show(line)
+                case _ if command in COMMANDS:
+                    message = await self._groups.execute(command, arguments)
+                    await self._show_event(message)
+                    if command == "/group":
+                        await self._enter(message.chat_id)
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
                     self._screen.show("unknown command: /help lists the commands")
+        except InvalidCommand as error:
+            self._screen.show(str(error))
         except RookeryError as error:
             self.failed = True
             self._screen.show(f"failed: {error}")
@@ -273,8 +299,10 @@ class TerminalChat:
 
     def _mentions_in(self, text: str) -> Iterable[Mention]:
         """Return the mentions of members of the open chat in a text."""
-        members = direct_members(self._chat_id) or ()
-        return mentions_in(text, {member: self._names[member] for member in members if member in self._names})
+        if is_group(self._chat_id):
+            return mentions_in(text, self._groups.members)
+        known, members = self._names.known, direct_members(self._chat_id) or ()
+        return mentions_in(text, {member: known[member] for member in members if member in known})
 
     async def _forward(self, number: int, name: str) -> None:
         """Send a copy of a message to another user."""
@@ -302,12 +330,13 @@ class TerminalChat:
 
     async def _show_chats(self) -> None:
         page = await self._client.api.chats(limit=MAX_PAGE)
-        await self._read_names(map(self._other, page.chats))
+        await self._read_titles(page.chats)
         for chat in page.chats:
             unread = (
                 f" ({_count(chat.unread)} unread)" if chat.unread else " (unread)" if _is_marked_unread(chat) else ""
             )
-            self._screen.show(f"{await self._name(self._other(chat))}{unread}  {self._snippet(chat.newest)}".rstrip())
+            title = await self._title(chat.chat_id)
+            self._screen.show(f"{title}{unread}  {await self._snippet(chat.newest)}".rstrip())
         if not page.chats:
             self._screen.show(NO_CHATS)
         elif page.next_cursor:
@@ -315,10 +344,28 @@ class TerminalChat:
 
     async def _open_chat(self, name: str) -> None:
         user = await self._client.api.find_user(name)
-        self._names[user.user_id] = user.name
-        self._chat_id, self._oldest = direct_chat_id(self._client.me.user_id, user.user_id), 0
-        self._screen.show(f"writing to {user.name}")
+        self._names.known[user.user_id] = user.name
+        await self._enter(direct_chat_id(self._client.me.user_id, user.user_id))
         await self._show_unread(self._chat_id)
+
+    async def _open_group(self, name: str) -> None:
+        """Open the group of this name that has changed most recently."""
+        page = await self._client.api.chats(limit=MAX_PAGE)
+        self._groups.note(page.chats)
+        found = self._groups.find(name)
+        if not found:
+            raise InvalidCommand(f"no group among your newest {MAX_PAGE} chats has the name {name}")
+        listed = [chat.chat_id for chat in page.chats if chat.chat_id in found]
+        await self._enter((listed or found)[0])
+        await self._show_unread(self._chat_id)
+
+    async def _enter(self, chat_id: str) -> None:
+        """Let the following lines be sent to a chat. Raises RookeryError."""
+        self._chat_id, self._oldest = chat_id, 0
+        about = await self._groups.load(chat_id) if is_group(chat_id) else []
+        self._screen.show(f"writing to {await self._title(chat_id)}")
+        for line in about:
+            self._screen.show(line)
 
     async def _show_unread(self, chat_id: str) -> None:
         """Show the oldest page of unread messages, and mark it as read."""
@@ -341,7 +388,7 @@ class TerminalChat:
         if page.messages:
             self._client.mark(chat_id, read_up_to=page.messages[-1].message.message_id)
         if page.has_newer:
-            self._screen.show("there are more unread messages: repeat /with NAME")
+            self._screen.show(f"there are more unread messages: repeat {_opening(chat_id)} NAME")
         else:
             self._behind.discard(chat_id)
 
@@ -380,7 +427,7 @@ class TerminalChat:
         edits = await self._client.api.versions(message.chat_id, message.message_id, "edited")
         texts = [(message.message_id, message.text), *((edit.event_id, edit.change.edited.text) for edit in edits)]
         for event_id, text in texts if edits else ():
-            self._screen.show(f"    {_clock(event_id)} {_indented(with_names(text, self._names))}")
+            self._screen.show(f"    {_clock(event_id)} {_indented(with_names(text, self._names.known))}")
         if not edits:
             self._screen.show(f"[{number}] has no edits")
 
@@ -399,21 +446,23 @@ class TerminalChat:
     async def _show_event(self, event: object) -> None:
         match event:
             case Message():
-                if event.message_id not in self._numbers:  # else it was read from history
+                if event.HasField("control"):
+                    self._groups.apply(event)
+                if event.message_id not in self._numbers:  # else it was read from history, or is an own control change
                     await self._show_message(event)
-                if not self._chat_id:
-                    self._chat_id = event.chat_id
-                    self._screen.show(f"writing to {await self._name(self._other(event))}")
+                if not self._chat_id and not event.HasField("control"):
+                    with suppress(RookeryError):
+                        await self._enter(event.chat_id)
                 if event.chat_id not in self._behind:
                     self._client.mark(event.chat_id, read_up_to=event.message_id)
             case Event():
                 await self._show_change(event)
             case TooOld():
                 self._behind.add(event.chat_id)
-                name = await self._name(self._other(event))
-                self._screen.show(
-                    f"too much of the chat with {name} was missed: /with {name} shows the unread messages"
-                )
+                title = await self._title(event.chat_id)
+                chat = title if is_group(event.chat_id) else f"the chat with {title}"
+                opening = f"{_opening(event.chat_id)} {title}"
+                self._screen.show(f"too much of {chat} was missed: {opening} shows the unread messages")
             case Disconnected():
                 self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
             case _:
@@ -424,10 +473,10 @@ class TerminalChat:
         target_id = event.change.target_id
         if target_id and apply_change(self._state(target_id), event):
             number = self._numbers.get(target_id)
-            await self._read_names(mention.user_id for mention in event.change.edited.text.mentions)
-            text = change_text(event.change, f"[{number}]" if number else "an older message", self._names)
+            await self._names.read(mention.user_id for mention in event.change.edited.text.mentions)
+            text = change_text(event.change, f"[{number}]" if number else "an older message", self._names.known)
             if text:
-                self._screen.show(f"{await self._name(event.change.actor_id)} {_indented(text)}")
+                self._screen.show(f"{await self._names.of(event.change.actor_id)} {_indented(text)}")
 
     async def _show_item(self, item: HistoryMessage) -> None:
         """Show a message of history with its listed kinds, such as a pin, and its reactions."""
@@ -449,12 +498,16 @@ class TerminalChat:
             self._shown[number] = message
             self._numbers[message.message_id] = number
         content = content_of(message, state)
-        mentioned = [mention.user_id for mention in content.mentions] if content else []
-        await self._read_names([message.sender_id, *mentioned])
-        label = " (forwarded)" if message.forwarded and content else ""
-        text = _indented(text_of(message, state, self._names))
-        name = await self._name(message.sender_id)
-        self._screen.show(f"[{number}] {_clock(message.message_id)} {name}{label}: {text}")
+        await self._names.read(users_in(message, content))
+        name = await self._names.of(message.sender_id)
+        if is_group(message.chat_id) and message.chat_id != self._chat_id and message.control.version != 1:
+            name += f" in {await self._title(message.chat_id)}"
+        if message.HasField("control"):
+            text = f" {control_text(message, self._names.known)}"
+        else:
+            label = " (forwarded)" if message.forwarded and content else ""
+            text = f"{label}: {_indented(text_of(message, state, self._names.known))}"
+        self._screen.show(f"[{number}] {_clock(message.message_id)} {name}{text}")
 
     def _state(self, message_id: int) -> State:
         if message_id not in self._states and len(self._states) >= MAX_SHOWN:
@@ -467,7 +520,7 @@ class TerminalChat:
             return int(words[0])
         return self._numbers[max(self._numbers)] if self._numbers else 0
 
-    def _snippet(self, newest: HistoryMessage) -> str:
+    async def _snippet(self, newest: HistoryMessage) -> str:
         """The time and the first line of a chat's newest message."""
         message = newest.message
         if not message.message_id:
@@ -477,26 +530,30 @@ class TerminalChat:
             apply_change(state, event)
         if is_set(state, "hidden"):
             return ""
-        sender = "you: " if message.sender_id == self._client.me.user_id else ""
-        line = text_of(message, state, self._names).strip().partition("\n")[0]
-        return f"{_clock(message.message_id)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
+        if message.HasField("control"):
+            await self._names.read(users_in(message, None))
+            line = f"{await self._names.of(message.sender_id)} {control_text(message, self._names.known)}"
+        else:
+            is_own = message.sender_id == self._client.me.user_id
+            sender = "you" if is_own else await self._names.of(message.sender_id) if is_group(message.chat_id) else ""
+            text = text_of(message, state, self._names.known).strip().partition("\n")[0]
+            line = f"{sender}: {text}" if sender else text
+        return f"{_clock(message.message_id)} {line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
 
-    def _other(self, chat: Chat | Message | TooOld) -> int:
-        """The other member of the chat, or of the message's chat; the user's own id if there is none."""
+    async def _read_titles(self, chats: Sequence[Chat]) -> None:
+        self._groups.note(chats)
+        await self._names.read(self._other(chat.chat_id) for chat in chats if not is_group(chat.chat_id))
+
+    async def _title(self, chat_id: str) -> str:
+        """Return the name of a group, or of the other member of a direct chat."""
+        if is_group(chat_id):
+            return await self._groups.title(chat_id)
+        return await self._names.of(self._other(chat_id))
+
+    def _other(self, chat_id: str) -> int:
+        """The other member of a direct chat; the user's own id if there is none."""
         me = self._client.me.user_id
-        return next((member for member in direct_members(chat.chat_id) or () if member != me), me)
-
-    async def _name(self, user_id: int) -> str:
-        await self._read_names([user_id])
-        return self._names.get(user_id, f"user {user_id}")
-
-    async def _read_names(self, user_ids: Iterable[int]) -> None:
-        """Read the names of at most 100 users that are not known yet."""
-        unknown = [user_id for user_id in user_ids if user_id not in self._names]
-        if unknown:
-            with suppress(RookeryError):
-                for profile in await self._client.api.profiles(unknown):
-                    self._names[profile.user_id] = profile.name or profile.display_name  # a deleted account has no name
+        return next((member for member in direct_members(chat_id) or () if member != me), me)
 
 
 def _indented(text: str) -> str:
@@ -511,6 +568,11 @@ def _is_number(words: Sequence[str]) -> bool:
 
 def _full_name(user: Profile | User) -> str:
     return user.name if user.display_name == user.name else f"{user.name} ({user.display_name})"
+
+
+def _opening(chat_id: str) -> str:
+    """The command that opens a chat by its name."""
+    return "/open" if is_group(chat_id) else "/with"
 
 
 def _count(unread: int) -> str:

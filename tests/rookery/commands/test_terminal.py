@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from rookery.client import Client
+from rookery.client import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, Client, Control, Member, Message
+from rookery.commands.message_text import control_text
 from rookery.commands.screen import Screen
 from rookery.commands.terminal import KEEP_UP_SECONDS, LISTED, TerminalChat, split_command
 from rookery.v1 import session_pb2 as pb
@@ -329,3 +330,126 @@ async def test_quit_ends_the_chat_and_an_empty_line_does_nothing(chat: TerminalC
     assert await chat.execute("   \n")
     assert screen.shown == before
     assert not await chat.execute("/quit")
+
+
+SETTINGS = {"name": "Engines", "topic": "Steam"}
+
+ADDED = {"version": "2", "members": [{"user_id": "9", "role": "ROLE_MEMBER", "version": "2"}]}
+
+JOINED, LEFT = {"role": ROLE_MEMBER}, {"former_role": ROLE_MEMBER}
+
+
+def control(event_id: int, **fields: Any) -> dict[str, Any]:
+    message = {"message_id": str(event_id), "chat_id": "g-1", "sender_id": "7", "control": fields}
+    return {"event_id": str(event_id), "message": message}
+
+
+@pytest.fixture
+async def group(chat: TerminalChat, bff: Any, screen: FakeScreen) -> TerminalChat:
+    """A chat in the group Engines, of which grace is a member."""
+    bff.answers |= {
+        "POST /v1/chats": (201, control(20, version="1", settings=SETTINGS)),
+        "GET /v1/chats/g-1": (
+            200,
+            {"chat_id": "g-1", "settings": SETTINGS, "version": "1", "own": {"role": "ROLE_OWNER"}, "member_count": 2},
+        ),
+        "GET /v1/chats/g-1/members?after=0&limit=1000": (
+            200,
+            {"members": [{"user_id": "7", "role": "ROLE_OWNER"}, {"user_id": "9", "role": "ROLE_MEMBER"}]},
+        ),
+        FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}),
+    }
+    await chat.execute("/group Engines\n")
+    assert screen.shown[-3:] == ["writing to Engines", "2 members: /members lists them", "topic: Steam"]
+    assert screen.shown[-4].endswith(" ada created the group Engines")
+    return chat
+
+
+@pytest.mark.parametrize(
+    ("line", "request_line", "body"),
+    [
+        ("/add grace", "POST /v1/chats/g-1/members", {"user_ids": ["9"], "role": "ROLE_MEMBER"}),
+        ("/rename Steam  engines", "PATCH /v1/chats/g-1", {"name": "Steam  engines"}),
+        ("/topic", "PATCH /v1/chats/g-1", {"topic": ""}),
+        ("/role grace admin", "PATCH /v1/chats/g-1/members/9", {"role": "ROLE_ADMIN"}),
+    ],
+)
+async def test_a_command_changes_the_open_group(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, line: str, request_line: str, body: Any
+) -> None:
+    bff.answers[request_line] = 200, control(21, **ADDED)
+    await group.execute(line)
+    assert bff.bodies[-1] == body | {"client_change_id": bff.bodies[-1]["client_change_id"]}
+    event = pb.Event(message=Message(message_id=21, chat_id="g-1", sender_id=7, control=Control(version=2)))
+    connection.reply(pb.ServerFrame(event=event))  # all sessions receive it
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1].endswith(" ada added grace")
+
+
+async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_is_opened_by_its_name(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(connection.accept_next)  # the mark
+    nursery.start_soon(connection.accept_next)
+    await group.execute("hello @grace")
+    assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "grace"]
+    await group.execute("/with grace")
+    message = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
+    settings = {"name": "Trains"}
+    renamed = Message(message_id=31, chat_id="g-1", sender_id=9, control={"settings": settings, "changed": ["name"]})
+    renamed.control.version = 3
+    for each in (message, renamed):
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=each.message_id, message=each)))
+    await wait_all_tasks_blocked()
+    assert screen.shown[-2].endswith(" grace in Engines: hi")
+    assert screen.shown[-1].endswith(" grace in Trains renamed the group to Trains")
+    listed = {
+        "chat_id": "g-1",
+        "version": "3",
+        "settings": settings,
+        "newest": {"message": control(31, **ADDED)["message"]},
+    }
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
+    await group.execute("/chats")
+    assert (screen.shown[-1][:8], screen.shown[-1][-16:]) == ("Trains  ", " ada added grace")
+    await group.execute("/open trains")
+    assert "writing to Trains" in screen.shown
+    await group.execute("/open Engines")
+    assert "no group" in screen.shown[-1]
+    bff.answers["GET /v1/chats/g-1"] = 200, {"chat_id": "g-1", "settings": settings, "version": "4", "own": {}}
+    await group.execute("/open Trains")
+    assert "not a member any more" in screen.shown[-1]
+    await group.execute("/leave")
+    assert "no group is open" in screen.shown[-1]
+    assert not group.failed
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"version": 1, "settings": SETTINGS}, "created the group Engines"),
+        ({"version": 1, "settings": SETTINGS, "members": range(7, 15)},
+         "created the group Engines with user 8, grace, user 10, user 11, user 12 and 2 others"),
+        ({"settings": SETTINGS, "changed": ["name", "topic"]},
+         "renamed the group to Engines, changed the topic to Steam"),
+        ({"settings": {}, "changed": ["topic", "permissions", "shows_history"]},
+         "removed the topic, changed the permissions of members, hid older messages from new members"),
+        ({"members": [(9, JOINED), (10, JOINED)]}, "added grace and user 10"),
+        ({"members": [(9, {"role": ROLE_GUEST})]}, "added grace as a guest"),
+        ({"members": [(9, LEFT)]}, "removed grace"),
+        ({"members": [(7, LEFT)]}, "left"),
+        ({"members": [(9, JOINED | LEFT)]}, "changed the permissions of grace"),
+        ({"members": [(9, {"role": ROLE_ADMIN, **LEFT})]}, "made grace an admin"),
+        ({"members": [(9, {"role": ROLE_OWNER, **LEFT}), (7, {"role": ROLE_ADMIN, "former_role": ROLE_OWNER})]},
+         "made grace the owner"),
+        ({}, "changed the group"),
+    ],
+)  # fmt: skip
+def test_a_control_change_is_a_sentence(fields: dict[str, Any], text: str) -> None:
+    members = [each if isinstance(each, tuple) else (each, JOINED) for each in fields.pop("members", ())]
+    change = Control(
+        members=[Member(user_id=user_id, **member) for user_id, member in members], **{"version": 2} | fields
+    )
+    assert control_text(Message(sender_id=7, control=change), {7: "ada", 9: "grace"}) == text
