@@ -1,0 +1,243 @@
+"""Decides on a request to change a group, sans I/O: the control change that it makes, or its refusal.
+
+The form of the request is checked before: see `forms`. A refusal names the missing permission in words.
+"""
+
+from typing import NamedTuple
+
+from messaging.gateway.groups.forms import NO_SUCH_CHAT, has_values, permissions_of_new, role_of_added
+from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, CreateGroup
+from rookery.v1.groups_pb2 import (
+    ROLE_ADMIN,
+    ROLE_GUEST,
+    ROLE_MEMBER,
+    ROLE_OWNER,
+    ROLE_UNSPECIFIED,
+    Control,
+    GroupSettings,
+    Member,
+    Role,
+    Span,
+)
+from shared.contract.errors import Code, Refusal
+from shared.contract.groups import (
+    MAX_EVER,
+    MAX_MEMBERS,
+    MAX_SPANS,
+    OPEN,
+    Permission,
+    Roster,
+    permissions_of,
+)
+
+WORDS = {
+    Permission.POST: "post messages",
+    Permission.REACT: "react to messages",
+    Permission.PIN: "pin messages",
+    Permission.ADD_MEMBERS: "add members",
+    Permission.EDIT_SETTINGS: "change the name and the topic",
+    Permission.DELETE_MESSAGES: "delete messages of others",
+    Permission.REMOVE_MEMBERS: "remove members",
+    Permission.MANAGE: "manage roles, permissions and history",
+}
+"""What a permission allows, in words."""
+
+ROLES = {
+    ROLE_GUEST: "a guest",
+    ROLE_MEMBER: "a member",
+    ROLE_ADMIN: "an admin",
+    ROLE_OWNER: "the owner",
+}
+
+
+class _Decision(NamedTuple):
+    """What a request is decided by: the group before it, the user who makes it, and the id of the control change."""
+
+    roster: Roster
+    user_id: int
+    event_id: int
+
+    @property
+    def own(self) -> Member:
+        """The user as a member."""
+        return self.roster.members[self.user_id]
+
+    def must_have(self, permission: Permission, field: str = "") -> Refusal | None:
+        """The refusal of a request that needs a permission, if the user lacks it."""
+        if permission in self.roster.permissions(self.user_id):
+            return None
+        return Refusal(Code.FORBIDDEN, f"You may not {WORDS[permission]} here.", field)
+
+    def may_grant(self, permissions: int, field: str) -> Refusal | None:
+        """The refusal of a request that grants these permissions, if the user lacks one of them."""
+        missing = Permission(permissions) & ~self.roster.permissions(self.user_id)
+        if not missing:
+            return None
+        first = next(each for each in Permission if each in missing)
+        return Refusal(Code.FORBIDDEN, f"You may not {WORDS[first]} here, and can't allow it to others.", field)
+
+    def present(self, user_id: int) -> Member | Refusal:
+        """The member with this id, whom the request changes."""
+        member = self.roster.members.get(user_id)
+        if member is None or not member.role:
+            return Refusal(Code.NOT_FOUND, "This user is not a member of the chat.", "user_id")
+        return member
+
+    def must_outrank(self, member: Member) -> Refusal | None:
+        """The refusal of a request that changes another member, if their role is not below the user's."""
+        if member.role < self.own.role:
+            return None
+        return Refusal(Code.FORBIDDEN, f"Your role is not above that of {ROLES[member.role]}.", "user_id")
+
+    def after(self, member: Member) -> Member:
+        """A copy of the member for a control change."""
+        changed = Member()
+        changed.CopyFrom(member)
+        changed.former_role = member.role
+        changed.version = self.roster.version + 1
+        return changed
+
+    def joined(self, user_id: int, role: Role) -> Member:
+        """A user who joins, also again. What was denied to them stays denied: leaving is no way around it."""
+        member = self.after(self.roster.members.get(user_id) or Member(user_id=user_id))
+        member.role, member.allow = role, 0
+        del member.spans[: -MAX_SPANS + 1]
+        member.spans.append(Span(first=self.event_id, last=OPEN))
+        return member
+
+    def left(self, member: Member) -> Member:
+        """A member who leaves or is removed."""
+        member = self.after(member)
+        member.role, member.allow = ROLE_UNSPECIFIED, 0
+        member.spans[-1].last = self.event_id
+        return member
+
+    def control(
+        self, *members: Member, settings: GroupSettings | None = None, changed: list[str] | None = None
+    ) -> Control:
+        return Control(version=self.roster.version + 1, members=members, settings=settings, changed=changed)
+
+
+def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: int) -> Control | Refusal:
+    """The control change with this id that the user's request makes of the roster, which is empty before the creation;
+    or its refusal."""
+    kind = request.WhichOneof("change")
+    decision = _Decision(roster, user_id, event_id)
+    if kind != "create" and user_id not in roster.present:
+        return NO_SUCH_CHAT
+    if request.expected_version and request.expected_version != roster.version:
+        message = f"The chat has version {roster.version} by now."
+        return Refusal(Code.VERSION_CONFLICT, message, "expected_version")
+    match kind:
+        case "create":
+            return _create(decision, request.create)
+        case "add_members":
+            return _add(decision, request.add_members)
+        case "remove_member":
+            return _remove(decision, request.remove_member.user_id)
+        case "change_member":
+            return _change_member(decision, request.change_member)
+        case _:
+            return _change_settings(decision, request.change_settings)
+
+
+def _create(decision: _Decision, create: CreateGroup) -> Control | Refusal:
+    if decision.roster.version:
+        return Refusal(Code.VERSION_CONFLICT, "The group exists already.", "client_change_id")
+    given = create.settings
+    settings = GroupSettings(
+        name=given.name,
+        topic=given.topic,
+        permissions=permissions_of_new(given),
+        shows_history=given.shows_history,
+    )
+    others = [decision.joined(user_id, ROLE_MEMBER) for user_id in create.user_ids]
+    return decision.control(decision.joined(decision.user_id, ROLE_OWNER), *others, settings=settings)
+
+
+def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
+    if refusal := decision.must_have(Permission.ADD_MEMBERS):
+        return refusal
+    role, roster = role_of_added(add), decision.roster
+    if role > decision.own.role:
+        return Refusal(Code.FORBIDDEN, f"As {ROLES[decision.own.role]} you can add guests only.", "role")
+    for index, user_id in enumerate(add.user_ids):
+        if user_id in roster.present:
+            return Refusal(Code.INVALID, "This user is a member already.", f"user_ids[{index}]")
+    if len(roster.present) + len(add.user_ids) > MAX_MEMBERS:
+        return Refusal(Code.TOO_LARGE, f"A group has {MAX_MEMBERS} members at most.", "user_ids")
+    if len(roster.members.keys() | set(add.user_ids)) > MAX_EVER:
+        message = f"A group has {MAX_EVER} present and former members at most."
+        return Refusal(Code.TOO_LARGE, message, "user_ids")
+    return decision.control(*(decision.joined(user_id, role) for user_id in add.user_ids))
+
+
+def _remove(decision: _Decision, user_id: int) -> Control | Refusal:
+    if user_id == decision.user_id:
+        if decision.own.role == ROLE_OWNER and len(decision.roster.present) > 1:
+            message = "The owner can't leave while there are other members: hand the group over first."
+            return Refusal(Code.FORBIDDEN, message, "user_id")
+        return decision.control(decision.left(decision.own))
+    if refusal := decision.must_have(Permission.REMOVE_MEMBERS):
+        return refusal
+    member = decision.present(user_id)
+    if isinstance(member, Refusal):
+        return member
+    return decision.must_outrank(member) or decision.control(decision.left(member))
+
+
+def _change_member(decision: _Decision, change: ChangeMember) -> Control | Refusal:
+    if refusal := decision.must_have(Permission.MANAGE):
+        return refusal
+    if change.user_id == decision.user_id:
+        return Refusal(Code.FORBIDDEN, "Your own role and permissions are changed by others.", "user_id")
+    member = decision.present(change.user_id)
+    if isinstance(member, Refusal):
+        return member
+    if refusal := decision.must_outrank(member):
+        return refusal
+    if has_values(member, change):
+        return Refusal(Code.INVALID, "The member has these values already.", change.ListFields()[-1][0].name)
+    after = decision.after(member)
+    for field, value in change.ListFields():
+        setattr(after, field.name, value)
+    if refusal := _check_grants(decision, member, after):
+        return refusal
+    if after.role != ROLE_OWNER:
+        return decision.control(after)
+    former = decision.after(decision.own)
+    former.role = ROLE_ADMIN
+    return decision.control(after, former)
+
+
+def _check_grants(decision: _Decision, before: Member, after: Member) -> Refusal | None:
+    """The refusal of a change by which a member gets a role above the user's, or a permission that the user lacks."""
+    if after.role > decision.own.role:
+        return Refusal(Code.FORBIDDEN, f"You can't make a member {ROLES[after.role]}: it is above your role.", "role")
+    settings = decision.roster.settings
+    return (
+        decision.may_grant(after.allow & ~before.allow, "allow")
+        or decision.may_grant(before.deny & ~after.deny, "deny")
+        or decision.may_grant(permissions_of(settings, after) & ~permissions_of(settings, before), "role")
+    )
+
+
+def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | Refusal:
+    before, after = decision.roster.settings, GroupSettings()
+    after.CopyFrom(before)
+    changed: list[str] = []
+    for field in change.DESCRIPTOR.fields:
+        name = field.name
+        if not change.HasField(name):
+            continue
+        permission = Permission.EDIT_SETTINGS if name in ("name", "topic") else Permission.MANAGE
+        if refusal := decision.must_have(permission, name):
+            return refusal
+        if getattr(change, name) != getattr(before, name):
+            changed.append(name)
+            setattr(after, name, getattr(change, name))
+    if not changed:
+        return Refusal(Code.INVALID, "The settings have these values already.", change.ListFields()[0][0].name)
+    if refusal := decision.may_grant(after.permissions & ~before.permissions, "permissions"):
+        return refusal
+    return decision.control(settings=after, changed=changed)

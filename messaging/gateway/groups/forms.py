@@ -1,0 +1,201 @@
+"""Checks the form of a request to change a group, sans I/O: each refusal names the field and the limit.
+
+A field has the name that it has in the HTTP API, such as `user_ids[3]`.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, CreateGroup
+from rookery.v1.groups_pb2 import (
+    ROLE_GUEST,
+    ROLE_MEMBER,
+    ROLE_OWNER,
+    ROLE_UNSPECIFIED,
+    Control,
+    GroupSettings,
+    Member,
+)
+from shared.contract.chats import MAX_CLIENT_ID, group_chat_id, group_number
+from shared.contract.errors import Code, Refusal
+from shared.contract.groups import ALL_PERMISSIONS, DEFAULT_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES
+from shared.contract.ids import MAX_ID
+
+MAX_ADDED = MAX_MEMBERS - 1
+"""Users that one request adds at most: see group_service.proto."""
+
+JOINERS = "\u200c\u200d"
+"""The invisible characters that a name may have: scripts and emoji need them."""
+
+CONTROL_CHARACTERS = frozenset(("Cc", "Cf", "Zl", "Zp"))
+"""Unicode's categories of the other ones: they break a line, or hide or reorder text."""
+
+NO_SUCH_CHAT = Refusal(Code.NOT_FOUND, "There is no such chat among yours.", "chat_id")
+"""For a chat that does not exist and for one of others alike: it discloses neither."""
+
+
+def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
+    """The refusal of a malformed request of the user; None if it is well-formed."""
+    kind = request.WhichOneof("change")
+    if kind is None:
+        return Refusal(Code.MALFORMED, "The request is empty, or of a kind that this server does not know.")
+    if not 0 < len(request.client_change_id.encode()) <= MAX_CLIENT_ID:
+        message = f"`client_change_id` must have 1 to {MAX_CLIENT_ID} bytes."
+        return Refusal(Code.INVALID, message, "client_change_id")
+    if group_number(request.chat_id) is None:
+        return NO_SUCH_CHAT
+    match kind:
+        case "create":
+            if request.chat_id != group_chat_id(user_id, request.client_change_id):
+                message = "The id of a new group must be made of the user and the `client_change_id`."
+                return Refusal(Code.INVALID, message, "chat_id")
+            return _check_create(request.create, user_id)
+        case "add_members":
+            return _check_add(request.add_members)
+        case "remove_member":
+            return _check_id(request.remove_member.user_id, "user_id")
+        case "change_member":
+            return _check_change_member(request.change_member)
+        case "change_settings":
+            return _check_change_settings(request.change_settings)
+
+
+def named_users(request: ChangeGroupRequest) -> Sequence[int]:
+    """The users that the request adds, whose accounts must exist."""
+    return request.create.user_ids or request.add_members.user_ids
+
+
+def role_of_added(add: AddMembers) -> int:
+    return add.role or ROLE_MEMBER
+
+
+def permissions_of_new(settings: GroupSettings) -> int:
+    return settings.permissions or int(DEFAULT_PERMISSIONS)
+
+
+def stored_client_id(request: ChangeGroupRequest) -> str:
+    """The `client_message_id` of the control change that the request makes: 72 bytes, which no client may choose for a
+    message, since tails and stores keep only the first of two events with one id."""
+    digest = hashlib.sha256(f"{request.chat_id} {request.client_change_id}".encode()).hexdigest()
+    return f"control:{digest}"
+
+
+def is_result(request: ChangeGroupRequest, control: Control) -> bool:
+    """Whether the control change, which has the client id of the request, may be what the same request made before."""
+    members, settings = control.members, control.settings
+    is_creation = control.version == 1
+    match request.WhichOneof("change"):
+        case "create":
+            create = request.create
+            asked = create.settings.name, create.settings.topic, create.settings.shows_history
+            same = is_creation and asked == (settings.name, settings.topic, settings.shows_history)
+            same = same and permissions_of_new(create.settings) == settings.permissions
+            return same and _ids(members) - {_owner(members)} == set(create.user_ids)
+        case "add_members":
+            add = request.add_members
+            joined = [each for each in members if not each.former_role and each.role == role_of_added(add)]
+            return not is_creation and len(joined) == len(members) and _ids(members) == set(add.user_ids)
+        case "remove_member":
+            return [(request.remove_member.user_id, ROLE_UNSPECIFIED)] == [
+                (each.user_id, each.role) for each in members
+            ]
+        case "change_member":
+            asked_for = request.change_member
+            changed = [each for each in members if each.former_role and each.role]
+            return any(asked_for.user_id == each.user_id and has_values(each, asked_for) for each in changed)
+        case _:
+            return not is_creation and bool(control.changed) and has_values(settings, request.change_settings)
+
+
+def has_values(present: Member | GroupSettings, change: ChangeMember | ChangeSettings) -> bool:
+    """Whether each value that the change sets is there."""
+    return all(getattr(present, field.name) == value for field, value in change.ListFields())
+
+
+def _ids(members: Iterable[Member]) -> set[int]:
+    return {each.user_id for each in members}
+
+
+def _owner(members: Iterable[Member]) -> int:
+    return next((each.user_id for each in members if each.role == ROLE_OWNER), 0)
+
+
+def _check_create(create: CreateGroup, user_id: int) -> Refusal | None:
+    settings = create.settings
+    refusal = _check_settings(settings.name, settings.topic, settings.permissions)
+    if refusal or user_id not in create.user_ids:
+        return refusal or _check_users(create.user_ids)
+    message = "The creator of a group becomes its owner, and is not among the added users."
+    return Refusal(Code.INVALID, message, f"user_ids[{list(create.user_ids).index(user_id)}]")
+
+
+def _check_add(add: AddMembers) -> Refusal | None:
+    if add.role not in (ROLE_UNSPECIFIED, ROLE_GUEST, ROLE_MEMBER):
+        return Refusal(Code.INVALID, "Users are added as guests or as members.", "role")
+    if not add.user_ids:
+        return Refusal(Code.INVALID, f"`user_ids` must have 1 to {MAX_ADDED} ids.", "user_ids")
+    return _check_users(add.user_ids)
+
+
+def _check_users(user_ids: Sequence[int]) -> Refusal | None:
+    if len(user_ids) > MAX_ADDED:
+        return Refusal(Code.TOO_LARGE, f"One request adds {MAX_ADDED} users at most.", "user_ids")
+    seen: set[int] = set()
+    for index, user_id in enumerate(user_ids):
+        field = f"user_ids[{index}]"
+        if refusal := _check_id(user_id, field):
+            return refusal
+        if user_id in seen:
+            return Refusal(Code.INVALID, "Each user is added once.", field)
+        seen.add(user_id)
+    return None
+
+
+def _check_change_member(change: ChangeMember) -> Refusal | None:
+    if refusal := _check_id(change.user_id, "user_id"):
+        return refusal
+    if not any(map(change.HasField, ("role", "allow", "deny"))):
+        return Refusal(Code.INVALID, "A change of a member needs `role`, `allow` or `deny`.", "role")
+    if change.HasField("role") and not ROLE_GUEST <= change.role <= ROLE_OWNER:
+        return Refusal(Code.INVALID, "`role` must be that of a guest, a member, an admin or the owner.", "role")
+    return _check_mask(change.allow, "allow") or _check_mask(change.deny, "deny")
+
+
+def _check_change_settings(change: ChangeSettings) -> Refusal | None:
+    if not change.ListFields():
+        return Refusal(Code.INVALID, "A change of settings needs at least one of them.", "name")
+    return _check_settings(change.name if change.HasField("name") else None, change.topic, change.permissions)
+
+
+def _check_settings(name: str | None, topic: str, permissions: int) -> Refusal | None:
+    """`name` is None if it is not set."""
+    if name is not None:
+        if all(character.isspace() or character in JOINERS for character in name):
+            return Refusal(Code.INVALID, "The name must have more than white space.", "name")
+        if refusal := _check_line(name, MAX_NAME_BYTES, "name"):
+            return refusal
+    return _check_line(topic, MAX_TOPIC_BYTES, "topic") or _check_mask(permissions, "permissions")
+
+
+def _check_line(text: str, limit: int, field: str) -> Refusal | None:
+    if len(text.encode()) > limit:
+        return Refusal(Code.TOO_LARGE, f"The {field} must have at most {limit} bytes.", field)
+    for character in text:
+        if character not in JOINERS and unicodedata.category(character) in CONTROL_CHARACTERS:
+            message = f"The {field} must not have line breaks, control characters or invisible characters."
+            return Refusal(Code.INVALID, message, field)
+    return None
+
+
+def _check_mask(mask: int, field: str) -> Refusal | None:
+    if mask & ~int(ALL_PERMISSIONS):
+        message = f"`{field}` must be a sum of permissions: {int(ALL_PERMISSIONS)} at most."
+        return Refusal(Code.INVALID, message, field)
+    return None
+
+
+def _check_id(user_id: int, field: str) -> Refusal | None:
+    if 1 <= user_id <= MAX_ID:
+        return None
+    return Refusal(Code.INVALID, f"Ids of users are numbers from 1 to {MAX_ID}.", field)

@@ -1,0 +1,231 @@
+"""Who may change a group how, and what every sequence of commands keeps true."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messaging.gateway.groups.commands import decide
+from messaging.gateway.groups.forms import check, is_result, named_users
+from rookery.v1.group_service_pb2 import ChangeGroupRequest
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, Control, Span
+from shared.contract.errors import Code, Refusal
+from shared.contract.groups import (
+    ALL_PERMISSIONS,
+    DEFAULT_PERMISSIONS,
+    MAX_EVER,
+    MAX_MEMBERS,
+    MAX_SPANS,
+    Permission,
+    Roster,
+    audience,
+)
+from tests.messaging.gateway.groups.test_forms import ANN, added, change, creation
+from tests.messaging.gateway.groups.test_forms import settings as new_settings
+
+OWNER, ADMIN, OTHER_ADMIN, MEMBER, OTHER, GUEST, LEFT, STRANGER = 1, 2, 3, 4, 5, 6, 7, 8
+DELETE, MANAGE, POST = (int(each) for each in (Permission.DELETE_MESSAGES, Permission.MANAGE, Permission.POST))
+
+
+def made(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: int = 0) -> Control:
+    control = decide(request, user_id, roster, event_id or roster.version + 1)
+    assert isinstance(control, Control), control
+    return control
+
+
+def removed(user_id: int) -> ChangeGroupRequest:
+    return change(remove_member={"user_id": user_id})
+
+
+def changed(user_id: int, **values: int) -> ChangeGroupRequest:
+    return change(change_member={"user_id": user_id, **values})
+
+
+def group(*later: tuple[int, ChangeGroupRequest]) -> Roster:
+    """A group with a user of each role, after these requests."""
+    roster = Roster.empty("g-7")
+    for user_id, request in (
+        (OWNER, creation("a", *range(ADMIN, LEFT + 1))),
+        (OWNER, changed(ADMIN, role=ROLE_ADMIN)),
+        (OWNER, changed(OTHER_ADMIN, role=ROLE_ADMIN)),
+        (OWNER, changed(GUEST, role=ROLE_GUEST)),
+        (LEFT, removed(LEFT)),
+        *later,
+    ):
+        roster = roster.after(made(request, user_id, roster))
+    return roster
+
+
+def by(*user_ids: int) -> frozenset[int]:
+    return frozenset(user_ids)
+
+
+NOT_FOUND = {STRANGER: ("not_found", "chat_id"), LEFT: ("not_found", "chat_id")}
+"""Whatever they request."""
+
+
+@pytest.mark.parametrize(
+    ("request_", "allowed", "words"),
+    [
+        (added(STRANGER), by(OWNER, ADMIN, MEMBER), "add members"),
+        (new_settings(name="x"), by(OWNER, ADMIN, MEMBER), "the name and the topic"),
+        (new_settings(permissions=1), by(OWNER, ADMIN), "manage roles"),
+        (new_settings(name="x", shows_history=True), by(OWNER, ADMIN), "the name and the topic"),
+        (removed(OTHER), by(OWNER, ADMIN), "remove members"),
+        (removed(GUEST), by(OWNER, ADMIN, GUEST), "remove members"),
+        (removed(OTHER_ADMIN), by(OWNER), ""),
+        (removed(OWNER), by(), ""),
+        (changed(OTHER, role=ROLE_ADMIN), by(OWNER, ADMIN), "manage roles"),
+        (changed(OTHER, role=ROLE_OWNER), by(OWNER), ""),
+        (changed(GUEST, role=ROLE_MEMBER), by(OWNER, ADMIN), ""),
+        (changed(OTHER_ADMIN, role=ROLE_MEMBER), by(OWNER), ""),
+        (changed(OTHER_ADMIN, deny=MANAGE), by(OWNER), ""),
+        (changed(OWNER, role=ROLE_MEMBER), by(), ""),
+        (changed(ADMIN, role=ROLE_MEMBER), by(OWNER), ""),
+        (changed(OTHER, allow=DELETE, deny=POST), by(OWNER, ADMIN), ""),
+    ],
+)
+def test_who_may_change_what(request_: ChangeGroupRequest, allowed: frozenset[int], words: str) -> None:
+    roster = group()
+    for user_id in (OWNER, ADMIN, MEMBER, GUEST, LEFT, STRANGER):
+        decided = decide(request_, user_id, roster, 99)
+        if user_id in allowed:
+            assert isinstance(decided, Control), (user_id, decided)
+            continue
+        assert isinstance(decided, Refusal), user_id
+        code, field = NOT_FOUND.get(user_id, ("forbidden", decided.field))
+        assert (decided.code, decided.field) == (code, field)
+        if user_id == GUEST:
+            assert words in decided.message
+
+
+MANAGER = (OWNER, changed(MEMBER, allow=MANAGE))
+"""A member who may manage, without the permissions of admins."""
+
+
+@pytest.mark.parametrize(
+    ("later", "user_id", "request_", "code", "field"),
+    [
+        ([MANAGER], MEMBER, changed(GUEST, allow=DELETE), Code.FORBIDDEN, "allow"),
+        ([MANAGER], MEMBER, changed(GUEST, role=ROLE_ADMIN), Code.FORBIDDEN, "role"),
+        ([MANAGER], MEMBER, changed(OTHER, role=ROLE_GUEST), Code.FORBIDDEN, "user_id"),
+        ([MANAGER], MEMBER, new_settings(permissions=255), Code.FORBIDDEN, "permissions"),
+        (
+            [MANAGER, (OWNER, changed(MEMBER, deny=POST)), (OWNER, changed(GUEST, deny=POST))],
+            *(MEMBER, changed(GUEST, deny=0), Code.FORBIDDEN, "deny"),
+        ),
+        ([(OWNER, changed(ADMIN, deny=DELETE))], ADMIN, changed(OTHER, role=ROLE_ADMIN), Code.FORBIDDEN, "role"),
+        ([(OWNER, changed(GUEST, allow=8))], GUEST, added(STRANGER), Code.FORBIDDEN, "role"),
+        ([], OWNER, removed(OWNER), Code.FORBIDDEN, "user_id"),
+        ([], OWNER, added(STRANGER, OTHER), Code.INVALID, "user_ids[1]"),
+        ([], OWNER, removed(LEFT), Code.NOT_FOUND, "user_id"),
+        ([], OWNER, changed(STRANGER, role=ROLE_GUEST), Code.NOT_FOUND, "user_id"),
+        ([], OWNER, changed(OTHER, role=ROLE_MEMBER, deny=0), Code.INVALID, "deny"),
+        ([], OWNER, new_settings(name="Walks", topic=""), Code.INVALID, "name"),
+        ([], OWNER, creation(), Code.VERSION_CONFLICT, "client_change_id"),
+    ],
+)
+def test_a_request_is_refused_with_its_field(
+    later: Iterable[tuple[int, ChangeGroupRequest]], user_id: int, request_: ChangeGroupRequest, code: Code, field: str
+) -> None:
+    decided = decide(request_, user_id, group(*later), 99)
+    assert isinstance(decided, Refusal)
+    assert (decided.code, decided.field) == (code, field)
+
+
+def test_a_guest_who_may_add_members_adds_guests() -> None:
+    roster = group((OWNER, changed(GUEST, allow=int(Permission.ADD_MEMBERS))))
+    assert made(added(STRANGER, role=ROLE_GUEST), GUEST, roster).members[0].role == ROLE_GUEST
+
+
+def test_a_group_has_a_limit_of_members_and_of_all_who_ever_were() -> None:
+    roster = group((OWNER, added(*range(100, 100 + MAX_MEMBERS - 6))))
+    refusal = decide(added(STRANGER), OWNER, roster, 99)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.field) == (Code.TOO_LARGE, "user_ids")
+    assert str(MAX_MEMBERS) in refusal.message
+    former = roster.members[LEFT]
+    roster = group()
+    roster.members |= {user_id: former for user_id in range(100, 100 + MAX_EVER - 7)}
+    made(added(LEFT), OWNER, roster)
+    refusal = decide(added(LEFT, STRANGER), OWNER, roster, 99)
+    assert isinstance(refusal, Refusal)
+    assert str(MAX_EVER) in refusal.message
+
+
+def test_the_owner_hands_the_group_over_and_becomes_an_admin() -> None:
+    control = made(changed(GUEST, role=ROLE_OWNER), OWNER, group())
+    assert [(each.user_id, each.former_role, each.role) for each in control.members] == [
+        (GUEST, ROLE_GUEST, ROLE_OWNER),
+        (OWNER, ROLE_OWNER, ROLE_ADMIN),
+    ]
+
+
+def test_who_comes_back_has_a_new_span_and_is_still_denied_what_was_denied() -> None:
+    roster = group((OWNER, changed(OTHER, allow=DELETE, deny=POST)))
+    for _ in range(MAX_SPANS + 1):
+        roster = roster.after(made(removed(OTHER), OWNER, roster))
+        assert Permission.REACT not in roster.permissions(OTHER)
+        roster = roster.after(made(added(OTHER), MEMBER, roster))
+    other = roster.members[OTHER]
+    assert (other.role, other.allow, other.deny) == (ROLE_MEMBER, 0, POST)
+    assert len(other.spans) == MAX_SPANS
+    assert list(other.spans[-2:]) == [
+        Span(first=v, last=w) for v, w in ((roster.version - 2, roster.version - 1), (roster.version, 0))
+    ]
+
+
+def test_the_version_that_a_change_is_meant_for_must_be_the_present_one() -> None:
+    request, roster = removed(OTHER), group()
+    for version in (roster.version - 1, roster.version + 1):
+        request.expected_version = version
+        refusal = decide(request, OWNER, roster, 99)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, refusal.field) == (Code.VERSION_CONFLICT, "expected_version")
+        assert decide(request, STRANGER, roster, 99) != refusal, "it discloses nothing"
+    request.expected_version = roster.version
+    made(request, OWNER, roster)
+
+
+users = st.integers(1, 10)
+masks = st.sampled_from([0, POST, DELETE, MANAGE, int(DEFAULT_PERMISSIONS), int(ALL_PERMISSIONS)])
+requests = st.one_of(
+    st.builds(lambda ids, role: added(*ids, role=role), st.sets(users, min_size=1), st.sampled_from([0, 1, 2])),
+    users.map(removed),
+    st.builds(lambda user_id, role: changed(user_id, role=role), users, st.integers(1, 4)),
+    st.builds(lambda user_id, allow, deny: changed(user_id, allow=allow, deny=deny), users, masks, masks),
+    st.builds(lambda name: new_settings(name=name), st.sampled_from(["a", "b"])),
+    st.builds(lambda mask, shows: new_settings(permissions=mask, shows_history=shows), masks, st.booleans()),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.tuples(users, requests), max_size=30))
+def test_any_commands_of_ten_users_keep_a_group_whole(commands: list[tuple[int, ChangeGroupRequest]]) -> None:
+    """One owner while there are members, closed spans in order, and nobody is given a power that the giver lacks."""
+    roster = Roster.created("g-7", made(creation("a", *range(2, 8)), ANN, Roster.empty("g-7"), 10))
+    for event_id, (user_id, request) in enumerate(commands, 11):
+        assert check(request, user_id) is None
+        control = decide(request, user_id, roster, event_id)
+        if isinstance(control, Refusal):
+            continue
+        assert is_result(request, control)
+        powers = roster.permissions(user_id)
+        before, roster = roster, roster.after(control)
+        for each in control.members:
+            assert each.former_role == (before.members[each.user_id].role if each.user_id in before.members else 0)
+            assert each.version == control.version
+            if each.user_id != user_id and each.former_role:
+                assert not roster.permissions(each.user_id) & ~before.permissions(each.user_id) & ~powers
+                assert each.former_role < before.members[user_id].role
+            firsts = [span.first for span in each.spans]
+            lasts = [span.last for span in each.spans]
+            assert all(first <= last for first, last in zip(firsts, lasts, strict=True) if last)
+            assert [bool(last) for last in lasts] == [True] * (len(lasts) - 1) + [not each.role]
+            assert all(last < first for last, first in zip(lasts, firsts[1:], strict=False))
+        owners = [each.user_id for each in roster.members.values() if each.role == ROLE_OWNER]
+        assert len(owners) == bool(roster.present)
+        at_event = {each for each in roster.members if roster.includes(each, event_id)}
+        assert at_event == set(audience(before.present, control))
+        assert set(named_users(request)) <= at_event

@@ -1,0 +1,121 @@
+"""The form of a request to change a group: each refusal names the field, and the limit."""
+
+import pytest
+
+from messaging.gateway.groups.forms import check, is_result, stored_client_id
+from rookery.v1.group_service_pb2 import (
+    AddMembers,
+    ChangeGroupRequest,
+    ChangeMember,
+    ChangeSettings,
+    CreateGroup,
+    RemoveMember,
+)
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, Control, GroupSettings, Member, Role
+from shared.contract.chats import MAX_CLIENT_ID, group_chat_id
+from shared.contract.errors import Code
+
+ANN = 1
+
+
+def creation(client_id: str = "a", *user_ids: int, name: str = "Walks", **settings: object) -> ChangeGroupRequest:
+    create = CreateGroup(settings=GroupSettings(name=name, **settings), user_ids=user_ids)
+    return ChangeGroupRequest(chat_id=group_chat_id(ANN, client_id), client_change_id=client_id, create=create)
+
+
+def change(**kind: object) -> ChangeGroupRequest:
+    return ChangeGroupRequest(chat_id="g-7", client_change_id="a", **kind)
+
+
+def member(**values: object) -> ChangeGroupRequest:
+    return change(change_member=ChangeMember(user_id=2, **values))
+
+
+def settings(**values: object) -> ChangeGroupRequest:
+    return change(change_settings=ChangeSettings(**values))
+
+
+def added(*user_ids: int, role: int = 0) -> ChangeGroupRequest:
+    return change(add_members=AddMembers(user_ids=user_ids, role=Role.Name(role)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "field", "limit"),
+    [
+        (change(), Code.MALFORMED, "", ""),
+        (creation(""), Code.INVALID, "client_change_id", "64"),
+        (creation("a" * (MAX_CLIENT_ID + 1)), Code.INVALID, "client_change_id", "64"),
+        (
+            ChangeGroupRequest(chat_id="d-1-2", client_change_id="a", create=CreateGroup()),
+            Code.NOT_FOUND,
+            "chat_id",
+            "",
+        ),
+        (ChangeGroupRequest(chat_id="g-7", client_change_id="a", create=CreateGroup()), Code.INVALID, "chat_id", ""),
+        (creation(name=""), Code.INVALID, "name", "white space"),
+        (creation(name=" \u200d\n"), Code.INVALID, "name", "white space"),
+        (creation(name="ä" * 65), Code.TOO_LARGE, "name", "128"),
+        *((creation(name=f"a{each}b"), Code.INVALID, "name", "control") for each in "\n\x1b\u202e\u2028\u2029"),
+        (creation(topic="t" * 1_025), Code.TOO_LARGE, "topic", "1024"),
+        (creation(permissions=256), Code.INVALID, "permissions", "255"),
+        (creation("a", 2, ANN), Code.INVALID, "user_ids[1]", ""),
+        (creation("a", *range(2, 1_002)), Code.TOO_LARGE, "user_ids", "999"),
+        (added(), Code.INVALID, "user_ids", "999"),
+        (added(*range(2, 1_003)), Code.TOO_LARGE, "user_ids", "999"),
+        (added(2, 3, 2), Code.INVALID, "user_ids[2]", "once"),
+        (added(2, -3), Code.INVALID, "user_ids[1]", "1 to"),
+        (added(2, role=ROLE_ADMIN), Code.INVALID, "role", ""),
+        (change(remove_member=RemoveMember()), Code.INVALID, "user_id", "1 to"),
+        (member(), Code.INVALID, "role", ""),
+        (member(role=0), Code.INVALID, "role", ""),
+        (member(role=9), Code.INVALID, "role", ""),
+        (member(allow=1 << 40), Code.INVALID, "allow", "255"),
+        (member(deny=256), Code.INVALID, "deny", "255"),
+        (change(change_member=ChangeMember(role=ROLE_GUEST)), Code.INVALID, "user_id", "1 to"),
+        (settings(), Code.INVALID, "name", ""),
+        (settings(name=""), Code.INVALID, "name", "white space"),
+        (settings(topic="a\tb"), Code.INVALID, "topic", ""),
+    ],
+)
+def test_a_malformed_request_is_refused_with_its_field_and_limit(
+    request_: ChangeGroupRequest, code: Code, field: str, limit: str
+) -> None:
+    refusal = check(request_, ANN)
+    assert refusal is not None
+    assert (refusal.code, refusal.field) == (code, field)
+    assert limit in refusal.message
+
+
+WELL_FORMED = [
+    creation("a", *range(2, 1_001), name="👩\u200d👩 والد", topic="t"),
+    creation(name="n" * 128, topic="t" * 1_024, permissions=255, shows_history=True),
+    added(2, 3),
+    added(2, 3, role=ROLE_GUEST),
+    change(remove_member=RemoveMember(user_id=ANN)),
+    member(role=ROLE_ADMIN),
+    member(allow=0, deny=1),
+    settings(topic=""),
+    settings(name="x", permissions=0, shows_history=False),
+]
+
+
+@pytest.mark.parametrize("request_", WELL_FORMED)
+def test_a_well_formed_request_is_not_refused(request_: ChangeGroupRequest) -> None:
+    assert check(request_, ANN) is None
+    assert check(request_, 2) is None or request_.HasField("create")
+
+
+@pytest.mark.parametrize(
+    "control", [Control(version=1), Control(version=2, members=[Member(user_id=9, role=ROLE_GUEST)])]
+)
+@pytest.mark.parametrize("request_", WELL_FORMED)
+def test_no_request_is_taken_for_the_retry_of_another(request_: ChangeGroupRequest, control: Control) -> None:
+    """That a retry is recognised is tested with the changes that `commands` makes."""
+    assert not is_result(request_, control)
+
+
+def test_the_stored_client_id_is_none_that_a_client_may_choose_and_each_chat_s_own() -> None:
+    other = ChangeGroupRequest(chat_id="g-8", client_change_id="a")
+    ids = {stored_client_id(each) for each in (creation(), added(2), other)}
+    assert len(ids) == 3
+    assert all(len(each) > MAX_CLIENT_ID for each in ids)
