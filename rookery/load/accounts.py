@@ -42,6 +42,22 @@ class Bff:
             gateways = await for_each(lambda user: self._gateway_of(http, user), asked)
         return [replace(user, gateway=gateways[0 if together else number]) for number, user in enumerate(users)]
 
+    async def make_group(self, users: Sequence[LoadUser], client_id: str) -> str:
+        """Let the first user create a group of all, and return its chat id. Raises LoadError."""
+        body = {
+            "name": "Load",
+            "user_ids": [str(user.user_id) for user in users[1:]],
+            "client_change_id": client_id,
+        }
+        async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
+            try:
+                headers = {"Authorization": f"Bearer {users[0].token}"}
+                response = await http.post("/v1/chats", json=body, headers=headers)
+                response.raise_for_status()
+            except httpx.HTTPError as error:
+                raise LoadError(f"{self._url} does not create a group: {reason_of(error)}") from error
+        return str(response.json()["message"]["chat_id"])
+
     async def _gateway_of(self, http: httpx.AsyncClient, user: LoadUser) -> GatewayEndpoints:
         try:
             response = await http.get("/v1/me/gateway", headers={"Authorization": f"Bearer {user.token}"})

@@ -52,13 +52,16 @@ class GrpcSessions:
         self._streams = streams
         self._run_id = run_id
         text = Text(body="x" * size)
-        sends = (Send(recipient_id=user.peer_id, text=text) for user in users)
+        sends = (
+            Send(chat_id=user.chat_id, text=text) if user.chat_id else Send(recipient_id=user.peer_id, text=text)
+            for user in users
+        )
         self._frames = [ClientFrame(send=send, first_sent_ms_ago=0) for send in sends]
         self._outgoing: list[list[bytes]] = [[] for _ in users]
         self._wake = [trio.Event() for _ in users]
 
     def send(self, user: int, number: int) -> None:
-        """Send the message to the user's partner."""
+        """Send the message to the user's partner or group."""
         frame = self._frames[user]
         frame.send.client_message_id = f"{self._run_id}{number}"
         self._outgoing[user].append(frame.SerializeToString())

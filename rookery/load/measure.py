@@ -7,7 +7,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MAX_MESSAGES = 5_000_000
 """Bound of a run's messages: 60 MB of memory, a quarter of an hour at 5,000 a second."""
@@ -119,6 +119,52 @@ class Record:
         )
 
 
+@dataclass
+class GroupRecord(Record):
+    """The times of messages to a group, each of which has several recipients."""
+
+    recipients: int = 1
+    missing: "array[int]" = field(default_factory=lambda: array("I"))
+    """By message, the recipients that it has not reached. `delivered` is the time of the last one."""
+    each: "array[float]" = field(default_factory=lambda: array("d"))
+    """The time of each delivery."""
+    each_number: "array[int]" = field(default_factory=lambda: array("I"))
+    """The message of each delivery."""
+
+    def sent(self, intended: float, now: float) -> int:
+        self.missing.append(self.recipients)
+        return super().sent(intended, now)
+
+    def deliver(self, number: int, now: float) -> None:
+        if not self.missing[number]:
+            self.duplicates += 1
+            return
+        self.missing[number] -= 1
+        self.each.append(now)
+        self.each_number.append(number)
+        if not self.missing[number]:
+            self.delivered[number] = now
+
+    @property
+    def lost(self) -> int:
+        pairs = zip(self.accepted, self.missing, strict=True)
+        return sum(missing for accepted, missing in pairs if not math.isnan(accepted))
+
+    def report(self, begin: float, end: float) -> "Report":
+        report = super().report(begin, end)
+        intended = self.intended
+        pairs = zip(self.each_number, self.each, strict=True)
+        to_each = [at - intended[number] for number, at in pairs if begin <= intended[number] < end]
+        in_window = sum(begin <= at < end for at in self.each)
+        return replace(
+            report,
+            last=report.delivered,
+            delivered=summarize(to_each),
+            delivered_in_window=in_window,
+            delivered_per_second=in_window / (end - begin),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The messages of a run. Latencies count from the moment when a message was due."""
@@ -126,15 +172,18 @@ class Report:
     sent: int
     accepted: Latencies
     delivered: Latencies
+    """To each recipient."""
     delivered_per_second: float
     delivered_in_window: int
     lost: int
-    """Accepted, and not delivered to the partner within the run."""
+    """Deliveries of accepted messages that did not come within the run."""
     unanswered: int
     """Neither accepted nor refused."""
     duplicates: int
-    """Delivered again to the same session."""
+    """Deliveries beyond one for each recipient."""
     refused: dict[str, int]
     errors: dict[str, int]
     generator_late: Latencies
     """The delay of the generator: if it is large, the latencies measure the generator rather than the server."""
+    last: Latencies | None = None
+    """In a group, to the last recipient of each message."""

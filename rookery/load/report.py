@@ -32,23 +32,27 @@ def _plain(value: Any) -> Any:
 def _lines(result: Result) -> Iterator[str]:
     plan, report = result.plan, result.report
     pace = f"{plan.rate:g} a second" if plan.rate else f"saturation, {plan.in_flight} in flight each"
-    yield f"{plan.users} users in pairs over {plan.transport}, {plan.size} bytes, {pace}, {plan.seconds:g} s"
+    users = f"a group of {plan.group}, {plan.users} online" if plan.group else f"{plan.users} users in pairs"
+    unit = "delivery" if plan.group else "message"
+    yield f"{users} over {plan.transport}, {plan.size} bytes, {pace}, {plan.seconds:g} s"
     yield f"delivered      {report.delivered_per_second:,.0f} a second, {report.delivered_in_window:,} in all"
     yield f"end to end     {_latencies(report.delivered)}"
+    if report.last is not None:
+        yield f"to the last    {_latencies(report.last)}, of {report.last.count:,} messages"
     yield f"accepted       {_latencies(report.accepted)}"
     yield f"sent late      {_latencies(report.generator_late)} (by the generator itself)"
     yield f"lost           {report.lost}, unanswered {report.unanswered}, duplicates {report.duplicates}"
     yield f"refused        {_counts(report.refused)}; errors {_counts(report.errors)}"
     if result.server_cpu_us_per_message is not None and result.server_cpu_share is not None:
         share = f"{result.server_cpu_share:.0%} of a core"
-        yield f"server CPU     {result.server_cpu_us_per_message:,.0f} µs a message, {share}"
+        yield f"server CPU     {result.server_cpu_us_per_message:,.0f} µs a {unit}, {share}"
     if result.server_resident_bytes is not None:
         yield f"server memory  {result.server_resident_bytes / 2**20:,.0f} MiB"
     if result.bytes_per_idle_session is not None:
         yield f"idle session   {result.bytes_per_idle_session / 1024:,.1f} KiB each, {plan.idle} opened"
     if result.engine_cpu_us_per_message is not None:
-        yield f"engines' CPU   {result.engine_cpu_us_per_message:,.0f} µs a message"
-    yield f"generator CPU  {result.generator_cpu_us_per_message:,.0f} µs a message"
+        yield f"engines' CPU   {result.engine_cpu_us_per_message:,.0f} µs a {unit}"
+    yield f"generator CPU  {result.generator_cpu_us_per_message:,.0f} µs a {unit}"
 
 
 def _latencies(latencies: Latencies) -> str:

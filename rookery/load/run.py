@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -16,10 +16,11 @@ import trio
 
 from rookery.load.accounts import Bff
 from rookery.load.grpc import open_grpc_sessions
-from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
+from rookery.load.measure import MAX_MESSAGES, GroupRecord, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
+from shared.contract.groups import MAX_MEMBERS
 from shared.net.open_files import allow_most_open_files
 
 DRAIN_SECONDS = 5.0
@@ -38,6 +39,9 @@ class Plan:
 
     url: str
     users: int = 200
+    """Users with a session, who send in turn: to each other in pairs, or to the group."""
+    group: int = 0
+    """Members of a group that is created, the users among them; 0: no group."""
     transport: Literal["websocket", "grpc"] = "websocket"
     rate: float | None = 500
     in_flight: int = 1
@@ -69,13 +73,13 @@ class Result:
     report: Report
     server_pids: tuple[int, ...]
     server_cpu_us_per_message: float | None
-    """Microseconds of the servers' CPU for each delivered message."""
+    """Microseconds of the servers' CPU for each delivery."""
     server_cpu_share: float | None
     """Of one core."""
     server_resident_bytes: int | None
     """At the end."""
     engine_cpu_us_per_message: float | None
-    """Microseconds of the engines' CPU for each delivered message."""
+    """Microseconds of the engines' CPU for each delivery."""
     bytes_per_idle_session: float | None
     generator_cpu_us_per_message: float
     """CPU of the generator, which runs beside the server."""
@@ -85,7 +89,7 @@ async def run(plan: Plan) -> Result:
     """Run the plan. Raises LoadError if it can't run, RookeryError if the server refuses or does not answer."""
     check_plan(plan)
     allow_most_open_files()
-    count = max(plan.users, plan.idle) if plan.accounts_file else plan.users
+    count = max(plan.users, plan.group, plan.idle if plan.accounts_file else 0)
     bff = Bff(plan.url, plan.ca_file)
     users = await (_make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
     # Users in a file belong to one process.
@@ -96,6 +100,9 @@ async def run(plan: Plan) -> Result:
     servers = plan.server_pids or (() if found is None else (found,))
     per_session = await _measure_idle(plan, users, servers) if plan.idle and servers else None
     run_id = secrets.token_hex(4) + "-"
+    if plan.group:
+        chat_id = await bff.make_group(users[: plan.group], run_id)
+        users = [replace(user, chat_id=chat_id) for user in users]
     async with _open_sessions(plan, users[: plan.users], run_id) as sessions:
         load = Load(plan, sessions, run_id)
         report, server_cpu, engine_cpu, own_cpu = await load.run(servers)
@@ -114,12 +121,17 @@ async def run(plan: Plan) -> Result:
 
 def check_plan(plan: Plan) -> None:
     """Raises LoadError for a plan out of bounds."""
-    if plan.users % 2 or not 2 <= plan.users <= MAX_USERS:
+    if plan.group and not 2 <= plan.users <= plan.group <= MAX_MEMBERS:
+        raise LoadError(f"--group must be from 2 to {MAX_MEMBERS}, and --online from 2 to that number")
+    if plan.group and plan.rate is None:
+        raise LoadError("--saturate is for pairs: with --group, messages have a rate")
+    if not plan.group and (plan.users % 2 or not 2 <= plan.users <= MAX_USERS):
         raise LoadError(f"--users must be an even number from 2 to {MAX_USERS}: they write to each other in pairs")
     if not 0 < plan.seconds + plan.warm_up <= MAX_SECONDS:
         raise LoadError(f"a run may last {MAX_SECONDS:g} s at most")
-    if plan.rate is not None and not 0 < plan.rate * (plan.seconds + plan.warm_up) <= MAX_MESSAGES:
-        raise LoadError(f"a run may send {MAX_MESSAGES} messages at most")
+    recipients = plan.users - 1 if plan.group else 1
+    if plan.rate is not None and not 0 < plan.rate * (plan.seconds + plan.warm_up) * recipients <= MAX_MESSAGES:
+        raise LoadError(f"a run may send {MAX_MESSAGES} messages at most, counted for each recipient")
     check_target(plan.url, plan.anywhere)
 
 
@@ -142,7 +154,7 @@ class Load:
     """Sends the messages, and records the answers and deliveries."""
 
     def __init__(self, plan: Plan, sessions: Sessions, run_id: str) -> None:
-        self.record = Record()
+        self.record = GroupRecord(recipients=plan.users - 1) if plan.group else Record()
         self._plan = plan
         self._sessions = sessions
         self._run_id = run_id

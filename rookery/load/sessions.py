@@ -27,12 +27,14 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadUser:
-    """A user of the load, their partner, and their gateway."""
+    """A user of the load, the chat to which they write, and their gateway."""
 
     user_id: int
     peer_id: int
     token: str
     gateway: GatewayEndpoints = UNKNOWN
+    chat_id: str = ""
+    """The group to which they write; empty: to their partner, `peer_id`."""
 
 
 class SessionObserver(Protocol):
@@ -40,7 +42,9 @@ class SessionObserver(Protocol):
 
     def accepted(self, user: int, key: str, now: float) -> None: ...
 
-    def delivered(self, key: str, now: float) -> None: ...
+    def delivered(self, key: str, now: float) -> None:
+        """Report a message that has reached one session."""
+        ...
 
     def refused(self, user: int, key: str, code: str) -> None: ...
 
@@ -53,7 +57,7 @@ class Sessions(Protocol):
     """One live session for each user of a run."""
 
     def send(self, user: int, number: int) -> None:
-        """Send message `number` from the user to their partner, without waiting."""
+        """Send message `number` from the user to their partner or group, without waiting."""
         ...
 
     async def listen(self, observer: SessionObserver) -> None:

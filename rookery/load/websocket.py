@@ -140,15 +140,14 @@ class WebSocketSessions:
         text = b"x" * size
         self._head = b'{"send":{"client_message_id":"' + run_id.encode()
         self._tails = [
-            b'","recipient_id":"%d","text":{"body":"%s"}},"first_sent_ms_ago":0}' % (each.peer_id, text)
-            for each in users
+            b'",%s,"text":{"body":"%s"}},"first_sent_ms_ago":0}' % (_recipient(each), text) for each in users
         ]
         for descriptor, (_, connection) in self._by_descriptor.items():
             connection.sock.setblocking(False)
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def send(self, user: int, number: int) -> None:
-        """Send the message to the user's partner."""
+        """Send the message to the user's partner or group."""
         payload = self._head + b"%d" % number + self._tails[user]
         self._write(self._connections[user], client_message(TEXT, payload))
 
@@ -207,6 +206,11 @@ def _report(user: int, frame: _Frame, now: float, observer: SessionObserver) -> 
         observer.refused(user, frame.refused.client_id, frame.refused.code)
     elif frame.goodbye is not None:
         observer.failed(f"goodbye: {frame.goodbye.code}")
+
+
+def _recipient(user: LoadUser) -> bytes:
+    """The field of a Send that names the chat."""
+    return f'"chat_id":"{user.chat_id}"'.encode() if user.chat_id else b'"recipient_id":"%d"' % user.peer_id
 
 
 def _connect(user: LoadUser, tls: ssl.SSLContext) -> _Connection:

@@ -58,6 +58,12 @@ def _token_of(invite: str) -> str:
 @click.option(
     "--users", default=200, show_default=True, help="Number of users, even: they write to each other in pairs."
 )
+@click.option(
+    "--group",
+    type=click.IntRange(2, 1_000),
+    help="Create a group with so many members, and write to it instead, 1 message per second by default.",
+)
+@click.option("--online", type=click.IntRange(2, 1_000), help="Members of the group with a session.  [default: all]")
 @click.option("--transport", type=click.Choice(["websocket", "grpc"]), default="websocket", show_default=True)
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Messages per second of all users.  [default: 500]"
@@ -111,16 +117,28 @@ def _token_of(invite: str) -> str:
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow a server on another machine.")
 @ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, **options: Any) -> None:
-    """Load a running Rookery with pairs of users and measure it."""
+def load(
+    users: int,
+    group: int | None,
+    online: int | None,
+    rate: float | None,
+    saturate: bool,
+    data: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Load a running Rookery with pairs of users, or with a group, and measure it."""
     from rookery.load.report import show
     from rookery.load.run import Plan, run
     from rookery.serve.folder import DataFolder
 
     if saturate and rate is not None:
         raise click.UsageError("--rate and --saturate exclude each other")
-    accounts_file = DataFolder(data).accounts if data else None
-    plan = Plan(rate=None if saturate else rate or 500.0, accounts_file=accounts_file, **options)
+    if group is None and online is not None:
+        raise click.UsageError("--online needs --group")
+    options["accounts_file"] = DataFolder(data).accounts if data else None
+    rate = None if saturate else rate or (1.0 if group else 500.0)
+    plan = Plan(rate=rate, users=(online or group) if group else users, group=group or 0, **options)
     click.echo(show(run_client(run, plan), as_json=as_json))
 
 

@@ -30,6 +30,8 @@ class EchoGateway(SessionServiceServicer):
         self.authenticate = pb.Authenticate()
         self.protocols: tuple[str, ...] = ()
         self.target = ""
+        self.chat_ids: set[str] = set()
+        """The chats to which messages were sent; empty for a recipient."""
         self._sequence = self._received = 0
 
     @stream_handler
@@ -74,6 +76,7 @@ class EchoGateway(SessionServiceServicer):
     def _answers(self, send: pb.Send) -> list[pb.ServerFrame]:
         key, message_id = send.client_message_id, self.sessions * 100 + self._sequence
         self._received += 1
+        self.chat_ids.add(send.chat_id)
         accepted = pb.Accepted(frame=self._received, client_id=key, event_id=message_id, chat_id="d-7-9")
         echo = pb.Message(message_id=message_id + 1_000, sender_id=9, client_message_id=key, text=send.text)
         event = pb.Event(event_id=echo.message_id, position=pb.Position(offset=message_id, epoch=1), message=echo)

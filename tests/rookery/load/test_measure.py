@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.load.measure import Latencies, Record, Schedule, summarize
+from rookery.load.measure import GroupRecord, Latencies, Record, Schedule, summarize
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:
@@ -59,3 +59,17 @@ def test_a_second_delivery_is_a_duplicate_and_no_new_latency() -> None:
     record.deliver(number, 9.0)
     report = record.report(0.0, 10.0)
     assert (report.duplicates, report.delivered.max) == (1, 1_000.0)
+
+
+def test_a_message_to_a_group_is_delivered_with_its_last_recipient() -> None:
+    record = GroupRecord(recipients=2)
+    for intended, delivered in ((1.0, (2.0, 4.0, 5.0)), (2.0, (4.5,)), (9.0, (9.5,))):
+        number = record.sent(intended, intended)
+        record.accept(number, intended)
+        for at in delivered:
+            record.deliver(number, at)
+    report = record.report(1.0, 5.0)
+    assert report.delivered == Latencies(3, 2_500.0, 3_000.0, 3_000.0)
+    assert report.last == Latencies(1, 3_000.0, 3_000.0, 3_000.0)
+    assert (report.delivered_in_window, report.delivered_per_second) == (3, 0.75)
+    assert (report.lost, report.duplicates) == (2, 1)

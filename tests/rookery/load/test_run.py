@@ -37,6 +37,9 @@ def test_another_machine_may_not_be_loaded_except_by_its_owner() -> None:
         (Plan("http://127.0.0.1", seconds=1e6), "3600 s"),
         (Plan("http://127.0.0.1", rate=1e9), "messages at most"),
         (Plan("127.0.0.1"), "names no host"),
+        (Plan("http://127.0.0.1", group=2, users=3), "--online from 2"),
+        (Plan("http://127.0.0.1", group=2, users=2, rate=None), "have a rate"),
+        (Plan("http://127.0.0.1", group=1_000, users=1_000, rate=500), "counted for each recipient"),
     ],
 )
 def test_a_run_is_bounded(plan: Plan, reason: str) -> None:
@@ -45,27 +48,42 @@ def test_a_run_is_bounded(plan: Plan, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("serve", "opened", "rate"),
-    [(serve_websocket, open_websocket_sessions, None), (serve_grpc, open_grpc_sessions, 100.0)],
-    ids=["websocket, saturating", "grpc, at a rate"],
+    ("serve", "opened", "rate", "chat_id"),
+    [
+        (serve_websocket, open_websocket_sessions, None, ""),
+        (serve_grpc, open_grpc_sessions, 100.0, ""),
+        (serve_websocket, open_websocket_sessions, 100.0, "g-1"),
+        (serve_grpc, open_grpc_sessions, 100.0, "g-1"),
+    ],
+    ids=["websocket, saturating", "grpc, at a rate", "websocket, in a group", "grpc, in a group"],
 )
 async def test_a_run_over_tls_delivers_everything(
-    serve: Serve, opened: Any, rate: float | None, tmp_path: Path, nursery: trio.Nursery
+    serve: Serve, opened: Any, rate: float | None, chat_id: str, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
     authority = Authority(tmp_path)
     issued = authority.issue()
-    endpoint = await serve(EchoGateway(), nursery, ServerTls(issued.settings(), issued.certificate))
+    echo = EchoGateway()
+    endpoint = await serve(echo, nursery, ServerTls(issued.settings(), issued.certificate))
     gateway = GatewayEndpoints(websocket=endpoint, grpc=endpoint)
-    users = [LoadUser(1, 2, "token", gateway), LoadUser(2, 1, "token", gateway)]
+    users = [LoadUser(user_id, 3 - user_id, "token", gateway, chat_id) for user_id in (1, 2)]
     size = 40_000  # bytes: more than a record of TLS has
     # At a rate the due messages are sent; without one, as many as there is time for.
     plan = Plan(
-        "https://127.0.0.1", rate=rate, users=2, in_flight=2, seconds=0.1 if rate else 1, warm_up=0.02, size=size
+        "https://127.0.0.1",
+        rate=rate,
+        users=2,
+        group=2 if chat_id else 0,
+        in_flight=2,
+        seconds=0.1 if rate else 1,
+        warm_up=0.02,
+        size=size,
     )
     async with opened(users, "run-", size, authority.file) as sessions:
         with trio.fail_after(60):
             report, _, _, own_cpu = await Load(plan, sessions, "run-").run([os.getpid()])
     assert report.sent == report.accepted.count == report.delivered.count > 5
+    assert echo.chat_ids == {chat_id}
+    assert (report.last is not None) == bool(chat_id)
     assert (report.lost, report.unanswered, report.duplicates, report.refused, report.errors) == (0, 0, 0, {}, {})
     result = Result(plan, report, (os.getpid(),), 100.0, 0.5, 2**20, 300.0, 2048.0, own_cpu)
     assert "lost           0" in show(result, as_json=False)
