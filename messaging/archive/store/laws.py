@@ -46,6 +46,11 @@ def raised(mark: tuple[int, int], change: Change) -> tuple[int, int]:
     return max(mark[0], change.marked.delivered_up_to), max(mark[1], change.marked.read_up_to)
 
 
+def is_own(kind: Kind, chat_id: str) -> bool:
+    """Whether a change of this kind changes the chat only in its actor's list: private ones, and marks in groups."""
+    return kind.is_private or (kind is MARKS and chat_id.startswith("g-"))
+
+
 def check_change(kind: Kind | None, change: Change) -> None:
     """Raise ValueError if the change can't be recorded. `kind` is None if only a newer release knows it."""
     lowest = 1 if kind is DELETION else 0

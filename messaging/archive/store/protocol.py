@@ -104,8 +104,9 @@ class ChatStore(Protocol):
         """The user's chats changed at or after the moment, most recently changed first, at most `limit`.
 
         A chat appears in its members' lists with its first message, a group with its creation or when they join. In
-        the list of a former member, a group is as it was when their last span ended: `changed_at_ms` is at most that
-        time, `version`, `settings` and `newest` are of that moment, and `unread` and `member_count` are 0. `unread` of
+        the list of a former member, a group is as it was when their last span ended: `version`, `settings` and `newest`
+        are of that moment, `changed_at_ms` too unless a mark or a private change of the user is newer, and `unread` and
+        `member_count` are 0. `unread` of
         a member counts from their newest span on.
 
         A message costs a constant number of writes, whatever the number of members: the order of a user's groups comes

@@ -4,7 +4,7 @@ The tables are defined in `schema`.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from messaging.archive.store.laws import (
     DELETION,
@@ -13,13 +13,15 @@ from messaging.archive.store.laws import (
     check_change,
     is_late,
     is_listed,
+    is_own,
     key_text,
     raised,
 )
 from messaging.archive.store.protocol import Logged
+from messaging.archive.store.sqlite.groups import fold
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
-from shared.contract.chats import direct_members
+from shared.contract.chats import direct_members, group_number
 from shared.contract.ids import first_id_at, time_of
 
 _ROWS_PER_STATEMENT = 32
@@ -70,10 +72,10 @@ _RAISE_MARKS = """
 _ADD_LATE = "INSERT OR IGNORE INTO late SELECT chat, ?, event_id FROM events WHERE event_id = ? AND chat = ?"
 
 
-def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
+def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
     """Write the events, and the row of each chat once. Raises ValueError for an invalid event."""
-    # The highest id of an event, or of the time for which a late event counts: by chat_id, and of private changes also
-    # by user_id.
+    # The highest id of an event, or of the time for which a late event counts: by chat_id, and by user_id too of
+    # changes that count only for their actor.
     changed: dict[str, int] = {}
     changed_for: dict[tuple[str, int], int] = {}
     messages: list[tuple[str, Message]] = []  # each with its chat_id, which costs time to read
@@ -109,13 +111,17 @@ def record(connection: sqlite3.Connection, events: Iterable[Logged]) -> None:
         if is_late(event_id, at_ms):
             late.append((at_ms, event_id, chat_id))
             event_id = first_id_at(at_ms - MAX_AGE_MS)
-        if kind is not None and kind.is_private:
+        if kind is not None and is_own(kind, chat_id):
             key = chat_id, event.change.actor_id
             changed_for[key] = max(event_id, changed_for.get(key, 0))
             changed.setdefault(chat_id, 0)
         elif event_id > changed.get(chat_id, 0):
             changed[chat_id] = event_id
     chats = _change_chats(connection, changed, listed={chat_id for chat_id, _ in messages})
+    if any(chat_id.startswith("g-") for chat_id in chats):
+        controls = (event.message for event, _ in events if event.message.HasField("control"))
+        if ignored := fold(connection, chats, controls):
+            messages = [each for each in messages if each[1].message_id not in ignored]
     for (chat_id, user_id), event_id in changed_for.items():
         connection.execute(_CHANGE_FOR, (time_of(event_id), user_id, chats[chat_id]))
     _add_messages(connection, chats, messages)
@@ -137,10 +143,10 @@ def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *,
         if is_listed:
             continue
         members = direct_members(chat_id)
-        if members is None:
-            raise ValueError("chat_id is not that of a direct chat")
-        if chat_id in listed:
-            connection.executemany(_LIST_FOR, [(member, chat) for member in members])
+        if members is None and group_number(chat_id) is None:
+            raise ValueError("chat_id is not that of a direct chat or a group")
+        if chat_id in listed:  # a group is listed for each member by the control changes
+            connection.executemany(_LIST_FOR, [(member, chat) for member in members or ()])
             connection.execute("UPDATE chats SET listed = 1 WHERE chat = ?", (chat,))
     return chats
 

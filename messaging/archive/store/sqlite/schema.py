@@ -89,6 +89,28 @@ _FEED = """
 """
 _INDEX_KINDS = "CREATE INDEX changes_by_target ON events (target_id, kind) WHERE target_id IS NOT NULL"
 
+_GROUPS = """
+    ALTER TABLE chats ADD COLUMN version INTEGER NOT NULL DEFAULT 0; -- up to which every control change is recorded
+    ALTER TABLE chats ADD COLUMN member_count INTEGER NOT NULL DEFAULT 0; -- of a group
+    ALTER TABLE chats_by_user ADD COLUMN until_ms INTEGER; -- when the last span of a former member ended, else NULL
+    CREATE TABLE controls ( -- of groups: the first recorded control change of each version
+        chat INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        event_id INTEGER NOT NULL,
+        settings BLOB, -- NULL if they did not change
+        PRIMARY KEY (chat, version)
+    ) WITHOUT ROWID;
+    CREATE INDEX settings_by_chat ON controls (chat, version) WHERE settings IS NOT NULL;
+    CREATE TABLE members ( -- present and former members of groups
+        chat INTEGER NOT NULL,
+        user_id INTEGER NOT NULL,
+        version INTEGER NOT NULL, -- of the control change that changed the member last
+        role INTEGER NOT NULL, -- 0 of a former member
+        member BLOB NOT NULL,
+        PRIMARY KEY (chat, user_id)
+    ) WITHOUT ROWID
+"""
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -117,4 +139,4 @@ def _fill_kinds(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE events SET kind = kind_of(content) WHERE target_id IS NOT NULL")
 
 
-MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS)
+MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS)

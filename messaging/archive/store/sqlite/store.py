@@ -19,12 +19,30 @@ from messaging.archive.store.protocol import (
     UNREAD_SCAN,
     ChatCursor,
     Logged,
+    Membership,
     Page,
     with_changes,
 )
+from messaging.archive.store.sqlite.groups import (
+    read_group,
+    read_marks,
+    read_member,
+    read_membership,
+    read_present,
+    settings_at,
+)
 from messaging.archive.store.sqlite.recording import record
 from messaging.archive.store.sqlite.schema import MIGRATIONS
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
+from rookery.v1.archive_pb2 import (
+    CHAT_KIND_DIRECT,
+    CHAT_KIND_GROUP,
+    Chat,
+    Group,
+    HistoryMessage,
+    ListMembersResponse,
+    Mark,
+)
+from rookery.v1.groups_pb2 import Span
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, time_of
@@ -35,13 +53,15 @@ _CHECKPOINT_PAGES = 4_000
 often is copied less often. Measured: 10 % less CPU per message."""
 
 _LIST_CHATS = """
-    SELECT chats.chat, chat_id, max(chats.changed_ms, chats_by_user.changed_ms) AS changed
+    SELECT chats.chat, chat_id, version, member_count,
+        max(ifnull(until_ms, chats.changed_ms), chats_by_user.changed_ms) AS changed
     FROM chats_by_user JOIN chats USING (chat)
     WHERE user_id = ? AND changed >= ? AND (changed, chat_id) < (?, ?)
     ORDER BY changed DESC, chat_id DESC LIMIT ?
 """
 _GET_CHAT = """
-    SELECT chats.chat, chat_id, max(chats.changed_ms, ifnull(chats_by_user.changed_ms, 0))
+    SELECT chats.chat, chat_id, version, member_count,
+        max(ifnull(until_ms, chats.changed_ms), ifnull(chats_by_user.changed_ms, 0))
     FROM chats LEFT JOIN chats_by_user ON user_id = ? AND chats_by_user.chat = chats.chat WHERE chat_id = ?
 """
 _COUNT_UNREAD = """
@@ -61,7 +81,7 @@ _MESSAGES_AFTER = _MESSAGES + "AND event_id > ? ORDER BY event_id LIMIT ?"
 _FROM_ON = _MESSAGES + "AND event_id >= ? LIMIT 1"
 _UP_TO = _MESSAGES + "AND event_id <= ? LIMIT 1"
 _MESSAGE = _MESSAGES + "AND event_id = ?"
-_NEWEST = _MESSAGES + "ORDER BY event_id DESC LIMIT 1"
+_NEWEST = _MESSAGES + "AND event_id <= ? ORDER BY event_id DESC LIMIT 1"
 _HAVING = """
     SELECT events.event_id, author_id, client_id, content FROM state JOIN events ON events.event_id = state.target_id
     WHERE state.chat = ? AND state.kind = ? AND key = ? AND state.target_id < ? AND is_listed IS NOT NULL
@@ -79,6 +99,8 @@ _VERSIONS = """
     ORDER BY event_id DESC LIMIT ?
 """
 _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target_id IN ({}) LIMIT ?"
+_ALL_MARKS = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
+_OWN_MARK = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? AND user_id = ?"
 _STATE_OF_CHAT = "SELECT event FROM state WHERE chat = ? AND target_id = 0 ORDER BY event_id LIMIT ?"
 
 
@@ -111,11 +133,12 @@ class SqliteChats:
     ) -> Sequence[Chat]:
         start = after or ChatCursor(MAX_ID, "")
         values = user_id, changed_since_ms, start.changed_at_ms, start.chat_id, limit
-        return await self._database.read(
-            lambda connection: [
-                _chat(connection, user_id, *row) for row in connection.execute(_LIST_CHATS, values).fetchall()
-            ]
-        )
+
+        def read(connection: sqlite3.Connection) -> Sequence[Chat]:
+            rows = connection.execute(_LIST_CHATS, values).fetchall()
+            return [chat for row in rows if (chat := _chat(connection, user_id, *row))]
+
+        return await self._database.read(read)
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
         def read(connection: sqlite3.Connection) -> Chat | None:
@@ -123,6 +146,27 @@ class SqliteChats:
             return None if row is None else _chat(connection, user_id, *row)
 
         return await self._database.read(read)
+
+    async def get_group(self, chat_id: str) -> Group | None:
+        return await self._database.read(
+            lambda connection: read_group(connection, chat_id, _number(connection, chat_id))
+        )
+
+    async def get_member(self, chat_id: str, user_id: int) -> Membership | None:
+        return await self._database.read(
+            lambda connection: read_membership(connection, _number(connection, chat_id), user_id)
+        )
+
+    async def list_members(self, chat_id: str, *, after: int, limit: int) -> ListMembersResponse:
+        return await self._database.read(
+            lambda connection: read_present(connection, _number(connection, chat_id), after, limit)
+        )
+
+    async def list_marks(self, chat_id: str, *, from_id: int, limit: int) -> Sequence[Mark]:
+        of_group = direct_members(chat_id) is None
+        return await self._database.read(
+            lambda connection: read_marks(connection, _number(connection, chat_id), from_id, limit, of_group=of_group)
+        )
 
     async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
         def read(connection: sqlite3.Connection) -> Page:
@@ -203,28 +247,48 @@ async def open_sqlite_chats(path: Path) -> AsyncIterator[SqliteChats]:
 # ---- reading, in a reader's thread
 
 
-def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str, changed_ms: int) -> Chat:
-    """The chat as the user sees it."""
-    query = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
-    marks = [
-        Mark(user_id=member, delivered_up_to=delivered, read_up_to=read)
-        for member, delivered, read in connection.execute(query, (chat,))
-    ]
-    read_up_to = next((mark.read_up_to for mark in marks if mark.user_id == user_id), 0)
-    bounds = (chat, read_up_to, UNREAD_SCAN, user_id, UNREAD_LIMIT)
-    (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
-    newest = _with_changes(connection, chat, _messages(connection, chat_id, _NEWEST, chat))
-    changes = connection.execute(_STATE_OF_CHAT, (chat, MAX_PAGE_CHANGES))
-    return Chat(
-        chat_id=chat_id,
-        kind=CHAT_KIND_DIRECT,
-        member_ids=direct_members(chat_id),
-        newest=newest[0] if newest else None,
-        unread=unread,
-        marks=marks,
-        changed_at_ms=changed_ms,
-        changes=[Event.FromString(event) for (event,) in changes],
-    )
+def _chat(
+    connection: sqlite3.Connection,
+    user_id: int,
+    chat: int,
+    chat_id: str,
+    version: int,
+    member_count: int,
+    changed_ms: int,
+) -> Chat | None:
+    """The chat as the user sees it; None if it is a group of which they never were a member."""
+    members = direct_members(chat_id)
+    if members is not None:
+        found = Chat(chat_id=chat_id, kind=CHAT_KIND_DIRECT, member_ids=members, changed_at_ms=changed_ms)
+        _fill(connection, found, user_id, chat)
+        return found
+    own = read_member(connection, chat, user_id)
+    if own is None:
+        return None
+    found = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=own, changed_at_ms=changed_ms)
+    found.version = version if own.role else own.version
+    found.settings.CopyFrom(settings_at(connection, chat, found.version))
+    if own.role:
+        found.member_count = member_count
+    _fill(connection, found, user_id, chat)
+    return found
+
+
+def _fill(connection: sqlite3.Connection, found: Chat, user_id: int, chat: int) -> None:
+    """Set the newest message, the marks, the number of unread messages and the changes."""
+    span = found.own.spans[-1] if found.own.spans else Span()
+    query, values = (_OWN_MARK, (chat, user_id)) if found.kind == CHAT_KIND_GROUP else (_ALL_MARKS, (chat,))
+    for member, delivered, read in connection.execute(query, values):
+        found.marks.add(user_id=member, delivered_up_to=delivered, read_up_to=read)
+    if not span.last:
+        read_up_to = next((mark.read_up_to for mark in found.marks if mark.user_id == user_id), 0)
+        bounds = (chat, max(read_up_to, span.first - 1), UNREAD_SCAN, user_id, UNREAD_LIMIT)
+        (found.unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
+    newest = _messages(connection, found.chat_id, _NEWEST, chat, span.last or MAX_ID)
+    for message in _with_changes(connection, chat, newest):
+        found.newest.CopyFrom(message)
+    for (event,) in connection.execute(_STATE_OF_CHAT, (chat, MAX_PAGE_CHANGES)):
+        found.changes.add().MergeFromString(event)
 
 
 def _number(connection: sqlite3.Connection, chat_id: str) -> int:

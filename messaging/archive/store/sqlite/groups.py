@@ -1,0 +1,126 @@
+"""Groups in SQLite: the fold of control changes, in the writer's thread, and reads of members, in a reader's thread.
+
+The tables are defined in `schema`.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from messaging.archive.store.laws import check_control
+from messaging.archive.store.protocol import Membership
+from rookery.v1.archive_pb2 import Group, ListMembersResponse, Mark
+from rookery.v1.groups_pb2 import GroupSettings, Member
+from rookery.v1.session_pb2 import Message
+from shared.contract.groups import members_after
+from shared.contract.ids import time_of
+
+_ADD_CONTROL = "INSERT OR IGNORE INTO controls VALUES (?, ?, ?, ?)"
+_CONTROL = "SELECT event_id FROM controls WHERE chat = ? AND version = ?"
+_SET_MEMBER = """
+    INSERT INTO members VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    version = excluded.version, role = excluded.role, member = excluded.member WHERE excluded.version > version
+"""
+_LIST_FOR = """
+    INSERT INTO chats_by_user (user_id, chat, until_ms) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET until_ms = excluded.until_ms
+"""
+_SET_GROUP = """
+    UPDATE chats SET version = ?, member_count = (SELECT count(*) FROM members WHERE chat = ? AND role > 0)
+    WHERE chat = ?
+"""
+_SETTINGS = """
+    SELECT settings FROM controls WHERE chat = ? AND version <= ? AND settings IS NOT NULL
+    ORDER BY version DESC LIMIT 1
+"""
+_MEMBER = "SELECT member FROM members WHERE chat = ? AND user_id = ?"
+_MEMBERS = "SELECT member FROM members WHERE chat = ? ORDER BY user_id"
+_PRESENT = "SELECT member FROM members WHERE chat = ? AND user_id > ? AND role > 0 ORDER BY user_id LIMIT ?"
+_MARKS = """
+    SELECT user_id, delivered_up_to, read_up_to FROM marks
+    WHERE marks.chat = ? AND max(read_up_to, delivered_up_to) >= ? {}
+    ORDER BY read_up_to DESC, delivered_up_to DESC LIMIT ?
+"""
+_MARKS_OF_ALL = _MARKS.format("")
+_MARKS_OF_PRESENT = _MARKS.format(
+    "AND EXISTS (SELECT 1 FROM members WHERE chat = marks.chat AND user_id = marks.user_id AND role > 0)"
+)
+
+
+def fold(connection: sqlite3.Connection, chats: Mapping[str, int], controls: Iterable[Message]) -> set[int]:
+    """Fold control changes into their groups; those that are recorded already have been folded. Return the ids of those
+    that are ignored, since another one with their version was recorded first. Raises ValueError for an invalid one."""
+    ignored: set[int] = set()
+    changed: set[int] = set()
+    for message in controls:
+        chat, control, event_id = chats[message.chat_id], message.control, message.message_id
+        check_control(message)
+        settings = control.settings.SerializeToString() if control.HasField("settings") else None
+        if not connection.execute(_ADD_CONTROL, (chat, control.version, event_id, settings)).rowcount:
+            (first_id,) = connection.execute(_CONTROL, (chat, control.version)).fetchone()
+            if first_id != event_id:
+                ignored.add(event_id)
+            continue
+        for user_id, member in members_after(control).items():
+            row = chat, user_id, control.version, member.role, member.SerializeToString()
+            if connection.execute(_SET_MEMBER, row).rowcount:
+                connection.execute(_LIST_FOR, (user_id, chat, _until_ms(member)))
+        changed.add(chat)
+    for chat in changed:
+        version = _version(connection, chat)
+        while connection.execute(_CONTROL, (chat, version + 1)).fetchone():
+            version += 1
+        connection.execute(_SET_GROUP, (version, chat, chat))
+    return ignored
+
+
+def _until_ms(member: Member) -> int | None:
+    """The time at which the last span of a former member ended; None of a present member."""
+    return None if member.role else time_of(max((span.last for span in member.spans), default=0))
+
+
+def read_group(connection: sqlite3.Connection, chat_id: str, chat: int) -> Group | None:
+    """The group; None if its creation is not recorded."""
+    version = _version(connection, chat)
+    if not version:
+        return None
+    rows = connection.execute(_MEMBERS, (chat,))
+    members = [Member.FromString(member) for (member,) in rows]
+    return Group(chat_id=chat_id, version=version, settings=settings_at(connection, chat, version), members=members)
+
+
+def settings_at(connection: sqlite3.Connection, chat: int, version: int) -> GroupSettings:
+    """The settings after this version."""
+    row = connection.execute(_SETTINGS, (chat, version)).fetchone()
+    return GroupSettings() if row is None else GroupSettings.FromString(row[0])
+
+
+def read_member(connection: sqlite3.Connection, chat: int, user_id: int) -> Member | None:
+    """The user as a present or former member; None if they never were one."""
+    row = connection.execute(_MEMBER, (chat, user_id)).fetchone()
+    return None if row is None else Member.FromString(row[0])
+
+
+def read_membership(connection: sqlite3.Connection, chat: int, user_id: int) -> Membership | None:
+    """As `ChatStore.get_member`."""
+    member = read_member(connection, chat, user_id)
+    if member is None:
+        return None
+    return Membership(member, settings_at(connection, chat, _version(connection, chat)).shows_history)
+
+
+def read_present(connection: sqlite3.Connection, chat: int, after: int, limit: int) -> ListMembersResponse:
+    """As `ChatStore.list_members`."""
+    rows = connection.execute(_PRESENT, (chat, after, limit + 1)).fetchall()
+    members = [Member.FromString(member) for (member,) in rows[:limit]]
+    return ListMembersResponse(members=members, has_more=len(rows) > limit, version=_version(connection, chat))
+
+
+def read_marks(connection: sqlite3.Connection, chat: int, from_id: int, limit: int, *, of_group: bool) -> list[Mark]:
+    """As `ChatStore.list_marks`."""
+    rows = connection.execute(_MARKS_OF_PRESENT if of_group else _MARKS_OF_ALL, (chat, from_id, limit))
+    return [Mark(user_id=user_id, delivered_up_to=delivered, read_up_to=read) for user_id, delivered, read in rows]
+
+
+def _version(connection: sqlite3.Connection, chat: int) -> int:
+    row = connection.execute("SELECT version FROM chats WHERE chat = ?", (chat,)).fetchone()
+    return 0 if row is None else int(row[0])
