@@ -3,13 +3,13 @@
 
 import { maskOf, PERMISSIONS } from "./groups.js";
 
-/** @import {Permission} from "./groups.js" */
 /** @import {GroupSettings} from "./wire.js" */
 
-/** The permissions of members that the form sets. @type {readonly Permission[]} */
-export const SWITCHED = ["POST", "REACT", "PIN", "ADD_MEMBERS", "EDIT_SETTINGS"];
+/** The permissions of members that the form sets. */
+export const SWITCHED = /** @type {const} */ (["POST", "REACT", "PIN", "ADD_MEMBERS", "EDIT_SETTINGS"]);
 
-/** @typedef {"name" | "topic" | "shows_history" | Permission} SettingName */
+/** @typedef {"shows_history" | typeof SWITCHED[number]} SwitchName */
+/** @typedef {"name" | "topic" | SwitchName} SettingName */
 /** @typedef {Partial<Record<SettingName, string | boolean>>} SettingValues a text, or whether a switch is on */
 
 /** @param {GroupSettings} settings @returns {SettingValues} */
@@ -27,16 +27,18 @@ const namesIn = (values) => /** @type {SettingName[]} */ (Object.keys(values));
  * @param {GroupSettings} settings
  * @param {SettingValues} changed
  */
-export function bodyOf(settings, { name, topic, shows_history, ...switches }) {
+export function bodyOf(settings, changed) {
+  const { name, topic, shows_history } = changed;
+  const switched = SWITCHED.filter((each) => changed[each] !== undefined);
   const bits = (/** @type {boolean} */ isOn) =>
-    namesIn(switches).reduce((all, each) => all | (switches[each] === isOn ? PERMISSIONS[/** @type {Permission} */ (each)] : 0), 0);
-  // Keeps the values that this form does not know.
-  const permissions = (BigInt(settings.permissions ?? "0") & ~BigInt(bits(false))) | BigInt(bits(true));
+    BigInt(switched.reduce((all, each) => all | (changed[each] === isOn ? PERMISSIONS[each] : 0), 0));
+  // Permissions that the form does not set stay.
+  const permissions = (BigInt(settings.permissions ?? "0") & ~bits(false)) | bits(true);
   return {
     ...(typeof name === "string" ? { name } : {}),
     ...(typeof topic === "string" ? { topic } : {}),
     ...(typeof shows_history === "boolean" ? { shows_history } : {}),
-    ...(namesIn(switches).length ? { permissions: String(permissions) } : {}),
+    ...(switched.length ? { permissions: String(permissions) } : {}),
   };
 }
 

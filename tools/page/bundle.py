@@ -30,7 +30,7 @@ LATER = tuple(
     f"components/{name}.js"
     for name in (
         *("completion", "date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
-        *("invite", "listed-dialog", "profile-dialogs", "settings", "start"),
+        *("group-dialogs", "invite", "listed-dialog", "profile-dialogs", "settings", "start"),
     )
 )
 """Further ones, which the chats load when they are first needed."""

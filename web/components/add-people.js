@@ -1,0 +1,64 @@
+// Adds people to a group. Somebody else may add them meanwhile: then they are not offered any more.
+
+import { GroupChanges } from "../group-changes.js";
+import { MAX_MEMBERS, may } from "../groups.js";
+import { dialogTexts } from "../languages/dialogs.js";
+import { h } from "../view.js";
+import { Form } from "./form.js";
+import { peopleFault } from "./group-fields.js";
+import { Modal } from "./modal.js";
+import { PeoplePicker } from "./people-picker.js";
+
+/** @import {App} from "./app-shell.js" */
+
+export class AddPeople extends Modal {
+  #app;
+  #chat_id;
+  #added;
+  #form = new Form(this.root, () => this.#add());
+  #changes;
+  #picker;
+
+  /** @param {App} app @param {string} chat_id @param {(count: number) => void} added called with the number of people */
+  constructor(app, chat_id, added) {
+    super(dialogTexts.groupAdd.title, () => this.#content());
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#added = added;
+    this.#changes = new GroupChanges(app.chats);
+    const isOffered = (/** @type {string} */ user_id) => !this.#members.has(user_id);
+    this.#picker = new PeoplePicker(app, this, { most: () => MAX_MEMBERS - this.#members.size, isOffered });
+    this.element.classList.add("choosing");
+    this.follow(app.chats);
+  }
+
+  get #members() {
+    return new Set(this.#app.chats.rosters.of(this.#chat_id).members.map(({ user_id }) => user_id));
+  }
+
+  #content() {
+    const { add, forbidden } = dialogTexts.groupAdd;
+    const isAllowed = may(this.#app.chats.of(this.#chat_id), "ADD_MEMBERS");
+    return h(
+      "form",
+      { ...this.#form.props, key: "form" },
+      this.#picker.view(),
+      h("p", { class: "note error", role: "alert", key: "forbidden" }, !isAllowed && forbidden),
+      this.#form.error(),
+      this.#form.submitButton(add),
+    );
+  }
+
+  async #add() {
+    const { api, chats } = this.#app;
+    const user_ids = this.#picker.chosen;
+    if (!user_ids.length) return this.#picker.focus();
+    try {
+      await this.#changes.send(user_ids, (fields) => api.addMembers(this.#chat_id, { ...fields, user_ids }));
+    } catch (fault) {
+      throw peopleFault(fault, user_ids, chats);
+    }
+    this.close();
+    this.#added(user_ids.length);
+  }
+}

@@ -1,0 +1,5 @@
+// The dialogs of groups, in one module that is loaded when the first of them is opened.
+
+export { GroupPanel } from "./group-panel.js";
+export { NewGroup } from "./new-group.js";
+export { SeenBy } from "./seen-by.js";

@@ -1,0 +1,37 @@
+// What forms of groups have in common: their texts for wrong values and for refusals of the server.
+
+import { Problem } from "../api.js";
+import { fits, refusedSetting, refusedUser } from "../group-changes.js";
+import { MAX_MEMBERS } from "../groups.js";
+import { dialogTexts } from "../languages/dialogs.js";
+import { check, Invalid } from "./form.js";
+import { nameOf } from "./group-members.js";
+
+/** @import {Chats} from "../stores/chats.js" */
+
+/** @param {{name: string, topic: string}} settings @throws {Invalid} if one is missing or too long */
+export function checkSettings({ name, topic }) {
+  const { typeName, nameRule, topicRule } = dialogTexts.group;
+  check({
+    name: !name ? typeName : fits("name", name) ? "" : nameRule,
+    topic: fits("topic", topic) ? "" : topicRule,
+  });
+}
+
+/** The fault to show for a refusal, with the name of the setting or the person that is refused. @param {unknown} fault */
+export function settingsFault(fault) {
+  const { nameRule, topicRule } = dialogTexts.group;
+  const field = refusedSetting(fault);
+  return field ? new Invalid({ [field]: field === "name" ? nameRule : topicRule }) : fault;
+}
+
+/**
+ * @param {unknown} fault
+ * @param {readonly string[]} user_ids of the request
+ * @param {Pick<Chats, "profiles">} chats
+ */
+export function peopleFault(fault, user_ids, { profiles }) {
+  if (fault instanceof Problem && fault.code === "too_large") return new Invalid({}, dialogTexts.group.full(MAX_MEMBERS));
+  const refused = refusedUser(fault, user_ids);
+  return refused ? new Invalid({}, dialogTexts.groupPeople.refused(nameOf(profiles.get(refused)))) : fault;
+}

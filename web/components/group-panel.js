@@ -1,0 +1,196 @@
+// A group: its name and topic, its members, and what the user may do in it.
+
+import { explain } from "../api.js";
+import { directChatId } from "../chats.js";
+import { actionsOn } from "../group-actions.js";
+import { GroupChanges } from "../group-changes.js";
+import { isMember, MAX_MEMBERS, may } from "../groups.js";
+import { withoutDirectionControls } from "../format.js";
+import { dialogTexts } from "../languages/dialogs.js";
+import { h } from "../view.js";
+import { AddPeople } from "./add-people.js";
+import { groupAvatar } from "./avatar.js";
+import { textButton } from "./buttons.js";
+import { Confirmation } from "./confirmation.js";
+import { skeletonRows } from "./empty.js";
+import { GroupMembers, nameOf } from "./group-members.js";
+import { GroupSettings } from "./group-settings.js";
+import { FormModal, Modal } from "./modal.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Choice} from "./menu.js" */
+/** @import {Group} from "../types.js" */
+/** @import {Member, Role} from "../wire.js" */
+
+export class GroupPanel extends Modal {
+  #app;
+  #chat_id;
+  #changes;
+  #members;
+  /** The outcome of the user's last action, and whether it failed. */
+  #outcome = { text: "", isFailure: false };
+
+  /** @param {App} app @param {string} chat_id of a group */
+  constructor(app, chat_id) {
+    super(dialogTexts.groupPanel.title, () => this.#content());
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#changes = new GroupChanges(app.chats);
+    this.#members = new GroupMembers(app, this, chat_id, (member) => this.#choicesOf(member));
+    this.element.classList.add("group-panel");
+    this.follow(app.chats);
+    void app.chats.rosters.load(chat_id);
+  }
+
+  get #group() {
+    return this.#app.chats.of(this.#chat_id).group;
+  }
+
+  #content() {
+    const group = this.#group;
+    if (!group) return skeletonRows(4);
+    const { members, former } = dialogTexts.groupPanel;
+    if (!isMember(group.own)) return [this.#head(group), h("p", { class: "note", role: "status" }, former)];
+    return h(
+      "div",
+      { class: "group", key: "group" },
+      this.#head(group),
+      this.#buttons(group),
+      h("p", { class: "note", role: "status", key: "done" }, !this.#outcome.isFailure && this.#outcome.text),
+      h("p", { class: "note error", role: "alert", key: "failed" }, this.#outcome.isFailure && this.#outcome.text),
+      h("section", { key: "members" }, h("h3", {}, members), this.#members.view()),
+      textButton("text-button danger", () => this.#leave(group), dialogTexts.groupPanel.leave),
+    );
+  }
+
+  /** @param {Group} group */
+  #head({ settings: { name, topic }, member_count }) {
+    return h(
+      "div",
+      { class: "person", key: "head" },
+      groupAvatar(this.#chat_id, name),
+      h("strong", { dir: "auto" }, withoutDirectionControls(name)),
+      h("span", { class: "soft" }, dialogTexts.group.members(member_count)),
+      topic && h("p", { class: "about", dir: "auto" }, topic),
+    );
+  }
+
+  /** @param {Group} group */
+  #buttons({ member_count }) {
+    const [app, chat_id] = [this.#app, this.#chat_id];
+    const chat = app.chats.of(chat_id);
+    const { edit, add } = dialogTexts.groupPanel;
+    const isFull = member_count >= MAX_MEMBERS;
+    const addPeople = () =>
+      new AddPeople(app, chat_id, (count) => this.#say(dialogTexts.groupAdd.added(count))).open();
+    return h(
+      "div",
+      { class: "group-buttons", key: "buttons" },
+      (may(chat, "EDIT_SETTINGS") || may(chat, "MANAGE")) &&
+        textButton("text-button", () => new GroupSettings(app, chat_id).open(), edit),
+      may(chat, "ADD_MEMBERS") && (isFull ? h("p", { class: "note" }, dialogTexts.group.full(MAX_MEMBERS)) : textButton("text-button", addPeople, add)),
+    );
+  }
+
+  // ---- one member
+
+  /** @param {Member} member @returns {readonly Choice[]} */
+  #choicesOf(member) {
+    const group = this.#group;
+    if (!group) return [];
+    const { user_id } = member;
+    if (user_id === group.own.user_id) return [{ label: dialogTexts.groupPanel.leave, choose: () => this.#leave(group) }];
+    const { chat, handOver, remove } = dialogTexts.groupMember;
+    const { roles, canGetGroup, canBeRemoved } = actionsOn(group.settings, group.own, member);
+    return [
+      { label: chat, choose: () => this.#openChat(user_id) },
+      ...roles.map((role) => ({ label: changeTo(role), choose: () => void this.#setRole(user_id, role) })),
+      ...(canGetGroup ? [{ label: handOver, choose: () => this.#handOver(user_id) }] : []),
+      ...(canBeRemoved ? [{ label: remove, choose: () => this.#remove(user_id) }] : []),
+    ];
+  }
+
+  /** @param {string} user_id */
+  #nameOf(user_id) {
+    return nameOf(this.#app.chats.profiles.get(user_id));
+  }
+
+  /** @param {string} user_id */
+  #openChat(user_id) {
+    this.close();
+    this.#app.open(directChatId(this.#app.chats.me.user_id, user_id));
+  }
+
+  /** @param {string} user_id @param {Role} role */
+  async #setRole(user_id, role) {
+    this.#say("");
+    try {
+      await this.#change(user_id, role);
+      this.#say(dialogTexts.groupMember.changed(this.#nameOf(user_id)));
+    } catch (fault) {
+      this.#say(explain(fault), true);
+    }
+  }
+
+  /** @param {string} user_id @param {Role} role */
+  #change(user_id, role) {
+    const { api } = this.#app;
+    return this.#changes.send([user_id, role], (fields) => api.changeMember(this.#chat_id, user_id, { ...fields, role }));
+  }
+
+  /** @param {string} user_id */
+  #handOver(user_id) {
+    const { title, words, action } = dialogTexts.groupHandOver;
+    const name = this.#nameOf(user_id);
+    new Confirmation({ title, words: words(name), action }, async () => {
+      await this.#change(user_id, "ROLE_OWNER");
+      this.#say(dialogTexts.groupHandOver.done(name));
+    }).open();
+  }
+
+  /** @param {string} user_id */
+  #remove(user_id) {
+    const { title, words, action, done } = dialogTexts.groupRemoval;
+    const name = this.#nameOf(user_id);
+    new Confirmation({ title, words: words(name), action }, async () => {
+      await this.#end(user_id);
+      this.#say(done(name));
+    }).open();
+  }
+
+  /** Ends a membership. @param {string} user_id */
+  #end(user_id) {
+    const { api } = this.#app;
+    return this.#changes.send([user_id], (fields) => api.removeMember(this.#chat_id, user_id, fields));
+  }
+
+  /** The owner hands the group over first, unless they are the only member. @param {Group} group */
+  #leave({ own, member_count }) {
+    const { title, words, lastWords, action, ownerTitle, ownerWords, choose, left } = dialogTexts.groupLeaving;
+    const isOnly = member_count === 1;
+    if (own.role === "ROLE_OWNER" && !isOnly) {
+      const { handOver } = dialogTexts.groupMember;
+      const toMembers = async () => dialog.element.addEventListener("close", () => this.#members.focus());
+      /** @type {FormModal} */
+      const dialog = new FormModal(ownerTitle, choose, [], toMembers, h("p", {}, ownerWords(handOver)));
+      return dialog.open();
+    }
+    new Confirmation({ title, words: isOnly ? lastWords : words, action }, async () => {
+      await this.#end(own.user_id);
+      this.close();
+      this.#app.say(left);
+    }).open();
+  }
+
+  /** Shows the outcome of an action. @param {string} text @param {boolean} [isFailure] */
+  #say(text, isFailure = false) {
+    this.#outcome = { text, isFailure };
+    this.root.invalidate();
+  }
+}
+
+/** The label of the action that gives a role. @param {Role} role */
+function changeTo(role) {
+  const { makeAdmin, makeMember, makeGuest } = dialogTexts.groupMember;
+  return role === "ROLE_ADMIN" ? makeAdmin : role === "ROLE_GUEST" ? makeGuest : makeMember;
+}

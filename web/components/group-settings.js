@@ -1,0 +1,175 @@
+// The settings of a group: name and topic, and for admins what members may do. Others may change them meanwhile: what is
+// entered here stays, and the present value is shown beside it.
+
+import { Problem } from "../api.js";
+import { GroupChanges } from "../group-changes.js";
+import { bodyOf, GroupDraft, SWITCHED, valuesOf } from "../group-draft.js";
+import { may } from "../groups.js";
+import { dialogTexts } from "../languages/dialogs.js";
+import { h } from "../view.js";
+import { Form } from "./form.js";
+import { checkSettings, settingsFault } from "./group-fields.js";
+import { Modal } from "./modal.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {SettingName, SettingValues, SwitchName} from "../group-draft.js" */
+/** @import {Group} from "../types.js" */
+
+const switchLabels = () => ({ ...dialogTexts.groupSettings.may, shows_history: dialogTexts.groupSettings.history });
+
+export class GroupSettings extends Modal {
+  #app;
+  #chat_id;
+  #form = new Form(this.root, () => this.#save());
+  #changes;
+  #draft;
+  /** The settings that the user was allowed to change at the start. @type {readonly SettingName[]} */
+  #names;
+  /** What others have changed beside the user's input. @type {readonly SettingName[]} */
+  #meanwhile = [];
+
+  /** @param {App} app @param {string} chat_id of a group that is loaded */
+  constructor(app, chat_id) {
+    super(dialogTexts.groupSettings.title, () => this.#content());
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#changes = new GroupChanges(app.chats);
+    this.#draft = new GroupDraft(this.#current);
+    this.#names = this.#allowed();
+    this.element.classList.add("group-settings");
+    this.follow(app.chats);
+  }
+
+  get #group() {
+    return /** @type {Group} */ (this.#app.chats.of(this.#chat_id).group);
+  }
+
+  get #current() {
+    return valuesOf(this.#group.settings);
+  }
+
+  /** The settings that the user may change now. @returns {SettingName[]} */
+  #allowed() {
+    const chat = this.#app.chats.of(this.#chat_id);
+    return [
+      ...(may(chat, "EDIT_SETTINGS") ? /** @type {const} */ (["name", "topic"]) : []),
+      ...(may(chat, "MANAGE") ? /** @type {const} */ ([...SWITCHED, "shows_history"]) : []),
+    ];
+  }
+
+  /** What is entered, as far as it is on the page. @returns {SettingValues} */
+  get #entered() {
+    const values = this.#names.flatMap((name) => {
+      const input = this.#form.input(name);
+      return input ? [[name, input.type === "checkbox" ? input.checked : input.value.trim()]] : [];
+    });
+    return Object.fromEntries(values);
+  }
+
+  #content() {
+    this.#follow();
+    const allowed = this.#allowed();
+    const isForbidden = !this.#names.every((name) => allowed.includes(name));
+    const { forbidden, save } = dialogTexts.groupSettings;
+    return h(
+      "form",
+      { ...this.#form.props, key: "form" },
+      this.#names.includes("name") && this.#texts(),
+      this.#names.includes("shows_history") && this.#switches(),
+      h("div", { role: "status", key: "meanwhile" }, this.#meanwhile.map((name) => this.#note(name))),
+      h("p", { class: "note error", role: "alert", key: "forbidden" }, isForbidden && forbidden),
+      this.#form.error(),
+      this.#form.submitButton(save),
+    );
+  }
+
+  /** Gives the untouched inputs the present values. */
+  #follow() {
+    const { given, meanwhile } = this.#draft.follow(this.#current, this.#entered);
+    for (const [name, value] of Object.entries(given)) {
+      const input = this.#form.input(name);
+      if (input && typeof value === "boolean") input.checked = value;
+      else if (input) input.value = String(value);
+    }
+    this.#meanwhile = meanwhile;
+  }
+
+  #texts() {
+    const { name: nameLabel, topic: topicLabel, topicHint } = dialogTexts.group;
+    const { name, topic = "" } = this.#group.settings;
+    // The input may be as the present value now.
+    const attributes = { dir: "auto", autocomplete: "off", oninput: () => this.root.invalidate() };
+    return [
+      this.#form.field({ label: nameLabel, name: "name", value: name, attributes }),
+      this.#form.field({ label: topicLabel, name: "topic", hint: topicHint, value: topic, attributes }),
+    ];
+  }
+
+  #switches() {
+    const { mayTitle, mayHint } = dialogTexts.groupSettings;
+    return [
+      h("fieldset", { class: "choices", key: "may" }, h("legend", {}, mayTitle), SWITCHED.map((name) => this.#switch(name))),
+      h("p", { class: "note", key: "hint" }, mayHint),
+      this.#switch("shows_history"),
+    ];
+  }
+
+  /** @param {SwitchName} name */
+  #switch(name) {
+    const input = {
+      ...{ type: "checkbox", name, onchange: () => this.root.invalidate() },
+      ref: (/** @type {HTMLInputElement} */ element) => void (element.checked = this.#current[name] === true),
+    };
+    return h("label", { class: "choice", key: name }, h("input", input), h("span", {}, switchLabels()[name]));
+  }
+
+  /** The present value of a setting that the user has entered another value for. @param {SettingName} name */
+  #note(name) {
+    const { nameIs, topicIs, noTopic, isOn, isOff } = dialogTexts.groupSettings;
+    const { [name]: value = "" } = this.#current;
+    const note =
+      name === "name" ? nameIs(String(value))
+      : name === "topic" ? (value ? topicIs(String(value)) : noTopic)
+      : (value ? isOn : isOff)(switchLabels()[name]); // prettier-ignore
+    return h("p", { class: "note warn", key: name }, note);
+  }
+
+  /** Saves what the user has changed, even if others have changed something else since. */
+  async #save() {
+    for (;;) {
+      const { settings, version } = this.#group;
+      const changed = this.#draft.changed(this.#current, this.#entered);
+      if (!Object.keys(changed).length) return this.close();
+      const { name = settings.name, topic = "" } = changed;
+      checkSettings({ name: String(name), topic: String(topic) });
+      if (await this.#sendOrReload(changed, version)) return this.close();
+    }
+  }
+
+  /**
+   * @param {SettingValues} changed
+   * @param {string} version of the chat in which the user has seen the present values
+   * @returns {Promise<boolean>} whether it is saved; false if others have changed other settings only
+   */
+  async #sendOrReload(changed, version) {
+    const { api, chats } = this.#app;
+    const before = this.#current;
+    const body = bodyOf(this.#group.settings, changed);
+    try {
+      await this.#changes.send([body], (fields) =>
+        api.changeGroup(this.#chat_id, { ...fields, expected_version: version, ...body }),
+      );
+      return true;
+    } catch (fault) {
+      if (!(fault instanceof Problem && fault.code === "version_conflict")) throw settingsFault(fault);
+      chats.merge([await api.chat(this.#chat_id)]);
+      const current = this.#current;
+      const isSeen = Object.keys(changed).every((name) => {
+        const key = /** @type {SettingName} */ (name);
+        return current[key] === before[key];
+      });
+      if (!isSeen || this.#group.version === version) throw fault;
+      return false;
+    }
+  }
+}

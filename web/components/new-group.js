@@ -1,0 +1,80 @@
+// Creates a group: its name, its topic and its first members. What is entered stays until the group is created.
+
+import { MAX_MEMBERS } from "../groups.js";
+import { GroupChanges } from "../group-changes.js";
+import { dialogTexts } from "../languages/dialogs.js";
+import { h } from "../view.js";
+import { Form } from "./form.js";
+import { checkSettings, peopleFault, settingsFault } from "./group-fields.js";
+import { Modal } from "./modal.js";
+import { PeoplePicker } from "./people-picker.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Values} from "./form.js" */
+
+export class NewGroup extends Modal {
+  #app;
+  #done;
+  #form = new Form(this.root, (values) => this.#create(values));
+  #changes;
+  #picker;
+
+  /** @param {App} app @param {() => void} done called when the group is created */
+  constructor(app, done) {
+    super(dialogTexts.groupNew.title, () => this.#content());
+    this.#app = app;
+    this.#done = done;
+    this.#changes = new GroupChanges(app.chats);
+    this.#picker = new PeoplePicker(app, this, { most: () => MAX_MEMBERS - 1 });
+    this.element.classList.add("choosing");
+  }
+
+  /** @override */
+  open() {
+    this.follow(this.#app.chats);
+    super.open();
+  }
+
+  #content() {
+    const { name, topic, topicHint } = dialogTexts.group;
+    const { people, create } = dialogTexts.groupNew;
+    const attributes = { dir: "auto", autocomplete: "off", onkeydown: this.#keyPressed };
+    return h(
+      "form",
+      { ...this.#form.props, key: "form" },
+      this.#form.field({ label: name, name: "name", attributes: { ...attributes, maxlength: 128, autofocus: true } }),
+      this.#form.field({ label: topic, name: "topic", hint: topicHint, attributes: { ...attributes, maxlength: 1_024 } }),
+      h("h3", { class: "label", key: "people" }, people),
+      this.#picker.view(),
+      this.#form.error(),
+      this.#form.submitButton(create),
+    );
+  }
+
+  /** The Enter key goes on to the people: the group is not complete yet. */
+  #keyPressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    this.#picker.focus();
+  };
+
+  /** @param {Values} values */
+  async #create(values) {
+    const [name, topic] = [values["name"]?.trim() ?? "", values["topic"]?.trim() ?? ""];
+    checkSettings({ name, topic });
+    const user_ids = this.#picker.chosen;
+    const { api, chats } = this.#app;
+    let event;
+    try {
+      // Also after a change of the input: if the response to the first attempt was lost, the group exists already.
+      const group = { name, user_ids, ...(topic ? { topic } : {}) };
+      event = await this.#changes.send(["create"], (fields) => api.createGroup({ ...fields, ...group }));
+    } catch (fault) {
+      throw settingsFault(peopleFault(fault, user_ids, chats));
+    }
+    this.#done();
+    if (!this.element.open) return; // the user has gone elsewhere meanwhile: the new group is in the list
+    this.close();
+    this.#app.open(event.message?.chat_id ?? "");
+  }
+}
