@@ -1,6 +1,6 @@
 """Fans events out into records, one in each partition that has a recipient; decodes records, and names their kinds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from rookery.v1.backplane_pb2 import Envelope, FormerEvent
 from rookery.v1.session_pb2 import Change, Event
@@ -9,47 +9,89 @@ from shared.contract.partitions import partition_of
 
 
 def fan_out(
-    event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = "", epoch: int = 0
+    event: Event,
+    *,
+    sender_id: int,
+    recipient_ids: Iterable[int],
+    partitions: int,
+    session_id: str = "",
+    epoch: int = 0,
+    truth_partition: int | None = None,
+    chat_version: int = 0,
 ) -> list[Record]:
-    """Return the records of a stored event: the record of truth in the sender's partition first, then the copies. The
-    sender is a recipient, listed or not. `epoch` is that of the sender's partition."""
+    """Return the records of a stored event: the record of truth first, then the copies.
+
+    The record of truth is in the sender's partition, and the sender is a recipient, listed or not. With a
+    `truth_partition`, it is there, also without any recipient, and only the listed ones are recipients. `epoch` is that
+    of the partition of truth; `chat_version` is 0 in direct chats, see backplane.proto."""
+    if truth_partition is not None:
+        users = by_partition(recipient_ids, partitions)
+        return fan_out_to(
+            users, event, sender_id=sender_id, epoch=epoch, truth_partition=truth_partition, chat_version=chat_version
+        )
     sender_partition = partition_of(sender_id, partitions)
-    by_partition: dict[int, list[int]] = {sender_partition: [sender_id]}
+    users = {sender_partition: [sender_id]}
     for recipient_id in recipient_ids:
         if recipient_id != sender_id:
-            by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return _records(event, sender_id, session_id, by_partition, sender_partition, epoch)
+            users.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
+    return _records(event, sender_id, session_id, users, sender_partition, epoch, chat_version)
 
 
-def fan_out_signal(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
-    """Return the records of a signal, which is not stored: no record of truth, and no recipient but the listed ones."""
-    by_partition: dict[int, list[int]] = {}
-    for recipient_id in recipient_ids:
-        by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return _records(event, sender_id, "", by_partition, None, 0)
+def fan_out_to(
+    users: Mapping[int, Sequence[int]],
+    event: Event,
+    *,
+    sender_id: int,
+    truth_partition: int,
+    chat_version: int,
+    session_id: str = "",
+    epoch: int = 0,
+) -> list[Record]:
+    """As `fan_out`, to recipients whose partitions are known; no other user is a recipient."""
+    truth_first = {truth_partition: users.get(truth_partition, ()), **users}
+    return _records(event, sender_id, session_id, truth_first, truth_partition, epoch, chat_version)
+
+
+def fan_out_signal(
+    event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, chat_version: int = 0
+) -> list[Record]:
+    """Return records without one of truth, to the listed recipients only: of a signal, which is not stored, or further
+    copies of a stored event."""
+    return _records(event, sender_id, "", by_partition(recipient_ids, partitions), None, 0, chat_version)
+
+
+def by_partition(user_ids: Iterable[int], partitions: int) -> dict[int, list[int]]:
+    """Return the users of each partition that has one."""
+    users: dict[int, list[int]] = {}
+    for user_id in user_ids:
+        users.setdefault(partition_of(user_id, partitions), []).append(user_id)
+    return users
 
 
 def _records(
     event: Event,
     sender_id: int,
     session_id: str,
-    by_partition: dict[int, list[int]],
-    sender_partition: int | None,
+    users: Mapping[int, Sequence[int]],
+    truth_partition: int | None,
     epoch: int,
+    chat_version: int,
 ) -> list[Record]:
     """Make a record for each partition. The event is encoded once: protobuf merges concatenated messages."""
-    encoded = Envelope(event=event, sender_id=sender_id, origin_session_id=session_id).SerializeToString()
+    encoded = Envelope(
+        event=event, sender_id=sender_id, origin_session_id=session_id, chat_version=chat_version
+    ).SerializeToString()
     return [
         Record(
             partition,
             encoded
             + (
                 Envelope(recipient_ids=recipient_ids, truth=True, epoch=epoch)
-                if partition == sender_partition
+                if partition == truth_partition
                 else Envelope(recipient_ids=recipient_ids)
             ).SerializeToString(),
         )
-        for partition, recipient_ids in by_partition.items()
+        for partition, recipient_ids in users.items()
     ]
 
 

@@ -59,6 +59,6 @@ class Dispatcher:
                     command.session.accept(Accepted(frame=command.frame))
                 return refusal
             case TypingRequest() as request:
-                return self._publisher.type(command, request)
+                return await self._publisher.type(command, request)
             case never:
                 assert_never(never)

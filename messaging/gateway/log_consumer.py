@@ -9,21 +9,24 @@ import trio
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Span
 
-from messaging.envelopes import upgrade
+from messaging.envelopes import decode, fan_out_signal, upgrade
 from messaging.gateway import tracing
 from messaging.gateway.frames import shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
-from messaging.gateway.sent import change_hash, message_hash
+from messaging.gateway.rosters import Rosters
+from messaging.gateway.sent import change_hash, control_hash, message_hash
 from messaging.gateway.tail import Entry, Tail
 from rookery.v1.backplane_pb2 import Envelope, Fence
+from rookery.v1.session_pb2 import Event
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration.live import Live
 from shared.contract.changes import wins
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.contract.groups import is_within
+from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import Directory, GatewayAddress
 from shared.telemetry.metrics.catalogue import LATE_RECORDS, REBUILDS
 
@@ -62,6 +65,7 @@ class LogConsumer:
         backplane: Backplane,
         partitions: OwnedPartitions,
         registry: Registry,
+        rosters: Rosters,
         directory: Directory,
         address: GatewayAddress,
         live: Live,
@@ -72,6 +76,7 @@ class LogConsumer:
         self._backplane = backplane
         self._partitions = partitions
         self._registry = registry
+        self._rosters = rosters
         self._directory = directory
         self._address = address
         self._live = live
@@ -81,6 +86,7 @@ class LogConsumer:
         self._epoch = 0
         self._number = random.getrandbits(63)  # in this gateway's fences
         self._fenced: list[int] = []  # partitions owned since the last announcement
+        self._missed: list[tuple[Tail, Sequence[Record]]] = []  # to publish, each while the partition stays
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -145,6 +151,7 @@ class LogConsumer:
                     case Assignment(gained, lost, epoch):
                         self._epoch = epoch
                         await self._lose(lost)
+                        self._rosters.clear()
                         await self._gain(consumer, gained)
                     case Fetched(records):
                         await self._deliver_all(records)
@@ -152,6 +159,9 @@ class LogConsumer:
                         assert_never(never)
                 if self._fenced:
                     self._announce_owned()
+                for tail, records in self._missed:
+                    nursery.start_soon(self._publish_missed, tail, records)
+                self._missed.clear()
                 for partition in self._partitions.take_rebuilt():
                     nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
                 if not self._partitions.rebuilding:
@@ -195,12 +205,15 @@ class LogConsumer:
             upgrade(event)
             kind = event.WhichOneof("event")
         self._ids.follow(event.event_id)  # so that answers have higher ids
-        if kind != "typing" and not self._append(tail, record, envelope, kind):
+        recipient_ids = tuple(envelope.recipient_ids)
+        if envelope.chat_version:
+            recipient_ids = self._read_group(tail, record, envelope, kind, recipient_ids)
+        if kind != "typing" and not self._append(tail, record, envelope, kind, recipient_ids):
             return
         origin = envelope.origin_session_id
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None
-        for recipient_id in envelope.recipient_ids:
+        for recipient_id in recipient_ids:
             for session in self._registry.of(recipient_id):
                 if session.session_id == origin:
                     continue  # its answer is Accepted
@@ -213,18 +226,77 @@ class LogConsumer:
         if span is not None:
             span.end()
 
-    def _append(self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None) -> bool:
+    def _read_group(
+        self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """Read a control change; publish another event to members whom its sender did not know. Return the recipients
+        that may read the event, as far as this gateway knows."""
+        event, version = envelope.event, envelope.chat_version
+        if kind == "typing":
+            return self._rosters.within(event.typing.chat_id, version, MAX_ID, recipient_ids)
+        chat_id = event.message.chat_id or event.change.chat_id
+        if event.message.HasField("control"):
+            self._read_control(tail, chat_id, event)
+        elif envelope.truth and (missed := self._rosters.missed(chat_id, version, event.event_id)):
+            missed = [user_id for user_id in missed if user_id not in recipient_ids]
+            self._miss(tail, record.value, missed, self._rosters.version(chat_id))
+        return self._rosters.within(chat_id, version, event.event_id, recipient_ids)
+
+    def _read_control(self, tail: Tail, chat_id: str, event: Event) -> None:
+        """Read a control change of the log: its members join and leave, also for earlier records of the partition whose
+        senders did not know it."""
+        control = event.message.control
+        self._rosters.read(chat_id, control)
+        joined = [member for member in control.members if member.role and not member.former_role]
+        for entry in tail.sent_after(chat_id, event.event_id) if joined else ():
+            if entry.chat_version < control.version:
+                missed = [each.user_id for each in joined if is_within(each.spans, entry.event_id)]
+                self._miss(tail, entry.value, missed, control.version)
+        for member in control.members:
+            if not member.role:
+                tail.withdraw(chat_id, member)
+
+    def _miss(self, tail: Tail, value: bytes, user_ids: Sequence[int], version: int) -> None:
+        """Publish an event of a group, whose record of truth is in the tail, to members whom its sender did not know:
+        they are members in this version."""
+        envelope = decode(value)
+        records = fan_out_signal(
+            envelope.event,
+            sender_id=envelope.sender_id,
+            recipient_ids=user_ids,
+            partitions=self._partitions.count,
+            chat_version=version,
+        )
+        if records:
+            self._missed.append((tail, records))
+
+    async def _publish_missed(self, tail: Tail, records: Sequence[Record]) -> None:
+        """Publish until the log has stored the records. If the tail's partition leaves, its next owner does that."""
+        while not tail.is_released:
+            try:
+                return await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
+            except Unavailable as error:
+                _log.warning("missed_members_not_reached", error=str(error))
+                await trio.sleep(RETRY_SECONDS)
+
+    def _append(
+        self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
+    ) -> bool:
         """Append an event to the tail. Return whether it counts: not if it is a second event of one frame, or of a
         message that was deleted before."""
         event = envelope.event
         event_id, target_id, chat_id = event.event_id, 0, ""
-        key, content, is_deletion = None, 0, False
+        key, content, is_deletion, is_control = None, 0, False, False
+        version = envelope.chat_version
         if kind == "message":
             message = event.message
             chat_id = message.chat_id
             if envelope.truth:
                 key = (envelope.sender_id, message.client_message_id)
-                if tail.sent_with(key) is None:  # else the tail has its hash
+                is_control = bool(version) and message.HasField("control")
+                if is_control:
+                    content = control_hash(message)
+                elif tail.sent_with(key) is None:  # else the tail has its hash
                     content = message_hash(message.text, message.reply_to, message.forwarded)
         elif kind == "change":
             change = event.change
@@ -235,8 +307,10 @@ class LogConsumer:
                     content = change_hash(change)
         is_removed = bool(tail.deletions) and (target_id or event_id) in tail.deletions and not is_deletion
         value = b"" if is_removed else record.value
-        recipient_ids = tuple(envelope.recipient_ids)
-        entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
+        offset, at_ms = record.offset, record.at_ms
+        entry = Entry(
+            *(offset, at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id, version, is_control)
+        )
         if not tail.append(entry):
             return False
         if is_deletion:

@@ -78,7 +78,8 @@ class Lookups:
         found = answer.message
         is_deleted = tail is not None and message_id in tail.deletions
         is_deleted = is_deleted or any(wins(event.change) for event in found.changes)
-        return Target(found.message.sender_id, is_deleted, len(found.changes))
+        is_control = found.message.HasField("control")
+        return Target(found.message.sender_id, is_deleted, len(found.changes), is_control)
 
     async def find_sent(self, user_id: int, request: KeptRequest) -> Sent | Refusal | None:
         """The event that the user's request made before the tail begins; None if it made none. A Refusal if the archive

@@ -4,39 +4,42 @@ A retry of a message or of a change makes no second event: its `SendKey` is look
 tail, and in history if it may have been sent before the tail begins.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import trio
 
-from messaging.envelopes import fan_out, fan_out_signal
+from messaging.envelopes import by_partition, fan_out, fan_out_signal, fan_out_to
 from messaging.gateway import tracing
+from messaging.gateway.access import ROSTER_DROPPED, Access
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, TypingRequest
+from messaging.gateway.requests import KeptRequest, SendRequest, TypingRequest
+from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey, Sent
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.tail import Tail
-from messaging.kinds.kind import THE_CHAT, Circumstances
+from messaging.kinds.kind import THE_CHAT, Target, refuse_without
 from rookery.v1.session_pb2 import Accepted, Event, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.backplane.publishing import publish
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
+from shared.contract.groups import Permission, Roster
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.telemetry.metrics.catalogue import ACCEPT
 
 MAX_UNCONFIRMED = 100_000
 """Messages and changes remembered that the log did not acknowledge, and may have kept: about 20 MB."""
 
-CLOCK_LEEWAY_MS = 5_000
-"""How far in the future a marked message may seem to be, since gateways' clocks differ a little."""
-
 RETRY_MARGIN_MS = 60_000
 """By so much the tail must reach back further than to a retry's first Send: the retry may have been on its way for as
 long as its connection was not found dead, and clocks differ."""
+
+MAX_TYPING_MEMBERS = 100
+"""Members of a group with which the others still learn who is typing."""
 
 _HELD_BACK = Refusal(
     Code.UNAVAILABLE,
@@ -64,15 +67,17 @@ class Publisher:
         self,
         backplane: Backplane,
         lookups: Lookups,
+        rosters: Rosters,
         partitions: OwnedPartitions,
         ids: SnowflakeGenerator,
         live: Live,
     ) -> None:
         self._backplane = backplane
         self._lookups = lookups
+        self._rosters = rosters
+        self._access = Access(lookups, rosters, partitions, ids, live)
         self._partitions = partitions
         self._ids = ids
-        self._live = live
         self._in_flight: dict[SendKey, _InFlight] = {}
         self._unconfirmed: dict[SendKey, tuple[Sent, int]] = {}  # with the epoch of their records
         self._acknowledged = trio.lowlevel.ParkingLot()
@@ -90,15 +95,11 @@ class Publisher:
     async def keep(self, command: Command, request: KeptRequest) -> Refusal | None:
         """Publish a message or a change, unless it was sent before."""
         session = command.session
-        refusal: Refusal | None = None
-        if isinstance(request, ChangeRequest):
-            refusal = await self._check_change(session.user_id, request)
-        else:
-            recipient_id = request.members[request.members[0] == session.user_id]
-            if request.reply_to or not self._lookups.is_cached(recipient_id):
-                refusal = await self._check_send(session.user_id, request, recipient_id)
-        if refusal is not None and refusal.retryable:
-            return refusal
+        target: Target | Refusal = THE_CHAT
+        if not self._access.is_known(session.user_id, request):
+            target = await self._access.look_up(session.user_id, request)
+            if isinstance(target, Refusal) and target.retryable:
+                return target
         forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(command, request) else None
         if isinstance(forgotten, Refusal):
             if request.first_sent_ms_ago is not None:
@@ -111,15 +112,38 @@ class Publisher:
             return None if self._is_leaving(session) else _NOT_SERVED
         if request.client_id and not session.may_send(request.client_id, command.received_at):
             return _HELD_BACK
-        return self._publish_once(command, request, tail, event_id, forgotten, refusal)
+        roster = None if request.members else self._rosters.cached(request.chat_id)
+        refusal = (
+            target if isinstance(target, Refusal) else self._access.refuse(session.user_id, request, target, roster)
+        )
+        if refusal is ROSTER_DROPPED:
+            return refusal
+        return self._publish_once(command, request, tail, event_id, forgotten, roster, refusal)
 
-    def type(self, command: Command, request: TypingRequest) -> Refusal | None:
-        """Publish that the user is typing, to the other members."""
-        user_id = command.session.user_id
+    async def type(self, command: Command, request: TypingRequest) -> Refusal | None:
+        """Publish that the user is typing, to the other members; in groups of more than MAX_TYPING_MEMBERS, to none."""
+        user_id, members, version = command.session.user_id, request.members, 0
+        if not members:
+            if refusal := await self._access.find_roster(user_id, request.chat_id, "typing.chat_id"):
+                return refusal
+            roster = self._rosters.cached(request.chat_id)
+            if roster is None:
+                return ROSTER_DROPPED
+            if Permission.POST not in roster.permissions(user_id):
+                return refuse_without(Permission.POST, "typing.chat_id")
+            if len(roster.present) <= MAX_TYPING_MEMBERS:
+                members, version = tuple(roster.present), roster.version
         event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
-        others = [member for member in request.members if member != user_id]
-        records = fan_out_signal(event, sender_id=user_id, recipient_ids=others, partitions=self._partitions.count)
+        others = [member for member in members if member != user_id]
+        partitions = self._partitions.count
+        records = fan_out_signal(
+            event, sender_id=user_id, recipient_ids=others, partitions=partitions, chat_version=version
+        )
         if self._is_leaving(command.session):
+            return None
+        if not records:
+            command.defer()
+            _answer(command, Accepted())
             return None
 
         def done(result: Sequence[int] | Exception) -> None:
@@ -129,34 +153,6 @@ class Publisher:
         return None
 
     # ---- checks
-
-    async def _check_send(self, user_id: int, request: SendRequest, recipient_id: int) -> Refusal | None:
-        """The refusal of a message whose recipient does not exist, or that replies to none. Raises Unavailable."""
-        if refusal := await self._lookups.check_user(recipient_id, "send.recipient_id"):
-            return refusal
-        if not request.reply_to:
-            return None
-        found = await self._lookups.find_target(user_id, request.chat_id, request.reply_to, "send.reply_to")
-        return found if isinstance(found, Refusal) else None
-
-    async def _check_change(self, user_id: int, request: ChangeRequest) -> Refusal | None:
-        """The refusal of a change that the user may not make. Raises Unavailable."""
-        kind, change, target = request.kind, request.change, THE_CHAT
-        if kind.needs_target:
-            found = await self._lookups.find_target(user_id, request.chat_id, change.target_id, "change.target_id")
-            if isinstance(found, Refusal):
-                return found
-            target = found
-        newest_ms, configuration = self._newest_ms(user_id), self._live.value
-        circumstances = Circumstances(request.members, target, wall_clock_ms(), newest_ms, configuration)
-        return kind.authorize(change, circumstances)
-
-    def _newest_ms(self, user_id: int) -> int:
-        """The latest time that an existing message's id may have: the clock's, or that of the newest message that this
-        gateway has seen, if its clock has been set back since."""
-        tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
-        seen_ms = time_of(tail.highest_event_id) if tail else 0
-        return max(wall_clock_ms() + CLOCK_LEEWAY_MS, self._ids.last_ms, seen_ms)
 
     def _is_leaving(self, session: Session) -> bool:
         """Whether the session gets Reconnect within moments. Its commands stay unanswered: the client retries them
@@ -183,6 +179,7 @@ class Publisher:
         tail: Tail,
         event_id: int,
         forgotten: Sent | None,
+        roster: Roster | None,
         refusal: Refusal | None,
     ) -> Refusal | None:
         """Publish the event as `event_id`, unless its key is in flight or in the tail, or `forgotten` is its first
@@ -204,7 +201,7 @@ class Publisher:
             command.defer()
             in_flight.commands.append(command)
             return None
-        records = self._records(session, request, sent.event_id, tail.fences.epoch)
+        records = self._records(session, request, sent.event_id, tail.fences.epoch, roster, is_first=first is None)
         if stored or forgotten:  # the gateway that accepted it may have died before it published the copies
             records = records[1:] if first and first.content is not None else []  # without: it was deleted since
         self._unconfirmed.pop(key, None)
@@ -215,12 +212,40 @@ class Publisher:
             _answer(command, _accepted(request, sent.event_id))
         return None
 
-    def _records(self, session: Session, request: KeptRequest, event_id: int, epoch: int) -> list[Record]:
-        return fan_out(
-            request.event(event_id, session.user_id),
-            sender_id=session.user_id,
-            recipient_ids=request.recipients,
-            partitions=self._partitions.count,
+    def _records(
+        self,
+        session: Session,
+        request: KeptRequest,
+        event_id: int,
+        epoch: int,
+        roster: Roster | None,
+        *,
+        is_first: bool,
+    ) -> list[Record]:
+        """The records of an event. Its recipients in a group are the members; if it was accepted before, the users who
+        were members then."""
+        user_id, event, partitions = session.user_id, request.event(event_id, session.user_id), self._partitions.count
+        if request.members or request.is_personal:
+            return fan_out(
+                event,
+                sender_id=user_id,
+                recipient_ids=request.recipients,
+                partitions=partitions,
+                session_id=session.session_id,
+                epoch=epoch,
+            )
+        users: Mapping[int, Sequence[int]] = {}
+        if roster is not None and is_first:
+            users = self._rosters.by_partition(roster.chat_id)
+        elif roster is not None:
+            within = [user_id for user_id in roster.members if roster.includes(user_id, event_id)]
+            users = by_partition(within, partitions)
+        return fan_out_to(
+            users,
+            event,
+            sender_id=user_id,
+            truth_partition=partition_of(user_id, partitions),
+            chat_version=0 if roster is None else roster.version,
             session_id=session.session_id,
             epoch=epoch,
         )

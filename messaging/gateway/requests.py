@@ -12,7 +12,7 @@ from messaging.kinds.kind import Kind
 from rookery.v1.kinds_pb2 import LAW_MAX
 from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
-from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members
+from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members, group_number
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 
@@ -20,16 +20,21 @@ MAX_CLIENT_NAME = 64
 MAX_PING = 128
 """Bytes."""
 
+Members = tuple[int, ...]
+"""The two members of a direct chat; empty for a group, whose members the publisher looks up."""
+
+GROUP: Members = ()
+
 
 class SendRequest(msgspec.Struct, frozen=True):
-    """A message to a chat of these members."""
+    """A message to a direct chat of these members, or to a group."""
 
     client_id_field: ClassVar[str] = "send.client_message_id"
     is_message: ClassVar[bool] = True
 
     client_id: str
     chat_id: str
-    members: tuple[int, int]
+    members: Members
     text: Text
     reply_to: int
     """The message to which it replies; 0 if none."""
@@ -38,8 +43,13 @@ class SendRequest(msgspec.Struct, frozen=True):
     """0 if the client sends it for the first time; None if the client does not tell."""
 
     @property
+    def is_personal(self) -> bool:
+        """Whether, in a group, only the devices of the user receive it."""
+        return False
+
+    @property
     def recipients(self) -> Sequence[int]:
-        """The users that receive it."""
+        """The users of a direct chat that receive it; of a personal one, also in a group."""
         return self.members
 
     @property
@@ -66,7 +76,7 @@ class SendRequest(msgspec.Struct, frozen=True):
 
 
 class ChangeRequest(msgspec.Struct, frozen=True):
-    """A change of a message or of the chat of these members. It has the same fields and methods as a SendRequest."""
+    """A change of a message or of a chat. It has the same fields and methods as a SendRequest."""
 
     client_id_field: ClassVar[str] = "change.client_change_id"
     is_message: ClassVar[bool] = False
@@ -74,11 +84,15 @@ class ChangeRequest(msgspec.Struct, frozen=True):
     client_id: str
     """Empty if it may be repeated."""
     chat_id: str
-    members: tuple[int, int]
+    members: Members
     kind: Kind
     change: Change
     """Complete, with its actor."""
     first_sent_ms_ago: int | None
+
+    @property
+    def is_personal(self) -> bool:
+        return self.kind.is_personal
 
     @property
     def recipients(self) -> Sequence[int]:
@@ -99,7 +113,7 @@ class TypingRequest(msgspec.Struct, frozen=True):
     """The user is typing in a chat."""
 
     chat_id: str
-    members: tuple[int, int]
+    members: Members
 
     @property
     def span_name(self) -> str:
@@ -160,7 +174,9 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     if refusal := check_text(text, configuration.max_text_bytes, "send.text"):
         return refusal
     if text.mentions:
-        refusal = check_mentions(text, "send.text") or check_mentioned(text, chat[1], "send.text")
+        refusal = check_mentions(text, "send.text")
+        if refusal is None and chat[1]:
+            refusal = check_mentioned(text, chat[1], "send.text")
         if refusal:
             return refusal
     if not 0 <= reply_to <= MAX_ID:
@@ -194,7 +210,7 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
     return ChangeRequest(client_id, *chat, kind, change, first_sent_ms_ago)
 
 
-def _check_to(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
+def _check_to(send: Send, user_id: int) -> tuple[str, Members] | Refusal:
     match send.WhichOneof("to"):
         case "chat_id":
             return _check_chat(send.chat_id, "send.chat_id", user_id)
@@ -209,11 +225,17 @@ def _check_to(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal
             return Refusal(Code.INVALID, "A message needs a `chat_id` or a `recipient_id`.", "send.chat_id")
 
 
-def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
+def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, Members] | Refusal:
     members = direct_members(chat_id)
-    if members is None or user_id not in members:  # the same refusal, to disclose no chat of other users
-        return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)
-    return chat_id, members
+    if members is None:
+        return no_such_chat(field) if group_number(chat_id) is None else (chat_id, GROUP)
+    return (chat_id, members) if user_id in members else no_such_chat(field)
+
+
+def no_such_chat(field: str) -> Refusal:
+    """The refusal of a chat that does not exist, or of which the user is no member: the same, to disclose no chat of
+    other users."""
+    return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)
 
 
 def _check_typing(frame: Typing, user_id: int) -> TypingRequest | Refusal:

@@ -1,7 +1,7 @@
 """The rosters of groups: loaded from the archive, and kept up to date by the control changes that this gateway reads.
 
-Of a group with a member in one of its partitions, a gateway reads every control change, as does the owner of the group's
-home partition. So a roster that is loaded once stays the newest: a control change that is not the next one drops it.
+A gateway reads every control change of a group of which it has a member's partition, or the home partition. So a roster
+that is loaded once stays up to date; a control change that is not the next one drops it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 import trio
 
+from messaging.envelopes import by_partition
 from messaging.gateway.history import History
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster, is_within, members_after
-from shared.contract.partitions import partition_of
 
 MAX_BYTES = 128 * 1024 * 1024
 """Of all cached rosters, about."""
@@ -24,7 +24,8 @@ MEMBER_BYTES = 600
 """Bytes that a roster takes, and each of its members, about."""
 
 MAX_CHANGED = 200_000
-"""Members remembered as the newest control changes left them, for the groups whose roster is not cached."""
+"""Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
+120 MB."""
 
 BEHIND_SECONDS = 1.0
 """How long a roster is waited for whose newest control change this gateway has read, and the archive not recorded."""
@@ -111,15 +112,22 @@ class Rosters:
             if load.is_answered:
                 return self.cached(chat_id) or load.answer
 
-    async def news(self) -> None:
-        """Wait until a control change of any group is read."""
-        await self._news.park()
+    def version(self, chat_id: str) -> int:
+        """The newest version of the group that this gateway knows; 0 if it knows none."""
+        cached, read = self._cached.get(chat_id), self._read.get(chat_id)
+        return max(cached.roster.version if cached else 0, read.version if read else 0)
+
+    async def changed(self, chat_id: str) -> None:
+        """Wait until this gateway knows a newer version of the group than now."""
+        version = self.version(chat_id)
+        while self.version(chat_id) == version:
+            await self._news.park()
 
     def by_partition(self, chat_id: str) -> Mapping[int, Sequence[int]]:
         """The users who are members, by their partition, of a group whose roster is cached."""
         cached = self._cached[chat_id]
         if cached.by_partition is None:
-            cached.by_partition = _by_partition(cached.roster.present, self._partitions)
+            cached.by_partition = by_partition(cached.roster.present, self._partitions)
         return cached.by_partition
 
     # ---- for the log consumer
@@ -142,7 +150,7 @@ class Rosters:
         self._bound_read()
         self._news.unpark_all()
 
-    def within(self, chat_id: str, version: int, event_id: int, user_ids: Sequence[int]) -> Sequence[int]:
+    def within(self, chat_id: str, version: int, event_id: int, user_ids: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the users in whose spans the event is, as far as this gateway knows. `version` is that of the chat
         as its sender knew it: an older roster tells nothing of the users, since they may have joined since."""
         cached = self._cached.get(chat_id)
@@ -151,25 +159,24 @@ class Rosters:
             if read is None or read.version < version:
                 return user_ids
             changed = read.members
-            return [
+            return tuple(
                 user_id
                 for user_id in user_ids
                 if (member := changed.get(user_id)) is None
                 or member.version < version
                 or is_within(member.spans, event_id)
-            ]
+            )
         roster = cached.roster
         if roster.version < version or (event_id >= cached.changed and roster.present.issuperset(user_ids)):
             return user_ids
-        return [user_id for user_id in user_ids if roster.includes(user_id, event_id)]
+        return tuple(user_id for user_id in user_ids if roster.includes(user_id, event_id))
 
     def missed(self, chat_id: str, version: int, event_id: int) -> Collection[int]:
         """The users in whose spans the event is, and of whose membership its sender may not have known, who knew this
         version of the chat. Some of them may have been members before."""
-        cached, read = self._cached.get(chat_id), self._read.get(chat_id)
-        newest = cached.roster.version if cached else read.version if read else 0
-        if newest <= version:  # the usual case
+        if self.version(chat_id) <= version:  # the usual case
             return ()
+        cached, read = self._cached.get(chat_id), self._read.get(chat_id)
         members = cached.roster.members if cached else read.members if read else {}
         return [
             user_id
@@ -212,15 +219,11 @@ class Rosters:
                 return roster
             if isinstance(found, Refusal):
                 return found
-            if self._is_newest(chat_id, found):
+            if (0 if found is None else found.version) >= self.version(chat_id):
                 return None if found is None else self._keep_found(found)
             if trio.current_time() >= deadline:
                 return _BEHIND
             await trio.sleep(RETRY_SECONDS)
-
-    def _is_newest(self, chat_id: str, found: Group | None) -> bool:
-        read = self._read.get(chat_id)
-        return read is None or (0 if found is None else found.version) >= read.version
 
     def _keep_found(self, found: Group) -> Roster:
         roster = Roster.of(found)
@@ -249,12 +252,5 @@ class Rosters:
         return read
 
     def _bound_read(self) -> None:
-        while self._changed > MAX_CHANGED and len(self._read) > 1:
+        while self._changed + len(self._read) > MAX_CHANGED and len(self._read) > 1:
             self._changed -= len(self._read.pop(next(iter(self._read))).members)
-
-
-def _by_partition(user_ids: Collection[int], partitions: int) -> Mapping[int, Sequence[int]]:
-    by_partition: dict[int, list[int]] = {}
-    for user_id in user_ids:
-        by_partition.setdefault(partition_of(user_id, partitions), []).append(user_id)
-    return by_partition

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rookery.v1.session_pb2 import Change, Event, Text
+from rookery.v1.session_pb2 import Change, Event, Message, Text
 
 SendKey = tuple[int, str]
 """A user's id and the client id of a message or a change: two frames with one key are one event."""
@@ -26,6 +26,11 @@ def message_hash(text: Text, reply_to: int, forwarded: bool) -> int:
     return hash((text.SerializeToString() if text.mentions else text.body, reply_to, forwarded))
 
 
+def control_hash(message: Message) -> int:
+    """The hash of the content of a control change."""
+    return hash(message.control.SerializeToString(deterministic=True))
+
+
 def change_hash(change: Change) -> int:
     """The hash of a change's content."""
     name = change.WhichOneof("body") or ""
@@ -37,7 +42,9 @@ def sent_of(event: Event) -> Sent:
     if event.HasField("message"):
         message = event.message
         content = None
-        if message.WhichOneof("content"):
+        if message.HasField("control"):
+            content = control_hash(message)
+        elif message.WhichOneof("content"):
             content = message_hash(message.text, message.reply_to, message.forwarded)
         return Sent(event.event_id, message.chat_id, content)
     change = event.change

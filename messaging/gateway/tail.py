@@ -10,10 +10,16 @@ from messaging.envelopes import decode
 from messaging.fences import Fences
 from messaging.gateway.sent import SendKey, Sent
 from messaging.kinds.kind import Target
+from rookery.v1.groups_pb2 import Member
+from rookery.v1.session_pb2 import Event
 from shared.contract.changes import make_stub
+from shared.contract.groups import is_within
 
 ENTRY_OVERHEAD = 460
 """Bytes that an entry takes beside its record (measured with tracemalloc: 440 with two recipients)."""
+
+RECIPIENT_OVERHEAD = 48
+"""Bytes for each recipient beyond two: its id, and its places in the entry and in the list of the user's entries."""
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -32,6 +38,15 @@ class Entry(msgspec.Struct, gc=False):
     """The hash of the content, if there is a key that the tail does not have yet."""
     target_id: int = 0
     """Of a change: the message that it changes, if any."""
+    chat_version: int = 0
+    """The version of the group whose members the recipients are; 0 for other events."""
+    is_control: bool = False
+    """Whether it is the record of truth of a control change."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return ENTRY_OVERHEAD + len(self.value) + RECIPIENT_OVERHEAD * max(len(self.recipient_ids) - 2, 0)
 
     @property
     def sent(self) -> Sent:
@@ -51,6 +66,7 @@ class Tail:
         self._changes: dict[int, list[Entry]] = {}  # by target; also repeated copies of the message itself
         self.deletions: dict[int, Entry] = {}
         """By deleted message."""
+        self._of_groups: dict[str, deque[Entry]] = {}  # records of truth with a key, by group
         self._bytes = 0
         self.complete_from = offset
         """From this offset on the tail has every event."""
@@ -82,13 +98,19 @@ class Tail:
                 return False
             self._unread.pop(event_id, None)
         self._entries.append(entry)
+        by_user = self._by_user
         for recipient_id in entry.recipient_ids:
-            self._by_user.setdefault(recipient_id, deque()).append(entry)
+            entries = by_user.get(recipient_id)
+            if entries is None:
+                entries = by_user[recipient_id] = deque()
+            entries.append(entry)
+        if entry.chat_version and key is not None:
+            self._of_groups.setdefault(entry.chat_id, deque()).append(entry)
         if entry.target_id or self._messages.setdefault(event_id, entry) is not entry:
             self._changes.setdefault(entry.target_id or event_id, []).append(entry)
         if event_id > self.highest_event_id:
             self.highest_event_id = event_id
-        self._bytes += ENTRY_OVERHEAD + len(entry.value)
+        self._bytes += entry.size
         return True
 
     def delete(self, deletion: Entry) -> None:
@@ -103,6 +125,26 @@ class Tail:
                 self._make_stub(entry)
             elif entry is not deletion:
                 self._replace(entry, b"")
+
+    def withdraw(self, chat_id: str, member: Member) -> None:
+        """Take the events of a group that are outside a member's spans away from them, unless the events' senders knew
+        the group as it was after the member's last change."""
+        entries = self._by_user.get(member.user_id, ())
+        outside = [
+            entry
+            for entry in entries
+            if 0 < entry.chat_version < member.version
+            and entry.chat_id == chat_id
+            and not is_within(member.spans, entry.event_id)
+        ]
+        if not outside:
+            return
+        withdrawn = {entry.offset for entry in outside}
+        self._by_user[member.user_id] = deque(entry for entry in entries if entry.offset not in withdrawn)
+        for entry in outside:
+            self._bytes -= entry.size
+            entry.recipient_ids = tuple(each for each in entry.recipient_ids if each != member.user_id)
+            self._bytes += entry.size
 
     def accept(self, key: SendKey, sent: Sent, *, is_message: bool) -> None:
         """Remember a message or a change that the log has acknowledged, until its record is appended."""
@@ -136,10 +178,32 @@ class Tail:
             event = decode(entry.value).event
             if event.HasField("message"):  # else the id is that of a change
                 changes = len(self._changes.get(message_id, ()))
-                return Target(event.message.sender_id, message_id in self.deletions, changes)
+                is_control = event.message.HasField("control")
+                return Target(event.message.sender_id, message_id in self.deletions, changes, is_control)
         if key is not None and key[0] == user_id and self._accepted[key].chat_id == chat_id:
             return Target(user_id, message_id in self.deletions)
         return None
+
+    def event(self, event_id: int) -> Event | None:
+        """The message with this id, if the tail has it."""
+        entry = self._messages.get(event_id)
+        return None if entry is None or not entry.value else decode(entry.value).event
+
+    def sent_after(self, chat_id: str, event_id: int) -> list[Entry]:
+        """The records of truth of a group's messages and changes with a higher id than this one; no control changes."""
+        newer = takewhile(lambda entry: entry.event_id > event_id, reversed(self._of_groups.get(chat_id, ())))
+        return [entry for entry in newer if not entry.is_control and entry.value]
+
+    def controls(self, chat_id: str) -> list[Event]:
+        """The control changes of a group whose home partition this is, in order."""
+        return [decode(entry.value).event for entry in self._of_groups.get(chat_id, ()) if entry.is_control]
+
+    def recent_controls(self, since_ms: int) -> list[Event]:
+        """The control changes of this moment or later, of all groups whose home partition this is, in order."""
+        recent = takewhile(lambda entry: entry.at_ms >= since_ms, reversed(self._entries))
+        controls = [decode(entry.value).event for entry in recent if entry.is_control]
+        controls.reverse()
+        return controls
 
     def time_at(self, offset: int) -> int:
         """The time of the newest entry up to this offset, in milliseconds since 1970; 0 if the tail begins later."""
@@ -154,6 +218,8 @@ class Tail:
             entries.popleft()
             if not entries:
                 del self._by_user[recipient_id]
+        if entry.chat_version and entry.key is not None:
+            self._forget_of_group(entry)
         event_id, key, target_id = entry.event_id, entry.key, entry.target_id
         if key is not None and (sent := self._accepted.get(key)) is not None and sent.event_id == event_id:
             del self._accepted[key]
@@ -161,9 +227,15 @@ class Tail:
             del self._messages[event_id]
         else:
             self._forget_change(entry, target_id or event_id)
-        self._bytes -= ENTRY_OVERHEAD + len(entry.value)
+        self._bytes -= entry.size
         self.complete_from = entry.offset + 1
         self.complete_from_ms = max(self.complete_from_ms, entry.at_ms + 1)
+
+    def _forget_of_group(self, entry: Entry) -> None:
+        entries = self._of_groups[entry.chat_id]
+        entries.popleft()
+        if not entries:
+            del self._of_groups[entry.chat_id]
 
     def _forget_change(self, entry: Entry, message_id: int) -> None:
         changes = self._changes[message_id]

@@ -6,6 +6,7 @@ from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code, Refusal
+from shared.contract.groups import Permission
 from shared.contract.ids import time_of
 
 
@@ -25,4 +26,4 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
     return check_mentioned(change.edited.text, circumstances.members, "change.edited.text")
 
 
-KIND = Kind(changes.KINDS["edited"], _check, _authorize)
+KIND = Kind(changes.KINDS["edited"], _check, _authorize, permission=Permission.POST)

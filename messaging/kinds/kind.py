@@ -1,14 +1,16 @@
 """The type of the kinds of changes on the server, and the refusals that they share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 import msgspec
 
+from rookery.v1.kinds_pb2 import LAW_MAX
 from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code, Refusal
+from shared.contract.groups import NO_PERMISSIONS, Permission
 
 
 class Target(NamedTuple):
@@ -18,6 +20,8 @@ class Target(NamedTuple):
     is_deleted: bool
     changes: int = 0
     """About how many changes it has."""
+    is_control: bool = False
+    """Whether it is a control change of a group."""
 
 
 THE_CHAT = Target(0, False)
@@ -27,8 +31,10 @@ THE_CHAT = Target(0, False)
 class Circumstances(NamedTuple):
     """The facts by which a change is allowed, beside its own fields. Times are in milliseconds since 1970."""
 
-    members: Sequence[int]
+    members: Container[int]
     """Of the chat."""
+    permissions: Permission
+    """Of the actor in the chat."""
     target: Target
     now_ms: int
     newest_ms: int
@@ -44,9 +50,26 @@ class Kind(msgspec.Struct, frozen=True):
     check: Callable[[Change, LiveConfiguration], Refusal | None]
     """Checks the shape and the limits of a change's body; may complete the body."""
     authorize: Callable[[Change, Circumstances], Refusal | None]
-    """Refuses a change that its actor, a member of the chat, may not make."""
+    """Refuses a change that its actor, who has the permission, may not make."""
     needs_target: bool = True
     """Whether its changes are of a message; else they are of the chat."""
+    permission: Permission = NO_PERMISSIONS
+    """The permission that the actor needs."""
+    is_of_controls: bool = False
+    """Whether control changes of groups can be its targets, too."""
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether, in a group, only the devices of the actor receive its changes, and a former member can make them."""
+        return self.contract.is_private or self.contract.law == LAW_MAX
+
+    def refuse(self, change: Change, circumstances: Circumstances) -> Refusal | None:
+        """The refusal of a change that its actor, a user of the chat, may not make."""
+        if circumstances.target.is_control and not self.is_of_controls:
+            return refuse_control("change.target_id")
+        if self.permission not in circumstances.permissions:
+            return refuse_without(self.permission, "change.chat_id")
+        return self.authorize(change, circumstances)
 
 
 def has_any_body(change: Change, configuration: LiveConfiguration) -> None:
@@ -74,3 +97,21 @@ def refuse_deleted(target: Target) -> Refusal | None:
     if not target.is_deleted:
         return None
     return Refusal(Code.NOT_FOUND, "The message was deleted.", "change.target_id")
+
+
+def refuse_control(field: str) -> Refusal:
+    """The refusal of a change of, or of a reply to, a control change of a group; `field` names it."""
+    return Refusal(Code.INVALID, "This line tells a change of the group: it is no message of a member.", field)
+
+
+def refuse_without(permission: Permission, field: str) -> Refusal:
+    """The refusal of what needs a permission that the user lacks; `field` names the chat."""
+    return Refusal(Code.FORBIDDEN, f"You have no permission to {_ACTIONS[permission]} in this group.", field)
+
+
+_ACTIONS = {
+    Permission.POST: "send messages",
+    Permission.REACT: "react to messages",
+    Permission.PIN: "pin messages",
+    Permission.DELETE_MESSAGES: "delete messages of others",
+}

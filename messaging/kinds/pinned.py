@@ -2,5 +2,6 @@
 
 from messaging.kinds.kind import Kind, has_any_body, needs_existing_target
 from shared.contract import changes
+from shared.contract.groups import Permission
 
-KIND = Kind(changes.KINDS["pinned"], has_any_body, needs_existing_target)
+KIND = Kind(changes.KINDS["pinned"], has_any_body, needs_existing_target, permission=Permission.PIN)

@@ -1,4 +1,4 @@
-"""A reaction to a message: set or removed by any member of the chat."""
+"""A reaction to a message: set or removed by a member of the chat."""
 
 import re
 
@@ -7,6 +7,7 @@ from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code, Refusal
+from shared.contract.groups import Permission
 
 MAX_EMOJI = 40
 """Bytes; the longest emoji, a kiss in two skin tones, has 35."""
@@ -49,4 +50,4 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
     return refuse_deleted(circumstances.target)
 
 
-KIND = Kind(changes.KINDS["reacted"], _check, _authorize)
+KIND = Kind(changes.KINDS["reacted"], _check, _authorize, permission=Permission.REACT)

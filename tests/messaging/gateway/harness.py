@@ -13,7 +13,7 @@ import trio
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher
-from rookery.v1.archive_pb2 import GetMessageResponse, HistoryMessage
+from rookery.v1.archive_pb2 import GetMessageResponse, Group, HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import (
     Accepted,
@@ -81,10 +81,12 @@ class ScriptedHistory:
 
     def __init__(self) -> None:
         self.messages: dict[int, HistoryMessage] = {}
+        self.groups: dict[str, Group] = {}
+        """By chat id."""
         self.sent: dict[str, Event] = {}
         """By client id."""
         self.finds = 0
-        """How often a client id was looked up."""
+        """How often a client id or a group was looked up."""
         self.complete_up_to = MAX_ID
         self.refusal: Refusal | None = None
         self.open = trio.Event()
@@ -104,6 +106,11 @@ class ScriptedHistory:
         self.finds += 1
         await self.open.wait()
         return self.refusal or self.sent.get(client_id)
+
+    async def find_group(self, chat_id: str) -> Group | Refusal | None:
+        self.finds += 1
+        await self.open.wait()
+        return self.refusal or self.groups.get(chat_id)
 
 
 @dataclass
@@ -319,6 +326,7 @@ class Platform:
         )
         await self.nursery.start(gateway.log_consumer.run)
         self.nursery.start_soon(gateway.tick_forever)
+        self.nursery.start_soon(gateway.sequencer.run)
         return gateway
 
     async def add_user(self, user_id: int) -> None:

@@ -107,7 +107,7 @@ def test_the_tail_always_has_the_newest_entries_within_its_bounds(
     left = whole[tail.complete_from :]
     assert all(item in left for item in whole if item.at_ms >= tail.complete_from_ms)
     assert len(tail) == len(left) <= room
-    assert tail.size == len(left) * (ENTRY_OVERHEAD + 100)
+    assert tail.size == sum(item.size for item in left)
     assert all(item.at_ms >= now - older_than for item in left)
     for user_id in range(1, 5):
         assert tail.newer(user_id, 0) == [item for item in left if user_id in item.recipient_ids]

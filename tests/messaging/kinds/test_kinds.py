@@ -23,6 +23,7 @@ from rookery.v1.session_pb2 import (
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code
+from shared.contract.groups import DIRECT_PERMISSIONS
 from shared.contract.ids import EPOCH_MS
 
 ANN, BEN = 1, 2
@@ -72,9 +73,9 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
 def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str, Any], code: Code | None) -> None:
     change = Change(actor_id=actor_id, target_id=SENT, **body)
     newest_ms = EPOCH_MS + 2 * MINUTE_MS
-    circumstances = Circumstances(MEMBERS, target, newest_ms, newest_ms, LiveConfiguration())
+    circumstances = Circumstances(MEMBERS, DIRECT_PERMISSIONS, target, newest_ms, newest_ms, LiveConfiguration())
     (name,) = body
-    refusal = KINDS[name].authorize(change, circumstances)
+    refusal = KINDS[name].refuse(change, circumstances)
     assert (None if refusal is None else refusal.code) == code
 
 
@@ -82,5 +83,5 @@ def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str
 def test_a_message_is_edited_within_the_configured_time(seconds: int, is_allowed: bool) -> None:
     change = Change(actor_id=ANN, target_id=SENT, edited=Edited())
     now_ms = EPOCH_MS + 2 * MINUTE_MS
-    circumstances = Circumstances(MEMBERS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds))
-    assert (KINDS["edited"].authorize(change, circumstances) is None) == is_allowed
+    circumstances = Circumstances(MEMBERS, DIRECT_PERMISSIONS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds))
+    assert (KINDS["edited"].refuse(change, circumstances) is None) == is_allowed

@@ -1,0 +1,121 @@
+"""Decides what a user may do in a chat: looks up what a request names, then refuses it or not, in two steps.
+
+The first step waits. The second does not, so that the request is published by the members and the permissions of that
+moment.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from messaging.gateway.lookups import Lookups
+from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, no_such_chat
+from messaging.gateway.rosters import Rosters
+from messaging.gateway.session import RETRY_AFTER_MS
+from messaging.kinds.checks import check_mentioned
+from messaging.kinds.kind import THE_CHAT, Circumstances, Target, refuse_control, refuse_without
+from shared.configuration.live import Live
+from shared.contract.errors import Code, Refusal
+from shared.contract.groups import DIRECT_PERMISSIONS, Permission, Roster
+from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
+
+CLOCK_LEEWAY_MS = 5_000
+"""How far in the future a marked message may seem to be, since gateways' clocks differ a little."""
+
+JOIN_SECONDS = 1.0
+"""How long it may take from the answer to the user who added a member until this gateway has read that."""
+
+ROSTER_DROPPED = Refusal(Code.UNAVAILABLE, "The members of this group are changing.", "", RETRY_AFTER_MS)
+
+
+class Access:
+    """One for each gateway."""
+
+    def __init__(
+        self, lookups: Lookups, rosters: Rosters, partitions: OwnedPartitions, ids: SnowflakeGenerator, live: Live
+    ) -> None:
+        self._lookups = lookups
+        self._rosters = rosters
+        self._partitions = partitions
+        self._ids = ids
+        self._live = live
+
+    def is_known(self, user_id: int, request: KeptRequest) -> bool:
+        """Whether the request names nothing that has to be looked up: the usual case in direct chats."""
+        return (
+            isinstance(request, SendRequest)
+            and bool(request.members)
+            and not request.reply_to
+            and self._lookups.is_cached(_other(request.members, user_id))
+        )
+
+    async def look_up(self, user_id: int, request: KeptRequest) -> Target | Refusal:
+        """The message that the request names, or THE_CHAT. A Refusal if that message, the recipient or the chat is none
+        of the user's. The roster of a group is cached then, in the usual case. Raises Unavailable."""
+        is_change = isinstance(request, ChangeRequest)
+        if not request.members:
+            field = "change.chat_id" if is_change else "send.chat_id"
+            is_personal = request.is_personal
+            if refusal := await self.find_roster(user_id, request.chat_id, field, is_personal=is_personal):
+                return refusal
+        elif not is_change:
+            recipient_id = _other(request.members, user_id)
+            if refusal := await self._lookups.check_user(recipient_id, "send.recipient_id"):
+                return refusal
+        if isinstance(request, ChangeRequest):
+            target_id, field = request.change.target_id, "change.target_id"
+        else:
+            target_id, field = request.reply_to, "send.reply_to"
+        return await self._lookups.find_target(user_id, request.chat_id, target_id, field) if target_id else THE_CHAT
+
+    async def find_roster(self, user_id: int, chat_id: str, field: str, *, is_personal: bool = False) -> Refusal | None:
+        """Load the roster of a group, unless it is cached. The refusal of a user who is not a member, with
+        `is_personal` also not a former one. They may have been added just now: waits JOIN_SECONDS for that."""
+        roster = await self._rosters.get(chat_id)
+        with trio.move_on_after(JOIN_SECONDS):
+            while not isinstance(roster, Refusal) and not _is_of(roster, user_id, is_personal):
+                await self._rosters.changed(chat_id)
+                roster = await self._rosters.get(chat_id)
+        if isinstance(roster, Refusal):
+            return roster
+        return None if _is_of(roster, user_id, is_personal) else no_such_chat(field)
+
+    def refuse(self, user_id: int, request: KeptRequest, target: Target, roster: Roster | None) -> Refusal | None:
+        """The refusal of a request that the user may not make now. `roster` is that of the request's group, if any."""
+        is_change = isinstance(request, ChangeRequest)
+        if not is_change and request.members:
+            return None
+        if not request.members:
+            if roster is None:
+                return ROSTER_DROPPED
+            if not _is_of(roster, user_id, request.is_personal):
+                return no_such_chat("change.chat_id" if is_change else "send.chat_id")
+        permissions = DIRECT_PERMISSIONS if roster is None else roster.permissions(user_id)
+        members = request.members if roster is None else roster.present
+        if isinstance(request, SendRequest):
+            if target.is_control:
+                return refuse_control("send.reply_to")
+            if Permission.POST not in permissions:
+                return refuse_without(Permission.POST, "send.chat_id")
+            return check_mentioned(request.text, members, "send.text")
+        newest_ms, configuration = self._newest_ms(user_id), self._live.value
+        circumstances = Circumstances(members, permissions, target, wall_clock_ms(), newest_ms, configuration)
+        return request.kind.refuse(request.change, circumstances)
+
+    def _newest_ms(self, user_id: int) -> int:
+        """The latest time that an existing message's id may have: the clock's, or that of the newest message that this
+        gateway has seen, if its clock has been set back since."""
+        tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
+        seen_ms = time_of(tail.highest_event_id) if tail else 0
+        return max(wall_clock_ms() + CLOCK_LEEWAY_MS, self._ids.last_ms, seen_ms)
+
+
+def _other(members: Sequence[int], user_id: int) -> int:
+    """The other member of a direct chat."""
+    return members[members[0] == user_id]
+
+
+def _is_of(roster: Roster | None, user_id: int, is_personal: bool) -> bool:
+    """Whether the user is a member of the group, or for a personal request a former one."""
+    return roster is not None and user_id in (roster.members if is_personal else roster.present)
