@@ -5,6 +5,7 @@
 - `dispatch`: a command to its handler: `sign_in` (authenticate, renew, replay, move) or `publisher` (messages, changes,
   typing), which checks what a request names with `lookups` (accounts, the tail, the archive by `history`), and a change
   by its kind in `messaging.kinds`.
+- `groups/`: the control changes of groups whose home partition this gateway owns, over gRPC.
 - `log_consumer`: fills the tails of `owned_partitions` from the log, and delivers events to the sessions of `registry`.
 - `session`: the core of a session, sans I/O; `requests`: the form of clients' frames; `frames`: encodings; `tail`: the
   newest minutes of a partition; `sent`: tells retries from other frames with the same client id.

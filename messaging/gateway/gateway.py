@@ -2,6 +2,7 @@
 
 import random
 import secrets
+from collections.abc import Collection
 
 import structlog
 import trio
@@ -9,12 +10,14 @@ import trio
 from messaging.gateway import tracing
 from messaging.gateway.dispatch import Dispatcher
 from messaging.gateway.frames import Encoding
+from messaging.gateway.groups.sequencer import Sequencer
 from messaging.gateway.history import History
 from messaging.gateway.log_consumer import LogConsumer
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.registry import Registry
+from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Session
 from messaging.gateway.sign_in import SignIn
 from shared.accounts.store import AccountStore
@@ -53,16 +56,19 @@ class Gateway:
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
         lookups = Lookups(accounts, history, backplane, self.partitions)
-        self.publisher = Publisher(backplane, lookups, self.partitions, ids, live)
+        self.rosters = Rosters(history, backplane.partitions)
+        self.publisher = Publisher(backplane, lookups, self.rosters, self.partitions, ids, live)
+        self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
         self.log_consumer = LogConsumer(
             backplane,
             self.partitions,
             self.registry,
+            self.rosters,
             directory,
             address,
             live,
             ids,
-            self.publisher.wait_idle,
+            self._wait_idle,
             lookups.forget_user,
         )
         sign_in = SignIn(verifier, self.partitions, self.registry, directory, address, live)
@@ -99,13 +105,18 @@ class Gateway:
                 session.tick(now, now_ms)
 
     async def drain(self) -> None:
-        """Answer the messages in flight, leave the group, send every client Reconnect, and wait until all have gone.
+        """Answer what is in flight, leave the group, send every client Reconnect, and wait until all have gone.
 
         The group is left before the clients reconnect, so that their partitions have a next owner by then.
         """
-        self.publisher.is_closed = True
-        await self.publisher.wait_idle()
+        self.publisher.is_closed = self.sequencer.is_closed = True
+        await self._wait_idle()
         await self.log_consumer.leave()
         for session in self.registry:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
         await self.registry.wait_empty()
+
+    async def _wait_idle(self, partitions: Collection[int] | None = None) -> None:
+        """Wait until nothing is in flight that the log has to keep, or nothing of these partitions."""
+        await self.publisher.wait_idle(partitions)
+        await self.sequencer.wait_idle(partitions)

@@ -58,7 +58,10 @@ class OwnedPartitions:
 
     def tail_of(self, user_id: int) -> Tail | None:
         """The tail of the user's partition; None if that is not owned, or if another gateway may own it by now."""
-        partition = partition_of(user_id, self.count)
+        return self.tail_at(partition_of(user_id, self.count))
+
+    def tail_at(self, partition: int) -> Tail | None:
+        """The tail of a partition; None as for `tail_of`."""
         if partition in self.rebuilding or partition in self.leaving or not self.is_held:
             return None
         return self.tails.get(partition)

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.groups.service import GroupService
 from messaging.gateway.history import History
 from messaging.gateway.measures import gateway_readings
 from messaging.gateway.transports.connection import Flusher
@@ -75,11 +76,12 @@ async def open_gateway(
         grpc=settings.public_grpc or f"{scheme}:{grpc_port}",
         internal=settings.internal_grpc or f"{scheme}{connectable_host(settings.host)}:{grpc_port}",
     )
+    verifier = TokenVerifier(platform.accounts)
     gateway = Gateway(
         address=address,
         backplane=platform.backplane,
         accounts=platform.accounts,
-        verifier=TokenVerifier(platform.accounts),
+        verifier=verifier,
         history=history,
         directory=platform.directory,
         live=platform.live,
@@ -88,8 +90,8 @@ async def open_gateway(
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
     add_certificate_check(health, tls)
-    sessions = SessionService(gateway, flusher)
-    services: list[Servicer] = [sessions, *standard_services([sessions], health)]
+    own_services = [SessionService(gateway, flusher), GroupService(gateway.sequencer, verifier)]
+    services: list[Servicer] = [*own_services, *standard_services(own_services, health)]
     websocket_admission, grpc_admission = (
         platform.connections.add_listener(trusted_proxies=settings.trusted_proxies) for _ in range(2)
     )
@@ -98,8 +100,9 @@ async def open_gateway(
         nursery.start_soon(gateway.tick_forever)
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_forever)
+        nursery.start_soon(gateway.sequencer.run)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
-        # Without `trace_calls`: a call is a session, whose frames are traced, each on its own.
+        # Without `trace_calls`: a session's frames are traced, each on its own; GroupService traces its own calls.
         interceptors = [count_calls, log_calls, bound_strangers()]
         rpc = await nursery.start(
             partial(

@@ -131,15 +131,21 @@ def authenticate(is_valid: Callable[[str], bool], *, optional_for: Collection[st
     the services `optional_for`. A valid token authenticates the connection of the call too."""
 
     async def check(stream: AnyServerStream, handler: Handler) -> None:
-        tokens = [value for name, value in stream.metadata if name == "authorization"]
-        scheme, _, token = str(tokens[0]).partition(" ") if len(tokens) == 1 else ("", "", "")
-        if scheme.lower() == "bearer" and is_valid(token):
+        token = bearer_token(stream.metadata)
+        if token and is_valid(token):
             stream.authenticate()
         elif _service_of(stream) not in optional_for:
             raise RpcError(Status.UNAUTHENTICATED, "a valid bearer token must be in the metadata `authorization`")
         await handler(stream)
 
     return check
+
+
+def bearer_token(metadata: Metadata) -> str:
+    """Return the token of the only `authorization: Bearer <token>`; empty if there is none, or more than one."""
+    values = [str(value) for name, value in metadata if name == "authorization"]
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    return token if scheme.lower() == "bearer" else ""
 
 
 def equals(*secrets: str) -> Callable[[str], bool]:

@@ -94,6 +94,13 @@ DELIVERY = Histogram(
     bounds=SLOW,
     roles=["gateway"],
 )
+GROUP_CHANGE = Histogram(
+    "rookery_group_change_seconds",
+    "From the receipt of a request to change a group to its response; the count is that of accepted requests",
+    bounds=SLOW,
+    labels=("kind",),
+    roles=["gateway"],
+)
 REFUSALS = Counter(
     "rookery_refusals_total",
     "Frames of clients that were refused without ending the session",

@@ -1,0 +1,410 @@
+"""The sequencer of groups: the owner of a group's home partition makes its control changes, one after the other.
+
+The versions of a group are consecutive, and each has one event, since
+
+- one gateway at a time owns the home partition, and its fence drops records of former owners;
+- the owner knows the newest version: what the archives have recorded and its tail have no gap between them;
+- a control change that the log did not acknowledge may be in effect, so it stays the next one of its group: the same
+  records are published again before any other.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+import trio
+
+from messaging.envelopes import fan_out, fan_out_signal
+from messaging.gateway.groups.commands import decide
+from messaging.gateway.groups.forms import check, is_result, named_users, stored_client_id
+from messaging.gateway.history import History
+from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.rosters import Rosters
+from messaging.gateway.sent import SendKey
+from messaging.gateway.session import RETRY_AFTER_MS
+from messaging.gateway.tail import Tail
+from rookery.v1.group_service_pb2 import ChangeGroupRequest
+from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.store import AccountStore
+from shared.archive import ARCHIVE_GROUP
+from shared.backplane import Backplane, Record
+from shared.backplane.publishing import publish, publish_and_wait
+from shared.contract.chats import group_number, home_partition
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.groups import Roster, audience
+from shared.contract.ids import SnowflakeGenerator
+from shared.telemetry import traces
+from shared.telemetry.metrics.catalogue import GROUP_CHANGE
+
+TICK_SECONDS = 1.0
+"""How often unconfirmed control changes are published again, and gained partitions looked for."""
+
+REPUBLISHED_MS = 120_000
+"""How far back from the end of a gained partition its control changes are published again: its former owner may have
+died between a record of truth and its copies, which it published within seconds."""
+
+MAX_WAITING = 100
+"""Requests that wait for their turn in one group."""
+
+MAX_CHATS = 10_000
+"""Groups whose newest version is remembered while nothing is to do for them, some 500 bytes each."""
+
+USERS_AT_ONCE = 100
+"""Accounts that the store is asked for at once."""
+
+_NOT_OWNED = Refusal(Code.UNAVAILABLE, "This gateway does not own this group now.", retry_after_ms=RETRY_AFTER_MS)
+
+_NOT_STORED = Refusal(Code.UNAVAILABLE, "The change could not be stored.", retry_after_ms=RETRY_AFTER_MS)
+
+_NOT_KNOWN = Refusal(Code.UNAVAILABLE, "The version of this group is not known now.", retry_after_ms=RETRY_AFTER_MS)
+
+_CROWDED = Refusal(
+    Code.RATE_LIMITED, f"{MAX_WAITING} changes of this group wait already.", retry_after_ms=RETRY_AFTER_MS
+)
+
+_USED_BEFORE = Refusal(Code.INVALID, "This `client_change_id` was used before for another change.", "client_change_id")
+
+_log = structlog.get_logger(__name__)
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """A control change that is published."""
+
+    key: SendKey
+    kind: str
+    """The request's field of `ChangeGroupRequest.change`."""
+    epoch: int
+    event: Event
+    roster: Roster
+    """After it."""
+    records: Sequence[Record]
+
+
+class _Chat:
+    """The state of one group here."""
+
+    def __init__(self) -> None:
+        self.turn = trio.Lock()
+        """Held by the one request that is handled."""
+        self.epoch = 0
+        """Of the home partition, when the version became known; 0: it is not known."""
+        self.version = 0
+        """The newest one that the log has acknowledged."""
+        self.pending: _Change | None = None
+        """The change that the log has not acknowledged: it is in flight, or may have failed."""
+        self.settled: trio.Event | None = None
+        """While it is in flight."""
+        self.unread: dict[SendKey, Event] = {}
+        """Acknowledged changes whose records were not read back when they were last looked for."""
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.turn.locked() or self.pending or self.unread)
+
+    def forget_read(self, tail: Tail) -> None:
+        """Forget the acknowledged changes that the tail has."""
+        self.unread = {key: event for key, event in self.unread.items() if tail.event(event.event_id) is None}
+
+
+class Sequencer:
+    """One for each gateway."""
+
+    def __init__(
+        self,
+        backplane: Backplane,
+        partitions: OwnedPartitions,
+        rosters: Rosters,
+        history: History,
+        accounts: AccountStore,
+        ids: SnowflakeGenerator,
+    ) -> None:
+        self._backplane = backplane
+        self._partitions = partitions
+        self._rosters = rosters
+        self._history = history
+        self._accounts = accounts
+        self._ids = ids
+        self._chats: dict[str, _Chat] = {}  # the latest used last
+        self._recorded: dict[int, int] = {}  # by partition, the offset up to which history was complete
+        self._republished: dict[int, int] = {}  # by partition, the epoch
+        self._settled = trio.lowlevel.ParkingLot()
+        self.is_closed = False
+        """Whether all further requests are refused, since the gateway stops."""
+
+    async def wait_idle(self, partitions: Collection[int] | None = None) -> None:
+        """Wait until no control change is in flight, or none of the groups whose home is one of these partitions."""
+        while any(
+            chat.settled and (partitions is None or self._home_of(chat_id) in partitions)
+            for chat_id, chat in self._chats.items()
+        ):
+            await self._settled.park()
+
+    async def run(self) -> None:
+        """Publish again what may not have reached all members, until cancelled."""
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            for partition in self._partitions.owned:
+                if (tail := self._partitions.tail_at(partition)) is not None:
+                    await self._republish(partition, tail)
+            async with trio.open_nursery() as nursery:
+                for chat_id, chat in self._chats.items():
+                    if chat.pending and not chat.turn.locked():
+                        nursery.start_soon(self._confirm, chat_id)
+            self._forget_idle()
+
+    async def change(self, user_id: int, request: ChangeGroupRequest) -> Event | Refusal:
+        """Make the user's change of a group, and return its message once the log has it; of a retry the first one.
+        Raises Unavailable."""
+        if refusal := check(request, user_id):
+            return refusal
+        began = trio.current_time()
+        unknown = await self._check_users(named_users(request))
+        async with self._turn(request.chat_id) as chat:
+            if chat is None:
+                return _CROWDED
+            made = await self._change(chat, user_id, request, unknown)
+        if not isinstance(made, Refusal):
+            GROUP_CHANGE.observe(trio.current_time() - began, str(request.WhichOneof("change")))
+        return made
+
+    # ---- one request
+
+    @asynccontextmanager
+    async def _turn(self, chat_id: str) -> AsyncIterator[_Chat | None]:
+        """Wait for the turn of a request in its group; None if too many wait."""
+        chat = self._chats[chat_id] = self._chats.pop(chat_id, None) or _Chat()
+        if chat.turn.statistics().tasks_waiting >= MAX_WAITING:
+            yield None
+        else:
+            async with chat.turn:
+                yield chat
+
+    async def _change(
+        self, chat: _Chat, user_id: int, request: ChangeGroupRequest, unknown: Refusal | None
+    ) -> Event | Refusal:
+        """Handle a request in its turn. `unknown` is the refusal of a user whom it adds. Raises Unavailable."""
+        chat_id, key = request.chat_id, (user_id, stored_client_id(request))
+        partition = self._home_of(chat_id)
+        tail = self._owned(partition)
+        if tail is None:
+            return _NOT_OWNED
+        epoch = tail.fences.epoch
+        if refusal := await self._settle(chat, tail):
+            return refusal
+        if (first := _first(chat, tail, key)) is not None:
+            return _answer(request, first)
+        roster = await self._newest(chat_id, chat, tail)
+        if isinstance(roster, Refusal):
+            return roster
+        if user_id in roster.members:
+            found = await self._recorded_first(partition, tail, chat_id, key)
+            if found is not None:
+                return found if isinstance(found, Refusal) else _answer(request, found)
+        event_id = self._ids.next_nowait() or await self._ids.next()
+        # No `await` from here to the publish: no other gateway has owned the partition since the roster was read.
+        if self._owned(partition) is not tail or tail.fences.epoch != epoch:
+            return _NOT_OWNED
+        control = decide(request, user_id, roster, event_id)
+        if isinstance(control, Refusal):
+            return control
+        if unknown is not None:
+            return unknown
+        message = Message(
+            message_id=event_id, chat_id=chat_id, sender_id=user_id, client_message_id=key[1], control=control
+        )
+        event = Event(event_id=event_id, message=message)
+        records = fan_out(
+            event,
+            sender_id=user_id,
+            recipient_ids=audience(roster.present, control),
+            partitions=self._partitions.count,
+            epoch=epoch,
+            truth_partition=partition,
+            chat_version=control.version,
+        )
+        kind = str(request.WhichOneof("change"))
+        change = _Change(key, kind, epoch, event, roster.after(control), records)
+        return event if await self._publish(chat, change, tail) else _NOT_STORED
+
+    async def _check_users(self, user_ids: Sequence[int]) -> Refusal | None:
+        """The refusal of a request that adds a user who does not exist or was deleted. Raises Unavailable."""
+        found = []
+        for start in range(0, len(user_ids), USERS_AT_ONCE):
+            found += await self._accounts.users(user_ids[start : start + USERS_AT_ONCE])
+        accounts = {user.user_id: user for user in found}
+        for index, user_id in enumerate(user_ids):
+            if user_id not in accounts:
+                return Refusal(Code.NOT_FOUND, "There is no such user.", f"user_ids[{index}]")
+            if accounts[user_id].is_deleted:
+                return Refusal(Code.RECIPIENT_DELETED, "This account was deleted.", f"user_ids[{index}]")
+        return None
+
+    async def _recorded_first(self, partition: int, tail: Tail, chat_id: str, key: SendKey) -> Event | Refusal | None:
+        """The control change that was made with this key before the tail begins; None if there is none."""
+        found = await self._history.find_sent(key[0], chat_id, key[1])
+        if found is None and self._is_history_behind(partition, tail):
+            return _NOT_KNOWN
+        return found
+
+    # ---- the newest version
+
+    async def _newest(self, chat_id: str, chat: _Chat, tail: Tail) -> Roster | Refusal:
+        """The group as after its newest control change; empty before its creation. Raises Unavailable."""
+        cached = self._rosters.cached(chat_id)
+        if cached is not None and (cached.version, tail.fences.epoch) == (chat.version, chat.epoch):
+            return cached
+        partition, epoch = self._home_of(chat_id), tail.fences.epoch
+        if self._is_history_behind(partition, tail):
+            self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+        found = await self._history.find_group(chat_id)
+        if isinstance(found, Refusal):
+            return found
+        if self._is_history_behind(partition, tail) or tail.fences.epoch != epoch:
+            return _NOT_KNOWN
+        roster = Roster.empty(chat_id) if found is None else Roster.of(found)
+        for event in tail.controls(chat_id):
+            control = event.message.control
+            if control.version > roster.version + 1:
+                _log.error("group_version_missing", chat_id=chat_id, version=roster.version + 1)
+                return _NOT_KNOWN
+            if control.version > roster.version:
+                roster = roster.after(control)
+        if chat.epoch == epoch and roster.version < chat.version:
+            return _NOT_KNOWN  # its record is not read back yet
+        chat.epoch, chat.version = epoch, roster.version
+        if roster.version:
+            self._rosters.applied(chat_id, roster)
+            spans = (span for member in roster.members.values() for span in member.spans)
+            self._ids.start_above(max(max(span.first, span.last) for span in spans))
+        return roster
+
+    def _is_history_behind(self, partition: int, tail: Tail) -> bool:
+        """Whether events may be missing both in the tail and, as far as is known, in history."""
+        return self._recorded.get(partition, 0) < tail.complete_from
+
+    # ---- the log
+
+    async def _settle(self, chat: _Chat, tail: Tail) -> Refusal | None:
+        """Have the log acknowledge the group's pending change, if there is one; a Refusal if it does not."""
+        while chat.settled is not None:  # the client of its request is gone
+            await chat.settled.wait()
+        change = chat.pending
+        if change is None:
+            return None
+        if change.epoch != tail.fences.epoch:
+            chat.pending = None  # it is in the tail, or does not count
+            return None
+        return None if await self._publish(chat, change, tail) else _NOT_STORED
+
+    async def _publish(self, chat: _Chat, change: _Change, tail: Tail) -> bool:
+        """Publish the change, which is pending from now on, and return whether the log has acknowledged it. If this is
+        cancelled, the change stays in flight."""
+        chat.pending = change
+        settled = chat.settled = trio.Event()
+
+        def done(result: Sequence[int] | Exception) -> None:
+            chat.settled = None
+            if not isinstance(result, Exception) and self._partitions.holds(tail, change.epoch):
+                self._accept(chat, change)
+            settled.set()
+            self._settled.unpark_all()
+
+        span = next(iter(traces.current_spans()), None)
+        try:
+            publish(self._backplane, change.records, done, span, until=self._partitions.held_until)
+        except Unavailable as error:
+            done(error)
+        await settled.wait()
+        return chat.pending is not change
+
+    def _accept(self, chat: _Chat, change: _Change) -> None:
+        """Note that the log has acknowledged a change."""
+        roster = change.roster
+        chat.pending = None
+        chat.epoch, chat.version = change.epoch, roster.version
+        chat.unread[change.key] = change.event
+        self._rosters.applied(roster.chat_id, roster)
+        user_id = str(change.key[0])
+        _log.info("group_changed", chat_id=roster.chat_id, version=roster.version, kind=change.kind, user_id=user_id)
+
+    # ---- in the background
+
+    async def _confirm(self, chat_id: str) -> None:
+        """Publish a change again that the log did not acknowledge: some members may lack it."""
+        tail = self._owned(self._home_of(chat_id))
+        async with self._turn(chat_id) as chat:
+            if chat is not None and tail is not None:
+                await self._settle(chat, tail)
+
+    async def _republish(self, partition: int, tail: Tail) -> None:
+        """Publish copies of the newest control changes of a gained partition, once in each epoch."""
+        epoch = tail.fences.epoch
+        if self._republished.get(partition) == epoch:
+            return
+        for event in tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS):
+            chat_id = event.message.chat_id
+            try:
+                async with self._turn(chat_id) as chat:
+                    roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail)
+                if isinstance(roster, Refusal):
+                    raise Unavailable(roster.message)
+                if records := self._copies(event, roster, partition):
+                    await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
+            except Unavailable as error:
+                _log.warning("controls_not_republished", partition=partition, error=str(error))
+                return  # until the next tick
+        self._republished[partition] = epoch
+
+    def _copies(self, event: Event, roster: Roster, home: int) -> list[Record]:
+        """Records for the members, at this control change, whose partition is not the home partition."""
+        of_users = self._partitions.partition_of
+        user_ids = [
+            user_id
+            for user_id in roster.members
+            if of_users(user_id) != home and roster.includes(user_id, event.event_id)
+        ]
+        message = event.message
+        return fan_out_signal(
+            event,
+            sender_id=message.sender_id,
+            recipient_ids=user_ids,
+            partitions=self._partitions.count,
+            chat_version=message.control.version,
+        )
+
+    def _forget_idle(self) -> None:
+        """Bound the memory of groups."""
+        for chat_id, chat in self._chats.items():
+            if chat.unread and (tail := self._partitions.tails.get(self._home_of(chat_id))):
+                chat.forget_read(tail)
+            elif chat.unread:
+                chat.unread.clear()  # the partition has left
+        idle = [chat_id for chat_id, chat in self._chats.items() if chat.is_idle]
+        for chat_id in idle[: max(len(self._chats) - MAX_CHATS, 0)]:
+            del self._chats[chat_id]
+
+    # ----
+
+    def _home_of(self, chat_id: str) -> int:
+        number = group_number(chat_id)
+        if number is None:
+            raise ValueError(f"{chat_id} is not the id of a group")
+        return home_partition(number, self._partitions.count)
+
+    def _owned(self, partition: int) -> Tail | None:
+        """The tail of a partition that this gateway owns; None if it does not, or stops."""
+        return None if self.is_closed else self._partitions.tail_at(partition)
+
+
+def _first(chat: _Chat, tail: Tail, key: SendKey) -> Event | None:
+    """The control change that was made with this key, if it is one of the newest minutes."""
+    if event := chat.unread.get(key):
+        return event
+    sent = tail.sent_with(key)
+    return None if sent is None else tail.event(sent.event_id)
+
+
+def _answer(request: ChangeGroupRequest, first: Event) -> Event | Refusal:
+    """The answer to a request whose key made this control change before."""
+    return first if is_result(request, first.message.control) else _USED_BEFORE
