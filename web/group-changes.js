@@ -2,22 +2,27 @@
 // at once.
 
 import { Problem } from "./api.js";
+import { bodyOf, GroupDraft, namesIn, valuesOf } from "./group-draft.js";
 import { newId } from "./queue.js";
 
-/** @import {ControlFields} from "./api.js" */
+/** @import {Api, ControlFields} from "./api.js" */
+/** @import {SettingValues} from "./group-draft.js" */
 /** @import {Chats} from "./stores/chats.js" */
+/** @import {Group} from "./types.js" */
 /** @import {Event as WireEvent} from "./wire.js" */
 
 /** The limits of the server, in bytes of UTF-8. */
 const MOST_BYTES = { name: 128, topic: 1_024 };
 
 export class GroupChanges {
+  #api;
   #chats;
   /** The last change that is not accepted: what it is, and its client id. */
   #open = { change: "", client_change_id: "" };
 
-  /** @param {Pick<Chats, "received">} chats */
-  constructor(chats) {
+  /** @param {Pick<Api, "chat" | "changeGroup">} api @param {Pick<Chats, "of" | "merge" | "received">} chats */
+  constructor(api, chats) {
+    this.#api = api;
     this.#chats = chats;
   }
 
@@ -32,6 +37,34 @@ export class GroupChanges {
     this.#open.change = "";
     this.#chats.received(event);
     return event;
+  }
+
+  /**
+   * Saves what the user has changed. If others have changed only other settings since, it is saved nevertheless.
+   * @param {string} chat_id of a group that is loaded
+   * @param {GroupDraft} draft
+   * @param {SettingValues} entered
+   * @throws {Problem} `version_conflict` if others have changed the same settings; the chat has the present ones then
+   */
+  async saveSettings(chat_id, draft, entered) {
+    for (;;) {
+      const { settings, version } = /** @type {Group} */ (this.#chats.of(chat_id).group);
+      const before = valuesOf(settings);
+      const changed = draft.changed(before, entered);
+      if (!namesIn(changed).length) return;
+      const body = bodyOf(settings, changed);
+      try {
+        const request = (/** @type {ControlFields} */ fields) =>
+          this.#api.changeGroup(chat_id, { ...fields, expected_version: version, ...body });
+        return void (await this.send([body], request));
+      } catch (fault) {
+        if (!(fault instanceof Problem && fault.code === "version_conflict")) throw fault;
+        this.#chats.merge([await this.#api.chat(chat_id)]);
+        const present = /** @type {Group} */ (this.#chats.of(chat_id).group);
+        const isSame = namesIn(changed).every((name) => valuesOf(present.settings)[name] === before[name]);
+        if (!isSame || present.version === version) throw fault;
+      }
+    }
   }
 }
 

@@ -20,7 +20,7 @@ export function valuesOf({ name, topic = "", permissions, shows_history = false 
 }
 
 /** @param {SettingValues} values */
-const namesIn = (values) => /** @type {SettingName[]} */ (Object.keys(values));
+export const namesIn = (values) => /** @type {SettingName[]} */ (Object.keys(values));
 
 /**
  * The body of the request that sets some values.

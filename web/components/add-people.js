@@ -25,7 +25,7 @@ export class AddPeople extends Modal {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#added = added;
-    this.#changes = new GroupChanges(app.chats);
+    this.#changes = new GroupChanges(app.api, app.chats);
     const isOffered = (/** @type {string} */ user_id) => !this.#members.has(user_id);
     this.#picker = new PeoplePicker(app, this, { most: () => MAX_MEMBERS - this.#members.size, isOffered });
     this.element.classList.add("choosing");

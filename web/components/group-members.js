@@ -189,7 +189,7 @@ export class GroupMembers {
   }
 
   #rows() {
-    return /** @type {HTMLElement[]} */ ([...this.#modal.element.querySelectorAll(".members button.row")]);
+    return /** @type {HTMLElement[]} */ ([...this.#modal.element.querySelectorAll(".members .row")]);
   }
 }
 

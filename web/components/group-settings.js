@@ -1,9 +1,8 @@
 // The settings of a group: name and topic, and for admins what members may do. Others may change them meanwhile: what is
 // entered here stays, and the present value is shown beside it.
 
-import { Problem } from "../api.js";
 import { GroupChanges } from "../group-changes.js";
-import { bodyOf, GroupDraft, SWITCHED, valuesOf } from "../group-draft.js";
+import { GroupDraft, SWITCHED, valuesOf } from "../group-draft.js";
 import { may } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
@@ -33,7 +32,7 @@ export class GroupSettings extends Modal {
     super(dialogTexts.groupSettings.title, () => this.#content());
     this.#app = app;
     this.#chat_id = chat_id;
-    this.#changes = new GroupChanges(app.chats);
+    this.#changes = new GroupChanges(app.api, app.chats);
     this.#draft = new GroupDraft(this.#current);
     this.#names = this.#allowed();
     this.element.classList.add("group-settings");
@@ -134,42 +133,15 @@ export class GroupSettings extends Modal {
     return h("p", { class: "note warn", key: name }, note);
   }
 
-  /** Saves what the user has changed, even if others have changed something else since. */
   async #save() {
-    for (;;) {
-      const { settings, version } = this.#group;
-      const changed = this.#draft.changed(this.#current, this.#entered);
-      if (!Object.keys(changed).length) return this.close();
-      const { name = settings.name, topic = "" } = changed;
-      checkSettings({ name: String(name), topic: String(topic) });
-      if (await this.#sendOrReload(changed, version)) return this.close();
-    }
-  }
-
-  /**
-   * @param {SettingValues} changed
-   * @param {string} version of the chat in which the user has seen the present values
-   * @returns {Promise<boolean>} whether it is saved; false if others have changed other settings only
-   */
-  async #sendOrReload(changed, version) {
-    const { api, chats } = this.#app;
-    const before = this.#current;
-    const body = bodyOf(this.#group.settings, changed);
+    const entered = this.#entered;
+    const { name, topic = "" } = { ...this.#current, ...entered };
+    checkSettings({ name: String(name), topic: String(topic) });
     try {
-      await this.#changes.send([body], (fields) =>
-        api.changeGroup(this.#chat_id, { ...fields, expected_version: version, ...body }),
-      );
-      return true;
+      await this.#changes.saveSettings(this.#chat_id, this.#draft, entered);
     } catch (fault) {
-      if (!(fault instanceof Problem && fault.code === "version_conflict")) throw settingsFault(fault);
-      chats.merge([await api.chat(this.#chat_id)]);
-      const current = this.#current;
-      const isSeen = Object.keys(changed).every((name) => {
-        const key = /** @type {SettingName} */ (name);
-        return current[key] === before[key];
-      });
-      if (!isSeen || this.#group.version === version) throw fault;
-      return false;
+      throw settingsFault(fault);
     }
+    this.close();
   }
 }

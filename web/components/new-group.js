@@ -24,7 +24,7 @@ export class NewGroup extends Modal {
     super(dialogTexts.groupNew.title, () => this.#content());
     this.#app = app;
     this.#done = done;
-    this.#changes = new GroupChanges(app.chats);
+    this.#changes = new GroupChanges(app.api, app.chats);
     this.#picker = new PeoplePicker(app, this, { most: () => MAX_MEMBERS - 1 });
     this.element.classList.add("choosing");
   }

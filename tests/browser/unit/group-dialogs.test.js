@@ -1,0 +1,118 @@
+// What the dialogs of groups decide: who may do what, what a form sends, and what happens when others are faster.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { NoResponse, Problem } from "../../../web/api.js";
+import { inOrder } from "../../../web/components/group-members.js";
+import { actionsOn } from "../../../web/group-actions.js";
+import { fits, GroupChanges, refusedSetting, refusedUser } from "../../../web/group-changes.js";
+import { bodyOf, GroupDraft, valuesOf } from "../../../web/group-draft.js";
+
+const GROUP = "g-5";
+const member = (user_id, name, more = {}) => ({ user_id, role: `ROLE_${name}`, ...more });
+const roles = (...names) => names.map((name) => `ROLE_${name}`);
+const settings = { name: "Team", topic: "Work", permissions: "31" };
+
+test("members act on those below them, up to their own role and with the permission for it", () => {
+  const [owner, admin, plain, guest] = roles("OWNER", "ADMIN", "MEMBER", "GUEST").map((role, at) => ({ user_id: `${at}`, role }));
+  const manager = { ...plain, user_id: "8", allow: "128" };
+  const tamed = { ...admin, user_id: "9", deny: "192" };
+  for (const [own, other, given, canGetGroup, canBeRemoved] of [
+    [owner, admin, roles("MEMBER", "GUEST"), true, true],
+    [owner, guest, roles("ADMIN", "MEMBER"), true, true],
+    [admin, plain, roles("ADMIN", "GUEST"), false, true],
+    [admin, owner, [], false, false],
+    [admin, { ...admin, user_id: "7" }, [], false, false],
+    [owner, owner, [], false, false],
+    [plain, guest, [], false, false],
+    [manager, guest, roles("MEMBER"), false, false],
+    [tamed, guest, [], false, false],
+  ])
+    assert.deepEqual(actionsOn(settings, own, other), { roles: given, canGetGroup, canBeRemoved });
+});
+
+test("the owner and the admins are first, then all by name", () => {
+  const names = { 1: "Zoe", 2: "Ada", 3: "Émile", 4: "Frank", 5: "Bo" };
+  const members = [member("1", "MEMBER"), member("2", "GUEST"), member("3", "MEMBER"), member("4", "ADMIN"), member("5", "OWNER")];
+  const listed = inOrder(members, (user_id) => names[user_id]).map(({ user_id }) => names[user_id]);
+  assert.deepEqual(listed, ["Bo", "Frank", "Ada", "Émile", "Zoe"]);
+});
+
+test("an untouched input follows the others' changes; a touched one stays, and the present value is shown", () => {
+  const draft = new GroupDraft(valuesOf(settings));
+  const entered = { ...valuesOf(settings), name: "My team", PIN: false };
+  const others = { ...settings, name: "Our team", topic: "Play", permissions: "29" };
+  const { given, meanwhile } = draft.follow(valuesOf(others), entered);
+  assert.deepEqual([given, meanwhile], [{ topic: "Play", REACT: false }, ["name"]]);
+  Object.assign(entered, given);
+  assert.deepEqual(draft.follow(valuesOf(others), entered).given, {});
+  const changed = draft.changed(valuesOf(others), entered);
+  assert.deepEqual(changed, { name: "My team", PIN: false });
+  assert.deepEqual(bodyOf({ ...others, permissions: "4611686018427387933" }, changed), {
+    ...{ name: "My team", permissions: "4611686018427387929" },
+  });
+  assert.deepEqual(draft.changed({ ...valuesOf(others), name: "My team", PIN: false }, entered), {});
+});
+
+/** A server with one group, which the test changes; and the chats of a page that knows its first version. */
+function page() {
+  const server = { version: "1", settings, requests: [], failures: [] };
+  let group = { ...server };
+  const api = {
+    chat: async () => ({ ...server }),
+    changeGroup: async (_, { expected_version, client_change_id, ...body }) => {
+      server.requests.push({ expected_version, client_change_id, ...body });
+      const failure = server.failures.shift();
+      if (failure) throw failure;
+      if (expected_version !== server.version) throw new Problem(409, { code: "version_conflict" });
+      return { event_id: "9" };
+    },
+  };
+  const received = [];
+  const chats = {
+    of: () => ({ group }),
+    merge: ([chat]) => void (group = chat),
+    received: (event) => received.push(event),
+  };
+  return { server, received, chats, changes: new GroupChanges(api, chats) };
+}
+
+test("a form is saved although others changed another setting; not if they changed the same one", async () => {
+  const { server, received, chats, changes } = page();
+  const draft = new GroupDraft(valuesOf(settings));
+  const entered = { ...valuesOf(settings), name: "My team" };
+  Object.assign(server, { version: "2", settings: { ...settings, topic: "Play" } });
+  await changes.saveSettings(GROUP, draft, entered);
+  assert.deepEqual(server.requests.map(({ expected_version, name, topic }) => [expected_version, name, topic]), [
+    ["1", "My team", undefined],
+    ["2", "My team", undefined],
+  ]);
+  assert.equal(received.length, 1);
+  Object.assign(server, { version: "3", settings: { ...settings, name: "Our team" } });
+  await assert.rejects(changes.saveSettings(GROUP, draft, entered), { code: "version_conflict" });
+  assert.equal(chats.of().group.settings.name, "Our team");
+  await changes.saveSettings(GROUP, draft, entered); // the user has seen it
+  assert.equal(received.length, 2);
+});
+
+test("a retry has the client id of the first attempt; another change, and one after a success, have their own", async () => {
+  const { server, changes } = page();
+  server.failures = [new NoResponse(), new NoResponse()];
+  const save = (name) => changes.saveSettings(GROUP, new GroupDraft(valuesOf(settings)), { name });
+  await assert.rejects(save("One"), NoResponse);
+  await assert.rejects(save("Two"), NoResponse);
+  await save("Two");
+  await save("Two");
+  const [one, two, again, next] = server.requests.map(({ client_change_id }) => client_change_id);
+  assert.equal(again, two);
+  assert.equal(new Set([one, two, next]).size, 3);
+});
+
+test("texts are limited in bytes, and refusals name the setting or the user", () => {
+  assert.deepEqual([fits("name", "ä".repeat(64)), fits("name", "ä".repeat(65)), fits("topic", "a".repeat(1_024))], [true, false, true]);
+  const refusal = (code, field) => new Problem(400, { code, field });
+  assert.equal(refusedSetting(refusal("invalid", "change_settings.topic")), "topic");
+  assert.equal(refusedSetting(refusal("forbidden", "name")), "");
+  assert.equal(refusedUser(refusal("not_found", "user_ids[1]"), ["7", "8"]), "8");
+  assert.equal(refusedUser(new NoResponse(), ["7"]), "");
+});
