@@ -45,13 +45,25 @@ _REMOVE_REACTIONS = (
     "DELETE FROM reactions_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND message_id = ?"
 )
 _SET_STATE_OF_CHAT = "UPDATE chats_by_user USING TIMESTAMP ? SET changes[?] = ? WHERE user_id = ? AND chat_id = ?"
+# Of groups: the state is in the head, and a private change is in the row of its actor.
+_SET_STATE_OF_GROUP = "UPDATE chat_heads USING TIMESTAMP ? SET changes[?] = ? WHERE chat_id = ?"
+_SET_OWN_STATE = "UPDATE memberships_by_user USING TIMESTAMP ? SET changes[?] = ? WHERE user_id = ? AND chat_id = ?"
 _LIST = "INSERT INTO listed_by_chat (chat_id, kind, key, target_id, is_set) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
 _ADD_LATE = """
     INSERT INTO late_by_chat (chat_id, bucket, late_id, event_id, target_id, event) VALUES (?, ?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 CHANGE_STATEMENTS = (
-    *(_ADD_TO_CHAT, _ADD_TO_TARGET, _ADD_LATE, _SET_STATE, _SET_STATE_OF_CHAT, _LIST),
+    *(
+        _ADD_TO_CHAT,
+        _ADD_TO_TARGET,
+        _ADD_LATE,
+        _SET_STATE,
+        _SET_STATE_OF_CHAT,
+        _SET_STATE_OF_GROUP,
+        _SET_OWN_STATE,
+        _LIST,
+    ),
     *(_REMOVE_CHANGES, _REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS, _REMOVE_REACTIONS, _EMPTY_MESSAGE),
 )
 
@@ -95,10 +107,16 @@ def _set_state_of_chat(
 ) -> None:
     """Set a change in the rows of its audience: of its actor if it is private, else of all members."""
     change = event.change
-    members = (change.actor_id,) if kind.is_private else direct_members(change.chat_id) or ()
-    for member in members:
-        state = event.event_id, f"{kind.number} {key}", content, member, change.chat_id
-        writes.add(member, statements[_SET_STATE_OF_CHAT], state, size=len(content))
+    chat_id, actor_id, size = change.chat_id, change.actor_id, len(content)
+    state = event.event_id, f"{kind.number} {key}", content
+    both = direct_members(chat_id)
+    if both is not None:
+        for member in (actor_id,) if kind.is_private else both:
+            writes.add(member, statements[_SET_STATE_OF_CHAT], (*state, member, chat_id), size=size)
+    elif kind.is_private:
+        writes.add(actor_id, statements[_SET_OWN_STATE], (*state, actor_id, chat_id), size=size)
+    else:
+        writes.add(("chat", chat_id), statements[_SET_STATE_OF_GROUP], (*state, chat_id), size=size)
 
 
 def add_late(

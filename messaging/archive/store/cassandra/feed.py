@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from messaging.archive.store.cassandra.batch import bucket_of
 from messaging.archive.store.cassandra.change_rows import NO_TARGET
 from messaging.archive.store.cassandra.history import MAX_BUCKETS_AT_ONCE, History, decoded
-from messaging.archive.store.cassandra.recording import bucket_of
 from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS
 from rookery.v1.session_pb2 import Event
 from shared.drivers.cassandra import CassandraSession

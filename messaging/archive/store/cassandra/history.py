@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from messaging.archive.store.cassandra.recording import bucket_of, message_reads
+from messaging.archive.store.cassandra.batch import bucket_of, message_reads
 from messaging.archive.store.laws import is_listed, key_text
 from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
 from rookery.v1.archive_pb2 import HistoryMessage

@@ -2,8 +2,9 @@
 
 A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes that of the newer event wins in
 any order of arrival, so events can be recorded again in any order. Where that of the older one wins, the timestamp is
-MAX_ID less the snowflake. Consequence: to delete such a row by hand, give the DELETE a timestamp above its event's id;
-and leave the node's `maximum_timestamp` guardrails off.
+MAX_ID less the snowflake; what a control change sets of a group has its version as timestamp. Consequence: to delete
+such a row by hand, give the DELETE a timestamp above its event's id; never delete rows with versions, since later ones
+would be lost; and leave the node's `maximum_timestamp` guardrails off.
 """
 
 BUCKET_BITS = 52
@@ -103,5 +104,54 @@ FEED_SCHEMA = (
         id int, log_partition int, at_ms bigint,
         PRIMARY KEY (id, log_partition)
     )
+    """,
+)
+
+GROUPS_SCHEMA = (
+    # A group as a whole. changed_id is the newest event of the chat, private_id the newest change that only its actor
+    # receives. The version, the number of members and the settings are those after the newest control change; a group
+    # without a version is not listed. `changes` is the state of the chat itself, without private changes.
+    """
+    CREATE TABLE IF NOT EXISTS chat_heads (
+        chat_id text PRIMARY KEY, changed_id bigint, private_id bigint, newest_id bigint,
+        version bigint, member_count int, settings blob, changes map<text, blob>
+    ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
+    """,
+    # Present and former members, each as after the control change with the version. The shard is 0: a group has few
+    # enough members for one partition, of 1 MB at most.
+    """
+    CREATE TABLE IF NOT EXISTS members_by_chat (
+        chat_id text, shard int, user_id bigint, version bigint, role int, member blob,
+        PRIMARY KEY ((chat_id, shard), user_id)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS marks_by_chat (
+        chat_id text, shard int, user_id bigint, delivered bigint, read bigint,
+        PRIMARY KEY ((chat_id, shard), user_id)
+    ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
+    """,
+    # The groups of a user, with the user's own marks and private changes; changed_id is the newest of those. A group is
+    # the user's if `member` is set. Messages write no row here.
+    """
+    CREATE TABLE IF NOT EXISTS memberships_by_user (
+        user_id bigint, chat_id text, member blob, changed_id bigint, delivered bigint, read bigint,
+        changes map<text, blob>,
+        PRIMARY KEY (user_id, chat_id)
+    ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
+    """,
+    # The control changes of a group. Of two with one version, the first recorded one stays.
+    """
+    CREATE TABLE IF NOT EXISTS versions_by_chat (
+        chat_id text, version bigint, event_id bigint,
+        PRIMARY KEY (chat_id, version)
+    )
+    """,
+    # The settings of a group after each control change that has changed them: former members see old ones.
+    """
+    CREATE TABLE IF NOT EXISTS settings_by_chat (
+        chat_id text, version bigint, settings blob,
+        PRIMARY KEY (chat_id, version)
+    ) WITH CLUSTERING ORDER BY (version DESC)
     """,
 )

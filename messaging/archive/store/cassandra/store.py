@@ -1,17 +1,20 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
-`recording` writes events, `history` reads messages, `feed` reads events, and `schema` defines the tables.
+`recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, and `schema` defines
+the tables.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from messaging.archive.store.cassandra.batch import is_group
 from messaging.archive.store.cassandra.feed import FEED_STATEMENTS, Feed
+from messaging.archive.store.cassandra.groups import GROUP_READS, MEMBERSHIPS, Groups
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
-from messaging.archive.store.protocol import ChatCursor, Logged, Page
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
+from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -39,6 +42,7 @@ class CassandraChats:
         self._statements = statements
         self._history = History(session, statements)
         self._feed = Feed(session, statements, self._history)
+        self._groups = Groups(session, statements)
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
@@ -59,15 +63,21 @@ class CassandraChats:
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
     ) -> Sequence[Chat]:
-        """As in the protocol. Reads about 60 bytes of each of the user's chats that changed since then."""
+        """As in the protocol. Reads about 60 bytes of each of the user's direct chats that changed since then, and 100
+        bytes of each of their groups."""
         since = first_id_at(changed_since_ms)
-        rows = await self._session.execute(self._statements[_CHANGED_CHATS], (user_id, since))
+        rows, memberships = await self._session.execute_all(
+            [(self._statements[_CHANGED_CHATS], (user_id, since)), (self._statements[MEMBERSHIPS], (user_id,))]
+        )
+        changed_ids = {chat_id: changed_id for chat_id, changed_id, newest_id in rows if newest_id is not None}
+        groups = await self._groups.changed_ids(memberships)
+        changed_ids |= {chat_id: changed_id for chat_id, changed_id in groups.items() if changed_id >= since}
         start = after or ChatCursor(MAX_ID, "")
         listed = sorted(
             (
                 (time_of(changed_id), chat_id)
-                for chat_id, changed_id, newest_id in rows
-                if newest_id is not None and (time_of(changed_id), chat_id) < (start.changed_at_ms, start.chat_id)
+                for chat_id, changed_id in changed_ids.items()
+                if (time_of(changed_id), chat_id) < (start.changed_at_ms, start.chat_id)
             ),
             reverse=True,
         )
@@ -75,10 +85,29 @@ class CassandraChats:
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
         members = direct_members(chat_id)
-        if members is None:
-            return None
-        chats = await self._chats(user_id, user_id if user_id in members else members[0], [chat_id])
+        owner_id = user_id if members is None or user_id in members else members[0]
+        chats = await self._chats(user_id, owner_id, [chat_id])
         return chats[0] if chats else None
+
+    async def get_group(self, chat_id: str) -> Group | None:
+        return await self._groups.group(chat_id)
+
+    async def get_member(self, chat_id: str, user_id: int) -> Membership | None:
+        return await self._groups.member(chat_id, user_id)
+
+    async def list_members(self, chat_id: str, *, after: int, limit: int) -> ListMembersResponse:
+        return await self._groups.members(chat_id, after, limit)
+
+    async def list_marks(self, chat_id: str, *, from_id: int, limit: int) -> Sequence[Mark]:
+        members = direct_members(chat_id)
+        if members is None:
+            marks: Iterable[Mark] = await self._groups.marks(chat_id)
+        else:
+            rows = await self._session.execute(self._statements[_CHATS], (members[0], [chat_id]))
+            marks = [mark for _, _, _, delivered, read, _ in rows for mark in _marks(delivered, read)]
+        reached = [mark for mark in marks if max(mark.delivered_up_to, mark.read_up_to) >= from_id]
+        reached.sort(key=lambda mark: (-mark.read_up_to, -mark.delivered_up_to, mark.user_id))
+        return reached[:limit]
 
     async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
         return await self._history.page_before(chat_id, before_id, limit)
@@ -94,9 +123,10 @@ class CassandraChats:
         events have no content."""
         members = direct_members(chat_id)
         if members is None:
-            return []
-        rows = await self._session.execute(self._statements[_CHANGED_IDS], (members, chat_id))  # private changes differ
-        changed_id = max((changed_id or 0 for (changed_id,) in rows), default=0)
+            changed_id = await self._groups.logged_id(chat_id)
+        else:  # private changes differ
+            rows = await self._session.execute(self._statements[_CHANGED_IDS], (members, chat_id))
+            changed_id = max((changed_id or 0 for (changed_id,) in rows), default=0)
         return await self._feed.events_after(chat_id, after_id, changed_id) if changed_id > after_id else []
 
     async def versions(self, chat_id: str, target_id: int, kind: int) -> Sequence[Event]:
@@ -112,31 +142,27 @@ class CassandraChats:
         return None if event_id is None else await self._history.event(chat_id, author_id, client_id, event_id)
 
     async def _chats(self, user_id: int, owner_id: int, chat_ids: Sequence[str]) -> list[Chat]:
-        """The chats in this order, as the user sees them, read from the owner's rows."""
-        if not chat_ids:
-            return []
-        rows = await self._session.execute(self._statements[_CHATS], (owner_id, chat_ids))
-        by_id = {row[0]: row for row in rows}
-        newest_ids = {chat_id: newest_id for chat_id, _, newest_id, *_ in rows if newest_id is not None}
-        newest = await self._history.messages(newest_ids.items())
-        chats = [
-            _chat(*by_id[chat_id], newest=newest.get((chat_id, newest_ids.get(chat_id, 0))))
-            for chat_id in chat_ids
-            if chat_id in by_id
-        ]
-        await self._count_unread(user_id, chats, newest_ids)
-        return chats
+        """The chats in this order, as the user sees them; direct ones are read from the owner's rows."""
+        direct_ids = [chat_id for chat_id in chat_ids if not is_group(chat_id)]
+        found = await self._groups.chats(user_id, [chat_id for chat_id in chat_ids if is_group(chat_id)])
+        if direct_ids:
+            for row in await self._session.execute(self._statements[_CHATS], (owner_id, direct_ids)):
+                found[row[0]] = _chat(*row), row[2] or 0
+        listed = [found[chat_id] for chat_id in chat_ids if chat_id in found]
+        newest = await self._history.messages((chat.chat_id, newest_id) for chat, newest_id in listed if newest_id)
+        for chat, newest_id in listed:
+            if message := newest.get((chat.chat_id, newest_id)):
+                chat.newest.CopyFrom(message)
+        await self._count_unread(user_id, listed)
+        return [chat for chat, _ in listed]
 
-    async def _count_unread(self, user_id: int, chats: Iterable[Chat], newest_ids: Mapping[str, int]) -> None:
-        unread: list[tuple[Chat, int]] = []
-        for chat in chats:
-            read_up_to = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
-            if newest_ids.get(chat.chat_id, 0) > read_up_to:
-                unread.append((chat, read_up_to))
+    async def _count_unread(self, user_id: int, chats: Iterable[tuple[Chat, int]]) -> None:
+        """Count the unread messages of the chats, which are given with the ids of their newest messages."""
+        unread = [(chat, above, newest) for chat, newest in chats if newest > (above := _read_up_to(user_id, chat))]
         counts = await self._history.count_of_others(
-            user_id, [(chat.chat_id, mark, newest_ids[chat.chat_id]) for chat, mark in unread]
+            user_id, [(chat.chat_id, above, newest) for chat, above, newest in unread]
         )
-        for (chat, _), count in zip(unread, counts, strict=True):
+        for (chat, _, _), count in zip(unread, counts, strict=True):
             chat.unread = count
 
 
@@ -148,6 +174,7 @@ _STATEMENTS = (
     _WATERMARKS,
     *HISTORY_STATEMENTS,
     *FEED_STATEMENTS,
+    *GROUP_READS,
 )
 
 
@@ -166,21 +193,31 @@ def _chat(
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
     changes: Mapping[str, bytes] | None,
-    *,
-    newest: HistoryMessage | None,
 ) -> Chat:
-    """The chat, without its count of unread messages."""
-    delivered, read = delivered or {}, read or {}
+    """A direct chat, without its newest message and without the number of unread messages."""
     state = sorted(map(Event.FromString, (changes or {}).values()), key=lambda event: event.event_id)
     return Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
         member_ids=direct_members(chat_id),
-        newest=newest,
-        marks=[
-            Mark(user_id=user, delivered_up_to=delivered.get(user, 0), read_up_to=read.get(user, 0))
-            for user in sorted({*delivered, *read})
-        ],
+        marks=_marks(delivered, read),
         changed_at_ms=time_of(changed_id),
         changes=state,
     )
+
+
+def _marks(delivered: Mapping[int, int] | None, read: Mapping[int, int] | None) -> list[Mark]:
+    delivered, read = delivered or {}, read or {}
+    return [
+        Mark(user_id=user, delivered_up_to=delivered.get(user, 0), read_up_to=read.get(user, 0))
+        for user in sorted({*delivered, *read})
+    ]
+
+
+def _read_up_to(user_id: int, chat: Chat) -> int:
+    """The id up to which the user has read the chat. In a group, messages before their newest span are no unread ones;
+    a former member has read everything."""
+    mark = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
+    if chat.kind == CHAT_KIND_DIRECT:
+        return mark
+    return max(mark, chat.own.spans[-1].first - 1) if chat.own.role and chat.own.spans else MAX_ID

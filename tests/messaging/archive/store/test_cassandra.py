@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.archive.store.cassandra import recording
-from messaging.archive.store.cassandra.recording import KEYS_PER_READ, MAX_KEY_BYTES, Batch
+from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
 from rookery.serve.schema import MIGRATIONS
@@ -121,7 +121,7 @@ async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(sessio
     newest = {chat.chat_id: [chat.newest.message, *chat.newest.changes] for chat in listed}
     states = zip(talks, messages, edits, strict=True)
     assert newest == {talk.chat_id: [event.message, edit] for talk, event, edit in states}
-    assert sum(scripted.requests) == 10
+    assert sum(scripted.requests) == 12
 
 
 rows = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5_000)), max_size=80)
@@ -271,9 +271,9 @@ async def test_the_first_of_a_send_is_found_three_days_back_over_the_border_of_a
     async with open_cassandra_chats(session) as chats:
         for first_id, retry_id in [
             (border - 1, border),
-            (border - 1, border - 1 + recording.DEDUPE_BEHIND),
+            (border - 1, border - 1 + DEDUPE_BEHIND),
             (border, border + SPAN - 1),
-            (border + recording.DEDUPE_AHEAD - 1, border - 1),  # the older one was published late
+            (border + DEDUPE_AHEAD - 1, border - 1),  # the older one was published late
         ]:
             talk = Conversation()
             await chats.record(logged(talk.message(client_message_id="x", message_id=first_id)), {})

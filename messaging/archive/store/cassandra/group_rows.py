@@ -1,0 +1,152 @@
+"""The rows of groups in Cassandra: of each group its head, its members and their marks, and of each user their groups.
+
+A message changes the head of its group and no row of a member. A control change has its version as timestamp, so that
+the value of the highest version stays, in any order of recording. Of its rows, the head's version is written last:
+a reader who reads the head first finds members and settings of that version, or of a later one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from messaging.archive.store.cassandra.batch import Batch, is_group
+from messaging.archive.store.cassandra.writes import Writes
+from rookery.v1.groups_pb2 import Member
+from rookery.v1.session_pb2 import Message
+from shared.contract.groups import members_after
+from shared.contract.ids import MAX_ID
+
+SHARD = 0
+"""Of the rows of all members."""
+
+_CHANGE = "INSERT INTO chat_heads (chat_id, changed_id) VALUES (?, ?) USING TIMESTAMP ?"
+_NEWEST = "INSERT INTO chat_heads (chat_id, newest_id) VALUES (?, ?) USING TIMESTAMP ?"
+_NEWEST_CHANGE = "INSERT INTO chat_heads (chat_id, changed_id, newest_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_PRIVATE = "INSERT INTO chat_heads (chat_id, private_id) VALUES (?, ?) USING TIMESTAMP ?"
+_VERSION = "INSERT INTO chat_heads (chat_id, version, member_count) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_SETTINGS = "INSERT INTO chat_heads (chat_id, settings) VALUES (?, ?) USING TIMESTAMP ?"
+_OWN_CHANGE = "INSERT INTO memberships_by_user (user_id, chat_id, changed_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_OWN_DELIVERED = "INSERT INTO memberships_by_user (user_id, chat_id, delivered) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_OWN_READ = "INSERT INTO memberships_by_user (user_id, chat_id, read) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_DELIVERED = "INSERT INTO marks_by_chat (chat_id, shard, user_id, delivered) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+_READ = "INSERT INTO marks_by_chat (chat_id, shard, user_id, read) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+_ADD_VERSION = "INSERT INTO versions_by_chat (chat_id, version, event_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_ADD_SETTINGS = "INSERT INTO settings_by_chat (chat_id, version, settings) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_MEMBER = """
+    INSERT INTO members_by_chat (chat_id, shard, user_id, version, role, member) VALUES (?, ?, ?, ?, ?, ?)
+    USING TIMESTAMP ?
+"""
+_MEMBERSHIP = "INSERT INTO memberships_by_user (user_id, chat_id, member) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_VERSIONS = "SELECT version, event_id FROM versions_by_chat WHERE chat_id = ? AND version >= ?"
+_KNOWN_VERSION = "SELECT version FROM chat_heads WHERE chat_id = ?"
+_MEMBERS = "SELECT user_id, version, role FROM members_by_chat WHERE chat_id = ? AND shard = ?"
+GROUP_STATEMENTS = (
+    *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _PRIVATE, _VERSION, _SETTINGS, _OWN_CHANGE, _OWN_DELIVERED, _OWN_READ),
+    *(_DELIVERED, _READ, _ADD_VERSION, _ADD_SETTINGS, _MEMBER, _MEMBERSHIP, _VERSIONS, _KNOWN_VERSION, _MEMBERS),
+)
+
+
+def add_heads(writes: Writes, statements: Mapping[str, Any], batch: Batch, newest: Mapping[str, int]) -> None:
+    """Add the changes of heads, and of the rows of users whose private changes or marks are in the batch. `newest` has
+    the newest message of each chat."""
+    for chat_id, changed_id in batch.changed.items():
+        if not is_group(chat_id):
+            continue
+        newest_id, head = newest.get(chat_id), ("chat", chat_id)
+        if newest_id == changed_id:
+            writes.add(head, statements[_NEWEST_CHANGE], (chat_id, changed_id, newest_id, changed_id))
+            continue
+        writes.add(head, statements[_CHANGE], (chat_id, changed_id, changed_id))
+        if newest_id:
+            writes.add(head, statements[_NEWEST], (chat_id, newest_id, newest_id))
+    for (chat_id, user_id), changed_id in batch.changed_for.items():
+        if is_group(chat_id):
+            writes.add(user_id, statements[_OWN_CHANGE], (user_id, chat_id, changed_id, changed_id))
+            writes.add(("chat", chat_id), statements[_PRIVATE], (chat_id, changed_id, changed_id))
+    for (chat_id, user_id), (delivered, read) in batch.marks.items():
+        if is_group(chat_id):
+            _add_marks(writes, statements, chat_id, user_id, delivered, read)
+
+
+def _add_marks(
+    writes: Writes, statements: Mapping[str, Any], chat_id: str, user_id: int, delivered: int, read: int
+) -> None:
+    of_chat = "members", chat_id
+    if read:
+        writes.add(user_id, statements[_OWN_READ], (user_id, chat_id, read, read))
+        writes.add(of_chat, statements[_READ], (chat_id, SHARD, user_id, read, read))
+    if delivered or not read:  # a change without marks stores a mark of 0
+        writes.add(user_id, statements[_OWN_DELIVERED], (user_id, chat_id, delivered, delivered))
+        writes.add(of_chat, statements[_DELIVERED], (chat_id, SHARD, user_id, delivered, delivered))
+
+
+@dataclass(slots=True)
+class Controls:
+    """The control changes of one group in a batch, with what the store has of the group."""
+
+    chat_id: str
+    changes: Mapping[int, Message]
+    """By version."""
+    versions: Mapping[int, int]
+    """The ids of stored control changes by version, from the lowest in the batch on."""
+    version: int
+    """Of the stored head; 0 if it has none."""
+    members: Mapping[int, tuple[int, int]]
+    """The version and the role of each stored member, by user."""
+
+    def add_members(self, writes: Writes, statements: Mapping[str, Any]) -> None:
+        """Add the rows of everything but the head."""
+        of_chat, of_members = ("chat", self.chat_id), ("members", self.chat_id)
+        for version, message in self.changes.items():
+            event_id, settings = message.message_id, message.control.settings
+            row_of_version = self.chat_id, version, event_id, MAX_ID - event_id  # as with sends, the older event wins
+            writes.add(of_chat, statements[_ADD_VERSION], row_of_version)
+            if message.control.HasField("settings"):
+                content = settings.SerializeToString()
+                row = self.chat_id, version, content, version
+                writes.add(of_chat, statements[_ADD_SETTINGS], row, size=len(content))
+        for user_id, (version, member) in self._changed_members().items():
+            content = member.SerializeToString()
+            row_of_chat = self.chat_id, SHARD, user_id, version, member.role, content, version
+            writes.add(of_members, statements[_MEMBER], row_of_chat, size=len(content))
+            row_of_user = user_id, self.chat_id, content, version
+            writes.add(user_id, statements[_MEMBERSHIP], row_of_user, size=len(content))
+
+    def add_head(self, writes: Writes, statements: Mapping[str, Any]) -> None:
+        """Add the settings of the head, and its version if every control change up to a higher one is recorded."""
+        version = self.version
+        while version + 1 in self.versions or version + 1 in self.changes:
+            version += 1
+        head = "chat", self.chat_id
+        with_settings = [each for each, message in self.changes.items() if message.control.HasField("settings")]
+        if with_settings:
+            newest = max(with_settings)
+            content = self.changes[newest].control.settings.SerializeToString()
+            writes.add(head, statements[_SETTINGS], (self.chat_id, content, newest), size=len(content))
+        if version > self.version:
+            writes.add(head, statements[_VERSION], (self.chat_id, version, self._member_count(), version))
+
+    def _changed_members(self) -> dict[int, tuple[int, Member]]:
+        """The members that the batch changes, each with the highest version in which it does."""
+        changed: dict[int, tuple[int, Member]] = {}
+        for version in sorted(self.changes):
+            members = members_after(self.changes[version].control)
+            changed |= {user_id: (version, member) for user_id, member in members.items()}
+        return changed
+
+    def _member_count(self) -> int:
+        roles = {user_id: role for user_id, (_, role) in self.members.items()}
+        for user_id, (version, member) in self._changed_members().items():
+            if version > self.members.get(user_id, (0, 0))[0]:
+                roles[user_id] = member.role
+        return sum(role > 0 for role in roles.values())
+
+
+def control_reads(statements: Mapping[str, Any], chat_id: str, lowest: int) -> list[tuple[Any, tuple[object, ...]]]:
+    """The three reads of a group: its stored versions, from the lowest in the batch on, with the ids of their events;
+    the version of its head; its members with version and role."""
+    return [
+        (statements[_VERSIONS], (chat_id, lowest)),
+        (statements[_KNOWN_VERSION], (chat_id,)),
+        (statements[_MEMBERS], (chat_id, SHARD)),
+    ]

@@ -1,0 +1,175 @@
+"""Reads groups in Cassandra: as a user sees them, their members, and their marks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from messaging.archive.store.cassandra.group_rows import SHARD
+from messaging.archive.store.protocol import Membership
+from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, ListMembersResponse, Mark
+from rookery.v1.groups_pb2 import GroupSettings, Member
+from rookery.v1.session_pb2 import Event
+from shared.contract.ids import time_of
+from shared.drivers.cassandra import CassandraSession
+from shared.drivers.cassandra.session import Row
+
+KEYS_PER_READ = 100
+"""Groups in one read of heads."""
+
+MEMBERSHIPS = "SELECT chat_id, member, changed_id FROM memberships_by_user WHERE user_id = ?"
+_OWN = """
+    SELECT chat_id, member, changed_id, delivered, read, changes FROM memberships_by_user
+    WHERE user_id = ? AND chat_id IN ?
+"""
+_CHANGED_IDS = "SELECT chat_id, changed_id, version FROM chat_heads WHERE chat_id IN ?"
+_HEADS = """
+    SELECT chat_id, changed_id, newest_id, version, settings, member_count, changes FROM chat_heads WHERE chat_id IN ?
+"""
+_LOGGED_IDS = "SELECT changed_id, private_id FROM chat_heads WHERE chat_id = ?"
+_HEAD = "SELECT version, settings FROM chat_heads WHERE chat_id = ?"
+_FORMER_SETTINGS = "SELECT settings FROM settings_by_chat WHERE chat_id = ? AND version <= ? LIMIT 1"
+_MEMBERS = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ?"
+_MEMBER = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND user_id = ?"
+# The filters read the rows of one partition only.
+_PRESENT = """
+    SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND user_id > ? AND role > 0 LIMIT ?
+    ALLOW FILTERING
+"""
+_PRESENT_IDS = "SELECT user_id FROM members_by_chat WHERE chat_id = ? AND shard = ? AND role > 0 ALLOW FILTERING"
+_MARKS = "SELECT user_id, delivered, read FROM marks_by_chat WHERE chat_id = ? AND shard = ?"
+GROUP_READS = (
+    *(MEMBERSHIPS, _OWN, _CHANGED_IDS, _HEADS, _LOGGED_IDS, _HEAD, _FORMER_SETTINGS),
+    *(_MEMBERS, _MEMBER, _PRESENT, _PRESENT_IDS, _MARKS),
+)
+
+
+class Groups:
+    """Reads groups. Its methods raise Unavailable if Cassandra does not answer."""
+
+    def __init__(self, session: CassandraSession, statements: Mapping[str, Any]) -> None:
+        self._session = session
+        self._statements = statements
+
+    async def changed_ids(self, memberships: Iterable[tuple[str, bytes | None, int | None]]) -> dict[str, int]:
+        """The newest event of each group as the user sees it. `memberships` are the rows of MEMBERSHIPS. Reads about 30
+        bytes of each group of which the user is a member."""
+        found: dict[str, int] = {}
+        own_ids: dict[str, int] = {}
+        for chat_id, content, own_id in memberships:
+            if content is None:  # only marks or private changes are recorded yet
+                continue
+            if ended := _end(Member.FromString(content)):
+                found[chat_id] = max(ended, own_id or 0)
+            else:
+                own_ids[chat_id] = own_id or 0
+        for chat_id, changed_id, version in await self._of_heads(_CHANGED_IDS, [*own_ids]):
+            if version is not None:
+                found[chat_id] = max(changed_id or 0, own_ids[chat_id])
+        return found
+
+    async def chats(self, user_id: int, chat_ids: Sequence[str]) -> dict[str, tuple[Chat, int]]:
+        """Groups as the user sees them, each with the id of its newest message, without that message and without the
+        number of unread messages. A group that is not the user's is left out."""
+        if not chat_ids:
+            return {}
+        own = await self._session.execute(self._statements[_OWN], (user_id, chat_ids))
+        rows = {row[0]: row[1:] for row in own if row[1] is not None}
+        members = {chat_id: Member.FromString(row[0]) for chat_id, row in rows.items()}
+        settings = await self._former_settings({each: member for each, member in members.items() if _end(member)})
+        chats: dict[str, tuple[Chat, int]] = {}
+        for chat_id, *head in await self._of_heads(_HEADS, [*members]):
+            member, (_, *own_row) = members[chat_id], rows[chat_id]
+            if head[2] is not None:
+                chat = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=member)
+                newest_id = _fill(chat, head, own_row, settings.get(chat_id))
+                chats[chat_id] = chat, newest_id
+        return chats
+
+    async def group(self, chat_id: str) -> Group | None:
+        """The group with its members; None if its creation is not recorded."""
+        head = await self._head(chat_id)
+        if head is None:
+            return None
+        version, settings = head
+        rows = await self._session.execute(self._statements[_MEMBERS], (chat_id, SHARD))
+        members = [Member.FromString(content) for (content,) in rows]
+        return Group(chat_id=chat_id, version=version, settings=settings, members=members)
+
+    async def member(self, chat_id: str, user_id: int) -> Membership | None:
+        """The user as a present or former member; None if they never were one."""
+        head = await self._head(chat_id)
+        rows = await self._session.execute(self._statements[_MEMBER], (chat_id, SHARD, user_id))
+        if head is None or not rows:
+            return None
+        return Membership(Member.FromString(rows[0][0]), head[1].shows_history)
+
+    async def members(self, chat_id: str, after: int, limit: int) -> ListMembersResponse:
+        """A page of the present members."""
+        version, _ = await self._head(chat_id) or (0, None)
+        key = chat_id, SHARD, after, limit + 1
+        rows = await self._session.execute(self._statements[_PRESENT], key) if version else []
+        members = [Member.FromString(content) for (content,) in rows[:limit]]
+        return ListMembersResponse(members=members, has_more=len(rows) > limit, version=version)
+
+    async def marks(self, chat_id: str) -> list[Mark]:
+        """The marks of the present members, in no order."""
+        marks, present = await self._session.execute_all(
+            [(self._statements[cql], (chat_id, SHARD)) for cql in (_MARKS, _PRESENT_IDS)]
+        )
+        ids = {user_id for (user_id,) in present}
+        return [_mark(*row) for row in marks if row[0] in ids]
+
+    async def logged_id(self, chat_id: str) -> int:
+        """The newest event of the group, private changes of any user included; 0 if it has none."""
+        rows = await self._session.execute(self._statements[_LOGGED_IDS], (chat_id,))
+        return max((each or 0 for row in rows for each in row), default=0)
+
+    async def _head(self, chat_id: str) -> tuple[int, GroupSettings] | None:
+        """The version and the settings. Read them before the members, which are recorded first."""
+        rows = await self._session.execute(self._statements[_HEAD], (chat_id,))
+        version, settings = rows[0] if rows else (None, None)
+        return None if version is None else (version, _settings(settings))
+
+    async def _of_heads(self, cql: str, chat_ids: Sequence[str]) -> list[Row]:
+        parts = [chat_ids[start : start + KEYS_PER_READ] for start in range(0, len(chat_ids), KEYS_PER_READ)]
+        results = await self._session.execute_all([(self._statements[cql], (part,)) for part in parts])
+        return [row for rows in results for row in rows]
+
+    async def _former_settings(self, former: Mapping[str, Member]) -> dict[str, GroupSettings]:
+        """The settings of each group at the version by which the user left it."""
+        results = await self._session.execute_all(
+            [(self._statements[_FORMER_SETTINGS], (chat_id, member.version)) for chat_id, member in former.items()]
+        )
+        return {chat_id: _settings(rows[0][0] if rows else None) for chat_id, rows in zip(former, results, strict=True)}
+
+
+def _end(member: Member) -> int:
+    """The id of the event by which the user left; 0 if they are a member."""
+    return 0 if member.role or not member.spans else member.spans[-1].last
+
+
+def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: GroupSettings | None) -> int:
+    """Fill a group in from its row of _HEADS, and from that of _OWN without the member; return the id of its newest
+    message. `former_settings` are given if the user is not a member any more."""
+    changed_id, newest_id, version, settings, member_count, changes = head
+    own_changed_id, delivered, read, own_changes = own
+    if delivered is not None or read is not None:
+        chat.marks.append(_mark(chat.own.user_id, delivered, read))
+    state = [Event.FromString(content) for each in (changes, own_changes) for content in (each or {}).values()]
+    chat.changes.extend(sorted(state, key=lambda event: event.event_id))
+    if former_settings is not None:
+        chat.settings.CopyFrom(former_settings)
+        chat.version, newest_id = chat.own.version, _end(chat.own)
+        changed_id = newest_id  # later ones are not the user's
+    else:
+        chat.settings.CopyFrom(_settings(settings))
+        chat.version, chat.member_count = version, member_count
+    chat.changed_at_ms = time_of(max(changed_id or 0, own_changed_id or 0))
+    return newest_id or 0
+
+
+def _mark(user_id: int, delivered: int | None, read: int | None) -> Mark:
+    return Mark(user_id=user_id, delivered_up_to=delivered or 0, read_up_to=read or 0)
+
+
+def _settings(content: bytes | None) -> GroupSettings:
+    return GroupSettings.FromString(content or b"")
