@@ -116,7 +116,10 @@ export class PeoplePicker {
 
   /** @param {string} user_id */
   #toggle(user_id) {
-    if (!this.#chosen.delete(user_id) && this.chosen.length < this.#limits.most()) this.#chosen.add(user_id);
+    if (!this.#chosen.delete(user_id) && this.chosen.length < this.#limits.most()) {
+      this.#chosen.add(user_id);
+      this.#modal.root.after(() => this.#modal.element.querySelector(".chip:last-child")?.scrollIntoView({ block: "nearest" }));
+    }
     this.#modal.root.invalidate();
   }
 
@@ -128,6 +131,7 @@ export class PeoplePicker {
     } else if (event.key === "Enter" && !event.isComposing) {
       event.preventDefault(); // or the key sends the form
       if (this.#search.text) this.#search.chooseFirst();
+      this.#input?.select(); // the next person follows
     }
   }
 
