@@ -2,7 +2,7 @@
 
 import { fold, UNCHANGED } from "./changes.js";
 import * as pieces from "./history.js";
-import { compareIds, laterId } from "./ids.js";
+import { compareIds, idBelow, laterId } from "./ids.js";
 import { withChanges } from "./messages.js";
 import { Store } from "./stores/store.js";
 
@@ -193,10 +193,18 @@ export class Conversations extends Store {
 
   /** @param {Message} message that arrived live or was just accepted */
   add(message) {
-    const { chat_id } = message;
+    const { chat_id, control, message_id } = message;
+    if (control?.version === "1") this.#begin(chat_id, message_id);
     const before = this.of(chat_id);
     const after = pieces.withMessage(before, this.current(message), chat_id !== this.openChat || this.#isFollowing);
     if (after !== before) this.#set(chat_id, after);
+  }
+
+  /** A group was created: nothing happened in it before. @param {string} chat_id @param {string} message_id */
+  #begin(chat_id, message_id) {
+    const { phase, messages, tail } = this.of(chat_id);
+    if (phase === "new" && !messages.length && !tail.length)
+      this.#set(chat_id, { phase: "ready", hasNewer: false, after: idBelow(message_id) });
   }
 
   /**
@@ -285,7 +293,7 @@ export class Conversations extends Store {
     const missed = await this.#fetchChanges(chat_id, this.of(chat_id).after);
     const { phase, older, newer } = this.of(chat_id);
     const isLoading = [phase, older, newer].includes("loading");
-    if (missed.too_old) await this.#reload(chat_id);
+    if (missed.too_old) await this.reload(chat_id);
     else this.#add(chat_id, isLoading ? { events: missed.events } : missed);
     return !isLoading;
   }
@@ -297,11 +305,11 @@ export class Conversations extends Store {
   }
 
   /**
-   * Too much was missed of a chat: drops its messages. The messages of the open chat are replaced by the newest page, or
+   * Too much was missed of a chat, or the user may read more of it now: drops its messages. The messages of the open chat are replaced by the newest page, or
    * by the page around the place of its reader.
    * @param {string} chat_id
    */
-  async #reload(chat_id) {
+  async reload(chat_id) {
     this.onDropped(chat_id);
     if (chat_id !== this.openChat) return void this.#all.delete(chat_id);
     const place = this.#isFollowing ? "" : this.#place();

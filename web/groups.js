@@ -66,6 +66,16 @@ export function may({ chat_id, group }, permission) {
 /** Whether the user of this page was a member of the group, and is not now. @param {Chat} chat */
 export const isFormer = ({ group }) => group !== null && !isMember(group.own);
 
+/**
+ * Whether the user may read more of a group than before: they are a member again, or members may read all its history.
+ * @param {Chat} before
+ * @param {Chat} chat
+ */
+export function canReadMore(before, chat) {
+  if (!before.group || !chat.group || !isMember(chat.group.own)) return false;
+  return isFormer(before) || (chat.group.settings.shows_history === true && !before.group.settings.shows_history);
+}
+
 /** The state of a group as the archive returned it; null for another chat. @param {WireChat} wire @returns {Group | null} */
 export function groupFromWire({ version = "0", settings, member_count = 0, own }) {
   return settings && own ? { version, settings, member_count, own } : null;

@@ -1,6 +1,7 @@
 // Messages of a chat: conversion from the wire, order and deduplication. Pure functions on immutable values.
 
 import { fold, UNCHANGED } from "./changes.js";
+import { controlTexts } from "./controls.js";
 import { daysBetween, startOfDay } from "./format.js";
 import { plainText } from "./formatting.js";
 import { compareIds, timeOfId } from "./ids.js";
@@ -11,7 +12,7 @@ import { Profiles } from "./profiles.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
 /** @import {Entry, Message} from "./types.js" */
-/** @import {Event as WireEvent, HistoryMessage, Message as WireMessage} from "./wire.js" */
+/** @import {Control, Event as WireEvent, HistoryMessage, Message as WireMessage} from "./wire.js" */
 
 /** A pause after which the next message of the same author starts a new group. */
 const GROUP_PAUSE_MS = 5 * 60 * 1000;
@@ -90,6 +91,7 @@ const plainTexts = new WeakMap();
  * @param {Profiles} profiles
  */
 export function shownPlain(message, profiles) {
+  if (message.control) return controlTexts(message, message.control, profiles).join(" · ");
   const names = mentionedNames(message, profiles);
   const known = plainTexts.get(message);
   if (known?.names === names) return known.plain;
@@ -160,8 +162,9 @@ export function firstUnread(messages, me, mark) {
 }
 
 /**
- * A message with its place in its group, or the mark above unread messages.
+ * A message with its place in its group, a control change of a group, or the mark above unread messages.
  * @typedef {{kind: "unread", key: string}
+ *   | {kind: "control", key: string, message: Message, control: Control}
  *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean, last: boolean}} Row
  */
 /** @typedef {{key: string, at_ms: number, rows: Row[]}} Day the lines of one day, which begins at at_ms */
@@ -192,7 +195,8 @@ export function toDays(messages, me, { start, end, unreadKey }) {
     if (!day || begin_ms > day.at_ms) days.push((day = { key: `day ${begin_ms}`, at_ms: begin_ms, rows: [] }));
     if (key === unreadKey) day.rows.push({ kind: "unread", key: "unread" });
     const last = opensGroup(start + place + 1);
-    day.rows.push({ kind: "message", key, message, own: message.sender_id === me, first, last });
+    if (message.control) day.rows.push({ kind: "control", key, message, control: message.control });
+    else day.rows.push({ kind: "message", key, message, own: message.sender_id === me, first, last });
     first = last;
   }
   return days;
@@ -200,6 +204,7 @@ export function toDays(messages, me, { start, end, unreadKey }) {
 
 /** @param {Message} before @param {Message} message */
 function isOneGroup(before, message) {
+  if (before.control || message.control) return false;
   const isClose = message.sender_id === before.sender_id && message.at_ms - before.at_ms <= GROUP_PAUSE_MS;
   return isClose && daysBetween(before.at_ms, message.at_ms) <= 0;
 }

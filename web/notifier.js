@@ -1,14 +1,14 @@
 // Decides which messages are worth a notification. A message of another user arrives in every tab; the tab that was
 // used last notifies. If it does not within its turn, because the browser has frozen it, the next tab notifies.
 
-import { displayName } from "./format.js";
+import { concerns } from "./controls.js";
+import { isGroup } from "./groups.js";
 import { compareIds, laterId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isHidden } from "./kinds/hidden.js";
 import { marksOf } from "./kinds/marked.js";
 import { texts } from "./languages/language.js";
 import { shownPlain } from "./messages.js";
-import { Profiles } from "./profiles.js";
 import { Chats } from "./stores/chats.js";
 import { Settings } from "./stores/settings.js";
 import { Tabs } from "./tabs.js";
@@ -40,13 +40,17 @@ export function decide({ isUnread, isShown, desktop, sound, permission }) {
 /**
  * The texts of a notification.
  * @param {Message} message
- * @param {Profiles} profiles
+ * @param {Pick<Chats, "profiles" | "titleOf">} chats
  * @param {string} content the setting
  */
-export function textsOf(message, profiles, content) {
+export function textsOf(message, chats, content) {
+  const { profiles } = chats;
   if (content === "hidden") return { title: "Rookery", body: texts.notification.hidden };
-  const sender = profiles.get(message.sender_id);
-  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body: shownPlain(message, profiles) };
+  const { chat_id, sender_id, control } = message;
+  const [sender, text] = [profiles.nameOf(sender_id), shownPlain(message, profiles)];
+  if (!isGroup(chat_id)) return { title: sender || texts.notification.fromUnknown, body: text };
+  const body = control || !sender ? text : texts.shell.announced(sender, text);
+  return { title: chats.titleOf(chat_id) || texts.notification.fromUnknown, body };
 }
 
 /**
@@ -94,7 +98,8 @@ export class Notifier {
 
   /** A message of another user arrived live, or was missed. @param {Message} message */
   arrived(message) {
-    const { chat_id, message_id } = message;
+    const { chat_id, message_id, control } = message;
+    if (control && !concerns(control, this.#chats.me.user_id)) return;
     if (compareIds(message_id, this.#handled.get(chat_id) ?? "0") <= 0) return;
     const waiting = this.#waiting.get(chat_id);
     if (waiting) return void (waiting.message = message);
@@ -139,7 +144,7 @@ export class Notifier {
   /** @param {Message} message */
   #show(message) {
     const { chat_id } = message;
-    this.#browser.show(chat_id, textsOf(message, this.#chats.profiles, this.#settings.get("content")));
+    this.#browser.show(chat_id, textsOf(message, this.#chats, this.#settings.get("content")));
     this.#shown.set(chat_id, message);
   }
 

@@ -2,6 +2,7 @@
 // that a refused change leaves no trace.
 
 import { fold, inOrder, keyOf } from "./changes.js";
+import { isGroup } from "./groups.js";
 import { firstIdAt, idAbove, laterId } from "./ids.js";
 import { withChanges } from "./messages.js";
 import { isQueued, newEntry, Queue } from "./queue.js";
@@ -102,7 +103,8 @@ export class WaitingMarks {
   flush(send) {
     for (const [chat_id, waiting] of this.#all) {
       if (waiting.isSent) continue;
-      const change = { chat_id, marked: waiting.marked };
+      const { read_up_to } = waiting.marked; // in a group, nobody sees up to which message all are delivered
+      const change = { chat_id, marked: isGroup(chat_id) ? { read_up_to } : waiting.marked };
       waiting.isSent = send({ change }, ({ refused }) => {
         if (this.#all.get(chat_id) !== waiting) return; // the marks have moved meanwhile
         if (!refused?.retryable) return void this.#all.delete(chat_id);

@@ -20,10 +20,11 @@ export class Profiles extends Store {
   #missing = new Set();
   #busy = false;
 
-  /** @param {(user_ids: string[]) => Promise<Profile[]>} fetch */
-  constructor(fetch) {
+  /** @param {(user_ids: string[]) => Promise<Profile[]>} fetch @param {string} [me] the id of the user of this page */
+  constructor(fetch, me = "") {
     super();
     this.#fetch = fetch;
+    this.me = me;
   }
 
   /** The profile if it is cached; otherwise it is fetched. @param {string} user_id */
@@ -33,10 +34,20 @@ export class Profiles extends Store {
     return profile;
   }
 
+  /** The profile if it is cached. @param {string} user_id */
+  cached(user_id) {
+    return this.#cached.get(user_id);
+  }
+
+  /** The name of a user; empty while the profile is loading. @param {string} user_id */
+  nameOf(user_id) {
+    const profile = this.get(user_id);
+    return profile ? displayName(profile) : "";
+  }
+
   /** The present name of a mentioned user; without a profile the name as it was written. @param {Mention} mention */
   mentioned({ user_id = "", name = "" }) {
-    const profile = this.get(user_id);
-    return profile ? displayName(profile) : withoutDirectionControls(name);
+    return this.nameOf(user_id) || withoutDirectionControls(name);
   }
 
   /** Whether the server returned no such user. @param {string} user_id */

@@ -10,7 +10,7 @@ const SHOWN_MS = 6_000;
 
 export class Typing extends Store {
   #lastSent_ms = -Infinity;
-  /** @type {Map<string, ReturnType<typeof setTimeout>>} by chat_id */
+  /** By chat_id and user_id. @type {Map<string, Map<string, ReturnType<typeof setTimeout>>>} */
   #shown = new Map();
 
   /**
@@ -28,24 +28,29 @@ export class Typing extends Store {
     this.#lastSent_ms = -Infinity;
   }
 
-  /** @param {string} chat_id */
-  isShown(chat_id) {
-    return this.#shown.has(chat_id);
+  /** The users who are typing in a chat, who began first first. @param {string} chat_id @returns {readonly string[]} */
+  of(chat_id) {
+    return [...(this.#shown.get(chat_id)?.keys() ?? [])];
   }
 
-  /** @param {string} chat_id */
-  show(chat_id) {
-    clearTimeout(this.#shown.get(chat_id));
-    this.#shown.set(
-      chat_id,
-      setTimeout(() => this.hide(chat_id), SHOWN_MS),
+  /** @param {string} chat_id @param {string} user_id */
+  show(chat_id, user_id) {
+    const users = this.#shown.get(chat_id) ?? new Map();
+    this.#shown.set(chat_id, users);
+    clearTimeout(users.get(user_id));
+    users.set(
+      user_id,
+      setTimeout(() => this.hide(chat_id, user_id), SHOWN_MS),
     );
     this.changed();
   }
 
-  /** @param {string} chat_id */
-  hide(chat_id) {
-    clearTimeout(this.#shown.get(chat_id));
-    if (this.#shown.delete(chat_id)) this.changed();
+  /** @param {string} chat_id @param {string} user_id */
+  hide(chat_id, user_id) {
+    const users = this.#shown.get(chat_id);
+    clearTimeout(users?.get(user_id));
+    if (!users?.delete(user_id)) return;
+    if (!users.size) this.#shown.delete(chat_id);
+    this.changed();
   }
 }

@@ -260,8 +260,8 @@ export class AppShell {
 
   /** @param {number} unread chats with unread messages */
   #title(unread) {
-    const profile = this.chats.partner(this.chats.openChat);
-    const title = profile ? texts.shell.title(displayName(profile)) : "Rookery";
+    const name = this.chats.titleOf(this.chats.openChat);
+    const title = name ? texts.shell.title(name) : "Rookery";
     return unread ? texts.shell.unread(unread, title) : title;
   }
 
@@ -319,7 +319,8 @@ export class AppShell {
     const current = this.chats.conversations.current(message);
     if (!profile || isDeleted(current) || isHidden(current)) return null;
     const { profiles } = this.chats;
-    return memo(key, [], () => h("p", {}, texts.shell.announced(displayName(profile), shownPlain(message, profiles))));
+    const text = shownPlain(message, profiles);
+    return memo(key, [], () => h("p", {}, message.control ? text : texts.shell.announced(displayName(profile), text)));
   }
 
   /** @param {KeyboardEvent} event */

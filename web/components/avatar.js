@@ -1,8 +1,10 @@
-// An avatar: the user's initials on the user's colour.
+// An avatar: the initials of a user or a group on their colour.
 
 import { avatarColour, displayName, initials } from "../format.js";
+import { isGroup } from "../groups.js";
 import { h } from "../view.js";
 
+/** @import {Chats} from "../stores/chats.js" */
 /** @import {Profile} from "../types.js" */
 
 /**
@@ -10,10 +12,17 @@ import { h } from "../view.js";
  * @param {Omit<Profile, "about"> | undefined} profile undefined while it is loading
  */
 export function avatar(profile) {
-  const look = profile ? `colour-${avatarColour(profile.user_id)}` : "skeleton";
-  return h(
-    "span",
-    { class: `avatar ${look}`, "aria-hidden": "true" },
-    profile ? initials(displayName(profile)) : "",
-  );
+  return face(profile ? `colour-${avatarColour(profile.user_id)}` : "skeleton", profile ? displayName(profile) : "");
 }
+
+/** The placeholder of a group's picture. @param {string} chat_id @param {string} name empty while it is loading */
+export const groupAvatar = (chat_id, name) =>
+  face(name ? `group colour-${avatarColour(chat_id)}` : "group skeleton", name);
+
+/** The avatar of a group, or of the other member. @param {Chats} chats @param {string} chat_id */
+export const chatAvatar = (chats, chat_id) =>
+  isGroup(chat_id) ? groupAvatar(chat_id, chats.titleOf(chat_id)) : avatar(chats.partner(chat_id));
+
+/** @param {string} look @param {string} name */
+const face = (look, name) =>
+  h("span", { class: `avatar ${look}`, "aria-hidden": "true" }, name && initials(name));

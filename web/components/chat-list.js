@@ -1,15 +1,16 @@
 // The left pane: the user's chats, newest first, and the search for people and chats.
 
 import { moveFocus } from "../focus.js";
-import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
+import { fullTime, shortTime, unreadLabel } from "../format.js";
 import { plainText } from "../formatting.js";
+import { isGroup } from "../groups.js";
 import { mark } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { h, memo } from "../view.js";
-import { avatar } from "./avatar.js";
+import { chatAvatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
 import { ContextMenu } from "./context-menu.js";
@@ -18,6 +19,7 @@ import { MenuButton } from "./menu.js";
 import { openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
+import { typingText } from "./typing.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Unsent} from "../stores/sending.js" */
@@ -112,7 +114,7 @@ export class ChatList {
     const { chats } = this.#app;
     if (chats.phase !== "ready" || !unsent.size) return chats.all;
     const listed = new Set(chats.all.map(({ chat_id }) => chat_id));
-    const begun = [...unsent.keys()].filter((chat_id) => !listed.has(chat_id) && chats.otherOf(chat_id));
+    const begun = [...unsent.keys()].filter((chat_id) => !listed.has(chat_id) && !chats.isMissing(chat_id));
     return [...begun.map((chat_id) => chats.of(chat_id)), ...chats.all];
   }
 
@@ -123,12 +125,14 @@ export class ChatList {
     const newest = this.#newest(chat);
     const isUnread = sending.isUnread(chat);
     const text = newest ? shownPlain(newest, chats.profiles) : "";
-    const profile = chats.partner(chat_id);
-    const isTyping = chats.typing.isShown(chat_id);
+    const by = newest ? this.#by(newest) : "";
+    const title = chats.titleOf(chat_id);
+    const typing = typingText(chats, chat_id);
     const isOpen = chat_id === chats.openChat;
     const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
     const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
-    return memo(chat_id, [newest, text, chat.unread, isUnread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
+    const face = [chats.partner(chat_id), title, by, text, typing];
+    return memo(chat_id, [newest, ...face, chat.unread, isUnread, isOpen, time, shown?.state, shown?.text], () =>
       h(
         "rookery-chat-row",
         { role: "listitem" },
@@ -138,14 +142,22 @@ export class ChatList {
             ...{ class: "row", type: "button", "data-chat": chat_id, "aria-current": isOpen ? "true" : null },
             onclick: () => this.#app.open(chat_id),
           },
-          avatar(profile),
-          h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
+          chatAvatar(chats, chat_id),
+          h("span", { class: "name", dir: "auto" }, title || "\u00a0"),
           newest && h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
-          isTyping ? h("span", { class: "preview typing" }, texts.typing) : preview(newest, text, shown, chats.me.user_id),
+          typing ? h("span", { class: "preview typing" }, typing) : preview(newest, by, text, shown),
           h("span", { class: chat.unread ? "badge" : "badge dot", hidden: !isUnread }, isUnread && unread(chat)),
         ),
       ),
     );
+  }
+
+  /** The words before the newest message that name its sender: of the user, and of others in groups. @param {Message} newest */
+  #by({ chat_id, sender_id, control }) {
+    const { me, profiles } = this.#app.chats;
+    if (control) return "";
+    if (sender_id === me.user_id) return texts.preview.you;
+    return isGroup(chat_id) ? texts.message.by(profiles.nameOf(sender_id) || texts.message.someone) : "";
   }
 
   /** The newest message as shown, unless the user has hidden it; then the newest other one in memory. @param {Chat} chat */
@@ -261,11 +273,11 @@ const iso = (at_ms) => new Date(at_ms).toISOString();
 /**
  * The unsent text, else the newest message; the line has the direction of its text.
  * @param {Message | null} newest
+ * @param {string} by its sender; may be empty
  * @param {string} text of it
  * @param {Unsent | undefined} unsent
- * @param {string} me
  */
-function preview(newest, text, unsent, me) {
+function preview(newest, by, text, unsent) {
   if (unsent) {
     const start = h("bdi", {}, plainText(unsent.text).slice(0, PREVIEW_LENGTH));
     const { failed, draft, you: pending } = texts.preview;
@@ -273,8 +285,8 @@ function preview(newest, text, unsent, me) {
     return h("span", { class: "preview labelled" }, h("span", { class: unsent.state }, label), " ", start);
   }
   const look = newest && isDeleted(newest) ? "muted" : null;
-  if (newest?.sender_id === me) {
-    const content = [h("span", {}, texts.preview.you), " ", h("bdi", { class: look }, text)];
+  if (by) {
+    const content = [h("span", {}, by), " ", h("bdi", { class: look }, text)];
     return h("span", { class: "preview labelled" }, content);
   }
   return h("span", { class: look ? `preview ${look}` : "preview", dir: "auto" }, text);

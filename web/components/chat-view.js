@@ -1,12 +1,13 @@
-// The right pane: one chat, with its other member, its messages and the composer.
+// The right pane: one chat, with its other member or the group, its messages and the composer.
 
 import { isTouchScreen } from "../device.js";
-import { displayName, userName } from "../format.js";
+import { userName } from "../format.js";
+import { isFormer, isGroup, may } from "../groups.js";
 import { firstIdAt } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
-import { avatar } from "./avatar.js";
+import { chatAvatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
 import { Composer } from "./composer.js";
@@ -15,6 +16,7 @@ import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { openDialog, openProfile } from "./open-dialog.js";
+import { typingText } from "./typing.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
@@ -78,16 +80,13 @@ export class ChatView {
 
   view() {
     const { chats } = this.#app;
-    const other = chats.otherOf(this.#chat_id);
-    const isMissing = !other || chats.profiles.isMissing(other);
-    const profile = chats.partner(this.#chat_id);
-    const name = profile ? displayName(profile) : "";
-    const title = name ? texts.chat.with(name) : texts.chat.loading;
+    const isMissing = chats.isMissing(this.#chat_id);
+    const name = chats.titleOf(this.#chat_id);
     const content = isMissing
       ? memo("missing", [], () =>
           emptyState(texts.chat.missing, texts.chat.missingHint),
         )
-      : [this.#pinned(), this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
+      : [this.#pinned(), this.#messages.view(), this.#composerOrNote(name)];
     const back = iconButton(texts.chat.back, "back", () => this.#app.close(), {
       class: "icon-button back",
       ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
@@ -105,10 +104,26 @@ export class ChatView {
         "div",
         { class: "bar" },
         back,
-        !isMissing && [h("h1", { class: "unseen" }, title), this.#who(), this.#menu.view(choices)],
+        !isMissing && [h("h1", { class: "unseen" }, this.#heading(name)), this.#who(), this.#menu.view(choices)],
       ),
       content,
     );
+  }
+
+  /** @param {string} name */
+  #heading(name) {
+    if (!name) return texts.chat.loading;
+    return isGroup(this.#chat_id) ? texts.chat.group(name) : texts.chat.with(name);
+  }
+
+  /** The composer, or the reason why there is none. @param {string} name */
+  #composerOrNote(name) {
+    const { chats } = this.#app;
+    const chat = chats.of(this.#chat_id);
+    if (isFormer(chat)) return note(texts.chat.left);
+    if (chats.isClosed(this.#chat_id)) return note(texts.chat.closed);
+    if (chat.group && !may(chat, "POST")) return note(texts.chat.readOnly);
+    return this.#composer.view(name);
   }
 
   #pinned() {
@@ -120,33 +135,37 @@ export class ChatView {
     void openDialog(this.#app, () => import("./date-dialog.js"), ({ DateDialog }) => new DateDialog(go));
   }
 
-  /** The other member, with the button that opens the profile. */
+  /** The other member or the group, with the button that opens the profile. */
   #who() {
     const { chats } = this.#app;
-    const profile = chats.partner(this.#chat_id);
-    const isTyping = chats.typing.isShown(this.#chat_id);
-    return memo("who", [profile, isTyping], () =>
-      h(
-        "button",
-        {
-          ...{ class: "who", type: "button", title: texts.chat.profile },
-          onclick: () => openProfile(this.#app, chats.otherOf(this.#chat_id)),
-        },
-        avatar(profile),
+    const chat_id = this.#chat_id;
+    const name = chats.titleOf(chat_id);
+    const typing = typingText(chats, chat_id);
+    const detail = typing || this.#detail();
+    return memo("who", [chats.partner(chat_id), name, typing, detail], () => {
+      const content = [
+        chatAvatar(chats, chat_id),
         h(
           "span",
           {},
-          h("strong", { dir: "auto" }, profile ? displayName(profile) : " "),
-          h(
-            "small",
-            { "aria-live": "polite", class: isTyping && "typing" },
-            isTyping ? texts.typing : profile ? h("bdi", {}, userName(profile)) : " ",
-          ),
+          h("strong", { dir: "auto" }, name || "\u00a0"),
+          h("small", { "aria-live": "polite", class: typing && "typing" }, h("bdi", {}, detail || "\u00a0")),
         ),
-      ),
-    );
+      ];
+      if (isGroup(chat_id)) return h("div", { class: "who" }, content);
+      const open = () => openProfile(this.#app, chats.otherOf(chat_id));
+      return h("button", { class: "who", type: "button", title: texts.chat.profile, onclick: open }, content);
+    });
+  }
+
+  /** The line below the name: the user name, or the number of members. */
+  #detail() {
+    const { chats } = this.#app;
+    const profile = chats.partner(this.#chat_id);
+    const { group } = chats.of(this.#chat_id);
+    return profile ? userName(profile) : group ? texts.chat.members(group.member_count) : "";
   }
 }
 
-/** The note in place of the composer, in a chat with a deleted account. */
-const closed = () => h("p", { class: "note closed", key: "closed" }, texts.chat.closed);
+/** A note in place of the composer. @param {string} text */
+const note = (text) => h("p", { class: "note closed", key: "closed" }, text);

@@ -1,6 +1,8 @@
-// Asks how to delete a message: for this user alone, which can be undone for some seconds, or an own one for everyone.
+// Asks how to delete a message: for this user alone, which can be undone for some seconds, or for everyone: an own one, or
+// another's with that permission.
 // Loaded when it is first opened.
 
+import { isFormer, may } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -15,12 +17,14 @@ export class DeleteDialog extends Modal {
 
   /** @param {App} app @param {Message} message */
   constructor(app, message) {
-    const isOwn = message.sender_id === app.chats.me.user_id;
+    const chat = app.chats.of(message.chat_id);
+    const isOwn = message.sender_id === app.chats.me.user_id && !isFormer(chat);
+    const mayDelete = isOwn || may(chat, "DELETE_MESSAGES");
     const { title, forEveryone, forEveryoneHint, forMe, forMeHint, cancel } = dialogTexts.deletion;
     super(title, () => [
       h("p", {}, forMeHint),
       h("button", { class: "primary", type: "button", onclick: this.#hide }, forMe),
-      isOwn && [h("p", {}, forEveryoneHint), textButton("primary danger", () => this.#delete(), forEveryone)],
+      mayDelete && [h("p", {}, forEveryoneHint), textButton("primary danger", () => this.#delete(), forEveryone)],
       textButton("text-button wide", () => this.close(), cancel),
     ]);
     this.element.classList.add("deletion");

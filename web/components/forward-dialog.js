@@ -2,8 +2,9 @@
 // opened.
 
 import { isTouchScreen } from "../device.js";
-import { displayName, nameList } from "../format.js";
+import { nameList } from "../format.js";
 import { moveFocus } from "../focus.js";
+import { isGroup } from "../groups.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
@@ -12,7 +13,7 @@ import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { Modal } from "./modal.js";
-import { PeopleSearch, personRow } from "./people-search.js";
+import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -77,8 +78,9 @@ export class ForwardDialog extends Modal {
 
   /** The chosen chats; pressing one takes it back. */
   #chips() {
+    const { chats } = this.#app;
     const chip = (/** @type {string} */ chat_id) => {
-      const name = this.#nameOf(chat_id);
+      const name = chats.titleOf(chat_id);
       const label = dialogTexts.forwarding.remove(name);
       const props = { class: "chip", type: "button", key: chat_id, "aria-label": label, title: label };
       const remove = () => {
@@ -93,9 +95,7 @@ export class ForwardDialog extends Modal {
 
   #recent() {
     const { chats } = this.#app;
-    const profiles = chats.all.slice(0, MAX_RECENT).flatMap(({ chat_id }) => chats.partner(chat_id) ?? []);
-    const present = profiles.filter(({ deleted }) => !deleted);
-    const choose = (/** @type {string} */ chat_id) => this.#toggle(chat_id);
+    const recent = this.#search.usable(chats.all.slice(0, MAX_RECENT));
     return h(
       "div",
       {
@@ -103,14 +103,8 @@ export class ForwardDialog extends Modal {
         onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
       },
       h("h3", { class: "section" }, dialogTexts.forwarding.recent),
-      present.map((profile) => personRow(profile, chats.me, choose, (chat_id) => this.#chosen.has(chat_id))),
+      this.#search.rows(recent),
     );
-  }
-
-  /** @param {string} chat_id */
-  #nameOf(chat_id) {
-    const profile = this.#app.chats.partner(chat_id);
-    return profile ? displayName(profile) : "";
   }
 
   /** @param {string} chat_id */
@@ -143,11 +137,13 @@ export class ForwardDialog extends Modal {
     const chosen = [...this.#chosen];
     this.close();
     for (const chat_id of chosen) {
-      const members = chats.of(chat_id).member_ids;
-      const mentions = mentionsOf(message).filter(({ user_id = "" }) => members.includes(user_id));
+      const mentioned = mentionsOf(message);
+      if (mentioned.length && isGroup(chat_id)) await chats.rosters.load(chat_id);
+      const members = chats.memberIds(chat_id);
+      const mentions = mentioned.filter(({ user_id = "" }) => members.includes(user_id));
       await sending.send(chat_id, textOf(message), { mentions, forwarded: true });
     }
-    this.#app.say(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => this.#nameOf(chat_id)))));
+    this.#app.say(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
   }
 }
 

@@ -3,6 +3,7 @@
 
 import { copyText } from "../clipboard.js";
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
+import { isGroup, may } from "../groups.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { editedAt, mentionsOf } from "../kinds/edited.js";
@@ -11,6 +12,7 @@ import { reactionsOf } from "../kinds/reacted.js";
 import { texts } from "../languages/language.js";
 import { mentionedNames, shownText } from "../messages.js";
 import { h, memo } from "../view.js";
+import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { formatted } from "./formatted.js";
 import { signs, signTexts } from "./listed.js";
@@ -53,12 +55,18 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const quoted = message.reply_to ? quotedIn(app, message.chat_id, message.reply_to) : null;
   const mentioned = mentionedNames(message, chats.profiles);
   const signed = signTexts(app, message);
-  const deps = [message, first, last, author, state, names, mentioned, ...signed, isActive, isFocused, isMarked];
+  const isNamed = first && !own && isGroup(message.chat_id);
+  const mayReact = may(chats.of(message.chat_id), "REACT");
+  const deps = [message, first, last, author, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
   return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted], () => {
     const tabindex = isFocused ? 0 : -1;
     const isWaiting = message.state === "pending" || message.isChanging;
     const isFailed = message.state === "failed";
-    const looks = { own, first, marked: isMarked, read: state === "read", pending: isWaiting, failed: isFailed };
+    const isInGroup = isGroup(message.chat_id) && !own;
+    const looks = {
+      ...{ own, first, "in-group": isInGroup, marked: isMarked },
+      ...{ read: state === "read", pending: isWaiting, failed: isFailed },
+    };
     const toggle = (/** @type {string} */ emoji) => app.sending.toggleReaction(message, emoji);
     return h(
       "rookery-message",
@@ -66,13 +74,14 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
         class: ["message", ...Object.entries(looks).flatMap(([look, isOn]) => (isOn ? look : []))].join(" "),
         ...{ role: "listitem", tabindex: -1, "data-key": key },
       },
+      isNamed && avatar(profile),
       h(
         "div",
         { class: "line" },
         h(
           "div",
           { class: "bubble" },
-          h("span", { class: "unseen" }, `${texts.message.by(author)} `),
+          isNamed ? name(app, message, author, tabindex) : h("span", { class: "unseen" }, `${texts.message.by(author)} `),
           message.forwarded && h("div", { class: "forwarded" }, icon("forward"), texts.message.forwarded),
           quoted && reference(quoted, tabindex, () => actions.goTo(message.reply_to)),
           h(
@@ -82,7 +91,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
             stamp(message, { last, state, signed, edits: () => edits(app, message, tabindex) }),
           ),
         ),
-        isActive && aside(app, message, { last, tabindex, toggle, actions }),
+        isActive && aside(app, message, { last, tabindex, toggle: mayReact ? toggle : null, actions }),
       ),
       reactions.length > 0 &&
         h(
@@ -90,12 +99,24 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
           { class: "reactions", key: "reactions" },
           reactions.map((reaction) => {
             const isMine = reaction.user_ids.includes(chats.me.user_id);
-            return chip(reaction, { isMine, tabindex, press: () => toggle(reaction.emoji) });
+            return chip(reaction, { isMine, mayReact, tabindex, press: () => toggle(reaction.emoji) });
           }),
         ),
       isFailed && remedies(app, message),
     );
   });
+}
+
+/**
+ * The name of the sender above the first message of several, which opens the profile.
+ * @param {App} app
+ * @param {Message} message
+ * @param {string} author
+ * @param {number} tabindex
+ */
+function name(app, { sender_id }, author, tabindex) {
+  const props = { class: "author", type: "button", title: texts.chat.profile, tabindex };
+  return h("button", { ...props, onclick: () => openProfile(app, sender_id) }, h("bdi", {}, author));
 }
 
 /**
@@ -168,11 +189,12 @@ const time = ({ at_ms }) =>
 /**
  * @param {App} app
  * @param {Message} message
- * @param {{last: boolean, tabindex: number, toggle: (emoji: string) => void, actions: MessageActions}} how
+ * @param {{last: boolean, tabindex: number, toggle: ((emoji: string) => void) | null, actions: MessageActions}} how
+ * toggle: null if the user may not react
  */
 function aside(app, message, { last, tabindex, toggle, actions }) {
   const buttons = [
-    button(texts.message.react, "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
+    toggle && button(texts.message.react, "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
     button(texts.message.more, "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener, actions)),
   ];
   const props = { class: "aside", title: exactTime(message.at_ms) };
@@ -195,15 +217,15 @@ function button(label, name, kind, tabindex, open) {
 
 /**
  * @param {Tally & {names: string}} reaction
- * @param {{isMine: boolean, tabindex: number, press: () => void}} state
+ * @param {{isMine: boolean, mayReact: boolean, tabindex: number, press: () => void}} state
  */
-function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
+function chip({ emoji, user_ids, names }, { isMine, mayReact, tabindex, press }) {
   const label = texts.reaction.count(user_ids.length, emoji);
   return h(
     "button",
     {
       ...{ key: emoji, type: "button", title: names, "aria-label": texts.reaction.countBy(label, names) },
-      ...{ "aria-pressed": String(isMine), tabindex, onclick: press },
+      ...{ "aria-pressed": String(isMine), tabindex, disabled: !mayReact, onclick: press },
     },
     label,
   );

@@ -2,15 +2,17 @@
 // the page costs the same whatever is loaded. The lines in view never jump.
 
 import { moveFocus } from "../focus.js";
-import { dayLabel, displayName } from "../format.js";
+import { dayLabel } from "../format.js";
+import { isGroup } from "../groups.js";
 import { icon } from "../icons.js";
 import { compareIds, idBelow } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
-import { marksOf } from "../kinds/marked.js";
+import { readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
 import { firstUnread, toDays } from "../messages.js";
 import { Part } from "../part.js";
 import { h, memo } from "../view.js";
+import { controlLine } from "./control-line.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";
 import { messageItem } from "./message-item.js";
 import { ScrollAnchor } from "./scroll-anchor.js";
@@ -194,6 +196,7 @@ export class MessageList {
   #row(row) {
     if (row.kind === "unread") return mark(row.key, "unread-mark", texts.messages.new);
     const { key } = row;
+    if (row.kind === "control") return controlLine(this.#app, row, key === this.#marked);
     const isFocused = key === this.#focused;
     const isActive = isFocused || key === this.#pointed;
     return messageItem(this.#app, row, { isActive, isFocused, isMarked: key === this.#marked }, this.#actions);
@@ -296,7 +299,7 @@ export class MessageList {
     // On a phone the chat list may cover the chat, and then no element of the chat has a size.
     const isVisible = document.visibilityState === "visible" && this.#scroller?.clientHeight;
     if (!chat.unread || !this.#isOpened || !isVisible || !this.#anchor) return;
-    const mark = marksOf(chat, chats.me.user_id).read_up_to;
+    const mark = readUpTo(chat, chats.me.user_id);
     const unread = firstUnread(this.#messages, chats.me.user_id, mark);
     const oldest = this.#messages[0];
     const isWhole = !this.#loaded.hasOlder || (oldest && compareIds(oldest.message_id || mark, mark) <= 0);
@@ -316,8 +319,7 @@ export class MessageList {
     const isFailed = phase === "failed" || older === "failed" || this.#loaded.newer === "failed";
     const isWaiting = !this.#isOpened || hasOlder || this.#part.start > 0;
     const face = isFailed ? "failed" : isWaiting ? "waiting" : isEmpty ? "empty" : "beginning";
-    const profile = this.#app.chats.partner(this.#chat_id);
-    const name = profile ? displayName(profile) : "";
+    const name = this.#app.chats.titleOf(this.#chat_id);
     const isLoading = phase === "loading" || older === "loading";
     const props = { class: `top ${face}`, key: "top", "aria-hidden": face === "waiting" && !isLoading && "true" };
     return memo("top", [face, name, isLoading], () => h("div", props, this.#topFace(face, name)));
@@ -332,7 +334,15 @@ export class MessageList {
         texts.messages.none,
         name ? texts.messages.sayHello(name) : texts.messages.sayHelloToUnknown,
       );
-    return h("p", { class: "beginning" }, name ? texts.messages.began(name) : texts.messages.beganWithUnknown);
+    return h("p", { class: "beginning" }, this.#beginning(name));
+  }
+
+  /** @param {string} name */
+  #beginning(name) {
+    const { began, beganWithUnknown, groupBegan, beganBefore } = texts.messages;
+    if (!isGroup(this.#chat_id)) return name ? began(name) : beganWithUnknown;
+    const isCreation = this.#messages[0]?.control?.version === "1";
+    return isCreation ? groupBegan(name) : beganBefore;
   }
 
   #pill() {

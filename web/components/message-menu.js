@@ -3,6 +3,7 @@
 import { copyText } from "../clipboard.js";
 import { moveFocus } from "../focus.js";
 import { withNames } from "../formatting.js";
+import { isFormer, may } from "../groups.js";
 import { editedAt, mentionsOf, textOf } from "../kinds/edited.js";
 import { LISTED_KINDS, setOf } from "../kinds/listed.js";
 import { texts } from "../languages/language.js";
@@ -74,13 +75,15 @@ function choicesOf(app, message, actions) {
   const text = withNames(textOf(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
   const address = messageAddress(chat_id, message_id);
   const isOwn = sender_id === app.chats.me.user_id;
-  const canWrite = !app.chats.partner(chat_id)?.deleted;
+  const chat = app.chats.of(chat_id);
+  const canWrite = !app.chats.isClosed(chat_id) && may(chat, "POST");
+  const kinds = LISTED_KINDS.filter((kind) => (kind === "pinned" ? may(chat, "PIN") : !isFormer(chat)));
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
     ...(text ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
     { label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) },
     { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
-    ...LISTED_KINDS.map((kind) => toggle(app, message, kind)),
+    ...kinds.map((kind) => toggle(app, message, kind)),
     ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },

@@ -1,16 +1,18 @@
-// Search results while the user types: loaded chats at once, and people from the server a moment later.
+// Search results while the user types: loaded chats, also groups, at once, and people from the server a moment later.
 
 import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
+import { may } from "../groups.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
-import { avatar } from "./avatar.js";
+import { avatar, groupAvatar } from "./avatar.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Profile} from "../types.js" */
+/** @import {Chat, Profile} from "../types.js" */
+/** @import {Child} from "../view.js" */
 
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
@@ -72,7 +74,7 @@ export class PeopleSearch {
     return h(
       "rookery-people-search",
       props,
-      h("div", {}, this.#section(texts.search.chats, chats)),
+      h("div", {}, chats.length > 0 && [heading(texts.search.chats), this.rows(chats)]),
       h("div", { "aria-live": "polite" }, this.text ? this.#people(chats) : null),
     );
   }
@@ -81,12 +83,27 @@ export class PeopleSearch {
   #chatsWith(text) {
     const { chats } = this.#app;
     const words = wordsOf(text);
-    const profiles = chats.all.map((chat) => chats.partner(chat.chat_id));
-    const matching = profiles.filter((profile) => {
-      if (!profile || (this.#isChosen && profile.deleted) || this.#isListed?.(profile) === false) return false;
-      return hasWords(profile, words);
+    return this.usable(chats.all).filter(({ chat_id, group }) => {
+      const profile = chats.partner(chat_id);
+      if (!profile) return group && !this.#isListed && hasWords({ display_name: chats.titleOf(chat_id), name: "" }, words);
+      return this.#isListed?.(profile) !== false && hasWords(profile, words);
     });
-    return /** @type {Profile[]} */ (matching);
+  }
+
+  /** The chats that may be chosen, if rows choose chats: those in which the user may write. @param {readonly Chat[]} all */
+  usable(all) {
+    if (!this.#isChosen) return all;
+    return all.filter((chat) => !this.#app.chats.isClosed(chat.chat_id) && may(chat, "POST"));
+  }
+
+  /** The rows of chats whose names are known. @param {readonly Chat[]} all */
+  rows(all) {
+    const { chats } = this.#app;
+    return all.map(({ chat_id, group }) => {
+      const profile = chats.partner(chat_id);
+      if (profile) return personRow(profile, chats.me, this.#open, this.#isChosen);
+      return group && groupRow(chat_id, chats.titleOf(chat_id), group.member_count, this.#open, this.#isChosen);
+    });
   }
 
   /** @param {string} text @param {number} search */
@@ -105,25 +122,19 @@ export class PeopleSearch {
     this.#app.root.invalidate();
   }
 
-  /** @param {Profile[]} chats that match */
+  /** @param {readonly Chat[]} chats that match */
   #people(chats) {
     if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => this.find(this.text)));
     if (!this.#found) return memo("waiting", [], () => skeletonRows(3));
-    const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ user_id }) => user_id)]);
+    const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ chat_id }) => this.#app.chats.otherOf(chat_id))]);
     const others = this.#found.filter((profile) => !known.has(profile.user_id) && this.#isListed?.(profile) !== false);
-    if (others.length) return this.#section(texts.search.people, others);
+    const row = (/** @type {Profile} */ profile) => personRow(profile, this.#app.chats.me, this.#open, this.#isChosen);
+    if (others.length) return [heading(texts.search.people), others.map(row)];
     if (chats.length) return null;
     const isOnlyMe = this.#found.every(({ user_id }) => user_id === this.#app.chats.me.user_id);
     const title = this.#found.length && isOnlyMe ? texts.search.onlyYou : texts.search.nobody;
     const words = this.#found.length ? texts.search.onlyYouHint(this.text) : texts.search.nobodyHint(this.text);
     return memo("none", [words], () => emptyState(title, words));
-  }
-
-  /** @param {string} title @param {Profile[]} profiles */
-  #section(title, profiles) {
-    const heading = h("h2", { class: "section", key: title }, title);
-    const row = (/** @type {Profile} */ profile) => personRow(profile, this.#app.chats.me, this.#open, this.#isChosen);
-    return profiles.length > 0 && [heading, profiles.map(row)];
   }
 
   #rows() {
@@ -137,11 +148,18 @@ export function wordsOf(text) {
   return words.map((word) => word.replace(/^@+/, ""));
 }
 
-/** Whether the names of a person have all words, in any order. @param {Profile} profile @param {readonly string[]} words */
-export function hasWords(profile, words) {
-  const names = `${displayName(profile)} ${profile.name}`.toLowerCase();
+/**
+ * Whether the names of a person or a group have all words, in any order.
+ * @param {{display_name: string, name: string, deleted?: boolean}} named
+ * @param {readonly string[]} words
+ */
+export function hasWords(named, words) {
+  const names = `${displayName(named)} ${named.name}`.toLowerCase();
   return words.every((word) => names.includes(word));
 }
+
+/** @param {string} title */
+const heading = (title) => h("h2", { class: "section", key: title }, title);
 
 /**
  * A row of a list of people, which opens the chat with the person.
@@ -154,12 +172,31 @@ export function personRow(profile, me, open, isChosen) {
   const chat_id = directChatId(me.user_id, profile.user_id);
   const pressed = isChosen && String(isChosen(chat_id));
   return memo(chat_id, [profile, pressed], () =>
-    h(
-      "button",
-      { class: "row", type: "button", "aria-pressed": pressed, onclick: () => open(chat_id) },
-      avatar(profile),
-      h("span", { class: "name", dir: "auto" }, displayName(profile)),
-      h("span", { class: "preview" }, h("bdi", {}, userName(profile))),
-    ),
+    row(() => open(chat_id), pressed, [avatar(profile), displayName(profile), h("bdi", {}, userName(profile))]),
+  );
+}
+
+/**
+ * @param {string} chat_id
+ * @param {string} name
+ * @param {number} members
+ * @param {(chat_id: string) => void} open
+ * @param {(chat_id: string) => boolean} [isChosen] if the row chooses the chat instead
+ */
+function groupRow(chat_id, name, members, open, isChosen) {
+  const pressed = isChosen && String(isChosen(chat_id));
+  return memo(chat_id, [name, members, pressed], () =>
+    row(() => open(chat_id), pressed, [groupAvatar(chat_id, name), name, texts.chat.members(members)]),
+  );
+}
+
+/** @param {() => void} press @param {string | undefined} pressed @param {[Child, string, Child]} content */
+function row(press, pressed, [face, name, detail]) {
+  return h(
+    "button",
+    { class: "row", type: "button", "aria-pressed": pressed, onclick: press },
+    face,
+    h("span", { class: "name", dir: "auto" }, name),
+    h("span", { class: "preview" }, detail),
   );
 }

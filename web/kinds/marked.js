@@ -1,6 +1,6 @@
 // The marks of a chat's members, from the chat's state. Reading implies delivery.
 
-import { compareIds, laterId } from "../ids.js";
+import { compareIds, idBelow, laterId } from "../ids.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
 /** @import {Piece} from "../history.js" */
@@ -28,6 +28,17 @@ export function marksOf({ changes }, user_id) {
 }
 
 /**
+ * The id up to which the user has read a chat, or need not: messages from before they joined a group are not unread.
+ * @param {Chat} chat
+ * @param {string} user_id of this page
+ */
+export function readUpTo(chat, user_id) {
+  const joined = chat.group?.own.spans?.at(-1)?.first;
+  const { read_up_to } = marksOf(chat, user_id);
+  return joined ? laterId(read_up_to, idBelow(joined)) : read_up_to;
+}
+
+/**
  * The progress of the user's own message.
  * @param {Message} message
  * @param {{changes: State}} chat
@@ -51,7 +62,7 @@ export function progress({ message_id }, chat, me) {
  * @param {Pick<Piece, "messages" | "hasOlder" | "hasNewer">} loaded the chat's messages
  */
 export function unreadAfter(before, after, me, loaded) {
-  const mark = marksOf(after, me).read_up_to;
+  const mark = readUpTo(after, me);
   if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return 0;
   const others = loaded.messages.filter((message) => message.sender_id !== me);
   const countAbove = (/** @type {string} */ id) => others.filter((each) => compareIds(each.message_id, id) > 0).length;
@@ -60,5 +71,5 @@ export function unreadAfter(before, after, me, loaded) {
   const isWhole = oldest && !loaded.hasNewer && (!loaded.hasOlder || compareIds(oldest.message_id, mark) <= 0);
   if (isWhole) return Math.min(above, MAX_UNREAD);
   if (before.unread === MAX_UNREAD) return MAX_UNREAD; // perhaps more
-  return Math.max(before.unread - (countAbove(marksOf(before, me).read_up_to) - above), 0);
+  return Math.max(before.unread - (countAbove(readUpTo(before, me)) - above), 0);
 }

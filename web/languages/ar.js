@@ -15,6 +15,18 @@ export const ar = {
   moreThan: (count) => `+${number(count)}`,
   day: { today: "اليوم", yesterday: "أمس" },
   typing: "يكتب الآن…",
+  typingIn: {
+    one: (name) => `${isolated(name)} يكتب الآن…`,
+    two: (name, other) => `${isolated(name)} و${isolated(other)} يكتبان الآن…`,
+    more: (others, name) =>
+      plural(others, {
+        one: `${isolated(name)} وشخص آخر يكتبان الآن…`,
+        two: `${isolated(name)} وشخصان آخران يكتبون الآن…`,
+        few: `${isolated(name)} و${number(others)} أشخاص آخرون يكتبون الآن…`,
+        many: `${isolated(name)} و${number(others)} شخصًا آخر يكتبون الآن…`,
+        other: `${isolated(name)} و${number(others)} شخص آخر يكتبون الآن…`,
+      }),
+  },
   loading: "جارٍ التحميل…",
   tryAgain: "إعادة المحاولة",
   close: "إغلاق",
@@ -179,6 +191,15 @@ export const ar = {
 
   chat: {
     with: (name) => `دردشة مع ${isolated(name)}`,
+    group: (name) => `مجموعة ${isolated(name)}`,
+    members: (count) =>
+      plural(count, {
+        one: "عضو واحد",
+        two: "عضوان",
+        few: `${number(count)} أعضاء`,
+        many: `${number(count)} عضوًا`,
+        other: `${number(count)} عضو`,
+      }),
     loading: "دردشة",
     back: "العودة إلى الدردشات",
     options: "خيارات الدردشة",
@@ -186,6 +207,8 @@ export const ar = {
     missing: "الدردشة غير موجودة",
     missingHint: "قد يكون العنوان خاطئًا، أو أن الدردشة تخص شخصًا آخر.",
     closed: "حُذف هذا الحساب، وتبقى الرسائل هنا.",
+    left: "لم تعد عضوًا في هذه المجموعة، وتظهر لك كما كانت عند مغادرتك.",
+    readOnly: "لا تملك صلاحية إرسال الرسائل في هذه المجموعة.",
     goToDate: "الانتقال إلى تاريخ",
     date: "التاريخ",
     go: "انتقال",
@@ -203,6 +226,8 @@ export const ar = {
     sayHelloToUnknown: "ابدأ بإلقاء التحية.",
     began: (name) => `هنا بدأت دردشتك مع ${isolated(name)}.`,
     beganWithUnknown: "هنا بدأت هذه الدردشة.",
+    groupBegan: (name) => `هنا بدأت مجموعة ${isolated(name)}.`,
+    beganBefore: "لا تظهر الرسائل السابقة لانضمامك.",
     toNewest: "الانتقال إلى أحدث رسالة",
     arrived: (count) =>
       plural(count, {
@@ -242,6 +267,87 @@ export const ar = {
     editHistory: "سجل التعديلات",
     deleted: "حُذفت هذه الرسالة",
     showMore: "عرض المزيد",
+  },
+  control: {
+    others: (count) =>
+      plural(count, {
+        one: "شخص آخر",
+        two: "شخصين آخرين",
+        few: `${number(count)} أشخاص آخرين`,
+        many: `${number(count)} شخصًا آخر`,
+        other: `${number(count)} شخص آخر`,
+      }),
+    created: {
+      own: (group) => `أنشأت المجموعة «${isolated(group)}»`,
+      other: (actor, group) => `تم إنشاء المجموعة «${isolated(group)}» بواسطة ${isolated(actor)}`,
+    },
+    added: {
+      own: (names) => `أضفت ${isolated(names)}`,
+      you: (others, actor) =>
+        plural(others, {
+          zero: `تمت إضافتك بواسطة ${isolated(actor)}`,
+          one: `تمت إضافتك مع شخص آخر بواسطة ${isolated(actor)}`,
+          two: `تمت إضافتك مع شخصين آخرين بواسطة ${isolated(actor)}`,
+          few: `تمت إضافتك مع ${number(others)} أشخاص آخرين بواسطة ${isolated(actor)}`,
+          many: `تمت إضافتك مع ${number(others)} شخصًا آخر بواسطة ${isolated(actor)}`,
+          other: `تمت إضافتك مع ${number(others)} شخص آخر بواسطة ${isolated(actor)}`,
+        }),
+      other: (actor, names) => `تمت إضافة ${isolated(names)} بواسطة ${isolated(actor)}`,
+    },
+    removed: {
+      own: (name) => `أزلت ${isolated(name)}`,
+      you: (actor) => `تمت إزالتك بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تمت إزالة ${isolated(name)} بواسطة ${isolated(actor)}`,
+    },
+    left: { own: "غادرت المجموعة", other: (name) => `غادر ${isolated(name)} المجموعة` },
+    joined: { own: "انضممت إلى المجموعة", other: (name) => `انضم ${isolated(name)} إلى المجموعة` },
+    name: {
+      own: (group) => `غيّرت الاسم إلى «${isolated(group)}»`,
+      other: (actor, group) => `تم تغيير الاسم إلى «${isolated(group)}» بواسطة ${isolated(actor)}`,
+    },
+    topic: {
+      own: (topic) => `غيّرت الموضوع إلى «${isolated(topic)}»`,
+      other: (actor, topic) => `تم تغيير الموضوع إلى «${isolated(topic)}» بواسطة ${isolated(actor)}`,
+    },
+    noTopic: { own: "أزلت الموضوع", other: (actor) => `تمت إزالة الموضوع بواسطة ${isolated(actor)}` },
+    guest: {
+      own: (name) => `منحت ${isolated(name)} دور «ضيف»`,
+      you: (actor) => `تم منحك دور «ضيف» بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تم منح ${isolated(name)} دور «ضيف» بواسطة ${isolated(actor)}`,
+    },
+    member: {
+      own: (name) => `منحت ${isolated(name)} دور «عضو»`,
+      you: (actor) => `تم منحك دور «عضو» بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تم منح ${isolated(name)} دور «عضو» بواسطة ${isolated(actor)}`,
+    },
+    admin: {
+      own: (name) => `منحت ${isolated(name)} دور «مشرف»`,
+      you: (actor) => `تم منحك دور «مشرف» بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تم منح ${isolated(name)} دور «مشرف» بواسطة ${isolated(actor)}`,
+    },
+    owner: {
+      own: (name) => `نقلت ملكية المجموعة إلى ${isolated(name)}`,
+      you: (actor) => `تم نقل ملكية المجموعة إليك بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تم نقل ملكية المجموعة إلى ${isolated(name)} بواسطة ${isolated(actor)}`,
+    },
+    rights: {
+      own: (name) => `غيّرت صلاحيات ${isolated(name)}`,
+      you: (actor) => `تم تغيير صلاحياتك بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تم تغيير صلاحيات ${isolated(name)} بواسطة ${isolated(actor)}`,
+    },
+    permissions: {
+      own: "غيّرت صلاحيات الأعضاء",
+      other: (actor) => `تم تغيير صلاحيات الأعضاء بواسطة ${isolated(actor)}`,
+    },
+    historyShown: {
+      own: "أتحت للأعضاء الجدد قراءة الرسائل السابقة",
+      other: (actor) => `أتيحت للأعضاء الجدد قراءة الرسائل السابقة بواسطة ${isolated(actor)}`,
+    },
+    historyHidden: {
+      own: "أخفيت الرسائل السابقة عن الأعضاء الجدد",
+      other: (actor) => `تم إخفاء الرسائل السابقة عن الأعضاء الجدد بواسطة ${isolated(actor)}`,
+    },
+    changed: { own: "غيّرت المجموعة", other: (actor) => `تم تغيير المجموعة بواسطة ${isolated(actor)}` },
   },
   listed: {
     pinned: {

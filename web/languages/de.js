@@ -12,6 +12,15 @@ export const de = {
   moreThan: (count) => `${number(count)}+`,
   day: { today: "Heute", yesterday: "Gestern" },
   typing: "schreibt …",
+  typingIn: {
+    one: (name) => `${name} schreibt …`,
+    two: (name, other) => `${name} und ${other} schreiben …`,
+    more: (others, name) =>
+      plural(others, {
+        one: `${name} und 1 weitere Person schreiben …`,
+        other: `${name} und ${number(others)} weitere Personen schreiben …`,
+      }),
+  },
   loading: "Wird geladen …",
   tryAgain: "Noch einmal versuchen",
   close: "Schließen",
@@ -161,6 +170,8 @@ export const de = {
 
   chat: {
     with: (name) => `Chat mit ${name}`,
+    group: (name) => `Gruppe ${name}`,
+    members: (count) => plural(count, { one: "1 Mitglied", other: `${number(count)} Mitglieder` }),
     loading: "Chatverlauf",
     back: "Zurück zu den Chats",
     options: "Chat-Optionen",
@@ -168,6 +179,8 @@ export const de = {
     missing: "Chat nicht gefunden",
     missingHint: "Vielleicht ist die Adresse falsch, oder der Chat gehört jemand anderem.",
     closed: "Dieses Konto wurde gelöscht. Die Nachrichten bleiben hier.",
+    left: "Du bist kein Mitglied dieser Gruppe mehr. Du siehst sie, wie sie war, als du sie verlassen hast.",
+    readOnly: "Du darfst in dieser Gruppe keine Nachrichten senden.",
     goToDate: "Zu einem Datum springen",
     date: "Datum",
     go: "Springen",
@@ -185,6 +198,8 @@ export const de = {
     sayHelloToUnknown: "Sag Hallo.",
     began: (name) => `Hier hat dein Chat mit ${name} begonnen.`,
     beganWithUnknown: "Hier hat dieser Chat begonnen.",
+    groupBegan: (name) => `Hier hat die Gruppe ${name} begonnen.`,
+    beganBefore: "Nachrichten von vor deinem Beitritt werden nicht gezeigt.",
     toNewest: "Zur neuesten Nachricht",
     arrived: (count) => plural(count, { one: "1 neue Nachricht", other: `${number(count)} neue Nachrichten` }),
     unreadAbove: "Ungelesene Nachrichten weiter oben",
@@ -218,6 +233,78 @@ export const de = {
     editHistory: "Bearbeitungsverlauf",
     deleted: "Diese Nachricht wurde gelöscht",
     showMore: "Mehr anzeigen",
+  },
+  control: {
+    others: (count) => plural(count, { one: "1 weitere Person", other: `${number(count)} weitere Personen` }),
+    created: {
+      own: (group) => `Du hast die Gruppe „${group}“ erstellt`,
+      other: (actor, group) => `${actor} hat die Gruppe „${group}“ erstellt`,
+    },
+    added: {
+      own: (names) => `Du hast ${names} hinzugefügt`,
+      you: (others, actor) =>
+        plural(others, {
+          one: `${actor} hat dich und 1 weitere Person hinzugefügt`,
+          other: others
+            ? `${actor} hat dich und ${number(others)} weitere Personen hinzugefügt`
+            : `${actor} hat dich hinzugefügt`,
+        }),
+      other: (actor, names) => `${actor} hat ${names} hinzugefügt`,
+    },
+    removed: {
+      own: (name) => `Du hast ${name} entfernt`,
+      you: (actor) => `${actor} hat dich entfernt`,
+      other: (actor, name) => `${actor} hat ${name} entfernt`,
+    },
+    left: { own: "Du hast die Gruppe verlassen", other: (name) => `${name} hat die Gruppe verlassen` },
+    joined: { own: "Du bist der Gruppe beigetreten", other: (name) => `${name} ist der Gruppe beigetreten` },
+    name: {
+      own: (group) => `Du hast den Namen in „${group}“ geändert`,
+      other: (actor, group) => `${actor} hat den Namen in „${group}“ geändert`,
+    },
+    topic: {
+      own: (topic) => `Du hast das Thema in „${topic}“ geändert`,
+      other: (actor, topic) => `${actor} hat das Thema in „${topic}“ geändert`,
+    },
+    noTopic: { own: "Du hast das Thema entfernt", other: (actor) => `${actor} hat das Thema entfernt` },
+    guest: {
+      own: (name) => `Du hast ${name} die Rolle „Gast“ gegeben`,
+      you: (actor) => `${actor} hat dir die Rolle „Gast“ gegeben`,
+      other: (actor, name) => `${actor} hat ${name} die Rolle „Gast“ gegeben`,
+    },
+    member: {
+      own: (name) => `Du hast ${name} die Rolle „Mitglied“ gegeben`,
+      you: (actor) => `${actor} hat dir die Rolle „Mitglied“ gegeben`,
+      other: (actor, name) => `${actor} hat ${name} die Rolle „Mitglied“ gegeben`,
+    },
+    admin: {
+      own: (name) => `Du hast ${name} die Rolle „Admin“ gegeben`,
+      you: (actor) => `${actor} hat dir die Rolle „Admin“ gegeben`,
+      other: (actor, name) => `${actor} hat ${name} die Rolle „Admin“ gegeben`,
+    },
+    owner: {
+      own: (name) => `Du hast ${name} die Leitung der Gruppe übergeben`,
+      you: (actor) => `${actor} hat dir die Leitung der Gruppe übergeben`,
+      other: (actor, name) => `${actor} hat ${name} die Leitung der Gruppe übergeben`,
+    },
+    rights: {
+      own: (name) => `Du hast die Rechte von ${name} geändert`,
+      you: (actor) => `${actor} hat deine Rechte geändert`,
+      other: (actor, name) => `${actor} hat die Rechte von ${name} geändert`,
+    },
+    permissions: {
+      own: "Du hast die Rechte der Mitglieder geändert",
+      other: (actor) => `${actor} hat die Rechte der Mitglieder geändert`,
+    },
+    historyShown: {
+      own: "Du lässt neue Mitglieder frühere Nachrichten lesen",
+      other: (actor) => `${actor} lässt neue Mitglieder frühere Nachrichten lesen`,
+    },
+    historyHidden: {
+      own: "Du verbirgst frühere Nachrichten vor neuen Mitgliedern",
+      other: (actor) => `${actor} verbirgt frühere Nachrichten vor neuen Mitgliedern`,
+    },
+    changed: { own: "Du hast die Gruppe geändert", other: (actor) => `${actor} hat die Gruppe geändert` },
   },
   listed: {
     pinned: {

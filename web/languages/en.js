@@ -12,6 +12,16 @@ export const en = {
   moreThan: (/** @type {number} */ count) => `${number(count)}+`,
   day: { today: "Today", yesterday: "Yesterday" },
   typing: "typing…",
+  /** In a group. */
+  typingIn: {
+    one: (/** @type {Name} */ name) => `${name} is typing…`,
+    two: (/** @type {Name} */ name, /** @type {Name} */ other) => `${name} and ${other} are typing…`,
+    more: (/** @type {number} */ others, /** @type {Name} */ name) =>
+      plural(others, {
+        one: `${name} and 1 other are typing…`,
+        other: `${name} and ${number(others)} others are typing…`,
+      }),
+  },
   loading: "Loading…",
   tryAgain: "Try again",
   close: "Close",
@@ -170,6 +180,8 @@ export const en = {
   // ---- a chat
   chat: {
     with: (/** @type {Name} */ name) => `Chat with ${name}`,
+    group: (/** @type {string} */ name) => `Group ${name}`,
+    members: (/** @type {number} */ count) => plural(count, { one: "1 member", other: `${number(count)} members` }),
     loading: "Chat",
     back: "Back to chats",
     options: "Chat options",
@@ -177,6 +189,8 @@ export const en = {
     missing: "Chat not found",
     missingHint: "The address may be wrong, or the chat belongs to someone else.",
     closed: "This account was deleted. The messages stay here.",
+    left: "You are not a member of this group any more. You see it as it was when you left.",
+    readOnly: "You may not send messages in this group.",
     goToDate: "Go to a date",
     date: "Date",
     go: "Go",
@@ -194,6 +208,8 @@ export const en = {
     sayHelloToUnknown: "Say hello.",
     began: (/** @type {Name} */ name) => `This is where your chat with ${name} began.`,
     beganWithUnknown: "This is where your chat began.",
+    groupBegan: (/** @type {string} */ name) => `This is where the group ${name} began.`,
+    beganBefore: "Messages from before you joined are not shown.",
     toNewest: "Go to the newest message",
     arrived: (/** @type {number} */ count) =>
       plural(count, { one: "1 new message", other: `${number(count)} new messages` }),
@@ -228,6 +244,80 @@ export const en = {
     editHistory: "History of edits",
     deleted: "This message was deleted",
     showMore: "Show more",
+  },
+  /**
+   * Lines in a group about its changes: by the user of this page (own), to that user (you), by and to others. Names may
+   * be a list of names.
+   */
+  control: {
+    others: (/** @type {number} */ count) => plural(count, { one: "1 other", other: `${number(count)} others` }),
+    created: {
+      own: (/** @type {string} */ group) => `You created the group “${group}”`,
+      other: (/** @type {Name} */ actor, /** @type {string} */ group) => `${actor} created the group “${group}”`,
+    },
+    added: {
+      own: (/** @type {string} */ names) => `You added ${names}`,
+      you: (/** @type {number} */ others, /** @type {Name} */ actor) =>
+        plural(others, {
+          one: `${actor} added you and 1 other`,
+          other: others ? `${actor} added you and ${number(others)} others` : `${actor} added you`,
+        }),
+      other: (/** @type {Name} */ actor, /** @type {string} */ names) => `${actor} added ${names}`,
+    },
+    removed: {
+      own: (/** @type {Name} */ name) => `You removed ${name}`,
+      you: (/** @type {Name} */ actor) => `${actor} removed you`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} removed ${name}`,
+    },
+    left: { own: "You left the group", other: (/** @type {Name} */ name) => `${name} left the group` },
+    joined: { own: "You joined the group", other: (/** @type {Name} */ name) => `${name} joined the group` },
+    name: {
+      own: (/** @type {string} */ group) => `You changed the name to “${group}”`,
+      other: (/** @type {Name} */ actor, /** @type {string} */ group) => `${actor} changed the name to “${group}”`,
+    },
+    topic: {
+      own: (/** @type {string} */ topic) => `You changed the topic to “${topic}”`,
+      other: (/** @type {Name} */ actor, /** @type {string} */ topic) => `${actor} changed the topic to “${topic}”`,
+    },
+    noTopic: { own: "You removed the topic", other: (/** @type {Name} */ actor) => `${actor} removed the topic` },
+    guest: {
+      own: (/** @type {Name} */ name) => `You made ${name} a guest`,
+      you: (/** @type {Name} */ actor) => `${actor} made you a guest`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} made ${name} a guest`,
+    },
+    member: {
+      own: (/** @type {Name} */ name) => `You made ${name} a member`,
+      you: (/** @type {Name} */ actor) => `${actor} made you a member`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} made ${name} a member`,
+    },
+    admin: {
+      own: (/** @type {Name} */ name) => `You made ${name} an admin`,
+      you: (/** @type {Name} */ actor) => `${actor} made you an admin`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} made ${name} an admin`,
+    },
+    owner: {
+      own: (/** @type {Name} */ name) => `You made ${name} the owner`,
+      you: (/** @type {Name} */ actor) => `${actor} made you the owner`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} made ${name} the owner`,
+    },
+    rights: {
+      own: (/** @type {Name} */ name) => `You changed the permissions of ${name}`,
+      you: (/** @type {Name} */ actor) => `${actor} changed your permissions`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} changed the permissions of ${name}`,
+    },
+    permissions: {
+      own: "You changed the permissions of members",
+      other: (/** @type {Name} */ actor) => `${actor} changed the permissions of members`,
+    },
+    historyShown: {
+      own: "You let new members read earlier messages",
+      other: (/** @type {Name} */ actor) => `${actor} let new members read earlier messages`,
+    },
+    historyHidden: {
+      own: "You hid earlier messages from new members",
+      other: (/** @type {Name} */ actor) => `${actor} hid earlier messages from new members`,
+    },
+    changed: { own: "You changed the group", other: (/** @type {Name} */ actor) => `${actor} changed the group` },
   },
   /** The kinds by which messages are listed: the menu of a message, the sign on it, and the list. */
   listed: {

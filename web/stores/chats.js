@@ -1,7 +1,7 @@
 // The user's chats: the list, their messages, their members and who is typing. The list is merged from the archive's
 // pages and from live events; the result does not depend on the order in which they arrive.
 
-import { Api } from "../api.js";
+import { Api, Problem } from "../api.js";
 import {
   chatFromWire,
   emptyChat,
@@ -12,13 +12,16 @@ import {
   withNewestChanged,
 } from "../chats.js";
 import { Conversations } from "../conversations.js";
+import { withoutDirectionControls } from "../format.js";
+import { canReadMore, isFormer, isGroup, withGroupOf } from "../groups.js";
 import { compareIds, idBelow, laterId, timeOfId } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
-import { marksOf } from "../kinds/marked.js";
+import { marksOf, readUpTo } from "../kinds/marked.js";
 import { Listed } from "../listed.js";
 import { fromWire, withChanges } from "../messages.js";
 import { Profiles } from "../profiles.js";
 import { Quotes } from "../quotes.js";
+import { Rosters } from "../rosters.js";
 import { Typing } from "../typing.js";
 import { Store } from "./store.js";
 
@@ -27,6 +30,9 @@ import { Store } from "./store.js";
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
 /** @import {Chat as WireChat, Event as WireEvent} from "../wire.js" */
+
+/** The archive lags behind sessions: the pauses after which a group is read again, in milliseconds. */
+const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
@@ -49,6 +55,10 @@ export class Chats extends Store {
   #sorted = null;
   #nextPage = "";
   #lists;
+  /** The groups that are being read, and whether their messages have to be read afterwards. @type {Map<string, boolean>} */
+  #reading = new Map();
+  /** Groups that do not exist, or are not this user's. @type {Set<string>} */
+  #missing = new Set();
   /** The message that the link of the open chat names: the chat is loaded around it; empty for none. */
   #linked = "";
   /** @type {Promise<void>} of the first page */
@@ -59,7 +69,7 @@ export class Chats extends Store {
     super();
     this.#api = api;
     this.me = me;
-    this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles);
+    this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles, me.user_id);
     this.profiles.put([me]);
     this.conversations = new Conversations(
       (chat_id, query) => api.messages(chat_id, query),
@@ -74,7 +84,11 @@ export class Chats extends Store {
       Object.fromEntries(LISTED_KINDS.map((kind) => [kind, listOf(kind)]))
     );
     this.#lists = Object.values(this.listed);
-    const parts = [this.profiles, this.conversations, this.quotes, ...this.#lists, this.typing];
+    this.rosters = new Rosters(
+      (chat_id, after) => api.members(chat_id, after),
+      (chat_id) => this.of(chat_id).group?.version ?? "0",
+    );
+    const parts = [this.profiles, this.conversations, this.quotes, ...this.#lists, this.rosters, this.typing];
     for (const part of parts) part.subscribe(() => this.changed());
   }
 
@@ -103,9 +117,32 @@ export class Chats extends Store {
     return this.profiles.get(this.otherOf(chat_id));
   }
 
+  /** The name of a group, or of the other member; empty while it is loading. @param {string} chat_id */
+  titleOf(chat_id) {
+    if (isGroup(chat_id)) return withoutDirectionControls(this.of(chat_id).group?.settings.name ?? "");
+    return this.profiles.nameOf(this.otherOf(chat_id));
+  }
+
+  /** Whether the chat does not exist, or is not this user's. @param {string} chat_id */
+  isMissing(chat_id) {
+    if (isGroup(chat_id)) return this.#missing.has(chat_id) && !this.of(chat_id).newest;
+    const other = this.otherOf(chat_id);
+    return !other || this.profiles.isMissing(other);
+  }
+
+  /** Whether nobody can write in the chat any more: the other member's account is deleted, or the user has left. @param {string} chat_id */
+  isClosed(chat_id) {
+    return isFormer(this.of(chat_id)) || this.partner(chat_id)?.deleted === true;
+  }
+
+  /** The ids of a chat's members, of a group as far as they are loaded. @param {string} chat_id */
+  memberIds(chat_id) {
+    return isGroup(chat_id) ? this.rosters.of(chat_id).members.map(({ user_id }) => user_id) : this.of(chat_id).member_ids;
+  }
+
   /** The profiles of a chat's members, as far as they are loaded, the user's own last. @param {string} chat_id */
   members(chat_id) {
-    const others = this.of(chat_id).member_ids.filter((user_id) => user_id !== this.me.user_id);
+    const others = this.memberIds(chat_id).filter((user_id) => user_id !== this.me.user_id);
     return [...others.flatMap((user_id) => this.profiles.get(user_id) ?? []), this.me];
   }
 
@@ -118,7 +155,7 @@ export class Chats extends Store {
   /** The id above which messages of others are unread; empty if none are. @param {string} chat_id */
   unreadMark(chat_id) {
     const chat = this.of(chat_id);
-    return chat.unread ? marksOf(chat, this.me.user_id).read_up_to : "";
+    return chat.unread ? readUpTo(chat, this.me.user_id) : "";
   }
 
   /** Shows copies of chats until the server's are loaded. @param {readonly Copy[]} copies */
@@ -229,7 +266,8 @@ export class Chats extends Store {
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
     this.#linked = message_id;
-    if (this.otherOf(chat_id)) void this.#loadOpened(chat_id);
+    if (isGroup(chat_id) && !this.of(chat_id).group) void this.#readGroup(chat_id);
+    if (isGroup(chat_id) || this.otherOf(chat_id)) void this.#loadOpened(chat_id);
     this.changed();
   }
 
@@ -258,8 +296,55 @@ export class Chats extends Store {
 
   /** @param {Message} message that arrived live or was just accepted */
   add(message) {
-    this.#set(withMessage(this.of(message.chat_id), this.conversations.current(message), this.me.user_id));
+    const { chat_id, control } = message;
+    const before = this.of(chat_id);
+    const chat = withMessage(before, this.conversations.current(message), this.me.user_id);
+    this.#set(chat);
     this.conversations.add(message);
+    if (control) this.rosters.fold(chat_id, control);
+    if (isGroup(chat_id) && (!chat.group || chat.later.length)) void this.#readGroup(chat_id);
+    else if (canReadMore(before, chat)) void this.#readGroup(chat_id, true);
+  }
+
+  /** @param {WireEvent} event that answers a request of this user, which its sessions receive as well */
+  received(event) {
+    this.#apply(event);
+  }
+
+  /**
+   * Reads a group until the archive returns all control changes that have arrived.
+   * @param {string} chat_id
+   * @param {boolean} [isOpened] whether the user may read messages now that they could not read before: then its
+   * messages are read again
+   */
+  async #readGroup(chat_id, isOpened = false) {
+    const isReading = this.#reading.has(chat_id);
+    this.#reading.set(chat_id, isOpened || this.#reading.get(chat_id) === true);
+    if (isReading) return;
+    for (const pause_ms of [...PAUSES_MS, 0]) {
+      if (await this.#isRead(chat_id)) break;
+      if (pause_ms) await new Promise((resolve) => setTimeout(resolve, pause_ms));
+    }
+    const isReadable = this.#reading.get(chat_id);
+    this.#reading.delete(chat_id);
+    if (isReadable) await this.conversations.reload(chat_id).catch(() => {});
+    else if (chat_id === this.openChat) await this.openAgain();
+  }
+
+  /** Reads a group. Returns whether it has to be read again. @param {string} chat_id */
+  async #isRead(chat_id) {
+    try {
+      const wire = await this.#api.chat(chat_id);
+      this.merge([wire]);
+      const { group, later } = this.of(chat_id);
+      return !later.length && compareIds(wire.version ?? "0", group?.version ?? "0") >= 0;
+    } catch (fault) {
+      const { newest, later } = this.of(chat_id);
+      const isMissing = fault instanceof Problem && fault.status === 404 && !newest && !later.length;
+      if (isMissing) this.#missing.add(chat_id);
+      this.changed();
+      return isMissing;
+    }
   }
 
   /** @param {WireEvent} event of history */
@@ -306,12 +391,13 @@ export class Chats extends Store {
       const listed = chatFromWire(wire);
       const known = [listed.newest, before.newest].flatMap((newest) => newest ?? []);
       const messages = [...this.conversations.known(chat_id), ...known.map((one) => this.conversations.current(one))];
-      const live = messages.reduce((chat, message) => withMessage(chat, message, me), listed);
+      const newest = withGroupOf(listed, before, me);
+      const live = messages.reduce((chat, message) => withMessage(chat, message, me), newest);
       this.#set(withChatChanges(live, before.changes.values(), me, this.#loaded(chat_id)));
       const undelivered = this.undelivered(chat_id);
       if (undelivered) this.onUndelivered(chat_id, undelivered);
-      const { newest } = this.of(chat_id);
-      if (undelivered && newest) fresh.push(newest);
+      const shown = this.of(chat_id).newest;
+      if (undelivered && shown) fresh.push(shown);
     }
     return fresh;
   }

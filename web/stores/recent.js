@@ -153,7 +153,7 @@ function lastOf(messages) {
 function isCopy(value) {
   const { chat, listed_up_to, messages, hasOlder, after, profile } = value ?? {};
   const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
-  const isKnown = typeof chat?.unread === "number" && isState(chat?.changes);
+  const isKnown = typeof chat?.unread === "number" && isState(chat?.changes) && Array.isArray(chat?.later);
   const isProfile = profile === undefined || typeof profile?.display_name === "string";
   const isPiece = typeof hasOlder === "boolean" && Array.isArray(messages) && messages.every(isMessage);
   return isChat && isKnown && isProfile && isPiece && typeof listed_up_to === "string" && typeof after === "string";

@@ -2,6 +2,7 @@
 // kept until the server accepts it, and sent again in the next session; a typing signal is not.
 
 import { Drafts } from "../drafts.js";
+import { isGroup } from "../groups.js";
 import { timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { hasReacted } from "../kinds/reacted.js";
@@ -62,7 +63,7 @@ export class Sending extends Store {
     this.changes = new Changes(kept);
     this.drafts = new Drafts(kept, this.outbox);
     kept.subscribe(() => this.changed());
-    chats.onUndelivered = (chat_id, delivered_up_to) => this.#mark(chat_id, { delivered_up_to });
+    chats.onUndelivered = (chat_id, delivered_up_to) => isGroup(chat_id) || this.#mark(chat_id, { delivered_up_to });
   }
 
   /** Whether what is not sent yet would survive that the page closes. */

@@ -101,7 +101,7 @@ export class Sync extends Store {
   #onEvent({ event_id = "0", message, change, typing }) {
     if (message) this.#onMessage(fromWire(message));
     if (change) this.#chats.change({ event_id, change });
-    if (typing) this.#chats.typing.show(typing.chat_id);
+    if (typing) this.#chats.typing.show(typing.chat_id, typing.user_id ?? "");
   }
 
   /** @param {Message} message */
@@ -110,7 +110,7 @@ export class Sync extends Store {
     const mine = sender_id === this.#chats.me.user_id;
     // An own message in a replay does not acknowledge the send: its gateway may have died before the copies of the
     // other members were written, and only sending it again from the outbox writes them.
-    if (!mine) this.#chats.typing.hide(chat_id);
+    if (!mine) this.#chats.typing.hide(chat_id, sender_id);
     this.#chats.add(message);
     if (mine || this.#chats.undelivered(chat_id) !== message_id) return;
     this.#chats.onUndelivered(chat_id, message_id);

@@ -90,10 +90,12 @@ test("only news is notified of, in the ways that the settings and the browser pe
 test("a notification names the sender and the text without markup, unless they are hidden", () => {
   const message = fromWire(wireMessage(1, { body: "**hello**" }));
   const profiles = new Profiles(async () => []);
-  assert.deepEqual(textsOf(message, profiles, "shown"), { title: "New message", body: "hello" });
+  const chats = { profiles, titleOf: () => "Team" };
+  assert.deepEqual(textsOf(message, chats, "shown"), { title: "New message", body: "hello" });
   profiles.put([{ user_id: MIRA, name: "mira", display_name: "", about: "" }]);
-  assert.deepEqual(textsOf(message, profiles, "shown"), { title: "mira", body: "hello" });
-  assert.deepEqual(textsOf(message, profiles, "hidden"), { title: "Rookery", body: "You have a new message." });
+  assert.deepEqual(textsOf(message, chats, "shown"), { title: "mira", body: "hello" });
+  assert.deepEqual(textsOf({ ...message, chat_id: "g-1" }, chats, "shown"), { title: "Team", body: "mira: hello" });
+  assert.deepEqual(textsOf(message, chats, "hidden"), { title: "Rookery", body: "You have a new message." });
 });
 
 test("the page asks after a sent message, and not again after an answer", () => {
