@@ -35,13 +35,15 @@ def test_on_loopback_plain_text_is_allowed(host: str) -> None:
     Settings.model_validate({name: {"host": host} for name in ("bff", "gateway", "archive")})
 
 
-def test_archives_beyond_this_machine_are_called_with_tls_all_or_none() -> None:
+def test_archives_and_gateways_beyond_this_machine_are_called_with_tls_archives_all_or_none() -> None:
     with pytest.raises(ValidationError, match="grpcs://archive-1:8083"):
         Settings(archives=("127.0.0.1:8083", "archive-1:8083"))
     Settings(archives=("archive-1:8083",), tls=TlsSettings(plaintext=True))
     Settings(archives=("grpcs://archive-1:8083", "grpcs://archive-2:8083"))
     with pytest.raises(ValidationError, match="all archives"):
         Settings(archives=("grpcs://127.0.0.1:1", "127.0.0.1:2"))
+    with pytest.raises(ValidationError, match=r"internal_grpc(.|\n)*grpcs://gateway-1:8082"):
+        Settings.model_validate({"gateway": {"internal_grpc": "gateway-1:8082"}})
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:1:2", "grpc://host:1"])

@@ -100,6 +100,14 @@ def test_the_page_may_connect_to_each_gateway_which_accepts_its_origin(
     assert bff.settings.bff.websocket_origins == (f"wss://*.{host.partition('.')[2]}",)
 
 
+@pytest.mark.parametrize("case", ["tls", "plaintext", "production"])
+def test_the_internal_address_of_a_gateway_is_its_own_name_in_the_cluster(processes: list[Running]) -> None:
+    (gateway,) = [each.settings for each in processes if each.role == "gateway"]
+    address = GrpcAddress.parse(gateway.gateway.internal_grpc)
+    assert address.host == f"chat-rookery-gateway-0.chat-rookery-gateway.{NAMESPACE}.svc"
+    assert (address.port, address.is_secure) == (gateway.gateway.grpc_port, gateway.tls.certificate_file is not None)
+
+
 @pytest.mark.parametrize("case", ["tls", "plaintext"])
 def test_inside_the_cluster_a_gateway_has_its_own_name(objects: list[Manifest], processes: list[Running]) -> None:
     (gateway,) = [each.settings.gateway for each in processes if each.role == "gateway"]

@@ -100,6 +100,7 @@ def test_policies_allow_the_necessary_connections_and_no_other(
         ("clients", "gateway", "websocket"),
         ("clients", "gateway", "grpc"),
         ("bff", "archive", "grpc"),
+        ("bff", "gateway", "grpc"),
         ("gateway", "archive", "grpc"),
         ("metrics", "bff", "http"),
         ("metrics", "gateway", "health"),

@@ -5,6 +5,7 @@ A further twin needs a line in ENGINES.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ from tests.shared.drivers.redis_clients import blocking, settings_for
 from tests.waiting import PATIENCE, until
 from tools.engines.redis import Redis
 
-ONE = GatewayAddress("ws://one:8081/session", "one:8082")
+ONE = GatewayAddress("ws://one:8081/session", "one:8082", "one.internal:8082")
 TWO = GatewayAddress("wss://two.example.org/session", "two.example.org:443")
 
 PROMPT = 10.0
@@ -104,6 +105,12 @@ async def test_partitions_move_from_one_gateway_to_another(views: Views) -> None
     views.first.publish(ONE, [0], 2)
     views.second.publish(TWO, [1, 2], 2)
     await views.agree(ONE, TWO, TWO)
+
+
+async def test_the_internal_address_is_known_and_may_change(views: Views) -> None:
+    for epoch, internal in enumerate(("one.internal:8082", "grpcs://one.internal:8082", "")):
+        views.first.publish(replace(ONE, internal=internal), [0], epoch)
+        await until(lambda internal=internal: {view.owner(0).internal for view in views if view.owner(0)} == {internal})  # type: ignore[misc, union-attr]
 
 
 async def test_of_two_claims_of_the_same_epoch_the_newer_counts(views: Views) -> None:

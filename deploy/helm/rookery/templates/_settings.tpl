@@ -106,7 +106,7 @@ ROOKERY_REDIS__URL: {{ . | quote }}
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
 {{- if has .role (list "gateway" "embedded") }}
-{{- include "rookery.publicAddresses" . }}
+{{- include "rookery.gatewayAddresses" . }}
 {{- end }}
 {{- if ne .role "embedded" }}
 {{- range $name := list "kafka" "cassandra" }}
@@ -144,7 +144,7 @@ ROOKERY_REDIS__URL: {{ . | quote }}
 {{- end -}}
 
 {{/* The announced addresses of the gateway in this pod: always the pod's own name. */}}
-{{- define "rookery.publicAddresses" -}}
+{{- define "rookery.gatewayAddresses" -}}
 {{- $values := .root.Values -}}
 {{- $secure := include "rookery.secure" .root -}}
 {{- $websocket := "" -}}
@@ -153,10 +153,13 @@ ROOKERY_REDIS__URL: {{ . | quote }}
 {{- $port := ternary (int $values.exposure.loadBalancer.grpcPort) 443 (eq $values.exposure.kind "loadBalancer") -}}
 {{- $websocket = printf "wss://$(POD_NAME).%s/session" $values.public.gatewayDomain -}}
 {{- $grpc = printf "grpcs://$(POD_NAME).%s:%d" $values.public.gatewayDomain $port -}}
-{{- else if eq .role "gateway" -}}
+{{- end -}}
+{{- $internal := "" -}}
+{{- if eq .role "gateway" -}}
 {{- $host := printf "$(POD_NAME).%s.%s.svc" (include "rookery.workload" .) .root.Release.Namespace -}}
-{{- $websocket = printf "%s://%s:8081/session" (ternary "wss" "ws" (not (empty $secure))) $host -}}
-{{- $grpc = printf "%s%s:8082" (ternary "grpcs://" "" (not (empty $secure))) $host -}}
+{{- $internal = printf "%s%s:8082" (ternary "grpcs://" "" (not (empty $secure))) $host -}}
+{{- $websocket = $websocket | default (printf "%s://%s:8081/session" (ternary "wss" "ws" (not (empty $secure))) $host) -}}
+{{- $grpc = $grpc | default $internal -}}
 {{- end -}}
 {{- if $websocket }}
 - name: POD_NAME
@@ -165,5 +168,9 @@ ROOKERY_REDIS__URL: {{ . | quote }}
   value: {{ $websocket | quote }}
 - name: ROOKERY_GATEWAY__PUBLIC_GRPC
   value: {{ $grpc | quote }}
+{{- end }}
+{{- with $internal }}
+- name: ROOKERY_GATEWAY__INTERNAL_GRPC
+  value: {{ . | quote }}
 {{- end }}
 {{- end -}}

@@ -1,0 +1,152 @@
+"""Groups over HTTP: the changes that gateways get, the queries that archives get, invalid requests, and the limits."""
+
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from bff.http.throttle import HOUR
+from rookery.v1.archive_pb2 import ListMarksRequest, ListMembersRequest
+from rookery.v1.group_service_pb2 import (
+    AddMembers,
+    ChangeGroupRequest,
+    ChangeGroupResponse,
+    ChangeMember,
+    ChangeSettings,
+    CreateGroup,
+    RemoveMember,
+)
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, Control, GroupSettings
+from rookery.v1.session_pb2 import Event, Message
+from shared.configuration.model import LiveConfiguration
+from shared.contract.chats import group_chat_id
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import MAX_ID
+from tests.bff.conftest import Api
+
+GROUP = "/v1/chats/g-7"
+
+UNKNOWN = Refusal(Code.NOT_FOUND, "There is no such chat among yours.", "chat_id")
+
+
+@pytest.fixture
+def configuration() -> LiveConfiguration:
+    return LiveConfiguration(groups_per_hour=2, unknown_chats_per_minute=3)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "change"),
+    [
+        (
+            "PATCH",
+            GROUP,
+            {"expected_version": "4", "topic": "", "permissions": 0},
+            {"expected_version": 4, "change_settings": ChangeSettings(topic="", permissions=0)},
+        ),
+        (
+            "POST",
+            f"{GROUP}/members",
+            {"user_ids": ["3", 4]},
+            {"add_members": AddMembers(user_ids=[3, 4], role=ROLE_MEMBER)},
+        ),
+        (
+            "PATCH",
+            f"{GROUP}/members/3",
+            {"role": "ROLE_ADMIN", "deny": "32"},
+            {"change_member": ChangeMember(user_id=3, role=ROLE_ADMIN, deny=32)},
+        ),
+        ("DELETE", f"{GROUP}/members/3?client_change_id=x", None, {"remove_member": RemoveMember(user_id=3)}),
+    ],
+)
+async def test_a_change_is_made_as_the_user_of_the_token_and_returns_its_event(
+    api: Api, token: str, method: str, path: str, body: dict[str, Any] | None, change: dict[str, Any]
+) -> None:
+    event = Event(event_id=MAX_ID, message=Message(chat_id="g-7", control=Control(version=2)))
+    api.groups.response = ChangeGroupResponse(event=event)
+    reply = await api.call(method, path, body and body | {"client_change_id": "x"}, token=token)
+    assert reply.body == {"event_id": str(MAX_ID), "message": {"chat_id": "g-7", "control": {"version": "2"}}}
+    assert api.groups.changes == [(ChangeGroupRequest(chat_id="g-7", client_change_id="x", **change), token)]
+
+
+async def test_a_group_with_999_others_is_created_under_the_id_that_a_retry_makes_again(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    others = [MAX_ID - number for number in range(999)]
+    body = {"client_change_id": "x", "name": "n" * 128, "topic": "é" * 512, "user_ids": [str(each) for each in others]}
+    for _ in range(2):
+        assert (await api.call("POST", "/v1/chats", body | {"shows_history": True}, token=token)).status == 201
+    settings = GroupSettings(name="n" * 128, topic="é" * 512, shows_history=True)
+    create = CreateGroup(settings=settings, user_ids=others)
+    chat_id = group_chat_id(user_id, "x")
+    request = ChangeGroupRequest(chat_id=chat_id, client_change_id="x", create=create)
+    assert api.groups.changes == [(request, token)] * 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "limit"),
+    [
+        ("POST", "/v1/chats", {"client_change_id": "é" * 33, "name": "n"}, "client_change_id", "1 to 64 bytes"),
+        ("POST", "/v1/chats", {"client_change_id": "x", "name": "é" * 65}, "name", "1 to 128 bytes"),
+        ("POST", "/v1/chats", {"client_change_id": "x", "name": "n", "permissions": 0}, "permissions", "at least 1"),
+        ("POST", "/v1/chats", {"client_change_id": "x", "name": "n", "user_ids": ["1"] * 1000}, "user_ids", "999"),
+        ("PATCH", GROUP, {"client_change_id": "x", "topic": "é" * 513}, "topic", "at most 1024 bytes"),
+        ("PATCH", GROUP, {"client_change_id": "x", "permissions": "256"}, "permissions", "at most 255"),
+        ("POST", f"{GROUP}/members", {"client_change_id": "x", "user_ids": []}, "user_ids", "at least 1 entry"),
+        ("PATCH", f"{GROUP}/members/3", {"client_change_id": "x", "role": "ROLE_KING"}, "role", "ROLE_OWNER"),
+        ("DELETE", f"{GROUP}/members/3?client_change_id=", None, "client_change_id", "1 to 64 bytes"),
+        ("GET", f"{GROUP}/members?limit=1001", None, "limit", "at most 1000"),
+    ],
+)
+async def test_an_invalid_request_names_the_field_and_the_limit(
+    api: Api, token: str, method: str, path: str, body: Any, field: str, limit: str
+) -> None:
+    reply = await api.call(method, path, body, token=token)
+    assert reply.refusal == (422, "invalid", field)
+    assert limit in reply.body["detail"]
+    assert api.groups.changes == []
+
+
+async def test_members_and_marks_are_those_of_the_archive(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    members = await api.call("GET", f"{GROUP}/members?after=5&limit=1000", token=token)
+    marks = await api.call("GET", f"{GROUP}/marks?from_id=9", token=token)
+    assert (members.body, marks.body) == ({"members": [], "has_more": False, "version": "0"}, {"marks": []})
+    assert api.archive.requests == [
+        ListMembersRequest(user_id=user_id, chat_id="g-7", after=5, limit=1000),
+        ListMarksRequest(user_id=user_id, chat_id="g-7", from_id=9),
+    ]
+
+
+async def test_new_groups_of_a_user_are_limited_by_hour_and_failures_of_ours_do_not_count(
+    api: Api, token: str, mock_clock: MockClock
+) -> None:
+    body = {"client_change_id": "x", "name": "n"}
+    api.groups.response = Refusal(Code.UNAVAILABLE, "Groups can't be changed now.")
+    for _ in range(3):
+        assert (await api.call("POST", "/v1/chats", body, token=token)).refusal[:2] == (503, "unavailable")
+    api.groups.response = ChangeGroupResponse()
+    assert [(await api.call("POST", "/v1/chats", body, token=token)).status for _ in range(3)] == [201, 201, 429]
+    reply = await api.call("POST", "/v1/chats", body, token=token)
+    assert (reply.body["code"], reply.body["retry_after_ms"]) == ("rate_limited", HOUR * 1000 / 2)
+    mock_clock.jump(HOUR / 2)
+    assert (await api.call("POST", "/v1/chats", body, token=token)).status == 201
+
+
+async def test_requests_for_chats_of_others_are_limited_at_all_routes_together(
+    api: Api, token: str, mock_clock: MockClock
+) -> None:
+    api.archive.response = api.groups.response = UNKNOWN
+    change = {"client_change_id": "x"}
+    assert (await api.call("PATCH", GROUP, change, token=token)).refusal == (404, "not_found", "chat_id")
+    assert (await api.call("PATCH", "/v1/chats/d-1-2", change, token=token)).refusal == (404, "not_found", "chat_id")
+    assert (await api.call("GET", f"{GROUP}/messages", token=token)).status == 404
+    for path in (GROUP, f"{GROUP}/messages", f"{GROUP}/changes?after=1", f"{GROUP}/members", f"{GROUP}/marks"):
+        reply = await api.call("GET", path, token=token)
+        assert (reply.status, reply.body["code"], reply.body["retry_after_ms"]) == (429, "rate_limited", 20_000), path
+    assert (await api.call("GET", "/v1/chats/g-7/messages/1/versions?kind=edited", token=token)).status == 429
+    assert (await api.call("PATCH", GROUP, change, token=token)).status == 429
+    await api.register("bob")
+    other = (await api.sign_in("bob"))["access_token"]
+    assert (await api.call("GET", GROUP, token=other)).status == 404
+    mock_clock.jump(20)
+    api.archive.response = None
+    assert [(await api.call("GET", GROUP, token=token)).status for _ in range(9)] == [200] * 9
