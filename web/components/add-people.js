@@ -10,6 +10,7 @@ import { Modal } from "./modal.js";
 import { PeoplePicker } from "./people-picker.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Member} from "../wire.js" */
 
 export class AddPeople extends Modal {
   #app;
@@ -18,6 +19,8 @@ export class AddPeople extends Modal {
   #form = new Form(this.root, () => this.#add());
   #changes;
   #picker;
+  /** The members, and their ids. */
+  #known = { members: /** @type {readonly Member[]} */ ([]), ids: /** @type {ReadonlySet<string>} */ (new Set()) };
 
   /** @param {App} app @param {string} chat_id @param {(count: number) => void} added called with the number of people */
   constructor(app, chat_id, added) {
@@ -26,14 +29,19 @@ export class AddPeople extends Modal {
     this.#chat_id = chat_id;
     this.#added = added;
     this.#changes = new GroupChanges(app.api, app.chats);
-    const isOffered = (/** @type {string} */ user_id) => !this.#members.has(user_id);
-    this.#picker = new PeoplePicker(app, this, { most: () => MAX_MEMBERS - this.#members.size, isOffered });
+    this.#picker = new PeoplePicker(app, this, {
+      most: () => MAX_MEMBERS - this.#present.size,
+      isOffered: (user_id) => !this.#present.has(user_id),
+    });
     this.element.classList.add("choosing");
     this.follow(app.chats);
   }
 
-  get #members() {
-    return new Set(this.#app.chats.rosters.of(this.#chat_id).members.map(({ user_id }) => user_id));
+  /** The users who are members. */
+  get #present() {
+    const { members } = this.#app.chats.rosters.of(this.#chat_id);
+    if (members !== this.#known.members) this.#known = { members, ids: new Set(members.map(({ user_id }) => user_id)) };
+    return this.#known.ids;
   }
 
   #content() {

@@ -1,11 +1,10 @@
 // Chooses people for a group: the search, people of recent chats, and the chosen ones, which can be taken back.
 
-import { isTouchScreen } from "../device.js";
 import { displayName } from "../format.js";
 import { moveFocus } from "../focus.js";
 import { icon } from "../icons.js";
 import { dialogTexts } from "../languages/dialogs.js";
-import { h } from "../view.js";
+import { h, memo } from "../view.js";
 import { Modal } from "./modal.js";
 import { PeopleSearch, personRow } from "./people-search.js";
 import { searchBox } from "./search-box.js";
@@ -75,12 +74,12 @@ export class PeoplePicker {
       const profile = profiles.get(user_id);
       const name = profile ? displayName(profile) : "";
       const label = dialogTexts.groupPeople.remove(name);
+      const props = { class: "chip", type: "button", "aria-label": label, title: label };
       const remove = () => {
         this.#toggle(user_id);
-        if (!isTouchScreen()) this.focus(); // the chip that has the focus goes away
+        this.focus(); // the chip that has the focus goes away
       };
-      const props = { class: "chip", type: "button", key: user_id, "aria-label": label, title: label, onclick: remove };
-      return h("button", props, h("bdi", {}, name), icon("close"));
+      return memo(user_id, [name], () => h("button", { ...props, onclick: remove }, h("bdi", {}, name), icon("close")));
     };
     const { chosen } = this;
     const props = { class: "chips", role: "group", "aria-label": dialogTexts.groupPeople.chosen, key: "chips" };
