@@ -8,12 +8,12 @@
 `participant` is one client, which `absences` interrupts and which sends by `pipeline`, and `background_load` adds
 churning and slow ones; `records` are the observations, `feeds` records the answers that a client reads after a Gap,
 `histories` and `chat_lists` read the chats at the end, `checker` finds the violations, and `run` is one run with its
-`result`.
+`result`. `groups` changes the members of groups during the run, and `membership` judges what follows from it.
 """
 
-from rookery.verify.checker import Kind, Violation
 from rookery.verify.plan import Plan, VerifyError
 from rookery.verify.result import Result
 from rookery.verify.run import Run, open_verification
+from rookery.verify.violations import Kind, Violation
 
 __all__ = ["Kind", "Plan", "Result", "Run", "VerifyError", "Violation", "open_verification"]

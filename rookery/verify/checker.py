@@ -3,51 +3,13 @@
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from rookery.client import Event, State
 from rookery.verify.changes import Expected, body_of, describe
+from rookery.verify.membership import UNRECORDED_SECONDS, Membership, check_groups
 from rookery.verify.records import Answer, Copy, Delivery, Key, Listed, Made, Place, Records, Sent
+from rookery.verify.violations import Kind, Violation
 from shared.contract.ids import time_of
-
-
-class Kind(StrEnum):
-    """The kinds of violations, one for each promise."""
-
-    NOT_ACCEPTED = "not accepted"
-    """Neither at first nor on a retry, or a change that was refused for good."""
-    LOST = "lost"
-    """Accepted, and not in history."""
-    NOT_DELIVERED = "not delivered"
-    """Accepted, and neither delivered to the recipient's session nor read after a Gap."""
-    TWICE_IN_HISTORY = "twice in history"
-    DELIVERED_TWICE = "delivered twice"
-    """To one client, after it has dropped repetitions by id and by author and client id."""
-    OUT_OF_ORDER = "out of order"
-    OTHER_ID = "other id"
-    """Delivered or stored under another id than it was accepted with."""
-    ID_TWICE = "id assigned twice"
-    """To two messages, even of different chats: clients would drop one of them."""
-    NEVER_SENT = "never sent"
-    """At all, or in message chat, or to message user."""
-    CHANGED = "changed"
-    OTHER_ANSWER = "other answer"
-    """To a retry of an accepted message, long after its acceptance."""
-    NOT_MARKED = "not marked"
-    """A chat list without the mark that the user has set."""
-    MISCOUNTED = "unread miscounted"
-    """In a chat list, against history."""
-    WRONG_STATE = "wrong state"
-    """A message or a chat that has become something else, in history, in a chat list or at a client, than its accepted
-    changes make of it."""
-    INCOMPLETE = "incomplete"
-    """A list of the changes of a chat without an event up to its `complete_up_to`."""
-    WENT_BACK = "went back"
-    """A `complete_up_to` below one that was answered long before."""
-    NOT_REMOVED = "not removed"
-    """The text of a deleted message in history."""
-
 
 MAX_UNREAD = 100
 """Up to this number unread messages are counted, among the newest `UNREAD_AMONG`: see archive.proto. Deleted messages
@@ -63,39 +25,33 @@ STALE_SECONDS = 2.0
 """For so long an archive may answer with an earlier `complete_up_to`, after another one has answered with a later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken promise."""
-
-    kind: Kind
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text}"
-
-
 def check_records(records: Records) -> list[Violation]:
     """Return every violation; an empty list if all promises were kept."""
-    sent, expected = records.sent, Expected(records.made)
+    sent, expected, membership = records.sent, Expected(records.made), Membership(records)
     by_chat, by_recipient = defaultdict[str, list[Sent]](list), defaultdict[int, list[Sent]](list)
     for each in sent.values():
         by_chat[each.chat_id].append(each)
-        by_recipient[each.recipient_id].append(each)
+        for recipient_id in membership.recipients(each):
+            by_recipient[recipient_id].append(each)
     violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values()), *_other_answers(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
-        violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
+        due_here = [each for each in by_chat[chat_id] if membership.allows(chat_id, reader, each.message_id)]
+        violations += _check_history(sent, due_here, membership, reader, chat_id, copies)
         violations += _check_changes(
             sent, expected, reader, copies, f"in the history of {chat_id} as {reader} reads it"
         )
     for user_id, deliveries in records.deliveries.items():
-        violations += _check_deliveries(sent, by_recipient[user_id], user_id, deliveries)
+        violations += _check_deliveries(sent, by_recipient[user_id], membership, user_id, deliveries)
     violations += _changes_not_accepted(records.made)
     for user_id, states in records.states.items():
         violations += _check_states(sent.values(), expected, user_id, states)
     for user_id, received in records.received_changes.items():
         violations += _repeated(Kind.DELIVERED_TWICE, received, f"at the client of {user_id}")
     for listed in records.listed:
-        violations += _check_list(listed, records.histories.get((listed.user_id, listed.chat_id), ()))
+        member = membership.members(listed.chat_id).get(listed.user_id)
+        counted_from = member.spans[-1].first if member is not None and member.spans else 0
+        copies = records.histories.get((listed.user_id, listed.chat_id), ())
+        violations += _check_list(listed, [copy for copy in copies if copy.message_id >= counted_from])
         if not expected.agrees(listed.chat_id, listed.changes, listed.user_id):
             right = describe(expected.state(listed.chat_id, listed.user_id))
             violations.append(_wrong_state(listed.chat_id, describe(listed.changes), right, f"at {listed.user_id}"))
@@ -103,13 +59,14 @@ def check_records(records: Records) -> list[Violation]:
     for user_id, answers in records.answers.items():
         violations += _went_back(user_id, answers)
         for answer in answers:
-            violations += _check_feed(records, due[answer.chat_id], user_id, answer)
-    return violations
+            allowed = (each for each in due[answer.chat_id] if membership.allows(answer.chat_id, user_id, each[0]))
+            violations += _check_feed(records, allowed, user_id, answer)
+    return [*violations, *check_groups(records, membership)]
 
 
 def _not_accepted(sent: Iterable[Sent]) -> Iterator[Violation]:
     for each in sent:
-        if each.retried and not each.is_accepted:
+        if each.retried and not each.is_accepted and not each.refused and not each.is_control:
             yield Violation(Kind.NOT_ACCEPTED, f"{_name(each.key)} was refused or not answered, and every retry too")
 
 
@@ -147,7 +104,12 @@ def _check_list(listed: Listed, copies: Iterable[Copy]) -> Iterator[Violation]:
 
 
 def _check_history(
-    sent: Mapping[Key, Sent], due: Iterable[Sent], reader: int, chat_id: str, copies: Sequence[Copy]
+    sent: Mapping[Key, Sent],
+    due: Iterable[Sent],
+    membership: Membership,
+    reader: int,
+    chat_id: str,
+    copies: Sequence[Copy],
 ) -> Iterator[Violation]:
     where = f"in the history of {chat_id} as {reader} reads it"
     found = {copy.key for copy in copies}
@@ -157,6 +119,7 @@ def _check_history(
     yield from _repeated(Kind.TWICE_IN_HISTORY, [(copy.key, copy.message_id) for copy in copies], where)
     for copy in copies:
         yield from _compare(sent.get(copy.key), copy, is_due=copy.chat_id == chat_id, where=where)
+        yield from membership.outside(sent.get(copy.key), copy, reader, where, seconds=None)
     for before, after in itertools.pairwise(copies):
         if after.message_id < before.message_id:
             yield Violation(Kind.OUT_OF_ORDER, f"{after.message_id} comes after {before.message_id} {where}")
@@ -167,7 +130,7 @@ def _check_history(
 
 
 def _check_deliveries(
-    sent: Mapping[Key, Sent], due: Iterable[Sent], user_id: int, deliveries: Sequence[Delivery]
+    sent: Mapping[Key, Sent], due: Iterable[Sent], membership: Membership, user_id: int, deliveries: Sequence[Delivery]
 ) -> Iterator[Violation]:
     where = f"at the client of {user_id}"
     found = {delivery.copy.key for delivery in deliveries}
@@ -176,10 +139,12 @@ def _check_deliveries(
             yield Violation(Kind.NOT_DELIVERED, f"{_name(each.key)} was accepted, and did not arrive {where}")
     copies = [delivery.copy for delivery in deliveries]
     yield from _repeated(Kind.DELIVERED_TWICE, [(copy.key, copy.message_id) for copy in copies], where)
-    for copy in copies:
-        known = sent.get(copy.key)
-        is_due = known is not None and user_id in (known.recipient_id, copy.key[0])
+    for delivery in deliveries:
+        copy, known = delivery.copy, sent.get(delivery.copy.key)
+        is_due = known is not None and (not known.recipient_id or user_id in (known.recipient_id, copy.key[0]))
         yield from _compare(known, copy, is_due=is_due, where=where)
+        seconds = 0.0 if delivery.is_live else UNRECORDED_SECONDS
+        yield from membership.outside(known, copy, user_id, where, seconds=seconds)
     live = (delivery for delivery in deliveries if delivery.is_live)
     for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
         yield from _out_of_order(sent, [delivery.copy for delivery in between_gaps], where)
@@ -307,7 +272,7 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
         return
     if sent.may_be_deleted and not copy.text:
         pass
-    elif copy.text != sent.text:
+    elif copy.text != sent.text and sent.text:
         yield Violation(
             Kind.CHANGED, f"{_name(copy.key)} has the text {_short(copy.text)}, not {_short(sent.text)}, {where}"
         )

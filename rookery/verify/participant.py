@@ -25,6 +25,7 @@ from rookery.client import (
 )
 from rookery.verify.absences import Presence
 from rookery.verify.feeds import WatchedFeed
+from rookery.verify.groups import Group
 from rookery.verify.histories import read_chat, retry
 from rookery.verify.pipeline import Command, Pipeline
 from rookery.verify.records import Answer, Copy, Delivery, Key, Made, Place, Sent, place_of
@@ -33,6 +34,9 @@ from shared.contract.ids import wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
 """Every so manieth message mentions its recipient, or is forwarded."""
+
+GROUP_EVERY = 10
+"""Every so manieth message goes to a group, if the client is in one."""
 
 MAX_WAITING = 500
 """Unanswered messages of one client at a rate: beyond these it falls behind."""
@@ -98,11 +102,12 @@ class Participant:
         client: Client,
         run_id: str,
         recipients: Sequence[int],
+        groups: Sequence[Group],
         moments: AsyncGenerator[None, None],
         size: int,
         in_flight: int,
     ) -> None:
-        """Send a message at each moment, to the recipients in turn; return once all are accepted."""
+        """Send a message at each moment, to the recipients and the groups in turn; return once all have an answer."""
         assert self._pipeline is not None  # noqa: S101 - for the type checker
         self._slots = trio.Semaphore(in_flight)
         async with aclosing(moments):
@@ -110,9 +115,11 @@ class Participant:
                 await self._slots.acquire()
                 number = len(self.sent)
                 recipient = recipients[number % len(recipients)]
+                chat_id, mentioned = direct_chat_id(client.me.user_id, recipient), recipient
+                if group := self._group(number, groups, client.me.user_id):
+                    recipient, chat_id, mentioned = 0, group.chat_id, group.owner.me.user_id
                 key = f"{run_id}-{self.number}-{number}"
-                chat_id = direct_chat_id(client.me.user_id, recipient)
-                mentions = () if number % MENTIONS else (recipient,)
+                mentions = () if number % MENTIONS else (mentioned,)
                 text = f"{key} {'@you ' if mentions else ''}".ljust(size, "·" if number % 2 else ".")
                 at, at_ms = self._clock(), wall_clock_ms()
                 sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
@@ -121,6 +128,17 @@ class Participant:
                 self._pipeline.put(sent)
             for _ in range(in_flight):
                 await self._slots.acquire()
+
+    @staticmethod
+    def _group(number: int, groups: Sequence[Group], user_id: int) -> Group | None:
+        """Return the group to which the message of this number goes; None if it is a direct one."""
+        turn, is_direct = divmod(number, GROUP_EVERY)
+        group = None if is_direct or not groups else groups[turn % len(groups)]
+        return group if group is not None and user_id in group.present else None
+
+    def has(self, key: Key) -> bool:
+        """Whether the message has arrived, in the session or from history."""
+        return key in self._seen
 
     def put_change(self, made: Made) -> None:
         """Make the change behind the messages and changes before it."""

@@ -26,7 +26,8 @@ Command = Sent | Made
 
 
 class Pipeline:
-    """Sends messages until each is accepted, and changes until each is accepted or refused for good.
+    """Sends messages until each is accepted, and changes and messages to groups until each is accepted or refused for
+    good.
 
     A client must send again in order (docs/client-guide.md). So after a refusal, or without an answer, all later
     commands are withdrawn, whether they have an answer or not, and sent again behind the refused one.
@@ -98,8 +99,10 @@ class Pipeline:
             case Accepted():
                 _accept(command, outcome)
                 self._finish(place, command)
-            case Refused() if isinstance(command, Made) and not outcome.retryable:
+            case Refused() if not outcome.retryable and (isinstance(command, Made) or not command.recipient_id):
                 command.refused = outcome.code
+                if isinstance(command, Sent):
+                    command.refused_at = trio.current_time()
                 self._finish(place, command)
             case Refused() | Unreachable():
                 self._on_retry(command, outcome)
@@ -137,7 +140,7 @@ def submit(client: Client, command: Command) -> Submission:
     if isinstance(command, Made):
         return client.submit_change(command.change, first_sent_ms=command.at_ms)
     return client.submit(
-        command.recipient_id,
+        command.recipient_id or command.chat_id,
         command.text,
         mentions=[Mention(user_id=each, name="you") for each in command.mentions],
         forwarded=command.forwarded,

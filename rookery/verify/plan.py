@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from rookery.client.reconnector import Transport
 from rookery.load.run import check_target
 from rookery.load.sessions import LoadError
+from shared.contract.groups import MAX_MEMBERS
 
 MAX_CLIENTS = 2_000
 MAX_MESSAGES = 1_000_000
@@ -17,6 +18,10 @@ MAX_SECONDS = 24 * 3600.0
 MAX_RATE = 10_000.0
 MAX_CROWD = 100_000
 MAX_SLOW = 100
+MAX_GROUPS = 20
+
+LEAST_MEMBERS = 4
+"""Of a group: the owner, an admin, and two who come and go."""
 
 TRANSPORTS: Final[tuple[Transport, Transport]] = ("websocket", "grpc")
 
@@ -50,6 +55,9 @@ class Plan:
     """Let the slow clients read, for comparison."""
     churn: int = 0
     """Sessions that are opened and closed during the run."""
+    groups: tuple[int, ...] = (10, 200)
+    """The first members of each group, at most all clients: a tenth of the messages goes to groups, and users leave and
+    join them during the run."""
     absences: int = 0
     """Times that a client is away for 8 s, and comes back with a position that the server does not hold any more."""
     late_retries: int = 0
@@ -86,6 +94,8 @@ def check_plan(plan: Plan) -> None:
     ):
         if math.isnan(value) or not low <= value <= high:
             raise VerifyError(f"{option} must be from {low:g} to {high:g}")
+    if len(plan.groups) > MAX_GROUPS or not all(LEAST_MEMBERS <= size <= MAX_MEMBERS for size in plan.groups):
+        raise VerifyError(f"--group must be from {LEAST_MEMBERS} to {MAX_MEMBERS}, and at most {MAX_GROUPS} times")
     if not plan.accounts.isascii() or not 3 <= len(plan.accounts) <= 20:
         raise VerifyError("--accounts must have 3 to 20 characters of a-z, 0-9, . _ and -")
     if not plan.urls:
@@ -107,6 +117,11 @@ def partners(number: int, clients: int) -> Sequence[int]:
     """Return the recipients of a client: its partner, and a client of the next pair, for messages across partitions."""
     pair, next_pair = number ^ 1, (number + 2) % clients
     return (pair,) if clients == 2 else (pair, next_pair)
+
+
+def group_sizes(plan: Plan) -> Sequence[int]:
+    """Return the number of first members of each group; none if there are too few clients for groups."""
+    return [min(size, plan.clients) for size in plan.groups] if plan.clients >= LEAST_MEMBERS else []
 
 
 def share(number: int, plan: Plan) -> int:

@@ -1,10 +1,11 @@
-"""The records of a verification: each sent message with its answer, each delivery, and the histories."""
+"""The records of a verification: each sent message with its answer, each delivery, the histories, and the groups."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rookery.client import Change, Event, HistoryMessage, Message, State
+from rookery.client import Change, Control, Event, HistoryMessage, Member, Message, State
 from shared.contract.changes import kind_of
 
 Key = tuple[int, str]
@@ -26,33 +27,45 @@ class Copy:
     message_id: int
     chat_id: str
     text: str
-    """Empty if the message is deleted."""
+    """Empty if the message is deleted. Of a control change, a text that differs if any of its fields does."""
     mentions: tuple[int, ...] = ()
     forwarded: bool = False
     changes: Sequence[Event] = ()
     """Its state in history."""
+    control: Control | None = None
 
     @classmethod
     def of(cls, message: Message) -> "Copy":
         key = (message.sender_id, message.client_message_id)
         mentions = tuple(mention.user_id for mention in message.text.mentions)
-        return cls(key, message.message_id, message.chat_id, message.text.body, mentions, message.forwarded)
+        control = message.control if message.HasField("control") else None
+        text = message.text.body if control is None else text_of(control)
+        return cls(key, message.message_id, message.chat_id, text, mentions, message.forwarded, (), control)
 
     @classmethod
     def of_history(cls, item: HistoryMessage) -> "Copy":
         return replace(cls.of(item.message), changes=item.changes)
 
 
+def text_of(control: Control) -> str:
+    """Describe a control change, with a digest of all its fields."""
+    digest = hashlib.sha256(control.SerializeToString(deterministic=True)).hexdigest()
+    return f"control change {control.version} {digest[:16]}"
+
+
 @dataclass(slots=True)
 class Sent:
-    """A sent message and its answer. Times are in seconds on one clock."""
+    """A sent message, or a requested control change, and its answer. Times are in seconds on one clock."""
 
     key: Key
     chat_id: str
     recipient_id: int
+    """0 in a group."""
     text: str
+    """Of a control change, that of `text_of`, empty until it is accepted."""
     number: int
-    """Its number among the sender's messages, in the order of their first sending."""
+    """Its number among the sender's messages, in the order of their first sending; -1 of a control change, which has no
+    place in this order."""
     at: float
     """The moment when it was to be sent first."""
     at_ms: int = 0
@@ -71,6 +84,11 @@ class Sent:
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
     may_be_deleted: bool = False
     """Whether its sender has tried to delete it."""
+    control: Control | None = None
+    """Of a control change, once it is accepted."""
+    refused: str = ""
+    """The code of a refusal that no retry changes, of a control change or of a message to a group."""
+    refused_at: float = math.inf
 
     @property
     def is_accepted(self) -> bool:
@@ -80,6 +98,10 @@ class Sent:
     def accepted_ms(self) -> float:
         """The moment of its acceptance, by the wall clock, in milliseconds since 1970."""
         return self.at_ms + 1000 * (self.accepted_at - self.at)
+
+    @property
+    def is_control(self) -> bool:
+        return self.number < 0
 
 
 @dataclass(slots=True)
@@ -155,6 +177,29 @@ class Answer:
     events: Sequence[Event] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """The members of a group as the server shows them to one user at the end."""
+
+    version: int
+    own: Member
+    roles: Mapping[int, int]
+    """Of the present members, by user; none for a former member."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """A group and its members."""
+
+    chat_id: str
+    owner_id: int
+    """The owner throughout."""
+    controls: Sequence[Sent]
+    """The requested control changes."""
+    views: Mapping[int, View]
+    """By user, of all who were members at some time; without the ones who got no answer."""
+
+
 @dataclass(slots=True)
 class Records:
     """All records of a finished run."""
@@ -172,6 +217,7 @@ class Records:
     """The states of messages and chats by user id, as the user's client has folded them at the end."""
     answers: Mapping[int, Sequence[Answer]] = field(default_factory=dict)
     """By user id, in the order of the requests of the user's client."""
+    groups: Sequence[GroupRecord] = ()
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from rookery.load.measure import Latencies
-from rookery.verify.checker import Violation
 from rookery.verify.plan import Plan
+from rookery.verify.violations import Violation
 
 MAX_SHOWN = 20
 """Violations that are shown in full."""
@@ -25,11 +25,17 @@ class Result:
     sent: int
     accepted: int
     delivered: int
-    """Messages that arrived in their recipient's session."""
+    """Messages that arrived in a recipient's session, counted for each recipient."""
     caught_up: int
     """Messages that were read after a Gap, not received in the session."""
     archived: int
-    """Messages found in history by both members."""
+    """Messages found in the history of direct chats by both members."""
+    in_groups: int
+    """Accepted messages to groups."""
+    controls: int
+    """Accepted control changes of groups."""
+    not_members: int
+    """Messages to groups that were refused because their sender was no member any more."""
     refused: dict[str, int]
     """Refusals by code; each was retried."""
     unanswered: int
@@ -76,6 +82,11 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"changes        {result.changed:,}, {result.changes_retried:,} of them after a retry"
     yield f"delivered      {result.delivered:,} live, {result.caught_up:,} read after a gap"
     yield f"in history     {result.archived:,}, as both members read it"
+    if plan.groups:
+        yield (
+            f"in groups      {result.in_groups:,} messages, {result.controls:,} control changes; "
+            f"{result.not_members:,} refused to former members"
+        )
     yield f"in chat lists  {result.listed:,}, with unread messages compared to history"
     yield f"in feeds       {result.feeds:,} lists of changes, compared to all accepted events"
     yield f"refused        {_counts(result.refused)}; unanswered {result.unanswered}"

@@ -5,6 +5,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 
 import trio
 
@@ -17,13 +18,16 @@ from rookery.verify.background_load import Churn, SlowClient
 from rookery.verify.changes import Expected, changes_of, script_of
 from rookery.verify.chat_lists import read_chat_list
 from rookery.verify.checker import check_records
+from rookery.verify.groups import Group
 from rookery.verify.histories import Reading, read_histories
+from rookery.verify.membership import Membership
 from rookery.verify.participant import MAX_WAITING, Participant
 from rookery.verify.pipeline import send_again
-from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, partners, share
+from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, group_sizes, partners, share
 from rookery.verify.records import Copy, Key, Listed, Made, Records, Sent, by_key
 from rookery.verify.result import Result
 from shared.background import open_background
+from shared.contract.chats import direct_members
 from shared.contract.ids import wall_clock_ms
 from shared.net.open_files import allow_most_open_files
 
@@ -52,7 +56,8 @@ class Run:
         """The changes that are not answered yet."""
         self._delivered: set[Key] = set()
         self._undelivered: dict[Key, Sent | Made] = {}
-        """The accepted messages and changes that the other member has not received."""
+        """The accepted messages and changes that the other member of a direct chat has not received."""
+        self._groups: list[Group] = []
         self._sending = trio.CancelScope()
         self._pipelines = trio.CancelScope()
         self._ended = trio.Event()
@@ -97,12 +102,15 @@ class Run:
             await self.until_live()
             while self._unmade or self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
                 await trio.sleep(POLL_SECONDS)
+            await self._group_deliveries()
         self._pipelines.cancel()
         await self._send_again_late()
         histories = await self._read_histories()
         with trio.move_on_after(settle):
             await self._catch_up()
         records = self._records(histories)
+        deadline = trio.current_time() + settle
+        records.groups = [await group.record(deadline) for group in self._groups]
         records.listed = await self._read_chat_lists(records.histories)
         return self._result(records, ended)
 
@@ -110,11 +118,12 @@ class Run:
 
     def accepted(self, sent: Sent) -> None:
         self.accepted_count += 1
-        self._change(sent, sent.key[0])
-        if sent.key in self._delivered:
-            self._change(sent, sent.recipient_id)
-        else:
-            self._undelivered[sent.key] = sent
+        if sent.recipient_id:
+            self._change(sent, sent.key[0])
+            if sent.key in self._delivered:
+                self._change(sent, sent.recipient_id)
+            else:
+                self._undelivered[sent.key] = sent
         for reached, count in self._waiting.items():
             if self.accepted_count >= count:
                 reached.set()
@@ -163,6 +172,9 @@ class Run:
         for participant in self.participants:
             participant.began_ms = self._began_ms
         self._by_user = {client.me.user_id: each for client, each in self._both()}
+        self._groups = [Group(n, self.clients[:size], self._run_id) for n, size in enumerate(group_sizes(plan))]
+        for group in self._groups:
+            await group.create()
         await nursery.start(self._run_pipelines)
         nursery.start_soon(self._send_all)
 
@@ -188,22 +200,28 @@ class Run:
         user_ids = [client.me.user_id for client in self.clients]
         plan = self.plan
         with self._sending:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.churn.run)
-                for number in range(min(plan.absences, plan.clients)):
-                    nursery.start_soon(self._leave, number)
-                for participant, client in zip(self.participants, self.clients, strict=True):
-                    number = participant.number
-                    recipients = [user_ids[other] for other in partners(number, plan.clients)]
-                    nursery.start_soon(
-                        participant.send_all,
-                        client,
-                        self._run_id,
-                        recipients,
-                        self._moments(number),
-                        plan.size,
-                        MAX_WAITING if plan.rate else plan.in_flight,
-                    )
+            async with trio.open_nursery() as changers:
+                for group in self._groups:
+                    changers.start_soon(group.change)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.churn.run)
+                    for number in range(min(plan.absences, plan.clients)):
+                        nursery.start_soon(self._leave, number)
+                    for participant, client in zip(self.participants, self.clients, strict=True):
+                        number = participant.number
+                        recipients = [user_ids[other] for other in partners(number, plan.clients)]
+                        nursery.start_soon(
+                            participant.send_all,
+                            client,
+                            self._run_id,
+                            recipients,
+                            [group for group in self._groups if client.me.user_id in group.clients],
+                            self._moments(number),
+                            plan.size,
+                            MAX_WAITING if plan.rate else plan.in_flight,
+                        )
+                for group in self._groups:
+                    group.stop()
         self._ended.set()
         for reached in self._waiting:
             reached.set()
@@ -239,12 +257,22 @@ class Run:
         behind = {client.me.user_id for client, each in self._both() if each.gaps}
         return any(event.recipient_id not in behind for event in self._undelivered.values())
 
+    async def _group_deliveries(self) -> None:
+        """Wait until each accepted message of a group has reached its recipients, except clients with a Gap."""
+        membership = Membership(Records({}, groups=[each.records() for each in self._groups]))
+        by_id = {client.me.user_id: each for client, each in self._both() if not each.gaps}
+        due = [sent for sent in self._sent() if sent.is_accepted and not sent.recipient_id]
+        missing = [(by_id[user], sent.key) for sent in due for user in membership.recipients(sent) if user in by_id]
+        while missing := [(each, key) for each, key in missing if not each.gaps and not each.has(key)]:  # noqa: ASYNC110 - see POLL_SECONDS
+            await trio.sleep(POLL_SECONDS)
+
     def _both(self) -> Iterable[tuple[Client, Participant]]:
         return zip(self.clients, self.participants, strict=True)
 
     async def _send_again_late(self) -> None:
         """Send some of the accepted messages again, when the server may have forgotten them."""
-        accepted = sorted((sent for sent in self._sent() if sent.is_accepted), key=lambda sent: sent.accepted_at)
+        direct = [sent for sent in self._sent() if sent.is_accepted and sent.recipient_id]
+        accepted = sorted(direct, key=lambda sent: sent.accepted_at)
         if not self.plan.late_retries or not accepted:
             return
         chosen = accepted[:: -(-len(accepted) // self.plan.late_retries)]
@@ -254,19 +282,21 @@ class Run:
             await for_each(lambda sent: send_again(by_id[sent.key[0]], sent), chosen, at_once=AT_ONCE)
 
     async def _read_histories(self) -> dict[tuple[int, str], list[Copy]]:
-        """Read every chat, as both of its members."""
+        """Read every chat, as all who were members at some time."""
         by_id = {client.me.user_id: client for client in self.clients}
         readings: dict[tuple[int, str], Reading] = {}
-        due: dict[str, set[Key]] = defaultdict(set)
+        due: dict[tuple[int, str], set[Key]] = defaultdict(set)
+        membership = Membership(Records({}, groups=[group.records() for group in self._groups]))
+        users = {group.chat_id: list(group.clients) for group in self._groups}
         for sent in self._sent():
-            for member in (sent.key[0], sent.recipient_id):
+            for member in users.get(sent.chat_id) or (sent.key[0], sent.recipient_id):
                 readings[member, sent.chat_id] = Reading(by_id[member], sent.chat_id)
-            if sent.is_accepted:
-                due[sent.chat_id].add(sent.key)
+                if sent.is_accepted and membership.allows(sent.chat_id, member, sent.message_id):
+                    due[member, sent.chat_id].add(sent.key)
         expected, sent_keys = Expected(self._made), {sent.key for sent in self._sent()}
 
         def is_complete(reader: int, chat_id: str, copies: Sequence[Copy]) -> bool:
-            return due[chat_id].issubset(copy.key for copy in copies) and all(
+            return due[reader, chat_id].issubset(copy.key for copy in copies) and all(
                 expected.agrees(copy.message_id, copy.changes, reader) for copy in copies if copy.key in sent_keys
             )
 
@@ -276,9 +306,10 @@ class Run:
     async def _read_chat_lists(self, histories: Mapping[tuple[int, str], Sequence[Copy]]) -> list[Listed]:
         """Let each client read its chats up to the first message of the run, or to the middle; read its chat list."""
         marks: dict[int, dict[str, int]] = defaultdict(dict)
+        present = {group.chat_id: group.present for group in self._groups}
         for place, ((user_id, chat_id), copies) in enumerate(sorted(histories.items())):
             ids = sorted(copy.message_id for copy in copies)
-            if ids:
+            if ids and user_id in present.get(chat_id, {user_id}):
                 marks[user_id][chat_id] = ids[len(ids) // 2 if place % 2 else 0]
         clients = [client for client in self.clients if marks[client.me.user_id]]
         for client in clients:
@@ -296,7 +327,8 @@ class Run:
         await for_each(lambda both: both[1].read_rest(both[0]), behind, at_once=AT_ONCE)
 
     def _sent(self) -> Iterable[Sent]:
-        return (sent for each in self.participants for sent in each.sent)
+        """All messages and control changes."""
+        return chain((sent for each in self.participants for sent in each.sent), *(g.controls for g in self._groups))
 
     def _records(self, histories: dict[tuple[int, str], list[Copy]]) -> Records:
         """Return the records, without messages of earlier runs with the same accounts."""
@@ -322,7 +354,7 @@ class Run:
         )
 
     def _result(self, records: Records, ended: float) -> Result:
-        sent = list(records.sent.values())
+        sent = [each for each in records.sent.values() if not each.is_control and not each.refused]
         accepted = [each for each in sent if each.is_accepted]
         to_others = [
             delivery
@@ -338,7 +370,10 @@ class Run:
             accepted=len(accepted),
             delivered=len(live),
             caught_up=len(to_others) - len(live),
-            archived=sum(map(len, records.histories.values())) // 2,
+            archived=sum(len(each) for (_, chat_id), each in records.histories.items() if direct_members(chat_id)) // 2,
+            in_groups=sum(not each.recipient_id for each in accepted),
+            controls=sum(each.is_accepted for group in records.groups for each in group.controls),
+            not_members=sum(bool(each.refused) for each in records.sent.values()),
             refused=dict(sum((each.refused for each in self.participants), Counter())),
             unanswered=sum(each.unanswered for each in self.participants),
             retried=sum(each.retried for each in sent),

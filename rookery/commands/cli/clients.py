@@ -154,6 +154,15 @@ def load(
 @click.option("--in-flight", default=4, show_default=True, help="Unacknowledged messages per client, without --rate.")
 @click.option("--bytes", "size", default=100, show_default=True, help="Least bytes of each text.")
 @click.option("--changes", default=20.0, show_default=True, help="Percent of the messages that are changed afterwards.")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    type=click.IntRange(0, 1_000),
+    default=(10, 200),
+    show_default=True,
+    help="Members of a group that users leave and join meanwhile, at most all clients; repeatable; 0 for none.",
+)
 @click.option("--slow-clients", default=0, help="Additional clients that receive messages and never read them.")
 @click.option("--churn", default=0, help="Sessions that open and close during the run.")
 @click.option("--absences", default=0, help="Times that a client is away, and reads what it missed from history.")
@@ -176,6 +185,7 @@ def verify(as_json: bool, **options: Any) -> None:
     from rookery.verify.run import verify
 
     try:
+        options["groups"] = tuple(size for size in options["groups"] if size)
         result = run_client(verify, Plan(**options), lambda text: click.echo(text, err=True))
     except VerifyError as error:
         click.echo(f"Error: {error}", err=True)

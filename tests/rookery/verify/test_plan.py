@@ -43,6 +43,8 @@ def test_the_shares_add_up_to_the_messages(pairs: int, messages: int) -> None:
         ({"absences": -1}, "--absences"),
         ({"late_retries": -1}, "--late-retries"),
         ({"late_after": 0.0}, "--late-after"),
+        ({"groups": (10, 3)}, "--group must be from 4"),
+        ({"groups": (10,) * 21}, "at most 20 times"),
         ({"accounts": "x"}, "--accounts"),
         ({"urls": ()}, "--url"),
         ({"urls": ("ftp://127.0.0.1",)}, "not the URL"),

@@ -1,13 +1,10 @@
 """A whole run against a platform in memory that breaks one promise at a time."""
 
 import math
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,269 +19,24 @@ from rookery.client import (
     Disconnected,
     Event,
     Gap,
-    HistoryMessage,
-    ListChangesResponse,
-    ListChatsResponse,
-    ListMessagesResponse,
     Message,
     Refused,
-    State,
     Unreachable,
-    apply_change,
 )  # fmt: skip
-from rookery.client.events import EventQueue
-from rookery.v1.archive_pb2 import Chat, Mark
-from rookery.v1.session_pb2 import Send, Text
-from rookery.verify import Kind, Plan, Result, Run, participant
-from rookery.verify.changes import SCRIPTS, is_visible
-from rookery.verify.records import Place, Sent, place_of
+from rookery.v1.session_pb2 import Send
+from rookery.verify import Kind, Run, participant
+from rookery.verify.changes import SCRIPTS
+from rookery.verify.records import Sent, place_of
 from rookery.verify.run import longest_pause
-from shared.background import open_background
-from shared.contract import ids
-from shared.contract.chats import direct_chat_id, direct_members
-from shared.contract.ids import SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
+from shared.contract.ids import time_of, wall_clock_ms
+from tests.rookery.verify.platform import PLAN, UNLUCKY, FakeClient, Platform, verify
 
-PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=4, changes=50)
+pytestmark = pytest.mark.usefixtures("wall_clock")
 
 _CHANGED = [SCRIPTS[(user_id + n) % len(SCRIPTS)] for user_id in range(1_000, 1_004) for n in range(10)]
 
 CHANGES = sum(len(script.by_sender) + len(script.by_recipient) for script in _CHANGED)
 """Of half of the messages."""
-
-TakeUnlucky = Callable[["Platform", int, Message], Accepted]
-
-
-MAX_AGE_MS = 10_000
-"""An event is late if its id is older when it is stored."""
-
-UNLUCKY = 37
-"""Number of the message for which a platform breaks its promise."""
-
-
-@pytest.fixture(autouse=True)
-def wall_clock(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the wall clock follow the mock clock."""
-    began = wall_clock_ms()
-    now = SimpleNamespace(time_ns=lambda: (began + int(autojump_clock.current_time() * 1000)) * 1_000_000)
-    monkeypatch.setattr(ids, "time", now)
-
-
-class Platform:
-    """Keeps every promise, except one if `take_unlucky` is given: for the message number `UNLUCKY`."""
-
-    def __init__(self, take_unlucky: TakeUnlucky | None = None) -> None:
-        self.clients: list[FakeClient] = []
-        self.history: list[Message] = []
-        self.states: defaultdict[Place, State] = defaultdict(dict)
-        self.events: dict[tuple[int, str], Event] = {}
-        """The accepted changes by actor and client id, for retries."""
-        self.ids = SnowflakeGenerator(1)
-        self.taken = 0
-        self.late: Message | None = None
-        self.answers: dict[tuple[int, str], Accepted] = {}
-        """By sender and client_message_id, for retries."""
-        self.marks: dict[tuple[int, str], int] = {}
-        self.logged_ms: dict[int, int] = {}
-        """When each message was stored."""
-        self.unread_among = 2_000
-        self._take_unlucky = take_unlucky
-
-    def take(self, sender: "FakeClient", recipient_id: int, send: Send, key: str) -> Accepted | Refused | None:
-        """Take a sent message; return its answer, or None for no answer."""
-        self.taken += 1
-        if (sender.me.user_id, key) in self.answers:
-            return self.answers[sender.me.user_id, key]
-        message = Message(
-            message_id=self.ids.next_nowait() or 0,
-            chat_id=direct_chat_id(sender.me.user_id, recipient_id),
-            sender_id=sender.me.user_id,
-            client_message_id=key,
-            text=send.text,
-            forwarded=send.forwarded,
-        )
-        if self.taken == UNLUCKY and self._take_unlucky is not None:
-            return self._take_unlucky(self, recipient_id, message)
-        return self.keep(recipient_id, message)
-
-    def keep(self, recipient_id: int, message: Message) -> Accepted:
-        self.store(message)
-        self.deliver(recipient_id, message)
-        return self.accept(message)
-
-    def store(self, message: Message) -> None:
-        self.history.append(message)
-        self.logged_ms[message.message_id] = wall_clock_ms()
-
-    def deliver(self, recipient_id: int, message: Message) -> None:
-        """Deliver a message, and then the late one if it is of the same sender and chat."""
-        late = self.late
-        for client in self.clients:
-            if client.me.user_id == recipient_id:
-                client.queue.put(message, 0)
-        if late is not None and (late.chat_id, late.sender_id) == (message.chat_id, message.sender_id):
-            self.late = None
-            self.deliver(recipient_id, late)
-
-    def accept(self, message: Message) -> Accepted:
-        key, chat_id = message.client_message_id, message.chat_id
-        answer = Accepted(client_id=key, event_id=message.message_id, chat_id=chat_id)
-        return self.answers.setdefault((message.sender_id, key), answer)
-
-    def change(self, actor: "FakeClient", change: Change) -> Event:
-        key = actor.me.user_id, change.client_change_id
-        if key not in self.events:
-            self.events[key] = event = Event(event_id=self.ids.next_nowait() or 0, change=change)
-            self.store_change(event)
-            self.deliver_change(actor, event)
-        return self.events[key]
-
-    def store_change(self, event: Event) -> None:
-        apply_change(self.states[place_of(event.change)], event)
-        if event.change.HasField("deleted"):
-            self.remove(event.change.target_id)
-
-    def remove(self, message_id: int) -> None:
-        for place, message in enumerate(self.history):
-            if message.message_id == message_id:  # in place of the message, which was delivered
-                self.history[place] = Message.FromString(message.SerializeToString())
-                self.history[place].ClearField("text")
-
-    def deliver_change(self, actor: "FakeClient", event: Event) -> None:
-        for client in self.clients:
-            is_member = client.me.user_id in (direct_members(event.change.chat_id) or ())
-            if client is not actor and is_member and is_visible(event.change, client.me.user_id):
-                client.queue.put(event, 0)
-
-    def feed(self, chat_id: str, after: int) -> list[Event]:
-        """The events after an id, and the late ones."""
-        messages = [Event(event_id=each.message_id, message=each) for each in self.history if each.chat_id == chat_id]
-        changes = [event for event in self.events.values() if event.change.chat_id == chat_id]
-        kept = [event for event in changes if not self.is_removed(event)]
-        late_ms = time_of(after) + MAX_AGE_MS
-        return [
-            event
-            for event in messages + kept
-            if event.event_id > after or self.logged_ms.get(event.event_id, 0) > late_ms
-        ]
-
-    def is_removed(self, event: Event) -> bool:
-        """Whether the change has been removed by a deletion."""
-        state = self.states[place_of(event.change)].values()
-        return event not in state and any(each.change.HasField("deleted") for each in state)
-
-    def complete_up_to(self) -> int:
-        return first_id_at(wall_clock_ms() - MAX_AGE_MS - 5_000)
-
-    # ---- Accounts
-
-    async def register(self, names: Sequence[str]) -> None:
-        await trio.lowlevel.checkpoint()
-
-    @asynccontextmanager
-    async def open_client(
-        self, name: str, number: int, transport: str, presence: object
-    ) -> AsyncIterator["FakeClient"]:
-        client = FakeClient(self, 1_000 + len(self.clients))
-        self.clients.append(client)
-        client.queue.put(Connected("s", 0), 0)
-        await trio.lowlevel.checkpoint()
-        yield client
-
-
-class FakeClient:
-    """The part of Client and Api that a verification uses."""
-
-    def __init__(self, platform: Platform, user_id: int) -> None:
-        self.me = SimpleNamespace(user_id=user_id)
-        self.queue = EventQueue()
-        self.is_connected = True
-        self.newest = 0
-        """The newest own accepted message."""
-        self._platform = platform
-
-    @property
-    def api(self) -> "FakeClient":
-        return self
-
-    def events(self) -> EventQueue:
-        return self.queue
-
-    def submit(self, to: int, text: str, *, client_message_id: str, first_sent_ms: int, **send: Any) -> Any:
-        content = Send(text=Text(body=text, mentions=send["mentions"]), forwarded=send["forwarded"])
-        outcome = self._platform.take(self, to, content, client_message_id)
-
-        async def answer(deadline: float) -> Accepted:
-            await trio.sleep(0.001)  # meanwhile the client sends on
-            if isinstance(outcome, Refused):
-                raise outcome
-            if outcome is None:
-                await trio.sleep(deadline)
-                raise Unreachable("no answer")
-            return outcome
-
-        return SimpleNamespace(answer=answer)
-
-    def submit_change(self, change: Change, *, first_sent_ms: int) -> Any:
-        try:
-            outcome: Accepted | Refused | Unreachable = Accepted(event_id=self._platform.change(self, change).event_id)
-        except (Refused, Unreachable) as error:
-            outcome = error
-
-        async def answer(deadline: float) -> Accepted:
-            await trio.sleep(0.001)
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-
-        return SimpleNamespace(answer=answer)
-
-    def mark(self, chat_id: str, *, read_up_to: int) -> None:
-        self._platform.marks[self.me.user_id, chat_id] = read_up_to
-
-    async def history(self, chat_id: str, *, limit: int, after_ms: int = 0, after_id: int = 0) -> ListMessagesResponse:
-        await trio.lowlevel.checkpoint()
-        if self.me.user_id not in (direct_members(chat_id) or ()):
-            raise Refused("not_found", "There is no such chat.")
-        newer = [m for m in self._platform.history if m.message_id > max(after_id, first_id_at(after_ms) - 1)]
-        page = sorted((m for m in newer if m.chat_id == chat_id), key=lambda m: m.message_id)
-        items = [HistoryMessage(message=each, changes=self._state(each.message_id)) for each in page[:7]]
-        return ListMessagesResponse(messages=items, has_newer=len(page) > len(items))
-
-    def _state(self, place: Place) -> list[Event]:
-        return [event for event in self._platform.states[place].values() if is_visible(event.change, self.me.user_id)]
-
-    async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
-        await trio.lowlevel.checkpoint()
-        events = [e for e in self._platform.feed(chat_id, after) if is_visible(e.change, self.me.user_id)]
-        return ListChangesResponse(events=events, complete_up_to=self._platform.complete_up_to())
-
-    async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:
-        await trio.lowlevel.checkpoint()
-        mine = sorted(
-            {m.chat_id for m in self._platform.history if self.me.user_id in (direct_members(m.chat_id) or ())}
-        )
-        start = int(cursor or 0)
-        more = str(start + 1) if start + 1 < len(mine) else ""
-        chats = [self._chat(each) for each in mine[start : start + 1]]
-        return ListChatsResponse(chats=chats, next_cursor=more, complete_up_to=self._platform.complete_up_to())
-
-    def _chat(self, chat_id: str) -> Chat:
-        user_id = self.me.user_id
-        mark = self._platform.marks.get((user_id, chat_id), 0)
-        above = [m for m in self._platform.history if m.chat_id == chat_id and m.message_id > mark and m.text.body]
-        newest = above[-self._platform.unread_among :]
-        unread = min(sum(m.sender_id != user_id for m in newest), 100)
-        marks = [Mark(user_id=user_id, read_up_to=mark)]
-        return Chat(chat_id=chat_id, marks=marks, unread=unread, changes=self._state(chat_id))
-
-
-async def verify(platform: Any, plan: Plan = PLAN, during: Callable[[Run], Any] | None = None) -> Result:
-    async with open_background() as nursery:
-        run = Run(plan)
-        await run.begin(platform, nursery)
-        if during is not None:
-            await during(run)
-        return await run.finish()
 
 
 def lose(platform: Platform, recipient_id: int, message: Message) -> Accepted:

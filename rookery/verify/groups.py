@@ -1,0 +1,166 @@
+"""The groups of a verification: users join and leave them, and they change, while it runs."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+import trio
+
+from rookery.client import ROLE_ADMIN, Client, Message, Refused, Unreachable
+from rookery.load.sessions import for_each
+from rookery.verify.histories import AT_ONCE, RETRY_PAUSE, retry
+from rookery.verify.membership import fold
+from rookery.verify.plan import VerifyError
+from rookery.verify.records import Copy, GroupRecord, Key, Sent, View
+from shared.contract.ids import wall_clock_ms
+
+PAUSE_SECONDS = 0.25
+"""Seconds between two control changes of one user."""
+
+AWAY = 3
+"""Users whom one user has removed and not added again, at most."""
+
+MAX_TIMES = 15
+"""Times that a user is removed: spans of 20 times are kept."""
+
+RENAME_EVERY = 7
+"""Every so manieth control change is a new name."""
+
+Request = Callable[[str], Awaitable[Message]]
+"""Makes a control change with a client id."""
+
+
+class Group:
+    """A group, and the control changes that its owner, an admin and leaving members make at the same time."""
+
+    def __init__(self, number: int, clients: Sequence[Client], run_id: str) -> None:
+        """The clients are of the first members: the owner, the admin, some who stay, and the ones who come and go."""
+        self.chat_id = ""
+        self.controls: list[Sent] = []
+        self.clients = {client.me.user_id: client for client in clients}
+        """Of all users who are members at some time."""
+        self.present = set(self.clients)
+        """The members, as far as it is known."""
+        self.stay = set(list(self.clients)[: len(clients) - len(clients) // 2])
+        """The members throughout."""
+        self._name = f"Verify {run_id} {number}"
+        self._prefix = f"{run_id}-g{number}"
+        self._is_over = False
+
+    @property
+    def owner(self) -> Client:
+        return next(iter(self.clients.values()))
+
+    async def create(self) -> None:
+        """Create the group, and make its second member an admin. Raises VerifyError."""
+        owner_id, admin_id, *others = self.clients
+        create = self.owner.groups.create
+        await self._request(owner_id, lambda key: create(self._name, [admin_id, *others], client_change_id=key))
+        if not self.chat_id:
+            raise VerifyError(f"a group can't be created: {self.controls[0].refused}")
+        change = self.owner.groups.change_member
+        await self._request(owner_id, lambda key: change(self.chat_id, admin_id, role=ROLE_ADMIN, client_change_id=key))
+
+    async def change(self) -> None:
+        """Make control changes until `stop`."""
+        owner, admin = list(self.clients.values())[:2]
+        movers = [client for user_id, client in self.clients.items() if user_id not in self.stay]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._change_as, owner, movers[::2])
+            nursery.start_soon(self._change_as, admin, movers[1::2])
+
+    def stop(self) -> None:
+        """Begin no further control change."""
+        self._is_over = True
+
+    async def _change_as(self, client: Client, movers: Sequence[Client]) -> None:
+        for number, (actor, request) in enumerate(self._requests(client, movers)):
+            if self._is_over:
+                return
+            if number % RENAME_EVERY == RENAME_EVERY - 1:
+                await self._request(client.me.user_id, self._rename(client, number))
+            await self._request(actor.me.user_id, request)
+            await trio.sleep(PAUSE_SECONDS)
+
+    def _requests(self, client: Client, movers: Sequence[Client]) -> Iterator[tuple[Client, Request]]:
+        """Yield the client that makes each change, and the change: each mover is removed, or leaves, and is added again
+        after some others."""
+        removed: deque[Client] = deque()
+        for number, mover in enumerate(mover for _ in range(MAX_TIMES) for mover in movers):
+            if len(removed) == min(AWAY, len(movers)):
+                yield client, self._add(client, removed.popleft())
+            removed.append(mover)
+            yield (mover, self._leave(mover)) if number % 2 else (client, self._remove(client, mover))
+        while True:
+            yield client, self._rename(client, 0)
+
+    def _rename(self, client: Client, number: int) -> Request:
+        name = f"{self._name} {number}"
+        return lambda key: client.groups.change_settings(self.chat_id, name=name, client_change_id=key)
+
+    def _add(self, client: Client, mover: Client) -> Request:
+        return lambda key: client.groups.add_members(self.chat_id, [mover.me.user_id], client_change_id=key)
+
+    def _remove(self, client: Client, mover: Client) -> Request:
+        return lambda key: client.groups.remove_member(self.chat_id, mover.me.user_id, client_change_id=key)
+
+    def _leave(self, mover: Client) -> Request:
+        return lambda key: mover.groups.leave(self.chat_id, client_change_id=key)
+
+    async def _request(self, actor_id: int, request: Request) -> None:
+        """Make a control change, and record its answer. Repeats it until there is one."""
+        key: Key = actor_id, f"{self._prefix}-{len(self.controls)}"
+        control = Sent(key, self.chat_id, 0, "", -1, at=trio.current_time(), at_ms=wall_clock_ms(), is_overdue=True)
+        self.controls.append(control)
+        while True:
+            try:
+                message = await request(key[1])
+                break
+            except Unreachable:
+                control.retried = True
+            except Refused as refused:
+                control.retried = True
+                if not refused.retryable:
+                    control.refused, control.refused_at = refused.code, trio.current_time()
+                    return
+            await trio.sleep(RETRY_PAUSE)
+        copy = Copy.of(message)
+        control.control, control.text = copy.control, copy.text
+        control.message_id, control.accepted_at = copy.message_id, trio.current_time()
+        self.chat_id = control.chat_id = copy.chat_id
+        for member in message.control.members:
+            (self.present.add if member.role else self.present.discard)(member.user_id)
+
+    def records(self, views: Mapping[int, View] | None = None) -> GroupRecord:
+        return GroupRecord(self.chat_id, self.owner.me.user_id, self.controls, views or {})
+
+    async def record(self, deadline: float) -> GroupRecord:
+        """Read the members as the server shows them to each user, again until they are right. At the deadline (on
+        Trio's clock) the last answer counts."""
+        members = fold(control.control for control in self.controls)
+        roles = {user_id: member.role for user_id, member in members.items() if member.role}
+        newest = max(control.control.version for control in self.controls if control.control is not None)
+        views: dict[int, View] = {}
+
+        def is_right(user_id: int, view: View) -> bool:
+            is_newest = not view.own.role or (view.roles == roles and view.version >= newest)
+            return view.own == members[user_id] and is_newest
+
+        async def read(client: Client) -> None:
+            user_id = client.me.user_id
+            with trio.CancelScope(deadline=deadline):
+                while True:
+                    if (view := await self._view(client)) is not None:
+                        views[user_id] = view
+                        if is_right(user_id, view):
+                            return
+                    await trio.sleep(RETRY_PAUSE)
+
+        await for_each(read, list(self.clients.values()), at_once=AT_ONCE)
+        return self.records(views)
+
+    async def _view(self, client: Client) -> View | None:
+        chat = await retry(client.api.chat, self.chat_id)
+        if chat is None:
+            return None
+        page = await retry(client.groups.members, self.chat_id) if chat.own.role else None
+        return View(chat.version, chat.own, {member.user_id: member.role for member in page.members} if page else {})

@@ -1,0 +1,158 @@
+"""The members of groups at each moment of a run, and the violations of the promises about them. Pure: records in,
+violations out."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rookery.client import Control, Member
+from rookery.verify.records import Copy, GroupRecord, Records, Sent, View
+from rookery.verify.violations import Kind, Violation
+from shared.contract.groups import OPEN, is_within, members_after
+
+UNKNOWN_SECONDS = 5.0
+"""For so long after the answer to a control change, the gateway of a new member may not know it, and refuse a send."""
+
+UNRECORDED_SECONDS = 60.0
+"""For so long after the answer to a removal, archives may not have recorded it, and return newer messages to the
+removed user who reads after a Gap. Sessions have no such time: the log has the removal before its answer, and so before
+every message that is sent later."""
+
+
+class Membership:
+    """The members of all groups, as the control changes made them."""
+
+    def __init__(self, records: Records) -> None:
+        self._controls: dict[str, Mapping[int, Sent]] = {}
+        """The accepted ones of each group, by event id."""
+        self._members: dict[str, Mapping[int, Member]] = {}
+        for group in records.groups:
+            accepted = {each.message_id: each for each in group.controls if each.is_accepted}
+            self._controls[group.chat_id] = accepted
+            recorded = [copy.control for copy in records.histories.get((group.owner_id, group.chat_id), ())]
+            self._members[group.chat_id] = fold([*recorded, *(each.control for each in accepted.values())])
+
+    def members(self, chat_id: str) -> Mapping[int, Member]:
+        """The present and former members of a group, by user; none of a direct chat."""
+        return self._members.get(chat_id, {})
+
+    def allows(self, chat_id: str, user_id: int, event_id: int) -> bool:
+        """Whether a user may read an event. Of direct chats, always: other users never read them."""
+        if chat_id not in self._members:
+            return True
+        member = self._members[chat_id].get(user_id)
+        return member is not None and is_within(member.spans, event_id)
+
+    def recipients(self, sent: Sent) -> Sequence[int]:
+        """The users who must receive an accepted message, or control change, of others."""
+        if sent.recipient_id:
+            return [sent.recipient_id]
+        members = self.members(sent.chat_id).items()
+        return [user for user, each in members if user != sent.key[0] and is_within(each.spans, sent.message_id)]
+
+    def outside(
+        self, sent: Sent | None, copy: Copy, user_id: int, where: str, *, seconds: float | None
+    ) -> Iterator[Violation]:
+        """Find a copy at a user who may not read it. With `seconds`, not if the message was sent before so long after
+        the answer to the user's removal: a server could not know better."""
+        if sent is None or self.allows(copy.chat_id, user_id, copy.message_id):
+            return
+        spans = self._members[copy.chat_id][user_id].spans if user_id in self._members[copy.chat_id] else ()
+        removal = max((span.last for span in spans if OPEN != span.last < copy.message_id), default=0)
+        if removal and seconds is not None:
+            control = self._controls[copy.chat_id].get(removal)
+            if sent.at <= (math.inf if control is None else control.accepted_at) + seconds:
+                return
+        shown = ", ".join(f"{span.first} to {span.last or 'now'}" for span in spans) or "never"
+        text = f"{copy.key[1]} of {copy.key[0]}, id {copy.message_id}, is {where}, a member from {shown}"
+        yield Violation(Kind.OUTSIDE, text)
+
+
+def fold(controls: Iterable[Control | None]) -> Mapping[int, Member]:
+    """The members after control changes in any order: the value of the highest version stays."""
+    members: dict[int, Member] = {}
+    for control in controls:
+        for user_id, member in members_after(control).items() if control is not None else ():
+            if user_id not in members or members[user_id].version < member.version:
+                members[user_id] = member
+    return members
+
+
+def check_groups(records: Records, membership: Membership) -> Iterator[Violation]:
+    """Check versions, the members that each user is shown, and refusals."""
+    for group in records.groups:
+        yield from _forked(records, group)
+        yield from _other_members(group, membership.members(group.chat_id), _newest(records, group))
+        yield from _refused(records, group)
+
+
+def _copies(records: Records, chat_id: str) -> Iterator[Copy]:
+    """All copies of control changes of a group, the ones of histories first."""
+    for (_, other), copies in records.histories.items():
+        if other == chat_id:
+            yield from (copy for copy in copies if copy.control is not None)
+    for deliveries in records.deliveries.values():
+        yield from (each.copy for each in deliveries if each.copy.chat_id == chat_id and each.copy.control is not None)
+
+
+def _newest(records: Records, group: GroupRecord) -> int:
+    """The highest version in history as the owner reads it."""
+    copies = records.histories.get((group.owner_id, group.chat_id), ())
+    return max((copy.control.version for copy in copies if copy.control is not None), default=0)
+
+
+def _forked(records: Records, group: GroupRecord) -> Iterator[Violation]:
+    ids: dict[int, int] = {}
+    for copy in _copies(records, group.chat_id):
+        version = 0 if copy.control is None else copy.control.version
+        if (first := ids.setdefault(version, copy.message_id)) != copy.message_id:
+            yield Violation(Kind.FORKED, f"{group.chat_id} has {first} and {copy.message_id} as version {version}")
+    history = records.histories.get((group.owner_id, group.chat_id), ())
+    versions = [copy.control.version for copy in history if copy.control is not None]
+    if history and versions != [*range(1, len(versions) + 1)]:
+        yield Violation(Kind.FORKED, f"{group.chat_id} has the versions {versions} in the history of its owner")
+
+
+def _other_members(group: GroupRecord, members: Mapping[int, Member], newest: int) -> Iterator[Violation]:
+    roles = {user_id: member.role for user_id, member in members.items() if member.role}
+    for user_id, view in group.views.items():
+        member = members.get(user_id, Member())
+        right = View(newest, member, roles) if member.role else View(member.version, member, {})
+        if view != right:
+            text = f"{group.chat_id} has for {user_id} {_shown(view)}, and should have {_shown(right)}"
+            yield Violation(Kind.OTHER_MEMBERS, text)
+
+
+def _shown(view: View) -> str:
+    spans = ", ".join(f"{span.first} to {span.last or 'now'}" for span in view.own.spans)
+    return f"version {view.version}, role {view.own.role} from {spans}, and {len(view.roles)} members"
+
+
+def _refused(records: Records, group: GroupRecord) -> Iterator[Violation]:
+    """Find refusals of control changes, and of messages of users who were members for certain."""
+    for each in group.controls:
+        if each.refused:
+            yield Violation(Kind.NOT_ACCEPTED, f"{each.key[1]} of {each.key[0]} was refused: {each.refused}")
+    for each in records.sent.values():
+        if each.chat_id != group.chat_id or not each.refused or each.is_control:
+            continue
+        if each.refused not in ("not_found", "forbidden") or is_certain(group, each.key[0], each.at, each.refused_at):
+            text = f"{each.key[1]} of {each.key[0]}, a member of {group.chat_id}, was refused: {each.refused}"
+            yield Violation(Kind.NOT_ACCEPTED, text)
+
+
+def is_certain(group: GroupRecord, user_id: int, begin: float, end: float) -> bool:
+    """Whether a user was a member all the time between two moments, and every gateway knew it."""
+    joined = math.inf
+    for each in group.controls:
+        member = members_after(each.control).get(user_id) if each.control is not None else None
+        if each.control is None and not each.refused and each.at <= end:
+            return False  # it may have been a removal of the user
+        if member is None:
+            continue
+        if member.role and each.accepted_at + UNKNOWN_SECONDS <= begin:
+            joined = min(joined, each.accepted_at)
+        if not member.role and each.at <= end:
+            if each.accepted_at >= begin:
+                return False
+            joined = math.inf
+    return joined < math.inf

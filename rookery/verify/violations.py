@@ -1,0 +1,58 @@
+"""The violations that the checkers find."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The kinds of violations, one for each promise."""
+
+    NOT_ACCEPTED = "not accepted"
+    """Neither at first nor on a retry, or a change that was refused for good."""
+    LOST = "lost"
+    """Accepted, and not in history."""
+    NOT_DELIVERED = "not delivered"
+    """Accepted, and neither delivered to the recipient's session nor read after a Gap."""
+    TWICE_IN_HISTORY = "twice in history"
+    DELIVERED_TWICE = "delivered twice"
+    """To one client, after it has dropped repetitions by id and by author and client id."""
+    OUT_OF_ORDER = "out of order"
+    OTHER_ID = "other id"
+    """Delivered or stored under another id than it was accepted with."""
+    ID_TWICE = "id assigned twice"
+    """To two messages, even of different chats: clients would drop one of them."""
+    NEVER_SENT = "never sent"
+    """At all, or in message chat, or to message user."""
+    CHANGED = "changed"
+    OTHER_ANSWER = "other answer"
+    """To a retry of an accepted message, long after its acceptance."""
+    NOT_MARKED = "not marked"
+    """A chat list without the mark that the user has set."""
+    MISCOUNTED = "unread miscounted"
+    """In a chat list, against history."""
+    WRONG_STATE = "wrong state"
+    """A message or a chat that has become something else, in history, in a chat list or at a client, than its accepted
+    changes make of it."""
+    INCOMPLETE = "incomplete"
+    """A list of the changes of a chat without an event up to its `complete_up_to`."""
+    WENT_BACK = "went back"
+    """A `complete_up_to` below one that was answered long before."""
+    NOT_REMOVED = "not removed"
+    """The text of a deleted message in history."""
+    OUTSIDE = "outside of the membership"
+    """A message of a group at a user who was no member at it."""
+    FORKED = "forked"
+    """Control changes of a group whose versions are not 1, 2, 3, and so on, each once."""
+    OTHER_MEMBERS = "other members"
+    """A group with other members, roles or spans for one user than its control changes make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken promise."""
+
+    kind: Kind
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"

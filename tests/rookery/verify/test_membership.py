@@ -1,0 +1,161 @@
+"""Every planted violation of the membership of groups is found, and none in correct records."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rookery.client import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Control, Member, Span
+from rookery.verify.checker import check_records
+from rookery.verify.membership import UNKNOWN_SECONDS, UNRECORDED_SECONDS
+from rookery.verify.records import Answer, Copy, Delivery, GroupRecord, Listed, Records, Sent, View, by_key, text_of
+from rookery.verify.violations import Kind
+
+ADA, GRACE, EVE = 1, 2, 3
+CHAT = "g-1"
+
+
+def member(user_id: int, role: int, version: int, *spans: tuple[int, int]) -> Member:
+    return Member(user_id=user_id, role=role, version=version, spans=[Span(first=a, last=b) for a, b in spans])
+
+
+def control(message_id: int, version: int, *members: Member) -> Sent:
+    """A control change by Ada, accepted after half a second."""
+    made = Control(version=version, members=members)
+    return Sent(
+        (ADA, f"c{version}"), CHAT, 0, text_of(made), -1, at=message_id, accepted_at=message_id + 0.5,
+        message_id=message_id, is_overdue=True, control=made,
+    )  # fmt: skip
+
+
+def message(number: int, message_id: int, sender: int = ADA) -> Sent:
+    key = sender, f"m{number}"
+    return Sent(key, CHAT, 0, f"text {number}", number, message_id, accepted_at=message_id + 0.5, message_id=message_id)
+
+
+EVE_JOINED, EVE_LEFT, EVE_CAME_BACK = [
+    member(EVE, ROLE_MEMBER, 1, (10, 0)), member(EVE, 0, 2, (10, 20)), member(EVE, ROLE_MEMBER, 3, (10, 20), (30, 0)),
+]  # fmt: skip
+OWNER, OTHER = member(ADA, ROLE_OWNER, 1, (10, 0)), member(GRACE, ROLE_MEMBER, 1, (10, 0))
+CREATED, REMOVED, ADDED = (
+    control(10, 1, OWNER, OTHER, EVE_JOINED), control(20, 2, EVE_LEFT), control(30, 3, EVE_CAME_BACK),
+)  # fmt: skip
+M0, M1, M2 = message(0, 15), message(1, 25), message(2, 35)
+ALL = sorted([CREATED, REMOVED, ADDED, M0, M1, M2], key=lambda each: each.message_id)
+ROLES = {ADA: ROLE_OWNER, GRACE: ROLE_MEMBER, EVE: ROLE_MEMBER}
+VIEWS = {ADA: View(3, OWNER, ROLES), GRACE: View(3, OTHER, ROLES), EVE: View(3, EVE_CAME_BACK, ROLES)}
+
+
+def copy_of(each: Sent) -> Copy:
+    return Copy(each.key, each.message_id, CHAT, each.text, control=each.control)
+
+
+COPIES = [copy_of(each) for each in ALL]
+EVES = [copy for copy in COPIES if not 20 < copy.message_id < 30]
+
+
+def records(
+    *,
+    history: Mapping[int, list[Copy]] | None = None,
+    live: Mapping[int, list[Copy]] | None = None,
+    views: Mapping[int, View] = VIEWS,
+    sent: list[Sent] = ALL,
+    **other: Any,
+) -> Records:
+    """Correct ones, unless the test replaces a part."""
+    histories = {ADA: COPIES, GRACE: COPIES, EVE: EVES} | dict(history or {})
+    deliveries = {GRACE: COPIES, EVE: EVES} | dict(live or {})
+    group = GroupRecord(CHAT, ADA, [each for each in sent if each.is_control], views)
+    return Records(
+        by_key(sent),
+        {user: [Delivery(copy, 0.0) for copy in copies] for user, copies in deliveries.items()},
+        {(user, CHAT): copies for user, copies in histories.items()},
+        groups=[group],
+        **other,
+    )
+
+
+def test_correct_records_have_no_violation() -> None:
+    lists = [Listed(GRACE, CHAT, 0, 0, 6), Listed(EVE, CHAT, 15, 15, 2)]  # of hers, from her newest span on
+    feed = {EVE: [Answer(0.0, 0.0, 40, CHAT, 10, [])]}
+    assert check_records(records(listed=lists)) == []
+    missing = sorted(each.text.partition(",")[0] for each in check_records(records(answers=feed)))
+    assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
+
+
+LATE = replace(M1, at=20.4)
+"""Sent before the answer to Eve's removal."""
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_live", "is_found"),
+    [
+        (LATE, True, False),
+        (M1, True, True),
+        (M1, False, False),  # archives may not have recorded the removal yet
+        (replace(M1, at=20.6 + UNRECORDED_SECONDS), False, True),
+    ],
+)
+def test_a_removed_user_may_get_what_was_sent_before_the_servers_could_know(
+    sent: Sent, is_live: bool, is_found: bool
+) -> None:
+    made = records(sent=[sent if each is M1 else each for each in ALL])
+    deliveries = [*made.deliveries[EVE], Delivery(copy_of(sent), 0.0, 1, is_live)]
+    found = check_records(replace(made, deliveries={**made.deliveries, EVE: deliveries}))
+    assert [violation.kind for violation in found] == [Kind.OUTSIDE] * is_found
+
+
+def planted() -> Iterator[tuple[str, Records, Kind, str]]:
+    before = message(3, 5)
+    yield "before joining", records(live={GRACE: [copy_of(before), *COPIES]}, sent=[*ALL, before]), Kind.OUTSIDE, "id 5"
+    yield "in history", records(history={EVE: COPIES}), Kind.OUTSIDE, "m1 of 1, id 25, is in the history of g-1 as 3"
+    yield "missed by a member", records(live={EVE: EVES[:-1]}), Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not"
+    yield "missed in history", records(history={EVE: EVES[1:]}), Kind.LOST, "c1 of 1 was accepted, and is not in"
+    other = copy_of(replace(ADDED, key=(ADA, "c9"), message_id=31))
+    yield "a fork", records(live={GRACE: [*COPIES, other]}), Kind.FORKED, "g-1 has 30 and 31 as version 3"
+    without = [copy for copy in COPIES if copy.message_id != 20]
+    yield "a lost version", records(history={ADA: without}), Kind.FORKED, "the versions [1, 3] in the history"
+    yield "a lost change", records(history={ADA: without}), Kind.LOST, "c2 of 1 was accepted, and is not in"
+    changed = [replace(copy, text="control change 3 x") if copy.message_id == 30 else copy for copy in COPIES]
+    yield "another change", records(live={GRACE: changed}), Kind.CHANGED, "c3 of 1 has the text"
+    for name, view in (
+        ("an old version", replace(VIEWS[GRACE], version=2)),
+        ("another role", replace(VIEWS[GRACE], roles=ROLES | {EVE: ROLE_ADMIN})),
+        ("another span", replace(VIEWS[EVE], own=EVE_LEFT)),
+    ):
+        views = VIEWS | {view.own.user_id: view}
+        yield name, records(views=views), Kind.OTHER_MEMBERS, f"g-1 has for {view.own.user_id} version"
+    refusal = replace(ADDED, message_id=0, control=None, text="", refused="forbidden", key=(ADA, "c4"))
+    yield "a refusal", records(sent=[*ALL, refusal]), Kind.NOT_ACCEPTED, "c4 of 1 was refused: forbidden"
+    refused = refused_message(GRACE, 25)
+    yield "a refusal of a member", records(sent=[*ALL, refused]), Kind.NOT_ACCEPTED, "m9 of 2, a member of g-1, was"
+    yield (
+        "another code",
+        records(sent=[*ALL, replace(refused_message(EVE, 25), refused="invalid")]),
+        Kind.NOT_ACCEPTED,
+        "m9 of 3",
+    )
+
+
+def refused_message(sender: int, at: float) -> Sent:
+    return replace(
+        message(9, 0, sender), at=at, accepted_at=math.inf, retried=True, refused="not_found", refused_at=at + 1
+    )
+
+
+PLANTED = list(planted())
+
+
+@pytest.mark.parametrize(("made", "kind", "text"), [pytest.param(*case[1:], id=case[0]) for case in PLANTED])
+def test_a_planted_violation_is_found(made: Records, kind: Kind, text: str) -> None:
+    found = check_records(made)
+    assert any(each.kind is kind and text in each.text for each in found), found
+
+
+@pytest.mark.parametrize("at", [19.5, 25, 30.5 + UNKNOWN_SECONDS - 1])
+def test_a_message_may_be_refused_if_its_sender_was_no_member_for_certain(at: float) -> None:
+    assert check_records(records(sent=[*ALL, refused_message(EVE, at)])) == []
+    certain = refused_message(EVE, 30.6 + UNKNOWN_SECONDS)
+    assert [each.kind for each in check_records(records(sent=[*ALL, certain]))] == [Kind.NOT_ACCEPTED]
