@@ -85,13 +85,15 @@ class TlsSettings(_Section):
     plaintext: bool = Field(default=False, description="Allow plain text, without a certificate, beyond this machine")
     ca_file: Path | None = Field(
         default=None,
-        description="Authorities of the archives that are called by grpcs://; if empty, the system's",
+        description="Authorities of archives and gateways that are called by grpcs://; if empty, the system's",
     )
     client_ca_file: Path | None = Field(
         default=None, description="Authorities of the archive's clients: it rejects clients without their certificate"
     )
     client_certificate_file: Path | None = Field(
-        default=None, description="Certificate for calls to archives, if not certificate_file"
+        default=None,
+        description="Certificate for calls to archives, and for calls of BFFs to a gateway by a name that only this "
+        "certificate has, if not certificate_file",
     )
     client_key_file: Path | None = Field(
         default=None, description="Key of client_certificate_file, if not in the same file"

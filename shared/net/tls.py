@@ -80,16 +80,33 @@ class ServerTls:
         self.certificate = certificate
 
     def _make(self, alpn: Alpn, trusted_clients_only: bool) -> ssl.SSLContext:
+        context = self._showing(alpn, self._file, self._settings.key_file)
+        if trusted_clients_only:
+            if authorities := self._settings.client_ca_file:
+                load_authorities(context, authorities)
+                if self.identity is not None:
+                    self.identity.accept(context)
+                context.verify_mode = ssl.CERT_REQUIRED
+        elif internal := self._settings.client_certificate_file:
+            names = {*read_certificate(internal).names} - {*read_certificate(self._file).names}
+            other = self._showing(alpn, internal, self._settings.client_key_file)
+
+            def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+                """Show the client certificate to a client that asks for a name which that certificate alone has: to
+                another process of the platform, which may not trust the authority of the public one."""
+                if name is not None and {name, f"*.{name.partition('.')[2]}"} & names:
+                    connection.context = other
+
+            context.sni_callback = choose
+        return context
+
+    def _showing(self, alpn: Alpn, certificate_file: Path, key_file: Path | None) -> ssl.SSLContext:
+        """Return a context of a server with this certificate."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = _VERSIONS[self._settings.minimum_version]
         context.options |= ssl.OP_NO_RENEGOTIATION  # in TLS 1.2 a client could use it to exhaust the CPU
         context.set_alpn_protocols([alpn])
-        load_pair(context, self._file, self._settings.key_file)
-        if trusted_clients_only and (authorities := self._settings.client_ca_file):
-            load_authorities(context, authorities)
-            if self.identity is not None:
-                self.identity.accept(context)
-            context.verify_mode = ssl.CERT_REQUIRED
+        load_pair(context, certificate_file, key_file)
         return context
 
 
@@ -104,7 +121,7 @@ class Tls:
         """None if the listeners use plain text."""
 
     def to_archives(self) -> ssl.SSLContext:
-        """Return a context for gRPC with archives of other processes. Raises UnusableCertificate."""
+        """Return a context for gRPC with archives and gateways of other processes. Raises UnusableCertificate."""
         return self._client(trust_archives)
 
     def to_itself(self) -> ssl.SSLContext:

@@ -34,7 +34,7 @@ def trust(context: ssl.SSLContext, ca_file: Path | None) -> None:
 
 
 def trust_archives(context: ssl.SSLContext, settings: "TlsSettings") -> None:
-    """Trust archives of other processes by the settings' `ca_file`. Raises UnusableCertificate."""
+    """Trust archives and gateways of other processes by the settings' `ca_file`. Raises UnusableCertificate."""
     trust(context, settings.ca_file)
     _load_client_certificate(context, settings)
 

@@ -33,6 +33,24 @@ def test_a_minimum_version_of_13_rejects_12(authority: Authority, issued: Issued
         shake_hands(client, server)
 
 
+def test_a_name_that_only_the_client_certificate_has_gets_that_certificate(
+    authority: Authority, tmp_path: Path
+) -> None:
+    public = Authority(tmp_path / "public")
+    shown = public.issue("public", "chat.example.org", "gateway-1.both")
+    internal = authority.issue("internal", "*.gateways.svc", "gateway-1.both")
+    pair = {"client_certificate_file": internal.certificate, "client_key_file": internal.key}
+    server = server_of(shown.settings(**pair)).context("h2")
+    for trusted, host in (
+        (public, "chat.example.org"),
+        (public, "gateway-1.both"),
+        (authority, "gateway-1.gateways.svc"),
+    ):
+        assert shake_hands(trusted.trusting("h2"), server, host=host).selected_alpn_protocol() == "h2"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(authority.trusting(), server, host="a.b.gateways.svc")
+
+
 # ---- files that change
 
 
