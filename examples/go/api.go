@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,6 +113,25 @@ func (a *API) UserID(ctx context.Context, name string) (int64, error) {
 		}
 	}
 	return 0, &APIError{Message: "there is no user " + name, Status: http.StatusNotFound}
+}
+
+// Members returns the names of at most 100 members of a group, by user id.
+func (a *API) Members(ctx context.Context, chatID string) (map[int64]string, error) {
+	var page struct{ Members []user }
+	if err := a.get(ctx, "/v1/chats/"+chatID+"/members", url.Values{"limit": {"100"}}, &page); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, member := range page.Members {
+		ids = append(ids, fmt.Sprint(member.UserID))
+	}
+	var named struct{ Profiles []user }
+	err := a.get(ctx, "/v1/profiles", url.Values{"user_ids": {strings.Join(ids, ",")}}, &named)
+	names := map[int64]string{}
+	for _, profile := range named.Profiles {
+		names[profile.UserID] = profile.Name
+	}
+	return names, err
 }
 
 // Gateway returns the address of the user's gateway for gRPC. It changes: request it before each connection.

@@ -1,9 +1,9 @@
-// Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+// Chat with one user or group of a Rookery in the terminal, over gRPC with the stock library.
 //
 //	CHAT_PASSWORD=... go run . http://127.0.0.1:8080 ada grace
 //
 // signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT`
-// replaces the text of the message before.
+// replaces the text of the message before. In place of grace, the id of a group may be given, such as g-12.
 package main
 
 import (
@@ -38,16 +38,22 @@ func chat(ctx context.Context, api *API, other string) error {
 	if err != nil {
 		return err
 	}
-	otherID, err := api.UserID(ctx, other)
+	chatID, names := other, map[int64]string{}
+	if strings.HasPrefix(other, "g-") {
+		names, err = api.Members(ctx, other)
+	} else {
+		var otherID int64
+		otherID, err = api.UserID(ctx, other)
+		chatID = fmt.Sprintf("d-%d-%d", min(myID, otherID), max(myID, otherID))
+		names[myID], names[otherID] = api.name, other
+	}
 	if err != nil {
 		return err
 	}
-	names := map[int64]string{myID: api.name, otherID: other}
 	session := &Session{
 		api:     api,
 		myID:    myID,
-		otherID: otherID,
-		chatID:  fmt.Sprintf("d-%d-%d", min(myID, otherID), max(myID, otherID)),
+		chatID:  chatID,
 		lines:   lines(os.Stdin),
 		show:    func(senderID int64, text string) { show(names[senderID] + ": " + text) },
 		say:     show,

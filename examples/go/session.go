@@ -57,13 +57,12 @@ type command struct {
 // Session is one user's session over gRPC: kept connected, so that no message is lost or shown twice.
 // It follows the rules of docs/client-guide.md. Only the goroutine of Run changes its state.
 type Session struct {
-	api     *API
-	myID    int64
-	otherID int64
-	chatID  string
-	lines   <-chan string
-	show    func(senderID int64, text string)
-	say     func(text string)
+	api    *API
+	myID   int64
+	chatID string
+	lines  <-chan string
+	show   func(senderID int64, text string)
+	say    func(text string)
 
 	// State that outlives a connection.
 	position      *pb.Position // where to resume
@@ -236,7 +235,7 @@ func (s *Session) begin(line string) {
 		s.isNew(messageKey(s.myID, clientID), 1) // a replay of it is not shown
 		frame.Frame = &pb.ClientFrame_Send{Send: &pb.Send{
 			ClientMessageId: clientID,
-			To:              &pb.Send_RecipientId{RecipientId: s.otherID},
+			To:              &pb.Send_ChatId{ChatId: s.chatID},
 			Content:         &pb.Send_Text{Text: &pb.Text{Body: line}},
 		}}
 	}

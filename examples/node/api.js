@@ -45,6 +45,13 @@ export class Api {
     return user.user_id;
   }
 
+  /** The names of at most 100 members of a group, by user id. */
+  async members(chatId) {
+    const { members } = await this.#get(`/v1/chats/${chatId}/members`, { limit: 100 });
+    const { profiles } = await this.#get("/v1/profiles", { user_ids: members.map((each) => each.user_id).join(",") });
+    return Object.fromEntries(profiles.map((each) => [each.user_id, each.name]));
+  }
+
   /** The address of the user's gateway for gRPC. It changes: request it before each connection. */
   async gateway() {
     return (await this.#get("/v1/me/gateway")).grpc;

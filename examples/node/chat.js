@@ -1,10 +1,10 @@
 /**
- * Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+ * Chat with one user or group of a Rookery in the terminal, over gRPC with the stock library.
  *
  *     CHAT_PASSWORD=... node chat.js http://127.0.0.1:8080 ada grace
  *
  * signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT`
- * replaces the text of the message before.
+ * replaces the text of the message before. In place of grace, the id of a group may be given, such as g-12.
  */
 
 import readline from "node:readline";
@@ -19,10 +19,19 @@ function show(text) {
 
 async function chat(url, name, other) {
   const api = new Api(url, name, process.env.CHAT_PASSWORD);
-  const [myId, otherId] = [await api.myId(), await api.userId(other)];
-  const names = { [myId]: name, [otherId]: other };
-  const session = new Session(api, myId, otherId, (senderId, text) => show(`${names[senderId]}: ${text}`), show);
+  const myId = await api.myId();
+  const isGroup = other.startsWith("g-");
+  const otherId = isGroup ? "" : await api.userId(other);
+  const names = isGroup ? await api.members(other) : { [myId]: name, [otherId]: other };
+  const chatId = isGroup ? other : directChatId(myId, otherId);
+  const showMessage = (senderId, text) => show(`${names[senderId] ?? senderId}: ${text}`);
+  const session = new Session(api, myId, chatId, showMessage, show);
   await Promise.race([session.stayConnected(), sendLines(session)]);
+}
+
+function directChatId(myId, otherId) {
+  const [lower, higher] = BigInt(myId) < BigInt(otherId) ? [myId, otherId] : [otherId, myId];
+  return `d-${lower}-${higher}`;
 }
 
 /** Read and send lines until the end of the input. */

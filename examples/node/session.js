@@ -56,9 +56,8 @@ export class Session {
   #sequence = 0;
   #number = 0; // of the newest frame that was sent
 
-  constructor(api, myId, otherId, onMessage, onStatus) {
-    const [lower, higher] = BigInt(myId) < BigInt(otherId) ? [myId, otherId] : [otherId, myId];
-    Object.assign(this, { api, myId, otherId, chatId: `d-${lower}-${higher}`, onMessage, onStatus });
+  constructor(api, myId, chatId, onMessage, onStatus) {
+    Object.assign(this, { api, myId, chatId, onMessage, onStatus });
   }
 
   // ---- sending
@@ -69,7 +68,7 @@ export class Session {
    * Wait for it before the next, so that messages keep their order even if one is sent again.
    */
   send(text) {
-    const send = { client_message_id: randomUUID(), recipient_id: this.otherId, text: { body: text } };
+    const send = { client_message_id: randomUUID(), chat_id: this.chatId, text: { body: text } };
     this.#isNew(`message ${this.myId} ${send.client_message_id}`); // a replay of it is not shown
     return this.#command({ send });
   }

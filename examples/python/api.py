@@ -47,6 +47,13 @@ class Api:
                 return int(user["user_id"])
         raise ApiError(f"there is no user {name}", status=404)
 
+    async def members(self, chat_id: str) -> dict[int, str]:
+        """The names of at most 100 members of a group, by user id."""
+        page = await self._get(f"/v1/chats/{chat_id}/members", limit=100)
+        user_ids = ",".join(member["user_id"] for member in page["members"])
+        profiles = await self._get("/v1/profiles", user_ids=user_ids)
+        return {int(user["user_id"]): user["name"] for user in profiles["profiles"]}
+
     async def history(self, chat_id: str) -> dict[str, Any]:
         """The newest messages of a chat, oldest first, with their changes. 64-bit numbers are strings in JSON."""
         return await self._get(f"/v1/chats/{chat_id}/messages", limit=100)

@@ -1,9 +1,9 @@
-"""Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+"""Chat with one user or group of a Rookery in the terminal, over gRPC with the stock library.
 
     CHAT_PASSWORD=... python chat.py http://127.0.0.1:8080 ada grace
 
 signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT` replaces
-the text of the message before.
+the text of the message before. In place of grace, the id of a group may be given, such as g-12.
 """
 
 import asyncio
@@ -24,8 +24,17 @@ class EndOfInput(Exception):
 async def chat(url: str, name: str, other: str) -> None:
     async with httpx.AsyncClient(base_url=url, timeout=10) as http, asyncio.TaskGroup() as tasks:
         api = Api(http, name, os.environ["CHAT_PASSWORD"])
-        names = {await api.my_id(): name, await api.user_id(other): other}
-        session = Session(api, *names, tasks, lambda sender_id, text: show(f"{names[sender_id]}: {text}"), show)
+        my_id = await api.my_id()
+        if other.startswith("g-"):
+            chat_id, names = other, await api.members(other)
+        else:
+            other_id = await api.user_id(other)
+            chat_id, names = f"d-{min(my_id, other_id)}-{max(my_id, other_id)}", {my_id: name, other_id: other}
+
+        def show_message(sender_id: int, text: str) -> None:
+            show(f"{names.get(sender_id, sender_id)}: {text}")
+
+        session = Session(api, my_id, chat_id, tasks, show_message, show)
         async for line in lines():
             edit = line.removeprefix("/edit ")
             show(f"{await (session.send(line) if edit == line else session.edit(edit))}: {line}")

@@ -52,15 +52,14 @@ class Session:
         self,
         api: Api,
         my_id: int,
-        other_id: int,
+        chat_id: str,
         tasks: asyncio.TaskGroup,
         on_message: Callable[[int, str], None],
         on_status: Callable[[str], None],
     ) -> None:
         self.api = api
         self.my_id = my_id
-        self.other_id = other_id
-        self.chat_id = f"d-{min(my_id, other_id)}-{max(my_id, other_id)}"
+        self.chat_id = chat_id
         self.tasks = tasks
         self.on_message = on_message
         self.on_status = on_status
@@ -92,7 +91,7 @@ class Session:
         """
         client_id = secrets.token_hex(16)
         self.is_new(f"message {self.my_id} {client_id}")  # a replay of it is not shown
-        message = pb.Send(client_message_id=client_id, recipient_id=self.other_id, text=pb.Text(body=text))
+        message = pb.Send(client_message_id=client_id, chat_id=self.chat_id, text=pb.Text(body=text))
         return await self.command(pb.ClientFrame(send=message))
 
     async def edit(self, text: str) -> str:

@@ -70,7 +70,8 @@ def _python(folder: Path) -> list[str]:
     python = str(python_environment(EXAMPLES / "python/requirements.txt"))
     example = shutil.copytree(EXAMPLES / "python", folder / "python")
     protoc = [python, "-m", "grpc_tools.protoc", f"-I{PROTOS.parent}", "--python_out=.", "--grpc_python_out=."]
-    subprocess.run([*protoc, "rookery/v1/kinds.proto", "rookery/v1/session.proto"], cwd=example, check=True)
+    protos = [f"rookery/v1/{name}.proto" for name in ("groups", "kinds", "session")]
+    subprocess.run([*protoc, *protos], cwd=example, check=True)
     return [python, str(example / "chat.py")]
 
 
@@ -142,9 +143,9 @@ class Chatter:
 
 
 @asynccontextmanager
-async def open_chatter(command: list[str], url: str, person: Person, other: Person) -> AsyncIterator[Chatter]:
-    """Run an example for a user."""
-    async with _open_program([*command, url, person.name, other.name], person) as chatter:
+async def open_chatter(command: list[str], url: str, person: Person, other: str) -> AsyncIterator[Chatter]:
+    """Run an example for a user, with the name of another user or the id of a group."""
+    async with _open_program([*command, url, person.name, other], person) as chatter:
         yield chatter
 
 

@@ -3,14 +3,14 @@
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter, open_rookery_chat
-from tools.launch.people import Person, read_history, sign_up
+from tools.launch.people import Person, open_http, read_history, sign_up
 from tools.launch.process import Rookery
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ async def open_pair(
             if client == "rookery":
                 opening = open_rookery_chat(folder, rookery.url, person, other)
             else:
-                opening = open_chatter(command(client), rookery.url, person, other)
+                opening = open_chatter(command(client), rookery.url, person, other.name)
             chatters.append(await stack.enter_async_context(opening))
         for chatter in chatters:
             await chatter.until_connected()
@@ -53,6 +53,28 @@ async def test_two_clients_chat_and_end_with_their_input(
             await chatter.enter(*texts[chatter.person.name])
         await check_delivered(rookery, pair, texts)
         for chatter in pair:
+            assert await chatter.finish() == 0
+
+
+async def test_all_chat_in_a_group(rookery: Rookery, command: Command) -> None:
+    people = [await sign_up(rookery.url, language) for language in LANGUAGES]
+    user_ids = [str(person.user_id) for person in people[1:]]
+    async with open_http(rookery.url) as http:
+        group = {"name": "Languages", "user_ids": user_ids, "client_change_id": "new"}
+        created = await http.post("/v1/chats", json=group, headers=people[0].headers)
+    chat_id = created.raise_for_status().json()["message"]["chat_id"]
+    async with AsyncExitStack() as stack:
+        chatters = [
+            await stack.enter_async_context(open_chatter(command(language), rookery.url, person, chat_id))
+            for language, person in zip(LANGUAGES, people, strict=True)
+        ]
+        for chatter in chatters:
+            await chatter.until_connected()
+            await chatter.enter("first", "/edit second")
+            await chatter.until_accepted("first", "/edit second")
+        for chatter, other in permutations(chatters, 2):
+            await chatter.until_shown(other.person.name, "first", "second (edited)")
+        for chatter in chatters:
             assert await chatter.finish() == 0
 
 

@@ -14,7 +14,9 @@ import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /** The HTTP requests of the chat client: tokens, users, history, and the gateway. Thread-safe. */
 final class Api {
@@ -66,6 +68,20 @@ final class Api {
             }
         }
         throw new ApiException("there is no user " + name, 404, 0);
+    }
+
+    /** The names of at most 100 members of a group, by user id. */
+    Map<Long, String> members(String chatId) throws ApiException, InterruptedException {
+        List<String> ids = new ArrayList<>();
+        for (JsonElement member : get("/v1/chats/" + chatId + "/members?limit=100").getAsJsonArray("members")) {
+            ids.add(member.getAsJsonObject().get("user_id").getAsString());
+        }
+        Map<Long, String> names = new HashMap<>();
+        for (JsonElement element : get("/v1/profiles?user_ids=" + String.join(",", ids)).getAsJsonArray("profiles")) {
+            JsonObject profile = element.getAsJsonObject();
+            names.put(profile.get("user_id").getAsLong(), profile.get("name").getAsString());
+        }
+        return names;
     }
 
     /** The address of the user's gateway for gRPC. It changes: request it before each connection. */

@@ -7,15 +7,17 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
+import java.util.function.BiConsumer;
 import sun.misc.Signal;
 
 /**
- * Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+ * Chat with one user or group of a Rookery in the terminal, over gRPC with the stock library.
  *
  * <pre>CHAT_PASSWORD=... java -jar target/chat.jar http://127.0.0.1:8080 ada grace</pre>
  *
  * <p>signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line
- * {@code /edit TEXT} replaces the text of the message before.
+ * {@code /edit TEXT} replaces the text of the message before. In place of grace, the id of a group may be
+ * given, such as g-12.
  */
 public final class Chat {
     private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
@@ -38,10 +40,14 @@ public final class Chat {
     }
 
     private static void chat(Api api, String name, String other) throws Exception {
-        Map<Long, String> names = Map.of(api.myId(), name, api.userId(other), other);
         long myId = api.myId();
-        Session session = new Session(
-                api, myId, api.userId(other), (senderId, text) -> show(names.get(senderId) + ": " + text), Chat::show);
+        boolean isGroup = other.startsWith("g-");
+        long otherId = isGroup ? 0 : api.userId(other);
+        String chatId = isGroup ? other : "d-" + Math.min(myId, otherId) + "-" + Math.max(myId, otherId);
+        Map<Long, String> names = isGroup ? api.members(other) : Map.of(myId, name, otherId, other);
+        BiConsumer<Long, String> showMessage =
+                (senderId, text) -> show(names.getOrDefault(senderId, "user " + senderId) + ": " + text);
+        Session session = new Session(api, myId, chatId, showMessage, Chat::show);
         Thread connection = new Thread(() -> {
             try {
                 session.stayConnected();

@@ -72,7 +72,6 @@ final class Session {
 
     private final Api api;
     private final long myId;
-    private final long otherId;
     private final String chatId;
     private final BiConsumer<Long, String> onMessage;
     private final Consumer<String> onStatus;
@@ -107,11 +106,10 @@ final class Session {
     private boolean isAsked; // for a sign of life
 
     /** The message listener is called once for each message and edit of the chat that was not sent here. */
-    Session(Api api, long myId, long otherId, BiConsumer<Long, String> onMessage, Consumer<String> onStatus) {
+    Session(Api api, long myId, String chatId, BiConsumer<Long, String> onMessage, Consumer<String> onStatus) {
         this.api = api;
         this.myId = myId;
-        this.otherId = otherId;
-        this.chatId = "d-" + Math.min(myId, otherId) + "-" + Math.max(myId, otherId);
+        this.chatId = chatId;
         this.onMessage = onMessage;
         this.onStatus = onStatus;
     }
@@ -128,7 +126,7 @@ final class Session {
         isNew(messageKey(myId, clientId), 1); // a replay of it is not shown
         return command(ClientFrame.newBuilder().setSend(Send.newBuilder()
                 .setClientMessageId(clientId)
-                .setRecipientId(otherId)
+                .setChatId(chatId)
                 .setText(Text.newBuilder().setBody(text))));
     }
 
