@@ -113,7 +113,7 @@ class AllExamples:
         person, other = await sign_up(self._rookery.url, language), await sign_up(self._rookery.url, "other")
         async with (
             open_session(connector(self._rookery, "grpc"), other) as session,
-            open_chatter(self._commands[language], self._rookery.url, person, other) as chatter,
+            open_chatter(self._commands[language], self._rookery.url, person, other.name) as chatter,
         ):
             await chatter.until_connected()
             await work(Pair(chatter, other, session, between.received[language]))
