@@ -30,6 +30,3 @@ export function deviceName(userAgent) {
 
 /** @param {string} userAgent @param {readonly (readonly [RegExp, string])[]} names */
 const nameIn = (userAgent, names) => names.find(([pattern]) => pattern.test(userAgent))?.[1] ?? "";
-
-/** Whether the main pointer is a finger. A keyboard alone is no touch screen, although nothing can hover there. */
-export const isTouchScreen = () => matchMedia("(pointer: coarse)").matches;

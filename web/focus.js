@@ -1,4 +1,4 @@
-// Moves the focus by keyboard.
+// Where the focus goes: by keyboard, and on touch screens.
 
 /** The key as in a left-to-right page: in Arabic the next element is at the left. @param {string} key */
 export function mirrored(key) {
@@ -30,3 +30,6 @@ export function moveFocus(event, elements, columns = 1) {
   target.focus();
   return true;
 }
+
+/** Whether the main pointer is a finger. A keyboard alone is no touch screen, although nothing can hover there. */
+export const isTouchScreen = () => matchMedia("(pointer: coarse)").matches;

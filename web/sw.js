@@ -9,9 +9,10 @@ const CACHE = "rookery";
  * Modules that the page loads when needed, also without a connection, in addition to the catalogues in use. The modules
  * that they import are filled in as well.
  */
-const LATER = `{{modules components/completion.js components/date-dialog.js components/delete-dialog.js
-  components/edits-dialog.js components/emoji-picker.js components/forward-dialog.js components/group-dialogs.js
-  components/listed-dialog.js components/profile-dialogs.js components/settings.js components/start.js}}`.split(" ");
+const LATER = `{{modules components/chat-view.js components/completion.js components/date-dialog.js
+  components/delete-dialog.js components/edits-dialog.js components/emoji-picker.js components/forward-dialog.js
+  components/group-dialogs.js components/listed-dialog.js components/profile-dialogs.js components/settings.js
+  components/start.js}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;
 /** The files of a version, without the admin page's files: the admin page needs a connection. */

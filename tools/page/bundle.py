@@ -29,7 +29,7 @@ SCRIPTS = (
 LATER = tuple(
     f"components/{name}.js"
     for name in (
-        *("completion", "date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
+        *("chat-view", "completion", "date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
         *("group-dialogs", "invite", "listed-dialog", "profile-dialogs", "settings", "start"),
     )
 )

@@ -17,11 +17,11 @@ import { Updates } from "../stores/updates.js";
 import { h, memo, Root } from "../view.js";
 import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
-import { ChatView } from "./chat-view.js";
-import { nothingOpen } from "./empty.js";
+import { nothingOpen, skeletonMessages } from "./empty.js";
 import { Notifications } from "./notifications.js";
 
 /** @import {Api} from "../api.js" */
+/** @import {ChatView} from "./chat-view.js" */
 /** @import {Sending} from "../stores/sending.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Change, Refused} from "../wire.js" */
@@ -67,8 +67,10 @@ export class AppShell {
   #life = new AbortController();
   /** @type {ChatList} */
   #list;
-  /** @type {ChatView | null} */
+  /** The view of the open chat, once its module is loaded. @type {ChatView | null} */
   #chat = null;
+  /** Loaded with the first chat that is opened: a first visit shows the list sooner. @type {Promise<typeof ChatView> | null} */
+  #loadingView = null;
   /** A short notice; empty for none. */
   #said = "";
   /** @type {Offer | null} */
@@ -174,10 +176,12 @@ export class AppShell {
     // Opening another chat replaces the entry in the browser's history, so that going back leads to the list.
     if (this.chats.openChat) history.replaceState(history.state, "", address);
     else history.pushState({ inside: true }, "", address);
-    this.#route();
+    const isShown = this.#route();
     this.sending.removeUnreadMark(chat_id);
-    this.root.render();
-    this.#chat?.focusStart();
+    void isShown.then(() => {
+      this.root.render();
+      this.#chat?.focusStart();
+    });
   }
 
   /** Returns to the list, as the browser's back button does. */
@@ -212,21 +216,37 @@ export class AppShell {
     this.sync.session.end();
   }
 
-  #route() {
+  /** Shows the chat in the page's address. */
+  async #route() {
     const { chat_id, message_id } = placeIn(location.hash);
     const before = this.chats.openChat;
     if (this.#chat && chat_id === before && message_id) this.#chat.goTo(message_id);
-    if (this.#chat ? chat_id === before : !chat_id) return;
+    if (this.#chat ? chat_id === before : !chat_id && !before) return;
     this.#chat?.stop();
-    this.#chat = chat_id ? new ChatView(this, chat_id, message_id) : null;
+    this.#chat = null;
     this.chats.open(chat_id, message_id);
-    if (chat_id) return;
+    if (chat_id) return this.#show(chat_id, message_id);
     this.root.render();
     this.#list.focusChat(before);
   }
 
+  /** @param {string} chat_id that was opened @param {string} message_id the message at which to open; or empty */
+  async #show(chat_id, message_id) {
+    try {
+      const View = await (this.#loadingView ??= import("./chat-view.js").then(({ ChatView }) => ChatView));
+      if (this.#chat || chat_id !== this.chats.openChat || this.#life.signal.aborted) return;
+      this.#chat = new View(this, chat_id, message_id);
+      this.root.invalidate();
+    } catch {
+      this.#loadingView = null; // the server is away, and the browser has not kept the module
+      if (chat_id === this.chats.openChat) this.close();
+      this.say(texts.failed.noResponse);
+    }
+  }
+
   #view() {
-    this.element.className = this.#chat ? "app in-chat" : "app";
+    const { openChat } = this.chats;
+    this.element.className = openChat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: a phone hides one of them
     const unread = this.chats.all.filter((chat) => this.sending.isUnread(chat)).length;
     const title = this.#title(unread);
@@ -235,7 +255,7 @@ export class AppShell {
     this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
-      h("div", { class: "pane-chat", key: "chat" }, this.#chat ? this.#chat.view() : this.#invitation),
+      h("div", { class: "pane-chat", key: "chat" }, this.#chat?.view() ?? (openChat ? skeletonMessages() : this.#invitation)),
       h(
         "div",
         { class: "notices", key: "notices" },

@@ -1,6 +1,6 @@
 // The right pane: one chat, with its other member or the group, its messages and the composer.
 
-import { isTouchScreen } from "../device.js";
+import { isTouchScreen } from "../focus.js";
 import { userName } from "../format.js";
 import { isFormer, isGroup, may } from "../groups.js";
 import { firstIdAt } from "../ids.js";
@@ -15,7 +15,7 @@ import { emptyState } from "./empty.js";
 import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
-import { openDialog, openProfile } from "./open-dialog.js";
+import { loadGroupDialogs, openDialog, openProfile } from "./open-dialog.js";
 import { typingText } from "./typing.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -152,9 +152,10 @@ export class ChatView {
           h("small", { "aria-live": "polite", class: typing && "typing" }, h("bdi", {}, detail || "\u00a0")),
         ),
       ];
-      if (isGroup(chat_id)) return h("div", { class: "who" }, content);
-      const open = () => openProfile(this.#app, chats.otherOf(chat_id));
-      return h("button", { class: "who", type: "button", title: texts.chat.profile, onclick: open }, content);
+      const [title, onclick] = isGroup(chat_id)
+        ? [texts.group.info, () => void openDialog(this.#app, loadGroupDialogs, ({ GroupPanel }) => new GroupPanel(this.#app, chat_id))]
+        : [texts.chat.profile, () => openProfile(this.#app, chats.otherOf(chat_id))];
+      return h("button", { class: "who", type: "button", title, onclick }, content);
     });
   }
 

@@ -1,8 +1,8 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits messages;
 // the draft comes back afterwards.
 
-import { isTouchScreen } from "../device.js";
 import { mayReplace } from "../drafts.js";
+import { isTouchScreen } from "../focus.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";

@@ -1,8 +1,7 @@
 // The picker of all emoji: a search, the emoji used last, and the groups of Unicode. The page has one, shown beside its
 // opener. Its data are loaded when it first opens.
 
-import { isTouchScreen } from "../device.js";
-import { mirrored, moveFocus } from "../focus.js";
+import { isTouchScreen, mirrored, moveFocus } from "../focus.js";
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
 import { Grid } from "../emoji/grid.js";

@@ -1,9 +1,8 @@
 // Forwards a message to several chats: recent ones, or chats with people that the search finds. Loaded when it is first
 // opened.
 
-import { isTouchScreen } from "../device.js";
 import { nameList } from "../format.js";
-import { moveFocus } from "../focus.js";
+import { isTouchScreen, moveFocus } from "../focus.js";
 import { isGroup } from "../groups.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { applyAppearance } from "../../../web/appearance.js";
-import { deviceName, isTouchScreen } from "../../../web/device.js";
+import { deviceName } from "../../../web/device.js";
+import { isTouchScreen } from "../../../web/focus.js";
 import { setTimeFormat, timeOfDay } from "../../../web/format.js";
 import { Settings } from "../../../web/stores/settings.js";
 import { fakeStorage } from "./fakes.js";
