@@ -1,0 +1,68 @@
+"""A group from its creation to its end over HTTP, on both platforms: each user reads what happened while a member."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from rookery.v1.archive_pb2 import HistoryMessage
+from tests.system.sessions import connector, open_session
+from tools.launch.people import Person, open_http, read_history, sign_up
+from tools.launch.process import Process
+
+
+async def test_members_change_a_group_and_read_what_happened_while_they_were_members(
+    platform: tuple[str, Process],
+) -> None:
+    url, gateway = platform
+    ada, grace, alan = [await sign_up(url, name) for name in ("ada", "grace", "alan")]
+    async with open_http(url) as http:
+
+        async def change(actor: Person, method: str, path: str, number: int, **body: Any) -> dict[str, Any]:
+            """Make a change, twice, since a retry has no second effect."""
+            fields = body | {"client_change_id": f"c{number}"}
+            sent: dict[str, Any] = {"params": fields} if method == "DELETE" else {"json": fields}
+            answers = [await http.request(method, path, headers=actor.headers, **sent) for _ in range(2)]
+            assert answers[0].raise_for_status().json() == answers[1].json()
+            control = answers[0].json()["message"]["control"]
+            assert control["version"] == str(number)
+            return dict(answers[0].json()["message"])
+
+        created = await change(ada, "POST", "/v1/chats", 1, name="Engines", user_ids=[str(grace.user_id)])
+        chat = f"/v1/chats/{created['chat_id']}"
+        await change(grace, "POST", f"{chat}/members", 2, user_ids=[str(alan.user_id)])
+        await change(alan, "PATCH", chat, 3, name="Machines", topic="Tea at five")
+        refused = await http.request(
+            "DELETE", f"{chat}/members/{alan.user_id}", params={"client_change_id": "x"}, headers=grace.headers
+        )
+        assert (refused.status_code, refused.json()["code"]) == (httpx.codes.FORBIDDEN, "forbidden")
+        await change(ada, "DELETE", f"{chat}/members/{alan.user_id}", 4)
+        async with open_session(connector(gateway, "websocket"), grace) as session:
+            await session.send_text(created["chat_id"], "without Alan")
+        await change(ada, "PATCH", f"{chat}/members/{grace.user_id}", 5, role="ROLE_OWNER")
+        await change(ada, "DELETE", f"{chat}/members/{ada.user_id}", 6)
+
+        histories = {
+            person: await read_history(url, person, created["chat_id"], until=ends_with(version))
+            for person, version in ((ada, 6), (grace, 6), (alan, 4))
+        }
+        members = (await http.get(f"{chat}/members", headers=grace.headers)).json()
+        unknown = await http.get(chat, headers=(await sign_up(url, "eve")).headers)
+    assert [summary(each) for each in histories[ada]] == [1, 2, 3, 4, "without Alan", 5, 6]
+    assert [summary(each) for each in histories[grace]] == [1, 2, 3, 4, "without Alan", 5, 6]
+    assert [summary(each) for each in histories[alan]] == [2, 3, 4]
+    assert [(each["user_id"], each["role"]) for each in members["members"]] == [(str(grace.user_id), "ROLE_OWNER")]
+    assert (unknown.status_code, unknown.json()["field"]) == (httpx.codes.NOT_FOUND, "chat_id")
+
+
+def summary(each: HistoryMessage) -> int | str:
+    """The version of a control change, or the text of a message."""
+    message = each.message
+    return message.control.version if message.HasField("control") else message.text.body
+
+
+def ends_with(version: int) -> Any:
+    def is_last(messages: Sequence[HistoryMessage]) -> bool:
+        return bool(messages) and summary(messages[-1]) == version
+
+    return is_last
