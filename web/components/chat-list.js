@@ -16,7 +16,7 @@ import { chatChoices } from "./chat-choices.js";
 import { ContextMenu } from "./context-menu.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
-import { openDialog } from "./open-dialog.js";
+import { loadGroupDialogs, openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
 import { typingText } from "./typing.js";
@@ -40,6 +40,8 @@ export class ChatList {
   #results;
   /** Made when it is first opened. @type {import("./settings.js").SettingsDialog | null} */
   #settings = null;
+  /** The group that is not created yet, with what is entered. @type {import("./new-group.js").NewGroup | null} */
+  #newGroup = null;
   /** The start of a user without chats, once its module is loaded. @type {import("./start.js").Start | null} */
   #start = null;
   /** @type {HTMLInputElement | undefined} */
@@ -196,6 +198,7 @@ export class ChatList {
       { class: "bar" },
       h("h1", { class: "brand" }, mark(), "Rookery"),
       iconButton(texts.chats.newChat, "write", () => this.search(), { title: texts.chats.newChatKeys }),
+      iconButton(texts.group.create, "users", () => this.#createGroup()),
       this.#menu.view(choices),
     );
   }
@@ -224,6 +227,11 @@ export class ChatList {
     void openDialog(this.#app, () => import("./settings.js"), ({ SettingsDialog }) => {
       return (this.#settings ??= new SettingsDialog(this.#app));
     });
+  }
+
+  #createGroup() {
+    const done = () => void (this.#newGroup = null);
+    void openDialog(this.#app, loadGroupDialogs, ({ NewGroup }) => (this.#newGroup ??= new NewGroup(this.#app, done)));
   }
 
   #find() {

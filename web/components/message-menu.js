@@ -10,7 +10,7 @@ import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
 import { menuItems } from "./menu.js";
-import { openDialog } from "./open-dialog.js";
+import { loadGroupDialogs, openDialog } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -86,6 +86,7 @@ function choicesOf(app, message, actions) {
     ...kinds.map((kind) => toggle(app, message, kind)),
     ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
+    ...(chat.group && !isFormer(chat) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },
   ];
 }
@@ -110,6 +111,11 @@ function remove(app, message) {
 /** @param {App} app @param {Message} message */
 function forward(app, message) {
   void openDialog(app, () => import("./forward-dialog.js"), ({ ForwardDialog }) => new ForwardDialog(app, message));
+}
+
+/** @param {App} app @param {Message} message of a group */
+function openReaders(app, message) {
+  void openDialog(app, loadGroupDialogs, ({ SeenBy }) => new SeenBy(app, message));
 }
 
 /** Opens the history of a message's edits. @param {App} app @param {Message} message */

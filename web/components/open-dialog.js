@@ -21,6 +21,14 @@ export async function openDialog(app, load, make) {
   make(module).open();
 }
 
+/** Loads the dialogs of groups. */
+export const loadGroupDialogs = () => import("./group-dialogs.js");
+
+/** Shows a group, with its members. @param {App} app @param {string} chat_id */
+export function openGroup(app, chat_id) {
+  void openDialog(app, loadGroupDialogs, ({ GroupPanel }) => new GroupPanel(app, chat_id));
+}
+
 /** Shows the profile of a user, if it is loaded. @param {Pick<App, "say" | "chats">} app @param {string} user_id */
 export function openProfile(app, user_id) {
   const profile = app.chats.profiles.get(user_id);

@@ -187,6 +187,7 @@ export const de = {
     chooseDate: "Wähle ein Datum.",
     pinned: "Angeheftete Nachricht",
   },
+  group: { create: "Neue Gruppe", info: "Infos zur Gruppe", seenBy: "Gelesen von" },
   messages: {
     label: "Nachrichten",
     hint: "Mit den Pfeiltasten gehst du von Nachricht zu Nachricht, mit der Eingabetaste reagierst du, mit Tab erreichst du Links und Knöpfe.",

@@ -197,6 +197,7 @@ export const en = {
     chooseDate: "Choose a date.",
     pinned: "Pinned message",
   },
+  group: { create: "New group", info: "Group info", seenBy: "Seen by" },
   messages: {
     label: "Messages",
     hint: "Arrow keys go from message to message, Enter reacts, Tab goes to links and buttons.",
