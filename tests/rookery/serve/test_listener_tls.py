@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -319,6 +320,20 @@ async def until_serving(secured: Secured, name: str, settings: TlsSettings, *, e
 
 
 # ---- HTTP over TLS
+
+
+async def test_the_bff_calls_the_gateway_of_its_process_whatever_the_names_in_the_certificate(
+    unopened: Secured, tmp_path: Path
+) -> None:
+    unopened.issued = unopened.authority.issue("server", "chat.example.org")
+    async with unopened.open(tmp_path) as secured, httpx.AsyncClient(verify=False, timeout=PATIENCE) as http:
+        url = f"https://127.0.0.1:{secured.ports['page']}/v1"
+        account = {"name": "ada", "password": "correct horse battery"}
+        (await http.post(f"{url}/users", json=account)).raise_for_status()
+        token = (await http.post(f"{url}/tokens", json=account)).json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        created = await http.post(f"{url}/chats", json={"client_change_id": "1", "name": "Alone"})
+    assert created.status_code == httpx.codes.CREATED
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0, b""), (86_400, b"strict-transport-security: max-age=86400\r\n")])

@@ -1,10 +1,10 @@
-"""How BFFs and gateways of their own call the archives: in plain text, over TLS, and known to them by certificate."""
+"""How BFFs and gateways of their own call other processes: in plain text, over TLS, and known by their certificate."""
 
 from pathlib import Path
 
 import trio
 
-from rookery.serve.platform import open_archives
+from rookery.serve.platform import GatewayContexts, open_archives
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.archive import ArchiveClient
@@ -13,6 +13,7 @@ from shared.net.listening import listen, port_of
 from shared.net.tls import ServerTls, open_tls
 from shared.rpc import serve_rpc
 from shared.settings import Settings, TlsSettings
+from tests.shared.net.handshakes import server_of, shake_hands
 from tools.launch.certificates import Authority
 
 PATIENCE = 20.0
@@ -53,6 +54,20 @@ async def test_archives_of_the_authority_are_called_over_tls(nursery: trio.Nurse
     ports = [await serve_archive(nursery, authority.issue().settings()) for _ in range(2)]
     archives = tuple(f"grpcs://127.0.0.1:{port}" for port in ports)
     assert await ask(Settings(archives=archives, tls=TlsSettings(ca_file=authority.file))) == ANSWER
+
+
+async def test_gateways_are_called_as_archives_are_but_that_of_the_process_by_its_own_certificate(
+    authority: Authority, tmp_path: Path
+) -> None:
+    own = Authority(tmp_path / "own").issue("own", "chat.example.org").settings(ca_file=authority.file)
+    async with open_tls(own) as tls:
+        contexts = GatewayContexts(tls, "grpcs://127.0.0.1:8082")
+        for address, server in (("grpcs://127.0.0.1:8082", own), ("grpcs://other:8082", authority.issue().settings())):
+            context = contexts.context(address)
+            assert context is not None
+            assert context is contexts.context(address)
+            shake_hands(context, server_of(server).context("h2"))
+        assert contexts.context("127.0.0.1:8082") is None
 
 
 async def test_archives_of_another_authority_are_not_called(
