@@ -36,7 +36,9 @@ _MEMBER = """
     INSERT INTO members_by_chat (chat_id, shard, user_id, version, role, member) VALUES (?, ?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
-_MEMBERSHIP = "INSERT INTO memberships_by_user (user_id, chat_id, member) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_MEMBERSHIP = """
+    INSERT INTO memberships_by_user (user_id, chat_id, ended_id, member) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
+"""
 _VERSIONS = "SELECT version, event_id FROM versions_by_chat WHERE chat_id = ? AND version >= ?"
 _KNOWN_VERSION = "SELECT version FROM chat_heads WHERE chat_id = ?"
 _MEMBERS = "SELECT user_id, version, role FROM members_by_chat WHERE chat_id = ? AND shard = ?"
@@ -109,7 +111,7 @@ class Controls:
             content = member.SerializeToString()
             row_of_chat = self.chat_id, SHARD, user_id, version, member.role, content, version
             writes.add(of_members, statements[_MEMBER], row_of_chat, size=len(content))
-            row_of_user = user_id, self.chat_id, content, version
+            row_of_user = user_id, self.chat_id, end_of(member), content, version
             writes.add(user_id, statements[_MEMBERSHIP], row_of_user, size=len(content))
 
     def add_head(self, writes: Writes, statements: Mapping[str, Any]) -> None:
@@ -140,6 +142,11 @@ class Controls:
             if version > self.members.get(user_id, (0, 0))[0]:
                 roles[user_id] = member.role
         return sum(role > 0 for role in roles.values())
+
+
+def end_of(member: Member) -> int:
+    """The id of the event by which a former member left; 0 of a present one."""
+    return 0 if member.role or not member.spans else member.spans[-1].last
 
 
 def control_reads(statements: Mapping[str, Any], chat_id: str, lowest: int) -> list[tuple[Any, tuple[object, ...]]]:

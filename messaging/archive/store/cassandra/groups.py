@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from messaging.archive.store.cassandra.group_rows import SHARD
+from messaging.archive.store.cassandra.group_rows import SHARD, end_of
 from messaging.archive.store.protocol import Membership
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, ListMembersResponse, Mark
 from rookery.v1.groups_pb2 import GroupSettings, Member
@@ -15,7 +15,7 @@ from shared.drivers.cassandra.session import Row
 KEYS_PER_READ = 100
 """Groups in one read of heads."""
 
-MEMBERSHIPS = "SELECT chat_id, member, changed_id FROM memberships_by_user WHERE user_id = ?"
+MEMBERSHIPS = "SELECT chat_id, ended_id, changed_id FROM memberships_by_user WHERE user_id = ?"
 _OWN = """
     SELECT chat_id, member, changed_id, delivered, read, changes FROM memberships_by_user
     WHERE user_id = ? AND chat_id IN ?
@@ -49,21 +49,15 @@ class Groups:
         self._session = session
         self._statements = statements
 
-    async def changed_ids(self, memberships: Iterable[tuple[str, bytes | None, int | None]]) -> dict[str, int]:
-        """The newest event of each group as the user sees it. `memberships` are the rows of MEMBERSHIPS. Reads about 30
-        bytes of each group of which the user is a member."""
-        found: dict[str, int] = {}
-        own_ids: dict[str, int] = {}
-        for chat_id, content, own_id in memberships:
-            if content is None:  # only marks or private changes are recorded yet
-                continue
-            if ended := _end(Member.FromString(content)):
-                found[chat_id] = max(ended, own_id or 0)
-            else:
-                own_ids[chat_id] = own_id or 0
-        for chat_id, changed_id, version in await self._of_heads(_CHANGED_IDS, [*own_ids]):
+    async def changed_ids(self, memberships: Iterable[tuple[str, int | None, int | None]]) -> dict[str, int]:
+        """The newest event of each group as the user sees it. `memberships` are the rows of MEMBERSHIPS."""
+        own_ids = {
+            chat_id: (ended_id, own_id or 0) for chat_id, ended_id, own_id in memberships if ended_id is not None
+        }
+        found = {chat_id: max(ended_id, own_id) for chat_id, (ended_id, own_id) in own_ids.items() if ended_id}
+        for chat_id, changed_id, version in await self._of_heads(_CHANGED_IDS, [*(own_ids.keys() - found)]):
             if version is not None:
-                found[chat_id] = max(changed_id or 0, own_ids[chat_id])
+                found[chat_id] = max(changed_id or 0, own_ids[chat_id][1])
         return found
 
     async def chats(self, user_id: int, chat_ids: Sequence[str]) -> dict[str, tuple[Chat, int]]:
@@ -72,15 +66,15 @@ class Groups:
         if not chat_ids:
             return {}
         own = await self._session.execute(self._statements[_OWN], (user_id, chat_ids))
-        rows = {row[0]: row[1:] for row in own if row[1] is not None}
-        members = {chat_id: Member.FromString(row[0]) for chat_id, row in rows.items()}
-        settings = await self._former_settings({each: member for each, member in members.items() if _end(member)})
+        rows = {chat_id: (Member.FromString(content), *row) for chat_id, content, *row in own if content is not None}
+        former = {chat_id: member for chat_id, (member, *_) in rows.items() if end_of(member)}
+        settings = await self._former_settings(former)
         chats: dict[str, tuple[Chat, int]] = {}
-        for chat_id, *head in await self._of_heads(_HEADS, [*members]):
-            member, (_, *own_row) = members[chat_id], rows[chat_id]
-            if head[2] is not None:
-                chat = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=member)
-                newest_id = _fill(chat, head, own_row, settings.get(chat_id))
+        for chat_id, *head in await self._of_heads(_HEADS, [*rows]):
+            member, *row = rows[chat_id]
+            chat = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=member)
+            newest_id = _fill(chat, head, row, settings.get(chat_id))
+            if chat.version:
                 chats[chat_id] = chat, newest_id
         return chats
 
@@ -96,11 +90,12 @@ class Groups:
 
     async def member(self, chat_id: str, user_id: int) -> Membership | None:
         """The user as a present or former member; None if they never were one."""
-        head = await self._head(chat_id)
-        rows = await self._session.execute(self._statements[_MEMBER], (chat_id, SHARD, user_id))
-        if head is None or not rows:
+        members, heads = await self._session.execute_all(
+            [(self._statements[_MEMBER], (chat_id, SHARD, user_id)), (self._statements[_HEAD], (chat_id,))]
+        )
+        if not members or not heads or heads[0][0] is None:
             return None
-        return Membership(Member.FromString(rows[0][0]), head[1].shows_history)
+        return Membership(Member.FromString(members[0][0]), _settings(heads[0][1]).shows_history)
 
     async def members(self, chat_id: str, after: int, limit: int) -> ListMembersResponse:
         """A page of the present members."""
@@ -142,11 +137,6 @@ class Groups:
         return {chat_id: _settings(rows[0][0] if rows else None) for chat_id, rows in zip(former, results, strict=True)}
 
 
-def _end(member: Member) -> int:
-    """The id of the event by which the user left; 0 if they are a member."""
-    return 0 if member.role or not member.spans else member.spans[-1].last
-
-
 def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: GroupSettings | None) -> int:
     """Fill a group in from its row of _HEADS, and from that of _OWN without the member; return the id of its newest
     message. `former_settings` are given if the user is not a member any more."""
@@ -158,11 +148,11 @@ def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: 
     chat.changes.extend(sorted(state, key=lambda event: event.event_id))
     if former_settings is not None:
         chat.settings.CopyFrom(former_settings)
-        chat.version, newest_id = chat.own.version, _end(chat.own)
+        chat.version, newest_id = chat.own.version, end_of(chat.own)
         changed_id = newest_id  # later ones are not the user's
     else:
         chat.settings.CopyFrom(_settings(settings))
-        chat.version, chat.member_count = version, member_count
+        chat.version, chat.member_count = version or 0, member_count or 0
     chat.changed_at_ms = time_of(max(changed_id or 0, own_changed_id or 0))
     return newest_id or 0
 

@@ -3,8 +3,8 @@
 A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes that of the newer event wins in
 any order of arrival, so events can be recorded again in any order. Where that of the older one wins, the timestamp is
 MAX_ID less the snowflake; what a control change sets of a group has its version as timestamp. Consequence: to delete
-such a row by hand, give the DELETE a timestamp above its event's id; never delete rows with versions, since later ones
-would be lost; and leave the node's `maximum_timestamp` guardrails off.
+a row by hand, give the DELETE the timestamp of the row (a lower one changes nothing, and a higher one removes later
+writes too); and leave the node's guardrails `minimum_timestamp` and `maximum_timestamp` off.
 """
 
 BUCKET_BITS = 52
@@ -131,12 +131,13 @@ GROUPS_SCHEMA = (
         PRIMARY KEY ((chat_id, shard), user_id)
     ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
     """,
-    # The groups of a user, with the user's own marks and private changes; changed_id is the newest of those. A group is
-    # the user's if `member` is set. Messages write no row here.
+    # The groups of a user, with the user's own marks and private changes; changed_id is the newest of those. ended_id
+    # is the event by which the user left, 0 while they are a member, and null if they never were one. Messages write no
+    # row here.
     """
     CREATE TABLE IF NOT EXISTS memberships_by_user (
-        user_id bigint, chat_id text, member blob, changed_id bigint, delivered bigint, read bigint,
-        changes map<text, blob>,
+        user_id bigint, chat_id text, ended_id bigint, member blob,
+        changed_id bigint, delivered bigint, read bigint, changes map<text, blob>,
         PRIMARY KEY (user_id, chat_id)
     ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
     """,

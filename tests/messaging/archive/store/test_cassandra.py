@@ -1,5 +1,6 @@
 """The chat store on Cassandra beyond the contract: few requests, and the repair of partial batches."""
 
+import itertools
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -15,12 +16,15 @@ from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND,
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
 from rookery.serve.schema import MIGRATIONS
+from rookery.v1.archive_pb2 import Group
+from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER
 from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession, open_cassandra
 from shared.settings import CassandraSettings
 from tests.messaging.archive.store.chats import (
+    Company,
     Conversation,
     all_chats,
     history,
@@ -70,11 +74,16 @@ async def session(cassandra_settings: CassandraSettings) -> AsyncIterator[Cassan
 # ---- requests
 
 
-async def test_a_message_or_a_change_alone_takes_a_read_and_a_write(session: CassandraSession) -> None:
-    talk = Conversation()
+@pytest.mark.parametrize("members", [2, 100])
+async def test_a_message_or_a_change_alone_takes_a_read_and_a_write(session: CassandraSession, members: int) -> None:
+    """In a group too, whatever the number of members."""
+    talk = Conversation() if members == 2 else Company(tuple(itertools.islice(users, members)))
     message = talk.message()
     scripted = Scripted(session)
     async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+        if isinstance(talk, Company):
+            await chats.record(logged(talk.creation(members)), {})
+            scripted.requests.clear()
         for event in (message, talk.message(), talk.reaction(message.event_id), talk.edit(message.event_id)):
             await chats.record(logged(event), {})
     assert scripted.requests == [1, 1] * 4
@@ -122,6 +131,19 @@ async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(sessio
     states = zip(talks, messages, edits, strict=True)
     assert newest == {talk.chat_id: [event.message, edit] for talk, event, edit in states}
     assert sum(scripted.requests) == 12
+
+
+async def test_a_page_of_groups_takes_few_requests(session: CassandraSession) -> None:
+    user = next(users)
+    crews = [Company((next(users), user)) for _ in range(150)]
+    creations = [crew.creation() for crew in crews]
+    read = [crew.mark(1, read=creation.event_id) for crew, creation in zip(crews, creations, strict=True)]
+    async with open_cassandra_chats(session) as chats:
+        await chats.record(logged(*creations, *read), {})
+        before = session.statistics().requests
+        listed = await all_chats(chats, user)
+    assert [chat.newest.message for chat in listed] == [each.message for each in creations[:49:-1]]
+    assert session.statistics().requests - before == 16
 
 
 rows = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5_000)), max_size=80)
@@ -218,6 +240,29 @@ async def test_a_replay_repairs_a_partly_written_batch(
             await chats.record(logged(*(moved(event, whole, cut) for event in events)), {})
             expected = await state(chats, whole)
             assert plain(await state(chats, cut), cut) == plain(expected, whole)
+
+
+@hypothetical
+@given(cuts=st.lists(st.tuples(st.integers(1, 4), st.lists(st.integers(0, 30), max_size=8)), max_size=6))
+async def test_the_members_of_a_group_are_never_older_than_its_version(
+    cassandra_settings: CassandraSettings, cuts: list[tuple[int, list[int]]]
+) -> None:
+    crew = Company(tuple(itertools.islice(users, 60)))
+    events: list[Event] = []
+    expected: dict[int, dict[int, int]] = {0: {}}
+    for roles in ({0: ROLE_OWNER}, dict.fromkeys(range(60), ROLE_MEMBER), dict.fromkeys(range(9, 50), ROLE_GUEST)):
+        events.append(crew.control(roles))
+        expected[crew.version] = {user_id: member.version for user_id, member in crew.known.items()}
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+        scripted = Scripted(session)
+        async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+            for size, scripted.written in [*cuts, (3, None)]:
+                with suppress(Unavailable):
+                    await chats.record(logged(*events[:size]), {})
+                group = await chats.get_group(crew.chat_id) or Group()
+                found = {member.user_id: member.version for member in group.members}
+                assert all(found[user_id] >= version for user_id, version in expected[group.version].items())
+            assert (group.version, found) == (3, expected[3])
 
 
 def moved(event: Event, source: Conversation, target: Conversation) -> Event:
