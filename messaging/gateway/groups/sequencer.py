@@ -135,7 +135,7 @@ class Sequencer:
     async def wait_idle(self, partitions: Collection[int] | None = None) -> None:
         """Wait until no control change is in flight, or none of the groups whose home is one of these partitions."""
         while any(
-            chat.settled and (partitions is None or self._home_of(chat_id) in partitions)
+            chat.settled is not None and (partitions is None or self._home_of(chat_id) in partitions)
             for chat_id, chat in self._chats.items()
         ):
             await self._settled.park()
@@ -158,6 +158,8 @@ class Sequencer:
         Raises Unavailable."""
         if refusal := check(request, user_id):
             return refusal
+        if self._owned(self._home_of(request.chat_id)) is None:
+            return _NOT_OWNED
         began = trio.current_time()
         unknown = await self._check_users(named_users(request))
         async with self._turn(request.chat_id) as chat:

@@ -1,0 +1,270 @@
+"""The control changes of a group: one event for each version and each client id, whatever fails in between."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.groups import sequencer
+from messaging.gateway.groups.forms import stored_client_id
+from rookery.v1.group_service_pb2 import ChangeGroupRequest
+from rookery.v1.session_pb2 import Event
+from shared.contract.chats import group_number, home_partition
+from shared.contract.errors import Code, Refusal
+from shared.contract.groups import Roster
+from tests.messaging.gateway.groups.test_commands import changed, removed, requests, users
+from tests.messaging.gateway.groups.test_forms import ANN, added, creation
+from tests.messaging.gateway.groups.world import PARTITIONS, World, change, open_world
+
+ALL = range(PARTITIONS)
+
+CHAT = creation().chat_id
+
+_number = group_number(CHAT)
+assert _number is not None
+HOME = home_partition(_number, PARTITIONS)
+
+
+def in_chat(client_id: str, request: ChangeGroupRequest, version: int = 0) -> ChangeGroupRequest:
+    copy = ChangeGroupRequest(chat_id=CHAT, client_change_id=client_id, expected_version=version)
+    field = str(request.WhichOneof("change"))
+    getattr(copy, field).CopyFrom(getattr(request, field))
+    getattr(copy, field).SetInParent()
+    return copy
+
+
+async def made(gateway: Gateway, user_id: int, request: ChangeGroupRequest) -> Event:
+    event = await change(gateway, user_id, request)
+    assert isinstance(event, Event), event
+    return event
+
+
+async def refused(gateway: Gateway, user_id: int, request: ChangeGroupRequest) -> Refusal:
+    refusal = await change(gateway, user_id, request)
+    assert isinstance(refusal, Refusal), refusal
+    return refusal
+
+
+def assert_whole(world: World, accepted: dict[tuple[int, str], Event]) -> Roster:
+    """The group in the log: consecutive versions, one event for each client id, each accepted one among them, and each
+    event at all members of its moment. Returns its roster."""
+    roster = world.roster(CHAT)
+    controls = world.log.controls(CHAT, HOME)
+    keys = [(event.message.sender_id, event.message.client_message_id) for event in controls]
+    assert len(set(keys)) == len(keys) == roster.version
+    assert [event.event_id for event in controls] == sorted(event.event_id for event in controls)
+    for key, event in accepted.items():
+        assert controls[keys.index(key)] == event
+    for user_id in roster.members:
+        ids = {event.event_id for event in controls if roster.includes(user_id, event.event_id)}
+        assert world.log.received(user_id) == ids
+    return roster
+
+
+async def assert_rosters_are_the_log_s(world: World, *gateways: Gateway) -> None:
+    for gateway in gateways:
+        roster = await gateway.rosters.get(CHAT)
+        assert isinstance(roster, Roster)
+        assert roster == world.roster(CHAT)
+
+
+outcomes = st.lists(st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "late"]), max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(users, requests, st.integers(0, 9)), max_size=10), max_size=4), outcomes, st.booleans()
+)
+def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
+    rounds: list[list[tuple[int, ChangeGroupRequest, int]]], fates: list[str], is_fenced: bool
+) -> None:
+    """Some commands are sent twice. In half of the runs another gateway owns the partition between two rounds."""
+
+    async def main() -> None:
+        async with open_world() as world:
+            gateway, way = await world.start_gateway(ALL)
+            accepted: dict[tuple[int, str], Event] = {}
+            coming = iter(fates)
+            way.outcome = lambda: next(coming, "stored")
+
+            async def send(user_id: int, request: ChangeGroupRequest) -> None:
+                event = await change(gateway, user_id, request)
+                if isinstance(event, Event):
+                    key = user_id, stored_client_id(request)
+                    assert accepted.setdefault(key, event) == event
+
+            await send(ANN, creation("a", *range(2, 8)))
+            for number, commands in enumerate(rounds):
+                async with trio.open_nursery() as nursery:
+                    for user_id, request, each in commands:
+                        nursery.start_soon(send, user_id, in_chat(f"{number} {each}", request))
+                        if each < 2:
+                            nursery.start_soon(send, user_id, in_chat(f"{number} {each}", request))
+                if is_fenced:
+                    way.assign((), ALL)
+                    way.assign(ALL)
+                    way.deliver_late()
+                    await trio.sleep(0.1)
+            way.outcome = lambda: "stored"
+            await send(ANN, creation("a", *range(2, 8)))
+            await trio.sleep(3 * sequencer.TICK_SECONDS)  # what is pending is confirmed
+            assert_whole(world, accepted)
+            await assert_rosters_are_the_log_s(world, gateway)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.fixture
+async def world(autojump_clock: MockClock) -> Iterator[World]:
+    async with open_world() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_an_owner_that_is_frozen_or_killed_in_the_middle_of_changes_of_ten_admins_forks_nothing(
+    world: World, is_killed: bool
+) -> None:
+    """What it accepted stays; what it publishes later does not count; the admins send again what was not answered."""
+    first, old = await world.start_gateway(ALL)
+    second, new = await world.start_gateway()
+    accepted: dict[tuple[int, str], Event] = {}
+    await made(first, ANN, creation("a", *range(2, 11)))
+    for admin in range(2, 11):
+        await made(first, ANN, in_chat(f"admin {admin}", changed(admin, role=3)))
+    owner = first
+
+    async def administrate(admin: int) -> None:
+        for number in range(6):
+            kind = added(100 + admin) if number % 2 == 0 else removed(100 + admin)
+            request = in_chat(str(number), kind)
+            with trio.fail_after(60):
+                while True:
+                    answer: Event | Refusal | None = None
+                    with trio.move_on_after(1):
+                        answer = await change(owner, admin, request)
+                    if isinstance(answer, Event):
+                        accepted[admin, stored_client_id(request)] = answer
+                        break
+                    assert answer is None or answer.retryable, answer
+                    await trio.sleep(0.1)
+
+    count = iter(range(1_000))
+
+    def freezes_after_some() -> str:
+        if next(count) == 17:
+            old.freeze()
+        return "stored" if old.frozen is None else "cut"
+
+    old.outcome = freezes_after_some
+    async with trio.open_nursery() as nursery:
+        for admin in range(1, 11):
+            nursery.start_soon(administrate, admin)
+        while old.frozen is None:
+            await trio.sleep(0.01)
+        await trio.sleep(0.5)
+        new.assign(ALL)
+        owner = second
+        while not second.partitions.owned:
+            await trio.sleep(0.01)
+        if not is_killed:
+            old.thaw()
+    await trio.sleep(3 * sequencer.TICK_SECONDS)
+    roster = assert_whole(world, accepted)
+    assert len(accepted) == 60
+    assert roster.version == 1 + 9 + 60
+    await assert_rosters_are_the_log_s(world, second)
+
+
+@pytest.fixture
+async def gateway(world: World) -> Gateway:
+    gateway, _ = await world.start_gateway(ALL)
+    await made(gateway, ANN, creation("a", *range(2, 8)))
+    return gateway
+
+
+async def taken_over(world: World) -> Gateway:
+    """The next owner of all partitions."""
+    world.ways[-1].assign((), ALL)
+    await trio.sleep(1)
+    second, _ = await world.start_gateway(ALL)
+    return second
+
+
+async def test_a_retry_is_answered_with_the_first_event_from_history_too(world: World, gateway: Gateway) -> None:
+    """Also if it would be refused now: she has left. From history, once the tail has forgotten it."""
+    leaving = in_chat("b", removed(2))
+    first = await made(gateway, 2, leaving)
+    assert await made(gateway, 2, leaving) == first
+    assert world.finds == 1, "the first one was looked for, its retry is in the tail"
+    world.tails_begin[HOME] = len(world.log.records[HOME])
+    second = await taken_over(world)
+    assert await made(second, 2, leaving) == first
+    assert await made(second, ANN, creation("a", *range(2, 8)))
+    assert world.finds == 3
+    for request in (in_chat("b", removed(3)), in_chat("b", added(2))):
+        refusal = await refused(second, 2, request)
+        assert (refusal.code, refusal.field) == (Code.INVALID, "client_change_id")
+    assert (await refused(second, 2, in_chat("c", removed(3)))).code == Code.NOT_FOUND
+
+
+async def test_no_version_is_guessed_while_history_lacks_what_the_tail_has_forgotten(
+    world: World, gateway: Gateway
+) -> None:
+    world.tails_begin[HOME] = len(world.log.records[HOME])
+    world.unrecorded = 2
+    second = await taken_over(world)
+    renaming = in_chat("b", removed(2))
+    for refusal in (None, Refusal(Code.UNAVAILABLE, "away")):
+        world.refusal = refusal
+        assert (await refused(second, 2, renaming)).code == Code.UNAVAILABLE
+    world.refusal, world.unrecorded = None, 0
+    assert (await made(second, 2, renaming)).message.control.version == 2
+
+
+async def test_members_must_have_accounts(world: World, gateway: Gateway) -> None:
+    world.deleted.add(500)
+    for user_id, code in ((1_500, Code.NOT_FOUND), (500, Code.RECIPIENT_DELETED)):
+        refusal = await refused(gateway, ANN, in_chat("b", added(*range(200, 310), user_id)))
+        assert (refusal.code, refusal.field) == (code, "user_ids[110]")
+        assert (await refused(gateway, 99, in_chat("b", added(user_id)))).code == Code.NOT_FOUND
+    await made(gateway, ANN, in_chat("b", added(*range(200, 310))))
+
+
+async def test_a_change_whose_client_is_gone_is_settled_before_the_next_one_and_before_its_partition_is_released(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    second, way = await world.start_gateway()
+    old = world.ways[0]
+    await trio.sleep(2)
+    old.outcome = lambda: "held"
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(1):
+            await change(gateway, 2, in_chat("b", removed(2)))
+
+        autojump_clock.autojump_threshold = math.inf  # the partition waits for 2 seconds
+
+        @nursery.start_soon
+        async def next_one() -> None:
+            assert (await made(gateway, 3, in_chat("b", removed(3)))).message.control.version == 3
+
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(old.held) == 1
+        old.answer_held()
+        await trio.testing.wait_all_tasks_blocked()
+        old.assign((), ALL)
+        await trio.testing.wait_all_tasks_blocked()
+        assert HOME in gateway.partitions.leaving
+        assert (await refused(gateway, 4, in_chat("b", removed(4)))).code == Code.UNAVAILABLE
+        old.answer_held()
+    autojump_clock.autojump_threshold = 0
+    await trio.sleep(0.1)
+    assert HOME not in gateway.partitions.tails
+    way.assign(ALL)
+    await trio.sleep(0.1)
+    assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 4
