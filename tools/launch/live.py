@@ -9,7 +9,7 @@ import trio
 from rookery.serve.engines import open_configuration
 from shared.settings import Engine, RedisSettings, Settings
 
-UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000}
+UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000, "groups_per_hour": 100_000}
 """Limits for tests, whose users all connect from one address."""
 
 
