@@ -102,7 +102,7 @@ def test_each_service_listens_for_the_others_and_is_probed_where_it_listens(
 def test_there_are_two_of_each_role_with_names_and_ports_of_their_own(role: Role) -> None:
     environments = [environment_of(name) for name in SERVING if role_of(name) == role]
     assert len(environments) == 2
-    own = ("KAFKA__INSTANCE", *PORTS[role])
+    own = ("KAFKA__INSTANCE", *PORTS[role], *(["GATEWAY__INTERNAL_GRPC"] if role == "gateway" else []))
     values = [environment[f"ROOKERY_{name}"] for environment in environments for name in own]
     assert len(set(values)) == len(values)
     shared = [{key: value for key, value in each.items() if key[8:] not in own} for each in environments]
@@ -118,6 +118,8 @@ def test_our_services_connect_to_addresses_of_other_services(monkeypatch: pytest
         assert settings.redis.url.get_secret_value() == "redis://redis:6379/0"
         if role_of(name) != "archive":
             assert set(settings.archives) == archives
+        if role_of(name) == "gateway":
+            assert settings.gateway.internal_grpc == f"{name}:{settings.gateway.grpc_port}"
     kafka = environment_of("kafka")
     assert kafka["KAFKA_ADVERTISED_LISTENERS"] == "CLIENT://kafka:9092"
 
