@@ -224,6 +224,15 @@ class Seat:
         self.sign_in(account)
         self.find(other.name, other.display_name)
 
+    def begin_group(self, name: str, *people: Account) -> None:
+        """Fill in the dialog that creates a group with these people."""
+        self.page.get_by_role("button", name="New group").click()
+        self.page.get_by_label("Name of the group").fill(name)
+        for person in people:
+            self.page.get_by_label("Search people", exact=True).fill(person.name)
+            self.page.get_by_role("dialog").get_by_role("button", name=person.display_name).click()
+            expect(self.page.get_by_role("button", name=f"Remove {person.display_name}")).to_be_visible()
+
     def write(self, text: str) -> None:
         self.composer.fill(text)
         self.composer.press("Enter")

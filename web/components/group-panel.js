@@ -64,13 +64,13 @@ export class GroupPanel extends Modal {
   }
 
   /** @param {Group} group */
-  #head({ settings: { name, topic }, member_count }) {
+  #head({ settings: { name, topic }, member_count, own }) {
     return h(
       "div",
       { class: "person", key: "head" },
       groupAvatar(this.#chat_id, name),
       h("strong", { dir: "auto" }, withoutDirectionControls(name)),
-      h("span", { class: "soft" }, dialogTexts.group.members(member_count)),
+      isMember(own) && h("span", { class: "soft" }, dialogTexts.group.members(member_count)),
       topic && h("p", { class: "about", dir: "auto" }, topic),
     );
   }
@@ -175,11 +175,13 @@ export class GroupPanel extends Modal {
       const dialog = new FormModal(ownerTitle, choose, [], toMembers, h("p", {}, ownerWords(handOver)));
       return dialog.open();
     }
-    new Confirmation({ title, words: isOnly ? lastWords : words, action }, async () => {
+    /** @type {Confirmation} */
+    const question = new Confirmation({ title, words: isOnly ? lastWords : words, action }, async () => {
       await this.#end(own.user_id);
-      this.close();
+      question.element.addEventListener("close", () => this.close()); // later, so that the focus returns to the chat
       this.#app.say(left);
-    }).open();
+    });
+    question.open();
   }
 
   /** Shows the outcome of an action. @param {string} text @param {boolean} [isFailure] */

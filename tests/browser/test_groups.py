@@ -1,0 +1,76 @@
+"""Groups at the page: two users create, use, change, hand over and leave one."""
+
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.browser.conftest import Account, Platform, Seats
+
+
+def open_panel(page: Page) -> Locator:
+    page.get_by_title("Group info").click()
+    return page.get_by_role("dialog", name="Group", exact=True)
+
+
+def choose_for(page: Page, member: Account, choice: str) -> None:
+    """Choose an action of a member's menu in the panel."""
+    page.get_by_role("dialog").get_by_role("button", name=member.display_name).click()
+    page.get_by_role("menuitem", name=choice).click()
+
+
+def test_two_users_create_change_hand_over_and_leave_a_group(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    own, other = seats(platform, ada, allowed=["net::ERR_FAILED"]), seats(platform, mira)
+    page, mirror = own.page, other.page
+    other.until_live()
+    sent: list[str] = []
+
+    def lose_first(route: Route) -> None:
+        """The server creates the group, and its first response is lost."""
+        sent.append(route.request.post_data_json["client_change_id"])
+        if len(sent) > 1:
+            return route.continue_()
+        route.fetch()
+        route.abort()
+
+    page.route(lambda url: url.endswith("/v1/chats"), lose_first)
+    own.begin_group("Team", mira)
+    page.get_by_role("button", name="Create group").click()
+    expect(page.get_by_text("The server does not respond.")).to_be_visible()
+    expect(page.get_by_label("Name of the group")).to_have_value("Team")
+    page.get_by_role("button", name="Create group").click()
+    expect(own.composer).to_be_focused()
+    assert len(set(sent)) == 1
+    expect(page.get_by_role("group", name="Messages")).to_contain_text("You created the group “Team”")
+    expect(own.row("Team")).to_have_count(1)
+
+    other.open_chat("Team")
+    own.write("Welcome")
+    expect(other.message("Welcome")).to_be_visible()
+    message = own.message("Welcome")
+    message.hover()
+    message.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Seen by").click()
+    expect(page.get_by_role("dialog").get_by_text("Mira Okafor")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    for each, name in ((page, "Ours"), (mirror, "Theirs")):
+        open_panel(each).get_by_role("button", name="Edit group").click()
+        each.get_by_label("Name of the group").fill(name)
+    mirror.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("It is “Theirs” now.")).to_be_visible()
+    expect(page.get_by_label("Name of the group")).to_have_value("Ours")
+    page.get_by_role("button", name="Save").click()
+    expect(mirror.get_by_role("dialog").get_by_text("Ours")).to_be_visible()
+
+    page.get_by_role("button", name="Leave group").click()
+    expect(page.get_by_role("dialog", name="You own this group")).to_be_visible()
+    page.keyboard.press("Escape")
+    choose_for(page, mira, "Hand over the group")
+    page.get_by_role("button", name="Hand over", exact=True).click()
+    expect(mirror.get_by_role("dialog").get_by_role("button", name="Mira Okafor")).to_contain_text("Owner")
+    page.get_by_role("button", name="Leave group").click()
+    page.get_by_role("button", name="Leave", exact=True).click()
+    expect(own.composer).to_have_count(0)
+    expect(page.get_by_title("Group info")).to_be_focused()
+    expect(mirror.get_by_role("dialog").get_by_text("1 member", exact=True)).to_be_visible()
+    expect(mirror.get_by_role("dialog").get_by_role("button", name="Ada Lindqvist")).to_have_count(0)
