@@ -298,6 +298,49 @@ def test_no_screen_has_a_violation(
     check(page.get_by_text("A new version is ready."))
 
 
+@pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+def test_no_dialog_of_groups_has_a_violation(
+    platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
+) -> None:
+    seat = seats(platform, ada)
+    page, keys = seat.page, seat.page.keyboard
+
+    def check(shown: Locator) -> None:
+        expect(shown).to_be_visible()
+        expect_accessible(page, *conditions)
+
+    seat.begin_group("Team", mira)
+    check(page.get_by_role("button", name="Remove Mira Okafor"))
+    page.get_by_role("button", name="Create group").click()
+    check(page.get_by_role("heading", name="Team"))
+    seat.write("Hello")
+    seat.message("Hello").hover()
+    seat.message("Hello").get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Seen by").click()
+    check(page.get_by_text("Not seen yet"))
+    keys.press("Escape")
+    page.get_by_title("Group info").click()
+    check(page.get_by_role("button", name="Mira Okafor"))
+    for button in ("Edit group", "Add people", "Leave group"):
+        page.get_by_role("button", name=button).click()
+        check(page.get_by_role("dialog").nth(1))
+        keys.press("Escape")
+        expect(page.get_by_role("button", name=button)).to_be_focused()
+    page.get_by_label("Search members").focus()
+    keys.press("ArrowDown")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    check(page.get_by_role("menuitem", name="Open chat"))
+    for _ in range(4):
+        keys.press("ArrowDown")
+    keys.press("Enter")
+    check(page.get_by_text("gets no further messages"))
+    keys.press("Escape")
+    expect(page.get_by_role("button", name="Mira Okafor")).to_be_focused()
+    keys.press("Escape")
+    expect(page.get_by_title("Group info")).to_be_focused()
+
+
 def test_messages_are_named_by_sender_and_time_and_only_new_ones_are_announced(
     platform: Platform, chatting: Seat, ada: Account, mira: Account
 ) -> None:
