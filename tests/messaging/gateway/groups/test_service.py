@@ -1,0 +1,140 @@
+"""The gRPC service: calls need the token of a user, and count as theirs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+from opentelemetry.trace import SpanKind
+
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.groups import service
+from messaging.gateway.groups.service import MAX_CALLS, GroupService
+from messaging.gateway.role import GRPC_LIMITS
+from rookery.v1.group_service_grpc import GroupServiceStub
+from rookery.v1.group_service_pb2 import ChangeGroupRequest
+from rookery.v1.session_pb2 import Event
+from shared.accounts.tokens import TokenVerifier
+from shared.background import open_background
+from shared.contract.errors import Refusal, Unavailable
+from shared.net.admission import Admission, ConnectionBudget
+from shared.rpc import RpcError, call_unary, open_channel, open_stream, serve_rpc
+from shared.rpc.client.prepare import propagate_trace, send_token
+from shared.rpc.refusals import refusal_sent_with
+from shared.telemetry import traces
+from tests.messaging.gateway.groups.test_forms import ANN, creation
+from tests.messaging.gateway.harness import BEN, PATIENCE, Platform
+from tests.spans import Spans, ids_of
+from tests.waiting import until
+
+
+class Server:
+    def __init__(self, platform: Platform, gateway: Gateway) -> None:
+        self.platform = platform
+        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts))
+        self.admission: Admission = ConnectionBudget().add_listener()
+        self.port = 0
+
+    @asynccontextmanager
+    async def stub(self, token: str | None) -> AsyncIterator[GroupServiceStub]:
+        prepare = [propagate_trace] if token is None else [propagate_trace, send_token(token)]
+        async with open_channel("127.0.0.1", self.port, prepare=prepare) as channel:
+            yield GroupServiceStub(channel)
+
+    async def call(self, token: str | None, request: ChangeGroupRequest) -> Event | Refusal:
+        async with self.stub(token) as stub:
+            try:
+                return (await call_unary(stub.ChangeGroup, request, timeout=PATIENCE)).event
+            except RpcError as error:
+                refusal = refusal_sent_with(error)
+                assert refusal is not None
+                return refusal
+
+
+@pytest.fixture
+async def server(platform: Platform, gateway: Gateway) -> AsyncIterator[Server]:
+    opened = Server(platform, gateway)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    opened.port = listeners[0].socket.getsockname()[1]
+    async with open_background() as nursery:
+        serve = partial(serve_rpc, limits=GRPC_LIMITS, admission=opened.admission)
+        await nursery.start(serve, [opened.service], listeners)
+        yield opened
+
+
+async def test_a_user_changes_a_group_and_its_members_receive_it(
+    server: Server, gateway: Gateway, spans: Spans
+) -> None:
+    """The trace of the caller, if there is one, goes on to the delivery."""
+    platform, request = server.platform, creation("a", BEN)
+    token = await platform.token(ANN)
+    async with platform.sign_in(gateway, BEN) as ben:
+        span = traces.begin("HTTP", SpanKind.SERVER, {})
+        with traces.current(span):
+            event = await server.call(token, request)
+        span.end()
+        assert isinstance(event, Event)
+        assert (event.message.chat_id, event.message.sender_id) == (request.chat_id, ANN)
+        received = (await ben.until("event")).event
+        assert received.message == event.message
+        assert received.position.epoch
+    assert ids_of(spans.one("publish log"))[0] == ids_of(spans.one("HTTP"))[0]
+
+
+async def test_a_refusal_has_its_code_and_field(server: Server) -> None:
+    refusal = await server.call(await server.platform.token(ANN), creation(name=""))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.field) == ("invalid", "name")
+
+
+@pytest.mark.parametrize("token", [None, "forged"])
+async def test_a_call_without_a_valid_token_is_refused_unread(server: Server, token: str | None) -> None:
+    async with server.stub(token) as stub, open_stream(stub.ChangeGroup) as stream:
+        with pytest.raises(RpcError) as caught:
+            await stream.receive()
+    refusal = refusal_sent_with(caught.value)
+    assert refusal is not None
+    assert refusal.code == "unauthenticated"
+
+
+async def test_an_engine_that_does_not_answer_makes_calls_unavailable(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("secret")
+
+    token = await server.platform.token(ANN)
+    for owner, method in ((server.platform.accounts, "users"), (TokenVerifier, "verify")):
+        monkeypatch.setattr(owner, method, away)
+        refusal = await server.call(token, creation("a", BEN))
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, refusal.retryable) == ("unavailable", True)
+        assert "secret" not in refusal.message
+
+
+async def test_a_connection_is_authenticated_while_a_call_lasts_and_a_user_has_a_few_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls whose message does not arrive end in time."""
+    monkeypatch.setattr(service, "REQUEST_SECONDS", 1.0)
+    token = await server.platform.token(ANN)
+    async with server.stub(token) as stub, trio.open_nursery() as nursery:
+        ended = []
+
+        async def hold() -> None:
+            async with open_stream(stub.ChangeGroup) as stream:
+                with pytest.raises(RpcError) as caught:
+                    await stream.receive()
+            refusal = refusal_sent_with(caught.value)
+            ended.append(refusal and refusal.code)
+
+        for _ in range(MAX_CALLS + 1):
+            nursery.start_soon(hold)
+        await until(lambda: ended == ["rate_limited"])
+        assert not server.admission.unauthenticated
+        await until(lambda: len(ended) == MAX_CALLS + 1)
+        assert ended[1:] == ["timed_out"] * MAX_CALLS
+        await until(lambda: server.admission.unauthenticated)
+        nursery.cancel_scope.cancel()
+    assert isinstance(await server.call(token, creation()), Event)
