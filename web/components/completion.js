@@ -34,6 +34,8 @@ export class Completion {
   #at = 0;
   /** The caret, to which the offer belongs. */
   #end = 0;
+  /** Whether the members of a group were asked for. */
+  #areMembersLoaded = false;
 
   /** @param {HTMLTextAreaElement} field @param {Root} root renders the view @param {Chats} chats @param {string} chat_id */
   constructor(field, root, chats, chat_id) {
@@ -105,7 +107,15 @@ export class Completion {
 
   /** @param {string} before the caret */
   #members(before) {
-    return before.includes("@") ? offerMembers(before, this.#chats.members(this.#chat_id)) : null;
+    if (!before.includes("@")) return null;
+    if (!this.#areMembersLoaded) void this.#loadMembers();
+    return offerMembers(before, this.#chats.members(this.#chat_id));
+  }
+
+  async #loadMembers() {
+    this.#areMembersLoaded = true;
+    await this.#chats.loadMembers(this.#chat_id);
+    if (document.activeElement === this.#field) this.look();
   }
 
   /** @param {Choice} choice */

@@ -174,6 +174,7 @@ export class Composer {
   /** @param {HTMLTextAreaElement} field */
   #begin(field) {
     field.value = this.#text;
+    if (this.#text.includes("@")) void this.#app.chats.loadMembers(this.#chat_id); // else no mention would be found
     this.#field = field;
     this.#completion = null;
     this.#app.sending.drafts.field = {

@@ -3,7 +3,6 @@
 
 import { nameList } from "../format.js";
 import { isTouchScreen, moveFocus } from "../focus.js";
-import { isGroup } from "../groups.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
@@ -137,7 +136,7 @@ export class ForwardDialog extends Modal {
     this.close();
     for (const chat_id of chosen) {
       const mentioned = mentionsOf(message);
-      if (mentioned.length && isGroup(chat_id)) await chats.rosters.load(chat_id);
+      if (mentioned.length) await chats.loadMembers(chat_id);
       const members = chats.memberIds(chat_id);
       const mentions = mentioned.filter(({ user_id = "" }) => members.includes(user_id));
       await sending.send(chat_id, textOf(message), { mentions, forwarded: true });

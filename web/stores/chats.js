@@ -146,6 +146,14 @@ export class Chats extends Store {
     return [...others.flatMap((user_id) => this.profiles.get(user_id) ?? []), this.me];
   }
 
+  /** Loads the members of a group, and their profiles. @param {string} chat_id */
+  async loadMembers(chat_id) {
+    if (!isGroup(chat_id)) return;
+    await this.rosters.load(chat_id);
+    this.members(chat_id);
+    await this.profiles.fetchQueued();
+  }
+
   /** The newest message of a chat, with all that is known of its state. @param {Chat} chat */
   newestOf({ chat_id, newest }) {
     const loaded = newest && this.conversations.find(chat_id, newest.message_id);
@@ -160,11 +168,11 @@ export class Chats extends Store {
 
   /** Shows copies of chats until the server's are loaded. @param {readonly Copy[]} copies */
   restore(copies) {
-    for (const { chat, profile, ...copy } of copies) {
+    for (const { chat, profiles, ...copy } of copies) {
       this.#chats.set(chat.chat_id, chat);
       this.conversations.restore(chat.chat_id, copy);
       for (const list of this.#lists) list.restore(copy.messages);
-      if (profile) this.profiles.put([profile]);
+      this.profiles.put(profiles);
     }
     this.listed_up_to = copies.map(({ listed_up_to }) => listed_up_to).sort(compareIds)[0] ?? "0";
     this.isStored = copies.length > 0;

@@ -27,7 +27,7 @@ const NONE = [];
  * @property {readonly Message[]} messages
  * @property {boolean} hasOlder whether older messages exist
  * @property {string} after an event id: all events up to it are in the messages. 0: not known
- * @property {Profile | undefined} profile of the other member
+ * @property {readonly Profile[]} profiles of the other member; in a group, of the authors of the messages
  */
 /**
  * One user's copies in a database, by chat_id.
@@ -101,17 +101,17 @@ export class Recent {
     for (const chat of newest) {
       const { chat_id } = chat;
       const before = this.#copies.get(chat_id);
-      const profile = this.#chats.partner(chat_id);
       const piece = conversations.of(chat_id);
       const isLoaded = conversations.isHeld(chat_id) && !piece.hasNewer;
       const source = isLoaded ? piece.messages : NONE;
       const after = isLoaded ? piece.after : "0";
-      const isSame = before?.chat === chat && before.listed_up_to === listed_up_to && before.profile === profile;
-      if (isSame && before.after === after && this.#sources.get(chat_id) === source) continue;
+      const isSame = before?.chat === chat && before.listed_up_to === listed_up_to && before.after === after;
+      if (isSame && this.#sources.get(chat_id) === source && areSame(before.profiles, this.#profiles(before))) continue;
       this.#sources.set(chat_id, source);
       const messages = isLoaded ? lastOf(source) : [chat.newest].flatMap((message) => message ?? []);
+      const profiles = this.#profiles({ chat, messages });
       const hasOlder = !isLoaded || piece.hasOlder || messages.length < source.length;
-      changed.set(chat_id, { chat, listed_up_to, messages, hasOlder, after, profile });
+      changed.set(chat_id, { chat, listed_up_to, messages, hasOlder, after, profiles });
     }
     const ids = new Set(newest.map(({ chat_id }) => chat_id));
     for (const chat_id of this.#copies.keys()) if (!ids.has(chat_id)) changed.set(chat_id, null);
@@ -120,6 +120,13 @@ export class Recent {
       else this.#copies.delete(chat_id);
     }
     return changed;
+  }
+
+  /** The loaded profiles with which a chat is shown. @param {Pick<Copy, "chat" | "messages">} copy */
+  #profiles({ chat, messages }) {
+    const other = this.#chats.otherOf(chat.chat_id);
+    const ids = other ? [other] : [...new Set(messages.map(({ sender_id }) => sender_id))];
+    return ids.flatMap((user_id) => this.#chats.profiles.cached(user_id) ?? []);
   }
 
   /**
@@ -145,18 +152,22 @@ function lastOf(messages) {
   return last.slice(first);
 }
 
+/** @param {readonly Profile[]} some @param {readonly Profile[]} others */
+const areSame = (some, others) => some.length === others.length && some.every((one, at) => one === others[at]);
+
 /**
  * Whether a value is a copy: another version of the page may have written it.
  * @param {any} value
  * @returns {value is Copy}
  */
 function isCopy(value) {
-  const { chat, listed_up_to, messages, hasOlder, after, profile } = value ?? {};
+  const { chat, listed_up_to, messages, hasOlder, after, profiles } = value ?? {};
   const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
   const isKnown = typeof chat?.unread === "number" && isState(chat?.changes) && Array.isArray(chat?.later);
-  const isProfile = profile === undefined || typeof profile?.display_name === "string";
+  const isProfile = (/** @type {any} */ profile) => typeof profile?.display_name === "string";
+  const areProfiles = Array.isArray(profiles) && profiles.every(isProfile);
   const isPiece = typeof hasOlder === "boolean" && Array.isArray(messages) && messages.every(isMessage);
-  return isChat && isKnown && isProfile && isPiece && typeof listed_up_to === "string" && typeof after === "string";
+  return isChat && isKnown && areProfiles && isPiece && typeof listed_up_to === "string" && typeof after === "string";
 }
 
 /** @param {any} value */

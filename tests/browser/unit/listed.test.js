@@ -69,7 +69,7 @@ for (const kind of LISTED_KINDS) {
   test(`${kind} messages of which the browser has copies are known without a connection`, () => {
     const { chats, shown } = newApp();
     const messages = page(kind, [1]).messages.map(fromHistory);
-    chats.restore([{ chat: { ...chats.of(CHAT), newest: messages[0] }, messages, complete_up_to: "0" }]);
+    chats.restore([{ chat: { ...chats.of(CHAT), newest: messages[0] }, messages, profiles: [], complete_up_to: "0" }]);
     assert.deepEqual(shown(kind), ["text 1"]);
   });
 
