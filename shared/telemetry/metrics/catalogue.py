@@ -31,6 +31,8 @@ REGISTRATION_RESULTS: Final = ("ok", "name_taken", "invite_required", "throttled
 
 PASSWORD_RESET_RESULTS: Final = ("ok", "wrong_link", "throttled", "unavailable")
 
+GROUP_CHANGES: Final = ("create", "add_members", "remove_member", "change_member", "change_settings")
+
 # ---- sessions
 
 SESSIONS = Gauge(
@@ -100,6 +102,7 @@ GROUP_CHANGE = Histogram(
     bounds=SLOW,
     labels=("kind",),
     roles=["gateway"],
+    known=GROUP_CHANGES,
 )
 REFUSALS = Counter(
     "rookery_refusals_total",

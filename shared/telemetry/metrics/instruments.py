@@ -124,6 +124,8 @@ class Histogram(Instrument):
 
     unit: str = field(default="seconds", kw_only=True)
     bounds: Sequence[float] = field(kw_only=True)
+    known: Sequence[str] = field(default=(), kw_only=True)
+    """Values of its only label that are exposed before their first duration."""
 
     def __post_init__(self) -> None:
         self._le = [*map(str, self.bounds), "+Inf"]
@@ -131,6 +133,8 @@ class Histogram(Instrument):
         self._sums: dict[Labels, float] = {}
         if not self.labels:
             self._begin(())
+        for value in self.known:
+            self._begin((value,))
 
     def observe(self, seconds: float, *labels: str) -> None:
         """Add one duration."""
