@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from messaging.archive.store.protocol import ChatCursor, Page
-from shared.contract.chats import direct_members
+from shared.contract.chats import direct_members, group_number
 from shared.contract.ids import MAX_ID
 
 MAX_PAGE_BYTES = 1024 * 1024
@@ -17,7 +17,7 @@ MAX_PAGE_BYTES = 1024 * 1024
 
 Item = TypeVar("Item", bound=Message)
 
-_CURSOR = re.compile(r"1:([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19})")
+_CURSOR = re.compile(r"1:([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19}|g-[0-9]{1,19})")
 
 
 def fitting(items: Iterable[Item], max_bytes: int) -> list[Item]:
@@ -63,6 +63,8 @@ def decode_cursor(text: str) -> ChatCursor | None:
         match = _CURSOR.fullmatch(base64.b64decode(text, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError):
         return None
-    if match is None or int(match[1]) > MAX_ID or direct_members(match[2]) is None:
+    if match is None or int(match[1]) > MAX_ID:
+        return None
+    if direct_members(match[2]) is None and group_number(match[2]) is None:
         return None
     return ChatCursor(int(match[1]), match[2])

@@ -3,38 +3,45 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from collections.abc import Awaitable, Callable, Iterable, MutableSequence, Sequence
-from functools import partial
-from typing import TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeVar
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
-from messaging.archive.store.laws import listed_key
-from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, ChatCursor, ChatStore, Page
+from messaging.archive.reader import Reader
+from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
+from messaging.archive.visibility import View
 from messaging.archive.watermark import Watermark
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
+    CHAT_KIND_GROUP,
     Chat,
     FindSentRequest,
     FindSentResponse,
     GetChatRequest,
     GetChatResponse,
+    GetGroupRequest,
+    GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
     ListChatsResponse,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
-from rookery.v1.session_pb2 import Change, Event
 from shared.archive import UNAVAILABLE
-from shared.contract.changes import KINDS, LISTED, VERSIONED, kind_of
-from shared.contract.chats import MAX_CLIENT_ID, direct_members
+from shared.contract.changes import KINDS, LISTED, VERSIONED
+from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, group_number
 from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.groups import MAX_MEMBERS
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 
 MAX_LIMIT = 100
@@ -44,6 +51,15 @@ MAX_CHANGES_AGE_MS = 30 * 24 * 3600 * 1000
 """How old the `after` of ListChanges may be: see archive.proto."""
 
 Result = TypeVar("Result")
+
+
+class _OfChat(Protocol):
+    """A request of a user for a chat."""
+
+    @property
+    def user_id(self) -> int: ...
+    @property
+    def chat_id(self) -> str: ...
 
 
 class ArchiveQueries(ArchiveServiceServicer):
@@ -67,76 +83,89 @@ class ArchiveQueries(ArchiveServiceServicer):
         return await _unless_unavailable(self._list_chats(request, after))
 
     async def GetChat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
-        members = _members(request.user_id, request.chat_id)
-        if isinstance(members, Refusal):
-            return members
-        chat = await _unless_unavailable(self._chats.get_chat(request.user_id, request.chat_id))
-        if isinstance(chat, Refusal):
-            return chat
-        if chat is None:
-            chat = Chat(chat_id=request.chat_id, kind=CHAT_KIND_DIRECT, member_ids=members)
-        _hide_in_chat(chat, request.user_id)
-        return GetChatResponse(chat=chat)
+        return _check_chat(request) or await _unless_unavailable(self._get_chat(request))
 
     async def ListMessages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
-        members = _members(request.user_id, request.chat_id)
-        if isinstance(members, Refusal):
-            return members
         anchor = request.WhichOneof("anchor")
         anchor_value = 0 if anchor is None else getattr(request, anchor)
         refusal = (
-            _check_range("limit", request.limit, 1, MAX_LIMIT)
+            _check_chat(request)
+            or _check_range("limit", request.limit, 1, MAX_LIMIT)
             or _check_range(anchor or "anchor", anchor_value, 0, MAX_ID)
             or _check_having(request.having, anchor)
         )
-        if refusal:
-            return refusal
-        return await _unless_unavailable(self._list_messages(request, anchor))
+        return refusal or await _unless_unavailable(self._list_messages(request, anchor))
 
     async def GetMessage(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
-        members = _members(request.user_id, request.chat_id)
-        if isinstance(members, Refusal):
-            return members
-        if refusal := _check_range("message_id", request.message_id, 1, MAX_ID):
-            return refusal
-        return await _unless_unavailable(self._get_message(request))
+        refusal = _check_chat(request) or _check_range("message_id", request.message_id, 1, MAX_ID)
+        return refusal or await _unless_unavailable(self._get_message(request))
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
-        members = _members(request.user_id, request.chat_id)
-        if isinstance(members, Refusal):
-            return members
-        if not 0 < len(request.client_id.encode()) <= MAX_CLIENT_ID:
-            limits = f"`client_id` must have 1 to {MAX_CLIENT_ID} bytes."
+        """In a group, also of a user who is not a member (any more): it finds only their own events."""
+        if refusal := _check_chat(request):
+            return refusal
+        if not 0 < len(request.client_id.encode()) <= MAX_STORED_CLIENT_ID:
+            limits = f"`client_id` must have 1 to {MAX_STORED_CLIENT_ID} bytes."
             return Refusal(Code.INVALID, limits, field="client_id")
         event = await _unless_unavailable(self._chats.find_sent(request.chat_id, request.user_id, request.client_id))
         return event if isinstance(event, Refusal) else FindSentResponse(event=event)
 
     async def ListChanges(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
-        members = _members(request.user_id, request.chat_id)
-        if isinstance(members, Refusal):
-            return members
-        if refusal := _check_range("after", request.after, 0, MAX_ID):
-            return refusal
-        return await _unless_unavailable(self._list_changes(request))
+        refusal = _check_chat(request) or _check_range("after", request.after, 0, MAX_ID)
+        return refusal or await _unless_unavailable(self._list_changes(request))
 
     async def ListVersions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
-        members = _members(request.user_id, request.chat_id)
-        if isinstance(members, Refusal):
-            return members
-        refusal = _check_kind("kind", request.kind, VERSIONED) or _check_range(
-            "message_id", request.message_id, 1, MAX_ID
+        refusal = (
+            _check_chat(request)
+            or _check_kind("kind", request.kind, VERSIONED)
+            or _check_range("message_id", request.message_id, 1, MAX_ID)
         )
-        if refusal:
-            return refusal
-        number = KINDS[request.kind].number
-        changes = await _unless_unavailable(self._chats.versions(request.chat_id, request.message_id, number))
-        return changes if isinstance(changes, Refusal) else ListVersionsResponse(changes=changes)
+        return refusal or await _unless_unavailable(self._list_versions(request))
 
-    async def _get_message(self, request: GetMessageRequest) -> GetMessageResponse:
+    async def ListMembers(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
+        refusal = (
+            _check_chat(request)
+            or _check_group(request.chat_id)
+            or _check_range("limit", request.limit, 1, MAX_MEMBERS)
+            or _check_range("after", request.after, 0, MAX_ID)
+        )
+        return refusal or await _unless_unavailable(self._list_members(request))
+
+    async def ListMarks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
+        refusal = _check_chat(request) or _check_range("from_id", request.from_id, 0, MAX_ID)
+        return refusal or await _unless_unavailable(self._list_marks(request))
+
+    async def GetGroup(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
+        if refusal := _check_group(request.chat_id):
+            return refusal
+        group = await _unless_unavailable(self._chats.get_group(request.chat_id))
+        return group if isinstance(group, Refusal) else GetGroupResponse(group=group)
+
+    async def _reader(self, user_id: int, chat_id: str) -> Reader | Refusal:
+        """The reader of the chat for the user. After the watermark is read: joins up to the watermark count then."""
+        if direct_members(chat_id) is not None:
+            return Reader(self._chats, chat_id, View(user_id))
+        membership = await self._chats.get_member(chat_id, user_id)
+        if membership is None:
+            return _not_found()
+        return Reader(self._chats, chat_id, View.of_member(membership.member, shows_history=membership.shows_history))
+
+    async def _get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
+        chat = await self._chats.get_chat(request.user_id, request.chat_id)
+        if chat is None:
+            members = direct_members(request.chat_id)
+            if members is None:
+                return _not_found()
+            chat = Chat(chat_id=request.chat_id, kind=CHAT_KIND_DIRECT, member_ids=members)
+        _cut(chat, request.user_id)
+        return GetChatResponse(chat=chat)
+
+    async def _get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
         complete_up_to = await self._watermark.complete_up_to()
-        message = await self._chats.get_message(request.chat_id, request.message_id)
-        if message is not None:
-            _hide_private(message.changes, request.user_id)
+        reader = await self._reader(request.user_id, request.chat_id)
+        if isinstance(reader, Refusal):
+            return reader
+        message = await reader.get_message(request.message_id)
         return GetMessageResponse(message=message, complete_up_to=complete_up_to)
 
     async def _list_chats(self, request: ListChatsRequest, after: ChatCursor | None) -> ListChatsResponse:
@@ -145,76 +174,92 @@ class ArchiveQueries(ArchiveServiceServicer):
             request.user_id, changed_since_ms=request.changed_since_ms, limit=request.limit + 1, after=after
         )
         for chat in chats:
-            _hide_in_chat(chat, request.user_id)
+            _cut(chat, request.user_id)
         return _page_of_chats(chats, request.limit, complete_up_to)
 
-    async def _list_messages(self, request: ListMessagesRequest, anchor: str | None) -> ListMessagesResponse:
+    async def _list_messages(self, request: ListMessagesRequest, anchor: str | None) -> ListMessagesResponse | Refusal:
         complete_up_to = await self._watermark.complete_up_to()
-        page = await self._page(request, anchor)
-        for message in page.messages:
-            _hide_private(message.changes, request.user_id)
+        reader = await self._reader(request.user_id, request.chat_id)
+        if isinstance(reader, Refusal):
+            return reader
+        page = await _page(reader, request, anchor)
         return ListMessagesResponse(
             messages=page.messages, has_older=page.has_older, has_newer=page.has_newer, complete_up_to=complete_up_to
         )
 
-    async def _list_changes(self, request: ListChangesRequest) -> ListChangesResponse:
+    async def _list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
         complete_up_to = await self._watermark.complete_up_to()
+        reader = await self._reader(request.user_id, request.chat_id)
+        if isinstance(reader, Refusal):
+            return reader
         if time_of(request.after) < wall_clock_ms() - MAX_CHANGES_AGE_MS:
             return ListChangesResponse(too_old=True)
-        events = await self._chats.events_after(request.chat_id, request.after)
-        if len(events) > MAX_CHANGES or sum(event.ByteSize() for event in events) > MAX_PAGE_BYTES:
+        events = await reader.events_after(request.after)
+        if events is None or sum(event.ByteSize() for event in events) > MAX_PAGE_BYTES:
             return ListChangesResponse(too_old=True)
-        return ListChangesResponse(events=_visible(events, request.user_id), complete_up_to=complete_up_to)
+        return ListChangesResponse(events=events, complete_up_to=complete_up_to)
 
-    async def _page(self, request: ListMessagesRequest, anchor: str | None) -> Page:
-        match anchor:
-            case None | "before_id" if request.having:
-                return await self._having(request)
-            case None:
-                return await self._before(request, MAX_ID)
-            case "before_id":
-                return await self._before(request, request.before_id)
-            case "after_id":
-                return await self._after(request, request.after_id)
-            case "around_id":
-                return await self._around(request, request.around_id)
-            case "before_ms":
-                return await self._before(request, first_id_at(request.before_ms))
-            case "after_ms":  # from the moment on
-                return await self._after(request, first_id_at(request.after_ms) - 1)
-            case "around_ms":
-                return await self._around(request, first_id_at(request.around_ms))
-            case _:
-                raise AssertionError(f"archive.proto has an anchor without a query: {anchor}")
+    async def _list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
+        reader = await self._reader(request.user_id, request.chat_id)
+        if isinstance(reader, Refusal):
+            return reader
+        return ListVersionsResponse(changes=await reader.versions(request.message_id, KINDS[request.kind]))
 
-    async def _having(self, request: ListMessagesRequest) -> Page:
-        kind = KINDS[request.having]
-        key = listed_key(kind, request.user_id)
-        before_id = request.before_id if request.HasField("before_id") else MAX_ID
-        read = partial(self._chats.messages_having, request.chat_id, kind.number, key, before_id)
-        return newest_of(await _with_states(read, request.limit), request.limit)
+    async def _list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
+        membership = await self._chats.get_member(request.chat_id, request.user_id)
+        if membership is None:
+            return _not_found()
+        if not membership.member.role:
+            return ListMembersResponse(version=membership.member.version)
+        return await self._chats.list_members(request.chat_id, after=request.after, limit=request.limit)
 
-    async def _before(self, request: ListMessagesRequest, before_id: int) -> Page:
-        read = partial(self._chats.messages_before, request.chat_id, before_id)
-        return newest_of(await _with_states(read, request.limit), request.limit)
-
-    async def _after(self, request: ListMessagesRequest, after_id: int) -> Page:
-        read = partial(self._chats.messages_after, request.chat_id, after_id)
-        return oldest_of(await _with_states(read, request.limit), request.limit)
-
-    async def _around(self, request: ListMessagesRequest, around_id: int) -> Page:
-        older = await _with_states(partial(self._chats.messages_before, request.chat_id, around_id), request.limit)
-        newer = await _with_states(partial(self._chats.messages_after, request.chat_id, around_id - 1), request.limit)
-        return around(older, newer, request.limit)
+    async def _list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
+        if direct_members(request.chat_id) is None:
+            membership = await self._chats.get_member(request.chat_id, request.user_id)
+            if membership is None:
+                return _not_found()
+            if not membership.member.role:
+                return ListMarksResponse()
+        marks = await self._chats.list_marks(request.chat_id, from_id=request.from_id, limit=MAX_MEMBERS)
+        return ListMarksResponse(marks=marks)
 
 
-async def _with_states(read: Callable[[int], Awaitable[Page]], limit: int) -> Page:
-    """The page that `read` returns for `limit`, or for less if the store leaves changes of its messages out."""
-    page = await read(limit)
-    while limit > 1 and sum(len(each.changes) for each in page.messages) >= MAX_PAGE_CHANGES:
-        limit //= 2
-        page = await read(limit)
-    return page
+async def _page(reader: Reader, request: ListMessagesRequest, anchor: str | None) -> Page:
+    match anchor:
+        case None | "before_id" if request.having:
+            before_id = request.before_id if anchor else MAX_ID
+            page = await reader.messages_having(KINDS[request.having], before_id, request.limit)
+            return newest_of(page, request.limit)
+        case None:
+            return await _before(reader, MAX_ID, request.limit)
+        case "before_id":
+            return await _before(reader, request.before_id, request.limit)
+        case "after_id":
+            return await _after(reader, request.after_id, request.limit)
+        case "around_id":
+            return await _around(reader, request.around_id, request.limit)
+        case "before_ms":
+            return await _before(reader, first_id_at(request.before_ms), request.limit)
+        case "after_ms":  # from the moment on
+            return await _after(reader, first_id_at(request.after_ms) - 1, request.limit)
+        case "around_ms":
+            return await _around(reader, first_id_at(request.around_ms), request.limit)
+        case _:
+            raise AssertionError(f"archive.proto has an anchor without a query: {anchor}")
+
+
+async def _before(reader: Reader, before_id: int, limit: int) -> Page:
+    return newest_of(await reader.messages_before(before_id, limit), limit)
+
+
+async def _after(reader: Reader, after_id: int, limit: int) -> Page:
+    return oldest_of(await reader.messages_after(after_id, limit), limit)
+
+
+async def _around(reader: Reader, around_id: int, limit: int) -> Page:
+    older = await reader.messages_before(around_id, limit)
+    newer = await reader.messages_after(around_id - 1, limit)
+    return around(older, newer, limit)
 
 
 def _page_of_chats(chats: Sequence[Chat], limit: int, complete_up_to: int) -> ListChatsResponse:
@@ -238,14 +283,24 @@ def _check_cursor(text: str, decoded: ChatCursor | None) -> Refusal | None:
     return Refusal(Code.INVALID, "`cursor` must be the `next_cursor` of an earlier page, or empty.", field="cursor")
 
 
-def _members(user_id: int, chat_id: str) -> tuple[int, int] | Refusal:
-    """The members of the chat, if the user is one of them. To others it does not exist."""
-    if refusal := _check_range("user_id", user_id, 1, MAX_ID):
+def _check_chat(request: _OfChat) -> Refusal | None:
+    """Refuse a request for a chat that can't be the user's. Of a group, the store knows its members."""
+    if refusal := _check_range("user_id", request.user_id, 1, MAX_ID):
         return refusal
-    members = direct_members(chat_id)
-    if members is None or user_id not in members:
-        return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field="chat_id")
-    return members
+    members = direct_members(request.chat_id)
+    is_possible = group_number(request.chat_id) is not None if members is None else request.user_id in members
+    return None if is_possible else _not_found()
+
+
+def _not_found() -> Refusal:
+    """The same for a chat that does not exist and for one of which the user is not a member."""
+    return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field="chat_id")
+
+
+def _check_group(chat_id: str) -> Refusal | None:
+    if group_number(chat_id) is not None:
+        return None
+    return Refusal(Code.INVALID, "`chat_id` must be that of a group.", field="chat_id")
 
 
 def _check_having(name: str, anchor: str | None) -> Refusal | None:
@@ -262,28 +317,12 @@ def _check_kind(field: str, name: str, allowed: Sequence[str]) -> Refusal | None
     return Refusal(Code.INVALID, f"`{field}` must be one of: {', '.join(allowed)}.", field=field)
 
 
-def _hide_in_chat(chat: Chat, user_id: int) -> None:
-    _hide_private(chat.changes, user_id)
-    if chat.HasField("newest"):
-        _hide_private(chat.newest.changes, user_id)
-
-
-def _hide_private(changes: MutableSequence[Event], user_id: int) -> None:
-    """Remove the private changes of other users."""
-    visible = _visible(changes, user_id)
-    if len(visible) < len(changes):
-        del changes[:]
-        changes.extend(visible)
-
-
-def _visible(events: Iterable[Event], user_id: int) -> list[Event]:
-    """The events without the private changes of other users."""
-    return [event for event in events if not _is_hidden(event.change, user_id)]
-
-
-def _is_hidden(change: Change, user_id: int) -> bool:
-    kind = kind_of(change)
-    return kind is not None and kind.is_private and change.actor_id != user_id
+def _cut(chat: Chat, user_id: int) -> None:
+    """Remove the changes that the user may not read."""
+    view = View(user_id)
+    if chat.kind == CHAT_KIND_GROUP:
+        view = View.of_member(chat.own, shows_history=chat.settings.shows_history)
+    view.cut_chat(chat)
 
 
 async def _unless_unavailable(query: Awaitable[Result]) -> Result | Refusal:

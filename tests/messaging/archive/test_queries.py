@@ -367,7 +367,8 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         raise Unavailable("the disk is gone")
 
     class Away:
-        get_chat = get_message = find_sent = versions = watermarks = staticmethod(fail)
+        def __getattr__(self, name: str) -> Any:
+            return fail
 
     for request in (
         GetChatRequest(user_id=BOB, chat_id=CHAT),

@@ -1,0 +1,131 @@
+"""Reads one chat for one user: as the methods of a ChatStore, but only what the user may read.
+
+A page takes one read of the store if the user may read everything, and otherwise about one for each of their spans: the
+messages between the spans are not read.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from messaging.archive.store.laws import is_listed, listed_key
+from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, ChatStore, Page
+from messaging.archive.visibility import EVERYTHING, View
+from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.session_pb2 import Event
+from shared.contract.changes import Kind, kind_of
+
+MAX_READS = 50
+"""Reads of the store for one page at most. More would be needed only if more than 50 pages of messages have a change of
+the kind that is listed which is outside the spans of the reader: such a page ends, and no older one follows."""
+
+ReadPage = Callable[[int, int], Awaitable[Page]]
+"""Reads a page from a bound on: so many messages at most."""
+
+
+class _Way(NamedTuple):
+    """A direction of reading."""
+
+    bound: Callable[[int], int | None]
+    nearest_first: Callable[[Page], Sequence[HistoryMessage]]
+    goes_on: Callable[[Page], bool]
+
+
+class Reader:
+    """Reads one chat for one user."""
+
+    def __init__(self, chats: ChatStore, chat_id: str, view: View) -> None:
+        self._chats = chats
+        self._chat_id = chat_id
+        self._view = view
+        self._down = _Way(view.below, lambda page: page.messages[::-1], lambda page: page.has_older)
+        self._up = _Way(view.above, lambda page: page.messages, lambda page: page.has_newer)
+        self._read_before: ReadPage = partial(chats.messages_before, chat_id)
+        self._read_after: ReadPage = partial(chats.messages_after, chat_id)
+
+    async def messages_before(self, before_id: int, limit: int) -> Page:
+        """As `ChatStore.messages_before`; fewer messages if these have MAX_PAGE_CHANGES changes."""
+        if self._view.spans == EVERYTHING:
+            return self._cut(await _with_states(partial(self._read_before, before_id), limit))
+        newest_first, has_older = await self._gather(self._down, self._read_before, before_id, limit)
+        _, has_newer = await self._gather(self._up, self._read_after, before_id - 1, 0)
+        return Page(newest_first[::-1], has_older, has_newer)
+
+    async def messages_after(self, after_id: int, limit: int) -> Page:
+        """As `ChatStore.messages_after`; fewer messages if these have MAX_PAGE_CHANGES changes."""
+        if self._view.spans == EVERYTHING:
+            return self._cut(await _with_states(partial(self._read_after, after_id), limit))
+        messages, has_newer = await self._gather(self._up, self._read_after, after_id, limit)
+        _, has_older = await self._gather(self._down, self._read_before, after_id + 1, 0)
+        return Page(messages, has_older, has_newer)
+
+    async def messages_having(self, kind: Kind, before_id: int, limit: int) -> Page:
+        """As `ChatStore.messages_having`, with a change that the user may read; fewer messages if these have
+        MAX_PAGE_CHANGES changes."""
+        key = listed_key(kind, self._view.user_id)
+        read: ReadPage = partial(self._chats.messages_having, self._chat_id, kind.number, key)
+        if self._view.spans == EVERYTHING:
+            return self._cut(await _with_states(partial(read, before_id), limit))
+        newest_first, has_older = await self._gather(self._down, read, before_id, limit, kind)
+        return Page(newest_first[::-1], has_older, has_newer=False)
+
+    async def events_after(self, after_id: int) -> Sequence[Event] | None:
+        """As `ChatStore.events_after`; None if these are more than MAX_CHANGES, those included that the user may not
+        read."""
+        events = await self._chats.events_after(self._chat_id, after_id)
+        return None if len(events) > MAX_CHANGES else self._view.visible(events)
+
+    async def versions(self, target_id: int, kind: Kind) -> Sequence[Event]:
+        """As `ChatStore.versions`."""
+        return self._view.visible(await self._chats.versions(self._chat_id, target_id, kind.number))
+
+    async def get_message(self, message_id: int) -> HistoryMessage | None:
+        """As `ChatStore.get_message`."""
+        if not self._view.includes(message_id):
+            return None
+        message = await self._chats.get_message(self._chat_id, message_id)
+        return None if message is None else self._view.cut(message)
+
+    def _cut(self, page: Page) -> Page:
+        for message in page.messages:
+            self._view.cut(message)
+        return page
+
+    async def _gather(
+        self, way: _Way, read: ReadPage, at: int, limit: int, kind: Kind | None = None
+    ) -> tuple[list[HistoryMessage], bool]:
+        """At most `limit` messages, nearest first, and whether there are more. With `kind`, only messages that have a
+        change of it which the user may read."""
+        found: list[HistoryMessage] = []
+        changes = 0
+        for _ in range(MAX_READS):
+            bound = way.bound(at)
+            if bound is None:
+                break
+            page = await _with_states(partial(read, bound), limit + 1 - len(found))
+            for message in way.nearest_first(page):
+                at = message.message.message_id
+                count = len(message.changes)
+                if self._view.includes(at) and _has(self._view.cut(message), kind):
+                    found.append(message)
+                    changes += count
+            if len(found) > limit or (changes >= MAX_PAGE_CHANGES and len(found) > 1):
+                return found[:-1], True
+            if not way.goes_on(page):
+                break
+        return found, False
+
+
+def _has(message: HistoryMessage, kind: Kind | None) -> bool:
+    return kind is None or any(
+        kind_of(each.change) is kind and is_listed(kind, each.change) for each in message.changes
+    )
+
+
+async def _with_states(read: Callable[[int], Awaitable[Page]], limit: int) -> Page:
+    """The page that `read` returns for `limit`, or for less if the store leaves changes of its messages out."""
+    page = await read(limit)
+    while limit > 1 and sum(len(each.changes) for each in page.messages) >= MAX_PAGE_CHANGES:
+        limit //= 2
+        page = await read(limit)
+    return page

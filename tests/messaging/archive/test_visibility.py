@@ -1,0 +1,186 @@
+"""Queries of a group for each of its users, against a naive model of what they may read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messaging.archive.pages import around
+from messaging.archive.queries import ArchiveQueries
+from messaging.archive.store.protocol import Page
+from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
+from messaging.archive.visibility import View
+from rookery.v1.archive_pb2 import (
+    GetChatRequest,
+    GetMessageRequest,
+    HistoryMessage,
+    ListChangesRequest,
+    ListMembersRequest,
+    ListMessagesRequest,
+    ListVersionsRequest,
+)
+from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Member, Span
+from rookery.v1.session_pb2 import Event
+from shared.contract.changes import KINDS
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import MAX_ID
+from tests.messaging.archive.conftest import PARTITIONS
+from tests.messaging.archive.store.chats import START, Company, folded, hypothetical, logged, stub_of
+
+STEPS = ["message", "message", "member", "member", "settings", "reaction", "edit", "deletion", "pinned", "starred"]
+steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 30)), min_size=10, max_size=40)
+
+
+def history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[Event]:
+    """Events of a group that two of its users join and leave again and again."""
+    events = [crew.creation()]
+    for kind, who, choice in steps:
+        target = events[choice % len(events)].event_id
+        if kind == "member" and who:
+            role = ROLE_UNSPECIFIED if crew.is_present(crew.members[who]) else ROLE_MEMBER
+            events.append(crew.control({who: role}))
+        elif kind == "settings":
+            events.append(crew.control(settings=GroupSettings(name="Crew", shows_history=choice % 3 == 0)))
+        elif kind == "reaction":
+            events.append(crew.reaction(target, "👍🎉"[choice % 2], who, set=choice % 4 > 0))
+        elif kind == "edit":
+            events.append(crew.edit(target, f"edit {choice}", who))
+        elif kind == "deletion":
+            events.append(crew.deletion(target, who))
+        elif kind in ("pinned", "starred"):
+            events.append(crew.toggle(kind, target, who, set=choice % 5 > 0))
+        else:
+            events.append(crew.message(who))
+    return events
+
+
+class Model:
+    """What one user may read of the events, one by one."""
+
+    def __init__(self, events: Sequence[Event], member: Member, shows_history: bool) -> None:
+        self._member = member
+        self._reads_all = bool(member.role) and shows_history
+        self.history = [self._message(event, events) for event in events if self._may_read_message(event)]
+
+    def includes(self, event_id: int) -> bool:
+        spans = self._member.spans
+        return self._reads_all or any(each.first <= event_id <= (each.last or MAX_ID) for each in spans)
+
+    def sees(self, event: Event) -> bool:
+        if event.change.HasField("starred"):
+            return event.change.actor_id == self._member.user_id
+        with_message = event.change.HasField("deleted") and self.includes(event.change.target_id)
+        return self.includes(event.event_id) or with_message
+
+    def _may_read_message(self, event: Event) -> bool:
+        return event.HasField("message") and self.includes(event.event_id)
+
+    def _message(self, event: Event, events: Sequence[Event]) -> HistoryMessage:
+        changes = folded(events, event.event_id)
+        is_deleted = any(change.change.HasField("deleted") for change in changes)
+        message = stub_of(event) if is_deleted else event.message
+        return HistoryMessage(message=message, changes=[change for change in changes if self.sees(change)])
+
+    def before(self, at: int, limit: int) -> Page:
+        older = [each for each in self.history if each.message.message_id < at]
+        return Page(older[-limit:], len(older) > limit, len(older) < len(self.history))
+
+    def after(self, at: int, limit: int) -> Page:
+        newer = [each for each in self.history if each.message.message_id > at]
+        return Page(newer[:limit], len(newer) < len(self.history), len(newer) > limit)
+
+    def having(self, kind: str, at: int, limit: int) -> Page:
+        listed = [
+            each
+            for each in self.history
+            if each.message.message_id < at
+            and any(change.change.HasField(kind) and getattr(change.change, kind).set for change in each.changes)  # type: ignore[arg-type]
+        ]
+        return Page(listed[-limit:], len(listed) > limit, has_newer=False)
+
+
+class Counted:
+    """A store that counts its reads of pages."""
+
+    def __init__(self, chats: SqliteChats) -> None:
+        self._chats = chats
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.reads += name in ("messages_before", "messages_after", "messages_having")
+        return getattr(self._chats, name)
+
+
+def page_of(response: Any) -> Page:
+    return Page(list(response.messages), response.has_older, response.has_newer)
+
+
+@settings(hypothetical, max_examples=60)
+@given(steps=steps, at=st.integers(-1, 41), limit=st.integers(1, 6))
+async def test_each_user_reads_what_the_model_says(
+    tmp_path: Path, steps: Sequence[tuple[str, int, int]], at: int, limit: int
+) -> None:
+    crew = Company()
+    events = history(crew, steps)
+    async with open_sqlite_chats(tmp_path / "chats.sqlite3") as chats:
+        await chats.record(logged(*events), {})
+        await check(chats, crew, events, at, limit)
+
+
+async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: int, limit: int) -> None:
+    counted = Counted(chats)
+    queries = ArchiveQueries(counted, PARTITIONS)  # type: ignore[arg-type]
+    anchor = events[min(at, len(events) - 1)].event_id + at % 2 if at >= 0 else 0
+    for user_id in crew.members:
+        of_chat = {"user_id": user_id, "chat_id": crew.chat_id}
+        chat = await queries.GetChat(GetChatRequest(**of_chat))
+        page = await queries.ListMessages(ListMessagesRequest(**of_chat, limit=limit))
+        if user_id not in crew.known:
+            for refusal in (chat, page, await queries.ListMembers(ListMembersRequest(**of_chat, limit=1))):
+                assert isinstance(refusal, Refusal)
+                assert (refusal.code, refusal.field) == (Code.NOT_FOUND, "chat_id")
+            continue
+        (group,) = [each for each in [await chats.get_group(crew.chat_id)] if each]
+        member = crew.known[user_id]
+        model = Model(events, member, group.settings.shows_history)
+        assert (chat.chat.own, chat.chat.newest) == (member, model.history[-1])  # type: ignore[union-attr]
+        assert page_of(page) == model.before(MAX_ID, limit)
+        for name, expected in (
+            ("before_id", model.before(anchor, limit)),
+            ("after_id", model.after(anchor, limit)),
+            ("around_id", around(model.before(anchor, limit), model.after(anchor - 1, limit), limit)),
+        ):
+            counted.reads = 0
+            response = await queries.ListMessages(ListMessagesRequest(**of_chat, limit=limit, **{name: anchor}))
+            assert page_of(response) == expected, name
+            assert counted.reads <= 4 * (len(member.spans) + 1)
+        for kind in ("pinned", "starred"):
+            response = await queries.ListMessages(
+                ListMessagesRequest(**of_chat, limit=limit, having=kind, before_id=anchor)
+            )
+            assert page_of(response) == model.having(kind, anchor, limit)
+        after = anchor or START  # not so long ago
+        feed = await queries.ListChanges(ListChangesRequest(**of_chat, after=after))
+        seen = [event for event in await chats.events_after(crew.chat_id, after) if model.sees(event)]
+        assert list(feed.events) == seen  # type: ignore[union-attr]
+        for event in events:
+            of_message = of_chat | {"message_id": event.event_id}
+            found = await queries.GetMessage(GetMessageRequest(**of_message))
+            expected_messages = [each for each in model.history if each.message.message_id == event.event_id]
+            assert [found.message] * found.HasField("message") == expected_messages  # type: ignore[union-attr]
+            versions = await queries.ListVersions(ListVersionsRequest(**of_message, kind="edited"))
+            edits = await chats.versions(crew.chat_id, event.event_id, KINDS["edited"].number)
+            assert list(versions.changes) == [each for each in edits if model.sees(each)]  # type: ignore[union-attr]
+
+
+def test_the_bounds_of_reading_jump_over_what_is_between_the_spans() -> None:
+    member = Member(user_id=1, spans=[Span(first=10, last=20), Span(first=30, last=40)])
+    view = View.of_member(member, shows_history=True)
+    assert [view.below(at) for at in (10, 11, 21, 30, 31, 99)] == [None, 11, 21, 21, 31, 41]
+    assert [view.above(at) for at in (0, 9, 19, 20, 29, 39, 40)] == [9, 9, 19, 29, 29, 39, None]
+    member.spans[1].last, member.role = 0, ROLE_MEMBER
+    view = View.of_member(member, shows_history=False)
+    assert [view.above(at) for at in (29, MAX_ID - 1, MAX_ID)] == [29, MAX_ID - 1, None]
+    assert View.of_member(member, shows_history=True) == View(1)
