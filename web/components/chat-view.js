@@ -15,7 +15,7 @@ import { emptyState } from "./empty.js";
 import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
-import { loadGroupDialogs, openDialog, openProfile } from "./open-dialog.js";
+import { openDialog, openGroup, openProfile } from "./open-dialog.js";
 import { typingText } from "./typing.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -153,7 +153,7 @@ export class ChatView {
         ),
       ];
       const [title, onclick] = isGroup(chat_id)
-        ? [texts.group.info, () => void openDialog(this.#app, loadGroupDialogs, ({ GroupPanel }) => new GroupPanel(this.#app, chat_id))]
+        ? [texts.group.info, () => openGroup(this.#app, chat_id)]
         : [texts.chat.profile, () => openProfile(this.#app, chats.otherOf(chat_id))];
       return h("button", { class: "who", type: "button", title, onclick }, content);
     });
@@ -163,8 +163,9 @@ export class ChatView {
   #detail() {
     const { chats } = this.#app;
     const profile = chats.partner(this.#chat_id);
-    const { group } = chats.of(this.#chat_id);
-    return profile ? userName(profile) : group ? texts.chat.members(group.member_count) : "";
+    const chat = chats.of(this.#chat_id);
+    const { group } = chat;
+    return profile ? userName(profile) : group && !isFormer(chat) ? texts.chat.members(group.member_count) : "";
   }
 }
 
