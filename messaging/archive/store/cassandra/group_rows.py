@@ -1,8 +1,8 @@
 """The rows of groups in Cassandra: of each group its head, its members and their marks, and of each user their groups.
 
 A message changes the head of its group and no row of a member. A control change has its version as timestamp, so that
-the value of the highest version stays, in any order of recording. Of its rows, the head's version is written last:
-a reader who reads the head first finds members and settings of that version, or of a later one.
+the value of the highest version stays, in any order of recording. Its members are written before its version: a reader
+who reads the version of the head first finds members of that version, or of a later one.
 """
 
 from collections.abc import Mapping
@@ -97,36 +97,32 @@ class Controls:
     """The version and the role of each stored member, by user."""
 
     def add_members(self, writes: Writes, statements: Mapping[str, Any]) -> None:
-        """Add the rows of everything but the head."""
-        of_chat, of_members = ("chat", self.chat_id), ("members", self.chat_id)
-        for version, message in self.changes.items():
-            event_id, settings = message.message_id, message.control.settings
-            row_of_version = self.chat_id, version, event_id, MAX_ID - event_id  # as with sends, the older event wins
-            writes.add(of_chat, statements[_ADD_VERSION], row_of_version)
-            if message.control.HasField("settings"):
-                content = settings.SerializeToString()
-                row = self.chat_id, version, content, version
-                writes.add(of_chat, statements[_ADD_SETTINGS], row, size=len(content))
+        """Add the rows of the members that change."""
         for user_id, (version, member) in self._changed_members().items():
             content = member.SerializeToString()
             row_of_chat = self.chat_id, SHARD, user_id, version, member.role, content, version
-            writes.add(of_members, statements[_MEMBER], row_of_chat, size=len(content))
+            writes.add(("members", self.chat_id), statements[_MEMBER], row_of_chat, size=len(content))
             row_of_user = user_id, self.chat_id, end_of(member), content, version
             writes.add(user_id, statements[_MEMBERSHIP], row_of_user, size=len(content))
 
-    def add_head(self, writes: Writes, statements: Mapping[str, Any]) -> None:
-        """Add the settings of the head, and its version if every control change up to a higher one is recorded."""
-        version = self.version
-        while version + 1 in self.versions or version + 1 in self.changes:
-            version += 1
-        head = "chat", self.chat_id
-        with_settings = [each for each, message in self.changes.items() if message.control.HasField("settings")]
-        if with_settings:
-            newest = max(with_settings)
-            content = self.changes[newest].control.settings.SerializeToString()
-            writes.add(head, statements[_SETTINGS], (self.chat_id, content, newest), size=len(content))
-        if version > self.version:
-            writes.add(head, statements[_VERSION], (self.chat_id, version, self._member_count(), version))
+    def add_versions(self, writes: Writes, statements: Mapping[str, Any]) -> None:
+        """Add the rows of the group itself, which are of one partition: the control changes, the settings, and the
+        version of the head if every control change up to a higher one is recorded."""
+        partition = "chat", self.chat_id
+        for version, message in self.changes.items():
+            event_id = message.message_id
+            row_of_version = self.chat_id, version, event_id, MAX_ID - event_id  # as with sends, the older event wins
+            writes.add(partition, statements[_ADD_VERSION], row_of_version)
+            if message.control.HasField("settings"):
+                content = message.control.settings.SerializeToString()
+                row = self.chat_id, version, content, version
+                writes.add(partition, statements[_ADD_SETTINGS], row, size=len(content))
+                writes.add(partition, statements[_SETTINGS], (self.chat_id, content, version), size=len(content))
+        newest = self.version
+        while newest + 1 in self.versions or newest + 1 in self.changes:
+            newest += 1
+        if newest > self.version:
+            writes.add(partition, statements[_VERSION], (self.chat_id, newest, self._member_count(), newest))
 
     def _changed_members(self) -> dict[int, tuple[int, Member]]:
         """The members that the batch changes, each with the highest version in which it does."""

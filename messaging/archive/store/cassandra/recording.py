@@ -91,10 +91,10 @@ class ChatRecording:
         await self._session.execute_all(await writes.requests())
         self._remember(buckets)
         if groups:
-            heads = Writes()
+            versions = Writes()
             for group in groups:
-                group.add_head(heads, self._statements)
-            await self._session.execute_all(await heads.requests())
+                group.add_versions(versions, self._statements)
+            await self._session.execute_all(await versions.requests())
 
     async def _read(self, batch: Batch, writes: Writes) -> None:
         """Drop from the batch the events that are stored already. Take the client id out of a message that a former
@@ -124,9 +124,9 @@ class ChatRecording:
         for chat_id, controls in batch.controls.items():
             versions, heads, members = dict(next(results)), next(results), next(results)
             batch.drop_other_versions(chat_id, versions)
-            version = heads[0][0] or 0 if heads else 0
+            newest = heads[0][0] or 0 if heads else 0
             stored = {user_id: (version, role) for user_id, version, role in members}
-            groups.append(Controls(chat_id, controls, versions, version, stored))
+            groups.append(Controls(chat_id, controls, versions, newest, stored))
         return groups
 
     def _add_events(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:
