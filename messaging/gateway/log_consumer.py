@@ -86,7 +86,7 @@ class LogConsumer:
         self._epoch = 0
         self._number = random.getrandbits(63)  # in this gateway's fences
         self._fenced: list[int] = []  # partitions owned since the last announcement
-        self._missed: list[tuple[Tail, Sequence[Record]]] = []  # to publish, each while the partition stays
+        self._missed: list[tuple[Tail, Sequence[Record]]] = []
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -159,9 +159,8 @@ class LogConsumer:
                         assert_never(never)
                 if self._fenced:
                     self._announce_owned()
-                for tail, records in self._missed:
+                for tail, records in self.take_missed():
                     nursery.start_soon(self._publish_missed, tail, records)
-                self._missed.clear()
                 for partition in self._partitions.take_rebuilt():
                     nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
                 if not self._partitions.rebuilding:
@@ -269,6 +268,11 @@ class LogConsumer:
         )
         if records:
             self._missed.append((tail, records))
+
+    def take_missed(self) -> list[tuple[Tail, Sequence[Record]]]:
+        """The records to publish for members whom senders did not know, each with the tail of its record of truth."""
+        missed, self._missed = self._missed, []
+        return missed
 
     async def _publish_missed(self, tail: Tail, records: Sequence[Record]) -> None:
         """Publish until the log has stored the records. If the tail's partition leaves, its next owner does that."""

@@ -4,7 +4,7 @@ A gateway reads every control change of a group of which it has a member's parti
 that is loaded once stays up to date; a control change that is not the next one drops it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 import trio
@@ -72,9 +72,13 @@ class _Load:
 class Rosters:
     """One for each gateway. The log consumer writes it; publisher and sequencer read it."""
 
-    def __init__(self, history: History, partitions: int, *, max_bytes: int = MAX_BYTES) -> None:
-        """`partitions` is the number of partitions of the log."""
+    def __init__(
+        self, history: History, partitions: int, follow: Callable[[int], None], *, max_bytes: int = MAX_BYTES
+    ) -> None:
+        """`partitions` is the number of partitions of the log. `follow` gets the ids by which users joined and left: an
+        event that is sent by a roster has a higher id than these."""
         self._history = history
+        self._follow = follow
         self._partitions = partitions
         self._max_bytes = max_bytes
         self._cached: dict[str, _Cached] = {}  # the latest used last
@@ -234,7 +238,8 @@ class Rosters:
         """Cache a roster in place of any other of its group. `changed` is the highest id by which a user joined or left
         without regard to these members."""
         self._drop(roster.chat_id)
-        changed = max((max(span.first, span.last) for member in members for span in member.spans), default=changed)
+        changed = max(changed, *(max(span.first, span.last) for member in members for span in member.spans), 0)
+        self._follow(changed)
         cached = self._cached[roster.chat_id] = _Cached(roster, changed)
         self._size += cached.size
         while self._size > self._max_bytes and len(self._cached) > 1:

@@ -12,9 +12,12 @@ import trio
 
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.groups.commands import decide
 from messaging.gateway.transports.connection import Connection, Flusher
 from rookery.v1.archive_pb2 import GetMessageResponse, Group, HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, CreateGroup, RemoveMember
+from rookery.v1.groups_pb2 import Control, GroupSettings
 from rookery.v1.session_pb2 import (
     Accepted,
     Authenticate,
@@ -48,6 +51,7 @@ from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable
+from shared.contract.groups import Roster
 from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
@@ -74,6 +78,49 @@ def change_frame(client_id: str, target_id: int = 0, *, chat_id: str = "d-1-2", 
 
 def client_id_of(event: Event) -> str:
     return event.message.client_message_id or event.change.client_change_id
+
+
+class Crew:
+    """A group, as its sequencer changes it."""
+
+    def __init__(self, *user_ids: int, number: int = 7, **settings: Any) -> None:
+        """Created by the first user."""
+        self.roster = Roster.empty(f"g-{number}")
+        self.events: list[Event] = []
+        """The control changes."""
+        others = CreateGroup(settings=GroupSettings(name="Crew", **settings), user_ids=user_ids[1:])
+        self.change(1, user_ids[0], create=others)
+
+    @property
+    def chat_id(self) -> str:
+        return self.roster.chat_id
+
+    @property
+    def stored(self) -> Group:
+        """The group as the archive has it."""
+        roster = self.roster
+        return Group(
+            chat_id=roster.chat_id, version=roster.version, settings=roster.settings, members=roster.members.values()
+        )
+
+    def change(self, event_id: int, user_id: int = ANN, **change: Any) -> Event:
+        """The control change with this id that a request makes."""
+        control = decide(ChangeGroupRequest(**change), user_id, self.roster, event_id)
+        assert isinstance(control, Control), control
+        self.roster = self.roster.after(control)
+        message = Message(message_id=event_id, chat_id=self.chat_id, sender_id=user_id, control=control)
+        message.client_message_id = f"control:{control.version}"
+        self.events.append(Event(event_id=event_id, message=message))
+        return self.events[-1]
+
+    def add(self, event_id: int, *user_ids: int) -> Event:
+        return self.change(event_id, add_members=AddMembers(user_ids=user_ids))
+
+    def remove(self, event_id: int, user_id: int) -> Event:
+        return self.change(event_id, remove_member=RemoveMember(user_id=user_id))
+
+    def control(self, version: int) -> Control:
+        return self.events[version - 1].message.control
 
 
 class ScriptedHistory:

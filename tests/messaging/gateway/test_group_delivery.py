@@ -1,0 +1,230 @@
+"""Delivery in a group by two gateways that read the log at their own pace: simulated, in any order of steps.
+
+Once all is read, each user can replay exactly the events inside their spans. Before that nobody gets an event outside
+theirs, by what the reading gateway knew.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging.envelopes import decode, fan_out
+from messaging.gateway.frames import ProtobufEncoding
+from messaging.gateway.log_consumer import LogConsumer
+from messaging.gateway.lookups import Lookups
+from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.publisher import Publisher
+from messaging.gateway.registry import Registry
+from messaging.gateway.requests import SendRequest, check
+from messaging.gateway.rosters import Rosters
+from messaging.gateway.session import Command, Session, State
+from rookery.v1.groups_pb2 import Member
+from rookery.v1.session_pb2 import ClientFrame, Event, Send, ServerFrame, Text
+from shared.backplane import Record, StoredRecord
+from shared.backplane.protocol import Done
+from shared.configuration import LiveConfiguration
+from shared.configuration.live import Live
+from shared.contract.groups import audience, is_within
+from shared.contract.ids import EPOCH_MS, SnowflakeGenerator
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from tests.messaging.gateway.harness import ALL, ANN, PARTITIONS, Crew, ScriptedHistory, ScriptedLog
+
+OTHERS = range(2, 7)
+"""Ann is the owner, and stays."""
+
+HOME = partition_of(7, PARTITIONS)
+
+
+class KeepingLog(ScriptedLog):
+    """Keeps what is published at once. Gateways read it record by record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[int, list[StoredRecord]] = {partition: [] for partition in ALL}
+
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = 0.0) -> None:
+        for partition, value, *_ in records:
+            self.kept[partition].append(StoredRecord(partition, len(self.kept[partition]), 0, value))
+        done(range(len(records)))
+
+
+class Reader:
+    """A gateway without connections: each user of its partitions has a session."""
+
+    def __init__(self, log: KeepingLog, history: ScriptedHistory, ids: SnowflakeGenerator) -> None:
+        self.log = log
+        self.ids = ids
+        self.partitions = OwnedPartitions(PARTITIONS)
+        self.partitions.set_consumer(log)
+        self.rosters = Rosters(history, PARTITIONS, ids.follow)
+        self.known: dict[int, Member] = {}
+        """The members as the newest control changes left them that it has read."""
+        registry, live = Registry(), Live.fixed(LiveConfiguration())
+        lookups = Lookups(cast(Any, None), history, log, self.partitions)
+        self.publisher = Publisher(log, lookups, self.rosters, self.partitions, ids, live)
+        self.consumer = LogConsumer(
+            log,
+            self.partitions,
+            registry,
+            self.rosters,
+            LocalDirectory(),
+            GatewayAddress("", ""),
+            live,
+            ids,
+            self.publisher.wait_idle,
+            lookups.forget_user,
+        )
+        self.sessions: dict[int, Session] = {}
+        for user_id in (ANN, *OTHERS):
+            session = self.sessions[user_id] = Session(str(user_id), ProtobufEncoding(), lambda: live.value, 0.0)
+            session.state, session.user_id = State.LIVE, user_id
+            registry.attach(session)
+
+    def assign(self, partition: int) -> None:
+        self.rosters.clear()
+        self.partitions.assign(partition, 0, len(self.log.kept[partition]), 0)
+        self._own_if_read(partition)
+
+    def release(self, partition: int) -> None:
+        self.partitions.remove([partition])
+        self.rosters.clear()
+
+    def read(self, partition: int) -> bool:
+        """Read one record. Return whether there was one."""
+        offset = self.partitions.tails[partition].next_offset
+        if offset == len(self.log.kept[partition]):
+            return False
+        record = self.log.kept[partition][offset]
+        envelope = decode(record.value)
+        for member in envelope.event.message.control.members:
+            if member.version >= self.known.get(member.user_id, member).version:
+                self.known[member.user_id] = member
+        self.consumer.deliver(record)
+        self._own_if_read(partition)
+        for user_id in self.received(envelope.event):
+            known = self.known.get(user_id)
+            if known is not None and known.version >= envelope.chat_version:
+                assert is_within(known.spans, envelope.event.event_id), f"{user_id} got {envelope}"
+        for _, records in self.consumer.take_missed():
+            self.log.publish(records, lambda _: None)
+        return True
+
+    def received(self, event: Event) -> list[int]:
+        """The users whose sessions got the event since the last call."""
+        frames = {user_id: session.take() for user_id, session in self.sessions.items()}
+        events = {
+            user_id: [ServerFrame.FromString(cast(bytes, each)).event.event_id for each in sent]
+            for user_id, sent in frames.items()
+        }
+        return [user_id for user_id, ids in events.items() if event.event_id in ids]
+
+    def _own_if_read(self, partition: int) -> None:
+        end = self.partitions.rebuilding.get(partition)
+        if end is not None and self.partitions.tails[partition].next_offset >= end:
+            self.partitions.own(partition)
+            self.ids.start_above(self.partitions.tails[partition].highest_event_id)
+
+
+class Simulation:
+    def __init__(self, skews: Sequence[int]) -> None:
+        self.now_ms = EPOCH_MS + 1_000
+        self.log = KeepingLog()
+        self.history = ScriptedHistory()
+        clocks = [partial(lambda skew: self.now_ms + skew, skew) for skew in skews]
+        self.ids = [SnowflakeGenerator(number, clock) for number, clock in enumerate(clocks)]
+        self.readers = [Reader(self.log, self.history, ids) for ids in self.ids]
+        self.owners = {partition: partition % 2 for partition in ALL}
+        for partition in ALL:
+            self.owner(partition).assign(partition)
+        self.crew = Crew(ANN, 2, 3)
+        self._publish_control(frozenset())
+        self.history.groups[self.crew.chat_id] = self.crew.stored
+        self.sends = 0
+
+    def owner(self, partition: int) -> Reader:
+        return self.readers[self.owners[partition]]
+
+    async def step(self, action: str, number: int) -> None:
+        self.now_ms += 1
+        present, user_id = self.crew.roster.present, OTHERS[number % len(OTHERS)]
+        if action == "toggle" and HOME not in self.owner(HOME).partitions.rebuilding:
+            event_id = self.ids[self.owners[HOME]].next_nowait() or 0
+            self.crew.remove(event_id, user_id) if user_id in present else self.crew.add(event_id, user_id)
+            self._publish_control(present)
+        elif action == "send":
+            await self.send(sorted(present)[number % len(present)])
+        elif action == "read":
+            for _ in range(number % 4 + 1):
+                self.owner(number % PARTITIONS).read(number % PARTITIONS)
+        elif action == "record":
+            self.history.groups[self.crew.chat_id] = self.crew.stored
+        elif action == "restart":
+            index = number % 2
+            self.readers[index] = Reader(self.log, self.history, self.ids[index])
+            for partition in [partition for partition, owner in self.owners.items() if owner == index]:
+                self.owner(partition).assign(partition)
+        elif action == "move":
+            partition = number % PARTITIONS
+            self.owner(partition).release(partition)
+            self.owners[partition] = 1 - self.owners[partition]
+            self.owner(partition).assign(partition)
+
+    async def send(self, user_id: int) -> None:
+        reader = self.owner(partition_of(user_id, PARTITIONS))
+        self.sends += 1
+        send = Send(client_message_id=str(self.sends), chat_id=self.crew.chat_id, text=Text(body="hi"))
+        request = check(ClientFrame(send=send, first_sent_ms_ago=0), user_id, LiveConfiguration())
+        assert isinstance(request, SendRequest)
+        await reader.publisher.keep(Command(reader.sessions[user_id], request, 1, 0.0), request)
+
+    def finish(self) -> None:
+        while any([self.owner(partition).read(partition) for partition in ALL]):
+            pass
+        kept = [decode(record.value) for records in self.log.kept.values() for record in records]
+        ids = {each.event.event_id for each in kept if each.truth}
+        for user_id in (ANN, *OTHERS):
+            partition = partition_of(user_id, PARTITIONS)
+            replayed = {entry.event_id for entry in self.owner(partition).partitions.tails[partition].newer(user_id, 0)}
+            spans = self.crew.roster.members.get(user_id, Member()).spans
+            assert replayed == {event_id for event_id in ids if is_within(spans, event_id)}, user_id
+
+    def _publish_control(self, before: frozenset[int]) -> None:
+        event, roster = self.crew.events[-1], self.crew.roster
+        recipient_ids = audience(before, event.message.control)
+        records = fan_out(
+            event,
+            sender_id=ANN,
+            recipient_ids=recipient_ids,
+            partitions=PARTITIONS,
+            truth_partition=HOME,
+            chat_version=roster.version,
+        )
+        self.log.publish(records, lambda _: None)
+        self.owner(HOME).rosters.applied(self.crew.chat_id, roster)
+
+
+ACTIONS = st.sampled_from(
+    ["toggle", "toggle", "send", "send", "send", "read", "read", "read", "record", "restart", "move"]
+)
+
+
+@given(
+    st.lists(st.tuples(ACTIONS, st.integers(0, 100)), min_size=10, max_size=50),
+    st.tuples(st.integers(-5, 5), st.integers(-5, 5)),
+)
+def test_each_user_gets_the_events_inside_their_spans_and_no_others(
+    steps: list[tuple[str, int]], skews: tuple[int, int]
+) -> None:
+    async def play() -> None:
+        simulation = Simulation(skews)
+        for action, number in steps:
+            await simulation.step(action, number)
+        simulation.finish()
+
+    trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
