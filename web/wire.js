@@ -339,7 +339,7 @@
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
  * @property {Event[]} [changes] The state of the chat itself, without marks: the newest change of each key.
  * @property {string} [version] Of a group: the version of its newest control change, as far as the user may read it,
- * and the settings and the number of members after it.
+ * and the settings and the number of members after it; former members get 0 members.
  * @property {GroupSettings} [settings]
  * @property {number} [member_count]
  * @property {Member} [own] The user as a member of a group, present or former. A former member may read the chat up to

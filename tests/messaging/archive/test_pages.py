@@ -84,8 +84,9 @@ users = st.integers(1, MAX_ID)
 
 @given(at_ms=st.integers(0, MAX_ID), low=users, high=users)
 def test_a_cursor_comes_back_as_it_was(at_ms: int, low: int, high: int) -> None:
-    cursor = ChatCursor(at_ms, direct_chat_id(low, high))
+    cursor, of_group = ChatCursor(at_ms, direct_chat_id(low, high)), ChatCursor(at_ms, f"g-{low}")
     assert decode_cursor(encode_cursor(cursor)) == (cursor if low != high else None)
+    assert decode_cursor(encode_cursor(of_group)) == of_group
 
 
 @given(text=st.text())

@@ -16,23 +16,32 @@ from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     Chat,
     FindSentRequest,
+    FindSentResponse,
     GetChatRequest,
+    GetGroupRequest,
+    GetGroupResponse,
     GetMessageRequest,
     HistoryMessage,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
     ListVersionsRequest,
+    Mark,
 )
+from rookery.v1.groups_pb2 import ROLE_UNSPECIFIED
 from rookery.v1.session_pb2 import Event, Hidden, MarkedUnread, Pinned
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import LISTED
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, PARTITIONS, new_message
-from tests.messaging.archive.store.chats import NOW_MS, START, Conversation, logged
+from tests.messaging.archive.store.chats import NOW_MS, START, Company, Conversation, logged
 
 
 class Client:
@@ -196,7 +205,7 @@ async def test_the_event_of_a_send(client: Client, sent: Sequence[Event]) -> Non
     assert (await client.call(request)).event == sent[3]
     request.client_id = "another"
     assert not (await client.call(request)).HasField("event")
-    for bad in ("", "é" * 33):
+    for bad in ("", "é" * 37):
         request.client_id = bad
         assert await client.refusal(request) == (Code.INVALID, "client_id")
 
@@ -293,11 +302,43 @@ async def test_messages_with_a_pin_page_by_page_and_the_versions_of_one(
     assert list((await client.call(versions)).changes) == [pins[2], unpin]
 
 
+# ---- groups
+
+
+async def test_members_marks_and_the_group_as_members_and_former_members_get_them(
+    client: Client, chats: SqliteChats
+) -> None:
+    crew = Company((ALICE, BOB, CAROL))
+    creation, message, left = crew.creation(3), crew.message(2), crew.control({2: ROLE_UNSPECIFIED}, who=2)
+    marks = [crew.mark(who, read=message.event_id) for who in (1, 2)]
+    await chats.record(logged(creation, message, *marks, left), {})
+    for after, member, has_more in ((0, ALICE, True), (ALICE, BOB, False)):
+        page = await client.call(ListMembersRequest(user_id=BOB, chat_id=crew.chat_id, limit=1, after=after))
+        assert page == ListMembersResponse(members=[crew.known[member]], has_more=has_more, version=2)
+    seen = ListMarksRequest(user_id=ALICE, chat_id=crew.chat_id, from_id=message.event_id)
+    assert await client.call(seen) == ListMarksResponse(marks=[Mark(user_id=BOB, read_up_to=message.event_id)])
+    seen.user_id = CAROL
+    assert await client.call(seen) == ListMarksResponse()
+    members = ListMembersRequest(user_id=CAROL, chat_id=crew.chat_id, limit=1)
+    assert await client.call(members) == ListMembersResponse(version=2)
+    request = FindSentRequest(user_id=CAROL, chat_id=crew.chat_id, client_id=left.message.client_message_id)
+    assert (await client.call(request)).event == left
+    group = (await client.call(GetGroupRequest(chat_id=crew.chat_id))).group
+    assert (group.version, list(group.members)) == (2, [crew.known[user] for user in crew.members])
+    assert await client.call(GetGroupRequest(chat_id="g-1")) == GetGroupResponse()
+
+
+async def test_the_marks_of_a_direct_chat(client: Client, chats: SqliteChats, sent: Sequence[Event]) -> None:
+    await chats.record(logged(Conversation((ALICE, BOB)).mark(1, read=sent[3].event_id)), {})
+    response = await client.call(ListMarksRequest(user_id=ALICE, chat_id=CHAT))
+    assert list(response.marks) == [Mark(user_id=BOB, read_up_to=sent[3].event_id)]
+
+
 # ---- refusals
 
 
 async def test_a_chat_is_not_found_by_others(client: Client, sent: Sequence[Event]) -> None:
-    for chat_id in (CHAT, "", "d-22-11", "d-11-11", "'; DROP TABLE chats; --", "d-11-22\n"):
+    for chat_id in (CHAT, "", "d-22-11", "d-11-11", "'; DROP TABLE chats; --", "d-11-22\n", "g-5", "g-0"):
         for request in (
             GetChatRequest(user_id=CAROL, chat_id=chat_id),
             ListMessagesRequest(user_id=CAROL, chat_id=chat_id, limit=1),
@@ -305,8 +346,13 @@ async def test_a_chat_is_not_found_by_others(client: Client, sent: Sequence[Even
             FindSentRequest(user_id=CAROL, chat_id=chat_id, client_id="a"),
             ListChangesRequest(user_id=CAROL, chat_id=chat_id, after=START),
             ListVersionsRequest(user_id=CAROL, chat_id=chat_id, message_id=sent[0].event_id, kind="edited"),
+            ListMembersRequest(user_id=CAROL, chat_id=chat_id, limit=1),
+            ListMarksRequest(user_id=CAROL, chat_id=chat_id),
         ):
-            assert await client.refusal(request) == (Code.NOT_FOUND, "chat_id")
+            if isinstance(request, FindSentRequest) and chat_id == "g-5":  # finds only one's own events
+                assert await client.call(request) == FindSentResponse()
+            else:
+                assert await client.refusal(request) == (Code.NOT_FOUND, "chat_id")
 
 
 @pytest.mark.parametrize(
@@ -337,18 +383,22 @@ async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: s
         (ListVersionsRequest, {"kind": "hidden", "message_id": 1}, "kind", "one of: edited, pinned, reacted."),
         (ListVersionsRequest, {"kind": "edited", "message_id": 0}, "message_id", f"1 to {MAX_ID}, not 0."),
         (ListChangesRequest, {"after": -1}, "after", f"0 to {MAX_ID}, not -1."),
+        (ListMembersRequest, {"chat_id": "g-5", "limit": 1_001}, "limit", "1 to 1000, not 1001."),
+        (ListMembersRequest, {"chat_id": "g-5", "limit": 1, "after": -1}, "after", f"0 to {MAX_ID}, not -1."),
+        (ListMembersRequest, {"limit": 1}, "chat_id", "that of a group"),
+        (ListMarksRequest, {"from_id": -1}, "from_id", f"0 to {MAX_ID}, not -1."),
     ],
 )
 async def test_bad_kinds_and_places_are_refused_by_field_and_limit(
     client: Client, request_type: Any, fields: dict[str, Any], refused: str, message: str
 ) -> None:
-    refusal = await client.call(request_type(user_id=BOB, chat_id=CHAT, **fields))
+    refusal = await client.call(request_type(**{"user_id": BOB, "chat_id": CHAT} | fields))
     assert (refusal.code, refusal.field, message in refusal.message) == (Code.INVALID, refused, True)
 
 
 CURSORS = [
     *("no cursor", "é", "AAAA", "x" * 5_000),
-    *(encode_cursor(ChatCursor(*place)) for place in ((-1, "d-1-2"), (1, "d-2-1"), (MAX_ID + 1, "d-1-2"))),
+    *(encode_cursor(ChatCursor(*place)) for place in ((-1, "d-1-2"), (1, "d-2-1"), (1, "g-0"), (MAX_ID + 1, "d-1-2"))),
     encode_cursor(ChatCursor(1, "d-1-2"))[:-2],
 ]
 
@@ -378,5 +428,8 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         FindSentRequest(user_id=BOB, chat_id=CHAT, client_id="a"),
         ListChangesRequest(user_id=BOB, chat_id=CHAT, after=START),
         ListVersionsRequest(user_id=BOB, chat_id=CHAT, message_id=1, kind="edited"),
+        ListMembersRequest(user_id=BOB, chat_id="g-5", limit=1),
+        ListMarksRequest(user_id=BOB, chat_id="g-5"),
+        GetGroupRequest(chat_id="g-5"),
     ):
         assert await Client(Away()).call(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
