@@ -118,7 +118,8 @@ def _check_history(
             yield Violation(Kind.LOST, f"{_name(each.key)} was accepted, and is not {where}")
     yield from _repeated(Kind.TWICE_IN_HISTORY, [(copy.key, copy.message_id) for copy in copies], where)
     for copy in copies:
-        yield from _compare(sent.get(copy.key), copy, is_due=copy.chat_id == chat_id, where=where)
+        if copy.key in sent or not membership.may_be_unanswered(copy):
+            yield from _compare(sent.get(copy.key), copy, is_due=copy.chat_id == chat_id, where=where)
         yield from membership.outside(sent.get(copy.key), copy, reader, where, seconds=None)
     for before, after in itertools.pairwise(copies):
         if after.message_id < before.message_id:
@@ -142,7 +143,8 @@ def _check_deliveries(
     for delivery in deliveries:
         copy, known = delivery.copy, sent.get(delivery.copy.key)
         is_due = known is not None and (not known.recipient_id or user_id in (known.recipient_id, copy.key[0]))
-        yield from _compare(known, copy, is_due=is_due, where=where)
+        if known is not None or not membership.may_be_unanswered(copy):
+            yield from _compare(known, copy, is_due=is_due, where=where)
         seconds = 0.0 if delivery.is_live else UNRECORDED_SECONDS
         yield from membership.outside(known, copy, user_id, where, seconds=seconds)
     live = (delivery for delivery in deliveries if delivery.is_live)

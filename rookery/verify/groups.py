@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import count
 
 import trio
 
@@ -44,6 +45,7 @@ class Group:
         """The members throughout."""
         self._name = f"Verify {run_id} {number}"
         self._prefix = f"{run_id}-g{number}"
+        self._names = count()
         self._is_over = False
 
     @property
@@ -77,7 +79,7 @@ class Group:
             if self._is_over:
                 return
             if number % RENAME_EVERY == RENAME_EVERY - 1:
-                await self._request(client.me.user_id, self._rename(client, number))
+                await self._request(client.me.user_id, self._rename(client))
             await self._request(actor.me.user_id, request)
             await trio.sleep(PAUSE_SECONDS)
 
@@ -91,10 +93,10 @@ class Group:
             removed.append(mover)
             yield (mover, self._leave(mover)) if number % 2 else (client, self._remove(client, mover))
         while True:
-            yield client, self._rename(client, 0)
+            yield client, self._rename(client)
 
-    def _rename(self, client: Client, number: int) -> Request:
-        name = f"{self._name} {number}"
+    def _rename(self, client: Client) -> Request:
+        name = f"{self._name} {next(self._names)}"
         return lambda key: client.groups.change_settings(self.chat_id, name=name, client_change_id=key)
 
     def _add(self, client: Client, mover: Client) -> Request:
@@ -120,11 +122,11 @@ class Group:
             except Refused as refused:
                 control.retried = True
                 if not refused.retryable:
-                    control.refused, control.refused_at = refused.code, trio.current_time()
+                    control.refused, control.refused_at = f"{refused.code}, {refused}", trio.current_time()
                     return
             await trio.sleep(RETRY_PAUSE)
         copy = Copy.of(message)
-        control.control, control.text = copy.control, copy.text
+        control.key, control.control, control.text = copy.key, copy.control, copy.text
         control.message_id, control.accepted_at = copy.message_id, trio.current_time()
         self.chat_id = control.chat_id = copy.chat_id
         for member in message.control.members:

@@ -25,7 +25,12 @@ class Membership:
         self._controls: dict[str, Mapping[int, Sent]] = {}
         """The accepted ones of each group, by event id."""
         self._members: dict[str, Mapping[int, Member]] = {}
+        self._unanswered: set[tuple[str, int]] = set()
+        """The groups and users of control changes without an answer, whose messages have unknown client ids."""
         for group in records.groups:
+            self._unanswered |= {
+                (group.chat_id, each.key[0]) for each in group.controls if not each.is_accepted and not each.refused
+            }
             accepted = {each.message_id: each for each in group.controls if each.is_accepted}
             self._controls[group.chat_id] = accepted
             recorded = [copy.control for copy in records.histories.get((group.owner_id, group.chat_id), ())]
@@ -41,6 +46,10 @@ class Membership:
             return True
         member = self._members[chat_id].get(user_id)
         return member is not None and is_within(member.spans, event_id)
+
+    def may_be_unanswered(self, copy: Copy) -> bool:
+        """Whether a control change may be one that a client requested without an answer."""
+        return copy.control is not None and (copy.chat_id, copy.key[0]) in self._unanswered
 
     def recipients(self, sent: Sent) -> Sequence[int]:
         """The users who must receive an accepted message, or control change, of others."""

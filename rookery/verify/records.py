@@ -58,6 +58,7 @@ class Sent:
     """A sent message, or a requested control change, and its answer. Times are in seconds on one clock."""
 
     key: Key
+    """Of an accepted control change, with the client id that the server has given its message."""
     chat_id: str
     recipient_id: int
     """0 in a group."""

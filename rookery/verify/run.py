@@ -336,7 +336,7 @@ class Run:
         ours = f"{self._run_id}-"
 
         def counts(copy: Copy) -> bool:
-            return copy.key[1].startswith(ours) or copy.message_id > first_id
+            return copy.key[1].startswith(ours) or copy.message_id >= first_id
 
         deliveries = {
             client.me.user_id: [delivery for delivery in each.deliveries if counts(delivery.copy)]

@@ -77,7 +77,8 @@ class GroupPlatform(Platform):
             control = Control(version=roster.version + 1, members=make(roster, event_id), **other)
             for member in control.members:
                 member.version = control.version
-            message = Message(message_id=event_id, chat_id=chat_id, sender_id=actor_id, client_message_id=key)
+            message = Message(message_id=event_id, chat_id=chat_id, sender_id=actor_id)
+            message.client_message_id = f"control:{key}"  # the server's own
             message.control.CopyFrom(control)
             self.controls[actor_id, key] = message
             self.rosters[chat_id] = roster.after(control)

@@ -85,6 +85,14 @@ def test_correct_records_have_no_violation() -> None:
     assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
 
 
+def test_a_control_change_without_an_answer_may_be_made_or_not() -> None:
+    unanswered = replace(ADDED, key=(ADA, "mine"), message_id=0, accepted_at=math.inf, control=None, text="")
+    sent = [*(each for each in ALL if each is not ADDED), unanswered]
+    assert check_records(records(sent=sent)) == []
+    late = [each for each in check_records(records(sent=sent[:-1])) if each.kind is Kind.NEVER_SENT]
+    assert "c3 of 1" in late[0].text
+
+
 LATE = replace(M1, at=20.4)
 """Sent before the answer to Eve's removal."""
 
