@@ -13,8 +13,10 @@ from messaging.gateway.groups import service
 from messaging.gateway.groups.service import MAX_CALLS, GroupService
 from messaging.gateway.role import GRPC_LIMITS
 from rookery.v1.group_service_grpc import GroupServiceStub
-from rookery.v1.group_service_pb2 import ChangeGroupRequest
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeMember, ChangeSettings, RemoveMember
+from rookery.v1.groups_pb2 import ROLE_OWNER
 from rookery.v1.session_pb2 import Event
+from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
 from shared.contract.errors import Refusal, Unavailable
@@ -32,7 +34,8 @@ from tests.waiting import until
 class Server:
     def __init__(self, platform: Platform, gateway: Gateway) -> None:
         self.platform = platform
-        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts))
+        self.departures = DepartureTokens(platform.accounts, platform.issuer.keys)
+        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts), self.departures)
         self.admission: Admission = ConnectionBudget().add_listener()
         self.port = 0
 
@@ -96,6 +99,24 @@ async def test_a_call_without_a_valid_token_is_refused_unread(server: Server, to
     refusal = refusal_sent_with(caught.value)
     assert refusal is not None
     assert refusal.code == "unauthenticated"
+
+
+async def test_a_departure_token_takes_only_a_deleted_account_out_of_a_group(server: Server) -> None:
+    chat_id = creation("a", BEN).chat_id
+    assert isinstance(await server.call(await server.platform.token(ANN), creation("a", BEN)), Event)
+    leave = ChangeGroupRequest(chat_id=chat_id, client_change_id="l", remove_member=RemoveMember(user_id=ANN))
+    hand_over = ChangeGroupRequest(
+        chat_id=chat_id, client_change_id="h", change_member=ChangeMember(user_id=BEN, role=ROLE_OWNER)
+    )
+    rename = ChangeGroupRequest(chat_id=chat_id, client_change_id="r", change_settings=ChangeSettings(name="Mine"))
+    remove = ChangeGroupRequest(chat_id=chat_id, client_change_id="b", remove_member=RemoveMember(user_id=BEN))
+    token = await server.departures.issue(ANN)
+    codes = []
+    for request in (leave, rename, remove, hand_over, leave):
+        answer = await server.call(token, request)
+        codes.append("done" if isinstance(answer, Event) else str(answer.code))
+        await server.platform.accounts.delete_user(ANN)
+    assert codes == ["unauthenticated", "forbidden", "forbidden", "done", "done"]
 
 
 async def test_an_engine_that_does_not_answer_makes_calls_unavailable(

@@ -47,23 +47,23 @@ class Log:
         self.grown = trio.Event()
         return offset
 
-    def truths(self, partition: int, end: int | None = None) -> Iterator[Envelope]:
-        """The records of truth that count, up to an offset."""
+    def counting(self, partition: int, end: int | None = None) -> Iterator[Envelope]:
+        """The records of truth that count, and the copies, up to an offset."""
         fences = Fences(0)
         for offset, envelope in enumerate(self.envelopes[partition][:end]):
             if envelope.HasField("fence"):
                 fences.read(offset, envelope.fence)
-            elif envelope.truth and fences.admits(envelope.epoch):
+            elif not envelope.truth or fences.admits(envelope.epoch):
                 yield envelope
 
     def controls(self, chat_id: str, partition: int, end: int | None = None) -> list[Event]:
         """The control changes of a group, each once."""
-        found = {each.event.event_id: each.event for each in self.truths(partition, end)}
+        found = {each.event.event_id: each.event for each in self.counting(partition, end) if each.truth}
         return [event for event in found.values() if event.message.chat_id == chat_id]
 
     def received(self, user_id: int) -> set[int]:
         """The events that the log has for a user."""
-        envelopes = self.envelopes[partition_of(user_id, PARTITIONS)]
+        envelopes = self.counting(partition_of(user_id, PARTITIONS))
         return {each.event.event_id for each in envelopes if user_id in each.recipient_ids}
 
 
@@ -113,10 +113,10 @@ class Way:
 
     def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         is_fence = Envelope.FromString(records[0].value).HasField("fence")
-        if self.frozen is not None:
+        outcome = "stored" if is_fence else self.outcome()
+        if self.frozen is not None and outcome == "stored":
             self.frozen.append((records, done))
             return
-        outcome = "stored" if is_fence else self.outcome()
         outcome = outcome if trio.current_time() < until else "lost"
         if outcome == "held":
             self.held.append((records, done))
