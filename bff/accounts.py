@@ -165,12 +165,16 @@ class Accounts:
     # A POST, since proxies may drop the body of a DELETE.
     @endpoint("POST", "/v1/me/deletion", status=204)
     async def delete_me(self, claims: Claims, body: models.Confirmation) -> Response | Refusal:
-        """Delete this account for ever. Its chats stay with their other members. An admin can't be deleted."""
+        """Delete this account for ever. Its chats stay with their other members; it leaves its groups, of which another
+        member becomes the owner. An admin can't be deleted."""
         user = await self._confirm(claims, body.current_password)
         if isinstance(user, Refusal):
             return user
         actor = Actor(user.user_id, user.name, client_address(request))
-        return await self._administration.delete_user(actor, user) or Response()
+        if refusal := await self._administration.delete_user(actor, user):
+            return refusal
+        self._services.leave_groups(user.user_id)
+        return Response()
 
     @endpoint("GET", "/v1/me/sign-ins", models.OwnSignIns)
     async def list_sign_ins(self, claims: Claims) -> Response | Refusal:

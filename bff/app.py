@@ -21,6 +21,7 @@ from werkzeug.routing import MapAdapter
 from bff.accounts import Accounts
 from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
+from bff.departures import open_departures
 from bff.groups import Groups
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
@@ -34,6 +35,7 @@ from bff.own_chats import OwnChats
 from bff.profiles import Profiles
 from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
+from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
@@ -94,39 +96,43 @@ async def open_bff(
     accounts = platform.accounts
     health.add("accounts", "the store of accounts answers", partial(accounts.is_live, "-"))
     add_certificate_check(health, platform.tls)
-    services = Services(
-        accounts=accounts,
-        archive=archive,
-        groups=groups,
-        directory=platform.directory,
-        live=platform.live,
-        configuration=platform.configuration,
-        processes=platform.processes,
-        publisher=platform.backplane,
-        health=health,
-        ids=platform.ids,
-        passwords=PasswordHasher(),
-        issuer=TokenIssuer(accounts),
-        verifier=TokenVerifier(accounts),
-        clock_ms=wall_clock_ms,
-        websocket_origins=settings.websocket_origins,
-        strict_transport_seconds=settings.strict_transport_seconds,
-        trusted_proxies=settings.trusted_proxies,
-    )
-    app = make_app(services, web_root)
-    live = platform.live
-    traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
-    async with open_http_server(
-        traced,
-        settings.host,
-        settings.port,
-        limits,
-        tls=platform.tls,
-        budget=platform.connections,
-        trusted_proxies=settings.trusted_proxies,
-    ) as server:
-        with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
-            yield Bff(app, *server.address)
+    issuer = TokenIssuer(accounts)
+    tokens = DepartureTokens(accounts, issuer.keys)
+    async with open_departures(accounts, archive, groups, tokens) as departures:
+        services = Services(
+            accounts=accounts,
+            archive=archive,
+            groups=groups,
+            directory=platform.directory,
+            live=platform.live,
+            configuration=platform.configuration,
+            processes=platform.processes,
+            publisher=platform.backplane,
+            health=health,
+            ids=platform.ids,
+            passwords=PasswordHasher(),
+            issuer=issuer,
+            verifier=TokenVerifier(accounts),
+            clock_ms=wall_clock_ms,
+            leave_groups=departures.begin,
+            websocket_origins=settings.websocket_origins,
+            strict_transport_seconds=settings.strict_transport_seconds,
+            trusted_proxies=settings.trusted_proxies,
+        )
+        app = make_app(services, web_root)
+        live = platform.live
+        traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
+        async with open_http_server(
+            traced,
+            settings.host,
+            settings.port,
+            limits,
+            tls=platform.tls,
+            budget=platform.connections,
+            trusted_proxies=settings.trusted_proxies,
+        ) as server:
+            with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
+                yield Bff(app, *server.address)
 
 
 class Application(QuartTrio):

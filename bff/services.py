@@ -82,6 +82,8 @@ class Services:
     issuer: TokenIssuer
     verifier: TokenVerifier
     clock_ms: Callable[[], int]
+    leave_groups: Callable[[int], None]
+    """Takes a deleted account, by its user id, out of its groups, in the background."""
     websocket_origins: tuple[str, ...] = ()
     """Origins that the page may connect to, besides the gateways that own a partition now."""
     strict_transport_seconds: int = 0

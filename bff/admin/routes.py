@@ -107,11 +107,16 @@ class Admin:
 
     @endpoint("DELETE", "/v1/admin/users/<user_id>", status=204)
     async def delete_account(self, admin: Claims, user_id: int) -> Response | Refusal:
-        """Delete an account for ever. Its chats stay with their other members. An admin can't be deleted."""
+        """Delete an account for ever. Its chats stay with their other members; it leaves its groups, of which another
+        member becomes the owner. An admin can't be deleted. Repeating it takes the account out of groups that are left.
+        """
         users = await self._services.accounts.users([user_id])
         if not users:
             return _no_user(user_id)
-        return await self._administration.delete_user(await self._actor(admin), users[0]) or Response()
+        if refusal := await self._administration.delete_user(await self._actor(admin), users[0]):
+            return refusal
+        self._services.leave_groups(user_id)
+        return Response()
 
     @endpoint("POST", "/v1/admin/users/<user_id>/password-reset", models.ResetLink, status=201)
     async def create_password_reset(self, admin: Claims, user_id: int) -> Response | Refusal:

@@ -16,7 +16,8 @@ from messaging.gateway.transports.connection import Flusher
 from messaging.gateway.transports.grpc_transport import SessionService
 from messaging.gateway.transports.handshake import PATH
 from messaging.gateway.transports.websocket import WebSocketServer
-from shared.accounts.tokens import TokenVerifier
+from shared.accounts.departures import DepartureTokens
+from shared.accounts.tokens import SigningKeys, TokenVerifier
 from shared.background import open_background
 from shared.contract.addresses import SECURE, connectable_host
 from shared.coordination.ownership import GatewayAddress
@@ -90,7 +91,8 @@ async def open_gateway(
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
     add_certificate_check(health, tls)
-    own_services = [SessionService(gateway, flusher), GroupService(gateway.sequencer, verifier)]
+    departures = DepartureTokens(platform.accounts, SigningKeys(platform.accounts))
+    own_services = [SessionService(gateway, flusher), GroupService(gateway.sequencer, verifier, departures)]
     services: list[Servicer] = [*own_services, *standard_services(own_services, health)]
     websocket_admission, grpc_admission = (
         platform.connections.add_listener(trusted_proxies=settings.trusted_proxies) for _ in range(2)

@@ -105,6 +105,8 @@ class FakeGroups:
 
     def __init__(self) -> None:
         self.changes: list[tuple[ChangeGroupRequest, str]] = []
+        self.left: list[int] = []
+        """Deleted accounts that leave their groups."""
         self.response: ChangeGroupResponse | Refusal = ChangeGroupResponse()
 
     async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal:
@@ -271,6 +273,7 @@ async def api(
             issuer=TokenIssuer(accounts, clock_ms=clock),
             verifier=TokenVerifier(accounts, clock_ms=clock),
             clock_ms=clock,
+            leave_groups=lambda user_id: groups.left.append(user_id),
             trusted_proxies=trusted_proxies,
         )
         yield Api(services, archive, groups, log, clock, web_root)

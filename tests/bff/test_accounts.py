@@ -312,6 +312,7 @@ async def test_an_account_is_deleted_by_its_user_with_the_password_but_not_an_ad
     assert [envelope.sign_out.is_deleted for _, envelope in api.log.published] == [True] * api.log.partitions
     (entry,) = await api.accounts.audit_entries(limit=2)
     assert (entry.act, entry.actor.user_id, entry.target) == ("delete_user", user_id, f"alice ({user_id})")
+    assert api.groups.left == [user_id]
 
 
 async def test_a_password_changes_only_with_the_current_one(api: Api, token: str) -> None:

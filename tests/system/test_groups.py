@@ -7,20 +7,22 @@ import httpx
 
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.system.sessions import connector, open_session
-from tools.launch.people import Person, open_http, read_history, sign_up
+from tools.launch.people import PASSWORD, Person, open_http, read_history, sign_up
 from tools.launch.process import Process
 
 
-async def test_members_change_a_group_and_read_what_happened_while_they_were_members(
+async def test_members_change_a_group_and_read_what_happened_while_they_were_members_until_they_leave_or_are_deleted(
     platform: tuple[str, Process],
 ) -> None:
     url, gateway = platform
     ada, grace, alan = [await sign_up(url, name) for name in ("ada", "grace", "alan")]
     async with open_http(url) as http:
 
-        async def change(actor: Person, method: str, path: str, number: int, **body: Any) -> dict[str, Any]:
+        async def change(
+            actor: Person, method: str, path: str, number: int, client_id: str = "", **body: Any
+        ) -> dict[str, Any]:
             """Make a change, twice, since a retry has no second effect."""
-            fields = body | {"client_change_id": f"c{number}"}
+            fields = body | {"client_change_id": client_id or f"c{number}"}
             sent: dict[str, Any] = {"params": fields} if method == "DELETE" else {"json": fields}
             answers = [await http.request(method, path, headers=actor.headers, **sent) for _ in range(2)]
             assert answers[0].raise_for_status().json() == answers[1].json()
@@ -48,6 +50,13 @@ async def test_members_change_a_group_and_read_what_happened_while_they_were_mem
         }
         members = (await http.get(f"{chat}/members", headers=grace.headers)).json()
         unknown = await http.get(chat, headers=(await sign_up(url, "eve")).headers)
+        guests = {"user_ids": [str(alan.user_id)]}
+        left = await change(grace, "POST", "/v1/chats", 1, "second", name="Compilers", **guests)
+        deletion = await http.post("/v1/me/deletion", json={"current_password": PASSWORD}, headers=grace.headers)
+        deletion.raise_for_status()
+        await read_history(url, alan, left["chat_id"], until=ends_with(3))
+        heirs = (await http.get(f"/v1/chats/{left['chat_id']}/members", headers=alan.headers)).json()["members"]
+    assert [(each["user_id"], each["role"]) for each in heirs] == [(str(alan.user_id), "ROLE_OWNER")]
     assert [summary(each) for each in histories[ada]] == [1, 2, 3, 4, "without Alan", 5, 6]
     assert [summary(each) for each in histories[grace]] == [1, 2, 3, 4, "without Alan", 5, 6]
     assert [summary(each) for each in histories[alan]] == [2, 3, 4]

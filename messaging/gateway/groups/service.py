@@ -1,6 +1,7 @@
 """The gRPC service that changes groups: the BFF calls it with the access token of the user, and so may the user.
 
-It is on the port of the sessions, which is public, so each call needs a valid token before anything of it is read.
+It is on the port of the sessions, which is public, so each call needs a valid token before anything of it is read. With
+a departure token, the BFF takes a deleted account out of its groups.
 """
 
 from collections import Counter
@@ -12,7 +13,9 @@ import trio
 from messaging.gateway.groups.sequencer import Sequencer
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.group_service_grpc import GroupServiceServicer
-from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
+from rookery.v1.groups_pb2 import ROLE_OWNER
+from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.rpc import ServerStream, stream_handler
@@ -31,6 +34,8 @@ _TOO_MANY = Refusal(
     Code.RATE_LIMITED, f"A user changes groups with {MAX_CALLS} calls at once at most.", retry_after_ms=RETRY_AFTER_MS
 )
 
+_ONLY_DEPARTS = Refusal(Code.FORBIDDEN, "A deleted account can only leave a group, or hand it over.")
+
 _LATE = Refusal(Code.TIMED_OUT, f"The request did not arrive within {REQUEST_SECONDS:g} seconds.")
 
 _log = structlog.get_logger(__name__)
@@ -41,46 +46,51 @@ Stream = ServerStream[ChangeGroupRequest, ChangeGroupResponse]
 class GroupService(GroupServiceServicer):
     """GroupService, as group_service.proto describes it."""
 
-    def __init__(self, sequencer: Sequencer, verifier: TokenVerifier) -> None:
+    def __init__(self, sequencer: Sequencer, verifier: TokenVerifier, departures: DepartureTokens) -> None:
         self._sequencer = sequencer
         self._verifier = verifier
+        self._departures = departures
         self._calls: Counter[int] = Counter()  # by user
 
     @stream_handler
     async def ChangeGroup(self, stream: Stream) -> None:
         """Handle one call. While it lasts, its connection is that of a user who has signed in."""
-        claims = await self._claims(stream)
-        user_id = claims.user_id
+        user_id, is_deleted = await self._caller(stream)
         if self._calls[user_id] >= MAX_CALLS:
             raise error_of(_TOO_MANY)
         self._calls[user_id] += 1
         stream.authenticate()
         try:
             with structlog.contextvars.bound_contextvars(user_id=str(user_id)):
-                await trace_calls(stream, partial(self._change, user_id))
+                await trace_calls(stream, partial(self._change, user_id, is_deleted))
         finally:
             stream.end_authentication()
             self._calls[user_id] -= 1
             if not self._calls[user_id]:
                 del self._calls[user_id]
 
-    async def _claims(self, stream: Stream) -> Claims:
-        """The claims of the call's token. Raises RpcError without a valid one."""
+    async def _caller(self, stream: Stream) -> tuple[int, bool]:
+        """The user of the call's token, and whether their account is deleted. Raises RpcError without a valid one."""
+        token = bearer_token(stream.metadata)
         try:
-            claims = await self._verifier.verify(bearer_token(stream.metadata))
+            claims = await self._verifier.verify(token)
+            if isinstance(claims, Claims):
+                return claims.user_id, False
+            if (user_id := await self._departures.verify(token)) is not None:
+                return user_id, True
         except Unavailable as error:
             _log.warning("request_failed", error=str(error))
             claims = _UNAVAILABLE
-        if isinstance(claims, Refusal):
-            raise error_of(claims)
-        return claims
+        raise error_of(claims)
 
-    async def _change(self, user_id: int, stream: Stream) -> None:
+    async def _change(self, user_id: int, is_deleted: bool, stream: Stream) -> None:
         request = None
         with trio.move_on_after(REQUEST_SECONDS):
             request = await stream.receive_only()
         if request is None:
             raise error_of(_LATE)
+        if is_deleted and not _is_departure(request, user_id):
+            raise error_of(_ONLY_DEPARTS)
         try:
             event = await self._sequencer.change(user_id, request)
         except Unavailable as error:
@@ -89,3 +99,14 @@ class GroupService(GroupServiceServicer):
         if isinstance(event, Refusal):
             raise error_of(event)
         await stream.send(ChangeGroupResponse(event=event))
+
+
+def _is_departure(request: ChangeGroupRequest, user_id: int) -> bool:
+    """Whether the user leaves the group, or hands it over."""
+    match request.WhichOneof("change"):
+        case "remove_member":
+            return request.remove_member == RemoveMember(user_id=user_id)
+        case "change_member":
+            return request.change_member == ChangeMember(user_id=request.change_member.user_id, role=ROLE_OWNER)
+        case _:
+            return False

@@ -272,6 +272,7 @@ async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, a
     assert [partition for partition, _ in api.log.published] == [*range(api.log.partitions)] * 2
     assert all(envelope.sign_out.is_deleted for _, envelope in api.log.published)
     assert [act for _, act, _, _ in await acts(api)] == ["reset_password", "delete_user", "delete_user"]
+    assert api.groups.left == [int(bob.user_id)] * 2
 
 
 # ---- invites

@@ -1,0 +1,153 @@
+"""Takes deleted accounts out of their groups, in the background. An owned group gets another owner first."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+import trio
+
+from bff.services import ArchiveQueries, GroupChanges
+from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, ListChatsRequest, ListMembersRequest
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
+from rookery.v1.groups_pb2 import ROLE_OWNER, Member
+from shared.accounts.departures import DepartureTokens
+from shared.accounts.store import AccountStore
+from shared.background import open_background
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.groups import MAX_MEMBERS
+
+PAUSES = (0.0, 30.0, 60.0, 300.0)
+"""Seconds before each pass over the groups of an account. The second one finds groups that archives had not recorded
+before the first; the others are for the groups that could not be left."""
+
+AT_ONCE = 100
+"""Accounts that leave their groups at once; more are left in them until their deletion is repeated."""
+
+PAGE = 100
+"""Chats on a page of the archive, and accounts that are read at once."""
+
+_STORE_AWAY = Refusal(Code.UNAVAILABLE, "The store does not answer.")
+
+_NO_SUCCESSOR = Refusal(Code.UNAVAILABLE, "The other members of the group are not known now.")
+
+_log = structlog.get_logger(__name__)
+
+
+class Departures:
+    """Made by `open_departures`."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        accounts: AccountStore,
+        archive: ArchiveQueries,
+        groups: GroupChanges,
+        tokens: DepartureTokens,
+    ) -> None:
+        self._nursery = nursery
+        self._accounts = accounts
+        self._archive = archive
+        self._groups = groups
+        self._tokens = tokens
+
+    def begin(self, user_id: int) -> None:
+        """Take a deleted account out of its groups, in the background. Groups that can't be left, and those that are
+        left over when the process stops, are logged: repeating the deletion begins again."""
+        if len(self._nursery.child_tasks) >= AT_ONCE:
+            _log.warning("groups_not_left", user_id=str(user_id), reason=f"{AT_ONCE} other accounts leave theirs")
+        else:
+            self._nursery.start_soon(self._depart, user_id)
+
+    async def _depart(self, user_id: int) -> None:
+        reason = "the process stops"
+        try:
+            for number, pause in enumerate(PAUSES):
+                await trio.sleep(pause)
+                try:
+                    refusal = await self._leave_all(user_id)
+                except Unavailable:
+                    refusal = _STORE_AWAY
+                if refusal is not None:
+                    reason = refusal.message
+                elif number:
+                    reason = ""
+                    return
+        finally:
+            if reason:
+                _log.warning("groups_not_left", user_id=str(user_id), reason=reason)
+
+    async def _leave_all(self, user_id: int) -> Refusal | None:
+        """Leave each group in which the user is a member; the last refusal. Raises Unavailable."""
+        refusal = None
+        chat_ids = await self._groups_of(user_id)
+        if isinstance(chat_ids, Refusal):
+            return chat_ids
+        for chat_id in chat_ids:
+            refusal = await self._leave(user_id, chat_id) or refusal
+        return refusal
+
+    async def _groups_of(self, user_id: int) -> list[str] | Refusal:
+        """The groups in which the user is a member."""
+        found: list[str] = []
+        request = ListChatsRequest(user_id=user_id, limit=PAGE)
+        while True:
+            page = await self._archive.list_chats(request)
+            if isinstance(page, Refusal):
+                return page
+            found += [chat.chat_id for chat in page.chats if chat.kind == CHAT_KIND_GROUP and chat.own.role]
+            if not page.next_cursor:
+                return found
+            request = ListChatsRequest(user_id=user_id, limit=PAGE, cursor=page.next_cursor)
+
+    async def _leave(self, user_id: int, chat_id: str) -> Refusal | None:
+        """Leave a group, after it has another owner if need be. Raises Unavailable."""
+        leave = {"remove_member": RemoveMember(user_id=user_id)}
+        answer = await self._change(user_id, chat_id, **leave)
+        if isinstance(answer, Refusal) and answer.code is Code.FORBIDDEN:  # the owner, and others are members
+            successor = await self._successor(user_id, chat_id)
+            if isinstance(successor, Refusal):
+                return successor
+            answer = await self._change(
+                user_id, chat_id, change_member=ChangeMember(user_id=successor, role=ROLE_OWNER)
+            )
+            if not isinstance(answer, Refusal):
+                answer = await self._change(user_id, chat_id, **leave)
+        if not isinstance(answer, Refusal):
+            return None
+        has_left = (answer.code, answer.field) == (Code.NOT_FOUND, "chat_id")
+        return None if has_left else answer
+
+    async def _change(self, user_id: int, chat_id: str, **change: Any) -> ChangeGroupResponse | Refusal:
+        """Make a change as the user. Raises Unavailable."""
+        request = ChangeGroupRequest(chat_id=chat_id, client_change_id=secrets.token_hex(16), **change)
+        return await self._groups.change(request, await self._tokens.issue(user_id))
+
+    async def _successor(self, user_id: int, chat_id: str) -> int | Refusal:
+        """The next owner of a group: of the other members with the highest role, the one who joined first; an account
+        that is deleted as well only if there is no other among the first PAGE. Raises Unavailable."""
+        request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=MAX_MEMBERS)
+        answer = await self._archive.list_members(request)
+        if isinstance(answer, Refusal):
+            return answer
+        others = [member for member in answer.members if member.user_id != user_id]
+        if not others:
+            return _NO_SUCCESSOR
+        heirs = [member.user_id for member in sorted(others, key=_rank)][:PAGE]
+        existing = [user.user_id for user in await self._accounts.users(heirs) if not user.is_deleted]
+        return (existing or heirs)[0]
+
+
+def _rank(member: Member) -> tuple[int, int]:
+    """The place of a member in the order of succession."""
+    return -member.role, member.spans[-1].first if member.spans else 0
+
+
+@asynccontextmanager
+async def open_departures(
+    accounts: AccountStore, archive: ArchiveQueries, groups: GroupChanges, tokens: DepartureTokens
+) -> AsyncIterator[Departures]:
+    """Take deleted accounts out of their groups while the block is open."""
+    async with open_background() as nursery:
+        yield Departures(nursery, accounts, archive, groups, tokens)

@@ -1,0 +1,144 @@
+"""Deleted accounts leave their groups in the background: what gateways are asked for, repeats, and what is logged."""
+
+from typing import Any, cast
+
+import structlog
+import trio
+from trio.testing import MockClock
+
+from bff.departures import AT_ONCE, PAUSES, open_departures
+from bff.services import ArchiveQueries
+from rookery.v1.archive_pb2 import (
+    CHAT_KIND_DIRECT,
+    CHAT_KIND_GROUP,
+    Chat,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMembersRequest,
+    ListMembersResponse,
+)
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Member, Role, Span
+from shared.accounts.departures import DepartureTokens
+from shared.accounts.store import User
+from shared.contract.errors import Code, Refusal
+from tests.bff.conftest import Api
+
+GONE = Refusal(Code.NOT_FOUND, "There is no such chat among yours.", "chat_id")
+
+AWAY = Refusal(Code.UNAVAILABLE, "Groups can't be changed now.")
+
+
+def member(user_id: int, role: Role, since: int) -> Member:
+    return Member(user_id=user_id, role=role, spans=[Span(first=since)])
+
+
+class World:
+    """An archive and a gateway with groups by chat id: their members, of whom user 1 leaves."""
+
+    def __init__(self, groups: dict[str, list[Member]]) -> None:
+        self.groups = groups
+        self.changes: list[tuple[str, RemoveMember | ChangeMember]] = []
+        self.tokens: list[str] = []
+        self.closed: set[str] = set()
+        """Groups that can't be changed now."""
+
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+        """One chat on each page."""
+        await trio.lowlevel.checkpoint()
+        found = [Chat(chat_id="d-1-2", kind=CHAT_KIND_DIRECT)]
+        for chat_id, members in self.groups.items():
+            own = next((each for each in members if each.user_id == 1), Member(user_id=1))
+            found.append(Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=own))
+        number = int(request.cursor or 0)
+        return ListChatsResponse(chats=[found[number]], next_cursor=str(number + 1) if found[number + 1 :] else "")
+
+    async def list_members(self, request: ListMembersRequest) -> ListMembersResponse:
+        await trio.lowlevel.checkpoint()
+        return ListMembersResponse(members=self.groups[request.chat_id])
+
+    async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal:
+        await trio.lowlevel.checkpoint()
+        self.tokens.append(access_token)
+        members = self.groups[request.chat_id]
+        own = next((each for each in members if each.user_id == 1), None)
+        change = getattr(request, str(request.WhichOneof("change")))
+        if request.chat_id in self.closed:
+            return AWAY
+        if own is None:
+            return GONE
+        if isinstance(change, ChangeMember):
+            own.role = ROLE_ADMIN
+        elif own.role == ROLE_OWNER and len(members) > 1:
+            return Refusal(Code.FORBIDDEN, "Hand the group over first.", "user_id")
+        else:
+            members.remove(own)
+        self.changes.append((request.chat_id, change))
+        return ChangeGroupResponse()
+
+
+async def depart(api: Api, world: World, *, users: int = 1, stop: bool = False) -> list[Any]:
+    """Let user 1 leave, and return the logs."""
+    tokens = DepartureTokens(api.accounts, api.services.issuer.keys)
+    with structlog.testing.capture_logs() as logs:
+        async with open_departures(api.accounts, cast(ArchiveQueries, world), world, tokens) as departures:
+            for _ in range(users):
+                departures.begin(1)
+            await trio.sleep(1)
+            while departures._nursery.child_tasks and not stop:
+                await trio.sleep(1)
+    return [(line["event"], line["user_id"], line["reason"]) for line in logs if line["event"] == "groups_not_left"]
+
+
+async def test_an_account_leaves_every_group_and_hands_its_own_over_to_the_eldest_of_the_highest_role(
+    api: Api, autojump_clock: MockClock
+) -> None:
+    for user_id in (1, 2, 3, 4, 5):
+        await api.accounts.add_user(User(user_id, f"user{user_id}", "", "", 1, 1), "no hash")
+    await api.accounts.delete_user(1)
+    await api.accounts.delete_user(3)
+    world = World(
+        {
+            "g-1": [member(1, ROLE_MEMBER, 9), member(2, ROLE_OWNER, 1)],
+            "g-2": [
+                member(1, ROLE_OWNER, 1),
+                member(2, ROLE_MEMBER, 2),
+                member(3, ROLE_ADMIN, 3),  # deleted too
+                member(4, ROLE_ADMIN, 5),
+                member(5, ROLE_ADMIN, 4),
+            ],
+            "g-3": [member(1, ROLE_OWNER, 1)],
+            "g-4": [member(2, ROLE_OWNER, 1)],
+            "g-5": [member(1, ROLE_OWNER, 1), member(3, ROLE_MEMBER, 3)],
+        }
+    )
+    assert await depart(api, world) == []
+    leave = RemoveMember(user_id=1)
+    assert world.changes == [
+        ("g-1", leave),
+        ("g-2", ChangeMember(user_id=5, role=ROLE_OWNER)),
+        ("g-2", leave),
+        ("g-3", leave),
+        ("g-5", ChangeMember(user_id=3, role=ROLE_OWNER)),
+        ("g-5", leave),
+    ]
+    verifier = DepartureTokens(api.accounts, api.services.issuer.keys)
+    assert {await verifier.verify(token) for token in world.tokens} == {1}
+
+
+async def test_a_group_that_can_not_be_left_is_tried_again_while_others_are_left_and_logged_in_the_end(
+    api: Api, autojump_clock: MockClock
+) -> None:
+    world = World({"g-1": [member(1, ROLE_MEMBER, 9)], "g-2": [member(1, ROLE_MEMBER, 9)]})
+    world.closed = {"g-1"}
+    began = trio.current_time()
+    assert await depart(api, world) == [("groups_not_left", "1", AWAY.message)]
+    assert trio.current_time() - began >= sum(PAUSES)
+    assert world.changes == [("g-2", RemoveMember(user_id=1))]
+    assert len(world.tokens) == len(PAUSES) + 1
+
+
+async def test_a_stop_and_too_many_accounts_are_logged(api: Api, autojump_clock: MockClock) -> None:
+    world = World({"g-1": [member(1, ROLE_MEMBER, 9)]})
+    reasons = [reason for _, _, reason in await depart(api, world, users=AT_ONCE + 1, stop=True)]
+    assert reasons == [f"{AT_ONCE} other accounts leave theirs", *["the process stops"] * AT_ONCE]
