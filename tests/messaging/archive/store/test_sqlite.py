@@ -1,12 +1,14 @@
-"""The chat store on SQLite beyond the contract: deleted text is not in the file."""
+"""The chat store on SQLite beyond the contract: deleted text is not in the file; control changes come in any order."""
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 import trio
 
 from messaging.archive.store.sqlite.store import open_sqlite_chats
-from tests.messaging.archive.store.chats import Conversation, logged
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_UNSPECIFIED, GroupSettings
+from tests.messaging.archive.store.chats import Company, Conversation, all_chats, logged
 
 
 @pytest.mark.parametrize("size", [20, 20_000])
@@ -19,3 +21,27 @@ async def test_the_text_of_a_deleted_message_is_not_in_the_file(tmp_path: Path, 
             await chats.record(logged(*some), {})
     data = await trio.Path(tmp_path / "chats.db").read_bytes()
     assert [text in data for text in (b"hello", b"secret", b"another one")] == [True, False, False]
+
+
+async def test_control_changes_make_the_same_group_in_any_order(tmp_path: Path) -> None:
+    async with open_sqlite_chats(tmp_path / "chats.db") as chats:
+        for order in permutations(range(5)):
+            crew = Company()
+            events = [
+                *(crew.creation(), crew.control({1: ROLE_UNSPECIFIED}), crew.control({1: ROLE_ADMIN, 2: ROLE_GUEST})),
+                *(crew.control(settings=GroupSettings(name="Later")), crew.control({2: ROLE_UNSPECIFIED})),
+            ]
+            recorded: set[int] = set()
+            for n in order:
+                await chats.record(logged(events[n]), {})
+                recorded.add(n)
+                group = await chats.get_group(crew.chat_id)
+                version = 0 if group is None else group.version
+                assert version == min(set(range(6)) - recorded)
+            assert group is not None
+            assert ([*group.members], group.settings.name) == ([crew.known[user] for user in crew.members], "Later")
+            seen = [(await all_chats(chats, user))[0] for user in crew.members]
+            assert [(chat.version, chat.settings.name, chat.member_count) for chat in seen] == [
+                *[(5, "Later", 2)] * 2,
+                (5, "Later", 0),
+            ]
