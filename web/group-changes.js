@@ -17,21 +17,33 @@ const MOST_BYTES = { name: 128, topic: 1_024 };
 export class GroupChanges {
   #api;
   #chats;
+  #chat_id;
   /** The last change that is not accepted: what it is, and its client id. */
   #open = { change: "", client_change_id: "" };
 
-  /** @param {Pick<Api, "chat" | "changeGroup">} api @param {Pick<Chats, "of" | "merge" | "received">} chats */
-  constructor(api, chats) {
+  /**
+   * @param {Pick<Api, "chat" | "changeGroup">} api
+   * @param {Pick<Chats, "of" | "merge" | "received">} chats
+   * @param {string} [chat_id] of a group that is loaded; empty for one that is to be created
+   */
+  constructor(api, chats, chat_id = "") {
     this.#api = api;
     this.#chats = chats;
+    this.#chat_id = chat_id;
+  }
+
+  /** The group as far as the page knows it. */
+  get #group() {
+    return /** @type {Group} */ (this.#chats.of(this.#chat_id).group);
   }
 
   /**
-   * @param {readonly unknown[]} change all that identifies the change: another one gets another client id
+   * @param {readonly unknown[]} change all that identifies the change: another one gets another client id, and so does
+   * the same change of the group after other ones
    * @param {(fields: ControlFields) => Promise<WireEvent>} request
    */
   async send(change, request) {
-    const key = JSON.stringify(change);
+    const key = JSON.stringify(this.#chat_id ? [this.#group.version, change] : change);
     if (key !== this.#open.change) this.#open = { change: key, client_change_id: newId() };
     const event = await request({ client_change_id: this.#open.client_change_id });
     this.#open.change = "";
@@ -41,26 +53,25 @@ export class GroupChanges {
 
   /**
    * Saves what the user has changed. If others have changed only other settings since, it is saved nevertheless.
-   * @param {string} chat_id of a group that is loaded
    * @param {GroupDraft} draft
    * @param {SettingValues} entered
    * @throws {Problem} `version_conflict` if others have changed the same settings; the chat has the present ones then
    */
-  async saveSettings(chat_id, draft, entered) {
+  async saveSettings(draft, entered) {
     for (;;) {
-      const { settings, version } = /** @type {Group} */ (this.#chats.of(chat_id).group);
+      const { settings, version } = this.#group;
       const before = valuesOf(settings);
       const changed = draft.changed(before, entered);
       if (!namesIn(changed).length) return;
       const body = bodyOf(settings, changed);
       try {
         const request = (/** @type {ControlFields} */ fields) =>
-          this.#api.changeGroup(chat_id, { ...fields, expected_version: version, ...body });
+          this.#api.changeGroup(this.#chat_id, { ...fields, expected_version: version, ...body });
         return void (await this.send([body], request));
       } catch (fault) {
         if (!(fault instanceof Problem && fault.code === "version_conflict")) throw fault;
-        this.#chats.merge([await this.#api.chat(chat_id)]);
-        const present = /** @type {Group} */ (this.#chats.of(chat_id).group);
+        this.#chats.merge([await this.#api.chat(this.#chat_id)]);
+        const present = this.#group;
         const isSame = namesIn(changed).every((name) => valuesOf(present.settings)[name] === before[name]);
         if (!isSame || present.version === version) throw fault;
       }

@@ -28,7 +28,7 @@ export class AddPeople extends Modal {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#added = added;
-    this.#changes = new GroupChanges(app.api, app.chats);
+    this.#changes = new GroupChanges(app.api, app.chats, chat_id);
     this.#picker = new PeoplePicker(app, this, {
       most: () => MAX_MEMBERS - this.#present.size,
       isOffered: (user_id) => !this.#present.has(user_id),

@@ -35,7 +35,7 @@ export class GroupPanel extends Modal {
     super(dialogTexts.groupPanel.title, () => this.#content());
     this.#app = app;
     this.#chat_id = chat_id;
-    this.#changes = new GroupChanges(app.api, app.chats);
+    this.#changes = new GroupChanges(app.api, app.chats, chat_id);
     this.#members = new GroupMembers(app, this, chat_id, (member) => this.#choicesOf(member));
     this.element.classList.add("group-panel");
     this.follow(app.chats);

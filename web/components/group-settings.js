@@ -32,7 +32,7 @@ export class GroupSettings extends Modal {
     super(dialogTexts.groupSettings.title, () => this.#content());
     this.#app = app;
     this.#chat_id = chat_id;
-    this.#changes = new GroupChanges(app.api, app.chats);
+    this.#changes = new GroupChanges(app.api, app.chats, chat_id);
     this.#draft = new GroupDraft(this.#current);
     this.#names = this.#allowed();
     this.element.classList.add("group-settings");
@@ -138,7 +138,7 @@ export class GroupSettings extends Modal {
     const { name, topic = "" } = { ...this.#current, ...entered };
     checkSettings({ name: String(name), topic: String(topic) });
     try {
-      await this.#changes.saveSettings(this.#chat_id, this.#draft, entered);
+      await this.#changes.saveSettings(this.#draft, entered);
     } catch (fault) {
       throw settingsFault(fault);
     }

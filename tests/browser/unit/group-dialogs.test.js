@@ -74,7 +74,7 @@ function page() {
     merge: ([chat]) => void (group = chat),
     received: (event) => received.push(event),
   };
-  return { server, received, chats, changes: new GroupChanges(api, chats) };
+  return { server, received, chats, changes: new GroupChanges(api, chats, GROUP) };
 }
 
 test("a form is saved although others changed another setting; not if they changed the same one", async () => {
@@ -82,30 +82,35 @@ test("a form is saved although others changed another setting; not if they chang
   const draft = new GroupDraft(valuesOf(settings));
   const entered = { ...valuesOf(settings), name: "My team" };
   Object.assign(server, { version: "2", settings: { ...settings, topic: "Play" } });
-  await changes.saveSettings(GROUP, draft, entered);
+  await changes.saveSettings(draft, entered);
   assert.deepEqual(server.requests.map(({ expected_version, name, topic }) => [expected_version, name, topic]), [
     ["1", "My team", undefined],
     ["2", "My team", undefined],
   ]);
   assert.equal(received.length, 1);
   Object.assign(server, { version: "3", settings: { ...settings, name: "Our team" } });
-  await assert.rejects(changes.saveSettings(GROUP, draft, entered), { code: "version_conflict" });
+  await assert.rejects(changes.saveSettings(draft, entered), { code: "version_conflict" });
   assert.equal(chats.of().group.settings.name, "Our team");
-  await changes.saveSettings(GROUP, draft, entered); // the user has seen it
+  await changes.saveSettings(draft, entered); // the user has seen it
   assert.equal(received.length, 2);
 });
 
-test("a retry has the client id of the first attempt; another change, and one after a success, have their own", async () => {
-  const { server, changes } = page();
+test("a retry has the client id of the first attempt; another change, and one after others, have their own", async () => {
+  const { server, chats, changes } = page();
   server.failures = [new NoResponse(), new NoResponse()];
-  const save = (name) => changes.saveSettings(GROUP, new GroupDraft(valuesOf(settings)), { name });
+  const save = (name) => changes.saveSettings(new GroupDraft(valuesOf(settings)), { name });
   await assert.rejects(save("One"), NoResponse);
   await assert.rejects(save("Two"), NoResponse);
   await save("Two");
   await save("Two");
-  const [one, two, again, next] = server.requests.map(({ client_change_id }) => client_change_id);
+  server.failures = [new NoResponse()];
+  await assert.rejects(save("Three"), NoResponse);
+  Object.assign(server, { version: "2" });
+  chats.merge([server]);
+  await save("Three");
+  const [one, two, again, next, three, later] = server.requests.map(({ client_change_id }) => client_change_id);
   assert.equal(again, two);
-  assert.equal(new Set([one, two, next]).size, 3);
+  assert.equal(new Set([one, two, next, three, later]).size, 5);
 });
 
 test("texts are limited in bytes, and refusals name the setting or the user", () => {
