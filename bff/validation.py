@@ -41,8 +41,9 @@ def refusal_of(error: ValidationError) -> Refusal:
 
 
 def field_of(error: ErrorDetails) -> str:
-    """The path to the rejected value, with dots; empty for the whole body."""
-    return ".".join(str(part) for part in error["loc"])[:MAX_FIELD]
+    """The path to the rejected value, such as `user_ids[3]`; empty for the whole body."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    return "".join(parts).removeprefix(".")[:MAX_FIELD]
 
 
 def sentence(error: ErrorDetails) -> str:
