@@ -25,6 +25,7 @@ from shared.rpc import RpcError, call_unary, open_channel, open_stream, serve_rp
 from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
 from shared.telemetry import traces
+from tests.messaging.gateway.groups.test_commands import changed, removed
 from tests.messaging.gateway.groups.test_forms import ANN, creation
 from tests.messaging.gateway.harness import BEN, PATIENCE, Platform
 from tests.spans import Spans, ids_of
@@ -89,6 +90,26 @@ async def test_a_refusal_has_its_code_and_field(server: Server) -> None:
     refusal = await server.call(await server.platform.token(ANN), creation(name=""))
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.field) == ("invalid", "name")
+
+
+async def test_a_deleted_account_only_departs(server: Server) -> None:
+    request = creation("a", BEN)
+    await server.call(await server.platform.token(ANN), request)
+    token = await server.departures.issue(ANN)
+    handing_over = changed(BEN, role=ROLE_OWNER)
+    handing_over.chat_id, handing_over.client_change_id = request.chat_id, "b"
+    refusal = await server.call(token, handing_over)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "unauthenticated"
+    await server.platform.accounts.delete_user(ANN)
+    for other in (creation("b"), changed(BEN, role=ROLE_OWNER, deny=1), removed(BEN)):
+        refusal = await server.call(token, other)
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "forbidden"
+    assert isinstance(await server.call(token, handing_over), Event)
+    leaving = removed(ANN)
+    leaving.chat_id, leaving.client_change_id = request.chat_id, "c"
+    assert isinstance(await server.call(token, leaving), Event)
 
 
 @pytest.mark.parametrize("token", [None, "forged"])
