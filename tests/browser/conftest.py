@@ -80,6 +80,14 @@ class Platform(Rookery):
         read = partial(read_history, self.url, reader, chat_id, until=has_newest)
         return [each.message.text.body for each in trio.run(read)]
 
+    def change_group(self, actor: Account, method: str, path: str, **fields: Any) -> str:
+        """Make a control change over HTTP, below `/v1/chats`; return the chat."""
+        change = {"client_change_id": secrets.token_hex(8), **fields}
+        sent = {"params": change} if method == "DELETE" else {"json": change}
+        headers = {"Authorization": f"Bearer {actor.access_token}"}
+        response = httpx.request(method, f"{self.url}/v1/chats{path}", headers=headers, timeout=PATIENCE, **sent)
+        return str(response.raise_for_status().json()["message"]["chat_id"])
+
     def send(self, sender: Account, chat_id: str, *texts: str) -> None:
         """Send messages one after the other over a new session; wait until the history has them."""
         trio.run(_send, self.websocket, sender.access_token, chat_id, texts)

@@ -74,3 +74,41 @@ def test_two_users_create_change_hand_over_and_leave_a_group(
     expect(page.get_by_title("Group info")).to_be_focused()
     expect(mirror.get_by_role("dialog").get_by_text("1 member", exact=True)).to_be_visible()
     expect(mirror.get_by_role("dialog").get_by_role("button", name="Ada Lindqvist")).to_have_count(0)
+
+
+def test_a_group_shows_who_wrote_and_what_changed_until_one_is_removed(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    other = seats(platform, mira)
+    other.until_live()
+    chat_id = platform.change_group(ada, "POST", "", name="Nests", user_ids=[], shows_history=True)
+    platform.send(ada, chat_id, "Hello", "Again")
+    platform.change_group(ada, "POST", f"/{chat_id}/members", user_ids=[str(mira.user_id)])
+    expect(other.row("Nests")).to_contain_text("Ada Lindqvist added you")
+    other.open_chat("Nests")
+    expect(other.message("Hello").get_by_role("button", name="Ada Lindqvist")).to_be_visible()
+    expect(other.message("Again").get_by_role("button", name="Ada Lindqvist")).to_have_count(0)
+
+    own = seats(platform, ada, chat="Nests", size="phone")
+    own.composer.press_sequentially("@Mi")
+    expect(own.page.get_by_role("option", name="Mira Okafor")).to_be_visible()
+    expect(other.page.get_by_title("Group info")).to_contain_text("Ada Lindqvist is typing")
+    own.page.keyboard.press("Enter")
+    own.page.keyboard.press("Enter")
+    expect(own.message("@Mira Okafor")).to_contain_text("Sent")
+    expect(other.row("Nests")).to_contain_text("Ada Lindqvist:")
+
+    other.composer.fill("A draft")
+    platform.change_group(ada, "PATCH", f"/{chat_id}", name="Eggs", permissions="2")
+    expect(other.page.get_by_text("You may not send messages in this group.")).to_be_visible()
+    expect(other.message("Ada Lindqvist changed the name to “Eggs”")).to_be_visible()
+    other.message("@Mira Okafor").hover()
+    expect(other.page.get_by_role("button", name="React")).to_be_visible()
+    platform.change_group(ada, "DELETE", f"/{chat_id}/members/{mira.user_id}")
+    expect(other.page.get_by_text("You are not a member of this group any more.")).to_be_visible()
+    expect(other.page.get_by_role("button", name="React")).to_have_count(0)
+    platform.send(ada, chat_id, "Secret")
+    other.page.reload()
+    expect(other.message("Ada Lindqvist removed you")).to_be_visible()
+    expect(other.message("Secret")).to_have_count(0)
+    expect(other.row("Eggs")).to_be_visible()

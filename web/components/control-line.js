@@ -12,9 +12,10 @@ export function controlLine({ chats }, { key, message, control }, isMarked) {
   const sentences = controlTexts(message, control, chats.profiles);
   const props = {
     class: `message control${isMarked ? " marked" : ""}`,
-    ...{ role: "listitem", tabindex: -1, "data-key": key, title: exactTime(message.at_ms) },
+    ...{ role: "listitem", tabindex: -1, "data-key": key },
   };
+  const line = { dir: "auto", title: exactTime(message.at_ms) };
   return memo(key, [sentences.join("\n"), isMarked], () =>
-    h("rookery-message", props, sentences.map((sentence) => h("p", { dir: "auto" }, sentence))),
+    h("rookery-message", props, sentences.map((sentence) => h("p", line, sentence))),
   );
 }

@@ -2,6 +2,7 @@
 // Loaded when it is first opened.
 
 import { displayName, exactTime, shortTime } from "../format.js";
+import { may } from "../groups.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { h } from "../view.js";
@@ -76,7 +77,8 @@ export class ListedDialog extends Modal {
         h("span", { class: "words", dir: "auto" }, shownPlain(message, chats.profiles).slice(0, SHOWN_LENGTH)),
         h("small", { class: "soft" }, signText(this.#app, message, this.#kind)),
       ),
-      textButton("text-button", () => sending.set(message, this.#kind, false), texts.listed[this.#kind].remove),
+      (this.#kind !== "pinned" || may(chats.of(this.#chat_id), "PIN")) &&
+        textButton("text-button", () => sending.set(message, this.#kind, false), texts.listed[this.#kind].remove),
     );
   }
 }

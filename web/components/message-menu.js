@@ -77,7 +77,7 @@ function choicesOf(app, message, actions) {
   const isOwn = sender_id === app.chats.me.user_id;
   const chat = app.chats.of(chat_id);
   const canWrite = !app.chats.isClosed(chat_id) && may(chat, "POST");
-  const kinds = LISTED_KINDS.filter((kind) => (kind === "pinned" ? may(chat, "PIN") : !isFormer(chat)));
+  const kinds = LISTED_KINDS.filter((kind) => kind !== "pinned" || may(chat, "PIN"));
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
     ...(text ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
