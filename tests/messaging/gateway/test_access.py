@@ -1,0 +1,184 @@
+"""Who may do what in a group, over sessions: members, by their permissions. And which sessions get it."""
+
+import itertools
+from functools import partial
+
+import pytest
+
+from messaging.envelopes import fan_out
+from messaging.gateway import access, publisher
+from messaging.gateway.gateway import Gateway
+from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.group_service_pb2 import AddMembers, ChangeMember
+from rookery.v1.groups_pb2 import ROLE_GUEST, Control
+from rookery.v1.session_pb2 import (
+    ClientFrame,
+    Deleted,
+    Edited,
+    Hidden,
+    Marked,
+    Mention,
+    Message,
+    Pinned,
+    Reacted,
+    Send,
+    Starred,
+    Text,
+    Typing,
+)
+from shared.backplane.publishing import publish_and_wait
+from shared.contract.errors import Code
+from shared.contract.groups import Permission, audience
+from tests.messaging.gateway.harness import ANN, BEN, CAT, PARTITIONS, Crew, Platform, change_frame
+from tests.waiting import until
+
+DAN, EVE, STRANGER = 4, 5, 6
+"""A guest, a former member, and a user who never was one."""
+
+CHAT = "g-7"
+OLD, BENS, CONTROL = 49, 50, 51
+"""Two messages of Ben's, and a control change, in history."""
+
+
+@pytest.fixture
+def crew(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """Ann's group, as the archive has it. Members may only react, Ben also post."""
+    monkeypatch.setattr(access, "JOIN_SECONDS", 0.05)
+    crew = Crew(ANN, BEN, CAT, EVE, permissions=Permission.REACT)
+    crew.change(2, add_members=AddMembers(user_ids=[DAN], role=ROLE_GUEST))
+    crew.change(3, change_member=ChangeMember(user_id=BEN, allow=Permission.POST))
+    crew.remove(4, EVE)
+    platform.history.groups[CHAT] = crew.stored
+    platform.history.add(OLD)
+    platform.history.add(BENS)
+    platform.history.messages[CONTROL] = HistoryMessage(message=Message(sender_id=ANN, control=Control(version=4)))
+    return crew
+
+
+numbers = itertools.count()
+
+
+def send(client_id: str = "", *, mentions: int = 0, **fields: int) -> ClientFrame:
+    text = Text(body="hi @x", mentions=[Mention(user_id=mentions, name="x")] if mentions else [])
+    return ClientFrame(
+        send=Send(client_message_id=client_id or f"c{next(numbers)}", chat_id=CHAT, text=text, **fields),
+        first_sent_ms_ago=0,
+    )
+
+
+def change(target_id: int = BENS, **body: object) -> ClientFrame:
+    return change_frame(f"c{next(numbers)}", target_id, chat_id=CHAT, **body)
+
+
+ADD_STRANGER = AddMembers(user_ids=[STRANGER])
+TYPING = ClientFrame(typing=Typing(chat_id=CHAT))
+EDIT = Edited(text=Text(body="better"))
+
+
+async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew) -> None:
+    for user_id, frame, code, field in (
+        (BEN, send(), None, ""),
+        (BEN, send(mentions=DAN), None, ""),
+        (BEN, send(mentions=EVE), Code.NOT_FOUND, "send.text.mentions[0].user_id"),
+        (BEN, send(reply_to=BENS), None, ""),
+        (BEN, send(reply_to=CONTROL), Code.INVALID, "send.reply_to"),
+        (CAT, send(), Code.FORBIDDEN, "send.chat_id"),
+        (EVE, send(), Code.NOT_FOUND, "send.chat_id"),
+        (STRANGER, send(), Code.NOT_FOUND, "send.chat_id"),
+        (BEN, TYPING, None, ""),
+        (CAT, TYPING, Code.FORBIDDEN, "typing.chat_id"),
+        (STRANGER, TYPING, Code.NOT_FOUND, "typing.chat_id"),
+        (BEN, change(edited=EDIT), None, ""),
+        (ANN, change(edited=EDIT), Code.FORBIDDEN, "change.target_id"),
+        (DAN, change(reacted=Reacted(emoji="👍", set=True)), None, ""),
+        (EVE, change(reacted=Reacted(emoji="👍", set=True)), Code.NOT_FOUND, "change.chat_id"),
+        (BEN, change(pinned=Pinned(set=True)), Code.FORBIDDEN, "change.chat_id"),
+        (ANN, change(pinned=Pinned(set=True)), None, ""),
+        (BEN, change(OLD, deleted=Deleted()), None, ""),
+        (ANN, change(OLD, deleted=Deleted()), None, ""),
+        (CAT, change(deleted=Deleted()), Code.FORBIDDEN, "change.target_id"),
+        (EVE, change(0, marked=Marked(read_up_to=BENS)), None, ""),
+        (EVE, change(starred=Starred(set=True)), None, ""),
+        (STRANGER, change(starred=Starred(set=True)), Code.NOT_FOUND, "change.chat_id"),
+        (EVE, change(CONTROL, hidden=Hidden(set=True)), None, ""),
+        (ANN, change(CONTROL, starred=Starred(set=True)), Code.INVALID, "change.target_id"),
+        (ANN, change(CONTROL, deleted=Deleted()), Code.INVALID, "change.target_id"),
+    ):
+        async with platform.sign_in(gateway, user_id) as client:
+            await client.send(frame)
+            while (answer := await client.next()).WhichOneof("frame") == "event":
+                pass
+            assert (answer.refused.code, answer.refused.field) == (code or "", field), (user_id, frame)
+
+
+async def test_members_get_messages_and_the_actor_s_devices_alone_get_marks_and_stars(
+    platform: Platform, gateway: Gateway, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        platform.sign_in(gateway, BEN) as phone,
+        platform.sign_in(gateway, BEN) as laptop,
+        platform.sign_in(gateway, DAN) as dan,
+        platform.sign_in(gateway, EVE) as eve,
+    ):
+        first = await phone.accepted(send("a"))
+        await phone.accepted(change(0, marked=Marked(read_up_to=BENS)))
+        await phone.accepted(change(starred=Starred(set=True)))
+        await phone.accepted(TYPING)
+        monkeypatch.setattr(publisher, "MAX_TYPING_MEMBERS", 3)
+        await phone.accepted(TYPING)
+        last = await phone.accepted(send())
+        for client, kinds in ((laptop, ["message", "change", "change"]), (dan, ["message", "typing"])):
+            events = [(await client.expect("event")).event for _ in range(len(kinds) + 1)]
+            assert [each.WhichOneof("event") for each in events[:-1]] == kinds
+            assert (events[0].event_id, events[-1].event_id) == (first.event_id, last.event_id)
+        await eve.send(ClientFrame(ping={}))
+        await eve.expect("pong")
+
+
+async def publish(platform: Platform, crew: Crew, before: frozenset[int]) -> None:
+    """Publish the newest control change, as its sequencer does."""
+    event, version = crew.events[-1], crew.roster.version
+    recipient_ids = audience(before, event.message.control)
+    records = fan_out(
+        event,
+        sender_id=ANN,
+        recipient_ids=recipient_ids,
+        partitions=PARTITIONS,
+        truth_partition=0,
+        chat_version=version,
+    )
+    await publish_and_wait(platform.backplane, records)
+
+
+async def test_a_user_who_was_added_just_now_can_send_before_the_gateway_has_read_that(
+    platform: Platform, gateway: Gateway, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "JOIN_SECONDS", 60.0)
+    async with platform.sign_in(gateway, STRANGER) as stranger:
+        await stranger.send(change(reacted=Reacted(emoji="👍", set=True)))
+        await until(lambda: gateway.rosters.cached(CHAT))
+        before = crew.roster.present
+        crew.add(5, STRANGER)
+        await publish(platform, crew, before)
+        await stranger.until("accepted")
+
+
+async def test_a_retry_of_a_removed_member_is_answered_with_the_first_message_which_reaches_the_members_of_then(
+    platform: Platform, gateway: Gateway, crew: Crew
+) -> None:
+    async with platform.sign_in(gateway, BEN) as ben:
+        first = await ben.accepted(send("a"))
+        for change_crew in (partial(crew.remove, user_id=BEN), partial(crew.change, add_members=ADD_STRANGER)):
+            before = crew.roster.present
+            change_crew(first.event_id + crew.roster.version)
+            await publish(platform, crew, before)
+            await ben.until("event")
+        async with platform.sign_in(gateway, DAN) as dan, platform.sign_in(gateway, STRANGER) as stranger:
+            assert (await ben.refused(send())).code == Code.NOT_FOUND
+            assert (await ben.accepted(send("a"))).event_id == first.event_id
+            received: list[int] = []
+            while received.count(first.event_id) < 2:
+                received.append((await dan.until("event")).event.event_id)
+            await stranger.send(ClientFrame(ping={}))
+            await stranger.until("pong")
+            assert first.event_id not in [frame.event.event_id for frame in stranger.frames]
