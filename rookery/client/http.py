@@ -238,13 +238,34 @@ class Api:
         token: str = "",
     ) -> bytes:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = self._http.build_request(method, path, json=body, params=query, headers=headers)
+        request.stream = _Body(request.content)
         try:
-            response = await self._http.request(method, path, json=body, params=query, headers=headers)
+            response = await self._http.send(request)
         except httpx.TransportError as error:
             raise Unreachable(f"no answer from {self._http.base_url}: {reason_of(error)}") from error
         if response.is_success:
             return response.content
         raise Refused.from_problem(response.status_code, _problem(response.content))
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a request. The one of httpx is an async generator, which stays unfinished if the connection is lost
+    while the body is sent: Python warns of that later."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._is_sent = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._is_sent = False
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_sent:
+            raise StopAsyncIteration
+        self._is_sent = True
+        return self._content
 
 
 @asynccontextmanager

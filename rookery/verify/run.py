@@ -373,7 +373,7 @@ class Run:
             archived=sum(len(each) for (_, chat_id), each in records.histories.items() if direct_members(chat_id)) // 2,
             in_groups=sum(not each.recipient_id for each in accepted),
             controls=sum(each.is_accepted for group in records.groups for each in group.controls),
-            not_members=sum(bool(each.refused) for each in records.sent.values()),
+            not_members=sum(bool(each.refused) and not each.is_control for each in records.sent.values()),
             refused=dict(sum((each.refused for each in self.participants), Counter())),
             unanswered=sum(each.unanswered for each in self.participants),
             retried=sum(each.retried for each in sent),

@@ -1,8 +1,10 @@
 """The HTTP part of the client: sign-in, fresh tokens, and errors."""
 
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from rookery.client import Api, Change, Event, Refused, SignedOut, Unreachable, open_api
@@ -18,6 +20,21 @@ async def test_a_bff_that_is_down_is_named(api: Api, bff: Any) -> None:
     bff.down = True
     with pytest.raises(Unreachable, match="http://bff"):
         await api.sign_in()
+
+
+class LosesConnections(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for _ in request.stream:
+            raise httpx.WriteError("the connection is lost")
+        raise AssertionError("a body")
+
+
+async def test_a_connection_that_is_lost_within_a_body_leaves_no_unfinished_generator() -> None:
+    async with open_api("http://bff", "ada", "correct horse", transport=LosesConnections()) as api:
+        with pytest.raises(Unreachable, match="is lost"):
+            await api.sign_in()
+    gc.collect()  # would warn of one
 
 
 async def test_a_server_is_found_by_its_refusal_and_another_kind_of_server_is_named(api: Api, bff: Any) -> None:

@@ -30,8 +30,8 @@ from tests.rookery.verify.platform import PLAN, FakeClient, Platform, verify
 
 pytestmark = pytest.mark.usefixtures("wall_clock")
 
-GROUPS = replace(PLAN, clients=8, messages=400, rate=40.0, groups=(4, 8), changes=0)
-"""Ten seconds, in which each of two users makes some 40 control changes of each group."""
+GROUPS = replace(PLAN, clients=8, messages=500, rate=40.0, groups=(4, 8), changes=0)
+"""Twelve seconds, in which each of two users makes some 45 control changes of each group."""
 
 
 class GroupPlatform(Platform):
@@ -113,6 +113,9 @@ class GroupClient(FakeClient):
         return await self._control(client_change_id, f"g-{name[-1]}1", make, settings=GroupSettings(name=name))
 
     async def change_settings(self, chat_id: str, *, name: str, client_change_id: str) -> Message:
+        made = self._platform.controls.get((self.me.user_id, client_change_id))
+        if made is None and self._platform.rosters[chat_id].settings.name == name:
+            raise Refused("invalid", "The settings have these values already.")
         return await self._control(client_change_id, chat_id, lambda *_: (), settings=GroupSettings(name=name))
 
     async def change_member(self, chat_id: str, user_id: int, *, role: Any, client_change_id: str) -> Message:
@@ -175,7 +178,7 @@ async def test_users_join_and_leave_groups_without_a_violation(autojump_clock: M
     result = await verify(platform, GROUPS)
     assert result.violations == ()
     assert result.controls == len(platform.controls) == sum(each.version for each in platform.rosters.values()) > 100
-    assert result.accepted == result.sent == 400 - result.not_members
+    assert result.accepted == result.sent == 500 - result.not_members
     assert result.in_groups > 20
 
 
