@@ -79,15 +79,19 @@ outcomes = st.lists(st.sampled_from(["stored", "stored", "lost", "unanswered", "
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.lists(st.tuples(users, requests, st.integers(0, 9)), max_size=10), max_size=4), outcomes, st.booleans()
+    st.lists(st.lists(st.tuples(users, requests, st.integers(0, 9)), max_size=10), max_size=4),
+    outcomes,
+    st.booleans(),
+    st.integers(0, 5),
 )
 def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
-    rounds: list[list[tuple[int, ChangeGroupRequest, int]]], fates: list[str], is_fenced: bool
+    rounds: list[list[tuple[int, ChangeGroupRequest, int]]], fates: list[str], is_fenced: bool, lag: int
 ) -> None:
     """Some commands are sent twice. In half of the runs another gateway owns the partition between two rounds."""
 
     async def main() -> None:
         async with open_world() as world:
+            world.unrecorded = lag
             gateway, way = await world.start_gateway(ALL)
             accepted: dict[tuple[int, str], Event] = {}
             coming = iter(fates)
@@ -112,9 +116,10 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
                     way.deliver_late()
                     await trio.sleep(0.1)
             way.outcome = lambda: "stored"
-            await made(gateway, ANN, creation("a", *range(2, 8)))
             await trio.sleep(3 * sequencer.TICK_SECONDS)  # what is pending is confirmed
+            world.unrecorded = 0
             assert_whole(world, accepted)
+            await made(gateway, ANN, creation("a", *range(2, 8)))
             await assert_rosters_are_the_log_s(world, gateway)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -219,15 +224,23 @@ async def test_a_retry_is_answered_with_the_first_event_from_history_too(
 async def test_no_version_is_guessed_while_history_lacks_what_the_tail_has_forgotten(
     world: World, gateway: Gateway, autojump_clock: MockClock
 ) -> None:
-    world.tails_begin[HOME] = len(world.log.records[HOME])
-    world.unrecorded = 2
+    """The gateway was the owner before another one, whose change it has not read."""
     second = await taken_over(world)
-    renaming = in_chat("b", removed(2))
+    offset = len(world.log.records[HOME])
+    await made(second, 2, in_chat("b", removed(2)))
+    world.ways[1].assign((), ALL)
+    world.tails_begin = {partition: len(records) for partition, records in enumerate(world.log.records)}
+    world.ways[0].assign(ALL)
+    await trio.sleep(1)
+    world.unrecorded = len(world.log.records[HOME]) - offset
+    roster = await gateway.rosters.get(CHAT)
+    assert isinstance(roster, Roster)
+    assert roster.version == 1, "as the archive has it"
     for refusal in (None, Refusal(Code.UNAVAILABLE, "away")):
         world.refusal = refusal
-        assert (await refused(second, 2, renaming)).code == Code.UNAVAILABLE
+        assert (await refused(gateway, 3, in_chat("b", removed(3)))).code == Code.UNAVAILABLE
     world.refusal, world.unrecorded = None, 0
-    assert (await made(second, 2, renaming)).message.control.version == 2
+    assert (await made(gateway, 3, in_chat("b", removed(3)))).message.control.version == 3
 
 
 async def test_members_must_have_accounts(world: World, gateway: Gateway) -> None:
