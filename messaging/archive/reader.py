@@ -14,6 +14,7 @@ from messaging.archive.visibility import EVERYTHING, View
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import Kind, kind_of
+from shared.contract.ids import MAX_ID
 
 MAX_READS = 50
 """Reads of the store for one page at most. More would be needed only if more than 50 pages of messages have a change of
@@ -40,8 +41,6 @@ class Reader:
         self._view = view
         self._down = _Way(view.below, lambda page: page.messages[::-1], lambda page: page.has_older)
         self._up = _Way(view.above, lambda page: page.messages, lambda page: page.has_newer)
-        self._read_before: ReadPage = partial(chats.messages_before, chat_id)
-        self._read_after: ReadPage = partial(chats.messages_after, chat_id)
 
     async def messages_before(self, before_id: int, limit: int) -> Page:
         """As `ChatStore.messages_before`; fewer messages if these have MAX_PAGE_CHANGES changes."""
@@ -56,7 +55,7 @@ class Reader:
         if self._view.spans == EVERYTHING:
             return self._cut(await _with_states(partial(self._read_after, after_id), limit))
         messages, has_newer = await self._gather(self._up, self._read_after, after_id, limit)
-        _, has_older = await self._gather(self._down, self._read_before, after_id + 1, 0)
+        _, has_older = await self._gather(self._down, self._read_before, min(after_id + 1, MAX_ID), 0)
         return Page(messages, has_older, has_newer)
 
     async def messages_having(self, kind: Kind, before_id: int, limit: int) -> Page:
@@ -85,6 +84,12 @@ class Reader:
             return None
         message = await self._chats.get_message(self._chat_id, message_id)
         return None if message is None else self._view.cut(message)
+
+    async def _read_before(self, before_id: int, limit: int) -> Page:
+        return await self._chats.messages_before(self._chat_id, before_id, limit)
+
+    async def _read_after(self, after_id: int, limit: int) -> Page:
+        return await self._chats.messages_after(self._chat_id, after_id, limit)
 
     def _cut(self, page: Page) -> Page:
         for message in page.messages:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from messaging.archive.pages import around
 from messaging.archive.queries import ArchiveQueries
+from messaging.archive.reader import MAX_READS, Reader
 from messaging.archive.store.protocol import Page
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.archive.visibility import View
@@ -27,7 +28,7 @@ from shared.contract.changes import KINDS
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 from tests.messaging.archive.conftest import PARTITIONS
-from tests.messaging.archive.store.chats import START, Company, folded, hypothetical, logged, stub_of
+from tests.messaging.archive.store.chats import START, Company, folded, hypothetical, logged, new_ids, stub_of
 
 STEPS = ["message", "message", "member", "member", "settings", "reaction", "edit", "deletion", "pinned", "starred"]
 steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 30)), min_size=10, max_size=40)
@@ -117,7 +118,7 @@ def page_of(response: Any) -> Page:
     return Page(list(response.messages), response.has_older, response.has_newer)
 
 
-@settings(hypothetical, max_examples=60)
+@settings(hypothetical, max_examples=40)
 @given(steps=steps, at=st.integers(-1, 41), limit=st.integers(1, 6))
 async def test_each_user_reads_what_the_model_says(
     tmp_path: Path, steps: Sequence[tuple[str, int, int]], at: int, limit: int
@@ -132,7 +133,7 @@ async def test_each_user_reads_what_the_model_says(
 async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: int, limit: int) -> None:
     counted = Counted(chats)
     queries = ArchiveQueries(counted, PARTITIONS)  # type: ignore[arg-type]
-    anchor = events[min(at, len(events) - 1)].event_id + at % 2 if at >= 0 else 0
+    anchor = events[at].event_id + at % 2 if 0 <= at < len(events) else max(0, at) and MAX_ID
     for user_id in crew.members:
         of_chat = {"user_id": user_id, "chat_id": crew.chat_id}
         chat = await queries.GetChat(GetChatRequest(**of_chat))
@@ -161,11 +162,11 @@ async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: 
                 ListMessagesRequest(**of_chat, limit=limit, having=kind, before_id=anchor)
             )
             assert page_of(response) == model.having(kind, anchor, limit)
-        after = anchor or START  # not so long ago
+        after = anchor or START  # 0 is too old
         feed = await queries.ListChanges(ListChangesRequest(**of_chat, after=after))
         seen = [event for event in await chats.events_after(crew.chat_id, after) if model.sees(event)]
         assert list(feed.events) == seen  # type: ignore[union-attr]
-        for event in events:
+        for event in events[::4]:
             of_message = of_chat | {"message_id": event.event_id}
             found = await queries.GetMessage(GetMessageRequest(**of_message))
             expected_messages = [each for each in model.history if each.message.message_id == event.event_id]
@@ -173,6 +174,25 @@ async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: 
             versions = await queries.ListVersions(ListVersionsRequest(**of_message, kind="edited"))
             edits = await chats.versions(crew.chat_id, event.event_id, KINDS["edited"].number)
             assert list(versions.changes) == [each for each in edits if model.sees(each)]  # type: ignore[union-attr]
+
+
+async def test_a_list_ends_after_many_messages_whose_change_was_made_outside_the_spans() -> None:
+    crew = Company()
+    messages, left = crew.messages(60, who=1), next(new_ids)
+    pins = [crew.toggle("pinned", message.event_id) for message in messages]
+    reads = []
+
+    class Endless:
+        async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+            reads.append(before_id)
+            (at,) = [n for n, message in enumerate(messages) if message.event_id < before_id][-1:]
+            found = HistoryMessage(message=messages[at].message, changes=[pins[at]])
+            return Page([found], has_older=True, has_newer=False)
+
+    reader = Reader(Endless(), crew.chat_id, View(crew.members[1], ((START, left),)))  # type: ignore[arg-type]
+    page = await reader.messages_having(KINDS["pinned"], MAX_ID, 1)
+    assert page == Page([], has_older=False, has_newer=False)
+    assert (len(reads), reads[-1]) == (MAX_READS, messages[-MAX_READS + 1].event_id)
 
 
 def test_the_bounds_of_reading_jump_over_what_is_between_the_spans() -> None:
