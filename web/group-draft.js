@@ -55,8 +55,8 @@ export class GroupDraft {
    * The inputs after a change of the settings.
    * @param {SettingValues} current
    * @param {SettingValues} entered
-   * @returns {{given: SettingValues, meanwhile: SettingName[]}} values for the untouched inputs, and touched settings
-   * that others have changed to another value
+   * @returns {{given: SettingValues, meanwhile: SettingName[]}} values for the untouched inputs, and touched texts that
+   * others have changed to another value (a switch has no third one)
    */
   follow(current, entered) {
     /** @type {SettingValues} */
@@ -65,16 +65,12 @@ export class GroupDraft {
     const meanwhile = [];
     for (const name of namesIn(entered)) {
       if (current[name] === this.#given[name]) continue;
-      if (entered[name] === current[name]) this.#give(name, current);
-      else if (entered[name] === this.#given[name]) this.#give(name, Object.assign(given, { [name]: current[name] }));
-      else meanwhile.push(name);
+      const isTouched = entered[name] !== this.#given[name];
+      if (isTouched && entered[name] !== current[name]) meanwhile.push(name);
+      else this.#given = { ...this.#given, [name]: current[name] };
+      if (!isTouched) given[name] = current[name] ?? "";
     }
     return { given, meanwhile };
-  }
-
-  /** @param {SettingName} name @param {SettingValues} values */
-  #give(name, values) {
-    this.#given = { ...this.#given, [name]: values[name] };
   }
 
   /** What the user has changed. @param {SettingValues} current @param {SettingValues} entered @returns {SettingValues} */

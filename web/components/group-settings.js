@@ -24,7 +24,7 @@ export class GroupSettings extends Modal {
   #draft;
   /** The settings that the user was allowed to change at the start. @type {readonly SettingName[]} */
   #names;
-  /** What others have changed beside the user's input. @type {readonly SettingName[]} */
+  /** The texts that others have changed beside the user's input. @type {readonly SettingName[]} */
   #meanwhile = [];
 
   /** @param {App} app @param {string} chat_id of a group that is loaded */
@@ -75,7 +75,6 @@ export class GroupSettings extends Modal {
       { ...this.#form.props, key: "form" },
       this.#names.includes("name") && this.#texts(),
       this.#names.includes("shows_history") && this.#switches(),
-      h("div", { role: "status", key: "meanwhile" }, this.#meanwhile.map((name) => this.#note(name))),
       h("p", { class: "note error", role: "alert", key: "forbidden" }, isForbidden && forbidden),
       this.#form.error(),
       this.#form.submitButton(save),
@@ -100,7 +99,9 @@ export class GroupSettings extends Modal {
     const attributes = { dir: "auto", autocomplete: "off", oninput: () => this.root.invalidate() };
     return [
       this.#form.field({ label: nameLabel, name: "name", value: name, attributes }),
+      this.#note("name"),
       this.#form.field({ label: topicLabel, name: "topic", hint: topicHint, value: topic, attributes }),
+      this.#note("topic"),
     ];
   }
 
@@ -122,15 +123,12 @@ export class GroupSettings extends Modal {
     return h("label", { class: "choice", key: name }, h("input", input), h("span", {}, switchLabels()[name]));
   }
 
-  /** The present value of a setting that the user has entered another value for. @param {SettingName} name */
+  /** The present value, if the user has entered another one. @param {"name" | "topic"} name */
   #note(name) {
-    const { nameIs, topicIs, noTopic, isOn, isOff } = dialogTexts.groupSettings;
-    const { [name]: value = "" } = this.#current;
-    const note =
-      name === "name" ? nameIs(String(value))
-      : name === "topic" ? (value ? topicIs(String(value)) : noTopic)
-      : (value ? isOn : isOff)(switchLabels()[name]); // prettier-ignore
-    return h("p", { class: "note warn", key: name }, note);
+    const { nameIs, topicIs, noTopic } = dialogTexts.groupSettings;
+    const { name: group, topic } = this.#group.settings;
+    const note = name === "name" ? nameIs(group) : topic ? topicIs(topic) : noTopic;
+    return h("p", { class: "note warn", role: "status", key: `${name} note` }, this.#meanwhile.includes(name) && note);
   }
 
   async #save() {

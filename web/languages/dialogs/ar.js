@@ -249,8 +249,6 @@ export const ar = {
     nameIs: (name) => `غيّر شخص ما الاسم في هذه الأثناء، وهو الآن «${isolated(name)}».`,
     topicIs: (topic) => `غيّر شخص ما الموضوع في هذه الأثناء، وهو الآن «${isolated(topic)}».`,
     noTopic: "أزال شخص ما الموضوع في هذه الأثناء.",
-    isOn: (setting) => `فعّل شخص ما هذا الخيار في هذه الأثناء: «${setting}».`,
-    isOff: (setting) => `أوقف شخص ما هذا الخيار في هذه الأثناء: «${setting}».`,
     forbidden: "لم تعد تملك صلاحية تغيير ذلك.",
   },
   groupSeen: {

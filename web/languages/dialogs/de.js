@@ -212,8 +212,6 @@ export const de = {
     nameIs: (name) => `Jemand hat inzwischen den Namen geändert. Er ist jetzt „${name}“.`,
     topicIs: (topic) => `Jemand hat inzwischen das Thema geändert. Es ist jetzt „${topic}“.`,
     noTopic: "Jemand hat inzwischen das Thema entfernt.",
-    isOn: (setting) => `Jemand hat das inzwischen eingeschaltet: „${setting}“.`,
-    isOff: (setting) => `Jemand hat das inzwischen ausgeschaltet: „${setting}“.`,
     forbidden: "Du darfst das inzwischen nicht mehr ändern.",
   },
   groupSeen: {

@@ -209,8 +209,6 @@ export const en = {
     nameIs: (/** @type {string} */ name) => `Somebody has changed the name meanwhile. It is “${name}” now.`,
     topicIs: (/** @type {string} */ topic) => `Somebody has changed the topic meanwhile. It is “${topic}” now.`,
     noTopic: "Somebody has removed the topic meanwhile.",
-    isOn: (/** @type {string} */ setting) => `Somebody has turned this on meanwhile: “${setting}”.`,
-    isOff: (/** @type {string} */ setting) => `Somebody has turned this off meanwhile: “${setting}”.`,
     forbidden: "You are not allowed to change this any more.",
   },
   groupSeen: {
