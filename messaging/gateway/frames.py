@@ -11,20 +11,18 @@ from shared.contract.partitions import PARTITION_MAP_EPOCH
 class SharedEvent:
     """An event for many sessions, encoded when an encoding is first needed."""
 
-    __slots__ = ("_event", "_json", "_protobuf", "at_ms", "size")
+    __slots__ = ("_event", "_json", "_protobuf", "at_ms", "event_id", "position", "size")
 
     def __init__(self, event: Event, size: int, at_ms: int = 0) -> None:
         self._event = event
         self._json: str | None = None
         self._protobuf: bytes | None = None
+        self.event_id = event.event_id
+        self.position = event.position
         self.size = size
         """Bytes that it takes in a queue, about."""
         self.at_ms = at_ms
         """Of a live message: when the log stored it, in milliseconds since 1970; else 0."""
-
-    @property
-    def event(self) -> Event:
-        return self._event
 
     @property
     def json(self) -> str:

@@ -148,7 +148,7 @@ class Session:
         self._queued_bytes = 0
         self._queued_answers = 0
         self._position = Position()
-        self._position_ms = 0
+        self._position_id = 0  # of the event at the position; 0 at the session's start
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
@@ -275,8 +275,7 @@ class Session:
             self._sequence += 1
             return
         self._queued_bytes += event.size
-        self._position = event.event.position
-        self._position_ms = time_of(event.event.event_id)
+        self._position, self._position_id = event.position, event.event_id
         self._put(event)
 
     def accept(self, accepted: Accepted) -> None:
@@ -392,7 +391,7 @@ class Session:
         if self.dropped and self.state is State.LIVE:
             gap = Gap(
                 since=self._position,
-                since_ms=max(self._position_ms - GAP_MARGIN_MS, 0),
+                since_ms=time_of(self._position_id) - GAP_MARGIN_MS if self._position_id else 0,
                 dropped=self.dropped,
                 at_ms=wall_clock_ms(),
             )

@@ -54,8 +54,9 @@ class Flusher:
 
     def mark(self, connection: "Connection") -> None:
         """Have the connection flushed."""
+        if not self._due:
+            self._parked.unpark()
         self._due.append(connection)
-        self._parked.unpark()
 
     async def run(self) -> None:
         """Flush until cancelled. The flush itself never waits."""
@@ -112,7 +113,8 @@ class Connection:
             self._session.abandon()
         if self._send_unsent is not None or self._session.state is State.ENDED:
             self._writer.unpark()
-        self._reader.unpark()
+        if self._reader:
+            self._reader.unpark()
 
     def _mark(self) -> None:
         if not self._is_due:

@@ -12,8 +12,8 @@ from shared.contract import wire
 def test_an_event_is_encoded_once_for_all_sequence_numbers(sequence: int) -> None:
     envelope = Envelope(event=Event(event_id=5 << 22, message=Message(message_id=5 << 22)))
     shared = shared_event(7, b"x" * 100, envelope, at_ms=3)
-    expected = ServerFrame(sequence=sequence, event=shared.event)
+    expected = ServerFrame(sequence=sequence, event=envelope.event)
     for number in (1, sequence):
         json, protobuf = JsonEncoding().event(shared, number), ProtobufEncoding().event(shared, number)
     assert wire.from_json(ServerFrame, json) == ServerFrame.FromString(protobuf) == expected
-    assert (shared.event.position, shared.size, shared.at_ms) == (Position(offset=7, epoch=1), 100, 3)
+    assert (shared.position, shared.size, shared.at_ms) == (Position(offset=7, epoch=1), 100, 3)
