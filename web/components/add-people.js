@@ -4,12 +4,13 @@ import { GroupChanges } from "../group-changes.js";
 import { MAX_MEMBERS, may } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
+import { ChatPicker } from "./chat-picker.js";
 import { Form } from "./form.js";
 import { peopleFault } from "./group-fields.js";
 import { Modal } from "./modal.js";
-import { PeoplePicker } from "./people-picker.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Profile} from "../types.js" */
 /** @import {Member} from "../wire.js" */
 
 export class AddPeople extends Modal {
@@ -29,10 +30,9 @@ export class AddPeople extends Modal {
     this.#chat_id = chat_id;
     this.#added = added;
     this.#changes = new GroupChanges(app.api, app.chats, chat_id);
-    this.#picker = new PeoplePicker(app, this, {
-      most: () => MAX_MEMBERS - this.#present.size,
-      isOffered: (user_id) => !this.#present.has(user_id),
-    });
+    const most = () => MAX_MEMBERS - this.#present.size;
+    const isListed = (/** @type {Profile} */ { user_id, deleted }) => !deleted && !this.#present.has(user_id);
+    this.#picker = new ChatPicker(app, this, dialogTexts.groupPeople, most, isListed);
     this.element.classList.add("choosing");
     this.follow(app.chats);
   }
@@ -59,7 +59,7 @@ export class AddPeople extends Modal {
 
   async #add() {
     const { api, chats } = this.#app;
-    const user_ids = this.#picker.chosen;
+    const user_ids = this.#picker.chosen.map((chat_id) => chats.otherOf(chat_id));
     if (!user_ids.length) return this.#picker.focus();
     try {
       await this.#changes.send(user_ids, (fields) => api.addMembers(this.#chat_id, { ...fields, user_ids }));

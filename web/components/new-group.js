@@ -4,10 +4,10 @@ import { MAX_MEMBERS } from "../groups.js";
 import { GroupChanges } from "../group-changes.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
+import { ChatPicker } from "./chat-picker.js";
 import { Form } from "./form.js";
 import { checkSettings, peopleFault, settingsFault } from "./group-fields.js";
 import { Modal } from "./modal.js";
-import { PeoplePicker } from "./people-picker.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Values} from "./form.js" */
@@ -25,7 +25,7 @@ export class NewGroup extends Modal {
     this.#app = app;
     this.#done = done;
     this.#changes = new GroupChanges(app.api, app.chats);
-    this.#picker = new PeoplePicker(app, this, { most: () => MAX_MEMBERS - 1 });
+    this.#picker = new ChatPicker(app, this, dialogTexts.groupPeople, () => MAX_MEMBERS - 1, ({ deleted }) => !deleted);
     this.element.classList.add("choosing");
   }
 
@@ -62,8 +62,8 @@ export class NewGroup extends Modal {
   async #create(values) {
     const [name, topic] = [values["name"]?.trim() ?? "", values["topic"]?.trim() ?? ""];
     checkSettings({ name, topic });
-    const user_ids = this.#picker.chosen;
     const { api, chats } = this.#app;
+    const user_ids = this.#picker.chosen.map((chat_id) => chats.otherOf(chat_id));
     let event;
     try {
       // Also after a change of the input: if the response to the first attempt was lost, the group exists already.

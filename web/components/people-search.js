@@ -84,16 +84,24 @@ export class PeopleSearch {
     const { chats } = this.#app;
     const words = wordsOf(text);
     return this.usable(chats.all).filter(({ chat_id, group }) => {
-      const profile = chats.partner(chat_id);
-      if (!profile) return group && !this.#isListed && hasWords({ display_name: chats.titleOf(chat_id), name: "" }, words);
-      return this.#isListed?.(profile) !== false && hasWords(profile, words);
+      const named = chats.partner(chat_id) ?? (group && { display_name: chats.titleOf(chat_id), name: "" });
+      return named && hasWords(named, words);
     });
   }
 
-  /** The chats that may be chosen, if rows choose chats: those in which the user may write. @param {readonly Chat[]} all */
+  /**
+   * The chats that may be chosen, if rows choose chats: those in which the user may write, and with listed people only if
+   * not all are.
+   * @param {readonly Chat[]} all
+   */
   usable(all) {
+    const { chats } = this.#app;
     if (!this.#isChosen) return all;
-    return all.filter((chat) => !this.#app.chats.isClosed(chat.chat_id) && may(chat, "POST"));
+    return all.filter((chat) => {
+      const profile = chats.partner(chat.chat_id);
+      if (this.#isListed && !(profile && this.#isListed(profile))) return false;
+      return !chats.isClosed(chat.chat_id) && may(chat, "POST");
+    });
   }
 
   /** The rows of chats whose names are known. @param {readonly Chat[]} all */
