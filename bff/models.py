@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from shared.accounts import store as accounts
 from shared.contract.changes import LISTED, VERSIONED
 from shared.contract.chats import MAX_CLIENT_ID
-from shared.contract.groups import ALL_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES
+from shared.contract.groups import ALL_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES, Permission
 from shared.contract.ids import MAX_ID
 
 DELETED_ACCOUNT = "Deleted account"
@@ -139,9 +139,13 @@ ExpectedVersion = Annotated[
 ]
 GroupName = Annotated[str, *_utf8_bytes(1, MAX_NAME_BYTES), Field(description="1 to 128 bytes of UTF-8, on one line")]
 Topic = Annotated[str, *_utf8_bytes(0, MAX_TOPIC_BYTES), Field(description="At most 1,024 bytes of UTF-8, on one line")]
+_PERMISSIONS = ", ".join(f"{each.value} ({str(each.name).lower()})" for each in Permission)
 Permissions = Annotated[
+    int, Field(ge=0, le=int(ALL_PERMISSIONS), description=f"A sum of {_PERMISSIONS}"), BeforeValidator(_digits)
+]
+NewPermissions = Annotated[
     int,
-    Field(ge=0, le=int(ALL_PERMISSIONS), description="A sum of the values of `Permission`"),
+    Field(ge=1, le=int(ALL_PERMISSIONS), description=f"Of members: a sum of {_PERMISSIONS}; by default 31"),
     BeforeValidator(_digits),
 ]
 Others = Annotated[tuple[UserId, ...], Field(max_length=MAX_MEMBERS - 1, description="Each user once")]
@@ -279,9 +283,7 @@ class NewGroup(Input):
     name: GroupName
     topic: Topic = ""
     user_ids: Others = ()
-    permissions: Annotated[
-        Permissions | None, Field(ge=1, description="Of members; by default 31: all but those of admins")
-    ] = None
+    permissions: NewPermissions | None = None
     shows_history: bool = Field(False, description="Whether members may read messages from before they joined")
 
 
@@ -306,13 +308,14 @@ class NewMembers(Input):
 
 
 class MemberChange(Input):
-    """A change of a member. Omitted fields stay. `ROLE_OWNER` hands the group over."""
+    """A change of a member. Omitted fields stay. `ROLE_OWNER` hands the group over. `allow` and `deny` are the
+    permissions that only this member has or lacks."""
 
     client_change_id: ClientChangeId
     expected_version: ExpectedVersion = 0
     role: AnyRole | None = None
-    allow: Annotated[Permissions | None, Field(description="Permissions that only this member has")] = None
-    deny: Annotated[Permissions | None, Field(description="Permissions that only this member lacks")] = None
+    allow: Permissions | None = None
+    deny: Permissions | None = None
 
 
 class RemovalQuery(Input):

@@ -38,16 +38,16 @@ PATHS = {
 }
 """Values of the parts of a path."""
 
-GROUP = {"chat_id": "g-4611686018427387904"}
+GROUP = "g-4611686018427387904"
 
 OF_OPERATION: dict[str, dict[str, Any]] = {
     "post_create_group": {"name": "Rowing club", "topic": "Tuesdays at six", "user_ids": ["34", "56"]},
-    "patch_change_group": GROUP | {"name": "Rowing and sailing club"},
-    "post_add_members": GROUP | {"user_ids": ["78"]},
-    "patch_change_member": GROUP | {"role": "ROLE_ADMIN"},
-    "delete_remove_member": GROUP,
-    "get_list_members": GROUP | {"after": "34"},
-    "get_list_marks": GROUP,
+    "patch_change_group": {"chat_id": GROUP, "name": "Rowing and sailing club"},
+    "post_add_members": {"chat_id": GROUP, "user_ids": ["78"]},
+    "patch_change_member": {"chat_id": GROUP, "role": "ROLE_ADMIN"},
+    "delete_remove_member": {"chat_id": GROUP},
+    "get_list_members": {"chat_id": GROUP, "after": "34"},
+    "get_list_marks": {"chat_id": GROUP},
 }
 """Values of one operation, in place of those above."""
 
@@ -63,8 +63,15 @@ PYTHON = {
     "get_list_messages": 'page = await api.history("d-12-34", limit=20)',
     "get_list_changes": 'changes = await api.changes("d-12-34", after=1378451092000000)',
     "get_list_versions": 'edits = await api.versions("d-12-34", 1378451092000000, "edited")',
+    "post_create_group": 'message = await client.groups.create("Rowing club", [34, 56], topic="Tuesdays at six")',
+    "patch_change_group": f'await client.groups.change_settings("{GROUP}", name="Rowing and sailing club")',
+    "post_add_members": f'await client.groups.add_members("{GROUP}", [78])',
+    "patch_change_member": f'await client.groups.change_member("{GROUP}", 34, role=Role.ROLE_ADMIN)',
+    "delete_remove_member": f'await client.groups.remove_member("{GROUP}", 34)  # or client.groups.leave("{GROUP}")',
+    "get_list_members": f'page = await client.groups.members("{GROUP}")',
+    "get_list_marks": f'page = await client.groups.marks("{GROUP}", from_id=1378451092000000)',
 }
-"""Calls of the Python client, by operation: `api` is the result of `open_api`."""
+"""Calls of the Python client, by operation: `api` is the result of `open_api`, `client` of `open_client`."""
 
 
 def curl(method: str, path: str, operation: dict[str, Any]) -> str:

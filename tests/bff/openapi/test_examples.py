@@ -9,6 +9,7 @@ import pytest
 
 from bff.openapi.examples import PYTHON, curl
 from rookery.client import Api as PythonApi
+from rookery.client.groups import Groups
 from tests.bff.conftest import Api
 
 INVALID = ("invalid", "malformed", "method_not_allowed", "unauthenticated")
@@ -45,6 +46,7 @@ async def test_each_python_example_is_a_call_of_the_client(operations: list[tupl
     for example in PYTHON.values():
         for call in (node for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Call)):
             assert isinstance(call.func, ast.Attribute)
-            given = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-            signature = inspect.signature(getattr(PythonApi, call.func.attr))
+            given = {str(each.arg): ast.unparse(each.value) for each in call.keywords}
+            owner = {"api": PythonApi, "client.groups": Groups}[ast.unparse(call.func.value)]
+            signature = inspect.signature(getattr(owner, call.func.attr))
             signature.bind("self", *map(ast.literal_eval, call.args), **given)
