@@ -92,7 +92,8 @@ async def open_gateway(
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
     add_certificate_check(health, tls)
     departures = DepartureTokens(platform.accounts, SigningKeys(platform.accounts))
-    own_services = [SessionService(gateway, flusher), GroupService(gateway.sequencer, verifier, departures)]
+    groups = GroupService(gateway.sequencer, verifier, departures, platform.live)
+    own_services = [SessionService(gateway, flusher), groups]
     services: list[Servicer] = [*own_services, *standard_services(own_services, health)]
     websocket_admission, grpc_admission = (
         platform.connections.add_listener(trusted_proxies=settings.trusted_proxies) for _ in range(2)
@@ -104,7 +105,7 @@ async def open_gateway(
         nursery.start_soon(websocket.ping_forever)
         nursery.start_soon(gateway.sequencer.run)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
-        # Without `trace_calls`: a session's frames are traced, each on its own; GroupService traces its own calls.
+        # Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls.
         interceptors = [count_calls, log_calls, bound_strangers()]
         rpc = await nursery.start(
             partial(

@@ -35,6 +35,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster, audience
 from shared.contract.ids import SnowflakeGenerator
 from shared.telemetry import traces
+from shared.telemetry.logs import Interval
 from shared.telemetry.metrics.catalogue import GROUP_CHANGE
 
 TICK_SECONDS = 1.0
@@ -58,6 +59,10 @@ _NOT_OWNED = Refusal(Code.UNAVAILABLE, "This gateway does not own this group now
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The change could not be stored.", retry_after_ms=RETRY_AFTER_MS)
 
 _NOT_KNOWN = Refusal(Code.UNAVAILABLE, "The version of this group is not known now.", retry_after_ms=RETRY_AFTER_MS)
+
+_CLOCK_BEHIND = Refusal(
+    Code.UNAVAILABLE, "The clock of this gateway is a minute behind another one.", retry_after_ms=RETRY_AFTER_MS
+)
 
 _CROWDED = Refusal(
     Code.RATE_LIMITED, f"{MAX_WAITING} changes of this group wait already.", retry_after_ms=RETRY_AFTER_MS
@@ -91,6 +96,8 @@ class _Chat:
         """Of the home partition, when the version became known; 0: it is not known."""
         self.version = 0
         """The newest one that the log has acknowledged."""
+        self.highest = 0
+        """The highest id by which a user joined or left, or of the newest control change here."""
         self.pending: _Change | None = None
         """The change that the log has not acknowledged: it is in flight, or may have failed."""
         self.settled: trio.Event | None = None
@@ -129,6 +136,7 @@ class Sequencer:
         self._recorded: dict[int, int] = {}  # by partition, the offset up to which history was complete
         self._republished: dict[int, int] = {}  # by partition, the epoch
         self._settled = trio.lowlevel.ParkingLot()
+        self._warning = Interval()
         self.is_closed = False
         """Whether all further requests are refused, since the gateway stops."""
 
@@ -207,6 +215,8 @@ class Sequencer:
         # No `await` from here to the publish: no other gateway has owned the partition since the roster was read.
         if self._owned(partition) is not tail or tail.fences.epoch != epoch:
             return _NOT_OWNED
+        if event_id <= chat.highest:
+            return _CLOCK_BEHIND
         control = decide(request, user_id, roster, event_id)
         if isinstance(control, Refusal):
             return control
@@ -278,7 +288,8 @@ class Sequencer:
         if roster.version:
             self._rosters.applied(chat_id, roster)
             spans = (span for member in roster.members.values() for span in member.spans)
-            self._ids.start_above(max(max(span.first, span.last) for span in spans))
+            chat.highest = max(max(span.first, span.last) for span in spans)
+            self._ids.follow(chat.highest)
         return roster
 
     def _is_history_behind(self, partition: int, tail: Tail) -> bool:
@@ -324,7 +335,7 @@ class Sequencer:
         """Note that the log has acknowledged a change."""
         roster = change.roster
         chat.pending = None
-        chat.epoch, chat.version = change.epoch, roster.version
+        chat.epoch, chat.version, chat.highest = change.epoch, roster.version, change.event.event_id
         chat.unread[change.key] = change.event
         self._rosters.applied(roster.chat_id, roster)
         user_id = str(change.key[0])
@@ -354,7 +365,8 @@ class Sequencer:
                 if records := self._copies(event, roster, partition):
                     await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
             except Unavailable as error:
-                _log.warning("controls_not_republished", partition=partition, error=str(error))
+                if self._warning.has_passed():
+                    _log.warning("controls_not_republished", partition=partition, error=str(error))
                 return  # until the next tick
         self._republished[partition] = epoch
 

@@ -17,10 +17,11 @@ from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from rookery.v1.groups_pb2 import ROLE_OWNER
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import Claims, TokenVerifier
+from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.rpc import ServerStream, stream_handler
 from shared.rpc.refusals import error_of
-from shared.rpc.server.interceptors import bearer_token, trace_calls
+from shared.rpc.server.interceptors import bearer_token, sample_calls
 
 MAX_CALLS = 8
 """Concurrent calls of a user: more than one person makes, on all devices."""
@@ -46,10 +47,11 @@ Stream = ServerStream[ChangeGroupRequest, ChangeGroupResponse]
 class GroupService(GroupServiceServicer):
     """GroupService, as group_service.proto describes it."""
 
-    def __init__(self, sequencer: Sequencer, verifier: TokenVerifier, departures: DepartureTokens) -> None:
+    def __init__(self, sequencer: Sequencer, verifier: TokenVerifier, departures: DepartureTokens, live: Live) -> None:
         self._sequencer = sequencer
         self._verifier = verifier
         self._departures = departures
+        self._sample = sample_calls(lambda: live.value.trace_ratio)
         self._calls: Counter[int] = Counter()  # by user
 
     @stream_handler
@@ -62,7 +64,7 @@ class GroupService(GroupServiceServicer):
         stream.authenticate()
         try:
             with structlog.contextvars.bound_contextvars(user_id=str(user_id)):
-                await trace_calls(stream, partial(self._change, user_id, is_deleted))
+                await self._sample(stream, partial(self._change, user_id, is_deleted))
         finally:
             stream.end_authentication()
             self._calls[user_id] -= 1

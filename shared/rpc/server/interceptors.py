@@ -113,17 +113,23 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
         await handler(stream)
         return
     span = traces.begin(stream.method[1:], trace.SpanKind.SERVER, _span_attributes(stream), below=context)
-    status = Status.OK
-    with traces.current(span):
-        try:
+    await _run_traced(span, stream, handler)
+
+
+def sample_calls(ratio: Callable[[], float]) -> Interceptor:
+    """Record this share of the calls, each as a trace of its own. A span that the client has sent is linked only: use
+    it where clients may not decide what is traced."""
+
+    async def sample(stream: AnyServerStream, handler: Handler) -> None:
+        if not traces.should_sample(ratio()):
             await handler(stream)
-        except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
-            status = _status_of(stream, error)
-            raise
-        finally:
-            if span.is_recording():
-                _end_span(span, status, is_error=status in SPAN_ERRORS and stream.failure is None)
-            span.end()
+            return
+        context = traces.sent_context(_trace_headers(stream.metadata))
+        links = [] if context is None else [trace.Link(trace.get_current_span(context).get_span_context())]
+        span = traces.begin(stream.method[1:], trace.SpanKind.SERVER, _span_attributes(stream), links=links)
+        await _run_traced(span, stream, handler)
+
+    return sample
 
 
 def authenticate(is_valid: Callable[[str], bool], *, optional_for: Collection[str] = ()) -> Interceptor:
@@ -254,3 +260,18 @@ def _end_span(span: trace.Span, status: Status, *, is_error: bool) -> None:
 
 def _service_of(stream: AnyServerStream) -> str:
     return stream.method.split("/")[1]
+
+
+async def _run_traced(span: trace.Span, stream: AnyServerStream, handler: Handler) -> None:
+    """Handle the call in the span, and end it with the status of the call."""
+    status = Status.OK
+    with traces.current(span):
+        try:
+            await handler(stream)
+        except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
+            status = _status_of(stream, error)
+            raise
+        finally:
+            if span.is_recording():
+                _end_span(span, status, is_error=status in SPAN_ERRORS and stream.failure is None)
+            span.end()

@@ -18,7 +18,7 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.chats import group_number, home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster
-from tests.messaging.gateway.groups.test_commands import changed, removed, requests, users
+from tests.messaging.gateway.groups.test_commands import changed, new_settings, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation
 from tests.messaging.gateway.groups.world import PARTITIONS, World, change, open_world
 
@@ -74,18 +74,19 @@ async def assert_rosters_are_the_log_s(world: World, *gateways: Gateway) -> None
         assert roster == world.roster(CHAT)
 
 
-outcomes = st.lists(st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "late"]), max_size=20)
+outcomes = st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "late"])
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.tuples(users, requests, st.integers(0, 9)), max_size=10), max_size=4),
+    st.lists(outcomes, max_size=20),
     outcomes,
     st.booleans(),
     st.integers(0, 5),
 )
 def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
-    rounds: list[list[tuple[int, ChangeGroupRequest, int]]], fates: list[str], is_fenced: bool, lag: int
+    rounds: list[list[tuple[int, ChangeGroupRequest, int]]], fates: list[str], last: str, is_fenced: bool, lag: int
 ) -> None:
     """Some commands are sent twice. In half of the runs another gateway owns the partition between two rounds."""
 
@@ -115,6 +116,8 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
                     way.assign(ALL)
                     way.deliver_late()
                     await trio.sleep(0.1)
+            way.outcome = lambda: last
+            await send(ANN, in_chat("last", new_settings(name="last")))
             way.outcome = lambda: "stored"
             await trio.sleep(3 * sequencer.TICK_SECONDS)  # what is pending is confirmed
             world.unrecorded = 0

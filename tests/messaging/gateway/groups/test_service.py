@@ -19,24 +19,27 @@ from rookery.v1.session_pb2 import Event
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
+from shared.configuration import LiveConfiguration
+from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable
 from shared.net.admission import Admission, ConnectionBudget
 from shared.rpc import RpcError, call_unary, open_channel, open_stream, serve_rpc
 from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
 from shared.telemetry import traces
-from tests.messaging.gateway.groups.test_commands import changed, removed
 from tests.messaging.gateway.groups.test_forms import ANN, creation
 from tests.messaging.gateway.harness import BEN, PATIENCE, Platform
 from tests.spans import Spans, ids_of
 from tests.waiting import until
+
+TRACED = Live.fixed(LiveConfiguration(trace_ratio=1))
 
 
 class Server:
     def __init__(self, platform: Platform, gateway: Gateway) -> None:
         self.platform = platform
         self.departures = DepartureTokens(platform.accounts, platform.issuer.keys)
-        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts), self.departures)
+        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts), self.departures, TRACED)
         self.admission: Admission = ConnectionBudget().add_listener()
         self.port = 0
 
@@ -70,7 +73,7 @@ async def server(platform: Platform, gateway: Gateway) -> AsyncIterator[Server]:
 async def test_a_user_changes_a_group_and_its_members_receive_it(
     server: Server, gateway: Gateway, spans: Spans
 ) -> None:
-    """The trace of the caller, if there is one, goes on to the delivery."""
+    """It is a trace that the caller's is linked to."""
     platform, request = server.platform, creation("a", BEN)
     token = await platform.token(ANN)
     async with platform.sign_in(gateway, BEN) as ben:
@@ -83,33 +86,15 @@ async def test_a_user_changes_a_group_and_its_members_receive_it(
         received = (await ben.until("event")).event
         assert received.message == event.message
         assert received.position.epoch
-    assert ids_of(spans.one("publish log"))[0] == ids_of(spans.one("HTTP"))[0]
+    (call,) = (each for each in spans.named("rookery.v1.GroupService/ChangeGroup") if each.kind is SpanKind.SERVER)
+    assert call.links[0].context.trace_id == span.get_span_context().trace_id
+    assert ids_of(spans.one("publish log"))[0] == ids_of(call)[0]
 
 
 async def test_a_refusal_has_its_code_and_field(server: Server) -> None:
     refusal = await server.call(await server.platform.token(ANN), creation(name=""))
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.field) == ("invalid", "name")
-
-
-async def test_a_deleted_account_only_departs(server: Server) -> None:
-    request = creation("a", BEN)
-    await server.call(await server.platform.token(ANN), request)
-    token = await server.departures.issue(ANN)
-    handing_over = changed(BEN, role=ROLE_OWNER)
-    handing_over.chat_id, handing_over.client_change_id = request.chat_id, "b"
-    refusal = await server.call(token, handing_over)
-    assert isinstance(refusal, Refusal)
-    assert refusal.code == "unauthenticated"
-    await server.platform.accounts.delete_user(ANN)
-    for other in (creation("b"), changed(BEN, role=ROLE_OWNER, deny=1), removed(BEN)):
-        refusal = await server.call(token, other)
-        assert isinstance(refusal, Refusal)
-        assert refusal.code == "forbidden"
-    assert isinstance(await server.call(token, handing_over), Event)
-    leaving = removed(ANN)
-    leaving.chat_id, leaving.client_change_id = request.chat_id, "c"
-    assert isinstance(await server.call(token, leaving), Event)
 
 
 @pytest.mark.parametrize("token", [None, "forged"])
