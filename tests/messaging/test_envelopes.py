@@ -34,6 +34,26 @@ def test_a_kept_event_has_its_record_of_truth_first_and_its_sender_as_a_recipien
         assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(USERS)
 
 
+@pytest.mark.parametrize("recipient_ids", [USERS, [1], []])
+def test_a_record_of_truth_in_another_partition_may_have_no_recipient(recipient_ids: Sequence[int]) -> None:
+    """As of a control change, in the home partition of its group. Its sender may be no member any more."""
+    truth_partition = (partition_of(1, PARTITIONS) + 1) % PARTITIONS
+    records = fan_out(
+        Event(event_id=9),
+        sender_id=1,
+        recipient_ids=recipient_ids,
+        partitions=PARTITIONS,
+        epoch=7,
+        truth_partition=truth_partition,
+        chat_version=3,
+    )
+    found = [Envelope.FromString(record.value) for record in records]
+    assert [(each.truth, each.epoch, each.chat_version) for each in found[:1]] == [(True, 7, 3)]
+    assert [(each.truth, each.epoch, each.chat_version) for each in found[1:]] == [(False, 0, 3)] * (len(found) - 1)
+    assert records[0].partition == truth_partition
+    assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(recipient_ids)
+
+
 def test_a_signal_has_no_record_of_truth_and_only_the_listed_recipients() -> None:
     records = fan_out_signal(Event(event_id=9), sender_id=1, recipient_ids=USERS[1:], partitions=PARTITIONS)
     found = envelopes(records)

@@ -82,6 +82,27 @@ def test_a_roster_follows_the_log_and_is_dropped_if_a_version_is_missing(rosters
     assert rosters.cached(crew.chat_id) is crew.roster
 
 
+def test_an_older_roster_tells_nothing_of_a_recipient_and_what_was_read_is_enough_without_one(
+    rosters: Rosters,
+) -> None:
+    crew = Crew(ANN, BEN)
+    crew.remove(20, BEN)
+    crew.add(40, BEN)
+    rosters.read(crew.chat_id, crew.control(2))
+    for read, event_id, version, is_within in [
+        (2, 20, 1, True),
+        (2, 30, 1, False),
+        (2, 50, 3, True),
+        (3, 30, 1, False),
+        (3, 50, 2, True),
+    ]:
+        rosters.read(crew.chat_id, crew.control(read))
+        assert rosters.within(crew.chat_id, version, event_id, (ANN, BEN)) == ((ANN, BEN) if is_within else (ANN,))
+    assert rosters.missed(crew.chat_id, 2, 50) == [BEN]
+    assert not rosters.missed(crew.chat_id, 3, 50)
+    assert not rosters.missed(crew.chat_id, 2, 30)
+
+
 def test_rosters_are_bounded_in_bytes_and_what_was_read_in_members(
     history: ScriptedHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,14 @@
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.envelopes import decode
 from messaging.gateway.sent import SendKey, Sent
-from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, Tail
+from messaging.gateway.tail import ENTRY_OVERHEAD, RECIPIENT_OVERHEAD, Entry, Tail
 from messaging.kinds.kind import Target
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.groups_pb2 import Control, Member, Span
 from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Message, Reacted, Text
 
 
@@ -87,6 +90,44 @@ def test_a_deletion_leaves_a_stub_of_the_message_and_of_its_repeated_copy_and_no
     assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=True, changes=3)
     tail.evict(older_than_ms=5, max_bytes=10**6)
     assert (len(tail), tail.size, tail.deletions) == (0, 0, {})
+
+
+def of_group(offset: int, event_id: int, *recipient_ids: int, version: int = 1, **message: Any) -> Entry:
+    """The record of truth of a message of a group."""
+    event = Event(event_id=event_id, message=Message(message_id=event_id, sender_id=1, **message))
+    made = entry(offset, *recipient_ids, key=(1, str(event_id)), value=Envelope(event=event).SerializeToString())
+    made.event_id, made.chat_id, made.chat_version = event_id, "g-7", version
+    made.is_control = event.message.HasField("control")
+    return made
+
+
+def test_a_removed_member_loses_the_events_after_their_removal_whose_senders_did_not_know_it() -> None:
+    tail = Tail(0)
+    for offset, (event_id, version) in enumerate([(10, 1), (30, 1), (31, 3), (32, 1)]):
+        tail.append(of_group(offset, event_id, 1, 2, 3, version=version))
+    tail.append(entry(4, 2))
+    size = tail.size
+    tail.withdraw("g-8", Member(user_id=2, version=2, spans=[Span(first=1, last=2)]))
+    tail.withdraw("g-7", Member(user_id=2, version=2, spans=[Span(first=1, last=20)]))
+    assert [found.event_id for found in tail.newer(2, 0)] == [10, 31, 1_004]
+    assert [found.event_id for found in tail.newer(3, 0)] == [10, 30, 31, 32]
+    assert size - tail.size == 2 * RECIPIENT_OVERHEAD
+    tail.evict(older_than_ms=5, max_bytes=10**6)
+    assert (len(tail), tail.size, tail.newer(2, 0), tail.sent_after("g-7", 0)) == (0, 0, [], [])
+
+
+def test_the_control_changes_and_the_other_events_of_a_group_are_found() -> None:
+    tail = Tail(0)
+    for offset, message in enumerate([{"control": Control(version=1)}, {}, {"control": Control(version=2)}, {}]):
+        tail.append(of_group(offset, 10 + offset, 1, 2, **message))
+    assert [found.event_id for found in tail.sent_after("g-7", 11)] == [13]
+    assert [event.message.control.version for event in tail.controls("g-7")] == [1, 2]
+    assert [event.message.control.version for event in tail.recent_controls(1)] == [2]
+    assert (tail.controls("g-8"), tail.event(9)) == ([], None)
+    found = tail.event(12)
+    assert found is not None
+    assert found.message.control.version == 2
+    assert [tail.target(2, "g-7", event_id) for event_id in (12, 13)] == [Target(1, False, 0, True), Target(1, False)]
 
 
 @given(

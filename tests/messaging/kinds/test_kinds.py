@@ -23,12 +23,13 @@ from rookery.v1.session_pb2 import (
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code
-from shared.contract.groups import DIRECT_PERMISSIONS
+from shared.contract.groups import ALL_PERMISSIONS, DIRECT_PERMISSIONS, Permission
 from shared.contract.ids import EPOCH_MS
 
 ANN, BEN = 1, 2
 MEMBERS = (ANN, BEN)
 ANNS, GONE = Target(ANN, is_deleted=False), Target(ANN, is_deleted=True)
+BENS, CONTROL = Target(BEN, is_deleted=False), Target(BEN, is_deleted=False, is_control=True)
 FULL, FLOODED = (Target(ANN, is_deleted=False, changes=count) for count in (MAX_CHANGES, 2 * MAX_CHANGES))
 MINUTE_MS = 60_000
 SENT = MINUTE_MS << 22
@@ -79,9 +80,40 @@ def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str
     assert (None if refusal is None else refusal.code) == code
 
 
+@pytest.mark.parametrize(
+    ("target", "body", "permission", "code"),
+    [
+        (ANNS, {"reacted": Reacted(set=True)}, Permission.REACT, Code.FORBIDDEN),
+        (ANNS, {"pinned": Pinned(set=True)}, Permission.PIN, Code.FORBIDDEN),
+        (ANNS, {"deleted": Deleted()}, Permission.DELETE_MESSAGES, Code.FORBIDDEN),
+        (BENS, {"edited": mentioning(ANN)}, Permission.POST, Code.FORBIDDEN),
+        (BENS, {"deleted": Deleted()}, None, None),
+        (ANNS, {"starred": Starred(set=True)}, None, None),
+        (CONTROL, {"hidden": Hidden(set=True)}, None, None),
+        (CONTROL, {"pinned": Pinned(set=True)}, None, Code.INVALID),
+        (CONTROL, {"starred": Starred(set=True)}, None, Code.INVALID),
+        (CONTROL, {"deleted": Deleted()}, None, Code.INVALID),
+    ],
+)
+def test_which_permission_a_change_needs_in_a_group(
+    target: Target, body: dict[str, Any], permission: Permission | None, code: Code | None
+) -> None:
+    """With all others, it is refused with this code; with all, only changes of control changes are."""
+    change = Change(actor_id=BEN, chat_id="g-7", target_id=SENT, **body)
+    (name,) = body
+    codes = []
+    for permissions in (ALL_PERMISSIONS & ~(permission or ALL_PERMISSIONS), ALL_PERMISSIONS):
+        circumstances = Circumstances(MEMBERS, permissions, target, EPOCH_MS, EPOCH_MS, LiveConfiguration())
+        refusal = KINDS[name].refuse(change, circumstances)
+        codes.append(refusal and refusal.code)
+    assert codes == [code, None if permission else code]
+
+
 @pytest.mark.parametrize(("seconds", "is_allowed"), [(0, True), (59, False), (60, True)])
 def test_a_message_is_edited_within_the_configured_time(seconds: int, is_allowed: bool) -> None:
     change = Change(actor_id=ANN, target_id=SENT, edited=Edited())
     now_ms = EPOCH_MS + 2 * MINUTE_MS
-    circumstances = Circumstances(MEMBERS, DIRECT_PERMISSIONS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds))
+    circumstances = Circumstances(
+        MEMBERS, DIRECT_PERMISSIONS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds)
+    )
     assert (KINDS["edited"].refuse(change, circumstances) is None) == is_allowed

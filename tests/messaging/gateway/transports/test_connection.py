@@ -11,11 +11,11 @@ from messaging.gateway.transports.connection import Connection, SendUnsent
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Reacted
 from shared.backplane import Assignment, Fetched
-from tests.messaging.gateway.harness import ANN, Platform, change_frame, client_id_of, text_frame
+from tests.messaging.gateway.harness import ANN, BEN, Crew, Platform, change_frame, client_id_of, text_frame
 from tests.stepping import cancel_at_step, is_below
 
-SENDS = 5
-"""The last one is a change."""
+SENDS = 6
+"""The last two are a message to a group, whose roster is not cached, and a change."""
 
 
 async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: Gateway) -> None:
@@ -34,7 +34,11 @@ async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: 
 async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
     """Cancel Ann's session at the step, and retry on a new one. False if the session had ended before."""
     platform.history.add(99)
+    crew = Crew(ANN, BEN)
+    platform.history.groups[crew.chat_id] = crew.stored
+    gateway.rosters.clear()
     sends = [text_frame(f"{step}-{number}") for number in range(SENDS - 1)]
+    sends[-1].send.chat_id = crew.chat_id
     sends.append(change_frame(f"{step}-{SENDS - 1}", 99, reacted=Reacted(emoji="🔥", set=True)))
     frames = [ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))), *sends]
     run = partial(scripted_session, platform, gateway, frames)
