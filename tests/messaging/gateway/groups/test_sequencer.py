@@ -287,3 +287,45 @@ async def test_a_change_whose_client_is_gone_is_settled_before_the_next_one_and_
     way.assign(ALL)
     await trio.sleep(0.1)
     assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 4
+
+
+async def test_a_group_that_was_forgotten_goes_on(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "MAX_CHATS", 0)
+    for version in (2, 3):
+        await trio.sleep(2 * sequencer.TICK_SECONDS)
+        gateway.rosters.clear()
+        request = in_chat(f"{version}", removed(version), version=version - 1)
+        assert (await made(gateway, ANN, request)).message.control.version == version
+    assert_whole(world, {})
+
+
+async def test_few_requests_wait_for_one_group(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "MAX_WAITING", 2)
+    world.ways[0].outcome = lambda: "held"
+    async with trio.open_nursery() as nursery:
+        for user_id in (2, 3, 4):
+            nursery.start_soon(change, gateway, user_id, in_chat("b", removed(user_id)))
+            await trio.sleep(0.1)
+        assert (await refused(gateway, 5, in_chat("b", removed(5)))).code == Code.RATE_LIMITED
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("ahead_ms", "is_made"), [(50_000, True), (120_000, False)])
+async def test_a_gateway_waits_for_its_clock_if_it_is_far_behind_that_of_a_former_owner(
+    world: World, autojump_clock: MockClock, ahead_ms: int, is_made: bool
+) -> None:
+    """Else spans would end before they begin, or one bad clock would set the clocks of all."""
+    first, _ = await world.start_gateway(ALL, ahead_ms=ahead_ms)
+    created = await made(first, ANN, creation("a", *range(2, 8)))
+    world.tails_begin = {partition: len(records) for partition, records in enumerate(world.log.records)}
+    second = await taken_over(world)
+    answer = await change(second, 2, in_chat("b", removed(2)))
+    assert isinstance(answer, Event) == is_made
+    if isinstance(answer, Event):
+        assert answer.event_id > created.event_id
+    else:
+        assert answer.retryable

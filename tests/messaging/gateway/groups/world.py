@@ -193,8 +193,8 @@ class World:
         self._nursery = nursery
         self._directory = LocalDirectory()
 
-    async def start_gateway(self, owned: Collection[int] = ()) -> tuple[Gateway, Way]:
-        """A gateway, once it owns these partitions."""
+    async def start_gateway(self, owned: Collection[int] = (), *, ahead_ms: int = 0) -> tuple[Gateway, Way]:
+        """A gateway, once it owns these partitions. `ahead_ms`: of its clock."""
         way = Way(self.log, self)
         self.ways.append(way)
         number = self.epoch + 1
@@ -206,7 +206,7 @@ class World:
             history=cast(Any, self),
             directory=self._directory,
             live=Live.fixed(LiveConfiguration()),
-            ids=SnowflakeGenerator(number),
+            ids=SnowflakeGenerator(number, lambda: wall_clock_ms() + ahead_ms),
         )
         way.assign(owned)
         await self._nursery.start(gateway.log_consumer.run)
