@@ -305,8 +305,8 @@ export class Conversations extends Store {
   }
 
   /**
-   * Too much was missed of a chat, or the user may read more of it now: drops its messages. The messages of the open chat are replaced by the newest page, or
-   * by the page around the place of its reader.
+   * Too much was missed of a chat, or the user may read more of it now: drops its messages. The messages of the open chat
+   * are replaced by the newest page, or by the page around the place of its reader.
    * @param {string} chat_id
    */
   async reload(chat_id) {

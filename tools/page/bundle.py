@@ -26,14 +26,29 @@ SCRIPTS = (
 )
 """Scripts of the chats that keep their names, since a page or the service worker names them."""
 
-LATER = tuple(
-    f"components/{name}.js"
-    for name in (
-        *("chat-view", "completion", "date-dialog", "delete-dialog", "edits-dialog", "emoji-picker", "forward-dialog"),
-        *("group-dialogs", "invite", "listed-dialog", "profile-dialogs", "settings", "start"),
-    )
+WITH_APP, WITH_CHAT, WITH_DIALOGS = (
+    'import "../app.js";\n',
+    'import "./chat-view.js";\n',
+    'import "./modal.js"; import "../languages/dialogs.js";\n',
 )
-"""Further ones, which the chats load when they are first needed."""
+"""Imports of modules that are in the browser by the time that a later script needs them, or that most of these need.
+If all of them have the import, the modules share a file. Else each set of modules that some scripts share would be a
+file of its own."""
+
+LATER = {
+    f"components/{name}.js": WITH_APP + shared
+    for shared, names in {
+        "": ("chat-view", "start"),
+        WITH_CHAT: ("completion",),
+        WITH_DIALOGS: (
+            *("date-dialog", "delete-dialog", "emoji-picker", "forward-dialog", "group-dialogs", "invite"),
+            *("profile-dialogs", "settings"),
+        ),
+        WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
+    }.items()
+    for name in names
+}
+"""Further ones, which the chats load when they are first needed, with the imports by which they share files."""
 
 ADMIN_SCRIPTS = ("admin/main.js",)
 """Bundled on their own: a file for the modules that both pages use would be one more request for the chats."""
@@ -56,11 +71,9 @@ def bundle(into: Path) -> None:
         folder = Path(name)
         copy = folder / "web"
         shutil.copytree(WEB, copy)
-        for later in LATER:
-            # app.js is in the browser by then. Without this import, each set of modules that app.js shares with some of
-            # LATER would be a file of its own, and the chats would need 19 scripts, not six.
+        for later, imports in LATER.items():
             with (copy / later).open("a") as script:
-                script.write('import "../app.js";\n')
+                script.write(imports)
         styles = [_join_styles(copy, page) for page in sorted(copy.rglob("*.html"))]
         _run_esbuild(folder, [*SCRIPTS, *LATER, *styles])
         _run_esbuild(folder, ADMIN_SCRIPTS, chunks="admin/")

@@ -402,6 +402,7 @@ export class Chats extends Store {
       const newest = withGroupOf(listed, before, me);
       const live = messages.reduce((chat, message) => withMessage(chat, message, me), newest);
       this.#set(withChatChanges(live, before.changes.values(), me, this.#loaded(chat_id)));
+      if (canReadMore(before, live)) void this.#readGroup(chat_id, true);
       const undelivered = this.undelivered(chat_id);
       if (undelivered) this.onUndelivered(chat_id, undelivered);
       const shown = this.of(chat_id).newest;
