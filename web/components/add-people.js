@@ -1,5 +1,6 @@
 // Adds people to a group. Somebody else may add them meanwhile: then they are not offered any more.
 
+import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
 import { MAX_MEMBERS, may } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
@@ -50,7 +51,7 @@ export class AddPeople extends Modal {
     return h(
       "form",
       { ...this.#form.props, key: "form" },
-      this.#picker.view(),
+      this.#picker.view({ autofocus: !isTouchScreen() }),
       h("p", { class: "note error", role: "alert", key: "forbidden" }, !isAllowed && forbidden),
       this.#form.error(),
       this.#form.submitButton(add),

@@ -1,9 +1,9 @@
 // The members of a group: the owner and the admins first, then by name. A search finds members by name; pressing a member
 // opens a menu with what the user may do.
 
-import { isMember } from "../groups.js";
-import { displayName, userName } from "../format.js";
 import { moveFocus } from "../focus.js";
+import { displayName, userName } from "../format.js";
+import { isMember } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { locale, texts } from "../languages/language.js";
 import { h, memo } from "../view.js";

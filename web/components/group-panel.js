@@ -5,7 +5,6 @@ import { directChatId } from "../chats.js";
 import { actionsOn } from "../group-actions.js";
 import { GroupChanges } from "../group-changes.js";
 import { isMember, MAX_MEMBERS, may } from "../groups.js";
-import { withoutDirectionControls } from "../format.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { AddPeople } from "./add-people.js";
@@ -64,12 +63,13 @@ export class GroupPanel extends Modal {
   }
 
   /** @param {Group} group */
-  #head({ settings: { name, topic }, member_count, own }) {
+  #head({ settings: { topic }, member_count, own }) {
+    const name = this.#app.chats.titleOf(this.#chat_id);
     return h(
       "div",
       { class: "person", key: "head" },
       groupAvatar(this.#chat_id, name),
-      h("strong", { dir: "auto" }, withoutDirectionControls(name)),
+      h("strong", { dir: "auto" }, name),
       isMember(own) && h("span", { class: "soft" }, dialogTexts.group.members(member_count)),
       topic && h("p", { class: "about", dir: "auto" }, topic),
     );
@@ -88,7 +88,8 @@ export class GroupPanel extends Modal {
       { class: "group-buttons", key: "buttons" },
       (may(chat, "EDIT_SETTINGS") || may(chat, "MANAGE")) &&
         textButton("text-button", () => new GroupSettings(app, chat_id).open(), edit),
-      may(chat, "ADD_MEMBERS") && (isFull ? h("p", { class: "note" }, dialogTexts.group.full(MAX_MEMBERS)) : textButton("text-button", addPeople, add)),
+      may(chat, "ADD_MEMBERS") && !isFull && textButton("text-button", addPeople, add),
+      may(chat, "ADD_MEMBERS") && isFull && h("p", { class: "note" }, dialogTexts.group.full(MAX_MEMBERS)),
     );
   }
 

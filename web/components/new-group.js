@@ -1,7 +1,8 @@
 // Creates a group: its name, its topic and its first members. What is entered stays until the group is created.
 
-import { MAX_MEMBERS } from "../groups.js";
+import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
+import { MAX_MEMBERS } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { ChatPicker } from "./chat-picker.js";
@@ -42,7 +43,7 @@ export class NewGroup extends Modal {
     return h(
       "form",
       { ...this.#form.props, key: "form" },
-      this.#form.field({ label: name, name: "name", attributes: { ...attributes, maxlength: 128, autofocus: true } }),
+      this.#form.field({ label: name, name: "name", attributes: { ...attributes, maxlength: 128, autofocus: !isTouchScreen() } }),
       this.#form.field({ label: topic, name: "topic", hint: topicHint, attributes: { ...attributes, maxlength: 1_024 } }),
       h("h3", { class: "label", key: "people" }, people),
       this.#picker.view(),

@@ -252,7 +252,7 @@ export const ar = {
     forbidden: "لم تعد تملك صلاحية تغيير ذلك.",
   },
   groupSeen: {
-    title: "قرأها",
+    title: "من قرأ الرسالة",
     count: (count) =>
       plural(count, {
         zero: "لم يقرأها أحد",

@@ -137,7 +137,7 @@ export const en = {
     most: (/** @type {number} */ count) =>
       plural(count, { one: "You can choose 1 person.", other: `You can choose up to ${number(count)} people.` }),
     refused: (/** @type {Name} */ name) =>
-      `${name} can’t be added: a member already, or the account was deleted. Remove this choice and try again.`,
+      `${name} can’t be added. Either ${name} is a member already, or the account was deleted. Remove this choice and try again.`,
   },
   groupNew: { title: "New group", people: "Members", create: "Create group" },
   groupAdd: {
