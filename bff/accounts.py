@@ -8,7 +8,7 @@ from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
-from bff.http.throttle import Attempt, SignInThrottle, Throttle, too_many
+from bff.http.sign_in_throttle import SignInThrottle
 from bff.services import Services, administration_of
 from bff.sign_ins import SignIns
 from shared.accounts.audit import Actor
@@ -18,6 +18,7 @@ from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.telemetry.metrics.catalogue import PASSWORD_RESETS, REFRESHES, REGISTRATIONS, SIGN_INS
+from shared.throttle import Attempt, Throttle, too_many
 
 _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")
 

@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import trio
-
 from bff import models
 from bff.http.endpoints import Response, endpoint
-from bff.http.throttle import HOUR, Attempt, Throttle, too_many
 from bff.own_chats import OwnChats
 from bff.services import Services
 from rookery.v1.archive_pb2 import ListMarksRequest, ListMarksResponse, ListMembersRequest, ListMembersResponse
@@ -35,16 +32,11 @@ class Groups:
     def __init__(self, services: Services, chats: OwnChats) -> None:
         self._services = services
         self._chats = chats
-        self._creations = Throttle(period=HOUR)
 
     @endpoint("POST", "/v1/chats", Event, status=201)
     async def create_group(self, claims: Claims, token: str, body: models.NewGroup) -> Response | Refusal:
         """Create a group. The response is its first event. A retry with the same `client_change_id` makes no second
         group."""
-        limit = self._services.live.value.groups_per_hour
-        attempt = self._creations.begin(str(claims.user_id), limit, trio.current_time())
-        if not isinstance(attempt, Attempt):
-            return too_many("new groups", attempt)
         settings = GroupSettings(
             name=body.name, topic=body.topic, permissions=body.permissions or 0, shows_history=body.shows_history
         )
@@ -53,10 +45,7 @@ class Groups:
             client_change_id=body.client_change_id,
             create=CreateGroup(settings=settings, user_ids=body.user_ids),
         )
-        answer = await self._services.groups.change(request, token)
-        if isinstance(answer, Refusal) and answer.retryable:
-            attempt.forgive()
-        return _event(answer, status=201)
+        return _event(await self._services.groups.change(request, token), status=201)
 
     @endpoint("PATCH", "/v1/chats/<chat_id>", Event)
     async def change_group(

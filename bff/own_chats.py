@@ -6,9 +6,9 @@ from typing import TypeVar
 import trio
 from google.protobuf.message import Message
 
-from bff.http.throttle import Throttle, too_many
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal
+from shared.throttle import Throttle, too_many
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)

@@ -87,7 +87,12 @@ class LiveConfiguration(BaseModel):
         default="open", description="Whether an account can be created by everybody, or only with an invite of an admin"
     )
     registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts per address")
-    groups_per_hour: int = Field(default=20, ge=1, le=100_000, description="New groups of one user, all at once or not")
+    groups_per_hour: int = Field(
+        default=20, ge=1, le=100_000, description="New groups of one user on each gateway, all at once or not"
+    )
+    member_additions_per_minute: int = Field(
+        default=60, ge=1, le=100_000, description="Requests of one user on each gateway that add members to groups"
+    )
     unknown_chats_per_minute: int = Field(
         default=60,
         ge=1,

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from bff.http.throttle import HOUR
 from rookery.v1.archive_pb2 import ListMarksRequest, ListMembersRequest
 from rookery.v1.group_service_pb2 import (
     AddMembers,
@@ -31,7 +30,7 @@ UNKNOWN = Refusal(Code.NOT_FOUND, "There is no such chat among yours.", "chat_id
 
 @pytest.fixture
 def configuration() -> LiveConfiguration:
-    return LiveConfiguration(groups_per_hour=2, unknown_chats_per_minute=3)
+    return LiveConfiguration(unknown_chats_per_minute=3)
 
 
 @pytest.mark.parametrize(
@@ -114,21 +113,6 @@ async def test_members_and_marks_are_those_of_the_archive(api: Api, token: str) 
         ListMembersRequest(user_id=user_id, chat_id="g-7", after=5, limit=1000),
         ListMarksRequest(user_id=user_id, chat_id="g-7", from_id=9),
     ]
-
-
-async def test_new_groups_of_a_user_are_limited_by_hour_and_failures_of_ours_do_not_count(
-    api: Api, token: str, mock_clock: MockClock
-) -> None:
-    body = {"client_change_id": "x", "name": "n"}
-    api.groups.response = Refusal(Code.UNAVAILABLE, "Groups can't be changed now.")
-    for _ in range(3):
-        assert (await api.call("POST", "/v1/chats", body, token=token)).refusal[:2] == (503, "unavailable")
-    api.groups.response = ChangeGroupResponse()
-    assert [(await api.call("POST", "/v1/chats", body, token=token)).status for _ in range(3)] == [201, 201, 429]
-    reply = await api.call("POST", "/v1/chats", body, token=token)
-    assert (reply.body["code"], reply.body["retry_after_ms"]) == ("rate_limited", HOUR * 1000 / 2)
-    mock_clock.jump(HOUR / 2)
-    assert (await api.call("POST", "/v1/chats", body, token=token)).status == 201
 
 
 async def test_requests_for_chats_of_others_are_limited_at_all_routes_together(

@@ -9,8 +9,14 @@ import trio
 from rookery.serve.engines import open_configuration
 from shared.settings import Engine, RedisSettings, Settings
 
-UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000, "groups_per_hour": 100_000}
-"""Limits for tests, whose users all connect from one address."""
+UNLIMITED = {
+    "registrations_per_minute": 100_000,
+    "sign_ins_per_minute": 10_000,
+    "groups_per_hour": 100_000,
+    "member_additions_per_minute": 100_000,
+    "unknown_chats_per_minute": 100_000,
+}
+"""Limits for tests, whose users all connect from one address, and make more groups and mistakes than people."""
 
 
 def configure(environment: Mapping[str, str], live: Mapping[str, float]) -> None:

@@ -22,6 +22,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.rpc import ServerStream, stream_handler
 from shared.rpc.refusals import error_of
 from shared.rpc.server.interceptors import bearer_token, sample_calls
+from shared.throttle import HOUR, Attempt, Throttle, too_many
 
 MAX_CALLS = 8
 """Concurrent calls of a user: more than one person makes, on all devices."""
@@ -51,6 +52,9 @@ class GroupService(GroupServiceServicer):
         self._sequencer = sequencer
         self._verifier = verifier
         self._departures = departures
+        self._live = live
+        self._creations = Throttle(period=HOUR)
+        self._additions = Throttle()
         self._sample = sample_calls(lambda: live.value.trace_ratio)
         self._calls: Counter[int] = Counter()  # by user
 
@@ -93,14 +97,31 @@ class GroupService(GroupServiceServicer):
             raise error_of(_LATE)
         if is_deleted and not _is_departure(request, user_id):
             raise error_of(_ONLY_DEPARTS)
+        attempt = self._begin(user_id, request)
+        if isinstance(attempt, Refusal):
+            raise error_of(attempt)
         try:
             event = await self._sequencer.change(user_id, request)
         except Unavailable as error:
             _log.warning("request_failed", error=str(error))
             event = _UNAVAILABLE
         if isinstance(event, Refusal):
+            if event.retryable:
+                attempt.forgive()
             raise error_of(event)
         await stream.send(ChangeGroupResponse(event=event))
+
+    def _begin(self, user_id: int, request: ChangeGroupRequest) -> Attempt | Refusal:
+        """Count a request that creates a group or adds members: each reads up to 999 accounts."""
+        key, now, live = str(user_id), trio.current_time(), self._live.value
+        match request.WhichOneof("change"):
+            case "create":
+                begun, takes = self._creations.begin(key, live.groups_per_hour, now), "new groups"
+            case "add_members":
+                begun, takes = self._additions.begin(key, live.member_additions_per_minute, now), "additions to groups"
+            case _:
+                return Attempt(())
+        return begun if isinstance(begun, Attempt) else too_many(takes, begun)
 
 
 def _is_departure(request: ChangeGroupRequest, user_id: int) -> bool:

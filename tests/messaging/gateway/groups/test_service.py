@@ -13,7 +13,7 @@ from messaging.gateway.groups import service
 from messaging.gateway.groups.service import MAX_CALLS, GroupService
 from messaging.gateway.role import GRPC_LIMITS
 from rookery.v1.group_service_grpc import GroupServiceStub
-from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeMember, ChangeSettings, RemoveMember
+from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_OWNER
 from rookery.v1.session_pb2 import Event
 from shared.accounts.departures import DepartureTokens
@@ -27,19 +27,20 @@ from shared.rpc import RpcError, call_unary, open_channel, open_stream, serve_rp
 from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
 from shared.telemetry import traces
+from shared.throttle import HOUR
 from tests.messaging.gateway.groups.test_forms import ANN, creation
 from tests.messaging.gateway.harness import BEN, PATIENCE, Platform
 from tests.spans import Spans, ids_of
 from tests.waiting import until
 
-TRACED = Live.fixed(LiveConfiguration(trace_ratio=1))
+LIVE = Live.fixed(LiveConfiguration(trace_ratio=1, groups_per_hour=3, member_additions_per_minute=2))
 
 
 class Server:
     def __init__(self, platform: Platform, gateway: Gateway) -> None:
         self.platform = platform
         self.departures = DepartureTokens(platform.accounts, platform.issuer.keys)
-        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts), self.departures, TRACED)
+        self.service = GroupService(gateway.sequencer, TokenVerifier(platform.accounts), self.departures, LIVE)
         self.admission: Admission = ConnectionBudget().add_listener()
         self.port = 0
 
@@ -123,6 +124,25 @@ async def test_a_departure_token_takes_only_a_deleted_account_out_of_a_group(ser
         codes.append("done" if isinstance(answer, Event) else str(answer.code))
         await server.platform.accounts.delete_user(ANN)
     assert codes == ["unauthenticated", "forbidden", "forbidden", "done", "done"]
+
+
+async def test_new_groups_and_additions_of_a_user_are_limited_but_failures_of_ours_do_not_count(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await server.platform.token(ANN)
+    add = ChangeGroupRequest(chat_id="g-7", client_change_id="x", add_members=AddMembers(user_ids=[BEN]))
+    with monkeypatch.context() as patch:
+        patch.setattr(server.service._sequencer, "is_closed", True)
+        for request in (creation(), add) * 4:
+            assert getattr(await server.call(token, request), "code", "") == "unavailable"
+    made = [await server.call(token, creation(str(number))) for number in range(4)]
+    added = [await server.call(token, add) for _ in range(3)]
+    assert [getattr(answer, "code", "done") for answer in made] == ["done"] * 3 + ["rate_limited"]
+    assert [getattr(answer, "code", "done") for answer in added] == ["not_found"] * 2 + ["rate_limited"]
+    assert isinstance(refused := made[-1], Refusal)
+    assert 0 < refused.retry_after_ms <= HOUR * 1000 / 3
+    other = await server.call(await server.platform.token(BEN), creation())
+    assert getattr(other, "code", "") != "rate_limited"
 
 
 async def test_an_engine_that_does_not_answer_makes_calls_unavailable(

@@ -10,6 +10,8 @@ from shared.contract.errors import Code, Refusal
 PERIOD = 60.0
 """Seconds over which a rate is counted, if not stated otherwise. All takes of a period may happen at once."""
 
+HOUR = 60 * PERIOD
+
 MAX_KEYS = 50_000
 """Keys remembered at once, about 10 MB; beyond that the one that was idle longest is dropped."""
 
@@ -42,7 +44,7 @@ class Throttle:
 
     def begin(self, key: str, limit: int, now: float) -> "Attempt | float":
         """Count an attempt that may be forgiven; above the rate count nothing and return the seconds to wait."""
-        return _take_all([_Take(self, key, limit)], now)
+        return take_all([Take(self, key, limit)], now)
 
     def undo(self, key: str, limit: int) -> None:
         """Undo one take of the key."""
@@ -58,75 +60,38 @@ class Throttle:
             del self._empty_at[key]
 
 
+class Attempt:
+    """An act that is under way. It counts until it is forgiven."""
+
+    def __init__(self, takes: "Sequence[Take]") -> None:
+        self._takes = takes
+
+    def forgive(self) -> None:
+        """Take it back: it failed without a fault of the client, or is none of the acts that are limited."""
+        for throttle, key, limit in self._takes:
+            throttle.undo(key, limit)
+
+
+class Take(NamedTuple):
+    """A take of a key under a limit."""
+
+    throttle: Throttle
+    key: str
+    limit: int
+
+
+def take_all(takes: Sequence[Take], now: float) -> Attempt | float:
+    """Count an attempt of several takes; above one of their rates count nothing and return the seconds to wait."""
+    for number, (throttle, key, limit) in enumerate(takes):
+        if wait := throttle.take(key, limit, now):
+            Attempt(takes[:number]).forgive()
+            return wait
+    return Attempt(takes)
+
+
 def too_many(takes: str, wait: float) -> Refusal:
     """The refusal of a take for which a client has to wait. `takes` names what there are too many of."""
     seconds = math.ceil(wait)
     return Refusal(
         Code.RATE_LIMITED, f"Too many {takes}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000
     )
-
-
-ADDRESS_FACTOR = 10
-"""Failed sign-ins per address, as a multiple of the limit per address and name: an office shares an address."""
-
-HOUR = 60 * PERIOD
-
-HOURLY_FACTOR = 6
-"""Failed sign-ins per name and hour, from unknown devices at all addresses together, as a multiple of the limit per
-minute."""
-
-
-class Attempt:
-    """A check of a password that is under way. It counts as failed until it is forgiven."""
-
-    def __init__(self, takes: "Sequence[_Take]") -> None:
-        self._takes = takes
-
-    def forgive(self) -> None:
-        """Take it back: its password was right, or could not be verified."""
-        for throttle, key, limit in self._takes:
-            throttle.undo(key, limit)
-
-
-class _Take(NamedTuple):
-    throttle: Throttle
-    key: str
-    limit: int
-
-
-class SignInThrottle:
-    """Limits failed sign-ins: by address and name together, by address, and more slowly by name.
-
-    An attacker at another address can't use up the first two limits. The third stops guesses from many addresses; a
-    known device passes it, with a limit of its own.
-    """
-
-    def __init__(self, max_keys: int = MAX_KEYS) -> None:
-        self._by_device = Throttle(max_keys)
-        self._by_address_and_name = Throttle(max_keys)
-        self._by_address = Throttle(max_keys)
-        self._by_name = Throttle(max_keys, HOUR)
-
-    def begin(self, name: str, address: str, device_id: str | None, per_minute: int, now: float) -> Attempt | float:
-        """Count an attempt; above a limit count nothing and return the seconds to wait.
-
-        `device_id` is that of a verified device token for this name. A device above its limit counts as unknown.
-        """
-        if device_id is not None:
-            known = self._by_device.begin(f"{device_id} {name}", per_minute, now)
-            if isinstance(known, Attempt):
-                return known
-        takes = [
-            _Take(self._by_address, address, per_minute * ADDRESS_FACTOR),
-            _Take(self._by_address_and_name, f"{address} {name}", per_minute),
-            _Take(self._by_name, name, per_minute * HOURLY_FACTOR),
-        ]
-        return _take_all(takes, now)
-
-
-def _take_all(takes: Sequence[_Take], now: float) -> Attempt | float:
-    for number, (throttle, key, limit) in enumerate(takes):
-        if wait := throttle.take(key, limit, now):
-            Attempt(takes[:number]).forgive()
-            return wait
-    return Attempt(takes)
