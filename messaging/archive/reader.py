@@ -4,7 +4,7 @@ A page takes one read of the store if the user may read everything, and otherwis
 messages between the spans are not read.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, Chat
 from messaging.archive.visibility import EVERYTHING, View
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Event
-from shared.contract.changes import Kind, kind_of
+from shared.contract.changes import Kind, State, apply, kind_of
 from shared.contract.ids import MAX_ID
 
 MAX_READS = 50
@@ -59,7 +59,7 @@ class Reader:
         return Page(messages, has_older, has_newer)
 
     async def messages_having(self, kind: Kind, before_id: int, limit: int) -> Page:
-        """As `ChatStore.messages_having`, with a change that the user may read; fewer messages if these have
+        """As `ChatStore.messages_having`, if the user may read that change; fewer messages if these have
         MAX_PAGE_CHANGES changes."""
         key = listed_key(kind, self._view.user_id)
         read: ReadPage = partial(self._chats.messages_having, self._chat_id, kind.number, key)
@@ -83,7 +83,7 @@ class Reader:
         if not self._view.includes(message_id):
             return None
         message = await self._chats.get_message(self._chat_id, message_id)
-        return None if message is None else self._view.cut(message)
+        return None if message is None else await self._shown(message)
 
     async def _read_before(self, before_id: int, limit: int) -> Page:
         return await self._chats.messages_before(self._chat_id, before_id, limit)
@@ -96,11 +96,29 @@ class Reader:
             self._view.cut(message)
         return page
 
+    async def _shown(self, message: HistoryMessage) -> HistoryMessage:
+        """The message with the changes that the user may read. Where the current one of a key was made outside their
+        spans, it has the newest that was not, among the newest MAX_VERSIONS changes of its kind."""
+        hidden = [event.change for event in message.changes if not self._view.sees(event)]
+        self._view.cut(message)
+        replaced = [
+            (kind, kind.key_of(change)) for change in hidden if (kind := kind_of(change)) and not kind.is_private
+        ]
+        former: State = {}
+        for kind in {kind.number: kind for kind, _ in replaced}.values():
+            for event in await self.versions(message.message.message_id, kind):
+                apply(former, event)
+        changes = [*message.changes, *(former[key] for _, key in replaced if key in former)]
+        if len(changes) > len(message.changes):
+            del message.changes[:]
+            message.changes.extend(sorted(changes, key=lambda event: event.event_id))
+        return message
+
     async def _gather(
         self, way: _Way, read: ReadPage, at: int, limit: int, kind: Kind | None = None
     ) -> tuple[list[HistoryMessage], bool]:
-        """At most `limit` messages, nearest first, and whether there are more. With `kind`, only messages that have a
-        change of it which the user may read."""
+        """At most `limit` messages, nearest first, and whether there are more. With `kind`, only messages whose current
+        change of it the user may read."""
         found: list[HistoryMessage] = []
         changes = 0
         for _ in range(MAX_READS):
@@ -111,8 +129,8 @@ class Reader:
             for message in way.nearest_first(page):
                 at = message.message.message_id
                 count = len(message.changes)
-                if self._view.includes(at) and _has(self._view.cut(message), kind):
-                    found.append(message)
+                if self._view.includes(at) and (kind is None or _has(self._view.visible(message.changes), kind)):
+                    found.append(await self._shown(message))
                     changes += count
             if len(found) > limit or (changes >= MAX_PAGE_CHANGES and len(found) > 1):
                 return found[:-1], True
@@ -121,10 +139,8 @@ class Reader:
         return found, False
 
 
-def _has(message: HistoryMessage, kind: Kind | None) -> bool:
-    return kind is None or any(
-        kind_of(each.change) is kind and is_listed(kind, each.change) for each in message.changes
-    )
+def _has(changes: Iterable[Event], kind: Kind) -> bool:
+    return any(kind_of(each.change) is kind and is_listed(kind, each.change) for each in changes)
 
 
 async def _with_states(read: Callable[[int], Awaitable[Page]], limit: int) -> Page:

@@ -30,7 +30,10 @@ from shared.contract.ids import MAX_ID
 from tests.messaging.archive.conftest import PARTITIONS
 from tests.messaging.archive.store.chats import START, Company, folded, hypothetical, logged, new_ids, stub_of
 
-STEPS = ["message", "message", "member", "member", "settings", "reaction", "edit", "deletion", "pinned", "starred"]
+STEPS = [
+    *("message", "message", "member", "member", "settings", "reaction", "edit", "edit", "pinned", "pinned", "starred"),
+    "deletion",
+]
 steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 30)), min_size=10, max_size=40)
 
 
@@ -38,7 +41,7 @@ def history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[Event]
     """Events of a group that two of its users join and leave again and again."""
     events = [crew.creation()]
     for kind, who, choice in steps:
-        target = events[choice % len(events)].event_id
+        target = events[choice % min(len(events), 3)].event_id
         if kind == "member" and who:
             role = ROLE_UNSPECIFIED if crew.is_present(crew.members[who]) else ROLE_MEMBER
             events.append(crew.control({who: role}))
@@ -48,7 +51,7 @@ def history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[Event]
             events.append(crew.reaction(target, "👍🎉"[choice % 2], who, set=choice % 4 > 0))
         elif kind == "edit":
             events.append(crew.edit(target, f"edit {choice}", who))
-        elif kind == "deletion":
+        elif kind == "deletion" and choice > 15:  # it ends the state of its message
             events.append(crew.deletion(target, who))
         elif kind in ("pinned", "starred"):
             events.append(crew.toggle(kind, target, who, set=choice % 5 > 0))
@@ -63,7 +66,9 @@ class Model:
     def __init__(self, events: Sequence[Event], member: Member, shows_history: bool) -> None:
         self._member = member
         self._reads_all = bool(member.role) and shows_history
-        self.history = [self._message(event, events) for event in events if self._may_read_message(event)]
+        self._events = events
+        self._visible = [event for event in events if self.sees(event)]
+        self.history = [self._message(event) for event in self._visible if event.HasField("message")]
 
     def includes(self, event_id: int) -> bool:
         spans = self._member.spans
@@ -75,14 +80,11 @@ class Model:
         with_message = event.change.HasField("deleted") and self.includes(event.change.target_id)
         return self.includes(event.event_id) or with_message
 
-    def _may_read_message(self, event: Event) -> bool:
-        return event.HasField("message") and self.includes(event.event_id)
-
-    def _message(self, event: Event, events: Sequence[Event]) -> HistoryMessage:
-        changes = folded(events, event.event_id)
+    def _message(self, event: Event) -> HistoryMessage:
+        """The state is the fold of the changes that the user may read."""
+        changes = folded(self._visible, event.event_id)
         is_deleted = any(change.change.HasField("deleted") for change in changes)
-        message = stub_of(event) if is_deleted else event.message
-        return HistoryMessage(message=message, changes=[change for change in changes if self.sees(change)])
+        return HistoryMessage(message=stub_of(event) if is_deleted else event.message, changes=changes)
 
     def before(self, at: int, limit: int) -> Page:
         older = [each for each in self.history if each.message.message_id < at]
@@ -93,12 +95,12 @@ class Model:
         return Page(newer[:limit], len(newer) < len(self.history), len(newer) > limit)
 
     def having(self, kind: str, at: int, limit: int) -> Page:
-        listed = [
-            each
-            for each in self.history
-            if each.message.message_id < at
-            and any(change.change.HasField(kind) and getattr(change.change, kind).set for change in each.changes)  # type: ignore[arg-type]
-        ]
+        def is_set(event: Event) -> bool:
+            return event.change.HasField(kind) and bool(getattr(event.change, kind).set)  # type: ignore[arg-type]
+
+        older = [each for each in self.history if each.message.message_id < at]
+        current = [(each, folded(self._events, each.message.message_id)) for each in older]
+        listed = [each for each, events in current if any(is_set(event) and self.sees(event) for event in events)]
         return Page(listed[-limit:], len(listed) > limit, has_newer=False)
 
 
