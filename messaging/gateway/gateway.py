@@ -56,7 +56,7 @@ class Gateway:
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
         lookups = Lookups(accounts, history, backplane, self.partitions)
-        self.rosters = Rosters(history, backplane.partitions, ids.follow)
+        self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
         self.publisher = Publisher(backplane, lookups, self.rosters, self.partitions, ids, live)
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
         self.log_consumer = LogConsumer(

@@ -35,6 +35,8 @@ class Lookups:
         self._cached_users: dict[int, None] = {}
         self._recorded: dict[int, int] = {}
         """By partition, the offset up to which history was complete when it was asked for last."""
+        self._recorded_ms: dict[int, int] = {}
+        """By partition, a moment (since 1970) up to which history was complete."""
         self._forgotten = 0
 
     def is_cached(self, user_id: int) -> bool:
@@ -95,6 +97,19 @@ class Lookups:
         if self._is_history_behind(partition):
             return _HISTORY_IS_BEHIND
         return None
+
+    async def is_history_complete(self, partition: int) -> bool:
+        """Whether history has all of a partition's events, of any gateway's, that may be from before this gateway's
+        tails. Asks the log about twice in the time of a tail. Raises Unavailable."""
+        now_ms = wall_clock_ms()
+        begins_ms = max((tail.complete_from_ms for tail in self._partitions.tails.values()), default=now_ms)
+        tail_ms = now_ms - begins_ms
+        if self._recorded_ms.get(partition, 0) < begins_ms + tail_ms // 4:  # clocks differ by less
+            recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+            if recorded < await self._backplane.offset_at(partition, begins_ms + tail_ms // 2):
+                return False
+            self._recorded_ms[partition] = begins_ms + tail_ms // 2
+        return True
 
     def _tail_begins_ms(self, user_id: int) -> int:
         """The moment from which on the tail of the user has every event, in milliseconds since 1970."""

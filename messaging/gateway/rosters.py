@@ -4,7 +4,7 @@ A gateway reads every control change of a group of which it has a member's parti
 that is loaded once stays up to date; a control change that is not the next one drops it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 import trio
@@ -13,6 +13,7 @@ from messaging.envelopes import by_partition
 from messaging.gateway.history import History
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import Control, Member
+from shared.contract.chats import group_number, home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster, is_within, members_after
 
@@ -73,12 +74,20 @@ class Rosters:
     """One for each gateway. The log consumer writes it; publisher and sequencer read it."""
 
     def __init__(
-        self, history: History, partitions: int, follow: Callable[[int], None], *, max_bytes: int = MAX_BYTES
+        self,
+        history: History,
+        partitions: int,
+        follow: Callable[[int], None],
+        is_history_complete: Callable[[int], Awaitable[bool]],
+        *,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         """`partitions` is the number of partitions of the log. `follow` gets the ids by which users joined and left: an
-        event that is sent by a roster has a higher id than these."""
+        event that is sent by a roster has a higher id than these. `is_history_complete` returns whether the archive has
+        recorded the events of a partition that this gateway has not read; it may raise Unavailable."""
         self._history = history
         self._follow = follow
+        self._is_history_complete = is_history_complete
         self._partitions = partitions
         self._max_bytes = max_bytes
         self._cached: dict[str, _Cached] = {}  # the latest used last
@@ -105,7 +114,8 @@ class Rosters:
 
     async def get(self, chat_id: str) -> Roster | Refusal | None:
         """The group's roster, if need be of the archive; None if there is no such group. A retryable Refusal if the
-        archive does not answer, or has not recorded a control change that this gateway has read BEHIND_SECONDS ago."""
+        archive does not answer, or is behind: minutes, or BEHIND_SECONDS behind a control change that this gateway has
+        read. Raises Unavailable."""
         while True:
             if roster := self.cached(chat_id):
                 return roster
@@ -218,12 +228,13 @@ class Rosters:
     async def _query(self, chat_id: str) -> Roster | Refusal | None:
         deadline = trio.current_time() + BEHIND_SECONDS
         while True:
+            is_complete = await self._is_history_complete(home_partition(group_number(chat_id) or 0, self._partitions))
             found = await self._history.find_group(chat_id)
             if roster := self.cached(chat_id):
                 return roster
             if isinstance(found, Refusal):
                 return found
-            if (0 if found is None else found.version) >= self.version(chat_id):
+            if is_complete and (0 if found is None else found.version) >= self.version(chat_id):
                 return None if found is None else self._keep_found(found)
             if trio.current_time() >= deadline:
                 return _BEHIND

@@ -154,6 +154,9 @@ class ScriptedHistory:
         await self.open.wait()
         return self.refusal or self.sent.get(client_id)
 
+    async def is_complete(self, partition: int) -> bool:
+        return True
+
     async def find_group(self, chat_id: str) -> Group | Refusal | None:
         self.finds += 1
         await self.open.wait()

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from messaging.envelopes import fan_out
-from messaging.gateway import access, publisher
+from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.group_service_pb2 import AddMembers, ChangeMember
@@ -29,7 +29,7 @@ from rookery.v1.session_pb2 import (
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code
 from shared.contract.groups import Permission, audience
-from tests.messaging.gateway.harness import ANN, BEN, CAT, PARTITIONS, Crew, Platform, change_frame
+from tests.messaging.gateway.harness import ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
 from tests.waiting import until
 
 DAN, EVE, STRANGER = 4, 5, 6
@@ -133,6 +133,24 @@ async def test_members_get_messages_and_the_actor_s_devices_alone_get_marks_and_
             assert (events[0].event_id, events[-1].event_id) == (first.event_id, last.event_id)
         await eve.send(ClientFrame(ping={}))
         await eve.expect("pong")
+
+
+async def test_a_group_waits_until_history_has_what_the_tails_may_not_have(
+    platform: Platform, log: ScriptedLog, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def offset_at(partition: int, at_ms: int) -> int:
+        return 5
+
+    monkeypatch.setattr(rosters, "BEHIND_SECONDS", 0.0)
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        log.recorded = 4
+        refused = await ann.refused(send("a"))
+        assert (refused.code, refused.retryable) == (Code.UNAVAILABLE, True)
+        log.recorded = 5
+        await ann.send(send("a"))
+        await log.until_published()
 
 
 async def publish(platform: Platform, crew: Crew, before: frozenset[int]) -> None:

@@ -62,7 +62,7 @@ class Reader:
         self.ids = ids
         self.partitions = OwnedPartitions(PARTITIONS)
         self.partitions.set_consumer(log)
-        self.rosters = Rosters(history, PARTITIONS, ids.follow)
+        self.rosters = Rosters(history, PARTITIONS, ids.follow, history.is_complete)
         self.known: dict[int, Member] = {}
         """The members as the newest control changes left them that it has read."""
         registry, live = Registry(), Live.fixed(LiveConfiguration())

@@ -115,6 +115,8 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
         (send(chat_id="d-9-7"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id="d-07-9"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id="d-7-9223372036854775808"), Code.NOT_FOUND, "send.chat_id", ""),
+        (send(chat_id="g-0"), Code.NOT_FOUND, "send.chat_id", ""),
+        (send(chat_id="g-9223372036854775808"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id="'; DROP TABLE chats --"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id=None), Code.INVALID, "send.chat_id", "recipient_id"),
         (send(chat_id=None, recipient_id=0), Code.INVALID, "send.recipient_id", "1 to 9223372036854775807"),
@@ -165,6 +167,15 @@ def test_changes_and_typing() -> None:
     assert isinstance(mark, ChangeRequest)
     assert mark.change.marked.delivered_up_to == 5, "what is read has been delivered"
     assert check(ClientFrame(typing=Typing(chat_id=CHAT)), USER, LIMITS) == TypingRequest(CHAT, members)
+
+
+def test_the_members_of_a_group_are_not_known_here() -> None:
+    sent = check(send(chat_id="g-7", text=mentioning((8, "ann"), (9, "ben"))), USER, LIMITS)
+    mark = check(change(chat_id="g-7", target_id=0, marked=Marked(read_up_to=5)), USER, LIMITS)
+    reaction = check(change(chat_id="g-7", reacted=THUMB), USER, LIMITS)
+    for request, is_personal in ((sent, False), (mark, True), (reaction, False)):
+        assert isinstance(request, SendRequest | ChangeRequest)
+        assert (request.members, request.recipients, request.is_personal) == ((), (), is_personal)
 
 
 @pytest.mark.parametrize(

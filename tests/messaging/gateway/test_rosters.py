@@ -18,7 +18,7 @@ def history() -> ScriptedHistory:
 
 @pytest.fixture
 def rosters(history: ScriptedHistory) -> Rosters:
-    return Rosters(history, 4, lambda _: None)
+    return Rosters(history, 4, lambda _: None, history.is_complete)
 
 
 async def test_one_query_serves_all_who_wait_also_if_the_first_of_them_is_cancelled(
@@ -106,7 +106,9 @@ def test_an_older_roster_tells_nothing_of_a_recipient_and_what_was_read_is_enoug
 def test_rosters_are_bounded_in_bytes_and_what_was_read_in_members(
     history: ScriptedHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rosters = Rosters(history, 4, lambda _: None, max_bytes=2 * (module.ROSTER_BYTES + 2 * module.MEMBER_BYTES))
+    rosters = Rosters(
+        history, 4, lambda _: None, history.is_complete, max_bytes=2 * (module.ROSTER_BYTES + 2 * module.MEMBER_BYTES)
+    )
     monkeypatch.setattr(module, "MAX_CHANGED", 6)
     crews = [Crew(ANN, BEN, number=number) for number in (1, 2, 3)]
     for crew in crews:
