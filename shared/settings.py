@@ -319,6 +319,9 @@ class Settings(BaseSettings):
         """Reject plain text beyond this machine unless it is allowed. (The engines have settings of their own.)"""
         if not self.tls.plaintext and (problems := list(self._plain_text_problems())):
             raise ValueError("\n".join(problems))
+        internal = self.gateway.internal_grpc
+        if internal and self.tls.certificate_file and not GrpcAddress.parse(internal).is_secure:
+            raise ValueError(f"`gateway.internal_grpc` is that of a listener with TLS: write {SECURE}{internal}")
         return self
 
     def _plain_text_problems(self) -> Iterator[str]:

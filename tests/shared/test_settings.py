@@ -44,6 +44,8 @@ def test_archives_and_gateways_beyond_this_machine_are_called_with_tls_archives_
         Settings(archives=("grpcs://127.0.0.1:1", "127.0.0.1:2"))
     with pytest.raises(ValidationError, match=r"internal_grpc(.|\n)*grpcs://gateway-1:8082"):
         Settings.model_validate({"gateway": {"internal_grpc": "gateway-1:8082"}})
+    with pytest.raises(ValidationError, match=r"internal_grpc(.|\n)*grpcs://127"):
+        Settings.model_validate({"gateway": {"internal_grpc": "127.0.0.1:8082"}, "tls": {"certificate_file": "a.pem"}})
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:1:2", "grpc://host:1"])
