@@ -15,4 +15,7 @@ export const KINDS = {
   hidden: { law: "LAST", key: ["actor_id"] },
   marked_unread: { law: "LAST", key: ["actor_id"] },
   starred: { law: "LAST", key: ["actor_id"] },
+  muted: { law: "LAST", key: ["actor_id"] },
+  chat_pinned: { law: "LAST", key: ["actor_id"] },
+  archived: { law: "LAST", key: ["actor_id"] },
 };

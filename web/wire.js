@@ -79,6 +79,9 @@
  * @property {Hidden} [hidden]
  * @property {MarkedUnread} [marked_unread]
  * @property {Starred} [starred]
+ * @property {Muted} [muted]
+ * @property {ChatPinned} [chat_pinned]
+ * @property {Archived} [archived]
  */
 
 /**
@@ -131,6 +134,27 @@
 /**
  * The actor starred a message for themselves, or removed the star.
  * @typedef {object} Starred
+ * @property {boolean} [set]
+ */
+
+/**
+ * The actor muted a chat for themselves: their devices do not notify of its messages.
+ * @typedef {object} Muted
+ * @property {string} [until_ms] Until when, in milliseconds since 1970; 0 if the chat is not muted, the highest value
+ * for ever.
+ * @property {boolean} [except_mentions] Whether the devices still notify of messages that mention the actor.
+ */
+
+/**
+ * The actor keeps a chat at the top of their list.
+ * @typedef {object} ChatPinned
+ * @property {boolean} [set]
+ */
+
+/**
+ * The actor moved a chat out of their list. Clients show it in the list again when a new message arrives, unless it is
+ * muted.
+ * @typedef {object} Archived
  * @property {boolean} [set]
  */
 

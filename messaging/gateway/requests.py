@@ -200,9 +200,9 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
     chat = _check_chat(change.chat_id, "change.chat_id", user_id)
     if isinstance(chat, Refusal):
         return chat
-    if kind.needs_target and change.target_id <= 0:
+    if not kind.contract.is_of_chat and change.target_id <= 0:
         return bad_id("change.target_id")
-    if not kind.needs_target and change.target_id:
+    if kind.contract.is_of_chat and change.target_id:
         return Refusal(Code.INVALID, "`target_id` must be 0 for a change of the chat.", "change.target_id")
     if refusal := kind.check(change, configuration):
         return refusal

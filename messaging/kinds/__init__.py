@@ -3,12 +3,25 @@
 How the changes of a kind combine is in `protos/rookery/v1/session.proto`. Nothing else on the server depends on a kind.
 """
 
-from messaging.kinds import deleted, edited, hidden, marked, marked_unread, pinned, reacted, starred
+from messaging.kinds import (
+    archived,
+    chat_pinned,
+    deleted,
+    edited,
+    hidden,
+    marked,
+    marked_unread,
+    muted,
+    pinned,
+    reacted,
+    starred,
+)
 from messaging.kinds.kind import Kind
 
 _KINDS: tuple[Kind, ...] = (
     *(reacted.KIND, marked.KIND, edited.KIND, deleted.KIND),
     *(pinned.KIND, hidden.KIND, marked_unread.KIND, starred.KIND),
+    *(muted.KIND, chat_pinned.KIND, archived.KIND),
 )
 
 KINDS = {kind.contract.name: kind for kind in _KINDS}

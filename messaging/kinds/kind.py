@@ -51,8 +51,6 @@ class Kind(msgspec.Struct, frozen=True):
     """Checks the shape and the limits of a change's body; may complete the body."""
     authorize: Callable[[Change, Circumstances], Refusal | None]
     """Refuses a change that its actor, who has the permission, may not make."""
-    needs_target: bool = True
-    """Whether its changes are of a message; else they are of the chat."""
     permission: Permission = NO_PERMISSIONS
     """The permission that the actor needs."""
     is_of_controls: bool = False

@@ -28,4 +28,4 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
     return Refusal(Code.INVALID, "There is no message yet with such an id.", "change.marked.delivered_up_to")
 
 
-KIND = Kind(changes.KINDS["marked"], _check, _authorize, needs_target=False)
+KIND = Kind(changes.KINDS["marked"], _check, _authorize)

@@ -3,4 +3,4 @@
 from messaging.kinds.kind import Kind, has_any_body, needs_no_right
 from shared.contract import changes
 
-KIND = Kind(changes.KINDS["marked_unread"], has_any_body, needs_no_right, needs_target=False)
+KIND = Kind(changes.KINDS["marked_unread"], has_any_body, needs_no_right)

@@ -225,7 +225,7 @@ class Mention(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred")
+    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +238,9 @@ class Change(_message.Message):
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     MARKED_UNREAD_FIELD_NUMBER: _ClassVar[int]
     STARRED_FIELD_NUMBER: _ClassVar[int]
+    MUTED_FIELD_NUMBER: _ClassVar[int]
+    CHAT_PINNED_FIELD_NUMBER: _ClassVar[int]
+    ARCHIVED_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     target_id: int
     actor_id: int
@@ -250,7 +253,10 @@ class Change(_message.Message):
     hidden: Hidden
     marked_unread: MarkedUnread
     starred: Starred
-    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ...) -> None: ...
+    muted: Muted
+    chat_pinned: ChatPinned
+    archived: Archived
+    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ...) -> None: ...
 
 class Reacted(_message.Message):
     __slots__ = ("emoji", "set")
@@ -297,6 +303,26 @@ class MarkedUnread(_message.Message):
     def __init__(self, set: _Optional[bool] = ...) -> None: ...
 
 class Starred(_message.Message):
+    __slots__ = ("set",)
+    SET_FIELD_NUMBER: _ClassVar[int]
+    set: bool
+    def __init__(self, set: _Optional[bool] = ...) -> None: ...
+
+class Muted(_message.Message):
+    __slots__ = ("until_ms", "except_mentions")
+    UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    EXCEPT_MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    until_ms: int
+    except_mentions: bool
+    def __init__(self, until_ms: _Optional[int] = ..., except_mentions: _Optional[bool] = ...) -> None: ...
+
+class ChatPinned(_message.Message):
+    __slots__ = ("set",)
+    SET_FIELD_NUMBER: _ClassVar[int]
+    set: bool
+    def __init__(self, set: _Optional[bool] = ...) -> None: ...
+
+class Archived(_message.Message):
     __slots__ = ("set",)
     SET_FIELD_NUMBER: _ClassVar[int]
     set: bool

@@ -30,9 +30,6 @@ def _reacted(is_set: bool) -> Change:
     return Change(reacted=Reacted(emoji="👍", set=is_set))
 
 
-OF_CHATS = ("marked_unread",)
-"""The kinds of changes that are of the chat, not of the message."""
-
 DELETED = Change(deleted=Deleted())
 
 SCRIPTS = (
@@ -57,7 +54,8 @@ def script_of(sent: Sent, percent: float) -> Script | None:
 def changes_of(sent: Sent, actor_id: int, script: Script) -> Iterator[Made]:
     """Yield the changes that a member makes to an accepted message."""
     for number, body in enumerate(script.by_sender if actor_id == sent.key[0] else script.by_recipient):
-        target_id = 0 if body.WhichOneof("body") in OF_CHATS else sent.message_id
+        kind = kind_of(body)
+        target_id = 0 if kind and kind.is_of_chat else sent.message_id
         client_id = f"{sent.key[1]}-{number}"
         change = Change(chat_id=sent.chat_id, target_id=target_id, actor_id=actor_id, client_change_id=client_id)
         change.MergeFrom(body)

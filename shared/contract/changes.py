@@ -35,6 +35,8 @@ class Kind(msgspec.Struct, frozen=True):
     """Whether only the devices of the actor receive it."""
     is_listed: bool
     """Whether the messages with a current change of this kind can be listed."""
+    is_of_chat: bool
+    """Whether its changes are of the chat itself, without target; else they are of a message."""
     is_toggled: bool
     """Whether its body has no field but `set`."""
 
@@ -56,7 +58,8 @@ def _kinds() -> Iterable[Kind]:
         kind: kinds_pb2.Kind = field.GetOptions().Extensions[extension]
         body: Any = field.message_type  # each is a message
         is_toggled = [each.name for each in body.fields] == ["set"]
-        yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private, kind.is_listed, is_toggled)
+        options = tuple(kind.key), kind.is_private, kind.is_listed, kind.is_of_chat
+        yield Kind(field.name, field.number, kind.law, *options, is_toggled)
 
 
 KINDS = {kind.name: kind for kind in _kinds()}

@@ -28,7 +28,7 @@ from rookery.v1.session_pb2 import (
     Send,
     Text,
 )
-from shared.contract.changes import LISTED, TOGGLED
+from shared.contract.changes import KINDS, LISTED, TOGGLED
 from shared.contract.chats import direct_chat_id
 from tests.devices.device import Device, View
 from tests.devices.model import ChatModel, content_of, shown
@@ -111,7 +111,7 @@ class Play:
             message_id = self.random.choice(newest)
             is_own = view.messages[message_id].sender_id == device.user_id
             name, body = self._change(chat_id, message_id, is_own)
-            target_id = 0 if name in ("marked", "marked_unread") else message_id
+            target_id = 0 if KINDS[name].is_of_chat else message_id
             answer = await device.change(Change(chat_id=chat_id, target_id=target_id, **{name: body}))
         if isinstance(answer, Refused):
             self.refused.append((Change(chat_id=chat_id, target_id=target_id), answer))

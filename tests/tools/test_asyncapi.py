@@ -48,6 +48,8 @@ def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 def single_values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.message_type is not None:
         return messages(GetMessageClass(field.message_type))
+    if field.enum_type is not None:
+        return st.sampled_from([value.number for value in field.enum_type.values])
     if field.full_name in CODES:
         return st.sampled_from([code.value for code in Code])
     if field.type in INTEGERS:

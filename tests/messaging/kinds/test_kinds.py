@@ -8,13 +8,16 @@ from messaging.kinds import KINDS
 from messaging.kinds.kind import THE_CHAT, Circumstances, Target
 from messaging.kinds.reacted import MAX_CHANGES
 from rookery.v1.session_pb2 import (
+    Archived,
     Change,
+    ChatPinned,
     Deleted,
     Edited,
     Hidden,
     Marked,
     MarkedUnread,
     Mention,
+    Muted,
     Pinned,
     Reacted,
     Starred,
@@ -24,7 +27,7 @@ from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code
 from shared.contract.groups import ALL_PERMISSIONS, DIRECT_PERMISSIONS, Permission
-from shared.contract.ids import EPOCH_MS
+from shared.contract.ids import EPOCH_MS, MAX_ID
 
 ANN, BEN = 1, 2
 MEMBERS = (ANN, BEN)
@@ -61,6 +64,9 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
         (BEN, ANNS, {"starred": Starred(set=True)}, None),
         (BEN, GONE, {"starred": Starred()}, Code.NOT_FOUND),
         (BEN, THE_CHAT, {"marked_unread": MarkedUnread(set=True)}, None),
+        (BEN, THE_CHAT, {"muted": Muted(until_ms=MAX_ID, except_mentions=True)}, None),
+        (BEN, THE_CHAT, {"chat_pinned": ChatPinned(set=True)}, None),
+        (BEN, THE_CHAT, {"archived": Archived(set=True)}, None),
         (ANN, ANNS, {"edited": Edited()}, None),
         (BEN, ANNS, {"edited": Edited()}, Code.FORBIDDEN),
         (ANN, GONE, {"edited": Edited()}, Code.NOT_FOUND),
