@@ -72,14 +72,17 @@ class Access:
     async def find_roster(self, user_id: int, chat_id: str, field: str, *, is_personal: bool = False) -> Refusal | None:
         """Load the roster of a group, unless it is cached. The refusal of a user who is not a member, with
         `is_personal` also not a former one. They may have been added just now: waits JOIN_SECONDS for that."""
-        roster = await self._rosters.get(chat_id)
-        with trio.move_on_after(JOIN_SECONDS):
-            while not isinstance(roster, Refusal) and not _is_of(roster, user_id, is_personal):
+        deadline = trio.current_time() + JOIN_SECONDS
+        while True:
+            roster = await self._rosters.get(chat_id)
+            if isinstance(roster, Refusal):
+                return roster
+            if _is_of(roster, user_id, is_personal):
+                return None
+            with trio.move_on_at(deadline) as waiting:
                 await self._rosters.changed(chat_id)
-                roster = await self._rosters.get(chat_id)
-        if isinstance(roster, Refusal):
-            return roster
-        return None if _is_of(roster, user_id, is_personal) else no_such_chat(field)
+            if waiting.cancelled_caught:
+                return no_such_chat(field)
 
     def refuse(self, user_id: int, request: KeptRequest, target: Target, roster: Roster | None) -> Refusal | None:
         """The refusal of a request that the user may not make now. `roster` is that of the request's group, if any."""

@@ -205,10 +205,13 @@ class LogConsumer:
             kind = event.WhichOneof("event")
         self._ids.follow(event.event_id)  # so that answers have higher ids
         recipient_ids = tuple(envelope.recipient_ids)
-        if envelope.chat_version:
-            recipient_ids = self._read_group(tail, record, envelope, kind, recipient_ids)
+        is_of_group = envelope.chat_version != 0
+        if is_of_group:
+            recipient_ids = self._read_of_group(tail, envelope, kind, recipient_ids)
         if kind != "typing" and not self._append(tail, record, envelope, kind, recipient_ids):
             return
+        if is_of_group and envelope.truth:
+            self._reach_missed(tail, record, envelope, recipient_ids)
         origin = envelope.origin_session_id
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None
@@ -225,21 +228,29 @@ class LogConsumer:
         if span is not None:
             span.end()
 
-    def _read_group(
-        self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
+    def _read_of_group(
+        self, tail: Tail, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
     ) -> tuple[int, ...]:
-        """Read a control change; publish another event to members whom its sender did not know. Return the recipients
-        that may read the event, as far as this gateway knows."""
+        """Read an event of a group, first of all if it is a control change. Return the recipients that may read it, as
+        far as this gateway knows."""
         event, version = envelope.event, envelope.chat_version
         if kind == "typing":
             return self._rosters.within(event.typing.chat_id, version, MAX_ID, recipient_ids)
         chat_id = event.message.chat_id or event.change.chat_id
         if event.message.HasField("control"):
             self._read_control(tail, chat_id, event)
-        elif envelope.truth and (missed := self._rosters.missed(chat_id, version, event.event_id)):
-            missed = [user_id for user_id in missed if user_id not in recipient_ids]
-            self._miss(tail, record.value, missed, self._rosters.version(chat_id))
         return self._rosters.within(chat_id, version, event.event_id, recipient_ids)
+
+    def _reach_missed(
+        self, tail: Tail, record: StoredRecord, envelope: Envelope, recipient_ids: tuple[int, ...]
+    ) -> None:
+        """Publish an event of a group, which is no control change, to members whom its sender did not know."""
+        event = envelope.event
+        chat_id = event.message.chat_id or event.change.chat_id
+        missed = self._rosters.missed(chat_id, envelope.chat_version, event.event_id)
+        if missed and not event.message.HasField("control"):
+            others = [user_id for user_id in missed if user_id not in recipient_ids]
+            self._miss(tail, record.value, others, self._rosters.version(chat_id))
 
     def _read_control(self, tail: Tail, chat_id: str, event: Event) -> None:
         """Read a control change of the log: its members join and leave, also for earlier records of the partition whose

@@ -174,7 +174,7 @@ class Tail:
     def target(self, user_id: int, chat_id: str, message_id: int) -> Target | None:
         """The message of the chat, if the tail has it and it reached the user or is theirs."""
         entry, key = self._messages.get(message_id), self._unread.get(message_id)
-        if entry is not None and entry.chat_id == chat_id and user_id in entry.recipient_ids:
+        if entry is not None and entry.chat_id == chat_id and self._reached(user_id, entry):
             event = decode(entry.value).event
             if event.HasField("message"):  # else the id is that of a change
                 changes = len(self._changes.get(message_id, ()))
@@ -204,6 +204,13 @@ class Tail:
         controls = [decode(entry.value).event for entry in recent if entry.is_control]
         controls.reverse()
         return controls
+
+    def _reached(self, user_id: int, entry: Entry) -> bool:
+        """Whether the user is a recipient of a message, or of another copy of it."""
+        if user_id in entry.recipient_ids:
+            return True
+        copies = self._changes.get(entry.event_id, ()) if entry.chat_version else ()
+        return any(user_id in copy.recipient_ids for copy in copies if not copy.target_id)
 
     def time_at(self, offset: int) -> int:
         """The time of the newest entry up to this offset, in milliseconds since 1970; 0 if the tail begins later."""

@@ -112,7 +112,10 @@ def test_a_removed_member_loses_the_events_after_their_removal_whose_senders_did
     assert [found.event_id for found in tail.newer(2, 0)] == [10, 31, 1_004]
     assert [found.event_id for found in tail.newer(3, 0)] == [10, 30, 31, 32]
     assert size - tail.size == 2 * RECIPIENT_OVERHEAD
-    tail.evict(older_than_ms=5, max_bytes=10**6)
+    assert tail.target(4, "g-7", 30) is None
+    tail.append(of_group(5, 30, 4))  # a copy for a member whom its sender did not know
+    assert tail.target(4, "g-7", 30) is not None
+    tail.evict(older_than_ms=6, max_bytes=10**6)
     assert (len(tail), tail.size, tail.newer(2, 0), tail.sent_after("g-7", 0)) == (0, 0, [], [])
 
 
