@@ -102,16 +102,16 @@ class _Chat:
         """The change that the log has not acknowledged: it is in flight, or may have failed."""
         self.settled: trio.Event | None = None
         """While it is in flight."""
-        self.unread: dict[SendKey, Event] = {}
-        """Acknowledged changes whose records were not read back when they were last looked for."""
+        self.unread: dict[SendKey, tuple[int, Event]] = {}
+        """Acknowledged changes that the tail did not have yet when it was looked at last, with their offsets."""
 
     @property
     def is_idle(self) -> bool:
         return not (self.turn.locked() or self.pending or self.unread)
 
     def forget_read(self, tail: Tail) -> None:
-        """Forget the acknowledged changes that the tail has."""
-        self.unread = {key: event for key, event in self.unread.items() if tail.event(event.event_id) is None}
+        """Forget the acknowledged changes that the tail has, or had."""
+        self.unread = {key: unread for key, unread in self.unread.items() if unread[0] >= tail.next_offset}
 
 
 class Sequencer:
@@ -319,7 +319,7 @@ class Sequencer:
         def done(result: Sequence[int] | Exception) -> None:
             chat.settled = None
             if not isinstance(result, Exception) and self._partitions.holds(tail, change.epoch):
-                self._accept(chat, change)
+                self._accept(chat, change, result[0])
             settled.set()
             self._settled.unpark_all()
 
@@ -331,12 +331,12 @@ class Sequencer:
         await settled.wait()
         return chat.pending is not change
 
-    def _accept(self, chat: _Chat, change: _Change) -> None:
-        """Note that the log has acknowledged a change."""
+    def _accept(self, chat: _Chat, change: _Change, offset: int) -> None:
+        """Note that the log has acknowledged a change, whose record of truth is at this offset."""
         roster = change.roster
         chat.pending = None
         chat.epoch, chat.version, chat.highest = change.epoch, roster.version, change.event.event_id
-        chat.unread[change.key] = change.event
+        chat.unread[change.key] = offset, change.event
         self._rosters.applied(roster.chat_id, roster)
         user_id = str(change.key[0])
         _log.info("group_changed", chat_id=roster.chat_id, version=roster.version, kind=change.kind, user_id=user_id)
@@ -413,8 +413,8 @@ class Sequencer:
 
 def _first(chat: _Chat, tail: Tail, key: SendKey) -> Event | None:
     """The control change that was made with this key, if it is one of the newest minutes."""
-    if event := chat.unread.get(key):
-        return event
+    if unread := chat.unread.get(key):
+        return unread[1]
     sent = tail.sent_with(key)
     return None if sent is None else tail.event(sent.event_id)
 

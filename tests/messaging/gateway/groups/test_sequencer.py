@@ -94,6 +94,7 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
         async with open_world() as world:
             world.unrecorded = lag
             gateway, way = await world.start_gateway(ALL)
+            await trio.sleep(2 * sequencer.TICK_SECONDS)
             accepted: dict[tuple[int, str], Event] = {}
             coming = iter(fates)
             way.outcome = lambda: next(coming, "stored")
