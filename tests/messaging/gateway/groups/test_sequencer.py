@@ -320,6 +320,7 @@ async def test_a_gateway_waits_for_its_clock_if_it_is_far_behind_that_of_a_forme
     """Else spans would end before they begin, or one bad clock would set the clocks of all."""
     first, _ = await world.start_gateway(ALL, ahead_ms=ahead_ms)
     created = await made(first, ANN, creation("a", *range(2, 8)))
+    await trio.sleep(2 * sequencer.TICK_SECONDS)
     world.tails_begin = {partition: len(records) for partition, records in enumerate(world.log.records)}
     second = await taken_over(world)
     answer = await change(second, 2, in_chat("b", removed(2)))
