@@ -136,7 +136,9 @@ class Run:
 
     def made(self, made: Made) -> None:
         self._unmade -= 1
-        if made.event is not None and not made.is_private and made.key not in self._delivered:
+        # A change of a message that is deleted meanwhile may reach nobody.
+        is_due = made.event is not None and not made.is_private and not made.target.may_be_deleted
+        if is_due and made.key not in self._delivered:
             self._undelivered[made.key] = made
 
     def _change(self, sent: Sent, actor_id: int) -> None:
