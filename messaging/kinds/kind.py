@@ -10,7 +10,7 @@ from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import NO_PERMISSIONS, Permission
+from shared.contract.groups import NO_PERMISSIONS, WORDS, Permission
 
 
 class Target(NamedTuple):
@@ -104,12 +104,4 @@ def refuse_control(field: str) -> Refusal:
 
 def refuse_without(permission: Permission, field: str) -> Refusal:
     """The refusal of what needs a permission that the user lacks; `field` names the chat."""
-    return Refusal(Code.FORBIDDEN, f"You have no permission to {_ACTIONS[permission]} in this group.", field)
-
-
-_ACTIONS = {
-    Permission.POST: "send messages",
-    Permission.REACT: "react to messages",
-    Permission.PIN: "pin messages",
-    Permission.DELETE_MESSAGES: "delete messages of others",
-}
+    return Refusal(Code.FORBIDDEN, f"You may not {WORDS[permission]} here.", field)

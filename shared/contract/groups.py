@@ -39,6 +39,18 @@ class Permission(IntFlag):
     MANAGE = groups_pb2.PERMISSION_MANAGE
 
 
+WORDS = {
+    Permission.POST: "post messages",
+    Permission.REACT: "react to messages",
+    Permission.PIN: "pin messages",
+    Permission.ADD_MEMBERS: "add members",
+    Permission.EDIT_SETTINGS: "change the name and the topic",
+    Permission.DELETE_MESSAGES: "delete messages of others",
+    Permission.REMOVE_MEMBERS: "remove members",
+    Permission.MANAGE: "manage roles, permissions and history",
+}
+"""What a permission allows, in words."""
+
 NO_PERMISSIONS = Permission(0)
 ALL_PERMISSIONS = Permission(sum(Permission))
 

@@ -25,22 +25,11 @@ from shared.contract.groups import (
     MAX_MEMBERS,
     MAX_SPANS,
     OPEN,
+    WORDS,
     Permission,
     Roster,
     permissions_of,
 )
-
-WORDS = {
-    Permission.POST: "post messages",
-    Permission.REACT: "react to messages",
-    Permission.PIN: "pin messages",
-    Permission.ADD_MEMBERS: "add members",
-    Permission.EDIT_SETTINGS: "change the name and the topic",
-    Permission.DELETE_MESSAGES: "delete messages of others",
-    Permission.REMOVE_MEMBERS: "remove members",
-    Permission.MANAGE: "manage roles, permissions and history",
-}
-"""What a permission allows, in words."""
 
 ROLES = {
     ROLE_GUEST: "a guest",
