@@ -1,0 +1,105 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rookery.v1.archive_pb2 import Group
+from rookery.v1.groups_pb2 import (
+    ROLE_ADMIN,
+    ROLE_GUEST,
+    ROLE_MEMBER,
+    ROLE_OWNER,
+    ROLE_UNSPECIFIED,
+    Control,
+    GroupSettings,
+    Member,
+    Role,
+    Span,
+)
+from shared.contract.groups import (
+    ALL_PERMISSIONS,
+    DEFAULT_PERMISSIONS,
+    GUEST_PERMISSIONS,
+    NO_PERMISSIONS,
+    Permission,
+    Roster,
+    audience,
+    is_within,
+    permissions_of,
+)
+from tests.messaging.archive.store.chats import Company
+
+P = Permission
+CHAT = "g-1"
+steps = st.lists(st.tuples(st.integers(1, 2), st.integers(0, 3)), max_size=12)
+
+
+def controls_of(crew: Company, steps: Sequence[tuple[int, Role.ValueType]]) -> list[Control]:
+    """A creation and further changes of roles, joins and leaves included, each also with new settings."""
+    controls = [crew.creation().message.control]
+    for who, role in steps:
+        if role or crew.is_present(crew.members[who]):
+            settings = GroupSettings(name=f"{len(controls)}")
+            controls.append(crew.control({who: role}, settings=settings).message.control)
+    return controls
+
+
+@given(steps=steps, at=st.integers(0, 12))
+def test_a_roster_is_the_fold_of_control_changes_from_any_stored_group_on(
+    steps: Sequence[tuple[int, Role.ValueType]], at: int
+) -> None:
+    crew = Company()
+    first, *others = controls_of(crew, steps)
+    first.members[0].former_role = ROLE_OWNER  # of no concern to the roster
+    rosters = [Roster.created(crew.chat_id, first)]
+    for control in others:
+        rosters.append(rosters[-1].after(control))
+    last = rosters[-1]
+    assert (last.version, last.members) == (crew.version, crew.known)
+    assert last.present == {user for user in crew.members if crew.is_present(user)}
+    assert last.settings == [first, *others][-1].settings
+    some = rosters[at % len(rosters)]
+    members = list(some.members.values())
+    stored = Roster.of(Group(chat_id=CHAT, version=some.version, settings=some.settings, members=members))
+    for control in others[at % len(rosters) :]:
+        stored = stored.after(control)
+    assert (stored.version, stored.members, stored.settings) == (last.version, last.members, last.settings)
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_a_control_change_that_is_not_the_next_one_is_an_error(version: int) -> None:
+    roster = Roster.created(CHAT, Control(version=1))
+    with pytest.raises(ValueError, match=f"must have version 2, not {version}"):
+        roster.after(Control(version=version))
+
+
+@pytest.mark.parametrize(
+    ("role", "allow", "deny", "expected"),
+    [
+        (ROLE_UNSPECIFIED, ALL_PERMISSIONS, 0, NO_PERMISSIONS),
+        (ROLE_GUEST, 0, 0, GUEST_PERMISSIONS),
+        (ROLE_GUEST, P.PIN, P.REACT, P.POST | P.PIN),
+        (ROLE_MEMBER, 0, 0, DEFAULT_PERMISSIONS),
+        (ROLE_MEMBER, P.MANAGE | P.PIN, P.PIN, DEFAULT_PERMISSIONS - P.PIN + P.MANAGE),
+        (ROLE_MEMBER, 1 << 40, 0, DEFAULT_PERMISSIONS),
+        (ROLE_ADMIN, 0, P.MANAGE, ALL_PERMISSIONS - P.MANAGE),
+        (ROLE_OWNER, 0, ALL_PERMISSIONS, ALL_PERMISSIONS),
+    ],
+)
+def test_permissions_follow_from_the_role_and_what_only_this_member_has_or_lacks(
+    role: Role.ValueType, allow: int, deny: int, expected: int
+) -> None:
+    settings = GroupSettings(permissions=DEFAULT_PERMISSIONS)
+    member = Member(user_id=1, role=role, allow=allow, deny=deny)
+    assert permissions_of(settings, member) == expected
+    roster = Roster.created(CHAT, Control(version=1, settings=settings, members=[member]))
+    assert [roster.permissions(user) for user in (1, 2)] == [expected, NO_PERMISSIONS]
+
+
+def test_a_user_is_within_their_spans_and_hears_of_the_changes_of_both() -> None:
+    spans = [Span(first=10, last=20), Span(first=30)]
+    assert [at for at in (9, 10, 20, 21, 29, 30, 99) if is_within(spans, at)] == [10, 20, 30, 99]
+    roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER, spans=spans)]))
+    assert [roster.includes(user, at) for user, at in ((1, 10), (1, 25), (2, 10))] == [True, False, False]
+    assert audience(frozenset({3, 1}), Control(members=[Member(user_id=2), Member(user_id=3)])) == [1, 2, 3]
