@@ -22,13 +22,18 @@ PAUSES = (0.0, 30.0, 60.0, 300.0)
 """Seconds before each pass over the groups of an account. The second one finds groups that archives had not recorded
 before the first; the others are for the groups that could not be left."""
 
-AT_ONCE = 100
-"""Accounts that leave their groups at once; more are left in them until their deletion is repeated."""
+AT_ONCE = 8
+"""Passes at once: an admin may delete many accounts, which should not slow down the changes of others."""
+
+MAX_ACCOUNTS = 10_000
+"""Accounts that wait for a pass; more are left in their groups until their deletion is repeated."""
 
 PAGE = 100
 """Chats on a page of the archive, and accounts that are read at once."""
 
 _STORE_AWAY = Refusal(Code.UNAVAILABLE, "The store does not answer.")
+
+_FAULT = Refusal(Code.INTERNAL, "Something went wrong on our side.")
 
 _NO_SUCCESSOR = Refusal(Code.UNAVAILABLE, "The other members of the group are not known now.")
 
@@ -51,12 +56,13 @@ class Departures:
         self._archive = archive
         self._groups = groups
         self._tokens = tokens
+        self._passes = trio.CapacityLimiter(AT_ONCE)
 
     def begin(self, user_id: int) -> None:
         """Take a deleted account out of its groups, in the background. Groups that can't be left, and those that are
         left over when the process stops, are logged: repeating the deletion begins again."""
-        if len(self._nursery.child_tasks) >= AT_ONCE:
-            _log.warning("groups_not_left", user_id=str(user_id), reason=f"{AT_ONCE} other accounts leave theirs")
+        if len(self._nursery.child_tasks) >= MAX_ACCOUNTS:
+            _log.warning("groups_not_left", user_id=str(user_id), reason=f"{MAX_ACCOUNTS} other accounts leave theirs")
         else:
             self._nursery.start_soon(self._depart, user_id)
 
@@ -66,9 +72,13 @@ class Departures:
             for number, pause in enumerate(PAUSES):
                 await trio.sleep(pause)
                 try:
-                    refusal = await self._leave_all(user_id)
+                    async with self._passes:
+                        refusal = await self._leave_all(user_id)
                 except Unavailable:
                     refusal = _STORE_AWAY
+                except Exception as error:  # a fault of ours ends this pass, and not the BFF
+                    _log.error("departure_failed", user_id=str(user_id), exc_info=error)
+                    refusal = _FAULT
                 if refusal is not None:
                     reason = refusal.message
                 elif number:
