@@ -156,12 +156,7 @@ class Rosters:
             self._drop(chat_id)  # a version is missing
         elif known is None and control.version == read.version == 1:
             self._keep(Roster.created(chat_id, control), 0, control.members)
-        for user_id, member in members_after(control).items():
-            former = read.members.get(user_id)
-            if former is None or former.version < member.version:
-                self._changed += former is None
-                read.members[user_id] = member
-        self._bound_read()
+        self._remember(read, control)
         self._news.unpark_all()
 
     def within(self, chat_id: str, version: int, event_id: int, user_ids: tuple[int, ...]) -> tuple[int, ...]:
@@ -267,6 +262,13 @@ class Rosters:
         read.version = max(read.version, version)
         return read
 
-    def _bound_read(self) -> None:
+    def _remember(self, read: _Read, control: Control) -> None:
+        """Remember the members that a control change changed, unless a newer one of each was read."""
+        known = read.members
+        if any(each.user_id not in known or known[each.user_id].version < each.version for each in control.members):
+            for user_id, member in members_after(control).items():
+                if user_id not in known or known[user_id].version < member.version:
+                    self._changed += user_id not in known
+                    known[user_id] = member
         while self._changed + len(self._read) > MAX_CHANGED and len(self._read) > 1:
             self._changed -= len(self._read.pop(next(iter(self._read))).members)
