@@ -52,6 +52,8 @@ export class Conversations extends Store {
    * @type {Map<string, State>} the one that changed last is the last
    */
   #recent = new Map();
+  /** The load of the messages of the chat that was opened last. */
+  #opening = Promise.resolve();
   /** Whether the reader of the open chat is at its end. */
   #isFollowing = true;
   /** The message that the reader of the open chat sees; empty if there is none. */
@@ -115,8 +117,17 @@ export class Conversations extends Store {
   async open(chat_id, mark = () => "", markKnown = async () => {}) {
     this.enter(chat_id);
     this.#isFollowing = true;
-    const { phase, isStored, after } = this.of(chat_id);
-    if (phase === "loading" || (phase === "ready" && pieces.covers(this.of(chat_id), mark()))) return;
+    if (this.of(chat_id).phase === "loading") await this.#opening; // it may load another page than the wanted one
+    const { phase } = this.of(chat_id);
+    const isDone = phase === "loading" || (phase === "ready" && pieces.covers(this.of(chat_id), mark()));
+    if (isDone || chat_id !== this.openChat) return;
+    this.#opening = this.#open(chat_id, mark, markKnown);
+    await this.#opening;
+  }
+
+  /** @param {string} chat_id @param {() => string} mark @param {(isEmpty: boolean) => Promise<void>} markKnown */
+  async #open(chat_id, mark, markKnown) {
+    const { isStored, after } = this.of(chat_id);
     this.#set(chat_id, { phase: "loading" });
     try {
       const isCopy = isStored && after !== "0";

@@ -174,6 +174,12 @@ test("going to the newest message, or back to the unread ones, loads what is mis
   assert.equal(requests.length, count);
 });
 
+test("a place that is wanted while another page is loading is loaded after it", async () => {
+  const conversations = new Conversations(archiveOf(range(1, 1_000)));
+  await Promise.all([conversations.openNewest(CHAT), conversations.openAround(CHAT, idAt(200))]);
+  assert.deepEqual(minutesOf(conversations), range(150, 249));
+});
+
 test("of a hundred thousand messages that are scrolled through, two thousand stay in memory", async () => {
   const minutes = range(1, 100_000);
   const conversations = new Conversations(archiveOf(minutes));
