@@ -23,6 +23,7 @@ def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Serve
         metrics.PARTITIONS_REBUILDING: lambda: len(partitions.rebuilding),
         metrics.TAIL_EVENTS: lambda: sum(map(len, partitions.tails.values())),
         metrics.TAIL_BYTES: lambda: sum(tail.size for tail in partitions.tails.values()),
+        metrics.ROSTER_BYTES: lambda: gateway.rosters.size,
         metrics.CONSUMER_LAG: lag_reading(GROUP, gateway.log_consumer.lag),
         **server_readings("gateway", server.statistics),
     }

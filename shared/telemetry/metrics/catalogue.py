@@ -126,6 +126,9 @@ REBUILDS = Counter(
 )
 TAIL_EVENTS = Gauge("rookery_tail_events", "Events in the tails of the partitions", roles=["gateway"])
 TAIL_BYTES = Gauge("rookery_tail_bytes", "Approximate memory of the tails", unit="bytes", roles=["gateway"])
+ROSTER_BYTES = Gauge(
+    "rookery_roster_bytes", "Approximate memory of the cached rosters of groups", unit="bytes", roles=["gateway"]
+)
 PUBLISH = Histogram(
     "rookery_publish_seconds",
     "From passing records to the log to its acknowledgement that all are on disk",
