@@ -10,12 +10,11 @@ from rookery.client import ROLE_ADMIN, Client, Message, Refused, Unreachable
 from rookery.load.sessions import for_each
 from rookery.verify.histories import AT_ONCE, RETRY_PAUSE, retry
 from rookery.verify.membership import fold
-from rookery.verify.plan import VerifyError
-from rookery.verify.records import Copy, GroupRecord, Key, Sent, View
+from rookery.verify.records import GroupRecord, Key, Sent, View
 from shared.contract.ids import wall_clock_ms
 
-PAUSE_SECONDS = 0.25
-"""Seconds between two control changes of one user."""
+PAUSE_SECONDS = 0.5
+"""Seconds between two control changes of one user: a user may make 60 additions a minute by default."""
 
 AWAY = 3
 """Users whom one user has removed and not added again, at most."""
@@ -53,14 +52,15 @@ class Group:
         return next(iter(self.clients.values()))
 
     async def create(self) -> None:
-        """Create the group, and make its second member an admin. Raises VerifyError."""
+        """Create the group, and make its second member an admin. Raises RookeryError."""
         owner_id, admin_id, *others = self.clients
-        create = self.owner.groups.create
-        await self._request(owner_id, lambda key: create(self._name, [admin_id, *others], client_change_id=key))
-        if not self.chat_id:
-            raise VerifyError(f"a group can't be created: {self.controls[0].refused}")
-        change = self.owner.groups.change_member
-        await self._request(owner_id, lambda key: change(self.chat_id, admin_id, role=ROLE_ADMIN, client_change_id=key))
+        groups, user_ids = self.owner.groups, [admin_id, *others]
+        creation = self._note(owner_id)
+        creation.accept(await groups.create(self._name, user_ids, client_change_id=creation.key[1]))
+        self.chat_id = creation.chat_id
+        change = self._note(owner_id)
+        key = change.key[1]
+        change.accept(await groups.change_member(self.chat_id, admin_id, role=ROLE_ADMIN, client_change_id=key))
 
     async def change(self) -> None:
         """Make control changes until `stop`."""
@@ -110,12 +110,10 @@ class Group:
 
     async def _request(self, actor_id: int, request: Request) -> None:
         """Make a control change, and record its answer. Repeats it until there is one."""
-        key: Key = actor_id, f"{self._prefix}-{len(self.controls)}"
-        control = Sent(key, self.chat_id, 0, "", -1, at=trio.current_time(), at_ms=wall_clock_ms(), is_overdue=True)
-        self.controls.append(control)
+        control = self._note(actor_id)
         while True:
             try:
-                message = await request(key[1])
+                message = await request(control.key[1])
                 break
             except Unreachable:
                 control.retried = True
@@ -125,12 +123,16 @@ class Group:
                     control.refused, control.refused_at = f"{refused.code}, {refused}", trio.current_time()
                     return
             await trio.sleep(RETRY_PAUSE)
-        copy = Copy.of(message)
-        control.key, control.control, control.text = copy.key, copy.control, copy.text
-        control.message_id, control.accepted_at = copy.message_id, trio.current_time()
-        self.chat_id = control.chat_id = copy.chat_id
+        control.accept(message)
         for member in message.control.members:
             (self.present.add if member.role else self.present.discard)(member.user_id)
+
+    def _note(self, actor_id: int) -> Sent:
+        """Record a control change that is requested now."""
+        key: Key = actor_id, f"{self._prefix}-{len(self.controls)}"
+        control = Sent(key, self.chat_id, 0, "", -1, at=trio.current_time(), at_ms=wall_clock_ms(), is_overdue=True)
+        self.controls.append(control)
+        return control
 
     def records(self, views: Mapping[int, View] | None = None) -> GroupRecord:
         return GroupRecord(self.chat_id, self.owner.me.user_id, self.controls, views or {})

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import trio
+
 from rookery.client import Change, Control, Event, HistoryMessage, Member, Message, State
 from shared.contract.changes import kind_of
 
@@ -99,6 +101,12 @@ class Sent:
     def accepted_ms(self) -> float:
         """The moment of its acceptance, by the wall clock, in milliseconds since 1970."""
         return self.at_ms + 1000 * (self.accepted_at - self.at)
+
+    def accept(self, message: Message) -> None:
+        """Record that a control change was accepted now, as this message."""
+        copy = Copy.of(message)
+        self.key, self.chat_id, self.text, self.control = copy.key, copy.chat_id, copy.text, copy.control
+        self.message_id, self.accepted_at = copy.message_id, trio.current_time()
 
     @property
     def is_control(self) -> bool:

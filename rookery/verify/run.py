@@ -174,7 +174,10 @@ class Run:
         for participant in self.participants:
             participant.began_ms = self._began_ms
         self._by_user = {client.me.user_id: each for client, each in self._both()}
-        self._groups = [Group(n, self.clients[:size], self._run_id) for n, size in enumerate(group_sizes(plan))]
+        for number, size in enumerate(group_sizes(plan)):
+            first = 2 * number % plan.clients  # each group has another owner and another admin, if there are enough
+            members = [*self.clients[first:], *self.clients[:first]][:size]
+            self._groups.append(Group(number, members, self._run_id))
         for group in self._groups:
             await group.create()
         await nursery.start(self._run_pipelines)

@@ -1,14 +1,19 @@
 """A group from its creation to its end over HTTP, on both platforms: each user reads what happened while a member."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import httpx
+import pytest
+import trio
 
+from rookery.client import ROLE_GUEST, CatchUp, Message, Refused, open_client
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.system.sessions import connector, open_session
-from tools.launch.people import PASSWORD, Person, open_http, read_history, sign_up
-from tools.launch.process import Process
+from tests.system.talk import TRANSPORTS
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
+from tools.launch.process import Process, Rookery
 
 
 async def test_members_change_a_group_and_read_what_happened_while_they_were_members_until_they_leave_or_are_deleted(
@@ -62,6 +67,51 @@ async def test_members_change_a_group_and_read_what_happened_while_they_were_mem
     assert [summary(each) for each in histories[alan]] == [2, 3, 4]
     assert [(each["user_id"], each["role"]) for each in members["members"]] == [(str(grace.user_id), "ROLE_OWNER")]
     assert (unknown.status_code, unknown.json()["field"]) == (httpx.codes.NOT_FOUND, "chat_id")
+
+
+async def test_the_python_client_receives_groups_and_reads_what_it_missed_of_them(rookery: Rookery) -> None:
+    async with AsyncExitStack() as stack:
+        people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
+        ada, grace = [
+            await stack.enter_async_context(open_client(rookery.url, each.name, PASSWORD, transport=transport))
+            for each, transport in zip(people, TRANSPORTS, strict=True)
+        ]
+        away = CatchUp(grace.api, lambda event: True)
+        await away.begin()
+        created = await ada.groups.create("Engines")
+        chat_id, grace_id = created.chat_id, grace.me.user_id
+        await ada.send(chat_id, "before")
+        await ada.groups.add_members(chat_id, [grace_id], role=ROLE_GUEST, expected_version=1)
+        await ada.send(chat_id, "within")
+        with pytest.raises(Refused, match="the name") as caught:
+            await grace.groups.change_settings(chat_id, name="Tea")
+        assert caught.value.code == "forbidden"
+        grace.mark(chat_id, read_up_to=(await grace.send(chat_id, "read")).event_id)
+        with trio.fail_after(PATIENCE):
+            while not (await ada.groups.marks(chat_id, from_id=created.message_id)).marks:
+                await trio.sleep(0.05)
+        removed = await ada.groups.remove_member(chat_id, grace_id)
+        await ada.send(chat_id, "after")
+        with pytest.raises(Refused, match="chat"):
+            await grace.send(chat_id, "late")
+
+        async def texts(events: AsyncIterator[object]) -> list[int | str]:
+            """Read messages up to the removal."""
+            found: list[int | str] = []
+            with trio.fail_after(PATIENCE):
+                async for event in events:
+                    if isinstance(event, Message):
+                        found.append(summary(HistoryMessage(message=event)))
+                        if event.message_id == removed.message_id:
+                            break
+            return found
+
+        assert await texts(grace.events()) == [2, "within", 3]
+        async with aclosing(away.events()) as missed:
+            assert await texts(missed) == [2, "within", "read", 3]
+        assert [each.user_id for each in (await ada.groups.members(chat_id)).members] == [ada.me.user_id]
+        assert not (await grace.groups.members(chat_id)).members
+        assert (await grace.api.chat(chat_id)).own.spans[-1].last == removed.message_id
 
 
 def summary(each: HistoryMessage) -> int | str:
