@@ -15,6 +15,10 @@ from shared.contract.ids import time_of
 """The kind with LAW_WINS. There is one: its changes make a stub of their message."""
 
 
+PRIVATE = tuple(kind.number for kind in KINDS.values() if kind.is_private)
+"""The numbers of the private kinds."""
+
+
 MAX_AGE_MS = 10_000
 """An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
 the clocks of gateways and brokers differ. Late events have rows of their own, so that a client finds them that has read
@@ -28,7 +32,12 @@ def is_late(event_id: int, at_ms: int) -> bool:
 
 def listed_key(kind: Kind, user_id: int) -> str:
     """The key, as `key_text` returns it, of the user's changes of a kind that `is_listed`."""
-    return msgspec.json.encode([user_id] if kind.is_private else []).decode()
+    return own_key(user_id) if kind.is_private else "[]"
+
+
+def own_key(user_id: int) -> str:
+    """The key, as `key_text` returns it, of the user's changes of a private kind: each has the key `actor_id`."""
+    return f"[{user_id}]"
 
 
 def is_listed(kind: Kind, change: Change) -> bool:

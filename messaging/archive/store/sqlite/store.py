@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
 
-from messaging.archive.store.laws import MAX_AGE_MS
+from messaging.archive.store.laws import MAX_AGE_MS, PRIVATE, own_key
 from messaging.archive.store.protocol import (
     MAX_CHANGES,
     MAX_PAGE_CHANGES,
@@ -101,7 +101,11 @@ _VERSIONS = """
 _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target_id IN ({}) LIMIT ?"
 _ALL_MARKS = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
 _OWN_MARK = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? AND user_id = ?"
-_STATE_OF_CHAT = "SELECT event FROM state WHERE chat = ? AND target_id = 0 ORDER BY event_id LIMIT ?"
+# Without the private changes of others, of whom a group has up to 999.
+_STATE_OF_CHAT = """
+    SELECT event FROM state WHERE chat = ? AND target_id = 0 AND (kind NOT IN ({}) OR key = ?)
+    ORDER BY event_id LIMIT ?
+"""
 
 
 class SqliteChats:
@@ -287,7 +291,8 @@ def _fill(connection: sqlite3.Connection, found: Chat, user_id: int, chat: int) 
     newest = _messages(connection, found.chat_id, _NEWEST, chat, span.last or MAX_ID)
     for message in _with_changes(connection, chat, newest):
         found.newest.CopyFrom(message)
-    for (event,) in connection.execute(_STATE_OF_CHAT, (chat, MAX_PAGE_CHANGES)):
+    query = _STATE_OF_CHAT.format(", ".join("?" * len(PRIVATE)))
+    for (event,) in connection.execute(query, (chat, *PRIVATE, own_key(user_id), MAX_PAGE_CHANGES)):
         found.changes.add().MergeFromString(event)
 
 

@@ -8,7 +8,7 @@ import trio
 
 from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_UNSPECIFIED, GroupSettings
-from tests.messaging.archive.store.chats import Company, Conversation, all_chats, logged
+from tests.messaging.archive.store.chats import Company, Conversation, all_chats, chat_of, logged
 
 
 @pytest.mark.parametrize("size", [20, 20_000])
@@ -45,3 +45,12 @@ async def test_control_changes_make_the_same_group_in_any_order(tmp_path: Path) 
                 *[(5, "Later", 2)] * 2,
                 (5, "Later", 0),
             ]
+
+
+async def test_a_chat_has_no_private_changes_of_other_members(tmp_path: Path) -> None:
+    crew = Company()
+    unread = [crew.toggle("marked_unread", 0, who) for who in (0, 1)]
+    async with open_sqlite_chats(tmp_path / "chats.db") as chats:
+        await chats.record(logged(crew.creation(), *unread, pinned := crew.toggle("pinned", 0)), {})
+        seen = [await chat_of(chats, crew, user) for user in crew.members[:2]]
+    assert [list(chat.changes) for chat in seen] == [[change, pinned] for change in unread]
