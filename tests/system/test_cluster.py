@@ -4,16 +4,18 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, count, cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import trio
 
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
+from shared.contract.chats import group_chat_id, group_number, home_partition
 from tests.system.commands import list_processes
 from tests.system.sessions import Session, SessionOver, connector, open_session, open_sessions, until_answered
 from tests.system.talk import sign_up_at, talking
@@ -21,7 +23,7 @@ from tests.waiting import until
 from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, running_cluster
-from tools.launch.people import PASSWORD, PATIENCE, open_http, read_history, sign_up
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, Rookery, stop_all, wait_until
 
 if TYPE_CHECKING:
@@ -178,6 +180,69 @@ async def test_a_gateway_that_is_killed_leaves_its_users_to_the_other_soon(
         seconds = await talk.run_past(gateway.kill)
     print(f"live again after {seconds:.1f} s")
     assert seconds < MOVE_SECONDS + SLACK_SECONDS
+
+
+ADMINS = 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [Process.kill, Process.freeze, Process.terminate])
+async def test_ten_admins_change_a_group_while_the_gateway_that_orders_their_changes_ends(
+    cluster: Cluster, end: Callable[[Process], object]
+) -> None:
+    """Each change is made once, in one order, and each admin goes on when the other gateway owns the group."""
+    gateway = cluster.gateways[1]
+    owners = await trio.to_thread.run_sync(cluster.wait_until_owned)
+    people = [await sign_up(cluster.bffs[0].url) for _ in range(2 * ADMINS)]
+    admins, others = people[:ADMINS], people[ADMINS:]
+    versions: list[int] = []
+    has_begun = trio.Event()
+
+    async def change(admin: Person, method: str, path: str, client_id: str, **body: Any) -> dict[str, Any]:
+        """Make a change, with retries at both BFFs in turn."""
+        fields = body | {"client_change_id": client_id}
+        sent: dict[str, Any] = {"params": fields} if method == "DELETE" else {"json": fields}
+        for bff in cycle(cluster.bffs):
+            async with open_http(bff.url) as http:
+                answer = await http.request(method, f"/v1/chats{path}", headers=admin.headers, **sent)
+            if answer.status_code not in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT):
+                message: dict[str, Any] = answer.raise_for_status().json()["message"]
+                versions.append(int(message["control"]["version"]))
+                return message
+        raise AssertionError
+
+    async def administrate(admin: Person, other: Person) -> None:
+        for number in range(0, 8, 2):
+            ids = [str(other.user_id)]
+            await change(admin, "POST", f"/{chat_id}/members", f"{number}", user_ids=ids)
+            await change(admin, "DELETE", f"/{chat_id}/members/{other.user_id}", f"{number + 1}")
+            has_begun.set()
+
+    with trio.fail_after(3 * PATIENCE):
+        client_ids = (f"group {number}" for number in count())
+        numbers = ((each, group_number(group_chat_id(admins[0].user_id, each)) or 0) for each in client_ids)
+        client_id = next(each for each, number in numbers if owners[home_partition(number, PARTITIONS)] == gateway.grpc)
+        ids = [str(admin.user_id) for admin in admins[1:]]
+        chat_id = (await change(admins[0], "POST", "", client_id, name="Admins", user_ids=ids))["chat_id"]
+        for admin in admins[1:]:
+            await change(
+                admins[0], "PATCH", f"/{chat_id}/members/{admin.user_id}", f"admin {admin.user_id}", role="ROLE_ADMIN"
+            )
+        async with trio.open_nursery() as nursery:
+            for admin, other in zip(admins, others, strict=True):
+                nursery.start_soon(administrate, admin, other)
+            await has_begun.wait()
+            await trio.to_thread.run_sync(end, gateway)
+    if end is Process.freeze:
+        gateway.thaw()
+    expected = list(range(1, 1 + ADMINS + 8 * ADMINS))
+    assert sorted(versions) == expected
+    for bff in cluster.bffs:
+        history = await read_history(bff.url, admins[1], chat_id, until=lambda all_: len(all_) == len(expected))
+        assert [item.message.control.version for item in history] == expected
+        async with open_http(bff.url) as http:
+            answer = await http.get(f"/v1/chats/{chat_id}/members", headers=admins[1].headers)
+        assert {int(each["user_id"]) for each in answer.json()["members"]} == {admin.user_id for admin in admins}
 
 
 @pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
