@@ -10,7 +10,7 @@ import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
 import { menuItems } from "./menu.js";
-import { loadGroupDialogs, openDialog } from "./open-dialog.js";
+import { loadGroupDialogs, openDialog, openProfile } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -86,6 +86,7 @@ function choicesOf(app, message, actions) {
     ...kinds.map((kind) => toggle(app, message, kind)),
     ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
+    ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),
     ...(chat.group && !isFormer(chat) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },
   ];
