@@ -207,7 +207,7 @@ class LogConsumer:
         recipient_ids = tuple(envelope.recipient_ids)
         is_of_group = envelope.chat_version != 0
         if is_of_group:
-            recipient_ids = self._read_of_group(tail, envelope, kind, recipient_ids)
+            recipient_ids = self._read_of_group(tail, record, envelope, kind, recipient_ids)
         if kind != "typing" and not self._append(tail, record, envelope, kind, recipient_ids):
             return
         if is_of_group and envelope.truth:
@@ -229,7 +229,7 @@ class LogConsumer:
             span.end()
 
     def _read_of_group(
-        self, tail: Tail, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
+        self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
     ) -> tuple[int, ...]:
         """Read an event of a group, first of all if it is a control change. Return the recipients that may read it, as
         far as this gateway knows."""
@@ -238,7 +238,9 @@ class LogConsumer:
             return self._rosters.within(event.typing.chat_id, version, MAX_ID, recipient_ids)
         chat_id = event.message.chat_id or event.change.chat_id
         if event.message.HasField("control"):
-            self._read_control(tail, chat_id, event)
+            is_live = record.partition not in self._partitions.rebuilding
+            self._rosters.read(chat_id, event.message.control, is_live=is_live)
+            self._change_members(tail, chat_id, event)
         return self._rosters.within(chat_id, version, event.event_id, recipient_ids)
 
     def _reach_missed(
@@ -252,11 +254,9 @@ class LogConsumer:
             others = [user_id for user_id in missed if user_id not in recipient_ids]
             self._miss(tail, record.value, others, self._rosters.version(chat_id))
 
-    def _read_control(self, tail: Tail, chat_id: str, event: Event) -> None:
-        """Read a control change of the log: its members join and leave, also for earlier records of the partition whose
-        senders did not know it."""
+    def _change_members(self, tail: Tail, chat_id: str, event: Event) -> None:
+        """Let the members of a control change join and leave for earlier records whose senders did not know it."""
         control = event.message.control
-        self._rosters.read(chat_id, control)
         joined = [member for member in control.members if member.role and not member.former_role]
         for entry in tail.sent_after(chat_id, event.event_id) if joined else ():
             if entry.chat_version < control.version:

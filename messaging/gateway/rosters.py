@@ -146,15 +146,16 @@ class Rosters:
 
     # ---- for the log consumer
 
-    def read(self, chat_id: str, control: Control) -> None:
-        """Apply a control change of the log. One that is known already changes nothing."""
+    def read(self, chat_id: str, control: Control, *, is_live: bool = True) -> None:
+        """Apply a control change of the log. One that is known already changes nothing. It is not live while a tail is
+        rebuilt: then a group that was created may have changed since, before another tail of this gateway begins."""
         known = self._cached.get(chat_id)
         read = self._noted(chat_id, control.version)
         if known is not None and control.version == known.roster.version + 1:
             self._keep(known.roster.after(control), known.changed, control.members)
         elif known is not None and control.version > known.roster.version:
             self._drop(chat_id)  # a version is missing
-        elif known is None and control.version == read.version == 1:
+        elif known is None and control.version == read.version == 1 and is_live:
             self._keep(Roster.created(chat_id, control), 0, control.members)
         self._remember(read, control)
         self._news.unpark_all()

@@ -71,6 +71,8 @@ def test_a_roster_follows_the_log_and_is_dropped_if_a_version_is_missing(rosters
     crew.change(2, change_settings=ChangeSettings(name="A"))
     crew.add(3, CAT)
     crew.remove(4, CAT)
+    rosters.read(crew.chat_id, crew.control(1), is_live=False)
+    assert rosters.cached(crew.chat_id) is None
     for version in (1, 2, 1, 2):
         rosters.read(crew.chat_id, crew.control(version))
     cached = rosters.cached(crew.chat_id)
