@@ -105,7 +105,7 @@ class Gateway:
                 session.tick(now, now_ms)
 
     async def drain(self) -> None:
-        """Answer what is in flight, leave the group, send every client Reconnect, and wait until all have gone.
+        """Answer the events in flight, leave the group, send every client Reconnect, and wait until all have gone.
 
         The group is left before the clients reconnect, so that their partitions have a next owner by then.
         """
@@ -117,6 +117,6 @@ class Gateway:
         await self.registry.wait_empty()
 
     async def _wait_idle(self, partitions: Collection[int] | None = None) -> None:
-        """Wait until nothing is in flight that the log has to keep, or nothing of these partitions."""
+        """Wait until no message, change or control change is in flight, or none of these partitions."""
         await self.publisher.wait_idle(partitions)
         await self.sequencer.wait_idle(partitions)

@@ -40,7 +40,7 @@ ROLES = {
 
 
 class _Decision(NamedTuple):
-    """What a request is decided by: the group before it, the user who makes it, and the id of the control change."""
+    """The facts that decide a request: the group before it, the user who makes it, and the id of the control change."""
 
     roster: Roster
     user_id: int
@@ -87,7 +87,7 @@ class _Decision(NamedTuple):
         return changed
 
     def joined(self, user_id: int, role: Role) -> Member:
-        """A user who joins, also again. What was denied to them stays denied: leaving is no way around it."""
+        """A user who joins, also again. Denied permissions stay denied: leaving does not restore them."""
         member = self.after(self.roster.members.get(user_id) or Member(user_id=user_id))
         member.role, member.allow = role, 0
         del member.spans[: -MAX_SPANS + 1]

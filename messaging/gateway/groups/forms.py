@@ -82,7 +82,7 @@ def stored_client_id(request: ChangeGroupRequest) -> str:
 
 
 def is_result(request: ChangeGroupRequest, control: Control) -> bool:
-    """Whether the control change, which has the client id of the request, may be what the same request made before."""
+    """Whether the control change, which has the client id of the request, may be the result of an equal request."""
     members, settings = control.members, control.settings
     is_creation = control.version == 1
     match request.WhichOneof("change"):

@@ -3,7 +3,7 @@
 The versions of a group are consecutive, and each has one event, since
 
 - one gateway at a time owns the home partition, and its fence drops records of former owners;
-- the owner knows the newest version: what the archives have recorded and its tail have no gap between them;
+- the owner knows the newest version: between the recorded part of the log and its tail there is no gap;
 - a control change that the log did not acknowledge may be in effect, so it stays the next one of its group: the same
   records are published again before any other.
 """
@@ -149,7 +149,7 @@ class Sequencer:
             await self._settled.park()
 
     async def run(self) -> None:
-        """Publish again what may not have reached all members, until cancelled."""
+        """Publish control changes again that may not have reached all members, until cancelled."""
         while True:
             await trio.sleep(TICK_SECONDS)
             for partition in self._partitions.owned:

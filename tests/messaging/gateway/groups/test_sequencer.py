@@ -139,7 +139,7 @@ async def world() -> Iterator[World]:
 async def test_an_owner_that_is_frozen_or_killed_in_the_middle_of_changes_of_ten_admins_forks_nothing(
     world: World, autojump_clock: MockClock, is_killed: bool
 ) -> None:
-    """What it accepted stays; what it publishes later does not count; the admins send again what was not answered."""
+    """Its accepted changes stay, its later records do not count, and the admins repeat unanswered changes."""
     first, old = await world.start_gateway(ALL)
     second, new = await world.start_gateway()
     accepted: dict[tuple[int, str], Event] = {}
