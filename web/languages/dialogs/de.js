@@ -113,7 +113,7 @@ export const de = {
     signOut: "Abmelden",
     delete: "Konto löschen …",
     deletion:
-      "Dein Profil, dein Passwort und deine Anmeldungen werden endgültig gelöscht. Deine Nachrichten bleiben, und dein Benutzername wird nicht wieder vergeben.",
+      "Dein Profil, dein Passwort und deine Anmeldungen werden endgültig gelöscht. Du verlässt deine Gruppen; die Leitung deiner eigenen geht an ein anderes Mitglied über. Deine Nachrichten bleiben, und dein Benutzername wird nicht wieder vergeben.",
     yourPassword: "Dein Passwort",
     deleteMine: "Mein Konto löschen",
     adminsStay:

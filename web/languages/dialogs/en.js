@@ -110,7 +110,7 @@ export const en = {
     signOut: "Sign out",
     delete: "Delete account…",
     deletion:
-      "Your profile, password and sign-ins are deleted for ever. Your messages stay, and your user name is not used again.",
+      "Your profile, password and sign-ins are deleted for ever. You leave your groups, and another member takes over those that you own. Your messages stay, and your user name is not used again.",
     yourPassword: "Your password",
     deleteMine: "Delete my account",
     adminsStay: "An admin’s account can’t be deleted here. Another operator has to take the role away on the server first.",
