@@ -244,7 +244,9 @@ class TerminalChat:
                     message = await self._groups.execute(command, arguments)
                     await self._show_event(message)
                     if command == "/group":
-                        await self._enter(message.chat_id)
+                        self._groups.open_created(message)
+                        self._chat_id, self._oldest = message.chat_id, 0
+                        self._screen.show(f"writing to {await self._title(message.chat_id)}")
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:

@@ -51,9 +51,7 @@ class TerminalGroups:
             self._note(message.chat_id, control.version, control.settings.name)
         if message.chat_id == self._open:
             for member in control.members:
-                known = self._members.get(member.user_id)
-                if known is None or known.version < member.version:
-                    self._members[member.user_id] = member
+                self._set(member)
 
     async def title(self, chat_id: str) -> str:
         """Return the name of a group."""
@@ -67,6 +65,11 @@ class TerminalGroups:
         wanted = name.strip().casefold()
         return [chat_id for chat_id, (_, title) in self._titles.items() if title.casefold() == wanted]
 
+    def open_created(self, creation: Message) -> None:
+        """Open a group that was created now: history may not have it yet."""
+        self._open, self._members = creation.chat_id, {}
+        self.apply(creation)
+
     async def load(self, chat_id: str) -> Sequence[str]:
         """Read a group that is opened. Return lines that describe it. Raises RookeryError."""
         self._open, self._members = "", {}
@@ -76,17 +79,17 @@ class TerminalGroups:
             return ["you are not a member any more: the messages can be read"]
         self._open = chat_id
         for member in (await self._client.groups.members(chat_id)).members:
-            self._members[member.user_id] = member
+            self._set(member)
         await self._names.read(self._members)
         count = f"{chat.member_count} member{'s' if chat.member_count != 1 else ''}: /members lists them"
         return [count, *([f"topic: {chat.settings.topic}"] if chat.settings.topic else [])]
 
     async def list_members(self) -> Sequence[str]:
-        """Return the names of the members with their roles, by name. Raises InvalidCommand; RookeryError."""
-        group_id = self._require()
-        members = (await self._client.groups.members(group_id)).members
-        await self._names.read(member.user_id for member in members)
-        roles = {await self._names.of(member.user_id): ROLE_NAMES.get(member.role, "") for member in members}
+        """Return the names of the members with their roles, by name. Raises InvalidCommand."""
+        self._require()
+        present = [member for member in self._members.values() if member.role]
+        await self._names.read(member.user_id for member in present)
+        roles = {await self._names.of(member.user_id): ROLE_NAMES.get(member.role, "") for member in present}
         return [name if role == "member" else f"{name} ({role})" for name, role in sorted(roles.items())]
 
     async def execute(self, command: str, arguments: Sequence[str]) -> Message:
@@ -123,6 +126,11 @@ class TerminalGroups:
         user = await self._client.api.find_user(name)
         self._names.known[user.user_id] = user.name
         return user.user_id
+
+    def _set(self, member: Member) -> None:
+        known = self._members.get(member.user_id)
+        if known is None or known.version < member.version:
+            self._members[member.user_id] = member
 
     def _note(self, chat_id: str, version: int, name: str) -> None:
         if version >= self._titles.get(chat_id, (0, ""))[0]:

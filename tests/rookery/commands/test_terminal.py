@@ -334,6 +334,8 @@ async def test_quit_ends_the_chat_and_an_empty_line_does_nothing(chat: TerminalC
 
 SETTINGS = {"name": "Engines", "topic": "Steam"}
 
+OWNER = [{"user_id": "7", "role": "ROLE_OWNER", "version": "1"}]
+
 ADDED = {"version": "2", "members": [{"user_id": "9", "role": "ROLE_MEMBER", "version": "2"}]}
 
 JOINED, LEFT = {"role": ROLE_MEMBER}, {"former_role": ROLE_MEMBER}
@@ -348,20 +350,22 @@ def control(event_id: int, **fields: Any) -> dict[str, Any]:
 async def group(chat: TerminalChat, bff: Any, screen: FakeScreen) -> TerminalChat:
     """A chat in the group Engines, of which grace is a member."""
     bff.answers |= {
-        "POST /v1/chats": (201, control(20, version="1", settings=SETTINGS)),
+        "POST /v1/chats": (201, control(20, version="1", settings=SETTINGS, members=OWNER)),
         "GET /v1/chats/g-1": (
             200,
             {"chat_id": "g-1", "settings": SETTINGS, "version": "1", "own": {"role": "ROLE_OWNER"}, "member_count": 2},
         ),
         "GET /v1/chats/g-1/members?after=0&limit=1000": (
             200,
-            {"members": [{"user_id": "7", "role": "ROLE_OWNER"}, {"user_id": "9", "role": "ROLE_MEMBER"}]},
+            {"members": [*OWNER, {"user_id": "9", "role": "ROLE_MEMBER", "version": "1"}]},
         ),
         FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}),
     }
     await chat.execute("/group Engines\n")
-    assert screen.shown[-3:] == ["writing to Engines", "2 members: /members lists them", "topic: Steam"]
-    assert screen.shown[-4].endswith(" ada created the group Engines")
+    assert screen.shown[-2].endswith(" ada created the group Engines")
+    assert screen.shown[-1] == "writing to Engines"
+    await chat.execute("/members")
+    assert screen.shown[-1] == "ada (owner)"
     return chat
 
 
@@ -389,6 +393,9 @@ async def test_a_command_changes_the_open_group(
 async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_is_opened_by_its_name(
     group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
 ) -> None:
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    await group.execute("/open Engines")
+    assert screen.shown[-3:] == ["writing to Engines", "2 members: /members lists them", "topic: Steam"]
     nursery.start_soon(connection.accept_next)  # the mark
     nursery.start_soon(connection.accept_next)
     await group.execute("hello @grace")
