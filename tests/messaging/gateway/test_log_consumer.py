@@ -20,7 +20,7 @@ from shared.contract.errors import Code, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
-from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
+from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, PATIENCE, Crew, Platform, ScriptedLog
 from tests.messaging.test_envelopes import FORMER_REACTION
 from tests.waiting import until
 
@@ -231,6 +231,33 @@ async def test_what_comes_after_the_deletion_of_its_message_reaches_no_session(
         assert [(await ann.expect("event")).event.event_id for _ in range(3)] == [7, 9, 10]
     async with platform.sign_in(gateway, ANN) as ann:
         assert [(await ann.expect("event")).event.event_id for _ in range(3)] == [7, 9, 10]
+
+
+async def test_a_message_is_published_to_a_member_whom_its_sender_did_not_know_until_the_log_has_it(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    await platform.start_gateway()
+    crew = Crew(ANN, BEN)
+    message = Message(message_id=50, chat_id=crew.chat_id, sender_id=ANN, client_message_id="a")
+    crew.add(40, CAT)
+    for event, is_truth, version in (
+        (crew.events[0], False, 1),
+        (Event(event_id=50, message=message), True, 1),
+        (crew.events[1], False, 2),
+    ):
+        envelope = Envelope(event=event, recipient_ids=[ANN], truth=is_truth, sender_id=ANN, chat_version=version)
+        log.store(HOME, envelope)
+    for failure in (Unavailable("no answer"), None):
+        await log.until_published()
+        ((records, _),) = log.unacknowledged
+        assert [record.partition for record in records] == [partition_of(CAT, PARTITIONS)]
+        copy = Envelope.FromString(records[0].value)
+        assert (copy.event.message, copy.recipient_ids) == (message, [CAT])
+        assert (copy.truth, copy.sender_id, copy.chat_version) == (False, ANN, 2)
+        log.acknowledge(failure)
+    await trio.testing.wait_all_tasks_blocked(0.02)
+    assert log.unacknowledged == []
 
 
 async def test_a_record_of_a_former_release_is_delivered_and_replayed_as_a_change(
