@@ -76,3 +76,5 @@ def check_control(message: Message) -> None:
         raise ValueError("control.version must be 1 or more, not 0")
     if any(member.user_id < 1 for member in control.members):
         raise ValueError("the user_id of each member must be 1 or more")
+    if not all(member.spans for member in control.members):
+        raise ValueError("the spans of each member must be 1 or more")

@@ -75,7 +75,7 @@ def fold(connection: sqlite3.Connection, chats: Mapping[str, int], controls: Ite
 
 def _until_ms(member: Member) -> int | None:
     """The time at which the last span of a former member ended; None of a present member."""
-    return None if member.role else time_of(max((span.last for span in member.spans), default=0))
+    return None if member.role else time_of(member.spans[-1].last)
 
 
 def read_group(connection: sqlite3.Connection, chat_id: str, chat: int) -> Group | None:

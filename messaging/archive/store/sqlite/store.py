@@ -42,9 +42,9 @@ from rookery.v1.archive_pb2 import (
     ListMembersResponse,
     Mark,
 )
-from rookery.v1.groups_pb2 import Span
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.chats import direct_members
+from shared.contract.groups import OPEN
 from shared.contract.ids import MAX_ID, time_of
 from shared.drivers.sqlite import Database, open_database
 
@@ -102,10 +102,8 @@ _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target
 _ALL_MARKS = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
 _OWN_MARK = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? AND user_id = ?"
 # Without the private changes of others, of whom a group has up to 999.
-_STATE_OF_CHAT = """
-    SELECT event FROM state WHERE chat = ? AND target_id = 0 AND (kind NOT IN ({}) OR key = ?)
-    ORDER BY event_id LIMIT ?
-"""
+_OF_CHAT = "SELECT event FROM state WHERE chat = ? AND target_id = 0 AND (kind NOT IN ({}) OR key = ?) "
+_STATE_OF_CHAT = _OF_CHAT.format(", ".join(map(str, PRIVATE))) + "ORDER BY event_id LIMIT ?"
 
 
 class SqliteChats:
@@ -262,38 +260,38 @@ def _chat(
 ) -> Chat | None:
     """The chat as the user sees it; None if it is a group of which they never were a member."""
     members = direct_members(chat_id)
-    if members is not None:
-        found = Chat(chat_id=chat_id, kind=CHAT_KIND_DIRECT, member_ids=members, changed_at_ms=changed_ms)
-        _fill(connection, found, user_id, chat)
-        return found
-    own = read_member(connection, chat, user_id)
-    if own is None:
+    own = read_member(connection, chat, user_id) if members is None else None
+    if members is None and own is None:
         return None
-    found = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=own, changed_at_ms=changed_ms)
-    found.version = version if own.role else own.version
-    found.settings.CopyFrom(settings_at(connection, chat, found.version))
-    if own.role:
-        found.member_count = member_count
-    _fill(connection, found, user_id, chat)
+    begin, end = (0, OPEN) if own is None else (own.spans[-1].first, own.spans[-1].last)
+    query, values = (_ALL_MARKS, (chat,)) if own is None else (_OWN_MARK, (chat, user_id))
+    marks = [
+        Mark(user_id=member, delivered_up_to=delivered, read_up_to=read)
+        for member, delivered, read in connection.execute(query, values)
+    ]
+    unread = 0
+    if end == OPEN:
+        read_up_to = next((mark.read_up_to for mark in marks if mark.user_id == user_id), 0)
+        bounds = (chat, max(read_up_to, begin - 1), UNREAD_SCAN, user_id, UNREAD_LIMIT)
+        (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
+    newest = _with_changes(connection, chat, _messages(connection, chat_id, _NEWEST, chat, end or MAX_ID))
+    changes = connection.execute(_STATE_OF_CHAT, (chat, own_key(user_id), MAX_PAGE_CHANGES))
+    found = Chat(
+        chat_id=chat_id,
+        kind=CHAT_KIND_DIRECT if own is None else CHAT_KIND_GROUP,
+        member_ids=members,
+        newest=newest[0] if newest else None,
+        unread=unread,
+        marks=marks,
+        changed_at_ms=changed_ms,
+        changes=[Event.FromString(event) for (event,) in changes],
+        own=own,
+    )
+    if own is not None:
+        found.version = version if own.role else own.version
+        found.settings.CopyFrom(settings_at(connection, chat, found.version))
+        found.member_count = member_count if own.role else 0
     return found
-
-
-def _fill(connection: sqlite3.Connection, found: Chat, user_id: int, chat: int) -> None:
-    """Set the newest message, the marks, the number of unread messages and the changes."""
-    span = found.own.spans[-1] if found.own.spans else Span()
-    query, values = (_OWN_MARK, (chat, user_id)) if found.kind == CHAT_KIND_GROUP else (_ALL_MARKS, (chat,))
-    for member, delivered, read in connection.execute(query, values):
-        found.marks.add(user_id=member, delivered_up_to=delivered, read_up_to=read)
-    if not span.last:
-        read_up_to = next((mark.read_up_to for mark in found.marks if mark.user_id == user_id), 0)
-        bounds = (chat, max(read_up_to, span.first - 1), UNREAD_SCAN, user_id, UNREAD_LIMIT)
-        (found.unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
-    newest = _messages(connection, found.chat_id, _NEWEST, chat, span.last or MAX_ID)
-    for message in _with_changes(connection, chat, newest):
-        found.newest.CopyFrom(message)
-    query = _STATE_OF_CHAT.format(", ".join("?" * len(PRIVATE)))
-    for (event,) in connection.execute(query, (chat, *PRIVATE, own_key(user_id), MAX_PAGE_CHANGES)):
-        found.changes.add().MergeFromString(event)
 
 
 def _number(connection: sqlite3.Connection, chat_id: str) -> int:

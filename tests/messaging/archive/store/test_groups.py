@@ -162,7 +162,7 @@ async def test_of_two_control_changes_with_one_version_the_first_recorded_stays(
     assert await chats.find_sent(crew.chat_id, crew.members[0], fork.message.client_message_id) is None
 
 
-@pytest.mark.parametrize("field", ["version", "user_id", "chat_id"])
+@pytest.mark.parametrize("field", ["version", "user_id", "spans", "chat_id"])
 async def test_an_invalid_control_change_writes_nothing(chats: ChatStore, crew: Company, field: str) -> None:
     creation = crew.creation()
     bad = Event.FromString(creation.SerializeToString())
@@ -171,6 +171,8 @@ async def test_an_invalid_control_change_writes_nothing(chats: ChatStore, crew: 
             bad.message.control.version = 0
         case "user_id":
             bad.message.control.members[1].user_id = 0
+        case "spans":
+            bad.message.control.members[1].ClearField("spans")
         case _:
             bad.message.chat_id = "g-0"
     with pytest.raises(ValueError, match=field):
