@@ -105,8 +105,8 @@ class ChatStore(Protocol):
 
         A chat appears in its members' lists with its first message, a group with its creation or when they join. In
         the list of a former member, a group is as it was when their last span ended: `version`, `settings` and `newest`
-        are of that moment, `changed_at_ms` too unless a mark or a private change of the user is newer, and `unread` and
-        `member_count` are 0. `unread` of
+        are of that moment, `changed_at_ms` is that of the control change that ended it, or of a newer mark or private
+        change of the user, and `unread` and `member_count` are 0. `unread` of
         a member counts from their newest span on.
 
         A message costs a constant number of writes, whatever the number of members: the order of a user's groups comes

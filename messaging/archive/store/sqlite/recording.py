@@ -119,9 +119,14 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
             changed[chat_id] = event_id
     chats = _change_chats(connection, changed, listed={chat_id for chat_id, _ in messages})
     if any(chat_id.startswith("g-") for chat_id in chats):
-        controls = (event.message for event, _ in events if event.message.HasField("control"))
+        controls = [event.message for event, _ in events if event.message.HasField("control")]
         if ignored := fold(connection, chats, controls):
             messages = [each for each in messages if each[1].message_id not in ignored]
+        counted = {event_id: first_id_at(at_ms - MAX_AGE_MS) for at_ms, event_id, _ in late}
+        for message in controls:
+            if message.message_id in counted:  # also for former members, in whose lists no other event counts
+                for member in message.control.members:
+                    changed_for[message.chat_id, member.user_id] = counted[message.message_id]
     for (chat_id, user_id), event_id in changed_for.items():
         connection.execute(_CHANGE_FOR, (time_of(event_id), user_id, chats[chat_id]))
     _add_messages(connection, chats, messages)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messaging.archive.store.laws import MAX_AGE_MS
 from messaging.archive.store.protocol import ChatCursor, ChatStore, Membership
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, HistoryMessage, ListMembersResponse, Mark
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Member
@@ -123,6 +124,16 @@ async def test_a_former_member_keeps_the_group_as_it_was_when_they_left(chats: C
     group = await chats.get_group(crew.chat_id)
     assert group is not None
     assert list(group.members) == [crew.known[user] for user in crew.members]
+
+
+async def test_who_was_removed_late_finds_it_in_the_list_by_the_time_of_the_log(
+    chats: ChatStore, crew: Company
+) -> None:
+    await chats.record(logged(crew.creation()), {})
+    late = crew.control({1: ROLE_UNSPECIFIED})
+    await chats.record(logged(late, age_ms=MAX_AGE_MS + 5), {})
+    (chat,) = await all_chats(chats, crew.members[1])
+    assert chat.changed_at_ms == time_of(late.event_id) + 5
 
 
 async def test_who_joins_again_has_two_spans_and_unread_messages_from_the_second_on(
