@@ -126,7 +126,8 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
         for message in controls:
             if message.message_id in counted:  # also for former members, in whose lists no other event counts
                 for member in message.control.members:
-                    changed_for[message.chat_id, member.user_id] = counted[message.message_id]
+                    key = message.chat_id, member.user_id
+                    changed_for[key] = max(counted[message.message_id], changed_for.get(key, 0))
     for (chat_id, user_id), event_id in changed_for.items():
         connection.execute(_CHANGE_FOR, (time_of(event_id), user_id, chats[chat_id]))
     _add_messages(connection, chats, messages)
