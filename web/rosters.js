@@ -60,6 +60,7 @@ export class Rosters extends Store {
   /** @param {string} chat_id @param {Control} control that has arrived */
   fold(chat_id, { version, members = [] }) {
     const roster = this.#all.get(chat_id);
+    if (!roster && version === "1") this.#set(chat_id, { phase: "ready", version, members: sorted(members) });
     if (!roster || compareIds(version, roster.version) <= 0) return;
     if (version !== idAbove(roster.version)) return void this.load(chat_id);
     const changed = new Set(members.map(({ user_id }) => user_id));

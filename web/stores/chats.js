@@ -59,6 +59,8 @@ export class Chats extends Store {
   #reading = new Map();
   /** Groups that do not exist, or are not this user's. @type {Set<string>} */
   #missing = new Set();
+  /** The group whose creation arrived last, until it is opened: nothing is pinned in it that has not arrived, too. */
+  #created = "";
   /** The message that the link of the open chat names: the chat is loaded around it; empty for none. */
   #linked = "";
   /** @type {Promise<void>} of the first page */
@@ -281,8 +283,10 @@ export class Chats extends Store {
 
   /** @param {string} chat_id that was opened */
   async #loadOpened(chat_id) {
+    const isCreated = chat_id === this.#created;
+    this.#created = "";
     await this.#loadMessages(chat_id);
-    if (chat_id === this.openChat) await this.listed.pinned.load(chat_id);
+    if (chat_id === this.openChat && !isCreated) await this.listed.pinned.load(chat_id);
   }
 
   /** Repeats the loads of the open chat that failed. */
@@ -310,6 +314,7 @@ export class Chats extends Store {
     this.#set(chat);
     this.conversations.add(message);
     if (control) this.rosters.fold(chat_id, control);
+    if (control?.version === "1") this.#created = chat_id;
     if (isGroup(chat_id) && (!chat.group || chat.later.length)) void this.#readGroup(chat_id);
     else if (canReadMore(before, chat)) void this.#readGroup(chat_id, true);
   }

@@ -128,12 +128,15 @@ test("a new group is whole without a request, and is read again once the user ma
       return { messages: [1, 3, 5].map((minute) => ({ message: controlAt(minute) })) };
     };
     const nothing = async () => ({ profiles: [] });
-    const api = { messages, messagesHaving: nothing, chat: async () => wireChat(5), profiles: nothing };
+    const api = { messages, messagesHaving: messages, members: messages, chat: async () => wireChat(5), profiles: nothing };
     const chats = new Chats(api, { user_id: ADA });
     chats.add(fromWire(controlAt(1)));
     assert.deepEqual([chats.conversations.of(GROUP).phase, chats.conversations.of(GROUP).hasNewer], ["ready", false]);
-    chats.conversations.enter(GROUP);
+    chats.open(GROUP);
+    await chats.rosters.load(GROUP);
+    await settle();
     assert.deepEqual(read, []);
+    assert.deepEqual(chats.memberIds(GROUP), [MIRA, ADA]);
     for (const minute of arriving) chats.add(fromWire(controlAt(minute)));
     for (let turn = 0; turn < 3; turn++) await settle();
     assert.deepEqual([chats.isClosed(GROUP), new Set(read)], [false, new Set([GROUP])]);
