@@ -162,6 +162,12 @@ export class Composer {
     if (!this.#field || edited === this.#edited) return;
     this.#edited = edited;
     this.#field.value = editing?.text ?? text;
+    this.#loadMembers();
+  }
+
+  /** Loads the members of a group if the text may mention some. The completion loads them as well. */
+  #loadMembers() {
+    if (this.#text.includes("@")) void this.#app.chats.loadMembers(this.#chat_id);
   }
 
   /** Ends the edit, or the reply; the text of the draft stays. */
@@ -174,8 +180,8 @@ export class Composer {
   /** @param {HTMLTextAreaElement} field */
   #begin(field) {
     field.value = this.#text;
-    if (this.#text.includes("@")) void this.#app.chats.loadMembers(this.#chat_id); // else no mention would be found
     this.#field = field;
+    this.#loadMembers();
     this.#completion = null;
     this.#app.sending.drafts.field = {
       chat_id: this.#chat_id,
