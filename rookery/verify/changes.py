@@ -9,7 +9,7 @@ from rookery.client import Change, Event, State, apply_change
 from rookery.v1.session_pb2 import Deleted, Edited, Mention, Reacted, Text
 from rookery.verify.records import Made, Place, Sent, place_of
 from shared.contract.changes import LISTED, TOGGLED, kind_of, toggle
-from shared.contract.ids import wall_clock_ms
+from shared.contract.ids import MAX_ID, wall_clock_ms
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -71,8 +71,11 @@ class Expected:
         self._states: defaultdict[Place, State] = defaultdict(dict)
         self._open: set[Place] = set()
         """Messages and chats with a change that has no answer: it may have been made or not."""
+        self._first = MAX_ID
+        """The id of the first accepted change: those before it are of earlier runs."""
         for each in made:
             if each.event is not None:
+                self._first = min(self._first, each.event.event_id)
                 apply_change(self._states[place_of(each.change)], each.event)
             elif not each.refused:
                 self._open.add(place_of(each.change))
@@ -82,10 +85,11 @@ class Expected:
         return [event for event in self._states.get(place, {}).values() if is_visible(event.change, viewer)]
 
     def agrees(self, place: Place, state: Iterable[Event], viewer: int) -> bool:
-        """Return whether a state is right for a user, or may be. Marks do not count, and neither does the state of a
-        chat that only an earlier run has changed."""
-        right = self.state(place, viewer)
-        return place in self._open or (isinstance(place, str) and not right) or _content(state) == _content(right)
+        """Return whether a state is right for a user, or may be. Marks do not count, and neither do the changes of a
+        chat that an earlier run has made."""
+        if isinstance(place, str):
+            state = [event for event in state if event.event_id >= self._first]
+        return place in self._open or _content(state) == _content(self.state(place, viewer))
 
     def is_deleted(self, message_id: int) -> bool:
         return any(event.change.HasField("deleted") for event in self._states.get(message_id, {}).values())

@@ -149,7 +149,9 @@ def _check_deliveries(
         yield from membership.outside(known, copy, user_id, where, seconds=seconds)
     live = (delivery for delivery in deliveries if delivery.is_live)
     for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
-        yield from _out_of_order(sent, [delivery.copy for delivery in between_gaps], where)
+        copies = (delivery.copy for delivery in between_gaps)
+        timely = (copy for copy in copies if copy.key in sent and not membership.may_come_late(sent[copy.key], user_id))
+        yield from _out_of_order(sent, timely, where)
 
 
 # ---- changes

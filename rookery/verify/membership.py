@@ -10,7 +10,8 @@ from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
 
 UNKNOWN_SECONDS = 5.0
-"""For so long after the answer to a control change, the gateway of a new member may not know it, and refuse a send."""
+"""For so long after the answer to a control change, gateways may not know it: that of a new member refuses a send, and
+those of others send messages without regard to the new member, who receives them later, in any order."""
 
 UNRECORDED_SECONDS = 60.0
 """For so long after the answer to a removal, archives may not have recorded it, and return newer messages to the
@@ -50,6 +51,15 @@ class Membership:
     def may_be_unanswered(self, copy: Copy) -> bool:
         """Whether a control change may be one that a client requested without an answer."""
         return copy.control is not None and (copy.chat_id, copy.key[0]) in self._unanswered
+
+    def may_come_late(self, sent: Sent, user_id: int) -> bool:
+        """Whether a user may have become a member of the group when the message was sent, and be sent it afterwards."""
+        spans = self.members(sent.chat_id).get(user_id, Member()).spans
+        joined = max((span.first for span in spans if span.first <= sent.message_id), default=0)
+        control = self._controls.get(sent.chat_id, {}).get(joined)
+        if control is None or control.control is None:
+            return sent.chat_id in self._members  # without an answer
+        return control.control.version > 1 and sent.at <= control.accepted_at + UNKNOWN_SECONDS
 
     def recipients(self, sent: Sent) -> Sequence[int]:
         """The users who must receive an accepted message, or control change, of others."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rookery.client import Change, Event, State, apply_change
-from rookery.v1.session_pb2 import Deleted, Edited, Reacted
+from rookery.v1.session_pb2 import Archived, ChatPinned, Deleted, Edited, Reacted
 from rookery.verify.checker import check_records
 from rookery.verify.records import Answer, Copy, Delivery, Listed, Made, Place, Records, Sent, by_key
 from rookery.verify.violations import Kind
@@ -93,6 +93,16 @@ def test_a_change_without_an_answer_may_be_made_or_not_and_a_reaction_may_come_a
     reaction = replace(changed(target, 201, reacted=Reacted()), event=None, refused="not_found")
     records = replace(history(KEPT), made=[replace(edit, event=None), reaction])
     assert check_records(records) == check_records(replace(records, states={ADA: state(edit)})) == []
+
+
+@pytest.mark.parametrize(("event_id", "is_found"), [(199, False), (201, True)])
+def test_the_state_of_a_chat_may_have_changes_of_earlier_runs(event_id: int, is_found: bool) -> None:
+    mine, other = changed(A0, 200, archived=Archived(set=True)), changed(A0, event_id, chat_pinned=ChatPinned(set=True))
+    for each in (mine, other):
+        each.change.target_id, each.change.chat_id = 0, CHAT
+    shown = Listed(ADA, CHAT, 0, 0, 2, [event for event in (mine.event, other.event) if event])
+    records = replace(history(KEPT), listed=[shown], made=[mine])
+    assert [kind for kind, _ in found(records)] == [Kind.WRONG_STATE] * is_found
 
 
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:

@@ -85,6 +85,17 @@ def test_correct_records_have_no_violation() -> None:
     assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
 
 
+@pytest.mark.parametrize(("at", "is_found"), [(30.5 + UNKNOWN_SECONDS, False), (30.6 + UNKNOWN_SECONDS, True)])
+def test_messages_that_are_sent_while_a_user_joins_may_reach_that_user_in_any_order(at: float, is_found: bool) -> None:
+    first, second = replace(message(2, 35), at=at), replace(message(3, 36), at=at)
+    copies = [copy_of(each) for each in (first, second)]
+    live = {GRACE: [*COPIES[:-1], *copies], EVE: [*EVES[:-1], *reversed(copies)]}
+    history = {ADA: [*COPIES[:-1], *copies], GRACE: [*COPIES[:-1], *copies], EVE: [*EVES[:-1], *copies]}
+    sent = [*(each for each in ALL if each is not M2), first, second]
+    found = check_records(records(live=live, history=history, sent=sent))
+    assert [each.kind for each in found] == [Kind.OUT_OF_ORDER] * is_found
+
+
 def test_a_control_change_without_an_answer_may_be_made_or_not() -> None:
     unanswered = replace(ADDED, key=(ADA, "mine"), message_id=0, accepted_at=math.inf, control=None, text="")
     sent = [*(each for each in ALL if each is not ADDED), unanswered]
