@@ -110,9 +110,10 @@ def read_membership(connection: sqlite3.Connection, chat: int, user_id: int) -> 
 
 def read_present(connection: sqlite3.Connection, chat: int, after: int, limit: int) -> ListMembersResponse:
     """As `ChatStore.list_members`."""
+    version = _version(connection, chat)  # first, so that the members are not of an earlier one
     rows = connection.execute(_PRESENT, (chat, after, limit + 1)).fetchall()
     members = [Member.FromString(member) for (member,) in rows[:limit]]
-    return ListMembersResponse(members=members, has_more=len(rows) > limit, version=_version(connection, chat))
+    return ListMembersResponse(members=members, has_more=len(rows) > limit, version=version)
 
 
 def read_marks(connection: sqlite3.Connection, chat: int, from_id: int, limit: int, *, of_group: bool) -> list[Mark]:
