@@ -106,7 +106,8 @@ class ChatStore(Protocol):
         A chat appears in its members' lists with its first message, a group with its creation or when they join. In
         the list of a former member, a group is as it was when their last span ended: `version`, `settings` and `newest`
         are of that moment, `changed_at_ms` is that of the control change that ended it, or of a newer mark or private
-        change of the user, and `unread` and `member_count` are 0. `unread` of a member counts from their newest span on.
+        change of the user, and `unread` and `member_count` are 0. For a member, `unread` counts from their newest span
+        on.
 
         A message costs a constant number of writes, whatever the number of members: the order of a user's groups comes
         from the groups, not from rows of the user.
@@ -130,8 +131,8 @@ class ChatStore(Protocol):
         ...
 
     async def list_members(self, chat_id: str, *, after: int, limit: int) -> ListMembersResponse:
-        """The present members with a higher user_id, ascending, at most `limit`, and the version of the group, of which,
-        or of a later one, they are."""
+        """The present members with a higher user_id, ascending, at most `limit`, and the version of the group. The
+        members are of this version or of a later one."""
         ...
 
     async def list_marks(self, chat_id: str, *, from_id: int, limit: int) -> Sequence[Mark]:
