@@ -116,6 +116,7 @@ export class PeopleSearch {
 
   /** @param {string} text @param {number} search */
   async #searchPeople(text, search) {
+    void this.#app.chats.loadSearched();
     /** @type {Profile[] | null} */
     let found = null;
     try {

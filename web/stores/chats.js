@@ -31,8 +31,10 @@ import { Store } from "./store.js";
 /** @import {Chat, Message, User} from "../types.js" */
 /** @import {Chat as WireChat, Event as WireEvent} from "../wire.js" */
 
-/** The archive lags behind sessions: the pauses after which a group is read again, in milliseconds. */
-const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
+/** The archive lags behind sessions: the pauses after which a group is read, in milliseconds. */
+const PAUSES_MS = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
+/** Further pages of the list that are loaded for a search. */
+const MAX_SEARCHED = 20;
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
@@ -194,6 +196,15 @@ export class Chats extends Store {
     if (this.#nextPage && this.phase === "ready") await this.load();
   }
 
+  /** Loads further pages of the list, among which a search looks for names. */
+  async loadSearched() {
+    for (let count = 0; count < MAX_SEARCHED && this.#nextPage && this.phase === "ready"; count++) {
+      const cursor = this.#nextPage;
+      await this.load();
+      if (cursor === this.#nextPage) return; // the server is away
+    }
+  }
+
   async #load() {
     try {
       const { chats = [], next_cursor = "", complete_up_to = "0" } = await this.#api.chats({ cursor: this.#nextPage });
@@ -334,9 +345,9 @@ export class Chats extends Store {
     const isReading = this.#reading.has(chat_id);
     this.#reading.set(chat_id, isOpened || this.#reading.get(chat_id) === true);
     if (isReading) return;
-    for (const pause_ms of [...PAUSES_MS, 0]) {
+    for (const pause_ms of PAUSES_MS) {
+      await new Promise((resolve) => setTimeout(resolve, pause_ms));
       if (await this.#isRead(chat_id)) break;
-      if (pause_ms) await new Promise((resolve) => setTimeout(resolve, pause_ms));
     }
     const isReadable = this.#reading.get(chat_id);
     this.#reading.delete(chat_id);
@@ -344,7 +355,7 @@ export class Chats extends Store {
     else if (chat_id === this.openChat) await this.openAgain();
   }
 
-  /** Reads a group. Returns whether it has to be read again. @param {string} chat_id */
+  /** Reads a group. Returns whether it need not be read again. @param {string} chat_id */
   async #isRead(chat_id) {
     try {
       const wire = await this.#api.chat(chat_id);
