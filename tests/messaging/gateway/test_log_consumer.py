@@ -107,14 +107,16 @@ class RecordingDirectory(LocalDirectory):
         super().publish(address, owned, epoch)
 
 
-async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment(
+async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment_and_rosters_dropped(
     platform: Platform, log: ScriptedLog
 ) -> None:
     directory = platform.directory = RecordingDirectory()
-    await platform.start_gateway()
+    gateway = await platform.start_gateway()
+    gateway.rosters.applied("g-7", Crew(ANN).roster)
     log.assign(frozenset(), frozenset([HOME]), 5)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert directory.published[-2:] == [(ALL, 1), (ALL - {HOME}, 5)]
+    assert gateway.rosters.cached("g-7") is None, "its members' partitions may be others'"
 
 
 async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_ones_are_too_old(
