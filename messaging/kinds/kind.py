@@ -99,7 +99,7 @@ def refuse_deleted(target: Target) -> Refusal | None:
 
 def refuse_control(field: str) -> Refusal:
     """The refusal of a change of, or of a reply to, a control change of a group; `field` names it."""
-    return Refusal(Code.INVALID, "This line tells a change of the group: it is no message of a member.", field)
+    return Refusal(Code.INVALID, "This is a change of the group, and no message of a member.", field)
 
 
 def refuse_without(permission: Permission, field: str) -> Refusal:
