@@ -149,6 +149,18 @@ test("a new group is whole without a request, and is read again once the user ma
   }
 }); // prettier-ignore
 
+test("a search loads the further pages of the list, until there is none or the server is away", async () => {
+  const pageOf = (number, next_cursor) => ({ chats: [{ ...wireChat(1), chat_id: `g-${number}` }], next_cursor });
+  const answers = [pageOf(1, "a"), pageOf(2, "b"), undefined, pageOf(3, "")];
+  const chats = new Chats({ chats: async () => answers.shift(), chat: async () => wireChat(1) }, { user_id: ADA });
+  const counts = [];
+  for (const load of ["load", "loadSearched", "loadSearched", "loadSearched"]) {
+    await chats[load]();
+    counts.push(chats.all.length);
+  }
+  assert.deepEqual(counts, [1, 2, 3, 3]);
+});
+
 test("what was sent before the user joined is not unread", () => {
   const chat = [controlAt(2), controlAt(5)].reduce((all, one) => withMessage(all, fromWire(one), ADA), folded(CONTROLS.slice(0, 1)));
   assert.equal(readUpTo({ ...chat, ...folded(CONTROLS) }, ADA), String(BigInt(idAt(5)) - 1n));
