@@ -327,6 +327,22 @@ test("a message of another is delivered at once, read when it was seen, and both
   assert.deepEqual(socket.sent, [{ change: { chat_id: CHAT, marked } }]);
 });
 
+test("a message of a group is not marked as delivered, only as read", async () => {
+  const { sync, socket } = await online();
+  const arrived = [];
+  sync.onArrived = ({ chat_id }) => arrived.push(chat_id);
+  const control = { version: "1", settings: { name: "Team" }, members: [{ user_id: ADA, role: "ROLE_MEMBER" }] };
+  await pass(1);
+  socket.sent.length = 0;
+  const message = { ...wireMessage(2), chat_id: "g-5", text: undefined, control };
+  socket.deliver({ event: { event_id: idAt(2), message } });
+  await pass(1);
+  assert.deepEqual([arrived, socket.sent], [["g-5"], []]);
+  sync.sending.markRead("g-5", idAt(2));
+  await pass(1);
+  assert.deepEqual(socket.sent, [{ change: { chat_id: "g-5", marked: { read_up_to: idAt(2) } } }]);
+});
+
 /** The first message as it is shown. */
 function firstShown({ chats, sync }) {
   const message = sync.sending.shown(chats.conversations.of(CHAT).messages[0]);
