@@ -19,7 +19,7 @@ import { MenuButton } from "./menu.js";
 import { loadGroupDialogs, openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
-import { typingText } from "./typing.js";
+import { typingText } from "./typing-text.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Unsent} from "../stores/sending.js" */

@@ -16,7 +16,7 @@ import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { openDialog, openGroup, openProfile } from "./open-dialog.js";
-import { typingText } from "./typing.js";
+import { typingText } from "./typing-text.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */

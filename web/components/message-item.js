@@ -55,14 +55,14 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const quoted = message.reply_to ? quotedIn(app, message.chat_id, message.reply_to) : null;
   const mentioned = mentionedNames(message, chats.profiles);
   const signed = signTexts(app, message);
-  const isNamed = first && !own && isGroup(message.chat_id);
+  const isInGroup = !own && isGroup(message.chat_id);
+  const isNamed = isInGroup && first;
   const mayReact = may(chats.of(message.chat_id), "REACT");
   const deps = [message, first, last, author, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
   return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted], () => {
     const tabindex = isFocused ? 0 : -1;
     const isWaiting = message.state === "pending" || message.isChanging;
     const isFailed = message.state === "failed";
-    const isInGroup = isGroup(message.chat_id) && !own;
     const looks = {
       ...{ own, first, "in-group": isInGroup, marked: isMarked },
       ...{ read: state === "read", pending: isWaiting, failed: isFailed },

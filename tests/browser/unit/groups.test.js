@@ -12,7 +12,7 @@ import { Profiles } from "../../../web/profiles.js";
 import { Rosters } from "../../../web/rosters.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Typing } from "../../../web/typing.js";
-import { typingText } from "../../../web/components/typing.js";
+import { typingText } from "../../../web/components/typing-text.js";
 import { ADA, idAt, markAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const GRACE = "13";
