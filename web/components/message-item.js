@@ -1,5 +1,6 @@
-// One message: its bubble with the message it replies to, its state and, at the end of a group, its time; beside an
-// active message its buttons, and always its time; below the bubble its reactions, or the remedies of a failed message.
+// One message: its bubble with the message it replies to, its state and, at the end of a run, its time; in a group, the name and
+// the avatar of the sender at the start of a run; beside an active message its buttons, and always its time; below the bubble
+// its reactions, or the remedies of a failed message.
 
 import { copyText } from "../clipboard.js";
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
@@ -160,7 +161,7 @@ async function copyCode(app, code) {
 }
 
 /**
- * The signs of the message, such as a pin, whether it was edited, the time of the last message of a group, and the state of
+ * The signs of the message, such as a pin, whether it was edited, the time of the last message of a run, and the state of
  * the user's own message.
  * @param {Message} message
  * @param {{last: boolean, state: keyof typeof STATE_ICONS | null, signed: string[], edits: () => Child}} parts

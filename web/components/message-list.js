@@ -322,11 +322,12 @@ export class MessageList {
     const name = this.#app.chats.titleOf(this.#chat_id);
     const isLoading = phase === "loading" || older === "loading";
     const props = { class: `top ${face}`, key: "top", "aria-hidden": face === "waiting" && !isLoading && "true" };
-    return memo("top", [face, name, isLoading], () => h("div", props, this.#topFace(face, name)));
+    const beginning = this.#beginning(name);
+    return memo("top", [face, name, beginning, isLoading], () => h("div", props, this.#topFace(face, name, beginning)));
   }
 
-  /** @param {string} face @param {string} name */
-  #topFace(face, name) {
+  /** @param {string} face @param {string} name @param {string} beginning */
+  #topFace(face, name, beginning) {
     if (face === "failed")
       return failure(texts.messages.notLoaded, () => void this.#app.chats.openAgain());
     if (face === "waiting") return skeletonMessages();
@@ -334,7 +335,7 @@ export class MessageList {
         texts.messages.none,
         name ? texts.messages.sayHello(name) : texts.messages.sayHelloToUnknown,
       );
-    return h("p", { class: "beginning" }, this.#beginning(name));
+    return h("p", { class: "beginning" }, beginning);
   }
 
   /** @param {string} name */

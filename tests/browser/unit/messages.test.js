@@ -64,7 +64,7 @@ const daysOf = (messages, unreadKey = "", start = 0, end = messages.length) =>
   toDays(messages, ADA, { start, end, unreadKey });
 const rowsOf = (...given) => daysOf(...given).flatMap(({ rows }) => rows);
 
-test("a day has its messages in groups by author and pause, each with a first and a last message", () => {
+test("a day has its messages in runs by author and pause, each with a first and a last message", () => {
   const messages = [0, 1, 20].map((minute) => message(minute));
   const days = daysOf([...messages, message(21, { sender_id: ADA }), message(22, { sender_id: ADA }), message(1462)]);
   assert.deepEqual(
