@@ -1,6 +1,6 @@
-// One message: its bubble with the message it replies to, its state and, at the end of a run, its time; in a group, the name and
-// the avatar of the sender at the start of a run; beside an active message its buttons, and always its time; below the bubble
-// its reactions, or the remedies of a failed message.
+// One message: its bubble with the message it replies to, its state and, at the end of a run, its time; in a group, at the
+// start of a run, the name and the avatar of the sender; beside an active message its buttons, and always its time; below
+// the bubble its reactions, or the remedies of a failed message.
 
 import { copyText } from "../clipboard.js";
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";

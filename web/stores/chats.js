@@ -57,7 +57,7 @@ export class Chats extends Store {
   #sorted = null;
   #nextPage = "";
   #lists;
-  /** The groups that are being read, and whether their messages have to be read afterwards. @type {Map<string, boolean>} */
+  /** The groups that are being read, and whether their messages are to be read then. @type {Map<string, boolean>} */
   #reading = new Map();
   /** Groups that do not exist, or are not this user's. @type {Set<string>} */
   #missing = new Set();
@@ -134,7 +134,10 @@ export class Chats extends Store {
     return !other || this.profiles.isMissing(other);
   }
 
-  /** Whether nobody can write in the chat any more: the other member's account is deleted, or the user has left. @param {string} chat_id */
+  /**
+   * Whether the user can't write in the chat any more: the other member's account is deleted, or the user has left.
+   * @param {string} chat_id
+   */
   isClosed(chat_id) {
     return isFormer(this.of(chat_id)) || this.partner(chat_id)?.deleted === true;
   }
