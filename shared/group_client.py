@@ -6,6 +6,7 @@ Each change goes to the gateway that owns the home partition of its group.
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import trio
 
@@ -96,7 +97,10 @@ class GroupClient:
         self, address: str, request: ChangeGroupRequest, access_token: str
     ) -> ChangeGroupResponse | Refusal:
         async with self._opening:
-            stub = self._stubs.get(address) or await self._nursery.start(self._keep_channel, address)
+            if address in self._stubs:
+                stub = self._stubs[address]
+            else:
+                stub = cast(GroupServiceStub, await self._nursery.start(self._keep_channel, address))
         metadata = [("authorization", f"Bearer {access_token}")]
         try:
             return await call_unary(stub.ChangeGroup, request, timeout=CALL_SECONDS, metadata=metadata)

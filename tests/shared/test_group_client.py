@@ -139,7 +139,7 @@ async def test_an_unavailable_gateway_gets_the_change_again_until_another_owns_t
         assert await client.change(REQUEST, "secret") == DONE
     times = [[(at - began) / RETRY_SECONDS for _, at in each.calls] for each in (former, owner)]
     assert times == [pytest.approx([0, 1], abs=0.1), pytest.approx([1.25, 2.25], abs=0.1)]
-    owner.answers = [NOT_OWNED]
+    owner.answers[:] = [NOT_OWNED]
     began = trio.current_time()
     assert await client.change(REQUEST, "secret") == NOT_OWNED
     assert trio.current_time() - began == pytest.approx(WAIT_SECONDS, abs=0.1)
