@@ -51,7 +51,7 @@ class Batch:
     def __init__(self, events: Iterable[Logged]) -> None:
         """Raises ValueError for an invalid event."""
         self.changed: dict[str, int] = {}  # by chat_id, the highest event_id or late_id
-        # The same of changes that only their actor receives (private ones, marks in groups), by chat_id and user_id.
+        # The same of changes that count for one user only (private ones, marks in groups), by chat_id and user_id.
         self.changed_for: dict[tuple[str, int], int] = {}
         self.sends: dict[Send, Event] = {}  # of each send the first
         self.marks: dict[tuple[str, int], tuple[int, int]] = {}  # by chat_id and user_id: delivered, read
@@ -64,8 +64,9 @@ class Batch:
                     message = event.message
                     if message.message_id < 1:
                         raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
-                    self._note_change(message.chat_id, self._counted_id(event.event_id, at_ms))
-                    if message.HasField("control") and self._has_other(message):
+                    counted_id = self._counted_id(event.event_id, at_ms)
+                    self._note_change(message.chat_id, counted_id)
+                    if message.HasField("control") and not self._add_control(message, counted_id):
                         continue
                     self._add(event, message, message.sender_id, message.client_message_id)
                 case "change":
@@ -78,11 +79,18 @@ class Batch:
         """The events to write, without marks."""
         return [*self.sends.values(), *self._without_client_id]
 
-    def _has_other(self, message: Message) -> bool:
-        """Whether the batch has another control change with the version of this one, which is added otherwise."""
+    def _add_control(self, message: Message, counted_id: int) -> bool:
+        """Add a control change unless the batch has another one with its version; return whether it is added. A late
+        one also counts for the members whom it changes: in the list of a former one, no later event of others does."""
         check_control(message)
-        controls = self.controls.setdefault(message.chat_id, {})
-        return controls.setdefault(message.control.version, message).message_id != message.message_id
+        chat_id, control = message.chat_id, message.control
+        first = self.controls.setdefault(chat_id, {}).setdefault(control.version, message)
+        if first.message_id != message.message_id:
+            return False
+        for member in control.members if counted_id > message.message_id else ():
+            own = chat_id, member.user_id
+            self.changed_for[own] = max(counted_id, self.changed_for.get(own, 0))
+        return True
 
     def _add_change(self, event: Event, change: Change, counted_id: int) -> None:
         kind = kind_of(change)

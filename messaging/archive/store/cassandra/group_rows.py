@@ -142,7 +142,7 @@ class Controls:
 
 def end_of(member: Member) -> int:
     """The id of the event by which a former member left; 0 of a present one."""
-    return 0 if member.role or not member.spans else member.spans[-1].last
+    return 0 if member.role else member.spans[-1].last
 
 
 def control_reads(statements: Mapping[str, Any], chat_id: str, lowest: int) -> list[tuple[Any, tuple[object, ...]]]:

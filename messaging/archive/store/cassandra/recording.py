@@ -122,7 +122,8 @@ class ChatRecording:
         results = iter(await self._session.execute_all([*chain.from_iterable(reads)]))
         groups: list[Controls] = []
         for chat_id, controls in batch.controls.items():
-            versions, heads, members = dict(next(results)), next(results), next(results)
+            versions: dict[int, int] = dict(next(results))
+            heads, members = next(results), next(results)
             batch.drop_other_versions(chat_id, versions)
             newest = heads[0][0] or 0 if heads else 0
             stored = {user_id: (version, role) for user_id, version, role in members}

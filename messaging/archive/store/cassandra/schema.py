@@ -131,9 +131,9 @@ GROUPS_SCHEMA = (
         PRIMARY KEY ((chat_id, shard), user_id)
     ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
     """,
-    # The groups of a user, with the user's own marks and private changes; changed_id is the newest of those. ended_id
-    # is the event by which the user left, 0 while they are a member, and null if they never were one. Messages write no
-    # row here.
+    # The groups of a user, with the user's own marks and private changes; changed_id is the newest event that counts
+    # for this user only. ended_id is the event by which the user left, 0 while they are a member, and null if they
+    # never were one. Messages write no row here.
     """
     CREATE TABLE IF NOT EXISTS memberships_by_user (
         user_id bigint, chat_id text, ended_id bigint, member blob,

@@ -220,4 +220,4 @@ def _read_up_to(user_id: int, chat: Chat) -> int:
     mark = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
     if chat.kind == CHAT_KIND_DIRECT:
         return mark
-    return max(mark, chat.own.spans[-1].first - 1) if chat.own.role and chat.own.spans else MAX_ID
+    return max(mark, chat.own.spans[-1].first - 1) if chat.own.role else MAX_ID
