@@ -159,8 +159,8 @@ class LogConsumer:
                         assert_never(never)
                 if self._fenced:
                     self._announce_owned()
-                for tail, records in self.take_missed():
-                    nursery.start_soon(self._publish_missed, tail, records)
+                for missed in self.take_missed():
+                    nursery.start_soon(self._publish_missed, *missed)
                 for partition in self._partitions.take_rebuilt():
                     nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
                 if not self._partitions.rebuilding:
@@ -289,10 +289,12 @@ class LogConsumer:
         """Publish until the log has stored the records. If the tail's partition leaves, its next owner does that."""
         while not tail.is_released:
             try:
-                return await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
+                await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
             except Unavailable as error:
                 _log.warning("missed_members_not_reached", error=str(error))
                 await trio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _append(
         self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]

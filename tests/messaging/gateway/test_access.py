@@ -58,10 +58,10 @@ def crew(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Crew:
 numbers = itertools.count()
 
 
-def send(client_id: str = "", *, mentions: int = 0, **fields: int) -> ClientFrame:
+def send(client_id: str = "", *, mentions: int = 0, reply_to: int = 0) -> ClientFrame:
     text = Text(body="hi @x", mentions=[Mention(user_id=mentions, name="x")] if mentions else [])
     return ClientFrame(
-        send=Send(client_message_id=client_id or f"c{next(numbers)}", chat_id=CHAT, text=text, **fields),
+        send=Send(client_message_id=client_id or f"c{next(numbers)}", chat_id=CHAT, text=text, reply_to=reply_to),
         first_sent_ms_ago=0,
     )
 

@@ -255,7 +255,7 @@ async def test_a_message_is_published_to_a_member_whom_its_sender_did_not_know_u
         ((records, _),) = log.unacknowledged
         assert [record.partition for record in records] == [partition_of(CAT, PARTITIONS)]
         copy = Envelope.FromString(records[0].value)
-        assert (copy.event.message, copy.recipient_ids) == (message, [CAT])
+        assert (copy.event.message, list(copy.recipient_ids)) == (message, [CAT])
         assert (copy.truth, copy.sender_id, copy.chat_version) == (False, ANN, 2)
         log.acknowledge(failure)
     await trio.testing.wait_all_tasks_blocked(0.02)

@@ -1,5 +1,3 @@
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,9 +90,11 @@ def test_a_deletion_leaves_a_stub_of_the_message_and_of_its_repeated_copy_and_no
     assert (len(tail), tail.size, tail.deletions) == (0, 0, {})
 
 
-def of_group(offset: int, event_id: int, *recipient_ids: int, version: int = 1, **message: Any) -> Entry:
+def of_group(
+    offset: int, event_id: int, *recipient_ids: int, version: int = 1, control: Control | None = None
+) -> Entry:
     """The record of truth of a message of a group."""
-    event = Event(event_id=event_id, message=Message(message_id=event_id, sender_id=1, **message))
+    event = Event(event_id=event_id, message=Message(message_id=event_id, sender_id=1, control=control))
     made = entry(offset, *recipient_ids, key=(1, str(event_id)), value=Envelope(event=event).SerializeToString())
     made.event_id, made.chat_id, made.chat_version = event_id, "g-7", version
     made.is_control = event.message.HasField("control")
@@ -121,8 +121,8 @@ def test_a_removed_member_loses_the_events_after_their_removal_whose_senders_did
 
 def test_the_control_changes_and_the_other_events_of_a_group_are_found() -> None:
     tail = Tail(0)
-    for offset, message in enumerate([{"control": Control(version=1)}, {}, {"control": Control(version=2)}, {}]):
-        tail.append(of_group(offset, 10 + offset, 1, 2, **message))
+    for offset, control in enumerate([Control(version=1), None, Control(version=2), None]):
+        tail.append(of_group(offset, 10 + offset, 1, 2, control=control))
     assert [found.event_id for found in tail.sent_after("g-7", 11)] == [13]
     assert [event.message.control.version for event in tail.controls("g-7")] == [1, 2]
     assert [event.message.control.version for event in tail.recent_controls(1)] == [2]
