@@ -93,7 +93,7 @@ async def open_gateway(
     add_certificate_check(health, tls)
     departures = DepartureTokens(platform.accounts, SigningKeys(platform.accounts))
     groups = GroupService(gateway.sequencer, verifier, departures, platform.live)
-    own_services = [SessionService(gateway, flusher), groups]
+    own_services: list[Servicer] = [SessionService(gateway, flusher), groups]
     services: list[Servicer] = [*own_services, *standard_services(own_services, health)]
     websocket_admission, grpc_admission = (
         platform.connections.add_listener(trusted_proxies=settings.trusted_proxies) for _ in range(2)

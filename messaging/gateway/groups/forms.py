@@ -16,6 +16,7 @@ from rookery.v1.groups_pb2 import (
     Control,
     GroupSettings,
     Member,
+    Role,
 )
 from shared.contract.chats import MAX_CLIENT_ID, group_chat_id, group_number
 from shared.contract.errors import Code, Refusal
@@ -57,7 +58,7 @@ def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
             return _check_id(request.remove_member.user_id, "user_id")
         case "change_member":
             return _check_change_member(request.change_member)
-        case "change_settings":
+        case _:
             return _check_change_settings(request.change_settings)
 
 
@@ -66,7 +67,7 @@ def named_users(request: ChangeGroupRequest) -> Sequence[int]:
     return request.create.user_ids or request.add_members.user_ids
 
 
-def role_of_added(add: AddMembers) -> int:
+def role_of_added(add: AddMembers) -> Role:
     return add.role or ROLE_MEMBER
 
 

@@ -26,7 +26,7 @@ from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.gateway.tail import Tail
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
-from shared.accounts.store import AccountStore
+from shared.accounts.store import AccountStore, User
 from shared.archive import ARCHIVE_GROUP
 from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
@@ -183,7 +183,8 @@ class Sequencer:
     @asynccontextmanager
     async def _turn(self, chat_id: str) -> AsyncIterator[_Chat | None]:
         """Wait for the turn of a request in its group; None if too many wait."""
-        chat = self._chats[chat_id] = self._chats.pop(chat_id, None) or _Chat()
+        known = self._chats.pop(chat_id, None)
+        chat = self._chats[chat_id] = known or _Chat()
         if chat.turn.statistics().tasks_waiting >= MAX_WAITING:
             yield None
         else:
@@ -241,7 +242,7 @@ class Sequencer:
 
     async def _check_users(self, user_ids: Sequence[int]) -> Refusal | None:
         """The refusal of a request that adds a user who does not exist or was deleted. Raises Unavailable."""
-        found = []
+        found: list[User] = []
         for start in range(0, len(user_ids), USERS_AT_ONCE):
             found += await self._accounts.users(user_ids[start : start + USERS_AT_ONCE])
         accounts = {user.user_id: user for user in found}

@@ -4,6 +4,9 @@ It is on the port of the sessions, which is public, so each call needs a valid t
 a departure token, the BFF takes a deleted account out of its groups.
 """
 
+# The generated base class has a method of a request, not one of a stream:
+# pyright: reportIncompatibleMethodOverride=false
+
 from collections import Counter
 from functools import partial
 
@@ -59,7 +62,7 @@ class GroupService(GroupServiceServicer):
         self._calls: Counter[int] = Counter()  # by user
 
     @stream_handler
-    async def ChangeGroup(self, stream: Stream) -> None:
+    async def ChangeGroup(self, stream: Stream) -> None:  # type: ignore[override]
         """Handle one call. While it lasts, its connection is that of a user who has signed in."""
         user_id, is_deleted = await self._caller(stream)
         if self._calls[user_id] >= MAX_CALLS:

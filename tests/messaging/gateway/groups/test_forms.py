@@ -1,5 +1,7 @@
 """The form of a request to change a group: each refusal names the field, and the limit."""
 
+from typing import Any
+
 import pytest
 
 from messaging.gateway.groups.forms import check, is_result, stored_client_id
@@ -18,20 +20,20 @@ from shared.contract.errors import Code
 ANN = 1
 
 
-def creation(client_id: str = "a", *user_ids: int, name: str = "Walks", **settings: object) -> ChangeGroupRequest:
+def creation(client_id: str = "a", *user_ids: int, name: str = "Walks", **settings: Any) -> ChangeGroupRequest:
     create = CreateGroup(settings=GroupSettings(name=name, **settings), user_ids=user_ids)
     return ChangeGroupRequest(chat_id=group_chat_id(ANN, client_id), client_change_id=client_id, create=create)
 
 
-def change(**kind: object) -> ChangeGroupRequest:
+def change(**kind: Any) -> ChangeGroupRequest:
     return ChangeGroupRequest(chat_id="g-7", client_change_id="a", **kind)
 
 
-def member(**values: object) -> ChangeGroupRequest:
+def member(**values: Any) -> ChangeGroupRequest:
     return change(change_member=ChangeMember(user_id=2, **values))
 
 
-def settings(**values: object) -> ChangeGroupRequest:
+def settings(**values: Any) -> ChangeGroupRequest:
     return change(change_settings=ChangeSettings(**values))
 
 

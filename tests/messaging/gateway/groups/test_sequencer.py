@@ -1,7 +1,7 @@
 """The control changes of a group: one event for each version and each client id, whatever fails in between."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -18,8 +18,9 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.chats import group_number, home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster
-from tests.messaging.gateway.groups.test_commands import changed, new_settings, removed, requests, users
+from tests.messaging.gateway.groups.test_commands import changed, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation
+from tests.messaging.gateway.groups.test_forms import settings as new_settings
 from tests.messaging.gateway.groups.world import PARTITIONS, World, change, open_world
 
 ALL = range(PARTITIONS)
@@ -130,7 +131,7 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
 
 
 @pytest.fixture
-async def world() -> Iterator[World]:
+async def world() -> AsyncIterator[World]:
     async with open_world() as opened:
         yield opened
 
