@@ -83,9 +83,9 @@ class Platform(Rookery):
     def change_group(self, actor: Account, method: str, path: str, **fields: Any) -> str:
         """Make a control change over HTTP, below `/v1/chats`; return the chat."""
         change = {"client_change_id": secrets.token_hex(8), **fields}
-        sent = {"params": change} if method == "DELETE" else {"json": change}
-        headers = {"Authorization": f"Bearer {actor.access_token}"}
-        response = httpx.request(method, f"{self.url}/v1/chats{path}", headers=headers, timeout=PATIENCE, **sent)
+        params, body = (change, None) if method == "DELETE" else (None, change)
+        url, headers = f"{self.url}/v1/chats{path}", {"Authorization": f"Bearer {actor.access_token}"}
+        response = httpx.request(method, url, params=params, json=body, headers=headers, timeout=PATIENCE)
         return str(response.raise_for_status().json()["message"]["chat_id"])
 
     def send(self, sender: Account, chat_id: str, *texts: str) -> None:

@@ -1,5 +1,7 @@
 """Groups at the page: two users create, use, change, hand over and leave one."""
 
+import json
+
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Account, Platform, Seats
@@ -26,7 +28,7 @@ def test_two_users_create_change_hand_over_and_leave_a_group(
 
     def lose_first(route: Route) -> None:
         """The server creates the group, and its first response is lost."""
-        sent.append(route.request.post_data_json["client_change_id"])
+        sent.append(json.loads(route.request.post_data or "")["client_change_id"])
         if len(sent) > 1:
             return route.continue_()
         route.fetch()
