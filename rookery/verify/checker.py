@@ -149,8 +149,8 @@ def _check_deliveries(
         yield from membership.outside(known, copy, user_id, where, seconds=seconds)
     live = (delivery for delivery in deliveries if delivery.is_live)
     for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
-        copies = (delivery.copy for delivery in between_gaps)
-        timely = (copy for copy in copies if copy.key in sent and not membership.may_come_late(sent[copy.key], user_id))
+        ours = (delivery.copy for delivery in between_gaps if delivery.copy.key in sent)
+        timely = (copy for copy in ours if not membership.may_come_late(sent[copy.key], user_id))
         yield from _out_of_order(sent, timely, where)
 
 
@@ -301,8 +301,10 @@ def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) 
             continue
         before = newest.setdefault((message.key[0], message.chat_id), message)
         if message.number < before.number and not message.is_overdue:
+            ids = f"ids {message.message_id} and {before.message_id}"
+            moments = f"accepted at {message.accepted_at:.2f} and {before.accepted_at:.2f} s"
             text = f"{_name(message.key)} comes after {_name(before.key)}, and was sent before it, {where}"
-            yield Violation(Kind.OUT_OF_ORDER, text)
+            yield Violation(Kind.OUT_OF_ORDER, f"{text}: {ids}, {moments}")
         if message.number > before.number:
             newest[message.key[0], message.chat_id] = message
 

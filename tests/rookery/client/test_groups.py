@@ -92,4 +92,5 @@ async def test_a_change_that_gets_no_answer_in_time_can_be_repeated_by_its_calle
     with pytest.raises(error) as caught:
         await client.groups.create("Engines", client_change_id="mine")
     assert CHANGE_DEADLINE - 5 < trio.current_time() - begin <= CHANGE_DEADLINE
+    assert isinstance(caught.value, Unreachable | Refused)
     assert caught.value.client_id == "mine"

@@ -124,7 +124,8 @@ class GroupClient(FakeClient):
 
     async def add_members(self, chat_id: str, user_ids: list[int], *, client_change_id: str) -> Message:
         def make(roster: Roster, event_id: int) -> Iterable[Member]:
-            member = changed(roster, *user_ids, ROLE_MEMBER)
+            (user_id,) = user_ids
+            member = changed(roster, user_id, ROLE_MEMBER)
             member.spans.add(first=event_id)
             return [member]
 

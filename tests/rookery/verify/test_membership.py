@@ -17,7 +17,7 @@ ADA, GRACE, EVE = 1, 2, 3
 CHAT = "g-1"
 
 
-def member(user_id: int, role: int, version: int, *spans: tuple[int, int]) -> Member:
+def member(user_id: int, role: Any, version: int, *spans: tuple[int, int]) -> Member:
     return Member(user_id=user_id, role=role, version=version, spans=[Span(first=a, last=b) for a, b in spans])
 
 
