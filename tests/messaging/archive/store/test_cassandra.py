@@ -250,6 +250,7 @@ async def test_the_members_of_a_group_are_never_older_than_its_version(
     crew = Company(tuple(itertools.islice(users, 60)))
     events: list[Event] = []
     expected: dict[int, dict[int, int]] = {0: {}}
+    group, found = Group(), expected[0]
     for roles in ({0: ROLE_OWNER}, dict.fromkeys(range(60), ROLE_MEMBER), dict.fromkeys(range(9, 50), ROLE_GUEST)):
         events.append(crew.control(roles))
         expected[crew.version] = {user_id: member.version for user_id, member in crew.known.items()}
