@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import trio
+
 from bff import models
 from bff.http.endpoints import Response, endpoint
 from bff.own_chats import OwnChats
@@ -17,11 +19,17 @@ from rookery.v1.group_service_pb2 import (
     RemoveMember,
 )
 from rookery.v1.groups_pb2 import GroupSettings
-from rookery.v1.session_pb2 import Event
+from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import Claims
 from shared.contract.chats import group_chat_id, group_number
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
+
+RECORDED_SECONDS = 1.0
+"""How long the response to a change waits for the archive to record it, so that later requests return the change."""
+
+RETRY_SECONDS = 0.05
+"""Between queries of the archive, which does not announce what it records."""
 
 NO_GROUP = Refusal(Code.NOT_FOUND, "There is no such group among your chats.", field="chat_id")
 
@@ -45,7 +53,7 @@ class Groups:
             client_change_id=body.client_change_id,
             create=CreateGroup(settings=settings, user_ids=body.user_ids),
         )
-        return _event(await self._services.groups.change(request, token), status=201)
+        return await self._event(claims.user_id, await self._services.groups.change(request, token), status=201)
 
     @endpoint("PATCH", "/v1/chats/<chat_id>", Event)
     async def change_group(
@@ -115,8 +123,20 @@ class Groups:
             expected_version=meant.expected_version,
             **change,
         )
-        return _event(await self._chats.ask(claims.user_id, make, request))
+        return await self._event(claims.user_id, await self._chats.ask(claims.user_id, make, request))
 
+    async def _event(
+        self, user_id: int, answer: ChangeGroupResponse | Refusal, *, status: int = 200
+    ) -> Response | Refusal:
+        """The response with the event of a user's change, once it is recorded."""
+        if isinstance(answer, Refusal):
+            return answer
+        with trio.move_on_after(RECORDED_SECONDS):
+            while not await self._is_recorded(user_id, answer.event.message):  # noqa: ASYNC110 - see RETRY_SECONDS
+                await trio.sleep(RETRY_SECONDS)
+        return Response(to_object(answer.event), status)
 
-def _event(answer: ChangeGroupResponse | Refusal, *, status: int = 200) -> Response | Refusal:
-    return answer if isinstance(answer, Refusal) else Response(to_object(answer.event), status)
+    async def _is_recorded(self, user_id: int, message: Message) -> bool:
+        request = ListMembersRequest(user_id=user_id, chat_id=message.chat_id, limit=1)
+        response = await self._services.archive.list_members(request)
+        return not isinstance(response, Refusal) and response.version >= message.control.version

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
-from rookery.v1.archive_pb2 import ListMarksRequest, ListMembersRequest
+from bff.groups import RECORDED_SECONDS
+from rookery.v1.archive_pb2 import ListMarksRequest, ListMembersRequest, ListMembersResponse
 from rookery.v1.group_service_pb2 import (
     AddMembers,
     ChangeGroupRequest,
@@ -62,9 +64,29 @@ async def test_a_change_is_made_as_the_user_of_the_token_and_returns_its_event(
 ) -> None:
     event = Event(event_id=MAX_ID, message=Message(chat_id="g-7", control=Control(version=2)))
     api.groups.response = ChangeGroupResponse(event=event)
+    api.archive.response = ListMembersResponse(version=2)
     reply = await api.call(method, path, body and body | {"client_change_id": "x"}, token=token)
     assert reply.body == {"event_id": str(MAX_ID), "message": {"chat_id": "g-7", "control": {"version": "2"}}}
     assert api.groups.changes == [(ChangeGroupRequest(chat_id="g-7", client_change_id="x", **change), token)]
+
+
+async def test_the_response_to_a_change_waits_a_second_for_the_archive(
+    api: Api, token: str, mock_clock: MockClock
+) -> None:
+    message = Message(chat_id="g-7", control=Control(version=2))
+    api.groups.response = ChangeGroupResponse(event=Event(event_id=8, message=message))
+    api.archive.response = UNKNOWN
+    mock_clock.autojump_threshold = 0
+    began = trio.current_time()
+
+    async def delete() -> tuple[int, float]:
+        reply = await api.call("DELETE", f"{GROUP}/members/3?client_change_id=x", token=token)
+        return reply.status, trio.current_time() - began
+
+    assert await delete() == (200, pytest.approx(RECORDED_SECONDS))
+    assert len(api.archive.requests) > 2
+    api.archive.response = ListMembersResponse(version=2)
+    assert await delete() == (200, pytest.approx(RECORDED_SECONDS))
 
 
 async def test_a_group_with_999_others_is_created_under_the_id_that_a_retry_makes_again(api: Api, token: str) -> None:
