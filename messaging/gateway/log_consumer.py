@@ -324,10 +324,9 @@ class LogConsumer:
                     content = change_hash(change)
         is_removed = bool(tail.deletions) and (target_id or event_id) in tail.deletions and not is_deletion
         value = b"" if is_removed else record.value
-        offset, at_ms = record.offset, record.at_ms
-        entry = Entry(
-            *(offset, at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id, version, is_control)
-        )
+        entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
+        if version:
+            entry.chat_version, entry.is_control = version, is_control
         if not tail.append(entry):
             return False
         if is_deletion:

@@ -46,7 +46,8 @@ class Entry(msgspec.Struct, gc=False):
     @property
     def size(self) -> int:
         """Bytes, about."""
-        return ENTRY_OVERHEAD + len(self.value) + RECIPIENT_OVERHEAD * max(len(self.recipient_ids) - 2, 0)
+        size, recipients = ENTRY_OVERHEAD + len(self.value), len(self.recipient_ids)
+        return size if recipients <= 2 else size + RECIPIENT_OVERHEAD * (recipients - 2)
 
     @property
     def sent(self) -> Sent:
