@@ -83,7 +83,9 @@ class ArchiveQueries(ArchiveServiceServicer):
         return await _unless_unavailable(self._list_chats(request, after))
 
     async def GetChat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
-        return _check_chat(request) or await _unless_unavailable(self._get_chat(request))
+        if refusal := _check_chat(request):
+            return refusal
+        return await _unless_unavailable(self._get_chat(request))
 
     async def ListMessages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
         anchor = request.WhichOneof("anchor")
@@ -94,11 +96,15 @@ class ArchiveQueries(ArchiveServiceServicer):
             or _check_range(anchor or "anchor", anchor_value, 0, MAX_ID)
             or _check_having(request.having, anchor)
         )
-        return refusal or await _unless_unavailable(self._list_messages(request, anchor))
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._list_messages(request, anchor))
 
     async def GetMessage(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
         refusal = _check_chat(request) or _check_range("message_id", request.message_id, 1, MAX_ID)
-        return refusal or await _unless_unavailable(self._get_message(request))
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._get_message(request))
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
         """In a group, also of a user who is not a member (any more): it finds only their own events."""
@@ -112,7 +118,9 @@ class ArchiveQueries(ArchiveServiceServicer):
 
     async def ListChanges(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
         refusal = _check_chat(request) or _check_range("after", request.after, 0, MAX_ID)
-        return refusal or await _unless_unavailable(self._list_changes(request))
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._list_changes(request))
 
     async def ListVersions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
         refusal = (
@@ -120,7 +128,9 @@ class ArchiveQueries(ArchiveServiceServicer):
             or _check_kind("kind", request.kind, VERSIONED)
             or _check_range("message_id", request.message_id, 1, MAX_ID)
         )
-        return refusal or await _unless_unavailable(self._list_versions(request))
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._list_versions(request))
 
     async def ListMembers(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
         refusal = (
@@ -129,11 +139,15 @@ class ArchiveQueries(ArchiveServiceServicer):
             or _check_range("limit", request.limit, 1, MAX_MEMBERS)
             or _check_range("after", request.after, 0, MAX_ID)
         )
-        return refusal or await _unless_unavailable(self._list_members(request))
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._list_members(request))
 
     async def ListMarks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
         refusal = _check_chat(request) or _check_range("from_id", request.from_id, 0, MAX_ID)
-        return refusal or await _unless_unavailable(self._list_marks(request))
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._list_marks(request))
 
     async def GetGroup(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
         if refusal := _check_group(request.chat_id):

@@ -96,7 +96,7 @@ class Model:
 
     def having(self, kind: str, at: int, limit: int) -> Page:
         def is_set(event: Event) -> bool:
-            return event.change.HasField(kind) and bool(getattr(event.change, kind).set)  # type: ignore[arg-type]
+            return event.change.HasField(kind) and bool(getattr(event.change, kind).set)
 
         older = [each for each in self.history if each.message.message_id < at]
         current = [(each, folded(self._events, each.message.message_id)) for each in older]
@@ -134,10 +134,10 @@ async def test_each_user_reads_what_the_model_says(
 
 async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: int, limit: int) -> None:
     counted = Counted(chats)
-    queries = ArchiveQueries(counted, PARTITIONS)  # type: ignore[arg-type]
+    queries = ArchiveQueries(counted, PARTITIONS)
     anchor = events[at].event_id + at % 2 if 0 <= at < len(events) else max(0, at) and MAX_ID
     for user_id in crew.members:
-        of_chat = {"user_id": user_id, "chat_id": crew.chat_id}
+        of_chat: dict[str, Any] = {"user_id": user_id, "chat_id": crew.chat_id}
         chat = await queries.GetChat(GetChatRequest(**of_chat))
         page = await queries.ListMessages(ListMessagesRequest(**of_chat, limit=limit))
         if user_id not in crew.known:
@@ -156,7 +156,9 @@ async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: 
             ("around_id", around(model.before(anchor, limit), model.after(anchor - 1, limit), limit)),
         ):
             counted.reads = 0
-            response = await queries.ListMessages(ListMessagesRequest(**of_chat, limit=limit, **{name: anchor}))
+            request = ListMessagesRequest(**of_chat, limit=limit)
+            setattr(request, name, anchor)
+            response = await queries.ListMessages(request)
             assert page_of(response) == expected, name
             assert counted.reads <= 4 * (len(member.spans) + 1)
         for kind in ("pinned", "starred"):
@@ -169,7 +171,7 @@ async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: 
         seen = [event for event in await chats.events_after(crew.chat_id, after) if model.sees(event)]
         assert list(feed.events) == seen  # type: ignore[union-attr]
         for event in events[::4]:
-            of_message = of_chat | {"message_id": event.event_id}
+            of_message: dict[str, Any] = of_chat | {"message_id": event.event_id}
             found = await queries.GetMessage(GetMessageRequest(**of_message))
             expected_messages = [each for each in model.history if each.message.message_id == event.event_id]
             assert [found.message] * found.HasField("message") == expected_messages  # type: ignore[union-attr]

@@ -35,7 +35,7 @@ CHAT = "g-1"
 steps = st.lists(st.tuples(st.integers(1, 2), st.integers(0, 3)), max_size=12)
 
 
-def controls_of(crew: Company, steps: Sequence[tuple[int, Role.ValueType]]) -> list[Control]:
+def controls_of(crew: Company, steps: Sequence[tuple[int, Role]]) -> list[Control]:
     """A creation and further changes of roles, joins and leaves included, each also with new settings."""
     controls = [crew.creation().message.control]
     for who, role in steps:
@@ -47,7 +47,7 @@ def controls_of(crew: Company, steps: Sequence[tuple[int, Role.ValueType]]) -> l
 
 @given(steps=steps, at=st.integers(0, 12))
 def test_a_roster_is_the_fold_of_control_changes_from_any_stored_group_on(
-    steps: Sequence[tuple[int, Role.ValueType]], at: int
+    steps: Sequence[tuple[int, Role]], at: int
 ) -> None:
     crew = Company()
     first, *others = controls_of(crew, steps)
@@ -88,7 +88,7 @@ def test_a_control_change_that_is_not_the_next_one_is_an_error(version: int) -> 
     ],
 )
 def test_permissions_follow_from_the_role_and_what_only_this_member_has_or_lacks(
-    role: Role.ValueType, allow: int, deny: int, expected: int
+    role: Role, allow: int, deny: int, expected: int
 ) -> None:
     settings = GroupSettings(permissions=DEFAULT_PERMISSIONS)
     member = Member(user_id=1, role=role, allow=allow, deny=deny)

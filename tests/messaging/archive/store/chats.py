@@ -106,7 +106,7 @@ class Company(Conversation):
 
     def control(
         self,
-        roles: Mapping[int, Role.ValueType] = MappingProxyType({}),
+        roles: Mapping[int, Role] = MappingProxyType({}),
         who: int = 0,
         settings: GroupSettings | None = None,
         client_id: str = "",
