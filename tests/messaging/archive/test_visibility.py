@@ -133,7 +133,7 @@ async def test_each_user_reads_what_the_model_says(
 
 
 async def check(chats: SqliteChats, crew: Company, events: Sequence[Event], at: int, limit: int) -> None:
-    counted = Counted(chats)
+    counted: Any = Counted(chats)
     queries = ArchiveQueries(counted, PARTITIONS)
     anchor = events[at].event_id + at % 2 if 0 <= at < len(events) else max(0, at) and MAX_ID
     for user_id in crew.members:
