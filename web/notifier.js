@@ -7,6 +7,7 @@ import { compareIds, laterId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isHidden } from "./kinds/hidden.js";
 import { marksOf } from "./kinds/marked.js";
+import { isSilent } from "./kinds/own.js";
 import { texts } from "./languages/language.js";
 import { shownPlain } from "./messages.js";
 import { Chats } from "./stores/chats.js";
@@ -99,7 +100,9 @@ export class Notifier {
   /** A message of another user arrived live, or was missed. @param {Message} message */
   arrived(message) {
     const { chat_id, message_id, control } = message;
-    if (control && !concerns(control, this.#chats.me.user_id)) return;
+    const { user_id } = this.#chats.me;
+    if (control && !concerns(control, user_id)) return;
+    if (isSilent(this.#chats.of(chat_id), message, user_id, Date.now())) return;
     if (compareIds(message_id, this.#handled.get(chat_id) ?? "0") <= 0) return;
     const waiting = this.#waiting.get(chat_id);
     if (waiting) return void (waiting.message = message);

@@ -23,7 +23,7 @@ import { Notifications } from "./notifications.js";
 /** @import {Api} from "../api.js" */
 /** @import {ChatView} from "./chat-view.js" */
 /** @import {Sending} from "../stores/sending.js" */
-/** @import {Message} from "../types.js" */
+/** @import {Chat, Message} from "../types.js" */
 /** @import {Change, Refused} from "../wire.js" */
 
 /** The notice appears after this time, so that a short reconnect shows nothing. */
@@ -248,7 +248,7 @@ export class AppShell {
     const { openChat } = this.chats;
     this.element.className = openChat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: a phone hides one of them
-    const unread = this.chats.all.filter((chat) => this.sending.isUnread(chat)).length;
+    const unread = this.chats.all.filter((chat) => this.#isCounted(chat)).length;
     const title = this.#title(unread);
     if (document.title !== title) document.title = title;
     showBadge(unread);
@@ -271,6 +271,12 @@ export class AppShell {
         this.#announced.map((message) => this.#announcement(message)),
       ),
     ];
+  }
+
+  /** Whether the title and the icon of the page count a chat. @param {Chat} chat */
+  #isCounted(chat) {
+    const { isMuted, isArchived } = this.sending.own(chat);
+    return this.sending.isUnread(chat) && !isMuted && !isArchived;
   }
 
   /** The right pane while no chat is open. */

@@ -1,19 +1,42 @@
 // The choices of a chat's menu, and of its menu in the list.
 
 import { texts } from "../languages/language.js";
+import { openDialog } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
+/** @import {Chat} from "../types.js" */
 
 /** @param {App} app @param {string} chat_id @returns {readonly Choice[]} */
 export function chatChoices(app, chat_id) {
+  const chat = app.chats.of(chat_id);
+  return chat.newest ? [readChoice(app, chat), ...ownChoices(app, chat)] : [];
+}
+
+/** @param {App} app @param {Chat} chat @returns {Choice} */
+function readChoice(app, chat) {
   const { chats, sending } = app;
-  const chat = chats.of(chat_id);
-  if (!chat.newest) return [];
-  if (sending.isUnread(chat)) return [{ label: texts.messages.markAsRead, choose: () => sending.readAll(chat_id) }];
+  const { chat_id } = chat;
+  if (sending.isUnread(chat)) return { label: texts.messages.markAsRead, choose: () => sending.readAll(chat_id) };
   const markUnread = () => {
     if (chat_id === chats.openChat) app.close();
     sending.markUnread(chat_id);
   };
-  return [{ label: texts.chats.markAsUnread, choose: markUnread }];
+  return { label: texts.chats.markAsUnread, choose: markUnread };
+}
+
+/** The choices that change the user's own settings of the chat. @param {App} app @param {Chat} chat @returns {Choice[]} */
+function ownChoices(app, chat) {
+  const { sending } = app;
+  const { chat_id } = chat;
+  const { pin, unpin, mute, unmute, archive, unarchive } = texts.chats;
+  const { isPinned, isMuted, isArchived } = sending.own(chat);
+  const openMute = () => openDialog(app, () => import("./mute-dialog.js"), ({ MuteDialog }) => new MuteDialog(app, chat_id));
+  return [
+    { label: isPinned ? unpin : pin, choose: () => sending.setOwn(chat_id, { chat_pinned: { set: !isPinned } }) },
+    isMuted
+      ? { label: unmute, choose: () => sending.setOwn(chat_id, { muted: { until_ms: "0" } }) }
+      : { label: mute, choose: () => void openMute() },
+    { label: isArchived ? unarchive : archive, choose: () => sending.setOwn(chat_id, { archived: { set: !isArchived } }) },
+  ];
 }

@@ -4,9 +4,10 @@ import { moveFocus } from "../focus.js";
 import { fullTime, shortTime, unreadLabel } from "../format.js";
 import { plainText } from "../formatting.js";
 import { isGroup } from "../groups.js";
-import { mark } from "../icons.js";
+import { icon, mark } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
+import { pinnedFirst } from "../kinds/own.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { h, memo } from "../view.js";
@@ -22,6 +23,7 @@ import { searchBox } from "./search-box.js";
 import { typingText } from "./typing-text.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Own} from "../kinds/own.js" */
 /** @import {Unsent} from "../stores/sending.js" */
 /** @import {Chat, Message} from "../types.js" */
 
@@ -44,6 +46,10 @@ export class ChatList {
   #newGroup = null;
   /** The start of a user without chats, once its module is loaded. @type {import("./start.js").Start | null} */
   #start = null;
+  /** Whether the list shows the archived chats, while there are any. */
+  #isArchiveShown = false;
+  /** The number of loaded chats at which `#fill` has loaded the next page. */
+  #filled = 0;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -87,7 +93,15 @@ export class ChatList {
       ...this.#chatMenu.listeners,
     };
     const unsent = this.#app.sending.unsent();
-    const rows = this.#chats(unsent).map((chat) => this.#row(chat, unsent.get(chat.chat_id)));
+    const own = new Map(this.#chats(unsent).map((chat) => [chat, this.#app.sending.own(chat)]));
+    const hasArchive = [...own.values()].some(({ isArchived }) => isArchived);
+    const isArchive = this.#isArchiveShown && hasArchive;
+    const shown = [...own.keys()].filter((chat) => own.get(chat)?.isArchived === isArchive);
+    const rows = pinnedFirst(shown, (chat) => own.get(chat)?.isPinned === true).map((chat) =>
+      this.#row(chat, /** @type {Own} */ (own.get(chat)), unsent.get(chat.chat_id)),
+    );
+    const label = isArchive ? texts.chats.archived : texts.chats.label;
+    if (hasArchive) this.#app.root.after(() => this.#fill());
     return h(
       "rookery-chat-list",
       { class: "pane-list", key: "list" },
@@ -100,10 +114,16 @@ export class ChatList {
       h(
         "nav",
         { "aria-label": texts.chats.label },
-        h("div", list, h("ul", { class: "list", "aria-label": texts.chats.label }, rows), this.#state(rows.length)),
+        h(
+          "div",
+          list,
+          hasArchive && this.#archiveButton(isArchive),
+          h("ul", { class: "list", "aria-label": label, key: "rows" }, rows),
+          this.#state(own.size),
+        ),
         this.#results.view(),
       ),
-      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#startView(),
+      !isSearching && this.#app.chats.phase === "ready" && !own.size && this.#startView(),
     );
   }
 
@@ -120,8 +140,18 @@ export class ChatList {
     return [...begun.map((chat_id) => chats.of(chat_id)), ...chats.all];
   }
 
-  /** @param {Chat} chat @param {Unsent} [unsent] */
-  #row(chat, unsent) {
+  /** Switches between the archived chats and all others. @param {boolean} isArchive */
+  #archiveButton(isArchive) {
+    const onclick = () => {
+      this.#isArchiveShown = !isArchive;
+      this.#app.root.invalidate();
+    };
+    const words = isArchive ? texts.chats.all : texts.chats.archived;
+    return h("button", { class: "text-button soft wide", type: "button", key: "archive", onclick }, words);
+  }
+
+  /** @param {Chat} chat @param {Own} own @param {Unsent} [unsent] */
+  #row(chat, own, unsent) {
     const { chats, sending } = this.#app;
     const { chat_id } = chat;
     const newest = this.#newest(chat);
@@ -134,7 +164,9 @@ export class ChatList {
     const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
     const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
     const face = [chats.partner(chat_id), title, by, text, typing];
-    return memo(chat_id, [newest, ...face, chat.unread, isUnread, isOpen, time, shown?.state, shown?.text], () =>
+    const { isPinned, isMuted } = own;
+    const deps = [newest, ...face, chat.unread, isUnread, isOpen, time, shown?.state, shown?.text, isPinned, isMuted];
+    return memo(chat_id, deps, () =>
       h(
         "rookery-chat-row",
         { role: "listitem" },
@@ -146,7 +178,14 @@ export class ChatList {
           },
           chatAvatar(chats, chat_id),
           h("span", { class: "name", dir: "auto" }, title || "\u00a0"),
-          newest && h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
+          newest &&
+            h(
+              "span",
+              { class: "when" },
+              isPinned && sign("pin", texts.chats.pinned),
+              isMuted && sign("muted", texts.chats.muted),
+              h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
+            ),
           typing ? h("span", { class: "preview typing" }, typing) : preview(newest, by, text, shown),
           h("span", { class: chat.unread ? "badge" : "badge dot", hidden: !isUnread }, isUnread && unread(chat)),
         ),
@@ -270,6 +309,14 @@ export class ChatList {
     if (scrollHeight - scrollTop - clientHeight < SCREENS_AHEAD * clientHeight) void this.#app.chats.loadMore();
   }
 
+  /** Loads the next page, once, if the chats that are not archived leave nothing to scroll. */
+  #fill() {
+    const { all, phase } = this.#app.chats;
+    if (phase !== "ready" || all.length === this.#filled) return;
+    this.#filled = all.length;
+    this.#scrolled();
+  }
+
   #rows() {
     return /** @type {HTMLElement[]} */ ([...(this.#scroller?.querySelectorAll("button.row") ?? [])]);
   }
@@ -299,6 +346,9 @@ function preview(newest, by, text, unsent) {
   }
   return h("span", { class: look ? `preview ${look}` : "preview", dir: "auto" }, text);
 }
+
+/** @param {"pin" | "muted"} name @param {string} words for screen readers */
+const sign = (name, words) => h("span", { title: words }, icon(name), h("span", { class: "unseen" }, words));
 
 /** The count of unread messages; for a chat that is only marked as unread, a text for screen readers. @param {Chat} chat */
 function unread({ unread: count }) {

@@ -5,6 +5,7 @@ import { Drafts } from "../drafts.js";
 import { isGroup } from "../groups.js";
 import { timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
+import { ownSettings } from "../kinds/own.js";
 import { hasReacted } from "../kinds/reacted.js";
 import { fromEntry } from "../messages.js";
 import { Outbox } from "../outbox.js";
@@ -15,6 +16,7 @@ import { Kept } from "./kept.js";
 import { Store } from "./store.js";
 
 /** @import {ListedKind} from "../kinds/listed.js" */
+/** @import {OwnKind} from "../kinds/own.js" */
 /** @import {Chat, Content, Message, Queued} from "../types.js" */
 /** @import {Accepted, Change, ClientFrame, Marked, Refused, ServerFrame, Text} from "../wire.js" */
 
@@ -165,6 +167,16 @@ export class Sending extends Store {
   /** @param {Chat} chat */
   #isMarkedUnread(chat) {
     return isMarkedUnread(this.changes.overChat(chat), this.#chats.me.user_id);
+  }
+
+  /** The user's own settings of a chat. @param {Chat} chat */
+  own(chat) {
+    return ownSettings(this.changes.overChat(chat), this.#chats.me.user_id, Date.now());
+  }
+
+  /** Changes one of the user's own settings of a chat. @param {string} chat_id @param {Pick<Change, OwnKind>} change */
+  setOwn(chat_id, change) {
+    this.#change({ chat_id, target_id: "0", ...change });
   }
 
   /** Marks all of a chat as read. @param {string} chat_id */

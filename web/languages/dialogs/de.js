@@ -222,4 +222,10 @@ export const de = {
     noneHint: "Diese Liste zeigt, wer die Nachricht gelesen hat.",
     notLoaded: "Die Liste konnte nicht geladen werden.",
   },
+  mute: {
+    title: "Diesen Chat stummschalten",
+    action: "Stummschalten",
+    lasts: { hour: "Für 1 Stunde", hours: "Für 8 Stunden", week: "Für 1 Woche", ever: "Bis du die Stummschaltung aufhebst" },
+    exceptMentions: "Bei Erwähnungen trotzdem benachrichtigen",
+  },
 };

@@ -219,4 +219,10 @@ export const en = {
     noneHint: "This list shows who has read the message.",
     notLoaded: "The list could not be loaded.",
   },
+  mute: {
+    title: "Mute this chat",
+    action: "Mute",
+    lasts: { hour: "For 1 hour", hours: "For 8 hours", week: "For 1 week", ever: "Until you unmute it" },
+    exceptMentions: "Still notify me of mentions",
+  },
 };

@@ -1,0 +1,75 @@
+// A user's own settings of a chat, from the chat's state: whether it is muted, pinned to the top of the list, and
+// archived. Only the user's own devices receive the changes.
+
+import { compareIds } from "../ids.js";
+import { mentionsOf } from "./edited.js";
+
+/** @import {ChangeEvent, State} from "../changes.js" */
+/** @import {Chat, Message} from "../types.js" */
+
+/** The end of a mute that does not end: the highest value of the field. */
+export const FOR_EVER = "9223372036854775807";
+/** Chats at the top of the list, at most. Further pinned chats are in their place by time. */
+export const MAX_PINNED = 50;
+
+/** @typedef {"muted" | "chat_pinned" | "archived"} OwnKind */
+/** @typedef {{isMuted: boolean, isPinned: boolean, isArchived: boolean}} Own */
+
+/**
+ * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is muted.
+ * @param {Pick<Chat, "changes" | "newest">} chat
+ * @param {string} user_id
+ * @param {number} now_ms
+ * @returns {Own}
+ */
+export function ownSettings(chat, user_id, now_ms) {
+  const isMuted = muteAt(chat, user_id, now_ms) !== null;
+  const archived = newestOwn(chat, "archived", user_id);
+  const isBack = archived && chat.newest && compareIds(chat.newest.message_id, archived.event_id) > 0;
+  return {
+    isMuted,
+    isPinned: newestOwn(chat, "chat_pinned", user_id)?.change.chat_pinned?.set === true,
+    isArchived: archived?.change.archived?.set === true && (isMuted || !isBack),
+  };
+}
+
+/**
+ * Whether the user's devices do not notify of a message.
+ * @param {{changes: State}} chat
+ * @param {Message} message
+ * @param {string} user_id
+ * @param {number} now_ms
+ */
+export function isSilent(chat, message, user_id, now_ms) {
+  const mute = muteAt(chat, user_id, now_ms);
+  const isMentioned = mentionsOf(message).some((mention) => mention.user_id === user_id);
+  return mute !== null && !(mute.except_mentions && isMentioned);
+}
+
+/**
+ * The chats with the pinned ones first, otherwise in the same order.
+ * @param {readonly Chat[]} chats the most recent first
+ * @param {(chat: Chat) => boolean} isPinned
+ */
+export function pinnedFirst(chats, isPinned) {
+  const pinned = new Set(chats.filter(isPinned).slice(0, MAX_PINNED));
+  return [...pinned, ...chats.filter((chat) => !pinned.has(chat))];
+}
+
+/** @param {{changes: State}} chat @param {string} user_id @param {number} now_ms */
+function muteAt(chat, user_id, now_ms) {
+  const mute = newestOwn(chat, "muted", user_id)?.change.muted;
+  return mute && Number(mute.until_ms ?? 0) > now_ms ? mute : null;
+}
+
+/**
+ * @param {{changes: State}} chat
+ * @param {OwnKind} kind
+ * @param {string} user_id
+ * @returns {ChangeEvent | undefined}
+ */
+function newestOwn({ changes }, kind, user_id) {
+  for (const event of changes.values())
+    if (event.change[kind] && event.change.actor_id === user_id) return event;
+  return undefined;
+}
