@@ -6,6 +6,7 @@ import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
+import { isSilent } from "../kinds/own.js";
 import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
 import { shownPlain } from "../messages.js";
@@ -327,10 +328,17 @@ export class AppShell {
   /** @param {Message} message */
   #arrived(message) {
     if (!this.sync.isReplaying) {
-      this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
+      if (!this.#isSilent(message)) this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
       this.#notifications.arrived(message);
     }
     this.#chat?.arrived(message);
+  }
+
+  /** Whether a message is of a muted chat that is not open: screen readers do not read it out. @param {Message} message */
+  #isSilent(message) {
+    const { me, openChat } = this.chats;
+    const { chat_id } = message;
+    return chat_id !== openChat && isSilent(this.chats.of(chat_id), message, me.user_id, Date.now());
   }
 
   /** The chat whose end is on the screen; empty if there is none. */

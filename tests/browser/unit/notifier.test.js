@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { FOR_EVER } from "../../../web/kinds/own.js";
 import { fromWire } from "../../../web/messages.js";
 import { Profiles } from "../../../web/profiles.js";
 import { decide, Notifier, shouldAsk, textsOf } from "../../../web/notifier.js";
@@ -128,6 +129,24 @@ test("what is read elsewhere before its turn is not notified of, and closed afte
   assert.deepEqual(tab.take(), ["Mira Okafor: text 2", "sound"]);
   read(2, tab);
   assert.deepEqual(tab.take(), [`close ${CHAT}`]);
+});
+
+test("messages of a muted chat are not notified of, except a mention that the user wants, also with one after it", () => {
+  const tab = newTab();
+  const mute = (minutes, except_mentions) =>
+    tab.chats.change(changeAt(minutes, 0, { muted: { until_ms: FOR_EVER, except_mentions } }));
+  mute(1, false);
+  arrive(2, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), []);
+  mute(3, true);
+  const text = { body: "@ada hello", mentions: [{ user_id: ADA, start: 0, length: 4 }] };
+  const mention = fromWire({ ...wireMessage(4), text });
+  tab.chats.add(mention);
+  tab.notifier.arrived(mention);
+  arrive(5, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Mira Okafor: @ada hello", "sound"]);
 });
 
 test("a message that is deleted before its turn is not notified of, and closed after it; an edited one has its new text", () => {

@@ -1,0 +1,81 @@
+// A user's own settings of a chat: muted, pinned to the top of the list, and archived.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { chatChoices } from "../../../web/components/chat-choices.js";
+import { FOR_EVER, isSilent, MAX_PINNED, ownSettings, pinnedFirst } from "../../../web/kinds/own.js";
+import { fromWire } from "../../../web/messages.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { Kept } from "../../../web/stores/kept.js";
+import { Sending } from "../../../web/stores/sending.js";
+import { ADA, changeAt, CHAT, fakeDatabase, idAt, MIRA, wireMessage } from "./fakes.js";
+
+const NONE = { isMuted: false, isPinned: false, isArchived: false };
+const own = (minutes, change, actor_id) => changeAt(minutes, 0, change, actor_id);
+const message = (minutes, change) => fromWire({ ...wireMessage(minutes), ...change });
+
+/** The chat's settings at a time, after a message and changes. */
+function settings(newest, changes, now_ms = 0) {
+  const chat = { newest: message(newest), changes: new Map(changes.map((event, at) => [String(at), event])) };
+  return ownSettings(chat, ADA, now_ms);
+}
+
+test("a mute ends at its time, or never, and is this user's alone", () => {
+  const until = (until_ms, now_ms) => settings(1, [own(2, { muted: { until_ms } })], now_ms).isMuted;
+  assert.deepEqual([until("1000", 999), until("1000", 1000), until(undefined, 0)], [true, false, false]);
+  assert.ok(until(FOR_EVER, 8.64e15));
+  assert.deepEqual(settings(1, [own(2, { muted: { until_ms: FOR_EVER } }, MIRA)]), NONE);
+});
+
+test("a later message brings an archived chat back to the list, unless the chat is muted", () => {
+  const archived = own(2, { archived: { set: true } });
+  const isArchived = (newest, ...others) => settings(newest, [archived, ...others], 500).isArchived;
+  assert.deepEqual([isArchived(1), isArchived(3)], [true, false]);
+  const muted = (until_ms) => own(4, { muted: { until_ms } });
+  assert.deepEqual([isArchived(3, muted("501")), isArchived(3, muted("500"))], [true, false]);
+  assert.equal(settings(1, [own(2, { archived: { set: false } })]).isArchived, false);
+});
+
+test("a muted chat is silent, except for mentions of the user if they want them", () => {
+  const silent = (muted, mentions) => {
+    const chat = { changes: new Map([["muted", own(1, { muted })]]) };
+    return isSilent(chat, message(2, { text: { body: "hey", mentions } }), ADA, 500);
+  };
+  const [ada, mira] = [ADA, MIRA].map((user_id) => [{ user_id, start: 0, length: 3 }]);
+  assert.deepEqual([silent({ until_ms: "501" }), silent({ until_ms: "500" })], [true, false]);
+  assert.equal(silent({ until_ms: FOR_EVER }, ada), true);
+  const mentionsOnly = { until_ms: FOR_EVER, except_mentions: true };
+  assert.deepEqual([silent(mentionsOnly, ada), silent(mentionsOnly, mira), silent(mentionsOnly)], [false, true, true]);
+});
+
+test("pinned chats are first in the order of the list, up to the bound", () => {
+  const chats = Array.from({ length: MAX_PINNED + 3 }, (_, at) => at);
+  assert.deepEqual(pinnedFirst([0, 1, 2, 3], (chat) => chat % 2), [1, 3, 0, 2]);
+  assert.deepEqual(pinnedFirst(chats, (chat) => chat > 0), [...chats.slice(1, MAX_PINNED + 1), 0, ...chats.slice(-2)]);
+});
+
+test("the menu of a chat changes the settings at once, and a refusal leaves no trace", () => {
+  const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "Ada" });
+  const sent = [];
+  const line = { send: (frame, answered) => (sent.push({ ...frame.change, answered }), true) };
+  const sending = new Sending(chats, new Kept(fakeDatabase()), line);
+  const labels = () => chatChoices({ chats, sending }, CHAT).map(({ label }) => label);
+  assert.deepEqual(labels(), []);
+  chats.add(message(1));
+  const choose = (label) => chatChoices({ chats, sending }, CHAT).find((choice) => choice.label === label).choose();
+  const before = ["Mark as read", "Pin to the top", "Mute", "Archive"];
+  assert.deepEqual(labels(), before);
+  choose("Pin to the top");
+  choose("Archive");
+  sending.setOwn(CHAT, { muted: { until_ms: FOR_EVER } });
+  const set = ["Mark as read", "Unpin from the top", "Unmute", "Move out of the archive"];
+  assert.deepEqual(labels(), set);
+  const { chat_id, target_id, chat_pinned, answered } = sent[0];
+  assert.deepEqual({ chat_id, target_id, chat_pinned }, { chat_id: CHAT, target_id: "0", chat_pinned: { set: true } });
+  answered({ accepted: { event_id: idAt(2) } });
+  sent[1].answered({ refused: { code: "forbidden", message: "" } });
+  assert.deepEqual(labels(), [...set.slice(0, 3), "Archive"]);
+  sent.at(-1).answered({ accepted: { event_id: idAt(3) } });
+  choose("Unmute");
+  assert.deepEqual([sent.at(-1).muted, labels()[2]], [{ until_ms: "0" }, "Mute"]);
+});
