@@ -30,6 +30,9 @@ OPEN_DEADLINE = 15.0
 ANSWER_DEADLINE = 30.0
 """Seconds that `send` and `change` wait, over reconnects: long enough for another gateway to take over."""
 
+FOR_EVER = 2**63 - 1
+"""The end of a mute that does not end."""
+
 
 class Client:
     """A live session; `open_client` makes it. Many tasks may use it at once; `events` has one reader."""
@@ -157,6 +160,14 @@ class Client:
     async def mark_unread(self, chat_id: str, *, is_unread: bool = True) -> pb.Event:
         """Mark a chat as unread for the user alone, or remove that, like `change`. The read mark stays."""
         return await self.toggle(chat_id, 0, "marked_unread", is_set=is_unread)
+
+    async def mute(self, chat_id: str, *, until_ms: int = FOR_EVER, except_mentions: bool = False) -> pb.Event:
+        """Mute a chat for the user alone, like `change`, until a time in milliseconds since 1970; 0 ends the mute.
+
+        The user's devices do not notify of its messages; with `except_mentions`, they still notify of mentions. `toggle`
+        with the target 0 sets `chat_pinned` and `archived`.
+        """
+        return await self._change(chat_id, 0, muted=pb.Muted(until_ms=until_ms, except_mentions=except_mentions))
 
     async def _change(self, chat_id: str, target_id: int, **body: Any) -> pb.Event:
         return await self.change(pb.Change(chat_id=chat_id, target_id=target_id, **body))

@@ -119,19 +119,21 @@ async def test_a_change_returns_its_event_once_it_is_accepted(
     assert connection.received[-1] == pb.ClientFrame(change=change, first_sent_ms_ago=0)
 
 
-async def test_mentions_forwarding_and_the_mark_as_unread_are_sent(
+async def test_mentions_forwarding_and_the_user_s_own_settings_of_a_chat_are_sent(
     client: Client, connection: Any, nursery: trio.Nursery
 ) -> None:
     mentions = [pb.Mention(user_id=9, name="grace")]
-    for _ in range(3):
+    for _ in range(4):
         nursery.start_soon(connection.accept_next)
     await client.send("d-7-9", "hi @grace", mentions=mentions, forwarded=True)
     await client.edit("d-7-9", 5, "@grace?", mentions=mentions)
     await client.mark_unread("d-7-9")
-    send, edit, unread = connection.received[-3:]
+    await client.mute("d-7-9", except_mentions=True)
+    send, edit, unread, mute = connection.received[-4:]
     assert (send.send.forwarded, list(send.send.text.mentions)) == (True, mentions)
     assert edit.change.edited.text == pb.Text(body="@grace?", mentions=mentions)
     assert (unread.change.target_id, unread.change.marked_unread.set) == (0, True)
+    assert (mute.change.target_id, mute.change.muted) == (0, pb.Muted(until_ms=2**63 - 1, except_mentions=True))
 
 
 async def test_a_change_without_an_answer_can_be_retried_with_its_id(
