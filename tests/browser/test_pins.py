@@ -88,25 +88,25 @@ def test_a_chat_is_muted_pinned_and_archived_on_all_devices_until_a_message_brin
     at_ada.page.keyboard.press("Escape")
     rows = at_ada.page.locator("button.row")
     expect(rows.nth(0)).to_contain_text("Kofi Mensah")
-    choose(at_ada, "Mira Okafor", "Pin to the top")
-    choose(at_ada, "Mira Okafor", "Mute")
+    choose_for(at_ada, "Mira Okafor", "Pin to the top")
+    choose_for(at_ada, "Mira Okafor", "Mute")
     at_ada.page.get_by_label("For 8 hours").check()
     at_ada.page.get_by_role("dialog").get_by_role("button", name="Mute").click()
     for seat in (at_ada, phone):
         expect(seat.page.locator("button.row").nth(0)).to_contain_text(re.compile("Mira.*Pinned to the top.*Muted"))
-    choose(at_ada, "Mira Okafor", "Archive")
+    choose_for(at_ada, "Mira Okafor", "Archive")
     expect(rows).to_have_count(1)
     platform.send(mira, ada.chat_with(mira), "Muted, so it stays")
     at_ada.page.get_by_role("button", name="Archived chats").click()
     expect(at_ada.row("Mira Okafor")).to_contain_text("so it stays")
     expect(at_ada.page).to_have_title("(1) Rookery")
-    choose(at_ada, "Mira Okafor", "Unmute")
+    choose_for(at_ada, "Mira Okafor", "Unmute")
     for seat in (at_ada, phone):
         expect(seat.page.locator("button.row")).to_have_count(2)
         expect(seat.page.get_by_role("button", name="Archived chats")).to_have_count(0)
 
 
-def choose(seat: Seat, display_name: str, choice: str) -> None:
+def choose_for(seat: Seat, display_name: str, choice: str) -> None:
     """Choose from the menu of a chat in the list."""
     seat.row(display_name).click(button="right")
     seat.page.get_by_role("menuitem", name=choice, exact=True).click()
