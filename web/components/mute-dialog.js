@@ -26,7 +26,7 @@ export class MuteDialog extends FormModal {
       const muted = { until_ms: until_ms < Infinity ? String(until_ms) : FOR_EVER, except_mentions: except_mentions === "on" };
       sending.setOwn(chat_id, { muted });
     };
-    const times = h("fieldset", { class: "choices" }, h("legend", {}, title), radios);
+    const times = h("fieldset", { class: "choices" }, h("legend", { class: "unseen" }, title), radios);
     super(title, action, [], mute, times, choice({ type: "checkbox", name: "except_mentions" }, exceptMentions));
   }
 }
