@@ -61,8 +61,18 @@ def reading(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Se
     seat.page.get_by_role("button", name="Mark as read").click()
     expect(seat.row("Mira Okafor")).not_to_contain_text("unread")
     wait_until_at_bottom(seat.page)
+    wait_until_read(platform, ada, ada.chat_with(mira))
     seat.until_live()
     return seat
+
+
+def wait_until_read(platform: Platform, reader: Account, chat_id: str) -> None:
+    """Wait until the server has the read mark: a page that is reloaded before has lost it."""
+    url, headers = f"{platform.url}/v1/chats/{chat_id}", {"Authorization": f"Bearer {reader.access_token}"}
+    deadline = time.monotonic() + PATIENCE
+    while unread := httpx.get(url, headers=headers, timeout=PATIENCE).json().get("unread"):
+        assert time.monotonic() < deadline, unread
+        time.sleep(0.02)
 
 
 def wait_until_at_bottom(page: Page) -> None:
