@@ -32,7 +32,7 @@ from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.groups import Groups
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
-from rookery.client.live import Client, Submission, open_client
+from rookery.client.live import FOR_EVER, Client, Submission, open_client
 from rookery.v1.archive_pb2 import (
     Chat,
     HistoryMessage,
@@ -59,6 +59,7 @@ from shared.contract.changes import apply as apply_change
 from shared.contract.groups import Permission, permissions_of
 
 __all__ = [
+    "FOR_EVER",
     "ROLE_ADMIN",
     "ROLE_GUEST",
     "ROLE_MEMBER",

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from rookery.client import (
+    FOR_EVER,
     Chat,
     Client,
     Disconnected,
@@ -66,6 +67,8 @@ MAX_SHOWN = 10_000
 MAX_UNREAD = 100
 """Unread messages that the server counts in a chat at most."""
 
+HOUR_MS = 60 * 60 * 1000
+
 SNIPPET = 60
 """Characters of the newest message in /chats."""
 
@@ -85,6 +88,14 @@ TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items
 LISTS = {f"/{verb}s": kind for verb, kind in LISTED.items()}
 """The commands that list the messages with a kind."""
 
+OWN: dict[tuple[str, ...], tuple[str, bool, str]] = {
+    ("/archive",): ("archived", True, "moved to the archive"),
+    ("/unarchive",): ("archived", False, "moved out of the archive"),
+    ("/pin", "chat"): ("chat_pinned", True, "pinned to the top of the list"),
+    ("/unpin", "chat"): ("chat_pinned", False, "unpinned from the top of the list"),
+}
+"""The commands that set (true) or remove one of the user's own settings of the open chat, and what is shown then."""
+
 HELP = f"""\
 /chats                  list your chats and their unread messages
 /find TEXT              find people by parts of their names
@@ -98,6 +109,9 @@ HELP = f"""\
 /hide NUMBER            delete a message for you alone
 /pin [NUMBER]           pin a message for all members; /unpin removes the pin, /pins shows the pinned messages
 /star [NUMBER]          star a message for you alone; /unstar removes the star, /stars shows the starred messages
+/mute [HOURS], /unmute  mute the chat for you alone
+/archive, /unarchive    move the chat to your archive until a message arrives, or out of it
+/pin chat, /unpin chat  keep the chat at the top of your list on the page
 /forward [NUMBER] NAME  send a copy of a message to NAME
 /group NAME             create a group of this name, and write to it
 /open NAME              write to the group of this name, and show the unread messages
@@ -228,6 +242,11 @@ class TerminalChat:
                     await self._change(self._client.delete, int(number))
                 case "/hide", number if _is_number([number]):
                     await self._change(self._client.toggle, int(number), "hidden")
+                case "/mute" | "/unmute", *hours if _is_number(hours):
+                    await self._mute(int(hours[0]) if hours else None, is_set=command == "/mute")
+                case _ if setting := OWN.get((command, *arguments)):
+                    kind, is_set, done = setting
+                    await self._set_own(partial(self._client.toggle, message_id=0, kind=kind, is_set=is_set), done)
                 case _, *number if command in TOGGLES and _is_number(number):
                     kind, is_set = TOGGLES[command]
                     await self._change(partial(self._client.toggle, is_set=is_set), self._number(number), kind)
@@ -334,11 +353,9 @@ class TerminalChat:
         page = await self._client.api.chats(limit=MAX_PAGE)
         await self._read_titles(page.chats)
         for chat in page.chats:
-            unread = (
-                f" ({_count(chat.unread)} unread)" if chat.unread else " (unread)" if _is_marked_unread(chat) else ""
-            )
+            notes = ", ".join(_notes(chat))
             title = await self._title(chat.chat_id)
-            self._screen.show(f"{title}{unread}  {await self._snippet(chat.newest)}".rstrip())
+            self._screen.show(f"{title}{notes and f' ({notes})'}  {await self._snippet(chat.newest)}".rstrip())
         if not page.chats:
             self._screen.show(NO_CHATS)
         elif page.next_cursor:
@@ -444,6 +461,19 @@ class TerminalChat:
         if message is None:
             self._screen.show(f"there is no message [{number}]" if number else "no message is shown yet")
         return message
+
+    async def _mute(self, hours: int | None, *, is_set: bool) -> None:
+        until_ms = FOR_EVER if hours is None else int(time.time() * 1000) + hours * HOUR_MS
+        mute = partial(self._client.mute, until_ms=until_ms if is_set else 0)
+        await self._set_own(mute, "muted" if is_set else "no longer muted")
+
+    async def _set_own(self, change: Callable[[str], Awaitable[Event]], done: str) -> None:
+        """Change one of the user's own settings of the open chat."""
+        if not self._chat_id:
+            self._screen.show(NO_CHAT)
+            return
+        await change(self._chat_id)
+        self._screen.show(f"the chat is {done}")
 
     async def _show_event(self, event: object) -> None:
         match event:
@@ -579,6 +609,20 @@ def _opening(chat_id: str) -> str:
 
 def _count(unread: int) -> str:
     return f"{unread}+" if unread >= MAX_UNREAD else str(unread)
+
+
+def _notes(chat: Chat) -> Iterable[str]:
+    """The unread messages of a chat, and the user's own settings of it."""
+    if chat.unread or _is_marked_unread(chat):
+        yield f"{_count(chat.unread)} unread" if chat.unread else "unread"
+    is_muted = any(event.change.muted.until_ms > time.time() * 1000 for event in chat.changes)
+    if is_muted:
+        yield "muted"
+    if any(event.change.chat_pinned.set for event in chat.changes):
+        yield "pinned"
+    newest_id = 0 if is_muted else chat.newest.message.message_id
+    if any(event.change.archived.set and event.event_id > newest_id for event in chat.changes):
+        yield "archived"
 
 
 def _is_marked_unread(chat: Chat) -> bool:

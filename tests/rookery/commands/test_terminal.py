@@ -224,7 +224,9 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     newest = page("hello")[1]["messages"][0]
     newest["changes"] = [{"event_id": "40", "change": {"target_id": "1", "edited": {"text": {"body": "x" * 99}}}}]
     wire = {"chat_id": "d-7-9", "unread": 2, "newest": newest}
-    marked = {"chat_id": "d-5-7", "changes": [{"event_id": "40", "change": {"marked_unread": {"set": True}}}]}
+    own = {"marked_unread": {"set": True}}, {"muted": {"until_ms": str(2**62)}}, {"chat_pinned": {"set": True}}
+    changes = [{"event_id": "40", "change": change} for change in (*own, {"archived": {"set": True}})]
+    marked = {"chat_id": "d-5-7", "changes": changes}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, marked]}
     bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     await chat.greet()
@@ -234,7 +236,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     await chat.execute("/chats")
     assert screen.shown[2].startswith("grace (2 unread)  2026-01-01 ")
     assert screen.shown[2].endswith(f" {'x' * 60}…")
-    assert screen.shown[3] == "user 5 (unread)"
+    assert screen.shown[3] == "user 5 (unread, muted, pinned, archived)"
 
     nursery.start_soon(chat.show_events, nursery)
     connection.message(11)  # a mark on it would mark both messages as read
@@ -248,6 +250,34 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     assert [line.partition("grace")[2] for line in screen.shown[-3:]] == ["", ": hello", ": ada?"]
     assert (await connection.next_frame()).change.marked.read_up_to == 2
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        ("/mute", pb.Change(muted=pb.Muted(until_ms=2**63 - 1))),
+        ("/unmute", pb.Change(muted=pb.Muted())),
+        ("/archive", pb.Change(archived=pb.Archived(set=True))),
+        ("/unpin chat", pb.Change(chat_pinned=pb.ChatPinned())),
+    ],
+)
+async def test_the_open_chat_is_muted_pinned_and_archived(
+    chat: TerminalChat,
+    client: Client,
+    screen: FakeScreen,
+    connection: Any,
+    nursery: trio.Nursery,
+    line: str,
+    body: pb.Change,
+) -> None:
+    await TerminalChat(client, screen).execute(line)
+    assert screen.shown[-1] == "no chat is open: choose a user with /with NAME, or a group with /open NAME"
+    nursery.start_soon(connection.accept_next)
+    await chat.execute(line)
+    sent = connection.received[-1].change
+    body.chat_id, body.client_change_id = "d-7-9", sent.client_change_id
+    assert sent == body
+    assert screen.shown[-1].startswith("the chat is ")
 
 
 async def test_people_are_listed_up_to_a_bound(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
