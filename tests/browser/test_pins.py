@@ -96,6 +96,7 @@ def test_a_chat_is_muted_pinned_and_archived_on_all_devices_until_a_message_brin
         expect(seat.page.locator("button.row").nth(0)).to_contain_text(re.compile("Mira.*Pinned to the top.*Muted"))
     choose_for(at_ada, "Mira Okafor", "Archive")
     expect(rows).to_have_count(1)
+    expect(at_ada.page.get_by_role("button", name="Archived chats")).to_be_focused()
     platform.send(mira, ada.chat_with(mira), "Muted, so it stays")
     at_ada.page.get_by_role("button", name="Archived chats").click()
     expect(at_ada.row("Mira Okafor")).to_contain_text("so it stays")

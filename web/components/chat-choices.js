@@ -4,16 +4,17 @@ import { texts } from "../languages/language.js";
 import { openDialog } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Choice} from "./menu.js" */
 /** @import {Chat} from "../types.js" */
 
-/** @param {App} app @param {string} chat_id @returns {readonly Choice[]} */
+/** @typedef {{label: string, choose: () => void}} Action a choice of the menu */
+
+/** @param {App} app @param {string} chat_id @returns {readonly Action[]} */
 export function chatChoices(app, chat_id) {
   const chat = app.chats.of(chat_id);
   return chat.newest ? [readChoice(app, chat), ...ownChoices(app, chat)] : [];
 }
 
-/** @param {App} app @param {Chat} chat @returns {Choice} */
+/** @param {App} app @param {Chat} chat @returns {Action} */
 function readChoice(app, chat) {
   const { chats, sending } = app;
   const { chat_id } = chat;
@@ -25,7 +26,7 @@ function readChoice(app, chat) {
   return { label: texts.chats.markAsUnread, choose: markUnread };
 }
 
-/** The choices that change the user's own settings of the chat. @param {App} app @param {Chat} chat @returns {Choice[]} */
+/** The choices that change the user's own settings of the chat. @param {App} app @param {Chat} chat @returns {Action[]} */
 function ownChoices(app, chat) {
   const { sending } = app;
   const { chat_id } = chat;

@@ -60,7 +60,7 @@ export class ChatList {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
-    const choicesOf = (/** @type {HTMLElement} */ row) => chatChoices(app, row.dataset["chat"] ?? "");
+    const choicesOf = (/** @type {HTMLElement} */ row) => this.#choicesOf(row.dataset["chat"] ?? "");
     this.#chatMenu = new ContextMenu(texts.chat.options, "button.row", choicesOf);
   }
 
@@ -307,6 +307,18 @@ export class ChatList {
     if (!this.#scroller) return;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (scrollHeight - scrollTop - clientHeight < SCREENS_AHEAD * clientHeight) void this.#app.chats.loadMore();
+  }
+
+  /** The choices of a chat's menu. The focus stays in the list if a choice moves the chat out of it. @param {string} chat_id */
+  #choicesOf(chat_id) {
+    const stay = () => document.activeElement === document.body && this.#scroller?.querySelector("button")?.focus();
+    return chatChoices(this.#app, chat_id).map(({ label, choose }) => ({
+      label,
+      choose: () => {
+        choose();
+        this.#app.root.after(stay);
+      },
+    }));
   }
 
   /** Loads the next page, once, if the chats that are not archived leave nothing to scroll. */
