@@ -1,5 +1,10 @@
 """Looks up the users and messages that a request names, deleted accounts, and the first event of a late retry."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
 from messaging.gateway.history import History
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.requests import KeptRequest
@@ -10,7 +15,7 @@ from shared.accounts.store import AccountStore
 from shared.archive import ARCHIVE_GROUP
 from shared.backplane import Backplane
 from shared.contract.changes import wins
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import time_of, wall_clock_ms
 
 MAX_CACHED_USERS = 100_000
@@ -18,6 +23,9 @@ MAX_CACHED_USERS = 100_000
 
 LEEWAY_MS = 10_000
 """A message that is so much newer than the beginning of a tail is in that tail, if it exists: clocks differ by less."""
+
+LOG_SECONDS = 3.0
+"""How long the log is asked for an offset: meanwhile the next frames of the session wait."""
 
 _HISTORY_IS_BEHIND = Refusal(Code.UNAVAILABLE, "History is minutes behind.", retry_after_ms=RETRY_AFTER_MS)
 
@@ -88,7 +96,8 @@ class Lookups:
         does not answer, or has not recorded everything from before the tail. Raises Unavailable."""
         partition = self._partitions.partition_of(user_id)
         if self._is_history_behind(partition):
-            self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+            with _log_deadline():
+                self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
         found = await self._history.find_sent(user_id, request.chat_id, request.client_id)
         if isinstance(found, Refusal):
             return found
@@ -105,8 +114,10 @@ class Lookups:
         begins_ms = max((tail.complete_from_ms for tail in self._partitions.tails.values()), default=now_ms)
         tail_ms = now_ms - begins_ms
         if self._recorded_ms.get(partition, 0) < begins_ms + tail_ms // 4:  # clocks differ by less
-            recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
-            if recorded < await self._backplane.offset_at(partition, begins_ms + tail_ms // 2):
+            with _log_deadline():
+                recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+                needed = await self._backplane.offset_at(partition, begins_ms + tail_ms // 2)
+            if recorded < needed:
                 return False
             self._recorded_ms[partition] = begins_ms + tail_ms // 2
         return True
@@ -120,3 +131,12 @@ class Lookups:
         """Whether events may be missing both in the tail and, as far as is known, in history."""
         tail = self._partitions.tails.get(partition)
         return tail is not None and self._recorded.get(partition, 0) < tail.complete_from
+
+
+@contextmanager
+def _log_deadline() -> Iterator[None]:
+    """Raises Unavailable after LOG_SECONDS."""
+    with trio.move_on_after(LOG_SECONDS) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise Unavailable(f"the log has not answered for {LOG_SECONDS:g} s")

@@ -96,6 +96,8 @@ class Publisher:
         """Publish a message or a change, unless it was sent before."""
         session = command.session
         target: Target | Refusal = THE_CHAT
+        if not self._may_send(command, request):  # before the look-up, too: no queue of frames waits for each
+            return _HELD_BACK
         if not self._access.is_known(session.user_id, request):
             target = await self._access.look_up(session.user_id, request)
             if isinstance(target, Refusal) and target.retryable:
@@ -110,7 +112,7 @@ class Publisher:
         tail = self._partitions.tail_of(session.user_id)
         if tail is None or self.is_closed:
             return None if self._is_leaving(session) else _NOT_SERVED
-        if request.client_id and not session.may_send(request.client_id, command.received_at):
+        if not self._may_send(command, request):
             return _HELD_BACK
         roster = None if request.members else self._rosters.cached(request.chat_id)
         refusal = (
@@ -158,6 +160,9 @@ class Publisher:
         """Whether the session gets Reconnect within moments. Its commands stay unanswered: the client retries them
         where it connects next, as after any end of a session."""
         return self.is_closed or self._partitions.is_leaving(session.user_id)
+
+    def _may_send(self, command: Command, request: KeptRequest) -> bool:
+        return not request.client_id or command.session.may_send(request.client_id, command.received_at)
 
     def _is_late(self, command: Command, request: KeptRequest) -> bool:
         """Whether the request may have been sent before the tail begins, and is not in it."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from rookery.v1 import archive_pb2, session_pb2
+from rookery.v1 import archive_pb2, groups_pb2, session_pb2
 from shared.contract.errors import Refusal
 from shared.contract.wire import from_object, to_object
 from tools.protos import page_types
@@ -15,10 +15,10 @@ TYPES = {"string": "7", "number": 7, "boolean": True}
 
 
 def test_each_scalar_has_the_type_that_it_has_in_json() -> None:
-    text = page_types.document(map(description, (session_pb2, archive_pb2)))
+    text = page_types.document(map(description, (groups_pb2, session_pb2, archive_pb2)))
     seen = set()
     for name, properties in re.findall(r"@typedef \{object\} (\w+)\n(.*?)\*/", text, re.DOTALL):
-        kind = getattr(session_pb2, name, None) or getattr(archive_pb2, name)
+        kind = next(getattr(file, name) for file in (groups_pb2, session_pb2, archive_pb2) if hasattr(file, name))
         for type_, field in re.findall(r"@property \{(string|number|boolean)\} \[?(\w+)", properties):
             value = "YWJj" if field == "payload" else TYPES[type_]
             message = from_object(kind, {field: value})

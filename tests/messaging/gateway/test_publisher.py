@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from messaging.envelopes import fan_out_signal
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.lookups import LOG_SECONDS
 from messaging.kinds import reacted
 from rookery.v1.backplane_pb2 import Envelope, Fence
 from rookery.v1.session_pb2 import (
@@ -223,6 +225,18 @@ async def test_a_frame_waits_until_a_refused_one_before_it_is_sent_again(
         assert ids == sorted(ids)
 
 
+async def test_a_frame_behind_a_refused_one_is_refused_before_it_is_looked_up(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send(text("a"))
+        await log.until_published()
+        log.acknowledge(Unavailable("no answer"))
+        await ann.expect("refused")
+        assert (await ann.refused(change_frame("b", 55, deleted=Deleted()))).code == "unavailable"  # not "not_found"
+
+
 @BOTH
 @pytest.mark.parametrize("other", [text, reaction])
 async def test_a_client_id_is_used_for_one_content_in_one_chat(
@@ -315,6 +329,21 @@ async def test_a_retry_from_before_the_tail_waits_for_history(platform: Platform
         log.recorded = tail.complete_from
         await ann.send(repeated(text()))
         await log.until_published()
+
+
+async def test_a_retry_from_before_the_tail_is_refused_if_the_log_does_not_answer(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    gateway = await platform.start_gateway()
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    tail.complete_from = log.recorded + 1
+    monkeypatch.setattr(log, "committed_offset", lambda *_: trio.sleep_forever())  # noqa: ASYNC105 - its caller awaits it
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send(repeated(text()))
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(LOG_SECONDS)
+        assert (await ann.expect("refused")).refused.code == "unavailable"
 
 
 @pytest.mark.parametrize(
