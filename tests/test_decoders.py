@@ -38,9 +38,9 @@ from messaging.gateway.requests import check, check_authenticate, check_ping
 from messaging.kinds.reacted import is_emoji
 from rookery.client.errors import Unreachable
 from rookery.client.http import _decode as decode_answer
-from rookery.client.http import _decode_proto as decode_proto
 from rookery.client.http import _problem as problem_of
 from rookery.client.http import _Tokens as Tokens
+from rookery.client.http import decode_proto
 from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
 from rookery.v1.archive_pb2 import ListMessagesResponse

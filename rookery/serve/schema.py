@@ -22,5 +22,6 @@ MIGRATIONS = (
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, 9: convert_rows}
-"""Rows that a migration adds: 4 adds the beginnings of words to the index of names. 9 makes changes of reactions, and adds
-the kinds of changes: the last migration, since archives of former releases may record until it is applied again."""
+"""Rows that a migration adds: 4 adds the beginnings of words to the index of names. 9 makes changes of reactions, and
+adds the kinds of changes: as the last migration, since archives of former releases may record until it is applied
+again."""

@@ -373,5 +373,5 @@ def test_a_device_that_reads_after_the_newest_id_that_it_holds_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BaseExceptionGroup) as raised:
-        play(1, 300, tmp_path, monkeypatch, device=NewestHeld, faults="_kill_device _pause_archive")
+        play(2, 300, tmp_path, monkeypatch, device=NewestHeld, faults="_kill_device _pause_archive")
     assert any("lacks" in str(error) for error in leaves(raised.value))

@@ -29,8 +29,10 @@ from rookery.client import GatewayEndpoints, Refused, SessionStream, Unreachable
 from rookery.v1.archive_pb2 import (
     Chat,
     FindSentRequest,
+    GetGroupRequest,
     GetMessageRequest,
     GetMessageResponse,
+    Group,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
@@ -210,6 +212,12 @@ class RunningGateway:
         if isinstance(answer, Refusal):
             return answer
         return answer.event if answer.HasField("event") else None
+
+    async def find_group(self, chat_id: str) -> Group | Refusal | None:
+        answer = await self._ask("GetGroup", GetGroupRequest(chat_id=chat_id))
+        if isinstance(answer, Refusal):
+            return answer
+        return answer.group if answer.HasField("group") else None
 
     async def _ask(self, method: str, request: Any) -> Any:
         try:

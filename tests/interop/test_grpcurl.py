@@ -50,7 +50,11 @@ def grpcurl(tools: Path, *words: str) -> str:
 
 
 def test_grpcurl_lists_the_services(tools: Path, rookery: Rookery) -> None:
-    assert grpcurl(tools, rookery.grpc, "list").split() == [*STANDARD, "rookery.v1.GroupService", "rookery.v1.SessionService"]
+    assert grpcurl(tools, rookery.grpc, "list").split() == [
+        *STANDARD,
+        "rookery.v1.GroupService",
+        "rookery.v1.SessionService",
+    ]
     archive = rookery.addresses["archive"]
     assert grpcurl(tools, archive, "list").split() == [*STANDARD, "rookery.v1.ArchiveService"]
     listed = grpcurl(tools, archive, "list", "rookery.v1.ArchiveService").split()
