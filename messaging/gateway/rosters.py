@@ -52,7 +52,7 @@ class _Cached(msgspec.Struct):
 
 
 class _Read(msgspec.Struct):
-    """What the control changes of one group tell that were read, or published by this gateway."""
+    """The newest state of one group's changed members, by the control changes that this gateway read or published."""
 
     version: int = 0
     """Of the newest."""
@@ -102,7 +102,7 @@ class Rosters:
         """Bytes of the cached rosters, about."""
         return self._size
 
-    # ---- for those who need a roster
+    # ---- for the publisher and the sequencer
 
     def cached(self, chat_id: str) -> Roster | None:
         """The group's roster, as after the newest control change that this gateway knows; None if it is not cached."""
@@ -162,7 +162,7 @@ class Rosters:
 
     def within(self, chat_id: str, version: int, event_id: int, user_ids: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the users in whose spans the event is, as far as this gateway knows. `version` is that of the chat
-        as its sender knew it: an older roster tells nothing of the users, since they may have joined since."""
+        as its sender knew it: an older roster does not decide, since the users may have joined since."""
         cached = self._cached.get(chat_id)
         if cached is None:
             read = self._read.get(chat_id)
@@ -257,7 +257,7 @@ class Rosters:
             self._size -= cached.size
 
     def _noted(self, chat_id: str, version: int) -> _Read:
-        """What was read of the group, this version included."""
+        """The changed members of the group, noted with this version."""
         read = self._read.pop(chat_id, None) or _Read()
         self._read[chat_id] = read
         read.version = max(read.version, version)

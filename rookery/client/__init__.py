@@ -20,7 +20,7 @@ messages of `rookery.v1`.
     message = await client.groups.create("Engines", [grace.user_id])
     await client.send(message.chat_id, "Welcome")
 
-A message of a group with a `control` says what changed of the group's settings and members, and has no text.
+A message of a group with a `control` has the changed settings and members of the group, and no text.
 
 What has become of a message is a `State`, to which `apply_change` applies changes from `Client.events`, from the
 client's own calls, and from the `changes` of history, in any order and any number of times.

@@ -21,7 +21,7 @@ class InvalidCommand(Exception):
 
 
 class TerminalGroups:
-    """What the terminal knows of groups, and their control changes."""
+    """The groups of the terminal, and their control changes."""
 
     def __init__(self, client: Client, names: UserNames) -> None:
         self._client = client

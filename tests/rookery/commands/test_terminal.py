@@ -485,7 +485,9 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     ],
 )  # fmt: skip
 def test_a_control_change_is_a_sentence(fields: dict[str, Any], text: str) -> None:
-    members = [each if isinstance(each, tuple) else (each, JOINED) for each in fields.pop("members", ())]
+    members: list[tuple[int, dict[str, Any]]] = [
+        each if isinstance(each, tuple) else (each, JOINED) for each in fields.pop("members", ())
+    ]
     changed: dict[str, Any] = {"version": 2} | fields
     change = Control(members=[Member(user_id=user_id, **member) for user_id, member in members], **changed)
     assert control_text(Message(sender_id=7, control=change), {7: "ada", 9: "grace"}) == text
