@@ -7,7 +7,6 @@ import pytest
 import trio
 
 from messaging.archive.store.sqlite.store import open_sqlite_chats
-from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_UNSPECIFIED, GroupSettings
 from tests.messaging.archive.store.chats import Company, Conversation, all_chats, chat_of, logged
 
@@ -33,7 +32,7 @@ async def test_control_changes_make_the_same_group_in_any_order(tmp_path: Path) 
                 *(crew.control(settings=GroupSettings(name="Later")), crew.control({2: ROLE_UNSPECIFIED})),
             ]
             recorded: set[int] = set()
-            group: Group | None = None
+            group = await chats.get_group(crew.chat_id)
             for n in order:
                 await chats.record(logged(events[n]), {})
                 recorded.add(n)
