@@ -1,7 +1,7 @@
 // Groups: roles, permissions, and the fold of control changes into a group's state. The twin of
 // `shared/contract/groups.py`. Pure functions on immutable values.
 
-import { compareIds, idAbove } from "./ids.js";
+import { compareIds, idAbove, isGroup } from "./ids.js";
 
 /** @import {Chat, Group} from "./types.js" */
 /** @import {Chat as WireChat, Control, GroupSettings, Member, Role} from "./wire.js" */
@@ -28,9 +28,6 @@ const OF_GUESTS = PERMISSIONS.POST | PERMISSIONS.REACT;
 
 /** In rising order of power. @type {readonly Role[]} */
 export const ROLES = ["ROLE_UNSPECIFIED", "ROLE_GUEST", "ROLE_MEMBER", "ROLE_ADMIN", "ROLE_OWNER"];
-
-/** Whether a chat is a group, by its id. @param {string} chat_id */
-export const isGroup = (chat_id) => /^g-[1-9]\d{0,18}$/.test(chat_id);
 
 /** Whether the user is a member now. @param {{role?: Role}} [member] */
 export const isMember = (member) => ROLES.indexOf(member?.role ?? "ROLE_UNSPECIFIED") > 0;

@@ -1,4 +1,4 @@
-// Ids of messages and changes: snowflakes, which carry a time, as decimal digits. Pure functions.
+// Ids of chats; and of messages and changes: snowflakes, which carry a time, as decimal digits. Pure functions.
 
 /** 2026-01-01T00:00:00Z: the epoch of the time in an id. */
 const EPOCH_MS = 1_767_225_600_000;
@@ -26,3 +26,6 @@ export function compareIds(a, b) {
 
 /** The higher of two ids. @param {string} a @param {string} b */
 export const laterId = (a, b) => (compareIds(a, b) < 0 ? b : a);
+
+/** Whether a chat is a group, by its id. @param {string} chat_id */
+export const isGroup = (chat_id) => /^g-[1-9]\d{0,18}$/.test(chat_id);

@@ -2,8 +2,7 @@
 // used last notifies. If it does not within its turn, because the browser has frozen it, the next tab notifies.
 
 import { concerns } from "./controls.js";
-import { isGroup } from "./groups.js";
-import { compareIds, laterId } from "./ids.js";
+import { compareIds, isGroup, laterId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isHidden } from "./kinds/hidden.js";
 import { marksOf } from "./kinds/marked.js";

@@ -2,8 +2,7 @@
 // that a refused change leaves no trace.
 
 import { fold, inOrder, keyOf } from "./changes.js";
-import { isGroup } from "./groups.js";
-import { firstIdAt, idAbove, laterId } from "./ids.js";
+import { firstIdAt, idAbove, isGroup, laterId } from "./ids.js";
 import { withChanges } from "./messages.js";
 import { isQueued, newEntry, Queue } from "./queue.js";
 import { Kept } from "./stores/kept.js";

@@ -1,7 +1,7 @@
 // An avatar: the initials of a user or a group on their colour.
 
 import { avatarColour, displayName, initials } from "../format.js";
-import { isGroup } from "../groups.js";
+import { isGroup } from "../ids.js";
 import { h } from "../view.js";
 
 /** @import {Chats} from "../stores/chats.js" */

@@ -3,8 +3,8 @@
 import { moveFocus } from "../focus.js";
 import { fullTime, shortTime, unreadLabel } from "../format.js";
 import { plainText } from "../formatting.js";
-import { isGroup } from "../groups.js";
 import { icon, mark } from "../icons.js";
+import { isGroup } from "../ids.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
 import { pinnedFirst } from "../kinds/own.js";

@@ -2,8 +2,8 @@
 
 import { isTouchScreen } from "../focus.js";
 import { userName } from "../format.js";
-import { isFormer, isGroup, may } from "../groups.js";
-import { firstIdAt } from "../ids.js";
+import { isFormer, may } from "../groups.js";
+import { firstIdAt, isGroup } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";

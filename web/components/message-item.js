@@ -4,8 +4,9 @@
 
 import { copyText } from "../clipboard.js";
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
-import { isGroup, may } from "../groups.js";
+import { may } from "../groups.js";
 import { icon } from "../icons.js";
+import { isGroup } from "../ids.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { editedAt, mentionsOf } from "../kinds/edited.js";
 import { progress } from "../kinds/marked.js";

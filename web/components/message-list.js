@@ -3,9 +3,8 @@
 
 import { moveFocus } from "../focus.js";
 import { dayLabel } from "../format.js";
-import { isGroup } from "../groups.js";
 import { icon } from "../icons.js";
-import { compareIds, idBelow } from "../ids.js";
+import { compareIds, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
 import { readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";

@@ -1,6 +1,6 @@
 // The line about the users who are typing in a chat.
 
-import { isGroup } from "../groups.js";
+import { isGroup } from "../ids.js";
 import { texts } from "../languages/language.js";
 
 /** @import {Chats} from "../stores/chats.js" */

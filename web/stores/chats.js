@@ -13,8 +13,8 @@ import {
 } from "../chats.js";
 import { Conversations } from "../conversations.js";
 import { withoutDirectionControls } from "../format.js";
-import { canReadMore, isFormer, isGroup, withGroupOf } from "../groups.js";
-import { compareIds, idBelow, laterId, timeOfId } from "../ids.js";
+import { canReadMore, isFormer, withGroupOf } from "../groups.js";
+import { compareIds, idBelow, isGroup, laterId, timeOfId } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { marksOf, readUpTo } from "../kinds/marked.js";
 import { Listed } from "../listed.js";

@@ -2,8 +2,7 @@
 // kept until the server accepts it, and sent again in the next session; a typing signal is not.
 
 import { Drafts } from "../drafts.js";
-import { isGroup } from "../groups.js";
-import { timeOfId } from "../ids.js";
+import { isGroup, timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { ownSettings } from "../kinds/own.js";
 import { hasReacted } from "../kinds/reacted.js";

@@ -1,11 +1,12 @@
 // Groups: permissions, the fold of control changes in any order, rosters, and the lines about changes.
 
+import { isGroup } from "../../../web/ids.js";
 import assert from "node:assert/strict";
 import test, { afterEach, beforeEach, mock } from "node:test";
 import { Problem } from "../../../web/api.js";
 import { emptyChat, inOrder, withMessage } from "../../../web/chats.js";
 import { controlTexts } from "../../../web/controls.js";
-import { isFormer, isGroup, may, PERMISSIONS, permissionsOf, withControl } from "../../../web/groups.js";
+import { isFormer, may, PERMISSIONS, permissionsOf, withControl } from "../../../web/groups.js";
 import { readUpTo } from "../../../web/kinds/marked.js";
 import { fromWire, toDays } from "../../../web/messages.js";
 import { Profiles } from "../../../web/profiles.js";
