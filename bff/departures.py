@@ -59,8 +59,8 @@ class Departures:
         self._passes = trio.CapacityLimiter(AT_ONCE)
 
     def begin(self, user_id: int) -> None:
-        """Take a deleted account out of its groups, in the background. Groups that can't be left, and those that are
-        left over when the process stops, are logged: repeating the deletion begins again."""
+        """Take a deleted account out of its groups, in the background. A group that can't be left is logged, and so is
+        each account that still waits when the process stops: repeating the deletion begins again."""
         if len(self._nursery.child_tasks) >= MAX_ACCOUNTS:
             _log.warning("groups_not_left", user_id=str(user_id), reason=f"{MAX_ACCOUNTS} other accounts leave theirs")
         else:
@@ -135,8 +135,8 @@ class Departures:
         return await self._groups.change(request, await self._tokens.issue(user_id))
 
     async def _successor(self, user_id: int, chat_id: str) -> int | Refusal:
-        """The next owner of a group: of the other members with the highest role, the one who joined first; an account
-        that is deleted as well only if there is no other among the first PAGE. Raises Unavailable."""
+        """The next owner of a group: the longest-standing of the other members with the highest role. Deleted accounts
+        come last among the first PAGE. Raises Unavailable."""
         request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=MAX_MEMBERS)
         answer = await self._archive.list_members(request)
         if isinstance(answer, Refusal):

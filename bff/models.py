@@ -299,7 +299,7 @@ class GroupChange(Input):
 
 
 class NewMembers(Input):
-    """Users who become members of a group."""
+    """The users to add to a group."""
 
     client_change_id: ClientChangeId
     expected_version: ExpectedVersion = 0

@@ -1,4 +1,4 @@
-"""Queries and changes of chats for a user, with a limit of those for chats that are not the user's: guesses."""
+"""Queries and changes of chats for a user, with a limit of requests for chats that are not the user's: guesses."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

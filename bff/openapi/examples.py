@@ -49,7 +49,7 @@ OF_OPERATION: dict[str, dict[str, Any]] = {
     "get_list_members": {"chat_id": GROUP, "after": "34"},
     "get_list_marks": {"chat_id": GROUP},
 }
-"""Values of one operation, in place of those above."""
+"""Values of one operation, in place of the general ones."""
 
 PYTHON = {
     "post_register": 'user = await api.register("Ada Lindqvist")',

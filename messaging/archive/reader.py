@@ -1,4 +1,4 @@
-"""Reads one chat for one user: as the methods of a ChatStore, but only what the user may read.
+"""Reads one chat for one user: as the methods of a ChatStore, but only the events that the user may read.
 
 A page takes one read of the store if the user may read everything, and otherwise about one for each of their spans: the
 messages between the spans are not read.
@@ -69,8 +69,8 @@ class Reader:
         return Page(newest_first[::-1], has_older, has_newer=False)
 
     async def events_after(self, after_id: int) -> Sequence[Event] | None:
-        """As `ChatStore.events_after`; None if these are more than MAX_CHANGES, those included that the user may not
-        read."""
+        """As `ChatStore.events_after`; None if there are more than MAX_CHANGES, events outside the view of the
+        user included."""
         events = await self._chats.events_after(self._chat_id, after_id)
         return None if len(events) > MAX_CHANGES else self._view.visible(events)
 
