@@ -21,7 +21,7 @@ from rookery.v1.group_service_pb2 import (
 from rookery.v1.groups_pb2 import GroupSettings
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import Claims
-from shared.contract.chats import group_chat_id, group_number
+from shared.contract.chats import group_chat_id, is_group
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
 
@@ -29,7 +29,7 @@ RECORDED_SECONDS = 1.0
 """How long the response to a change waits for the archive to record it, so that later requests return the change."""
 
 RETRY_SECONDS = 0.05
-"""Between queries of the archive, which does not announce what it records."""
+"""Between queries of the archive, which does not announce recorded events."""
 
 NO_GROUP = Refusal(Code.NOT_FOUND, "There is no such group among your chats.", field="chat_id")
 
@@ -97,7 +97,7 @@ class Groups:
 
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
     async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
-        """How far the members of a chat have read: who has seen a message. The 1,000 highest marks, those first."""
+        """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by"."""
         request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
         response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
         return response if isinstance(response, Refusal) else Response({"marks": [], **to_object(response)})
@@ -113,7 +113,7 @@ class Groups:
         """Make a change of an existing group. `change` is one field of ChangeGroupRequest."""
 
         async def make(request: ChangeGroupRequest) -> ChangeGroupResponse | Refusal:
-            if group_number(request.chat_id) is None:
+            if not is_group(request.chat_id):
                 return NO_GROUP
             return await self._services.groups.change(request, token)
 

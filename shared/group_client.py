@@ -14,7 +14,7 @@ from rookery.v1.group_service_grpc import GroupServiceStub
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from shared.background import open_background
 from shared.contract.addresses import GrpcAddress
-from shared.contract.chats import group_number, home_partition
+from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.coordination.ownership import Directory
 from shared.rpc import RpcError, call_unary, open_channel
@@ -53,16 +53,13 @@ class GroupClient:
         self._waiting = 0
 
     async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal:
-        """Make a change as the user of the token. `request.chat_id` must be the id of a group.
+        """Make a change as the user of the token. Raises ValueError if `chat_id` is not the id of a group.
 
         Returns the gateway's refusal, or `unavailable`, `timed_out` or `internal` without any detail of the fault. An
         `unavailable` gateway gets the change again, or its successor does, within WAIT_SECONDS: a repeated change has
         no second effect.
         """
-        number = group_number(request.chat_id)
-        if number is None:
-            raise ValueError(f"{request.chat_id!r} is not the id of a group")
-        partition = home_partition(number, self._partitions)
+        partition = home_partition(request.chat_id, self._partitions)
         give_up_at = trio.current_time() + WAIT_SECONDS
         answer: ChangeGroupResponse | Refusal = Refusal(Code.UNAVAILABLE, UNAVAILABLE)
         while True:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from messaging.archive.store.protocol import ChatCursor, Page
-from shared.contract.chats import direct_members, group_number
+from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID
 
 MAX_PAGE_BYTES = 1024 * 1024
@@ -65,6 +65,6 @@ def decode_cursor(text: str) -> ChatCursor | None:
         return None
     if match is None or int(match[1]) > MAX_ID:
         return None
-    if direct_members(match[2]) is None and group_number(match[2]) is None:
+    if direct_members(match[2]) is None and not is_group(match[2]):
         return None
     return ChatCursor(int(match[1]), match[2])

@@ -39,7 +39,7 @@ from rookery.v1.archive_pb2 import (
 )
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import KINDS, LISTED, VERSIONED
-from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, group_number
+from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import MAX_MEMBERS
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -107,7 +107,7 @@ class ArchiveQueries(ArchiveServiceServicer):
         return await _unless_unavailable(self._get_message(request))
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
-        """In a group, also of a user who is not a member (any more): it finds only their own events."""
+        """In a group, former members and other users are allowed too: each finds only their own events."""
         if refusal := _check_chat(request):
             return refusal
         if not 0 < len(request.client_id.encode()) <= MAX_STORED_CLIENT_ID:
@@ -161,7 +161,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             return Reader(self._chats, chat_id, View(user_id))
         membership = await self._chats.get_member(chat_id, user_id)
         if membership is None:
-            return _not_found()
+            return no_such_chat()
         return Reader(self._chats, chat_id, View.of_member(membership.member, shows_history=membership.shows_history))
 
     async def _get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
@@ -169,7 +169,7 @@ class ArchiveQueries(ArchiveServiceServicer):
         if chat is None:
             members = direct_members(request.chat_id)
             if members is None:
-                return _not_found()
+                return no_such_chat()
             chat = Chat(chat_id=request.chat_id, kind=CHAT_KIND_DIRECT, member_ids=members)
         _cut(chat, request.user_id)
         return GetChatResponse(chat=chat)
@@ -222,7 +222,7 @@ class ArchiveQueries(ArchiveServiceServicer):
     async def _list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
         membership = await self._chats.get_member(request.chat_id, request.user_id)
         if membership is None:
-            return _not_found()
+            return no_such_chat()
         if not membership.member.role:
             return ListMembersResponse(version=membership.member.version)
         return await self._chats.list_members(request.chat_id, after=request.after, limit=request.limit)
@@ -231,7 +231,7 @@ class ArchiveQueries(ArchiveServiceServicer):
         if direct_members(request.chat_id) is None:
             membership = await self._chats.get_member(request.chat_id, request.user_id)
             if membership is None:
-                return _not_found()
+                return no_such_chat()
             if not membership.member.role:
                 return ListMarksResponse()
         marks = await self._chats.list_marks(request.chat_id, from_id=request.from_id, limit=MAX_MEMBERS)
@@ -302,17 +302,12 @@ def _check_chat(request: _OfChat) -> Refusal | None:
     if refusal := _check_range("user_id", request.user_id, 1, MAX_ID):
         return refusal
     members = direct_members(request.chat_id)
-    is_possible = group_number(request.chat_id) is not None if members is None else request.user_id in members
-    return None if is_possible else _not_found()
-
-
-def _not_found() -> Refusal:
-    """The same for a chat that does not exist and for one of which the user is not a member."""
-    return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field="chat_id")
+    is_possible = is_group(request.chat_id) if members is None else request.user_id in members
+    return None if is_possible else no_such_chat()
 
 
 def _check_group(chat_id: str) -> Refusal | None:
-    if group_number(chat_id) is not None:
+    if is_group(chat_id):
         return None
     return Refusal(Code.INVALID, "`chat_id` must be that of a group.", field="chat_id")
 

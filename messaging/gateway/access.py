@@ -10,12 +10,13 @@ import trio
 
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, no_such_chat
+from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.kinds.checks import check_mentioned
 from messaging.kinds.kind import THE_CHAT, Circumstances, Target, refuse_control, refuse_without
 from shared.configuration.live import Live
+from shared.contract.chats import no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import DIRECT_PERMISSIONS, Permission, Roster
 from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms

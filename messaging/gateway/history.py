@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from messaging.gateway.tail import Tail
 from rookery.v1.archive_pb2 import (
     FindSentRequest,
     GetGroupRequest,
@@ -10,7 +11,8 @@ from rookery.v1.archive_pb2 import (
     Group,
 )
 from rookery.v1.session_pb2 import Event
-from shared.archive import ArchiveClient
+from shared.archive import ARCHIVE_GROUP, ArchiveClient
+from shared.backplane import Backplane
 from shared.contract.errors import Code, Refusal
 from shared.rpc import Balancer, Channel
 
@@ -34,6 +36,23 @@ class History(Protocol):
     async def find_group(self, chat_id: str) -> Group | Refusal | None:
         """The group as after its newest recorded control change; a retryable Refusal if the archive does not answer."""
         ...
+
+
+class RecordedOffsets:
+    """By partition, the offset up to which history was complete when the log was asked for it last."""
+
+    def __init__(self, backplane: Backplane) -> None:
+        self._backplane = backplane
+        self._offsets: dict[int, int] = {}
+
+    async def update(self, partition: int, tail: Tail) -> None:
+        """Ask the log, unless history is known to reach the tail. Raises Unavailable."""
+        if not self.reach(partition, tail):
+            self._offsets[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+
+    def reach(self, partition: int, tail: Tail) -> bool:
+        """Whether every event of the partition from before its tail is in history, as far as is known."""
+        return self._offsets.get(partition, 0) >= tail.complete_from
 
 
 class ArchiveHistory:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import trio
 
-from messaging.gateway.history import History
+from messaging.gateway.history import History, RecordedOffsets
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.requests import KeptRequest
 from messaging.gateway.sent import Sent, sent_of
@@ -41,8 +41,7 @@ class Lookups:
         self._backplane = backplane
         self._partitions = partitions
         self._cached_users: dict[int, None] = {}
-        self._recorded: dict[int, int] = {}
-        """By partition, the offset up to which history was complete when it was asked for last."""
+        self._recorded = RecordedOffsets(backplane)
         self._recorded_ms: dict[int, int] = {}
         """By partition, a moment (since 1970) up to which history was complete."""
         self._forgotten = 0
@@ -95,17 +94,16 @@ class Lookups:
         """The event that the user's request made before the tail begins; None if it made none. A Refusal if the archive
         does not answer, or has not recorded everything from before the tail. Raises Unavailable."""
         partition = self._partitions.partition_of(user_id)
-        if self._is_history_behind(partition):
+        if (tail := self._partitions.tails.get(partition)) is not None:
             with _log_deadline():
-                self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+                await self._recorded.update(partition, tail)
         found = await self._history.find_sent(user_id, request.chat_id, request.client_id)
         if isinstance(found, Refusal):
             return found
         if found is not None:
             return sent_of(found)
-        if self._is_history_behind(partition):
-            return _HISTORY_IS_BEHIND
-        return None
+        tail = self._partitions.tails.get(partition)  # perhaps another one by now
+        return None if tail is None or self._recorded.reach(partition, tail) else _HISTORY_IS_BEHIND
 
     async def is_history_complete(self, partition: int) -> bool:
         """Whether history has all of a partition's events, of any gateway's, that may be from before this gateway's
@@ -126,11 +124,6 @@ class Lookups:
         """The moment from which on the tail of the user has every event, in milliseconds since 1970."""
         tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
         return wall_clock_ms() if tail is None else tail.complete_from_ms
-
-    def _is_history_behind(self, partition: int) -> bool:
-        """Whether events may be missing both in the tail and, as far as is known, in history."""
-        tail = self._partitions.tails.get(partition)
-        return tail is not None and self._recorded.get(partition, 0) < tail.complete_from
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from messaging.kinds.kind import Kind
 from rookery.v1.kinds_pb2 import LAW_MAX
 from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
-from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members, group_number
+from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 
@@ -228,14 +228,8 @@ def _check_to(send: Send, user_id: int) -> tuple[str, Members] | Refusal:
 def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, Members] | Refusal:
     members = direct_members(chat_id)
     if members is None:
-        return no_such_chat(field) if group_number(chat_id) is None else (chat_id, GROUP)
+        return (chat_id, GROUP) if is_group(chat_id) else no_such_chat(field)
     return (chat_id, members) if user_id in members else no_such_chat(field)
-
-
-def no_such_chat(field: str) -> Refusal:
-    """The refusal of a chat that does not exist, or of which the user is no member: the same, to disclose no chat of
-    other users."""
-    return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)
 
 
 def _check_typing(frame: Typing, user_id: int) -> TypingRequest | Refusal:

@@ -13,7 +13,7 @@ from messaging.envelopes import by_partition
 from messaging.gateway.history import History
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import Control, Member
-from shared.contract.chats import group_number, home_partition
+from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster, is_within, members_after
 
@@ -224,7 +224,7 @@ class Rosters:
     async def _query(self, chat_id: str) -> Roster | Refusal | None:
         deadline = trio.current_time() + BEHIND_SECONDS
         while True:
-            is_complete = await self._is_history_complete(home_partition(group_number(chat_id) or 0, self._partitions))
+            is_complete = await self._is_history_complete(home_partition(chat_id, self._partitions))
             found = await self._history.find_group(chat_id)
             if roster := self.cached(chat_id):
                 return roster

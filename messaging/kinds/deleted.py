@@ -6,7 +6,7 @@ A deleted message may be deleted again, without effect.
 from messaging.kinds.kind import Circumstances, Kind, has_any_body, refuse_others, refuse_without
 from rookery.v1.session_pb2 import Change
 from shared.contract import changes
-from shared.contract.chats import group_number
+from shared.contract.chats import is_group
 from shared.contract.errors import Refusal
 from shared.contract.groups import Permission
 
@@ -15,7 +15,7 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
     if Permission.DELETE_MESSAGES in circumstances.permissions:
         return None
     refusal = refuse_others(change, circumstances.target, "delete")
-    if refusal is not None and group_number(change.chat_id) is not None:
+    if refusal is not None and is_group(change.chat_id):
         return refuse_without(Permission.DELETE_MESSAGES, refusal.field)
     return refusal
 

@@ -47,9 +47,9 @@ from rookery.commands.message_text import (
 )
 from rookery.commands.names import UserNames
 from rookery.commands.screen import Screen, open_screen
-from rookery.commands.terminal_groups import COMMANDS, InvalidCommand, TerminalGroups, is_group
+from rookery.commands.terminal_groups import COMMANDS, InvalidCommand, TerminalGroups
 from shared.background import open_background
-from shared.contract.chats import direct_chat_id, direct_members
+from shared.contract.chats import direct_chat_id, direct_members, is_group
 from shared.contract.ids import time_of
 
 PAGE = 20

@@ -6,7 +6,6 @@ from contextlib import suppress
 from rookery.client import Chat, Client, Member, Message, RookeryError
 from rookery.commands.message_text import ROLE_NAMES
 from rookery.commands.names import UserNames
-from shared.contract.chats import group_number
 
 ROLES = {name: role for role, name in ROLE_NAMES.items()}
 
@@ -135,7 +134,3 @@ class TerminalGroups:
     def _note(self, chat_id: str, version: int, name: str) -> None:
         if version >= self._titles.get(chat_id, (0, ""))[0]:
             self._titles[chat_id] = version, name
-
-
-def is_group(chat_id: str) -> bool:
-    return group_number(chat_id) is not None

@@ -7,6 +7,7 @@ the client id of its creation, so that a retry creates the same group.
 import hashlib
 import re
 
+from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 from shared.contract.partitions import partition_of
 
@@ -51,6 +52,20 @@ def group_number(chat_id: str) -> int | None:
     return number if number <= MAX_ID else None
 
 
-def home_partition(number: int, partitions: int) -> int:
-    """The partition that orders the control changes of the group with this number."""
+def is_group(chat_id: str) -> bool:
+    """Whether the id is that of a group."""
+    return group_number(chat_id) is not None
+
+
+def home_partition(chat_id: str, partitions: int) -> int:
+    """The partition that orders the control changes of a group. Raises ValueError if the id is not that of a group."""
+    number = group_number(chat_id)
+    if number is None:
+        raise ValueError(f"{chat_id!r} is not the id of a group")
     return partition_of(number, partitions)
+
+
+def no_such_chat(field: str = "chat_id") -> Refusal:
+    """The refusal of a chat that does not exist, or of which the user is no member: the same, to disclose no chat of
+    other users."""
+    return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)

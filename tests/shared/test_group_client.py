@@ -22,7 +22,7 @@ PARTITIONS = 4
 
 REQUEST = ChangeGroupRequest(chat_id="g-7", client_change_id="x")
 
-HOME = home_partition(7, PARTITIONS)
+HOME = home_partition("g-7", PARTITIONS)
 
 DONE = ChangeGroupResponse(event=Event(event_id=1))
 

@@ -15,7 +15,7 @@ import trio
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
-from shared.contract.chats import group_chat_id, group_number, home_partition
+from shared.contract.chats import group_chat_id, home_partition
 from tests.system.commands import list_processes
 from tests.system.sessions import Session, SessionOver, connector, open_session, open_sessions, until_answered
 from tests.system.talk import sign_up_at, talking
@@ -220,8 +220,8 @@ async def test_ten_admins_change_a_group_while_the_gateway_that_orders_their_cha
 
     with trio.fail_after(3 * PATIENCE):
         client_ids = (f"group {number}" for number in count())
-        numbers = ((each, group_number(group_chat_id(admins[0].user_id, each)) or 0) for each in client_ids)
-        client_id = next(each for each, number in numbers if owners[home_partition(number, PARTITIONS)] == gateway.grpc)
+        homes = ((each, home_partition(group_chat_id(admins[0].user_id, each), PARTITIONS)) for each in client_ids)
+        client_id = next(each for each, home in homes if owners[home] == gateway.grpc)
         ids = [str(admin.user_id) for admin in admins[1:]]
         chat_id = (await change(admins[0], "POST", "", client_id, name="Admins", user_ids=ids))["chat_id"]
         for admin in admins[1:]:

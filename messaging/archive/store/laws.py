@@ -5,7 +5,7 @@ import msgspec
 from rookery.v1.kinds_pb2 import LAW_MAX, LAW_WINS
 from rookery.v1.session_pb2 import Change, Message
 from shared.contract.changes import KINDS, Kind
-from shared.contract.chats import group_number
+from shared.contract.chats import is_group
 from shared.contract.ids import time_of
 
 (MARKS,) = (kind for kind in KINDS.values() if kind.law == LAW_MAX)
@@ -57,7 +57,7 @@ def raised(mark: tuple[int, int], change: Change) -> tuple[int, int]:
 
 def is_own(kind: Kind, chat_id: str) -> bool:
     """Whether a change of this kind changes the chat only in its actor's list: private ones, and marks in groups."""
-    return kind.is_private or (kind is MARKS and chat_id.startswith("g-"))
+    return kind.is_private or (kind is MARKS and is_group(chat_id))
 
 
 def check_change(kind: Kind | None, change: Change) -> None:
@@ -70,7 +70,7 @@ def check_change(kind: Kind | None, change: Change) -> None:
 def check_control(message: Message) -> None:
     """Raise ValueError if the control change of a message can't be recorded."""
     control = message.control
-    if group_number(message.chat_id) is None:
+    if not is_group(message.chat_id):
         raise ValueError("chat_id is not that of a group")
     if control.version < 1:
         raise ValueError("control.version must be 1 or more, not 0")

@@ -5,7 +5,7 @@ The form of the request is checked before: see `forms`. A refusal names the miss
 
 from typing import NamedTuple
 
-from messaging.gateway.groups.forms import NO_SUCH_CHAT, has_values, permissions_of_new, role_of_added
+from messaging.gateway.groups.forms import has_values, permissions_of_new, role_of_added
 from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, CreateGroup
 from rookery.v1.groups_pb2 import (
     ROLE_ADMIN,
@@ -19,6 +19,7 @@ from rookery.v1.groups_pb2 import (
     Role,
     Span,
 )
+from shared.contract.chats import no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import (
     MAX_EVER,
@@ -113,7 +114,7 @@ def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: 
     kind = request.WhichOneof("change")
     decision = _Decision(roster, user_id, event_id)
     if kind != "create" and user_id not in roster.present:
-        return NO_SUCH_CHAT
+        return no_such_chat()
     if request.expected_version and request.expected_version != roster.version:
         message = f"The chat has version {roster.version} by now."
         return Refusal(Code.VERSION_CONFLICT, message, "expected_version")

@@ -18,7 +18,7 @@ from rookery.v1.groups_pb2 import (
     Member,
     Role,
 )
-from shared.contract.chats import MAX_CLIENT_ID, group_chat_id, group_number
+from shared.contract.chats import MAX_CLIENT_ID, group_chat_id, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import ALL_PERMISSIONS, DEFAULT_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES
 from shared.contract.ids import MAX_ID
@@ -32,9 +32,6 @@ JOINERS = "\u200c\u200d"
 CONTROL_CHARACTERS = frozenset(("Cc", "Cf", "Zl", "Zp"))
 """Unicode's categories of the other ones: they break a line, or hide or reorder text."""
 
-NO_SUCH_CHAT = Refusal(Code.NOT_FOUND, "There is no such chat among yours.", "chat_id")
-"""For a chat that does not exist and for one of others alike: it discloses neither."""
-
 
 def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
     """The refusal of a malformed request of the user; None if it is well-formed."""
@@ -44,8 +41,8 @@ def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
     if not 0 < len(request.client_change_id.encode()) <= MAX_CLIENT_ID:
         message = f"`client_change_id` must have 1 to {MAX_CLIENT_ID} bytes."
         return Refusal(Code.INVALID, message, "client_change_id")
-    if group_number(request.chat_id) is None:
-        return NO_SUCH_CHAT
+    if not is_group(request.chat_id):
+        return no_such_chat()
     match kind:
         case "create":
             if request.chat_id != group_chat_id(user_id, request.client_change_id):

@@ -18,7 +18,7 @@ import trio
 from messaging.envelopes import fan_out, fan_out_signal
 from messaging.gateway.groups.commands import decide
 from messaging.gateway.groups.forms import check, is_result, named_users, stored_client_id
-from messaging.gateway.history import History
+from messaging.gateway.history import History, RecordedOffsets
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey
@@ -27,10 +27,9 @@ from messaging.gateway.tail import Tail
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.store import AccountStore, User
-from shared.archive import ARCHIVE_GROUP
 from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
-from shared.contract.chats import group_number, home_partition
+from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster, audience
 from shared.contract.ids import SnowflakeGenerator
@@ -133,7 +132,7 @@ class Sequencer:
         self._accounts = accounts
         self._ids = ids
         self._chats: dict[str, _Chat] = {}  # the latest used last
-        self._recorded: dict[int, int] = {}  # by partition, the offset up to which history was complete
+        self._recorded = RecordedOffsets(backplane)
         self._republished: dict[int, int] = {}  # by partition, the epoch
         self._settled = trio.lowlevel.ParkingLot()
         self._warning = Interval()
@@ -256,7 +255,7 @@ class Sequencer:
     async def _recorded_first(self, partition: int, tail: Tail, chat_id: str, key: SendKey) -> Event | Refusal | None:
         """The control change that was made with this key before the tail begins; None if there is none."""
         found = await self._history.find_sent(key[0], chat_id, key[1])
-        if found is None and self._is_history_behind(partition, tail):
+        if found is None and not self._recorded.reach(partition, tail):
             return _NOT_KNOWN
         return found
 
@@ -268,12 +267,11 @@ class Sequencer:
         if cached is not None and (cached.version, tail.fences.epoch) == (chat.version, chat.epoch):
             return cached
         partition, epoch = self._home_of(chat_id), tail.fences.epoch
-        if self._is_history_behind(partition, tail):
-            self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+        await self._recorded.update(partition, tail)
         found = await self._history.find_group(chat_id)
         if isinstance(found, Refusal):
             return found
-        if self._is_history_behind(partition, tail) or tail.fences.epoch != epoch:
+        if not self._recorded.reach(partition, tail) or tail.fences.epoch != epoch:
             return _NOT_KNOWN
         roster = Roster.empty(chat_id) if found is None else Roster.of(found)
         for event in tail.controls(chat_id):
@@ -292,10 +290,6 @@ class Sequencer:
             chat.highest = max(max(span.first, span.last) for span in spans)
             self._ids.follow(chat.highest)
         return roster
-
-    def _is_history_behind(self, partition: int, tail: Tail) -> bool:
-        """Whether events may be missing both in the tail and, as far as is known, in history."""
-        return self._recorded.get(partition, 0) < tail.complete_from
 
     # ---- the log
 
@@ -402,10 +396,7 @@ class Sequencer:
     # ----
 
     def _home_of(self, chat_id: str) -> int:
-        number = group_number(chat_id)
-        if number is None:
-            raise ValueError(f"{chat_id} is not the id of a group")
-        return home_partition(number, self._partitions.count)
+        return home_partition(chat_id, self._partitions.count)
 
     def _owned(self, partition: int) -> Tail | None:
         """The tail of a partition that this gateway owns; None if it does not, or stops."""

@@ -1,4 +1,4 @@
-"""A batch of events to record in Cassandra, and the reads that find what the store has of it already. Sans-I/O."""
+"""A batch of events to record in Cassandra, and the reads that find its events that the store has already. Sans-I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ from messaging.archive.store.laws import (
 from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
-from shared.contract.chats import direct_members, group_number
+from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import first_id_at
 
 MAX_EVENT_BYTES = 1 << 20
@@ -184,11 +184,6 @@ class Batch:
     def deletions(self) -> list[Change]:
         """The deletions, retries included."""
         return [event.change for event in self.events if event.HasField("change") and kind_of(event.change) is DELETION]
-
-
-def is_group(chat_id: str) -> bool:
-    """Whether the id is that of a group."""
-    return group_number(chat_id) is not None
 
 
 def bucket_of(snowflake: int) -> int:

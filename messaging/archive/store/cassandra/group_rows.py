@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from messaging.archive.store.cassandra.batch import Batch, is_group
+from messaging.archive.store.cassandra.batch import Batch
 from messaging.archive.store.cassandra.writes import Writes
 from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Message
+from shared.contract.chats import is_group
 from shared.contract.groups import members_after
 from shared.contract.ids import MAX_ID
 
@@ -84,7 +85,7 @@ def _add_marks(
 
 @dataclass(slots=True)
 class Controls:
-    """The control changes of one group in a batch, with what the store has of the group."""
+    """The control changes of one group in a batch, with the stored versions and members of the group."""
 
     chat_id: str
     changes: Mapping[int, Message]

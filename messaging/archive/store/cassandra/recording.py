@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from messaging.archive.store.cassandra.batch import Batch, bucket_of, buckets_around, is_group, message_reads
+from messaging.archive.store.cassandra.batch import Batch, bucket_of, buckets_around, message_reads
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change, add_late
 from messaging.archive.store.cassandra.group_rows import GROUP_STATEMENTS, Controls, add_heads, control_reads
 from messaging.archive.store.cassandra.writes import Writes
 from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Message
-from shared.contract.chats import direct_members
+from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from messaging.archive.store.cassandra.batch import is_group
 from messaging.archive.store.cassandra.feed import FEED_STATEMENTS, Feed
 from messaging.archive.store.cassandra.groups import GROUP_READS, MEMBERSHIPS, Groups
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
@@ -16,7 +15,7 @@ from messaging.archive.store.cassandra.recording import ChatRecording, prepare_r
 from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark
 from rookery.v1.session_pb2 import Event
-from shared.contract.chats import direct_members
+from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession, unlogged
 

@@ -21,7 +21,7 @@ from messaging.archive.store.protocol import Logged
 from messaging.archive.store.sqlite.groups import fold
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
-from shared.contract.chats import direct_members, group_number
+from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import first_id_at, time_of
 
 _ROWS_PER_STATEMENT = 32
@@ -118,7 +118,7 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
         elif event_id > changed.get(chat_id, 0):
             changed[chat_id] = event_id
     chats = _change_chats(connection, changed, listed={chat_id for chat_id, _ in messages})
-    if any(chat_id.startswith("g-") for chat_id in chats):
+    if any(map(is_group, chats)):
         controls = [event.message for event, _ in events if event.message.HasField("control")]
         if ignored := fold(connection, chats, controls):
             messages = [each for each in messages if each[1].message_id not in ignored]
@@ -149,7 +149,7 @@ def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *,
         if is_listed:
             continue
         members = direct_members(chat_id)
-        if members is None and group_number(chat_id) is None:
+        if members is None and not is_group(chat_id):
             raise ValueError("chat_id is not that of a direct chat or a group")
         if chat_id in listed:  # a group is listed for each member by the control changes
             connection.executemany(_LIST_FOR, [(member, chat) for member in members or ()])

@@ -15,7 +15,7 @@ from messaging.gateway.groups import sequencer
 from messaging.gateway.groups.forms import stored_client_id
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event
-from shared.contract.chats import group_number, home_partition
+from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster
 from tests.messaging.gateway.groups.test_commands import changed, removed, requests, users
@@ -27,9 +27,7 @@ ALL = range(PARTITIONS)
 
 CHAT = creation().chat_id
 
-_number = group_number(CHAT)
-assert _number is not None
-HOME = home_partition(_number, PARTITIONS)
+HOME = home_partition(CHAT, PARTITIONS)
 
 
 def in_chat(client_id: str, request: ChangeGroupRequest, version: int = 0) -> ChangeGroupRequest:
