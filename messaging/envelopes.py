@@ -18,14 +18,16 @@ def fan_out(
     epoch: int = 0,
     truth_partition: int | None = None,
     chat_version: int = 0,
+    read_for: Iterable[int] = (),
 ) -> list[Record]:
     """Return the records of a stored event: the record of truth first, then the copies.
 
     The record of truth is in the sender's partition, and the sender is a recipient, listed or not. With a
-    `truth_partition`, it is there, also without any recipient, and only the listed ones are recipients. `epoch` is that
-    of the partition of truth; `chat_version` is 0 in direct chats, see backplane.proto."""
+    `truth_partition`, it is there, also without any recipient, and only the listed ones are recipients; the partitions
+    of the users in `read_for`, who are no recipients, get copies too. `epoch` is that of the partition of truth;
+    `chat_version` is 0 in direct chats, see backplane.proto."""
     if truth_partition is not None:
-        users = by_partition(recipient_ids, partitions)
+        users = by_partition(recipient_ids, partitions, read_for)
         return fan_out_to(
             users, event, sender_id=sender_id, epoch=epoch, truth_partition=truth_partition, chat_version=chat_version
         )
@@ -53,18 +55,26 @@ def fan_out_to(
 
 
 def fan_out_signal(
-    event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, chat_version: int = 0
+    event: Event,
+    *,
+    sender_id: int,
+    recipient_ids: Iterable[int],
+    partitions: int,
+    chat_version: int = 0,
+    read_for: Iterable[int] = (),
 ) -> list[Record]:
     """Return records without one of truth, to the listed recipients only: of a signal, which is not stored, or further
-    copies of a stored event."""
-    return _records(event, sender_id, "", by_partition(recipient_ids, partitions), None, 0, chat_version)
+    copies of a stored event. `read_for` is as in `fan_out`."""
+    return _records(event, sender_id, "", by_partition(recipient_ids, partitions, read_for), None, 0, chat_version)
 
 
-def by_partition(user_ids: Iterable[int], partitions: int) -> dict[int, list[int]]:
-    """Return the users of each partition that has one."""
+def by_partition(user_ids: Iterable[int], partitions: int, further: Iterable[int] = ()) -> dict[int, list[int]]:
+    """Return the users of each partition that has one. The partitions of the further users are in it too."""
     users: dict[int, list[int]] = {}
     for user_id in user_ids:
         users.setdefault(partition_of(user_id, partitions), []).append(user_id)
+    for user_id in further:
+        users.setdefault(partition_of(user_id, partitions), [])
     return users
 
 

@@ -251,8 +251,9 @@ class LogConsumer:
         chat_id = event.message.chat_id or event.change.chat_id
         missed = self._rosters.missed(chat_id, envelope.chat_version, event.event_id)
         if missed and not event.message.HasField("control"):
-            others = [user_id for user_id in missed if user_id not in recipient_ids]
-            self._miss(tail, record.value, others, self._rosters.version(chat_id))
+            for version, user_ids in missed.items():
+                others = [user_id for user_id in user_ids if user_id not in recipient_ids]
+                self._miss(tail, record.value, others, version)
 
     def _change_members(self, tail: Tail, chat_id: str, event: Event) -> None:
         """Let the members of a control change join and leave for earlier records whose senders did not know it."""

@@ -181,18 +181,19 @@ class Rosters:
             return user_ids
         return tuple(user_id for user_id in user_ids if roster.includes(user_id, event_id))
 
-    def missed(self, chat_id: str, version: int, event_id: int) -> Collection[int]:
+    def missed(self, chat_id: str, version: int, event_id: int) -> Mapping[int, Collection[int]]:
         """The users in whose spans the event is, and of whose membership its sender may not have known, who knew this
-        version of the chat. Some of them may have been members before."""
+        version of the chat. Some of them may have been members before. By the version of the chat in which they are
+        known as members: a later removal may not have been read yet."""
         if self.version(chat_id) <= version:  # the usual case
-            return ()
+            return {}
         cached, read = self._cached.get(chat_id), self._read.get(chat_id)
         members = cached.roster.members if cached else read.members if read else {}
-        return [
-            user_id
-            for user_id, member in members.items()
-            if member.version > version and is_within(member.spans, event_id)
-        ]
+        missed: dict[int, list[int]] = {}
+        for user_id, member in members.items():
+            if member.version > version and is_within(member.spans, event_id):
+                missed.setdefault(member.version, []).append(user_id)
+        return missed
 
     def clear(self) -> None:
         """Drop all rosters: this gateway may not read all control changes of their groups any more."""

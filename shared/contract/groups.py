@@ -8,6 +8,7 @@ import msgspec
 from rookery.v1 import groups_pb2
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, GroupSettings, Member, Span
+from shared.contract.ids import time_of
 
 MAX_MEMBERS = 1_000
 """Members of a group."""
@@ -21,6 +22,10 @@ MAX_TOPIC_BYTES = 1_024
 
 MAX_SPANS = 20
 """Spans of a member that are kept: see groups.proto."""
+
+RECENTLY_MS = 600_000
+"""How long the partition of a former member gets the control changes: longer than its gateway needs to read that they
+left. Until then it may publish their events."""
 
 OPEN = 0
 """`Span.last` of a user who is a member."""
@@ -133,6 +138,15 @@ class Roster(msgspec.Struct):
         """Whether the user was a member at the event with this id."""
         member = self.members.get(user_id)
         return member is not None and is_within(member.spans, event_id)
+
+    def recently_left(self, event_id: int) -> list[int]:
+        """The former members who left in the RECENTLY_MS before the event with this id; ascending."""
+        since_ms = time_of(event_id) - RECENTLY_MS
+        return sorted(
+            user_id
+            for user_id, member in self.members.items()
+            if not member.role and any(time_of(span.last) > since_ms for span in member.spans)
+        )
 
 
 def members_after(control: Control) -> dict[int, Member]:

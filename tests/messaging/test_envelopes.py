@@ -54,6 +54,26 @@ def test_a_record_of_truth_in_another_partition_may_have_no_recipient(recipient_
     assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(recipient_ids)
 
 
+def test_a_partition_that_reads_for_a_user_gets_a_copy_without_recipients() -> None:
+    users = [1, *range(2, 40)]
+    away = next(user_id for user_id in users if partition_of(user_id, PARTITIONS) != partition_of(1, PARTITIONS))
+    for records in (
+        fan_out(
+            Event(event_id=9),
+            sender_id=1,
+            recipient_ids=[1],
+            partitions=PARTITIONS,
+            truth_partition=partition_of(1, PARTITIONS),
+            read_for=[1, away],
+        ),
+        fan_out_signal(
+            Event(event_id=9), sender_id=1, recipient_ids=[1], partitions=PARTITIONS, read_for=iter([1, away])
+        ),
+    ):
+        found = {record.partition: list(Envelope.FromString(record.value).recipient_ids) for record in records}
+        assert found == {partition_of(1, PARTITIONS): [1], partition_of(away, PARTITIONS): []}
+
+
 def test_a_signal_has_no_record_of_truth_and_only_the_listed_recipients() -> None:
     records = fan_out_signal(Event(event_id=9), sender_id=1, recipient_ids=USERS[1:], partitions=PARTITIONS)
     found = envelopes(records)

@@ -234,6 +234,7 @@ class Sequencer:
             epoch=epoch,
             truth_partition=partition,
             chat_version=control.version,
+            read_for=roster.recently_left(event_id),
         )
         kind = str(request.WhichOneof("change"))
         change = _Change(key, kind, epoch, event, roster.after(control), records)
@@ -366,13 +367,11 @@ class Sequencer:
         self._republished[partition] = epoch
 
     def _copies(self, event: Event, roster: Roster, home: int) -> list[Record]:
-        """Records for the members, at this control change, whose partition is not the home partition."""
+        """Records for the members, at this control change, whose partition is not the home partition, and for the
+        partitions of those who left shortly before."""
         of_users = self._partitions.partition_of
-        user_ids = [
-            user_id
-            for user_id in roster.members
-            if of_users(user_id) != home and roster.includes(user_id, event.event_id)
-        ]
+        away = [user_id for user_id in roster.members if of_users(user_id) != home]
+        user_ids = [user_id for user_id in away if roster.includes(user_id, event.event_id)]
         message = event.message
         return fan_out_signal(
             event,
@@ -380,6 +379,7 @@ class Sequencer:
             recipient_ids=user_ids,
             partitions=self._partitions.count,
             chat_version=message.control.version,
+            read_for=set(away).intersection(roster.recently_left(event.event_id)),
         )
 
     def _forget_idle(self) -> None:

@@ -100,9 +100,19 @@ def test_an_older_roster_tells_nothing_of_a_recipient_and_what_was_read_is_enoug
     ]:
         rosters.read(crew.chat_id, crew.control(read))
         assert rosters.within(crew.chat_id, version, event_id, (ANN, BEN)) == ((ANN, BEN) if is_within else (ANN,))
-    assert rosters.missed(crew.chat_id, 2, 50) == [BEN]
+    assert rosters.missed(crew.chat_id, 2, 50) == {3: [BEN]}
     assert not rosters.missed(crew.chat_id, 3, 50)
     assert not rosters.missed(crew.chat_id, 2, 30)
+
+
+def test_missed_users_are_members_in_the_version_that_was_read_of_them_not_in_a_newer_one(rosters: Rosters) -> None:
+    crew = Crew(ANN)
+    crew.add(20, BEN)
+    crew.remove(40, BEN)
+    crew.add(60, CAT)
+    for version in (2, 4):  # version 3 is in a partition of which less is read
+        rosters.read(crew.chat_id, crew.control(version))
+    assert rosters.missed(crew.chat_id, 1, 70) == {2: [BEN], 4: [CAT]}
 
 
 def test_rosters_are_bounded_in_bytes_and_what_was_read_in_members(

@@ -28,6 +28,7 @@ from shared.contract.groups import (
     is_within,
     permissions_of,
 )
+from shared.contract.ids import EPOCH_MS, first_id_at
 from tests.messaging.archive.store.chats import Company
 
 P = Permission
@@ -103,3 +104,16 @@ def test_a_user_is_within_their_spans_and_hears_of_the_changes_of_both() -> None
     roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER, spans=spans)]))
     assert [roster.includes(user, at) for user, at in ((1, 10), (1, 25), (2, 10))] == [True, False, False]
     assert audience(frozenset({3, 1}), Control(members=[Member(user_id=2), Member(user_id=3)])) == [1, 2, 3]
+
+
+def test_a_former_member_left_recently_for_ten_minutes() -> None:
+    def at(minute: int) -> int:
+        return first_id_at(EPOCH_MS + minute * 60_000)
+
+    members = [
+        Member(user_id=1, role=ROLE_OWNER, spans=[Span(first=at(1))]),
+        Member(user_id=2, role=ROLE_MEMBER, spans=[Span(first=at(1), last=at(20)), Span(first=at(21))]),
+        Member(user_id=3, spans=[Span(first=at(1), last=at(2)), Span(first=at(3), last=at(20))]),
+    ]
+    roster = Roster.created(CHAT, Control(version=1, members=members))
+    assert [roster.recently_left(at(minute)) for minute in (21, 29, 30, 31)] == [[3], [3], [], []]

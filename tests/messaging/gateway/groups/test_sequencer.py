@@ -18,6 +18,7 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster
+from shared.contract.partitions import partition_of
 from tests.messaging.gateway.groups.test_commands import changed, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
@@ -222,6 +223,26 @@ async def test_a_retry_is_answered_with_the_first_event_from_history_too(
         refusal = await refused(second, 2, request)
         assert (refusal.code, refusal.field) == (Code.INVALID, "client_change_id")
     assert (await refused(second, 2, in_chat("c", removed(3)))).code == Code.NOT_FOUND
+
+
+async def test_the_partition_of_a_member_who_has_left_gets_the_control_changes_that_follow(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    """Also by the next owner, whose predecessor may not have published all copies."""
+    away = next(each for each in range(2, 8) if partition_of(each, PARTITIONS) != HOME)
+    alone = [each for each in range(2, 8) if partition_of(each, PARTITIONS) == partition_of(away, PARTITIONS)]
+    for user_id in alone:
+        await made(gateway, user_id, in_chat(f"leave-{user_id}", removed(user_id)))
+    newest = await made(gateway, ANN, in_chat("add", added(100)))
+
+    def copies() -> int:
+        envelopes = world.log.counting(partition_of(away, PARTITIONS))
+        return len([each for each in envelopes if each.event == newest and not each.recipient_ids])
+
+    assert copies() == 1
+    await taken_over(world)
+    await trio.sleep(2 * sequencer.TICK_SECONDS)
+    assert copies() == 2
 
 
 async def test_no_version_is_guessed_while_history_lacks_what_the_tail_has_forgotten(
