@@ -19,6 +19,7 @@ from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from shared.telemetry.health import Health
+from tests.hanging import ended_after
 from tests.needed import needed, skip_or_fail
 from tests.spans import Spans, recorded
 from tools.engines.cassandra import Cassandra
@@ -41,6 +42,11 @@ settings.load_profile("rookery")
 CASSANDRA_TIMEOUT = 30.0
 """Seconds for a request to Cassandra, on a machine that is busy with other tests."""
 
+TIME_LIMIT = 180.0
+"""Seconds for a test, which takes a few, and for a `slow` one: SLOW_TIME_LIMIT."""
+
+SLOW_TIME_LIMIT = 1_800.0
+
 LONG = ("tests/system/", "tests/browser/", "tests/operations/", "tests/tools/wheel/")
 """Folders of the longest test files."""
 
@@ -59,6 +65,13 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest files first, so that parallel processes end at about the same time."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that hangs, with the stacks of its threads and tasks, its fixtures included."""
+    with ended_after(SLOW_TIME_LIMIT if item.get_closest_marker("slow") else TIME_LIMIT):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
