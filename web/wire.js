@@ -12,6 +12,7 @@
  * @property {Change} [change]
  * @property {Typing} [typing]
  * @property {Ping} [ping]
+ * @property {Watch} [watch]
  * @property {number} [first_sent_ms_ago] Of a Send or a Change: milliseconds since the client first sent it: 0 the
  * first time, and the maximum if the client does not know. The server reads history for a retry after minutes only.
  * Without this field it can't tell a retry after minutes from a first frame, except right after a session began: the
@@ -54,6 +55,8 @@
  * @typedef {object} Text
  * @property {string} body UTF-8, not only white space, at most max_text_bytes of Limits.
  * @property {Mention[]} [mentions] Members of the chat whom the body mentions; at most 50, each once.
+ * @property {boolean} [mentions_everyone] Whether the body mentions all members, with `@everyone` or its translation;
+ * of a group only.
  */
 
 /**
@@ -171,6 +174,13 @@
  */
 
 /**
+ * Replaces the users whose presence and profile this session watches: Accepted, then a Presence of each, then one at
+ * each change.
+ * @typedef {object} Watch
+ * @property {string[]} [user_ids] At most 200, each once.
+ */
+
+/**
  * @typedef {object} ServerFrame
  * @property {string} sequence The number of this frame in its session, from 1, increasing by 1. A missing number means
  * that a frame was dropped.
@@ -249,6 +259,9 @@
  * @property {Message} [message]
  * @property {Typing} [typing]
  * @property {Change} [change]
+ * @property {Presence} [presence]
+ * @property {ProfileChanged} [profile_changed]
+ * @property {PeopleChanged} [people_changed]
  */
 
 /**
@@ -275,6 +288,7 @@
  * @property {string[]} [changed] The fields of GroupSettings that changed, by name. Empty in the creation.
  * @property {Member[]} [members] The members who changed, as they are after this change: 1,000 at most. In the
  * creation, all members.
+ * @property {Invite[]} [invites] The invite links that changed, as they are after this change.
  */
 
 /**
@@ -284,6 +298,9 @@
  * @property {string} [permissions] The permissions of members, as a mask of the values of Permission. Those of guests,
  * admins and the owner follow from it and from their role.
  * @property {boolean} [shows_history] Whether a member may read messages from before they joined.
+ * @property {boolean} [is_public] Whether every user may find the group and join it.
+ * @property {boolean} [asks_to_join] Whether a user who joins by an invite link, or a public group, becomes a member
+ * only when a member with PERMISSION_ADD_MEMBERS adds them.
  */
 
 /**
@@ -297,6 +314,8 @@
  * @property {Span[]} [spans] When the user was a member, oldest first; the newest 20.
  * @property {string} [version] The version of the chat in which this member changed last.
  * @property {Role} [former_role] In a Control, the role before it.
+ * @property {boolean} [asks_to_join] Whether the user, who is not a member, has asked to join.
+ * @property {string} [invite_id] In a Control by which a user joined or asked to join by an invite link: its id.
  */
 
 /**
@@ -309,6 +328,42 @@
  * @property {string} [first] The id of the control change by which the user joined.
  * @property {string} [last] The id of the control change by which the user left or was removed, which the user may
  * read; 0 while a member.
+ */
+
+/**
+ * A link by which users join a group. Its token is `<chat number>.<secret>`, as docs/client-guide.md describes; the
+ * chat has only a hash of the secret.
+ * @typedef {object} Invite
+ * @property {string} [invite_id] The id of the control change that created it.
+ * @property {string} [secret_hash] SHA-256 of the secret.
+ * @property {string} [creator_id]
+ * @property {string} [expires_at_ms] When it ends, in milliseconds since 1970; 0 for never.
+ * @property {number} [max_uses] How many users may join by it; 0 for any number.
+ * @property {number} [uses] The users who joined, or asked to join, by it.
+ * @property {boolean} [is_revoked]
+ * @property {string} [version] The version of the chat in which this invite changed last.
+ */
+
+/**
+ * Whether a watched user is online. It has no event id and no position, and is not replayed. A user who hides their
+ * presence is never online, and has no last_seen_ms.
+ * @typedef {object} Presence
+ * @property {string} [user_id]
+ * @property {boolean} [is_online]
+ * @property {string} [last_seen_ms] When the last session of the user ended, in milliseconds since 1970; 0 while
+ * online, or if it is not known.
+ */
+
+/**
+ * A watched user, or the recipient themselves, changed their profile: read it again. As Presence, it is not replayed.
+ * @typedef {object} ProfileChanged
+ * @property {string} [user_id]
+ */
+
+/**
+ * A connection or block of the recipient with this user changed: read the list again. As Presence, it is not replayed.
+ * @typedef {object} PeopleChanged
+ * @property {string} [user_id]
  */
 
 /**
@@ -368,6 +423,7 @@
  * @property {number} [member_count]
  * @property {Member} [own] The user as a member of a group, present or former. A former member may read the chat up to
  * the end of their last span.
+ * @property {number} [unread_mentions] Of the unread messages, those that mention the user: counted to 100 at most.
  */
 
 /**

@@ -19,7 +19,7 @@ CHAT_KIND_DIRECT: ChatKind
 CHAT_KIND_GROUP: ChatKind
 
 class Chat(_message.Message):
-    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own")
+    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own", "unread_mentions")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Chat(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
     OWN_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_MENTIONS_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     kind: ChatKind
     member_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -44,7 +45,8 @@ class Chat(_message.Message):
     settings: _groups_pb2.GroupSettings
     member_count: int
     own: _groups_pb2.Member
-    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ...) -> None: ...
+    unread_mentions: int
+    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ..., unread_mentions: _Optional[int] = ...) -> None: ...
 
 class Mark(_message.Message):
     __slots__ = ("user_id", "delivered_up_to", "read_up_to")
@@ -247,16 +249,18 @@ class ListMarksResponse(_message.Message):
     def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("chat_id", "version", "settings", "members")
+    __slots__ = ("chat_id", "version", "settings", "members", "invites")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    INVITES_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     version: int
     settings: _groups_pb2.GroupSettings
     members: _containers.RepeatedCompositeFieldContainer[_groups_pb2.Member]
-    def __init__(self, chat_id: _Optional[str] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_groups_pb2.Member, _Mapping]]] = ...) -> None: ...
+    invites: _containers.RepeatedCompositeFieldContainer[_groups_pb2.Invite]
+    def __init__(self, chat_id: _Optional[str] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_groups_pb2.Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[_groups_pb2.Invite, _Mapping]]] = ...) -> None: ...
 
 class GetGroupRequest(_message.Message):
     __slots__ = ("chat_id",)

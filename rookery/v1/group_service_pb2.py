@@ -26,7 +26,7 @@ from rookery.v1 import groups_pb2 as rookery_dot_v1_dot_groups__pb2
 from rookery.v1 import session_pb2 as rookery_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erookery/v1/group_service.proto\x12\nrookery.v1\x1a\x17rookery/v1/groups.proto\x1a\x18rookery/v1/session.proto\"\xda\x02\n\x12\x43hangeGroupRequest\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x18\n\x10\x63lient_change_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x04\x12)\n\x06\x63reate\x18\x04 \x01(\x0b\x32\x17.rookery.v1.CreateGroupH\x00\x12-\n\x0b\x61\x64\x64_members\x18\x05 \x01(\x0b\x32\x16.rookery.v1.AddMembersH\x00\x12\x31\n\rremove_member\x18\x06 \x01(\x0b\x32\x18.rookery.v1.RemoveMemberH\x00\x12\x31\n\rchange_member\x18\x07 \x01(\x0b\x32\x18.rookery.v1.ChangeMemberH\x00\x12\x35\n\x0f\x63hange_settings\x18\x08 \x01(\x0b\x32\x1a.rookery.v1.ChangeSettingsH\x00\x42\x08\n\x06\x63hange\"7\n\x13\x43hangeGroupResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event\"L\n\x0b\x43reateGroup\x12+\n\x08settings\x18\x01 \x01(\x0b\x32\x19.rookery.v1.GroupSettings\x12\x10\n\x08user_ids\x18\x02 \x03(\x03\">\n\nAddMembers\x12\x10\n\x08user_ids\x18\x01 \x03(\x03\x12\x1e\n\x04role\x18\x02 \x01(\x0e\x32\x10.rookery.v1.Role\"\x1f\n\x0cRemoveMember\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\"\x87\x01\n\x0c\x43hangeMember\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x10.rookery.v1.RoleH\x00\x88\x01\x01\x12\x12\n\x05\x61llow\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\x04\x64\x65ny\x18\x04 \x01(\x04H\x02\x88\x01\x01\x42\x07\n\x05_roleB\x08\n\x06_allowB\x07\n\x05_deny\"\xa2\x01\n\x0e\x43hangeSettings\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05topic\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bpermissions\x18\x03 \x01(\x04H\x02\x88\x01\x01\x12\x1a\n\rshows_history\x18\x04 \x01(\x08H\x03\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_topicB\x0e\n\x0c_permissionsB\x10\n\x0e_shows_history2^\n\x0cGroupService\x12N\n\x0b\x43hangeGroup\x12\x1e.rookery.v1.ChangeGroupRequest\x1a\x1f.rookery.v1.ChangeGroupResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erookery/v1/group_service.proto\x12\nrookery.v1\x1a\x17rookery/v1/groups.proto\x1a\x18rookery/v1/session.proto\"\x93\x04\n\x12\x43hangeGroupRequest\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x18\n\x10\x63lient_change_id\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x04\x12)\n\x06\x63reate\x18\x04 \x01(\x0b\x32\x17.rookery.v1.CreateGroupH\x00\x12-\n\x0b\x61\x64\x64_members\x18\x05 \x01(\x0b\x32\x16.rookery.v1.AddMembersH\x00\x12\x31\n\rremove_member\x18\x06 \x01(\x0b\x32\x18.rookery.v1.RemoveMemberH\x00\x12\x31\n\rchange_member\x18\x07 \x01(\x0b\x32\x18.rookery.v1.ChangeMemberH\x00\x12\x35\n\x0f\x63hange_settings\x18\x08 \x01(\x0b\x32\x1a.rookery.v1.ChangeSettingsH\x00\x12 \n\x04join\x18\t \x01(\x0b\x32\x10.rookery.v1.JoinH\x00\x12/\n\x0c\x64\x65\x63line_user\x18\n \x01(\x0b\x32\x17.rookery.v1.DeclineUserH\x00\x12\x31\n\rcreate_invite\x18\x0b \x01(\x0b\x32\x18.rookery.v1.CreateInviteH\x00\x12\x31\n\rrevoke_invite\x18\x0c \x01(\x0b\x32\x18.rookery.v1.RevokeInviteH\x00\x42\x08\n\x06\x63hange\"7\n\x13\x43hangeGroupResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event\"L\n\x0b\x43reateGroup\x12+\n\x08settings\x18\x01 \x01(\x0b\x32\x19.rookery.v1.GroupSettings\x12\x10\n\x08user_ids\x18\x02 \x03(\x03\">\n\nAddMembers\x12\x10\n\x08user_ids\x18\x01 \x03(\x03\x12\x1e\n\x04role\x18\x02 \x01(\x0e\x32\x10.rookery.v1.Role\"\x1f\n\x0cRemoveMember\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\"\x87\x01\n\x0c\x43hangeMember\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x10.rookery.v1.RoleH\x00\x88\x01\x01\x12\x12\n\x05\x61llow\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\x04\x64\x65ny\x18\x04 \x01(\x04H\x02\x88\x01\x01\x42\x07\n\x05_roleB\x08\n\x06_allowB\x07\n\x05_deny\"\xf4\x01\n\x0e\x43hangeSettings\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05topic\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bpermissions\x18\x03 \x01(\x04H\x02\x88\x01\x01\x12\x1a\n\rshows_history\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12\x16\n\tis_public\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x19\n\x0c\x61sks_to_join\x18\x06 \x01(\x08H\x05\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_topicB\x0e\n\x0c_permissionsB\x10\n\x0e_shows_historyB\x0c\n\n_is_publicB\x0f\n\r_asks_to_join\"\x16\n\x04Join\x12\x0e\n\x06secret\x18\x01 \x01(\t\"\x1e\n\x0b\x44\x65\x63lineUser\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\"L\n\x0c\x43reateInvite\x12\x13\n\x0bsecret_hash\x18\x01 \x01(\x0c\x12\x15\n\rexpires_at_ms\x18\x02 \x01(\x03\x12\x10\n\x08max_uses\x18\x03 \x01(\r\"!\n\x0cRevokeInvite\x12\x11\n\tinvite_id\x18\x01 \x01(\x03\x32^\n\x0cGroupService\x12N\n\x0b\x43hangeGroup\x12\x1e.rookery.v1.ChangeGroupRequest\x1a\x1f.rookery.v1.ChangeGroupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.group_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHANGEGROUPREQUEST']._serialized_start=98
-  _globals['_CHANGEGROUPREQUEST']._serialized_end=444
-  _globals['_CHANGEGROUPRESPONSE']._serialized_start=446
-  _globals['_CHANGEGROUPRESPONSE']._serialized_end=501
-  _globals['_CREATEGROUP']._serialized_start=503
-  _globals['_CREATEGROUP']._serialized_end=579
-  _globals['_ADDMEMBERS']._serialized_start=581
-  _globals['_ADDMEMBERS']._serialized_end=643
-  _globals['_REMOVEMEMBER']._serialized_start=645
-  _globals['_REMOVEMEMBER']._serialized_end=676
-  _globals['_CHANGEMEMBER']._serialized_start=679
-  _globals['_CHANGEMEMBER']._serialized_end=814
-  _globals['_CHANGESETTINGS']._serialized_start=817
-  _globals['_CHANGESETTINGS']._serialized_end=979
-  _globals['_GROUPSERVICE']._serialized_start=981
-  _globals['_GROUPSERVICE']._serialized_end=1075
+  _globals['_CHANGEGROUPREQUEST']._serialized_end=629
+  _globals['_CHANGEGROUPRESPONSE']._serialized_start=631
+  _globals['_CHANGEGROUPRESPONSE']._serialized_end=686
+  _globals['_CREATEGROUP']._serialized_start=688
+  _globals['_CREATEGROUP']._serialized_end=764
+  _globals['_ADDMEMBERS']._serialized_start=766
+  _globals['_ADDMEMBERS']._serialized_end=828
+  _globals['_REMOVEMEMBER']._serialized_start=830
+  _globals['_REMOVEMEMBER']._serialized_end=861
+  _globals['_CHANGEMEMBER']._serialized_start=864
+  _globals['_CHANGEMEMBER']._serialized_end=999
+  _globals['_CHANGESETTINGS']._serialized_start=1002
+  _globals['_CHANGESETTINGS']._serialized_end=1246
+  _globals['_JOIN']._serialized_start=1248
+  _globals['_JOIN']._serialized_end=1270
+  _globals['_DECLINEUSER']._serialized_start=1272
+  _globals['_DECLINEUSER']._serialized_end=1302
+  _globals['_CREATEINVITE']._serialized_start=1304
+  _globals['_CREATEINVITE']._serialized_end=1380
+  _globals['_REVOKEINVITE']._serialized_start=1382
+  _globals['_REVOKEINVITE']._serialized_end=1415
+  _globals['_GROUPSERVICE']._serialized_start=1417
+  _globals['_GROUPSERVICE']._serialized_end=1511
 # @@protoc_insertion_point(module_scope)

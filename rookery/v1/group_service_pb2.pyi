@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ChangeGroupRequest(_message.Message):
-    __slots__ = ("chat_id", "client_change_id", "expected_version", "create", "add_members", "remove_member", "change_member", "change_settings")
+    __slots__ = ("chat_id", "client_change_id", "expected_version", "create", "add_members", "remove_member", "change_member", "change_settings", "join", "decline_user", "create_invite", "revoke_invite")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,10 @@ class ChangeGroupRequest(_message.Message):
     REMOVE_MEMBER_FIELD_NUMBER: _ClassVar[int]
     CHANGE_MEMBER_FIELD_NUMBER: _ClassVar[int]
     CHANGE_SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    JOIN_FIELD_NUMBER: _ClassVar[int]
+    DECLINE_USER_FIELD_NUMBER: _ClassVar[int]
+    CREATE_INVITE_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_INVITE_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     client_change_id: str
     expected_version: int
@@ -26,7 +30,11 @@ class ChangeGroupRequest(_message.Message):
     remove_member: RemoveMember
     change_member: ChangeMember
     change_settings: ChangeSettings
-    def __init__(self, chat_id: _Optional[str] = ..., client_change_id: _Optional[str] = ..., expected_version: _Optional[int] = ..., create: _Optional[_Union[CreateGroup, _Mapping]] = ..., add_members: _Optional[_Union[AddMembers, _Mapping]] = ..., remove_member: _Optional[_Union[RemoveMember, _Mapping]] = ..., change_member: _Optional[_Union[ChangeMember, _Mapping]] = ..., change_settings: _Optional[_Union[ChangeSettings, _Mapping]] = ...) -> None: ...
+    join: Join
+    decline_user: DeclineUser
+    create_invite: CreateInvite
+    revoke_invite: RevokeInvite
+    def __init__(self, chat_id: _Optional[str] = ..., client_change_id: _Optional[str] = ..., expected_version: _Optional[int] = ..., create: _Optional[_Union[CreateGroup, _Mapping]] = ..., add_members: _Optional[_Union[AddMembers, _Mapping]] = ..., remove_member: _Optional[_Union[RemoveMember, _Mapping]] = ..., change_member: _Optional[_Union[ChangeMember, _Mapping]] = ..., change_settings: _Optional[_Union[ChangeSettings, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., decline_user: _Optional[_Union[DeclineUser, _Mapping]] = ..., create_invite: _Optional[_Union[CreateInvite, _Mapping]] = ..., revoke_invite: _Optional[_Union[RevokeInvite, _Mapping]] = ...) -> None: ...
 
 class ChangeGroupResponse(_message.Message):
     __slots__ = ("event",)
@@ -69,13 +77,45 @@ class ChangeMember(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[_groups_pb2.Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ...) -> None: ...
 
 class ChangeSettings(_message.Message):
-    __slots__ = ("name", "topic", "permissions", "shows_history")
+    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     SHOWS_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    IS_PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    ASKS_TO_JOIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     topic: str
     permissions: int
     shows_history: bool
-    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ...) -> None: ...
+    is_public: bool
+    asks_to_join: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ...) -> None: ...
+
+class Join(_message.Message):
+    __slots__ = ("secret",)
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    secret: str
+    def __init__(self, secret: _Optional[str] = ...) -> None: ...
+
+class DeclineUser(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    def __init__(self, user_id: _Optional[int] = ...) -> None: ...
+
+class CreateInvite(_message.Message):
+    __slots__ = ("secret_hash", "expires_at_ms", "max_uses")
+    SECRET_HASH_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_USES_FIELD_NUMBER: _ClassVar[int]
+    secret_hash: bytes
+    expires_at_ms: int
+    max_uses: int
+    def __init__(self, secret_hash: _Optional[bytes] = ..., expires_at_ms: _Optional[int] = ..., max_uses: _Optional[int] = ...) -> None: ...
+
+class RevokeInvite(_message.Message):
+    __slots__ = ("invite_id",)
+    INVITE_ID_FIELD_NUMBER: _ClassVar[int]
+    invite_id: int
+    def __init__(self, invite_id: _Optional[int] = ...) -> None: ...

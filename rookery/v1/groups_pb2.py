@@ -24,23 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rookery/v1/groups.proto\x12\nrookery.v1\"}\n\x07\x43ontrol\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12+\n\x08settings\x18\x02 \x01(\x0b\x32\x19.rookery.v1.GroupSettings\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12#\n\x07members\x18\x04 \x03(\x0b\x32\x12.rookery.v1.Member\"X\n\rGroupSettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x01(\x04\x12\x15\n\rshows_history\x18\x04 \x01(\x08\"\xaf\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x1e\n\x04role\x18\x02 \x01(\x0e\x32\x10.rookery.v1.Role\x12\r\n\x05\x61llow\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x65ny\x18\x04 \x01(\x04\x12\x1f\n\x05spans\x18\x05 \x03(\x0b\x32\x10.rookery.v1.Span\x12\x0f\n\x07version\x18\x06 \x01(\x04\x12%\n\x0b\x66ormer_role\x18\x07 \x01(\x0e\x32\x10.rookery.v1.Role\"#\n\x04Span\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03*]\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_GUEST\x10\x01\x12\x0f\n\x0bROLE_MEMBER\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0e\n\nROLE_OWNER\x10\x04*\xf8\x01\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_POST\x10\x01\x12\x14\n\x10PERMISSION_REACT\x10\x02\x12\x12\n\x0ePERMISSION_PIN\x10\x04\x12\x1a\n\x16PERMISSION_ADD_MEMBERS\x10\x08\x12\x1c\n\x18PERMISSION_EDIT_SETTINGS\x10\x10\x12\x1e\n\x1aPERMISSION_DELETE_MESSAGES\x10 \x12\x1d\n\x19PERMISSION_REMOVE_MEMBERS\x10@\x12\x16\n\x11PERMISSION_MANAGE\x10\x80\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rookery/v1/groups.proto\x12\nrookery.v1\"\xa2\x01\n\x07\x43ontrol\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12+\n\x08settings\x18\x02 \x01(\x0b\x32\x19.rookery.v1.GroupSettings\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12#\n\x07members\x18\x04 \x03(\x0b\x32\x12.rookery.v1.Member\x12#\n\x07invites\x18\x05 \x03(\x0b\x32\x12.rookery.v1.Invite\"\x81\x01\n\rGroupSettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x01(\x04\x12\x15\n\rshows_history\x18\x04 \x01(\x08\x12\x11\n\tis_public\x18\x05 \x01(\x08\x12\x14\n\x0c\x61sks_to_join\x18\x06 \x01(\x08\"\xd8\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x1e\n\x04role\x18\x02 \x01(\x0e\x32\x10.rookery.v1.Role\x12\r\n\x05\x61llow\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x65ny\x18\x04 \x01(\x04\x12\x1f\n\x05spans\x18\x05 \x03(\x0b\x32\x10.rookery.v1.Span\x12\x0f\n\x07version\x18\x06 \x01(\x04\x12%\n\x0b\x66ormer_role\x18\x07 \x01(\x0e\x32\x10.rookery.v1.Role\x12\x14\n\x0c\x61sks_to_join\x18\x08 \x01(\x08\x12\x11\n\tinvite_id\x18\t \x01(\x03\"\xa0\x01\n\x06Invite\x12\x11\n\tinvite_id\x18\x01 \x01(\x03\x12\x13\n\x0bsecret_hash\x18\x02 \x01(\x0c\x12\x12\n\ncreator_id\x18\x03 \x01(\x03\x12\x15\n\rexpires_at_ms\x18\x04 \x01(\x03\x12\x10\n\x08max_uses\x18\x05 \x01(\r\x12\x0c\n\x04uses\x18\x06 \x01(\r\x12\x12\n\nis_revoked\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x04\"#\n\x04Span\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03*]\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_GUEST\x10\x01\x12\x0f\n\x0bROLE_MEMBER\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0e\n\nROLE_OWNER\x10\x04*\x9a\x02\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_POST\x10\x01\x12\x14\n\x10PERMISSION_REACT\x10\x02\x12\x12\n\x0ePERMISSION_PIN\x10\x04\x12\x1a\n\x16PERMISSION_ADD_MEMBERS\x10\x08\x12\x1c\n\x18PERMISSION_EDIT_SETTINGS\x10\x10\x12\x1e\n\x1aPERMISSION_DELETE_MESSAGES\x10 \x12\x1d\n\x19PERMISSION_REMOVE_MEMBERS\x10@\x12\x16\n\x11PERMISSION_MANAGE\x10\x80\x01\x12 \n\x1bPERMISSION_MENTION_EVERYONE\x10\x80\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.groups_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=471
-  _globals['_ROLE']._serialized_end=564
-  _globals['_PERMISSION']._serialized_start=567
-  _globals['_PERMISSION']._serialized_end=815
-  _globals['_CONTROL']._serialized_start=39
-  _globals['_CONTROL']._serialized_end=164
-  _globals['_GROUPSETTINGS']._serialized_start=166
-  _globals['_GROUPSETTINGS']._serialized_end=254
-  _globals['_MEMBER']._serialized_start=257
-  _globals['_MEMBER']._serialized_end=432
-  _globals['_SPAN']._serialized_start=434
-  _globals['_SPAN']._serialized_end=469
+  _globals['_ROLE']._serialized_start=755
+  _globals['_ROLE']._serialized_end=848
+  _globals['_PERMISSION']._serialized_start=851
+  _globals['_PERMISSION']._serialized_end=1133
+  _globals['_CONTROL']._serialized_start=40
+  _globals['_CONTROL']._serialized_end=202
+  _globals['_GROUPSETTINGS']._serialized_start=205
+  _globals['_GROUPSETTINGS']._serialized_end=334
+  _globals['_MEMBER']._serialized_start=337
+  _globals['_MEMBER']._serialized_end=553
+  _globals['_INVITE']._serialized_start=556
+  _globals['_INVITE']._serialized_end=716
+  _globals['_SPAN']._serialized_start=718
+  _globals['_SPAN']._serialized_end=753
 # @@protoc_insertion_point(module_scope)

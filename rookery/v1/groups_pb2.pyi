@@ -26,6 +26,7 @@ class Permission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERMISSION_DELETE_MESSAGES: _ClassVar[Permission]
     PERMISSION_REMOVE_MEMBERS: _ClassVar[Permission]
     PERMISSION_MANAGE: _ClassVar[Permission]
+    PERMISSION_MENTION_EVERYONE: _ClassVar[Permission]
 ROLE_UNSPECIFIED: Role
 ROLE_GUEST: Role
 ROLE_MEMBER: Role
@@ -40,33 +41,40 @@ PERMISSION_EDIT_SETTINGS: Permission
 PERMISSION_DELETE_MESSAGES: Permission
 PERMISSION_REMOVE_MEMBERS: Permission
 PERMISSION_MANAGE: Permission
+PERMISSION_MENTION_EVERYONE: Permission
 
 class Control(_message.Message):
-    __slots__ = ("version", "settings", "changed", "members")
+    __slots__ = ("version", "settings", "changed", "members", "invites")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    INVITES_FIELD_NUMBER: _ClassVar[int]
     version: int
     settings: GroupSettings
     changed: _containers.RepeatedScalarFieldContainer[str]
     members: _containers.RepeatedCompositeFieldContainer[Member]
-    def __init__(self, version: _Optional[int] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+    invites: _containers.RepeatedCompositeFieldContainer[Invite]
+    def __init__(self, version: _Optional[int] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[Invite, _Mapping]]] = ...) -> None: ...
 
 class GroupSettings(_message.Message):
-    __slots__ = ("name", "topic", "permissions", "shows_history")
+    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     SHOWS_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    IS_PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    ASKS_TO_JOIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     topic: str
     permissions: int
     shows_history: bool
-    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ...) -> None: ...
+    is_public: bool
+    asks_to_join: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role")
+    __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role", "asks_to_join", "invite_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     ALLOW_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +82,8 @@ class Member(_message.Message):
     SPANS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FORMER_ROLE_FIELD_NUMBER: _ClassVar[int]
+    ASKS_TO_JOIN_FIELD_NUMBER: _ClassVar[int]
+    INVITE_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     role: Role
     allow: int
@@ -81,7 +91,29 @@ class Member(_message.Message):
     spans: _containers.RepeatedCompositeFieldContainer[Span]
     version: int
     former_role: Role
-    def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., version: _Optional[int] = ..., former_role: _Optional[_Union[Role, str]] = ...) -> None: ...
+    asks_to_join: bool
+    invite_id: int
+    def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., version: _Optional[int] = ..., former_role: _Optional[_Union[Role, str]] = ..., asks_to_join: _Optional[bool] = ..., invite_id: _Optional[int] = ...) -> None: ...
+
+class Invite(_message.Message):
+    __slots__ = ("invite_id", "secret_hash", "creator_id", "expires_at_ms", "max_uses", "uses", "is_revoked", "version")
+    INVITE_ID_FIELD_NUMBER: _ClassVar[int]
+    SECRET_HASH_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_USES_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
+    IS_REVOKED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    invite_id: int
+    secret_hash: bytes
+    creator_id: int
+    expires_at_ms: int
+    max_uses: int
+    uses: int
+    is_revoked: bool
+    version: int
+    def __init__(self, invite_id: _Optional[int] = ..., secret_hash: _Optional[bytes] = ..., creator_id: _Optional[int] = ..., expires_at_ms: _Optional[int] = ..., max_uses: _Optional[int] = ..., uses: _Optional[int] = ..., is_revoked: _Optional[bool] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Span(_message.Message):
     __slots__ = ("first", "last")

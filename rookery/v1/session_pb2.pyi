@@ -9,13 +9,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientFrame(_message.Message):
-    __slots__ = ("authenticate", "renew", "send", "change", "typing", "ping", "first_sent_ms_ago")
+    __slots__ = ("authenticate", "renew", "send", "change", "typing", "ping", "watch", "first_sent_ms_ago")
     AUTHENTICATE_FIELD_NUMBER: _ClassVar[int]
     RENEW_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     TYPING_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    WATCH_FIELD_NUMBER: _ClassVar[int]
     FIRST_SENT_MS_AGO_FIELD_NUMBER: _ClassVar[int]
     authenticate: Authenticate
     renew: Renew
@@ -23,8 +24,9 @@ class ClientFrame(_message.Message):
     change: Change
     typing: Typing
     ping: Ping
+    watch: Watch
     first_sent_ms_ago: int
-    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
+    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
     __slots__ = ("sequence", "welcome", "expiring", "accepted", "refused", "event", "gap", "reconnect", "moved", "pong", "goodbye")
@@ -99,6 +101,12 @@ class Typing(_message.Message):
     chat_id: str
     user_id: int
     def __init__(self, chat_id: _Optional[str] = ..., user_id: _Optional[int] = ...) -> None: ...
+
+class Watch(_message.Message):
+    __slots__ = ("user_ids",)
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
+    user_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("payload",)
@@ -175,18 +183,46 @@ class Refused(_message.Message):
     def __init__(self, frame: _Optional[int] = ..., client_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., retryable: _Optional[bool] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "position", "message", "typing", "change")
+    __slots__ = ("event_id", "position", "message", "typing", "change", "presence", "profile_changed", "people_changed")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TYPING_FIELD_NUMBER: _ClassVar[int]
     CHANGE_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_CHANGED_FIELD_NUMBER: _ClassVar[int]
     event_id: int
     position: Position
     message: Message
     typing: Typing
     change: Change
-    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+    presence: Presence
+    profile_changed: ProfileChanged
+    people_changed: PeopleChanged
+    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., profile_changed: _Optional[_Union[ProfileChanged, _Mapping]] = ..., people_changed: _Optional[_Union[PeopleChanged, _Mapping]] = ...) -> None: ...
+
+class Presence(_message.Message):
+    __slots__ = ("user_id", "is_online", "last_seen_ms")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_ONLINE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_MS_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    is_online: bool
+    last_seen_ms: int
+    def __init__(self, user_id: _Optional[int] = ..., is_online: _Optional[bool] = ..., last_seen_ms: _Optional[int] = ...) -> None: ...
+
+class ProfileChanged(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    def __init__(self, user_id: _Optional[int] = ...) -> None: ...
+
+class PeopleChanged(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    def __init__(self, user_id: _Optional[int] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "control", "reply_to", "forwarded")
@@ -209,12 +245,14 @@ class Message(_message.Message):
     def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., control: _Optional[_Union[_groups_pb2.Control, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
 
 class Text(_message.Message):
-    __slots__ = ("body", "mentions")
+    __slots__ = ("body", "mentions", "mentions_everyone")
     BODY_FIELD_NUMBER: _ClassVar[int]
     MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    MENTIONS_EVERYONE_FIELD_NUMBER: _ClassVar[int]
     body: str
     mentions: _containers.RepeatedCompositeFieldContainer[Mention]
-    def __init__(self, body: _Optional[str] = ..., mentions: _Optional[_Iterable[_Union[Mention, _Mapping]]] = ...) -> None: ...
+    mentions_everyone: bool
+    def __init__(self, body: _Optional[str] = ..., mentions: _Optional[_Iterable[_Union[Mention, _Mapping]]] = ..., mentions_everyone: _Optional[bool] = ...) -> None: ...
 
 class Mention(_message.Message):
     __slots__ = ("user_id", "name")

@@ -1,13 +1,13 @@
 """Groups: roles, permissions and membership, and the fold of control changes into a roster."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntFlag
 
 import msgspec
 
 from rookery.v1 import groups_pb2
 from rookery.v1.archive_pb2 import Group
-from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, GroupSettings, Member, Span
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, GroupSettings, Invite, Member, Span
 from shared.contract.ids import time_of
 
 MAX_MEMBERS = 1_000
@@ -19,6 +19,9 @@ MAX_EVER = 5_000
 MAX_NAME_BYTES = 128
 MAX_TOPIC_BYTES = 1_024
 """See groups.proto."""
+
+MAX_INVITES = 100
+"""Invite links of a group that are kept: see archive.proto."""
 
 MAX_SPANS = 20
 """Spans of a member that are kept: see groups.proto."""
@@ -42,6 +45,7 @@ class Permission(IntFlag):
     DELETE_MESSAGES = groups_pb2.PERMISSION_DELETE_MESSAGES
     REMOVE_MEMBERS = groups_pb2.PERMISSION_REMOVE_MEMBERS
     MANAGE = groups_pb2.PERMISSION_MANAGE
+    MENTION_EVERYONE = groups_pb2.PERMISSION_MENTION_EVERYONE
 
 
 WORDS = {
@@ -53,6 +57,7 @@ WORDS = {
     Permission.DELETE_MESSAGES: "delete messages of others",
     Permission.REMOVE_MEMBERS: "remove members",
     Permission.MANAGE: "manage roles, permissions and history",
+    Permission.MENTION_EVERYONE: "mention everyone",
 }
 """What a permission allows, in words."""
 
@@ -101,18 +106,24 @@ class Roster(msgspec.Struct):
     """Present and former members, by user."""
     present: frozenset[int]
     """The users who are members."""
+    invites: dict[int, Invite]
+    """The invite links, by id, the oldest first: MAX_INVITES at most."""
 
     @classmethod
     def of(cls, group: Group) -> "Roster":
         """The roster of a stored group."""
-        return cls._with(group.chat_id, group.version, group.settings, {each.user_id: each for each in group.members})
+        members = {each.user_id: each for each in group.members}
+        invites = {each.invite_id: each for each in sorted(group.invites, key=lambda invite: invite.invite_id)}
+        return cls._with(group.chat_id, group.version, group.settings, members, invites)
 
     def after(self, control: Control) -> "Roster":
         """The roster after the next control change. Raises ValueError if the change is not the next one."""
         if control.version != self.version + 1:
             raise ValueError(f"the control change must have version {self.version + 1}, not {control.version}")
         settings = control.settings if control.HasField("settings") else self.settings
-        return self._with(self.chat_id, control.version, settings, self.members | members_after(control))
+        members = self.members | members_after(control)
+        invites = invites_after(self.invites, control.invites)
+        return self._with(self.chat_id, control.version, settings, members, invites)
 
     @classmethod
     def created(cls, chat_id: str, control: Control) -> "Roster":
@@ -122,12 +133,19 @@ class Roster(msgspec.Struct):
     @classmethod
     def empty(cls, chat_id: str) -> "Roster":
         """The roster of a group that is not created yet."""
-        return cls(chat_id, 0, GroupSettings(), {}, frozenset())
+        return cls(chat_id, 0, GroupSettings(), {}, frozenset(), {})
 
     @classmethod
-    def _with(cls, chat_id: str, version: int, settings: GroupSettings, members: dict[int, Member]) -> "Roster":
+    def _with(
+        cls,
+        chat_id: str,
+        version: int,
+        settings: GroupSettings,
+        members: dict[int, Member],
+        invites: dict[int, Invite],
+    ) -> "Roster":
         present = frozenset(user_id for user_id, member in members.items() if member.role)
-        return cls(chat_id, version, settings, members, present)
+        return cls(chat_id, version, settings, members, present, invites)
 
     def permissions(self, user_id: int) -> Permission:
         """The permissions of a user; none if they are not a member."""
@@ -149,6 +167,16 @@ class Roster(msgspec.Struct):
         )
 
 
+def invites_after(before: Mapping[int, Invite], changed: Iterable[Invite]) -> dict[int, Invite]:
+    """The invite links after these were created or changed, the oldest first. Of more than MAX_INVITES, the oldest that
+    were revoked go first, then the oldest."""
+    invites = {**before, **{invite.invite_id: invite for invite in changed}}
+    surplus = len(invites) - MAX_INVITES
+    for invite_id in sorted(invites, key=lambda each: (not invites[each].is_revoked, each))[: max(surplus, 0)]:
+        del invites[invite_id]
+    return invites
+
+
 def members_after(control: Control) -> dict[int, Member]:
     """The members that a control change changes, as they are after it, by user."""
     members: dict[int, Member] = {}
@@ -156,6 +184,7 @@ def members_after(control: Control) -> dict[int, Member]:
         member = members[changed.user_id] = Member()
         member.CopyFrom(changed)
         member.ClearField("former_role")
+        member.ClearField("invite_id")
     return members
 
 

@@ -114,7 +114,7 @@ async def test_a_group_with_999_others_is_created_under_the_id_that_a_retry_make
         ("POST", "/v1/chats", {"client_change_id": "x", "name": "n", "permissions": 0}, "permissions", "at least 1"),
         ("POST", "/v1/chats", {"client_change_id": "x", "name": "n", "user_ids": ["1"] * 1000}, "user_ids", "999"),
         ("PATCH", GROUP, {"client_change_id": "x", "topic": "é" * 513}, "topic", "at most 1024 bytes"),
-        ("PATCH", GROUP, {"client_change_id": "x", "permissions": "256"}, "permissions", "at most 255"),
+        ("PATCH", GROUP, {"client_change_id": "x", "permissions": "512"}, "permissions", "at most 511"),
         ("POST", f"{GROUP}/members", {"client_change_id": "x", "user_ids": []}, "user_ids", "at least 1 entry"),
         ("PATCH", f"{GROUP}/members/3", {"client_change_id": "x", "role": "ROLE_KING"}, "role", "ROLE_OWNER"),
         ("DELETE", f"{GROUP}/members/3?client_change_id=", None, "client_change_id", "1 to 64 bytes"),

@@ -62,6 +62,7 @@ REPLIES = {
     "send": ("accepted", "refused"),
     "change": ("accepted", "refused"),
     "typing": ("accepted", "refused"),
+    "watch": ("accepted", "refused"),
     "ping": ("pong", "refused"),
 }
 """The possible answers to each frame of the client."""
