@@ -300,7 +300,7 @@
  * @property {boolean} [shows_history] Whether a member may read messages from before they joined.
  * @property {boolean} [is_public] Whether every user may find the group and join it.
  * @property {boolean} [asks_to_join] Whether a user who joins by an invite link, or a public group, becomes a member
- * only when a member with PERMISSION_ADD_MEMBERS adds them.
+ * only when a member with PERMISSION_ADD_MEMBERS adds them. 200 users at once may wait for it.
  */
 
 /**
@@ -314,7 +314,8 @@
  * @property {Span[]} [spans] When the user was a member, oldest first; the newest 20.
  * @property {string} [version] The version of the chat in which this member changed last.
  * @property {Role} [former_role] In a Control, the role before it.
- * @property {boolean} [asks_to_join] Whether the user, who is not a member, has asked to join.
+ * @property {string} [asked_at_ms] When the user, who is not a member, asked to join, in milliseconds since 1970; 0 if
+ * they did not, or were declined.
  * @property {string} [invite_id] In a Control by which a user joined or asked to join by an invite link: its id.
  */
 
@@ -331,14 +332,14 @@
  */
 
 /**
- * A link by which users join a group. Its token is `<chat number>.<secret>`, as docs/client-guide.md describes; the
- * chat has only a hash of the secret.
+ * A link by which users join a group, as long as its creator is a member with PERMISSION_ADD_MEMBERS. Its token is
+ * `<chat number>.<secret>`, as docs/client-guide.md describes; the chat has only a hash of the secret.
  * @typedef {object} Invite
  * @property {string} [invite_id] The id of the control change that created it.
  * @property {string} [secret_hash] SHA-256 of the secret.
  * @property {string} [creator_id]
  * @property {string} [expires_at_ms] When it ends, in milliseconds since 1970; 0 for never.
- * @property {number} [max_uses] How many users may join by it; 0 for any number.
+ * @property {number} [max_uses] How many users may join by it: 10,000 at most; 0 for any number.
  * @property {number} [uses] The users who joined, or asked to join, by it.
  * @property {boolean} [is_revoked]
  * @property {string} [version] The version of the chat in which this invite changed last.

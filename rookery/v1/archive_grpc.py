@@ -32,6 +32,9 @@ class ArchiveServiceServicer(purerpc.Servicer):
     async def ListMarks(self, input_message):
         raise NotImplementedError()
 
+    async def ListPublicChats(self, input_message):
+        raise NotImplementedError()
+
     async def GetGroup(self, input_message):
         raise NotImplementedError()
 
@@ -122,6 +125,15 @@ class ArchiveServiceServicer(purerpc.Servicer):
             )
         )
         service_obj.add_method(
+            "ListPublicChats",
+            self.ListPublicChats,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListPublicChatsRequest,
+                rookery_dot_v1_dot_archive__pb2.ListPublicChatsResponse,
+            )
+        )
+        service_obj.add_method(
             "GetGroup",
             self.GetGroup,
             purerpc.RPCSignature(
@@ -209,6 +221,14 @@ class ArchiveServiceStub:
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.ListMarksRequest,
                 rookery_dot_v1_dot_archive__pb2.ListMarksResponse,
+            )
+        )
+        self.ListPublicChats = self._client.get_method_stub(
+            "ListPublicChats",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListPublicChatsRequest,
+                rookery_dot_v1_dot_archive__pb2.ListPublicChatsResponse,
             )
         )
         self.GetGroup = self._client.get_method_stub(

@@ -248,6 +248,38 @@ class ListMarksResponse(_message.Message):
     marks: _containers.RepeatedCompositeFieldContainer[Mark]
     def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ...) -> None: ...
 
+class ListPublicChatsRequest(_message.Message):
+    __slots__ = ("user_id", "query", "limit", "cursor")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    query: str
+    limit: int
+    cursor: str
+    def __init__(self, user_id: _Optional[int] = ..., query: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class ListPublicChatsResponse(_message.Message):
+    __slots__ = ("chats", "next_cursor")
+    CHATS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    chats: _containers.RepeatedCompositeFieldContainer[PublicChat]
+    next_cursor: str
+    def __init__(self, chats: _Optional[_Iterable[_Union[PublicChat, _Mapping]]] = ..., next_cursor: _Optional[str] = ...) -> None: ...
+
+class PublicChat(_message.Message):
+    __slots__ = ("chat_id", "settings", "member_count", "own")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    settings: _groups_pb2.GroupSettings
+    member_count: int
+    own: _groups_pb2.Member
+    def __init__(self, chat_id: _Optional[str] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ...) -> None: ...
+
 class Group(_message.Message):
     __slots__ = ("chat_id", "version", "settings", "members", "invites")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
