@@ -8,8 +8,8 @@ import { refusalText } from "./refusals.js";
 /** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
 /**
  * @import {
- *   Chat as WireChat, Event as WireEvent, HistoryMessage, ListChangesResponse, ListChatsResponse, ListMarksResponse,
- *   ListMembersResponse, ListMessagesResponse, Role,
+ *   Chat as WireChat, Event as WireEvent, GroupSettings, HistoryMessage, ListChangesResponse, ListChatsResponse,
+ *   ListMarksResponse, ListMembersResponse, ListMessagesResponse, Role,
  * } from "./wire.js"
  */
 /**
@@ -98,7 +98,7 @@ export class Api {
   }
 
   /**
-   * @param {{display_name: string, about: string, version: number | string}} profile
+   * @param {Partial<User> & {version: number | string}} profile
    * @returns {Promise<User>}
    */
   async changeProfile(profile) {
@@ -258,7 +258,7 @@ export class Api {
 
   /**
    * @param {string} chat_id
-   * @param {ControlFields & {name?: string, topic?: string, permissions?: string, shows_history?: boolean}} settings
+   * @param {ControlFields & Partial<GroupSettings>} settings
    * @returns {Promise<WireEvent>}
    */
   changeGroup(chat_id, settings) {

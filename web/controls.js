@@ -1,7 +1,7 @@
 // The lines of a group about its control changes: whole sentences, such as "Ada added Grace".
 
 import { nameList, withoutDirectionControls } from "./format.js";
-import { isMember } from "./groups.js";
+import { isMember, isRequest } from "./groups.js";
 import { texts } from "./languages/language.js";
 import { Profiles } from "./profiles.js";
 
@@ -16,13 +16,13 @@ const ROLES = { ROLE_GUEST: "guest", ROLE_MEMBER: "member", ROLE_ADMIN: "admin",
 
 /**
  * The sentences of a control change, as the user of the profiles sees it: one or more.
- * @param {Pick<Message, "sender_id">} message
+ * @param {Pick<Message, "sender_id" | "message_id">} message
  * @param {Control} control its control change
  * @param {Profiles} profiles
  * @returns {string[]}
  */
-export function controlTexts({ sender_id }, control, profiles) {
-  const { version, settings, changed = [], members = [] } = control;
+export function controlTexts({ sender_id, message_id }, control, profiles) {
+  const { version, settings, changed = [], members = [], invites = [] } = control;
   const sentences = texts.control;
   const nameOf = (/** @type {string} */ user_id) => profiles.nameOf(user_id) || texts.message.someone;
   const isOwn = sender_id === profiles.me;
@@ -42,7 +42,8 @@ export function controlTexts({ sender_id }, control, profiles) {
   const all = [];
   const joined = members.filter((member) => isMember(member) && !wasMember(member));
   const added = joined.filter(({ user_id }) => user_id !== sender_id);
-  if (joined.length > added.length) all.push(byActor(sentences.joined));
+  const self = joined.find(({ user_id }) => user_id === sender_id);
+  if (self) all.push(byActor((self.invite_id ?? "0") === "0" ? sentences.joined : sentences.joinedByLink));
   if (added.some(({ user_id }) => user_id === profiles.me)) all.push(sentences.added.you(added.length - 1, actor));
   else if (added.length) {
     const [first, rest] = [added.slice(0, MAX_NAMES), added.slice(MAX_NAMES)];
@@ -51,6 +52,10 @@ export function controlTexts({ sender_id }, control, profiles) {
   }
   for (const member of members.filter((one) => !isMember(one) && wasMember(one)))
     all.push(member.user_id === sender_id ? byActor(sentences.left) : of(sentences.removed, member));
+  for (const member of members.filter(isRequest)) {
+    if ((member.asked_at_ms ?? "0") !== "0") all.push(byActor(sentences.asked));
+    else all.push(member.user_id === sender_id ? byActor(sentences.askedNoMore) : of(sentences.declined, member));
+  }
   const owner = members.find(({ role, former_role }) => role === "ROLE_OWNER" && former_role !== role);
   for (const member of members.filter((one) => isMember(one) && wasMember(one))) {
     const isHandedOver = owner && member !== owner; // the former owner became an admin
@@ -65,6 +70,13 @@ export function controlTexts({ sender_id }, control, profiles) {
     else if (field === "permissions") all.push(byActor(sentences.permissions));
     else if (field === "shows_history")
       all.push(byActor(settings?.shows_history ? sentences.historyShown : sentences.historyHidden));
+    else if (field === "is_public") all.push(byActor(settings?.is_public ? sentences.madePublic : sentences.madePrivate));
+    else if (field === "asks_to_join")
+      all.push(byActor(settings?.asks_to_join ? sentences.approvalOn : sentences.approvalOff));
+  }
+  for (const { invite_id, is_revoked } of invites) {
+    if (invite_id === message_id) all.push(byActor(sentences.inviteMade));
+    else if (is_revoked) all.push(byActor(sentences.inviteRevoked));
   }
   return all.length ? all : [byActor(sentences.changed)];
 }

@@ -6,17 +6,21 @@ import { maskOf, PERMISSIONS } from "./groups.js";
 /** @import {GroupSettings} from "./wire.js" */
 
 /** The permissions of members that the form sets. */
-export const SWITCHED = /** @type {const} */ (["POST", "REACT", "PIN", "ADD_MEMBERS", "EDIT_SETTINGS"]);
+export const SWITCHED = /** @type {const} */ (["POST", "REACT", "PIN", "ADD_MEMBERS", "EDIT_SETTINGS", "MENTION_EVERYONE"]);
 
-/** @typedef {"shows_history" | typeof SWITCHED[number]} SwitchName */
+/** The settings that are on or off. */
+export const FLAGS = /** @type {const} */ (["shows_history", "is_public", "asks_to_join"]);
+
+/** @typedef {typeof FLAGS[number] | typeof SWITCHED[number]} SwitchName */
 /** @typedef {"name" | "topic" | SwitchName} SettingName */
 /** @typedef {Partial<Record<SettingName, string | boolean>>} SettingValues a text, or whether a switch is on */
 
 /** @param {GroupSettings} settings @returns {SettingValues} */
-export function valuesOf({ name, topic = "", permissions, shows_history = false }) {
-  const mask = maskOf(permissions);
+export function valuesOf(settings) {
+  const mask = maskOf(settings.permissions);
   const switches = SWITCHED.map((permission) => [permission, (mask & PERMISSIONS[permission]) > 0]);
-  return { name, topic, shows_history, ...Object.fromEntries(switches) };
+  const flags = FLAGS.map((flag) => [flag, settings[flag] ?? false]);
+  return { name: settings.name, topic: settings.topic ?? "", ...Object.fromEntries([...flags, ...switches]) };
 }
 
 /** @param {SettingValues} values */
@@ -28,7 +32,7 @@ export const namesIn = (values) => /** @type {SettingName[]} */ (Object.keys(val
  * @param {SettingValues} changed
  */
 export function bodyOf(settings, changed) {
-  const { name, topic, shows_history } = changed;
+  const { name, topic } = changed;
   const switched = SWITCHED.filter((each) => changed[each] !== undefined);
   const bits = (/** @type {boolean} */ isOn) =>
     BigInt(switched.reduce((all, each) => all | (changed[each] === isOn ? PERMISSIONS[each] : 0), 0));
@@ -37,7 +41,7 @@ export function bodyOf(settings, changed) {
   return {
     ...(typeof name === "string" ? { name } : {}),
     ...(typeof topic === "string" ? { topic } : {}),
-    ...(typeof shows_history === "boolean" ? { shows_history } : {}),
+    ...Object.fromEntries(FLAGS.filter((flag) => changed[flag] !== undefined).map((flag) => [flag, changed[flag]])),
     ...(switched.length ? { permissions: String(permissions) } : {}),
   };
 }

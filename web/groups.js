@@ -19,6 +19,7 @@ export const PERMISSIONS = Object.freeze({
   DELETE_MESSAGES: 32,
   REMOVE_MEMBERS: 64,
   MANAGE: 128,
+  MENTION_EVERYONE: 256,
 });
 /** @typedef {keyof typeof PERMISSIONS} Permission */
 
@@ -31,6 +32,13 @@ export const ROLES = ["ROLE_UNSPECIFIED", "ROLE_GUEST", "ROLE_MEMBER", "ROLE_ADM
 
 /** Whether the user is a member now. @param {{role?: Role}} [member] */
 export const isMember = (member) => ROLES.indexOf(member?.role ?? "ROLE_UNSPECIFIED") > 0;
+
+/**
+ * Whether the user of a control change has asked to join, taken that back or been declined: they are no member, before
+ * and after it.
+ * @param {Member} changed
+ */
+export const isRequest = (changed) => !isMember(changed) && !isMember({ role: changed.former_role });
 
 /** The known permissions in a mask, which JSON has as a string. @param {string} [mask] */
 export const maskOf = (mask = "0") => Number(BigInt(mask) & BigInt(ALL));

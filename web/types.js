@@ -19,7 +19,10 @@
  */
 /** @typedef {{sign_ins: SignInDetails[]}} OwnSignIns */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
-/** @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean}} User */
+/**
+ * @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean, who_may_start?: WhoMayStart}} User
+ */
+/** Whose first message in a direct chat the user receives. @typedef {"everyone" | "connections"} WhoMayStart */
 /**
  * @typedef {object} Tokens
  * @property {string} access_token
@@ -39,6 +42,7 @@
  * @property {string} body as it was sent; `textOf` returns the edited text. Empty if the message is deleted, or if only
  * a newer version knows the content
  * @property {readonly Mention[]} mentions in the body
+ * @property {boolean} mentions_everyone whether the body mentions all members
  * @property {boolean} forwarded whether its text was copied from another message
  * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
@@ -55,6 +59,7 @@
  * @property {string[]} member_ids
  * @property {Message | null} newest
  * @property {number} unread
+ * @property {number} unread_mentions of the unread messages, those that mention the user of this page
  * @property {State} changes the state of the chat itself, such as the marks of its members
  * @property {Group | null} group the state of a group; null for a direct chat, and until it is known
  * @property {readonly Control[]} later control changes that can't be applied yet, since one before them is missing
@@ -78,7 +83,7 @@
  */
 /**
  * The content of a new message.
- * @typedef {{body: string, mentions?: Mention[], reply_to: string, forwarded?: boolean}} Content
+ * @typedef {{body: string, mentions?: Mention[], mentions_everyone?: boolean, reply_to: string, forwarded?: boolean}} Content
  */
 /** A message that is not accepted yet. @typedef {Queued & Content & {error: string}} Entry */
 /** A change of the user that is not accepted yet. @typedef {Queued & {change: Change}} WaitingChange */

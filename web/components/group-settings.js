@@ -2,7 +2,7 @@
 // entered here stays, and the present value is shown beside it.
 
 import { GroupChanges } from "../group-changes.js";
-import { GroupDraft, SWITCHED, valuesOf } from "../group-draft.js";
+import { FLAGS, GroupDraft, SWITCHED, valuesOf } from "../group-draft.js";
 import { may } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
@@ -14,7 +14,7 @@ import { Modal } from "./modal.js";
 /** @import {SettingName, SettingValues, SwitchName} from "../group-draft.js" */
 /** @import {Group} from "../types.js" */
 
-const switchLabels = () => ({ ...dialogTexts.groupSettings.may, shows_history: dialogTexts.groupSettings.history });
+const switchLabels = () => ({ ...dialogTexts.groupSettings.may, ...dialogTexts.groupSettings.flags });
 
 export class GroupSettings extends Modal {
   #app;
@@ -52,7 +52,7 @@ export class GroupSettings extends Modal {
     const chat = this.#app.chats.of(this.#chat_id);
     return [
       ...(may(chat, "EDIT_SETTINGS") ? /** @type {const} */ (["name", "topic"]) : []),
-      ...(may(chat, "MANAGE") ? /** @type {const} */ ([...SWITCHED, "shows_history"]) : []),
+      ...(may(chat, "MANAGE") ? /** @type {const} */ ([...SWITCHED, ...FLAGS]) : []),
     ];
   }
 
@@ -110,7 +110,7 @@ export class GroupSettings extends Modal {
     return [
       h("fieldset", { class: "choices", key: "may" }, h("legend", {}, mayTitle), SWITCHED.map((name) => this.#switch(name))),
       h("p", { class: "note", key: "hint" }, mayHint),
-      this.#switch("shows_history"),
+      FLAGS.map((name) => this.#switch(name)),
     ];
   }
 

@@ -9,6 +9,7 @@ import { textButton } from "./buttons.js";
 import { check, Form, Invalid, newPasswordProblem, newPasswordRule } from "./form.js";
 
 /** @import {Values} from "./form.js" */
+/** @import {Link} from "../links.js" */
 
 const NAME = /^[a-z0-9._-]{3,32}$/;
 
@@ -33,6 +34,9 @@ const passwordField = () => ({
 });
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
+
+/** The purpose with which a link opens the form. @type {Record<Link["kind"], Purpose>} */
+const PURPOSES = { "": "signIn", join: "signIn", invite: "create", reset: "reset" };
 
 /**
  * The texts of the form; `other` switches to another purpose.
@@ -64,7 +68,7 @@ export class SignIn {
   #isPasswordShown = false;
   #link = linkIn(location.hash);
   /** @type {Purpose} */
-  #purpose = this.#link.kind === "invite" ? "create" : this.#link.kind || "signIn";
+  #purpose = PURPOSES[this.#link.kind];
 
   /** @param {Api} api @param {string} notice @param {() => void} done */
   constructor(api, notice, done) {
@@ -104,7 +108,7 @@ export class SignIn {
         { class: "card", ...this.#form.props },
         mark(),
         h("h1", {}, title),
-        h("p", { class: "lead" }, (isSignIn && this.notice) || lead),
+        h("p", { class: "lead" }, (isSignIn && this.notice) || (this.#link.kind === "join" ? texts.signIn.toJoin : lead)),
         fields,
         this.#form.error(),
         this.#form.submitButton(submit),
@@ -149,7 +153,7 @@ export class SignIn {
         throw new Invalid({ name: texts.refused.name_taken });
       throw fault;
     }
-    if (this.#link.kind) history.replaceState(null, "", location.pathname);
+    if (this.#link.kind && this.#link.kind !== "join") history.replaceState(null, "", location.pathname); // the chats open the group
     this.done();
   }
 

@@ -92,6 +92,7 @@ export const ar = {
     showPassword: "إظهار كلمة المرور",
     title: "مرحبًا بك في Rookery",
     lead: "سجّل الدخول إلى دردشة فريقك.",
+    toJoin: "وصلتك دعوة إلى مجموعة. يمكنك رؤيتها والانضمام إليها بحساب.",
     submit: "تسجيل الدخول",
     toSignIn: "لديّ حساب",
     typeName: "يرجى إدخال اسم المستخدم.",
@@ -315,6 +316,20 @@ export const ar = {
     },
     left: { own: "غادرت المجموعة", other: (name) => `غادر ${isolated(name)} المجموعة` },
     joined: { own: "انضممت إلى المجموعة", other: (name) => `انضم ${isolated(name)} إلى المجموعة` },
+    joinedByLink: {
+      own: "انضممت عبر رابط دعوة",
+      other: (name) => `انضم ${isolated(name)} عبر رابط دعوة`,
+    },
+    asked: { own: "طلبت الانضمام", other: (name) => `طلب ${isolated(name)} الانضمام` },
+    askedNoMore: {
+      own: "سحبت طلب الانضمام",
+      other: (name) => `سحب ${isolated(name)} طلب الانضمام`,
+    },
+    declined: {
+      own: (name) => `رفضت طلب ${isolated(name)}`,
+      you: (actor) => `تم رفض طلبك بواسطة ${isolated(actor)}`,
+      other: (actor, name) => `تم رفض طلب ${isolated(name)} بواسطة ${isolated(actor)}`,
+    },
     name: {
       own: (group) => `غيّرت الاسم إلى «${isolated(group)}»`,
       other: (actor, group) => `تم تغيير الاسم إلى «${isolated(group)}» بواسطة ${isolated(actor)}`,
@@ -360,6 +375,30 @@ export const ar = {
     historyHidden: {
       own: "أخفيت الرسائل السابقة عن الأعضاء الجدد",
       other: (actor) => `تم إخفاء الرسائل السابقة عن الأعضاء الجدد بواسطة ${isolated(actor)}`,
+    },
+    madePublic: {
+      own: "جعلت المجموعة عامة",
+      other: (actor) => `أصبحت المجموعة عامة بواسطة ${isolated(actor)}`,
+    },
+    madePrivate: {
+      own: "جعلت المجموعة خاصة",
+      other: (actor) => `أصبحت المجموعة خاصة بواسطة ${isolated(actor)}`,
+    },
+    approvalOn: {
+      own: "فعّلت الموافقة على الأعضاء الجدد",
+      other: (actor) => `تم تفعيل الموافقة على الأعضاء الجدد بواسطة ${isolated(actor)}`,
+    },
+    approvalOff: {
+      own: "أوقفت الموافقة على الأعضاء الجدد",
+      other: (actor) => `تم إيقاف الموافقة على الأعضاء الجدد بواسطة ${isolated(actor)}`,
+    },
+    inviteMade: {
+      own: "أنشأت رابط دعوة",
+      other: (actor) => `تم إنشاء رابط دعوة بواسطة ${isolated(actor)}`,
+    },
+    inviteRevoked: {
+      own: "أنهيت رابط دعوة",
+      other: (actor) => `تم إنهاء رابط دعوة بواسطة ${isolated(actor)}`,
     },
     changed: { own: "غيّرت المجموعة", other: (actor) => `تم تغيير المجموعة بواسطة ${isolated(actor)}` },
   },
@@ -424,6 +463,8 @@ export const ar = {
     replyingToOwn: "الرد على رسالتك",
     cancelReply: "إلغاء الرد",
     members: "الأعضاء",
+    everyone: "الجميع",
+    everyoneHint: "يصل إشعار إلى كل الأعضاء",
     tooLong: (bytes) =>
       plural(bytes, {
         one: "النص أطول من الحد ببايت واحد. يرجى إرساله على أجزاء.",

@@ -81,6 +81,7 @@ export const de = {
     showPassword: "Passwort anzeigen",
     title: "Willkommen bei Rookery",
     lead: "Melde dich beim Chat deines Teams an.",
+    toJoin: "Du bist in eine Gruppe eingeladen. Mit einem Konto kannst du sie sehen und ihr beitreten.",
     submit: "Anmelden",
     toSignIn: "Ich habe schon ein Konto",
     typeName: "Gib deinen Benutzernamen ein.",
@@ -272,6 +273,20 @@ export const de = {
     },
     left: { own: "Du hast die Gruppe verlassen", other: (name) => `${name} hat die Gruppe verlassen` },
     joined: { own: "Du bist der Gruppe beigetreten", other: (name) => `${name} ist der Gruppe beigetreten` },
+    joinedByLink: {
+      own: "Du bist über einen Einladungslink beigetreten",
+      other: (name) => `${name} ist über einen Einladungslink beigetreten`,
+    },
+    asked: { own: "Du möchtest beitreten", other: (name) => `${name} möchte beitreten` },
+    askedNoMore: {
+      own: "Du hast deine Anfrage zurückgezogen",
+      other: (name) => `${name} hat die Anfrage zurückgezogen`,
+    },
+    declined: {
+      own: (name) => `Du hast die Anfrage von ${name} abgelehnt`,
+      you: (actor) => `${actor} hat deine Anfrage abgelehnt`,
+      other: (actor, name) => `${actor} hat die Anfrage von ${name} abgelehnt`,
+    },
     name: {
       own: (group) => `Du hast den Namen in „${group}“ geändert`,
       other: (actor, group) => `${actor} hat den Namen in „${group}“ geändert`,
@@ -317,6 +332,30 @@ export const de = {
     historyHidden: {
       own: "Du verbirgst frühere Nachrichten vor neuen Mitgliedern",
       other: (actor) => `${actor} verbirgt frühere Nachrichten vor neuen Mitgliedern`,
+    },
+    madePublic: {
+      own: "Du hast die Gruppe öffentlich gemacht",
+      other: (actor) => `${actor} hat die Gruppe öffentlich gemacht`,
+    },
+    madePrivate: {
+      own: "Du hast die Gruppe privat gemacht",
+      other: (actor) => `${actor} hat die Gruppe privat gemacht`,
+    },
+    approvalOn: {
+      own: "Du hast eingestellt, dass neue Mitglieder bestätigt werden",
+      other: (actor) => `${actor} hat eingestellt, dass neue Mitglieder bestätigt werden`,
+    },
+    approvalOff: {
+      own: "Du hast eingestellt, dass neue Mitglieder ohne Bestätigung beitreten",
+      other: (actor) => `${actor} hat eingestellt, dass neue Mitglieder ohne Bestätigung beitreten`,
+    },
+    inviteMade: {
+      own: "Du hast einen Einladungslink erstellt",
+      other: (actor) => `${actor} hat einen Einladungslink erstellt`,
+    },
+    inviteRevoked: {
+      own: "Du hast einen Einladungslink beendet",
+      other: (actor) => `${actor} hat einen Einladungslink beendet`,
     },
     changed: { own: "Du hast die Gruppe geändert", other: (actor) => `${actor} hat die Gruppe geändert` },
   },
@@ -375,6 +414,8 @@ export const de = {
     replyingToOwn: "Antwort auf deine Nachricht",
     cancelReply: "Antwort verwerfen",
     members: "Mitglieder",
+    everyone: "alle",
+    everyoneHint: "Alle Mitglieder werden benachrichtigt",
     tooLong: (bytes) =>
       plural(bytes, {
         one: "Um 1 Byte zu lang. Sende den Text in mehreren Teilen.",

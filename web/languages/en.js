@@ -88,6 +88,7 @@ export const en = {
     showPassword: "Show the password",
     title: "Welcome to Rookery",
     lead: "Sign in to your team’s chat.",
+    toJoin: "You are invited to a group. With an account you can see and join it.",
     submit: "Sign in",
     toSignIn: "I have an account",
     typeName: "Type your user name.",
@@ -285,6 +286,20 @@ export const en = {
     },
     left: { own: "You left the group", other: (/** @type {Name} */ name) => `${name} left the group` },
     joined: { own: "You joined the group", other: (/** @type {Name} */ name) => `${name} joined the group` },
+    joinedByLink: {
+      own: "You joined by an invite link",
+      other: (/** @type {Name} */ name) => `${name} joined by an invite link`,
+    },
+    asked: { own: "You asked to join", other: (/** @type {Name} */ name) => `${name} asked to join` },
+    askedNoMore: {
+      own: "You took back your request to join",
+      other: (/** @type {Name} */ name) => `${name} took back the request to join`,
+    },
+    declined: {
+      own: (/** @type {Name} */ name) => `You declined the request of ${name}`,
+      you: (/** @type {Name} */ actor) => `${actor} declined your request`,
+      other: (/** @type {Name} */ actor, /** @type {Name} */ name) => `${actor} declined the request of ${name}`,
+    },
     name: {
       own: (/** @type {string} */ group) => `You changed the name to “${group}”`,
       other: (/** @type {Name} */ actor, /** @type {string} */ group) => `${actor} changed the name to “${group}”`,
@@ -330,6 +345,30 @@ export const en = {
     historyHidden: {
       own: "You hid earlier messages from new members",
       other: (/** @type {Name} */ actor) => `${actor} hid earlier messages from new members`,
+    },
+    madePublic: {
+      own: "You made the group public",
+      other: (/** @type {Name} */ actor) => `${actor} made the group public`,
+    },
+    madePrivate: {
+      own: "You made the group private",
+      other: (/** @type {Name} */ actor) => `${actor} made the group private`,
+    },
+    approvalOn: {
+      own: "You turned approval of new members on",
+      other: (/** @type {Name} */ actor) => `${actor} turned approval of new members on`,
+    },
+    approvalOff: {
+      own: "You turned approval of new members off",
+      other: (/** @type {Name} */ actor) => `${actor} turned approval of new members off`,
+    },
+    inviteMade: {
+      own: "You created an invite link",
+      other: (/** @type {Name} */ actor) => `${actor} created an invite link`,
+    },
+    inviteRevoked: {
+      own: "You ended an invite link",
+      other: (/** @type {Name} */ actor) => `${actor} ended an invite link`,
     },
     changed: { own: "You changed the group", other: (/** @type {Name} */ actor) => `${actor} changed the group` },
   },
@@ -390,6 +429,9 @@ export const en = {
     replyingToOwn: "Reply to your message",
     cancelReply: "Cancel the reply",
     members: "Members",
+    /** After `@`, one of `EVERYONE` of mentions.js. */
+    everyone: "everyone",
+    everyoneHint: "All members are notified",
     tooLong: (/** @type {number} */ bytes) =>
       plural(bytes, {
         one: "Too long by 1 byte. Send it in parts.",

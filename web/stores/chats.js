@@ -8,17 +8,19 @@ import {
   inOrder,
   otherMember,
   withChatChanges,
+  withMentionChanged,
   withMessage,
   withNewestChanged,
 } from "../chats.js";
 import { Conversations } from "../conversations.js";
 import { withoutDirectionControls } from "../format.js";
-import { canReadMore, isFormer, withGroupOf } from "../groups.js";
+import { canReadMore, isFormer, isRequest, withGroupOf } from "../groups.js";
 import { compareIds, idBelow, isGroup, laterId, timeOfId } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { marksOf, readUpTo } from "../kinds/marked.js";
 import { Listed } from "../listed.js";
 import { fromWire, withChanges } from "../messages.js";
+import { Presence } from "../presence.js";
 import { Profiles } from "../profiles.js";
 import { Quotes } from "../quotes.js";
 import { Rosters } from "../rosters.js";
@@ -75,6 +77,7 @@ export class Chats extends Store {
     this.me = me;
     this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles, me.user_id);
     this.profiles.put([me]);
+    this.presence = new Presence(me.user_id);
     this.conversations = new Conversations(
       (chat_id, query) => api.messages(chat_id, query),
       (chat_id, after) => api.changes(chat_id, after),
@@ -92,7 +95,7 @@ export class Chats extends Store {
       (chat_id, after) => api.members(chat_id, after),
       (chat_id) => this.of(chat_id).group?.version ?? "0",
     );
-    const parts = [this.profiles, this.conversations, this.quotes, ...this.#lists, this.rosters, this.typing];
+    const parts = [this.profiles, this.presence, this.conversations, this.quotes, ...this.#lists, this.rosters, this.typing];
     for (const part of parts) part.subscribe(() => this.changed());
   }
 
@@ -323,6 +326,8 @@ export class Chats extends Store {
   /** @param {Message} message that arrived live or was just accepted */
   add(message) {
     const { chat_id, control } = message;
+    const own = control?.members?.find(({ user_id }) => user_id === this.me.user_id);
+    if (own && isRequest(own)) return; // the user may not read the group
     const before = this.of(chat_id);
     const chat = withMessage(before, this.conversations.current(message), this.me.user_id);
     this.#set(chat);
@@ -398,10 +403,13 @@ export class Chats extends Store {
       if (after !== chat) this.#set(after);
       return;
     }
+    const newest = chat.newest?.message_id === target_id ? chat.newest : undefined;
+    const message = this.conversations.find(chat_id, target_id) ?? newest;
+    const mentioned = message ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     for (const list of this.#lists) list.change(event);
-    const after = chat.newest?.message_id === target_id ? withNewestChanged(chat, [event]) : chat;
+    const after = newest ? withNewestChanged(mentioned, [event]) : mentioned;
     if (after !== chat) this.#set(after);
   }
 
@@ -446,9 +454,15 @@ export class Chats extends Store {
     return fresh ? newest.message_id : "";
   }
 
-  /** @param {{display_name: string, about: string}} profile @throws {import("../api.js").Problem} */
+  /** @param {Partial<User>} profile what the user changes @throws {import("../api.js").Problem} */
   async changeProfile(profile) {
     this.#setMe(await this.#api.changeProfile({ ...profile, version: this.me.version }));
+  }
+
+  /** Reads a profile again, since it has changed. @param {string} user_id */
+  profileChanged(user_id) {
+    if (user_id === this.me.user_id) this.refreshMe().catch(() => {}); // on failure the former one stays in use
+    else this.profiles.refresh(user_id);
   }
 
   /** Reads the user's own profile again, which another device may have changed. */

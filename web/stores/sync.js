@@ -17,6 +17,8 @@ export class Sync extends Store {
   onArrived = (_message) => {};
   /** Called with a chat's newest message if no device of the user has received it. @param {Message} _message */
   onMissed = (_message) => {};
+  /** Changes when the user's connections or blocks may have changed. */
+  people = new Store();
   #chats;
   #catchUp;
   /** The server's time when this page began, in milliseconds since 1970. Older messages are not passed on. */
@@ -74,7 +76,7 @@ export class Sync extends Store {
   }
 
   #stateChanged() {
-    if (!this.isOnline) this.sending.offline();
+    if (!this.isOnline) for (const each of [this.sending, this.#chats.presence]) each.offline();
     if (this.hasEnded) this.#catchUp.stop();
     this.changed();
   }
@@ -84,10 +86,12 @@ export class Sync extends Store {
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits?.max_text_bytes ?? 0);
+    this.#chats.presence.online((frame, answered) => this.session.send(frame, answered));
     void this.#chats.profiles.fetchQueued();
     this.#catchUp.now();
     if (this.#chats.phase === "failed") void this.#chats.load();
     void this.#chats.openAgain();
+    this.people.changed();
   }
 
   /** @param {ServerFrame} frame */
@@ -98,10 +102,13 @@ export class Sync extends Store {
   }
 
   /** @param {WireEvent} event */
-  #onEvent({ event_id = "0", message, change, typing }) {
+  #onEvent({ event_id = "0", message, change, typing, presence, profile_changed, people_changed }) {
     if (message) this.#onMessage(fromWire(message));
     if (change) this.#chats.change({ event_id, change });
     if (typing) this.#chats.typing.show(typing.chat_id, typing.user_id ?? "");
+    if (presence) this.#chats.presence.show(presence);
+    if (profile_changed) this.#chats.profileChanged(profile_changed.user_id ?? "");
+    if (people_changed) this.people.changed();
   }
 
   /** @param {Message} message */

@@ -41,9 +41,9 @@ test("the owner and the admins are first, then all by name", () => {
 test("an untouched input follows the others' changes; a touched one stays, and the present value is shown", () => {
   const draft = new GroupDraft(valuesOf(settings));
   const entered = { ...valuesOf(settings), name: "My team", PIN: false };
-  const others = { ...settings, name: "Our team", topic: "Play", permissions: "29" };
+  const others = { ...settings, name: "Our team", topic: "Play", permissions: "29", is_public: true };
   const { given, meanwhile } = draft.follow(valuesOf(others), entered);
-  assert.deepEqual([given, meanwhile], [{ topic: "Play", REACT: false }, ["name"]]);
+  assert.deepEqual([given, meanwhile], [{ topic: "Play", REACT: false, is_public: true }, ["name"]]);
   Object.assign(entered, given);
   assert.deepEqual(draft.follow(valuesOf(others), entered).given, {});
   const changed = draft.changed(valuesOf(others), entered);
@@ -52,6 +52,7 @@ test("an untouched input follows the others' changes; a touched one stays, and t
     ...{ name: "My team", permissions: "4611686018427387929" },
   });
   assert.deepEqual(draft.changed({ ...valuesOf(others), name: "My team", PIN: false }, entered), {});
+  assert.deepEqual(bodyOf(others, { is_public: false, asks_to_join: true }), { is_public: false, asks_to_join: true });
 });
 
 /** A server with one group, which the test changes; and the chats of a page that knows its first version. */

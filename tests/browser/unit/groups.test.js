@@ -60,14 +60,14 @@ test("an id is that of a group only in its one form", () => {
 
 test("permissions follow from the role, then from those that only the member has or lacks", () => {
   for (const [role, others, expected] of [
-    ["OWNER", { deny: "1" }, 255],
-    ["ADMIN", {}, 255],
-    ["ADMIN", { deny: String(MANAGE) }, 255 - MANAGE],
+    ["OWNER", { deny: "1" }, 511],
+    ["ADMIN", {}, 511],
+    ["ADMIN", { deny: String(MANAGE) }, 511 - MANAGE],
     ["MEMBER", {}, 31],
     ["MEMBER", { allow: String(MANAGE), deny: String(POST | 1024) }, 30 + MANAGE],
     ["GUEST", {}, POST | REACT],
     ["GUEST", { allow: String(PIN) }, POST | REACT | PIN],
-    ["UNSPECIFIED", { allow: "255" }, 0],
+    ["UNSPECIFIED", { allow: "511" }, 0],
   ])
     assert.equal(permissionsOf(settings(), member(ADA, role, others)), expected, JSON.stringify([role, others]));
   assert.deepEqual([may(emptyChat("d-7-11", []), "PIN"), may(emptyChat("d-7-11", []), "MANAGE")], [true, false]);
@@ -162,6 +162,13 @@ test("a search loads the further pages of the list, until there is none or the s
   assert.deepEqual(counts, [1, 2, 3, 3]);
 });
 
+test("a request to join that is not accepted adds no chat to the list", () => {
+  const chats = new Chats({}, { user_id: ADA });
+  for (const changes of [{ asked_at_ms: "5" }, {}])
+    chats.add(fromWire(controlAt(6, { version: "6", members: [member(ADA, "UNSPECIFIED", changes)] })));
+  assert.deepEqual(chats.all, []);
+});
+
 test("what was sent before the user joined is not unread", () => {
   const chat = [controlAt(2), controlAt(5)].reduce((all, one) => withMessage(all, fromWire(one), ADA), folded(CONTROLS.slice(0, 1)));
   assert.equal(readUpTo({ ...chat, ...folded(CONTROLS) }, ADA), String(BigInt(idAt(5)) - 1n));
@@ -210,9 +217,16 @@ test("a line says who changed what, to the reader themselves as you", () => {
     [MIRA, made(ADA, "GUEST", "MEMBER"), "Mira made you a guest"],
     [MIRA, made(GRACE, "MEMBER", "MEMBER"), "Mira changed the permissions of Grace"],
     [MIRA, handed, "Mira made Grace the owner"],
+    [GRACE, { version: "9", members: [member(GRACE, "GUEST", { invite_id: "4" })], invites: [{ invite_id: "4" }] }, "Grace joined by an invite link"],
+    [GRACE, { version: "9", members: [member(GRACE, "UNSPECIFIED", { asked_at_ms: "5" })] }, "Grace asked to join"],
+    [GRACE, { version: "9", members: [member(GRACE, "UNSPECIFIED")] }, "Grace took back the request to join"],
+    [MIRA, { version: "9", members: [member(GRACE, "UNSPECIFIED")] }, "Mira declined the request of Grace"],
+    [ADA, { version: "9", invites: [{ invite_id: "5" }] }, "You created an invite link"],
+    [MIRA, { version: "9", invites: [{ invite_id: "4", is_revoked: true }] }, "Mira ended an invite link"],
+    [MIRA, set(["is_public", "asks_to_join"], { is_public: true }), "Mira made the group public", "Mira turned approval of new members off"],
     [MIRA, { version: "9" }, "Mira changed the group"],
   ])
-    assert.deepEqual(controlTexts({ sender_id }, control, profiles), expected);
+    assert.deepEqual(controlTexts({ sender_id, message_id: "5" }, control, profiles), expected);
 });
 
 test("members are read until they are of the group's version, and follow the changes that arrive", async () => {

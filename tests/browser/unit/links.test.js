@@ -1,4 +1,4 @@
-// The links of admins in the page's address.
+// The links of admins and of groups in the page's address.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -8,7 +8,8 @@ import { linkIn, placeIn } from "../../../web/links.js";
 test("an address with a link has its kind and its token, any other address has none", () => {
   assert.deepEqual(linkIn("#invite=a1b2.x-Y_z"), { kind: "invite", token: "a1b2.x-Y_z" });
   assert.deepEqual(linkIn("#reset=12.secret"), { kind: "reset", token: "12.secret" });
-  for (const hash of ["", "#", "#invite=", "#invite", "#d-1-2", "#other=1", "#users/5?part=invite=1"])
+  assert.deepEqual(linkIn("#join/5.x-Y_z"), { kind: "join", token: "5.x-Y_z" });
+  for (const hash of ["", "#", "#invite=", "#invite", "#join/", "#join", "#join/a/b", "#d-1-2", "#other=1", "#users/5?part=invite=1"])
     assert.deepEqual(linkIn(hash), { kind: "", token: "" }, hash);
 });
 
