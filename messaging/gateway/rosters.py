@@ -22,7 +22,8 @@ MAX_BYTES = 128 * 1024 * 1024
 
 ROSTER_BYTES = 2_000
 MEMBER_BYTES = 600
-"""Bytes that a roster takes, and each of its members, about."""
+INVITE_BYTES = 300
+"""Bytes that a roster takes, each of its members and each of its invite links, about."""
 
 MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
@@ -48,7 +49,7 @@ class _Cached(msgspec.Struct):
     @property
     def size(self) -> int:
         """Bytes, about."""
-        return ROSTER_BYTES + MEMBER_BYTES * len(self.roster.members)
+        return ROSTER_BYTES + MEMBER_BYTES * len(self.roster.members) + INVITE_BYTES * len(self.roster.invites)
 
 
 class _Read(msgspec.Struct):

@@ -23,6 +23,15 @@ MAX_TOPIC_BYTES = 1_024
 MAX_INVITES = 100
 """Invite links of a group that are kept: see archive.proto."""
 
+MAX_USES = 10_000
+"""Limit of an invite link's `max_uses`: see groups.proto."""
+
+MAX_INVITE_MS = 365 * 24 * 3600 * 1000
+"""How long an invite link that ends lasts at most: see group_service.proto."""
+
+MAX_ASKING = 200
+"""Users who wait to be added to a group at once: see groups.proto."""
+
 MAX_SPANS = 20
 """Spans of a member that are kept: see groups.proto."""
 
@@ -122,6 +131,9 @@ class Roster(msgspec.Struct):
             raise ValueError(f"the control change must have version {self.version + 1}, not {control.version}")
         settings = control.settings if control.HasField("settings") else self.settings
         members = self.members | members_after(control)
+        for changed in control.members:
+            if not is_kept(changed):
+                del members[changed.user_id]
         invites = invites_after(self.invites, control.invites)
         return self._with(self.chat_id, control.version, settings, members, invites)
 
@@ -157,6 +169,23 @@ class Roster(msgspec.Struct):
         member = self.members.get(user_id)
         return member is not None and is_within(member.spans, event_id)
 
+    def asking(self) -> list[Member]:
+        """The users who have asked to join, in the order in which they did."""
+        asking = (member for member in self.members.values() if member.asked_at_ms)
+        return sorted(asking, key=lambda member: (member.asked_at_ms, member.user_id))
+
+    def usable_invite(self, secret_hash: bytes, at_ms: int) -> Invite | None:
+        """The invite link with this hash, if a user may join by it at this time (milliseconds since 1970)."""
+        for invite in self.invites.values():
+            if invite.secret_hash == secret_hash and self.is_usable(invite, at_ms):
+                return invite
+        return None
+
+    def is_usable(self, invite: Invite, at_ms: int) -> bool:
+        """Whether a user may join by the invite link at this time: it has not ended, and its creator adds members."""
+        is_over = invite.is_revoked or 0 < invite.expires_at_ms <= at_ms or 0 < invite.max_uses <= invite.uses
+        return not is_over and Permission.ADD_MEMBERS in self.permissions(invite.creator_id)
+
     def recently_left(self, event_id: int) -> list[int]:
         """The former members who left in the RECENTLY_MS before the event with this id; ascending."""
         since_ms = time_of(event_id) - RECENTLY_MS
@@ -168,13 +197,18 @@ class Roster(msgspec.Struct):
 
 
 def invites_after(before: Mapping[int, Invite], changed: Iterable[Invite]) -> dict[int, Invite]:
-    """The invite links after these were created or changed, the oldest first. Of more than MAX_INVITES, the oldest that
-    were revoked go first, then the oldest."""
+    """The invite links after these were created or changed, the oldest first. Of more than MAX_INVITES, the ones that
+    were revoked first go."""
     invites = {**before, **{invite.invite_id: invite for invite in changed}}
-    surplus = len(invites) - MAX_INVITES
-    for invite_id in sorted(invites, key=lambda each: (not invites[each].is_revoked, each))[: max(surplus, 0)]:
-        del invites[invite_id]
+    surplus = max(len(invites) - MAX_INVITES, 0)
+    for invite in sorted(invites.values(), key=lambda each: (not each.is_revoked, each.version))[:surplus]:
+        del invites[invite.invite_id]
     return invites
+
+
+def is_kept(member: Member) -> bool:
+    """Whether a group has this member: not a user who asked to join, never was a member, and does not ask any more."""
+    return bool(member.role or member.spans or member.asked_at_ms)
 
 
 def members_after(control: Control) -> dict[int, Member]:
@@ -189,5 +223,5 @@ def members_after(control: Control) -> dict[int, Member]:
 
 
 def audience(before: frozenset[int], control: Control) -> Sequence[int]:
-    """The recipients of a control change: the members before it, and those that it changes; ascending."""
-    return sorted(before.union(member.user_id for member in control.members))
+    """The recipients of a control change: the members before it, and the users who join by it; ascending."""
+    return sorted(before.union(member.user_id for member in control.members if member.role))

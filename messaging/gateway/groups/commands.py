@@ -3,10 +3,18 @@
 The form of the request is checked before: see `forms`. A refusal names the missing permission in words.
 """
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from messaging.gateway.groups.forms import has_values, permissions_of_new, role_of_added
-from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, CreateGroup
+from messaging.gateway.groups.forms import has_values, role_of_added, settings_of_new
+from rookery.v1.group_service_pb2 import (
+    AddMembers,
+    ChangeGroupRequest,
+    ChangeMember,
+    ChangeSettings,
+    CreateGroup,
+    CreateInvite,
+)
 from rookery.v1.groups_pb2 import (
     ROLE_ADMIN,
     ROLE_GUEST,
@@ -15,6 +23,7 @@ from rookery.v1.groups_pb2 import (
     ROLE_UNSPECIFIED,
     Control,
     GroupSettings,
+    Invite,
     Member,
     Role,
     Span,
@@ -22,7 +31,10 @@ from rookery.v1.groups_pb2 import (
 from shared.contract.chats import no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import (
+    MAX_ASKING,
     MAX_EVER,
+    MAX_INVITE_MS,
+    MAX_INVITES,
     MAX_MEMBERS,
     MAX_SPANS,
     OPEN,
@@ -31,6 +43,8 @@ from shared.contract.groups import (
     Roster,
     permissions_of,
 )
+from shared.contract.ids import time_of
+from shared.contract.joining import secret_hash
 
 ROLES = {
     ROLE_GUEST: "a guest",
@@ -39,6 +53,11 @@ ROLES = {
     ROLE_OWNER: "the owner",
 }
 
+NOT_JOINABLE = Refusal(Code.NOT_FOUND, "This link is not valid, or not any more.", "token")
+"""The answer to every join without a valid invite link: it does not disclose whether the group exists."""
+
+NOT_PUBLIC = Refusal(Code.NOT_FOUND, "There is no such public group.", "chat_id")
+
 
 class _Decision(NamedTuple):
     """The facts that decide a request: the group before it, the user who makes it, and the id of the control change."""
@@ -46,6 +65,11 @@ class _Decision(NamedTuple):
     roster: Roster
     user_id: int
     event_id: int
+
+    @property
+    def now_ms(self) -> int:
+        """The time of the control change, in milliseconds since 1970."""
+        return time_of(self.event_id)
 
     @property
     def own(self) -> Member:
@@ -85,11 +109,45 @@ class _Decision(NamedTuple):
         changed.CopyFrom(member)
         changed.former_role = member.role
         changed.version = self.roster.version + 1
+        changed.asked_at_ms = 0
         return changed
+
+    def known(self, user_id: int) -> Member:
+        """The user as the group knows them."""
+        return self.roster.members.get(user_id) or Member(user_id=user_id)
+
+    def used(self, invite: Invite) -> Invite:
+        """The invite link after one more use."""
+        changed = self.after_invite(invite)
+        changed.uses += 1
+        return changed
+
+    def revoked(self, invite: Invite) -> Invite:
+        """The invite link after it was revoked."""
+        changed = self.after_invite(invite)
+        changed.is_revoked = True
+        return changed
+
+    def after_invite(self, invite: Invite) -> Invite:
+        """A copy of the invite link for a control change."""
+        changed = Invite()
+        changed.CopyFrom(invite)
+        changed.version = self.roster.version + 1
+        return changed
+
+    def room_for(self, user_ids: Collection[int]) -> Refusal | None:
+        """The refusal of a request by which these users join, if they are too many."""
+        roster = self.roster
+        if len(roster.present) + len(user_ids) > MAX_MEMBERS:
+            return Refusal(Code.TOO_LARGE, f"A group has {MAX_MEMBERS} members at most.", "user_ids")
+        if len(roster.members.keys() | set(user_ids)) > MAX_EVER:
+            message = f"A group has {MAX_EVER} present and former members at most."
+            return Refusal(Code.TOO_LARGE, message, "user_ids")
+        return None
 
     def joined(self, user_id: int, role: Role) -> Member:
         """A user who joins, also again. Denied permissions stay denied: leaving does not restore them."""
-        member = self.after(self.roster.members.get(user_id) or Member(user_id=user_id))
+        member = self.after(self.known(user_id))
         member.role, member.allow = role, 0
         del member.spans[: -MAX_SPANS + 1]
         member.spans.append(Span(first=self.event_id, last=OPEN))
@@ -103,9 +161,14 @@ class _Decision(NamedTuple):
         return member
 
     def control(
-        self, *members: Member, settings: GroupSettings | None = None, changed: list[str] | None = None
+        self,
+        *members: Member,
+        settings: GroupSettings | None = None,
+        changed: Sequence[str] = (),
+        invites: Sequence[Invite] = (),
     ) -> Control:
-        return Control(version=self.roster.version + 1, members=members, settings=settings, changed=changed)
+        version = self.roster.version + 1
+        return Control(version=version, members=members, settings=settings, changed=changed, invites=invites)
 
 
 def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: int) -> Control | Refusal:
@@ -113,7 +176,10 @@ def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: 
     or its refusal."""
     kind = request.WhichOneof("change")
     decision = _Decision(roster, user_id, event_id)
-    if kind != "create" and user_id not in roster.present:
+    if kind == "join":
+        return _join(decision, request.join.secret)
+    withdraws = kind == "decline_user" and request.decline_user.user_id == user_id
+    if kind != "create" and user_id not in roster.present and not (withdraws and user_id in roster.members):
         return no_such_chat()
     if request.expected_version and request.expected_version != roster.version:
         message = f"The chat has version {roster.version} by now."
@@ -127,22 +193,21 @@ def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: 
             return _remove(decision, request.remove_member.user_id)
         case "change_member":
             return _change_member(decision, request.change_member)
-        case _:
+        case "change_settings":
             return _change_settings(decision, request.change_settings)
+        case "decline_user":
+            return _decline(decision, request.decline_user.user_id)
+        case "create_invite":
+            return _create_invite(decision, request.create_invite)
+        case _:
+            return _revoke_invite(decision, request.revoke_invite.invite_id)
 
 
 def _create(decision: _Decision, create: CreateGroup) -> Control | Refusal:
     if decision.roster.version:
         return Refusal(Code.VERSION_CONFLICT, "The group exists already.", "client_change_id")
-    given = create.settings
-    settings = GroupSettings(
-        name=given.name,
-        topic=given.topic,
-        permissions=permissions_of_new(given),
-        shows_history=given.shows_history,
-    )
     others = [decision.joined(user_id, ROLE_MEMBER) for user_id in create.user_ids]
-    return decision.control(decision.joined(decision.user_id, ROLE_OWNER), *others, settings=settings)
+    return decision.control(decision.joined(decision.user_id, ROLE_OWNER), *others, settings=settings_of_new(create))
 
 
 def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
@@ -154,11 +219,8 @@ def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
     for index, user_id in enumerate(add.user_ids):
         if user_id in roster.present:
             return Refusal(Code.INVALID, "This user is a member already.", f"user_ids[{index}]")
-    if len(roster.present) + len(add.user_ids) > MAX_MEMBERS:
-        return Refusal(Code.TOO_LARGE, f"A group has {MAX_MEMBERS} members at most.", "user_ids")
-    if len(roster.members.keys() | set(add.user_ids)) > MAX_EVER:
-        message = f"A group has {MAX_EVER} present and former members at most."
-        return Refusal(Code.TOO_LARGE, message, "user_ids")
+    if refusal := decision.room_for(add.user_ids):
+        return refusal
     return decision.control(*(decision.joined(user_id, role) for user_id in add.user_ids))
 
 
@@ -231,3 +293,72 @@ def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | R
     if refusal := decision.may_grant(after.permissions & ~before.permissions, "permissions"):
         return refusal
     return decision.control(settings=after, changed=changed)
+
+
+def _join(decision: _Decision, secret: str) -> Control | Refusal:
+    """The control change by which the user joins, or asks to join: only users who may do it learn more than that they
+    may not."""
+    roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
+    invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
+    if invite is None and (secret or not settings.is_public or not roster.present):
+        return NOT_JOINABLE if secret else NOT_PUBLIC
+    known = decision.known(user_id)
+    if known.role:
+        return Refusal(Code.INVALID, "You are a member already.")
+    if refusal := decision.room_for([user_id]):
+        return refusal
+    if settings.asks_to_join:
+        if known.asked_at_ms:
+            return Refusal(Code.INVALID, "You have asked to join already.")
+        if len(roster.asking()) >= MAX_ASKING:
+            return Refusal(Code.TOO_LARGE, f"{MAX_ASKING} users wait already to be added: try again later.")
+        member = decision.after(known)
+        member.asked_at_ms = decision.now_ms
+    else:
+        member = decision.joined(user_id, ROLE_MEMBER)
+    if invite is None:
+        return decision.control(member)
+    member.invite_id = invite.invite_id
+    return decision.control(member, invites=[decision.used(invite)])
+
+
+def _decline(decision: _Decision, user_id: int) -> Control | Refusal:
+    if user_id != decision.user_id and (refusal := decision.must_have(Permission.ADD_MEMBERS)):
+        return refusal
+    known = decision.known(user_id)
+    if not known.asked_at_ms:
+        return Refusal(Code.NOT_FOUND, "This user has not asked to join.", "user_id")
+    return decision.control(decision.after(known))
+
+
+def _create_invite(decision: _Decision, create: CreateInvite) -> Control | Refusal:
+    if refusal := decision.must_have(Permission.ADD_MEMBERS):
+        return refusal
+    roster, now_ms = decision.roster, decision.now_ms
+    if create.expires_at_ms and not now_ms < create.expires_at_ms <= now_ms + MAX_INVITE_MS:
+        return Refusal(Code.INVALID, "An invite link ends within the next year, or never.", "expires_at_ms")
+    invite = Invite(
+        invite_id=decision.event_id,
+        secret_hash=create.secret_hash,
+        creator_id=decision.user_id,
+        expires_at_ms=create.expires_at_ms,
+        max_uses=create.max_uses,
+        version=roster.version + 1,
+    )
+    if len(roster.invites) < MAX_INVITES or any(each.is_revoked for each in roster.invites.values()):
+        return decision.control(invites=[invite])
+    ended = next((each for each in roster.invites.values() if not roster.is_usable(each, now_ms)), None)
+    if ended is None:
+        return Refusal(Code.TOO_LARGE, f"A group has {MAX_INVITES} invite links at most: revoke one first.")
+    return decision.control(invites=[decision.revoked(ended), invite])
+
+
+def _revoke_invite(decision: _Decision, invite_id: int) -> Control | Refusal:
+    invite = decision.roster.invites.get(invite_id)
+    if invite is None:
+        return Refusal(Code.NOT_FOUND, "There is no such invite link.", "invite_id")
+    if invite.creator_id != decision.user_id and decision.must_have(Permission.MANAGE):
+        return Refusal(Code.FORBIDDEN, "An invite link is revoked by its creator, or by an admin.", "invite_id")
+    if invite.is_revoked:
+        return Refusal(Code.INVALID, "This invite link was revoked already.", "invite_id")
+    return decision.control(invites=[decision.revoked(invite)])

@@ -7,7 +7,14 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, CreateGroup
+from rookery.v1.group_service_pb2 import (
+    AddMembers,
+    ChangeGroupRequest,
+    ChangeMember,
+    ChangeSettings,
+    CreateGroup,
+    CreateInvite,
+)
 from rookery.v1.groups_pb2 import (
     ROLE_GUEST,
     ROLE_MEMBER,
@@ -20,8 +27,22 @@ from rookery.v1.groups_pb2 import (
 )
 from shared.contract.chats import MAX_CLIENT_ID, group_chat_id, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import ALL_PERMISSIONS, DEFAULT_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES
+from shared.contract.groups import (
+    ALL_PERMISSIONS,
+    DEFAULT_PERMISSIONS,
+    MAX_MEMBERS,
+    MAX_NAME_BYTES,
+    MAX_TOPIC_BYTES,
+    MAX_USES,
+)
 from shared.contract.ids import MAX_ID
+from shared.contract.joining import secret_hash
+
+HASH_BYTES = 32
+"""Of SHA-256."""
+
+MAX_SECRET_BYTES = 64
+"""Of a secret that is compared. That of a token has 22."""
 
 MAX_ADDED = MAX_MEMBERS - 1
 """Users that one request adds at most: see group_service.proto."""
@@ -55,8 +76,16 @@ def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
             return _check_id(request.remove_member.user_id, "user_id")
         case "change_member":
             return _check_change_member(request.change_member)
-        case _:
+        case "change_settings":
             return _check_change_settings(request.change_settings)
+        case "join":
+            return _check_join(request)
+        case "decline_user":
+            return _check_id(request.decline_user.user_id, "user_id")
+        case "create_invite":
+            return _check_invite(request.create_invite)
+        case _:
+            return _check_id(request.revoke_invite.invite_id, "invite_id", "invite links")
 
 
 def named_users(request: ChangeGroupRequest) -> Sequence[int]:
@@ -68,8 +97,17 @@ def role_of_added(add: AddMembers) -> Role:
     return add.role or ROLE_MEMBER
 
 
-def permissions_of_new(settings: GroupSettings) -> int:
-    return settings.permissions or int(DEFAULT_PERMISSIONS)
+def settings_of_new(create: CreateGroup) -> GroupSettings:
+    """The settings of a group that is created, without the fields that this release does not know."""
+    given = create.settings
+    return GroupSettings(
+        name=given.name,
+        topic=given.topic,
+        permissions=given.permissions or int(DEFAULT_PERMISSIONS),
+        shows_history=given.shows_history,
+        is_public=given.is_public,
+        asks_to_join=given.asks_to_join,
+    )
 
 
 def stored_client_id(request: ChangeGroupRequest) -> str:
@@ -86,24 +124,36 @@ def is_result(request: ChangeGroupRequest, control: Control) -> bool:
     match request.WhichOneof("change"):
         case "create":
             create = request.create
-            asked = create.settings.name, create.settings.topic, create.settings.shows_history
-            same = is_creation and asked == (settings.name, settings.topic, settings.shows_history)
-            same = same and permissions_of_new(create.settings) == settings.permissions
-            return same and _ids(members) - {_owner(members)} == set(create.user_ids)
+            wanted = settings_of_new(create)
+            return is_creation and wanted == settings and _ids(members) - {_owner(members)} == set(create.user_ids)
         case "add_members":
             add = request.add_members
             joined = [each for each in members if not each.former_role and each.role == role_of_added(add)]
             return not is_creation and len(joined) == len(members) and _ids(members) == set(add.user_ids)
         case "remove_member":
-            return [(request.remove_member.user_id, ROLE_UNSPECIFIED)] == [
-                (each.user_id, each.role) for each in members
+            return [request.remove_member.user_id] == [
+                each.user_id for each in members if each.former_role and not each.role
             ]
         case "change_member":
             asked_for = request.change_member
             changed = [each for each in members if each.former_role and each.role]
             return any(asked_for.user_id == each.user_id and has_values(each, asked_for) for each in changed)
-        case _:
+        case "change_settings":
             return not is_creation and bool(control.changed) and has_values(settings, request.change_settings)
+        case "join":
+            hashes = [secret_hash(request.join.secret)] if request.join.secret else []
+            came = [each.role == ROLE_MEMBER or each.asked_at_ms > 0 for each in members if not each.former_role]
+            return not is_creation and came == [True] and [each.secret_hash for each in control.invites] == hashes
+        case "decline_user":
+            return [request.decline_user.user_id] == [
+                each.user_id for each in members if not (each.former_role or each.role or each.asked_at_ms)
+            ]
+        case "create_invite":
+            asked = request.create_invite.secret_hash, request.create_invite.max_uses
+            return any(asked == (each.secret_hash, each.max_uses) and not each.is_revoked for each in control.invites)
+        case _:
+            invite_id = request.revoke_invite.invite_id
+            return [invite_id] == [each.invite_id for each in control.invites if each.is_revoked]
 
 
 def has_values(present: Member | GroupSettings, change: ChangeMember | ChangeSettings) -> bool:
@@ -193,7 +243,25 @@ def _check_mask(mask: int, field: str) -> Refusal | None:
     return None
 
 
-def _check_id(user_id: int, field: str) -> Refusal | None:
-    if 1 <= user_id <= MAX_ID:
+def _check_join(request: ChangeGroupRequest) -> Refusal | None:
+    if len(request.join.secret.encode()) > MAX_SECRET_BYTES:
+        return Refusal(Code.INVALID, f"`secret` must have at most {MAX_SECRET_BYTES} bytes.", "secret")
+    if request.expected_version:  # which a user who is no member does not know
+        return Refusal(Code.INVALID, "`expected_version` must be 0 to join.", "expected_version")
+    return None
+
+
+def _check_invite(create: CreateInvite) -> Refusal | None:
+    if len(create.secret_hash) != HASH_BYTES:
+        return Refusal(Code.INVALID, f"`secret_hash` must have {HASH_BYTES} bytes.", "secret_hash")
+    if create.expires_at_ms < 0:
+        return Refusal(Code.INVALID, "`expires_at_ms` must be 0 or more.", "expires_at_ms")
+    if create.max_uses > MAX_USES:
+        return Refusal(Code.INVALID, f"`max_uses` must be {MAX_USES} at most; 0 for any number.", "max_uses")
+    return None
+
+
+def _check_id(value: int, field: str, kind: str = "users") -> Refusal | None:
+    if 1 <= value <= MAX_ID:
         return None
-    return Refusal(Code.INVALID, f"Ids of users are numbers from 1 to {MAX_ID}.", field)
+    return Refusal(Code.INVALID, f"Ids of {kind} are numbers from 1 to {MAX_ID}.", field)

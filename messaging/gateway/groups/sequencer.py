@@ -207,7 +207,7 @@ class Sequencer:
         roster = await self._newest(chat_id, chat, tail)
         if isinstance(roster, Refusal):
             return roster
-        if user_id in roster.members:
+        if user_id in roster.members or request.HasField("join"):
             found = await self._recorded_first(partition, tail, chat_id, key)
             if found is not None:
                 return found if isinstance(found, Refusal) else _answer(request, found)

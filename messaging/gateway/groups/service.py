@@ -115,12 +115,13 @@ class GroupService(GroupServiceServicer):
         await stream.send(ChangeGroupResponse(event=event))
 
     def _begin(self, user_id: int, request: ChangeGroupRequest) -> Attempt | Refusal:
-        """Count a request that creates a group or adds members: each reads up to 999 accounts."""
+        """Count a request that creates a group or adds members, each of which reads up to 999 accounts, or by which
+        the user joins or invites others."""
         key, now, live = str(user_id), trio.current_time(), self._live.value
         match request.WhichOneof("change"):
             case "create":
                 begun, takes = self._creations.begin(key, live.groups_per_hour, now), "new groups"
-            case "add_members":
+            case "add_members" | "join" | "create_invite":
                 begun, takes = self._additions.begin(key, live.member_additions_per_minute, now), "additions to groups"
             case _:
                 return Attempt(())

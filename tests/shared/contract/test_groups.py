@@ -13,6 +13,7 @@ from rookery.v1.groups_pb2 import (
     ROLE_UNSPECIFIED,
     Control,
     GroupSettings,
+    Invite,
     Member,
     Role,
     Span,
@@ -21,6 +22,7 @@ from shared.contract.groups import (
     ALL_PERMISSIONS,
     DEFAULT_PERMISSIONS,
     GUEST_PERMISSIONS,
+    MAX_INVITES,
     NO_PERMISSIONS,
     Permission,
     Roster,
@@ -103,7 +105,51 @@ def test_a_user_is_within_their_spans_and_hears_of_the_changes_of_both() -> None
     assert [at for at in (9, 10, 20, 21, 29, 30, 99) if is_within(spans, at)] == [10, 20, 30, 99]
     roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER, spans=spans)]))
     assert [roster.includes(user, at) for user, at in ((1, 10), (1, 25), (2, 10))] == [True, False, False]
-    assert audience(frozenset({3, 1}), Control(members=[Member(user_id=2), Member(user_id=3)])) == [1, 2, 3]
+    joins, leaves, asks = Member(user_id=2, role=ROLE_MEMBER), Member(user_id=3), Member(user_id=4, asked_at_ms=1)
+    assert audience(frozenset({3, 1}), Control(members=[joins, leaves, asks])) == [1, 2, 3]
+
+
+def test_a_roster_has_whoever_asks_to_join_until_they_are_declined() -> None:
+    roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER)]))
+    left = Member(user_id=4, spans=[Span(first=1, last=2)], asked_at_ms=5)
+    roster = roster.after(Control(version=2, members=[Member(user_id=3, asked_at_ms=7), left]))
+    assert [each.user_id for each in roster.asking()] == [4, 3]
+    assert roster.present == {1}
+    left.asked_at_ms = 0
+    roster = roster.after(Control(version=3, members=[Member(user_id=3), left]))
+    assert (roster.asking(), roster.members.keys()) == ([], {1, 4})
+
+
+def invited(roster: Roster, *invites: Invite) -> Roster:
+    for invite in invites:
+        invite.version = roster.version + 1
+    return roster.after(Control(version=roster.version + 1, invites=invites))
+
+
+def test_an_invite_link_is_usable_until_it_ends_or_its_creator_may_not_add_members() -> None:
+    members = [Member(user_id=1, role=ROLE_OWNER), Member(user_id=2, role=ROLE_GUEST)]
+    roster = Roster.created(CHAT, Control(version=1, members=members))
+    values = [{}, {"expires_at_ms": 10}, {"expires_at_ms": 9}, {"max_uses": 2, "uses": 1}, {"max_uses": 2, "uses": 2}]
+    values += [{"is_revoked": True}, {"creator_id": 2}, {"creator_id": 3}]
+    hashes = [str(at).encode() for at in range(len(values))]
+    links = [Invite(**{"invite_id": at + 5, "creator_id": 1, **each}) for at, each in enumerate(values)]
+    for link, digest in zip(links, hashes, strict=True):
+        link.secret_hash = digest
+    roster = invited(roster, *links)
+    assert [roster.usable_invite(each, 9) is not None for each in hashes] == [True, True, False, True, *[False] * 4]
+    assert roster.usable_invite(b"", 9) is None
+
+
+def test_of_too_many_invite_links_the_one_that_was_revoked_first_goes() -> None:
+    roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER)]))
+    for invite_id in range(MAX_INVITES):
+        roster = invited(roster, Invite(invite_id=invite_id))
+    for invite_id in (50, 20):
+        roster = invited(roster, Invite(invite_id=invite_id, is_revoked=True))
+    for invite_id, gone in ((MAX_INVITES, 50), (MAX_INVITES + 1, 20)):
+        roster = invited(roster, Invite(invite_id=invite_id))
+        assert gone not in roster.invites
+        assert len(roster.invites) == MAX_INVITES
 
 
 def test_a_former_member_left_recently_for_ten_minutes() -> None:

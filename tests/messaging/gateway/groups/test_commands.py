@@ -14,14 +14,17 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.groups import (
     ALL_PERMISSIONS,
     DEFAULT_PERMISSIONS,
+    MAX_ASKING,
     MAX_EVER,
+    MAX_INVITES,
     MAX_MEMBERS,
     MAX_SPANS,
     Permission,
     Roster,
     audience,
 )
-from tests.messaging.gateway.groups.test_forms import ANN, added, change, creation
+from shared.contract.ids import EPOCH_MS, first_id_at
+from tests.messaging.gateway.groups.test_forms import ANN, added, change, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
 
 OWNER, ADMIN, OTHER_ADMIN, MEMBER, OTHER, GUEST, LEFT, STRANGER = 1, 2, 3, 4, 5, 6, 7, 8
@@ -40,6 +43,14 @@ def removed(user_id: int) -> ChangeGroupRequest:
 
 def changed(user_id: int, **values: int) -> ChangeGroupRequest:
     return change(change_member={"user_id": user_id, **values})
+
+
+def declined(user_id: int) -> ChangeGroupRequest:
+    return change(decline_user={"user_id": user_id})
+
+
+def revoked(invite_id: int) -> ChangeGroupRequest:
+    return change(revoke_invite={"invite_id": invite_id})
 
 
 def group(*later: tuple[int, ChangeGroupRequest]) -> Roster:
@@ -84,6 +95,9 @@ NOT_FOUND = {STRANGER: ("not_found", "chat_id"), LEFT: ("not_found", "chat_id")}
         (changed(OWNER, role=ROLE_MEMBER), by(), ""),
         (changed(ADMIN, role=ROLE_MEMBER), by(OWNER), ""),
         (changed(OTHER, allow=DELETE, deny=POST), by(OWNER, ADMIN), ""),
+        (new_settings(is_public=True), by(OWNER, ADMIN), "manage roles"),
+        (new_settings(asks_to_join=True), by(OWNER, ADMIN), "manage roles"),
+        (invite(), by(OWNER, ADMIN, MEMBER), "add members"),
     ],
 )
 def test_who_may_change_what(request_: ChangeGroupRequest, allowed: frozenset[int], words: str) -> None:
@@ -98,6 +112,13 @@ def test_who_may_change_what(request_: ChangeGroupRequest, allowed: frozenset[in
         assert (decided.code, decided.field) == (code, field)
         if user_id == GUEST:
             assert words in decided.message
+
+
+LINK = (OTHER, invite())
+"""The sixth change of a group: an invite link with the secret "s"."""
+
+PUBLIC, ASKS = (OWNER, new_settings(is_public=True)), (OWNER, new_settings(asks_to_join=True))
+ASKED = (STRANGER, joined())
 
 
 MANAGER = (OWNER, changed(MEMBER, allow=MANAGE))
@@ -124,12 +145,33 @@ MANAGER = (OWNER, changed(MEMBER, allow=MANAGE))
         ([], OWNER, changed(OTHER, role=ROLE_MEMBER, deny=0), Code.INVALID, "deny"),
         ([], OWNER, new_settings(name="Walks", topic=""), Code.INVALID, "name"),
         ([], OWNER, creation(), Code.VERSION_CONFLICT, "client_change_id"),
+        ([LINK], STRANGER, joined("other"), Code.NOT_FOUND, "token"),
+        ([LINK], STRANGER, joined(), Code.NOT_FOUND, "chat_id"),
+        ([PUBLIC], STRANGER, joined("s"), Code.NOT_FOUND, "token"),
+        ([LINK], MEMBER, joined("s"), Code.INVALID, ""),
+        ([PUBLIC], MEMBER, joined(), Code.INVALID, ""),
+        ([PUBLIC, ASKS, ASKED], STRANGER, joined(), Code.INVALID, ""),
+        ([LINK, (ADMIN, revoked(6))], STRANGER, joined("s"), Code.NOT_FOUND, "token"),
+        ([LINK, (ADMIN, changed(OTHER, deny=8))], STRANGER, joined("s"), Code.NOT_FOUND, "token"),
+        ([LINK, (OTHER, removed(OTHER))], OTHER, joined("s"), Code.NOT_FOUND, "token"),
+        ([(OTHER, invite(max_uses=1)), (LEFT, joined("s"))], STRANGER, joined("s"), Code.NOT_FOUND, "token"),
+        ([(OTHER, invite(expires_at_ms=EPOCH_MS + 1))], STRANGER, joined("s"), Code.NOT_FOUND, "token"),
+        ([PUBLIC, ASKS], OWNER, declined(STRANGER), Code.NOT_FOUND, "user_id"),
+        ([PUBLIC, ASKS, ASKED], GUEST, declined(STRANGER), Code.FORBIDDEN, ""),
+        ([PUBLIC, ASKS, ASKED], STRANGER, added(LEFT), Code.NOT_FOUND, "chat_id"),
+        ([PUBLIC, ASKS, ASKED], LEFT, declined(LEFT), Code.NOT_FOUND, "user_id"),
+        ([PUBLIC, ASKS, ASKED], 9, declined(9), Code.NOT_FOUND, "chat_id"),
+        ([], OWNER, revoked(6), Code.NOT_FOUND, "invite_id"),
+        ([LINK], MEMBER, revoked(6), Code.FORBIDDEN, "invite_id"),
+        ([LINK, (OTHER, revoked(6))], OTHER, revoked(6), Code.INVALID, "invite_id"),
+        ([], OWNER, invite(expires_at_ms=EPOCH_MS), Code.INVALID, "expires_at_ms"),
+        ([], OWNER, invite(expires_at_ms=EPOCH_MS + 366 * 24 * 3_600_000), Code.INVALID, "expires_at_ms"),
     ],
 )
 def test_a_request_is_refused_with_its_field(
     later: Iterable[tuple[int, ChangeGroupRequest]], user_id: int, request_: ChangeGroupRequest, code: Code, field: str
 ) -> None:
-    decided = decide(request_, user_id, group(*later), 99)
+    decided = decide(request_, user_id, group(*later), first_id_at(EPOCH_MS + 1))
     assert isinstance(decided, Refusal)
     assert (decided.code, decided.field) == (code, field)
 
@@ -152,6 +194,55 @@ def test_a_group_has_a_limit_of_members_and_of_all_who_ever_were() -> None:
     refusal = decide(added(LEFT, STRANGER), OWNER, roster, 99)
     assert isinstance(refusal, Refusal)
     assert str(MAX_EVER) in refusal.message
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("user_id", [STRANGER, LEFT])
+def test_a_use_of_an_invite_link_is_counted_with_the_user_who_joins_or_asks_by_it(user_id: int, asks: bool) -> None:
+    roster = group(LINK, *([ASKS] if asks else []))
+    control = made(joined("s"), user_id, roster)
+    (member,) = control.members
+    assert (member.role, bool(member.asked_at_ms)) == ((0, True) if asks else (ROLE_MEMBER, False))
+    assert (member.invite_id, control.invites[0].uses) == (6, 1)
+    roster = roster.after(control)
+    if asks:
+        roster = roster.after(made(added(user_id), MEMBER, roster))
+    assert user_id in roster.present
+    assert not roster.members[user_id].asked_at_ms
+
+
+def test_who_asked_to_join_is_declined_or_takes_it_back_and_may_ask_again() -> None:
+    roster = group(PUBLIC, ASKS)
+    for user_id in (MEMBER, STRANGER):
+        roster = roster.after(made(joined(), STRANGER, roster))
+        roster = roster.after(made(declined(STRANGER), user_id, roster))
+        assert STRANGER not in roster.members
+
+
+def test_joining_is_limited_as_the_group_is_and_so_are_users_who_ask() -> None:
+    full = group(PUBLIC, (OWNER, added(*range(100, 100 + MAX_MEMBERS - 6))))
+    crowded = group(PUBLIC, ASKS, *((each, joined()) for each in range(100, 100 + MAX_ASKING)))
+    for roster, limit in ((full, MAX_MEMBERS), (crowded, MAX_ASKING)):
+        refusal = decide(joined(), STRANGER, roster, 999)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, str(limit) in refusal.message) == (Code.TOO_LARGE, True)
+
+
+def test_a_group_without_members_is_joined_by_nobody() -> None:
+    roster = Roster.created("g-7", made(creation(is_public=True), ANN, Roster.empty("g-7")))
+    roster = roster.after(made(removed(ANN), ANN, roster))
+    assert decide(joined(), STRANGER, roster, 9) == decide(joined(), STRANGER, Roster.empty("g-8"), 9)
+
+
+def test_the_hundred_and_first_invite_link_takes_the_place_of_one_that_has_ended() -> None:
+    roster = group(*((MEMBER, invite(str(each))) for each in range(MAX_INVITES)))
+    refusal = decide(invite(), OWNER, roster, 999)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, str(MAX_INVITES) in refusal.message) == (Code.TOO_LARGE, True)
+    roster = roster.after(made(changed(MEMBER, deny=8), OWNER, roster))
+    roster = roster.after(made(invite(), OWNER, roster))
+    assert (len(roster.invites), 6 in roster.invites) == (MAX_INVITES, False)
+    assert roster.invites[roster.version].creator_id == OWNER
 
 
 def test_the_owner_hands_the_group_over_and_becomes_an_admin() -> None:
@@ -190,6 +281,7 @@ def test_the_version_that_a_change_is_meant_for_must_be_the_present_one() -> Non
 
 users = st.integers(1, 10)
 masks = st.sampled_from([0, POST, DELETE, MANAGE, int(DEFAULT_PERMISSIONS), int(ALL_PERMISSIONS)])
+secrets = st.sampled_from(["", "a", "b"])
 requests = st.one_of(
     st.builds(lambda ids, role: added(*ids, role=role), st.sets(users, min_size=1), st.sampled_from([0, 1, 2])),
     users.map(removed),
@@ -197,6 +289,11 @@ requests = st.one_of(
     st.builds(lambda user_id, allow, deny: changed(user_id, allow=allow, deny=deny), users, masks, masks),
     st.builds(lambda name: new_settings(name=name), st.sampled_from(["a", "b"])),
     st.builds(lambda mask, shows: new_settings(permissions=mask, shows_history=shows), masks, st.booleans()),
+    st.builds(lambda public, asks: new_settings(is_public=public, asks_to_join=asks), st.booleans(), st.booleans()),
+    st.builds(joined, secrets),
+    users.map(declined),
+    st.builds(lambda secret, most: invite(secret, max_uses=most), secrets.filter(bool), st.integers(0, 1)),
+    st.integers(11, 20).map(revoked),
 )
 
 
@@ -222,10 +319,13 @@ def test_any_commands_of_ten_users_keep_a_group_whole(commands: list[tuple[int, 
             firsts = [span.first for span in each.spans]
             lasts = [span.last for span in each.spans]
             assert all(first <= last for first, last in zip(firsts, lasts, strict=True) if last)
-            assert [bool(last) for last in lasts] == [True] * (len(lasts) - 1) + [not each.role]
+            assert [bool(last) for last in lasts] == ([True] * (len(lasts) - 1) + [not each.role] if lasts else [])
+            assert not (each.role and each.asked_at_ms)
             assert all(last < first for last, first in zip(lasts, firsts[1:], strict=False))
         owners = [each.user_id for each in roster.members.values() if each.role == ROLE_OWNER]
         assert len(owners) == bool(roster.present)
+        for link in roster.invites.values():
+            assert link.uses <= (link.max_uses or len(commands))
         at_event = {each for each in roster.members if roster.includes(each, event_id)}
         assert at_event == set(audience(before.present, control))
         assert set(named_users(request)) <= at_event

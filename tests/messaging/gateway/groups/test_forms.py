@@ -11,11 +11,16 @@ from rookery.v1.group_service_pb2 import (
     ChangeMember,
     ChangeSettings,
     CreateGroup,
+    CreateInvite,
+    DeclineUser,
+    Join,
     RemoveMember,
+    RevokeInvite,
 )
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, Control, GroupSettings, Member, Role
 from shared.contract.chats import MAX_CLIENT_ID, group_chat_id
 from shared.contract.errors import Code
+from shared.contract.joining import secret_hash
 
 ANN = 1
 
@@ -39,6 +44,14 @@ def settings(**values: Any) -> ChangeGroupRequest:
 
 def added(*user_ids: int, role: int = 0) -> ChangeGroupRequest:
     return change(add_members=AddMembers(user_ids=user_ids, role=Role.Name(role)))
+
+
+def joined(secret: str = "") -> ChangeGroupRequest:
+    return change(join=Join(secret=secret))
+
+
+def invite(secret: str = "s", **values: Any) -> ChangeGroupRequest:
+    return change(create_invite=CreateInvite(secret_hash=secret_hash(secret), **values))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +90,16 @@ def added(*user_ids: int, role: int = 0) -> ChangeGroupRequest:
         (settings(), Code.INVALID, "name", ""),
         (settings(name=""), Code.INVALID, "name", "white space"),
         (settings(topic="a\tb"), Code.INVALID, "topic", ""),
+        (joined("s" * 65), Code.INVALID, "secret", "64"),
+        (
+            ChangeGroupRequest(chat_id="g-7", client_change_id="a", expected_version=1, join=Join()),
+            *(Code.INVALID, "expected_version", "0"),
+        ),
+        (change(decline_user=DeclineUser()), Code.INVALID, "user_id", "1 to"),
+        (change(create_invite=CreateInvite(secret_hash=b"short")), Code.INVALID, "secret_hash", "32"),
+        (invite(expires_at_ms=-1), Code.INVALID, "expires_at_ms", "0"),
+        (invite(max_uses=10_001), Code.INVALID, "max_uses", "10000"),
+        (change(revoke_invite=RevokeInvite()), Code.INVALID, "invite_id", "1 to"),
     ],
 )
 def test_a_malformed_request_is_refused_with_its_field_and_limit(
@@ -98,6 +121,13 @@ WELL_FORMED = [
     member(allow=0, deny=1),
     settings(topic=""),
     settings(name="x", permissions=0, shows_history=False),
+    settings(is_public=True),
+    joined(),
+    joined("s"),
+    change(decline_user=DeclineUser(user_id=ANN)),
+    invite(),
+    invite(expires_at_ms=1, max_uses=10_000),
+    change(revoke_invite=RevokeInvite(invite_id=1)),
 ]
 
 

@@ -19,8 +19,8 @@ from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster
 from shared.contract.partitions import partition_of
-from tests.messaging.gateway.groups.test_commands import changed, removed, requests, users
-from tests.messaging.gateway.groups.test_forms import ANN, added, creation
+from tests.messaging.gateway.groups.test_commands import changed, declined, removed, requests, users
+from tests.messaging.gateway.groups.test_forms import ANN, added, creation, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
 from tests.messaging.gateway.groups.world import PARTITIONS, World, change, open_world
 
@@ -223,6 +223,17 @@ async def test_a_retry_is_answered_with_the_first_event_from_history_too(
         refusal = await refused(second, 2, request)
         assert (refusal.code, refusal.field) == (Code.INVALID, "client_change_id")
     assert (await refused(second, 2, in_chat("c", removed(3)))).code == Code.NOT_FOUND
+
+
+async def test_a_retry_of_a_request_to_join_makes_no_second_one_after_it_was_declined(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    await made(gateway, ANN, in_chat("b", new_settings(is_public=True, asks_to_join=True)))
+    asked = await made(gateway, 50, in_chat("c", joined()))
+    await made(gateway, ANN, in_chat("d", declined(50)))
+    world.tails_begin[HOME] = len(world.log.records[HOME])
+    assert await made(await taken_over(world), 50, in_chat("c", joined())) == asked
+    assert not world.log.received(50), "they are no member"
 
 
 async def test_the_partition_of_a_member_who_has_left_gets_the_control_changes_that_follow(

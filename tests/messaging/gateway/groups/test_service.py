@@ -28,7 +28,7 @@ from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
 from shared.telemetry import traces
 from shared.throttle import HOUR
-from tests.messaging.gateway.groups.test_forms import ANN, creation
+from tests.messaging.gateway.groups.test_forms import ANN, creation, invite, joined
 from tests.messaging.gateway.harness import BEN, PATIENCE, Platform
 from tests.spans import Spans, ids_of
 from tests.waiting import until
@@ -136,7 +136,7 @@ async def test_new_groups_and_additions_of_a_user_are_limited_but_failures_of_ou
         for request in (creation(), add) * 4:
             assert getattr(await server.call(token, request), "code", "") == "unavailable"
     made = [await server.call(token, creation(str(number))) for number in range(4)]
-    added = [await server.call(token, add) for _ in range(3)]
+    added = [await server.call(token, request) for request in (add, joined(), invite())]
     assert [getattr(answer, "code", "done") for answer in made] == ["done"] * 3 + ["rate_limited"]
     assert [getattr(answer, "code", "done") for answer in added] == ["not_found"] * 2 + ["rate_limited"]
     assert isinstance(refused := made[-1], Refusal)

@@ -230,8 +230,10 @@ class World:
         if self.refusal:
             return self.refusal
         roster = self.roster(chat_id, self.unrecorded)
-        members = roster.members.values()
-        found = Group(chat_id=chat_id, version=roster.version, settings=roster.settings, members=members)
+        members, invites = roster.members.values(), roster.invites.values()
+        found = Group(
+            chat_id=chat_id, version=roster.version, settings=roster.settings, members=members, invites=invites
+        )
         return found if roster.version else None
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
