@@ -2,7 +2,8 @@
 
 import { fold, UNCHANGED } from "./changes.js";
 import { compareIds } from "./ids.js";
-import { fromMark, marksOf, MAX_UNREAD, unreadAfter } from "./kinds/marked.js";
+import { isMentioned } from "./kinds/edited.js";
+import { fromMark, marksOf, MAX_UNREAD, readUpTo, unreadAfter } from "./kinds/marked.js";
 import { groupFromWire, withControl } from "./groups.js";
 import { changeIn, fromHistory, withChanges } from "./messages.js";
 
@@ -32,6 +33,7 @@ export const emptyChat = (chat_id, member_ids) => ({
   member_ids,
   newest: null,
   unread: 0,
+  unread_mentions: 0,
   changes: UNCHANGED,
   group: null,
   later: [],
@@ -39,10 +41,11 @@ export const emptyChat = (chat_id, member_ids) => ({
 
 /** @param {WireChat} wire @returns {Chat} */
 export function chatFromWire(wire) {
-  const { chat_id, member_ids = [], newest, unread = 0, marks = [], changes = [] } = wire;
+  const { chat_id, member_ids = [], newest, unread = 0, unread_mentions = 0, marks = [], changes = [] } = wire;
   const state = fold(UNCHANGED, [...marks.map((mark) => fromMark(chat_id, mark)), ...changes.flatMap(changeIn)]);
   const group = groupFromWire(wire);
-  return { chat_id, member_ids, newest: newest ? fromHistory(newest) : null, unread, changes: state, group, later: [] };
+  const counts = { unread, unread_mentions };
+  return { chat_id, member_ids, newest: newest ? fromHistory(newest) : null, ...counts, changes: state, group, later: [] };
 }
 
 /**
@@ -58,8 +61,29 @@ export function withMessage(before, message, me) {
   const order = chat.newest ? compareIds(message.message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;
   if (order === 0) return withNewestChanged(chat, message.changes.values());
-  const unread = message.sender_id === me ? chat.unread : Math.min(chat.unread + 1, MAX_UNREAD);
-  return { ...chat, newest: message, unread };
+  if (message.sender_id === me) return { ...chat, newest: message };
+  const unread = Math.min(chat.unread + 1, MAX_UNREAD);
+  return { ...withMentions(chat, isMentioned(message, me) ? 1 : 0), newest: message, unread };
+}
+
+/** The chat with more or fewer unread mentions. @param {Chat} chat @param {number} more @returns {Chat} */
+const withMentions = (chat, more) => ({
+  ...chat,
+  unread_mentions: Math.min(Math.max(chat.unread_mentions + more, 0), MAX_UNREAD),
+});
+
+/**
+ * The chat after a change to one of its messages, such as an edit, by which another user may mention this one, or not any
+ * more; the same object if nothing changes.
+ * @param {Chat} chat
+ * @param {Message} message before the change
+ * @param {ChangeEvent} event
+ * @param {string} me
+ */
+export function withMentionChanged(chat, message, event, me) {
+  const isUnread = message.sender_id !== me && compareIds(message.message_id, readUpTo(chat, me)) > 0;
+  const more = Number(isMentioned(withChanges(message, [event]), me)) - Number(isMentioned(message, me));
+  return isUnread && more ? withMentions(chat, more) : chat;
 }
 
 /**
@@ -86,7 +110,7 @@ export function withChatChanges(chat, events, me, loaded) {
   if (changes === chat.changes) return chat;
   const after = { ...chat, changes };
   const isMarked = marksOf(chat, me).read_up_to !== marksOf(after, me).read_up_to;
-  return isMarked ? { ...after, unread: unreadAfter(chat, after, me, loaded) } : after;
+  return isMarked ? { ...after, ...unreadAfter(chat, after, me, loaded) } : after;
 }
 
 /** Chats with messages, the most recent first. @param {Iterable<Chat>} chats */

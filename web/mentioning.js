@@ -43,6 +43,13 @@ export function matching(members, typed) {
   return found.map(({ member }) => ({ member, name: nameOf(member) ?? member.name }));
 }
 
+/**
+ * Whether a word for all members begins with a text, and goes on after it.
+ * @param {string} word
+ * @param {string} typed
+ */
+export const begins = (word, typed) => word !== typed && plain(word).startsWith(plain(typed));
+
 /** @param {Profile} member @param {string} words */
 function rankOf(member, words) {
   const name = plain(displayName(member));

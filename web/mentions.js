@@ -7,6 +7,10 @@
  * as an address.
  */
 export const IN_WORD = /[\p{Lu}\p{Ll}\p{M}\p{N}]/u;
+/** The words that mean all members of a group, in the languages of the page. A message has a flag whether they do. */
+export const EVERYONE = Object.freeze(["everyone", "alle", "الجميع"]);
+/** The words as mentions, which name no user. @type {readonly Mention[]} */
+export const AT_EVERYONE = EVERYONE.map((name) => ({ user_id: "", name }));
 /** The rest of a word; underscores alone are markup. */
 const REST = new RegExp(`_*${IN_WORD.source}`, "uy");
 

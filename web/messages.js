@@ -28,6 +28,7 @@ export function fromWire({ message_id, chat_id, sender_id, client_message_id = "
     client_message_id,
     body: text?.body ?? "",
     mentions: text?.mentions ?? [],
+    mentions_everyone: text?.mentions_everyone ?? false,
     control: control ?? null,
     forwarded,
     reply_to: reply_to === "0" ? "" : reply_to,
@@ -52,7 +53,8 @@ export const changeIn = ({ event_id = "0", change }) => (change ? [{ event_id, c
  * @returns {Message}
  */
 export function fromEntry(entry, me) {
-  const { client_id, chat_id, body, mentions = [], forwarded = false, reply_to, created_ms, state, error } = entry;
+  const { client_id, chat_id, body, mentions = [], mentions_everyone = false, forwarded = false } = entry;
+  const { reply_to, created_ms, state, error } = entry;
   return {
     key: `${me}:${client_id}`,
     message_id: "",
@@ -61,6 +63,7 @@ export function fromEntry(entry, me) {
     client_message_id: client_id,
     body,
     mentions,
+    mentions_everyone,
     forwarded,
     reply_to,
     at_ms: created_ms,
@@ -101,7 +104,7 @@ export function shownPlain(message, profiles) {
 }
 
 /** The content of a deleted message. */
-const EMPTY = { body: "", mentions: [], forwarded: false, reply_to: "" };
+const EMPTY = { body: "", mentions: [], mentions_everyone: false, forwarded: false, reply_to: "" };
 
 /**
  * The message after further changes to it; the same object if nothing changes. A deleted message loses its content.

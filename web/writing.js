@@ -2,9 +2,10 @@
 
 import { displayName } from "./format.js";
 import { mentionedIn, parse, withNames } from "./formatting.js";
+import { AT_EVERYONE } from "./mentions.js";
 
 /** @import {Profile} from "./types.js" */
-/** @import {Mention} from "./wire.js" */
+/** @import {Mention, Text} from "./wire.js" */
 
 /** The keyCode of a key that an input method handles. */
 const IN_COMPOSITION = 229;
@@ -44,19 +45,23 @@ export function mentionable(members) {
  * @param {string} body
  * @param {readonly Profile[]} members of the chat
  * @param {readonly Mention[]} [before] an edit: the names that meant members before
- * @returns {{body: string, mentions: Mention[]}}
+ * @param {boolean} [mayMentionEveryone] whether the words for all members mean them
+ * @returns {Text & {mentions: Mention[]}}
  */
-export function textWith(body, members, before = []) {
+export function textWith(body, members, before = [], mayMentionEveryone = false) {
   if (!body.includes("@")) return { body, mentions: [] };
   const ids = new Set(members.map(({ user_id }) => user_id));
-  const names = [...before.filter(({ user_id = "" }) => ids.has(user_id)), ...mentionable(members)];
+  const former = before.filter(({ user_id = "" }) => ids.has(user_id));
+  const names = [...(mayMentionEveryone ? AT_EVERYONE : []), ...former, ...mentionable(members)];
   const found = /** @type {Map<string | undefined, Mention>} */ (new Map());
   for (const { mention } of mentionedIn(parse(body, names))) {
     const known = found.get(mention.user_id);
     if (!known || bytesOf(mention.name) < bytesOf(known.name)) found.set(mention.user_id, mention);
   }
-  const nameOf = (/** @type {Mention} */ { user_id }) => found.get(user_id)?.name ?? "";
-  return { body: withNames(body, names, nameOf), mentions: [...found.values()].slice(0, MAX_MENTIONS) };
+  const mentions_everyone = found.delete("") || undefined;
+  const nameOf = (/** @type {Mention} */ { user_id, name }) => found.get(user_id)?.name ?? name ?? "";
+  const mentions = [...found.values()].slice(0, MAX_MENTIONS);
+  return { body: withNames(body, names, nameOf), mentions, mentions_everyone };
 }
 
 const bytesOf = (name = "") => encoder.encode(name).length;

@@ -1,6 +1,7 @@
 // Completes the typed part of a text field: a list above the field, of emoji for a shortcode such as `:tada:`, and of
 // members after `@`. The focus stays in the field. Loaded when `:` or `@` is first typed.
 
+import { may } from "../groups.js";
 import { Chats } from "../stores/chats.js";
 import { h, Root } from "../view.js";
 import { EmojiSource } from "./emoji-source.js";
@@ -109,7 +110,8 @@ export class Completion {
   #members(before) {
     if (!before.includes("@")) return null;
     if (!this.#areMembersLoaded) void this.#loadMembers();
-    return offerMembers(before, this.#chats.members(this.#chat_id));
+    const mayMentionEveryone = may(this.#chats.of(this.#chat_id), "MENTION_EVERYONE");
+    return offerMembers(before, this.#chats.members(this.#chat_id), mayMentionEveryone);
   }
 
   async #loadMembers() {

@@ -3,6 +3,7 @@
 
 import { mayReplace } from "../drafts.js";
 import { isTouchScreen } from "../focus.js";
+import { may } from "../groups.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
@@ -17,6 +18,7 @@ import { quote, quotedIn } from "./quote.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Draft, Message} from "../types.js" */
+/** @import {Mention} from "../wire.js" */
 
 const encoder = new TextEncoder();
 
@@ -273,10 +275,16 @@ export class Composer {
     const { chats, sending } = this.#app;
     const message = chats.conversations.find(this.#chat_id, this.#edited);
     const shown = message && sending.shown(message);
-    const text = textWith(body, chats.members(this.#chat_id), shown && mentionsOf(shown));
+    const text = this.#textOf(body, shown && mentionsOf(shown));
     if (!shown || textOf(shown) !== text.body) sending.edit(this.#chat_id, this.#edited, text);
     this.#keep({ editing: null });
     this.#show();
+  }
+
+  /** @param {string} body @param {readonly Mention[]} [before] an edit: the names that meant members before */
+  #textOf(body, before) {
+    const { chats } = this.#app;
+    return textWith(body, chats.members(this.#chat_id), before, may(chats.of(this.#chat_id), "MENTION_EVERYONE"));
   }
 
   /**
@@ -289,8 +297,8 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#leaving.push(piece);
     if (reply_to) this.#keep({ reply_to: "" });
-    const { body: written, mentions } = textWith(body, this.#app.chats.members(this.#chat_id));
-    await this.#app.sending.send(this.#chat_id, written, { reply_to, mentions });
+    const { body: written, ...mentioned } = this.#textOf(body);
+    await this.#app.sending.send(this.#chat_id, written, { reply_to, ...mentioned });
     this.#remove(piece);
     this.#sent();
   }

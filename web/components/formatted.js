@@ -71,9 +71,14 @@ function ofInline(node, how) {
   return node.kind === "spoiler" ? spoiler(content, how) : h(TAGS[node.kind], {}, content);
 }
 
-/** A button with the present name, which has its own direction. @param {Mentioned} mentioned @param {How} how */
+/**
+ * A button with the present name, which has its own direction. A mention of all members opens nothing.
+ * @param {Mentioned} mentioned
+ * @param {How} how
+ */
 function mention({ mention }, { tabindex, nameOf, me, open }) {
   const { user_id = "" } = mention;
+  if (!user_id) return h("span", { class: "mention own", dir: "auto" }, `@${nameOf(mention)}`);
   const look = user_id === me ? "mention own" : "mention";
   const props = { class: look, type: "button", tabindex, dir: "auto", onclick: () => open(user_id) };
   return h("button", props, `@${nameOf(mention)}`);

@@ -2,6 +2,7 @@
 
 import { newestOf, UNCHANGED } from "../changes.js";
 import { timeOfId } from "../ids.js";
+import { AT_EVERYONE } from "../mentions.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
 /** @import {Message} from "../types.js" */
@@ -14,14 +15,23 @@ export function textOf({ body, changes }) {
 }
 
 /**
- * The users whom the newest text mentions.
- * @param {{mentions?: readonly Mention[], changes: State}} message
+ * The users whom the newest text mentions, and the words that mention all members: those name no user.
+ * @param {{mentions?: readonly Mention[], mentions_everyone?: boolean, changes: State}} message
  * @returns {readonly Mention[]}
  */
-export function mentionsOf({ mentions = [], changes }) {
-  const edit = newestOf(changes, "edited");
-  return edit ? (edit.change.edited?.text?.mentions ?? []) : mentions;
+export function mentionsOf(message) {
+  const edit = newestOf(message.changes, "edited");
+  const { mentions = [], mentions_everyone = false } = edit ? (edit.change.edited?.text ?? {}) : message;
+  return mentions_everyone ? [...AT_EVERYONE, ...mentions] : mentions;
 }
+
+/**
+ * Whether the newest text mentions a user, alone or with all members.
+ * @param {Parameters<typeof mentionsOf>[0]} message
+ * @param {string} user_id
+ */
+export const isMentioned = (message, user_id) =>
+  mentionsOf(message).some((mention) => !mention.user_id || mention.user_id === user_id);
 
 /** When the message was edited last, in milliseconds since 1970; 0 if never. @param {{changes: State}} message */
 export function editedAt({ changes }) {

@@ -1,6 +1,7 @@
 // The marks of a chat's members, from the chat's state. Reading implies delivery.
 
 import { compareIds, idBelow, laterId } from "../ids.js";
+import { isMentioned } from "./edited.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
 /** @import {Piece} from "../history.js" */
@@ -54,8 +55,8 @@ export function progress({ message_id }, chat, me) {
 }
 
 /**
- * The unread count after the user's own mark has moved: the number of loaded messages above the mark, if all of them
- * are loaded, otherwise the count without the loaded messages that were read.
+ * The counts of unread messages and mentions after the user's own mark has moved: the number of loaded messages above the
+ * mark, if all of them are loaded, otherwise the count without the loaded messages that were read.
  * @param {Chat} before
  * @param {Chat} after
  * @param {string} me
@@ -63,13 +64,17 @@ export function progress({ message_id }, chat, me) {
  */
 export function unreadAfter(before, after, me, loaded) {
   const mark = readUpTo(after, me);
-  if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return 0;
+  if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return { unread: 0, unread_mentions: 0 };
   const others = loaded.messages.filter((message) => message.sender_id !== me);
-  const countAbove = (/** @type {string} */ id) => others.filter((each) => compareIds(each.message_id, id) > 0).length;
-  const above = countAbove(mark);
   const oldest = loaded.messages[0];
   const isWhole = oldest && !loaded.hasNewer && (!loaded.hasOlder || compareIds(oldest.message_id, mark) <= 0);
-  if (isWhole) return Math.min(above, MAX_UNREAD);
-  if (before.unread === MAX_UNREAD) return MAX_UNREAD; // perhaps more
-  return Math.max(before.unread - (countAbove(readUpTo(before, me)) - above), 0);
+  const left = (/** @type {number} */ count, /** @type {Message[]} */ messages) => {
+    const countAbove = (/** @type {string} */ id) => messages.filter((each) => compareIds(each.message_id, id) > 0).length;
+    const above = countAbove(mark);
+    if (isWhole) return Math.min(above, MAX_UNREAD);
+    if (count === MAX_UNREAD) return MAX_UNREAD; // perhaps more
+    return Math.max(count - (countAbove(readUpTo(before, me)) - above), 0);
+  };
+  const mentioning = others.filter((message) => isMentioned(message, me));
+  return { unread: left(before.unread, others), unread_mentions: left(before.unread_mentions, mentioning) };
 }

@@ -2,7 +2,7 @@
 // archived. Only the user's own devices receive the changes.
 
 import { compareIds } from "../ids.js";
-import { mentionsOf } from "./edited.js";
+import { isMentioned } from "./edited.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
 /** @import {Chat, Message} from "../types.js" */
@@ -42,8 +42,7 @@ export function ownSettings(chat, user_id, now_ms) {
  */
 export function isSilent(chat, message, user_id, now_ms) {
   const mute = muteAt(chat, user_id, now_ms);
-  const isMentioned = mentionsOf(message).some((mention) => mention.user_id === user_id);
-  return mute !== null && !(mute.except_mentions && isMentioned);
+  return mute !== null && !(mute.except_mentions && isMentioned(message, user_id));
 }
 
 /**

@@ -27,6 +27,20 @@ export const ar = {
         other: `${isolated(name)} و${number(others)} شخص آخر يكتبون الآن…`,
       }),
   },
+  seen: {
+    online: "متصل الآن",
+    justNow: "آخر ظهور قبل لحظات",
+    minutesAgo: (count) =>
+      plural(count, {
+        one: "آخر ظهور قبل دقيقة",
+        two: "آخر ظهور قبل دقيقتين",
+        few: `آخر ظهور قبل ${number(count)} دقائق`,
+        other: `آخر ظهور قبل ${number(count)} دقيقة`,
+      }),
+    today: (time) => `آخر ظهور اليوم عند ${time}`,
+    yesterday: (time) => `آخر ظهور أمس عند ${time}`,
+    on: (day) => `آخر ظهور: ${day}`,
+  },
   loading: "جارٍ التحميل…",
   tryAgain: "إعادة المحاولة",
   close: "إغلاق",
@@ -171,6 +185,21 @@ export const ar = {
     pinned: "مثبّتة في الأعلى",
     muted: "مكتومة",
     archived: "الدردشات المؤرشفة",
+    filter: "الدردشات المعروضة",
+    filters: { all: "الكل", unread: "غير المقروءة", mentions: "الإشارات", groups: "المجموعات" },
+    noneFiltered: {
+      unread: "لا دردشات غير مقروءة",
+      mentions: "لا إشارات غير مقروءة",
+      groups: "لا مجموعات بعد",
+    },
+    mentions: (count, shown) =>
+      plural(count, {
+        one: "إشارة واحدة إليك",
+        two: "إشارتان إليك",
+        few: `${shown} إشارات إليك`,
+        other: `${shown} إشارة إليك`,
+      }),
+    readAll: "وضع علامة كمقروء على الكل",
     all: "العودة إلى كل الدردشات",
     yourProfile: "ملفك الشخصي",
     settings: "الإعدادات",

@@ -22,6 +22,16 @@ export const en = {
         other: `${name} and ${number(others)} others are typing…`,
       }),
   },
+  /** When another user is online, below the name. */
+  seen: {
+    online: "online",
+    justNow: "last seen just now",
+    minutesAgo: (/** @type {number} */ count) =>
+      plural(count, { one: "last seen 1 minute ago", other: `last seen ${number(count)} minutes ago` }),
+    today: (/** @type {string} */ time) => `last seen today at ${time}`,
+    yesterday: (/** @type {string} */ time) => `last seen yesterday at ${time}`,
+    on: (/** @type {string} */ day) => `last seen on ${day}`,
+  },
   loading: "Loading…",
   tryAgain: "Try again",
   close: "Close",
@@ -161,6 +171,13 @@ export const en = {
     pinned: "Pinned to the top",
     muted: "Muted",
     archived: "Archived chats",
+    filter: "Chats to show",
+    filters: { all: "All", unread: "Unread", mentions: "Mentions", groups: "Groups" },
+    noneFiltered: { unread: "No unread chats", mentions: "No unread mentions", groups: "No groups yet" },
+    /** "99+" may be shown for a count. */
+    mentions: (/** @type {number} */ count, /** @type {string} */ shown) =>
+      plural(count, { one: "1 mention", other: `${shown} mentions` }),
+    readAll: "Mark all as read",
     all: "Back to all chats",
     yourProfile: "Your profile",
     settings: "Settings",

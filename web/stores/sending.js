@@ -247,9 +247,10 @@ export class Sending extends Store {
   /** @param {number} now_ms @returns {number} when the next delayed message is due */
   #sendMessages(now_ms) {
     return this.#sendDue(this.outbox, now_ms, {
-      frameOf: ({ client_id, chat_id, body, mentions, reply_to, forwarded }) => ({
-        send: { client_message_id: client_id, chat_id, text: { body, mentions }, reply_to: reply_to || undefined, forwarded },
-      }),
+      frameOf: ({ client_id, chat_id, body, mentions, mentions_everyone, reply_to, forwarded }) => {
+        const text = { body, mentions, mentions_everyone };
+        return { send: { client_message_id: client_id, chat_id, text, reply_to: reply_to || undefined, forwarded } };
+      },
       accepted: (entry, { event_id = "0" }) => {
         const at_ms = timeOfId(event_id);
         const message = fromEntry(entry, this.#chats.me.user_id);

@@ -108,6 +108,29 @@ test("others' newest message is to be marked as delivered, and the mark above th
   assert.equal(book.unreadMark(CHAT), "");
 });
 
+test("unread mentions are counted with the messages, by edits, a deletion and the read mark", () => {
+  const book = newChats();
+  const ada = { mentions: [{ user_id: ADA, name: "ada" }] };
+  const [all, mira] = [{ mentions_everyone: true }, { mentions: [{ user_id: MIRA, name: "mira" }] }];
+  const send = (minutes, text, sender_id = MIRA) => {
+    book.add(fromWire({ ...wireMessage(minutes, { sender_id }), text: { body: "@", ...text } }));
+    return book.of(CHAT).unread_mentions;
+  };
+  assert.deepEqual([send(1, ada), send(2, {}), send(3, all), send(4, mira), send(5, all, ADA)], [1, 1, 2, 2, 2]);
+  const change = (minutes, target, body) => {
+    book.change(changeAt(minutes, target, body, MIRA));
+    return book.of(CHAT).unread_mentions;
+  };
+  const edit = (minutes, target, text) => change(minutes, target, { edited: { text: { body: "@", ...text } } });
+  assert.deepEqual([edit(10, 4, ada), edit(10, 4, ada), edit(9, 4, {}), edit(11, 4, all), edit(12, 4, {})], [3, 3, 3, 3, 2]);
+  assert.equal(change(13, 3, { deleted: {} }), 1);
+  book.merge([{ chat_id: CHAT, newest: historyOf(2)[0], unread: 2, unread_mentions: 1 }]);
+  assert.equal(book.of(CHAT).unread_mentions, 1, "a list that is older than the session");
+  book.change(markAt(20, ADA, { read_up_to: idAt(1) }));
+  assert.equal(book.of(CHAT).unread_mentions, 0);
+  assert.equal(edit(21, 1, {}), 0, "it was read");
+});
+
 test("a chat from the wire has its unread count, its marks and its own state, if there are any", () => {
   assert.deepEqual(chatFromWire({ chat_id: CHAT }), emptyChat(CHAT, []));
   const change = { event_id: idAt(5), change: { chat_id: CHAT, actor_id: ADA, marked_unread: { set: true } } };

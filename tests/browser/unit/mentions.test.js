@@ -5,6 +5,8 @@ import test from "node:test";
 
 import { offerMembers } from "../../../web/components/member-source.js";
 import { parse, plainText, withNames } from "../../../web/formatting.js";
+import { LANGUAGES } from "../../../web/languages/language.js";
+import { EVERYONE } from "../../../web/mentions.js";
 import { matching, MAX_FOUND, mentionAtEnd } from "../../../web/mentioning.js";
 import { fromHistory, shownPlain } from "../../../web/messages.js";
 import { Profiles } from "../../../web/profiles.js";
@@ -29,6 +31,20 @@ test("a name after @ mentions its member: the display name or the user name, the
   const adam = member("12", "adam", "Ada Lindqvist");
   assert.deepEqual(found("@Ada Lindqvist", [ada, adam]), ["12:Ada Lindqvist"]);
   assert.deepEqual(found("@علي، مرحبا", [member("13", "ali", "علي")]), ["13:علي"]);
+});
+
+test("a word for all members mentions them where that is allowed, and is offered there after those who match", async () => {
+  const text = "@everyone and @alle, @Mira Okafor";
+  const { body, mentions, mentions_everyone } = textWith(text, MEMBERS, [], true);
+  assert.deepEqual([body, mentions, mentions_everyone], [text, [AT_MIRA], true]);
+  assert.equal(textWith("`@everyone` @everyones", MEMBERS, [], true).mentions_everyone, undefined);
+  assert.equal(textWith(text, MEMBERS).mentions_everyone, undefined);
+  const offered = (typed, isAllowed) => offerMembers(typed, [mira, member("3", "eve", "Eve")], isAllowed).choices.map(({ key }) => key);
+  assert.deepEqual([offered("@e", true), offered("@e", false)], [["3", "everyone"], ["3"]]);
+  assert.deepEqual([offered("@everyone", true), offered("@everyone ", true)], [[], []], "Enter sends the whole word");
+  const wire = (words) => ({ ...wireMessage(1), text: { body: `@${words}`, mentions_everyone: true } });
+  for (const { load } of Object.values(LANGUAGES)) assert.ok(EVERYONE.includes((await load()).composer.everyone));
+  for (const word of EVERYONE) assert.match(shownPlain(fromHistory({ message: wire(word) }), new Profiles()), new RegExp(`@${word}\u2069`));
 });
 
 test("no name is found in code, in a longer word, an address or a link", () => {

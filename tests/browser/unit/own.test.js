@@ -46,6 +46,8 @@ test("a muted chat is silent, except for mentions of the user if they want them"
   assert.equal(silent({ until_ms: FOR_EVER }, ada), true);
   const mentionsOnly = { until_ms: FOR_EVER, except_mentions: true };
   assert.deepEqual([silent(mentionsOnly, ada), silent(mentionsOnly, mira), silent(mentionsOnly)], [false, true, true]);
+  const toAll = fromWire({ ...wireMessage(2), text: { body: "@alle", mentions_everyone: true } });
+  assert.equal(isSilent({ changes: new Map([["muted", own(1, { muted: mentionsOnly })]]) }, toAll, ADA, 500), false);
 });
 
 test("pinned chats are first in the order of the list, up to the bound", () => {
