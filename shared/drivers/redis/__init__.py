@@ -1,6 +1,7 @@
 """Redis on Trio: commands, scripts, and notifications by other processes.
 
-Other packages use `client.py`. Only `link.py` imports the library; `subscriber.py` has the thread that listens.
+Other packages use `client.py` and `messages.py`. Only `link.py` imports the library; `listening.py` has the threads
+that listen.
 """
 
 from shared.drivers.redis.client import RedisClient, open_redis

@@ -75,7 +75,7 @@ class RedisClient:
 
     def subscribe(self, channel: str) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[None]]:
         """Open a channel that yields soon after a notification of any process, and after each new connection;
-        notifications are coalesced. The name must begin with the prefix of the settings."""
+        notifications are coalesced. The name must begin with the prefix of the settings and end with `:changes`."""
         return self._subscriber.subscribe(channel)
 
     def _log_change(self, error: Unreachable | Refused | None) -> None:

@@ -41,15 +41,18 @@ class Refused(Unavailable):
     """Redis rejected a command: out of memory, a replica, no permission. Mend the server or its configuration."""
 
 
-def connector(settings: RedisSettings) -> Callable[[], Connection]:
-    """Return a function that makes connections, not yet connected. Raises ValueError for an invalid URL, without the
-    URL: it may hold a password, and a password that is not quoted often is the mistake in it."""
+def connector(settings: RedisSettings, *, texts: bool = True) -> Callable[[], Connection]:
+    """Return a function that makes connections, not yet connected. With `texts`, replies have `str`, else `bytes`.
+
+    Raises ValueError for an invalid URL, without the URL: it may hold a password, and a password that is not quoted
+    often is the mistake in it.
+    """
     try:
         pool = ConnectionPool.from_url(
             settings.url.get_secret_value(),
             socket_timeout=settings.timeout_seconds,
             socket_connect_timeout=settings.timeout_seconds,
-            decode_responses=True,
+            decode_responses=texts,
             encoding_errors="replace",
             protocol=2,
         )
@@ -84,9 +87,16 @@ class Link:
         return replies
 
     def send(self, *command: bytes) -> None:
-        """Send a command without waiting for its reply. Raises Unreachable."""
+        """Send a command without waiting for its reply; no reply may be due. Raises Unreachable."""
         with self._errors_mapped():
             self._connect()
+            self._connection.send_packed_command(self._connection.pack_commands([command]), check_health=False)
+
+    def send_on(self, *command: bytes) -> None:
+        """As `send`, on the open connection, on which replies may be due: it never connects anew."""
+        with self._errors_mapped():
+            if not self._connection.is_connected:
+                raise Unreachable("the connection to Redis has ended")
             self._connection.send_packed_command(self._connection.pack_commands([command]), check_health=False)
 
     def read(self, timeout: float) -> Reply:

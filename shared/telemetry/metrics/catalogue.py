@@ -214,6 +214,21 @@ DATA_SIZE = Gauge(
     "rookery_data_size_bytes", "Size of the disk of the data folder", unit="bytes", needs="the embedded log"
 )
 
+# ---- signals
+
+SIGNALS_PUBLISHED = Counter(
+    "rookery_signals_published_total",
+    "Signals that this process published: typing, presence, changed profiles",
+    roles=["bff", "gateway"],
+)
+SIGNALS_LOST = Counter(
+    "rookery_signals_lost_total",
+    "Signals lost: Redis did not accept them in time (`not_sent`), or the gateway fell behind (`no_room`)",
+    labels=("reason",),
+    roles=["bff", "gateway"],
+    known=("not_sent", "no_room"),
+)
+
 # ---- HTTP and accounts
 
 HTTP = Histogram(

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from shared.contract.errors import Unavailable
-from shared.drivers.redis import RedisClient, open_redis, subscriber
+from shared.drivers.redis import RedisClient, listening, open_redis
 from shared.drivers.redis import client as client_module
 from shared.drivers.redis.client import _Command, _handler
 from shared.drivers.redis.link import Link, Unreachable, connector
@@ -175,7 +175,7 @@ async def test_closing_is_prompt_while_redis_hangs_and_calls_wait(
 
 
 async def test_after_closing_no_thread_is_left(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (client_module, subscriber):
+    for module in (client_module, listening):
         monkeypatch.setattr(module, "CLOSE_SECONDS", PATIENCE)  # the machine may be busy
     await until(lambda: not _threads())  # of other tests
     async with open_redis(settings) as client:
@@ -187,11 +187,11 @@ async def test_after_closing_no_thread_is_left(settings: RedisSettings, monkeypa
 async def test_a_notification_reaches_every_subscriber_of_its_channel_only(redis_server: Redis) -> None:
     plain = settings_for(redis_server)
     settings = plain.model_copy(update={"prefix": f"{plain.prefix}[a-c]*\\?:"})  # it is no pattern
-    ours, theirs = f"{settings.prefix}ours", f"{settings.prefix}theirs"
+    ours, theirs = f"{settings.prefix}ours:changes", f"{settings.prefix}theirs:changes"
     async with open_redis(settings) as client:
         await until(lambda: client.connections == 1)
         async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
-            await client.call("PUBLISH", f"{plain.prefix}axx:ours", "for others")
+            await client.call("PUBLISH", f"{plain.prefix}axx:ours:changes", "for others")
             assert await client.call("PUBLISH", ours, "x") == 1
             with trio.fail_after(PATIENCE):
                 await anext(one)
@@ -206,7 +206,7 @@ async def test_a_subscription_survives_a_restart_and_yields_since_notifications_
 ) -> None:
     server = own_redis()
     settings = settings_for(server)
-    channel = f"{settings.prefix}channel"
+    channel = f"{settings.prefix}channel:changes"
     async with open_redis(settings) as client, client.subscribe(channel) as notices:
         with trio.fail_after(PATIENCE):
             await anext(notices)
@@ -221,7 +221,7 @@ async def test_a_subscription_survives_a_restart_and_yields_since_notifications_
 async def test_a_subscription_notices_that_redis_hangs(
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(listening, "PING_SECONDS", 0.05)
     server = own_redis()
     async with open_redis(settings_for(server, timeout_seconds=0.2)) as client:
         await until(lambda: client.connections >= 1)
@@ -241,7 +241,7 @@ async def test_a_subscription_notices_that_redis_hangs(
 
 
 async def test_a_silent_subscription_stays_open(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(listening, "PING_SECONDS", 0.05)
     async with open_redis(settings) as client:
         await until(lambda: client.connections == 1)
         await trio.sleep(0.3)
