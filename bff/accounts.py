@@ -14,6 +14,7 @@ from bff.sign_ins import SignIns
 from shared.accounts.audit import Actor
 from shared.accounts.devices import DeviceTokens
 from shared.accounts.links import read_link
+from shared.accounts.people import WhoMayStart
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -146,6 +147,8 @@ class Accounts:
                 display_name=user.display_name if body.display_name is None else body.display_name,
                 about=user.about if body.about is None else body.about,
                 version=body.version,
+                who_may_start=None if body.who_may_start is None else WhoMayStart(body.who_may_start),
+                shows_presence=body.shows_presence,
             )
         if changed is None:
             message = f"The profile is not at version {body.version} any more: read it again."

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from shared.accounts import store as accounts
+from shared.accounts.people import WhoMayStart
 from shared.contract.changes import LISTED, VERSIONED
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.groups import ALL_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES, Permission
@@ -126,6 +127,7 @@ SearchPart = Annotated[
 ]
 ListedKind = Annotated[str, *_one_of(LISTED)]
 VersionedKind = Annotated[str, *_one_of(VERSIONED)]
+StartedBy = Annotated[str, *_one_of([str(each) for each in WhoMayStart])]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 
@@ -188,6 +190,12 @@ class ProfileChange(Input):
 
     display_name: DisplayName | None = None
     about: About | None = None
+    who_may_start: StartedBy | None = Field(
+        None, description="Who may send the user the first message of a direct chat; at first `everyone`"
+    )
+    shows_presence: Annotated[bool, Field(strict=True)] | None = Field(
+        None, description="Whether others see that the user is online, and the user that others are; at first true"
+    )
     version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
@@ -348,6 +356,8 @@ class User(BaseModel):
     version: int
     created_at_ms: str
     is_admin: bool
+    who_may_start: str
+    shows_presence: bool
 
     @classmethod
     def of(cls, user: accounts.User, *, is_admin: bool = False) -> "User":
@@ -359,6 +369,8 @@ class User(BaseModel):
             version=user.version,
             created_at_ms=str(user.created_at_ms),
             is_admin=is_admin,
+            who_may_start=user.who_may_start,
+            shows_presence=user.shows_presence,
         )
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from shared.accounts.audit import Act, Actor, AuditStore, new_entry
 from shared.accounts.links import Invite, new_invite_id, new_link
+from shared.accounts.people import Resolution, end_all
 from shared.accounts.store import AccountStore, User
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import describe
@@ -40,6 +41,8 @@ class Announce(Protocol):
 
 
 DEFAULTS = LiveConfiguration()
+
+_REPORT_IS_CLOSED = Refusal(Code.OUT_OF_ORDER, "Another admin has closed this report: read it again.")
 
 AUDIT_LOGGER = "rookery.audit"
 """Logs each act as `admin_act`, for operators that ship logs to a place where admins can't change them."""
@@ -108,7 +111,8 @@ class Administration:
         return None if await self._accounts.add_user(user, password_hash) else _name_taken(user)
 
     async def delete_user(self, actor: Actor, user: User) -> Refusal | None:
-        """Delete the account: its sign-ins and sessions end, messages to it are refused, and its profile is cleared.
+        """Delete the account: its sign-ins and sessions end, messages to it are refused, and its profile, connections
+        and blocks are cleared.
 
         Its chats stay with their other members, and its name is not used again. It is suspended first, so that no
         sign-in begins meanwhile. An admin can't be deleted. Repeating it announces the deletion again.
@@ -119,6 +123,7 @@ class Administration:
         if not await self._accounts.suspend(user.user_id, DELETED, self._clock_ms()):
             return _is_admin(user)
         await self._accounts.delete_user(user.user_id)
+        await end_all(self._accounts, user.user_id)
         await self._accounts.end_families(user.user_id)
         await self._announce(user.user_id, is_deleted=True)
         return None
@@ -199,6 +204,21 @@ class Administration:
         await self._record(actor, Act.REVOKE_INVITE, invite_id)
         await self._accounts.revoke_invite(invite_id)
         return None
+
+    # ---- reports
+
+    async def close_report(self, actor: Actor, report_id: int, resolution: Resolution, note: str) -> Refusal | None:
+        """Close an open report. What it led to, such as a suspension, is an act of its own."""
+        report = await self._accounts.report(report_id)
+        if report is None:
+            return Refusal(Code.NOT_FOUND, f"There is no report {report_id}.", field="report_id")
+        if report.resolution is not None:
+            return _REPORT_IS_CLOSED
+        await self._record(actor, Act.CLOSE_REPORT, str(report_id), f"{resolution}: {note}" if note else resolution)
+        is_closed = await self._accounts.close_report(
+            report_id, resolution=resolution, note=note, closed_by=actor.user_id, at_ms=self._clock_ms()
+        )
+        return None if is_closed else _REPORT_IS_CLOSED
 
     # ---- live configuration
 

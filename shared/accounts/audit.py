@@ -21,6 +21,7 @@ class Act(StrEnum):
     RESET_PASSWORD = "reset_password"  # noqa: S105 - no secret: the name of an act
     CREATE_INVITE = "create_invite"
     REVOKE_INVITE = "revoke_invite"
+    CLOSE_REPORT = "close_report"
     SET_CONFIGURATION = "set_configuration"
     UNSET_CONFIGURATION = "unset_configuration"
     ROTATE_KEYS = "rotate_keys"

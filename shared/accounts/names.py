@@ -1,6 +1,6 @@
-"""The rule by which a search finds people, in both account stores.
+"""The rule by which a search finds people, in both account stores, and public groups, in both chat stores.
 
-Each word of the query is a part of one of the person's names; one of 1 or 2 characters is the beginning of a word. The
+Each word of the query is a part of one of the names; one of 1 or 2 characters is the beginning of a word. The
 order of the words, case, and an `@` in front of a word do not matter.
 """
 
@@ -24,6 +24,11 @@ def is_match(terms: Collection[str], *names: str) -> bool:
     """Whether a search for these terms finds a person with these names."""
     text = searched_text(*names)
     return all(term in text for term in terms)
+
+
+def trigrams(*texts: str) -> list[str]:
+    """Return the distinct trigrams of the texts, in order. Those of a term are among those of the `searched_text`."""
+    return list(dict.fromkeys(text[start : start + 3] for text in texts for start in range(len(text) - 2)))
 
 
 def _words(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from shared.accounts.audit import AuditStore
 from shared.accounts.links import LinkStore
+from shared.accounts.people import PeopleStore, WhoMayStart
 
 REUSE_GRACE_MS = 30_000
 """How long the newest replaced token may be used again: a client whose response was lost retries after its timeout of
@@ -31,6 +32,9 @@ class User:
     version: int
     created_at_ms: int
     is_deleted: bool = False
+    who_may_start: WhoMayStart = WhoMayStart.EVERYONE
+    shows_presence: bool = True
+    """Whether others see that the user is online, and the user that others are."""
 
     @classmethod
     def new(cls, user_id: int, name: str, display_name: str | None, created_at_ms: int) -> "User":
@@ -95,7 +99,7 @@ class Rotation(Enum):
     """It had been replaced: this attempt has ended its family."""
 
 
-class AccountStore(AuditStore, LinkStore, Protocol):
+class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
     """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests."""
 
     async def add_user(self, user: User, password_hash: str) -> bool:
@@ -134,8 +138,17 @@ class AccountStore(AuditStore, LinkStore, Protocol):
         """Replace the password, unless the account is deleted."""
         ...
 
-    async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
-        """Change the profile if it is still at `version`, and return it; else None."""
+    async def update_profile(
+        self,
+        user_id: int,
+        *,
+        display_name: str,
+        about: str,
+        version: int,
+        who_may_start: WhoMayStart | None = None,
+        shows_presence: bool | None = None,
+    ) -> User | None:
+        """Change the profile if it is still at `version`, and return it; else None. A setting that is None stays."""
         ...
 
     async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:

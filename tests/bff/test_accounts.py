@@ -26,6 +26,8 @@ async def test_a_new_account_is_returned_in_full(api: Api) -> None:
         "version": 1,
         "is_admin": False,
         "created_at_ms": str(api.clock.now_ms),
+        "who_may_start": "everyone",
+        "shows_presence": True,
     }
     assert int(user["user_id"]) > 0
 
@@ -238,6 +240,11 @@ async def test_a_profile_changes_in_part_and_its_version_rises(api: Api, token: 
     second = await api.call("PATCH", "/v1/me", {"display_name": "Al", "version": 2}, token=token)
     assert (second.body["about"], second.body["display_name"], second.body["version"]) == ("here", "Al", 3)
     assert (await api.call("GET", "/v1/me", token=token)).body == second.body
+    settings = {"who_may_start": "connections", "shows_presence": False}
+    third = await api.call("PATCH", "/v1/me", {**settings, "version": 3}, token=token)
+    assert third.body == {**second.body, **settings, "version": 4}
+    fourth = await api.call("PATCH", "/v1/me", {"about": "", "version": 4}, token=token)
+    assert fourth.body.items() >= settings.items()
 
 
 async def test_a_change_of_an_old_version_is_a_conflict(api: Api, token: str) -> None:

@@ -139,3 +139,62 @@ LINKS_SCHEMA: tuple[str, ...] = (
 
 # Null means never refreshed.
 LAST_SEEN_SCHEMA: tuple[str, ...] = ("ALTER TABLE families ADD IF NOT EXISTS refreshed_at_ms bigint",)
+
+PEOPLE_SCHEMA: tuple[str, ...] = (
+    # What two users are to each other: null or 0 means no. `low_id` is the lower of their ids. Written by lightweight
+    # transactions only, so that both have the same connection.
+    """
+    CREATE TABLE IF NOT EXISTS relationships (
+        low_id bigint,
+        high_id bigint,
+        low_wants_ms bigint,
+        high_wants_ms bigint,
+        low_blocks_ms bigint,
+        high_blocks_ms bigint,
+        version bigint,
+        PRIMARY KEY ((low_id, high_id))
+    )
+    """,
+    # A partition holds up to 2,000 users in lists of a user. A row may be left of a relationship that has ended. The
+    # timestamp of a write is the version of the relationship, since writes of two processes may cross.
+    """
+    CREATE TABLE IF NOT EXISTS relationships_by_user (
+        user_id bigint,
+        other_id bigint,
+        PRIMARY KEY (user_id, other_id)
+    )
+    """,
+    # Written by lightweight transactions only, so that a report is closed once.
+    """
+    CREATE TABLE IF NOT EXISTS reports (
+        report_id bigint PRIMARY KEY,
+        reporter_id bigint,
+        user_id bigint,
+        chat_id text,
+        messages text,
+        reason text,
+        resolution text,
+        note text,
+        closed_by bigint,
+        closed_at_ms bigint
+    )
+    """,
+    # One partition each: a million closed reports have some 40 MB. A row may be left of a report in the other state.
+    """
+    CREATE TABLE IF NOT EXISTS open_reports (
+        all_reports int,
+        report_id bigint,
+        PRIMARY KEY (all_reports, report_id)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS closed_reports (
+        all_reports int,
+        report_id bigint,
+        PRIMARY KEY (all_reports, report_id)
+    ) WITH CLUSTERING ORDER BY (report_id DESC)
+    """,
+    # Null means `everyone`, and true.
+    "ALTER TABLE users ADD IF NOT EXISTS who_may_start text",
+    "ALTER TABLE users ADD IF NOT EXISTS shows_presence boolean",
+)

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from shared.accounts.cassandra.admin import ADMIN_STATEMENTS
-from shared.accounts.cassandra.links import LINK_STATEMENTS, REMOVE_RESET, CassandraLinks
+from shared.accounts.cassandra.links import LINK_STATEMENTS, REMOVE_RESET
+from shared.accounts.cassandra.people import PEOPLE_STATEMENTS, CassandraPeople
 from shared.accounts.cassandra.search import SEARCH_STATEMENTS, NameIndex, fold
 from shared.accounts.cassandra.sign_ins import SIGN_IN_STATEMENTS
+from shared.accounts.people import WhoMayStart
 from shared.accounts.store import AccountStore, Credentials, SigningKey, User
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.session import CassandraSession
@@ -37,7 +39,10 @@ ADD_USER = """
     INSERT INTO users (user_id, name, display_name, about, version, created_at_ms, password_hash)
     VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS
 """
-ALL_USERS = "SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users "
+ALL_USERS = """
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    FROM users
+"""
 USER = ALL_USERS + "WHERE user_id = ?"
 USERS = ALL_USERS + "WHERE user_id IN ?"
 FIRST_USERS = ALL_USERS + "LIMIT ?"
@@ -45,7 +50,8 @@ NEXT_USERS = ALL_USERS + "WHERE token(user_id) > token(?) LIMIT ?"
 PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
 SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
-    UPDATE users SET display_name = ?, about = ?, version = ? WHERE user_id = ? IF version = ?
+    UPDATE users SET display_name = ?, about = ?, version = ?, who_may_start = ?, shows_presence = ?
+    WHERE user_id = ? IF version = ?
 """
 DELETE_USER = """
     UPDATE users SET display_name = '', about = '', version = ?, password_hash = null, is_deleted = true
@@ -86,12 +92,13 @@ ACCOUNT_STATEMENTS = (
 async def open_cassandra_accounts(session: CassandraSession) -> AsyncIterator[AccountStore]:
     """Open the store on a session in the keyspace of its tables. Raises Unavailable if Cassandra does not answer."""
     statements = Statements(session)
-    rooms = (ACCOUNT_STATEMENTS, SEARCH_STATEMENTS, SIGN_IN_STATEMENTS, ADMIN_STATEMENTS, LINK_STATEMENTS)
+    own = (ACCOUNT_STATEMENTS, SEARCH_STATEMENTS, SIGN_IN_STATEMENTS)
+    rooms = (*own, ADMIN_STATEMENTS, LINK_STATEMENTS, PEOPLE_STATEMENTS)
     await statements.prepare([statement for room in rooms for statement in room])
     yield CassandraAccounts(statements)
 
 
-class CassandraAccounts(CassandraLinks):
+class CassandraAccounts(CassandraPeople):
     """An `AccountStore`. An operation that raised Unavailable may be retried with the same arguments; it takes effect
     once."""
 
@@ -145,7 +152,16 @@ class CassandraAccounts(CassandraLinks):
     async def set_password(self, user_id: int, password_hash: str) -> None:
         await self._statements.apply(SET_PASSWORD, password_hash, user_id)
 
-    async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
+    async def update_profile(
+        self,
+        user_id: int,
+        *,
+        display_name: str,
+        about: str,
+        version: int,
+        who_may_start: WhoMayStart | None = None,
+        shows_presence: bool | None = None,
+    ) -> User | None:
         """As in the protocol; also the account if an interrupted attempt has made the same change.
 
         The new names are added to the index before the change, and the old ones removed after it, so that the account
@@ -155,12 +171,17 @@ class CassandraAccounts(CassandraLinks):
         if before is None or before.is_deleted:
             return None
         wanted = replace(before, display_name=display_name, about=about, version=version + 1)
+        if who_may_start is not None:
+            wanted = replace(wanted, who_may_start=who_may_start)
+        if shows_presence is not None:
+            wanted = replace(wanted, shows_presence=shows_presence)
         if before.version != version:
             return before if before == wanted else None
         moved = fold(before.display_name) != fold(display_name)
         if moved:
             await self._index.add(wanted)
-        applied = await self._statements.apply(UPDATE_PROFILE, display_name, about, version + 1, user_id, version)
+        columns = (display_name, about, version + 1, str(wanted.who_may_start), wanted.shows_presence)
+        applied = await self._statements.apply(UPDATE_PROFILE, *columns, user_id, version)
         after = wanted if applied else (await self._user(user_id)) or before
         for user in (before, wanted) if moved else ():
             if fold(user.display_name) != fold(after.display_name):
@@ -201,6 +222,8 @@ class CassandraAccounts(CassandraLinks):
 
 def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
     return [
-        User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
-        for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
+        User(
+            *columns, bool(is_deleted), WhoMayStart(who_may_start or WhoMayStart.EVERYONE), shows_presence is not False
+        )
+        for *columns, is_deleted, who_may_start, shows_presence in rows
     ]

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.accounts.names import search_terms, searched_text
+from shared.accounts.people import WhoMayStart
 from shared.accounts.sqlite.admin import ADMIN_MIGRATION
-from shared.accounts.sqlite.links import LINKS_MIGRATION, SqliteLinks
+from shared.accounts.sqlite.links import LINKS_MIGRATION
+from shared.accounts.sqlite.people import PEOPLE_MIGRATION, SqlitePeople
 from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User, may_repeat
 from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database, open_database
@@ -63,6 +65,7 @@ MIGRATIONS = (
     """,
     LINKS_MIGRATION,
     "ALTER TABLE families ADD COLUMN refreshed_at_ms INTEGER NOT NULL DEFAULT 0;",
+    PEOPLE_MIGRATION,
 )
 
 ADD_USER = """
@@ -70,28 +73,33 @@ ADD_USER = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING
 """
 USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
     FROM json_each(?) AS asked JOIN users ON user_id = asked.value GROUP BY user_id ORDER BY min(asked.key)
 """
 FIND_BY_SCAN = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    FROM users
     WHERE name > :after AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
 """
 FIND_BY_INDEX = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    FROM users
     WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrases) AND name > :after
     AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
 """
 LIST_USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    FROM users
     WHERE user_id <= ? ORDER BY user_id DESC LIMIT ?
 """
 UPDATE_PROFILE = """
-    UPDATE users SET display_name = ?, about = ?, version = version + 1
+    UPDATE users
+    SET display_name = ?, about = ?, version = version + 1, who_may_start = coalesce(?, who_may_start),
+        shows_presence = coalesce(?, shows_presence)
     WHERE user_id = ? AND version = ? AND NOT is_deleted
-    RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted
+    RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
 """
 DELETE_USER = """
     UPDATE users
@@ -121,7 +129,7 @@ async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIte
         yield SqliteAccounts(database, indexed=trigrams and await database.write(_index))
 
 
-class SqliteAccounts(SqliteLinks):
+class SqliteAccounts(SqlitePeople):
     """An `AccountStore`. `indexed`: the file has an index of trigrams."""
 
     def __init__(self, database: Database, *, indexed: bool) -> None:
@@ -178,9 +186,20 @@ class SqliteAccounts(SqliteLinks):
         sql = "UPDATE users SET password_hash = ? WHERE user_id = ? AND NOT is_deleted"
         await self._execute(sql, password_hash, user_id)
 
-    async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
+    async def update_profile(
+        self,
+        user_id: int,
+        *,
+        display_name: str,
+        about: str,
+        version: int,
+        who_may_start: WhoMayStart | None = None,
+        shows_presence: bool | None = None,
+    ) -> User | None:
+        columns = (display_name, about, who_may_start, shows_presence)
+
         def work(connection: sqlite3.Connection) -> User | None:
-            row = connection.execute(UPDATE_PROFILE, (display_name, about, user_id, version)).fetchone()
+            row = connection.execute(UPDATE_PROFILE, (*columns, user_id, version)).fetchone()
             if row is None:
                 return None
             (user,) = _users([row])
@@ -263,8 +282,8 @@ class SqliteAccounts(SqliteLinks):
 
 def _users(rows: Iterable[Any]) -> list[User]:
     return [
-        User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
-        for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
+        User(*columns, bool(is_deleted), WhoMayStart(who_may_start), bool(shows_presence))
+        for *columns, is_deleted, who_may_start, shows_presence in rows
     ]
 
 

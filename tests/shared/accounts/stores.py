@@ -26,6 +26,11 @@ TABLES = (
     "audit_months",
     "invites",
     "password_resets",
+    "relationships",
+    "relationships_by_user",
+    "reports",
+    "open_reports",
+    "closed_reports",
 )
 
 TRIES = 50
@@ -57,6 +62,8 @@ async def empty(session: CassandraSession) -> None:
     tables = {table for table, rows in zip(TABLES, filled, strict=True) if rows}
     if "users" in tables:
         tables.add("names_by_trigram")  # the removed rows of a deleted account would hide new ones of the same version
+    if "relationships" in tables:
+        tables.add("relationships_by_user")  # as above
     await session.execute_all([(f"TRUNCATE {table}", ()) for table in tables])
 
 
