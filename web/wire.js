@@ -424,7 +424,9 @@
  * @property {number} [member_count]
  * @property {Member} [own] The user as a member of a group, present or former. A former member may read the chat up to
  * the end of their last span.
- * @property {number} [unread_mentions] Of the unread messages, those that mention the user: counted to 100 at most.
+ * @property {number} [unread_mentions] Messages of others above the user's read mark that mention the user or all
+ * members, by their newest text, and are not deleted: counted to 100 at most, among the newest 200 that ever mentioned
+ * the user, and as many for all members.
  */
 
 /**

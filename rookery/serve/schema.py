@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 
 from messaging.archive.store.cassandra.former_rows import convert_rows
-from messaging.archive.store.cassandra.schema import CHANGES_SCHEMA, CHATS_SCHEMA, FEED_SCHEMA, GROUPS_SCHEMA
+from messaging.archive.store.cassandra.schema import (
+    CHANGES_SCHEMA,
+    CHATS_SCHEMA,
+    FEED_SCHEMA,
+    GROUPS_SCHEMA,
+    MENTIONS_SCHEMA,
+)
 from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LAST_SEEN_SCHEMA, LINKS_SCHEMA
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
@@ -19,9 +25,10 @@ MIGRATIONS = (
     Migration(7, "changes", CHANGES_SCHEMA),
     Migration(8, "feed", FEED_SCHEMA),
     Migration(9, "groups", GROUPS_SCHEMA),
+    Migration(10, "mentions", MENTIONS_SCHEMA),
 )
 
-FILLS: Mapping[int, Fill] = {4: index_all, 9: convert_rows}
-"""Rows that a migration adds: 4 adds the beginnings of words to the index of names. 9 makes changes of reactions, and
-adds the kinds of changes: as the last migration, since archives of former releases may record until it is applied
+FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}
+"""Rows that a migration adds: 4 adds the beginnings of words to the index of names. The last one makes changes of
+reactions, and adds the kinds of changes: the last, since archives of former releases may record until it is applied
 again."""

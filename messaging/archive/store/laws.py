@@ -1,9 +1,11 @@
-"""Events as both twins of the chat store write them: changes by the law of their kind, never by its name."""
+"""Events as both twins of the chat store write them: changes by the law of their kind, mentions by the newest text."""
+
+from collections.abc import Sequence
 
 import msgspec
 
 from rookery.v1.kinds_pb2 import LAW_MAX, LAW_WINS
-from rookery.v1.session_pb2 import Change, Message
+from rookery.v1.session_pb2 import Change, Message, Text
 from shared.contract.changes import KINDS, Kind
 from shared.contract.chats import is_group
 from shared.contract.ids import time_of
@@ -14,6 +16,11 @@ from shared.contract.ids import time_of
 (DELETION,) = (kind for kind in KINDS.values() if kind.law == LAW_WINS)
 """The kind with LAW_WINS. There is one: its changes make a stub of their message."""
 
+EDIT = KINDS["edited"]
+"""The kind whose newest change has the content of its message."""
+
+EVERYONE = 0
+"""In place of the id of a user: all members of a group."""
 
 PRIVATE = tuple(kind.number for kind in KINDS.values() if kind.is_private)
 """The numbers of the private kinds."""
@@ -55,6 +62,12 @@ def raised(mark: tuple[int, int], change: Change) -> tuple[int, int]:
     return max(mark[0], change.marked.delivered_up_to), max(mark[1], change.marked.read_up_to)
 
 
+def mentioned_in(text: Text) -> Sequence[int]:
+    """The users whom the text of a message or of an edit mentions; EVERYONE for all members."""
+    users = [mention.user_id for mention in text.mentions]
+    return [*users, EVERYONE] if text.mentions_everyone else users
+
+
 def is_own(kind: Kind, chat_id: str) -> bool:
     """Whether a change of this kind changes the chat only in its actor's list: private ones, and marks in groups."""
     return kind.is_private or (kind is MARKS and is_group(chat_id))
@@ -76,5 +89,5 @@ def check_control(message: Message) -> None:
         raise ValueError("control.version must be 1 or more, not 0")
     if any(member.user_id < 1 for member in control.members):
         raise ValueError("the user_id of each member must be 1 or more")
-    if not all(member.spans for member in control.members):
-        raise ValueError("the spans of each member must be 1 or more")
+    if not all(member.spans for member in control.members if member.role):
+        raise ValueError("the spans of each present member must be 1 or more")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage, ListMembersResponse, Mark
+from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
 from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Event, Message
 
@@ -14,6 +14,13 @@ UNREAD_LIMIT = 100
 UNREAD_SCAN = 2_000
 """Most messages above the read mark that are read, newest first, to count the messages of others: see archive.proto.
 Only a member who has sent so many, and read none since, has unread messages that are not counted."""
+
+MENTIONS_LIMIT = 100
+"""Messages that mention the user are counted up to this number: see archive.proto."""
+
+MENTIONS_SCAN = 200
+"""Most messages above the read mark that are read to count those that mention the user, and as many to count those that
+mention everyone: the newest that have ever done so, the deleted ones and those whose newest edit does not included."""
 
 MAX_PAGE_CHANGES = 10_000
 """Changes in the state of a page of messages, about 1 MB. Further ones are left out: a page with so many is read again
@@ -48,6 +55,17 @@ class ChatCursor:
 
     changed_at_ms: int
     chat_id: str
+
+
+class PublicCursor(NamedTuple):
+    """The last public group of a page. Lists are sorted by the case-folded name, then chat_id, both ascending."""
+
+    name: str
+    chat_id: str
+
+
+FIRST_PUBLIC = PublicCursor("", "")
+"""Before all public groups."""
 
 
 class Membership(NamedTuple):
@@ -119,15 +137,23 @@ class ChatStore(Protocol):
         ...
 
     async def get_group(self, chat_id: str) -> Group | None:
-        """The group, with its present and former members; None if its creation is not recorded.
+        """The group, with its present and former members, those who have asked to join, and its invite links; None if
+        its creation is not recorded.
 
         `version` is that up to which every control change is recorded: the settings and the members are of it, or of a
         later one.
         """
         ...
 
+    async def list_public_chats(
+        self, user_id: int, query: str, *, after: PublicCursor, limit: int
+    ) -> Sequence[PublicChat]:
+        """The public groups with members that the query finds by the rule of `shared.accounts.names`, or all if it has
+        no word, after the cursor, at most `limit`."""
+        ...
+
     async def get_member(self, chat_id: str, user_id: int) -> Membership | None:
-        """The user as a present or former member of a group; None if they never were one."""
+        """The user as a present member of a group, or a former one as they left; None if they never were one."""
         ...
 
     async def list_members(self, chat_id: str, *, after: int, limit: int) -> ListMembersResponse:

@@ -15,6 +15,7 @@ from typing import Any
 from messaging.archive.store.cassandra.batch import Batch, bucket_of, buckets_around, message_reads
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change, add_late
 from messaging.archive.store.cassandra.group_rows import GROUP_STATEMENTS, Controls, add_heads, control_reads
+from messaging.archive.store.cassandra.mentions import MENTION_WRITES, add_mentions
 from messaging.archive.store.cassandra.writes import Writes
 from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Message
@@ -135,6 +136,7 @@ class ChatRecording:
         buckets: set[tuple[str, int]] = set()
         for event in batch.events:
             late_id = batch.late_ids.get(event.event_id)
+            add_mentions(writes, self._statements, event)
             if event.HasField("change"):
                 change = event.change
                 add_change(writes, self._statements, event, late_id)
@@ -214,6 +216,7 @@ _STATEMENTS = (
     *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _EMPTY_NEWEST, _DELIVERED, _READ),
     *CHANGE_STATEMENTS,
     *GROUP_STATEMENTS,
+    *MENTION_WRITES,
 )
 
 

@@ -156,3 +156,14 @@ GROUPS_SCHEMA = (
     ) WITH CLUSTERING ORDER BY (version DESC)
     """,
 )
+
+MENTIONS_SCHEMA = (
+    # The messages that have ever mentioned a user, 0 for all members; event_id is the message, or the newest edit, that
+    # does.
+    """
+    CREATE TABLE IF NOT EXISTS mentions_by_user (
+        user_id bigint, chat_id text, message_id bigint, event_id bigint,
+        PRIMARY KEY ((user_id, chat_id), message_id)
+    ) WITH CLUSTERING ORDER BY (message_id DESC)
+    """,
+)

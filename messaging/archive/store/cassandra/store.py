@@ -1,7 +1,7 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
-`recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, and `schema` defines
-the tables.
+`recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, `mentions`
+writes and counts mentions, and `schema` defines the tables.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from messaging.archive.store.cassandra.feed import FEED_STATEMENTS, Feed
 from messaging.archive.store.cassandra.groups import GROUP_READS, MEMBERSHIPS, Groups
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
+from messaging.archive.store.cassandra.mentions import MENTION_READS, count_mentions
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
 from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark
@@ -156,13 +157,20 @@ class CassandraChats:
         return [chat for chat, _ in listed]
 
     async def _count_unread(self, user_id: int, chats: Iterable[tuple[Chat, int]]) -> None:
-        """Count the unread messages of the chats, which are given with the ids of their newest messages."""
+        """Count the unread messages of the chats, which are given with the ids of their newest messages, and those
+        that mention the user."""
         unread = [(chat, above, newest) for chat, newest in chats if newest > (above := _read_up_to(user_id, chat))]
         counts = await self._history.count_of_others(
             user_id, [(chat.chat_id, above, newest) for chat, above, newest in unread]
         )
         for (chat, _, _), count in zip(unread, counts, strict=True):
             chat.unread = count
+        listed = [(chat, above) for chat, above, _ in unread if chat.unread]
+        mentions = await count_mentions(
+            self._session, self._statements, user_id, [(chat.chat_id, above) for chat, above in listed]
+        )
+        for (chat, _), count in zip(listed, mentions, strict=True):
+            chat.unread_mentions = count
 
 
 _STATEMENTS = (
@@ -174,6 +182,7 @@ _STATEMENTS = (
     *HISTORY_STATEMENTS,
     *FEED_STATEMENTS,
     *GROUP_READS,
+    *MENTION_READS,
 )
 
 

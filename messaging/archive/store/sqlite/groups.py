@@ -4,14 +4,17 @@ The tables are defined in `schema`.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from messaging.archive.store.laws import check_control
-from messaging.archive.store.protocol import Membership
-from rookery.v1.archive_pb2 import Group, ListMembersResponse, Mark
-from rookery.v1.groups_pb2 import GroupSettings, Member
+from messaging.archive.store.protocol import Membership, PublicCursor
+from rookery.v1.archive_pb2 import Group, ListMembersResponse, Mark, PublicChat
+from rookery.v1.groups_pb2 import GroupSettings, Invite, Member
 from rookery.v1.session_pb2 import Message
-from shared.contract.groups import members_after
+from shared.accounts.names import search_terms, searched_text
+from shared.contract.groups import OPEN, invites_after, is_kept, members_after
 from shared.contract.ids import time_of
 
 _ADD_CONTROL = "INSERT OR IGNORE INTO controls VALUES (?, ?, ?, ?)"
@@ -32,6 +35,22 @@ _SETTINGS = """
     SELECT settings FROM controls WHERE chat = ? AND version <= ? AND settings IS NOT NULL
     ORDER BY version DESC LIMIT 1
 """
+_SET_INVITE = """
+    INSERT INTO invites VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    version = excluded.version, invite = excluded.invite WHERE excluded.version > version
+"""
+_INVITES = "SELECT invite FROM invites WHERE chat = ?"
+_REMOVE_INVITE = "DELETE FROM invites WHERE chat = ? AND invite_id = ?"
+_REMOVE_PUBLIC = "DELETE FROM public_chats WHERE chat = ?"
+_SET_PUBLIC = """
+    INSERT OR REPLACE INTO public_chats SELECT chat, chat_id, ?, ? FROM chats WHERE chat = ? AND member_count > 0
+"""
+_PUBLIC = """
+    SELECT chat, chat_id, version, member_count FROM public_chats JOIN chats USING (chat, chat_id)
+    WHERE (name, chat_id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE NOT instr(searched, value))
+    ORDER BY name, chat_id LIMIT ?
+"""
+_VERSION_OF = "SELECT version FROM controls WHERE chat = ? AND event_id = ?"
 _MEMBER = "SELECT member FROM members WHERE chat = ? AND user_id = ?"
 _MEMBERS = "SELECT member FROM members WHERE chat = ? ORDER BY user_id"
 _PRESENT = "SELECT member FROM members WHERE chat = ? AND user_id > ? AND role > 0 ORDER BY user_id LIMIT ?"
@@ -62,15 +81,34 @@ def fold(connection: sqlite3.Connection, chats: Mapping[str, int], controls: Ite
             continue
         for user_id, member in members_after(control).items():
             row = chat, user_id, control.version, member.role, member.SerializeToString()
-            if connection.execute(_SET_MEMBER, row).rowcount:
+            if connection.execute(_SET_MEMBER, row).rowcount and member.spans:
                 connection.execute(_LIST_FOR, (user_id, chat, _until_ms(member)))
+        if control.invites:
+            _set_invites(connection, chat, control.invites)
         changed.add(chat)
     for chat in changed:
         version = _version(connection, chat)
         while connection.execute(_CONTROL, (chat, version + 1)).fetchone():
             version += 1
         connection.execute(_SET_GROUP, (version, chat, chat))
+        _set_public(connection, chat, settings_at(connection, chat, version))
     return ignored
+
+
+def _set_invites(connection: sqlite3.Connection, chat: int, invites: Iterable[Invite]) -> None:
+    """Set the invite links; of too many, delete the revoked ones that the group does not keep."""
+    rows = [(chat, invite.invite_id, invite.version, invite.SerializeToString()) for invite in invites]
+    connection.executemany(_SET_INVITE, rows)
+    known = _all_invites(connection, chat)
+    surplus = {invite.invite_id for invite in known if invite.is_revoked} - invites_after({}, known).keys()
+    connection.executemany(_REMOVE_INVITE, [(chat, invite_id) for invite_id in surplus])
+
+
+def _set_public(connection: sqlite3.Connection, chat: int, settings: GroupSettings) -> None:
+    """Add a public group with members to the index of names, or remove it."""
+    connection.execute(_REMOVE_PUBLIC, (chat,))
+    if settings.is_public:
+        connection.execute(_SET_PUBLIC, (settings.name.casefold(), searched_text(settings.name), chat))
 
 
 def _until_ms(member: Member) -> int | None:
@@ -84,8 +122,29 @@ def read_group(connection: sqlite3.Connection, chat_id: str, chat: int) -> Group
     if not version:
         return None
     rows = connection.execute(_MEMBERS, (chat,))
-    members = [Member.FromString(member) for (member,) in rows]
-    return Group(chat_id=chat_id, version=version, settings=settings_at(connection, chat, version), members=members)
+    members = [member for (content,) in rows if is_kept(member := Member.FromString(content))]
+    settings, invites = settings_at(connection, chat, version), invites_after({}, _all_invites(connection, chat))
+    return Group(chat_id=chat_id, version=version, settings=settings, members=members, invites=invites.values())
+
+
+def _all_invites(connection: sqlite3.Connection, chat: int) -> list[Invite]:
+    return [Invite.FromString(content) for (content,) in connection.execute(_INVITES, (chat,))]
+
+
+def read_public(
+    connection: sqlite3.Connection, user_id: int, query: str, after: PublicCursor, limit: int
+) -> Sequence[PublicChat]:
+    """As `ChatStore.list_public_chats`. It reads every name after the cursor: 100,000 take 30 ms."""
+    terms = msgspec.json.encode(search_terms(query)).decode()
+    return [
+        PublicChat(
+            chat_id=chat_id,
+            settings=settings_at(connection, chat, version),
+            member_count=member_count,
+            own=_any_member(connection, chat, user_id),
+        )
+        for chat, chat_id, version, member_count in connection.execute(_PUBLIC, (*after, terms, limit)).fetchall()
+    ]
 
 
 def settings_at(connection: sqlite3.Connection, chat: int, version: int) -> GroupSettings:
@@ -94,10 +153,23 @@ def settings_at(connection: sqlite3.Connection, chat: int, version: int) -> Grou
     return GroupSettings() if row is None else GroupSettings.FromString(row[0])
 
 
-def read_member(connection: sqlite3.Connection, chat: int, user_id: int) -> Member | None:
-    """The user as a present or former member; None if they never were one."""
+def _any_member(connection: sqlite3.Connection, chat: int, user_id: int) -> Member | None:
+    """The user as a member, a former one, or one who has asked to join."""
     row = connection.execute(_MEMBER, (chat, user_id)).fetchone()
-    return None if row is None else Member.FromString(row[0])
+    member = None if row is None else Member.FromString(row[0])
+    return member if member is not None and is_kept(member) else None
+
+
+def read_member(connection: sqlite3.Connection, chat: int, user_id: int) -> Member | None:
+    """The user as a present member, or a former one as they left; None if they never were one."""
+    member = _any_member(connection, chat, user_id)
+    if member is None or not member.spans:
+        return None
+    if (last := member.spans[-1].last) != OPEN:  # they may have asked to join since
+        row = connection.execute(_VERSION_OF, (chat, last)).fetchone()
+        member.version = member.version if row is None else row[0]
+        member.asked_at_ms = 0
+    return member
 
 
 def read_membership(connection: sqlite3.Connection, chat: int, user_id: int) -> Membership | None:

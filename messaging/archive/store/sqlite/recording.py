@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from messaging.archive.store.laws import (
     DELETION,
+    EDIT,
     MARKS,
     MAX_AGE_MS,
     check_change,
@@ -15,6 +16,7 @@ from messaging.archive.store.laws import (
     is_listed,
     is_own,
     key_text,
+    mentioned_in,
     raised,
 )
 from messaging.archive.store.protocol import Logged
@@ -67,6 +69,10 @@ _RAISE_MARKS = """
     INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     delivered_up_to = max(delivered_up_to, excluded.delivered_up_to),
     read_up_to = max(read_up_to, excluded.read_up_to)
+"""
+_MENTION = """
+    INSERT INTO mentions VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET event_id = excluded.event_id WHERE excluded.event_id > event_id
 """
 # An event that was ignored gets no row.
 _ADD_LATE = "INSERT OR IGNORE INTO late SELECT chat, ?, event_id FROM events WHERE event_id = ? AND chat = ?"
@@ -178,6 +184,13 @@ def _add_messages(
         if connection.execute(_ADD_EVENTS + rows, values).rowcount < len(some):
             for chat_id, message in some:
                 _fill_awaited(connection, chats[chat_id], message)
+    mentions = [
+        (user_id, chats[chat_id], message.message_id, message.message_id)
+        for chat_id, message in messages
+        for user_id in mentioned_in(message.text)
+    ]
+    if mentions:
+        connection.executemany(_MENTION, mentions)
 
 
 def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -> None:
@@ -201,14 +214,20 @@ def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], event
     query = _ADD_CHANGES + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
     added = dict(connection.execute(query, values).fetchall())
     rows: list[int | str | bytes | None] = []
+    mentions: list[tuple[int, int, int, int]] = []
     for event in events:
         change, kind = event.change, kind_of(event.change)
         if kind is not None and added.get(event.event_id):
+            if kind is EDIT:
+                edited = chats[change.chat_id], change.target_id, event.event_id
+                mentions += [(user_id, *edited) for user_id in mentioned_in(change.edited.text)]
             rows += (change.target_id, chats[change.chat_id], kind.number, key_text(kind, change))
             rows += (event.event_id, contents[event.event_id], is_listed(kind, change) or None)
     if rows:
         query = _SET_STATE + ", ".join([_STATE_ROW] * (len(rows) // 7)) + _IF_NEWER
         connection.execute(query, rows)
+    if mentions:
+        connection.executemany(_MENTION, mentions)
 
 
 def _add_deletion(connection: sqlite3.Connection, chat: int, event: Event) -> None:

@@ -111,6 +111,33 @@ _GROUPS = """
     ) WITHOUT ROWID
 """
 
+_MENTIONS = """
+    CREATE TABLE mentions ( -- the messages that have ever mentioned a user, in their text or in an edit
+        user_id INTEGER NOT NULL, -- 0 for all members
+        chat INTEGER NOT NULL,
+        message_id INTEGER NOT NULL,
+        event_id INTEGER NOT NULL, -- of the message or of the newest edit that does: it counts if no edit is newer
+        PRIMARY KEY (user_id, chat, message_id)
+    ) WITHOUT ROWID
+"""
+
+_JOINING = """
+    CREATE TABLE invites ( -- the invite links of groups
+        chat INTEGER NOT NULL,
+        invite_id INTEGER NOT NULL,
+        version INTEGER NOT NULL, -- of the control change that changed the link last
+        invite BLOB NOT NULL,
+        PRIMARY KEY (chat, invite_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE public_chats ( -- the public groups that have members
+        chat INTEGER PRIMARY KEY,
+        chat_id TEXT NOT NULL,
+        name TEXT NOT NULL, -- case-folded
+        searched TEXT NOT NULL -- see shared.accounts.names
+    );
+    CREATE INDEX public_chats_by_name ON public_chats (name, chat_id)
+"""
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -139,4 +166,7 @@ def _fill_kinds(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE events SET kind = kind_of(content) WHERE target_id IS NOT NULL")
 
 
-MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS)
+MIGRATIONS = (
+    *(_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS),
+    *(_MENTIONS, _JOINING),
+)

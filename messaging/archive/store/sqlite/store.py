@@ -10,17 +10,20 @@ from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
 
-from messaging.archive.store.laws import MAX_AGE_MS, PRIVATE, own_key
+from messaging.archive.store.laws import EDIT, EVERYONE, MAX_AGE_MS, PRIVATE, own_key
 from messaging.archive.store.protocol import (
     MAX_CHANGES,
     MAX_PAGE_CHANGES,
     MAX_VERSIONS,
+    MENTIONS_LIMIT,
+    MENTIONS_SCAN,
     UNREAD_LIMIT,
     UNREAD_SCAN,
     ChatCursor,
     Logged,
     Membership,
     Page,
+    PublicCursor,
     with_changes,
 )
 from messaging.archive.store.sqlite.groups import (
@@ -29,6 +32,7 @@ from messaging.archive.store.sqlite.groups import (
     read_member,
     read_membership,
     read_present,
+    read_public,
     settings_at,
 )
 from messaging.archive.store.sqlite.recording import record
@@ -41,6 +45,7 @@ from rookery.v1.archive_pb2 import (
     HistoryMessage,
     ListMembersResponse,
     Mark,
+    PublicChat,
 )
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.chats import direct_members
@@ -71,6 +76,25 @@ _COUNT_UNREAD = """
             WHERE chat = ? AND target_id IS NULL AND event_id > ? AND length(content) > 0
             ORDER BY event_id DESC LIMIT ?
         ) WHERE author_id <> ? LIMIT ?
+    )
+"""
+# The newest text counts: that of the newest edit, else the message's own.
+_COUNT_MENTIONS = """
+    WITH mentioning AS (
+        SELECT * FROM (
+            SELECT message_id, event_id FROM mentions WHERE user_id = ? AND chat = ? AND message_id > ?
+            ORDER BY message_id DESC LIMIT ?
+        ) UNION SELECT * FROM (
+            SELECT message_id, event_id FROM mentions WHERE user_id = ? AND chat = ? AND message_id > ?
+            ORDER BY message_id DESC LIMIT ?
+        )
+    )
+    SELECT count(*) FROM (
+        SELECT DISTINCT message_id FROM mentioning JOIN events ON events.event_id = message_id
+        LEFT JOIN state ON state.target_id = message_id AND state.chat = events.chat AND state.kind = ?
+        WHERE events.chat = ? AND author_id <> ? AND length(content) > 0
+        AND mentioning.event_id = ifnull(state.event_id, message_id)
+        LIMIT ?
     )
 """
 _MESSAGES = """
@@ -153,6 +177,11 @@ class SqliteChats:
         return await self._database.read(
             lambda connection: read_group(connection, chat_id, _number(connection, chat_id))
         )
+
+    async def list_public_chats(
+        self, user_id: int, query: str, *, after: PublicCursor, limit: int
+    ) -> Sequence[PublicChat]:
+        return await self._database.read(lambda connection: read_public(connection, user_id, query, after, limit))
 
     async def get_member(self, chat_id: str, user_id: int) -> Membership | None:
         return await self._database.read(
@@ -269,11 +298,15 @@ def _chat(
         Mark(user_id=member, delivered_up_to=delivered, read_up_to=read)
         for member, delivered, read in connection.execute(query, values)
     ]
-    unread = 0
+    unread = mentions = 0
     if end == OPEN:
         read_up_to = next((mark.read_up_to for mark in marks if mark.user_id == user_id), 0)
-        bounds = (chat, max(read_up_to, begin - 1), UNREAD_SCAN, user_id, UNREAD_LIMIT)
-        (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
+        above = chat, max(read_up_to, begin - 1)
+        (unread,) = connection.execute(_COUNT_UNREAD, (*above, UNREAD_SCAN, user_id, UNREAD_LIMIT)).fetchone()
+        if unread:
+            scans = user_id, *above, MENTIONS_SCAN, EVERYONE, *above, MENTIONS_SCAN
+            counted = *scans, EDIT.number, chat, user_id, MENTIONS_LIMIT
+            (mentions,) = connection.execute(_COUNT_MENTIONS, counted).fetchone()
     newest = _with_changes(connection, chat, _messages(connection, chat_id, _NEWEST, chat, end or MAX_ID))
     changes = connection.execute(_STATE_OF_CHAT, (chat, own_key(user_id), MAX_PAGE_CHANGES))
     found = Chat(
@@ -282,6 +315,7 @@ def _chat(
         member_ids=members,
         newest=newest[0] if newest else None,
         unread=unread,
+        unread_mentions=mentions,
         marks=marks,
         changed_at_ms=changed_ms,
         changes=[Event.FromString(event) for (event,) in changes],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from messaging.archive.store.protocol import ChatStore, Logged, Page
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
 from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Member, Role
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Message, Reacted, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Mention, Message, Reacted, Text
 from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
 from shared.contract.groups import DEFAULT_PERMISSIONS
@@ -26,6 +26,12 @@ NOW_MS = 1_800_000_000_000
 START = first_id_at(NOW_MS)
 STEP = 1 << 22  # a millisecond between ids
 
+
+ALL = -1
+"""Among the indexes of mentioned users: everyone."""
+
+MENTIONS = (), (0,), (1,), (0, ALL), (ALL,)
+"""Of texts, by the choice of a step."""
 
 users = itertools.count(1_000)
 new_ids = itertools.count(START, STEP)
@@ -42,14 +48,26 @@ class Conversation:
         one, other = self.members
         return direct_chat_id(one, other)
 
-    def message(self, who: int = 0, client_message_id: str = "", body: str = "hello", message_id: int = 0) -> Event:
+    def text(self, body: str, mentions: Sequence[int]) -> Text:
+        """A text that mentions users, by their index; ALL mentions everyone."""
+        mentioned = [Mention(user_id=self.members[who]) for who in mentions if who != ALL]
+        return Text(body=body, mentions=mentioned, mentions_everyone=ALL in mentions)
+
+    def message(
+        self,
+        who: int = 0,
+        client_message_id: str = "",
+        body: str = "hello",
+        message_id: int = 0,
+        mentions: Sequence[int] = (),
+    ) -> Event:
         message_id = message_id or next(new_ids)
         message = Message(
             message_id=message_id,
             chat_id=self.chat_id,
             sender_id=self.members[who],
             client_message_id=client_message_id or f"c{message_id}",
-            text=Text(body=body),
+            text=self.text(body, mentions),
         )
         return Event(event_id=message_id, message=message)
 
@@ -71,8 +89,8 @@ class Conversation:
     def reaction(self, target_id: int, emoji: str = "👍", who: int = 0, *, set: bool = True) -> Event:
         return self.change(target_id, who, reacted=Reacted(emoji=emoji, set=set))
 
-    def edit(self, target_id: int, body: str = "edited", who: int = 0) -> Event:
-        return self.change(target_id, who, edited=Edited(text=Text(body=body)))
+    def edit(self, target_id: int, body: str = "edited", who: int = 0, mentions: Sequence[int] = ()) -> Event:
+        return self.change(target_id, who, edited=Edited(text=self.text(body, mentions)))
 
     def deletion(self, target_id: int, who: int = 0) -> Event:
         return self.change(target_id, who, deleted=Deleted())
@@ -175,6 +193,29 @@ def stub_of(event: Event) -> Message:
     )
 
 
+def unread_mentions(messages: Iterable[HistoryMessage], user_id: int, above_id: int) -> int:
+    """How many of the messages are of others, above the id, and mention the user in their newest text."""
+    count = 0
+    for each in messages:
+        edits = (event.change.edited.text for event in each.changes if event.change.HasField("edited"))
+        text = next(edits, each.message.text)
+        mentioned = text.mentions_everyone or any(mention.user_id == user_id for mention in text.mentions)
+        count += mentioned and each.message.sender_id != user_id and each.message.message_id > above_id
+    return count
+
+
+async def check_mentions(chats: ChatStore, talk: Conversation) -> None:
+    """Compare the unread mentions in a chat of each member, who is in their last span, to those in history."""
+    page = await newest_page(chats, talk.chat_id)
+    for user_id in talk.members:
+        if (chat := await chats.get_chat(user_id, talk.chat_id)) is None:
+            continue
+        read = max((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), default=0)
+        begin, end = (chat.own.spans[-1].first, chat.own.spans[-1].last) if chat.own.spans else (0, 0)
+        right = 0 if end else unread_mentions(page.messages, user_id, max(read, begin - 1))
+        assert chat.unread_mentions == right
+
+
 async def state(chats: ChatStore, talk: Conversation) -> Any:
     """All data of a chat that can be read."""
     page = await newest_page(chats, talk.chat_id)
@@ -211,12 +252,12 @@ def history(talk: Conversation, steps: Sequence[tuple[str, int, int, bool]]) -> 
     for kind, who, choice, flag in steps:
         target = sent[choice % len(sent)] if sent else 0
         if kind == "message" or not sent:
-            events.append(talk.message(who, client_message_id=f"c{choice}"))
+            events.append(talk.message(who, f"c{choice}", mentions=MENTIONS[choice % 5]))
             sent.append(events[-1].event_id)
         elif kind == "reaction":
             events.append(talk.reaction(target, "👍🎉"[choice % 2], who, set=flag))
         elif kind == "edit":
-            events.append(talk.edit(target, f"edit {choice}", who))
+            events.append(talk.edit(target, f"edit {choice}", who, MENTIONS[choice % 5]))
         elif kind == "deletion":
             events.append(talk.deletion(target, who))
         elif kind == "mark":

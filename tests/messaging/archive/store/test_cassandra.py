@@ -24,6 +24,7 @@ from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession, open_cassandra
 from shared.settings import CassandraSettings
 from tests.messaging.archive.store.chats import (
+    ALL,
     Company,
     Conversation,
     all_chats,
@@ -84,7 +85,8 @@ async def test_a_message_or_a_change_alone_takes_a_read_and_a_write(session: Cas
         if isinstance(talk, Company):
             await chats.record(logged(talk.creation(members)), {})
             scripted.requests.clear()
-        for event in (message, talk.message(), talk.reaction(message.event_id), talk.edit(message.event_id)):
+        changes = talk.reaction(message.event_id), talk.edit(message.event_id, mentions=[1])
+        for event in (message, talk.message(mentions=[0, ALL]), *changes):
             await chats.record(logged(event), {})
     assert scripted.requests == [1, 1] * 4
 
@@ -274,6 +276,8 @@ def moved(event: Event, source: Conversation, target: Conversation) -> Event:
     content.chat_id = target.chat_id
     name = "sender_id" if copy.HasField("message") else "actor_id"
     setattr(content, name, target.members[source.members.index(getattr(content, name))])
+    for mention in (copy.message.text if copy.HasField("message") else copy.change.edited.text).mentions:
+        mention.user_id = target.members[source.members.index(mention.user_id)]
     return copy
 
 

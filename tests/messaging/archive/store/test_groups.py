@@ -14,10 +14,13 @@ from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_UNSP
 from rookery.v1.session_pb2 import Event
 from shared.contract.ids import time_of
 from tests.messaging.archive.store.chats import (
+    ALL,
+    MENTIONS,
     Company,
     Conversation,
     all_chats,
     chat_of,
+    check_mentions,
     hypothetical,
     ids,
     logged,
@@ -155,6 +158,28 @@ async def test_who_joins_again_has_two_spans_and_unread_messages_from_the_second
     assert (await chat_of(chats, crew, crew.members[1])).unread == 1
 
 
+@pytest.mark.parametrize("order", [1, -1])
+async def test_an_unread_mention_is_in_the_newest_text_of_a_message_that_is_not_deleted(
+    chats: ChatStore, crew: Company, order: int
+) -> None:
+    creation = crew.creation()
+    texts = [(1,), (ALL,), (1, ALL), (0,), (), (1,), (), (0,), (1,)]
+    messages = [crew.message(mentions=mentions) for mentions in texts]
+    at = [message.event_id for message in messages]
+    changes = [
+        *(crew.edit(at[5]), crew.edit(at[6], mentions=[1]), crew.edit(at[7], mentions=[1])),
+        *(crew.edit(at[7], mentions=[ALL]), crew.edit(at[4], mentions=[1]), crew.edit(at[4]), crew.deletion(at[8])),
+    ]
+    own = crew.message(1, mentions=[1, ALL])
+    for event in [creation, *messages, *changes, own][::order]:
+        await chats.record(logged(event), {})
+    assert [(await chat_of(chats, crew, user)).unread_mentions for user in crew.members[:2]] == [1, 5]
+    await chats.record(
+        logged(crew.mark(1, read=at[1]), crew.control({2: ROLE_GUEST}), crew.message(mentions=[ALL])), {}
+    )
+    assert [(await chat_of(chats, crew, user)).unread_mentions for user in crew.members] == [1, 4, 1]
+
+
 async def test_of_two_control_changes_with_one_version_the_first_recorded_stays(
     chats: ChatStore, crew: Company
 ) -> None:
@@ -278,7 +303,7 @@ def group_history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[
         elif kind == "mark":
             events.append(crew.mark(who, read=events[choice % len(events)].event_id))
         else:
-            events.append(crew.message(who))
+            events.append(crew.message(who, mentions=MENTIONS[choice]))
     return events
 
 
@@ -295,6 +320,7 @@ async def test_a_replay_of_a_group_from_any_earlier_event_changes_nothing(
         before = await everything(chats, crew)
         assert before[1].version == crew.version
         assert {member.user_id: member for member in before[1].members} == crew.known
+        await check_mentions(chats, crew)
         for at in range(start, len(events), batch):
             await chats.record(logged(*events[at : at + batch]), {})
         assert await everything(chats, crew) == before

@@ -21,6 +21,7 @@ from tests.messaging.archive.store.chats import (
     Conversation,
     all_chats,
     chat_of,
+    check_mentions,
     firsts,
     folded,
     history,
@@ -263,6 +264,7 @@ async def test_a_replay_from_any_earlier_event_changes_nothing(
         assert await state(chats, talk) == before
         for each in (await newest_page(chats, talk.chat_id)).messages:
             assert list(each.changes) == folded(firsts(events), each.message.message_id)
+        await check_mentions(chats, talk)
 
 
 async def test_events_of_other_kinds_are_ignored(chats: ChatStore, talk: Conversation, keeps_offsets: bool) -> None:
@@ -636,6 +638,17 @@ async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) ->
     await chats.record(logged(*talk.messages(120)), {})
     chat = await chat_of(chats, talk, talk.members[1])
     assert chat.unread == 100
+
+
+async def test_mentions_are_counted_to_100_behind_other_unread_messages(chats: ChatStore, talk: Conversation) -> None:
+    mentioning = [talk.message(mentions=[1]) for _ in range(120)]
+    deletions = [talk.deletion(each.event_id) for each in mentioning[-10:]]
+    await chats.record(logged(*mentioning, *talk.messages(110), *deletions), {})
+    reader = talk.members[1]
+    assert (await chat_of(chats, talk, reader)).unread_mentions == 100
+    await chats.record(logged(talk.mark(1, read=mentioning[104].event_id)), {})
+    assert [chat.unread_mentions for chat in await all_chats(chats, reader)] == [5]
+    assert (await chat_of(chats, talk, talk.members[0])).unread_mentions == 0
 
 
 @pytest.mark.parametrize(("others", "own", "unread"), [(1, 250, 1), (120, 450, 100)])
