@@ -102,7 +102,7 @@ class Access:
                 return refuse_control("send.reply_to")
             if Permission.POST not in permissions:
                 return refuse_without(Permission.POST, "send.chat_id")
-            return check_mentioned(request.text, members, "send.text")
+            return check_mentioned(request.text, members, permissions, "send.text")
         newest_ms, configuration = self._newest_ms(user_id), self._live.value
         circumstances = Circumstances(members, permissions, target, wall_clock_ms(), newest_ms, configuration)
         return request.kind.refuse(request.change, circumstances)

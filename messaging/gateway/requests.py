@@ -14,6 +14,7 @@ from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Mes
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
+from shared.contract.groups import DIRECT_PERMISSIONS
 from shared.contract.ids import MAX_ID
 
 MAX_CLIENT_NAME = 64
@@ -173,10 +174,10 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     text, reply_to = send.text, send.reply_to
     if refusal := check_text(text, configuration.max_text_bytes, "send.text"):
         return refusal
-    if text.mentions:
-        refusal = check_mentions(text, "send.text")
+    if text.mentions or text.mentions_everyone:
+        refusal = check_mentions(text, chat[0], "send.text")
         if refusal is None and chat[1]:
-            refusal = check_mentioned(text, chat[1], "send.text")
+            refusal = check_mentioned(text, chat[1], DIRECT_PERMISSIONS, "send.text")
         if refusal:
             return refusal
     if not 0 <= reply_to <= MAX_ID:

@@ -23,7 +23,8 @@ class Sent(NamedTuple):
 
 def message_hash(text: Text, reply_to: int, forwarded: bool) -> int:
     """The hash of a message's content."""
-    return hash((text.SerializeToString() if text.mentions else text.body, reply_to, forwarded))
+    has_mentions = text.mentions or text.mentions_everyone
+    return hash((text.SerializeToString() if has_mentions else text.body, reply_to, forwarded))
 
 
 def control_hash(message: Message) -> int:

@@ -2,8 +2,11 @@
 
 from collections.abc import Container
 
+from messaging.kinds.kind import refuse_without
 from rookery.v1.session_pb2 import Text
+from shared.contract.chats import is_group
 from shared.contract.errors import Code, Refusal
+from shared.contract.groups import Permission
 from shared.contract.ids import MAX_ID
 
 MAX_MENTIONS = 50
@@ -23,8 +26,13 @@ def check_text(text: Text, limit: int, field: str) -> Refusal | None:
     return None
 
 
-def check_mentions(text: Text, field: str) -> Refusal | None:
-    """The refusal of a text with an invalid mention; `field` is its path."""
+def check_mentions(text: Text, chat_id: str, field: str) -> Refusal | None:
+    """The refusal of a text for this chat with an invalid mention; `field` is its path."""
+    if text.mentions_everyone and not is_group(chat_id):
+        return Refusal(Code.INVALID, "Only a text in a group can mention everyone.", f"{field}.mentions_everyone")
+    if text.mentions_everyone and "@" not in text.body:
+        message = "A text that mentions everyone must contain `@`."
+        return Refusal(Code.INVALID, message, f"{field}.mentions_everyone")
     if len(text.mentions) > MAX_MENTIONS:
         return Refusal(Code.TOO_LARGE, f"A text can mention {MAX_MENTIONS} users at most.", f"{field}.mentions")
     mentioned: set[int] = set()
@@ -42,8 +50,11 @@ def check_mentions(text: Text, field: str) -> Refusal | None:
     return None
 
 
-def check_mentioned(text: Text, members: Container[int], field: str) -> Refusal | None:
-    """The refusal of a text that mentions a user outside the chat; `field` is its path."""
+def check_mentioned(text: Text, members: Container[int], permissions: Permission, field: str) -> Refusal | None:
+    """The refusal of a text that mentions a user outside the chat, or everyone without the permission; `field` is its
+    path."""
+    if text.mentions_everyone and Permission.MENTION_EVERYONE not in permissions:
+        return refuse_without(Permission.MENTION_EVERYONE, f"{field}.mentions_everyone")
     for index, mention in enumerate(text.mentions):
         if mention.user_id not in members:
             message = "Only members of the chat can be mentioned."

@@ -14,7 +14,7 @@ def _check(change: Change, configuration: LiveConfiguration) -> Refusal | None:
     if change.edited.WhichOneof("content") != "text":
         return Refusal(Code.INVALID, "An edit needs content, such as `text`.", "change.edited.text")
     text, field = change.edited.text, "change.edited.text"
-    return check_text(text, configuration.max_text_bytes, field) or check_mentions(text, field)
+    return check_text(text, configuration.max_text_bytes, field) or check_mentions(text, change.chat_id, field)
 
 
 def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
@@ -23,7 +23,8 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
         return refusal
     if seconds and circumstances.now_ms - time_of(change.target_id) > seconds * 1000:
         return Refusal(Code.FORBIDDEN, f"A message can be edited for {seconds} seconds.", "change.target_id")
-    return check_mentioned(change.edited.text, circumstances.members, "change.edited.text")
+    members, permissions = circumstances.members, circumstances.permissions
+    return check_mentioned(change.edited.text, members, permissions, "change.edited.text")
 
 
 KIND = Kind(changes.KINDS["edited"], _check, _authorize, permission=Permission.POST)

@@ -58,8 +58,9 @@ def crew(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Crew:
 numbers = itertools.count()
 
 
-def send(client_id: str = "", *, mentions: int = 0, reply_to: int = 0) -> ClientFrame:
-    text = Text(body="hi @x", mentions=[Mention(user_id=mentions, name="x")] if mentions else [])
+def send(client_id: str = "", *, mentions: int = 0, everyone: bool = False, reply_to: int = 0) -> ClientFrame:
+    mentioned = [Mention(user_id=mentions, name="x")] if mentions else []
+    text = Text(body="hi @x", mentions=mentioned, mentions_everyone=everyone)
     return ClientFrame(
         send=Send(client_message_id=client_id or f"c{next(numbers)}", chat_id=CHAT, text=text, reply_to=reply_to),
         first_sent_ms_ago=0,
@@ -73,6 +74,7 @@ def change(target_id: int = BENS, **body: object) -> ClientFrame:
 ADD_STRANGER = AddMembers(user_ids=[STRANGER])
 TYPING = ClientFrame(typing=Typing(chat_id=CHAT))
 EDIT = Edited(text=Text(body="better"))
+ALERT = Edited(text=Text(body="@all", mentions_everyone=True))
 
 
 async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew) -> None:
@@ -80,6 +82,9 @@ async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew)
         (BEN, send(), None, ""),
         (BEN, send(mentions=DAN), None, ""),
         (BEN, send(mentions=EVE), Code.NOT_FOUND, "send.text.mentions[0].user_id"),
+        (BEN, send(everyone=True), Code.FORBIDDEN, "send.text.mentions_everyone"),
+        (ANN, send(everyone=True), None, ""),
+        (BEN, change(edited=ALERT), Code.FORBIDDEN, "change.edited.text.mentions_everyone"),
         (BEN, send(reply_to=BENS), None, ""),
         (BEN, send(reply_to=CONTROL), Code.INVALID, "send.reply_to"),
         (CAT, send(), Code.FORBIDDEN, "send.chat_id"),

@@ -59,6 +59,8 @@ def mentioning(*mentions: tuple[int, str], body: str = "@ann @ben") -> Text:
 
 
 THUMB = Reacted(emoji="👍", set=True)
+TO_ALL = Text(body="@all", mentions_everyone=True)
+TO_ALL_WITHOUT_NAME = Code.INVALID, "send.text.mentions_everyone", "`@`"
 EVERYBODY = ((7, "ann"), (9, "ben"))
 
 
@@ -89,6 +91,7 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
     event = Event(event_id=5, message=message)
     assert request.event(5, USER) == event
     assert request.content_hash() == sent_of(event).content
+    assert message_hash(TO_ALL, 3, True) != message_hash(Text(body="@all"), 3, True)
     for less in (mentioning(*EVERYBODY[:1]), 3, True), (text, 0, True), (text, 3, False):
         assert request.content_hash() != message_hash(*less)
 
@@ -110,6 +113,9 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
         (send(text=mentioning((9, "be"), body="be @b")), Code.INVALID, "send.text.mentions[0].name", "`@`"),
         (send(text=mentioning((9, "é" * 33))), Code.TOO_LARGE, "send.text.mentions[0].name", "64 bytes"),
         (send(text=mentioning(*[(9, "ben")] * 51)), Code.TOO_LARGE, "send.text.mentions", "50 users"),
+        (send(text=TO_ALL), Code.INVALID, "send.text.mentions_everyone", "in a group"),
+        (send(chat_id="g-7", text=Text(body="all", mentions_everyone=True)), *TO_ALL_WITHOUT_NAME),
+        (change(edited=Edited(text=TO_ALL)), Code.INVALID, "change.edited.text.mentions_everyone", "in a group"),
         (send(reply_to=-1), Code.INVALID, "send.reply_to", "9223372036854775807"),
         (send(chat_id="d-1-2"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id="d-9-7"), Code.NOT_FOUND, "send.chat_id", ""),
