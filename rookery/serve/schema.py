@@ -10,7 +10,13 @@ from messaging.archive.store.cassandra.schema import (
     GROUPS_SCHEMA,
     MENTIONS_SCHEMA,
 )
-from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LAST_SEEN_SCHEMA, LINKS_SCHEMA
+from shared.accounts.cassandra.schema import (
+    ACCOUNTS_SCHEMA,
+    ADMIN_SCHEMA,
+    LAST_SEEN_SCHEMA,
+    LINKS_SCHEMA,
+    PEOPLE_SCHEMA,
+)
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
 from shared.drivers.cassandra.schema import Migration
@@ -26,6 +32,7 @@ MIGRATIONS = (
     Migration(8, "feed", FEED_SCHEMA),
     Migration(9, "groups", GROUPS_SCHEMA),
     Migration(10, "mentions", MENTIONS_SCHEMA),
+    Migration(11, "people", PEOPLE_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}
