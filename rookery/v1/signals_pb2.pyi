@@ -8,14 +8,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Signal(_message.Message):
-    __slots__ = ("event", "watched", "presence_changed")
+    __slots__ = ("event", "watched", "presence_changed", "relations_changed")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     WATCHED_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    RELATIONS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     event: SignalEvent
     watched: Watched
     presence_changed: PresenceChanged
-    def __init__(self, event: _Optional[_Union[SignalEvent, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., presence_changed: _Optional[_Union[PresenceChanged, _Mapping]] = ...) -> None: ...
+    relations_changed: RelationsChanged
+    def __init__(self, event: _Optional[_Union[SignalEvent, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., presence_changed: _Optional[_Union[PresenceChanged, _Mapping]] = ..., relations_changed: _Optional[_Union[RelationsChanged, _Mapping]] = ...) -> None: ...
 
 class SignalEvent(_message.Message):
     __slots__ = ("event", "recipient_ids", "origin_session_id", "is_for_watchers")
@@ -38,7 +40,15 @@ class Watched(_message.Message):
     def __init__(self, gateway: _Optional[int] = ..., user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PresenceChanged(_message.Message):
-    __slots__ = ("presences",)
+    __slots__ = ("presences", "is_provisional")
     PRESENCES_FIELD_NUMBER: _ClassVar[int]
+    IS_PROVISIONAL_FIELD_NUMBER: _ClassVar[int]
     presences: _containers.RepeatedCompositeFieldContainer[_session_pb2.Presence]
-    def __init__(self, presences: _Optional[_Iterable[_Union[_session_pb2.Presence, _Mapping]]] = ...) -> None: ...
+    is_provisional: bool
+    def __init__(self, presences: _Optional[_Iterable[_Union[_session_pb2.Presence, _Mapping]]] = ..., is_provisional: _Optional[bool] = ...) -> None: ...
+
+class RelationsChanged(_message.Message):
+    __slots__ = ("user_ids",)
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
+    user_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, user_ids: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -1,0 +1,81 @@
+"""Publishes the signals of the platform, each to the gateways that own its users' partitions. No method waits or fails.
+
+A gateway listens to the channels of the partitions that are assigned to it, and to its own, by its number.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from rookery.v1.session_pb2 import Event, PeopleChanged, Presence, ProfileChanged
+from rookery.v1.signals_pb2 import PresenceChanged, RelationsChanged, Signal, SignalEvent, Watched
+from shared.contract.partitions import partition_of
+from shared.signals.protocol import Signals
+
+MAX_USERS = 500
+"""Users in one signal: about 5 KB."""
+
+
+def partition_channel(partition: int) -> str:
+    """The channel of the gateway that owns the partition."""
+    return f"partition:{partition}"
+
+
+def gateway_channel(gateway: int) -> str:
+    """The channel of the gateway with this number."""
+    return f"gateway:{gateway}"
+
+
+class SignalPublisher:
+    """One for each gateway and each BFF."""
+
+    def __init__(self, signals: Signals, partitions: int) -> None:
+        self._signals = signals
+        self._partitions = partitions
+
+    def event(self, event: Event, recipient_ids: Iterable[int]) -> None:
+        """Send an event without id and position to the sessions of these users."""
+        for partition, user_ids in self._by_partition(recipient_ids).items():
+            self._to_partition(partition, Signal(event=SignalEvent(event=event, recipient_ids=user_ids)))
+
+    def profile_changed(self, user_id: int) -> None:
+        """Announce that the user has changed their profile or `shows_presence`, to their sessions and to those that
+        watch them."""
+        event = Event(profile_changed=ProfileChanged(user_id=user_id))
+        signal = Signal(event=SignalEvent(event=event, recipient_ids=[user_id], is_for_watchers=True))
+        self._to_partition(partition_of(user_id, self._partitions), signal)
+
+    def people_changed(self, user_id: int, other_id: int) -> None:
+        """Announce to the user's sessions that their connection with, or block of, the other user has changed."""
+        self.event(Event(people_changed=PeopleChanged(user_id=other_id)), [user_id])
+
+    def relations_changed(self, user_ids: Iterable[int]) -> None:
+        """Let gateways forget what they remember of the blocks and connections of these users. No session sees it."""
+        for partition, users in self._by_partition(user_ids).items():
+            self._to_partition(partition, Signal(relations_changed=RelationsChanged(user_ids=users)))
+
+    def watched(self, gateway: int, user_ids: Iterable[int]) -> None:
+        """Watch users for the gateway with this number: see Watched in signals.proto."""
+        for partition, users in self._by_partition(user_ids).items():
+            for start in range(0, len(users), MAX_USERS):
+                watched = Watched(gateway=gateway, user_ids=users[start : start + MAX_USERS])
+                self._to_partition(partition, Signal(watched=watched))
+
+    def presence_changed(self, gateway: int, presences: Iterable[Presence], *, is_provisional: bool) -> None:
+        """Send the present state of users to a gateway: see PresenceChanged in signals.proto."""
+        changed = PresenceChanged(presences=presences, is_provisional=is_provisional)
+        self._to_gateway(gateway, Signal(presence_changed=changed))
+
+    def forward(self, gateway: int, event: Event) -> None:
+        """Send an event to the sessions of a gateway that watch its subject."""
+        self._to_gateway(gateway, Signal(event=SignalEvent(event=event, is_for_watchers=True)))
+
+    def _by_partition(self, user_ids: Iterable[int]) -> Mapping[int, list[int]]:
+        users: dict[int, list[int]] = {}
+        for user_id in user_ids:
+            users.setdefault(partition_of(user_id, self._partitions), []).append(user_id)
+        return users
+
+    def _to_partition(self, partition: int, signal: Signal) -> None:
+        self._signals.publish(partition_channel(partition), signal.SerializeToString())
+
+    def _to_gateway(self, gateway: int, signal: Signal) -> None:
+        self._signals.publish(gateway_channel(gateway), signal.SerializeToString())
