@@ -14,11 +14,11 @@ const { credentials, api } = entry;
 async function show(notice = "") {
   const link = linkIn(location.hash);
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
-  if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
+  if (user && link.kind) history.replaceState(null, "", location.pathname); // an invite is for somebody without account
   if (user) {
     api.preloadChats();
     const { showChats } = await import("./app.js");
-    return showChats(user, entry, show);
+    return showChats(user, entry, show, link.kind === "join" ? link.token : "");
   }
   const signIn = new SignIn(api, notice, show);
   document.body.replaceChildren(signIn.element);

@@ -2,9 +2,11 @@
 
 import { explain } from "../api.js";
 import { directChatId } from "../chats.js";
+import { unreadLabel } from "../format.js";
 import { actionsOn } from "../group-actions.js";
 import { GroupChanges } from "../group-changes.js";
 import { isMember, MAX_MEMBERS, may } from "../groups.js";
+import { Joining } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { AddPeople } from "./add-people.js";
@@ -14,18 +16,27 @@ import { Confirmation } from "./confirmation.js";
 import { skeletonRows } from "./empty.js";
 import { GroupMembers, nameOf } from "./group-members.js";
 import { GroupSettings } from "./group-settings.js";
+import { InviteLinks } from "./invite-links.js";
+import { JoinRequests } from "./join-requests.js";
+import { groupList } from "./loaded.js";
+import { MemberRights } from "./member-rights.js";
 import { FormModal, Modal } from "./modal.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
+/** @import {JoinRequest, Versioned} from "../joining.js" */
 /** @import {Group} from "../types.js" */
 /** @import {Member, Role} from "../wire.js" */
+
+/** @typedef {Versioned & {requests: JoinRequest[]}} Requests */
 
 export class GroupPanel extends Modal {
   #app;
   #chat_id;
   #changes;
   #members;
+  /** The requests to join; null if the user could not accept any. @type {ReturnType<typeof groupList<Requests>> | null} */
+  #requests = null;
   /** The outcome of the user's last action, and whether it failed. */
   #outcome = { text: "", isFailure: false };
 
@@ -39,6 +50,8 @@ export class GroupPanel extends Modal {
     this.element.classList.add("group-panel");
     this.follow(app.chats);
     void app.chats.rosters.load(chat_id);
+    if (may(app.chats.of(chat_id), "ADD_MEMBERS"))
+      this.#requests = groupList(app, chat_id, this, () => new Joining(app.api).requests(chat_id));
   }
 
   get #group() {
@@ -79,7 +92,7 @@ export class GroupPanel extends Modal {
   #buttons({ member_count }) {
     const [app, chat_id] = [this.#app, this.#chat_id];
     const chat = app.chats.of(chat_id);
-    const { edit, add } = dialogTexts.groupPanel;
+    const { edit, add, invites } = dialogTexts.groupPanel;
     const isFull = member_count >= MAX_MEMBERS;
     const addPeople = () =>
       new AddPeople(app, chat_id, (count) => this.#say(dialogTexts.groupAdd.added(count))).open();
@@ -89,8 +102,19 @@ export class GroupPanel extends Modal {
       (may(chat, "EDIT_SETTINGS") || may(chat, "MANAGE")) &&
         textButton("text-button", () => new GroupSettings(app, chat_id).open(), edit),
       may(chat, "ADD_MEMBERS") && !isFull && textButton("text-button", addPeople, add),
+      may(chat, "ADD_MEMBERS") && textButton("text-button", () => new InviteLinks(app, chat_id).open(), invites),
+      may(chat, "ADD_MEMBERS") && this.#requestsButton(),
       may(chat, "ADD_MEMBERS") && isFull && h("p", { class: "note" }, dialogTexts.group.full(MAX_MEMBERS)),
     );
+  }
+
+  /** The button that opens the requests to join, with their number; none without requests. */
+  #requestsButton() {
+    const count = this.#requests?.value?.requests.length ?? 0;
+    if (!count) return null;
+    const open = () => new JoinRequests(this.#app, this.#chat_id).open();
+    const badge = h("span", { class: "badge" }, unreadLabel(count));
+    return textButton("text-button counted", open, dialogTexts.groupPanel.requests, " ", badge);
   }
 
   // ---- one member
@@ -101,11 +125,12 @@ export class GroupPanel extends Modal {
     if (!group) return [];
     const { user_id } = member;
     if (user_id === group.own.user_id) return [{ label: dialogTexts.groupPanel.leave, choose: () => this.#leave(group) }];
-    const { chat, handOver, remove } = dialogTexts.groupMember;
-    const { roles, canGetGroup, canBeRemoved } = actionsOn(group.settings, group.own, member);
+    const { chat, handOver, remove, rights } = dialogTexts.groupMember;
+    const { roles, canGetGroup, canBeRemoved, canGetRights } = actionsOn(group.settings, group.own, member);
     return [
       { label: chat, choose: () => this.#openChat(user_id) },
       ...roles.map((role) => ({ label: changeTo(role), choose: () => void this.#setRole(user_id, role) })),
+      ...(canGetRights ? [{ label: rights, choose: () => this.#openRights(member) }] : []),
       ...(canGetGroup ? [{ label: handOver, choose: () => this.#handOver(user_id) }] : []),
       ...(canBeRemoved ? [{ label: remove, choose: () => this.#remove(user_id) }] : []),
     ];
@@ -137,6 +162,13 @@ export class GroupPanel extends Modal {
   #change(user_id, role) {
     const { api } = this.#app;
     return this.#changes.send([user_id, role], (fields) => api.changeMember(this.#chat_id, user_id, { ...fields, role }));
+  }
+
+  /** @param {Member} member */
+  #openRights(member) {
+    const name = this.#nameOf(member.user_id);
+    const done = () => this.#say(dialogTexts.memberRights.changed(name));
+    new MemberRights(this.#app, this.#chat_id, member, name, done).open();
   }
 
   /** @param {string} user_id */

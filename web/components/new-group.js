@@ -5,10 +5,12 @@ import { GroupChanges } from "../group-changes.js";
 import { MAX_MEMBERS } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
+import { textButton } from "./buttons.js";
 import { ChatPicker } from "./chat-picker.js";
 import { Form } from "./form.js";
 import { checkSettings, peopleFault, settingsFault } from "./group-fields.js";
 import { Modal } from "./modal.js";
+import { findGroups } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Values} from "./form.js" */
@@ -38,11 +40,12 @@ export class NewGroup extends Modal {
 
   #content() {
     const { name, topic, topicHint } = dialogTexts.group;
-    const { people, create } = dialogTexts.groupNew;
+    const { people, create, find } = dialogTexts.groupNew;
     const attributes = { dir: "auto", autocomplete: "off", onkeydown: this.#keyPressed };
     return h(
       "form",
       { ...this.#form.props, key: "form" },
+      textButton("text-button wide", () => this.#findInstead(), find),
       this.#form.field({ label: name, name: "name", attributes: { ...attributes, maxlength: 128, autofocus: !isTouchScreen() } }),
       this.#form.field({ label: topic, name: "topic", hint: topicHint, attributes: { ...attributes, maxlength: 1_024 } }),
       h("h3", { class: "label", key: "people" }, people),
@@ -50,6 +53,11 @@ export class NewGroup extends Modal {
       this.#form.error(),
       this.#form.submitButton(create),
     );
+  }
+
+  #findInstead() {
+    this.close();
+    findGroups(this.#app);
   }
 
   /** The Enter key goes on to the people: the group is not complete yet. */

@@ -29,6 +29,16 @@ export function openGroup(app, chat_id) {
   void openDialog(app, loadGroupDialogs, ({ GroupPanel }) => new GroupPanel(app, chat_id));
 }
 
+/** Shows the group of an invite link, to join it. @param {App} app @param {string} token of the link */
+export function openInvite(app, token) {
+  void openDialog(app, loadGroupDialogs, ({ InvitedGroup }) => new InvitedGroup(app, token));
+}
+
+/** Shows the public groups, to find and join one. @param {App} app */
+export function findGroups(app) {
+  void openDialog(app, loadGroupDialogs, ({ PublicGroups }) => new PublicGroups(app));
+}
+
 /** Shows the profile of a user, if it is loaded. @param {Pick<App, "say" | "chats">} app @param {string} user_id */
 export function openProfile(app, user_id) {
   const profile = app.chats.profiles.get(user_id);

@@ -4,7 +4,9 @@ import { explain } from "../api.js";
 import { fullTime } from "../format.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
+import { textButton } from "./buttons.js";
 import { failure, skeletonRows } from "./empty.js";
+import { findGroups } from "./open-dialog.js";
 import { personRow } from "./people-search.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -41,6 +43,7 @@ export class Start {
       { class: "start", key: "start", "aria-labelledby": "start-title" },
       h("h2", { class: "section", id: "start-title" }, texts.start.title),
       h("div", { "aria-live": "polite" }, this.#list()),
+      textButton("text-button wide", () => findGroups(this.#app), texts.chats.findGroups),
       this.#app.chats.me.is_admin && this.#invitation(),
     );
   }

@@ -202,6 +202,7 @@ export const ar = {
     readAll: "وضع علامة كمقروء على الكل",
     all: "العودة إلى كل الدردشات",
     yourProfile: "ملفك الشخصي",
+    findGroups: "البحث عن مجموعات",
     settings: "الإعدادات",
     admin: "الإدارة",
     signOut: "تسجيل الخروج",

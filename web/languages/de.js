@@ -173,6 +173,7 @@ export const de = {
     readAll: "Alle als gelesen markieren",
     all: "Zurück zu allen Chats",
     yourProfile: "Dein Profil",
+    findGroups: "Gruppen finden",
     settings: "Einstellungen",
     admin: "Verwaltung",
     signOut: "Abmelden",

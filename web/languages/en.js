@@ -180,6 +180,7 @@ export const en = {
     readAll: "Mark all as read",
     all: "Back to all chats",
     yourProfile: "Your profile",
+    findGroups: "Find groups",
     settings: "Settings",
     admin: "Admin",
     signOut: "Sign out",

@@ -28,7 +28,7 @@ test("members act on those below them, up to their own role and with the permiss
     [manager, guest, roles("MEMBER"), false, false],
     [tamed, guest, [], false, false],
   ])
-    assert.deepEqual(actionsOn(settings, own, other), { roles: given, canGetGroup, canBeRemoved });
+    assert.deepEqual(actionsOn(settings, own, other), { roles: given, canGetGroup, canBeRemoved, canGetRights: given.length > 0 });
 });
 
 test("the owner and the admins are first, then all by name", () => {

@@ -20,7 +20,7 @@ const NOT_SHOWN = new Set([
   ...["Rookery", "Edge", "Opera", "Firefox", "Chrome", "Safari", "Android", "Windows", "Linux"],
   ...["Enter", "Escape", "Tab", "Backspace", "Home", "End"],
   ...["Authorization", "Bearer ", "Files", "Notification", "noopener noreferrer", "waiting messages-waiting", "composer-about composer-note"],
-  ...["/v1/chats?", "/v1/chats//messages?"],
+  ...["/v1/chats?", "/v1/chats//messages?", "/v1/public-chats?"],
   ...["no response", "the page has the status ", "the browser's storage did not respond"],
 ]);
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */

@@ -167,7 +167,7 @@ export const ar = {
     refused: (name) =>
       `تتعذّر إضافة ${isolated(name)} بسبب عضوية سابقة في المجموعة أو حذف الحساب. يرجى إزالة هذا الاختيار ثم إعادة المحاولة.`,
   },
-  groupNew: { title: "مجموعة جديدة", people: "الأعضاء", create: "إنشاء المجموعة" },
+  groupNew: { title: "مجموعة جديدة", people: "الأعضاء", create: "إنشاء المجموعة", find: "البحث عن مجموعة عامة بدلًا من ذلك" },
   groupAdd: {
     title: "إضافة أشخاص",
     add: "إضافة",
@@ -185,6 +185,8 @@ export const ar = {
     title: "المجموعة",
     edit: "تعديل المجموعة",
     add: "إضافة أشخاص",
+    invites: "روابط الدعوة",
+    requests: "طلبات الانضمام",
     members: "الأعضاء",
     search: "البحث عن أعضاء",
     found: (count) =>
@@ -206,9 +208,95 @@ export const ar = {
     makeAdmin: "تعيين مشرفًا",
     makeMember: "تعيين عضوًا عاديًا",
     makeGuest: "تعيين ضيفًا",
+    rights: "الصلاحيات",
     handOver: "تسليم المجموعة",
     remove: "إزالة من المجموعة",
     changed: (name) => `تم تغيير دور ${isolated(name)}.`,
+  },
+  memberRights: {
+    title: "صلاحيات عضو",
+    words: (name) => `ما يمكن لـ ${isolated(name)} القيام به في المجموعة:`,
+    names: {
+      DELETE_MESSAGES: "حذف رسائل الآخرين",
+      REMOVE_MEMBERS: "إزالة أعضاء",
+      MANAGE: "تغيير الأدوار والصلاحيات ومن يمكنه الانضمام",
+    },
+    rights: { role: "حسب الدور", allow: "نعم", deny: "لا" },
+    save: "حفظ",
+    changed: (name) => `تم تغيير صلاحيات ${isolated(name)}.`,
+  },
+  groupInvites: {
+    title: "روابط الدعوة",
+    hint: "يتيح الرابط الانضمام ما دام العضو الذي أنشأه يملك صلاحية إضافة أشخاص.",
+    ends: "ينتهي الرابط",
+    lasts: { day: "بعد يوم واحد", week: "بعد 7 أيام", month: "بعد 30 يومًا", never: "لا ينتهي" },
+    uses: "عدد مرات الاستخدام",
+    times: (count) =>
+      count
+        ? plural(count, {
+            one: "مرة واحدة",
+            two: "مرتان",
+            few: `${number(count)} مرات`,
+            other: `${number(count)} مرة`,
+          })
+        : "بلا حد",
+    create: "إنشاء رابط",
+    link: "الرابط الجديد",
+    once: "لا يظهر الرابط إلا الآن، ويجب نسخه قبل الإغلاق.",
+    current: "الروابط المستخدمة",
+    none: "لا توجد روابط مستخدمة.",
+    by: (name) => `أنشأه ${isolated(name)}`,
+    byYou: "من إنشائك",
+    used: (count) =>
+      count
+        ? plural(count, {
+            one: "استُخدم مرة واحدة",
+            two: "استُخدم مرتين",
+            few: `استُخدم ${number(count)} مرات`,
+            other: `استُخدم ${number(count)} مرة`,
+          })
+        : "لم يُستخدم بعد",
+    usedOf: (count, most) => `الاستخدام: ${number(count)} من ${most}`,
+    until: (time) => `ينتهي: ${time}`,
+    noEnd: "لا ينتهي",
+    end: "إنهاء",
+    endOf: (about) => `إنهاء هذا الرابط. ${about}`,
+    ended: "لم يعد بالإمكان استخدام الرابط.",
+  },
+  joinRequests: {
+    title: "طلبات الانضمام",
+    none: "لا توجد طلبات",
+    noneHint: "يظهر هنا من يريد الانضمام إلى المجموعة.",
+    askedAt: (time) => `وقت الطلب: ${time}`,
+    accept: "قبول",
+    acceptOf: (name) => `قبول ${isolated(name)}`,
+    decline: "رفض",
+    declineOf: (name) => `رفض ${isolated(name)}`,
+    accepted: (name) => `أصبح ${isolated(name)} عضوًا.`,
+    declined: (name) => `تم رفض طلب ${isolated(name)}.`,
+  },
+  joining: {
+    title: "الانضمام إلى مجموعة",
+    steps: { join: "انضمام", ask: "طلب الانضمام", takeBack: "سحب الطلب", open: "فتح" },
+    stepsOf: {
+      join: (group) => `انضمام إلى ${isolated(group)}`,
+      ask: (group) => `طلب الانضمام إلى ${isolated(group)}`,
+      takeBack: (group) => `سحب الطلب إلى ${isolated(group)}`,
+      open: (group) => `فتح ${isolated(group)}`,
+    },
+    approval: "يقرر أعضاء المجموعة من ينضم إليها.",
+    asked: "تم إرسال طلبك، والقرار لأعضاء المجموعة.",
+    endedTitle: "لا يمكن استخدام هذا الرابط",
+    ended: "انتهى الرابط أو أنه غير كامل. يرجى طلب رابط جديد.",
+  },
+  publicGroups: {
+    title: "البحث عن مجموعات",
+    search: "البحث في المجموعات العامة",
+    none: "لم يُعثر على مجموعة",
+    noneHint: (text) => `لا توجد مجموعة عامة في اسمها «${isolated(text)}».`,
+    empty: "لا توجد مجموعات عامة بعد",
+    emptyHint: "يمكن لمشرفي المجموعة جعلها عامة في إعداداتها.",
+    gone: "لم تعد هذه المجموعة متاحة للجميع.",
   },
   groupHandOver: {
     title: "تسليم المجموعة؟",
@@ -271,6 +359,11 @@ export const ar = {
     none: "لم تُقرأ بعد",
     noneHint: "تعرض هذه القائمة من قرأ الرسالة.",
     notLoaded: "تعذّر تحميل القائمة.",
+  },
+  readAll: {
+    title: "وضع علامة كمقروء على كل الدردشات؟",
+    words: "يشمل ذلك الدردشات المكتومة والمؤرشفة على كل أجهزتك، ولا يمكن التراجع عنه.",
+    action: "وضع علامة كمقروء على الكل",
   },
   mute: {
     title: "كتم هذه الدردشة",
