@@ -62,6 +62,7 @@ class Client:
         text: str,
         *,
         mentions: Iterable[pb.Mention] = (),
+        mentions_everyone: bool = False,
         reply_to: int = 0,
         forwarded: bool = False,
         client_message_id: str = "",
@@ -70,8 +71,9 @@ class Client:
     ) -> pb.Accepted:
         """Send a text `to` a user (id as a number) or a chat (id as a string). Return once the message can't be lost.
 
-        `mentions` are members of the chat: the text has the name of each after `@`. `forwarded` marks a copy of another
-        message.
+        `mentions` are members of the chat: the text has the name of each after `@`. `mentions_everyone` mentions all
+        members of a group, with `@everyone` or its translation in the text: Refused with `forbidden` without that
+        permission. `forwarded` marks a copy of another message.
 
         Raises Refused; Unreachable without an answer within `deadline` seconds; SignedOut. After the first two, a retry
         with the exception's `client_id` never makes a second message, within 3 days. `first_sent_ms` is the time of the
@@ -82,6 +84,7 @@ class Client:
             to,
             text,
             mentions=mentions,
+            mentions_everyone=mentions_everyone,
             reply_to=reply_to,
             forwarded=forwarded,
             client_message_id=client_message_id,
@@ -95,6 +98,7 @@ class Client:
         text: str,
         *,
         mentions: Iterable[pb.Mention] = (),
+        mentions_everyone: bool = False,
         reply_to: int = 0,
         forwarded: bool = False,
         client_message_id: str = "",
@@ -105,7 +109,7 @@ class Client:
         Raises SignedOut; Refused if 1,000 commands wait for an answer.
         """
         client_id = client_message_id or _new_client_id()
-        content = pb.Text(body=text, mentions=mentions)
+        content = pb.Text(body=text, mentions=mentions, mentions_everyone=mentions_everyone)
         send = pb.Send(client_message_id=client_id, text=content, reply_to=reply_to, forwarded=forwarded)
         if isinstance(to, int):
             send.recipient_id = to
@@ -133,10 +137,18 @@ class Client:
         frame.change.client_change_id = client_id
         return self._submit(frame, client_id, _first_sent_ms(change.client_change_id, first_sent_ms))
 
-    async def edit(self, chat_id: str, message_id: int, text: str, *, mentions: Iterable[pb.Mention] = ()) -> pb.Event:
-        """Replace the text and the mentions of an own message, like `change`."""
-        edited = pb.Edited(text=pb.Text(body=text, mentions=mentions))
-        return await self._change(chat_id, message_id, edited=edited)
+    async def edit(
+        self,
+        chat_id: str,
+        message_id: int,
+        text: str,
+        *,
+        mentions: Iterable[pb.Mention] = (),
+        mentions_everyone: bool = False,
+    ) -> pb.Event:
+        """Replace the text and the mentions of an own message, like `change`. The arguments are as those of `send`."""
+        content = pb.Text(body=text, mentions=mentions, mentions_everyone=mentions_everyone)
+        return await self._change(chat_id, message_id, edited=pb.Edited(text=content))
 
     async def delete(self, chat_id: str, message_id: int) -> pb.Event:
         """Delete an own message for everyone, like `change`."""

@@ -26,6 +26,9 @@ Names = Mapping[int, str]
 ROLE_NAMES = {ROLE_GUEST: "guest", ROLE_MEMBER: "member", ROLE_ADMIN: "admin", ROLE_OWNER: "owner"}
 """The words for roles, in rising order of power."""
 
+EVERYONE = "everyone"
+"""After `@`, all members of a group."""
+
 MAX_NAMED = 5
 """Members that the text of a control change names; the others are counted."""
 
@@ -74,6 +77,11 @@ def mentions_in(text: str, names: Names) -> Iterable[Mention]:
     user_ids = {name: user_id for user_id, name in names.items()}
     found = dict.fromkeys(_at(user_ids).findall(text)) if user_ids else ()
     return [Mention(user_id=user_ids[name], name=name) for name in found]
+
+
+def has_everyone(text: str, names: Names) -> bool:
+    """Return whether a text mentions everyone; not if `everyone` is the name of one of the users."""
+    return EVERYONE not in names.values() and _at([EVERYONE]).search(text) is not None
 
 
 def _at(names: Iterable[str]) -> re.Pattern[str]:

@@ -19,7 +19,6 @@ from rookery.client import (
     Event,
     Gap,
     HistoryMessage,
-    Mention,
     Message,
     Profile,
     Refused,
@@ -37,6 +36,7 @@ from rookery.commands.message_text import (
     change_text,
     content_of,
     control_text,
+    has_everyone,
     is_set,
     listed_in,
     mentions_in,
@@ -119,8 +119,8 @@ HELP = f"""\
 /rename NAME, /topic [TEXT]
 /role NAME ROLE         make NAME a guest, member or admin; or the owner, in your place
 /help, /quit
-Any other line is sent as a message; @NAME in it mentions a member of the chat. To send a line that begins with /, type
-// for its first /."""
+Any other line is sent as a message; @NAME in it mentions a member of the chat, and @everyone all members of a group.
+To send a line that begins with /, type // for its first /."""
 
 
 async def find_server(url: str, ca_file: Path | None) -> None:
@@ -234,8 +234,7 @@ class TerminalChat:
                     act = self._client.react if command == "/react" else self._client.unreact
                     await self._change(act, self._number(number), emoji)
                 case "/edit", number, text if _is_number([number]):
-                    edit = partial(self._client.edit, mentions=self._mentions_in(text))
-                    await self._change(edit, int(number), text)
+                    await self._edit(int(number), text)
                 case "/edits", *number if _is_number(number):
                     await self._show_edits(self._number(number))
                 case "/delete", number if _is_number([number]):
@@ -309,21 +308,32 @@ class TerminalChat:
             self._screen.show(NO_CHAT)
             self.failed = True
             return
-        mentions = self._mentions_in(text)
-        accepted = await self._client.send(self._chat_id, text, mentions=mentions)
+        content = self._content(self._chat_id, text)
+        accepted = await self._client.send(
+            self._chat_id, text, mentions=content.mentions, mentions_everyone=content.mentions_everyone
+        )
         me = self._client.me.user_id
         self._screen.erase_typed(text)
-        content = Text(body=text, mentions=mentions)
         await self._show_message(
             Message(message_id=accepted.event_id, chat_id=accepted.chat_id, sender_id=me, text=content)
         )
 
-    def _mentions_in(self, text: str) -> Iterable[Mention]:
-        """Return the mentions of members of the open chat in a text."""
-        if is_group(self._chat_id):
-            return mentions_in(text, self._groups.members)
-        known, members = self._names.known, direct_members(self._chat_id) or ()
-        return mentions_in(text, {member: known[member] for member in members if member in known})
+    async def _edit(self, number: int, text: str) -> None:
+        """Replace the text of a message."""
+        if message := self._shown_message(number):
+            content = self._content(message.chat_id, text)
+            mentions, everyone = content.mentions, content.mentions_everyone
+            edit = partial(self._client.edit, mentions=mentions, mentions_everyone=everyone)
+            await self._change(edit, number, text)
+
+    def _content(self, chat_id: str, text: str) -> Text:
+        """Return the text with its mentions of members of the chat; of a group, only if it is the open one."""
+        if is_group(chat_id):
+            members = self._groups.members if chat_id == self._chat_id else {}
+            return Text(body=text, mentions=mentions_in(text, members), mentions_everyone=has_everyone(text, members))
+        known = self._names.known
+        named = {member: known[member] for member in direct_members(chat_id) or () if member in known}
+        return Text(body=text, mentions=mentions_in(text, named))
 
     async def _forward(self, number: int, name: str) -> None:
         """Send a copy of a message to another user."""
@@ -612,9 +622,11 @@ def _count(unread: int) -> str:
 
 
 def _notes(chat: Chat) -> Iterable[str]:
-    """The unread messages of a chat, and the user's own settings of it."""
+    """The unread messages and mentions of a chat, and the user's own settings of it."""
     if chat.unread or _is_marked_unread(chat):
         yield f"{_count(chat.unread)} unread" if chat.unread else "unread"
+    if mentions := chat.unread_mentions:
+        yield f"{_count(mentions)} mention{'s' if mentions > 1 else ''}"
     is_muted = any(event.change.muted.until_ms > time.time() * 1000 for event in chat.changes)
     if is_muted:
         yield "muted"

@@ -125,13 +125,14 @@ async def test_mentions_forwarding_and_the_user_s_own_settings_of_a_chat_are_sen
     mentions = [pb.Mention(user_id=9, name="grace")]
     for _ in range(4):
         nursery.start_soon(connection.accept_next)
-    await client.send("d-7-9", "hi @grace", mentions=mentions, forwarded=True)
-    await client.edit("d-7-9", 5, "@grace?", mentions=mentions)
+    await client.send("d-7-9", "hi @grace", mentions=mentions, mentions_everyone=True, forwarded=True)
+    await client.edit("d-7-9", 5, "@grace?", mentions=mentions, mentions_everyone=True)
     await client.mark_unread("d-7-9")
     await client.mute("d-7-9", except_mentions=True)
     send, edit, unread, mute = connection.received[-4:]
     assert (send.send.forwarded, list(send.send.text.mentions)) == (True, mentions)
-    assert edit.change.edited.text == pb.Text(body="@grace?", mentions=mentions)
+    assert edit.change.edited.text == pb.Text(body="@grace?", mentions=mentions, mentions_everyone=True)
+    assert send.send.text.mentions_everyone
     assert (unread.change.target_id, unread.change.marked_unread.set) == (0, True)
     assert (mute.change.target_id, mute.change.muted) == (0, pb.Muted(until_ms=2**63 - 1, except_mentions=True))
 

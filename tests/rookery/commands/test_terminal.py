@@ -160,8 +160,9 @@ async def test_mentions_are_sent_and_shown_by_the_names_of_today(
     chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
 ) -> None:
     nursery.start_soon(connection.accept_next)
-    await chat.execute("@grace, @gracious and a@grace @grace")
+    await chat.execute("@grace, @gracious and a@grace @grace @everyone")
     assert list(connection.received[-1].send.text.mentions) == [pb.Mention(user_id=9, name="grace")]
+    assert not connection.received[-1].send.text.mentions_everyone
     message = pb.Message(message_id=12, chat_id="d-7-9", sender_id=9, forwarded=True)
     text = pb.Text(body="@A.L. @A @Amy", mentions=[pb.Mention(user_id=7, name="A.L."), pb.Mention(user_id=9, name="A")])
     message.text.CopyFrom(text)
@@ -223,7 +224,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     chat = TerminalChat(client, screen)
     newest = page("hello")[1]["messages"][0]
     newest["changes"] = [{"event_id": "40", "change": {"target_id": "1", "edited": {"text": {"body": "x" * 99}}}}]
-    wire = {"chat_id": "d-7-9", "unread": 2, "newest": newest}
+    wire = {"chat_id": "d-7-9", "unread": 2, "unread_mentions": 1, "newest": newest}
     own = {"marked_unread": {"set": True}}, {"muted": {"until_ms": str(2**62)}}, {"chat_pinned": {"set": True}}
     changes = [{"event_id": "40", "change": change} for change in (*own, {"archived": {"set": True}})]
     marked = {"chat_id": "d-5-7", "changes": changes}
@@ -234,7 +235,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
         "signed in as ada (Ada): /help lists the commands", "unread: 2 from grace; /with NAME shows them",
     ]  # fmt: skip
     await chat.execute("/chats")
-    assert screen.shown[2].startswith("grace (2 unread)  2026-01-01 ")
+    assert screen.shown[2].startswith("grace (2 unread, 1 mention)  2026-01-01 ")
     assert screen.shown[2].endswith(f" {'x' * 60}…")
     assert screen.shown[3] == "user 5 (unread, muted, pinned, archived)"
 
@@ -428,8 +429,9 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert screen.shown[-3:] == ["writing to Engines", "2 members: /members lists them", "topic: Steam"]
     nursery.start_soon(connection.accept_next)  # the mark
     nursery.start_soon(connection.accept_next)
-    await group.execute("hello @grace")
+    await group.execute("hello @grace @everyone")
     assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
+    assert connection.received[-1].send.text.mentions_everyone
     await group.execute("/members")
     assert screen.shown[-2:] == ["ada (owner)", "grace"]
     await group.execute("/with grace")
