@@ -10,19 +10,22 @@ import { isHidden } from "../kinds/hidden.js";
 import { pinnedFirst } from "../kinds/own.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
+import { MAX_WATCHED } from "../presence.js";
 import { h, memo } from "../view.js";
-import { chatAvatar } from "./avatar.js";
+import { chatAvatar, onlineWord } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
+import { ChatFilters, isShown } from "./chat-filters.js";
 import { ContextMenu } from "./context-menu.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
-import { loadGroupDialogs, openDialog } from "./open-dialog.js";
+import { findGroups, loadGroupDialogs, openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
 import { typingText } from "./typing-text.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Filter} from "./chat-filters.js" */
 /** @import {Own} from "../kinds/own.js" */
 /** @import {Unsent} from "../stores/sending.js" */
 /** @import {Chat, Message} from "../types.js" */
@@ -46,8 +49,11 @@ export class ChatList {
   #newGroup = null;
   /** The start of a user without chats, once its module is loaded. @type {import("./start.js").Start | null} */
   #start = null;
+  #filters;
   /** Whether the list shows the archived chats, while there are any. */
   #isArchiveShown = false;
+  /** The chat that was opened from the list last: reading it does not take it out of a filtered list. */
+  #opened = "";
   /** The number of loaded chats at which `#fill` has loaded the next page. */
   #filled = 0;
   /** @type {HTMLInputElement | undefined} */
@@ -60,6 +66,7 @@ export class ChatList {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
+    this.#filters = new ChatFilters(app.root.invalidate);
     const choicesOf = (/** @type {HTMLElement} */ row) => this.#choicesOf(row.dataset["chat"] ?? "");
     this.#chatMenu = new ContextMenu(texts.chat.options, "button.row", choicesOf);
   }
@@ -96,12 +103,13 @@ export class ChatList {
     const own = new Map(this.#chats(unsent).map((chat) => [chat, this.#app.sending.own(chat)]));
     const hasArchive = [...own.values()].some(({ isArchived }) => isArchived);
     const isArchive = this.#isArchiveShown && hasArchive;
-    const shown = [...own.keys()].filter((chat) => own.get(chat)?.isArchived === isArchive);
-    const rows = pinnedFirst(shown, (chat) => own.get(chat)?.isPinned === true).map((chat) =>
-      this.#row(chat, /** @type {Own} */ (own.get(chat)), unsent.get(chat.chat_id)),
-    );
+    const filter = isArchive ? "all" : this.#filters.chosen;
+    const listed = [...own.keys()].filter((chat) => own.get(chat)?.isArchived === isArchive);
+    const shown = pinnedFirst(listed, (chat) => own.get(chat)?.isPinned === true).filter((chat) => this.#isShown(chat, filter));
+    const rows = shown.map((chat) => this.#row(chat, /** @type {Own} */ (own.get(chat)), unsent.get(chat.chat_id)));
     const label = isArchive ? texts.chats.archived : texts.chats.label;
-    if (hasArchive) this.#app.root.after(() => this.#fill());
+    if (hasArchive || filter !== "all") this.#app.root.after(() => this.#fill());
+    this.#watch(shown);
     return h(
       "rookery-chat-list",
       { class: "pane-list", key: "list" },
@@ -117,9 +125,10 @@ export class ChatList {
         h(
           "div",
           list,
-          hasArchive && this.#archiveButton(isArchive),
+          own.size > 0 && !isArchive && this.#filters.view(),
+          hasArchive && filter === "all" && this.#archiveButton(isArchive),
           h("ul", { class: "list", "aria-label": label, key: "rows" }, rows),
-          this.#state(own.size),
+          own.size && !shown.length && filter !== "all" ? this.#noneFiltered(filter) : this.#state(own.size),
         ),
         this.#results.view(),
       ),
@@ -138,6 +147,30 @@ export class ChatList {
     const listed = new Set(chats.all.map(({ chat_id }) => chat_id));
     const begun = [...unsent.keys()].filter((chat_id) => !listed.has(chat_id) && !chats.isMissing(chat_id));
     return [...begun.map((chat_id) => chats.of(chat_id)), ...chats.all];
+  }
+
+  /** Whether the filter shows a chat. One that was opened stays until another is. @param {Chat} chat @param {Filter} filter */
+  #isShown(chat, filter) {
+    const isOpened = chat.chat_id === this.#opened && chat.chat_id === this.#app.chats.openChat;
+    return isOpened || isShown(chat, filter, this.#app.sending.isUnread(chat));
+  }
+
+  /** Watches the other members of the chats, of too many chats those near the view. @param {readonly Chat[]} shown */
+  #watch(shown) {
+    let first = 0;
+    if (this.#scroller && shown.length > MAX_WATCHED) {
+      const { scrollTop, scrollHeight } = this.#scroller;
+      first = Math.max(Math.floor((scrollTop / scrollHeight) * shown.length) - MAX_WATCHED / 2, 0);
+    }
+    const near = shown.slice(first, first + MAX_WATCHED);
+    this.#app.chats.presence.watch("list", near.map(({ chat_id }) => this.#app.chats.otherOf(chat_id)));
+  }
+
+  /** @param {Exclude<Filter, "all">} filter that shows no chat */
+  #noneFiltered(filter) {
+    const { phase, hasMore } = this.#app.chats;
+    if (phase === "loading" || hasMore) return memo("state", ["filling"], () => skeletonRows(3));
+    return memo("state", [filter], () => emptyState(texts.chats.noneFiltered[filter], ""));
   }
 
   /** Switches between the archived chats and all others. @param {boolean} isArchive */
@@ -165,8 +198,9 @@ export class ChatList {
     const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
     const face = [chats.partner(chat_id), title, by, text, typing];
     const { isPinned, isMuted } = own;
-    const deps = [newest, ...face, chat.unread, isUnread, isOpen, time, shown?.state, shown?.text, isPinned, isMuted];
-    return memo(chat_id, deps, () =>
+    const isOnline = chats.presence.isOnline(chats.otherOf(chat_id));
+    const signs = [chat.unread, chat.unread_mentions, isUnread, isOpen, isPinned, isMuted, isOnline];
+    return memo(chat_id, [newest, ...face, time, shown?.state, shown?.text, ...signs], () =>
       h(
         "rookery-chat-row",
         { role: "listitem" },
@@ -174,10 +208,14 @@ export class ChatList {
           "button",
           {
             ...{ class: "row", type: "button", "data-chat": chat_id, "aria-current": isOpen ? "true" : null },
-            onclick: () => this.#app.open(chat_id),
+            onclick: () => {
+              this.#opened = chat_id;
+              this.#app.open(chat_id);
+            },
           },
           chatAvatar(chats, chat_id),
           h("span", { class: "name", dir: "auto" }, title || "\u00a0"),
+          onlineWord(isOnline),
           newest &&
             h(
               "span",
@@ -187,7 +225,7 @@ export class ChatList {
               h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
             ),
           typing ? h("span", { class: "preview typing" }, typing) : preview(newest, by, text, shown),
-          h("span", { class: chat.unread ? "badge" : "badge dot", hidden: !isUnread }, isUnread && unread(chat)),
+          h("span", { class: "badges" }, mentions(chat), isUnread && unread(chat)),
         ),
       ),
     );
@@ -228,7 +266,9 @@ export class ChatList {
     const { chats } = this.#app;
     const choices = [
       { label: texts.chats.yourProfile, choose: () => this.#openProfile() },
+      { label: texts.chats.findGroups, choose: () => findGroups(this.#app) },
       { label: texts.chats.settings, choose: () => this.#openSettings() },
+      ...(chats.all.length ? [{ label: texts.chats.readAll, choose: () => this.#readAll() }] : []),
       ...(chats.me.is_admin ? [{ label: texts.chats.admin, href: "/admin" }] : []),
       { label: texts.chats.signOut, choose: () => void this.#app.signOut() },
     ];
@@ -268,6 +308,10 @@ export class ChatList {
     });
   }
 
+  #readAll() {
+    void openDialog(this.#app, () => import("./read-all.js"), ({ ReadAll }) => new ReadAll(this.#app));
+  }
+
   #createGroup() {
     const done = () => void (this.#newGroup = null);
     void openDialog(this.#app, loadGroupDialogs, ({ NewGroup }) => (this.#newGroup ??= new NewGroup(this.#app, done)));
@@ -305,6 +349,7 @@ export class ChatList {
 
   #scrolled() {
     if (!this.#scroller) return;
+    if (this.#app.chats.all.length > MAX_WATCHED) this.#app.root.invalidate(); // other users are in the view
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (scrollHeight - scrollTop - clientHeight < SCREENS_AHEAD * clientHeight) void this.#app.chats.loadMore();
   }
@@ -321,7 +366,7 @@ export class ChatList {
     }));
   }
 
-  /** Loads the next page, once, if the chats that are not archived leave nothing to scroll. */
+  /** Loads the next page, once, if the chats that are shown leave nothing to scroll. */
   #fill() {
     const { all, phase } = this.#app.chats;
     if (phase !== "ready" || all.length === this.#filled) return;
@@ -362,11 +407,18 @@ function preview(newest, by, text, unsent) {
 /** @param {"pin" | "muted"} name @param {string} words for screen readers */
 const sign = (name, words) => h("span", { title: words }, icon(name), h("span", { class: "unseen" }, words));
 
-/** The count of unread messages; for a chat that is only marked as unread, a text for screen readers. @param {Chat} chat */
-function unread({ unread: count }) {
-  if (!count) return h("span", { class: "unseen" }, ` ${texts.chats.markedUnread}`);
-  return [
-    h("span", { "aria-hidden": "true" }, unreadLabel(count)),
-    h("span", { class: "unseen" }, ` ${texts.chats.unread(count, unreadLabel(count))}`),
-  ];
+/** The sign of unread mentions, with their count if it is not one. @param {Chat} chat */
+function mentions({ unread_mentions: count }) {
+  const shown = unreadLabel(count);
+  return count > 0 && badge("badge", count > 1 ? `@${shown}` : "@", texts.chats.mentions(count, shown));
 }
+
+/** The count of unread messages; a dot for a chat that is only marked as unread. @param {Chat} chat */
+function unread({ unread: count }) {
+  const shown = unreadLabel(count);
+  return count ? badge("badge", shown, texts.chats.unread(count, shown)) : badge("badge dot", "", texts.chats.markedUnread);
+}
+
+/** @param {string} look @param {string} shown @param {string} words for screen readers */
+const badge = (look, shown, words) =>
+  h("span", { class: look }, h("span", { "aria-hidden": "true" }, shown), h("span", { class: "unseen" }, ` ${words}`));

@@ -16,6 +16,7 @@ import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { openDialog, openGroup, openProfile } from "./open-dialog.js";
+import { seenText } from "./seen-text.js";
 import { typingText } from "./typing-text.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -42,9 +43,11 @@ export class ChatView {
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
     if (other) app.chats.profiles.refresh(other);
+    app.chats.presence.watch("chat", [other]);
   }
 
   stop() {
+    this.#app.chats.presence.watch("chat", []);
     this.#messages.stop();
   }
 
@@ -141,15 +144,16 @@ export class ChatView {
     const chat_id = this.#chat_id;
     const name = chats.titleOf(chat_id);
     const typing = typingText(chats, chat_id);
-    const detail = typing || this.#detail();
-    return memo("who", [chats.partner(chat_id), name, typing, detail], () => {
+    const detail = this.#detail();
+    const isOnline = chats.presence.isOnline(chats.otherOf(chat_id));
+    return memo("who", [chats.partner(chat_id), name, typing, detail, isOnline], () => {
       const content = [
         chatAvatar(chats, chat_id),
         h(
           "span",
           {},
           h("strong", { dir: "auto" }, name || "\u00a0"),
-          h("small", { "aria-live": "polite", class: typing && "typing" }, h("bdi", {}, detail || "\u00a0")),
+          h("small", { class: typing && "typing" }, h("bdi", { "aria-live": "polite" }, typing), !typing && h("bdi", {}, detail || "\u00a0")),
         ),
       ];
       const [title, onclick] = isGroup(chat_id)
@@ -159,13 +163,15 @@ export class ChatView {
     });
   }
 
-  /** The line below the name: the user name, or the number of members. */
+  /** The line below the name: when the other member is online, else the user name; or the number of members. */
   #detail() {
     const { chats } = this.#app;
     const profile = chats.partner(this.#chat_id);
     const chat = chats.of(this.#chat_id);
     const { group } = chat;
-    return profile ? userName(profile) : group && !isFormer(chat) ? texts.chat.members(group.member_count) : "";
+    const seen = seenText(chats.presence.of(chats.otherOf(this.#chat_id)), Date.now());
+    if (profile && !profile.deleted) return seen || userName(profile);
+    return group && !isFormer(chat) ? texts.chat.members(group.member_count) : "";
   }
 }
 

@@ -7,7 +7,7 @@ import { isMember } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { locale, texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
-import { avatar } from "./avatar.js";
+import { avatar, onlineWord } from "./avatar.js";
 import { failure, skeletonRows } from "./empty.js";
 import { Growing } from "./growing.js";
 import { menuItems } from "./menu.js";
@@ -75,8 +75,9 @@ export class GroupMembers {
     this.#chat_id = chat_id;
     this.#choicesOf = choicesOf;
     this.#growing = new Growing(modal);
-    const { profiles } = app.chats;
+    const { profiles, presence } = app.chats;
     modal.element.addEventListener("close", profiles.subscribe(() => (this.#ordered.members = null)));
+    modal.element.addEventListener("close", () => presence.watch("members", []));
   }
 
   /** Moves the focus to the search. */
@@ -91,6 +92,8 @@ export class GroupMembers {
     const isReady = members.length > 0 && members.every(({ user_id }) => this.#isKnown(user_id));
     if (!isReady) return memo("waiting", [], () => skeletonRows(4));
     const found = this.#found(members);
+    const part = this.#growing.part(found);
+    this.#app.chats.presence.watch("members", part.map(({ user_id }) => user_id));
     const search = {
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
       oninput: () => this.#find(this.#input?.value.trim() ?? ""),
@@ -107,7 +110,7 @@ export class GroupMembers {
     return [
       searchBox(dialogTexts.groupPanel.search, search),
       h("p", { class: "note", role: "status", key: "found" }, this.#search && dialogTexts.groupPanel.found(found.length)),
-      h("ul", list, this.#growing.part(found).map((member, at) => this.#row(member, at, found.length))),
+      h("ul", list, part.map((member, at) => this.#row(member, at, found.length))),
       this.#menuView(),
     ];
   }
@@ -143,9 +146,10 @@ export class GroupMembers {
   /** @param {Member} member @param {number} at its place @param {number} count */
   #row(member, at, count) {
     const { user_id, role } = member;
-    const { me, profiles } = this.#app.chats;
+    const { me, profiles, presence } = this.#app.chats;
     const profile = profiles.get(user_id);
-    return memo(user_id, [profile, role, at, count], () =>
+    const isOnline = presence.isOnline(user_id);
+    return memo(user_id, [profile, role, at, count, isOnline], () =>
       h(
         "li",
         { "aria-posinset": at + 1, "aria-setsize": count },
@@ -155,7 +159,7 @@ export class GroupMembers {
             ...{ class: "row", type: "button", "aria-haspopup": "menu", "aria-expanded": "false" },
             onclick: (/** @type {Event} */ event) => this.#openMenu(event, user_id),
           },
-          memberRow(profile, user_id === me.user_id),
+          memberRow(profile, user_id === me.user_id, isOnline),
           roleName(role) && h("span", { class: "role" }, roleName(role)),
         ),
       ),
@@ -200,9 +204,11 @@ export const nameOf = (profile) => (profile ? displayName(profile) : texts.messa
  * The avatar and the names of a member.
  * @param {Profile | undefined} profile
  * @param {boolean} isMe
+ * @param {boolean} [isOnline]
  */
-export const memberRow = (profile, isMe) => [
-  avatar(profile),
+export const memberRow = (profile, isMe, isOnline = false) => [
+  avatar(profile, isOnline),
   h("span", { class: "name", dir: "auto" }, nameOf(profile)),
+  onlineWord(isOnline),
   h("span", { class: "preview" }, isMe ? texts.message.you : h("bdi", {}, profile ? userName(profile) : "")),
 ];

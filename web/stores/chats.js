@@ -197,6 +197,11 @@ export class Chats extends Store {
     return loading;
   }
 
+  /** Whether the list goes on after the chats that are loaded. */
+  get hasMore() {
+    return this.#nextPage !== "";
+  }
+
   /** Loads the next page of the list, if there is one. */
   async loadMore() {
     if (this.#nextPage && this.phase === "ready") await this.load();

@@ -97,8 +97,9 @@ export class Sync extends Store {
   /** @param {ServerFrame} frame */
   #receive({ event, gap }) {
     if (gap) this.#missed(Number(gap.at_ms ?? 0));
+    if (gap) this.#chats.presence.watchAgain();
     if (event) this.#onEvent(event);
-    if (event && this.#replayLeft) this.#replayLeft--;
+    if (event?.position && this.#replayLeft) this.#replayLeft--; // signals, such as typing, have no position
   }
 
   /** @param {WireEvent} event */

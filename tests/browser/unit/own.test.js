@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chatChoices } from "../../../web/components/chat-choices.js";
+import { isShown } from "../../../web/components/chat-filters.js";
 import { FOR_EVER, isSilent, MAX_PINNED, ownSettings, pinnedFirst } from "../../../web/kinds/own.js";
+import { en } from "../../../web/languages/en.js";
 import { fromWire } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
@@ -54,6 +56,13 @@ test("pinned chats are first in the order of the list, up to the bound", () => {
   const chats = Array.from({ length: MAX_PINNED + 3 }, (_, at) => at);
   assert.deepEqual(pinnedFirst([0, 1, 2, 3], (chat) => chat % 2), [1, 3, 0, 2]);
   assert.deepEqual(pinnedFirst(chats, (chat) => chat > 0), [...chats.slice(1, MAX_PINNED + 1), 0, ...chats.slice(-2)]);
+});
+
+test("a filter shows unread chats, those with unread mentions, or groups", () => {
+  const shown = (chat_id, unread_mentions, isUnread) =>
+    Object.keys(en.chats.filters).filter((filter) => isShown({ chat_id, unread_mentions }, filter, isUnread));
+  assert.deepEqual(shown(CHAT, 0, false), ["all"]);
+  assert.deepEqual(shown("g-5", 1, true), ["all", "unread", "mentions", "groups"]);
 });
 
 test("the menu of a chat changes the settings at once, and a refusal leaves no trace", () => {

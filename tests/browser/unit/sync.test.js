@@ -101,6 +101,32 @@ const edit = (minute, target, body) => changeAt(minute, target, { edited: { text
 const OTHER = "d-8-11";
 const sentTo = (chat_id, minute) => ({ event_id: idAt(minute), message: { ...wireMessage(minute), chat_id, sender_id: "8" } });
 
+test("the users on the screen are watched in each session and after a gap; a changed profile is read again", async () => {
+  const { chats, sync, sockets, socket } = await online();
+  const read = mock.method(chats.profiles, "refresh");
+  chats.presence.watch("list", [MIRA]);
+  await pass(1);
+  assert.deepEqual(socket.sent.at(-1), { watch: { user_ids: [MIRA] } });
+  const signal = (event, to = socket) => to.deliver({ event });
+  signal({ presence: { user_id: MIRA, is_online: true } });
+  assert.ok(chats.presence.isOnline(MIRA));
+  miss(socket, 0);
+  await pass(1);
+  assert.equal(socket.sent.filter(({ watch }) => watch).length, 2);
+  signal({ profile_changed: { user_id: MIRA } });
+  assert.deepEqual(read.mock.calls.map((call) => call.arguments), [[MIRA]]);
+  signal({ profile_changed: { user_id: ADA } });
+  await settle();
+  assert.equal(read.mock.callCount(), 1, "the user's own is read with more fields");
+  sync.session.restart();
+  assert.equal(chats.presence.of(MIRA), undefined);
+  await pass(2);
+  sockets[1].onopen();
+  sockets[1].deliver({ welcome: { replayed: 1, at_ms: "0" } });
+  await pass(1);
+  assert.deepEqual(sockets[1].sent.at(-1), { watch: { user_ids: [MIRA] } });
+});
+
 test("missed events are read at once, those between live ones too, and again until history is complete", async () => {
   const { chats, history, socket } = await online();
   history.requests.length = 0;
