@@ -8,6 +8,7 @@ from messaging.archive.store.cassandra.schema import (
     CHATS_SCHEMA,
     FEED_SCHEMA,
     GROUPS_SCHEMA,
+    JOINING_SCHEMA,
     MENTIONS_SCHEMA,
 )
 from shared.accounts.cassandra.schema import (
@@ -16,6 +17,7 @@ from shared.accounts.cassandra.schema import (
     LAST_SEEN_SCHEMA,
     LINKS_SCHEMA,
     PEOPLE_SCHEMA,
+    PRESENCE_SCHEMA,
 )
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
@@ -33,6 +35,8 @@ MIGRATIONS = (
     Migration(9, "groups", GROUPS_SCHEMA),
     Migration(10, "mentions", MENTIONS_SCHEMA),
     Migration(11, "people", PEOPLE_SCHEMA),
+    Migration(12, "presence", PRESENCE_SCHEMA),
+    Migration(13, "joining", JOINING_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}

@@ -151,6 +151,15 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         """Change the profile if it is still at `version`, and return it; else None. A setting that is None stays."""
         ...
 
+    async def note_last_seen(self, seen: Mapping[int, int]) -> None:
+        """Store when the last session of each of these users ended, in milliseconds since 1970, unless a later time is
+        stored. At most 100 users. It changes nothing for a deleted account."""
+        ...
+
+    async def last_seen(self, user_ids: Sequence[int]) -> Mapping[int, int]:
+        """Return this time of each of these users that has one. At most 100 ids."""
+        ...
+
     async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
         """Return the status of each of these users, existing or not. At most 100 ids."""
         ...

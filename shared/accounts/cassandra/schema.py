@@ -198,3 +198,14 @@ PEOPLE_SCHEMA: tuple[str, ...] = (
     "ALTER TABLE users ADD IF NOT EXISTS who_may_start text",
     "ALTER TABLE users ADD IF NOT EXISTS shows_presence boolean",
 )
+
+PRESENCE_SCHEMA: tuple[str, ...] = (
+    # When the last session of a user ended. The timestamp of a write is that time; of the deletion of an account, one
+    # above all times, so that no later write counts. It is not in `users`, which has lightweight transactions only.
+    """
+    CREATE TABLE IF NOT EXISTS last_seen (
+        user_id bigint PRIMARY KEY,
+        at_ms bigint
+    )
+    """,
+)

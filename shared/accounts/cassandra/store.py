@@ -4,7 +4,7 @@ A lightweight transaction inserts the row of a name with all data of the account
 idempotent steps, which the next operation on that name completes after an interruption.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -57,6 +57,9 @@ DELETE_USER = """
     UPDATE users SET display_name = '', about = '', version = ?, password_hash = null, is_deleted = true
     WHERE user_id = ? IF version = ?
 """
+NOTE_LAST_SEEN = "INSERT INTO last_seen (user_id, at_ms) VALUES (?, ?) USING TIMESTAMP ?"
+LAST_SEEN = "SELECT user_id, at_ms FROM last_seen WHERE user_id = ?"
+FORGET_LAST_SEEN = "DELETE FROM last_seen USING TIMESTAMP 4611686018427387904 WHERE user_id = ?"
 SIGNING_KEYS = "SELECT key_id, jwk, created_at_ms FROM signing_keys WHERE all_keys = 0"
 ADD_KEY = """
     UPDATE signing_keys SET has_any = true, jwk = ?, created_at_ms = ? WHERE all_keys = 0 AND key_id = ?
@@ -81,6 +84,9 @@ ACCOUNT_STATEMENTS = (
     SET_PASSWORD,
     UPDATE_PROFILE,
     DELETE_USER,
+    NOTE_LAST_SEEN,
+    LAST_SEEN,
+    FORGET_LAST_SEEN,
     SIGNING_KEYS,
     ADD_KEY,
     ADD_FIRST_KEY,
@@ -139,6 +145,7 @@ class CassandraAccounts(CassandraPeople):
         while (user := await self._user(user_id)) is not None and not user.is_deleted:
             await self._index.remove(user, user.version)
             await self._statements.apply(DELETE_USER, user.version + 1, user_id, user.version)
+        await self._statements.run(FORGET_LAST_SEEN, user_id)
 
     async def credentials(self, name: str) -> Credentials | None:
         user_id = await self._owner(name)
@@ -187,6 +194,15 @@ class CassandraAccounts(CassandraPeople):
             if fold(user.display_name) != fold(after.display_name):
                 await self._index.remove(user, after.version)
         return wanted if after == wanted else None
+
+    async def note_last_seen(self, seen: Mapping[int, int]) -> None:
+        """As in the protocol: the time is the timestamp of the write, so that the latest stays."""
+        rows = [(user_id, at_ms, at_ms * 1000) for user_id, at_ms in seen.items()]
+        await self._statements.run_all(NOTE_LAST_SEEN, rows)
+
+    async def last_seen(self, user_ids: Sequence[int]) -> Mapping[int, int]:
+        found = await self._statements.run_all(LAST_SEEN, [(user_id,) for user_id in dict.fromkeys(user_ids)])
+        return {user_id: at_ms for rows in found for user_id, at_ms in rows}
 
     async def signing_keys(self) -> Sequence[SigningKey]:
         keys = [SigningKey(*row) for row in await self._statements.run(SIGNING_KEYS)]

@@ -6,7 +6,7 @@ one selects the candidates.
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ MIGRATIONS = (
     LINKS_MIGRATION,
     "ALTER TABLE families ADD COLUMN refreshed_at_ms INTEGER NOT NULL DEFAULT 0;",
     PEOPLE_MIGRATION,
+    "ALTER TABLE users ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;",
 )
 
 ADD_USER = """
@@ -103,8 +104,13 @@ UPDATE_PROFILE = """
 """
 DELETE_USER = """
     UPDATE users
-    SET display_name = '', about = '', version = version + 1, password_hash = '', folded = '', is_deleted = 1
+    SET display_name = '', about = '', version = version + 1, password_hash = '', folded = '', is_deleted = 1,
+        last_seen_ms = 0
     WHERE user_id = ? AND NOT is_deleted
+"""
+NOTE_LAST_SEEN = "UPDATE users SET last_seen_ms = max(last_seen_ms, ?) WHERE user_id = ? AND NOT is_deleted"
+LAST_SEEN = """
+    SELECT user_id, last_seen_ms FROM users WHERE user_id IN (SELECT value FROM json_each(?)) AND last_seen_ms
 """
 START_FAMILY = """
     INSERT INTO families (family_id, user_id, device_name, created_at_ms, current_digest, expires_at_ms)
@@ -210,6 +216,17 @@ class SqliteAccounts(SqlitePeople):
             return user
 
         return await self._database.write(work)
+
+    async def note_last_seen(self, seen: Mapping[int, int]) -> None:
+        rows = [(at_ms, user_id) for user_id, at_ms in seen.items()]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(NOTE_LAST_SEEN, rows)
+
+        await self._database.write(work)
+
+    async def last_seen(self, user_ids: Sequence[int]) -> Mapping[int, int]:
+        return dict(await self._rows(LAST_SEEN, [json.dumps(user_ids)]))
 
     async def start_family(self, family: Family, token_digest: bytes, expires_at_ms: int) -> None:
         columns = (family.family_id, family.user_id, family.device_name, family.created_at_ms)

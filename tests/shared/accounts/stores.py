@@ -15,6 +15,7 @@ OpenStore = Callable[[], AbstractAsyncContextManager[AccountStore]]
 
 TABLES = (
     "users",
+    "last_seen",
     "user_by_name",
     "names_by_trigram",
     "families",

@@ -101,13 +101,28 @@ async def test_a_changed_profile_keeps_the_password_and_a_changed_password_the_p
     assert await store.users([ALICE.user_id]) == [changed]
 
 
+async def test_the_latest_time_at_which_a_user_was_seen_is_kept(store: AccountStore) -> None:
+    for user in (ALICE, BOB):
+        await store.add_user(user, "hash")
+    assert await store.last_seen([ALICE.user_id, BOB.user_id]) == {}
+    await store.note_last_seen({ALICE.user_id: 5_000, BOB.user_id: 7_000})
+    await store.note_last_seen({ALICE.user_id: 4_000})
+    assert await store.last_seen([ALICE.user_id, BOB.user_id, ALICE.user_id]) == {
+        ALICE.user_id: 5_000,
+        BOB.user_id: 7_000,
+    }
+
+
 async def test_a_deleted_account_keeps_only_its_id_and_its_name_for_ever(store: AccountStore) -> None:
     for user in (ALICE, BOB):
         await store.add_user(user, "hash")
+    await store.note_last_seen({ALICE.user_id: 5_000})
     gone = replace(ALICE, display_name="", version=2, is_deleted=True)
     for _ in range(2):
         await store.delete_user(ALICE.user_id)
         await store.set_password(ALICE.user_id, "new")
+        await store.note_last_seen({ALICE.user_id: 6_000})
+        assert await store.last_seen([ALICE.user_id]) == {}
         assert await store.update_profile(ALICE.user_id, display_name="Back", about="", version=2) is None
         assert await store.users([ALICE.user_id, BOB.user_id]) == [gone, BOB]
         assert await store.credentials("alice") is None
