@@ -26,7 +26,7 @@ def is_match(terms: Collection[str], *names: str) -> bool:
     return all(term in text for term in terms)
 
 
-def trigrams(*texts: str) -> list[str]:
+def trigrams_of(*texts: str) -> list[str]:
     """Return the distinct trigrams of the texts, in order. Those of a term are among those of the `searched_text`."""
     return list(dict.fromkeys(text[start : start + 3] for text in texts for start in range(len(text) - 2)))
 

@@ -7,7 +7,7 @@ the version of the profile as their timestamp, so that a late write or removal d
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from shared.accounts.names import is_match, search_terms, searched_text, trigrams
+from shared.accounts.names import is_match, search_terms, searched_text, trigrams_of
 from shared.accounts.store import User
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
@@ -84,7 +84,7 @@ class NameIndex:
 
     async def _rarest(self, terms: Sequence[str], after_name: str) -> tuple[str, list[Row]]:
         """Return the terms' rarest trigram, whose first page gets furthest in the order of names, and that page."""
-        trigrams = trigrams(*terms)[:MAX_PROBED]
+        trigrams = trigrams_of(*terms)[:MAX_PROBED]
         pages = await self._statements.run_all(AFTER_NAME, [(each, after_name, self._page) for each in trigrams])
         return max(zip(trigrams, pages, strict=True), key=lambda each: self._reach(each[1]), default=("", []))
 
@@ -116,7 +116,7 @@ class NameIndex:
         return users
 
     async def _remove(self, name: str, display_name: str, version: int) -> None:
-        trigrams = trigrams(searched_text(name, display_name))
+        trigrams = trigrams_of(searched_text(name, display_name))
         rows = [(2 * version + 1, each, name, display_name) for each in trigrams]
         await self._statements.run_all(REMOVE, rows)
 
@@ -138,5 +138,5 @@ def fold(name: str) -> str:
 def _rows(user: User) -> list[Row]:
     """Return the parameters of ADD for each row of the user."""
     name, display_name = fold(user.name), fold(user.display_name)
-    trigrams = trigrams(searched_text(name, display_name))
+    trigrams = trigrams_of(searched_text(name, display_name))
     return [(each, name, display_name, user.user_id, 2 * user.version) for each in trigrams]

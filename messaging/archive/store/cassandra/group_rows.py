@@ -5,16 +5,17 @@ the value of the highest version stays, in any order of recording. Its members a
 who reads the version of the head first finds members of that version, or of a later one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from messaging.archive.store.cassandra.batch import Batch
+from messaging.archive.store.cassandra.public_chats import PUBLIC_WRITES, add_public
 from messaging.archive.store.cassandra.writes import Writes
-from rookery.v1.groups_pb2 import Member
+from rookery.v1.groups_pb2 import GroupSettings, Invite, Member
 from rookery.v1.session_pb2 import Message
 from shared.contract.chats import is_group
-from shared.contract.groups import members_after
+from shared.contract.groups import invites_after, members_after
 from shared.contract.ids import MAX_ID
 
 SHARD = 0
@@ -40,12 +41,16 @@ _MEMBER = """
 _MEMBERSHIP = """
     INSERT INTO memberships_by_user (user_id, chat_id, ended_id, member) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
 """
+_SET_INVITE = "INSERT INTO invites_by_chat (chat_id, invite_id, invite) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_REMOVE_INVITE = "DELETE FROM invites_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND invite_id = ?"
+INVITES = "SELECT invite FROM invites_by_chat WHERE chat_id = ?"
 _VERSIONS = "SELECT version, event_id FROM versions_by_chat WHERE chat_id = ? AND version >= ?"
-_KNOWN_VERSION = "SELECT version FROM chat_heads WHERE chat_id = ?"
+_KNOWN_HEAD = "SELECT version, settings FROM chat_heads WHERE chat_id = ?"
 _MEMBERS = "SELECT user_id, version, role FROM members_by_chat WHERE chat_id = ? AND shard = ?"
 GROUP_STATEMENTS = (
     *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _PRIVATE, _VERSION, _SETTINGS, _OWN_CHANGE, _OWN_DELIVERED, _OWN_READ),
-    *(_DELIVERED, _READ, _ADD_VERSION, _ADD_SETTINGS, _MEMBER, _MEMBERSHIP, _VERSIONS, _KNOWN_VERSION, _MEMBERS),
+    *(_DELIVERED, _READ, _ADD_VERSION, _ADD_SETTINGS, _MEMBER, _MEMBERSHIP, _VERSIONS, _KNOWN_HEAD, _MEMBERS),
+    *(_SET_INVITE, _REMOVE_INVITE, INVITES, *PUBLIC_WRITES),
 )
 
 
@@ -94,8 +99,12 @@ class Controls:
     """The ids of stored control changes by version, from the lowest in the batch on."""
     version: int
     """Of the stored head; 0 if it has none."""
+    settings: GroupSettings
+    """Of the stored head."""
     members: Mapping[int, tuple[int, int]]
     """The version and the role of each stored member, by user."""
+    invites: Sequence[Invite]
+    """The stored invite links."""
 
     def add_members(self, writes: Writes, statements: Mapping[str, Any]) -> None:
         """Add the rows of the members that change."""
@@ -103,8 +112,28 @@ class Controls:
             content = member.SerializeToString()
             row_of_chat = self.chat_id, SHARD, user_id, version, member.role, content, version
             writes.add(("members", self.chat_id), statements[_MEMBER], row_of_chat, size=len(content))
+        for user_id, (version, member) in self._changed_members(own=True).items():
+            content = member.SerializeToString()
             row_of_user = user_id, self.chat_id, end_of(member), content, version
             writes.add(user_id, statements[_MEMBERSHIP], row_of_user, size=len(content))
+
+    def add_invites(self, writes: Writes, statements: Mapping[str, Any]) -> None:
+        """Add the rows of the invite links that change; of too many, remove the revoked ones that the group does not
+        keep."""
+        changed = [invite for version in sorted(self.changes) for invite in self.changes[version].control.invites]
+        partition = "invites", self.chat_id
+        for invite in changed:
+            content = invite.SerializeToString()
+            row = self.chat_id, invite.invite_id, content, invite.version
+            writes.add(partition, statements[_SET_INVITE], row, size=len(content))
+        known = {
+            invite.invite_id: invite for invite in sorted([*self.invites, *changed], key=lambda each: each.version)
+        }
+        kept = invites_after({}, known.values())
+        for invite in known.values():
+            if invite.is_revoked and invite.invite_id not in kept:
+                row = invite.version, self.chat_id, invite.invite_id
+                writes.add(partition, statements[_REMOVE_INVITE], row)
 
     def add_versions(self, writes: Writes, statements: Mapping[str, Any]) -> None:
         """Add the rows of the group itself, which are of one partition: the control changes, the settings, and the
@@ -119,18 +148,26 @@ class Controls:
                 row = self.chat_id, version, content, version
                 writes.add(partition, statements[_ADD_SETTINGS], row, size=len(content))
                 writes.add(partition, statements[_SETTINGS], (self.chat_id, content, version), size=len(content))
+        with_settings = [each for each in self.changes.values() if each.control.HasField("settings")]
+        if with_settings:
+            control = max((each.control for each in with_settings), key=lambda each: each.version)
+            add_public(writes, statements, self.chat_id, control.settings, control.version, self.settings)
         newest = self.version
         while newest + 1 in self.versions or newest + 1 in self.changes:
             newest += 1
         if newest > self.version:
             writes.add(partition, statements[_VERSION], (self.chat_id, newest, self._member_count(), newest))
 
-    def _changed_members(self) -> dict[int, tuple[int, Member]]:
-        """The members that the batch changes, each with the highest version in which it does."""
+    def _changed_members(self, *, own: bool = False) -> dict[int, tuple[int, Member]]:
+        """The members that the batch changes, each with the highest version in which it does. `own`: as the user sees
+        it, for whom nothing changes when they ask to join or are declined."""
         changed: dict[int, tuple[int, Member]] = {}
         for version in sorted(self.changes):
-            members = members_after(self.changes[version].control)
-            changed |= {user_id: (version, member) for user_id, member in members.items()}
+            message = self.changes[version]
+            for user_id, member in members_after(message.control).items():
+                ended = bool(member.spans) and member.spans[-1].last == message.message_id
+                if member.role or ended or not own:
+                    changed[user_id] = version, member
         return changed
 
     def _member_count(self) -> int:
@@ -147,10 +184,11 @@ def end_of(member: Member) -> int:
 
 
 def control_reads(statements: Mapping[str, Any], chat_id: str, lowest: int) -> list[tuple[Any, tuple[object, ...]]]:
-    """The three reads of a group: its stored versions, from the lowest in the batch on, with the ids of their events;
-    the version of its head; its members with version and role."""
+    """The four reads of a group: its stored versions, from the lowest in the batch on, with the ids of their events;
+    the version and the settings of its head; its members with version and role; its invite links."""
     return [
         (statements[_VERSIONS], (chat_id, lowest)),
-        (statements[_KNOWN_VERSION], (chat_id,)),
+        (statements[_KNOWN_HEAD], (chat_id,)),
         (statements[_MEMBERS], (chat_id, SHARD)),
+        (statements[INVITES], (chat_id,)),
     ]

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from messaging.archive.store.cassandra.group_rows import SHARD, end_of
+from messaging.archive.store.cassandra.group_rows import INVITES, SHARD, end_of
 from messaging.archive.store.protocol import Membership
-from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, ListMembersResponse, Mark
-from rookery.v1.groups_pb2 import GroupSettings, Member
+from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, ListMembersResponse, Mark, PublicChat
+from rookery.v1.groups_pb2 import GroupSettings, Invite, Member
 from rookery.v1.session_pb2 import Event
+from shared.contract.groups import invites_after, is_kept
 from shared.contract.ids import time_of
 from shared.drivers.cassandra import CassandraSession
 from shared.drivers.cassandra.session import Row
@@ -29,6 +30,7 @@ _HEAD = "SELECT version, settings FROM chat_heads WHERE chat_id = ?"
 _FORMER_SETTINGS = "SELECT settings FROM settings_by_chat WHERE chat_id = ? AND version <= ? LIMIT 1"
 _MEMBERS = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ?"
 _MEMBER = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND user_id = ?"
+_MEMBERSHIP = "SELECT member FROM memberships_by_user WHERE user_id = ? AND chat_id = ?"
 # The filters read the rows of one partition only.
 _PRESENT = """
     SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND user_id > ? AND role > 0 LIMIT ?
@@ -38,7 +40,7 @@ _PRESENT_IDS = "SELECT user_id FROM members_by_chat WHERE chat_id = ? AND shard 
 _MARKS = "SELECT user_id, delivered, read FROM marks_by_chat WHERE chat_id = ? AND shard = ?"
 GROUP_READS = (
     *(MEMBERSHIPS, _OWN, _CHANGED_IDS, _HEADS, _LOGGED_IDS, _HEAD, _FORMER_SETTINGS),
-    *(_MEMBERS, _MEMBER, _PRESENT, _PRESENT_IDS, _MARKS),
+    *(_MEMBERS, _MEMBER, _MEMBERSHIP, _PRESENT, _PRESENT_IDS, _MARKS, INVITES),
 )
 
 
@@ -84,16 +86,28 @@ class Groups:
         if head is None:
             return None
         version, settings = head
-        rows = await self._session.execute(self._statements[_MEMBERS], (chat_id, SHARD))
-        members = [Member.FromString(content) for (content,) in rows]
-        return Group(chat_id=chat_id, version=version, settings=settings, members=members)
+        rows, links = await self._session.execute_all(
+            [(self._statements[_MEMBERS], (chat_id, SHARD)), (self._statements[INVITES], (chat_id,))]
+        )
+        members = [member for (content,) in rows if is_kept(member := Member.FromString(content))]
+        invites = invites_after({}, [Invite.FromString(content) for (content,) in links]).values()
+        return Group(chat_id=chat_id, version=version, settings=settings, members=members, invites=invites)
+
+    async def add_own(self, chats: Iterable[PublicChat], user_id: int) -> None:
+        """Add the user to these groups: as a member, a former one, or one who has asked to join."""
+        statement, listed = self._statements[_MEMBER], list(chats)
+        results = await self._session.execute_all([(statement, (chat.chat_id, SHARD, user_id)) for chat in listed])
+        for chat, rows in zip(listed, results, strict=True):
+            for (content,) in rows:
+                if is_kept(member := Member.FromString(content)):
+                    chat.own.CopyFrom(member)
 
     async def member(self, chat_id: str, user_id: int) -> Membership | None:
-        """The user as a present or former member; None if they never were one."""
+        """The user as a present member, or a former one as they left; None if they never were one."""
         members, heads = await self._session.execute_all(
-            [(self._statements[_MEMBER], (chat_id, SHARD, user_id)), (self._statements[_HEAD], (chat_id,))]
+            [(self._statements[_MEMBERSHIP], (user_id, chat_id)), (self._statements[_HEAD], (chat_id,))]
         )
-        if not members or not heads or heads[0][0] is None:
+        if not members or members[0][0] is None or not heads or heads[0][0] is None:
             return None
         return Membership(Member.FromString(members[0][0]), _settings(heads[0][1]).shows_history)
 

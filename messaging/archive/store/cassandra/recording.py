@@ -18,6 +18,7 @@ from messaging.archive.store.cassandra.group_rows import GROUP_STATEMENTS, Contr
 from messaging.archive.store.cassandra.mentions import MENTION_WRITES, add_mentions
 from messaging.archive.store.cassandra.writes import Writes
 from messaging.archive.store.protocol import Logged
+from rookery.v1.groups_pb2 import GroupSettings, Invite
 from rookery.v1.session_pb2 import Message
 from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID
@@ -89,6 +90,7 @@ class ChatRecording:
         self._change_chats(writes, batch)
         for group in groups:
             group.add_members(writes, self._statements)
+            group.add_invites(writes, self._statements)
         await self._session.execute_all(await writes.requests())
         self._remember(buckets)
         if groups:
@@ -124,11 +126,12 @@ class ChatRecording:
         groups: list[Controls] = []
         for chat_id, controls in batch.controls.items():
             versions: dict[int, int] = dict(next(results))
-            heads, members = next(results), next(results)
+            heads, members, invites = next(results), next(results), next(results)
             batch.drop_other_versions(chat_id, versions)
-            newest = heads[0][0] or 0 if heads else 0
+            newest, content = heads[0] if heads else (None, None)
             stored = {user_id: (version, role) for user_id, version, role in members}
-            groups.append(Controls(chat_id, controls, versions, newest, stored))
+            settings, links = GroupSettings.FromString(content or b""), [Invite.FromString(each) for (each,) in invites]
+            groups.append(Controls(chat_id, controls, versions, newest or 0, settings, stored, links))
         return groups
 
     def _add_events(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:

@@ -167,3 +167,20 @@ MENTIONS_SCHEMA = (
     ) WITH CLUSTERING ORDER BY (message_id DESC)
     """,
 )
+
+JOINING_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS invites_by_chat (
+        chat_id text, invite_id bigint, invite blob,
+        PRIMARY KEY (chat_id, invite_id)
+    )
+    """,
+    # A row for each trigram of the searched text of the name of a public group, which is case-folded, and one with "-"
+    # in place of the trigram.
+    """
+    CREATE TABLE IF NOT EXISTS public_chats_by_trigram (
+        trigram text, name text, chat_id text,
+        PRIMARY KEY (trigram, name, chat_id)
+    )
+    """,
+)

@@ -1,7 +1,7 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
 `recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, `mentions`
-writes and counts mentions, and `schema` defines the tables.
+writes and counts mentions, `public_chats` finds public groups, and `schema` defines the tables.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -12,9 +12,10 @@ from messaging.archive.store.cassandra.feed import FEED_STATEMENTS, Feed
 from messaging.archive.store.cassandra.groups import GROUP_READS, MEMBERSHIPS, Groups
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.mentions import MENTION_READS, count_mentions
+from messaging.archive.store.cassandra.public_chats import PublicChats
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
-from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark
+from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page, PublicCursor
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -43,6 +44,7 @@ class CassandraChats:
         self._history = History(session, statements)
         self._feed = Feed(session, statements, self._history)
         self._groups = Groups(session, statements)
+        self._public_chats = PublicChats(session)
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
@@ -91,6 +93,14 @@ class CassandraChats:
 
     async def get_group(self, chat_id: str) -> Group | None:
         return await self._groups.group(chat_id)
+
+    async def list_public_chats(
+        self, user_id: int, query: str, *, after: PublicCursor, limit: int
+    ) -> Sequence[PublicChat]:
+        """As in the protocol. Not found is a group after the first MAX_SCANNED with the rarest trigram of the query."""
+        chats = await self._public_chats.find(query, after=after, limit=limit)
+        await self._groups.add_own(chats, user_id)
+        return chats
 
     async def get_member(self, chat_id: str, user_id: int) -> Membership | None:
         return await self._groups.member(chat_id, user_id)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
-from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Member, Role
+from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage
+from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Invite, Member, Role
 from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Mention, Message, Reacted, Text
 from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
@@ -111,7 +111,8 @@ class Company(Conversation):
     number: int = field(default_factory=lambda: next(users))
     version: int = 0
     known: dict[int, Member] = field(default_factory=dict)
-    """The present and the former members, by user."""
+    """The present and the former members, and users who asked to join, by user."""
+    invites: dict[int, Invite] = field(default_factory=dict)
 
     @property
     def chat_id(self) -> str:
@@ -128,8 +129,11 @@ class Company(Conversation):
         who: int = 0,
         settings: GroupSettings | None = None,
         client_id: str = "",
+        asking: Mapping[int, bool] = MappingProxyType({}),
+        invites: Sequence[Invite] = (),
     ) -> Event:
-        """The next control change: users get roles, by their index; ROLE_UNSPECIFIED ends their membership."""
+        """The next control change: users get roles, by their index; ROLE_UNSPECIFIED ends their membership. Other users
+        ask to join, or are declined."""
         event = self.message(who, client_id)
         self.version += 1
         for user_id, role in ((self.members[index], role) for index, role in roles.items()):
@@ -141,8 +145,28 @@ class Company(Conversation):
             member.role, member.version = role, self.version
             self.known[user_id] = member
         changed = [self.known[self.members[index]] for index in roles]
-        event.message.control.CopyFrom(Control(version=self.version, settings=settings, members=changed))
+        for user_id, asks in ((self.members[index], asks) for index, asks in asking.items()):
+            member = Member(user_id=user_id, spans=self.known.get(user_id, Member()).spans, version=self.version)
+            member.asked_at_ms = time_of(event.event_id) if asks else 0
+            self.known[user_id] = member
+            changed.append(member)
+        for invite in invites:
+            invite.version = self.version
+            self.invites[invite.invite_id] = invite
+        control = Control(version=self.version, settings=settings, members=changed, invites=invites)
+        event.message.control.CopyFrom(control)
         return event
+
+    def group(self, settings: GroupSettings) -> Group:
+        """The group with these settings, as the store has it now."""
+        members = [member for _, member in sorted(self.known.items()) if member.spans or member.asked_at_ms]
+        return Group(
+            chat_id=self.chat_id,
+            version=self.version,
+            settings=settings,
+            members=members,
+            invites=[invite for _, invite in sorted(self.invites.items())],
+        )
 
     def is_present(self, user_id: int) -> bool:
         return user_id in self.known and bool(self.known[user_id].role)
