@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from rookery.client import Change, Event, State, apply_change
-from rookery.v1.session_pb2 import Deleted, Edited, Mention, Reacted, Text
+from rookery.v1.session_pb2 import Deleted, Edited, Mention, Muted, Reacted, Text
 from rookery.verify.records import Made, Place, Sent, place_of
 from shared.contract.changes import LISTED, TOGGLED, kind_of, toggle
 from shared.contract.ids import MAX_ID, wall_clock_ms
@@ -30,6 +30,10 @@ def _reacted(is_set: bool) -> Change:
     return Change(reacted=Reacted(emoji="👍", set=is_set))
 
 
+def _muted(until_ms: int) -> Change:
+    return Change(muted=Muted(until_ms=until_ms, except_mentions=True))
+
+
 DELETED = Change(deleted=Deleted())
 
 SCRIPTS = (
@@ -39,6 +43,7 @@ SCRIPTS = (
     Script(by_recipient=[_reacted(True), _reacted(False)]),
     Script(by_sender=[DELETED]),
     Script(by_sender=[toggle(kind, True) for kind in LISTED] + [DELETED]),
+    Script([_muted(MAX_ID)], [_muted(MAX_ID), _muted(0)]),
     *(Script([toggle(kind, True)], [toggle(kind, False), toggle(kind, True)]) for kind in TOGGLED),
     *(Script([toggle(kind, True), toggle(kind, False)], [toggle(kind, True)]) for kind in TOGGLED),
 )

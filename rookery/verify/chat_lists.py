@@ -24,8 +24,9 @@ async def read_chat_list(client: Client, marks: Mapping[str, int], deadline: flo
                 for chat in page.chats if page else ():
                     if chat.chat_id in marks:
                         shown = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
+                        counts = chat.unread, chat.unread_mentions
                         listed[chat.chat_id] = Listed(
-                            user_id, chat.chat_id, marks[chat.chat_id], shown, chat.unread, chat.changes
+                            user_id, chat.chat_id, marks[chat.chat_id], shown, *counts, chat.changes
                         )
                 cursor = (page and page.next_cursor) or None
             await trio.sleep(RETRY_PAUSE)

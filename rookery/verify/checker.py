@@ -12,8 +12,8 @@ from rookery.verify.violations import Kind, Violation
 from shared.contract.ids import time_of
 
 MAX_UNREAD = 100
-"""Up to this number unread messages are counted, among the newest `UNREAD_AMONG`: see archive.proto. Deleted messages
-do not count."""
+"""Up to this number unread messages and mentions are counted, messages among the newest `UNREAD_AMONG`: see
+archive.proto. Deleted messages do not count."""
 
 UNREAD_AMONG = 2_000
 
@@ -96,11 +96,13 @@ def _check_list(listed: Listed, copies: Iterable[Copy]) -> Iterator[Violation]:
         yield Violation(Kind.NOT_MARKED, text)
         return
     kept = [copy for copy in copies if copy.text]  # not deleted
-    above = sorted((copy.message_id, copy.key[0]) for copy in kept if copy.message_id > listed.read_up_to)
-    unread = min(sum(sender != listed.user_id for _, sender in above[-UNREAD_AMONG:]), MAX_UNREAD)
-    if listed.unread != unread:
-        text = f"{listed.chat_id} has {unread} unread messages in history, but {listed.unread} {where}"
-        yield Violation(Kind.MISCOUNTED, text)
+    above = sorted((copy for copy in kept if copy.message_id > listed.read_up_to), key=lambda copy: copy.message_id)
+    unread = sum(copy.key[0] != listed.user_id for copy in above[-UNREAD_AMONG:])
+    mentions = sum(copy.key[0] != listed.user_id and copy.mentions_now(listed.user_id) for copy in above)
+    for noun, right, shown in ("messages", unread, listed.unread), ("mentions", mentions, listed.unread_mentions):
+        if shown != min(right, MAX_UNREAD):
+            text = f"{listed.chat_id} has {right} unread {noun} in history, but {shown} {where}"
+            yield Violation(Kind.MISCOUNTED, text)
 
 
 def _check_history(

@@ -10,7 +10,7 @@ from rookery.client import ROLE_ADMIN, Client, Message, Refused, Unreachable
 from rookery.load.sessions import for_each
 from rookery.verify.histories import AT_ONCE, RETRY_PAUSE, retry
 from rookery.verify.membership import fold
-from rookery.verify.records import GroupRecord, Key, Sent, View
+from rookery.verify.records import EVERYONE, GroupRecord, Key, Sent, View
 from shared.contract.ids import wall_clock_ms
 
 PAUSE_SECONDS = 0.5
@@ -50,6 +50,11 @@ class Group:
     @property
     def owner(self) -> Client:
         return next(iter(self.clients.values()))
+
+    def mentioned_by(self, user_id: int) -> int:
+        """Return the user whom messages of this one mention: EVERYONE those of members with the permission, else the
+        owner."""
+        return EVERYONE if user_id in [*self.clients][:2] else self.owner.me.user_id
 
     async def create(self) -> None:
         """Create the group, and make its second member an admin. Raises RookeryError."""

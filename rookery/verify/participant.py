@@ -33,7 +33,7 @@ from shared.contract.chats import direct_chat_id
 from shared.contract.ids import wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
-"""Every so manieth message mentions its recipient, or is forwarded."""
+"""Every so manieth message mentions its recipient or members of its group, or is forwarded."""
 
 GROUP_EVERY = 10
 """Every so manieth message goes to a group, if the client is in one."""
@@ -117,7 +117,7 @@ class Participant:
                 recipient = recipients[number % len(recipients)]
                 chat_id, mentioned = direct_chat_id(client.me.user_id, recipient), recipient
                 if group := self._group(number, groups, client.me.user_id):
-                    recipient, chat_id, mentioned = 0, group.chat_id, group.owner.me.user_id
+                    recipient, chat_id, mentioned = 0, group.chat_id, group.mentioned_by(client.me.user_id)
                 key = f"{run_id}-{self.number}-{number}"
                 mentions = () if number % MENTIONS else (mentioned,)
                 text = f"{key} {'@you ' if mentions else ''}".ljust(size, "·" if number % 2 else ".")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from rookery.client import Accepted, Client, Event, Mention, Refused, Submission, Unreachable
-from rookery.verify.records import Made, Sent
+from rookery.verify.records import EVERYONE, Made, Sent
 from shared.contract.ids import wall_clock_ms
 
 RETRY_PAUSE = 0.25
@@ -142,7 +142,8 @@ def submit(client: Client, command: Command) -> Submission:
     return client.submit(
         command.recipient_id or command.chat_id,
         command.text,
-        mentions=[Mention(user_id=each, name="you") for each in command.mentions],
+        mentions=[Mention(user_id=each, name="you") for each in command.mentions if each != EVERYONE],
+        mentions_everyone=EVERYONE in command.mentions,
         forwarded=command.forwarded,
         client_message_id=command.key[1],
         first_sent_ms=command.at_ms,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from rookery.client import Change, Control, Event, HistoryMessage, Member, Message, State
+from rookery.client import Change, Control, Event, HistoryMessage, Member, Message, State, Text
 from shared.contract.changes import kind_of
 
 Key = tuple[int, str]
@@ -15,6 +15,10 @@ Key = tuple[int, str]
 
 Place = int | str
 """The target of a change: the id of a message, or of a chat."""
+
+
+EVERYONE = 0
+"""In place of a mentioned user: all members of a group."""
 
 
 def place_of(change: Change) -> Place:
@@ -31,6 +35,7 @@ class Copy:
     text: str
     """Empty if the message is deleted. Of a control change, a text that differs if any of its fields does."""
     mentions: tuple[int, ...] = ()
+    """With EVERYONE if it mentions all members."""
     forwarded: bool = False
     changes: Sequence[Event] = ()
     """Its state in history."""
@@ -39,7 +44,7 @@ class Copy:
     @classmethod
     def of(cls, message: Message) -> "Copy":
         key = (message.sender_id, message.client_message_id)
-        mentions = tuple(mention.user_id for mention in message.text.mentions)
+        mentions = mentions_of(message.text)
         control = message.control if message.HasField("control") else None
         text = message.text.body if control is None else text_of(control)
         return cls(key, message.message_id, message.chat_id, text, mentions, message.forwarded, (), control)
@@ -47,6 +52,17 @@ class Copy:
     @classmethod
     def of_history(cls, item: HistoryMessage) -> "Copy":
         return replace(cls.of(item.message), changes=item.changes)
+
+    def mentions_now(self, user_id: int) -> bool:
+        """Whether its newest text in history mentions a member."""
+        edits = (event.change.edited.text for event in self.changes if event.change.HasField("edited"))
+        mentions = next(map(mentions_of, edits), self.mentions)
+        return user_id in mentions or EVERYONE in mentions
+
+
+def mentions_of(text: Text) -> tuple[int, ...]:
+    """Return the users whom a text mentions, with EVERYONE if it mentions all members."""
+    return tuple(mention.user_id for mention in text.mentions) + (EVERYONE,) * text.mentions_everyone
 
 
 def text_of(control: Control) -> str:
@@ -81,7 +97,7 @@ class Sent:
     is_overdue: bool = False
     """Whether it was sent again after so long that the server may not have held later messages back any more."""
     mentions: tuple[int, ...] = ()
-    """The users whom the text mentions, each as `@you`."""
+    """The users whom the text mentions, each as `@you`, or EVERYONE."""
     forwarded: bool = False
     late_id: int | None = None
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
@@ -168,6 +184,7 @@ class Listed:
     """The id up to which the member has read."""
     read_up_to: int = 0
     unread: int = 0
+    unread_mentions: int = 0
     changes: Sequence[Event] = ()
     """The state of the chat itself."""
 

@@ -193,7 +193,9 @@ class FakeClient:
         return self.queue
 
     def submit(self, to: int, text: str, *, client_message_id: str, first_sent_ms: int, **send: Any) -> Any:
-        content = Send(text=Text(body=text, mentions=send["mentions"]), forwarded=send["forwarded"])
+        content = Send(text=Text(body=text), forwarded=send["forwarded"])
+        content.text.mentions.extend(send["mentions"])
+        content.text.mentions_everyone = send["mentions_everyone"]
         outcome = self._platform.take(self, to, content, client_message_id)
 
         async def answer(deadline: float) -> Accepted:
@@ -256,8 +258,15 @@ class FakeClient:
         above = [m for m in self._platform.history if m.chat_id == chat_id and m.message_id > mark and m.text.body]
         newest = above[-self._platform.unread_among :]
         unread = min(sum(m.sender_id != user_id for m in newest), 100)
+        mentions = sum(m.sender_id != user_id and self._is_mentioned(m) for m in above)
         marks = [Mark(user_id=user_id, read_up_to=mark)]
-        return Chat(chat_id=chat_id, marks=marks, unread=unread, changes=self._state(chat_id))
+        changes = self._state(chat_id)
+        return Chat(chat_id=chat_id, marks=marks, unread=unread, unread_mentions=min(mentions, 100), changes=changes)
+
+    def _is_mentioned(self, message: Message) -> bool:
+        edits = [event.change.edited.text for event in self._state(message.message_id)]
+        text = next((edit for edit in edits if edit.body), message.text)
+        return text.mentions_everyone or self.me.user_id in [mention.user_id for mention in text.mentions]
 
 
 async def verify(platform: Any, plan: Plan = PLAN, during: Callable[[Run], Any] | None = None) -> Result:

@@ -100,7 +100,7 @@ def test_the_state_of_a_chat_may_have_changes_of_earlier_runs(event_id: int, is_
     mine, other = changed(A0, 200, archived=Archived(set=True)), changed(A0, event_id, chat_pinned=ChatPinned(set=True))
     for each in (mine, other):
         each.change.target_id, each.change.chat_id = 0, CHAT
-    shown = Listed(ADA, CHAT, 0, 0, 2, [event for event in (mine.event, other.event) if event])
+    shown = Listed(ADA, CHAT, 0, 0, 2, changes=[event for event in (mine.event, other.event) if event])
     records = replace(history(KEPT), listed=[shown], made=[mine])
     assert [kind for kind, _ in found(records)] == [Kind.WRONG_STATE] * is_found
 
@@ -186,6 +186,10 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "an id that goes back", backwards, Kind.WENT_BACK, "complete up to 8 for 2, after it was up to 9"
     removed = replace(history([KEPT[0], replace(KEPT[1], text=""), *KEPT[2:]]), listed=[Listed(ADA, CHAT, 100, 100, 2)])
     yield "unread though deleted", removed, Kind.MISCOUNTED, "has 1 unread messages in history, but 2"
+    mention = changed(G1, 200, edited={"text": {"mentions_everyone": True}}).event
+    mentioned = history([*KEPT[:3], replace(KEPT[3], changes=[mention] if mention else []), KEPT[4]])
+    uncounted = replace(mentioned, listed=[Listed(ADA, CHAT, 0, 0, 2)])
+    yield "a mention", uncounted, Kind.MISCOUNTED, "has 1 unread mentions in history, but 0"
     yield "unread", listed(Listed(ADA, CHAT, 100, 100, 1)), Kind.MISCOUNTED, "has 2 unread messages in history, but 1"
 
 
