@@ -254,14 +254,19 @@ class FakeClient:
 
     def _chat(self, chat_id: str) -> Chat:
         user_id = self.me.user_id
-        mark = self._platform.marks.get((user_id, chat_id), 0)
-        above = [m for m in self._platform.history if m.chat_id == chat_id and m.message_id > mark and m.text.body]
+        mark, begin = self._platform.marks.get((user_id, chat_id), 0), self._begin(chat_id)
+        here = [m for m in self._platform.history if m.chat_id == chat_id and m.WhichOneof("content")]
+        above = [m for m in here if m.message_id > mark and m.message_id >= begin]
         newest = above[-self._platform.unread_among :]
         unread = min(sum(m.sender_id != user_id for m in newest), 100)
         mentions = sum(m.sender_id != user_id and self._is_mentioned(m) for m in above)
         marks = [Mark(user_id=user_id, read_up_to=mark)]
         changes = self._state(chat_id)
         return Chat(chat_id=chat_id, marks=marks, unread=unread, unread_mentions=min(mentions, 100), changes=changes)
+
+    def _begin(self, chat_id: str) -> int:
+        """The first event of the user's last span."""
+        return 0
 
     def _is_mentioned(self, message: Message) -> bool:
         edits = [event.change.edited.text for event in self._state(message.message_id)]

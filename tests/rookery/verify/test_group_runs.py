@@ -157,13 +157,9 @@ class GroupClient(FakeClient):
         own = roster.members[self.me.user_id]
         return Chat(chat_id=chat_id, version=roster.version if own.role else own.version, own=own)
 
-    def _chat(self, chat_id: str) -> Chat:
-        chat, roster = super()._chat(chat_id), self._platform.rosters.get(chat_id)
-        if roster is not None:
-            begin = max(chat.marks[0].read_up_to, roster.members[self.me.user_id].spans[-1].first - 1)
-            others = [m for m in self._platform.history if m.chat_id == chat_id and m.sender_id != self.me.user_id]
-            chat.unread = min(sum(m.message_id > begin for m in others), 100)
-        return chat
+    def _begin(self, chat_id: str) -> int:
+        roster = self._platform.rosters.get(chat_id)
+        return 0 if roster is None else roster.members[self.me.user_id].spans[-1].first
 
 
 def changed(roster: Roster, user_id: int, role: Any) -> Member:
