@@ -20,7 +20,8 @@
 /** @typedef {{sign_ins: SignInDetails[]}} OwnSignIns */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
 /**
- * @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean, who_may_start?: WhoMayStart}} User
+ * @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean, who_may_start?: WhoMayStart,
+ *   shows_presence?: boolean}} User
  */
 /** Whose first message in a direct chat the user receives. @typedef {"everyone" | "connections"} WhoMayStart */
 /**

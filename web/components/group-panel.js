@@ -21,6 +21,7 @@ import { JoinRequests } from "./join-requests.js";
 import { groupList } from "./loaded.js";
 import { MemberRights } from "./member-rights.js";
 import { FormModal, Modal } from "./modal.js";
+import { openProfile } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
@@ -125,10 +126,11 @@ export class GroupPanel extends Modal {
     if (!group) return [];
     const { user_id } = member;
     if (user_id === group.own.user_id) return [{ label: dialogTexts.groupPanel.leave, choose: () => this.#leave(group) }];
-    const { chat, handOver, remove, rights } = dialogTexts.groupMember;
+    const { chat, profile, handOver, remove, rights } = dialogTexts.groupMember;
     const { roles, canGetGroup, canBeRemoved, canGetRights } = actionsOn(group.settings, group.own, member);
     return [
       { label: chat, choose: () => this.#openChat(user_id) },
+      { label: profile, choose: () => openProfile(this.#app, user_id) },
       ...roles.map((role) => ({ label: changeTo(role), choose: () => void this.#setRole(user_id, role) })),
       ...(canGetRights ? [{ label: rights, choose: () => this.#openRights(member) }] : []),
       ...(canGetGroup ? [{ label: handOver, choose: () => this.#handOver(user_id) }] : []),

@@ -10,7 +10,7 @@ import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
 import { menuItems } from "./menu.js";
-import { loadGroupDialogs, openDialog, openProfile } from "./open-dialog.js";
+import { loadGroupDialogs, openDialog, openProfile, reportMessage } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -87,6 +87,7 @@ function choicesOf(app, message, actions) {
     ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),
+    ...(!isOwn && text ? [{ label: texts.message.report, choose: () => reportMessage(app, message) }] : []),
     ...(chat.group && !isFormer(chat) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },
   ];

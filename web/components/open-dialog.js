@@ -3,6 +3,7 @@
 import { texts } from "../languages/language.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Message} from "../types.js" */
 
 /**
  * Shows a short notice if the module can't be loaded: the next call loads it again.
@@ -39,9 +40,21 @@ export function findGroups(app) {
   void openDialog(app, loadGroupDialogs, ({ PublicGroups }) => new PublicGroups(app));
 }
 
-/** Shows the profile of a user, if it is loaded. @param {Pick<App, "say" | "chats">} app @param {string} user_id */
+const loadProfileDialogs = () => import("./profile-dialogs.js");
+
+/** Shows the profile of a user, if it is loaded. @param {App} app @param {string} user_id */
 export function openProfile(app, user_id) {
-  const profile = app.chats.profiles.get(user_id);
-  const load = () => import("./profile-dialogs.js");
-  if (profile) void openDialog(app, load, ({ ProfileDialog }) => new ProfileDialog(profile));
+  if (!app.chats.profiles.get(user_id)) return;
+  void openDialog(app, loadProfileDialogs, ({ ProfileDialog }) => new ProfileDialog(app, user_id));
+}
+
+/** Shows the connections and the blocked people. @param {App} app */
+export function openPeople(app) {
+  void openDialog(app, loadProfileDialogs, ({ PeopleDialog }) => new PeopleDialog(app));
+}
+
+/** Reports a message of another user. @param {App} app @param {Message} message as shown */
+export function reportMessage(app, message) {
+  const profile = app.chats.profiles.get(message.sender_id);
+  if (profile) void openDialog(app, loadProfileDialogs, ({ ReportDialog }) => new ReportDialog(app, profile, message));
 }

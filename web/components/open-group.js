@@ -15,7 +15,7 @@ import { textButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { Invalid } from "./form.js";
 import { actionRow, loadedView, rowButton } from "./loaded.js";
-import { Modal } from "./modal.js";
+import { closeDialogs, Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
 import { searchBox } from "./search-box.js";
 
@@ -84,7 +84,7 @@ class JoiningModal extends Modal {
 
   /** @param {string} chat_id */
   #open(chat_id) {
-    this.close();
+    closeDialogs();
     this.app.open(chat_id);
   }
 }

@@ -1,21 +1,120 @@
 // Dialogs about users: another user's profile, and the user's own.
 
 import { Problem } from "../api.js";
+import { directChatId } from "../chats.js";
 import { displayName, userName } from "../format.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { Chats } from "../stores/chats.js";
+import { People, peopleOf } from "../stores/people.js";
 import { h } from "../view.js";
 import { avatar } from "./avatar.js";
-import { FormModal, Modal } from "./modal.js";
+import { textButton } from "./buttons.js";
+import { Confirmation } from "./confirmation.js";
+import { failure } from "./empty.js";
+import { closeDialogs, FormModal, Modal } from "./modal.js";
+import { Outcome } from "./outcome.js";
+import { ReportDialog } from "./report-dialog.js";
 
+export { PeopleDialog } from "./people-dialog.js";
+export { ReportDialog } from "./report-dialog.js";
+
+/** @import {App} from "./app-shell.js" */
 /** @import {Values} from "./form.js" */
 /** @import {Profile} from "../types.js" */
 
-/** Another user's profile. */
+/** A user's profile, and what the user of this page may do with another one. */
 export class ProfileDialog extends Modal {
+  #app;
+  #user_id;
+  #people;
+  #outcome = new Outcome();
+
+  /** @param {App} app @param {string} user_id of a user whose profile is loaded */
+  constructor(app, user_id) {
+    super(dialogTexts.profile.title, () => this.#content());
+    this.#app = app;
+    this.#user_id = user_id;
+    this.#people = peopleOf(app);
+    this.follow(app.chats, this.#people, this.#outcome);
+  }
+
+  #content() {
+    const profile = /** @type {Profile} */ (this.#app.chats.profiles.get(this.#user_id));
+    const isOther = profile.user_id !== this.#app.chats.me.user_id && !profile.deleted;
+    return [
+      person(profile),
+      profile.about && h("p", { class: "about", dir: "auto", key: "about" }, profile.about),
+      h("div", { class: "listed", tabindex: -1, key: "actions" }, isOther && this.#actions(profile)), // has the focus after a choice
+    ];
+  }
+
   /** @param {Profile} profile */
-  constructor(profile) {
-    super(dialogTexts.profile.title, () => [person(profile), profile.about && h("p", { class: "about", dir: "auto" }, profile.about)]);
+  #actions(profile) {
+    const { openChat, block, unblock, report } = dialogTexts.people;
+    const { user_id } = profile;
+    const chat_id = directChatId(this.#app.chats.me.user_id, user_id);
+    const open = () => {
+      closeDialogs();
+      this.#app.open(chat_id);
+    };
+    const isBlocked = this.#people.isBlocked(user_id);
+    const name = displayName(profile);
+    return [
+      this.#outcome.view(),
+      this.#people.relations.problem && failure(this.#people.relations.problem, () => void this.#people.relations.load()),
+      isBlocked ? h("p", { class: "note", key: "blocked" }, dialogTexts.people.isBlocked(name)) : this.#connection(name),
+      h(
+        "div",
+        { class: "group-buttons", key: "buttons" },
+        chat_id !== this.#app.chats.openChat && textButton("text-button", open, openChat),
+        isBlocked
+          ? textButton("text-button", () => this.#do((people) => people.unblock(user_id), dialogTexts.people.unblocked(name)), unblock)
+          : textButton("text-button danger", () => this.#block(name), block),
+        textButton("text-button danger", () => new ReportDialog(this.#app, profile).open(), report),
+      ),
+    ];
+  }
+
+  /** The connection with the user, and what can be done about it. @param {string} name */
+  #connection(name) {
+    const { people } = dialogTexts;
+    const user_id = this.#user_id;
+    if (!this.#people.relations.value) return null;
+    const connect = (/** @type {string} */ words, /** @type {string} */ done) =>
+      textButton("primary", () => this.#do((each) => each.connect(user_id), done), words);
+    const disconnect = (/** @type {string} */ words, /** @type {string} */ done) =>
+      textButton("text-button", () => this.#do((each) => each.disconnect(user_id), done), words);
+    const state = this.#people.connectionWith(user_id)?.state;
+    const note = state && h("p", { class: "note" }, people.states[state](name));
+    return h(
+      "div",
+      { class: "connection", key: "connection" },
+      note,
+      !state && connect(people.connect, people.invited(name)),
+      state === "invites_me" && [
+        connect(people.accept, people.accepted(name)),
+        disconnect(people.decline, people.declined(name)),
+      ],
+      state === "invited" && disconnect(people.takeBack, people.tookBack),
+      state === "connected" && disconnect(people.remove, people.removed(name)),
+    );
+  }
+
+  /** @param {string} name */
+  #block(name) {
+    const { blockTitle, blockWords, block, blocked } = dialogTexts.people;
+    new Confirmation({ title: blockTitle, words: blockWords(name), action: block }, async () => {
+      await this.#people.block(this.#user_id);
+      this.#outcome.show(blocked(name));
+    }).open();
+  }
+
+  /** @param {(people: People) => Promise<void>} act @param {string} done */
+  #do(act, done) {
+    void this.#outcome.of(async () => {
+      await act(this.#people);
+      return done;
+    });
   }
 }
 

@@ -11,11 +11,12 @@ import { failure } from "./empty.js";
 import { check, Form, Invalid, newPasswordProblem, newPasswordRule } from "./form.js";
 import { Modal } from "./modal.js";
 import { turnOn } from "./notifications.js";
+import { openPeople } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Values} from "./form.js" */
 /** @import {Setting} from "../stores/settings.js" */
-/** @import {SignInDetails} from "../types.js" */
+/** @import {SignInDetails, User} from "../types.js" */
 /** @import {Children} from "../view.js" */
 
 /**
@@ -60,6 +61,8 @@ export class SettingsDialog extends Modal {
   #opened = 0;
   /** The failure to load or end sign-ins; empty if there is none. */
   #problem = "";
+  /** Why a setting of the account is not saved; empty if there is no reason. */
+  #unsaved = "";
   /** Null while the sign-ins are loading. @type {readonly SignInDetails[] | null} */
   #signIns = null;
   #isPasswordShown = false;
@@ -82,10 +85,12 @@ export class SettingsDialog extends Modal {
   open() {
     this.#opened++;
     this.#isPasswordShown = this.#isPasswordChanged = this.#isDeleting = false;
+    this.#unsaved = "";
     this.password.clear();
     this.deletion.clear();
     super.open();
     void this.#load();
+    this.#app.chats.refreshMe().then(this.root.invalidate, () => {}); // another device may have changed the settings
   }
 
   #view() {
@@ -94,7 +99,15 @@ export class SettingsDialog extends Modal {
       { key: String(this.#opened) },
       section(dialogTexts.settings.look, look().map((group) => this.#group(group)), this.#language()),
       section(dialogTexts.settings.notifications, this.#notifications()),
-      section(dialogTexts.settings.privacy, this.#switch("typing", "shown", "hidden", dialogTexts.settings.typing)),
+      section(
+        dialogTexts.settings.privacy,
+        this.#switch("typing", "shown", "hidden", dialogTexts.settings.typing),
+        this.#ownSwitch("shows_presence", dialogTexts.settings.presence),
+        h("p", { class: "note", key: "presence" }, dialogTexts.settings.presenceHint),
+        this.#whoMayStart(),
+        h("p", { class: "note error", role: "alert", key: "unsaved" }, this.#unsaved),
+        textButton("text-button", () => this.#openPeople(), dialogTexts.settings.people),
+      ),
       section(dialogTexts.signIns.title, this.#signInList()),
       section(dialogTexts.password.title, this.#passwordForm()),
       section(dialogTexts.account.title, this.#leave()),
@@ -189,6 +202,52 @@ export class SettingsDialog extends Modal {
       onchange: (/** @type {Event} */ { target }) => choose(/** @type {HTMLInputElement} */ (target).checked),
     };
     return h("label", { class: "choice", key }, h("input", input), h("span", {}, words));
+  }
+
+  // ---- settings of the account
+
+  /** @param {"shows_presence"} name of the setting, which is on by default @param {string} words */
+  #ownSwitch(name, words) {
+    const isChecked = this.#app.chats.me[name] !== false;
+    const choose = (/** @type {boolean} */ isOn) => void this.#saveMine({ [name]: isOn });
+    return this.#choice({ type: "checkbox", name, value: "on", words, isChecked, choose });
+  }
+
+  #whoMayStart() {
+    const { whoMayStart, startedBy, startedHint } = dialogTexts.settings;
+    const present = this.#app.chats.me.who_may_start ?? "everyone";
+    const radios = /** @type {const} */ (["everyone", "connections"]).map((value) =>
+      this.#choice({
+        ...{ type: "radio", name: "who_may_start", value, words: startedBy[value], isChecked: present === value },
+        choose: () => void this.#saveMine({ who_may_start: value }),
+      }),
+    );
+    return [
+      h("fieldset", { class: "choices", key: "start" }, h("legend", {}, whoMayStart), radios),
+      h("p", { class: "note", key: "startHint" }, startedHint),
+    ];
+  }
+
+  #openPeople() {
+    this.close();
+    openPeople(this.#app);
+  }
+
+  /** Saves a setting of the account, whatever another device has changed meanwhile. @param {Partial<User>} change */
+  async #saveMine(change) {
+    const { chats } = this.#app;
+    this.#unsaved = "";
+    try {
+      await chats.changeProfile(change).catch(async (fault) => {
+        if (!(fault instanceof Problem && fault.code === "version_conflict")) throw fault;
+        await chats.refreshMe();
+        await chats.changeProfile(change);
+      });
+      if ("shows_presence" in change) chats.presence.watchAgain(); // who hides theirs sees nobody's
+    } catch (fault) {
+      this.#unsaved = explain(fault);
+    }
+    this.root.invalidate();
   }
 
   // ---- the sign-ins

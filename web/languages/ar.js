@@ -303,6 +303,7 @@ export const ar = {
     newerVersion: "تتطلب هذه الرسالة إصدارًا أحدث من الصفحة.",
     notSent: "لم تُرسَل",
     delete: "حذف",
+    report: "إبلاغ",
     reply: "رد",
     edit: "تعديل",
     forward: "إعادة توجيه",

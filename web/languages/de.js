@@ -258,6 +258,7 @@ export const de = {
     newerVersion: "Diese Nachricht braucht eine neuere Version der Seite.",
     notSent: "Nicht gesendet",
     delete: "Löschen",
+    report: "Melden",
     reply: "Antworten",
     edit: "Bearbeiten",
     forward: "Weiterleiten",

@@ -268,6 +268,7 @@ export const en = {
     newerVersion: "This message needs a newer version of the page.",
     notSent: "Not sent",
     delete: "Delete",
+    report: "Report",
     reply: "Reply",
     edit: "Edit",
     forward: "Forward",

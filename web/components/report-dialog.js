@@ -1,0 +1,45 @@
+// Reports a person, or one of their messages, to the admins of the server.
+
+import { displayName } from "../format.js";
+import { dialogTexts } from "../languages/dialogs.js";
+import { shownPlain } from "../messages.js";
+import { peopleOf } from "../stores/people.js";
+import { h } from "../view.js";
+import { check } from "./form.js";
+import { FormModal } from "./modal.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Message, Profile} from "../types.js" */
+
+/** Characters of a reason, at most. */
+const LONGEST_REASON = 1_000;
+
+export class ReportDialog extends FormModal {
+  /** @param {App} app @param {Profile} profile of the reported person @param {Message} [message] of theirs, as shown */
+  constructor(app, profile, message) {
+    const { title, ofMessage, ofPerson, reason, reasonHint, typeReason, block, send, sent } = dialogTexts.report;
+    const { user_id } = profile;
+    const people = peopleOf(app);
+    const name = displayName(profile);
+    const isBlocked = people.isBlocked(user_id);
+    const field = {
+      ...{ label: reason, name: "reason", hint: reasonHint, long: true },
+      attributes: { maxlength: LONGEST_REASON, rows: 4, dir: "auto", required: true },
+    };
+    const text = message && shownPlain(message, app.chats.profiles);
+    const save = async (/** @type {Record<string, string>} */ values) => {
+      const words = values["reason"]?.trim() ?? "";
+      check({ reason: words ? "" : typeReason });
+      const messages = message && { chat_id: message.chat_id, message_ids: [message.message_id] };
+      if (values["block"] === "on") await people.block(user_id); // first: to repeat it has no effect
+      await people.report({ user_id, ...messages, reason: words });
+      app.say(sent);
+    };
+    const also = h("label", { class: "choice", key: "block" }, h("input", { type: "checkbox", name: "block" }), block(name));
+    super(title, send, [field], save, [
+      h("p", {}, message ? ofMessage(name) : ofPerson(name)),
+      text && h("blockquote", { class: "reported", dir: "auto" }, text),
+      !isBlocked && also,
+    ]);
+  }
+}
