@@ -25,6 +25,8 @@ from rookery.v1.archive_pb2 import (
     ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListPublicChatsRequest,
+    ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
@@ -83,6 +85,9 @@ class ArchiveClient:
 
     async def list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
         return await self._query(self._stub.ListMarks, request)
+
+    async def list_public_chats(self, request: ListPublicChatsRequest) -> ListPublicChatsResponse | Refusal:
+        return await self._query(self._stub.ListPublicChats, request)
 
     async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
         return await self._query(self._stub.GetGroup, request)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from messaging.archive.store.protocol import ChatCursor, Page
+from messaging.archive.store.protocol import ChatCursor, Page, PublicCursor
 from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID
 
@@ -16,6 +16,8 @@ MAX_PAGE_BYTES = 1024 * 1024
 """Of a page, which ends early at this size but has at least one item: gRPC clients accept 4 MiB by default."""
 
 Item = TypeVar("Item", bound=Message)
+
+_PUBLIC_CURSOR = re.compile(r"1:(g-[0-9]{1,19}):(.{1,512})", re.DOTALL)
 
 _CURSOR = re.compile(r"1:([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19}|g-[0-9]{1,19})")
 
@@ -68,3 +70,17 @@ def decode_cursor(text: str) -> ChatCursor | None:
     if direct_members(match[2]) is None and not is_group(match[2]):
         return None
     return ChatCursor(int(match[1]), match[2])
+
+
+def encode_public_cursor(cursor: PublicCursor) -> str:
+    """Encode the cursor as opaque text."""
+    return base64.urlsafe_b64encode(f"1:{cursor.chat_id}:{cursor.name}".encode()).decode()
+
+
+def decode_public_cursor(text: str) -> PublicCursor | None:
+    """Decode a cursor; None if it is none."""
+    try:
+        match = _PUBLIC_CURSOR.fullmatch(base64.b64decode(text, altchars=b"-_", validate=True).decode())
+    except (binascii.Error, UnicodeError, ValueError):
+        return None
+    return None if match is None else PublicCursor(match[2], match[1])

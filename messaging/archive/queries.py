@@ -6,9 +6,19 @@
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
 
-from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
+from messaging.archive.pages import (
+    MAX_PAGE_BYTES,
+    around,
+    decode_cursor,
+    decode_public_cursor,
+    encode_cursor,
+    encode_public_cursor,
+    fitting,
+    newest_of,
+    oldest_of,
+)
 from messaging.archive.reader import Reader
-from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
+from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor, ChatStore, Page, PublicCursor
 from messaging.archive.visibility import View
 from messaging.archive.watermark import Watermark
 from rookery.v1.archive_grpc import ArchiveServiceServicer
@@ -34,6 +44,8 @@ from rookery.v1.archive_pb2 import (
     ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListPublicChatsRequest,
+    ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
@@ -46,6 +58,9 @@ from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 
 MAX_LIMIT = 100
 """Chats or messages on a page at most: see archive.proto."""
+
+MAX_QUERY = 64
+"""Characters of a search: see archive.proto."""
 
 MAX_CHANGES_AGE_MS = 30 * 24 * 3600 * 1000
 """How old the `after` of ListChanges may be: see archive.proto."""
@@ -149,6 +164,19 @@ class ArchiveQueries(ArchiveServiceServicer):
             return refusal
         return await _unless_unavailable(self._list_marks(request))
 
+    async def ListPublicChats(self, request: ListPublicChatsRequest) -> ListPublicChatsResponse | Refusal:
+        after = decode_public_cursor(request.cursor) if request.cursor else None
+        refusal = (
+            _check_range("user_id", request.user_id, 1, MAX_ID)
+            or _check_range("limit", request.limit, 1, MAX_LIMIT)
+            or _check_cursor(request.cursor, after)
+        )
+        if refusal:
+            return refusal
+        if len(request.query) > MAX_QUERY:
+            return Refusal(Code.TOO_LARGE, f"`query` must have at most {MAX_QUERY} characters.", field="query")
+        return await _unless_unavailable(self._list_public(request, after or FIRST_PUBLIC))
+
     async def GetGroup(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
         if refusal := _check_group(request.chat_id):
             return refusal
@@ -227,6 +255,15 @@ class ArchiveQueries(ArchiveServiceServicer):
             return ListMembersResponse(version=membership.member.version)
         return await self._chats.list_members(request.chat_id, after=request.after, limit=request.limit)
 
+    async def _list_public(self, request: ListPublicChatsRequest, after: PublicCursor) -> ListPublicChatsResponse:
+        limit = request.limit
+        chats = await self._chats.list_public_chats(request.user_id, request.query, after=after, limit=limit + 1)
+        next_cursor = ""
+        if len(chats) > limit:
+            last = chats[limit - 1]
+            next_cursor = encode_public_cursor(PublicCursor(last.settings.name.casefold(), last.chat_id))
+        return ListPublicChatsResponse(chats=chats[:limit], next_cursor=next_cursor)
+
     async def _list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
         if direct_members(request.chat_id) is None:
             membership = await self._chats.get_member(request.chat_id, request.user_id)
@@ -291,7 +328,7 @@ def _check_range(field: str, value: int, low: int, high: int) -> Refusal | None:
     return Refusal(Code.INVALID, f"`{field}` must be {low} to {high}, not {value}.", field=field)
 
 
-def _check_cursor(text: str, decoded: ChatCursor | None) -> Refusal | None:
+def _check_cursor(text: str, decoded: ChatCursor | PublicCursor | None) -> Refusal | None:
     if not text or decoded is not None:
         return None
     return Refusal(Code.INVALID, "`cursor` must be the `next_cursor` of an earlier page, or empty.", field="cursor")

@@ -3,8 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
-from messaging.archive.store.protocol import ChatCursor, Page
+from messaging.archive.pages import (
+    MAX_PAGE_BYTES,
+    around,
+    decode_cursor,
+    decode_public_cursor,
+    encode_cursor,
+    encode_public_cursor,
+    fitting,
+    newest_of,
+    oldest_of,
+)
+from messaging.archive.store.protocol import ChatCursor, Page, PublicCursor
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Message, Text
 from shared.contract.chats import direct_chat_id
@@ -87,8 +97,11 @@ def test_a_cursor_comes_back_as_it_was(at_ms: int, low: int, high: int) -> None:
     cursor, of_group = ChatCursor(at_ms, direct_chat_id(low, high)), ChatCursor(at_ms, f"g-{low}")
     assert decode_cursor(encode_cursor(cursor)) == (cursor if low != high else None)
     assert decode_cursor(encode_cursor(of_group)) == of_group
+    public = PublicCursor("straße:\n", f"g-{low}")
+    assert decode_public_cursor(encode_public_cursor(public)) == public
 
 
 @given(text=st.text())
 def test_any_other_text_is_no_cursor(text: str) -> None:
     assert decode_cursor(text) is None
+    assert decode_public_cursor(text) is None

@@ -31,10 +31,11 @@ from rookery.v1.archive_pb2 import (
     ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListPublicChatsRequest,
     ListVersionsRequest,
     Mark,
 )
-from rookery.v1.groups_pb2 import ROLE_UNSPECIFIED
+from rookery.v1.groups_pb2 import ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
 from rookery.v1.session_pb2 import Event, Hidden, MarkedUnread, Pinned
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import LISTED
@@ -326,6 +327,31 @@ async def test_members_marks_and_the_group_as_members_and_former_members_get_the
     group = (await client.call(GetGroupRequest(chat_id=crew.chat_id))).group
     assert (group.version, list(group.members)) == (2, [crew.known[user] for user in crew.members])
     assert await client.call(GetGroupRequest(chat_id="g-1")) == GetGroupResponse()
+
+
+async def test_public_groups_page_by_page(client: Client, chats: SqliteChats) -> None:
+    crews = [Company((BOB, CAROL)) for _ in range(3)]
+    settings = [GroupSettings(name=f"Crew {number}", is_public=True) for number in range(3)]
+    for crew, each in zip(crews, settings, strict=True):
+        await chats.record(logged(crew.control({0: ROLE_OWNER}, settings=each)), {})
+    first = await client.call(ListPublicChatsRequest(user_id=BOB, query="crew", limit=2))
+    assert [chat.settings for chat in first.chats] == settings[:2]
+    assert first.chats[0].own == crews[0].known[BOB]
+    second = await client.call(ListPublicChatsRequest(user_id=CAROL, limit=2, cursor=first.next_cursor))
+    assert [(chat.chat_id, chat.HasField("own")) for chat in second.chats] == [(crews[2].chat_id, False)]
+    assert not second.next_cursor
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [("limit", 101, Code.INVALID), ("cursor", "x", Code.INVALID), ("query", "x" * 65, Code.TOO_LARGE)],
+)
+async def test_an_invalid_search_of_public_groups_is_refused(
+    client: Client, field: str, value: Any, code: Code
+) -> None:
+    request = ListPublicChatsRequest(user_id=BOB, limit=1)
+    setattr(request, field, value)
+    assert await client.refusal(request) == (code, field)
 
 
 async def test_the_marks_of_a_direct_chat(client: Client, chats: SqliteChats, sent: Sequence[Event]) -> None:

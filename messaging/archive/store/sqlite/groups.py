@@ -6,8 +6,6 @@ The tables are defined in `schema`.
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from messaging.archive.store.laws import check_control
 from messaging.archive.store.protocol import Membership, PublicCursor
 from rookery.v1.archive_pb2 import Group, ListMembersResponse, Mark, PublicChat
@@ -47,9 +45,9 @@ _SET_PUBLIC = """
 """
 _PUBLIC = """
     SELECT chat, chat_id, version, member_count FROM public_chats JOIN chats USING (chat, chat_id)
-    WHERE (name, chat_id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE NOT instr(searched, value))
-    ORDER BY name, chat_id LIMIT ?
+    WHERE (name, chat_id) > (?, ?) {} ORDER BY name, chat_id LIMIT ?
 """
+_HAS_TERM = "AND instr(searched, ?) "
 _VERSION_OF = "SELECT version FROM controls WHERE chat = ? AND event_id = ?"
 _MEMBER = "SELECT member FROM members WHERE chat = ? AND user_id = ?"
 _MEMBERS = "SELECT member FROM members WHERE chat = ? ORDER BY user_id"
@@ -134,8 +132,9 @@ def _all_invites(connection: sqlite3.Connection, chat: int) -> list[Invite]:
 def read_public(
     connection: sqlite3.Connection, user_id: int, query: str, after: PublicCursor, limit: int
 ) -> Sequence[PublicChat]:
-    """As `ChatStore.list_public_chats`. It reads every name after the cursor: 100,000 take 30 ms."""
-    terms = msgspec.json.encode(search_terms(query)).decode()
+    """As `ChatStore.list_public_chats`. It may read every name after the cursor: 100,000 take 45 ms."""
+    terms = search_terms(query)
+    rows = connection.execute(_PUBLIC.format(_HAS_TERM * len(terms)), (*after, *terms, limit)).fetchall()
     return [
         PublicChat(
             chat_id=chat_id,
@@ -143,7 +142,7 @@ def read_public(
             member_count=member_count,
             own=_any_member(connection, chat, user_id),
         )
-        for chat, chat_id, version, member_count in connection.execute(_PUBLIC, (*after, terms, limit)).fetchall()
+        for chat, chat_id, version, member_count in rows
     ]
 
 
