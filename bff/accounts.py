@@ -149,6 +149,7 @@ class Accounts:
                 version=body.version,
                 who_may_start=None if body.who_may_start is None else WhoMayStart(body.who_may_start),
                 shows_presence=body.shows_presence,
+                shows_read_marks=body.shows_read_marks,
             )
         if changed is None:
             message = f"The profile is not at version {body.version} any more: read it again."

@@ -1,10 +1,12 @@
 """Chats and their history, read from the archive: `/v1/chats`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from bff.http.endpoints import Response, endpoint
 from bff.models import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
 from bff.own_chats import OwnChats
+from bff.read_marks import hidden_marks
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     Chat,
@@ -45,6 +47,7 @@ class Chats:
         )
         if isinstance(response, Refusal):
             return response
+        await self._hide_read_marks(claims.user_id, response.chats)
         return Response({"chats": [], "next_cursor": "", "complete_up_to": "0", **to_object(response)})
 
     @endpoint("GET", "/v1/chats/<chat_id>", Chat)
@@ -52,7 +55,10 @@ class Chats:
         """One chat."""
         request = GetChatRequest(user_id=claims.user_id, chat_id=chat_id)
         response = await self._chats.ask(claims.user_id, self._services.archive.get_chat, request)
-        return response if isinstance(response, Refusal) else Response(to_object(response.chat))
+        if isinstance(response, Refusal):
+            return response
+        await self._hide_read_marks(claims.user_id, [response.chat])
+        return Response(to_object(response.chat))
 
     @endpoint("GET", "/v1/chats/<chat_id>/messages", ListMessagesResponse)
     async def list_messages(self, claims: Claims, chat_id: str, query: MessagesQuery) -> Response | Refusal:
@@ -87,3 +93,8 @@ class Chats:
         request = ListVersionsRequest(user_id=claims.user_id, chat_id=chat_id, message_id=message_id, kind=query.kind)
         response = await self._chats.ask(claims.user_id, self._services.archive.list_versions, request)
         return response if isinstance(response, Refusal) else Response({"changes": [], **to_object(response)})
+
+    async def _hide_read_marks(self, user_id: int, chats: Iterable[Chat]) -> None:
+        marks = [mark for chat in chats for mark in chat.marks]
+        for mark in await hidden_marks(self._services.accounts, user_id, marks):
+            mark.ClearField("read_up_to")

@@ -7,6 +7,7 @@ import trio
 from bff import models
 from bff.http.endpoints import Response, endpoint
 from bff.own_chats import OwnChats
+from bff.read_marks import hidden_marks
 from bff.services import Services
 from rookery.v1.archive_pb2 import ListMarksRequest, ListMarksResponse, ListMembersRequest, ListMembersResponse
 from rookery.v1.group_service_pb2 import (
@@ -97,10 +98,16 @@ class Groups:
 
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
     async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
-        """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by"."""
+        """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by". Without those of
+        users who hide them, and without those of others for a user who does."""
         request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
         response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
-        return response if isinstance(response, Refusal) else Response({"marks": [], **to_object(response)})
+        if isinstance(response, Refusal):
+            return response
+        hidden = {mark.user_id for mark in await hidden_marks(self._services.accounts, claims.user_id, response.marks)}
+        # Left out, since in a group the order and `delivered_up_to` follow from reading.
+        shown = ListMarksResponse(marks=[mark for mark in response.marks if mark.user_id not in hidden])
+        return Response({"marks": [], **to_object(shown)})
 
     async def _change(
         self,

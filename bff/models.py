@@ -196,6 +196,9 @@ class ProfileChange(Input):
     shows_presence: Annotated[bool, Field(strict=True)] | None = Field(
         None, description="Whether others see that the user is online, and the user that others are; at first true"
     )
+    shows_read_marks: Annotated[bool, Field(strict=True)] | None = Field(
+        None, description="Whether others see how far the user has read, and the user how far others; at first true"
+    )
     version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
@@ -369,6 +372,7 @@ class User(BaseModel):
             version=user.version,
             created_at_ms=str(user.created_at_ms),
             is_admin=is_admin,
+    shows_read_marks: bool
             who_may_start=user.who_may_start,
             shows_presence=user.shows_presence,
         )
@@ -382,6 +386,7 @@ class Tokens(BaseModel):
     refresh_token: str
     token_type: str = "Bearer"  # noqa: S105 - no secret: the token type of RFC 6750
     user: User
+            shows_read_marks=user.shows_read_marks,
 
 
 class SignedIn(Tokens):

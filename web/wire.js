@@ -74,6 +74,8 @@
  * @property {string} [actor_id] The user who made the change.
  * @property {string} [client_change_id] As Send.client_message_id: chosen by the client, unique among the user's sends
  * and changes, 1 to 64 bytes. Empty is allowed for kinds with LAW_MAX, which may be repeated.
+ * @property {boolean} [is_private] Set by the server on a read mark in a direct chat whose users do not both show
+ * theirs: only the devices of the actor receive it. A client's value is ignored.
  * @property {Reacted} [reacted]
  * @property {Marked} [marked]
  * @property {Edited} [edited]

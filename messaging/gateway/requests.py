@@ -51,6 +51,11 @@ class SendRequest(msgspec.Struct, frozen=True):
     @property
     def recipients(self) -> Sequence[int]:
         """The users of a direct chat that receive it; of a personal one, also in a group."""
+    @property
+    def is_read_mark(self) -> bool:
+        """Whether it states how far the user has read, which users may hide from each other."""
+        return False
+
         return self.members
 
     @property
@@ -98,6 +103,10 @@ class ChangeRequest(msgspec.Struct, frozen=True):
     @property
     def recipients(self) -> Sequence[int]:
         return (self.change.actor_id,) if self.kind.contract.is_private else self.members
+    @property
+    def is_read_mark(self) -> bool:
+        return self.kind.is_read_mark(self.change)
+
 
     @property
     def span_name(self) -> str:
@@ -202,6 +211,7 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
     if isinstance(chat, Refusal):
         return chat
     if not kind.contract.is_of_chat and change.target_id <= 0:
+    change.is_private = False
         return bad_id("change.target_id")
     if kind.contract.is_of_chat and change.target_id:
         return Refusal(Code.INVALID, "`target_id` must be 0 for a change of the chat.", "change.target_id")

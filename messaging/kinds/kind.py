@@ -42,6 +42,11 @@ class Circumstances(NamedTuple):
     configuration: LiveConfiguration
 
 
+def is_no_read_mark(change: Change) -> bool:
+    """The changes of the kind do not state how far their actor has read."""
+    return False
+
+
 class Kind(msgspec.Struct, frozen=True):
     """The checks of one kind. Neither waits, and each refusal names the field and the limit."""
 
@@ -55,6 +60,8 @@ class Kind(msgspec.Struct, frozen=True):
     """The permission that the actor needs."""
     is_of_controls: bool = False
     """Whether control changes of groups can be its targets, too."""
+    is_read_mark: Callable[[Change], bool] = is_no_read_mark
+    """Whether a change states how far its actor has read, which users may hide from each other."""
 
     @property
     def is_personal(self) -> bool:

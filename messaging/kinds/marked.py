@@ -28,4 +28,8 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
     return Refusal(Code.INVALID, "There is no message yet with such an id.", "change.marked.delivered_up_to")
 
 
-KIND = Kind(changes.KINDS["marked"], _check, _authorize)
+def _is_read_mark(change: Change) -> bool:
+    return change.marked.read_up_to > 0
+
+
+KIND = Kind(changes.KINDS["marked"], _check, _authorize, is_read_mark=_is_read_mark)

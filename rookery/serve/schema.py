@@ -18,6 +18,7 @@ from shared.accounts.cassandra.schema import (
     LINKS_SCHEMA,
     PEOPLE_SCHEMA,
     PRESENCE_SCHEMA,
+    READ_MARKS_SCHEMA,
 )
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
@@ -37,6 +38,7 @@ MIGRATIONS = (
     Migration(11, "people", PEOPLE_SCHEMA),
     Migration(12, "presence", PRESENCE_SCHEMA),
     Migration(13, "joining", JOINING_SCHEMA),
+    Migration(14, "read marks", READ_MARKS_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}

@@ -263,11 +263,12 @@ class Mention(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived")
+    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "is_private", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIVATE_FIELD_NUMBER: _ClassVar[int]
     REACTED_FIELD_NUMBER: _ClassVar[int]
     MARKED_FIELD_NUMBER: _ClassVar[int]
     EDITED_FIELD_NUMBER: _ClassVar[int]
@@ -283,6 +284,7 @@ class Change(_message.Message):
     target_id: int
     actor_id: int
     client_change_id: str
+    is_private: bool
     reacted: Reacted
     marked: Marked
     edited: Edited
@@ -294,7 +296,7 @@ class Change(_message.Message):
     muted: Muted
     chat_pinned: ChatPinned
     archived: Archived
-    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ...) -> None: ...
+    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., is_private: _Optional[bool] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ...) -> None: ...
 
 class Reacted(_message.Message):
     __slots__ = ("emoji", "set")

@@ -35,6 +35,8 @@ class User:
     who_may_start: WhoMayStart = WhoMayStart.EVERYONE
     shows_presence: bool = True
     """Whether others see that the user is online, and the user that others are."""
+    shows_read_marks: bool = True
+    """Whether others see how far the user has read, and the user how far others have."""
 
     @classmethod
     def new(cls, user_id: int, name: str, display_name: str | None, created_at_ms: int) -> "User":
@@ -147,6 +149,7 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         version: int,
         who_may_start: WhoMayStart | None = None,
         shows_presence: bool | None = None,
+        shows_read_marks: bool | None = None,
     ) -> User | None:
         """Change the profile if it is still at `version`, and return it; else None. A setting that is None stays."""
         ...

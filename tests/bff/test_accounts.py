@@ -28,6 +28,7 @@ async def test_a_new_account_is_returned_in_full(api: Api) -> None:
         "created_at_ms": str(api.clock.now_ms),
         "who_may_start": "everyone",
         "shows_presence": True,
+        "shows_read_marks": True,
     }
     assert int(user["user_id"]) > 0
 

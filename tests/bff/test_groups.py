@@ -8,7 +8,16 @@ import trio.testing
 from trio.testing import MockClock
 
 from bff.groups import RECORDED_SECONDS, RETRY_SECONDS
-from rookery.v1.archive_pb2 import ListMarksRequest, ListMembersRequest, ListMembersResponse
+from rookery.v1.archive_pb2 import (
+    Chat,
+    GetChatResponse,
+    ListChatsResponse,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
+    Mark,
+)
 from rookery.v1.group_service_pb2 import (
     AddMembers,
     ChangeGroupRequest,
@@ -139,6 +148,35 @@ async def test_members_and_marks_are_those_of_the_archive(api: Api, token: str) 
         ListMembersRequest(user_id=user_id, chat_id="g-7", after=5, limit=1000),
         ListMarksRequest(user_id=user_id, chat_id="g-7", from_id=9),
     ]
+
+
+async def test_read_marks_are_hidden_of_and_from_users_who_show_none(api: Api, token: str) -> None:
+    names = {name: int((await api.register(name))["user_id"]) for name in ("ben", "cat")}
+    own = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    marks = [Mark(user_id=each, delivered_up_to=8, read_up_to=7) for each in (own, *names.values())]
+    chat = Chat(chat_id="d-1-2", marks=marks)
+
+    async def readers() -> list[list[int]]:
+        lists = []
+        for path, response in (
+            ("/v1/chats", ListChatsResponse(chats=[chat])),
+            ("/v1/chats/d-1-2", GetChatResponse(chat=chat)),
+            (f"{GROUP}/marks", ListMarksResponse(marks=marks)),
+        ):
+            api.archive.response = type(response).FromString(response.SerializeToString())
+            body = (await api.call("GET", path, token=token)).body
+            listed = body["chats"][0]["marks"] if path == "/v1/chats" else body["marks"]
+            assert all(mark["delivered_up_to"] == "8" for mark in listed)
+            lists.append([int(mark["user_id"]) for mark in listed if "read_up_to" in mark])
+        return lists
+
+    assert await readers() == [[own, *names.values()]] * 3
+    hidden = {"shows_read_marks": False, "version": 1}
+    bens = (await api.sign_in("ben"))["access_token"]
+    assert (await api.call("PATCH", "/v1/me", hidden, token=bens)).body["shows_read_marks"] is False
+    assert await readers() == [[own, names["cat"]]] * 3
+    await api.call("PATCH", "/v1/me", hidden, token=token)
+    assert await readers() == [[own]] * 3
 
 
 async def test_requests_for_chats_of_others_are_limited_at_all_routes_together(

@@ -68,9 +68,9 @@ def mentioned_in(text: Text) -> Sequence[int]:
     return [*users, EVERYONE] if text.mentions_everyone else users
 
 
-def is_own(kind: Kind, chat_id: str) -> bool:
+def is_own(kind: Kind, change: Change) -> bool:
     """Whether a change of this kind changes the chat only in its actor's list: private ones, and marks in groups."""
-    return kind.is_private or (kind is MARKS and is_group(chat_id))
+    return kind.is_private or change.is_private or (kind is MARKS and is_group(change.chat_id))
 
 
 def check_change(kind: Kind | None, change: Change) -> None:

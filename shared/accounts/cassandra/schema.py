@@ -209,3 +209,8 @@ PRESENCE_SCHEMA: tuple[str, ...] = (
     )
     """,
 )
+
+READ_MARKS_SCHEMA: tuple[str, ...] = (
+    # Null means true.
+    "ALTER TABLE users ADD IF NOT EXISTS shows_read_marks boolean",
+)

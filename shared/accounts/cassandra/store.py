@@ -40,7 +40,8 @@ ADD_USER = """
     VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS
 """
 ALL_USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+        shows_read_marks
     FROM users
 """
 USER = ALL_USERS + "WHERE user_id = ?"
@@ -50,7 +51,8 @@ NEXT_USERS = ALL_USERS + "WHERE token(user_id) > token(?) LIMIT ?"
 PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
 SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
-    UPDATE users SET display_name = ?, about = ?, version = ?, who_may_start = ?, shows_presence = ?
+    UPDATE users SET display_name = ?, about = ?, version = ?, who_may_start = ?, shows_presence = ?,
+        shows_read_marks = ?
     WHERE user_id = ? IF version = ?
 """
 DELETE_USER = """
@@ -168,6 +170,7 @@ class CassandraAccounts(CassandraPeople):
         version: int,
         who_may_start: WhoMayStart | None = None,
         shows_presence: bool | None = None,
+        shows_read_marks: bool | None = None,
     ) -> User | None:
         """As in the protocol; also the account if an interrupted attempt has made the same change.
 
@@ -182,12 +185,15 @@ class CassandraAccounts(CassandraPeople):
             wanted = replace(wanted, who_may_start=who_may_start)
         if shows_presence is not None:
             wanted = replace(wanted, shows_presence=shows_presence)
+        if shows_read_marks is not None:
+            wanted = replace(wanted, shows_read_marks=shows_read_marks)
         if before.version != version:
             return before if before == wanted else None
         moved = fold(before.display_name) != fold(display_name)
         if moved:
             await self._index.add(wanted)
-        columns = (display_name, about, version + 1, str(wanted.who_may_start), wanted.shows_presence)
+        settings = (str(wanted.who_may_start), wanted.shows_presence, wanted.shows_read_marks)
+        columns = (display_name, about, version + 1, *settings)
         applied = await self._statements.apply(UPDATE_PROFILE, *columns, user_id, version)
         after = wanted if applied else (await self._user(user_id)) or before
         for user in (before, wanted) if moved else ():
@@ -239,7 +245,11 @@ class CassandraAccounts(CassandraPeople):
 def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
     return [
         User(
-            *columns, bool(is_deleted), WhoMayStart(who_may_start or WhoMayStart.EVERYONE), shows_presence is not False
+            *columns,
+            bool(is_deleted),
+            WhoMayStart(who_may_start or WhoMayStart.EVERYONE),
+            shows_presence=shows_presence is not False,
+            shows_read_marks=shows_read_marks is not False,
         )
-        for *columns, is_deleted, who_may_start, shows_presence in rows
+        for *columns, is_deleted, who_may_start, shows_presence, shows_read_marks in rows
     ]

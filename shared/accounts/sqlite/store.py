@@ -67,6 +67,7 @@ MIGRATIONS = (
     "ALTER TABLE families ADD COLUMN refreshed_at_ms INTEGER NOT NULL DEFAULT 0;",
     PEOPLE_MIGRATION,
     "ALTER TABLE users ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE users ADD COLUMN shows_read_marks INTEGER NOT NULL DEFAULT 1;",
 )
 
 ADD_USER = """
@@ -74,33 +75,38 @@ ADD_USER = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING
 """
 USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+        shows_read_marks
     FROM json_each(?) AS asked JOIN users ON user_id = asked.value GROUP BY user_id ORDER BY min(asked.key)
 """
 FIND_BY_SCAN = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+        shows_read_marks
     FROM users
     WHERE name > :after AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
 """
 FIND_BY_INDEX = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+        shows_read_marks
     FROM users
     WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrases) AND name > :after
     AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
 """
 LIST_USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+        shows_read_marks
     FROM users
     WHERE user_id <= ? ORDER BY user_id DESC LIMIT ?
 """
 UPDATE_PROFILE = """
     UPDATE users
     SET display_name = ?, about = ?, version = version + 1, who_may_start = coalesce(?, who_may_start),
-        shows_presence = coalesce(?, shows_presence)
+        shows_presence = coalesce(?, shows_presence), shows_read_marks = coalesce(?, shows_read_marks)
     WHERE user_id = ? AND version = ? AND NOT is_deleted
-    RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence
+    RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+        shows_read_marks
 """
 DELETE_USER = """
     UPDATE users
@@ -201,8 +207,9 @@ class SqliteAccounts(SqlitePeople):
         version: int,
         who_may_start: WhoMayStart | None = None,
         shows_presence: bool | None = None,
+        shows_read_marks: bool | None = None,
     ) -> User | None:
-        columns = (display_name, about, who_may_start, shows_presence)
+        columns = (display_name, about, who_may_start, shows_presence, shows_read_marks)
 
         def work(connection: sqlite3.Connection) -> User | None:
             row = connection.execute(UPDATE_PROFILE, (*columns, user_id, version)).fetchone()
@@ -299,8 +306,8 @@ class SqliteAccounts(SqlitePeople):
 
 def _users(rows: Iterable[Any]) -> list[User]:
     return [
-        User(*columns, bool(is_deleted), WhoMayStart(who_may_start), bool(shows_presence))
-        for *columns, is_deleted, who_may_start, shows_presence in rows
+        User(*columns, bool(is_deleted), WhoMayStart(who_may_start), bool(shows_presence), bool(shows_read_marks))
+        for *columns, is_deleted, who_may_start, shows_presence, shows_read_marks in rows
     ]
 
 

@@ -105,8 +105,10 @@ async def test_a_deleted_account_keeps_no_relationship_but_blocks_by_others(stor
 async def test_settings_of_an_account_change_with_its_profile_or_stay(store: AccountStore) -> None:
     await store.add_user(User(11, "alice", "Alice", "", 1, 1_000), "hash")
     change = partial(store.update_profile, 11, display_name="Alice", about="")
-    changed = await change(version=1, who_may_start=WhoMayStart.CONNECTIONS, shows_presence=False)
-    assert changed == User(11, "alice", "Alice", "", 2, 1_000, False, WhoMayStart.CONNECTIONS, False)
+    changed = await change(
+        version=1, who_may_start=WhoMayStart.CONNECTIONS, shows_presence=False, shows_read_marks=False
+    )
+    assert changed == User(11, "alice", "Alice", "", 2, 1_000, False, WhoMayStart.CONNECTIONS, False, False)
     assert await change(version=2) == replace(changed, version=3)
     assert await store.users([11]) == [replace(changed, version=3)]
 

@@ -95,7 +95,7 @@ class Batch:
     def _add_change(self, event: Event, change: Change, counted_id: int) -> None:
         kind = kind_of(change)
         check_change(kind, change)
-        if kind is not None and is_own(kind, change.chat_id):
+        if kind is not None and is_own(kind, change):
             own = _check_chat_id(change.chat_id), change.actor_id
             self.changed_for[own] = max(counted_id, self.changed_for.get(own, 0))
         else:

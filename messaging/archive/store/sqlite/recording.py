@@ -117,7 +117,7 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
         if is_late(event_id, at_ms):
             late.append((at_ms, event_id, chat_id))
             event_id = first_id_at(at_ms - MAX_AGE_MS)
-        if kind is not None and is_own(kind, chat_id):
+        if kind is not None and is_own(kind, event.change):
             key = chat_id, event.change.actor_id
             changed_for[key] = max(event_id, changed_for.get(key, 0))
             changed.setdefault(chat_id, 0)

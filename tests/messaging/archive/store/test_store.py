@@ -448,16 +448,18 @@ async def test_the_feed_has_a_stub_and_the_deletion_of_a_deleted_message(
     assert await chats.events_after(talk.chat_id, 0) == [stub, unknown, deletion]
 
 
+@pytest.mark.parametrize("kind", ["hidden", "marked"])
 async def test_a_private_change_changes_the_chat_only_in_the_list_of_its_actor(
-    chats: ChatStore, talk: Conversation
+    chats: ChatStore, talk: Conversation, kind: str
 ) -> None:
     message = talk.message()
-    hidden = talk.toggle("hidden", message.event_id, who=1)
+    own = talk.toggle("hidden", message.event_id, who=1) if kind == "hidden" else talk.mark(1, read=message.event_id)
+    own.change.is_private = kind == "marked"
     await chats.record(logged(message), {})
-    await chats.record(logged(hidden), {})
-    times = [(await chat_of(chats, talk, member)).changed_at_ms for member in talk.members]
-    assert times == [time_of(message.event_id), time_of(hidden.event_id)]
-    assert await chats.events_after(talk.chat_id, message.event_id) == [hidden]
+    await chats.record(logged(own), {})
+    seen = [await chat_of(chats, talk, member) for member in talk.members]
+    assert [chat.changed_at_ms for chat in seen] == [time_of(message.event_id), time_of(own.event_id)]
+    assert await chats.events_after(talk.chat_id, message.event_id) == ([own] if kind == "hidden" else [])
 
 
 async def test_the_feed_has_a_late_event_by_the_time_of_the_log(chats: ChatStore, talk: Conversation) -> None:
