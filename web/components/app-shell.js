@@ -2,7 +2,7 @@
 // the address, so that reload, back and links work.
 
 import { showBadge } from "../badge.js";
-import { choices } from "../emoji/choices.js";
+import { forgetChoices } from "../emoji/kept.js";
 import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
@@ -213,7 +213,7 @@ export class AppShell {
     }
     history.replaceState(null, "", location.pathname);
     await this.sending.clear();
-    choices.clear();
+    forgetChoices();
     this.sync.session.end();
   }
 

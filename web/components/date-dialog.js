@@ -1,5 +1,6 @@
 // The dialog that shows the messages of a day.
 
+import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { Invalid } from "./form.js";
 import { FormModal } from "./modal.js";
@@ -9,10 +10,10 @@ export class DateDialog extends FormModal {
   constructor(go) {
     const today = localDate(new Date());
     const attributes = { type: "date", max: today, required: true, autofocus: true };
-    const date = { label: texts.chat.date, name: "date", value: today, attributes };
-    super(texts.chat.goToDate, texts.chat.go, [date], async ({ date = "" }) => {
+    const date = { label: dialogTexts.dates.date, name: "date", value: today, attributes };
+    super(texts.chat.goToDate, dialogTexts.dates.go, [date], async ({ date = "" }) => {
       const day = new Date(`${date}T00:00`);
-      if (Number.isNaN(day.getTime())) throw new Invalid({ date: texts.chat.chooseDate });
+      if (Number.isNaN(day.getTime())) throw new Invalid({ date: dialogTexts.dates.chooseDate });
       go(day);
     });
   }

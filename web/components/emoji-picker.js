@@ -5,7 +5,7 @@ import { isTouchScreen, mirrored, moveFocus } from "../focus.js";
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
 import { Grid } from "../emoji/grid.js";
-import { MODIFIERS, toneNames, withTone } from "../emoji/tones.js";
+import { MODIFIERS, withTone } from "../emoji/tones.js";
 import { icon } from "../icons.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
@@ -30,6 +30,11 @@ const groupNames = () => [
   dialogTexts.picker.symbols,
   dialogTexts.picker.flags,
 ];
+/** The names of the tones of `tones.js`. */
+const toneNames = () => {
+  const { none, light, mediumLight, medium, mediumDark, dark } = dialogTexts.tone;
+  return [none, light, mediumLight, medium, mediumDark, dark];
+};
 const HAND = "✋";
 
 class EmojiPicker {
@@ -196,7 +201,7 @@ class EmojiPicker {
   }
 
   #toneView() {
-    const label = texts.tone.chosen(toneNames()[choices.tone] ?? "");
+    const label = dialogTexts.tone.chosen(toneNames()[choices.tone] ?? "");
     const press = () => {
       this.#showsTones = !this.#showsTones;
       this.#root.render();
@@ -215,7 +220,7 @@ class EmojiPicker {
   #tonesView() {
     return h(
       "div",
-      { class: "emoji-tones", role: "radiogroup", "aria-label": texts.tone.label, key: "tones" },
+      { class: "emoji-tones", role: "radiogroup", "aria-label": dialogTexts.tone.label, key: "tones" },
       MODIFIERS.map((_, tone) =>
         h(
           "button",

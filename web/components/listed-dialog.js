@@ -3,6 +3,7 @@
 
 import { displayName, exactTime, shortTime } from "../format.js";
 import { may } from "../groups.js";
+import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { h } from "../view.js";
@@ -40,7 +41,7 @@ export class ListedDialog extends Modal {
   }
 
   #content() {
-    const { notLoaded, none, noneHint } = texts.listed[this.#kind];
+    const { notLoaded, none, noneHint } = dialogTexts.listed[this.#kind];
     const { phase, hasOlder } = this.#list.of(this.#chat_id);
     const load = () => void this.#list.loadOlder(this.#chat_id);
     const items = listedIn(this.#app, this.#chat_id, this.#kind).map((message) => this.#item(message));

@@ -1,18 +1,7 @@
 // Skin tones: 0 is the yellow of an emoji without a tone, 1 to 5 are light to dark.
 
-import { texts } from "../languages/language.js";
-
 /** The modifiers by tone. */
 export const MODIFIERS = ["", "🏻", "🏼", "🏽", "🏾", "🏿"];
-/** Their names. */
-export const toneNames = () => [
-  texts.tone.none,
-  texts.tone.light,
-  texts.tone.mediumLight,
-  texts.tone.medium,
-  texts.tone.mediumDark,
-  texts.tone.dark,
-];
 
 /**
  * The emoji with one skin tone for all its people and hands. The caller checks that the emoji supports skin tones.

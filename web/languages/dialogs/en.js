@@ -52,6 +52,34 @@ export const en = {
     symbols: "Symbols",
     flags: "Flags",
   },
+  tone: {
+    label: "Skin tone",
+    chosen: (/** @type {string} */ tone) => `Skin tone: ${tone}`,
+    none: "Default",
+    light: "Light",
+    mediumLight: "Medium light",
+    medium: "Medium",
+    mediumDark: "Medium dark",
+    dark: "Dark",
+  },
+  /** The lists of messages by kind. */
+  listed: {
+    pinned: {
+      none: "No pinned messages",
+      noneHint: "Pin a message to find it again here.",
+      notLoaded: "The pinned messages could not be loaded.",
+    },
+    starred: {
+      none: "No starred messages",
+      noneHint: "Star a message to find it again here. Only you see your stars.",
+      notLoaded: "The starred messages could not be loaded.",
+    },
+  },
+  dates: {
+    date: "Date",
+    go: "Go",
+    chooseDate: "Choose a date.",
+  },
   profile: {
     title: "Profile",
     own: "Your profile",
@@ -86,6 +114,8 @@ export const en = {
     privacy: "Privacy",
     presence: "Show others when I am online",
     presenceHint: "If you hide it, you don’t see when others are online either.",
+    readMarks: "Show others how far I have read",
+    readMarksHint: "If you hide it, you don’t see how far others have read either.",
     whoMayStart: "Who may start a chat with me",
     startedBy: { everyone: "Everyone", connections: "My connections" },
     startedHint: "Chats that exist go on.",
@@ -189,6 +219,7 @@ export const en = {
       invited: (/** @type {Name} */ name) => `You have invited ${name} to connect.`,
       invites_me: (/** @type {Name} */ name) => `${name} wants to connect with you.`,
     },
+    show: "Show",
     connect: "Connect",
     invited: (/** @type {Name} */ name) => `${name} is invited to connect.`,
     accept: "Accept",
@@ -346,6 +377,8 @@ export const en = {
     most: (/** @type {number} */ count) => `At least ${number(count)} members have read it. These are shown here.`,
     none: "Not seen yet",
     noneHint: "This list shows who has read the message.",
+    hidden: "You hide how far you have read",
+    hiddenHint: "So you don’t see either who has read a message. The settings have a switch for it, under privacy.",
     notLoaded: "The list could not be loaded.",
   },
   readAll: {
