@@ -80,33 +80,45 @@ function acceptedNow({ change, created_ms }, state) {
 /** @param {any} value @returns {value is WaitingChange} */
 const isChange = (value) => isQueued(value) && typeof value.change?.target_id === "string";
 
-/** The user's marks that are not accepted yet, merged per chat. They are not kept across reloads. */
+/**
+ * The user's marks that are not accepted yet, merged per chat. They are not kept across reloads. While the user hides how
+ * far they have read, others do not receive a change with `read_up_to`: `delivered_up_to` is sent in another one.
+ */
 export class WaitingMarks {
-  /** @type {Map<string, {marked: Marks, isSent: boolean}>} by chat_id */
+  /** @type {Map<string, {chat_id: string, marked: Marks, isSent: boolean}>} by chat_id and, if apart, kind of mark */
   #all = new Map();
+  #areApart;
 
-  /** @param {string} chat_id @param {Marked} marked */
+  /** @param {() => boolean} areApart whether the two marks of a chat are sent one by one */
+  constructor(areApart) {
+    this.#areApart = areApart;
+  }
+
+  /** @param {string} chat_id @param {Marked} marked one mark, or both */
   add(chat_id, { delivered_up_to = "0", read_up_to = "0" }) {
-    const before = this.#all.get(chat_id)?.marked ?? { delivered_up_to: "0", read_up_to: "0" };
+    const areApart = this.#areApart();
+    const key = areApart && read_up_to !== "0" ? `${chat_id} read` : chat_id;
+    const before = this.#all.get(key)?.marked ?? { delivered_up_to: "0", read_up_to: "0" };
     const marked = {
-      delivered_up_to: laterId(before.delivered_up_to, laterId(delivered_up_to, read_up_to)),
+      delivered_up_to: laterId(before.delivered_up_to, areApart ? delivered_up_to : laterId(delivered_up_to, read_up_to)),
       read_up_to: laterId(before.read_up_to, read_up_to),
     };
-    this.#all.set(chat_id, { marked, isSent: false });
+    this.#all.set(key, { chat_id, marked, isSent: false });
   }
 
   /**
-   * Sends the marks that were not sent in this session, one frame per chat.
+   * Sends the marks that were not sent in this session, one frame per chat, or two.
    * @param {(frame: ClientFrame, answered: (answer: ServerFrame) => void) => boolean} send
    */
   flush(send) {
-    for (const [chat_id, waiting] of this.#all) {
+    for (const [key, waiting] of this.#all) {
       if (waiting.isSent) continue;
-      const { read_up_to } = waiting.marked; // in a group, nobody sees up to which message all are delivered
-      const change = { chat_id, marked: isGroup(chat_id) ? { read_up_to } : waiting.marked };
+      const { chat_id, marked } = waiting;
+      const { read_up_to } = marked; // in a group, nobody sees up to which message all are delivered
+      const change = { chat_id, marked: isGroup(chat_id) ? { read_up_to } : marked };
       waiting.isSent = send({ change }, ({ refused }) => {
-        if (this.#all.get(chat_id) !== waiting) return; // the marks have moved meanwhile
-        if (!refused?.retryable) return void this.#all.delete(chat_id);
+        if (this.#all.get(key) !== waiting) return; // the marks have moved meanwhile
+        if (!refused?.retryable) return void this.#all.delete(key);
         const pause_ms = Math.max(refused.retry_after_ms ?? 0, MARKS_PAUSE_MS);
         setTimeout(() => {
           waiting.isSent = false;

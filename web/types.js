@@ -21,7 +21,7 @@
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
 /**
  * @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean, who_may_start?: WhoMayStart,
- *   shows_presence?: boolean}} User
+ *   shows_presence?: boolean, shows_read_marks?: boolean}} User
  */
 /** Whose first message in a direct chat the user receives. @typedef {"everyone" | "connections"} WhoMayStart */
 /**

@@ -37,6 +37,21 @@ def test_two_people_sign_up_find_each_other_and_chat(platform: Platform, seats: 
     mira.write("40 messages, in order")
     expect(ada.message("40 messages, in order")).to_be_visible()
     expect(ada.row("Mira Okafor")).to_contain_text("40 messages, in order")
+    expect(mira.message("40 messages, in order")).to_contain_text("Read")
+
+    mira.choose("Settings")
+    with mira.page.expect_response("**/v1/me"):
+        mira.page.get_by_label("Show others how far I have read").uncheck()
+    mira.page.keyboard.press("Escape")
+    expect(mira.message("40 messages, in order")).to_contain_text("Delivered")
+    ada.write("Not even on my wrist")
+    expect(mira.message("Not even on my wrist")).to_be_visible()
+    ada.write("Are you there?")
+    for reload in (False, True):
+        if reload:
+            ada.page.reload()
+        for text in ("Not even on my wrist", "Are you there?"):
+            expect(ada.message(text)).to_contain_text("Delivered")
 
 
 def test_reactions_are_seen_by_both_and_survive_a_reload(

@@ -243,7 +243,9 @@ function namesOf({ chats }, { user_ids }) {
 /** @param {App} app @param {Message} message @returns {keyof typeof STATE_ICONS} */
 function stateOf({ chats, sync }, message) {
   if (message.state === "pending" || message.isChanging) return sync.isReachable ? "sending" : "waiting";
-  return progress(message, chats.of(message.chat_id), chats.me.user_id);
+  const { user_id, shows_read_marks } = chats.me;
+  const reached = progress(message, chats.of(message.chat_id), user_id);
+  return reached === "read" && shows_read_marks === false ? "delivered" : reached; // read before the user hid theirs
 }
 
 /** The reason of a failed message, and its remedies. @param {App} app @param {Message} message */

@@ -64,8 +64,9 @@ export class SeenBy extends Modal {
   }
 
   #content() {
-    const { notLoaded, none, noneHint, most, count } = dialogTexts.groupSeen;
+    const { notLoaded, none, noneHint, hidden, hiddenHint, most, count } = dialogTexts.groupSeen;
     const readers = this.#readers;
+    if (this.#app.chats.me.shows_read_marks === false) return emptyState(hidden, hiddenHint);
     if (this.#hasFailed) return failure(notLoaded, () => void this.#load());
     if (!readers) return memo("waiting", [], () => skeletonRows(3));
     if (!readers.length) return emptyState(none, noneHint);

@@ -104,6 +104,8 @@ export class SettingsDialog extends Modal {
         this.#switch("typing", "shown", "hidden", dialogTexts.settings.typing),
         this.#ownSwitch("shows_presence", dialogTexts.settings.presence),
         h("p", { class: "note", key: "presence" }, dialogTexts.settings.presenceHint),
+        this.#ownSwitch("shows_read_marks", dialogTexts.settings.readMarks),
+        h("p", { class: "note", key: "readMarks" }, dialogTexts.settings.readMarksHint),
         this.#whoMayStart(),
         h("p", { class: "note error", role: "alert", key: "unsaved" }, this.#unsaved),
         textButton("text-button", () => this.#openPeople(), dialogTexts.settings.people),
@@ -206,7 +208,7 @@ export class SettingsDialog extends Modal {
 
   // ---- settings of the account
 
-  /** @param {"shows_presence"} name of the setting, which is on by default @param {string} words */
+  /** @param {"shows_presence" | "shows_read_marks"} name of the setting, which is on by default @param {string} words */
   #ownSwitch(name, words) {
     const isChecked = this.#app.chats.me[name] !== false;
     const choose = (/** @type {boolean} */ isOn) => void this.#saveMine({ [name]: isOn });

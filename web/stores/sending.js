@@ -48,7 +48,7 @@ export class Sending extends Store {
   #chats;
   #line;
   #kept;
-  #marks = new WaitingMarks();
+  #marks;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #flushTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -63,6 +63,7 @@ export class Sending extends Store {
     this.outbox = new Outbox(kept);
     this.changes = new Changes(kept);
     this.drafts = new Drafts(kept, this.outbox);
+    this.#marks = new WaitingMarks(() => chats.me.shows_read_marks === false);
     kept.subscribe(() => this.changed());
     chats.onUndelivered = (chat_id, delivered_up_to) => isGroup(chat_id) || this.#mark(chat_id, { delivered_up_to });
   }

@@ -67,8 +67,8 @@ test("a change replaces a change with the same key that was not sent yet, and no
 });
 
 /** Marks with the frames that they sent, and a function that answers the newest one. */
-function newMarks() {
-  const marks = new WaitingMarks();
+function newMarks(areApart = false) {
+  const marks = new WaitingMarks(() => areApart);
   const sent = [];
   const answers = [];
   const send = ({ change }, answered) => (sent.push(change.marked), answers.push(answered), true);
@@ -87,6 +87,17 @@ test("marks of a chat are sent as one, reading implies delivery, and they are se
   marks.sessionLost();
   flush();
   assert.equal(sent.length, 2);
+});
+
+test("a user who hides how far they have read sends the two marks of a chat one by one", () => {
+  const { marks, sent, flush, answer } = newMarks(true);
+  marks.add(CHAT, { delivered_up_to: idAt(1) });
+  marks.add(CHAT, { read_up_to: idAt(1) });
+  flush();
+  answer({ accepted: {} });
+  marks.add(CHAT, { read_up_to: idAt(2) });
+  flush();
+  assert.deepEqual(sent.map((each) => [each.delivered_up_to, each.read_up_to]), [[idAt(1), "0"], ["0", idAt(1)], ["0", idAt(2)]]);
 });
 
 test("marks that moved while an answer was under way are sent too, and refused ones after a pause if they may be", (context) => {
