@@ -7,6 +7,8 @@ import msgspec
 
 from rookery.client import Change, Event, State, apply_change
 from rookery.v1.session_pb2 import Deleted, Edited, Mention, Muted, Reacted, Text
+from rookery.verify.membership import Membership
+from rookery.verify.plan import GROUP_EVERY
 from rookery.verify.records import Made, Place, Sent, place_of
 from shared.contract.changes import LISTED, TOGGLED, kind_of, toggle
 from shared.contract.ids import MAX_ID, wall_clock_ms
@@ -18,7 +20,7 @@ class Script(msgspec.Struct, frozen=True):
     by_sender: Sequence[Change] = ()
     """From the acceptance of the message on."""
     by_recipient: Sequence[Change] = ()
-    """From the acceptance and the delivery of the message on."""
+    """From the acceptance and the delivery of the message on; in a group, by the partner of its sender."""
 
 
 def _edited(text: str) -> Change:
@@ -51,8 +53,10 @@ SCRIPTS = (
 
 
 def script_of(sent: Sent, percent: float) -> Script | None:
-    """Return the script of a message, if so many percent of each sender's messages are changed."""
-    before, after = (int(number * percent / 100) for number in (sent.number, sent.number + 1))
+    """Return the script of a message, if so many percent of each sender's messages are changed, and as many of those
+    to groups."""
+    number = sent.number if sent.recipient_id else sent.number // GROUP_EVERY
+    before, after = (int(each * percent / 100) for each in (number, number + 1))
     return SCRIPTS[(sent.key[0] + before) % len(SCRIPTS)] if after > before else None
 
 
@@ -65,15 +69,16 @@ def changes_of(sent: Sent, actor_id: int, script: Script) -> Iterator[Made]:
         change = Change(chat_id=sent.chat_id, target_id=target_id, actor_id=actor_id, client_change_id=client_id)
         change.MergeFrom(body)
         for mention in change.edited.text.mentions:
-            mention.user_id = sent.recipient_id
+            mention.user_id = sent.other_id
         yield Made(sent, change, wall_clock_ms())
 
 
 class Expected:
     """The states of messages and chats that follow from the accepted changes."""
 
-    def __init__(self, made: Iterable[Made]) -> None:
-        self._states: defaultdict[Place, State] = defaultdict(dict)
+    def __init__(self, made: Iterable[Made], membership: Membership) -> None:
+        self._membership = membership
+        self._events: defaultdict[Place, list[Event]] = defaultdict(list)
         self._open: set[Place] = set()
         """Messages and chats with a change that has no answer: it may have been made or not."""
         self._first = MAX_ID
@@ -81,13 +86,20 @@ class Expected:
         for each in made:
             if each.event is not None:
                 self._first = min(self._first, each.event.event_id)
-                apply_change(self._states[place_of(each.change)], each.event)
+                self._events[place_of(each.change)].append(each.event)
             elif not each.refused:
                 self._open.add(place_of(each.change))
 
     def state(self, place: Place, viewer: int) -> Sequence[Event]:
-        """Return the current changes of a message or a chat that a user can see."""
-        return [event for event in self._states.get(place, {}).values() if is_visible(event.change, viewer)]
+        """Return the current changes of a message or a chat that a user can see: those made while they were a member,
+        and a deletion of a message that they can read."""
+        state: State = {}
+        for event in self._events.get(place, ()):
+            change, allows = event.change, self._membership.allows
+            is_deletion = change.HasField("deleted") and allows(change.chat_id, viewer, change.target_id)
+            if is_visible(change, viewer) and (is_deletion or allows(change.chat_id, viewer, event.event_id)):
+                apply_change(state, event)
+        return list(state.values())
 
     def agrees(self, place: Place, state: Iterable[Event], viewer: int) -> bool:
         """Return whether a state is right for a user, or may be. Marks do not count, and neither do the changes of a
@@ -97,7 +109,7 @@ class Expected:
         return place in self._open or _content(state) == _content(self.state(place, viewer))
 
     def is_deleted(self, message_id: int) -> bool:
-        return any(event.change.HasField("deleted") for event in self._states.get(message_id, {}).values())
+        return any(event.change.HasField("deleted") for event in self._events.get(message_id, ()))
 
 
 def is_visible(change: Change, viewer: int) -> bool:

@@ -27,7 +27,8 @@ STALE_SECONDS = 2.0
 
 def check_records(records: Records) -> list[Violation]:
     """Return every violation; an empty list if all promises were kept."""
-    sent, expected, membership = records.sent, Expected(records.made), Membership(records)
+    sent, membership = records.sent, Membership(records)
+    expected, made = Expected(records.made, membership), {each.key: each for each in records.made}
     by_chat, by_recipient = defaultdict[str, list[Sent]](list), defaultdict[int, list[Sent]](list)
     for each in sent.values():
         by_chat[each.chat_id].append(each)
@@ -44,9 +45,13 @@ def check_records(records: Records) -> list[Violation]:
         violations += _check_deliveries(sent, by_recipient[user_id], membership, user_id, deliveries)
     violations += _changes_not_accepted(records.made)
     for user_id, states in records.states.items():
-        violations += _check_states(sent.values(), expected, user_id, states)
+        violations += _check_states(sent.values(), expected, membership, user_id, states)
     for user_id, received in records.received_changes.items():
         violations += _repeated(Kind.DELIVERED_TWICE, received, f"at the client of {user_id}")
+        for key, event_id in received:
+            if each := made.get(key):
+                copy = Copy(key, event_id, each.change.chat_id, "")
+                violations += membership.outside(each, copy, user_id, f"at the client of {user_id}", seconds=0.0)
     for listed in records.listed:
         member = membership.members(listed.chat_id).get(listed.user_id)
         counted_from = member.spans[-1].first if member is not None and member.spans else 0
@@ -182,13 +187,13 @@ def _check_changes(
 
 
 def _check_states(
-    sent: Iterable[Sent], expected: Expected, user_id: int, states: Mapping[Place, State]
+    sent: Iterable[Sent], expected: Expected, membership: Membership, user_id: int, states: Mapping[Place, State]
 ) -> Iterator[Violation]:
-    """Check the state of each accepted message and of its chat at a client, which has none of other users' chats."""
+    """Check the state of each accepted message and of its chat at a client, which has none of other users' chats. Not
+    in a group of which its user was a member at some times only: it has an unknown part of the changes."""
     places: dict[Place, tuple[str, bool]] = {}
     for each in sent:
-        if each.is_accepted:
-            is_due = user_id in (each.recipient_id, each.key[0])
+        if each.is_accepted and (is_due := membership.has_changes(each, user_id)) is not None:
             places[each.message_id], places[each.chat_id] = (_name(each.key), is_due), (each.chat_id, is_due)
     for place, (name, is_due) in places.items():
         state = states.get(place, {}).values()

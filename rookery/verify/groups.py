@@ -56,6 +56,12 @@ class Group:
         owner."""
         return EVERYONE if user_id in [*self.clients][:2] else self.owner.me.user_id
 
+    def partner_of(self, user_id: int) -> int:
+        """Return the member who changes messages of this one as the recipient of a direct message does; 0 if nobody
+        changes them, as they may leave."""
+        owner_id, admin_id, *_ = self.clients
+        return (admin_id if user_id == owner_id else owner_id) if user_id in self.stay else 0
+
     async def create(self) -> None:
         """Create the group, and make its second member an admin. Raises RookeryError."""
         owner_id, admin_id, *others = self.clients
@@ -140,7 +146,7 @@ class Group:
         return control
 
     def records(self, views: Mapping[int, View] | None = None) -> GroupRecord:
-        return GroupRecord(self.chat_id, self.owner.me.user_id, self.controls, views or {})
+        return GroupRecord(self.chat_id, self.owner.me.user_id, self.controls, views or {}, self.stay)
 
     async def record(self, deadline: float) -> GroupRecord:
         """Read the members as the server shows them to each user, again until they are right. At the deadline (on

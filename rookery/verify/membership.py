@@ -2,10 +2,10 @@
 violations out."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from rookery.client import Control, Member
-from rookery.verify.records import Copy, GroupRecord, Records, Sent, View
+from rookery.verify.records import Copy, GroupRecord, Made, Records, Sent, View
 from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
 
@@ -26,6 +26,8 @@ class Membership:
         self._controls: dict[str, Mapping[int, Sent]] = {}
         """The accepted ones of each group, by event id."""
         self._members: dict[str, Mapping[int, Member]] = {}
+        self._stay: dict[str, Collection[int]] = {}
+        """The members of each group throughout."""
         self._unanswered: set[tuple[str, int]] = set()
         """The groups and users of control changes without an answer, whose messages have unknown client ids."""
         for group in records.groups:
@@ -35,6 +37,7 @@ class Membership:
             accepted = {each.message_id: each for each in group.controls if each.is_accepted}
             self._controls[group.chat_id] = accepted
             recorded = [copy.control for copy in records.histories.get((group.owner_id, group.chat_id), ())]
+            self._stay[group.chat_id] = group.stay
             self._members[group.chat_id] = fold([*recorded, *(each.control for each in accepted.values())])
 
     def members(self, chat_id: str) -> Mapping[int, Member]:
@@ -47,6 +50,12 @@ class Membership:
             return True
         member = self._members[chat_id].get(user_id)
         return member is not None and is_within(member.spans, event_id)
+
+    def has_changes(self, sent: Sent, user_id: int) -> bool | None:
+        """Whether a user receives all changes of a message and of its chat; None if they do at some times only."""
+        if sent.chat_id not in self._members:
+            return user_id in (sent.recipient_id, sent.key[0])
+        return True if user_id in self._stay[sent.chat_id] else None if user_id in self.members(sent.chat_id) else False
 
     def may_be_unanswered(self, copy: Copy) -> bool:
         """Whether a control change may be one that a client requested without an answer."""
@@ -69,9 +78,9 @@ class Membership:
         return [user for user, each in members if user != sent.key[0] and is_within(each.spans, sent.message_id)]
 
     def outside(
-        self, sent: Sent | None, copy: Copy, user_id: int, where: str, *, seconds: float | None
+        self, sent: Sent | Made | None, copy: Copy, user_id: int, where: str, *, seconds: float | None
     ) -> Iterator[Violation]:
-        """Find a copy at a user who may not read it. With `seconds`, not if the message was sent before so long after
+        """Find a copy at a user who may not read it. With `seconds`, not if the event was sent before so long after
         the answer to the user's removal: a server could not know better."""
         if sent is None or self.allows(copy.chat_id, user_id, copy.message_id):
             return

@@ -28,15 +28,13 @@ from rookery.verify.feeds import WatchedFeed
 from rookery.verify.groups import Group
 from rookery.verify.histories import read_chat, retry
 from rookery.verify.pipeline import Command, Pipeline
+from rookery.verify.plan import GROUP_EVERY
 from rookery.verify.records import Answer, Copy, Delivery, Key, Made, Place, Sent, place_of
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
 """Every so manieth message mentions its recipient or members of its group, or is forwarded."""
-
-GROUP_EVERY = 10
-"""Every so manieth message goes to a group, if the client is in one."""
 
 MAX_WAITING = 500
 """Unanswered messages of one client at a rate: beyond these it falls behind."""
@@ -114,16 +112,17 @@ class Participant:
             async for _ in moments:
                 await self._slots.acquire()
                 number = len(self.sent)
-                recipient = recipients[number % len(recipients)]
+                recipient, partner = recipients[number % len(recipients)], 0
                 chat_id, mentioned = direct_chat_id(client.me.user_id, recipient), recipient
                 if group := self._group(number, groups, client.me.user_id):
                     recipient, chat_id, mentioned = 0, group.chat_id, group.mentioned_by(client.me.user_id)
+                    partner = group.partner_of(client.me.user_id)
                 key = f"{run_id}-{self.number}-{number}"
                 mentions = () if number % MENTIONS else (mentioned,)
                 text = f"{key} {'@you ' if mentions else ''}".ljust(size, "·" if number % 2 else ".")
                 at, at_ms = self._clock(), wall_clock_ms()
                 sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
-                sent.mentions, sent.forwarded = mentions, not number % FORWARDED
+                sent.mentions, sent.forwarded, sent.partner_id = mentions, not number % FORWARDED, partner
                 self.sent.append(sent)
                 self._pipeline.put(sent)
             for _ in range(in_flight):
@@ -137,7 +136,7 @@ class Participant:
         return group if group is not None and user_id in group.present else None
 
     def has(self, key: Key) -> bool:
-        """Whether the message has arrived, in the session or from history."""
+        """Whether the message has arrived, in the session or from history, or the change in the session."""
         return key in self._seen
 
     def put_change(self, made: Made) -> None:
@@ -203,6 +202,7 @@ class Participant:
     def _receive_change(self, event: Event) -> None:
         key = event.change.actor_id, event.change.client_change_id
         self.received_changes.append((key, event.event_id))
+        self._seen.add(key)
         self._apply(event)
         self._observer.delivered(key)
 

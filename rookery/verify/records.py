@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -99,6 +99,8 @@ class Sent:
     mentions: tuple[int, ...] = ()
     """The users whom the text mentions, each as `@you`, or EVERYONE."""
     forwarded: bool = False
+    partner_id: int = 0
+    """The member of a group who changes the message, beside its sender; 0 if nobody does."""
     late_id: int | None = None
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
     may_be_deleted: bool = False
@@ -112,6 +114,11 @@ class Sent:
     @property
     def is_accepted(self) -> bool:
         return self.message_id != 0
+
+    @property
+    def other_id(self) -> int:
+        """The user who changes the message, beside its sender; 0 if nobody does."""
+        return self.recipient_id or self.partner_id
 
     @property
     def accepted_ms(self) -> float:
@@ -150,10 +157,15 @@ class Made:
         return self.change.actor_id, self.change.client_change_id
 
     @property
-    def recipient_id(self) -> int:
-        """The other member of the chat."""
+    def other_id(self) -> int:
+        """The other member of a direct chat, or the one of a group who makes changes too."""
         sender_id, _ = self.target.key
-        return self.target.recipient_id if self.change.actor_id == sender_id else sender_id
+        return self.target.other_id if self.change.actor_id == sender_id else sender_id
+
+    @property
+    def at(self) -> float:
+        """The moment when it was to be sent first, in seconds on the clock of its target."""
+        return self.target.at + (self.at_ms - self.target.at_ms) / 1000
 
     @property
     def is_private(self) -> bool:
@@ -224,6 +236,8 @@ class GroupRecord:
     """The requested control changes."""
     views: Mapping[int, View]
     """By user, of all who were members at some time; without the ones who got no answer."""
+    stay: Collection[int] = ()
+    """The members throughout."""
 
 
 @dataclass(slots=True)

@@ -56,7 +56,8 @@ class Run:
         """The changes that are not answered yet."""
         self._delivered: set[Key] = set()
         self._undelivered: dict[Key, Sent | Made] = {}
-        """The accepted messages and changes that the other member of a direct chat has not received."""
+        """The accepted messages that the user who changes them too has not received, and changes that the other member
+        of a direct chat has not."""
         self._groups: list[Group] = []
         self._sending = trio.CancelScope()
         self._pipelines = trio.CancelScope()
@@ -118,28 +119,32 @@ class Run:
 
     def accepted(self, sent: Sent) -> None:
         self.accepted_count += 1
-        if sent.recipient_id:
+        if sent.other_id and sent.is_accepted:
             self._change(sent, sent.key[0])
-            if sent.key in self._delivered:
-                self._change(sent, sent.recipient_id)
-            else:
-                self._undelivered[sent.key] = sent
+            self._undelivered[sent.key] = sent
+            self._change_as_other(sent.key)
         for reached, count in self._waiting.items():
             if self.accepted_count >= count:
                 reached.set()
 
     def delivered(self, key: Key) -> None:
         self._delivered.add(key)
-        event = self._undelivered.pop(key, None)
-        if isinstance(event, Sent):
-            self._change(event, event.recipient_id)
+        if isinstance(self._undelivered.get(key), Sent):
+            self._change_as_other(key)
+        else:
+            self._undelivered.pop(key, None)
 
     def made(self, made: Made) -> None:
         self._unmade -= 1
-        # A change of a message that is deleted meanwhile may reach nobody.
-        is_due = made.event is not None and not made.is_private and not made.target.may_be_deleted
-        if is_due and made.key not in self._delivered:
+        if _is_due(made) and made.target.recipient_id and made.key not in self._delivered:
             self._undelivered[made.key] = made
+
+    def _change_as_other(self, key: Key) -> None:
+        """Let the other user change an accepted message that they have received."""
+        sent = self._undelivered[key]
+        if isinstance(sent, Sent) and self._by_user[sent.other_id].has(key):
+            del self._undelivered[key]
+            self._change(sent, sent.other_id)
 
     def _change(self, sent: Sent, actor_id: int) -> None:
         """Let a member make the changes of an accepted message."""
@@ -260,14 +265,19 @@ class Run:
     def _awaits_deliveries(self) -> bool:
         """Whether an accepted message or change is undelivered to a client without a Gap."""
         behind = {client.me.user_id for client, each in self._both() if each.gaps}
-        return any(event.recipient_id not in behind for event in self._undelivered.values())
+        return any(event.other_id not in behind for event in self._undelivered.values())
 
     async def _group_deliveries(self) -> None:
-        """Wait until each accepted message of a group has reached its recipients, except clients with a Gap."""
+        """Wait until each accepted message of a group has reached its recipients, and each change the members
+        throughout, except clients with a Gap."""
         membership = Membership(Records({}, groups=[each.records() for each in self._groups]))
         by_id = {client.me.user_id: each for client, each in self._both() if not each.gaps}
         due = [sent for sent in self._sent() if sent.is_accepted and not sent.recipient_id]
         missing = [(by_id[user], sent.key) for sent in due for user in membership.recipients(sent) if user in by_id]
+        for group in self._groups:
+            users = group.stay & by_id.keys()
+            changes = (each for each in self._made if each.change.chat_id == group.chat_id and _is_due(each))
+            missing += [(by_id[user], each.key) for each in changes for user in users - {each.change.actor_id}]
         while missing := [(each, key) for each, key in missing if not each.gaps and not each.has(key)]:  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
 
@@ -298,7 +308,7 @@ class Run:
                 readings[member, sent.chat_id] = Reading(by_id[member], sent.chat_id)
                 if sent.is_accepted and membership.allows(sent.chat_id, member, sent.message_id):
                     due[member, sent.chat_id].add(sent.key)
-        expected, sent_keys = Expected(self._made), {sent.key for sent in self._sent()}
+        expected, sent_keys = Expected(self._made, membership), {sent.key for sent in self._sent()}
 
         def is_complete(reader: int, chat_id: str, copies: Sequence[Copy]) -> bool:
             return due[reader, chat_id].issubset(copy.key for copy in copies) and all(
@@ -396,6 +406,11 @@ class Run:
             churn_failed=self.churn.failed,
             violations=tuple(check_records(records)),
         )
+
+
+def _is_due(made: Made) -> bool:
+    """Whether a change must reach others. One of a message that is deleted meanwhile may reach nobody."""
+    return made.event is not None and not made.is_private and not made.target.may_be_deleted
 
 
 def longest_pause(sent: Sequence[Sent], began: float, ended: float) -> float:

@@ -127,7 +127,7 @@ class Platform:
 
     def deliver_change(self, actor: "FakeClient", event: Event) -> None:
         for client in self.clients:
-            is_member = client.reads(event.change.chat_id)
+            is_member = client.reads(event.change.chat_id, event.event_id)
             if client is not actor and is_member and is_visible(event.change, client.me.user_id):
                 client.queue.put(event, 0)
 

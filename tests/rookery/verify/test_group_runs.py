@@ -1,5 +1,6 @@
 """A whole run with groups against a platform in memory that breaks one promise of their members at a time."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -15,22 +16,28 @@ from rookery.client import (
     Accepted,
     Chat,
     Control,
+    Event,
     GroupSettings,
     ListMembersResponse,
     Member,
     Message,
     Refused,
     Span,
+    State,
     Unreachable,
+    apply_change,
 )
 from rookery.v1.session_pb2 import Send
 from rookery.verify import Kind
+from rookery.verify.changes import is_visible
+from rookery.verify.records import Place, place_of
+from shared.contract.chats import is_group
 from shared.contract.groups import Roster, audience
 from tests.rookery.verify.platform import PLAN, FakeClient, Platform, verify
 
 pytestmark = pytest.mark.usefixtures("wall_clock")
 
-GROUPS = replace(PLAN, clients=8, messages=800, rate=40.0, groups=(4, 8), changes=0)
+GROUPS = replace(PLAN, clients=8, messages=800, rate=40.0, groups=(4, 8), changes=60)
 """Twenty seconds, in which each of two users makes some 40 control changes of each group."""
 
 
@@ -42,9 +49,14 @@ class GroupPlatform(Platform):
         self.rosters: dict[str, Roster] = {}
         self.controls: dict[tuple[int, str], Message] = {}
         """By actor and client id, for retries."""
+        self.changes = defaultdict[Place, list[Event]](list)
 
     def make_client(self, user_id: int) -> FakeClient:
         return GroupClient(self, user_id)
+
+    def store_change(self, event: Event) -> None:
+        super().store_change(event)
+        self.changes[place_of(event.change)].append(event)
 
     def take(self, sender: FakeClient, recipient_id: int | str, send: Send, key: str) -> Accepted | Refused | None:
         if isinstance(recipient_id, int):
@@ -103,6 +115,15 @@ class GroupClient(FakeClient):
         if roster is None:
             return super().reads(chat_id)
         return roster.includes(self.me.user_id, event_id) if event_id else self.me.user_id in roster.members
+
+    def _state(self, place: Place) -> list[Event]:
+        state: State = {}
+        for event in self._platform.changes[place]:
+            change, is_seen = event.change, self.reads(event.change.chat_id, event.event_id)
+            is_deletion = change.HasField("deleted") and self.reads(change.chat_id, change.target_id)
+            if (is_seen or is_deletion) and is_visible(change, self.me.user_id):
+                apply_change(state, event)
+        return list(state.values())
 
     async def create(self, name: str, user_ids: list[int], *, client_change_id: str) -> Message:
         def make(_: Roster, event_id: int) -> Iterable[Member]:
@@ -177,6 +198,7 @@ async def test_users_join_and_leave_groups_without_a_violation(autojump_clock: M
     assert result.controls == len(platform.controls) == sum(each.version for each in platform.rosters.values()) > 60
     assert result.accepted == result.sent == 800 - result.not_members
     assert result.in_groups > 20
+    assert sum(is_group(event.change.chat_id) for event in platform.events.values()) > 40
 
 
 class TellsRemoved(GroupPlatform):
@@ -202,6 +224,27 @@ class ShowsAll(GroupPlatform):
         return client
 
 
+class TellsRemovedOfChanges(GroupPlatform):
+    """Delivers changes to former members too."""
+
+    def deliver_change(self, actor: FakeClient, event: Event) -> None:
+        for client in self.clients:
+            if (
+                client is not actor
+                and client.reads(event.change.chat_id)
+                and is_visible(event.change, client.me.user_id)
+            ):
+                client.queue.put(event, 0)
+
+
+class LosesEdits(GroupPlatform):
+    """Does not deliver the edits of messages of groups."""
+
+    def deliver_change(self, actor: FakeClient, event: Event) -> None:
+        if not (event.change.HasField("edited") and is_group(event.change.chat_id)):
+            super().deliver_change(actor, event)
+
+
 class LosesAChange(GroupPlatform):
     """Answers a control change that is not stored."""
 
@@ -215,7 +258,9 @@ class LosesAChange(GroupPlatform):
     [
         (TellsRemoved, {Kind.OUTSIDE}),
         (MissesNewcomers, {Kind.NOT_DELIVERED}),
-        (ShowsAll, {Kind.OUTSIDE}),
+        (ShowsAll, {Kind.OUTSIDE, Kind.WRONG_STATE}),
+        (TellsRemovedOfChanges, {Kind.OUTSIDE}),
+        (LosesEdits, {Kind.WRONG_STATE}),
         (LosesAChange, {Kind.LOST, Kind.FORKED}),
     ],
 )
