@@ -225,7 +225,7 @@ export class ChatList {
               h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
             ),
           typing ? h("span", { class: "preview typing" }, typing) : preview(newest, by, text, shown),
-          h("span", { class: "badges" }, mentions(chat), isUnread && unread(chat)),
+          h("span", { class: "badges" }, mentions(chat), isUnread && unread(chat, isMuted)),
         ),
       ),
     );
@@ -413,10 +413,11 @@ function mentions({ unread_mentions: count }) {
   return count > 0 && badge("badge", count > 1 ? `@${shown}` : "@", texts.chats.mentions(count, shown));
 }
 
-/** The count of unread messages; a dot for a chat that is only marked as unread. @param {Chat} chat */
-function unread({ unread: count }) {
+/** The count of unread messages; a dot for a chat that is only marked as unread. @param {Chat} chat @param {boolean} isMuted */
+function unread({ unread: count }, isMuted) {
   const shown = unreadLabel(count);
-  return count ? badge("badge", shown, texts.chats.unread(count, shown)) : badge("badge dot", "", texts.chats.markedUnread);
+  const look = isMuted ? "badge silent" : "badge";
+  return count ? badge(look, shown, texts.chats.unread(count, shown)) : badge(`${look} dot`, "", texts.chats.markedUnread);
 }
 
 /** @param {string} look @param {string} shown @param {string} words for screen readers */
