@@ -38,17 +38,28 @@ export class GroupChanges {
   }
 
   /**
-   * @param {readonly unknown[]} change all that identifies the change: another one gets another client id, and so does
-   * the same change of the group after other ones
+   * Requests a change, and shows the event that answers it.
+   * @param {readonly unknown[]} change see `request`
    * @param {(fields: ControlFields) => Promise<WireEvent>} request
    */
   async send(change, request) {
-    const key = JSON.stringify(this.#chat_id ? [this.#group.version, change] : change);
-    if (key !== this.#open.change) this.#open = { change: key, client_change_id: newId() };
-    const event = await request({ client_change_id: this.#open.client_change_id });
-    this.#open.change = "";
+    const event = await this.request(change, request);
     this.#chats.received(event);
     return event;
+  }
+
+  /**
+   * @template Answer
+   * @param {readonly unknown[]} change all that identifies the change: another one gets another client id, and so does
+   * the same change of the group after other ones
+   * @param {(fields: ControlFields) => Promise<Answer>} request
+   */
+  async request(change, request) {
+    const key = JSON.stringify(this.#chat_id ? [this.#group.version, change] : change);
+    if (key !== this.#open.change) this.#open = { change: key, client_change_id: newId() };
+    const answer = await request({ client_change_id: this.#open.client_change_id });
+    this.#open.change = "";
+    return answer;
   }
 
   /**

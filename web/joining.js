@@ -36,7 +36,7 @@ export class Joining {
   /**
    * @param {string} chat_id
    * @param {ControlFields & {expires_in_seconds: number, max_uses: number}} invite 0: it never ends; any number of uses
-   * @returns {Promise<{invite: Invite, token: string}>} the token is returned this one time
+   * @returns {Promise<{invite: Invite, token: string}>} the token is returned only here, also to a retry
    */
   createInvite(chat_id, invite) {
     return this.#api.signedIn("POST", `${pathOf(chat_id)}/invites`, invite);

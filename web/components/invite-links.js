@@ -8,7 +8,6 @@ import { isUsable, Joining } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { locale, texts } from "../languages/language.js";
 import { joinAddress } from "../links.js";
-import { newId } from "../queue.js";
 import { h } from "../view.js";
 import { avatar } from "./avatar.js";
 import { textButton } from "./buttons.js";
@@ -61,7 +60,7 @@ export class InviteLinks extends Modal {
       { class: "listed", tabindex: -1, key: "invites" }, // has the focus after a link has gone
       h("p", {}, hint),
       this.#newLink(),
-      h("h3", { class: "label" }, current),
+      h("h3", { class: "section" }, current),
       this.#outcome.view(),
       loadedView(this.#list, ({ invites }) => this.#rows(invites)),
     );
@@ -119,10 +118,10 @@ export class InviteLinks extends Modal {
 
   /** @param {Values} values */
   async #create({ expires_in_seconds, max_uses }) {
-    // Each attempt is a link of its own: a response that was lost had the only copy of its token.
-    const { token } = await this.#joining.createInvite(this.#chat_id, {
-      ...{ client_change_id: newId(), expires_in_seconds: Number(expires_in_seconds), max_uses: Number(max_uses) },
-    });
+    const invite = { expires_in_seconds: Number(expires_in_seconds), max_uses: Number(max_uses) };
+    const { token } = await this.#changes.request(["invite", invite], (fields) =>
+      this.#joining.createInvite(this.#chat_id, { ...fields, ...invite }),
+    );
     this.#link = joinAddress(token);
     this.#outcome.show("");
     void this.#list.load();

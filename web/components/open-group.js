@@ -136,8 +136,8 @@ export class InvitedGroup extends JoiningModal {
         h("strong", { dir: "auto" }, name),
         h("span", { class: "soft" }, dialogTexts.group.members(members)),
         topic && h("p", { class: "about", dir: "auto" }, topic),
+        h("p", { class: "note" }, note),
       ),
-      h("p", { class: "note", key: "note" }, note),
       this.outcome.view(),
       textButton("primary", press, dialogTexts.joining.steps[step]),
     ];

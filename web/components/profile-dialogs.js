@@ -62,7 +62,7 @@ export class ProfileDialog extends Modal {
     return [
       this.#outcome.view(),
       this.#people.relations.problem && failure(this.#people.relations.problem, () => void this.#people.relations.load()),
-      isBlocked ? h("p", { class: "note", key: "blocked" }, dialogTexts.people.isBlocked(name)) : this.#connection(name),
+      this.#connection(name, isBlocked),
       h(
         "div",
         { class: "group-buttons", key: "buttons" },
@@ -75,11 +75,12 @@ export class ProfileDialog extends Modal {
     ];
   }
 
-  /** The connection with the user, and what can be done about it. @param {string} name */
-  #connection(name) {
+  /** The connection with the user, and what can be done about it. @param {string} name @param {boolean} isBlocked */
+  #connection(name, isBlocked) {
     const { people } = dialogTexts;
     const user_id = this.#user_id;
     if (!this.#people.relations.value) return null;
+    if (isBlocked) return h("div", { class: "connection", key: "connection" }, h("p", { class: "note" }, people.isBlocked(name)));
     const connect = (/** @type {string} */ words, /** @type {string} */ done) =>
       textButton("primary", () => this.#do((each) => each.connect(user_id), done), words);
     const disconnect = (/** @type {string} */ words, /** @type {string} */ done) =>
