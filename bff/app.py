@@ -33,6 +33,7 @@ from bff.openapi.documentation import document
 from bff.operations import Operations
 from bff.own_chats import OwnChats
 from bff.profiles import Profiles
+from bff.people import People
 from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
 from shared.accounts.departures import DepartureTokens
@@ -170,6 +171,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
         Groups(services, chats),
         Admin(services),
     ]
+        People(services, chats),
     mount(app, resources, services.verifier)
     site = Site(web_root)
     Operations(services, schema, site).mount(app)

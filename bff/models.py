@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from shared.accounts import store as accounts
-from shared.accounts.people import WhoMayStart
+from shared.accounts.people import MAX_REPORTED_MESSAGES, Relationship, WhoMayStart
 from shared.contract.changes import LISTED, VERSIONED
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.groups import ALL_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES, Permission
@@ -213,6 +213,17 @@ class Confirmation(Input):
     """The current password, as the confirmation of an act that can't be undone."""
 
     current_password: Password
+
+class NewReport(Input):
+    """A report of a user, perhaps with messages of one chat. Line breaks are allowed in the reason."""
+
+    user_id: UserId
+    chat_id: Annotated[str, StringConstraints(max_length=64)] = ""
+    message_ids: Annotated[tuple[UserId, ...], Field(max_length=MAX_REPORTED_MESSAGES)] = ()
+    reason: Annotated[
+        str, StringConstraints(min_length=1, max_length=1_000, strip_whitespace=True), AfterValidator(visible)
+    ]
+
 
 
 class NewPasswordByLink(Input):
@@ -456,3 +467,39 @@ class Profiles(BaseModel):
 
     profiles: list[Profile]
     next_cursor: str = ""
+
+
+class Connection(BaseModel):
+    """A user's connection to another user: `connected`, `invited` by the user, or `invites_me`."""
+
+    user_id: str
+    state: str
+    since_ms: str
+
+    @classmethod
+    def of(cls, relationship: Relationship) -> "Connection":
+        return cls(user_id=str(relationship.other_id), state=relationship.state, since_ms=str(relationship.since_ms))
+
+
+class Connections(BaseModel):
+    """The user's connections and invitations, by rising user id."""
+
+    connections: list[Connection]
+
+
+class OneConnection(BaseModel):
+    """A connection after its change."""
+
+    connection: Connection
+
+
+class Blocks(BaseModel):
+    """The users whom the user blocks."""
+
+    user_ids: list[str]
+
+
+class ReportReceipt(BaseModel):
+    """A report that was stored."""
+
+    report_id: str

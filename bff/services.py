@@ -7,6 +7,10 @@ from typing import Protocol
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
+    GetGroupRequest,
+    GetGroupResponse,
+    GetMessageRequest,
+    GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
@@ -50,6 +54,8 @@ class ArchiveQueries(Protocol):
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal: ...
 
     async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal: ...
+    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal: ...
+
 
     async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal: ...
 

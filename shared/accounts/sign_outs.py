@@ -40,7 +40,11 @@ async def announce_ends(
     """Announce as `announce_or_log` does. Raises Unavailable if the backplane rejects it."""
     partitions = range(publisher.partitions) if is_deleted else [partition_of(user_id, publisher.partitions)]
     values = [end_of_sign_in(user_id, family_id, is_deleted=is_deleted) for family_id in family_ids]
-    records = [Record(partition, value) for partition in partitions for value in values]
+    await publish_announcement(publisher, [Record(partition, value) for partition in partitions for value in values])
+
+
+async def publish_announcement(publisher: Backplane, records: Sequence[Record]) -> None:
+    """Publish within ANNOUNCE_DEADLINE, also if the caller is cancelled. Raises Unavailable."""
     with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
         await publish_and_wait(publisher, records)
     if scope.cancelled_caught:

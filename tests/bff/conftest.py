@@ -17,6 +17,10 @@ from bff.services import Services
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
+    GetGroupRequest,
+    GetGroupResponse,
+    GetMessageRequest,
+    GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
@@ -88,6 +92,9 @@ class FakeArchive:
         return self._reply(request, ListMessagesResponse())
 
     async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
+    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
+        return self._reply(request, GetMessageResponse())
+
         return self._reply(request, ListChangesResponse())
 
     async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:

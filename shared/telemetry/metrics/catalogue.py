@@ -31,6 +31,8 @@ REGISTRATION_RESULTS: Final = ("ok", "name_taken", "invite_required", "throttled
 
 PASSWORD_RESET_RESULTS: Final = ("ok", "wrong_link", "throttled", "unavailable")
 
+REPORT_RESULTS: Final = ("ok", "throttled", "invalid", "not_found", "unavailable")
+
 GROUP_CHANGES: Final = ("create", "add_members", "remove_member", "change_member", "change_settings")
 
 # ---- sessions
@@ -266,6 +268,13 @@ PASSWORD_RESETS = Counter(
     labels=("result",),
     roles=["bff"],
     known=PASSWORD_RESET_RESULTS,
+)
+REPORTS = Counter(
+    "rookery_reports_total",
+    "Reports of users or messages to the admins",
+    labels=("result",),
+    roles=["bff"],
+    known=REPORT_RESULTS,
 )
 PASSWORDS_UNDER_WAY = Gauge(
     "rookery_password_hashes_under_way", "Passwords that are being hashed (Argon2id)", roles=["bff"]

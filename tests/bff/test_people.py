@@ -1,0 +1,184 @@
+"""Connections, blocks and reports over HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bff.people import CHANGES_PER_MINUTE, INVITATIONS_PER_DAY, REPORTS_PER_DAY
+from rookery.v1.archive_pb2 import GetMessageResponse, HistoryMessage
+from rookery.v1.session_pb2 import Message, Text
+from shared.accounts.people import Report
+from shared.contract.errors import Code, Refusal
+from shared.contract.wire import to_object
+from tests.bff.conftest import Api, Reply
+
+
+class Person:
+    """A signed-in user."""
+
+    def __init__(self, api: Api, user_id: int, token: str) -> None:
+        self.api = api
+        self.user_id = user_id
+        self.token = token
+
+    async def call(self, method: str, path: str, body: Any = None) -> Reply:
+        return await self.api.call(method, path, body, token=self.token)
+
+    async def connections(self) -> dict[int, str]:
+        """The states of the user's connections, by user id."""
+        found = (await self.call("GET", "/v1/me/connections")).body["connections"]
+        return {int(each["user_id"]): each["state"] for each in found}
+
+
+async def person(api: Api, name: str) -> Person:
+    user = await api.register(name)
+    return Person(api, int(user["user_id"]), (await api.sign_in(name))["access_token"])
+
+
+@pytest.fixture
+async def ada(api: Api) -> Person:
+    return await person(api, "ada")
+
+
+@pytest.fixture
+async def ben(api: Api) -> Person:
+    return await person(api, "ben")
+
+
+def told(api: Api) -> set[tuple[int, int]]:
+    """The users whose sessions were told since the last call, and of whom."""
+    events = {(to, each.event.people_changed.user_id) for _, each in api.log.published for to in each.recipient_ids}
+    api.log.published.clear()
+    return events
+
+
+@pytest.mark.parametrize("end", [0, 1])
+async def test_both_devices_are_told_of_each_step_of_a_connection(api: Api, ada: Person, ben: Person, end: int) -> None:
+    both = {(ada.user_id, ben.user_id), (ben.user_id, ada.user_id)}
+    for one, other, state in ((ada, ben, "invited"), (ben, ada, "connected")):
+        for changes in (both, set()):
+            reply = await one.call("PUT", f"/v1/me/connections/{other.user_id}")
+            wanted = {"user_id": str(other.user_id), "state": state, "since_ms": str(api.clock.now_ms)}
+            assert (reply.status, reply.body) == (200, {"connection": wanted})
+            assert told(api) == changes
+    assert (await ada.connections(), await ben.connections()) == (
+        {ben.user_id: "connected"},
+        {ada.user_id: "connected"},
+    )
+    one, other = (ada, ben) if end else (ben, ada)
+    assert (await one.call("DELETE", f"/v1/me/connections/{other.user_id}")).status == 204
+    assert told(api) == both
+    assert (await ada.connections(), await ben.connections()) == ({}, {})
+
+
+async def test_a_block_is_known_to_its_user_and_to_gateways_alone(api: Api, ada: Person, ben: Person) -> None:
+    path = f"/v1/me/blocks/{ben.user_id}"
+    assert (await ada.call("PUT", path)).status == 204
+    partitions = [(partition, envelope.sender_id) for partition, envelope in api.log.published]
+    assert {sender_id for _, sender_id in partitions} == {ada.user_id, ben.user_id}
+    assert told(api) == {(ada.user_id, ben.user_id)}
+    assert (await ada.call("GET", "/v1/me/blocks")).body == {"user_ids": [str(ben.user_id)]}
+    assert (await ben.call("GET", "/v1/me/blocks")).body == {"user_ids": []}
+    assert (await ben.call("PUT", f"/v1/me/connections/{ada.user_id}")).body["connection"]["state"] == "invited"
+    assert told(api) == {(ben.user_id, ada.user_id)}
+    assert await ada.connections() == {}
+    refused = await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")
+    assert refused.refusal == (409, "out_of_order", "user_id")
+    assert (await ada.call("DELETE", path)).status == 204
+    assert await ada.connections() == {ben.user_id: "invites_me"}
+
+
+@pytest.mark.parametrize("path", ["/v1/me/connections/", "/v1/me/blocks/"])
+async def test_a_relationship_needs_another_user_who_exists(api: Api, ada: Person, ben: Person, path: str) -> None:
+    assert (await ada.call("PUT", f"{path}{ada.user_id}")).refusal == (422, "invalid", "user_id")
+    await api.accounts.delete_user(ben.user_id)
+    for user_id in (ben.user_id, 77):
+        assert (await ada.call("PUT", f"{path}{user_id}")).refusal == (404, "not_found", "user_id")
+
+
+async def test_a_block_counts_also_if_the_log_is_away(api: Api, ada: Person, ben: Person) -> None:
+    api.log.down = True
+    assert (await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")).status == 204
+    assert (await api.accounts.relationships(ben.user_id, [ada.user_id]))[ada.user_id].is_blocked
+
+
+async def test_connections_and_blocks_have_limits(
+    api: Api, ada: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat = await person(api, "cat")
+    monkeypatch.setattr("bff.people.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("bff.people.MAX_BLOCKS", 1)
+    await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")
+    await ada.call("PUT", f"/v1/me/blocks/{cat.user_id}")
+    assert (await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")).refusal == (409, "out_of_order", "")
+    await ada.call("DELETE", f"/v1/me/blocks/{cat.user_id}")
+    assert (await ada.call("PUT", f"/v1/me/connections/{cat.user_id}")).refusal == (409, "out_of_order", "")
+    assert (await cat.call("PUT", f"/v1/me/connections/{ben.user_id}")).refusal == (409, "out_of_order", "user_id")
+    assert (await ben.call("PUT", f"/v1/me/connections/{ada.user_id}")).body["connection"]["state"] == "connected"
+
+
+@pytest.mark.parametrize("limit", [CHANGES_PER_MINUTE, INVITATIONS_PER_DAY])
+async def test_changes_and_invitations_are_limited(
+    api: Api, ada: Person, ben: Person, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit == INVITATIONS_PER_DAY:
+        monkeypatch.setattr("bff.people.CHANGES_PER_MINUTE", 1_000)
+    path = f"/v1/me/connections/{ben.user_id}"
+    for number in range(limit if limit == INVITATIONS_PER_DAY else limit // 2):
+        assert (await ada.call("PUT", path)).status == 200, number
+        assert (await ada.call("DELETE", path)).status == 204, number
+    assert (await ada.call("PUT", path)).refusal[:2] == (429, "rate_limited")
+
+
+# ---- reports
+
+
+async def test_a_report_has_its_messages_as_they_are_now(api: Api, ada: Person, ben: Person) -> None:
+    message = Message(message_id=9, chat_id="d-1-2", sender_id=ben.user_id, text=Text(body="Rude."))
+    api.archive.response = GetMessageResponse(message=HistoryMessage(message=message))
+    body = {"user_id": str(ben.user_id), "chat_id": "d-1-2", "message_ids": ["9"], "reason": " He is\nrude. "}
+    reply = await ada.call("POST", "/v1/reports", body)
+    assert reply.status == 201
+    assert [(each.user_id, each.chat_id, each.message_id) for each in api.archive.requests] == [
+        (ada.user_id, "d-1-2", 9)
+    ]
+    report_id = int(reply.body["report_id"])
+    (report,) = await api.accounts.reports(is_open=True, after=0, limit=2)
+    assert json.loads(report.messages) == [{"message": to_object(message)}]
+    wanted = Report(report_id, ada.user_id, ben.user_id, "d-1-2", report.messages, "He is\nrude.")
+    assert report == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"user_id": "77"}, (404, "not_found", "user_id")),
+        ({"reason": " "}, (422, "invalid", "reason")),
+        ({"reason": "x" * 1_001}, (422, "invalid", "reason")),
+        ({"message_ids": [str(number + 1) for number in range(21)]}, (422, "invalid", "message_ids")),
+        ({"chat_id": ""}, (422, "invalid", "chat_id")),
+        ({}, (404, "not_found", "message_ids[0]")),
+        ({"message_ids": ["70"]}, (503, "unavailable", "message_ids")),
+    ],
+)
+async def test_a_bad_report_is_refused_and_stores_nothing(
+    api: Api, ada: Person, ben: Person, change: dict[str, Any], refusal: tuple[int, str, str]
+) -> None:
+    api.archive.response = GetMessageResponse(complete_up_to=60)
+    body = {"user_id": str(ben.user_id), "chat_id": "d-1-2", "message_ids": ["9"], "reason": "Rude."}
+    assert (await ada.call("POST", "/v1/reports", body | change)).refusal == refusal
+    assert await api.accounts.reports(is_open=True, after=0, limit=1) == []
+
+
+async def test_a_user_makes_a_bounded_number_of_reports_a_day_and_of_own_chats_only(
+    api: Api, ada: Person, ben: Person
+) -> None:
+    body = {"user_id": str(ben.user_id), "reason": "Rude."}
+    api.archive.response = Refusal(Code.NOT_FOUND, "There is no such chat.", field="chat_id")
+    foreign = body | {"chat_id": "d-7-8"}
+    assert (await ada.call("POST", "/v1/reports", foreign)).refusal == (404, "not_found", "chat_id")
+    for _ in range(REPORTS_PER_DAY):
+        assert (await ada.call("POST", "/v1/reports", body)).status == 201
+    assert (await ada.call("POST", "/v1/reports", body)).refusal[:2] == (429, "rate_limited")
+    assert (await ben.call("POST", "/v1/reports", body | {"user_id": str(ada.user_id)})).status == 201
