@@ -30,7 +30,7 @@ from rookery.client.catch_up import CatchUp, MissedEvent, TooOld
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
-from rookery.client.groups import Groups
+from rookery.client.groups import GroupInvite, Groups, JoinableChat, JoinRequest, NewGroupInvite, PublicChats
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import FOR_EVER, Client, Submission, open_client
 from rookery.v1.archive_pb2 import (
@@ -77,9 +77,12 @@ __all__ = [
     "Event",
     "Gap",
     "GatewayEndpoints",
+    "GroupInvite",
     "GroupSettings",
     "Groups",
     "HistoryMessage",
+    "JoinRequest",
+    "JoinableChat",
     "ListChangesResponse",
     "ListChatsResponse",
     "ListMarksResponse",
@@ -89,8 +92,10 @@ __all__ = [
     "Mention",
     "Message",
     "MissedEvent",
+    "NewGroupInvite",
     "Permission",
     "Profile",
+    "PublicChats",
     "Refused",
     "Role",
     "RookeryError",

@@ -1,20 +1,83 @@
 """Groups: their creation, settings and members, over the HTTP API."""
 
+import math
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import trio
 
 from rookery.client.backoff import Backoff
 from rookery.client.errors import Refused, Unreachable
-from rookery.client.http import Api, chat_path, decode_proto
+from rookery.client.http import Api, chat_path, decode_json, decode_proto
 from rookery.v1.archive_pb2 import ListMarksResponse, ListMembersResponse
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Role
 from rookery.v1.session_pb2 import Event, Message
 
 CHANGE_DEADLINE = 30.0
 """Seconds for which a change without an answer is repeated: long enough for another gateway to take over."""
+
+
+WEEK = 7 * 24 * 3600.0
+"""Seconds after which an invite link ends, unless its creator sets another time."""
+
+
+class GroupInvite(msgspec.Struct, frozen=True):
+    """An invite link to a group. Times are milliseconds since 1970; 0 for never."""
+
+    invite_id: int
+    creator_id: int
+    expires_at_ms: int
+    max_uses: int
+    """How many users may join by it; 0 for any number."""
+    uses: int
+    is_revoked: bool
+
+
+class NewGroupInvite(msgspec.Struct, frozen=True):
+    """A new invite link, and its token: the only copy."""
+
+    invite: GroupInvite
+    token: str
+
+
+class JoinableChat(msgspec.Struct, frozen=True):
+    """A group that the user may join, as they see it before."""
+
+    chat_id: str
+    name: str
+    topic: str
+    members: int
+    """Their number."""
+    is_member: bool
+    asks_to_join: bool
+    has_asked: bool
+
+
+class PublicChats(msgspec.Struct, frozen=True):
+    """A page of public groups, by name."""
+
+    chats: Sequence[JoinableChat]
+    has_more: bool
+    after: str
+    """Of the next page."""
+
+
+class JoinRequest(msgspec.Struct, frozen=True):
+    """A user who has asked to join a group, and when, in milliseconds since 1970."""
+
+    user_id: int
+    asked_at_ms: int
+
+
+class _Invites(msgspec.Struct, frozen=True):
+    invites: Sequence[GroupInvite]
+
+
+class _Requests(msgspec.Struct, frozen=True):
+    requests: Sequence[JoinRequest]
 
 
 class Groups:
@@ -44,12 +107,15 @@ class Groups:
         topic: str = "",
         permissions: int | None = None,
         shows_history: bool = False,
+        is_public: bool = False,
+        asks_to_join: bool = False,
         client_change_id: str = "",
     ) -> Message:
         """Create a group with these members, 999 at most, beside the user, who becomes its owner.
 
         `name` has 1 to 128 bytes, `topic` at most 1,024. `permissions` are those of members, a sum of `Permission`;
-        None: the default. With `shows_history`, members may read messages from before they joined.
+        None: the default. With `shows_history`, members may read messages from before they joined. Everybody finds a
+        group that `is_public`, and joins it. With `asks_to_join`, users who join it become members when they are added.
         """
         body = {
             "name": name,
@@ -57,6 +123,8 @@ class Groups:
             "user_ids": _texts(user_ids),
             "permissions": _text(permissions),
             "shows_history": shows_history,
+            "is_public": is_public,
+            "asks_to_join": asks_to_join,
         }
         return await self._change("POST", "/v1/chats", body, client_change_id)
 
@@ -68,11 +136,20 @@ class Groups:
         topic: str | None = None,
         permissions: int | None = None,
         shows_history: bool | None = None,
+        is_public: bool | None = None,
+        asks_to_join: bool | None = None,
         expected_version: int = 0,
         client_change_id: str = "",
     ) -> Message:
         """Change the settings that are not None."""
-        body = {"name": name, "topic": topic, "permissions": _text(permissions), "shows_history": shows_history}
+        body = {
+            "name": name,
+            "topic": topic,
+            "permissions": _text(permissions),
+            "shows_history": shows_history,
+            "is_public": is_public,
+            "asks_to_join": asks_to_join,
+        }
         return await self._change("PATCH", chat_path(chat_id), body, client_change_id, expected_version)
 
     async def add_members(
@@ -127,9 +204,64 @@ class Groups:
         path, query = f"{chat_path(chat_id)}/marks", {"from_id": from_id}
         return decode_proto(await self._api.request("GET", path, query), ListMarksResponse)
 
+    # ---- joining
+
+    async def create_invite(
+        self, chat_id: str, *, expires_in: float = WEEK, max_uses: int = 0, client_change_id: str = ""
+    ) -> NewGroupInvite:
+        """Create an invite link, by which `max_uses` users may join: 10,000 at most, 0 for any number. It ends after
+        `expires_in` seconds: a year at most, 0 for never. Only this call, and its retry, return the token."""
+        body = {"expires_in_seconds": math.ceil(expires_in), "max_uses": max_uses}
+        path = f"{chat_path(chat_id)}/invites"
+        return decode_json(await self._request("POST", path, body, client_change_id), NewGroupInvite)
+
+    async def invites(self, chat_id: str) -> Sequence[GroupInvite]:
+        """Return the invite links of a group, ended ones too, the oldest first. For members who may add members."""
+        return decode_json(await self._api.request("GET", f"{chat_path(chat_id)}/invites"), _Invites).invites
+
+    async def revoke_invite(self, chat_id: str, invite_id: int, *, client_change_id: str = "") -> Message:
+        """End an invite link. For its creator, and members who may manage the group."""
+        return await self._change("DELETE", f"{chat_path(chat_id)}/invites/{invite_id}", {}, client_change_id)
+
+    async def joinable(self, token: str) -> JoinableChat:
+        """Return the group to which the token of an invite link leads. Raises Refused with `not_found` for a link that
+        is not valid, or not any more."""
+        return decode_json(await self._api.request("GET", _joining_path(token)), JoinableChat)
+
+    async def join(self, token: str, *, client_change_id: str = "") -> Message:
+        """Join a group by the token of an invite link. In a group that `asks_to_join`, the user then has asked to."""
+        return await self._change("POST", _joining_path(token), {}, client_change_id)
+
+    async def public(self, query: str = "", *, after: str = "", limit: int = 20) -> PublicChats:
+        """Return a page of the public groups that the query finds, by name: words in any order, each a part of the
+        name; all public groups without one. The next page is after the `after` of this one, while it `has_more`."""
+        fields: Mapping[str, str | int] = {"query": query, "after": after, "limit": limit}
+        return decode_json(await self._api.request("GET", "/v1/public-chats", fields), PublicChats)
+
+    async def join_public(self, chat_id: str, *, client_change_id: str = "") -> Message:
+        """Join a public group, as by a link."""
+        path = f"/v1/public-chats/{quote(chat_id, safe='')}/joining"
+        return await self._change("POST", path, {}, client_change_id)
+
+    async def requests(self, chat_id: str) -> Sequence[JoinRequest]:
+        """Return the users who have asked to join a group, in this order. `add_members` accepts them. For members who
+        may add members."""
+        return decode_json(await self._api.request("GET", f"{chat_path(chat_id)}/requests"), _Requests).requests
+
+    async def decline(self, chat_id: str, user_id: int, *, client_change_id: str = "") -> Message:
+        """Decline a user who has asked to join; with the own id, take the own request back."""
+        return await self._change("DELETE", f"{chat_path(chat_id)}/requests/{user_id}", {}, client_change_id)
+
     async def _change(
         self, method: str, path: str, body: Mapping[str, Any], client_change_id: str, expected_version: int = 0
     ) -> Message:
+        answer = await self._request(method, path, body, client_change_id, expected_version)
+        return decode_proto(answer, Event).message
+
+    async def _request(
+        self, method: str, path: str, body: Mapping[str, Any], client_change_id: str, expected_version: int = 0
+    ) -> bytes:
+        """Make a change, again while it has no answer, and return the answer."""
         client_id = client_change_id or secrets.token_hex(16)
         fields = {**body, "client_change_id": client_id, "expected_version": _text(expected_version or None)}
         fields = {name: value for name, value in fields.items() if value is not None}
@@ -139,7 +271,7 @@ class Groups:
         while True:
             retry_after = 0.0
             try:
-                return decode_proto(await self._api.request(method, path, query, content), Event).message
+                return await self._api.request(method, path, query, content)
             except Unreachable as error:
                 failure: Unreachable | Refused = error
             except Refused as refused:
@@ -156,6 +288,10 @@ class Groups:
 
 def _member_path(chat_id: str, user_id: int) -> str:
     return f"{chat_path(chat_id)}/members/{user_id}"
+
+
+def _joining_path(token: str) -> str:
+    return f"/v1/joining/{quote(token, safe='')}"
 
 
 def _text(number: int | None) -> str | None:

@@ -114,11 +114,11 @@ class Api:
         """Create the account. `invite` is the token of an invite's link, needed if sign-up is by invite."""
         optional = {"display_name": display_name, "invite": invite}
         body = self._credentials | {field: value for field, value in optional.items() if value}
-        return _decode(await self._request("POST", "/v1/users", body=body), User)
+        return decode_json(await self._request("POST", "/v1/users", body=body), User)
 
     async def sign_in(self) -> User:
         body = self._credentials | {"device_name": self._device_name}
-        self._tokens = _decode(await self._request("POST", "/v1/tokens", body=body), _Tokens)
+        self._tokens = decode_json(await self._request("POST", "/v1/tokens", body=body), _Tokens)
         return self._tokens.user
 
     async def sign_out(self) -> None:
@@ -135,7 +135,7 @@ class Api:
             elif tokens.access_token == older_than or _ends_soon(tokens):
                 try:
                     body = {"refresh_token": tokens.refresh_token}
-                    self._tokens = _decode(await self._request("POST", "/v1/tokens/refresh", body=body), _Tokens)
+                    self._tokens = decode_json(await self._request("POST", "/v1/tokens/refresh", body=body), _Tokens)
                 except Refused as refused:
                     if refused.retryable:
                         raise
@@ -146,7 +146,7 @@ class Api:
     async def gateway(self, unreachable: str = "") -> GatewayEndpoints:
         """Return the endpoints of the user's gateway. The server waits for another one than an `unreachable` one."""
         query = {"unreachable": unreachable} if unreachable else None
-        return _decode(await self.request("GET", "/v1/me/gateway", query), GatewayEndpoints)
+        return decode_json(await self.request("GET", "/v1/me/gateway", query), GatewayEndpoints)
 
     async def find_user(self, name: str) -> Profile:
         """Return the profile of the user with this name. Capitals and an `@` in front do not matter.
@@ -165,12 +165,12 @@ class Api:
         Each word of the text is a part of a name or display name; one of 1 or 2 characters is the beginning of a word.
         """
         query: dict[str, str | int] = {"name_contains": text, "limit": limit}
-        return _decode(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
+        return decode_json(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:
         """Return the profiles of these users, at most 100; unknown users are left out."""
         query = {"user_ids": ",".join(map(str, user_ids))}
-        return _decode(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
+        return decode_json(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int = 50, cursor: str = "") -> ListChatsResponse:
         """Return a page of chats, most recently changed first. Pass its `next_cursor` as `cursor` for the next page."""
@@ -305,7 +305,7 @@ def _problem(body: bytes) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {}
 
 
-def _decode(body: bytes, kind: type[Value]) -> Value:
+def decode_json(body: bytes, kind: type[Value]) -> Value:
     try:
         return msgspec.json.decode(body, type=kind, strict=False)  # not strict: 64-bit integers are strings
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

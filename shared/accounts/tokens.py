@@ -265,14 +265,19 @@ def new_refresh_token() -> str:
 
 
 async def next_refresh_token(keys: SigningKeys, refresh_token: str) -> str:
-    """Return the token that replaces this one. Raises Unavailable.
+    """Return the token that replaces this one, as `made_secret` makes it. Raises Unavailable."""
+    return urlsafe_b64encode(await made_secret(keys, "refresh token", refresh_token)).decode().rstrip("=")
 
-    It is the same at each call, until another key signs, so a repeated exchange returns it again although the store has
-    only its digest. Without the private key it is as unpredictable as a new token.
+
+async def made_secret(keys: SigningKeys, purpose: str, text: str) -> bytes:
+    """Return 256 bits made of this text for this purpose. Raises Unavailable.
+
+    They are the same at each call, until another key signs, so a repeated request returns them again although the store
+    has only their digest. Without the private key they are as unpredictable as random bits.
     """
     _, key = await keys.newest()
-    secret = b"refresh token " + str(key.as_dict(private=True)["d"]).encode()
-    return urlsafe_b64encode(hmac.digest(secret, refresh_token.encode(), "sha256")).decode().rstrip("=")
+    secret = f"{purpose} {key.as_dict(private=True)['d']}".encode()
+    return hmac.digest(secret, text.encode(), "sha256")
 
 
 def new_family_id() -> str:

@@ -97,7 +97,8 @@ class LiveConfiguration(BaseModel):
         default=60,
         ge=1,
         le=100_000,
-        description="Requests of one user for chats that do not exist or are not theirs; after them, for all chats",
+        description="Requests of one user for chats that do not exist or are not theirs; after them, for all chats. "
+        "Of invalid links to groups too, and ten times as many per address",
     )
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token, in seconds")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of an unused refresh token, in days")

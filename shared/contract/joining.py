@@ -1,11 +1,17 @@
 """The tokens of invite links: the number of a group and a secret, of which the group has only a hash."""
 
+import base64
 import hashlib
 import re
 from typing import NamedTuple
 
+from shared.contract.errors import Code, Refusal
+
 SECRET_BYTES = 16
 """128 bits, which nobody guesses."""
+
+NO_LINK = Refusal(Code.NOT_FOUND, "This link is not valid, or not any more.", "token")
+"""The answer to every token by which a user can't join: it does not disclose whether the group exists."""
 
 _TOKEN = re.compile(r"([1-9][0-9]{0,18})\.([A-Za-z0-9_-]{22})")
 
@@ -16,6 +22,11 @@ class JoinToken(NamedTuple):
     chat_id: str
     secret: str
     """SECRET_BYTES as 22 characters of base64url."""
+
+    @classmethod
+    def of(cls, chat_id: str, secret: bytes) -> "JoinToken":
+        """The token of a link to this group with the first SECRET_BYTES of the secret."""
+        return cls(chat_id, base64.urlsafe_b64encode(secret[:SECRET_BYTES]).decode().rstrip("="))
 
     @classmethod
     def parse(cls, text: str) -> "JoinToken | None":

@@ -44,7 +44,7 @@ from shared.contract.groups import (
     permissions_of,
 )
 from shared.contract.ids import time_of
-from shared.contract.joining import secret_hash
+from shared.contract.joining import NO_LINK, secret_hash
 
 ROLES = {
     ROLE_GUEST: "a guest",
@@ -52,9 +52,6 @@ ROLES = {
     ROLE_ADMIN: "an admin",
     ROLE_OWNER: "the owner",
 }
-
-NOT_JOINABLE = Refusal(Code.NOT_FOUND, "This link is not valid, or not any more.", "token")
-"""The answer to every join without a valid invite link: it does not disclose whether the group exists."""
 
 NOT_PUBLIC = Refusal(Code.NOT_FOUND, "There is no such public group.", "chat_id")
 
@@ -301,7 +298,7 @@ def _join(decision: _Decision, secret: str) -> Control | Refusal:
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
     invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
     if invite is None and (secret or not settings.is_public or not roster.present):
-        return NOT_JOINABLE if secret else NOT_PUBLIC
+        return NO_LINK if secret else NOT_PUBLIC
     known = decision.known(user_id)
     if known.role:
         return Refusal(Code.INVALID, "You are a member already.")

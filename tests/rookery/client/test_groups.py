@@ -7,7 +7,19 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import ROLE_ADMIN, ROLE_GUEST, Client, Groups, Permission, Refused, Unreachable
+from rookery.client import (
+    ROLE_ADMIN,
+    ROLE_GUEST,
+    Client,
+    GroupInvite,
+    Groups,
+    JoinRequest,
+    NewGroupInvite,
+    Permission,
+    PublicChats,
+    Refused,
+    Unreachable,
+)
 from rookery.client.groups import CHANGE_DEADLINE
 
 ANSWER = {
@@ -24,7 +36,10 @@ UNAVAILABLE = 503, {"code": "unavailable", "detail": "Not now."}
         (
             lambda groups: groups.create("Engines", [9, 10], permissions=Permission.POST | Permission.REACT),
             "POST /v1/chats",
-            {"name": "Engines", "topic": "", "user_ids": ["9", "10"], "permissions": "3", "shows_history": False},
+            {
+                **{"name": "Engines", "topic": "", "user_ids": ["9", "10"], "permissions": "3"},
+                **{"shows_history": False, "is_public": False, "asks_to_join": False},
+            },
         ),
         (
             lambda groups: groups.change_settings("g-1", topic="", expected_version=3),
@@ -41,6 +56,9 @@ UNAVAILABLE = 503, {"code": "unavailable", "detail": "Not now."}
             "PATCH /v1/chats/g-1/members/9",
             {"role": "ROLE_ADMIN", "deny": "0"},
         ),
+        (lambda groups: groups.change_settings("g-1", is_public=True), "PATCH /v1/chats/g-1", {"is_public": True}),
+        (lambda groups: groups.join("1./"), "POST /v1/joining/1.%2F", {}),
+        (lambda groups: groups.join_public("g-1"), "POST /v1/public-chats/g-1/joining", {}),
     ],
 )
 async def test_a_change_is_one_request_and_returns_its_message(
@@ -51,6 +69,31 @@ async def test_a_change_is_one_request_and_returns_its_message(
     assert (message.message_id, message.control.version) == (5, 2)
     assert bff.bodies[-1].pop("client_change_id")
     assert bff.bodies[-1] == body
+
+
+async def test_links_and_requests_to_join_are_made_listed_and_ended(client: Client, bff: Any) -> None:
+    invite = {"invite_id": "8", "creator_id": "7", "expires_at_ms": "0", "max_uses": 2, "uses": 1, "is_revoked": False}
+    chat = {"chat_id": "g-1", "name": "n", "topic": "", "members": 3, "is_member": False, "asks_to_join": True}
+    chat["has_asked"] = False
+    bff.answers = {
+        "POST /v1/chats/g-1/invites": (201, {"invite": invite, "token": "1.s"}),
+        "GET /v1/chats/g-1/invites": (200, {"invites": [invite], "version": "2"}),
+        "DELETE /v1/chats/g-1/invites/8?client_change_id=mine": (200, ANSWER),
+        "GET /v1/joining/1.s": (200, chat),
+        "GET /v1/public-chats?query=n&after=&limit=20": (200, {"chats": [chat], "has_more": True, "after": "m"}),
+        "GET /v1/chats/g-1/requests": (200, {"requests": [{"user_id": "9", "asked_at_ms": "4"}], "version": "2"}),
+        "DELETE /v1/chats/g-1/requests/9?client_change_id=mine": (200, ANSWER),
+    }
+    groups, made = client.groups, GroupInvite(8, 7, 0, 2, 1, is_revoked=False)
+    assert await groups.create_invite("g-1", expires_in=0.5, max_uses=2) == NewGroupInvite(made, "1.s")
+    assert (bff.bodies[-1]["expires_in_seconds"], bff.bodies[-1]["max_uses"]) == (1, 2)
+    assert await groups.invites("g-1") == [made]
+    assert (await groups.revoke_invite("g-1", 8, client_change_id="mine")).message_id == 5
+    shown = await groups.joinable("1.s")
+    assert (shown.name, shown.members, shown.has_asked) == ("n", 3, False)
+    assert await groups.public("n") == PublicChats([shown], has_more=True, after="m")
+    assert await groups.requests("g-1") == [JoinRequest(9, 4)]
+    assert (await groups.decline("g-1", 9, client_change_id="mine")).message_id == 5
 
 
 async def test_a_user_leaves_and_members_and_marks_are_read(client: Client, bff: Any) -> None:

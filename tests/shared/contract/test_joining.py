@@ -6,7 +6,7 @@ SECRET = "AAECAwQFBgcICQoLDA0ODw"
 
 
 def test_a_token_is_the_number_of_the_group_and_the_secret_of_which_the_group_has_the_hash() -> None:
-    token = JoinToken("g-7", SECRET)
+    token = JoinToken.of("g-7", bytes(range(32)))
     assert str(token) == f"7.{SECRET}"
     assert JoinToken.parse(str(token)) == token
     assert secret_hash(SECRET).hex().startswith("5d2611d5a4dd2b40")
