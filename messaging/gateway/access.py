@@ -10,7 +10,7 @@ import trio
 
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest
+from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, TypingRequest
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.kinds.checks import check_mentioned
@@ -48,7 +48,7 @@ class Access:
             isinstance(request, SendRequest)
             and bool(request.members)
             and not request.reply_to
-            and self._lookups.is_cached(_other(request.members, user_id))
+            and self._lookups.is_open(request.chat_id, _other(request.members, user_id))
         )
 
     async def look_up(self, user_id: int, request: KeptRequest) -> Target | Refusal:
@@ -60,15 +60,31 @@ class Access:
             is_personal = request.is_personal
             if refusal := await self.find_roster(user_id, request.chat_id, field, is_personal=is_personal):
                 return refusal
-        elif not is_change:
-            recipient_id = _other(request.members, user_id)
-            if refusal := await self._lookups.check_user(recipient_id, "send.recipient_id"):
-                return refusal
+        elif not request.is_personal and (refusal := await self._check_direct(user_id, request)):
+            return refusal
+        elif request.is_read_mark:
+            await self._lookups.find_read_marks(request.members)
         if isinstance(request, ChangeRequest):
             target_id, field = request.change.target_id, "change.target_id"
         else:
             target_id, field = request.reply_to, "send.reply_to"
         return await self._lookups.find_target(user_id, request.chat_id, target_id, field) if target_id else THE_CHAT
+
+    async def may_reach(self, user_id: int, request: TypingRequest) -> bool:
+        """Whether the other user of a direct chat may see that the user is typing. Raises Unavailable."""
+        other_id = _other(request.members, user_id)
+        if self._lookups.is_open(request.chat_id, other_id):
+            return True
+        return await self._lookups.check_block(user_id, other_id, "typing.chat_id") is None
+
+    async def _check_direct(self, user_id: int, request: KeptRequest) -> Refusal | None:
+        """The refusal of a message or a change that the other user of a direct chat may not get. Raises Unavailable."""
+        other_id = _other(request.members, user_id)
+        if self._lookups.is_open(request.chat_id, other_id):
+            return None
+        if isinstance(request, ChangeRequest):
+            return await self._lookups.check_block(user_id, other_id, "change.chat_id")
+        return await self._lookups.check_recipient(user_id, other_id, request.chat_id, "send.recipient_id")
 
     async def find_roster(self, user_id: int, chat_id: str, field: str, *, is_personal: bool = False) -> Refusal | None:
         """Load the roster of a group, unless it is cached. The refusal of a user who is not a member, with

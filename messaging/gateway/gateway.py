@@ -70,6 +70,7 @@ class Gateway:
             ids,
             self._wait_idle,
             lookups.forget_user,
+            lookups.forget_relationship,
         )
         sign_in = SignIn(verifier, self.partitions, self.registry, directory, address, live)
         self.dispatcher = Dispatcher(sign_in, self.publisher, live)

@@ -5,6 +5,7 @@ from typing import Protocol
 from messaging.gateway.tail import Tail
 from rookery.v1.archive_pb2 import (
     FindSentRequest,
+    GetChatRequest,
     GetGroupRequest,
     GetMessageRequest,
     GetMessageResponse,
@@ -26,6 +27,10 @@ class History(Protocol):
     async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
         """The message of the user's chat, and its state, if it is recorded; a retryable Refusal if the archive does not
         answer."""
+        ...
+
+    async def has_message(self, user_id: int, chat_id: str) -> bool | Refusal:
+        """Whether a message of the user's chat is recorded; a retryable Refusal if the archive does not answer."""
         ...
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
@@ -65,6 +70,12 @@ class ArchiveHistory:
         request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
         answer = await self._archive.get_message(request)
         return _unanswered(answer) if isinstance(answer, Refusal) else answer
+
+    async def has_message(self, user_id: int, chat_id: str) -> bool | Refusal:
+        answer = await self._archive.get_chat(GetChatRequest(user_id=user_id, chat_id=chat_id))
+        if isinstance(answer, Refusal):
+            return False if answer.code is Code.NOT_FOUND else _unanswered(answer)
+        return answer.chat.HasField("newest")
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id)

@@ -72,6 +72,7 @@ class LogConsumer:
         ids: SnowflakeGenerator,
         settle_sends: SettleSends,
         forget_user: Callable[[int], None],
+        forget_relationship: Callable[[int, int], None],
     ) -> None:
         self._backplane = backplane
         self._partitions = partitions
@@ -83,6 +84,7 @@ class LogConsumer:
         self._ids = ids
         self._settle_sends = settle_sends
         self._forget_user = forget_user
+        self._forget_relationship = forget_relationship
         self._epoch = 0
         self._number = random.getrandbits(63)  # in this gateway's fences
         self._fenced: list[int] = []  # partitions owned since the last announcement
@@ -208,7 +210,9 @@ class LogConsumer:
         is_of_group = envelope.chat_version != 0
         if is_of_group:
             recipient_ids = self._read_of_group(tail, record, envelope, kind, recipient_ids)
-        if kind != "typing" and not self._append(tail, record, envelope, kind, recipient_ids):
+        if kind == "people_changed":
+            self._forget_relationship(envelope.sender_id, event.people_changed.user_id)
+        elif kind != "typing" and not self._append(tail, record, envelope, kind, recipient_ids):
             return
         if is_of_group and envelope.truth:
             self._reach_missed(tail, record, envelope, recipient_ids)

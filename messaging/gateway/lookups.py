@@ -1,7 +1,8 @@
-"""Looks up the users and messages that a request names, deleted accounts, and the first event of a late retry."""
+"""Looks up the users and messages that a request names, who may write to whom, and the first event of a late retry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import trio
 
@@ -11,15 +12,28 @@ from messaging.gateway.requests import KeptRequest
 from messaging.gateway.sent import Sent, sent_of
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.kinds.kind import Target
+from shared.accounts.people import Relationship, WhoMayStart
 from shared.accounts.store import AccountStore
 from shared.archive import ARCHIVE_GROUP
 from shared.backplane import Backplane
 from shared.contract.changes import wins
+from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import time_of, wall_clock_ms
 
 MAX_CACHED_USERS = 100_000
 """Users remembered to exist: about 10 MB."""
+
+MAX_CACHED_CHATS = 100_000
+"""Direct chats remembered to be open: about 20 MB."""
+
+OPEN_SECONDS = 300.0
+"""How long a direct chat is remembered to be open. The gateway forgets it when it reads of a block; if the BFF could
+not publish that, the block takes effect after this time."""
+
+READ_MARKS_SECONDS = 60.0
+"""How long it is remembered whether a user shows read marks. The user's own gateway forgets it when they change that;
+others may publish to that user, for so long, the marks of users who still show theirs."""
 
 LEEWAY_MS = 10_000
 """A message that is so much newer than the beginning of a tail is in that tail, if it exists: clocks differ by less."""
@@ -27,7 +41,16 @@ LEEWAY_MS = 10_000
 LOG_SECONDS = 3.0
 """How long the log is asked for an offset: meanwhile the next frames of the session wait."""
 
+_NOT_ACCEPTED = "This user accepts no messages from people they don't know."
+"""Also the answer to a user who is blocked, so that they do not learn it."""
+
+_BLOCKED = "You have blocked this user: unblock them first."
+
 _HISTORY_IS_BEHIND = Refusal(Code.UNAVAILABLE, "History is minutes behind.", retry_after_ms=RETRY_AFTER_MS)
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Lookups:
@@ -41,35 +64,73 @@ class Lookups:
         self._backplane = backplane
         self._partitions = partitions
         self._cached_users: dict[int, None] = {}
+        self._open_until: dict[str, float] = {}
+        self._shows_read_marks: dict[int, tuple[bool, float]] = {}  # by user: until when it is valid
         self._recorded = RecordedOffsets(backplane)
         self._recorded_ms: dict[int, int] = {}
         """By partition, a moment (since 1970) up to which history was complete."""
         self._forgotten = 0
 
-    def is_cached(self, user_id: int) -> bool:
-        """Whether the user was found before."""
-        return user_id in self._cached_users
+    def is_open(self, chat_id: str, recipient_id: int) -> bool:
+        """Whether both users of a direct chat were found to exist, and free to write to each other."""
+        return recipient_id in self._cached_users and self._open_until.get(chat_id, 0.0) > trio.current_time()
 
-    async def check_user(self, user_id: int, field: str) -> Refusal | None:
-        """The refusal of a request whose `field` names a user that does not exist or was deleted; None if the user
-        exists. Raises Unavailable."""
+    async def check_recipient(self, user_id: int, recipient_id: int, chat_id: str, field: str) -> Refusal | None:
+        """The refusal of the user's message in a direct chat, whose `field` names the recipient: the other user does
+        not exist or was deleted, one of them blocks the other, or it is the first message, and the recipient accepts
+        none from users who are not their connections. Raises Unavailable."""
         forgotten = self._forgotten
-        users = await self._accounts.users([user_id])
-        if not users:
+        users = {user.user_id: user for user in await self._accounts.users([user_id, recipient_id])}
+        recipient = users.get(recipient_id)
+        if recipient is None:
             return Refusal(Code.NOT_FOUND, "There is no such user.", field)
-        if users[0].is_deleted:
+        if recipient.is_deleted:
             return Refusal(Code.RECIPIENT_DELETED, "This account was deleted: it receives no messages.", field)
-        if self._forgotten != forgotten:
-            return None  # the account may have been deleted after it was read
-        if len(self._cached_users) >= MAX_CACHED_USERS:
-            del self._cached_users[next(iter(self._cached_users))]
-        self._cached_users[user_id] = None
+        relationship = await self._relationship(user_id, recipient_id)
+        if relationship.is_blocked:
+            return _refuse_blocked(relationship, field)
+        accept_everyone = all(user.who_may_start is WhoMayStart.EVERYONE for user in users.values())
+        if not relationship.is_connected and not accept_everyone:
+            has_begun = await self._has_begun(user_id, recipient_id, chat_id)
+            if isinstance(has_begun, Refusal):
+                return has_begun
+            if not has_begun:
+                is_accepted = recipient.who_may_start is WhoMayStart.EVERYONE
+                return None if is_accepted else Refusal(Code.FORBIDDEN, _NOT_ACCEPTED, field)
+        if self._forgotten == forgotten:  # else it may have changed after it was read
+            _remember(self._cached_users, recipient_id, None, MAX_CACHED_USERS)
+            _remember(self._open_until, chat_id, trio.current_time() + OPEN_SECONDS, MAX_CACHED_CHATS)
         return None
 
+    async def check_block(self, user_id: int, other_id: int, field: str) -> Refusal | None:
+        """The refusal of the user's change in a direct chat, which `field` names, if one of the two users blocks the
+        other. Raises Unavailable."""
+        relationship = await self._relationship(user_id, other_id)
+        return _refuse_blocked(relationship, field) if relationship.is_blocked else None
+
+    async def find_read_marks(self, user_ids: Sequence[int]) -> None:
+        """Look up which of these users show read marks, unless that is remembered. Raises Unavailable."""
+        now, forgotten = trio.current_time(), self._forgotten
+        unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
+        users = await self._accounts.users(unknown) if unknown else ()
+        for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
+            value = user.shows_read_marks, now + READ_MARKS_SECONDS
+            _remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
+
+    def show_read_marks(self, user_ids: Sequence[int]) -> bool:
+        """Whether all of these users, who were looked up, show read marks. Not if it has been forgotten since."""
+        return all(self._shows_read_marks.get(each, (False, 0.0))[0] for each in user_ids)
+
     def forget_user(self, user_id: int) -> None:
-        """Look the user up again before the next message to them: the account was deleted."""
+        """Look the user up again: the account was deleted or changed."""
         self._forgotten += 1
         self._cached_users.pop(user_id, None)
+        self._shows_read_marks.pop(user_id, None)
+
+    def forget_relationship(self, user_id: int, other_id: int) -> None:
+        """Look the two users up again before the next message between them: their relationship has changed."""
+        self._forgotten += 1
+        self._open_until.pop(direct_chat_id(user_id, other_id), None)
 
     async def find_target(self, user_id: int, chat_id: str, message_id: int, field: str) -> Target | Refusal:
         """The message that `field` of the user's request names, by the tail or by the archive; a Refusal if the chat
@@ -120,10 +181,39 @@ class Lookups:
             self._recorded_ms[partition] = begins_ms + tail_ms // 2
         return True
 
+    async def _relationship(self, user_id: int, other_id: int) -> Relationship:
+        return (await self._accounts.relationships(user_id, [other_id]))[other_id]
+
+    async def _has_begun(self, user_id: int, recipient_id: int, chat_id: str) -> bool | Refusal:
+        """Whether the direct chat of the two users has a message, by the tail or by the archive; a retryable Refusal if
+        the archive does not answer, or has not recorded everything from before the tail. Raises Unavailable."""
+        tail = self._partitions.tail_of(user_id)
+        if tail is not None and tail.has_message(user_id, chat_id):
+            return True
+        has_message = await self._history.has_message(user_id, chat_id)
+        if has_message is not False:
+            return has_message
+        for each in (user_id, recipient_id):
+            if not await self.is_history_complete(self._partitions.partition_of(each)):
+                return _HISTORY_IS_BEHIND
+        return False
+
     def _tail_begins_ms(self, user_id: int) -> int:
         """The moment from which on the tail of the user has every event, in milliseconds since 1970."""
         tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
         return wall_clock_ms() if tail is None else tail.complete_from_ms
+
+
+def _refuse_blocked(relationship: Relationship, field: str) -> Refusal:
+    return Refusal(Code.FORBIDDEN, _BLOCKED if relationship.blocks_ms else _NOT_ACCEPTED, field)
+
+
+def _remember(cache: dict[Key, Value], key: Key, value: Value, limit: int) -> None:
+    """Put the value into a cache of at most `limit` keys, in place of the oldest one if it is full."""
+    cache.pop(key, None)
+    if len(cache) >= limit:
+        del cache[next(iter(cache))]
+    cache[key] = value
 
 
 @contextmanager

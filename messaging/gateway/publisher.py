@@ -224,6 +224,9 @@ class Publisher:
         event_id: int,
         epoch: int,
         roster: Roster | None,
+            recipients = request.recipients
+            if request.is_read_mark and not self._lookups.show_read_marks(request.members):
+                event.change.is_private, recipients = True, ()
         *,
         is_first: bool,
     ) -> list[Record]:

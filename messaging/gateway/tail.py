@@ -186,6 +186,11 @@ class Tail:
         return None
 
     def event(self, event_id: int) -> Event | None:
+    def has_message(self, user_id: int, chat_id: str) -> bool:
+        """Whether the tail has a message of the chat that reached the user. Reads all entries of the user."""
+        of_chat = (entry for entry in self._by_user.get(user_id, ()) if entry.chat_id == chat_id and entry.value)
+        return any(decode(entry.value).event.HasField("message") for entry in of_chat if not entry.target_id)
+
         """The message with this id, if the tail has it."""
         entry = self._messages.get(event_id)
         return None if entry is None or not entry.value else decode(entry.value).event

@@ -150,6 +150,10 @@ class ScriptedHistory:
         return self.refusal or found
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
+    async def has_message(self, user_id: int, chat_id: str) -> bool | Refusal:
+        await self.open.wait()
+        return self.refusal or chat_id in {each.message.chat_id for each in self.messages.values()}
+
         self.finds += 1
         await self.open.wait()
         return self.refusal or self.sent.get(client_id)

@@ -86,6 +86,7 @@ class Reader:
         self.sessions: dict[int, Session] = {}
         for user_id in (ANN, *OTHERS):
             session = self.sessions[user_id] = Session(str(user_id), ProtobufEncoding(), lambda: live.value, 0.0)
+            lookups.forget_relationship,
             session.state, session.user_id = State.LIVE, user_id
             registry.attach(session)
 

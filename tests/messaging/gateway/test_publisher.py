@@ -15,6 +15,7 @@ from messaging.envelopes import fan_out_signal
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.lookups import LOG_SECONDS
 from messaging.kinds import reacted
+from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope, Fence
 from rookery.v1.session_pb2 import (
     Change,
@@ -26,12 +27,15 @@ from rookery.v1.session_pb2 import (
     Marked,
     MarkedUnread,
     Message,
+    Muted,
     Position,
     Reacted,
     Send,
     Text,
     Typing,
 )
+from shared.accounts.people import Step, WhoMayStart, block, invite, take_step, unblock
+from shared.accounts.people_changes import announce_change
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id
@@ -58,6 +62,8 @@ Make = Callable[..., ClientFrame]
 
 OLD = 99
 """A message that only the archive has."""
+
+THUMB = Reacted(emoji="👍", set=True)
 
 
 def text(client_id: str = "a", body: str = "one", *, to: int = BEN) -> ClientFrame:
@@ -338,10 +344,16 @@ async def test_a_retry_from_before_the_tail_is_refused_if_the_log_does_not_answe
     tail = gateway.partitions.tail_of(ANN)
     assert tail is not None
     tail.complete_from = log.recorded + 1
-    monkeypatch.setattr(log, "committed_offset", lambda *_: trio.sleep_forever())  # noqa: ASYNC105 - its caller awaits it
+    asked = trio.Event()
+
+    async def stay_silent(group: str, partition: int) -> int:
+        asked.set()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(log, "committed_offset", stay_silent)
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send(repeated(text()))
-        await trio.testing.wait_all_tasks_blocked()
+        await asked.wait()
         mock_clock.jump(LOG_SECONDS)
         assert (await ann.expect("refused")).refused.code == "unavailable"
 
@@ -385,6 +397,97 @@ async def test_a_message_to_an_unknown_user_is_refused(platform: Platform, gatew
         refused = (await ann.expect("refused")).refused
         assert (refused.code, refused.field, refused.client_id) == ("not_found", "send.recipient_id", "a")
         await ann.send_accepted("b", BEN)
+
+
+async def take(platform: Platform, user_id: int, step: Step, other_id: int) -> None:
+    """Take a step of a user's relationship to another one, as the BFF does."""
+    taken = await take_step(platform.accounts, user_id, other_id, step, 5)
+    assert not isinstance(taken, Refusal)
+    await announce_change(platform.backplane, *taken)
+
+
+async def people_changed(client: Client) -> int:
+    """The user of the client's next PeopleChanged."""
+    while not (event := (await client.until("event")).event).HasField("people_changed"):
+        pass
+    return event.people_changed.user_id
+
+
+async def is_refused(client: Client, frame: ClientFrame, code: str, field: str, words: str) -> bool:
+    refused = await client.refused(frame)
+    return (refused.code, refused.field) == (code, field) and words in refused.message
+
+
+@pytest.mark.parametrize("blocker", [ANN, BEN])
+async def test_a_block_ends_a_direct_chat_in_both_directions_until_it_ends_and_is_not_revealed(
+    platform: Platform, gateway: Gateway, blocker: int
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.accepted(text("a"))
+        await ben.accepted(text("b", to=ANN))
+        own, blocked = (ann, ANN + BEN - blocker) if blocker == ANN else (ben, ANN)
+        await take(platform, blocker, block, blocked)
+        assert (await people_changed(own)) == blocked
+        for client, user_id in ((ann, ANN), (ben, BEN)):
+            words = "You have blocked" if user_id == blocker else "accepts no messages from people they don't know"
+            message, change = text("c", to=ANN + BEN - user_id), change_frame("d", OLD, reacted=THUMB)
+            assert await is_refused(client, message, "forbidden", "send.recipient_id", words)
+            assert await is_refused(client, change, "forbidden", "change.chat_id", words)
+            await client.accepted(change_frame("e", OLD, hidden=Hidden(set=True)))
+            await client.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))
+            await client.accepted(text("f", to=CAT))
+        await take(platform, blocker, unblock, blocked)
+        assert (await people_changed(own)) == blocked
+        await ann.accepted(text("g"))
+        await ben.accepted(text("h", to=ANN))
+    other = ben if own is ann else ann
+    events = [frame.event.WhichOneof("event") for frame in other.frames if frame.HasField("event")]
+    assert events in (["message"], ["message", "message"])  # of "a" or "b", and perhaps of the last one
+
+
+async def test_a_message_that_was_accepted_before_a_block_stays_so(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        first = await ann.accepted(text())
+        await take(platform, BEN, block, ANN)
+        assert (await ann.accepted(text())).event_id == first.event_id
+
+
+async def test_a_user_who_accepts_first_messages_from_connections_only_refuses_others(
+    platform: Platform, gateway: Gateway
+) -> None:
+    for user_id in (BEN, CAT):
+        await platform.accounts.update_profile(
+            user_id, display_name="", about="", version=1, who_may_start=WhoMayStart.CONNECTIONS
+        )
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ben.accepted(change_frame("m", chat_id="d-1-2", muted=Muted(until_ms=MAX_ID)))  # makes no chat
+        words = "accepts no messages from people they don't know"
+        assert await is_refused(ann, text(), "forbidden", "send.recipient_id", words)
+        await ben.accepted(text(to=ANN))
+        await ann.accepted(text("b"))
+        assert await is_refused(ann, text("c", to=CAT), "forbidden", "send.recipient_id", words)
+        for user_id, other_id in ((ANN, CAT), (CAT, ANN)):
+            await take(platform, user_id, invite, other_id)
+        await ann.accepted(text("c", to=CAT))
+
+
+@pytest.mark.parametrize("has_message", [True, False])
+async def test_a_direct_chat_that_only_history_has_goes_on(
+    platform: Platform, gateway: Gateway, has_message: bool
+) -> None:
+    await platform.accounts.update_profile(
+        BEN, display_name="", about="", version=1, who_may_start=WhoMayStart.CONNECTIONS
+    )
+    if has_message:
+        platform.history.messages[7] = HistoryMessage(message=Message(chat_id="d-1-2", sender_id=BEN))
+    async with platform.sign_in(gateway, ANN) as ann:
+        platform.history.refusal = Refusal(Code.UNAVAILABLE, "The archive is away.")
+        assert (await ann.refused(text())).code == "unavailable"
+        platform.history.refusal = None
+        if has_message:
+            await ann.accepted(text())
+        else:
+            assert (await ann.refused(text())).code == "forbidden"
 
 
 async def test_a_change_reaches_every_session_of_both_but_its_origin_and_needs_a_message(
@@ -539,6 +642,27 @@ async def test_marks_reach_every_other_device_and_not_from_the_future(platform: 
             assert (change.actor_id, change.marked) == (BEN, Marked(read_up_to=message_id, delivered_up_to=message_id))
         refused = await ben.refused(change_frame("", marked=Marked(read_up_to=2**63 - 1)))
         assert refused.field == "change.marked.delivered_up_to"
+
+
+@pytest.mark.parametrize("hider", [ANN, BEN])
+async def test_read_marks_between_users_of_whom_one_hides_them_reach_own_devices_alone(
+    platform: Platform, gateway: Gateway, hider: int
+) -> None:
+    await platform.accounts.update_profile(hider, display_name="", about="", version=1, shows_read_marks=False)
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, BEN) as ben,
+        platform.sign_in(gateway, BEN) as laptop,
+    ):
+        message_id = (await ann.send_accepted("a", BEN)).event_id
+        await laptop.expect("event")
+        read = change_frame("b", marked=Marked(read_up_to=message_id))
+        first, retry = await ben.accepted(read), await ben.accepted(read)
+        assert first.event_id == retry.event_id
+        await ben.accepted(change_frame("", marked=Marked(delivered_up_to=message_id)))
+        hidden, shown = [(await laptop.expect("event")).event.change for _ in range(2)]
+        assert (hidden.marked.read_up_to, hidden.is_private, shown.is_private) == (message_id, True, False)
+        assert (await ann.expect("event")).event.change == shown, "delivery is public"
 
 
 async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
