@@ -34,7 +34,7 @@ afterEach(() => {
 });
 
 /** A client that is online in a chat whose history has one message. */
-async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0 } = {}) {
+async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0, replayed = 0 } = {}) {
   const sockets = [];
   globalThis.WebSocket = class extends FakeSocket {
     constructor(url, protocol) {
@@ -68,7 +68,7 @@ async function online({ history = new FakeHistory(), copies = fakeCopies(), minu
   chats.open(CHAT);
   await settle();
   sockets[0].onopen();
-  sockets[0].deliver({ welcome: { heartbeat_interval_ms: 1e9, at_ms: minute ? String(timeOf(minute)) : "0" } });
+  sockets[0].deliver({ welcome: { heartbeat_interval_ms: 1e9, replayed, at_ms: minute ? String(timeOf(minute)) : "0" } });
   await settle();
   return { chats, sync, history, recent, sockets, socket: sockets[0] };
 }
@@ -102,7 +102,7 @@ const OTHER = "d-8-11";
 const sentTo = (chat_id, minute) => ({ event_id: idAt(minute), message: { ...wireMessage(minute), chat_id, sender_id: "8" } });
 
 test("the users on the screen are watched in each session and after a gap; a changed profile is read again", async () => {
-  const { chats, sync, sockets, socket } = await online();
+  const { chats, sync, sockets, socket } = await online({ replayed: 1 });
   const read = mock.method(chats.profiles, "refresh");
   chats.presence.watch("list", [MIRA]);
   await pass(1);
@@ -110,6 +110,9 @@ test("the users on the screen are watched in each session and after a gap; a cha
   const signal = (event, to = socket) => to.deliver({ event });
   signal({ presence: { user_id: MIRA, is_online: true } });
   assert.ok(chats.presence.isOnline(MIRA));
+  assert.ok(sync.isReplaying, "a signal is not replayed");
+  signal({ ...sentAt(1), position: {} });
+  assert.ok(!sync.isReplaying);
   miss(socket, 0);
   await pass(1);
   assert.equal(socket.sent.filter(({ watch }) => watch).length, 2);
