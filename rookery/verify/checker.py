@@ -49,9 +49,9 @@ def check_records(records: Records) -> list[Violation]:
     for user_id, received in records.received_changes.items():
         violations += _repeated(Kind.DELIVERED_TWICE, received, f"at the client of {user_id}")
         for key, event_id in received:
-            if each := made.get(key):
-                copy = Copy(key, event_id, each.change.chat_id, "")
-                violations += membership.outside(each, copy, user_id, f"at the client of {user_id}", seconds=0.0)
+            if change := made.get(key):
+                copy = Copy(key, event_id, change.change.chat_id, "")
+                violations += membership.outside(change, copy, user_id, f"at the client of {user_id}", seconds=0.0)
     for listed in records.listed:
         member = membership.members(listed.chat_id).get(listed.user_id)
         counted_from = member.spans[-1].first if member is not None and member.spans else 0

@@ -43,9 +43,9 @@ def add_mentions(writes: Writes, statements: Mapping[str, Any], event: Event) ->
 
 
 class _Place(NamedTuple):
-    """A bucket of the chat with this index, with messages that have mentioned the user."""
+    """A bucket of the chat with this number in the list, with messages that have mentioned the user."""
 
-    index: int
+    number: int
     bucket: int
 
 
@@ -60,10 +60,10 @@ async def count_mentions(
         [(statements[_NEWEST], (users, chat_id, above_id, MENTIONS_SCAN)) for chat_id, above_id in chats]
     )
     places: dict[_Place, list[tuple[int, int]]] = {}  # each with the ids of messages and of the events that mention
-    for index, rows in enumerate(found):
+    for number, rows in enumerate(found):
         for message_id, event_id in rows:
-            places.setdefault(_Place(index, bucket_of(message_id)), []).append((message_id, event_id))
-    keys = [(chats[place.index][0], place.bucket, [*{each for each, _ in rows}]) for place, rows in places.items()]
+            places.setdefault(_Place(number, bucket_of(message_id)), []).append((message_id, event_id))
+    keys = [(chats[place.number][0], place.bucket, [*{each for each, _ in rows}]) for place, rows in places.items()]
     states = await session.execute_all(
         [(statements[_SENDERS], key) for key in keys] + [(statements[_EDITS], (*key, EDIT.number)) for key in keys]
     )
@@ -73,5 +73,5 @@ async def count_mentions(
             message_id: message_id for message_id, sender, at in senders if sender != user_id and at == message_id
         }
         newest |= {message_id: event_id for message_id, event_id in edits if message_id in newest}
-        counts[place.index] += len({message_id for message_id, event_id in rows if newest.get(message_id) == event_id})
+        counts[place.number] += len({message_id for message_id, event_id in rows if newest.get(message_id) == event_id})
     return [min(count, MENTIONS_LIMIT) for count in counts]
