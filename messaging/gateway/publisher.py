@@ -237,7 +237,7 @@ class Publisher:
             return fan_out(
                 event,
                 sender_id=user_id,
-                recipient_ids=request.recipients,
+                recipient_ids=recipients,
                 partitions=partitions,
                 session_id=session.session_id,
                 epoch=epoch,
