@@ -133,6 +133,10 @@ def control_text(message: Message, names: Names) -> str:
     if (handed_over := "made {} the owner") in affected:
         affected = defaultdict(list, {handed_over: affected[handed_over]})  # the former owner became an admin by it
     parts = [*_changed(control), *(text.replace("{}", _listed(ids, names)) for text, ids in affected.items())]
+    if any(invite.invite_id == message.message_id for invite in control.invites):
+        parts.append("created an invite link")
+    elif any(invite.is_revoked for invite in control.invites):
+        parts.append("revoked an invite link")
     return ", ".join(parts) or "changed the group"
 
 
@@ -149,6 +153,10 @@ def _changed(control: Control) -> Iterator[str]:
             case "shows_history":
                 is_shown = settings.shows_history
                 yield "let new members read older messages" if is_shown else "hid older messages from new members"
+            case "is_public":
+                yield "opened the group to everyone" if settings.is_public else "closed the group to others"
+            case "asks_to_join":
+                yield "let members decide who joins" if settings.asks_to_join else "let users join at once"
             case _:
                 pass  # of a newer version
 
@@ -156,6 +164,12 @@ def _changed(control: Control) -> Iterator[str]:
 def _what_happened(member: Member, sender_id: int) -> str:
     """Return what happened to a member, with `{}` for the names."""
     role = ROLE_NAMES.get(member.role, "member")
+    if not member.former_role and not member.role:
+        if member.user_id != sender_id:
+            return "declined {}"
+        return "asked to join" if member.asked_at_ms else "took the request to join back"
+    if not member.former_role and member.user_id == sender_id:
+        return "joined by an invite link" if member.invite_id else "joined"
     if not member.former_role:
         return "added {} as a guest" if member.role == ROLE_GUEST else "added {}"
     if not member.role:

@@ -47,7 +47,7 @@ from rookery.commands.message_text import (
 )
 from rookery.commands.names import UserNames
 from rookery.commands.screen import Screen, open_screen
-from rookery.commands.terminal_groups import COMMANDS, InvalidCommand, TerminalGroups
+from rookery.commands.terminal_groups import COMMANDS, LISTINGS, InvalidCommand, TerminalGroups
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members, is_group
 from shared.contract.ids import time_of
@@ -79,7 +79,7 @@ NO_CHATS = "no chats yet: /find TEXT finds people"
 LISTED = {"pin": "pinned", "star": "starred"}
 """The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
 
-SPLITS = {"/edit": 2, "/group": 1, "/open": 1, "/rename": 1, "/topic": 1}
+SPLITS = {"/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1, "/topic": 1}
 """The commands whose last argument is a whole text, and the number of their arguments."""
 
 TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
@@ -118,6 +118,10 @@ HELP = f"""\
 /add NAME..., /remove NAME, /leave, /members
 /rename NAME, /topic [TEXT]
 /role NAME ROLE         make NAME a guest, member or admin; or the owner, in your place
+/invite [DAYS [USES]]   create an invite link to the group: 7 days, any number of uses, 0 DAYS for ever
+/invites, /revoke NUMBER  list the invite links of the group, and end one of them
+/join TOKEN, /join NAME  join the group of an invite link, or a public one; /public [TEXT] lists these
+/requests, /accept NAME..., /decline NAME  list the users who asked to join the group, add or decline them
 /help, /quit
 Any other line is sent as a message; @NAME in it mentions a member of the chat, and @everyone all members of a group.
 To send a line that begins with /, type // for its first /."""
@@ -255,8 +259,8 @@ class TerminalChat:
                     await self._forward(self._number(number), name)
                 case "/open", name:
                     await self._open_group(name)
-                case ("/members",):
-                    for line in await self._groups.list_members():
+                case _ if command in LISTINGS:
+                    for line in await self._groups.lines(command, arguments):
                         self._screen.show(line)
                 case _ if command in COMMANDS:
                     message = await self._groups.execute(command, arguments)

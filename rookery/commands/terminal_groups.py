@@ -1,16 +1,27 @@
 """The groups of `rookery chat`: their names, the members of the open one, and the commands that change it."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from rookery.client import Chat, Client, Member, Message, RookeryError
+from rookery.client import Chat, Client, GroupInvite, JoinableChat, Member, Message, RookeryError
 from rookery.commands.message_text import ROLE_NAMES
 from rookery.commands.names import UserNames
+from shared.contract.joining import JoinToken
 
 ROLES = {name: role for role, name in ROLE_NAMES.items()}
 
-COMMANDS = ("/group", "/rename", "/topic", "/add", "/remove", "/leave", "/role")
-"""The commands that change a group."""
+COMMANDS = ("/group", "/rename", "/topic", "/add", "/remove", "/leave", "/role", "/accept", "/decline", "/revoke")
+"""The commands that change the open group, or create one."""
+
+LISTINGS = ("/members", "/invite", "/invites", "/requests", "/public", "/join")
+"""The commands about groups that show lines."""
+
+DAYS = 7
+"""After which an invite link ends."""
+
+MAX_LISTED = 20
+"""Public groups that are listed at most."""
 
 NO_GROUP = "no group is open: choose one with /open NAME"
 
@@ -30,6 +41,8 @@ class TerminalGroups:
         self._open = ""
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
+        self._invites: Sequence[GroupInvite] = ()
+        """As they were listed last."""
 
     @property
     def members(self) -> Mapping[int, str]:
@@ -66,12 +79,12 @@ class TerminalGroups:
 
     def open_created(self, creation: Message) -> None:
         """Open a group that was created now: history may not have it yet."""
-        self._open, self._members = creation.chat_id, {}
+        self._open, self._members, self._invites = creation.chat_id, {}, ()
         self.apply(creation)
 
     async def load(self, chat_id: str) -> Sequence[str]:
         """Read a group that is opened. Return lines that describe it. Raises RookeryError."""
-        self._open, self._members = "", {}
+        self._open, self._members, self._invites = "", {}, ()
         chat = await self._client.api.chat(chat_id)
         self.note([chat])
         if not chat.own.role:
@@ -83,13 +96,76 @@ class TerminalGroups:
         count = f"{chat.member_count} member{'s' if chat.member_count != 1 else ''}: /members lists them"
         return [count, *([f"topic: {chat.settings.topic}"] if chat.settings.topic else [])]
 
-    async def list_members(self) -> Sequence[str]:
-        """Return the names of the members with their roles, by name. Raises InvalidCommand."""
+    async def lines(self, command: str, arguments: Sequence[str]) -> Sequence[str]:
+        """Carry out a command that shows lines, and return them. Raises InvalidCommand; RookeryError."""
+        match command, *arguments:
+            case ("/members",):
+                return await self._list_members()
+            case "/invite", *numbers if len(numbers) < 3 and all(map(_is_count, numbers)):
+                return await self._invite(*map(int, numbers))
+            case ("/invites",):
+                return await self._list_invites()
+            case ("/requests",):
+                return await self._list_requests()
+            case "/public", *words:
+                return await self._list_public(" ".join(words))
+            case "/join", text:
+                return [await self._join(text)]
+            case _:
+                raise InvalidCommand(f"{command} needs other arguments: /help shows them")
+
+    async def _list_members(self) -> Sequence[str]:
+        """The names of the members with their roles, by name."""
         self._require()
         present = [member for member in self._members.values() if member.role]
         await self._names.read(member.user_id for member in present)
         roles = {await self._names.of(member.user_id): ROLE_NAMES.get(member.role, "") for member in present}
         return [name if role == "member" else f"{name} ({role})" for name, role in sorted(roles.items())]
+
+    async def _invite(self, days: int = DAYS, uses: int = 0) -> Sequence[str]:
+        made = await self._client.groups.create_invite(self._require(), expires_in=days * 86_400.0, max_uses=uses)
+        return [f"others join with /join {made.token}", f"it {_limits(made.invite)}"]
+
+    async def _list_invites(self) -> Sequence[str]:
+        """The links that can still be used, numbered for /revoke."""
+        now_ms = time.time() * 1000
+        self._invites = [
+            each
+            for each in await self._client.groups.invites(self._require())
+            if not (each.is_revoked or 0 < each.expires_at_ms <= now_ms or 0 < each.max_uses <= each.uses)
+        ]
+        await self._names.read(each.creator_id for each in self._invites)
+        listed = [
+            f"{number}: of {await self._names.of(each.creator_id)}, used {each.uses} times, {_limits(each)}"
+            for number, each in enumerate(self._invites, 1)
+        ]
+        return listed or ["no invite link can be used"]
+
+    async def _list_requests(self) -> Sequence[str]:
+        asking = [each.user_id for each in await self._client.groups.requests(self._require())]
+        await self._names.read(asking)
+        return [await self._names.of(user_id) for user_id in asking] or ["nobody waits to join"]
+
+    async def _list_public(self, query: str) -> Sequence[str]:
+        page = await self._client.groups.public(query, limit=MAX_LISTED)
+        listed = [_described(chat) for chat in page.chats]
+        return [*listed, *(["there are more: add a word"] if page.has_more else [])] or ["no public group is found"]
+
+    async def _join(self, text: str) -> str:
+        """Join by the token of an invite link, or the public group of this name."""
+        groups = self._client.groups
+        if JoinToken.parse(text) is not None:
+            chat, message = await groups.joinable(text), await groups.join(text)
+        else:
+            found = (await groups.public(text, limit=MAX_LISTED)).chats
+            named = [each for each in found if each.name.casefold() == text.casefold()]
+            if not named:
+                raise InvalidCommand(f"no public group has the name {text}: /public lists them")
+            chat = named[0]
+            message = await groups.join_public(chat.chat_id)
+        if not any(member.role for member in message.control.members):
+            return f"you asked to join {chat.name}: its members add you, or not"
+        return f"you joined {chat.name}: /open {chat.name} writes to it"
 
     async def execute(self, command: str, arguments: Sequence[str]) -> Message:
         """Make the control change of a command. Raises InvalidCommand; RookeryError."""
@@ -101,7 +177,7 @@ class TerminalGroups:
                 return await groups.change_settings(self._require(), name=name)
             case "/topic", *topic:
                 return await groups.change_settings(self._require(), topic=" ".join(topic))
-            case "/add", *names if names:
+            case "/add" | "/accept", *names if names:
                 group_id = self._require()
                 return await groups.add_members(group_id, [await self._user_id(name) for name in names])
             case "/remove", name:
@@ -110,6 +186,12 @@ class TerminalGroups:
                 return await groups.leave(self._require())
             case "/role", name, role if role in ROLES:
                 return await groups.change_member(self._require(), await self._user_id(name), role=ROLES[role])
+            case "/decline", name:
+                return await groups.decline(self._require(), await self._user_id(name))
+            case "/revoke", number if _is_count(number) and 0 < int(number) <= len(self._invites):
+                return await groups.revoke_invite(self._require(), self._invites[int(number) - 1].invite_id)
+            case "/revoke", *_:
+                raise InvalidCommand("/revoke NUMBER: /invites lists the links with their numbers")
             case "/role", *_:
                 raise InvalidCommand(f"/role NAME ROLE: a role is {', '.join(ROLES)}")
             case _:
@@ -134,3 +216,27 @@ class TerminalGroups:
     def _note(self, chat_id: str, version: int, name: str) -> None:
         if version >= self._titles.get(chat_id, (0, ""))[0]:
             self._titles[chat_id] = version, name
+
+
+def _is_count(word: str) -> bool:
+    """Whether the argument is a number of at most 5 digits."""
+    return word.isdecimal() and len(word) < 6
+
+
+def _limits(invite: GroupInvite) -> str:
+    """When an invite link ends, and how often it may be used."""
+    ends = time.strftime("ends at %Y-%m-%d %H:%M", time.localtime(invite.expires_at_ms / 1000))
+    uses = f"can be used {invite.max_uses} times" if invite.max_uses else "can be used any number of times"
+    return f"{uses}, {ends if invite.expires_at_ms else 'never ends'}"
+
+
+def _described(chat: JoinableChat) -> str:
+    """A public group in a list."""
+    notes = [f"{chat.members} member{'s' if chat.members != 1 else ''}"]
+    if chat.is_member:
+        notes.append("you are one")
+    elif chat.has_asked:
+        notes.append("you asked to join")
+    elif chat.asks_to_join:
+        notes.append("members decide who joins")
+    return f"{chat.name} ({', '.join(notes)})"

@@ -407,6 +407,7 @@ async def group(chat: TerminalChat, bff: Any, screen: FakeScreen) -> TerminalCha
         ("/rename Steam  engines", "PATCH /v1/chats/g-1", {"name": "Steam  engines"}),
         ("/topic", "PATCH /v1/chats/g-1", {"topic": ""}),
         ("/role grace admin", "PATCH /v1/chats/g-1/members/9", {"role": "ROLE_ADMIN"}),
+        ("/accept grace", "POST /v1/chats/g-1/members", {"user_ids": ["9"], "role": "ROLE_MEMBER"}),
     ],
 )
 async def test_a_command_changes_the_open_group(
@@ -419,6 +420,57 @@ async def test_a_command_changes_the_open_group(
     connection.reply(pb.ServerFrame(event=event))  # all sessions receive it
     await wait_all_tasks_blocked()
     assert screen.shown[-1].endswith(" ada added grace")
+
+
+async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
+    group: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    used = {"invite_id": "8", "creator_id": "7", "expires_at_ms": "0", "max_uses": 2, "uses": 1, "is_revoked": False}
+    asking = [{"user_id": "9", "asked_at_ms": "4"}]
+    bff.answers |= {
+        "POST /v1/chats/g-1/invites": (201, {"invite": used, "token": "1.s"}),
+        "GET /v1/chats/g-1/invites": (200, {"invites": [used | {"is_revoked": True}, used], "version": "2"}),
+        "GET /v1/chats/g-1/requests": (200, {"requests": asking, "version": "2"}),
+        "GET /v1/profiles?user_ids=9": (200, {"profiles": [GRACE], "next_cursor": ""}),
+    }
+    await group.execute("/invite 1 2")
+    assert screen.shown[-2:] == ["others join with /join 1.s", "it can be used 2 times, never ends"]
+    assert (bff.bodies[-1]["expires_in_seconds"], bff.bodies[-1]["max_uses"]) == (86_400, 2)
+    await group.execute("/revoke 1")
+    assert "/invites lists" in screen.shown[-1]
+    await group.execute("/invites")
+    assert screen.shown[-1] == "1: of ada, used 1 times, can be used 2 times, never ends"
+    await group.execute("/requests")
+    assert screen.shown[-1] == "grace"
+    for line, path in (("/revoke 1", "invites/8"), ("/decline grace", "requests/9")):
+        await group.execute(line)
+        assert bff.requests[-1].startswith(f"DELETE /v1/chats/g-1/{path}?client_change_id=")
+    await group.execute("/invite 1 2 3")
+    assert "/help shows" in screen.shown[-1]
+
+
+async def test_a_user_joins_by_a_link_or_by_the_name_of_a_public_group(
+    chat: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    token = f"1.{'s' * 22}"
+    boats = {"chat_id": "g-1", "name": "Big Boats", "topic": "", "members": 1, "is_member": False}
+    boats |= {"asks_to_join": True, "has_asked": False}
+    joined, asked = ([{"user_id": "7", each: value}] for each, value in (("role", "ROLE_MEMBER"), ("asked_at_ms", "4")))
+    bff.answers |= {
+        f"GET /v1/joining/{token}": (200, boats),
+        f"POST /v1/joining/{token}": (200, control(21, version="2", members=joined)),
+        "GET /v1/public-chats?query=big+boats&after=&limit=20": (200, {"chats": [boats], "has_more": 0, "after": ""}),
+        "POST /v1/public-chats/g-1/joining": (200, control(22, version="3", members=asked)),
+        "GET /v1/public-chats?query=&after=&limit=20": (200, {"chats": [], "has_more": False, "after": ""}),
+    }
+    await chat.execute(f"/join {token}")
+    assert screen.shown[-1] == "you joined Big Boats: /open Big Boats writes to it"
+    await chat.execute("/join big boats")
+    assert screen.shown[-1].startswith("you asked to join Big Boats")
+    await chat.execute("/public big boats")
+    assert screen.shown[-1] == "Big Boats (1 member, members decide who joins)"
+    await chat.execute("/public")
+    assert screen.shown[-1] == "no public group is found"
 
 
 async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_is_opened_by_its_name(
@@ -483,6 +535,16 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
         ({"members": [(9, {"role": ROLE_ADMIN, **LEFT})]}, "made grace an admin"),
         ({"members": [(9, {"role": ROLE_OWNER, **LEFT}), (7, {"role": ROLE_ADMIN, "former_role": ROLE_OWNER})]},
          "made grace the owner"),
+        ({"settings": {"is_public": True}, "changed": ["is_public", "asks_to_join"]},
+         "opened the group to everyone, let users join at once"),
+        ({"members": [(7, JOINED)]}, "joined"),
+        ({"members": [(7, JOINED | {"invite_id": 5})], "invites": [{"invite_id": 5, "uses": 1}]},
+         "joined by an invite link"),
+        ({"members": [(7, {"asked_at_ms": 4})]}, "asked to join"),
+        ({"members": [(7, {})]}, "took the request to join back"),
+        ({"members": [(9, {})]}, "declined grace"),
+        ({"invites": [{"invite_id": 20}]}, "created an invite link"),
+        ({"invites": [{"invite_id": 5, "is_revoked": True}]}, "revoked an invite link"),
         ({}, "changed the group"),
     ],
 )  # fmt: skip
@@ -492,4 +554,5 @@ def test_a_control_change_is_a_sentence(fields: dict[str, Any], text: str) -> No
     ]
     changed: dict[str, Any] = {"version": 2} | fields
     change = Control(members=[Member(user_id=user_id, **member) for user_id, member in members], **changed)
-    assert control_text(Message(sender_id=7, control=change), {7: "ada", 9: "grace"}) == text
+    message = Message(message_id=20, sender_id=7, control=change)
+    assert control_text(message, {7: "ada", 9: "grace"}) == text
