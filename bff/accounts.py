@@ -154,6 +154,7 @@ class Accounts:
         if changed is None:
             message = f"The profile is not at version {body.version} any more: read it again."
             return Refusal(Code.VERSION_CONFLICT, message, field="version")
+        self._services.signals.profile_changed(user.user_id)
         return _account(changed, claims)
 
     @endpoint("PUT", "/v1/me/password", status=204)

@@ -29,11 +29,12 @@ from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_h
 from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
 from bff.http.tracing import set_result, trace_requests
+from bff.joining import Joining
 from bff.openapi.documentation import document
 from bff.operations import Operations
 from bff.own_chats import OwnChats
-from bff.profiles import Profiles
 from bff.people import People
+from bff.profiles import Profiles
 from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
 from shared.accounts.departures import DepartureTokens
@@ -44,6 +45,7 @@ from shared.net.client_address import Network
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.settings import BffSettings
+from shared.signals.publisher import SignalPublisher
 from shared.telemetry.health import Health
 from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
@@ -109,6 +111,7 @@ async def open_bff(
             configuration=platform.configuration,
             processes=platform.processes,
             publisher=platform.backplane,
+            signals=SignalPublisher(platform.signals, platform.backplane.partitions),
             health=health,
             ids=platform.ids,
             passwords=PasswordHasher(),
@@ -164,14 +167,16 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     schema = document(app)
     app.url_map.converters["setting"] = SettingKey
     chats = OwnChats(services.live)
+    groups = Groups(services, chats)
     resources = [
         Accounts(services),
         Profiles(services),
+        People(services, chats),
         Chats(services, chats),
-        Groups(services, chats),
+        groups,
+        Joining(services, chats, groups),
         Admin(services),
     ]
-        People(services, chats),
     mount(app, resources, services.verifier)
     site = Site(web_root)
     Operations(services, schema, site).mount(app)

@@ -9,7 +9,13 @@ from bff.http.endpoints import Response, endpoint
 from bff.own_chats import OwnChats
 from bff.read_marks import hidden_marks
 from bff.services import Services
-from rookery.v1.archive_pb2 import ListMarksRequest, ListMarksResponse, ListMembersRequest, ListMembersResponse
+from rookery.v1.archive_pb2 import (
+    GetGroupRequest,
+    ListMarksRequest,
+    ListMarksResponse,
+    ListMembersRequest,
+    ListMembersResponse,
+)
 from rookery.v1.group_service_pb2 import (
     AddMembers,
     ChangeGroupRequest,
@@ -47,22 +53,27 @@ class Groups:
         """Create a group. The response is its first event. A retry with the same `client_change_id` makes no second
         group."""
         settings = GroupSettings(
-            name=body.name, topic=body.topic, permissions=body.permissions or 0, shows_history=body.shows_history
+            name=body.name,
+            topic=body.topic,
+            permissions=body.permissions or 0,
+            shows_history=body.shows_history,
+            is_public=body.is_public,
+            asks_to_join=body.asks_to_join,
         )
         request = ChangeGroupRequest(
             chat_id=group_chat_id(claims.user_id, body.client_change_id),
             client_change_id=body.client_change_id,
             create=CreateGroup(settings=settings, user_ids=body.user_ids),
         )
-        return await self._event(claims.user_id, await self._services.groups.change(request, token), status=201)
+        return await self.respond(claims.user_id, await self._services.groups.change(request, token), status=201)
 
     @endpoint("PATCH", "/v1/chats/<chat_id>", Event)
     async def change_group(
         self, claims: Claims, token: str, chat_id: str, body: models.GroupChange
     ) -> Response | Refusal:
-        """Change the name, the topic, the permissions or the history of a group."""
+        """Change the name, the topic, the permissions or the history of a group, or who joins it."""
         fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
-        return await self._change(claims, token, chat_id, body, change_settings=ChangeSettings(**fields))
+        return await self.change(claims, token, chat_id, body, change_settings=ChangeSettings(**fields))
 
     @endpoint("POST", "/v1/chats/<chat_id>/members", Event)
     async def add_members(
@@ -70,7 +81,7 @@ class Groups:
     ) -> Response | Refusal:
         """Add users to a group."""
         added = AddMembers(user_ids=body.user_ids, role=body.role)
-        return await self._change(claims, token, chat_id, body, add_members=added)
+        return await self.change(claims, token, chat_id, body, add_members=added)
 
     @endpoint("PATCH", "/v1/chats/<chat_id>/members/<user_id>", Event)
     async def change_member(
@@ -78,14 +89,14 @@ class Groups:
     ) -> Response | Refusal:
         """Change the role or the own permissions of a member, or hand the group over."""
         fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
-        return await self._change(claims, token, chat_id, body, change_member=ChangeMember(user_id=user_id, **fields))
+        return await self.change(claims, token, chat_id, body, change_member=ChangeMember(user_id=user_id, **fields))
 
     @endpoint("DELETE", "/v1/chats/<chat_id>/members/<user_id>", Event)
     async def remove_member(
         self, claims: Claims, token: str, chat_id: str, user_id: int, query: models.RemovalQuery
     ) -> Response | Refusal:
         """Remove a member, or leave the group as this user. An owner hands the group over first, or leaves last."""
-        return await self._change(claims, token, chat_id, query, remove_member=RemoveMember(user_id=user_id))
+        return await self.change(claims, token, chat_id, query, remove_member=RemoveMember(user_id=user_id))
 
     @endpoint("GET", "/v1/chats/<chat_id>/members", ListMembersResponse)
     async def list_members(self, claims: Claims, chat_id: str, query: models.MembersQuery) -> Response | Refusal:
@@ -109,7 +120,7 @@ class Groups:
         shown = ListMarksResponse(marks=[mark for mark in response.marks if mark.user_id not in hidden])
         return Response({"marks": [], **to_object(shown)})
 
-    async def _change(
+    async def change(
         self,
         claims: Claims,
         token: str,
@@ -117,6 +128,19 @@ class Groups:
         meant: models.GroupChange | models.NewMembers | models.MemberChange | models.RemovalQuery,
         **change: Any,
     ) -> Response | Refusal:
+        """Make a change of an existing group, and return its event. `change` is one field of ChangeGroupRequest."""
+        answer = await self.make(claims, token, chat_id, meant.client_change_id, meant.expected_version, **change)
+        return await self.respond(claims.user_id, answer)
+
+    async def make(
+        self,
+        claims: Claims,
+        token: str,
+        chat_id: str,
+        client_change_id: str,
+        expected_version: int = 0,
+        **change: Any,
+    ) -> ChangeGroupResponse | Refusal:
         """Make a change of an existing group. `change` is one field of ChangeGroupRequest."""
 
         async def make(request: ChangeGroupRequest) -> ChangeGroupResponse | Refusal:
@@ -126,24 +150,32 @@ class Groups:
 
         request = ChangeGroupRequest(
             chat_id=chat_id,
-            client_change_id=meant.client_change_id,
-            expected_version=meant.expected_version,
+            client_change_id=client_change_id,
+            expected_version=expected_version,
             **change,
         )
-        return await self._event(claims.user_id, await self._chats.ask(claims.user_id, make, request))
+        return await self._chats.ask(claims.user_id, make, request)
 
-    async def _event(
+    async def respond(
         self, user_id: int, answer: ChangeGroupResponse | Refusal, *, status: int = 200
     ) -> Response | Refusal:
         """The response with the event of a user's change, once it is recorded."""
         if isinstance(answer, Refusal):
             return answer
-        with trio.move_on_after(RECORDED_SECONDS):
-            while not await self._is_recorded(user_id, answer.event.message):  # noqa: ASYNC110 - see RETRY_SECONDS
-                await trio.sleep(RETRY_SECONDS)
+        await self.wait_recorded(user_id, answer.event.message)
         return Response(to_object(answer.event), status)
 
+    async def wait_recorded(self, user_id: int, message: Message) -> None:
+        """Wait until the archive has recorded a user's change, RECORDED_SECONDS at most."""
+        with trio.move_on_after(RECORDED_SECONDS):
+            while not await self._is_recorded(user_id, message):  # noqa: ASYNC110 - see RETRY_SECONDS
+                await trio.sleep(RETRY_SECONDS)
+
     async def _is_recorded(self, user_id: int, message: Message) -> bool:
+        own = next((each for each in message.control.members if each.user_id == user_id), None)
+        if own is not None and not own.role and not own.former_role:  # they asked to join: no member lists members
+            found = await self._services.archive.get_group(GetGroupRequest(chat_id=message.chat_id))
+            return not isinstance(found, Refusal) and found.group.version >= message.control.version
         request = ListMembersRequest(user_id=user_id, chat_id=message.chat_id, limit=1)
         response = await self._services.archive.list_members(request)
         return not isinstance(response, Refusal) and response.version >= message.control.version

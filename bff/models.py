@@ -7,11 +7,20 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from rookery.v1.groups_pb2 import ROLE_UNSPECIFIED, GroupSettings, Invite, Member
 from shared.accounts import store as accounts
 from shared.accounts.people import MAX_REPORTED_MESSAGES, Relationship, WhoMayStart
 from shared.contract.changes import LISTED, VERSIONED
 from shared.contract.chats import MAX_CLIENT_ID
-from shared.contract.groups import ALL_PERMISSIONS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_TOPIC_BYTES, Permission
+from shared.contract.groups import (
+    ALL_PERMISSIONS,
+    MAX_INVITE_MS,
+    MAX_MEMBERS,
+    MAX_NAME_BYTES,
+    MAX_TOPIC_BYTES,
+    MAX_USES,
+    Permission,
+)
 from shared.contract.ids import MAX_ID
 
 DELETED_ACCOUNT = "Deleted account"
@@ -22,6 +31,9 @@ MAX_PROFILES = 100
 
 MAX_SIGN_INS = 100
 """Sign-ins in the list of an account."""
+
+MAX_PUBLIC_CURSOR = 1_024
+"""Characters of a cursor of public groups, which has a name."""
 
 MAX_ADDRESS = 300
 """Characters of a gateway's address."""
@@ -202,6 +214,17 @@ class ProfileChange(Input):
     version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
+class NewReport(Input):
+    """A report of a user, perhaps with messages of one chat. Line breaks are allowed in the reason."""
+
+    user_id: UserId
+    chat_id: Annotated[str, StringConstraints(max_length=64)] = ""
+    message_ids: Annotated[tuple[UserId, ...], Field(max_length=MAX_REPORTED_MESSAGES)] = ()
+    reason: Annotated[
+        str, StringConstraints(min_length=1, max_length=1_000, strip_whitespace=True), AfterValidator(visible)
+    ]
+
+
 class PasswordChange(Input):
     """The current and the new password."""
 
@@ -213,17 +236,6 @@ class Confirmation(Input):
     """The current password, as the confirmation of an act that can't be undone."""
 
     current_password: Password
-
-class NewReport(Input):
-    """A report of a user, perhaps with messages of one chat. Line breaks are allowed in the reason."""
-
-    user_id: UserId
-    chat_id: Annotated[str, StringConstraints(max_length=64)] = ""
-    message_ids: Annotated[tuple[UserId, ...], Field(max_length=MAX_REPORTED_MESSAGES)] = ()
-    reason: Annotated[
-        str, StringConstraints(min_length=1, max_length=1_000, strip_whitespace=True), AfterValidator(visible)
-    ]
-
 
 
 class NewPasswordByLink(Input):
@@ -307,6 +319,8 @@ class NewGroup(Input):
     user_ids: Others = ()
     permissions: NewPermissions | None = None
     shows_history: bool = Field(False, description="Whether members may read messages from before they joined")
+    is_public: bool = Field(False, description="Whether every user may find the group and join it")
+    asks_to_join: bool = Field(False, description="Whether users who join become members only when they are added")
 
 
 class GroupChange(Input):
@@ -318,6 +332,8 @@ class GroupChange(Input):
     topic: Topic | None = None
     permissions: Permissions | None = None
     shows_history: bool | None = None
+    is_public: bool | None = None
+    asks_to_join: bool | None = None
 
 
 class NewMembers(Input):
@@ -341,10 +357,49 @@ class MemberChange(Input):
 
 
 class RemovalQuery(Input):
-    """The removal of a member. A user who removes themselves leaves the group."""
+    """The removal of a member, a request to join or an invite link. A user who removes themselves leaves the group, or
+    takes their request back."""
 
     client_change_id: ClientChangeId
     expected_version: ExpectedVersion = 0
+
+
+class NewInvite(Input):
+    """An invite link to a group."""
+
+    client_change_id: ClientChangeId
+    expires_in_seconds: Annotated[
+        int,
+        Field(ge=0, le=MAX_INVITE_MS // 1000, description="Seconds until the link ends; 0 for never"),
+        BeforeValidator(_digits),
+    ] = 7 * 24 * 3600
+    max_uses: Annotated[
+        int,
+        Field(ge=0, le=MAX_USES, description="How many users may join by the link; 0 for any number"),
+        BeforeValidator(_digits),
+    ] = 0
+
+
+class JoiningUser(Input):
+    """The user joins a group, or asks to join it."""
+
+    client_change_id: ClientChangeId
+
+
+class PublicChatsQuery(Input):
+    """A search of public groups by their names; all of them without `query`."""
+
+    query: Annotated[
+        str,
+        StringConstraints(max_length=64),
+        AfterValidator(one_line),
+        ONE_LINE,
+        Field(description="As `name_contains` of profiles"),
+    ] = ""
+    limit: Limit | None = None
+    after: Annotated[
+        str, StringConstraints(max_length=MAX_PUBLIC_CURSOR), Field(description="The `after` of the previous page")
+    ] = ""
 
 
 class MembersQuery(Input):
@@ -360,6 +415,89 @@ class MarksQuery(Input):
     from_id: Digits = Field(0, description="The id of the message; 0 for the marks of all members")
 
 
+class GroupInvite(BaseModel):
+    """An invite link. Times are milliseconds since 1970; 0 for never. `max_uses` is 0 for any number."""
+
+    invite_id: str
+    creator_id: str
+    expires_at_ms: str
+    max_uses: int
+    uses: int
+    is_revoked: bool
+
+    @classmethod
+    def of(cls, invite: Invite) -> "GroupInvite":
+        return cls(
+            invite_id=str(invite.invite_id),
+            creator_id=str(invite.creator_id),
+            expires_at_ms=str(invite.expires_at_ms),
+            max_uses=invite.max_uses,
+            uses=invite.uses,
+            is_revoked=invite.is_revoked,
+        )
+
+
+class NewGroupInvite(BaseModel):
+    """A new invite link and its token, which no other response has."""
+
+    invite: GroupInvite
+    token: str
+
+
+class GroupInvites(BaseModel):
+    """The invite links of a group, the oldest first, and the version of the group."""
+
+    invites: list[GroupInvite]
+    version: str
+
+
+class JoinRequest(BaseModel):
+    """A user who has asked to join, and when."""
+
+    user_id: str
+    asked_at_ms: str
+
+
+class JoinRequests(BaseModel):
+    """The users who have asked to join a group, in this order, and the version of the group."""
+
+    requests: list[JoinRequest]
+    version: str
+
+
+class JoinableChat(BaseModel):
+    """A group that the user may join, as they see it before. `members` is their number."""
+
+    chat_id: str
+    name: str
+    topic: str
+    members: int
+    is_member: bool
+    asks_to_join: bool
+    has_asked: bool
+
+    @classmethod
+    def of(cls, chat_id: str, settings: GroupSettings, members: int, own: Member) -> "JoinableChat":
+        """`own` is the user in the group; empty if they are not in it."""
+        return cls(
+            chat_id=chat_id,
+            name=settings.name,
+            topic=settings.topic,
+            members=members,
+            is_member=own.role != ROLE_UNSPECIFIED,
+            asks_to_join=settings.asks_to_join,
+            has_asked=own.asked_at_ms > 0,
+        )
+
+
+class PublicChats(BaseModel):
+    """A page of public groups, by name. `after` is that of the next page."""
+
+    chats: list[JoinableChat]
+    has_more: bool
+    after: str
+
+
 class User(BaseModel):
     """An account, as its owner sees it."""
 
@@ -372,6 +510,7 @@ class User(BaseModel):
     is_admin: bool
     who_may_start: str
     shows_presence: bool
+    shows_read_marks: bool
 
     @classmethod
     def of(cls, user: accounts.User, *, is_admin: bool = False) -> "User":
@@ -383,9 +522,9 @@ class User(BaseModel):
             version=user.version,
             created_at_ms=str(user.created_at_ms),
             is_admin=is_admin,
-    shows_read_marks: bool
             who_may_start=user.who_may_start,
             shows_presence=user.shows_presence,
+            shows_read_marks=user.shows_read_marks,
         )
 
 
@@ -397,7 +536,6 @@ class Tokens(BaseModel):
     refresh_token: str
     token_type: str = "Bearer"  # noqa: S105 - no secret: the token type of RFC 6750
     user: User
-            shows_read_marks=user.shows_read_marks,
 
 
 class SignedIn(Tokens):

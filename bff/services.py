@@ -21,6 +21,8 @@ from rookery.v1.archive_pb2 import (
     ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListPublicChatsRequest,
+    ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
@@ -37,6 +39,7 @@ from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
 from shared.coordination.processes import ProcessRegistry
 from shared.net.client_address import Network
+from shared.signals.publisher import SignalPublisher
 from shared.telemetry.health import Health
 
 ARCHIVE_TIMEOUT = 5.0
@@ -51,17 +54,21 @@ class ArchiveQueries(Protocol):
 
     async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal: ...
 
+    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal: ...
+
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal: ...
 
     async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal: ...
-    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal: ...
-
 
     async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal: ...
 
     async def list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal: ...
 
     async def list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal: ...
+
+    async def list_public_chats(self, request: ListPublicChatsRequest) -> ListPublicChatsResponse | Refusal: ...
+
+    async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal: ...
 
 
 class GroupChanges(Protocol):
@@ -82,6 +89,7 @@ class Services:
     configuration: ConfigurationStore
     processes: ProcessRegistry
     publisher: Backplane
+    signals: SignalPublisher
     health: Health
     ids: SnowflakeGenerator
     passwords: PasswordHasher

@@ -11,6 +11,7 @@ from shared.coordination.ownership import Directory
 from shared.coordination.processes import ProcessRegistry
 from shared.net.admission import ConnectionBudget
 from shared.net.tls import ServerTls
+from shared.signals.protocol import Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Platform:
     ids: SnowflakeGenerator
     live: Live
     processes: ProcessRegistry
+    signals: Signals
     tls: ServerTls | None = None
     """For listeners; None without TLS."""
     connections: ConnectionBudget = field(default_factory=ConnectionBudget)

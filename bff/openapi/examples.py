@@ -31,11 +31,16 @@ VALUES: dict[str, Any] = {
 }
 """Values of fields in bodies and queries. An optional field without a value is left out of an example."""
 
+LINK = "4611686018427387904.AAECAwQFBgcICQoLDA0ODw"
+"""The token of an invite link."""
+
 PATHS = {
     "chat_id": "d-12-34",
+    "link": LINK,
     "invite_id": "45736211df3f",
     "key": "messages_page_size",
     "message_id": "1378451092000000",
+    "report_id": "1378451092000000",
     "sign_in_id": "mHcM3b0tFX9nGqPZ1sYx8w",
     "user_id": "34",
 }
@@ -44,14 +49,21 @@ PATHS = {
 GROUP = "g-4611686018427387904"
 
 OF_OPERATION: dict[str, dict[str, Any]] = {
+    "post_report": {"user_id": "34", "chat_id": "d-12-34"},
     "post_create_group": {"name": "Rowing club", "topic": "Tuesdays at six", "user_ids": ["34", "56"]},
     "patch_change_group": {"chat_id": GROUP, "name": "Rowing and sailing club"},
     "post_add_members": {"chat_id": GROUP, "user_ids": ["78"]},
     "patch_change_member": {"chat_id": GROUP, "role": "ROLE_ADMIN"},
-    "post_report": {"user_id": "34", "chat_id": "d-12-34"},
     "delete_remove_member": {"chat_id": GROUP},
     "get_list_members": {"chat_id": GROUP, "after": "34"},
     "get_list_marks": {"chat_id": GROUP},
+    "post_create_group_invite": {"chat_id": GROUP, "max_uses": 10},
+    "get_list_group_invites": {"chat_id": GROUP},
+    "delete_revoke_group_invite": {"chat_id": GROUP, "invite_id": "1378451092000000"},
+    "get_list_public_chats": {"query": "rowing", "after": ""},
+    "post_join_public_chat": {"chat_id": GROUP},
+    "get_list_join_requests": {"chat_id": GROUP},
+    "delete_decline_user": {"chat_id": GROUP},
 }
 """Values of one operation, in place of the general ones."""
 
@@ -73,6 +85,15 @@ PYTHON = {
     "patch_change_member": f'await client.groups.change_member("{GROUP}", 34, role=Role.ROLE_ADMIN)',
     "delete_remove_member": f'await client.groups.remove_member("{GROUP}", 34)  # or client.groups.leave("{GROUP}")',
     "get_list_members": f'page = await client.groups.members("{GROUP}")',
+    "post_create_group_invite": f'invite = await client.groups.create_invite("{GROUP}", max_uses=10)',
+    "get_list_group_invites": f'invites = await client.groups.invites("{GROUP}")',
+    "delete_revoke_group_invite": f'await client.groups.revoke_invite("{GROUP}", 1378451092000000)',
+    "get_get_joinable_chat": f'chat = await client.groups.joinable("{LINK}")',
+    "post_join": f'message = await client.groups.join("{LINK}")',
+    "get_list_public_chats": 'page = await client.groups.public("rowing")',
+    "post_join_public_chat": f'message = await client.groups.join_public("{GROUP}")',
+    "get_list_join_requests": f'users = await client.groups.requests("{GROUP}")',
+    "delete_decline_user": f'await client.groups.decline("{GROUP}", 34)',
     "get_list_marks": f'page = await client.groups.marks("{GROUP}", from_id=1378451092000000)',
 }
 """Calls of the Python client, by operation: `api` is the result of `open_api`, `client` of `open_client`."""

@@ -8,9 +8,10 @@ import trio
 
 from messaging.gateway import tracing
 from messaging.gateway.publisher import Publisher
-from messaging.gateway.requests import ChangeRequest, SendRequest, TypingRequest
+from messaging.gateway.requests import ChangeRequest, SendRequest, TypingRequest, WatchRequest
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.sign_in import SignIn
+from messaging.gateway.signals.watches import Watches
 from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Renew
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -24,9 +25,10 @@ _log = structlog.get_logger(__name__)
 class Dispatcher:
     """One for each gateway."""
 
-    def __init__(self, sign_in: SignIn, publisher: Publisher, live: Live) -> None:
+    def __init__(self, sign_in: SignIn, publisher: Publisher, watches: Watches, live: Live) -> None:
         self._sign_in = sign_in
         self._publisher = publisher
+        self._watches = watches
         self._live = live
 
     async def receive(self, session: Session, frame: ClientFrame | Refusal) -> None:
@@ -60,5 +62,7 @@ class Dispatcher:
                 return refusal
             case TypingRequest() as request:
                 return await self._publisher.type(command, request)
+            case WatchRequest() as request:
+                return await self._watches.watch(command, request)
             case never:
                 assert_never(never)

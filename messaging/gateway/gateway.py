@@ -20,12 +20,14 @@ from messaging.gateway.registry import Registry
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Session
 from messaging.gateway.sign_in import SignIn
+from messaging.gateway.signals.exchange import SignalExchange
 from shared.accounts.store import AccountStore
 from shared.accounts.tokens import TokenVerifier
 from shared.backplane import Backplane
 from shared.configuration.live import Live
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import Directory, GatewayAddress
+from shared.signals.protocol import Signals
 from shared.telemetry.metrics.catalogue import SESSIONS_ENDED, SESSIONS_OPENED
 
 TICK_SECONDS = 1.0
@@ -51,14 +53,21 @@ class Gateway:
         directory: Directory,
         live: Live,
         ids: SnowflakeGenerator,
+        signals: Signals,
     ) -> None:
         self.live = live
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
         lookups = Lookups(accounts, history, backplane, self.partitions)
         self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
-        self.publisher = Publisher(backplane, lookups, self.rosters, self.partitions, ids, live)
+        self.signals = SignalExchange(signals, self.partitions, self.registry, directory, accounts, lookups.forget_user)
+        self.publisher = Publisher(backplane, lookups, self.rosters, self.partitions, ids, live, self.signals.publisher)
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
+
+        def forget_relationship(user_id: int, other_id: int) -> None:
+            lookups.forget_relationship(user_id, other_id)
+            self.signals.forget_relationship(user_id, other_id)
+
         self.log_consumer = LogConsumer(
             backplane,
             self.partitions,
@@ -70,10 +79,10 @@ class Gateway:
             ids,
             self._wait_idle,
             lookups.forget_user,
-            lookups.forget_relationship,
+            forget_relationship,
         )
         sign_in = SignIn(verifier, self.partitions, self.registry, directory, address, live)
-        self.dispatcher = Dispatcher(sign_in, self.publisher, live)
+        self.dispatcher = Dispatcher(sign_in, self.publisher, self.signals.watches, live)
 
     @property
     def is_draining(self) -> bool:
@@ -91,6 +100,7 @@ class Gateway:
 
     def close_session(self, session: Session) -> None:
         """Remove the session of a connection that has ended."""
+        self.signals.watches.close(session)
         self.registry.remove(session)
         session.abandon()
         _log.debug("session_closed", frames=session.frames_received)
@@ -113,6 +123,7 @@ class Gateway:
         self.publisher.is_closed = self.sequencer.is_closed = True
         await self._wait_idle()
         await self.log_consumer.leave()
+        await self.signals.presences.close()
         for session in self.registry:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
         await self.registry.wait_empty()

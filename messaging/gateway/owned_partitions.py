@@ -1,7 +1,7 @@
 """The partitions that are assigned to this gateway, and their tails."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -28,6 +28,8 @@ class OwnedPartitions:
         """Partitions among these whose tail is complete: their fence is on its way to the log."""
         self.leaving: frozenset[int] = frozenset()
         """Partitions that accept no more messages."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a partition was assigned or removed."""
         self.set_consumer(None)
 
     def set_consumer(self, consumer: Consumer | None) -> None:
@@ -76,6 +78,7 @@ class OwnedPartitions:
         complete once it has been read up to `end`."""
         self.tails[partition] = Tail(start, complete_from_ms)
         self.rebuilding[partition] = end
+        self.on_change()
 
     def take_rebuilt(self) -> list[int]:
         """The partitions that have to be fenced now: their tails are complete, and no fence is on its way."""
@@ -107,6 +110,7 @@ class OwnedPartitions:
             self.rebuilding.pop(partition, None)
         self.fencing.difference_update(partitions)
         self.leaving = frozenset()
+        self.on_change()
 
     def evict(self, *, older_than_ms: int, max_bytes: int) -> None:
         """Bound every tail in time and in bytes."""

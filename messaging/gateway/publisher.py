@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import trio
 
-from messaging.envelopes import by_partition, fan_out, fan_out_signal, fan_out_to
+from messaging.envelopes import by_partition, fan_out, fan_out_to
 from messaging.gateway import tracing
 from messaging.gateway.access import ROSTER_DROPPED, Access
 from messaging.gateway.lookups import Lookups
@@ -20,7 +20,7 @@ from messaging.gateway.sent import SendKey, Sent
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.tail import Tail
 from messaging.kinds.kind import THE_CHAT, Target, refuse_without
-from rookery.v1.session_pb2 import Accepted, Event, Typing
+from rookery.v1.session_pb2 import Accepted, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.backplane.publishing import publish
@@ -29,6 +29,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Permission, Roster
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.contract.partitions import partition_of
+from shared.signals.publisher import SignalPublisher
 from shared.telemetry.metrics.catalogue import ACCEPT
 
 MAX_UNCONFIRMED = 100_000
@@ -38,7 +39,7 @@ RETRY_MARGIN_MS = 60_000
 """By so much the tail must reach back further than to a retry's first Send: the retry may have been on its way for as
 long as its connection was not found dead, and clocks differ."""
 
-MAX_TYPING_MEMBERS = 100
+MAX_TYPING_MEMBERS = 500
 """Members of a group with which the others still learn who is typing."""
 
 _HELD_BACK = Refusal(
@@ -71,6 +72,7 @@ class Publisher:
         partitions: OwnedPartitions,
         ids: SnowflakeGenerator,
         live: Live,
+        signals: SignalPublisher,
     ) -> None:
         self._backplane = backplane
         self._lookups = lookups
@@ -78,6 +80,7 @@ class Publisher:
         self._access = Access(lookups, rosters, partitions, ids, live)
         self._partitions = partitions
         self._ids = ids
+        self._signals = signals
         self._in_flight: dict[SendKey, _InFlight] = {}
         self._unconfirmed: dict[SendKey, tuple[Sent, int]] = {}  # with the epoch of their records
         self._acknowledged = trio.lowlevel.ParkingLot()
@@ -123,35 +126,25 @@ class Publisher:
         return self._publish_once(command, request, tail, event_id, forgotten, roster, refusal)
 
     async def type(self, command: Command, request: TypingRequest) -> Refusal | None:
-        """Publish that the user is typing, to the other members; in groups of more than MAX_TYPING_MEMBERS, to none."""
-        user_id, members, version = command.session.user_id, request.members, 0
-        if not members:
-            if refusal := await self._access.find_roster(user_id, request.chat_id, "typing.chat_id"):
+        """Signal that the user is typing to the other members; in groups of more than MAX_TYPING_MEMBERS, to none.
+        Raises Unavailable."""
+        user_id, chat_id = command.session.user_id, request.chat_id
+        users: Mapping[int, Sequence[int]] = {}
+        if not request.members:
+            if refusal := await self._access.find_roster(user_id, chat_id, "typing.chat_id"):
                 return refusal
-            roster = self._rosters.cached(request.chat_id)
+            roster = self._rosters.cached(chat_id)
             if roster is None:
                 return ROSTER_DROPPED
             if Permission.POST not in roster.permissions(user_id):
                 return refuse_without(Permission.POST, "typing.chat_id")
             if len(roster.present) <= MAX_TYPING_MEMBERS:
-                members, version = tuple(roster.present), roster.version
-        event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
-        others = [member for member in members if member != user_id]
-        partitions = self._partitions.count
-        records = fan_out_signal(
-            event, sender_id=user_id, recipient_ids=others, partitions=partitions, chat_version=version
-        )
-        if self._is_leaving(command.session):
-            return None
-        if not records:
-            command.defer()
-            _answer(command, Accepted())
-            return None
-
-        def done(result: Sequence[int] | Exception) -> None:
-            _answer(command, _NOT_STORED if isinstance(result, Exception) else Accepted())
-
-        self._publish(command, records, done)
+                users = self._rosters.by_partition(chat_id)
+        elif await self._access.may_reach(user_id, request):
+            users = by_partition(request.members, self._partitions.count)
+        if not self._is_leaving(command.session):
+            self._signals.typing(Typing(chat_id=chat_id, user_id=user_id), users)
+            command.session.accept(Accepted(frame=command.frame))
         return None
 
     # ---- checks
@@ -224,9 +217,6 @@ class Publisher:
         event_id: int,
         epoch: int,
         roster: Roster | None,
-            recipients = request.recipients
-            if request.is_read_mark and not self._lookups.show_read_marks(request.members):
-                event.change.is_private, recipients = True, ()
         *,
         is_first: bool,
     ) -> list[Record]:
@@ -234,6 +224,9 @@ class Publisher:
         were members then."""
         user_id, event, partitions = session.user_id, request.event(event_id, session.user_id), self._partitions.count
         if request.members or request.is_personal:
+            recipients = request.recipients
+            if request.is_read_mark and not self._lookups.show_read_marks(request.members):
+                event.change.is_private, recipients = True, ()
             return fan_out(
                 event,
                 sender_id=user_id,

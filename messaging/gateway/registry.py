@@ -1,7 +1,7 @@
 """The sessions of this gateway, and the sessions of each user."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -16,6 +16,8 @@ class Registry:
         self._by_transport: Counter[str] = Counter()
         self._by_user: dict[int, list[Session]] = {}
         self._empty = trio.lowlevel.ParkingLot()
+        self.on_presence: Callable[[int], None] = lambda user_id: None
+        """Called with a user when their first session is attached, and when their last one is removed."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -38,7 +40,10 @@ class Registry:
 
     def attach(self, session: Session) -> None:
         """Register the session under its user."""
-        self._by_user.setdefault(session.user_id, []).append(session)
+        sessions = self._by_user.setdefault(session.user_id, [])
+        sessions.append(session)
+        if len(sessions) == 1:
+            self.on_presence(session.user_id)
 
     def remove(self, session: Session) -> None:
         if session in self._all:
@@ -51,6 +56,7 @@ class Registry:
             sessions.remove(session)
             if not sessions:
                 del self._by_user[session.user_id]
+                self.on_presence(session.user_id)
 
     def of(self, user_id: int) -> list[Session]:
         """The user's live sessions. Not to be changed."""

@@ -10,7 +10,7 @@ from messaging.kinds import KINDS
 from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, too_long
 from messaging.kinds.kind import Kind
 from rookery.v1.kinds_pb2 import LAW_MAX
-from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
+from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing, Watch
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
@@ -20,6 +20,9 @@ from shared.contract.ids import MAX_ID
 MAX_CLIENT_NAME = 64
 MAX_PING = 128
 """Bytes."""
+
+MAX_WATCHED = 200
+"""Users whom a session may watch: more than a screen shows."""
 
 Members = tuple[int, ...]
 """The two members of a direct chat; empty for a group, whose members the publisher looks up."""
@@ -49,13 +52,13 @@ class SendRequest(msgspec.Struct, frozen=True):
         return False
 
     @property
-    def recipients(self) -> Sequence[int]:
-        """The users of a direct chat that receive it; of a personal one, also in a group."""
-    @property
     def is_read_mark(self) -> bool:
         """Whether it states how far the user has read, which users may hide from each other."""
         return False
 
+    @property
+    def recipients(self) -> Sequence[int]:
+        """The users of a direct chat that receive it; of a personal one, also in a group."""
         return self.members
 
     @property
@@ -101,12 +104,12 @@ class ChangeRequest(msgspec.Struct, frozen=True):
         return self.kind.is_personal
 
     @property
-    def recipients(self) -> Sequence[int]:
-        return (self.change.actor_id,) if self.kind.contract.is_private else self.members
-    @property
     def is_read_mark(self) -> bool:
         return self.kind.is_read_mark(self.change)
 
+    @property
+    def recipients(self) -> Sequence[int]:
+        return (self.change.actor_id,) if self.kind.contract.is_private else self.members
 
     @property
     def span_name(self) -> str:
@@ -130,10 +133,16 @@ class TypingRequest(msgspec.Struct, frozen=True):
         return "session typing"
 
 
+class WatchRequest(msgspec.Struct, frozen=True):
+    """The session watches these users from now on, and no others."""
+
+    user_ids: tuple[int, ...]
+
+
 KeptRequest = SendRequest | ChangeRequest
 """Of an event that is stored durably."""
 
-Request = KeptRequest | TypingRequest
+Request = KeptRequest | TypingRequest | WatchRequest
 
 
 def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> Request | Refusal:
@@ -145,6 +154,8 @@ def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) ->
             return _check_change(frame, user_id, configuration)
         case "typing":
             return _check_typing(frame.typing, user_id)
+        case "watch":
+            return _check_watch(frame.watch)
         case _:
             return Refusal(Code.MALFORMED, "The frame is empty, or of a kind that this server does not know.")
 
@@ -200,6 +211,7 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
     change.CopyFrom(frame.change)
     change.DiscardUnknownFields()
     change.actor_id = user_id
+    change.is_private = False
     kind = KINDS.get(change.WhichOneof("body") or "")
     if kind is None:
         return Refusal(Code.MALFORMED, "The change is empty, or of a kind that this server does not know.", "change")
@@ -211,7 +223,6 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
     if isinstance(chat, Refusal):
         return chat
     if not kind.contract.is_of_chat and change.target_id <= 0:
-    change.is_private = False
         return bad_id("change.target_id")
     if kind.contract.is_of_chat and change.target_id:
         return Refusal(Code.INVALID, "`target_id` must be 0 for a change of the chat.", "change.target_id")
@@ -246,6 +257,18 @@ def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, Members] |
 def _check_typing(frame: Typing, user_id: int) -> TypingRequest | Refusal:
     chat = _check_chat(frame.chat_id, "typing.chat_id", user_id)
     return chat if isinstance(chat, Refusal) else TypingRequest(*chat)
+
+
+def _check_watch(frame: Watch) -> WatchRequest | Refusal:
+    user_ids = tuple(frame.user_ids)
+    field = "watch.user_ids"
+    if len(user_ids) > MAX_WATCHED:
+        return Refusal(Code.INVALID, f"A session may watch {MAX_WATCHED} users.", field)
+    if any(user_id <= 0 for user_id in user_ids):
+        return bad_id(field)
+    if len(set(user_ids)) < len(user_ids):
+        return Refusal(Code.INVALID, "Each user may be listed once.", field)
+    return WatchRequest(user_ids)
 
 
 def _bad_client_id(field: str) -> Refusal:

@@ -87,6 +87,7 @@ async def open_gateway(
         directory=platform.directory,
         live=platform.live,
         ids=platform.ids,
+        signals=platform.signals,
     )
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
@@ -117,6 +118,7 @@ async def open_gateway(
                 admission=grpc_admission,
             )
         )
+        await nursery.start(gateway.signals.run)  # before partitions are assigned: their owner is asked at once
         # After the listeners serve: while tails are read, a client gets an answer, and not silence until it gives up.
         await nursery.start(gateway.log_consumer.run)
         with serve_role("gateway", health.ready), register_readings(gateway_readings(gateway, websocket, rpc)):

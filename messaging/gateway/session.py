@@ -278,6 +278,18 @@ class Session:
         self._position, self._position_id = event.position, event.event_id
         self._put(event)
 
+    def signal(self, event: SharedEvent) -> None:
+        """Queue an event that is not kept: it has no position. If the queue is full, it is dropped, without a Gap."""
+        configuration = self._configuration()
+        if (
+            self.state is State.LIVE
+            and not self.dropped
+            and len(self._queue) < configuration.session_queue_frames
+            and self._queued_bytes < configuration.session_queue_bytes
+        ):
+            self._queued_bytes += event.size
+            self._put(event)
+
     def accept(self, accepted: Accepted) -> None:
         """Answer a command that is done: a message or a change is stored."""
         self._refused_sends.pop(accepted.client_id, None)

@@ -18,6 +18,8 @@ from shared.coordination.ownership import Directory, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry, ProcessRegistry
 from shared.drivers.measured import measured_store
 from shared.settings import Settings
+from shared.signals.memory import LocalSignals
+from shared.signals.protocol import Signals
 from shared.telemetry.metrics import register_readings
 
 if TYPE_CHECKING:
@@ -39,10 +41,11 @@ class Coordination:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The directory of partition owners, and the generator of unique ids: for gateways and BFFs."""
+    """The directory of partition owners, the generator of unique ids, and signals: for gateways and BFFs."""
 
     directory: Directory
     ids: SnowflakeGenerator
+    signals: Signals
 
 
 @asynccontextmanager
@@ -130,19 +133,22 @@ async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
 
 @asynccontextmanager
 async def open_routing(coordination: Coordination) -> AsyncIterator[Routing]:
-    """Open the directory of partition owners, and lease a generator number for ids. Raises Unavailable."""
+    """Open the directory of partition owners and the signals, and lease a generator number for ids. Raises
+    Unavailable."""
     if coordination.redis is None:
-        yield Routing(LocalDirectory(), SnowflakeGenerator(GENERATOR))
+        yield Routing(LocalDirectory(), SnowflakeGenerator(GENERATOR), LocalSignals())
     else:
         from shared.coordination.redis.leases import open_generator
         from shared.coordination.redis.ownership import open_redis_directory
+        from shared.signals.redis import open_redis_signals
 
         prefix = coordination.settings.redis.prefix
         async with (
             open_redis_directory(coordination.redis, prefix) as directory,
             open_generator(coordination.redis, prefix) as ids,
+            open_redis_signals(coordination.settings.redis) as signals,
         ):
-            yield Routing(directory, ids)
+            yield Routing(directory, ids, signals)
 
 
 @asynccontextmanager

@@ -158,6 +158,7 @@ async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
             ids=routing.ids,
             live=on.live,
             processes=on.coordination.processes,
+            signals=routing.signals,
             tls=on.tls.server,
             connections=on.connections,
         )

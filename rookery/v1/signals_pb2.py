@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from rookery.v1 import session_pb2 as rookery_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/signals.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\xd8\x01\n\x06Signal\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.rookery.v1.SignalEventH\x00\x12&\n\x07watched\x18\x02 \x01(\x0b\x32\x13.rookery.v1.WatchedH\x00\x12\x37\n\x10presence_changed\x18\x03 \x01(\x0b\x32\x1b.rookery.v1.PresenceChangedH\x00\x12\x39\n\x11relations_changed\x18\x04 \x01(\x0b\x32\x1c.rookery.v1.RelationsChangedH\x00\x42\x08\n\x06signal\"z\n\x0bSignalEvent\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event\x12\x15\n\rrecipient_ids\x18\x02 \x03(\x03\x12\x19\n\x11origin_session_id\x18\x03 \x01(\t\x12\x17\n\x0fis_for_watchers\x18\x04 \x01(\x08\",\n\x07Watched\x12\x0f\n\x07gateway\x18\x01 \x01(\x03\x12\x10\n\x08user_ids\x18\x02 \x03(\x03\"R\n\x0fPresenceChanged\x12\'\n\tpresences\x18\x01 \x03(\x0b\x32\x14.rookery.v1.Presence\x12\x16\n\x0eis_provisional\x18\x02 \x01(\x08\"$\n\x10RelationsChanged\x12\x10\n\x08user_ids\x18\x01 \x03(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/signals.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\x9d\x01\n\x06Signal\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.rookery.v1.SignalEventH\x00\x12&\n\x07watched\x18\x02 \x01(\x0b\x32\x13.rookery.v1.WatchedH\x00\x12\x37\n\x10presence_changed\x18\x03 \x01(\x0b\x32\x1b.rookery.v1.PresenceChangedH\x00\x42\x08\n\x06signal\"_\n\x0bSignalEvent\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.Event\x12\x15\n\rrecipient_ids\x18\x02 \x03(\x03\x12\x17\n\x0fis_for_watchers\x18\x03 \x01(\x08\",\n\x07Watched\x12\x0f\n\x07gateway\x18\x01 \x01(\x03\x12\x10\n\x08user_ids\x18\x02 \x03(\x03\"R\n\x0fPresenceChanged\x12\'\n\tpresences\x18\x01 \x03(\x0b\x32\x14.rookery.v1.Presence\x12\x16\n\x0eis_provisional\x18\x02 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.signals_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SIGNAL']._serialized_start=67
-  _globals['_SIGNAL']._serialized_end=283
-  _globals['_SIGNALEVENT']._serialized_start=285
-  _globals['_SIGNALEVENT']._serialized_end=407
-  _globals['_WATCHED']._serialized_start=409
-  _globals['_WATCHED']._serialized_end=453
-  _globals['_PRESENCECHANGED']._serialized_start=455
-  _globals['_PRESENCECHANGED']._serialized_end=537
-  _globals['_RELATIONSCHANGED']._serialized_start=539
-  _globals['_RELATIONSCHANGED']._serialized_end=575
+  _globals['_SIGNAL']._serialized_end=224
+  _globals['_SIGNALEVENT']._serialized_start=226
+  _globals['_SIGNALEVENT']._serialized_end=321
+  _globals['_WATCHED']._serialized_start=323
+  _globals['_WATCHED']._serialized_end=367
+  _globals['_PRESENCECHANGED']._serialized_start=369
+  _globals['_PRESENCECHANGED']._serialized_end=451
 # @@protoc_insertion_point(module_scope)

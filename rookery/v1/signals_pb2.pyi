@@ -8,28 +8,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Signal(_message.Message):
-    __slots__ = ("event", "watched", "presence_changed", "relations_changed")
+    __slots__ = ("event", "watched", "presence_changed")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     WATCHED_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_CHANGED_FIELD_NUMBER: _ClassVar[int]
-    RELATIONS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     event: SignalEvent
     watched: Watched
     presence_changed: PresenceChanged
-    relations_changed: RelationsChanged
-    def __init__(self, event: _Optional[_Union[SignalEvent, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., presence_changed: _Optional[_Union[PresenceChanged, _Mapping]] = ..., relations_changed: _Optional[_Union[RelationsChanged, _Mapping]] = ...) -> None: ...
+    def __init__(self, event: _Optional[_Union[SignalEvent, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., presence_changed: _Optional[_Union[PresenceChanged, _Mapping]] = ...) -> None: ...
 
 class SignalEvent(_message.Message):
-    __slots__ = ("event", "recipient_ids", "origin_session_id", "is_for_watchers")
+    __slots__ = ("event", "recipient_ids", "is_for_watchers")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_IDS_FIELD_NUMBER: _ClassVar[int]
-    ORIGIN_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     IS_FOR_WATCHERS_FIELD_NUMBER: _ClassVar[int]
     event: _session_pb2.Event
     recipient_ids: _containers.RepeatedScalarFieldContainer[int]
-    origin_session_id: str
     is_for_watchers: bool
-    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., origin_session_id: _Optional[str] = ..., is_for_watchers: _Optional[bool] = ...) -> None: ...
+    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., is_for_watchers: _Optional[bool] = ...) -> None: ...
 
 class Watched(_message.Message):
     __slots__ = ("gateway", "user_ids")
@@ -46,9 +42,3 @@ class PresenceChanged(_message.Message):
     presences: _containers.RepeatedCompositeFieldContainer[_session_pb2.Presence]
     is_provisional: bool
     def __init__(self, presences: _Optional[_Iterable[_Union[_session_pb2.Presence, _Mapping]]] = ..., is_provisional: _Optional[bool] = ...) -> None: ...
-
-class RelationsChanged(_message.Message):
-    __slots__ = ("user_ids",)
-    USER_IDS_FIELD_NUMBER: _ClassVar[int]
-    user_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, user_ids: _Optional[_Iterable[int]] = ...) -> None: ...

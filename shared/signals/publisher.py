@@ -5,8 +5,8 @@ A gateway listens to the channels of the partitions that are assigned to it, and
 
 from collections.abc import Iterable, Mapping
 
-from rookery.v1.session_pb2 import Event, PeopleChanged, Presence, ProfileChanged
-from rookery.v1.signals_pb2 import PresenceChanged, RelationsChanged, Signal, SignalEvent, Watched
+from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, Typing
+from rookery.v1.signals_pb2 import PresenceChanged, Signal, SignalEvent, Watched
 from shared.contract.partitions import partition_of
 from shared.signals.protocol import Signals
 
@@ -31,10 +31,13 @@ class SignalPublisher:
         self._signals = signals
         self._partitions = partitions
 
-    def event(self, event: Event, recipient_ids: Iterable[int]) -> None:
-        """Send an event without id and position to the sessions of these users."""
-        for partition, user_ids in self._by_partition(recipient_ids).items():
-            self._to_partition(partition, Signal(event=SignalEvent(event=event, recipient_ids=user_ids)))
+    def typing(self, typing: Typing, users: Mapping[int, Iterable[int]]) -> None:
+        """Send to the sessions of these users, by partition, that one of them is typing; not to that one's."""
+        event = Event(typing=typing)
+        for partition, user_ids in users.items():
+            others = [user_id for user_id in user_ids if user_id != typing.user_id]
+            if others:
+                self._to_partition(partition, Signal(event=SignalEvent(event=event, recipient_ids=others)))
 
     def profile_changed(self, user_id: int) -> None:
         """Announce that the user has changed their profile or `shows_presence`, to their sessions and to those that
@@ -42,15 +45,6 @@ class SignalPublisher:
         event = Event(profile_changed=ProfileChanged(user_id=user_id))
         signal = Signal(event=SignalEvent(event=event, recipient_ids=[user_id], is_for_watchers=True))
         self._to_partition(partition_of(user_id, self._partitions), signal)
-
-    def people_changed(self, user_id: int, other_id: int) -> None:
-        """Announce to the user's sessions that their connection with, or block of, the other user has changed."""
-        self.event(Event(people_changed=PeopleChanged(user_id=other_id)), [user_id])
-
-    def relations_changed(self, user_ids: Iterable[int]) -> None:
-        """Let gateways forget what they remember of the blocks and connections of these users. No session sees it."""
-        for partition, users in self._by_partition(user_ids).items():
-            self._to_partition(partition, Signal(relations_changed=RelationsChanged(user_ids=users)))
 
     def watched(self, gateway: int, user_ids: Iterable[int]) -> None:
         """Watch users for the gateway with this number: see Watched in signals.proto."""

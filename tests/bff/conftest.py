@@ -31,6 +31,8 @@ from rookery.v1.archive_pb2 import (
     ListMembersResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    ListPublicChatsRequest,
+    ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
 )
@@ -50,6 +52,8 @@ from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry
 from shared.net.client_address import Network
+from shared.signals.memory import LocalSignals
+from shared.signals.publisher import SignalPublisher
 from shared.telemetry.health import Health
 
 PASSWORD = "correct horse battery"
@@ -88,13 +92,13 @@ class FakeArchive:
     async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
         return self._reply(request, GetChatResponse())
 
+    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
+        return self._reply(request, GetMessageResponse())
+
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
         return self._reply(request, ListMessagesResponse())
 
     async def list_changes(self, request: ListChangesRequest) -> ListChangesResponse | Refusal:
-    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
-        return self._reply(request, GetMessageResponse())
-
         return self._reply(request, ListChangesResponse())
 
     async def list_versions(self, request: ListVersionsRequest) -> ListVersionsResponse | Refusal:
@@ -105,6 +109,12 @@ class FakeArchive:
 
     async def list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
         return self._reply(request, ListMarksResponse())
+
+    async def list_public_chats(self, request: ListPublicChatsRequest) -> ListPublicChatsResponse | Refusal:
+        return self._reply(request, ListPublicChatsResponse())
+
+    async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
+        return self._reply(request, GetGroupResponse())
 
 
 class FakeGroups:
@@ -260,6 +270,7 @@ async def api(
     directory = LocalDirectory()
     directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), 1)
     archive, groups, log, clock, health = FakeArchive(), FakeGroups(), FakeLog(), Clock(), Health()
+    signals = LocalSignals()
     health.mark_started()
     async with (
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
@@ -274,6 +285,7 @@ async def api(
             configuration=store,
             processes=LocalProcessRegistry(tmp_path / "processes.json", clock_ms=clock),
             publisher=cast(Backplane, log),  # the BFF only publishes
+            signals=SignalPublisher(signals, FakeLog.partitions),
             health=health,
             ids=SnowflakeGenerator(1),
             passwords=PasswordHasher(FAST),

@@ -13,6 +13,7 @@ from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, Li
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.platform import Platform
+from shared.signals.memory import LocalSignals
 from shared.rpc import open_channel, serve_rpc
 from shared.settings import BffSettings
 from tests.bff.conftest import PASSWORD, Api
@@ -54,6 +55,7 @@ async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]
                 ids=services.ids,
                 live=services.live,
                 processes=services.processes,
+                signals=LocalSignals(),
             ),
             archive=ArchiveClient(channel, timeout=PATIENCE),
             groups=services.groups,

@@ -54,6 +54,7 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.contract.groups import Roster
 from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.signals.memory import LocalSignals
 
 PATIENCE = 20.0
 """Seconds; only ends a test that has failed."""
@@ -149,11 +150,11 @@ class ScriptedHistory:
         found = GetMessageResponse(message=self.messages.get(message_id), complete_up_to=self.complete_up_to)
         return self.refusal or found
 
-    async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
     async def has_message(self, user_id: int, chat_id: str) -> bool | Refusal:
         await self.open.wait()
         return self.refusal or chat_id in {each.message.chat_id for each in self.messages.values()}
 
+    async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         self.finds += 1
         await self.open.wait()
         return self.refusal or self.sent.get(client_id)
@@ -361,6 +362,7 @@ class Platform:
         self.issuer = TokenIssuer(accounts)
         self.history = ScriptedHistory()
         self.directory = LocalDirectory()
+        self.signals = LocalSignals()
         self.flusher = Flusher()
         nursery.start_soon(self.flusher.run)
         self._numbers = itertools.count(1)
@@ -377,7 +379,9 @@ class Platform:
             directory=self.directory,
             live=Live.fixed(configuration or LiveConfiguration(replay_seconds=REPLAY_SECONDS)),
             ids=SnowflakeGenerator(number),
+            signals=self.signals,
         )
+        await self.nursery.start(gateway.signals.run)
         await self.nursery.start(gateway.log_consumer.run)
         self.nursery.start_soon(gateway.tick_forever)
         self.nursery.start_soon(gateway.sequencer.run)

@@ -33,6 +33,8 @@ from shared.contract.groups import Roster, audience, is_within
 from shared.contract.ids import EPOCH_MS, SnowflakeGenerator
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.signals.memory import LocalSignals
+from shared.signals.publisher import SignalPublisher
 from tests.messaging.gateway.harness import ALL, ANN, PARTITIONS, Crew, ScriptedHistory, ScriptedLog
 
 OTHERS = range(2, 7)
@@ -70,7 +72,9 @@ class Reader:
         """The members as the newest control changes left them that it has read."""
         registry, live = Registry(), Live.fixed(LiveConfiguration())
         lookups = Lookups(cast(Any, None), history, log, self.partitions)
-        self.publisher = Publisher(log, lookups, self.rosters, self.partitions, ids, live)
+        self.publisher = Publisher(
+            log, lookups, self.rosters, self.partitions, ids, live, SignalPublisher(LocalSignals(), PARTITIONS)
+        )
         self.consumer = LogConsumer(
             log,
             self.partitions,
@@ -82,11 +86,11 @@ class Reader:
             ids,
             self.publisher.wait_idle,
             lookups.forget_user,
+            lookups.forget_relationship,
         )
         self.sessions: dict[int, Session] = {}
         for user_id in (ANN, *OTHERS):
             session = self.sessions[user_id] = Session(str(user_id), ProtobufEncoding(), lambda: live.value, 0.0)
-            lookups.forget_relationship,
             session.state, session.user_id = State.LIVE, user_id
             registry.attach(session)
 

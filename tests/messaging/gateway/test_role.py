@@ -31,7 +31,7 @@ async def test_while_a_gateway_waits_for_partitions_it_answers_its_clients(
     async with open_sqlite_configuration(platform.folder / "configuration.db") as configuration:
         engines = Engines(
             ScriptedLog(), platform.accounts, configuration, platform.directory, SnowflakeGenerator(1),
-            Live.fixed(LiveConfiguration()), LocalProcessRegistry(platform.folder / "processes.json"),
+            Live.fixed(LiveConfiguration()), LocalProcessRegistry(platform.folder / "processes.json"), platform.signals,
         )  # fmt: skip
         async with trio.open_nursery() as nursery:
 

@@ -23,6 +23,7 @@ from shared.contract.groups import Roster
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.signals.memory import LocalSignals
 
 PARTITIONS = 4
 
@@ -207,6 +208,7 @@ class World:
             directory=self._directory,
             live=Live.fixed(LiveConfiguration()),
             ids=SnowflakeGenerator(number, lambda: wall_clock_ms() + ahead_ms),
+            signals=LocalSignals(),
         )
         way.assign(owned)
         await self._nursery.start(gateway.log_consumer.run)

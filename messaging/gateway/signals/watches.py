@@ -1,0 +1,224 @@
+"""The users that sessions of this gateway watch: asks the owners of their partitions, and delivers what they answer."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import structlog
+import trio
+
+from messaging.gateway.frames import SharedEvent
+from messaging.gateway.requests import WatchRequest
+from messaging.gateway.session import Command, Session, State
+from rookery.v1.session_pb2 import Accepted, Event, Presence
+from rookery.v1.signals_pb2 import PresenceChanged
+from shared.accounts.store import AccountStore
+from shared.background import open_background
+from shared.contract.errors import Refusal, Unavailable
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import Directory, GatewayAddress
+from shared.signals.publisher import SignalPublisher
+
+ROUND_SECONDS = 60.0
+"""Interval at which this gateway asks for all users that it watches: a lost signal is repaired by then."""
+
+MAX_WATCHED = 100_000
+"""Users whom the sessions of this gateway watch: about 50 MB. Presence of further ones is not sent."""
+
+BATCH = 100
+"""Users in one read of the account store."""
+
+EVENT_BYTES = 64
+"""Of an event with a presence in a queue, about."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _Viewer(msgspec.Struct, eq=False):
+    """A user with a session that watches, and what they may see."""
+
+    shows_presence: bool = False
+    """A user who hides their presence sees nobody's."""
+    is_blocked: dict[int, bool] = {}
+    """For each watched user, whether one of the two blocks the other."""
+
+    def sees(self, user_id: int) -> bool:
+        return self.shows_presence and not self.is_blocked.get(user_id, True)
+
+
+class _State(msgspec.Struct):
+    presence: Presence
+    shared: SharedEvent
+
+
+class Watches:
+    """One for each gateway."""
+
+    def __init__(
+        self, gateway: int, partitions: int, accounts: AccountStore, directory: Directory, publisher: SignalPublisher
+    ) -> None:
+        """`gateway` is the number of this gateway."""
+        self._gateway = gateway
+        self._partitions = partitions
+        self._accounts = accounts
+        self._directory = directory
+        self._publisher = publisher
+        self._watched: dict[Session, Sequence[int]] = {}
+        self._watchers: dict[int, set[Session]] = {}
+        self._states: dict[int, _State] = {}  # of watched users
+        self._viewers: dict[int, _Viewer] = {}
+        self._to_review: set[int] = set()
+        self._review = trio.Event()
+
+    def __len__(self) -> int:
+        """The number of watched users."""
+        return len(self._watchers)
+
+    async def run(self) -> None:
+        """Ask the owners in rounds, until cancelled."""
+        async with open_background() as nursery:
+            nursery.start_soon(self._follow_owners)
+            nursery.start_soon(self._review_forever)
+            while True:
+                await trio.sleep(ROUND_SECONDS)
+                self._publisher.watched(self._gateway, self._watchers)
+                await self._reread_viewers()
+
+    # ---- sessions
+
+    async def watch(self, command: Command, request: WatchRequest) -> Refusal | None:
+        """Accept, and deliver the presence of each user: of those that are not watched yet, once their owner has
+        answered. Raises Unavailable."""
+        session = command.session
+        await self._view(session.user_id, request.user_ids)
+        if session.state is not State.LIVE:
+            return None
+        session.accept(Accepted(frame=command.frame))
+        self._replace(session, request.user_ids)
+        self._show(session, request.user_ids)
+        self._publisher.watched(self._gateway, [user_id for user_id in request.user_ids if user_id not in self._states])
+        return None
+
+    def close(self, session: Session) -> None:
+        """Watch nobody for a session that has ended."""
+        if session in self._watched:
+            self._replace(session, ())
+            if not any(each.user_id == session.user_id for each in self._watched):
+                self._viewers.pop(session.user_id, None)
+
+    def _replace(self, session: Session, user_ids: Sequence[int]) -> None:
+        for user_id in self._watched.pop(session, ()):
+            watchers = self._watchers.get(user_id, set())
+            watchers.discard(session)
+            if not watchers:
+                self._watchers.pop(user_id, None)
+        for user_id in user_ids:
+            if user_id in self._watchers or len(self._watchers) < MAX_WATCHED:
+                self._watchers.setdefault(user_id, set()).add(session)
+        if user_ids:
+            self._watched[session] = user_ids
+        if len(self._states) > 2 * len(self._watchers):
+            self._states = {user_id: state for user_id, state in self._states.items() if user_id in self._watchers}
+
+    def _show(self, session: Session, user_ids: Iterable[int]) -> None:
+        """Deliver the presence of these users, as far as it is known. One that the viewer must not see is offline."""
+        viewer = self._viewers.get(session.user_id)
+        for user_id in user_ids if viewer is not None else ():
+            if (state := self._states.get(user_id)) is not None and viewer is not None:
+                sees = user_id == session.user_id or viewer.sees(user_id)
+                session.signal(state.shared if sees else _shared(Presence(user_id=user_id)))
+
+    # ---- signals
+
+    def receive(self, changed: PresenceChanged) -> None:
+        """Deliver the presence of users to the sessions that watch them, if it is another one. Who must not see it gets
+        nothing: even the time of an event would reveal something."""
+        for presence in changed.presences:
+            user_id, state = presence.user_id, self._states.get(presence.user_id)
+            watchers = self._watchers.get(user_id)
+            if not watchers or (state is not None and _is_known(state.presence, presence, changed.is_provisional)):
+                continue
+            self._states[user_id] = new = _State(presence, _shared(presence))
+            for session in watchers:
+                viewer = self._viewers.get(session.user_id)
+                if state is None:
+                    self._show(session, [user_id])
+                elif user_id == session.user_id or (viewer is not None and viewer.sees(user_id)):
+                    session.signal(new.shared)
+
+    def deliver(self, user_id: int, shared: SharedEvent) -> None:
+        """Deliver an event about the user to the sessions that watch them."""
+        for session in self._watchers.get(user_id, ()):
+            session.signal(shared)
+
+    def forget_viewer(self, user_id: int) -> None:
+        """Read again what the user may see, since their settings or relationships have changed, and show it."""
+        if self._viewers.pop(user_id, None) is not None:
+            self._to_review.add(user_id)
+            self._review.set()
+
+    async def _review_forever(self) -> None:
+        while True:
+            await self._review.wait()
+            self._review = trio.Event()
+            while self._to_review:
+                user_id = self._to_review.pop()
+                try:
+                    await self._review_viewer(user_id)
+                except Unavailable as error:
+                    _log.warning("watches_not_reviewed", error=str(error))
+                    self._to_review.add(user_id)
+                    await trio.sleep(1)
+
+    async def _review_viewer(self, user_id: int) -> None:
+        """Raises Unavailable."""
+        sessions = [session for session in self._watched if session.user_id == user_id]
+        for session in sessions:
+            await self._view(user_id, self._watched.get(session, ()))
+        for session in sessions:
+            self._show(session, self._watched.get(session, ()))
+
+    async def _view(self, viewer_id: int, user_ids: Sequence[int]) -> None:
+        """Read what a viewer may see of these users, unless it is known. Raises Unavailable."""
+        viewer: _Viewer | None = None
+        while viewer is None or self._viewers.get(viewer_id) is not viewer:  # it may be forgotten while it is read
+            viewer = self._viewers.get(viewer_id)
+            if viewer is None:
+                users = await self._accounts.users([viewer_id])
+                viewer = self._viewers[viewer_id] = _Viewer(bool(users) and users[0].shows_presence)
+            unread = [user_id for user_id in user_ids if user_id not in viewer.is_blocked]
+            if unread:
+                relationships = await self._accounts.relationships(viewer_id, unread)
+                viewer.is_blocked |= {user_id: each.is_blocked for user_id, each in relationships.items()}
+
+    async def _reread_viewers(self) -> None:
+        """Read the settings of all viewers, in case a signal was lost."""
+        viewers = tuple(self._viewers)
+        for start in range(0, len(viewers), BATCH):
+            try:
+                users = await self._accounts.users(viewers[start : start + BATCH])
+            except Unavailable:
+                return  # with the next round
+            for user in users:
+                viewer = self._viewers.get(user.user_id)
+                if viewer is not None and viewer.shows_presence != user.shows_presence:
+                    self.forget_viewer(user.user_id)
+
+    async def _follow_owners(self) -> None:
+        """Ask the new owner of a partition at once."""
+        owners: dict[int, GatewayAddress | None] = {}
+        while True:
+            before, owners = owners, {part: self._directory.owner(part) for part in range(self._partitions)}
+            moved = {part for part, owner in owners.items() if owner is not None and owner != before.get(part)}
+            users = [user_id for user_id in self._watchers if partition_of(user_id, self._partitions) in moved]
+            if moved and users:
+                self._publisher.watched(self._gateway, users)
+            await self._directory.changed()
+
+
+def _is_known(before: Presence, presence: Presence, is_provisional: bool) -> bool:
+    """Whether a presence is no news. A provisional one does not count against a user who was online."""
+    return presence == before or (is_provisional and before.is_online)
+
+
+def _shared(presence: Presence) -> SharedEvent:
+    return SharedEvent(Event(presence=presence), EVENT_BYTES)

@@ -1,0 +1,204 @@
+"""Presence, last seen and changed profiles, between the gateways of users and of those who watch them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+
+from messaging.gateway.signals import presences, watches
+from messaging.gateway.signals.presences import OFFLINE_SECONDS, WATCH_SECONDS
+from messaging.gateway.signals.watches import ROUND_SECONDS
+from rookery.v1.session_pb2 import Event
+from rookery.v1.signals_pb2 import Signal
+from shared.contract.ids import wall_clock_ms
+from shared.contract.partitions import partition_of
+from shared.signals.publisher import SignalPublisher
+from tests.messaging.gateway.signals.world import ALL, PARTITIONS, GatewayOfUsers, World, settle
+
+ANN, BEN, CAT = 1, 2, 3
+BENS = frozenset({partition_of(BEN, PARTITIONS)})
+
+
+@pytest.fixture
+def clock(autojump_clock: trio.testing.MockClock) -> trio.testing.MockClock:
+    autojump_clock.autojump_threshold = float("inf")
+    return autojump_clock
+
+
+@pytest.fixture
+async def world(clock: trio.testing.MockClock) -> AsyncIterator[World]:
+    async with trio.open_nursery() as nursery:
+        yield World(nursery)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def gateway(world: World, clock: trio.testing.MockClock) -> GatewayOfUsers:
+    """A gateway that has owned all partitions for long."""
+    gateway = await world.gateway(ALL)
+    await elapse(clock, OFFLINE_SECONDS + 1)
+    return gateway
+
+
+async def elapse(clock: trio.testing.MockClock, seconds: float) -> None:
+    """Let time pass in small steps, in which each task that is due runs."""
+    for _ in range(int(seconds * 2)):
+        clock.jump(0.5)
+        await settle()
+
+
+async def test_a_session_receives_the_presence_of_each_user_and_then_each_change(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
+) -> None:
+    world.seen[CAT] = 5
+    ann, phone = gateway.sign_in(ANN), gateway.sign_in(BEN)
+    await ann.watch(BEN, CAT)
+    assert await ann.presences() == {BEN: None, CAT: 5}
+    laptop, cat = gateway.sign_in(BEN), gateway.sign_in(CAT)
+    assert await ann.presences() == {CAT: None}
+    phone.leave()
+    before_ms = wall_clock_ms()
+    laptop.leave()
+    await elapse(clock, OFFLINE_SECONDS - 1)
+    assert await ann.presences() == {}
+    await elapse(clock, 2)
+    (last_seen_ms,) = (await ann.presences()).values()
+    assert last_seen_ms is not None
+    assert before_ms <= last_seen_ms <= wall_clock_ms()
+    await elapse(clock, 1)
+    assert world.notes == [{BEN: last_seen_ms}]
+    await ann.watch(BEN)
+    assert await ann.presences() == {BEN: last_seen_ms}
+    cat.leave()
+    await elapse(clock, OFFLINE_SECONDS + 1)
+    assert await ann.presences() == {}  # not watched any more
+
+
+async def test_a_user_who_comes_back_soon_has_not_been_away(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
+) -> None:
+    ann, ben = gateway.sign_in(ANN), gateway.sign_in(BEN)
+    await ann.watch(BEN)
+    await ann.presences()
+    ben.leave()
+    await elapse(clock, OFFLINE_SECONDS - 2)
+    gateway.sign_in(BEN)
+    await elapse(clock, OFFLINE_SECONDS)
+    assert await ann.presences() == {}
+    assert world.notes == []
+
+
+@pytest.mark.parametrize("hidden", [ANN, BEN, None])
+async def test_presence_is_hidden_from_and_by_users_who_hide_theirs_and_between_users_of_whom_one_blocks_the_other(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, hidden: int | None
+) -> None:
+    ann, ben = gateway.sign_in(ANN), gateway.sign_in(BEN)
+    await ann.watch(BEN, ANN)
+    assert await ann.presences() == {BEN: None, ANN: None}
+    if hidden is None:
+        world.blocks.add(frozenset((ANN, BEN)))
+        gateway.exchange.forget_relationship(BEN, ANN)
+    else:
+        world.hidden.add(hidden)
+        SignalPublisher(world.signals, PARTITIONS).profile_changed(hidden)
+    await settle()
+    events = await ann.events()
+    presence = {each.presence.user_id: each.presence for each in events if each.HasField("presence")}
+    assert (presence[BEN].is_online, presence[BEN].last_seen_ms) == (False, 0)
+    ben.leave()
+    await elapse(clock, OFFLINE_SECONDS + 1)
+    gateway.sign_in(BEN)
+    assert await ann.presences() == {}
+    await ann.watch(BEN)
+    assert await ann.presences() == {BEN: 0}
+
+
+async def test_a_changed_profile_reaches_the_user_and_everybody_who_watches_them(
+    world: World, gateway: GatewayOfUsers
+) -> None:
+    ann, ben, cat = (gateway.sign_in(user_id) for user_id in (ANN, BEN, CAT))
+    for session in (ann, ben, cat):
+        await session.watch(*([BEN] if session is ann else []))
+        await session.events()
+    SignalPublisher(world.signals, PARTITIONS).profile_changed(BEN)
+    for session, count in ((ann, 1), (ben, 1), (cat, 0)):
+        assert [event.profile_changed.user_id for event in await session.events()] == [BEN] * count
+    assert gateway.forgotten == [BEN]
+
+
+async def test_users_stay_online_while_their_partition_moves_and_are_offline_if_they_do_not_return(
+    world: World, clock: trio.testing.MockClock
+) -> None:
+    watching, former = await world.gateway(ALL - BENS), await world.gateway(BENS)
+    await elapse(clock, OFFLINE_SECONDS + 1)
+    ann, ben = watching.sign_in(ANN), former.sign_in(BEN)
+    await ann.watch(BEN)
+    assert await ann.presences() == {BEN: None}
+    former.own(())
+    ben.leave()
+    await elapse(clock, 2)
+    assert world.notes and world.notes[-1].keys() == {BEN}
+    owner = await world.gateway(BENS)
+    await elapse(clock, OFFLINE_SECONDS - 2)
+    assert await ann.presences() == {}
+    await elapse(clock, 4)
+    assert await ann.presences() == {BEN: world.seen[BEN]}
+    owner.sign_in(BEN)
+    assert await ann.presences() == {BEN: None}  # the new owner was asked when it was announced
+
+
+async def test_lost_signals_and_an_absent_store_are_repaired_by_the_next_round(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
+) -> None:
+    ann = gateway.sign_in(ANN)
+    await ann.watch(BEN)
+    await ann.presences()
+    world.is_away = True
+    await elapse(clock, presences.FRESH_SECONDS)
+    ben = gateway.sign_in(BEN)
+    assert await ann.presences() == {}
+    world.is_away = False
+    await elapse(clock, ROUND_SECONDS)
+    assert await ann.presences() == {BEN: None}
+    world.is_away = True
+    ben.leave()
+    await elapse(clock, OFFLINE_SECONDS + 5)
+    assert world.notes == []
+    world.is_away = False
+    await elapse(clock, 2)
+    assert len(world.notes) == 1
+
+
+async def test_an_owner_forgets_who_is_not_watched_any_more_and_bounds_who_is(
+    gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (presences, watches):
+        monkeypatch.setattr(module, "MAX_WATCHED", 2)
+    ann = gateway.sign_in(ANN)
+    await ann.watch(4, 5, 6)
+    assert await ann.presences() == {4: 0, 5: 0}
+    assert len(gateway.exchange.watches) == 2
+    ann.leave()
+    assert len(gateway.exchange.watches) == 0
+    await elapse(clock, 2 * WATCH_SECONDS + 2)
+    ann = gateway.sign_in(ANN)
+    await ann.watch(6, 7)
+    assert await ann.presences() == {6: 0, 7: 0}
+
+
+async def test_a_gateway_that_stops_stores_when_its_users_were_last_seen(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
+) -> None:
+    gateway.sign_in(ANN)
+    gateway.sign_in(BEN).leave()
+    await gateway.exchange.presences.close()
+    assert {user_id for notes in world.notes for user_id in notes} == {ANN, BEN}
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"", Signal(event={"event": Event()}).SerializeToString()])
+async def test_a_bad_signal_harms_nothing(world: World, gateway: GatewayOfUsers, value: bytes) -> None:
+    gateway.exchange.receive(value)
+    ann = gateway.sign_in(ANN)
+    await ann.watch(ANN)
+    assert await ann.presences() == {ANN: None}
