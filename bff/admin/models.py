@@ -11,7 +11,10 @@ from shared.accounts import links
 from shared.accounts import store as accounts
 from shared.accounts.administration import PasswordReset, Setting
 from shared.accounts.audit import AuditEntry
+from shared.accounts.people import Report as StoredReport
+from shared.accounts.people import Resolution
 from shared.configuration import Change
+from shared.contract.ids import time_of
 from shared.coordination.processes import ProcessReport
 
 MAX_USERS = 100
@@ -48,6 +51,23 @@ class AuditQuery(Input):
 
     limit: Limit = 50
     before: EntryId | None = Field(None, description="The `next` of the previous page")
+
+
+class ReportsQuery(Input):
+    """A page of reports: open ones, the oldest first, or closed ones, the newest first."""
+
+    state: Literal["open", "closed"] = "open"
+    limit: Limit = 20
+    after: Digits = Field(0, description="The `next` of the previous page; 0 for the first page")
+
+
+class ReportEnd(Input):
+    """The end of a report. The note is for other admins."""
+
+    resolution: Literal["dismissed", "handled"]
+    note: Annotated[
+        str, StringConstraints(max_length=200, strip_whitespace=True), AfterValidator(one_line), ONE_LINE
+    ] = ""
 
 
 class Suspension(Input):
@@ -294,6 +314,53 @@ class CreatedInvite(BaseModel):
 
     invite: Invite
     token: str
+
+
+class Report(BaseModel):
+    """A report of a user. Each message is as HistoryMessage in a page of history, when it was reported. `resolution`,
+    `closed_by` and `closed_at_ms` are null while the report is open."""
+
+    report_id: str
+    created_at_ms: int
+    reporter_id: str
+    user_id: str
+    chat_id: str
+    messages: list[dict[str, Any]]
+    reason: str
+    resolution: Resolution | None
+    note: str
+    closed_by: str | None
+    closed_at_ms: int | None
+
+    @classmethod
+    def of(cls, report: StoredReport) -> "Report":
+        is_closed = report.resolution is not None
+        return cls(
+            report_id=str(report.report_id),
+            created_at_ms=time_of(report.report_id),
+            reporter_id=str(report.reporter_id),
+            user_id=str(report.user_id),
+            chat_id=report.chat_id,
+            messages=json.loads(report.messages),
+            reason=report.reason,
+            resolution=report.resolution,
+            note=report.note,
+            closed_by=str(report.closed_by) if is_closed else None,
+            closed_at_ms=report.closed_at_ms if is_closed else None,
+        )
+
+    def named_ids(self) -> set[int]:
+        """The users in the report."""
+        ids = [self.reporter_id, self.user_id, self.closed_by or "0"]
+        return {int(each) for each in (*ids, *(one["message"]["sender_id"] for one in self.messages))} - {0}
+
+
+class Reports(BaseModel):
+    """Reports, and the accounts of the users in them. `next` is the `after` of the next page; null on the last."""
+
+    reports: list[Report]
+    users: list[Account]
+    next: str | None
 
 
 class UserActor(BaseModel):

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Sequence
 
 from quart import request
 from werkzeug.routing import BaseConverter
@@ -12,9 +13,13 @@ from bff.http.proxy_headers import client_address
 from bff.models import MAX_SIGN_INS
 from bff.services import Services, administration_of
 from shared.accounts.audit import Actor
+from shared.accounts.people import Resolution
 from shared.accounts.store import AccountStatus, User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
+
+USERS_AT_ONCE = 100
+"""Accounts in one read of the store."""
 
 
 class SettingKey(BaseConverter):
@@ -24,7 +29,7 @@ class SettingKey(BaseConverter):
 
 
 class Admin:
-    """Read the processes and the audit log, change the live configuration, and manage users and invites."""
+    """Read the processes and the audit log, change the live configuration, and manage users, invites and reports."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -187,6 +192,26 @@ class Admin:
         """Make the link of an invite invalid. Accounts that were created with it stay."""
         return await self._administration.revoke_invite(await self._actor(admin), invite_id) or Response()
 
+    # ---- reports
+
+    @endpoint("GET", "/v1/admin/reports", models.Reports)
+    async def list_reports(self, admin: Claims, query: models.ReportsQuery) -> Response | Refusal:
+        """Reports of users by others, with the messages as they were reported."""
+        is_open = query.state == "open"
+        stored = await self._services.accounts.reports(is_open=is_open, after=query.after, limit=query.limit + 1)
+        reports = [models.Report.of(each) for each in stored[: query.limit]]
+        users = await self._accounts_of(sorted(set().union(*(report.named_ids() for report in reports))))
+        next_after = reports[-1].report_id if len(stored) > query.limit else None
+        return Response(models.Reports(reports=reports, users=users, next=next_after))
+
+    @endpoint("POST", "/v1/admin/reports/<report_id>", status=204)
+    async def close_report(self, admin: Claims, report_id: int, body: models.ReportEnd) -> Response | Refusal:
+        """Close an open report. To suspend the reported user is a request of its own."""
+        resolution = Resolution(body.resolution)
+        return await self._administration.close_report(await self._actor(admin), report_id, resolution, body.note) or (
+            Response()
+        )
+
     # ---- audit
 
     @endpoint("GET", "/v1/admin/audit", models.AuditLog)
@@ -195,6 +220,15 @@ class Admin:
         entries = await self._services.accounts.audit_entries(limit=query.limit + 1, before=query.before or "")
         page = [models.AuditLogEntry.of(entry) for entry in entries[: query.limit]]
         return Response(models.AuditLog(entries=page, next=page[-1].id if len(entries) > query.limit else None))
+
+    async def _accounts_of(self, user_ids: Sequence[int]) -> list[models.Account]:
+        """The accounts of these users, deleted ones too."""
+        accounts, found = self._services.accounts, []
+        for start in range(0, len(user_ids), USERS_AT_ONCE):
+            ids = user_ids[start : start + USERS_AT_ONCE]
+            statuses = await accounts.account_statuses(ids)
+            found += [models.Account.of(user, statuses[user.user_id]) for user in await accounts.users(ids)]
+        return found
 
     async def _user(self, user_id: int) -> User | Refusal:
         """The user; a Refusal if there is none, or if the account was deleted."""

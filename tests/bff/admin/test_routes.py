@@ -1,6 +1,8 @@
 """The admin API over HTTP, which is closed to everyone else."""
 
+import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -9,6 +11,7 @@ import structlog
 from shared.accounts import administration
 from shared.accounts.administration import Administration, Announce
 from shared.accounts.audit import Actor, AuditEntry
+from shared.accounts.people import Report
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.coordination.processes import ProcessReport, ProcessStats
@@ -502,3 +505,39 @@ async def test_the_newer_of_two_reports_of_an_owned_partition_counts(api: Api, a
         api.clock.now_ms += 1_000
     listed = (await admin.call("GET", "/v1/admin/processes")).body
     assert listed["partitions"][1] == {"partition": 1, "owner": "gateway-1"}
+
+
+# ---- reports
+
+
+async def test_a_report_is_read_with_its_users_and_closed_once(api: Api, admin: Signed, bob: Signed) -> None:
+    eve = await sign_up(api, "eve")
+    messages = json.dumps([{"message": {"message_id": "9", "sender_id": eve.user_id, "text": {"body": "Rude."}}}])
+    stored = [
+        Report(number << 22, int(bob.user_id), int(eve.user_id), "d-1-2", messages, "Rude.") for number in (1, 2, 3)
+    ]
+    for report in stored:
+        await api.accounts.add_report(report)
+    page = (await admin.call("GET", "/v1/admin/reports?limit=2")).body
+    assert [each["report_id"] for each in page["reports"]] == [str(1 << 22), str(2 << 22)]
+    assert page["reports"][0]["messages"] == json.loads(messages)
+    assert {user["name"] for user in page["users"]} == {"bob", "eve"}
+    rest = (await admin.call("GET", f"/v1/admin/reports?after={page['next']}")).body
+    assert ([each["report_id"] for each in rest["reports"]], rest["next"]) == ([str(3 << 22)], None)
+
+    close = partial(admin.call, "POST", f"/v1/admin/reports/{2 << 22}")
+    assert (await close({"resolution": "handled", "note": "Warned."})).status == 204
+    assert (await close({"resolution": "dismissed"})).refusal[:2] == (409, "out_of_order")
+    assert (await close({"resolution": "ignored"})).refusal == (422, "invalid", "resolution")
+    unknown = await admin.call("POST", "/v1/admin/reports/99", {"resolution": "dismissed"})
+    assert unknown.refusal == (404, "not_found", "report_id")
+    (closed,) = (await admin.call("GET", "/v1/admin/reports?state=closed")).body["reports"]
+    found = {key: closed[key] for key in ("report_id", "resolution", "note", "closed_by", "closed_at_ms")}
+    assert found == {
+        "report_id": str(2 << 22),
+        "resolution": "handled",
+        "note": "Warned.",
+        "closed_by": admin.user_id,
+        "closed_at_ms": api.clock.now_ms,
+    }
+    assert await acts(api) == [(admin.in_log, "close_report", str(2 << 22), "handled: Warned.")]
