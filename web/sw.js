@@ -11,7 +11,7 @@ const CACHE = "rookery";
  */
 const LATER = `{{modules components/chat-view.js components/completion.js components/date-dialog.js
   components/delete-dialog.js components/edits-dialog.js components/emoji-picker.js components/forward-dialog.js
-  components/group-dialogs.js components/listed-dialog.js components/mute-dialog.js components/profile-dialogs.js components/read-all.js
+  components/group-dialogs.js components/listed-dialog.js components/mute-dialog.js components/people-notice.js components/profile-dialogs.js components/read-all.js
   components/settings.js
   components/start.js}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */

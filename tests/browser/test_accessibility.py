@@ -211,6 +211,8 @@ def test_no_screen_has_a_violation(
     seat.choose("Settings")
     page.get_by_role("button", name="Delete account").click()
     check(page.get_by_label("Your password"))
+    page.get_by_role("button", name="Connections and blocked people").click()
+    check(page.get_by_text("No connections yet"))
     keys.press("Escape")
     for name, found in (
         (mira.name, page.get_by_text(f"@{mira.name}")),
@@ -231,7 +233,10 @@ def test_no_screen_has_a_violation(
     expect(seat.row("Mira Okafor")).not_to_have_css("background-color", paper)
     emulate(page, "light")
     page.get_by_title("Profile").click()
-    check(page.get_by_role("dialog", name="Profile"))
+    check(page.get_by_role("dialog", name="Profile").get_by_role("button", name="Connect"))
+    page.get_by_role("button", name="Report").click()
+    check(page.get_by_label("What is wrong?"))
+    keys.press("Escape")
     keys.press("Escape")
     page.get_by_role("button", name="Chat options").click()
     page.get_by_role("menuitem", name="Go to a date").click()
@@ -329,7 +334,7 @@ def test_no_dialog_of_groups_has_a_violation(
     keys.press("Escape")
     page.get_by_title("Group info").click()
     check(page.get_by_role("dialog").get_by_role("button", name="Mira Okafor"))
-    for button in ("Edit group", "Add people", "Leave group"):
+    for button in ("Edit group", "Add people", "Invite links", "Leave group"):
         page.get_by_role("button", name=button).click()
         check(page.get_by_role("dialog").nth(1))
         keys.press("Escape")
@@ -339,14 +344,20 @@ def test_no_dialog_of_groups_has_a_violation(
     keys.press("ArrowDown")
     keys.press("Enter")
     check(page.get_by_role("menuitem", name="Open chat"))
-    for _ in range(4):
-        keys.press("ArrowDown")
-    keys.press("Enter")
-    check(page.get_by_text("gets no further messages"))
+    for steps, shown in ((4, "may do this in the group"), (6, "gets no further messages")):
+        for _ in range(steps):
+            keys.press("ArrowDown")
+        keys.press("Enter")
+        check(page.get_by_text(shown))
+        keys.press("Escape")
+        expect(page.get_by_role("dialog").get_by_role("button", name="Mira Okafor")).to_be_focused()
+        keys.press("Enter")
     keys.press("Escape")
-    expect(page.get_by_role("dialog").get_by_role("button", name="Mira Okafor")).to_be_focused()
     keys.press("Escape")
     expect(page.get_by_title("Group info")).to_be_focused()
+    seat.choose("Find groups")
+    page.get_by_label("Search public groups").fill("no such group")
+    check(page.get_by_text("No group found"))
 
 
 def test_messages_are_named_by_sender_and_time_and_only_new_ones_are_announced(

@@ -42,7 +42,7 @@ LATER = {
         WITH_CHAT: ("completion",),
         WITH_DIALOGS: (
             *("date-dialog", "delete-dialog", "emoji-picker", "forward-dialog", "group-dialogs", "invite"),
-            *("mute-dialog", "profile-dialogs", "read-all", "settings"),
+            *("mute-dialog", "people-notice", "profile-dialogs", "read-all", "settings"),
         ),
         WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
     }.items()

@@ -20,6 +20,7 @@ import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
 import { nothingOpen, skeletonMessages } from "./empty.js";
 import { Notifications } from "./notifications.js";
+import { loadPeopleNotices } from "./open-dialog.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {ChatView} from "./chat-view.js" */
@@ -112,6 +113,7 @@ export class AppShell {
     updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
     sync.onMissed = (message) => this.#notifications.arrived(message);
+    sync.onPeopleChanged = (user_id) => void this.#peopleChanged(user_id);
     this.sending.onRefused = (change, refused) => this.#changeRefused(change, refused);
     this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
@@ -317,6 +319,16 @@ export class AppShell {
   #showNotice() {
     this.#isNoticeShown = true;
     this.root.invalidate();
+  }
+
+  /** @param {string} user_id */
+  async #peopleChanged(user_id) {
+    if (this.sync.isReplaying) return;
+    try {
+      await (await loadPeopleNotices()).showInvitation(this, user_id);
+    } catch {
+      // The server is away: the list of connections has the invitation.
+    }
   }
 
   /** @param {Change} change @param {Refused} refused */

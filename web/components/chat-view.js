@@ -15,7 +15,7 @@ import { emptyState } from "./empty.js";
 import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
-import { openDialog, openGroup, openProfile } from "./open-dialog.js";
+import { loadPeopleNotices, openDialog, openGroup, openProfile } from "./open-dialog.js";
 import { seenText } from "./seen-text.js";
 import { typingText } from "./typing-text.js";
 
@@ -30,6 +30,9 @@ export class ChatView {
   #menu;
   #messages;
   #composer;
+  /** Of a direct chat, once its module is loaded. @type {import("./people-notice.js").BlockedNote | null} */
+  #blocked = null;
+  #isStopped = false;
 
   /** @param {App} app @param {string} chat_id @param {string} message_id the message at which to open; or empty */
   constructor(app, chat_id, message_id) {
@@ -42,13 +45,18 @@ export class ChatView {
     });
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
-    if (other) app.chats.profiles.refresh(other);
+    if (other) {
+      app.chats.profiles.refresh(other);
+      void this.#noteBlock(other);
+    }
     app.chats.presence.watch("chat", [other]);
   }
 
   stop() {
     this.#app.chats.presence.watch("chat", []);
     this.#messages.stop();
+    this.#blocked?.stop();
+    this.#isStopped = true;
   }
 
   /** Scrolls to a message. @param {string} message_id */
@@ -123,10 +131,23 @@ export class ChatView {
   #composerOrNote(name) {
     const { chats } = this.#app;
     const chat = chats.of(this.#chat_id);
+    const blocked = this.#blocked?.view();
+    if (blocked) return blocked;
     if (isFormer(chat)) return note(texts.chat.left);
     if (chats.isClosed(this.#chat_id)) return note(texts.chat.closed);
     if (chat.group && !may(chat, "POST")) return note(texts.chat.readOnly);
     return this.#composer.view(name);
+  }
+
+  /** @param {string} user_id of the other member */
+  async #noteBlock(user_id) {
+    try {
+      const { BlockedNote } = await loadPeopleNotices();
+      if (!this.#isStopped) this.#blocked = new BlockedNote(this.#app, user_id);
+      this.#app.root.invalidate();
+    } catch {
+      // The server is away: what the user writes is refused.
+    }
   }
 
   #pinned() {

@@ -48,6 +48,9 @@ export function openProfile(app, user_id) {
   void openDialog(app, loadProfileDialogs, ({ ProfileDialog }) => new ProfileDialog(app, user_id));
 }
 
+/** Loads what the page shows of connections and blocks outside of dialogs. */
+export const loadPeopleNotices = () => import("./people-notice.js");
+
 /** Shows the connections and the blocked people. @param {App} app */
 export function openPeople(app) {
   void openDialog(app, loadProfileDialogs, ({ PeopleDialog }) => new PeopleDialog(app));

@@ -27,7 +27,7 @@ export class People extends Store {
   constructor(api, signals) {
     super();
     this.#api = api;
-    this.#relations = new Loaded(() => this.#read());
+    this.#relations = new Loaded(() => this.#request());
     this.#relations.subscribe(() => this.changed());
     signals.subscribe(() => this.#isWanted && void this.#relations.load());
   }
@@ -39,6 +39,12 @@ export class People extends Store {
       queueMicrotask(() => void this.#relations.load()); // views read it while they are described
     }
     return this.#relations;
+  }
+
+  /** Reads the connections and blocks. */
+  read() {
+    this.#isWanted = true;
+    return this.#relations.load();
   }
 
   /** The connection with a user; undefined if there is none, or none is loaded. @param {string} user_id */
@@ -82,7 +88,7 @@ export class People extends Store {
   }
 
   /** @returns {Promise<Relations>} */
-  async #read() {
+  async #request() {
     const [{ connections }, { user_ids }] = await Promise.all(
       [CONNECTIONS, BLOCKS].map((path) => this.#api.signedIn("GET", path)),
     );

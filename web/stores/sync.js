@@ -17,6 +17,8 @@ export class Sync extends Store {
   onArrived = (_message) => {};
   /** Called with a chat's newest message if no device of the user has received it. @param {Message} _message */
   onMissed = (_message) => {};
+  /** Called when the user's connection with another one, or a block, has changed. @param {string} _user_id */
+  onPeopleChanged = (_user_id) => {};
   /** Changes when the user's connections or blocks may have changed. */
   people = new Store();
   #chats;
@@ -109,7 +111,13 @@ export class Sync extends Store {
     if (typing) this.#chats.typing.show(typing.chat_id, typing.user_id ?? "");
     if (presence) this.#chats.presence.show(presence);
     if (profile_changed) this.#chats.profileChanged(profile_changed.user_id ?? "");
-    if (people_changed) this.people.changed();
+    if (people_changed) this.#peopleChanged(people_changed.user_id ?? "");
+  }
+
+  /** @param {string} user_id */
+  #peopleChanged(user_id) {
+    this.people.changed();
+    this.onPeopleChanged(user_id);
   }
 
   /** @param {Message} message */
