@@ -314,6 +314,9 @@ func (s *Session) enter(welcome *pb.Welcome) {
 }
 
 func (s *Session) receiveEvent(event *pb.Event) {
+	if event.Position == nil { // a signal, such as typing: it is not kept, and no place to resume from
+		return
+	}
 	s.position = event.Position
 	if s.replayLeft > 0 {
 		s.replayLeft--
@@ -329,7 +332,7 @@ func (s *Session) hearEvent(event *pb.Event) {
 		s.hear(message.SenderId, message.ClientMessageId, message.GetText().GetBody())
 	} else if change := event.GetChange(); change.GetChatId() == s.chatID && change.GetEdited() != nil { // or another kind
 		s.hearEdit(event.EventId, change.TargetId, change.ActorId, change.GetEdited().GetText().GetBody())
-	} // typing would be handled here, too
+	}
 }
 
 // accept applies an own message or change: the session that sent it receives no event for it.

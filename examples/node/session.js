@@ -226,6 +226,7 @@ export class Session {
   }
 
   #receiveEvent(event) {
+    if (!event.position) return; // a signal, such as typing: it is not kept, and no place to resume from
     this.#position = event.position;
     // Not before the end of the replay: the rest of an unfinished replay must come with the next connection.
     if (this.#replayLeft && --this.#replayLeft === 0) this.#position = this.#welcome.position;
@@ -234,7 +235,7 @@ export class Session {
 
   #hearEvent(event) {
     if (event.message?.chat_id === this.chatId) this.#hear(event.message);
-    else if (event.change?.chat_id === this.chatId) this.#hearChange(event); // typing would be handled here, too
+    else if (event.change?.chat_id === this.chatId) this.#hearChange(event);
   }
 
   /** Apply an own message or change: the session that sent it receives no event for it. */

@@ -239,6 +239,8 @@ class Session:
             self.position = welcome.position
 
     def receive_event(self, event: pb.Event) -> None:
+        if not event.HasField("position"):  # a signal, such as typing: it is not kept, and no place to resume from
+            return
         self.position = event.position
         if self.replay_left:
             self.replay_left -= 1
@@ -247,7 +249,7 @@ class Session:
         self.hear_event(event)
 
     def hear_event(self, event: pb.Event) -> None:
-        message, change = event.message, event.change  # one of them is empty; typing would be handled here, too
+        message, change = event.message, event.change  # one of them is empty
         if message.chat_id == self.chat_id:
             self.hear(message.sender_id, message.client_message_id, message.text.body)
         elif change.chat_id == self.chat_id and change.HasField("edited"):  # or another kind of change

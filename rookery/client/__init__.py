@@ -9,6 +9,8 @@
                     print(event.sender_id, event.text.body)
                 case Event():
                     ...  # a change, such as an edit or a reaction: apply_change(state, event)
+                case Presence():
+                    ...  # of a user who is watched: see Client.watch
                 case Gap():
                     nursery.start_soon(read_missed, client.catch_up.events(event))
 
@@ -53,7 +55,19 @@ from rookery.v1.groups_pb2 import (
     Role,
     Span,
 )
-from rookery.v1.session_pb2 import Accepted, Change, Event, Gap, Mention, Message, Text, Typing
+from rookery.v1.session_pb2 import (
+    Accepted,
+    Change,
+    Event,
+    Gap,
+    Mention,
+    Message,
+    PeopleChanged,
+    Presence,
+    ProfileChanged,
+    Text,
+    Typing,
+)
 from shared.contract.changes import State
 from shared.contract.changes import apply as apply_change
 from shared.contract.groups import Permission, permissions_of
@@ -93,8 +107,11 @@ __all__ = [
     "Message",
     "MissedEvent",
     "NewGroupInvite",
+    "PeopleChanged",
     "Permission",
+    "Presence",
     "Profile",
+    "ProfileChanged",
     "PublicChats",
     "Refused",
     "Role",

@@ -3,7 +3,7 @@
 It keeps the position to resume from, drops repeated events, and passes answers to the outbox.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rookery.client.errors import Refused
@@ -30,7 +30,10 @@ class Disconnected:
     reason: str
 
 
-ClientEvent = pb.Message | pb.Event | pb.Typing | pb.Gap | Connected | Disconnected
+Signal = pb.Typing | pb.Presence | pb.ProfileChanged | pb.PeopleChanged
+"""An event that is not kept: it may be missing, and no Gap reports that."""
+
+ClientEvent = pb.Message | pb.Event | Signal | pb.Gap | Connected | Disconnected
 """An event of `Client.events`. A `pb.Event` is that of a change."""
 
 
@@ -66,6 +69,7 @@ class Session:
         self._ahead_ms = 0  # the server's clock, of this machine's
         self._opened_ms = opened_ms
         self._newest_event_id = 0
+        self._watched: pb.Watch | None = None
         self._seen: dict[object, None] = {}  # a dict keeps the order, so the oldest is dropped first
 
     @property
@@ -84,6 +88,11 @@ class Session:
         """Send a frame that has no answer, on this connection or never."""
         if self.welcome is not None:
             self.outbox.notify(frame)
+
+    def watch(self, user_ids: Iterable[int]) -> None:
+        """Watch these users and no others, on this connection and on later ones."""
+        self._watched = pb.Watch(user_ids=user_ids)
+        self.notify(pb.ClientFrame(watch=self._watched))
 
     def begin(self, access_token: str, client_name: str) -> pb.ClientFrame:
         """Start on a new connection: return its first frame. Unanswered commands follow after the welcome."""
@@ -125,6 +134,7 @@ class Session:
             case "expiring":
                 yield RenewToken()
             case "gap":
+                self._watch_again()  # signals may have been dropped too
                 yield self._gap(frame.gap)
             case "reconnect":
                 yield Reconnect("the gateway asked for it", after_ms=frame.reconnect.after_ms)
@@ -144,7 +154,12 @@ class Session:
             self._ahead_ms = welcome.at_ms - wall_clock_ms()
         if not welcome.replayed:
             self._advance(welcome.position)
+        self._watch_again()
         return Connected(welcome.session_id, welcome.replayed)
+
+    def _watch_again(self) -> None:
+        if self._watched is not None:
+            self.notify(pb.ClientFrame(watch=self._watched))
 
     def _gap(self, gap: pb.Gap) -> pb.Gap:
         """Complete the Gap: its start is unknown to a server that does not hold the client's position any more, and its
@@ -156,12 +171,8 @@ class Session:
         return gap
 
     def _event(self, event: pb.Event) -> Iterator[ClientEvent]:
-        self._advance(event.position)
-        self._newest_event_id = max(self._newest_event_id, event.event_id)
-        if self._replay_left:
-            self._replay_left -= 1
-            if not self._replay_left and self.welcome is not None:
-                self._advance(self.welcome.position)
+        if event.HasField("position"):
+            self._count(event)
         match event.WhichOneof("event"):
             case "message":
                 if self.is_new(event):
@@ -171,10 +182,25 @@ class Session:
                     yield event
             case "typing":
                 yield event.typing
+            case "presence":
+                yield event.presence
+            case "profile_changed":
+                yield event.profile_changed
+            case "people_changed":
+                yield event.people_changed
             case _:  # of a newer server
                 pass
         # The user's own event in a replay is not an answer: its gateway may have died before it wrote the other
         # copies. The retry writes them, and Accepted confirms it.
+
+    def _count(self, event: pb.Event) -> None:
+        """Advance by an event of the log."""
+        self._advance(event.position)
+        self._newest_event_id = max(self._newest_event_id, event.event_id)
+        if self._replay_left:
+            self._replay_left -= 1
+            if not self._replay_left and self.welcome is not None:
+                self._advance(self.welcome.position)
 
     def is_new(self, event: pb.Event) -> bool:
         """Remember a message or a change; return whether it is the first of its id, and of its author with this client

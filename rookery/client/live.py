@@ -30,6 +30,9 @@ OPEN_DEADLINE = 15.0
 ANSWER_DEADLINE = 30.0
 """Seconds that `send` and `change` wait, over reconnects: long enough for another gateway to take over."""
 
+MAX_WATCHED = 200
+"""Users whom a session may watch."""
+
 FOR_EVER = 2**63 - 1
 """The end of a mute that does not end."""
 
@@ -194,6 +197,15 @@ class Client:
     def typing(self, chat_id: str) -> None:
         """Signal that the user is typing, if there is a session. Repeat it every 4 seconds."""
         self._session.notify(pb.ClientFrame(typing=pb.Typing(chat_id=chat_id)))
+        self._reconnector.wake()
+
+    def watch(self, user_ids: Iterable[int]) -> None:
+        """Watch these users, 200 at most, in place of the former ones: `events` has a Presence of each, then one at
+        each change, and ProfileChanged when they change their profile. Raises ValueError for more."""
+        watched = tuple(dict.fromkeys(user_ids))
+        if len(watched) > MAX_WATCHED:
+            raise ValueError(f"a session may watch {MAX_WATCHED} users")
+        self._session.watch(watched)
         self._reconnector.wake()
 
     def events(self) -> AsyncIterator[ClientEvent]:

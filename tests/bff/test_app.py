@@ -13,9 +13,9 @@ from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, Li
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.platform import Platform
-from shared.signals.memory import LocalSignals
 from shared.rpc import open_channel, serve_rpc
 from shared.settings import BffSettings
+from shared.signals.memory import LocalSignals
 from tests.bff.conftest import PASSWORD, Api
 
 PATIENCE = 60.0

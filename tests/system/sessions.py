@@ -60,7 +60,7 @@ class Session:
     @property
     def position(self) -> pb.Position | None:
         """The newest received position, to resume from."""
-        positions = [frame.event.position for frame in self.frames if frame.HasField("event")]
+        positions = [frame.event.position for frame in self.frames if frame.event.HasField("position")]
         welcome = self.frames[0].welcome
         return positions[-1] if positions else welcome.position if not welcome.replayed else None
 

@@ -133,6 +133,25 @@ def test_a_refusal_of_a_withdrawn_message_does_not_count_when_the_message_was_se
     assert len(server.finished) == 1
 
 
+def test_watched_users_are_watched_again_on_each_connection_and_after_a_gap(server: Server) -> None:
+    server.session.watch([8])
+    for _ in range(2):
+        server.connect()
+        assert [list(frame.watch.user_ids) for frame in server.session.outgoing()] == [[8]]
+    server.session.watch([OTHER])
+    server.reply(pb.ServerFrame(gap=pb.Gap()))
+    assert [list(frame.watch.user_ids) for frame in server.session.outgoing()] == [[OTHER], [OTHER]]
+
+
+def test_a_signal_is_an_event_without_a_position(server: Server) -> None:
+    server.connect(replayed=2, offset=9)
+    presence, typing = pb.Presence(user_id=OTHER, is_online=True), pb.Typing(chat_id=CHAT, user_id=OTHER)
+    for event in (pb.Event(presence=presence), pb.Event(typing=typing)):
+        server.reply(pb.ServerFrame(event=event))
+    assert server.events[1:] == [presence, typing]
+    assert server.session.position is None  # the replay has not arrived yet
+
+
 @pytest.mark.parametrize("command", [send("a"), delete("a"), mark(5)], ids=["message", "change", "mark"])
 def test_a_command_ends_with_the_answer_to_its_frame(server: Server, command: pb.ClientFrame) -> None:
     server.connect()

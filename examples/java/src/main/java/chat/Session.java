@@ -336,11 +336,14 @@ final class Session {
     }
 
     private void receiveEvent(Event event) {
+        if (!event.hasPosition()) { // a signal, such as typing: it is not kept, and no place to resume from
+            return;
+        }
         position = event.getPosition();
         if (replayLeft > 0 && --replayLeft == 0) {
             position = welcome.getPosition(); // not sooner: the rest of an unfinished replay must still come
         }
-        Message message = event.getMessage(); // one of them is empty; typing would be handled here, too
+        Message message = event.getMessage(); // one of them is empty
         Change change = event.getChange();
         if (message.getChatId().equals(chatId)) {
             hear(message.getSenderId(), message.getClientMessageId(), message.getText().getBody());
