@@ -114,6 +114,38 @@ async def test_the_python_client_receives_groups_and_reads_what_it_missed_of_the
         assert (await grace.api.chat(chat_id)).own.spans[-1].last == removed.message_id
 
 
+async def test_users_join_by_a_link_and_by_asking_and_find_public_groups(platform: tuple[str, Process]) -> None:
+    url, _ = platform
+    async with AsyncExitStack() as stack:
+        people = [await sign_up(url, name) for name in ("ada", "grace", "alan")]
+        ada, grace, alan = [await stack.enter_async_context(open_client(url, each.name, PASSWORD)) for each in people]
+        word = f"engines{ada.me.user_id}"
+        chat_id = (await ada.groups.create(f"Analytical {word}")).chat_id
+        link = await ada.groups.create_invite(chat_id, max_uses=1, client_change_id="link")
+        assert await ada.groups.create_invite(chat_id, max_uses=1, client_change_id="link") == link
+        assert (await grace.groups.joinable(link.token)).members == 1
+        joined = await grace.groups.join(link.token)
+        assert joined.control.members[0].invite_id == link.invite.invite_id
+        (used,) = await ada.groups.invites(chat_id)
+        assert (used.uses, used.expires_at_ms) == (1, link.invite.expires_at_ms)
+        for act in (alan.groups.joinable(link.token), alan.groups.join(link.token), alan.groups.join_public(chat_id)):
+            with pytest.raises(Refused) as caught:
+                await act
+            assert caught.value.code == "not_found"
+        await ada.groups.change_settings(chat_id, is_public=True, asks_to_join=True)
+        (found,) = (await alan.groups.public(f"analyt {word}")).chats
+        assert (found.chat_id, found.members, found.asks_to_join, found.has_asked) == (chat_id, 2, True, False)
+        for _ in range(2):
+            await alan.groups.join_public(chat_id)
+            assert [each.user_id for each in await grace.groups.requests(chat_id)] == [alan.me.user_id]
+            assert (await alan.groups.public(word)).chats[0].has_asked
+            assert not (await alan.api.chats()).chats
+            await grace.groups.decline(chat_id, alan.me.user_id)
+            assert not await grace.groups.requests(chat_id)
+        await grace.groups.add_members(chat_id, [alan.me.user_id])
+        assert [chat.chat_id for chat in (await alan.api.chats()).chats] == [chat_id]
+
+
 def summary(each: HistoryMessage) -> int | str:
     """The version of a control change, or the text of a message."""
     message = each.message
