@@ -10,6 +10,7 @@ const byField = () => ({
   "invalid password": texts.refusedField.password,
   "invalid new_password": texts.refusedField.password,
   "forbidden current_password": texts.refusedField.wrongPassword,
+  "forbidden send.recipient_id": texts.refusedField.notAccepted,
   "not_found token": texts.refusedField.usedLink,
 });
 

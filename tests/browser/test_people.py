@@ -27,7 +27,7 @@ def test_two_users_connect_and_one_blocks_and_reports_the_other(
     expect(own.composer).to_have_count(0)
     other.page.keyboard.press("Escape")
     other.write("Why?")
-    expect(other.message("Why?")).to_contain_text("Not sent")
+    expect(other.message("Why?")).to_contain_text("This person accepts no messages")
     own.message("Hello").hover()
     own.message("Hello").get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Report").click()

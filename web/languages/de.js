@@ -79,6 +79,7 @@ export const de = {
     about: "Höchstens 200 Zeichen in einer Zeile.",
     password: "Ein Passwort hat 10 bis 128 Zeichen.",
     wrongPassword: "Das aktuelle Passwort ist falsch.",
+    notAccepted: "Diese Person nimmt keine Nachrichten von Unbekannten an.",
     usedLink: "Dieser Link ist abgelaufen oder wurde schon benutzt. Bitte einen Admin um einen neuen.",
   },
 

@@ -86,6 +86,7 @@ export const en = {
     about: "At most 200 characters on one line.",
     password: "A password has 10 to 128 characters.",
     wrongPassword: "The current password is wrong.",
+    notAccepted: "This person accepts no messages from people they don’t know.",
     usedLink: "This link has expired, or was used or replaced. Ask an admin for a new one.",
   },
 

@@ -134,6 +134,7 @@ test("a refusal is shown in the own language, by field, then by code, else in th
   const message = "The current password is wrong.";
   assert.equal(refusalText({ code: "forbidden", field: "current_password", message: "No." }), message);
   assert.equal(refusalText({ code: "forbidden", message: "No." }), en.refused.forbidden);
+  assert.equal(refusalText({ code: "forbidden", field: "send.recipient_id" }), en.refusedField.notAccepted);
   assert.equal(refusalText({ code: "internal", message: "The log has it as 7." }), "The log has it as 7.");
   assert.equal(refusalText({}), en.failed.unknown);
 });
