@@ -200,20 +200,22 @@ class Presences:
             return
         to_send: dict[tuple[int, bool], list[Presence]] = defaultdict(list)
         for user_id, gateways in due.items():
-            partition = self._partitions.partition_of(user_id)
-            is_provisional = partition in self._unsettled or partition not in self._owned_since
+            presence, is_provisional = self._presence(user_id)
             for gateway in gateways if self._owns(user_id) else ():
-                to_send[gateway, is_provisional].append(self._presence(user_id))
+                to_send[gateway, is_provisional].append(presence)
         for (gateway, is_provisional), presences in to_send.items():
             self._publisher.presence_changed(gateway, presences, is_provisional=is_provisional)
 
-    def _presence(self, user_id: int) -> Presence:
+    def _presence(self, user_id: int) -> tuple[Presence, bool]:
+        """The presence of a user, and whether it is provisional: see PresenceChanged in signals.proto."""
         account = self._known.get(user_id)
         if account is None or not account.shows_presence:
-            return Presence(user_id=user_id)
+            return Presence(user_id=user_id), False
         if self.is_online(user_id):
-            return Presence(user_id=user_id, is_online=True)
-        return Presence(user_id=user_id, last_seen_ms=account.last_seen_ms)
+            return Presence(user_id=user_id, is_online=True), False
+        partition = self._partitions.partition_of(user_id)
+        is_provisional = partition in self._unsettled or partition not in self._owned_since
+        return Presence(user_id=user_id, last_seen_ms=account.last_seen_ms), is_provisional
 
     async def _read_accounts(self, user_ids: Sequence[int]) -> None:
         """Read the accounts that are not known, or not fresh. Raises Unavailable."""

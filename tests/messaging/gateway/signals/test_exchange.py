@@ -91,8 +91,9 @@ async def test_a_user_who_comes_back_soon_has_not_been_away(
 
 @pytest.mark.parametrize("hidden", [ANN, BEN, None])
 async def test_presence_is_hidden_from_and_by_users_who_hide_theirs_and_between_users_of_whom_one_blocks_the_other(
-    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, hidden: int | None
+    world: World, clock: trio.testing.MockClock, hidden: int | None
 ) -> None:
+    gateway = await world.gateway(ALL)  # also when the gateway has just begun
     ann, ben = gateway.sign_in(ANN), gateway.sign_in(BEN)
     await ann.watch(BEN, ANN)
     assert await ann.presences() == {BEN: None, ANN: None}
