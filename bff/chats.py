@@ -36,7 +36,7 @@ class Chats:
 
     @endpoint("GET", "/v1/chats", ListChatsResponse)
     async def list_chats(self, claims: Claims, query: ChatsQuery) -> Response | Refusal:
-        """The user's chats, most recently changed first."""
+        """The user's chats, pinned ones first, then most recently changed first."""
         response = await self._services.archive.list_chats(
             ListChatsRequest(
                 user_id=claims.user_id,

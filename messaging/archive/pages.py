@@ -19,7 +19,7 @@ Item = TypeVar("Item", bound=Message)
 
 _PUBLIC_CURSOR = re.compile(r"1:(g-[0-9]{1,19}):(.{1,512})", re.DOTALL)
 
-_CURSOR = re.compile(r"1:([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19}|g-[0-9]{1,19})")
+_CURSOR = re.compile(r"2:([01]):([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19}|g-[0-9]{1,19})")
 
 
 def fitting(items: Iterable[Item], max_bytes: int) -> list[Item]:
@@ -56,7 +56,8 @@ def around(older: Page, newer: Page, limit: int) -> Page:
 
 def encode_cursor(cursor: ChatCursor) -> str:
     """Encode the cursor as opaque text."""
-    return base64.urlsafe_b64encode(f"1:{cursor.changed_at_ms}:{cursor.chat_id}".encode()).decode()
+    text = f"2:{int(cursor.is_pinned)}:{cursor.changed_at_ms}:{cursor.chat_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def decode_cursor(text: str) -> ChatCursor | None:
@@ -65,11 +66,11 @@ def decode_cursor(text: str) -> ChatCursor | None:
         match = _CURSOR.fullmatch(base64.b64decode(text, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError):
         return None
-    if match is None or int(match[1]) > MAX_ID:
+    if match is None or int(match[2]) > MAX_ID:
         return None
-    if direct_members(match[2]) is None and not is_group(match[2]):
+    if direct_members(match[3]) is None and not is_group(match[3]):
         return None
-    return ChatCursor(int(match[1]), match[2])
+    return ChatCursor(int(match[2]), match[3], is_pinned=match[1] == "1")
 
 
 def encode_public_cursor(cursor: PublicCursor) -> str:

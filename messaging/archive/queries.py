@@ -318,8 +318,8 @@ def _page_of_chats(chats: Sequence[Chat], limit: int, complete_up_to: int) -> Li
     page = fitting(chats[:limit], MAX_PAGE_BYTES)
     if len(page) == len(chats):
         return ListChatsResponse(chats=page, complete_up_to=complete_up_to)
-    last = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
-    return ListChatsResponse(chats=page, next_cursor=encode_cursor(last), complete_up_to=complete_up_to)
+    next_cursor = encode_cursor(ChatCursor.of(page[-1]))
+    return ListChatsResponse(chats=page, next_cursor=next_cursor, complete_up_to=complete_up_to)
 
 
 def _check_range(field: str, value: int, low: int, high: int) -> Refusal | None:

@@ -173,7 +173,8 @@ class Api:
         return decode_json(await self.request("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int = 50, cursor: str = "") -> ListChatsResponse:
-        """Return a page of chats, most recently changed first. Pass its `next_cursor` as `cursor` for the next page."""
+        """Return a page of chats, pinned ones first, then most recently changed first. Pass its `next_cursor` as
+        `cursor` for the next page."""
         query: dict[str, str | int] = {"changed_since_ms": changed_since_ms, "limit": limit}
         response = await self.request("GET", "/v1/chats", query | ({"cursor": cursor} if cursor else {}))
         return decode_proto(response, ListChatsResponse)

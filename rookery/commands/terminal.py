@@ -382,7 +382,7 @@ class TerminalChat:
         await self._show_unread(self._chat_id)
 
     async def _open_group(self, name: str) -> None:
-        """Open the group of this name that has changed most recently."""
+        """Open the first group of this name in the list of chats."""
         page = await self._client.api.chats(limit=MAX_PAGE)
         self._groups.note(page.chats)
         found = self._groups.find(name)

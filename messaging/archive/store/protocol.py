@@ -51,10 +51,22 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ChatCursor:
-    """The last chat of a page. Lists are sorted by changed_at_ms, then chat_id, both descending."""
+    """The last chat of a page. In a list, the chats that the user has pinned come first; both parts are sorted by
+    changed_at_ms, then chat_id, descending."""
 
     changed_at_ms: int
     chat_id: str
+    is_pinned: bool = False
+
+    @classmethod
+    def of(cls, chat: Chat) -> "ChatCursor":
+        """The cursor behind a chat as its user sees it."""
+        return cls(chat.changed_at_ms, chat.chat_id, any(event.change.chat_pinned.set for event in chat.changes))
+
+    @property
+    def place(self) -> tuple[bool, int, str]:
+        """Compares as lists are sorted: of two chats, that with the higher place comes first."""
+        return self.is_pinned, self.changed_at_ms, self.chat_id
 
 
 class PublicCursor(NamedTuple):
@@ -119,7 +131,8 @@ class ChatStore(Protocol):
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
     ) -> Sequence[Chat]:
-        """The user's chats changed at or after the moment, most recently changed first, at most `limit`.
+        """The user's chats changed at or after the moment, pinned ones first, then most recently changed first, at most
+        `limit`: see ChatCursor.
 
         A chat appears in its members' lists with its first message, a group with its creation or when they join. In
         the list of a former member, a group is as it was when their last span ended: `version`, `settings` and `newest`

@@ -92,9 +92,9 @@ def test_something_always_fits() -> None:
 users = st.integers(1, MAX_ID)
 
 
-@given(at_ms=st.integers(0, MAX_ID), low=users, high=users)
-def test_a_cursor_comes_back_as_it_was(at_ms: int, low: int, high: int) -> None:
-    cursor, of_group = ChatCursor(at_ms, direct_chat_id(low, high)), ChatCursor(at_ms, f"g-{low}")
+@given(at_ms=st.integers(0, MAX_ID), low=users, high=users, is_pinned=st.booleans())
+def test_a_cursor_comes_back_as_it_was(at_ms: int, low: int, high: int, is_pinned: bool) -> None:
+    cursor, of_group = ChatCursor(at_ms, direct_chat_id(low, high), is_pinned), ChatCursor(at_ms, f"g-{low}")
     assert decode_cursor(encode_cursor(cursor)) == (cursor if low != high else None)
     assert decode_cursor(encode_cursor(of_group)) == of_group
     public = PublicCursor("straße:\n", f"g-{low}")

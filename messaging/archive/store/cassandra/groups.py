@@ -16,7 +16,7 @@ from shared.drivers.cassandra.session import Row
 KEYS_PER_READ = 100
 """Groups in one read of heads."""
 
-MEMBERSHIPS = "SELECT chat_id, ended_id, changed_id FROM memberships_by_user WHERE user_id = ?"
+MEMBERSHIPS = "SELECT chat_id, ended_id, changed_id, changes[?] FROM memberships_by_user WHERE user_id = ?"
 _OWN = """
     SELECT chat_id, member, changed_id, delivered, read, changes FROM memberships_by_user
     WHERE user_id = ? AND chat_id IN ?
@@ -51,10 +51,10 @@ class Groups:
         self._session = session
         self._statements = statements
 
-    async def changed_ids(self, memberships: Iterable[tuple[str, int | None, int | None]]) -> dict[str, int]:
+    async def changed_ids(self, memberships: Iterable[Row]) -> dict[str, int]:
         """The newest event of each group as the user sees it. `memberships` are the rows of MEMBERSHIPS."""
         own_ids = {
-            chat_id: (ended_id, own_id or 0) for chat_id, ended_id, own_id in memberships if ended_id is not None
+            chat_id: (ended_id, own_id or 0) for chat_id, ended_id, own_id, _ in memberships if ended_id is not None
         }
         found = {chat_id: max(ended_id, own_id) for chat_id, (ended_id, own_id) in own_ids.items() if ended_id}
         for chat_id, changed_id, version in await self._of_heads(_CHANGED_IDS, [*(own_ids.keys() - found)]):

@@ -14,17 +14,20 @@ from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, Histor
 from messaging.archive.store.cassandra.mentions import MENTION_READS, count_mentions
 from messaging.archive.store.cassandra.public_chats import PublicChats
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
+from messaging.archive.store.laws import own_key
 from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page, PublicCursor
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
 from rookery.v1.session_pb2 import Event
+from shared.contract.changes import KINDS
 from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession, unlogged
 
 # The filter reads the rows of one partition only, which costs less than sending them.
-_CHANGED_CHATS = (
-    "SELECT chat_id, changed_id, newest_id FROM chats_by_user WHERE user_id = ? AND changed_id >= ? ALLOW FILTERING"
-)
+_CHANGED_CHATS = """
+    SELECT chat_id, changed_id, newest_id, changes[?] FROM chats_by_user WHERE user_id = ? AND changed_id >= ?
+    ALLOW FILTERING
+"""
 _CHATS = """
     SELECT chat_id, changed_id, newest_id, delivered, read, changes FROM chats_by_user
     WHERE user_id = ? AND chat_id IN ?
@@ -66,24 +69,23 @@ class CassandraChats:
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
     ) -> Sequence[Chat]:
         """As in the protocol. Reads about 60 bytes of each of the user's direct chats that changed since then, and 100
-        bytes of each of their groups."""
-        since = first_id_at(changed_since_ms)
+        bytes of each of their groups; of a chat that they have ever pinned, 60 bytes more."""
+        since, pin = first_id_at(changed_since_ms), f"{KINDS['chat_pinned'].number} {own_key(user_id)}"
         rows, memberships = await self._session.execute_all(
-            [(self._statements[_CHANGED_CHATS], (user_id, since)), (self._statements[MEMBERSHIPS], (user_id,))]
+            [
+                (self._statements[_CHANGED_CHATS], (pin, user_id, since)),
+                (self._statements[MEMBERSHIPS], (pin, user_id)),
+            ]
         )
-        changed_ids = {chat_id: changed_id for chat_id, changed_id, newest_id in rows if newest_id is not None}
+        changed_ids = {chat_id: changed_id for chat_id, changed_id, newest_id, _ in rows if newest_id is not None}
         groups = await self._groups.changed_ids(memberships)
         changed_ids |= {chat_id: changed_id for chat_id, changed_id in groups.items() if changed_id >= since}
-        start = after or ChatCursor(MAX_ID, "")
-        listed = sorted(
-            (
-                (time_of(changed_id), chat_id)
-                for chat_id, changed_id in changed_ids.items()
-                if (time_of(changed_id), chat_id) < (start.changed_at_ms, start.chat_id)
-            ),
-            reverse=True,
-        )
-        return await self._chats(user_id, user_id, [chat_id for _, chat_id in listed[:limit]])
+        pins = [(row[0], row[-1]) for row in (*rows, *memberships) if row[-1] is not None]
+        pinned = {chat_id for chat_id, event in pins if Event.FromString(event).change.chat_pinned.set}
+        start = after or ChatCursor(MAX_ID, "", is_pinned=True)
+        places = ((each in pinned, time_of(changed_id), each) for each, changed_id in changed_ids.items())
+        listed = sorted((place for place in places if place < start.place), reverse=True)
+        return await self._chats(user_id, user_id, [chat_id for *_, chat_id in listed[:limit]])
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
         members = direct_members(chat_id)

@@ -4,6 +4,7 @@ Events and the offsets up to which the log is recorded are one transaction, so e
 undoes are recorded again from the log.
 """
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -48,6 +49,7 @@ from rookery.v1.archive_pb2 import (
     PublicChat,
 )
 from rookery.v1.session_pb2 import Change, Event, Message
+from shared.contract.changes import KINDS
 from shared.contract.chats import direct_members
 from shared.contract.groups import OPEN
 from shared.contract.ids import MAX_ID, time_of
@@ -59,10 +61,15 @@ often is copied less often. Measured: 10 % less CPU per message."""
 
 _LIST_CHATS = """
     SELECT chats.chat, chat_id, version, member_count,
-        max(ifnull(until_ms, chats.changed_ms), chats_by_user.changed_ms) AS changed
+        max(ifnull(until_ms, chats.changed_ms), chats_by_user.changed_ms) AS changed,
+        chats.chat IN (SELECT value FROM json_each(?)) AS is_pinned
     FROM chats_by_user JOIN chats USING (chat)
-    WHERE user_id = ? AND changed >= ? AND (changed, chat_id) < (?, ?)
-    ORDER BY changed DESC, chat_id DESC LIMIT ?
+    WHERE user_id = ? AND changed >= ? AND (is_pinned, changed, chat_id) < (?, ?, ?)
+    ORDER BY is_pinned DESC, changed DESC, chat_id DESC LIMIT ?
+"""
+_PINS = """
+    SELECT chat, event FROM chats_by_user JOIN state USING (chat)
+    WHERE user_id = ? AND target_id = 0 AND kind = ? AND key = ?
 """
 _GET_CHAT = """
     SELECT chats.chat, chat_id, version, member_count,
@@ -157,12 +164,14 @@ class SqliteChats:
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
     ) -> Sequence[Chat]:
-        start = after or ChatCursor(MAX_ID, "")
-        values = user_id, changed_since_ms, start.changed_at_ms, start.chat_id, limit
+        start = after or ChatCursor(MAX_ID, "", is_pinned=True)
 
         def read(connection: sqlite3.Connection) -> Sequence[Chat]:
+            pins = connection.execute(_PINS, (user_id, KINDS["chat_pinned"].number, own_key(user_id)))
+            pinned = [chat for chat, event in pins if Event.FromString(event).change.chat_pinned.set]
+            values = json.dumps(pinned), user_id, changed_since_ms, *start.place, limit
             rows = connection.execute(_LIST_CHATS, values).fetchall()
-            return [chat for row in rows if (chat := _chat(connection, user_id, *row))]
+            return [chat for *row, _ in rows if (chat := _chat(connection, user_id, *row))]
 
         return await self._database.read(read)
 

@@ -269,22 +269,23 @@ async def test_marks_and_private_changes_of_a_group_change_only_the_list_of_thei
         assert times == [time_of(creation.event_id), time_of(change.event_id)]
 
 
-async def test_groups_and_direct_chats_are_in_one_list_by_their_last_change(chats: ChatStore) -> None:
+async def test_groups_and_direct_chats_are_in_one_list_by_pins_and_their_last_change(chats: ChatStore) -> None:
     user = next(users)
     talks = [Conversation((user, next(users))), *(Company((user, next(users))) for _ in range(3))]
     for talk in talks:
         await chats.record(logged(talk.creation() if isinstance(talk, Company) else talk.message()), {})
     left = talks[3].control({1: ROLE_MEMBER, 0: ROLE_UNSPECIFIED})  # type: ignore[attr-defined]
     last = [left, talks[1].message(), talks[0].message(), talks[3].message(1)]
-    await chats.record(logged(*last), {})
+    pins = [talks[n].toggle("chat_pinned", 0, set=is_set) for n, is_set in ((1, True), (2, True), (1, False))]
+    await chats.record(logged(*last, *pins), {})
     seen: list[str] = []
     after: ChatCursor | None = None
     while page := await chats.list_chats(user, changed_since_ms=0, limit=2, after=after):
         seen += [chat.chat_id for chat in page]
-        after = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
-    assert seen == [talks[n].chat_id for n in (0, 1, 3, 2)]
+        after = ChatCursor.of(page[-1])
+    assert seen == [talks[n].chat_id for n in (2, 1, 0, 3)]
     since = await chats.list_chats(user, changed_since_ms=time_of(last[1].event_id), limit=9, after=None)
-    assert [chat.chat_id for chat in since] == seen[:2]
+    assert [chat.chat_id for chat in since] == seen[:3]
 
 
 group_steps = st.lists(

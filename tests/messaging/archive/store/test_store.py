@@ -404,11 +404,11 @@ async def test_the_newest_versions_are_listed_until_the_deletion(chats: ChatStor
     message, other = talk.messages(2)
     target = message.event_id
     edits = [talk.edit(target, f"edit {n}") for n in range(MAX_VERSIONS + 2)]
-    hidings = [talk.toggle("hidden", target, who) for who in (0, 1)]
-    await chats.record(logged(*edits[50:], *hidings, talk.edit(other.event_id), message, *edits[:50]), {})
+    stars = [talk.toggle("starred", target, who) for who in (0, 1)]
+    await chats.record(logged(*edits[50:], *stars, talk.edit(other.event_id), message, *edits[:50]), {})
     numbers = {name: kind.number for name, kind in KINDS.items()}
     assert await chats.versions(talk.chat_id, target, numbers["edited"]) == edits[2:]
-    assert await chats.versions(talk.chat_id, target, numbers["hidden"]) == hidings
+    assert await chats.versions(talk.chat_id, target, numbers["starred"]) == stars
     assert await chats.versions(talk.chat_id, target, numbers["pinned"]) == []
     assert await chats.versions(Conversation().chat_id, target, numbers["edited"]) == []
     await chats.record(logged(talk.deletion(target)), {})
@@ -709,22 +709,30 @@ async def test_chats_changed_since(chats: ChatStore, talk: Conversation, kind: s
 
 
 @hypothetical
-@given(count=st.integers(0, 12), limit=st.integers(1, 5), same_moment=st.booleans())
-async def test_pages_of_chats_neither_skip_nor_repeat(
-    open_chats: OpenChats, count: int, limit: int, same_moment: bool
+@given(
+    count=st.integers(0, 12),
+    limit=st.integers(1, 5),
+    same_moment=st.booleans(),
+    pins=st.lists(st.booleans(), max_size=9),
+)
+async def test_pages_of_chats_neither_skip_nor_repeat_and_begin_with_the_pinned_ones(
+    open_chats: OpenChats, count: int, limit: int, same_moment: bool, pins: list[bool]
 ) -> None:
     user = next(users)
     talks = [Conversation((user, next(users))) for _ in range(count)]
     base = next(new_ids)
     events = [talk.message(message_id=base + n if same_moment else 0) for n, talk in enumerate(talks)]
+    changes = [talk.toggle("chat_pinned", 0, set=is_set) for talk, is_set in zip(talks, pins, strict=False)]
+    of_others = [talk.toggle("chat_pinned", 0, who=1) for talk in talks[3:]]
     seen: list[str] = []
     after: ChatCursor | None = None
     async with open_chats() as chats:
-        await chats.record(logged(*events), {})
+        await chats.record(logged(*events, *changes, *of_others), {})
         while page := await chats.list_chats(user, changed_since_ms=0, limit=limit, after=after):
             seen += [chat.chat_id for chat in page]
-            after = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
-    assert sorted(seen) == sorted(talk.chat_id for talk in talks)
+            after = ChatCursor.of(page[-1])
+    pinned = [talk.chat_id for talk, is_set in zip(talks, pins, strict=False) if is_set]
+    assert (sorted(seen[: len(pinned)]), sorted(seen)) == (sorted(pinned), sorted(talk.chat_id for talk in talks))
 
 
 async def test_everything_is_stored_after_a_reopening(
