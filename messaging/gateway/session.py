@@ -279,13 +279,14 @@ class Session:
         self._put(event)
 
     def signal(self, event: SharedEvent) -> None:
-        """Queue an event that is not kept: it has no position. If the queue is full, it is dropped, without a Gap."""
+        """Queue an event that is not kept: it has no position. If the queue is half full, it is dropped, without a Gap:
+        signals must not take the place of events that are kept."""
         configuration = self._configuration()
         if (
             self.state is State.LIVE
             and not self.dropped
-            and len(self._queue) < configuration.session_queue_frames
-            and self._queued_bytes < configuration.session_queue_bytes
+            and 2 * len(self._queue) < configuration.session_queue_frames
+            and 2 * self._queued_bytes < configuration.session_queue_bytes
         ):
             self._queued_bytes += event.size
             self._put(event)

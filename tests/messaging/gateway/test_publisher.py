@@ -677,10 +677,16 @@ async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
         assert refused.field == "change.marked.delivered_up_to"
 
 
-async def test_typing_reaches_the_other_member_only(platform: Platform, gateway: Gateway) -> None:
+async def test_typing_reaches_the_other_member_only_and_writes_nothing_to_the_log(
+    platform: Platform, gateway: Gateway
+) -> None:
+    ends = [await platform.backplane.end_offset(partition) for partition in range(PARTITIONS)]
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        accepted = await ann.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))
-        assert (accepted.frame, accepted.event_id) == (2, 0)
-        assert (await ben.expect("event")).event.typing.user_id == ANN
+        for number in range(200):
+            accepted = await ann.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))
+            assert (accepted.frame, accepted.event_id) == (2 + number, 0)
+            event = (await ben.expect("event")).event
+            assert (event.typing.user_id, event.event_id, event.HasField("position")) == (ANN, 0, False)
         await ann.send(ClientFrame(ping={}))
         await ann.expect("pong")
+    assert [await platform.backplane.end_offset(partition) for partition in range(PARTITIONS)] == ends

@@ -3,9 +3,11 @@ from typing import Any
 import pytest
 
 from messaging.gateway.requests import (
+    MAX_WATCHED,
     ChangeRequest,
     SendRequest,
     TypingRequest,
+    WatchRequest,
     check,
     check_authenticate,
     check_ping,
@@ -30,6 +32,7 @@ from rookery.v1.session_pb2 import (
     Send,
     Text,
     Typing,
+    Watch,
 )
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
@@ -146,6 +149,9 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
         (change(marked_unread=MarkedUnread()), Code.INVALID, "change.target_id", "0"),
         (change(target_id=0, hidden=Hidden()), Code.INVALID, "change.target_id", "1 to 92"),
         (ClientFrame(typing=Typing(chat_id="elsewhere")), Code.NOT_FOUND, "typing.chat_id", ""),
+        (ClientFrame(watch=Watch(user_ids=range(1, 10_001))), Code.INVALID, "watch.user_ids", "200 users"),
+        (ClientFrame(watch=Watch(user_ids=[1, 0])), Code.INVALID, "watch.user_ids", "1 to 92"),
+        (ClientFrame(watch=Watch(user_ids=[1, 2, 1])), Code.INVALID, "watch.user_ids", "once"),
         (ClientFrame(), Code.MALFORMED, "", "does not know"),
     ],
 )
@@ -162,7 +168,7 @@ def test_markup_and_sql_are_text_like_any_other() -> None:
     assert request.text.body == body
 
 
-def test_changes_and_typing() -> None:
+def test_changes_typing_and_watching() -> None:
     members = (USER, OTHER)
     frame = change(actor_id=OTHER, reacted=THUMB)
     frame.change.MergeFromString(b"\xfa\x7f\x05extra")  # a field that this version does not know
@@ -173,6 +179,8 @@ def test_changes_and_typing() -> None:
     assert isinstance(mark, ChangeRequest)
     assert mark.change.marked.delivered_up_to == 5, "what is read has been delivered"
     assert check(ClientFrame(typing=Typing(chat_id=CHAT)), USER, LIMITS) == TypingRequest(CHAT, members)
+    for watched in ((), tuple(range(1, MAX_WATCHED + 1))):
+        assert check(ClientFrame(watch=Watch(user_ids=watched)), USER, LIMITS) == WatchRequest(watched)
 
 
 def test_the_members_of_a_group_are_not_known_here() -> None:

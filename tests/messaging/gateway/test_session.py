@@ -29,6 +29,7 @@ from rookery.v1.session_pb2 import (
     Message,
     Ping,
     Position,
+    Presence,
     Renew,
     Send,
     ServerFrame,
@@ -143,6 +144,18 @@ def test_a_full_queue_drops_and_counts_events_and_sends_a_gap_once_it_is_read() 
     assert after.sequence == frames[-1].sequence + 1
 
 
+def test_signals_take_half_of_the_queue_at_most_and_are_no_place_to_resume_from() -> None:
+    client = live_client(session_queue_frames=10)
+    for number in range(20):
+        client.session.signal(SharedEvent(Event(presence=Presence(user_id=number)), 100))
+    for number in range(10, 16):
+        client.session.deliver(event(number))
+    frames = client.read()
+    assert [frame.event.presence.user_id for frame in frames[:5]] == list(range(5))
+    assert [frame.event.position.offset for frame in frames[5:-1]] == list(range(10, 15))
+    assert (frames[-1].gap.since.offset, frames[-1].gap.dropped) == (14, 1)
+
+
 def test_a_queue_is_bounded_in_bytes_too() -> None:
     client = live_client(session_queue_bytes=64 * 1024)
     for number in range(10):
@@ -244,15 +257,17 @@ def test_a_moved_session_gets_the_addresses() -> None:
     assert goodbye.HasField("goodbye")
 
 
-@given(st.lists(st.sampled_from(["event", "answer", "read"]), max_size=200))
+@given(st.lists(st.sampled_from(["event", "signal", "answer", "read"]), max_size=200))
 def test_sequence_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
-    """Numbers rise, each missing number is a dropped event, and each drop is counted in a Gap."""
+    """Numbers rise, each missing number is a dropped event, and each drop is counted in a Gap; a signal's is not."""
     client = live_client(session_queue_frames=10)
     given_events = 0
     for step in steps:
         if step == "event":
             given_events += 1
             client.session.deliver(event(given_events))
+        elif step == "signal":
+            client.session.signal(SharedEvent(Event(presence=Presence(user_id=1)), 100))
         elif step == "answer":
             client.session.accept(Accepted(event_id=1))
         else:
@@ -262,8 +277,8 @@ def test_sequence_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
     assert numbers == sorted(set(numbers))
     missing = numbers[-1] - len(numbers)
     counted = sum(frame.gap.dropped for frame in client.frames)
-    received = sum(frame.HasField("event") for frame in client.frames)
-    assert missing == counted == given_events - received
+    received = [frame.event for frame in client.frames if frame.event.HasField("position")]
+    assert missing == counted == given_events - len(received)
 
 
 # ---- the order of sends

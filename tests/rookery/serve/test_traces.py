@@ -186,8 +186,10 @@ async def test_changes_and_typing_are_traced(platform: Process, spans: Spans) ->
             change.chat_id = chat_id
             await session.send_frame(change=change)
         await session.send_frame(typing=pb.Typing(chat_id=chat_id))
-        names = [f"session {name}" for name in (*changes, "typing")]
-        await until(lambda: set(names) <= set(spans.names) and len(spans.named("record log")) == len(changes))
+        names = [f"session {name}" for name in changes]
+        await until(
+            lambda: {*names, "session typing"} <= set(spans.names) and len(spans.named("record log")) == len(changes)
+        )
         for name in names:
             first = spans.one(name)
             assert "publish log" in [span.name for span in spans.below(first)]
