@@ -2,9 +2,11 @@
 
 import json
 
+import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from shared.contract.chats import direct_chat_id
 from tests.browser.conftest import Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import (
     CONDITIONS,
@@ -14,11 +16,11 @@ from tests.browser.test_accessibility import (
 )
 from tests.browser.test_connection import LINE_IS_DOWN
 
-SECTIONS = ("Processes", "Configuration", "Users", "Invites", "Audit")
+SECTIONS = ("Processes", "Configuration", "Users", "Invites", "Reports", "Audit")
 
 POLL_PERIOD = "PERIOD_MS = 5_000"
 
-MOST_BYTES = 75_000
+MOST_BYTES = 82_000
 """Transfer size of the admin page, with the sign-in, the catalogues of one language, and the modules that it shares
 with the chat page."""
 
@@ -269,6 +271,37 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     expect(page.get_by_role("table", name="Sign-ins")).to_contain_text("Chrome on Linux")
     expect_in_audit(page, "Suspend user", jonas.name, admin.name, "Sends the same link to everyone", "127.0.0.1")
     expect_in_audit(page, "Restore user", jonas.name, admin.name)
+
+
+def test_a_report_is_read_answered_by_a_suspension_and_closed(
+    platform: Platform, at_admin: Seat, admin: Account, mira: Account
+) -> None:
+    troll, page = platform.register("Tom Troll"), at_admin.page
+    chat_id = direct_chat_id(int(troll.user_id), int(mira.user_id))
+    platform.send(troll, chat_id, "You are stupid.")
+    with httpx.Client(base_url=platform.url, headers={"Authorization": f"Bearer {mira.access_token}"}) as http:
+        (reported,) = http.get(f"/v1/chats/{chat_id}/messages").json()["messages"]
+        message_ids = [reported["message"]["message_id"]]
+        body = {"user_id": str(troll.user_id), "chat_id": chat_id, "message_ids": message_ids, "reason": "Insults me."}
+        http.post("/v1/reports", json=body).raise_for_status()
+
+    go(page, "Reports")
+    report = page.get_by_role("article", name=f"Tom Troll @{troll.name}")
+    expect(report).to_contain_text("Insults me.")
+    expect(report.get_by_role("list", name="Reported messages")).to_contain_text("You are stupid.")
+    expect_accessible(page)
+    report.get_by_role("button", name="Suspend…").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("Insults others")
+    page.get_by_role("button", name="Suspend Tom Troll").click()
+    expect(report).to_contain_text("Suspended")
+    report.get_by_role("button", name="Handled…").click()
+    page.get_by_role("dialog").get_by_label("Note").fill("Suspended for good")
+    page.get_by_role("button", name="Close as handled").click()
+    expect(page.get_by_text("No open reports")).to_be_visible()
+    page.get_by_role("link", name="Show closed reports").click()
+    expect(report).to_contain_text("Suspended for good")
+    expect(report).to_contain_text(f"@{admin.name}")
+    expect_in_audit(page, "Close report", "handled: Suspended for good", admin.name)
 
 
 def test_a_user_is_signed_out_everywhere_at_once(

@@ -2,7 +2,7 @@
 
 import { Api, Problem } from "../api.js";
 
-/** @import {Account, AccountDetails, AuditPage, Change, Invite, Processes, Settings, Value} from "./types.js" */
+/** @import {Account, AccountDetails, AuditPage, Change, Invite, Processes, ReportPage, Resolution, Settings, Value} from "./types.js" */
 
 /** Entries on a page of the history and of the audit log. */
 const PAGE = 50;
@@ -119,6 +119,21 @@ export class AdminApi {
   /** @param {string} invite_id */
   revokeInvite(invite_id) {
     return this.#request("DELETE", `invites/${encodeURIComponent(invite_id)}`);
+  }
+
+  /**
+   * A page of reports: open ones, the oldest first, or closed ones, the newest first.
+   * @param {"open" | "closed"} state
+   * @param {string} after a page's `next`; 0 for the first page
+   * @returns {Promise<ReportPage>}
+   */
+  reports(state, after) {
+    return this.#request("GET", `reports?${new URLSearchParams({ state, after })}`);
+  }
+
+  /** @param {string} report_id @param {Resolution} resolution @param {string} note for other admins; may be empty */
+  closeReport(report_id, resolution, note) {
+    return this.#request("POST", `reports/${encodeURIComponent(report_id)}`, { resolution, note });
   }
 
   /**

@@ -3,7 +3,7 @@
 import { locale } from "../languages/language.js";
 import { texts } from "./languages/language.js";
 
-/** @import {Actor, AuditEntry, Partition, Process, Value} from "./types.js" */
+/** @import {Actor, AuditEntry, Partition, Process, ReportedMessage, Value} from "./types.js" */
 
 /** A process whose last report is older than this is marked as lost; it reports every 5 seconds. */
 export const LOST_MS = 10_000;
@@ -157,6 +157,12 @@ export function matches({ at_ms, actor, act, target, detail, address }, text) {
     .toLowerCase()
     .split(/\s+/)
     .every((word) => shown.includes(word));
+}
+
+/** The text of a reported message, as it was edited last; empty if it had none. @param {ReportedMessage} reported */
+export function bodyOf({ message, changes = [] }) {
+  const edit = changes.findLast(({ change }) => change?.edited);
+  return (edit?.change?.edited?.text ?? message.text)?.body ?? "";
 }
 
 /** @typedef {{section: string, id: string, part: string}} Place */

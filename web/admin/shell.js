@@ -15,6 +15,7 @@ import { Invites } from "./invites.js";
 import { texts } from "./languages/language.js";
 import { Poll } from "./poll.js";
 import { Processes } from "./processes.js";
+import { Reports } from "./reports.js";
 import { Section } from "./section.js";
 import { Users } from "./users.js";
 
@@ -28,6 +29,7 @@ const SECTIONS = /** @type {const} */ ([
   { name: "configuration", Kind: Configuration },
   { name: "users", Kind: Users },
   { name: "invites", Kind: Invites },
+  { name: "reports", Kind: Reports },
   { name: "audit", Kind: Audit },
 ]);
 

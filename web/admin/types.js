@@ -71,4 +71,23 @@
  * @property {string} address
  */
 /** @typedef {{entries: AuditEntry[], next: string | null}} AuditPage */
+
+/** @import {HistoryMessage} from "../wire.js" */
+/** @typedef {"handled" | "dismissed"} Resolution */
+/** @typedef {HistoryMessage} ReportedMessage as it was when it was reported */
+/**
+ * @typedef {object} Report
+ * @property {string} report_id
+ * @property {number} created_at_ms
+ * @property {string} reporter_id
+ * @property {string} user_id
+ * @property {string} chat_id of the messages; empty without one
+ * @property {ReportedMessage[]} messages
+ * @property {string} reason
+ * @property {Resolution | null} resolution null while it is open; the same for closed_by and closed_at_ms
+ * @property {string} note
+ * @property {string | null} closed_by
+ * @property {number | null} closed_at_ms
+ */
+/** @typedef {{reports: Report[], users: Account[], next: string | null}} ReportPage */
 export {};

@@ -11,6 +11,7 @@ import { stamp, usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { card } from "./section.js";
+import { question, suspendDialog } from "./suspend.js";
 import { label, table } from "./table.js";
 
 /** @import {Values} from "../components/form.js" */
@@ -114,20 +115,7 @@ export class UserDetails {
 
   /** @param {Account} account */
   #suspend(account) {
-    const name = displayName(account);
-    const field = {
-      label: texts.user.reason,
-      name: "reason",
-      hint: texts.user.reasonNote,
-      attributes: { maxlength: 200, dir: "auto", autocomplete: "off", required: true, autofocus: true },
-    };
-    const save = async (/** @type {Values} */ { reason = "" }) => {
-      check({ reason: reason.trim() ? "" : texts.user.reasonMissing });
-      await this.#frame.api.suspend(account.user_id, reason.trim());
-      this.#done(texts.user.isSuspended(name));
-    };
-    const words = question(account, texts.user.suspendNote);
-    this.#confirm(new FormModal(texts.user.suspendTitle(name), texts.user.suspendName(name), [field], save, words));
+    this.#confirm(suspendDialog(this.#frame, account));
   }
 
   /** @param {AccountDetails} account */
@@ -218,13 +206,6 @@ const noSignIns = ({ suspended_at_ms }) =>
   suspended_at_ms === null
     ? emptyState(texts.user.noSignIns, texts.user.noSignInsNote)
     : emptyState(texts.user.suspended, texts.user.suspendedNote);
-
-/** @param {Account} account @param {string} words */
-function question(account, words) {
-  const name = h("strong", {}, h("bdi", {}, displayName(account)));
-  const names = h("span", {}, name, h("small", { class: "soft" }, h("bdi", {}, `@${account.name}`)));
-  return [h("div", { class: "target" }, avatar(account), names), h("p", { class: "words" }, words)];
-}
 
 /** @param {Account} account */
 const suspension = ({ suspended_at_ms, suspended_reason }) =>

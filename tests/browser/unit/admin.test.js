@@ -80,6 +80,14 @@ test("an entry is found by words of any of its columns as shown", () => {
   assert.ok(figures.matches({ ...entry, actor: { command: "root" } }, "command:root"));
 });
 
+test("a reported message has the text of its last edit", () => {
+  const edited = (body) => ({ change: { edited: { text: { body } } } });
+  const message = { text: { body: "one" } };
+  assert.equal(figures.bodyOf({ message }), "one");
+  assert.equal(figures.bodyOf({ message, changes: [edited("two"), edited("three"), { change: { pinned: {} } }] }), "three");
+  assert.equal(figures.bodyOf({ message: {} }), "");
+});
+
 test("the address holds the open user and the search", () => {
   for (const [id, part] of [
     ["", ""],
@@ -242,6 +250,8 @@ test("each action sends its request", async () => {
   await admin.signOutEverywhere("17");
   await admin.history("9");
   await admin.audit();
+  await admin.reports("closed", "9");
+  await admin.closeReport("7", "handled", "Warned.");
   assert.deepEqual(api.requests, [
     ["PUT", "/v1/admin/configuration/frame_burst", { value: 900 }],
     ["DELETE", "/v1/admin/configuration/frame_burst"],
@@ -250,6 +260,8 @@ test("each action sends its request", async () => {
     ["DELETE", "/v1/admin/users/17/sign-ins"],
     ["GET", "/v1/admin/configuration/history?limit=50&before=9"],
     ["GET", "/v1/admin/audit?limit=50"],
+    ["GET", "/v1/admin/reports?state=closed&after=9"],
+    ["POST", "/v1/admin/reports/7", { resolution: "handled", note: "Warned." }],
   ]);
 });
 
