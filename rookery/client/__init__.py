@@ -16,8 +16,8 @@
 
 The last task iterates over the missing events as the others, and over `TooOld` for a chat of which too much is missing.
 
-`Client` holds the live session, `Client.api` calls the HTTP API, and `Client.groups` changes groups. Values are the
-messages of `rookery.v1`.
+`Client` holds the live session, `Client.api` calls the HTTP API, `Client.groups` changes groups, and `Client.people`
+connections and blocks. Values are the messages of `rookery.v1`.
 
     message = await client.groups.create("Engines", [grace.user_id])
     await client.send(message.chat_id, "Welcome")
@@ -35,6 +35,7 @@ from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.groups import GroupInvite, Groups, JoinableChat, JoinRequest, NewGroupInvite, PublicChats
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import FOR_EVER, Client, Submission, open_client
+from rookery.client.people import Connection, People
 from rookery.v1.archive_pb2 import (
     Chat,
     HistoryMessage,
@@ -86,6 +87,7 @@ __all__ = [
     "Client",
     "ClientEvent",
     "Connected",
+    "Connection",
     "Control",
     "Disconnected",
     "Event",
@@ -107,6 +109,7 @@ __all__ = [
     "Message",
     "MissedEvent",
     "NewGroupInvite",
+    "People",
     "PeopleChanged",
     "Permission",
     "Presence",

@@ -18,6 +18,7 @@ from rookery.client.events import EventQueue
 from rookery.client.groups import Groups
 from rookery.client.http import Api, User, open_api
 from rookery.client.outbox import Outbox
+from rookery.client.people import People
 from rookery.client.reconnector import Connect, Reconnector, Transport
 from rookery.client.websocket import connect_websocket
 from rookery.v1 import session_pb2 as pb
@@ -44,6 +45,8 @@ class Client:
         self.api = api
         self.groups = Groups(api)
         """Creates groups, and changes their settings and members."""
+        self.people = People(api)
+        """Connects with users, blocks and reports them."""
         self._queue = EventQueue()
         self._reconnector = Reconnector(api, client_name, transport, connect, self._queue)
         self._session = self._reconnector.session

@@ -48,6 +48,8 @@ from rookery.commands.message_text import (
 from rookery.commands.names import UserNames
 from rookery.commands.screen import Screen, open_screen
 from rookery.commands.terminal_groups import COMMANDS, LISTINGS, InvalidCommand, TerminalGroups
+from rookery.commands.terminal_people import COMMANDS as PEOPLE_COMMANDS
+from rookery.commands.terminal_people import TerminalPeople
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members, is_group
 from shared.contract.ids import time_of
@@ -79,7 +81,7 @@ NO_CHATS = "no chats yet: /find TEXT finds people"
 LISTED = {"pin": "pinned", "star": "starred"}
 """The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
 
-SPLITS = {"/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1, "/topic": 1}
+SPLITS = {"/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1, "/report": 2, "/topic": 1}
 """The commands whose last argument is a whole text, and the number of their arguments."""
 
 TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
@@ -122,6 +124,9 @@ HELP = f"""\
 /invites, /revoke NUMBER  list the invite links of the group, and end one of them
 /join TOKEN, /join NAME  join the group of an invite link, or a public one; /public [TEXT] lists these
 /requests, /accept NAME..., /decline NAME  list the users who asked to join the group, add or decline them
+/connect NAME           invite NAME to be a connection, or accept; /disconnect ends it, /connections lists all
+/block NAME             end messages between you and NAME, who is not told; /unblock ends it, /blocks lists all
+/report NUMBER REASON, /report NAME REASON  report a message or a user to the admins
 /help, /quit
 Any other line is sent as a message; @NAME in it mentions a member of the chat, and @everyone all members of a group.
 To send a line that begins with /, type // for its first /."""
@@ -191,6 +196,7 @@ class TerminalChat:
         """Chats, of the newest 100, with unread messages not shown yet: a mark on a newer message marks them too."""
         self._names = UserNames(client.api, {client.me.user_id: client.me.name})
         self._groups = TerminalGroups(client, self._names)
+        self._people = TerminalPeople(client, self._names)
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
         self._states: dict[int, State] = {}
@@ -259,6 +265,14 @@ class TerminalChat:
                     await self._forward(self._number(number), name)
                 case "/open", name:
                     await self._open_group(name)
+                case "/report", number, reason if _is_number([number]):
+                    if message := self._shown_message(int(number)):
+                        self._screen.show(await self._people.report(message, reason))
+                case "/report", name, reason:
+                    self._screen.show(await self._people.report_user(name, reason))
+                case _ if command in PEOPLE_COMMANDS:
+                    for line in await self._people.execute(command, arguments):
+                        self._screen.show(line)
                 case _ if command in LISTINGS:
                     for line in await self._groups.lines(command, arguments):
                         self._screen.show(line)

@@ -10,6 +10,7 @@ import pytest
 from bff.openapi.examples import PYTHON, curl
 from rookery.client import Api as PythonApi
 from rookery.client.groups import Groups
+from rookery.client.people import People
 from tests.bff.conftest import Api
 
 INVALID = ("invalid", "malformed", "method_not_allowed", "unauthenticated")
@@ -47,6 +48,6 @@ async def test_each_python_example_is_a_call_of_the_client(operations: list[tupl
         for call in (node for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Call)):
             assert isinstance(call.func, ast.Attribute)
             given = {str(each.arg): ast.unparse(each.value) for each in call.keywords}
-            owner = {"api": PythonApi, "client.groups": Groups}[ast.unparse(call.func.value)]
+            owner = {"api": PythonApi, "client.groups": Groups, "client.people": People}[ast.unparse(call.func.value)]
             signature = inspect.signature(getattr(owner, call.func.attr))
             signature.bind("self", *map(ast.literal_eval, call.args), **given)

@@ -1,0 +1,66 @@
+"""The commands of `rookery chat` about connections, blocks and reports."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from rookery.client import Client, Message
+from rookery.commands.names import UserNames
+from rookery.commands.terminal_groups import InvalidCommand
+
+COMMANDS = ("/connect", "/disconnect", "/connections", "/block", "/unblock", "/blocks")
+
+STATES = {"connected": "", "invited": " (invited)", "invites_me": " (invites you: /connect or /disconnect)"}
+"""The words after a name in /connections."""
+
+
+class TerminalPeople:
+    """The connections and blocks of the user."""
+
+    def __init__(self, client: Client, names: UserNames) -> None:
+        self._client = client
+        self._names = names
+
+    async def execute(self, command: str, arguments: Sequence[str]) -> Sequence[str]:
+        """Execute one of the COMMANDS, and return the lines to show. Raises InvalidCommand; RookeryError."""
+        people = self._client.people
+        match command, *arguments:
+            case ("/connections",):
+                found = {each.user_id: STATES.get(each.state, "") for each in await people.connections()}
+                return await self._named(found, "no connections yet: /connect NAME invites a user")
+            case ("/blocks",):
+                return await self._named(dict.fromkeys(await people.blocks(), ""), "you block nobody")
+            case "/connect", name:
+                user = await self._client.api.find_user(name)
+                is_connected = (await people.connect(user.user_id)).state == "connected"
+                return [f"connected to {user.name}" if is_connected else f"invited {user.name}"]
+            case "/disconnect", name:
+                return [await self._change(people.disconnect, name, "not connected to {}")]
+            case "/block", name:
+                return [await self._change(people.block, name, "{} is blocked: /unblock ends that")]
+            case "/unblock", name:
+                return [await self._change(people.unblock, name, "{} is not blocked any more")]
+            case _:
+                raise InvalidCommand(f"{command} needs other arguments: /help shows them")
+
+    async def report(self, message: Message, reason: str) -> str:
+        """Report a message. Raises RookeryError."""
+        await self._client.people.report(
+            message.sender_id, reason, chat_id=message.chat_id, message_ids=[message.message_id]
+        )
+        return "reported to the admins"
+
+    async def report_user(self, name: str, reason: str) -> str:
+        """Report a user. Raises RookeryError."""
+        user = await self._client.api.find_user(name)
+        await self._client.people.report(user.user_id, reason)
+        return f"reported {user.name} to the admins"
+
+    async def _change(self, change: Callable[[int], Awaitable[None]], name: str, done: str) -> str:
+        user = await self._client.api.find_user(name)
+        await change(user.user_id)
+        return done.format(user.name)
+
+    async def _named(self, notes: dict[int, str], nothing: str) -> Sequence[str]:
+        """The users with their notes, by name; `nothing` if there is none."""
+        await self._names.read(notes)
+        lines = [f"{await self._names.of(user_id)}{note}" for user_id, note in notes.items()]
+        return sorted(lines) or [nothing]
