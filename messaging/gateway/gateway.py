@@ -123,9 +123,9 @@ class Gateway:
         self.publisher.is_closed = self.sequencer.is_closed = True
         await self._wait_idle()
         await self.log_consumer.leave()
-        await self.signals.presences.close()
         for session in self.registry:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
+        await self.signals.presences.close()
         await self.registry.wait_empty()
 
     async def _wait_idle(self, partitions: Collection[int] | None = None) -> None:

@@ -17,12 +17,19 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import Directory, GatewayAddress
 from shared.signals.publisher import SignalPublisher
+from shared.throttle import Throttle, too_many
 
 ROUND_SECONDS = 60.0
 """Interval at which this gateway asks for all users that it watches: a lost signal is repaired by then."""
 
 MAX_WATCHED = 100_000
 """Users whom the sessions of this gateway watch: about 50 MB. Presence of further ones is not sent."""
+
+WATCHES_PER_MINUTE = 300
+"""Watch frames of a user, all sessions together: some while the user scrolls."""
+
+MAX_RELATIONSHIPS = 1_000
+"""Relationships of a viewer at which those to users who are not watched any more are forgotten."""
 
 BATCH = 100
 """Users in one read of the account store."""
@@ -65,7 +72,9 @@ class Watches:
         self._watched: dict[Session, Sequence[int]] = {}
         self._watchers: dict[int, set[Session]] = {}
         self._states: dict[int, _State] = {}  # of watched users
+        self._sessions: dict[int, set[Session]] = {}  # that watch, by user
         self._viewers: dict[int, _Viewer] = {}
+        self._throttle = Throttle()
         self._to_review: set[int] = set()
         self._review = trio.Event()
 
@@ -89,11 +98,14 @@ class Watches:
         """Accept, and deliver the presence of each user: of those that are not watched yet, once their owner has
         answered. Raises Unavailable."""
         session = command.session
+        if wait := self._throttle.take(str(session.user_id), WATCHES_PER_MINUTE, trio.current_time()):
+            return too_many("watch frames", wait)
         await self._view(session.user_id, request.user_ids)
         if session.state is not State.LIVE:
             return None
         session.accept(Accepted(frame=command.frame))
         self._replace(session, request.user_ids)
+        self._forget_relationships(session.user_id)
         self._show(session, request.user_ids)
         self._publisher.watched(self._gateway, [user_id for user_id in request.user_ids if user_id not in self._states])
         return None
@@ -102,22 +114,34 @@ class Watches:
         """Watch nobody for a session that has ended."""
         if session in self._watched:
             self._replace(session, ())
-            if not any(each.user_id == session.user_id for each in self._watched):
-                self._viewers.pop(session.user_id, None)
 
     def _replace(self, session: Session, user_ids: Sequence[int]) -> None:
-        for user_id in self._watched.pop(session, ()):
-            watchers = self._watchers.get(user_id, set())
-            watchers.discard(session)
-            if not watchers:
-                self._watchers.pop(user_id, None)
+        former = self._watched.pop(session, ())
+        for user_id in former:
+            if (watchers := self._watchers.get(user_id)) is not None:
+                watchers.discard(session)
         for user_id in user_ids:
             if user_id in self._watchers or len(self._watchers) < MAX_WATCHED:
                 self._watchers.setdefault(user_id, set()).add(session)
+        for user_id in former:
+            if not self._watchers.get(user_id):
+                self._watchers.pop(user_id, None)
+                self._states.pop(user_id, None)  # its changes do not arrive any more
+        sessions = self._sessions.setdefault(session.user_id, set())
         if user_ids:
             self._watched[session] = user_ids
-        if len(self._states) > 2 * len(self._watchers):
-            self._states = {user_id: state for user_id, state in self._states.items() if user_id in self._watchers}
+            sessions.add(session)
+        else:
+            sessions.discard(session)
+        if not sessions:
+            del self._sessions[session.user_id]
+            self._viewers.pop(session.user_id, None)
+
+    def _forget_relationships(self, viewer_id: int) -> None:
+        viewer = self._viewers.get(viewer_id)
+        if viewer is not None and len(viewer.is_blocked) > MAX_RELATIONSHIPS:
+            watched = {user_id for session in self._sessions[viewer_id] for user_id in self._watched[session]}
+            viewer.is_blocked = {key: value for key, value in viewer.is_blocked.items() if key in watched}
 
     def _show(self, session: Session, user_ids: Iterable[int]) -> None:
         """Deliver the presence of these users, as far as it is known. One that the viewer must not see is offline."""
@@ -171,10 +195,8 @@ class Watches:
 
     async def _review_viewer(self, user_id: int) -> None:
         """Raises Unavailable."""
-        sessions = [session for session in self._watched if session.user_id == user_id]
-        for session in sessions:
+        for session in tuple(self._sessions.get(user_id, ())):
             await self._view(user_id, self._watched.get(session, ()))
-        for session in sessions:
             self._show(session, self._watched.get(session, ()))
 
     async def _view(self, viewer_id: int, user_ids: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from messaging.gateway.signals.presences import OFFLINE_SECONDS, WATCH_SECONDS
 from messaging.gateway.signals.watches import ROUND_SECONDS
 from rookery.v1.session_pb2 import Event
 from rookery.v1.signals_pb2 import Signal
+from shared.contract.errors import Code
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.signals.publisher import SignalPublisher
@@ -73,6 +74,8 @@ async def test_a_session_receives_the_presence_of_each_user_and_then_each_change
     cat.leave()
     await elapse(clock, OFFLINE_SECONDS + 1)
     assert await ann.presences() == {}  # not watched any more
+    await ann.watch(CAT)
+    assert await ann.presences() == {CAT: world.seen[CAT]}
 
 
 async def test_a_user_who_comes_back_soon_has_not_been_away(
@@ -116,7 +119,7 @@ async def test_presence_is_hidden_from_and_by_users_who_hide_theirs_and_between_
 
 
 async def test_a_changed_profile_reaches_the_user_and_everybody_who_watches_them(
-    world: World, gateway: GatewayOfUsers
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
 ) -> None:
     ann, ben, cat = (gateway.sign_in(user_id) for user_id in (ANN, BEN, CAT))
     for session in (ann, ben, cat):
@@ -188,6 +191,17 @@ async def test_an_owner_forgets_who_is_not_watched_any_more_and_bounds_who_is(
     assert await ann.presences() == {6: 0, 7: 0}
 
 
+async def test_watching_is_limited_in_its_rate_and_in_what_is_remembered(
+    gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "MAX_RELATIONSHIPS", 3)
+    ann = gateway.sign_in(ANN)
+    for number in range(watches.WATCHES_PER_MINUTE):
+        await ann.watch(2 * number + 4, 2 * number + 5)
+        assert len(gateway.exchange.watches._viewers[ANN].is_blocked) <= 3
+    assert (await ann.refused(BEN)).code is Code.RATE_LIMITED
+
+
 async def test_a_gateway_that_stops_stores_when_its_users_were_last_seen(
     world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
 ) -> None:
@@ -198,7 +212,7 @@ async def test_a_gateway_that_stops_stores_when_its_users_were_last_seen(
 
 
 @pytest.mark.parametrize("value", [b"\xff", b"", Signal(event={"event": Event()}).SerializeToString()])
-async def test_a_bad_signal_harms_nothing(world: World, gateway: GatewayOfUsers, value: bytes) -> None:
+async def test_a_bad_signal_harms_nothing(gateway: GatewayOfUsers, clock: trio.testing.MockClock, value: bytes) -> None:
     gateway.exchange.receive(value)
     ann = gateway.sign_in(ANN)
     await ann.watch(ANN)

@@ -17,7 +17,7 @@ from shared.accounts.people import Relationship
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Refusal, Unavailable
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.signals.memory import LocalSignals
@@ -124,11 +124,18 @@ class UserSession:
         gateway.registry.attach(self.session)
         self.session.take()
 
+    async def refused(self, *user_ids: int) -> Refusal:
+        refusal = await self._watch(user_ids)
+        assert refusal is not None
+        return refusal
+
+    async def _watch(self, user_ids: tuple[int, ...]) -> Refusal | None:
+        request = WatchRequest(user_ids)
+        return await self._gateway.exchange.watches.watch(Command(self.session, request, 7, 0.0), request)
+
     async def watch(self, *user_ids: int) -> None:
         """Watch these users; the Accepted is checked here."""
-        request = WatchRequest(user_ids)
-        refusal = await self._gateway.exchange.watches.watch(Command(self.session, request, 7, 0.0), request)
-        assert refusal is None
+        assert await self._watch(user_ids) is None
         await settle()
         frames = [ServerFrame.FromString(cast(bytes, frame)) for frame in self.session.take()]
         assert frames[0].accepted.frame == 7
