@@ -223,6 +223,9 @@ SIGNALS_PUBLISHED = Counter(
     "Signals that this process published: typing, presence, changed profiles",
     roles=["bff", "gateway"],
 )
+WATCHED_USERS = Gauge(
+    "rookery_watched_users", "Users whose presence the sessions of this gateway watch", roles=["gateway"]
+)
 SIGNALS_LOST = Counter(
     "rookery_signals_lost_total",
     "Signals lost: Redis did not accept them in time (`not_sent`), or the gateway fell behind (`no_room`)",
