@@ -70,5 +70,8 @@ def test_the_permissions_and_limits_of_groups_match_the_code() -> None:
         f"at most {groups.MAX_MEMBERS:,} members, and {groups.MAX_EVER:,} present and former ones",
         f"1 to {groups.MAX_NAME_BYTES:,} bytes, its topic at most {groups.MAX_TOPIC_BYTES:,}",
         f"adds at most {groups.MAX_MEMBERS - 1} users",
+        f"`max_uses` ({groups.MAX_USES:,} at most",
+        f"A group has {groups.MAX_INVITES}\nlinks",
+        f"{groups.MAX_ASKING} users at once may wait",
     )
     assert [each for each in sentences if each not in GUIDE] == []
