@@ -2,11 +2,11 @@
 product but the list of kinds."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rookery.v1.session_pb2 import Change, Event, Message
+from rookery.v1.session_pb2 import Change, Event, Message, Text
 from shared.contract.changes import KINDS, TOGGLED
 
 PRIVATE = [kind.name for kind in KINDS.values() if kind.is_private]
@@ -44,7 +44,7 @@ def shown(changes: Iterable[Event]) -> Shown:
 class ChatModel:
     """The accepted events of a chat, by event id and by target."""
 
-    members: tuple[int, int]
+    members: Sequence[int]
     messages: dict[int, Message] = field(default_factory=dict)
     changes: defaultdict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
     marks: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -87,6 +87,27 @@ class ChatModel:
         above = [message for message_id, message in sorted(self.messages.items()) if message_id > read]
         kept = [message for message in above if not self.is_deleted(message.message_id)][-2_000:]
         return min(sum(message.sender_id != viewer for message in kept), 100)
+
+    def mentions(self, viewer: int) -> int:
+        """The unread messages of others whose newest text mentions this member, or everyone."""
+        _, read = self.marks.get(viewer, (0, 0))
+        above = (message for message_id, message in self.messages.items() if message_id > read)
+        texts = [self.newest_text(each.message_id) for each in above if each.sender_id != viewer]
+        mentioned = (text.mentions_everyone or viewer in [each.user_id for each in text.mentions] for text in texts)
+        return min(sum(mentioned), 100)
+
+    def newest_text(self, message_id: int) -> Text:
+        """The text of a message after its newest edit; empty if the message is deleted."""
+        if self.is_deleted(message_id):
+            return Text()
+        edits = [event for event in self.changes.get(message_id, ()) if event.change.HasField("edited")]
+        newest = max(edits, key=lambda event: event.event_id, default=None)
+        return newest.change.edited.text if newest else self.messages[message_id].text
+
+    def visible_marks(self, viewer: int) -> dict[int, tuple[int, int]]:
+        """The marks that reach this member: in a group, only their own."""
+        is_direct = len(self.members) == 2
+        return {user_id: mark for user_id, mark in self.marks.items() if is_direct or user_id == viewer}
 
     def having(self, kind: str, viewer: int) -> Iterator[int]:
         """The messages with a change of this kind that is set, newest first."""

@@ -1,5 +1,5 @@
-"""Ten devices of three users, every kind of operation and of fault: in the end all of them, the server and a model
-agree on everything."""
+"""Ten devices of three users in direct chats and a group, every kind of operation and of fault: in the end all of them,
+the server and a model agree on everything."""
 
 import math
 import secrets
@@ -18,10 +18,13 @@ from trio.testing import MockClock
 from messaging.archive.store.laws import is_late
 from rookery.client import Client, Refused
 from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListVersionsRequest
+from rookery.v1.group_service_pb2 import ChangeGroupRequest, CreateGroup
+from rookery.v1.groups_pb2 import GroupSettings
 from rookery.v1.session_pb2 import (
     Change,
     Deleted,
     Edited,
+    Event,
     Marked,
     Mention,
     Reacted,
@@ -29,7 +32,8 @@ from rookery.v1.session_pb2 import (
     Text,
 )
 from shared.contract.changes import KINDS, LISTED, TOGGLED
-from shared.contract.chats import direct_chat_id
+from shared.contract.chats import direct_chat_id, group_chat_id
+from shared.contract.groups import DEFAULT_PERMISSIONS
 from tests.devices.device import Device, View
 from tests.devices.model import ChatModel, content_of, shown
 from tests.devices.world import USERS, World, WorldApi, open_world
@@ -51,6 +55,10 @@ QUIET_EVERY = 1_000
 """Operations between two comparisons, about."""
 
 
+GROUP = group_chat_id(USERS[0], "crew")
+"""The group of all users, whose owner is the first."""
+
+
 class Play:
     """One run: operations and faults until it is quiet, then the comparison; and again."""
 
@@ -59,6 +67,7 @@ class Play:
         self.random = world.random
         self.devices = [device(world, USERS[number % len(USERS)], number) for number in range(DEVICES)]
         self.models = {direct_chat_id(*pair): ChatModel(pair) for pair in combinations(USERS, 2)}
+        self.models[GROUP] = ChatModel(USERS)
         self.refused: list[tuple[Change, Refused]] = []
         self.pause = 0.0
         """Seconds without an operation."""
@@ -80,6 +89,7 @@ class Play:
         ]
 
     async def run(self, operations: int) -> None:
+        await self._create_group()
         for device in self.devices:
             self.world.nursery.start_soon(device.run)
         left = operations
@@ -95,22 +105,37 @@ class Play:
             await self._settle()
             await self.compare(is_last=not left)
 
+    async def _create_group(self) -> None:
+        """Create the group at the gateway that owns it, and wait until archives have recorded that."""
+        settings = GroupSettings(name="Crew", permissions=DEFAULT_PERMISSIONS)
+        creation = CreateGroup(settings=settings, user_ids=USERS[1:])
+        request = ChangeGroupRequest(chat_id=GROUP, client_change_id="crew", create=creation)
+        while not self.models[GROUP].messages:
+            await trio.sleep(1)
+            for gateway in [*self.world.gateways.values()]:
+                answer = await gateway.gateway.sequencer.change(USERS[0], request)
+                if isinstance(answer, Event):
+                    self.models[GROUP].add(answer)
+        while not await WorldApi(self.world, USERS[0]).all_chats():
+            await trio.sleep(1)
+
     # ---- operations
 
     async def _operate(self, device: Device) -> None:
         """Send a random command that the device's user could send, of the events that it shows."""
         chat_id = self.random.choice([each for each, model in self.models.items() if device.user_id in model.members])
         view = device.chats[chat_id]
-        newest = sorted(view.messages)[-50:]
+        newest = [each for each in sorted(view.messages)[-50:] if not view.messages[each].HasField("control")]
         if not newest or self.random.random() < 0.3:
             reply_to = self.random.choice(newest) if newest and self.random.random() < 0.2 else 0
             forwarded = self.random.random() < 0.1
-            target_id, send = 0, Send(chat_id=chat_id, text=self._text(chat_id), reply_to=reply_to, forwarded=forwarded)
+            target_id, text = 0, self._text(chat_id, device.user_id)
+            send = Send(chat_id=chat_id, text=text, reply_to=reply_to, forwarded=forwarded)
             answer = await device.send(send)
         else:
             message_id = self.random.choice(newest)
             is_own = view.messages[message_id].sender_id == device.user_id
-            name, body = self._change(chat_id, message_id, is_own)
+            name, body = self._change(chat_id, message_id, device.user_id if is_own else 0)
             target_id = 0 if KINDS[name].is_of_chat else message_id
             answer = await device.change(Change(chat_id=chat_id, target_id=target_id, **{name: body}))
         if isinstance(answer, Refused):
@@ -118,23 +143,25 @@ class Play:
         else:
             self.models[chat_id].add(answer)
 
-    def _change(self, chat_id: str, message_id: int, is_own: bool) -> tuple[str, Any]:
+    def _change(self, chat_id: str, message_id: int, author_id: int) -> tuple[str, Any]:
+        """The kind and the body of a change; `author_id` is the user if the message is theirs, else 0."""
         is_set = self.random.random() < 0.7
         bodies: dict[str, Callable[[], Any]] = {
             "reacted": lambda: Reacted(emoji=self.random.choice("👍🎉❤"), set=is_set),
             **{kind: partial(dict, set=is_set) for kind in TOGGLED},
             "marked": lambda: Marked(read_up_to=message_id, delivered_up_to=message_id),
         }
-        if is_own:
-            bodies |= {"edited": lambda: Edited(text=self._text(chat_id)), "deleted": Deleted}
+        if author_id:
+            bodies |= {"edited": lambda: Edited(text=self._text(chat_id, author_id)), "deleted": Deleted}
         name = self.random.choice(list(bodies))
         return name, bodies[name]()
 
-    def _text(self, chat_id: str) -> Text:
+    def _text(self, chat_id: str, author_id: int) -> Text:
         text = Text(body=f"text {self.random.getrandbits(30)}")
         if self.random.random() < 0.2:
             text.body += " @you"
             text.mentions.append(Mention(user_id=self.random.choice(self.models[chat_id].members), name="you"))
+            text.mentions_everyone = chat_id == GROUP and author_id == USERS[0] and self.random.random() < 0.5
         return text
 
     # ---- faults
@@ -246,7 +273,7 @@ class Play:
                 model, device.user_id, view.messages[message_id], view.states[message_id].values(), where
             )
         assert shown(view.states[0].values()) == model.state(0, device.user_id), where
-        assert marks_of(view) == model.marks, where
+        assert marks_of(view) == model.visible_marks(device.user_id), where
 
     def _compare_message(self, model: ChatModel, viewer: int, message: Any, changes: Any, where: str) -> None:
         found, right = shown(changes), model.state(message.message_id, viewer)
@@ -261,8 +288,9 @@ class Play:
         assert chat.newest.message.message_id == max(model.messages), where
         self._compare_message(model, user_id, chat.newest.message, chat.newest.changes, where)
         assert shown(chat.changes) == model.state(0, user_id), where
-        assert chat.unread == model.unread(user_id), where
-        assert {mark.user_id: (mark.delivered_up_to, mark.read_up_to) for mark in chat.marks} == model.marks, where
+        assert (chat.unread, chat.unread_mentions) == (model.unread(user_id), model.mentions(user_id)), where
+        marks = {mark.user_id: (mark.delivered_up_to, mark.read_up_to) for mark in chat.marks}
+        assert marks == model.visible_marks(user_id), where
 
     async def _compare_history(self, api: WorldApi, chat_id: str, user_id: int, *, pages: float) -> None:
         model, where, found = self.models[chat_id], f"history of {user_id}: {chat_id}", list[HistoryMessage]()
