@@ -13,6 +13,9 @@ import { KINDS } from "./kinds.js";
 /** @type {State} */
 export const UNCHANGED = new Map();
 
+/** The keys of the kinds that win: they have no fields. */
+const WINNERS = Object.keys(KINDS).flatMap((name) => (KINDS[name]?.law === "WINS" ? JSON.stringify([name]) : []));
+
 /** The name of the change's kind; undefined if only a newer version knows it. @param {Change} change */
 const kindOf = (change) => Object.keys(KINDS).find((name) => name in change);
 
@@ -63,7 +66,7 @@ function apply(state, event) {
   if (!law) return false;
   const key = keyOf(event.change);
   if (law === "WINS") return win(state, key, event);
-  if (winnerOf(state)) return false;
+  if (!KINDS[kind]?.outlives && winnerOf(state)) return false;
   const known = state.get(key);
   const after = !known ? event : law === "MAX" ? highest(kind, known, event) : newer(known, event);
   state.set(key, after);
@@ -71,7 +74,7 @@ function apply(state, event) {
 }
 
 /**
- * Keeps the first of the changes that win, and no other.
+ * Keeps the first of the changes that win, and others only of kinds that outlive it.
  * @param {Map<string, ChangeEvent>} state
  * @param {string} key
  * @param {ChangeEvent} event
@@ -79,17 +82,13 @@ function apply(state, event) {
 function win(state, key, event) {
   const winner = winnerOf(state);
   if (winner && compareIds(winner.event_id, event.event_id) <= 0) return false;
-  state.clear();
+  for (const [other, { change }] of state) if (!KINDS[kindOf(change) ?? ""]?.outlives) state.delete(other);
   state.set(key, event);
   return true;
 }
 
-/** The change that has won; it is alone then. @param {State} state */
-function winnerOf(state) {
-  if (state.size !== 1) return undefined;
-  const [event] = state.values();
-  return event && KINDS[kindOf(event.change) ?? ""]?.law === "WINS" ? event : undefined;
-}
+/** The change that has won. @param {State} state */
+const winnerOf = (state) => WINNERS.map((key) => state.get(key)).find(Boolean);
 
 /** @param {ChangeEvent} known @param {ChangeEvent} event */
 const newer = (known, event) => (compareIds(known.event_id, event.event_id) < 0 ? event : known);

@@ -4,6 +4,7 @@
  * @typedef {object} Kind
  * @property {"LAST" | "MAX" | "WINS"} law
  * @property {readonly string[]} key the fields of the change, and of its body, that are part of the key of the state
+ * @property {boolean} [outlives] whether its changes stay beside one that wins
  */
 /** @type {Readonly<Record<string, Kind>>} */
 export const KINDS = {
@@ -12,7 +13,7 @@ export const KINDS = {
   edited: { law: "LAST", key: [] },
   deleted: { law: "WINS", key: [] },
   pinned: { law: "LAST", key: [] },
-  hidden: { law: "LAST", key: ["actor_id"] },
+  hidden: { law: "LAST", key: ["actor_id"], outlives: true },
   marked_unread: { law: "LAST", key: ["actor_id"] },
   starred: { law: "LAST", key: ["actor_id"] },
   muted: { law: "LAST", key: ["actor_id"] },

@@ -23,7 +23,7 @@ from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration.live import Live
-from shared.contract.changes import wins
+from shared.contract.changes import make_stub, outlives, wins
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import is_within
 from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
@@ -210,12 +210,13 @@ class LogConsumer:
         is_of_group = envelope.chat_version != 0
         if is_of_group:
             recipient_ids = self._read_of_group(tail, record, envelope, kind, recipient_ids)
+        value = record.value
         if kind == "people_changed":
             self._forget_relationship(envelope.sender_id, event.people_changed.user_id)
-        elif kind != "typing" and not self._append(tail, record, envelope, kind, recipient_ids):
+        elif kind != "typing" and not (value := self._append(tail, record, envelope, kind, recipient_ids)):
             return
         if is_of_group and envelope.truth:
-            self._reach_missed(tail, record, envelope, recipient_ids)
+            self._reach_missed(tail, value, envelope, recipient_ids)
         origin = envelope.origin_session_id
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None
@@ -225,7 +226,7 @@ class LogConsumer:
                     continue  # its answer is Accepted
                 if shared is None:
                     at_ms = record.at_ms if kind == "message" else 0
-                    shared = shared_event(record.offset, record.value, envelope, at_ms)
+                    shared = shared_event(record.offset, value, envelope, at_ms)
                 session.deliver(shared)
                 if span is not None:
                     tracing.queue_delivery(span, session)
@@ -247,9 +248,7 @@ class LogConsumer:
             self._change_members(tail, chat_id, event)
         return self._rosters.within(chat_id, version, event.event_id, recipient_ids)
 
-    def _reach_missed(
-        self, tail: Tail, record: StoredRecord, envelope: Envelope, recipient_ids: tuple[int, ...]
-    ) -> None:
+    def _reach_missed(self, tail: Tail, value: bytes, envelope: Envelope, recipient_ids: tuple[int, ...]) -> None:
         """Publish an event of a group, which is no control change, to members whom its sender did not know."""
         event = envelope.event
         chat_id = event.message.chat_id or event.change.chat_id
@@ -257,7 +256,7 @@ class LogConsumer:
         if missed and not event.message.HasField("control"):
             for version, user_ids in missed.items():
                 others = [user_id for user_id in user_ids if user_id not in recipient_ids]
-                self._miss(tail, record.value, others, version)
+                self._miss(tail, value, others, version)
 
     def _change_members(self, tail: Tail, chat_id: str, event: Event) -> None:
         """Let the members of a control change join and leave for earlier records whose senders did not know it."""
@@ -303,9 +302,10 @@ class LogConsumer:
 
     def _append(
         self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
-    ) -> bool:
-        """Append an event to the tail. Return whether it counts: not if it is a second event of one frame, or of a
-        message that was deleted before."""
+    ) -> bytes:
+        """Append an event to the tail. Return the value of its record, in which a message that was deleted before has
+        become a stub; empty if the event does not count: a second event of one frame, or a change that the deletion
+        removes."""
         event = envelope.event
         event_id, target_id, chat_id = event.event_id, 0, ""
         key, content, is_deletion, is_control = None, 0, False, False
@@ -327,16 +327,21 @@ class LogConsumer:
                 key = (envelope.sender_id, change.client_change_id)
                 if tail.sent_with(key) is None:
                     content = change_hash(change)
-        is_removed = bool(tail.deletions) and (target_id or event_id) in tail.deletions and not is_deletion
-        value = b"" if is_removed else record.value
+        value = record.value
+        if tail.deletions and (target_id or event_id) in tail.deletions and not is_deletion:
+            if kind == "message":
+                make_stub(event.message)
+                value = envelope.SerializeToString()
+            elif not outlives(event.change):
+                value = b""
         entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
         if version:
             entry.chat_version, entry.is_control = version, is_control
         if not tail.append(entry):
-            return False
+            return b""
         if is_deletion:
             tail.delete(entry)
-        return not is_removed
+        return value
 
     def _begin_delivery(self, record: StoredRecord, envelope: Envelope) -> Span | None:
         """A span of the record's trace; None while a tail is being rebuilt, since the record was delivered long ago."""

@@ -12,7 +12,7 @@ from messaging.gateway.sent import SendKey, Sent
 from messaging.kinds.kind import Target
 from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Event
-from shared.contract.changes import make_stub
+from shared.contract.changes import make_stub, outlives
 from shared.contract.groups import is_within
 
 ENTRY_OVERHEAD = 460
@@ -115,7 +115,8 @@ class Tail:
         return True
 
     def delete(self, deletion: Entry) -> None:
-        """Remove the content of a message, and its changes, since this entry, which is appended, deletes it."""
+        """Remove the content of a message, and its changes of kinds that do not outlive it, since this entry, which is
+        appended, deletes it."""
         message_id = deletion.target_id
         if self.deletions.setdefault(message_id, deletion) is not deletion:
             return
@@ -124,7 +125,7 @@ class Tail:
         for entry in self._changes.get(message_id, ()):
             if not entry.target_id:
                 self._make_stub(entry)
-            elif entry is not deletion:
+            elif entry is not deletion and not (entry.value and outlives(decode(entry.value).event.change)):
                 self._replace(entry, b"")
 
     def withdraw(self, chat_id: str, member: Member) -> None:
@@ -185,12 +186,12 @@ class Tail:
             return Target(user_id, message_id in self.deletions)
         return None
 
-    def event(self, event_id: int) -> Event | None:
     def has_message(self, user_id: int, chat_id: str) -> bool:
         """Whether the tail has a message of the chat that reached the user. Reads all entries of the user."""
         of_chat = (entry for entry in self._by_user.get(user_id, ()) if entry.chat_id == chat_id and entry.value)
         return any(decode(entry.value).event.HasField("message") for entry in of_chat if not entry.target_id)
 
+    def event(self, event_id: int) -> Event | None:
         """The message with this id, if the tail has it."""
         entry = self._messages.get(event_id)
         return None if entry is None or not entry.value else decode(entry.value).event

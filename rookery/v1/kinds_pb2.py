@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rookery/v1/kinds.proto\x12\nrookery.v1\x1a google/protobuf/descriptor.proto\"l\n\x04Kind\x12\x1c\n\x03law\x18\x01 \x01(\x0e\x32\x0f.rookery.v1.Law\x12\x0b\n\x03key\x18\x02 \x03(\t\x12\x12\n\nis_private\x18\x03 \x01(\x08\x12\x11\n\tis_listed\x18\x04 \x01(\x08\x12\x12\n\nis_of_chat\x18\x05 \x01(\x08*C\n\x03Law\x12\x13\n\x0fLAW_UNSPECIFIED\x10\x00\x12\x0c\n\x08LAW_LAST\x10\x01\x12\x0b\n\x07LAW_MAX\x10\x02\x12\x0c\n\x08LAW_WINS\x10\x03:?\n\x04kind\x12\x1d.google.protobuf.FieldOptions\x18\xd0\x86\x03 \x01(\x0b\x32\x10.rookery.v1.Kindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rookery/v1/kinds.proto\x12\nrookery.v1\x1a google/protobuf/descriptor.proto\"~\n\x04Kind\x12\x1c\n\x03law\x18\x01 \x01(\x0e\x32\x0f.rookery.v1.Law\x12\x0b\n\x03key\x18\x02 \x03(\t\x12\x12\n\nis_private\x18\x03 \x01(\x08\x12\x11\n\tis_listed\x18\x04 \x01(\x08\x12\x12\n\nis_of_chat\x18\x05 \x01(\x08\x12\x10\n\x08outlives\x18\x06 \x01(\x08*C\n\x03Law\x12\x13\n\x0fLAW_UNSPECIFIED\x10\x00\x12\x0c\n\x08LAW_LAST\x10\x01\x12\x0b\n\x07LAW_MAX\x10\x02\x12\x0c\n\x08LAW_WINS\x10\x03:?\n\x04kind\x12\x1d.google.protobuf.FieldOptions\x18\xd0\x86\x03 \x01(\x0b\x32\x10.rookery.v1.Kindb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.kinds_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAW']._serialized_start=182
-  _globals['_LAW']._serialized_end=249
+  _globals['_LAW']._serialized_start=200
+  _globals['_LAW']._serialized_end=267
   _globals['_KIND']._serialized_start=72
-  _globals['_KIND']._serialized_end=180
+  _globals['_KIND']._serialized_end=198
 # @@protoc_insertion_point(module_scope)

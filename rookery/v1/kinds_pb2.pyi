@@ -22,15 +22,17 @@ KIND_FIELD_NUMBER: _ClassVar[int]
 kind: _descriptor.FieldDescriptor
 
 class Kind(_message.Message):
-    __slots__ = ("law", "key", "is_private", "is_listed", "is_of_chat")
+    __slots__ = ("law", "key", "is_private", "is_listed", "is_of_chat", "outlives")
     LAW_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     IS_PRIVATE_FIELD_NUMBER: _ClassVar[int]
     IS_LISTED_FIELD_NUMBER: _ClassVar[int]
     IS_OF_CHAT_FIELD_NUMBER: _ClassVar[int]
+    OUTLIVES_FIELD_NUMBER: _ClassVar[int]
     law: Law
     key: _containers.RepeatedScalarFieldContainer[str]
     is_private: bool
     is_listed: bool
     is_of_chat: bool
-    def __init__(self, law: _Optional[_Union[Law, str]] = ..., key: _Optional[_Iterable[str]] = ..., is_private: _Optional[bool] = ..., is_listed: _Optional[bool] = ..., is_of_chat: _Optional[bool] = ...) -> None: ...
+    outlives: bool
+    def __init__(self, law: _Optional[_Union[Law, str]] = ..., key: _Optional[_Iterable[str]] = ..., is_private: _Optional[bool] = ..., is_listed: _Optional[bool] = ..., is_of_chat: _Optional[bool] = ..., outlives: _Optional[bool] = ...) -> None: ...

@@ -37,6 +37,8 @@ class Kind(msgspec.Struct, frozen=True):
     """Whether the messages with a current change of this kind can be listed."""
     is_of_chat: bool
     """Whether its changes are of the chat itself, without target; else they are of a message."""
+    outlives: bool
+    """Whether its changes stay beside one with LAW_WINS of the same target."""
     is_toggled: bool
     """Whether its body has no field but `set`."""
 
@@ -58,12 +60,15 @@ def _kinds() -> Iterable[Kind]:
         kind: kinds_pb2.Kind = field.GetOptions().Extensions[extension]
         body: Any = field.message_type  # each is a message
         is_toggled = [each.name for each in body.fields] == ["set"]
-        options = tuple(kind.key), kind.is_private, kind.is_listed, kind.is_of_chat
+        options = tuple(kind.key), kind.is_private, kind.is_listed, kind.is_of_chat, kind.outlives
         yield Kind(field.name, field.number, kind.law, *options, is_toggled)
 
 
 KINDS = {kind.name: kind for kind in _kinds()}
 """All kinds of this version, by name."""
+
+_WINNERS = [(kind.number,) for kind in KINDS.values() if kind.law == LAW_WINS]
+"""The keys of the kinds with LAW_WINS in a state."""
 
 LISTED = sorted(kind.name for kind in KINDS.values() if kind.is_listed)
 """The kinds by which messages are listed."""
@@ -94,9 +99,15 @@ def kind_of(change: Change) -> Kind | None:
 
 
 def wins(change: Change) -> bool:
-    """Whether the change removes its target's content and all changes of other kinds."""
+    """Whether the change removes its target's content, and all changes of other kinds that do not outlive it."""
     kind = kind_of(change)
     return kind is not None and kind.law == LAW_WINS
+
+
+def outlives(change: Change) -> bool:
+    """Whether the change stays beside one that wins."""
+    kind = kind_of(change)
+    return kind is not None and kind.outlives
 
 
 def make_stub(message: Message) -> None:
@@ -116,7 +127,7 @@ def apply(state: State, event: Event) -> bool:
     known = state.get(key)
     if kind.law == LAW_WINS:
         return _win(state, key, event)
-    if _winner(state):
+    if not kind.outlives and _winner(state):
         return False
     if known is None or (kind.law == LAW_LAST and event.event_id > known.event_id):
         state[key] = event
@@ -128,21 +139,19 @@ def apply(state: State, event: Event) -> bool:
 
 
 def _win(state: State, key: StateKey, event: Event) -> bool:
-    """Keep the first of the changes that win, and no other."""
+    """Keep the first of the changes that win, and others only of kinds that outlive it."""
     winner = _winner(state)
     if winner is not None and winner.event_id <= event.event_id:
         return False
-    state.clear()
+    for other in [each for each, known in state.items() if not outlives(known.change)]:
+        del state[other]
     state[key] = event
     return True
 
 
 def _winner(state: State) -> Event | None:
-    """The change that has won; it is alone then."""
-    if len(state) != 1:
-        return None
-    (event,) = state.values()
-    return event if wins(event.change) else None
+    """The change that has won."""
+    return next((state[key] for key in _WINNERS if key in state), None)
 
 
 def _highest(name: str, known: Event, event: Event) -> Event:

@@ -14,6 +14,7 @@ PRIVATE = [kind.name for kind in KINDS.values() if kind.is_private]
 KEYS: dict[str, Any] = {
     "reacted": lambda change: (change.actor_id, change.reacted.emoji),
     "edited": lambda change: (),
+    "deleted": lambda change: (),
     **{kind: (lambda change: (change.actor_id,)) if kind in PRIVATE else (lambda change: ()) for kind in TOGGLED},
 }
 """By kind, the fields of its key beside the kind and the target."""
@@ -38,6 +39,11 @@ def shown(changes: Iterable[Event]) -> Shown:
             assert key not in states, f"two changes of one key: {key}"
             states[key] = event.event_id, body_of(event.change)
     return states
+
+
+def outlives(event: Event) -> bool:
+    """Whether a deletion does not remove the change: the member has hidden the message before it, or after it."""
+    return event.change.HasField("hidden")
 
 
 @dataclass
@@ -67,8 +73,7 @@ class ChatModel:
         """The state of a message, or of the chat itself (0), as this member sees it."""
         changes = self.changes.get(target_id, ())
         if deletions := [event for event in changes if event.change.HasField("deleted")]:
-            first = min(deletions, key=lambda event: event.event_id)
-            return {("deleted",): (first.event_id, b"")}
+            changes = [min(deletions, key=lambda event: event.event_id), *filter(outlives, changes)]
         state: Shown = {}
         for event in sorted(changes, key=lambda event: event.event_id):
             name = event.change.WhichOneof("body") or ""
@@ -124,7 +129,7 @@ class ChatModel:
             deletions = [event.event_id for event in changes if event.change.HasField("deleted")]
             for event in changes:
                 is_private = event.change.WhichOneof("body") in PRIVATE and event.change.actor_id != viewer
-                if not is_private and (not deletions or event.event_id == min(deletions)):
+                if not is_private and (not deletions or event.event_id == min(deletions) or outlives(event)):
                     yield event
 
 

@@ -42,6 +42,8 @@ from rookery.v1.archive_pb2 import (
 )
 from rookery.v1.session_pb2 import ClientFrame, Event, ServerFrame
 from shared import bridge
+from shared.accounts.people import Relationship
+from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.backplane import Record
 from shared.backplane.protocol import Done
@@ -55,6 +57,7 @@ from shared.contract.ids import SnowflakeGenerator
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.drivers import sqlite
+from shared.signals.memory import LocalSignals
 
 PARTITIONS = 4
 USERS = (1, 2, 3)
@@ -169,6 +172,7 @@ class RunningGateway:
             directory=world.directory,
             live=Live.fixed(CONFIGURATION),
             ids=SnowflakeGenerator(number % ids.GENERATORS, lambda: world.now_ms() + world.skews[place]),
+            signals=LocalSignals(),
         )
 
     async def run(self) -> None:
@@ -195,11 +199,18 @@ class RunningGateway:
 
     async def users(self, user_ids: Sequence[int]) -> list[Any]:
         await self.world.take_time()
-        return [SimpleNamespace(user_id=each, is_deleted=False) for each in user_ids]
+        return [User.new(each, f"user{each}", None, 1) for each in user_ids]
+
+    async def relationships(self, user_id: int, other_ids: Sequence[int]) -> dict[int, Relationship]:
+        await self.world.take_time()
+        return {each: Relationship(user_id, each) for each in other_ids}
 
     async def verify(self, token: str) -> Claims:
         await trio.lowlevel.checkpoint()
         return Claims(int(token), "family", 2**60)
+
+    async def note_last_seen(self, seen: Mapping[int, int]) -> None:
+        await self.world.take_time()
 
     # ---- history
 

@@ -20,7 +20,7 @@ def test_each_scalar_has_the_type_that_it_has_in_json() -> None:
     for name, properties in re.findall(r"@typedef \{object\} (\w+)\n(.*?)\*/", text, re.DOTALL):
         kind = next(getattr(file, name) for file in (groups_pb2, session_pb2, archive_pb2) if hasattr(file, name))
         for type_, field in re.findall(r"@property \{(string|number|boolean)\} \[?(\w+)", properties):
-            value = "YWJj" if field == "payload" else TYPES[type_]
+            value = "YWJj" if field in ("payload", "secret_hash") else TYPES[type_]
             message = from_object(kind, {field: value})
             assert not isinstance(message, Refusal), message
             assert to_object(message) == {field: value}

@@ -58,6 +58,7 @@ KINDS_HEAD = """\
  * @typedef {object} Kind
  * @property {"LAST" | "MAX" | "WINS"} law
  * @property {readonly string[]} key the fields of the change, and of its body, that are part of the key of the state
+ * @property {boolean} [outlives] whether its changes stay beside one that wins
  */
 /** @type {Readonly<Record<string, Kind>>} */
 export const KINDS = {
@@ -133,7 +134,8 @@ def kinds(file: FileDescriptorProto) -> str:
     extension: Any = kinds_pb2.kind  # its generated type is that of no extension
     change = next(message for message in file.message_type if message.name == "Change")
     lines = [
-        f"  {field.name}: {{ law: {json.dumps(law)}, key: {json.dumps(list(kind.key))} }},"
+        f"  {field.name}: {{ law: {json.dumps(law)}, key: {json.dumps(list(kind.key))}"
+        f"{', outlives: true' if kind.outlives else ''} }},"
         for field in change.field
         if (kind := field.options.Extensions[extension]).law
         and (law := kinds_pb2.Law.Name(kind.law).removeprefix("LAW_"))

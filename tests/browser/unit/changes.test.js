@@ -33,6 +33,7 @@ function someChanges(random) {
     () => ({ marked: { read_up_to: id() } }),
     () => ({ edited: { text: { body: one("a", "b") } } }),
     () => (random() < 0.3 ? { deleted: {} } : { reacted: { emoji: "👍", set: true } }),
+    () => ({ hidden: { set: one(true, false) } }),
     () => ({ ofNewerVersion: {} }),
   ];
   const event_ids = new Set(Array.from({ length: Math.floor(random() * 9) }, id));
@@ -58,6 +59,8 @@ test("the laws are those of the protos: the newest, the highest values, the firs
   const deletions = ["10", "9", "11"].map((event_id) => ({ event_id, change: { deleted: {} } }));
   const edit = { event_id: "8", change: { edited: { text: { body: "x" } } } };
   assert.deepEqual([...fold(UNCHANGED, [...deletions, edit]).values()], [deletions[1]]);
+  const hiding = { event_id: "8", change: { actor_id: ADA, hidden: { set: true } } };
+  assert.deepEqual([...fold(UNCHANGED, [hiding, ...deletions, edit]).values()], [hiding, deletions[1]], "it outlives them");
 });
 
 test("reactions are shown in the order in which they were set, without removed ones", () => {

@@ -11,7 +11,7 @@ from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
-from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Deleted, Edited, Event, Message
+from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Deleted, Edited, Event, Hidden, Message, Text
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
 from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
@@ -216,23 +216,27 @@ async def test_a_late_record_of_a_former_owner_is_in_no_tail_and_reaches_no_sess
         assert [frame.event.message.client_message_id for frame in ann.frames if frame.HasField("event")] == ["a"]
 
 
-async def test_what_comes_after_the_deletion_of_its_message_reaches_no_session(
+async def test_after_the_deletion_of_its_message_a_copy_is_delivered_as_a_stub_and_an_edit_is_not(
     platform: Platform, log: ScriptedLog
 ) -> None:
-    """An edit of another device, or a copy that is published again. A repeated deletion is delivered."""
+    """A copy may come late, or again. A repeated deletion is delivered, and that a user hides the message."""
     gateway = await platform.start_gateway()
     late = [
-        Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=BEN)),
+        Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=BEN, text=Text(body="secret"))),
+        Event(event_id=6, change=Change(chat_id="d-1-2", target_id=5, hidden=Hidden(set=True))),
         Event(event_id=8, change=Change(chat_id="d-1-2", target_id=5, edited=Edited())),
         Event(event_id=9, change=Change(chat_id="d-1-2", target_id=5, deleted=Deleted())),
         Event(event_id=10, message=Message(message_id=10, chat_id="d-1-2", sender_id=BEN)),
     ]
     async with platform.sign_in(gateway, ANN) as ann:
-        for event in (Event(event_id=7, change=late[2].change), *late):
+        for event in (Event(event_id=7, change=late[3].change), *late):
             log.store(HOME, Envelope(event=event, recipient_ids=[ANN]))
-        assert [(await ann.expect("event")).event.event_id for _ in range(3)] == [7, 9, 10]
+        live = [(await ann.expect("event")).event for _ in range(5)]
     async with platform.sign_in(gateway, ANN) as ann:
-        assert [(await ann.expect("event")).event.event_id for _ in range(3)] == [7, 9, 10]
+        replayed = [(await ann.expect("event")).event for _ in range(5)]
+    for events in (live, replayed):
+        assert [event.event_id for event in events] == [7, 5, 6, 9, 10]
+        assert not events[1].message.HasField("text")
 
 
 async def test_a_message_is_published_to_a_member_whom_its_sender_did_not_know_until_the_log_has_it(

@@ -7,7 +7,7 @@ from messaging.gateway.tail import ENTRY_OVERHEAD, RECIPIENT_OVERHEAD, Entry, Ta
 from messaging.kinds.kind import Target
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.groups_pb2 import Control, Member, Span
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Message, Reacted, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Message, Text
 
 
 def entry(
@@ -77,15 +77,15 @@ def test_a_deletion_leaves_a_stub_of_the_message_and_of_its_repeated_copy_and_no
     tail.append(stored(0, message=message))
     tail.append(stored(1, change=Change(target_id=1_000, edited=Edited(text=Text(body="secret")))))
     tail.append(stored(2, event_id=1_000, message=message))
-    tail.append(stored(3, change=Change(target_id=999, reacted=Reacted(emoji="🔥"))))
+    tail.append(stored(3, change=Change(target_id=1_000, hidden=Hidden(set=True))))
     deletion = stored(4, change=Change(target_id=1_000, deleted=Deleted()))
     tail.append(deletion)
     tail.delete(deletion)
     left = tail.newer(2, 0)
-    assert [kept.offset for kept in left] == [0, 2, 3, 4]
+    assert [kept.offset for kept in left] == [0, 2, 3, 4], "a message stays hidden"
     assert [decode(kept.value).event.message for kept in left[:2]] == [Message(message_id=1_000, sender_id=1)] * 2
     assert tail.size == 5 * ENTRY_OVERHEAD + sum(len(kept.value) for kept in left)
-    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=True, changes=3)
+    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=True, changes=4)
     tail.evict(older_than_ms=5, max_bytes=10**6)
     assert (len(tail), tail.size, tail.deletions) == (0, 0, {})
 

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Reacted, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Marked, Reacted, Text
 from shared.contract.changes import KINDS, State, apply
 
 
@@ -16,6 +16,7 @@ def bodies() -> st.SearchStrategy[dict[str, Any]]:
         st.builds(Marked, delivered_up_to=ids, read_up_to=ids).map(lambda body: {"marked": body}),
         st.builds(Text, body=st.sampled_from("ab")).map(lambda text: {"edited": Edited(text=text)}),
         st.just({"deleted": Deleted()}),
+        st.builds(Hidden, set=st.booleans()).map(lambda body: {"hidden": body}),
         st.just({}),  # of a newer version
     )
 
@@ -54,6 +55,8 @@ def test_the_laws_are_those_of_the_protos() -> None:
     assert [event.event_id for event in fold(edits).values()] == [3]
     deletion = Event(event_id=1, change=Change(deleted=Deleted()))
     assert list(fold([*edits, deletion]).values()) == [deletion]
+    hiding = Event(event_id=4, change=Change(actor_id=1, hidden=Hidden(set=True)))
+    assert list(fold([hiding, *edits, deletion]).values()) == [hiding, deletion], "it outlives the deletion"
     marks = [
         Event(event_id=n, change=Change(actor_id=1, marked=Marked(delivered_up_to=n, read_up_to=9 - n))) for n in (1, 5)
     ]

@@ -5,11 +5,12 @@ changes with a timestamp above that of any change, so it does not matter which o
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from messaging.archive.store.laws import DELETION, is_listed, key_text
+from messaging.archive.store.laws import DELETION, OUTLIVING, is_listed, key_text
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import Kind, kind_of
 from shared.contract.chats import direct_members
@@ -33,6 +34,10 @@ _SET_STATE = """
 _REMOVE_CHANGES = "DELETE FROM changes_by_target USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND target_id = ?"
 _REMOVE_LOWER_KINDS = """
     DELETE FROM state_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND target_id = ? AND kind < ?
+"""
+_REMOVE_KINDS_BETWEEN = """
+    DELETE FROM state_by_chat USING TIMESTAMP ?
+    WHERE chat_id = ? AND bucket = ? AND target_id = ? AND kind > ? AND kind < ?
 """
 _REMOVE_HIGHER_KINDS = """
     DELETE FROM state_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND target_id = ? AND kind > ?
@@ -64,8 +69,12 @@ CHANGE_STATEMENTS = (
         _SET_OWN_STATE,
         _LIST,
     ),
-    *(_REMOVE_CHANGES, _REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS, _REMOVE_REACTIONS, _EMPTY_MESSAGE),
+    *(_REMOVE_CHANGES, _REMOVE_LOWER_KINDS, _REMOVE_KINDS_BETWEEN, _REMOVE_HIGHER_KINDS),
+    *(_REMOVE_REACTIONS, _EMPTY_MESSAGE),
 )
+
+_STAYING = sorted([DELETION.number, *OUTLIVING])
+"""The kinds that a deletion does not remove: it removes the ranges below, between and above them."""
 
 
 def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late_id: int | None = None) -> None:
@@ -73,7 +82,8 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late
     event_id, change = event.event_id, event.change
     chat_id, target_id, kind = change.chat_id, change.target_id, kind_of(change)
     content = event.SerializeToString()
-    kept = content if kind is DELETION or not target_id else b""
+    stays = kind is not None and kind.number in _STAYING
+    kept = content if stays or not target_id else b""
     bucket, target = event_id >> BUCKET_BITS, (chat_id, target_id >> BUCKET_BITS, target_id)
     in_target, size = ("bucket", *target[:2]), len(content)
     row = chat_id, bucket, event_id, target_id, kept, event_id
@@ -97,8 +107,10 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late
     if kind is DELETION:
         for rows in (_REMOVE_CHANGES, _REMOVE_REACTIONS):
             writes.add(in_target, statements[rows], (MAX_ID, *target))
-        for others in (_REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS):
-            writes.add(in_target, statements[others], (MAX_ID, *target, kind.number))
+        writes.add(in_target, statements[_REMOVE_LOWER_KINDS], (MAX_ID, *target, _STAYING[0]))
+        for bounds in pairwise(_STAYING):
+            writes.add(in_target, statements[_REMOVE_KINDS_BETWEEN], (MAX_ID, *target, *bounds))
+        writes.add(in_target, statements[_REMOVE_HIGHER_KINDS], (MAX_ID, *target, _STAYING[-1]))
         writes.add(in_target, statements[_EMPTY_MESSAGE], (*target, event_id))
 
 

@@ -3,6 +3,7 @@
 The tables are defined in `schema`.
 """
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence, Set
 
@@ -11,6 +12,7 @@ from messaging.archive.store.laws import (
     EDIT,
     MARKS,
     MAX_AGE_MS,
+    OUTLIVING,
     check_change,
     is_late,
     is_listed,
@@ -44,7 +46,7 @@ _FILL_AWAITED = """
         author_id = ?, client_id = ?, content = CASE WHEN chat = ? THEN content ELSE ? END, chat = ?
     WHERE event_id = ? AND author_id = 0
 """
-# A change of a deleted message has no content from the beginning.
+# A change of a deleted message has no content from the beginning, unless its kind outlives the deletion.
 _CHANGE_ROW = """
     (?, ?, ?, ?, CASE WHEN EXISTS (SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?)
     THEN x'' ELSE ? END, ?, ?)
@@ -61,8 +63,11 @@ _IF_OLDER = """
 """
 _IS_DELETED = "SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?"
 _ADD_DELETION = _ADD_CHANGES + "(?, ?, ?, ?, ?, ?, ?)"
-_REMOVE_STATE = "DELETE FROM state WHERE target_id = ? AND chat = ?"
-_REMOVE_CHANGES = "UPDATE events SET content = x'' WHERE target_id = ? AND chat = ? AND event_id <> ?"
+_REMOVE_STATE = "DELETE FROM state WHERE target_id = ? AND chat = ? AND kind NOT IN (SELECT value FROM json_each(?))"
+_REMOVE_CHANGES = """
+    UPDATE events SET content = x'' WHERE target_id = ? AND chat = ? AND event_id <> ?
+    AND ifnull(kind, 0) NOT IN (SELECT value FROM json_each(?))
+"""
 _REMOVE_MESSAGE = "UPDATE events SET content = x'' WHERE event_id = ? AND chat = ? AND target_id IS NULL"
 _AWAIT_MESSAGE = _ADD_EVENTS + "(?, ?, 0, '', x'', NULL)"
 _RAISE_MARKS = """
@@ -209,7 +214,8 @@ def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], event
         change, content = event.change, event.SerializeToString()
         chat, target_id, kind = chats[change.chat_id], change.target_id, kind_of(change)
         values += (event.event_id, chat, change.actor_id, change.client_change_id)
-        values += (target_id, chat, DELETION.number, content, target_id, kind.number if kind else None)
+        removed_by = 0 if kind and kind.outlives else DELETION.number  # no kind has the number 0
+        values += (target_id, chat, removed_by, content, target_id, kind.number if kind else None)
         contents[event.event_id] = content
     query = _ADD_CHANGES + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
     added = dict(connection.execute(query, values).fetchall())
@@ -244,9 +250,10 @@ def _add_deletion(connection: sqlite3.Connection, chat: int, event: Event) -> No
 
 
 def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, deletion_id: int) -> None:
-    """Remove the content of a message, its state, and the content of its changes."""
-    connection.execute(_REMOVE_STATE, (target_id, chat))
-    connection.execute(_REMOVE_CHANGES, (target_id, chat, deletion_id))
+    """Remove the content of a message, its state, and the content of its changes, except of kinds that outlive it."""
+    outliving = json.dumps(OUTLIVING)
+    connection.execute(_REMOVE_STATE, (target_id, chat, outliving))
+    connection.execute(_REMOVE_CHANGES, (target_id, chat, deletion_id, outliving))
     if not connection.execute(_REMOVE_MESSAGE, (target_id, chat)).rowcount:
         connection.execute(_AWAIT_MESSAGE, (target_id, chat))
 

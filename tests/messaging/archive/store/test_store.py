@@ -320,7 +320,7 @@ async def find_now(chats: ChatStore, change: Change) -> Event | None:
 
 
 @pytest.mark.parametrize("order", ["as it was", "reversed", "at once"])
-async def test_a_deletion_leaves_a_stub_and_removes_everything_else(
+async def test_a_deletion_leaves_a_stub_and_removes_everything_but_that_users_have_hidden_the_message(
     chats: ChatStore, talk: Conversation, order: str
 ) -> None:
     other, message = talk.message(), talk.message()
@@ -328,14 +328,17 @@ async def test_a_deletion_leaves_a_stub_and_removes_everything_else(
     target = message.event_id
     before = [talk.edit(target), talk.reaction(target, who=1)]
     deletion, again = talk.deletion(target), talk.deletion(target)
-    events = [other, message, *before, deletion, again, talk.edit(target, "late"), talk.reaction(target)]
+    hidings = [talk.toggle("hidden", target), talk.toggle("hidden", target, 1)]
+    events = [other, message, *before, hidings[0], deletion, again, talk.edit(target, "late"), talk.reaction(target)]
+    events.insert(-2, hidings[1])
     await chats.record(logged(other), {})
     batches = {"as it was": [[event] for event in events], "reversed": [[event] for event in events[::-1]]}
     for some in batches.get(order, [events]):
         await chats.record(logged(*some), {})
     page = await newest_page(chats, talk.chat_id)
     assert [each.message for each in page.messages] == [other.message, stub_of(message)]
-    assert list(page.messages[1].changes) == [deletion]
+    assert list(page.messages[1].changes) == sorted([deletion, *hidings], key=lambda event: event.event_id)
+    assert [event for event in await chats.events_after(talk.chat_id, 0) if event in hidings] == hidings
     chat = await chat_of(chats, talk, talk.members[1])
     assert (chat.newest, chat.unread) == (page.messages[1], 1)
     for change in (before[0].change, events[-2].change):
