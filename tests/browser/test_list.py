@@ -40,3 +40,18 @@ def test_a_mention_of_everyone_is_filtered_and_all_chats_are_marked_as_read(
     expect(other.page).to_have_title("Rookery")
     other.page.set_viewport_size({"width": 320, "height": 640})
     expect_no_sideways_scroll(other.page)
+
+
+def test_users_see_that_another_is_online_unless_one_of_them_hides_it(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(ada, ada.chat_with(mira), "Hello")
+    own, other = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira)
+    head = own.page.get_by_title("Profile")
+    expect(head).to_contain_text("online")
+    expect(own.row("Mira Okafor")).to_contain_text("online")
+    expect_accessible(own.page)
+    other.choose("Settings")
+    other.page.get_by_label("Show others when I am online").uncheck()
+    expect(head).to_contain_text(f"@{mira.name}")
+    expect(own.row("Mira Okafor")).not_to_contain_text("online")

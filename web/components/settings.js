@@ -61,6 +61,8 @@ export class SettingsDialog extends Modal {
   #opened = 0;
   /** The failure to load or end sign-ins; empty if there is none. */
   #problem = "";
+  /** The settings of the account that are being saved. @type {Partial<User>} */
+  #saving = {};
   /** Why a setting of the account is not saved; empty if there is no reason. */
   #unsaved = "";
   /** Null while the sign-ins are loading. @type {readonly SignInDetails[] | null} */
@@ -208,16 +210,21 @@ export class SettingsDialog extends Modal {
 
   // ---- settings of the account
 
+  /** The user, with the settings that are being saved. */
+  get #mine() {
+    return { ...this.#app.chats.me, ...this.#saving };
+  }
+
   /** @param {"shows_presence" | "shows_read_marks"} name of the setting, which is on by default @param {string} words */
   #ownSwitch(name, words) {
-    const isChecked = this.#app.chats.me[name] !== false;
+    const isChecked = this.#mine[name] !== false;
     const choose = (/** @type {boolean} */ isOn) => void this.#saveMine({ [name]: isOn });
     return this.#choice({ type: "checkbox", name, value: "on", words, isChecked, choose });
   }
 
   #whoMayStart() {
     const { whoMayStart, startedBy, startedHint } = dialogTexts.settings;
-    const present = this.#app.chats.me.who_may_start ?? "everyone";
+    const present = this.#mine.who_may_start ?? "everyone";
     const radios = /** @type {const} */ (["everyone", "connections"]).map((value) =>
       this.#choice({
         ...{ type: "radio", name: "who_may_start", value, words: startedBy[value], isChecked: present === value },
@@ -239,6 +246,7 @@ export class SettingsDialog extends Modal {
   async #saveMine(change) {
     const { chats } = this.#app;
     this.#unsaved = "";
+    this.#saving = { ...this.#saving, ...change };
     try {
       await chats.changeProfile(change).catch(async (fault) => {
         if (!(fault instanceof Problem && fault.code === "version_conflict")) throw fault;
@@ -249,6 +257,7 @@ export class SettingsDialog extends Modal {
     } catch (fault) {
       this.#unsaved = explain(fault);
     }
+    this.#saving = {};
     this.root.invalidate();
   }
 

@@ -475,8 +475,9 @@ export class Chats extends Store {
     this.#setMe(await this.#api.me());
   }
 
-  /** @param {User} user */
+  /** @param {User} user of a response, which may be older than another one */
   #setMe(user) {
+    if (Number(user.version) < Number(this.me.version)) return;
     this.me = user;
     this.profiles.put([user]);
   }

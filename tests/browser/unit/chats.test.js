@@ -131,6 +131,13 @@ test("unread mentions are counted with the messages, by edits, a deletion and th
   assert.equal(edit(21, 1, {}), 0, "it was read");
 });
 
+test("a response with an older version of the user's own profile changes nothing", async () => {
+  const versions = [3, 2];
+  const book = newChats({ me: async () => ({ user_id: ADA, version: versions.shift() }) });
+  for (const _ of [1, 2]) await book.refreshMe();
+  assert.equal(book.me.version, 3);
+});
+
 test("a chat from the wire has its unread count, its marks and its own state, if there are any", () => {
   assert.deepEqual(chatFromWire({ chat_id: CHAT }), emptyChat(CHAT, []));
   const change = { event_id: idAt(5), change: { chat_id: CHAT, actor_id: ADA, marked_unread: { set: true } } };
