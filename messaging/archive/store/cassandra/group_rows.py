@@ -132,8 +132,8 @@ class Controls:
         kept = invites_after({}, known.values())
         for invite in known.values():
             if invite.is_revoked and invite.invite_id not in kept:
-                row = invite.version, self.chat_id, invite.invite_id
-                writes.add(partition, statements[_REMOVE_INVITE], row)
+                removed = invite.version, self.chat_id, invite.invite_id
+                writes.add(partition, statements[_REMOVE_INVITE], removed)
 
     def add_versions(self, writes: Writes, statements: Mapping[str, Any]) -> None:
         """Add the rows of the group itself, which are of one partition: the control changes, the settings, and the
