@@ -33,7 +33,11 @@ PASSWORD_RESET_RESULTS: Final = ("ok", "wrong_link", "throttled", "unavailable")
 
 REPORT_RESULTS: Final = ("ok", "throttled", "invalid", "not_found", "unavailable")
 
-GROUP_CHANGES: Final = ("create", "add_members", "remove_member", "change_member", "change_settings")
+GROUP_CHANGES: Final = (
+    *("create", "add_members", "remove_member", "change_member", "change_settings"),
+    *("join", "decline_user", "create_invite", "revoke_invite"),
+)
+"""The fields of `ChangeGroupRequest.change`."""
 
 # ---- sessions
 

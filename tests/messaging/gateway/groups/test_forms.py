@@ -21,6 +21,7 @@ from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, Control, GroupSettings
 from shared.contract.chats import MAX_CLIENT_ID, group_chat_id
 from shared.contract.errors import Code
 from shared.contract.joining import secret_hash
+from shared.telemetry.metrics.catalogue import GROUP_CHANGES
 
 ANN = 1
 
@@ -144,6 +145,11 @@ def test_a_well_formed_request_is_not_refused(request_: ChangeGroupRequest) -> N
 def test_no_request_is_taken_for_the_retry_of_another(request_: ChangeGroupRequest, control: Control) -> None:
     """That a retry is recognised is tested with the changes that `commands` makes."""
     assert not is_result(request_, control)
+
+
+def test_each_kind_of_change_is_measured() -> None:
+    kinds = ChangeGroupRequest.DESCRIPTOR.oneofs_by_name["change"].fields
+    assert tuple(kind.name for kind in kinds) == GROUP_CHANGES
 
 
 def test_the_stored_client_id_is_none_that_a_client_may_choose_and_each_chat_s_own() -> None:
