@@ -2,7 +2,6 @@
 
 import { asset } from "./asset.js";
 import { AppShell } from "./components/app-shell.js";
-import { openInvite } from "./components/open-dialog.js";
 import { Chats } from "./stores/chats.js";
 import { openCopies } from "./stores/database.js";
 import { openKept } from "./stores/old-keys.js";
@@ -22,9 +21,8 @@ updates.start();
  * @param {User} user
  * @param {Entry} entry
  * @param {(notice: string) => void} ended called with the reason; empty if the user signed out here
- * @param {string} invite the token of a group's invite link that was opened; or empty
  */
-export async function showChats(user, { storage, settings, credentials, api }, ended, invite) {
+export async function showChats(user, { storage, settings, credentials, api }, ended) {
   const life = new AbortController();
   const chats = new Chats(api, user);
   const isSignedIn = () => credentials.current?.user.user_id === user.user_id;
@@ -48,5 +46,4 @@ export async function showChats(user, { storage, settings, credentials, api }, e
   document.body.replaceChildren(shell.element);
   shell.start();
   sync.start();
-  if (invite) openInvite(shell, invite);
 }

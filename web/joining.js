@@ -3,6 +3,7 @@
 import { isMember } from "./groups.js";
 
 /** @import {Api, ControlFields} from "./api.js" */
+/** @import {Chat} from "./types.js" */
 /** @import {Event as WireEvent, Invite} from "./wire.js" */
 
 /**
@@ -105,6 +106,9 @@ export function afterStep(group, { message }, me) {
   const own = message?.control?.members?.find(({ user_id }) => user_id === me);
   return { ...group, is_member: own !== undefined && isMember(own), has_asked: (own?.asked_at_ms ?? "0") !== "0" };
 }
+
+/** The group, with what the page knows better: it receives the changes of the user's own groups. @param {OpenGroup} group @param {Pick<Chat, "group">} chat */
+export const asKnown = (group, chat) => (chat.group ? { ...group, is_member: isMember(chat.group.own) } : group);
 
 /** Whether an invite link can still be used. @param {Invite} invite @param {number} now_ms */
 export function isUsable({ is_revoked, expires_at_ms = "0", max_uses = 0, uses = 0 }, now_ms) {

@@ -14,11 +14,11 @@ const { credentials, api } = entry;
 async function show(notice = "") {
   const link = linkIn(location.hash);
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
-  if (user && link.kind) history.replaceState(null, "", location.pathname); // an invite is for somebody without account
+  if (user && link.kind === "invite") history.replaceState(null, "", location.pathname); // it is for somebody without account
   if (user) {
     api.preloadChats();
     const { showChats } = await import("./app.js");
-    return showChats(user, entry, show, link.kind === "join" ? link.token : "");
+    return showChats(user, entry, show);
   }
   const signIn = new SignIn(api, notice, show);
   document.body.replaceChildren(signIn.element);
@@ -26,6 +26,11 @@ async function show(notice = "") {
 }
 
 rejectDroppedFiles();
-// A link was pasted into the address of the open page.
-addEventListener("hashchange", () => linkIn(location.hash).kind && location.reload());
+/** A link was pasted into the address of the open page. The chats open the link of a group. */
+function followLink() {
+  const { kind } = linkIn(location.hash);
+  if (kind && !(kind === "join" && credentials.current)) location.reload();
+}
+
+addEventListener("hashchange", followLink);
 void show();

@@ -53,3 +53,8 @@ def test_users_join_by_an_invite_link_or_ask_to_join_a_public_group(
     expect(page.get_by_text("Grace Abara is a member now.")).to_be_visible()
     expect(page.get_by_text("No requests")).to_be_visible()
     expect(third.row("Nests")).to_contain_text("Ada Lindqvist added you")
+
+    other.page.goto(link)  # in the open page
+    other.page.get_by_role("dialog").get_by_role("button", name="Open", exact=True).click()
+    expect(other.page.get_by_role("dialog")).to_have_count(0)
+    expect(other.page.get_by_text("You may not send messages in this group.")).to_be_visible()

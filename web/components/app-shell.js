@@ -8,7 +8,7 @@ import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
 import { isSilent } from "../kinds/own.js";
 import { texts } from "../languages/language.js";
-import { placeIn } from "../links.js";
+import { linkIn, placeIn } from "../links.js";
 import { shownPlain } from "../messages.js";
 import { refusalText } from "../refusals.js";
 import { Chats } from "../stores/chats.js";
@@ -20,7 +20,7 @@ import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
 import { nothingOpen, skeletonMessages } from "./empty.js";
 import { Notifications } from "./notifications.js";
-import { loadPeopleNotices } from "./open-dialog.js";
+import { loadPeopleNotices, openInvite } from "./open-dialog.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {ChatView} from "./chat-view.js" */
@@ -219,8 +219,14 @@ export class AppShell {
     this.sync.session.end();
   }
 
-  /** Shows the chat in the page's address. */
+  /** Shows the chat in the page's address, or the group of an invite link beside the open chat. */
   async #route() {
+    const { kind, token } = linkIn(location.hash);
+    if (kind === "join") {
+      const { openChat } = this.chats;
+      history.replaceState(history.state, "", openChat ? `#${encodeURIComponent(openChat)}` : location.pathname);
+      return openInvite(this, token);
+    }
     const { chat_id, message_id } = placeIn(location.hash);
     const before = this.chats.openChat;
     if (this.#chat && chat_id === before && message_id) this.#chat.goTo(message_id);

@@ -36,7 +36,7 @@ export class GroupPanel extends Modal {
   #chat_id;
   #changes;
   #members;
-  /** The requests to join; null if the user could not accept any. @type {ReturnType<typeof groupList<Requests>> | null} */
+  /** The requests to join; null until the user may accept them. @type {ReturnType<typeof groupList<Requests>> | null} */
   #requests = null;
   /** The outcome of the user's last action, and whether it failed. */
   #outcome = { text: "", isFailure: false };
@@ -51,8 +51,6 @@ export class GroupPanel extends Modal {
     this.element.classList.add("group-panel");
     this.follow(app.chats);
     void app.chats.rosters.load(chat_id);
-    if (may(app.chats.of(chat_id), "ADD_MEMBERS"))
-      this.#requests = groupList(app, chat_id, this, () => new Joining(app.api).requests(chat_id));
   }
 
   get #group() {
@@ -111,9 +109,11 @@ export class GroupPanel extends Modal {
 
   /** The button that opens the requests to join, with their number; none without requests. */
   #requestsButton() {
-    const count = this.#requests?.value?.requests.length ?? 0;
+    const [app, chat_id] = [this.#app, this.#chat_id];
+    this.#requests ??= groupList(app, chat_id, this, () => new Joining(app.api).requests(chat_id));
+    const count = this.#requests.value?.requests.length ?? 0;
     if (!count) return null;
-    const open = () => new JoinRequests(this.#app, this.#chat_id).open();
+    const open = () => new JoinRequests(app, chat_id).open();
     const badge = h("span", { class: "badge" }, unreadLabel(count));
     return textButton("text-button counted", open, dialogTexts.groupPanel.requests, " ", badge);
   }

@@ -5,7 +5,7 @@ import { withoutDirectionControls } from "../format.js";
 import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
 import { MAX_MEMBERS } from "../groups.js";
-import { afterStep, Joining, stepOf } from "../joining.js";
+import { afterStep, asKnown, Joining, stepOf } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { Loaded } from "../stores/loaded.js";
@@ -50,7 +50,7 @@ class JoiningModal extends Modal {
     this.gone = gone;
     this.joining = new Joining(app.api);
     this.#changes = new GroupChanges(app.api, app.chats);
-    this.follow(this.outcome);
+    this.follow(app.chats, this.outcome);
   }
 
   /**
@@ -74,6 +74,11 @@ class JoiningModal extends Modal {
       if (after.is_member && this.element.open) this.#open(group.chat_id);
       return after.has_asked ? dialogTexts.joining.asked : "";
     });
+  }
+
+  /** The group, as far as the page knows it better. @protected @param {OpenGroup} group */
+  known(group) {
+    return asKnown(group, this.app.chats.of(group.chat_id));
   }
 
   /** The fault to show for a refused step. @protected @param {unknown} fault */
@@ -119,8 +124,9 @@ export class InvitedGroup extends JoiningModal {
     return h("div", { role: "status", key: "group" }, view);
   }
 
-  /** @param {OpenGroup} group */
-  #view(group) {
+  /** @param {OpenGroup} found */
+  #view(found) {
+    const group = this.known(found);
     const { chat_id, topic, members } = group;
     const { asked, approval } = dialogTexts.joining;
     const step = stepOf(group);
@@ -188,8 +194,9 @@ export class PublicGroups extends JoiningModal {
     ];
   }
 
-  /** @param {OpenGroup} group */
-  #row(group) {
+  /** @param {OpenGroup} found */
+  #row(found) {
+    const group = this.known(found);
     const { chat_id, topic = "", members } = group;
     const { steps, stepsOf } = dialogTexts.joining;
     const step = stepOf(group);

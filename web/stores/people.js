@@ -89,7 +89,7 @@ export class People extends Store {
 
   /** @returns {Promise<Relations>} */
   async #request() {
-    const [{ connections }, { user_ids }] = await Promise.all(
+    const [{ connections = [] }, { user_ids = [] }] = await Promise.all(
       [CONNECTIONS, BLOCKS].map((path) => this.#api.signedIn("GET", path)),
     );
     return { connections, blocked: user_ids };

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
 import { masksOf, rightsOf } from "../../../web/group-actions.js";
-import { afterStep, isUsable, Joining, stepOf } from "../../../web/joining.js";
+import { afterStep, asKnown, isUsable, Joining, stepOf } from "../../../web/joining.js";
 import { Loaded } from "../../../web/stores/loaded.js";
 import { ADA, MIRA, settle } from "./fakes.js";
 
@@ -18,6 +18,8 @@ test("a member opens the group; anyone else joins or asks, and takes a request b
     [{}, "join"],
   ])
     assert.equal(stepOf(afterStep(group, event(changes), ADA)), step);
+  const known = (role) => stepOf(asKnown({ ...group, has_asked: true }, { group: role ? { own: { user_id: ADA, role } } : null }));
+  assert.deepEqual([known(""), known("ROLE_UNSPECIFIED"), known("ROLE_GUEST")], ["takeBack", "takeBack", "open"]);
 });
 
 test("a link can be used until it ends, is used up or is revoked", () => {
