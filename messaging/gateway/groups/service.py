@@ -25,10 +25,14 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.rpc import ServerStream, stream_handler
 from shared.rpc.refusals import error_of
 from shared.rpc.server.interceptors import bearer_token, sample_calls
-from shared.throttle import HOUR, Attempt, Throttle, too_many
+from shared.throttle import HOUR, Attempt, Take, Throttle, take_all, too_many
 
 MAX_CALLS = 8
 """Concurrent calls of a user: more than one person makes, on all devices."""
+
+JOINS_PER_HOUR = 10
+"""How often a user joins one group, or asks to: each is a line in the chat, and a user may leave, or take a request
+back, at once."""
 
 REQUEST_SECONDS = 5.0
 """How long the message of a call may take to arrive."""
@@ -58,6 +62,7 @@ class GroupService(GroupServiceServicer):
         self._live = live
         self._creations = Throttle(period=HOUR)
         self._additions = Throttle()
+        self._joins = Throttle(period=HOUR)  # by user and group
         self._sample = sample_calls(lambda: live.value.trace_ratio)
         self._calls: Counter[int] = Counter()  # by user
 
@@ -121,8 +126,11 @@ class GroupService(GroupServiceServicer):
         match request.WhichOneof("change"):
             case "create":
                 begun, takes = self._creations.begin(key, live.groups_per_hour, now), "new groups"
-            case "add_members" | "join" | "create_invite":
-                begun, takes = self._additions.begin(key, live.member_additions_per_minute, now), "additions to groups"
+            case "add_members" | "join" | "create_invite" as kind:
+                limits = [Take(self._additions, key, live.member_additions_per_minute)]
+                if kind == "join":
+                    limits.append(Take(self._joins, f"{key} {request.chat_id}", JOINS_PER_HOUR))
+                begun, takes = take_all(limits, now), "additions to groups"
             case _:
                 return Attempt(())
         return begun if isinstance(begun, Attempt) else too_many(takes, begun)

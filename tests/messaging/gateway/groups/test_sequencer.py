@@ -20,7 +20,7 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster
 from shared.contract.partitions import partition_of
 from tests.messaging.gateway.groups.test_commands import changed, declined, removed, requests, users
-from tests.messaging.gateway.groups.test_forms import ANN, added, creation, joined
+from tests.messaging.gateway.groups.test_forms import ANN, added, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
 from tests.messaging.gateway.groups.world import PARTITIONS, World, change, open_world
 
@@ -234,6 +234,22 @@ async def test_a_retry_of_a_request_to_join_makes_no_second_one_after_it_was_dec
     world.tails_begin[HOME] = len(world.log.records[HOME])
     assert await made(await taken_over(world), 50, in_chat("c", joined())) == asked
     assert not world.log.received(50), "they are no member"
+
+
+async def test_of_many_users_who_use_a_link_at_once_only_so_many_join_as_it_allows(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    await made(gateway, ANN, in_chat("b", invite(max_uses=2)))
+    answers: list[Event | Refusal] = []
+
+    async def join(user_id: int) -> None:
+        answers.append(await change(gateway, user_id, in_chat("c", joined("s"))))
+
+    async with trio.open_nursery() as nursery:
+        for user_id in range(100, 110):
+            nursery.start_soon(join, user_id)
+    assert sorted(isinstance(answer, Event) for answer in answers) == [False] * 8 + [True] * 2
+    assert len(world.roster(CHAT).present) == 9
 
 
 async def test_the_partition_of_a_member_who_has_left_gets_the_control_changes_that_follow(

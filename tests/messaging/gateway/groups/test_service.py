@@ -145,6 +145,15 @@ async def test_new_groups_and_additions_of_a_user_are_limited_but_failures_of_ou
     assert getattr(other, "code", "") != "rate_limited"
 
 
+async def test_a_user_joins_one_group_a_few_times_an_hour(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "JOINS_PER_HOUR", 1)
+    token = await server.platform.token(ANN)
+    other = joined()
+    other.chat_id = "g-8"
+    answers = [await server.call(token, request) for request in (joined(), joined(), other)]
+    assert [getattr(answer, "code", "") for answer in answers] == ["not_found", "rate_limited", "not_found"]
+
+
 async def test_an_engine_that_does_not_answer_makes_calls_unavailable(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
