@@ -341,11 +341,27 @@ export class Chats extends Store {
     if (control?.version === "1") this.#created = chat_id;
     if (isGroup(chat_id) && (!chat.group || chat.later.length)) void this.#readGroup(chat_id);
     else if (canReadMore(before, chat)) void this.#readGroup(chat_id, true);
+    else if (!before.newest && !isGroup(chat_id)) void this.#readUnlisted(chat_id);
   }
 
   /** @param {WireEvent} event that answers a request of this user, which its sessions receive as well */
   received(event) {
     this.#apply(event);
+  }
+
+  /**
+   * Reads a direct chat of which a first message has arrived, if the list has further pages: the chat may be on one of
+   * them, with older unread messages. Repeats it until the archive returns the newest message that has arrived.
+   * @param {string} chat_id
+   */
+  async #readUnlisted(chat_id) {
+    await this.#firstPage;
+    for (const pause_ms of this.hasMore ? PAUSES_MS : []) {
+      await new Promise((resolve) => setTimeout(resolve, pause_ms));
+      const wire = await this.#api.chat(chat_id).catch(() => undefined);
+      const [read_id, arrived_id] = [wire?.newest?.message?.message_id ?? "0", this.of(chat_id).newest?.message_id ?? "0"];
+      if (wire && compareIds(read_id, arrived_id) >= 0) return void this.merge([wire]);
+    }
   }
 
   /**

@@ -1,7 +1,7 @@
 // Chats: their ids, order, unread counts and marks, in any order of arrival.
 
 import assert from "node:assert/strict";
-import test from "node:test";
+import test, { mock } from "node:test";
 import { newestOf } from "../../../web/changes.js";
 import {
   chatFromWire,
@@ -71,6 +71,24 @@ test("a list that is older than the session removes no live message and no mark"
   book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: historyOf(1)[0], unread: 1 }]);
   assert.equal(book.of(CHAT).newest.message_id, idAt(2));
   assert.equal(book.of(CHAT).unread, 1);
+});
+
+test("a message in a chat on a later page of the list adds to the chat's unread messages there", async (context) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  context.after(() => mock.timers.reset());
+  const answers = [historyOf(7), historyOf(9)]; // the archive lags behind at first
+  const book = newChats({
+    chats: async () => ({ chats: [], next_cursor: "more" }),
+    chat: async () => ({ chat_id: CHAT, member_ids: [ADA, MIRA], newest: answers.shift()[0], unread: 9 - answers.length }),
+  });
+  await book.load();
+  for (const minutes of [8, 9]) book.add(message(minutes));
+  for (const pause_ms of [250, 500]) {
+    await settle();
+    mock.timers.tick(pause_ms);
+  }
+  await settle();
+  assert.deepEqual([book.of(CHAT).unread, book.of(CHAT).newest.message_id, answers.length], [9, idAt(9), 0]);
 });
 
 test("reading a part of the unread messages leaves the others unread, also where not all are loaded", () => {
