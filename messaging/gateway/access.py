@@ -138,4 +138,4 @@ def _other(members: Sequence[int], user_id: int) -> int:
 
 def _is_of(roster: Roster | None, user_id: int, is_personal: bool) -> bool:
     """Whether the user is a member of the group, or for a personal request a former one."""
-    return roster is not None and user_id in (roster.members if is_personal else roster.present)
+    return roster is not None and (user_id in roster.present or (is_personal and roster.was_member(user_id)))

@@ -164,6 +164,11 @@ class Roster(msgspec.Struct):
         member = self.members.get(user_id)
         return NO_PERMISSIONS if member is None else permissions_of(self.settings, member)
 
+    def was_member(self, user_id: int) -> bool:
+        """Whether the user is a member or was one: not if they only asked to join."""
+        member = self.members.get(user_id)
+        return member is not None and bool(member.spans)
+
     def includes(self, user_id: int, event_id: int) -> bool:
         """Whether the user was a member at the event with this id."""
         member = self.members.get(user_id)

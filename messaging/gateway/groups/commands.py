@@ -175,8 +175,10 @@ def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: 
     decision = _Decision(roster, user_id, event_id)
     if kind == "join":
         return _join(decision, request.join.secret)
-    withdraws = kind == "decline_user" and request.decline_user.user_id == user_id
-    if kind != "create" and user_id not in roster.present and not (withdraws and user_id in roster.members):
+    withdraws = (
+        kind == "decline_user" and request.decline_user.user_id == user_id and decision.known(user_id).asked_at_ms
+    )
+    if kind != "create" and user_id not in roster.present and not withdraws:
         return no_such_chat()
     if request.expected_version and request.expected_version != roster.version:
         message = f"The chat has version {roster.version} by now."

@@ -9,7 +9,7 @@ from messaging.envelopes import fan_out
 from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
 from rookery.v1.archive_pb2 import HistoryMessage
-from rookery.v1.group_service_pb2 import AddMembers, ChangeMember
+from rookery.v1.group_service_pb2 import AddMembers, ChangeMember, ChangeSettings, Join
 from rookery.v1.groups_pb2 import ROLE_GUEST, Control
 from rookery.v1.session_pb2 import (
     ClientFrame,
@@ -32,8 +32,8 @@ from shared.contract.groups import Permission, audience
 from tests.messaging.gateway.harness import ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
 from tests.waiting import until
 
-DAN, EVE, STRANGER = 4, 5, 6
-"""A guest, a former member, and a user who never was one."""
+DAN, EVE, STRANGER, ASKER = 4, 5, 6, 7
+"""A guest, a former member, and two users who never were one; the last has asked to join."""
 
 CHAT = "g-7"
 OLD, BENS, CONTROL = 49, 50, 51
@@ -48,6 +48,8 @@ def crew(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Crew:
     crew.change(2, add_members=AddMembers(user_ids=[DAN], role=ROLE_GUEST))
     crew.change(3, change_member=ChangeMember(user_id=BEN, allow=Permission.POST))
     crew.remove(4, EVE)
+    crew.change(5, change_settings=ChangeSettings(is_public=True, asks_to_join=True))
+    crew.change(6, ASKER, join=Join())
     platform.history.groups[CHAT] = crew.stored
     platform.history.add(OLD)
     platform.history.add(BENS)
@@ -105,6 +107,9 @@ async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew)
         (EVE, change(0, marked=Marked(read_up_to=BENS)), None, ""),
         (EVE, change(starred=Starred(set=True)), None, ""),
         (STRANGER, change(starred=Starred(set=True)), Code.NOT_FOUND, "change.chat_id"),
+        (ASKER, change(starred=Starred(set=True)), Code.NOT_FOUND, "change.chat_id"),
+        (ASKER, change(0, marked=Marked(read_up_to=BENS)), Code.NOT_FOUND, "change.chat_id"),
+        (ASKER, send(), Code.NOT_FOUND, "send.chat_id"),
         (EVE, change(CONTROL, hidden=Hidden(set=True)), None, ""),
         (ANN, change(CONTROL, starred=Starred(set=True)), Code.INVALID, "change.target_id"),
         (ANN, change(CONTROL, deleted=Deleted()), Code.INVALID, "change.target_id"),
