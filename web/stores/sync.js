@@ -1,6 +1,7 @@
 // Keeps the other stores up to date by a session: hands on the frames of the server, and reads what was missed.
 
 import { Api } from "../api.js";
+import { timeOfId } from "../ids.js";
 import { fromWire } from "../messages.js";
 import { Session } from "../session.js";
 import { CatchUp } from "./catch-up.js";
@@ -11,6 +12,12 @@ import { Store } from "./store.js";
 
 /** @import {Message} from "../types.js" */
 /** @import {Event as WireEvent, ServerFrame, Welcome} from "../wire.js" */
+
+/**
+ * The first event so long after the last reading lets the list be read again, in milliseconds. Else a page that is online
+ * for days would read everything of these days after the next gap, and load chats with many events anew.
+ */
+const REREAD_MS = 15 * 60_000;
 
 export class Sync extends Store {
   /** Called with each new message of another user. @param {Message} _message */
@@ -25,6 +32,8 @@ export class Sync extends Store {
   #catchUp;
   /** The server's time when this page began, in milliseconds since 1970. Older messages are not passed on. */
   #began_ms = Infinity;
+  /** The latest time up to which missed events were to be read, likewise; 0 if it is not known. */
+  #read_ms = 0;
   /** Events of the first session's replay that are still to arrive, all older than this page; null before it begins. */
   #replayLeft = /** @type {number | null} */ (null);
 
@@ -112,6 +121,7 @@ export class Sync extends Store {
     if (presence) this.#chats.presence.show(presence);
     if (profile_changed) this.#chats.profileChanged(profile_changed.user_id ?? "");
     if (people_changed) this.#peopleChanged(people_changed.user_id ?? "");
+    if (this.#read_ms && timeOfId(event_id) > this.#read_ms + REREAD_MS) this.#missed(timeOfId(event_id));
   }
 
   /** @param {string} user_id */
@@ -133,9 +143,10 @@ export class Sync extends Store {
     this.onArrived(message);
   }
 
-  /** @param {number} at_ms of a Gap, or of the first Welcome */
+  /** @param {number} at_ms of a Gap, of the first Welcome, or of an event long after these */
   #missed(at_ms) {
     this.#began_ms = Math.min(this.#began_ms, at_ms);
+    this.#read_ms = Math.max(this.#read_ms, at_ms);
     this.#catchUp.missed(at_ms);
   }
 

@@ -151,6 +151,26 @@ test("missed events are read at once, those between live ones too, and again unt
   assert.deepEqual(history.requests, []);
 });
 
+test("the list is read again a quarter of an hour later, at the next event, so that a gap after days costs little", async () => {
+  const { chats, history, socket } = await online({ minute: 2 });
+  history.complete = 2;
+  await pass(60);
+  const asked = [];
+  const { chats: list } = history;
+  history.chats = (query) => (asked.push(query.changed_since_ms), list(query));
+  for (const minute of [10, 17, 18, 19, 30]) {
+    history.record(sentAt(minute));
+    history.complete = minute;
+    socket.deliver({ event: sentAt(minute) });
+    await pass(60);
+  }
+  assert.deepEqual(asked, [timeOf(2)], "at 18");
+  assert.equal(timeOfId(chats.listed_up_to), timeOf(18));
+  miss(socket, 31);
+  await settle();
+  assert.deepEqual(asked, [timeOf(2), timeOf(18)]);
+});
+
 test("while history makes no progress, or the server is away, it is read less and less often", async () => {
   const { chats, history, sockets, socket } = await online();
   history.isAway = true;
