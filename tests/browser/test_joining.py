@@ -3,6 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
+from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_groups import choose_for, open_panel
 
 
@@ -26,6 +27,7 @@ def test_users_join_by_an_invite_link_or_ask_to_join_a_public_group(
     expect(other.page.get_by_text("You are invited to a group.")).to_be_visible()
     other.enter(mira)
     expect(other.page.get_by_role("dialog").get_by_text("Nests")).to_be_visible()
+    expect_accessible(other.page, "light", "a phone")
     other.page.get_by_role("button", name="Join", exact=True).click()
     expect(other.composer).to_be_focused()
     expect(own.message("Mira Okafor joined by an invite link")).to_be_visible()
@@ -48,7 +50,10 @@ def test_users_join_by_an_invite_link_or_ask_to_join_a_public_group(
     third.page.get_by_label("Search public groups").fill("nes")
     third.page.get_by_role("button", name="Ask to join Nests").click()
     expect(third.page.get_by_role("button", name="Take back the request to join Nests")).to_be_visible()
+    expect_accessible(third.page, "light", "320 pixels")
     page.get_by_role("button", name="Requests to join 1").click()
+    expect(page.get_by_role("button", name="Decline Grace Abara")).to_be_visible()
+    expect_accessible(page, "light", "320 pixels", "dark")
     page.get_by_role("button", name="Accept Grace Abara").click()
     expect(page.get_by_text("Grace Abara is a member now.")).to_be_visible()
     expect(page.get_by_text("No requests")).to_be_visible()
