@@ -29,7 +29,7 @@ from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
 from shared.telemetry.metrics.catalogue import REPORTS
-from shared.throttle import HOUR, Throttle, too_many
+from shared.throttle import HOUR, Attempt, Throttle, too_many
 
 CHANGES_PER_MINUTE = 60
 """Of connections and blocks, by a user at one BFF: each is a transaction and two records in the log."""
@@ -130,7 +130,7 @@ class People:
         if refusal := await self._check_other(claims, body.user_id):
             return refusal
         attempt = self._reports.begin(str(claims.user_id), REPORTS_PER_DAY, trio.current_time())
-        if isinstance(attempt, float):
+        if not isinstance(attempt, Attempt):
             return too_many("reports", attempt)
         messages = await self._read(claims, body)
         if isinstance(messages, Refusal):

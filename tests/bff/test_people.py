@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from bff.people import CHANGES_PER_MINUTE, INVITATIONS_PER_DAY, REPORTS_PER_DAY
 from rookery.v1.archive_pb2 import GetMessageResponse, HistoryMessage
@@ -120,7 +121,7 @@ async def test_connections_and_blocks_have_limits(
 
 @pytest.mark.parametrize("limit", [CHANGES_PER_MINUTE, INVITATIONS_PER_DAY])
 async def test_changes_and_invitations_are_limited(
-    api: Api, ada: Person, ben: Person, limit: int, monkeypatch: pytest.MonkeyPatch
+    api: Api, ada: Person, ben: Person, limit: int, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
 ) -> None:
     if limit == INVITATIONS_PER_DAY:
         monkeypatch.setattr("bff.people.CHANGES_PER_MINUTE", 1_000)

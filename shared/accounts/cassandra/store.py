@@ -245,11 +245,16 @@ class CassandraAccounts(CassandraPeople):
 def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
     return [
         User(
-            *columns,
+            user_id,
+            name,
+            display_name,
+            about,
+            version,
+            created_at_ms,
             bool(is_deleted),
-            WhoMayStart(who_may_start or WhoMayStart.EVERYONE),
-            shows_presence=shows_presence is not False,
-            shows_read_marks=shows_read_marks is not False,
+            who_may_start=WhoMayStart(who or WhoMayStart.EVERYONE),
+            shows_presence=presence is not False,
+            shows_read_marks=marks is not False,
         )
-        for *columns, is_deleted, who_may_start, shows_presence, shows_read_marks in rows
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted, who, presence, marks in rows
     ]

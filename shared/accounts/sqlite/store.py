@@ -306,8 +306,19 @@ class SqliteAccounts(SqlitePeople):
 
 def _users(rows: Iterable[Any]) -> list[User]:
     return [
-        User(*columns, bool(is_deleted), WhoMayStart(who_may_start), bool(shows_presence), bool(shows_read_marks))
-        for *columns, is_deleted, who_may_start, shows_presence, shows_read_marks in rows
+        User(
+            user_id,
+            name,
+            display_name,
+            about,
+            version,
+            created_at_ms,
+            bool(is_deleted),
+            who_may_start=WhoMayStart(who),
+            shows_presence=bool(presence),
+            shows_read_marks=bool(marks),
+        )
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted, who, presence, marks in rows
     ]
 
 

@@ -108,6 +108,7 @@ async def test_settings_of_an_account_change_with_its_profile_or_stay(store: Acc
     changed = await change(
         version=1, who_may_start=WhoMayStart.CONNECTIONS, shows_presence=False, shows_read_marks=False
     )
+    assert changed is not None
     assert changed == User(11, "alice", "Alice", "", 2, 1_000, False, WhoMayStart.CONNECTIONS, False, False)
     assert await change(version=2) == replace(changed, version=3)
     assert await store.users([11]) == [replace(changed, version=3)]
