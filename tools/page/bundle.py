@@ -26,10 +26,12 @@ SCRIPTS = (
 )
 """Scripts of the chats that keep their names, since a page or the service worker names them."""
 
-WITH_APP, WITH_CHAT, WITH_DIALOGS = (
+WITH_APP, WITH_CHAT, WITH_DIALOGS, WITH_PEOPLE = (
     'import "../app.js";\n',
     'import "./chat-view.js";\n',
-    'import "./modal.js"; import "../languages/dialogs.js";\n',
+    'import "./modal.js"; import "../languages/dialogs.js"; import "./confirmation.js"; import "./outcome.js"; '
+    'import "./loaded.js"; import "../stores/people.js";\n',
+    'import "./chat-picker.js"; import "./group-members.js";\n',
 )
 """Imports of modules that are in the browser by the time that a later script needs them, or that most of these need.
 If all of them have the import, the modules share a file. Else each set of modules that some scripts share would be a
@@ -41,9 +43,10 @@ LATER = {
         "": ("chat-view", "start"),
         WITH_CHAT: ("completion",),
         WITH_DIALOGS: (
-            *("date-dialog", "delete-dialog", "emoji-picker", "forward-dialog", "group-dialogs", "invite"),
-            *("mute-dialog", "people-notice", "profile-dialogs", "read-all", "settings"),
+            *("date-dialog", "delete-dialog", "emoji-picker", "invite", "mute-dialog"),
+            *("people-notice", "read-all", "settings"),
         ),
+        WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),
         WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
     }.items()
     for name in names

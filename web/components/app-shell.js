@@ -2,7 +2,8 @@
 // the address, so that reload, back and links work.
 
 import { showBadge } from "../badge.js";
-import { forgetChoices } from "../emoji/kept.js";
+import { copyText } from "../clipboard.js";
+import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
@@ -56,11 +57,13 @@ const OFFERED_MS = 5_000;
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
  * @property {(text: string, offer?: Offer) => void} say shows a short notice
+ * @property {typeof copyText} copyText
  * @property {() => Promise<void>} signOut asks for confirmation if messages are not sent yet
  * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
 
 export class AppShell {
+  copyText = copyText;
   /** What the sign-in shows when the chats end; empty after the user has signed out here. */
   farewell = texts.signedOut;
   element = document.createElement("rookery-app");
@@ -215,7 +218,7 @@ export class AppShell {
     }
     history.replaceState(null, "", location.pathname);
     await this.sending.clear();
-    forgetChoices();
+    choices.clear();
     this.sync.session.end();
   }
 

@@ -1,6 +1,5 @@
 // The invite links of a group: the ones in use, and a form that creates one. A new link is shown this one time.
 
-import { copyText } from "../clipboard.js";
 import { fullTime } from "../format.js";
 import { GroupChanges } from "../group-changes.js";
 import { may } from "../groups.js";
@@ -132,7 +131,7 @@ export class InviteLinks extends Modal {
   async #copy() {
     const { linkCopied, notCopied } = texts.message;
     this.#input?.select();
-    const isCopied = await copyText(this.#link);
+    const isCopied = await this.#app.copyText(this.#link);
     this.#outcome.show(isCopied ? linkCopied : notCopied, !isCopied);
   }
 

@@ -2,7 +2,6 @@
 // start of a run, the name and the avatar of the sender; beside an active message its buttons, and always its time; below
 // the bubble its reactions, or the remedies of a failed message.
 
-import { copyText } from "../clipboard.js";
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
 import { may } from "../groups.js";
 import { icon } from "../icons.js";
@@ -158,7 +157,7 @@ export function messageText(app, message, tabindex) {
 
 /** @param {App} app @param {string} code */
 async function copyCode(app, code) {
-  app.say((await copyText(code)) ? texts.message.codeCopied : texts.message.notCopied);
+  app.say((await app.copyText(code)) ? texts.message.codeCopied : texts.message.notCopied);
 }
 
 /**

@@ -1,6 +1,5 @@
 // The menu of a message. The open chat has one, shown beside the message that opened it.
 
-import { copyText } from "../clipboard.js";
 import { moveFocus } from "../focus.js";
 import { withNames } from "../formatting.js";
 import { isFormer, may } from "../groups.js";
@@ -102,7 +101,7 @@ function toggle({ sending }, message, kind) {
 
 /** @param {App} app @param {string} text @param {string} copied the notice */
 async function copy(app, text, copied) {
-  app.say((await copyText(text)) ? copied : texts.message.notCopied);
+  app.say((await app.copyText(text)) ? copied : texts.message.notCopied);
 }
 
 /** @param {App} app @param {Message} message */

@@ -1,11 +1,11 @@
 // The person's choices in this browser: the skin tone, and the emoji used last.
 
 import { parsed, SafeStorage } from "../stores/storage.js";
-import { KEY, storage } from "./kept.js";
 import { MODIFIERS, withTone } from "./tones.js";
 
 /** @import {Emoji} from "./catalogue.js" */
 
+const KEY = "rookery.emoji";
 /** The number of emoji that are kept: three rows of the picker. */
 export const MAX_RECENT = 21;
 
@@ -39,6 +39,11 @@ export class Choices {
     this.#write({ tone: this.tone, recent: [emoji, ...this.recent.filter((other) => other !== emoji)] });
   }
 
+  /** Removes the choices, at sign-out. */
+  clear() {
+    this.#storage.removeItem(KEY);
+  }
+
   /** Not cached: another tab may have changed the choices. @returns {{tone?: unknown, recent?: unknown}} */
   #read() {
     return Object(parsed(this.#storage.getItem(KEY)));
@@ -51,7 +56,7 @@ export class Choices {
 }
 
 /** The choices of the person at this page. */
-export const choices = new Choices(storage);
+export const choices = new Choices(new SafeStorage(() => localStorage));
 
 /** The emoji in the person's skin tone. @param {Pick<Emoji, "emoji" | "hasTones">} emoji */
 export const toned = ({ emoji, hasTones }) => (hasTones ? withTone(emoji, choices.tone) : emoji);

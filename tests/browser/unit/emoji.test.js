@@ -7,7 +7,6 @@ import { gzipSync } from "node:zlib";
 
 import { Catalogue, parse } from "../../../web/emoji/catalogue.js";
 import { Choices, MAX_RECENT } from "../../../web/emoji/choices.js";
-import { forgetChoices } from "../../../web/emoji/kept.js";
 import { drawn } from "../../../web/emoji/drawn.js";
 import { Grid } from "../../../web/emoji/grid.js";
 import { REACTIONS } from "../../../web/emoji/quick.js";
@@ -109,7 +108,7 @@ test("the emoji used last and the skin tone are kept, bounded, and deleted at si
   assert.equal(again.tone, 4);
   assert.equal(again.recent.length, MAX_RECENT);
   assert.deepEqual(again.recent.slice(0, 2), [all[10].emoji, all[MAX_RECENT + 4].emoji]);
-  forgetChoices(storage);
+  again.clear();
   assert.deepEqual([choices.tone, choices.recent], [0, []]);
 });
 
