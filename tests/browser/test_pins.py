@@ -53,6 +53,28 @@ def test_a_pin_is_seen_by_both_leads_to_its_message_follows_an_edit_and_is_remov
         expect(seat.page.get_by_text("Pinned message", exact=True)).to_have_count(0)
 
 
+def test_a_star_is_on_the_devices_of_its_user_alone_and_leads_to_its_message(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
+) -> None:
+    phone = seats(platform, ada, size="phone", chat="Mira Okafor")
+    at_mira = seats(platform, mira, chat="Ada Lindqvist")
+    choose(at_ada, "Lunch?", "Star")
+    for seat in (at_ada, phone):
+        expect(seat.message("Lunch?")).to_contain_text("Starred")
+    at_mira.write("At noon")
+    expect(phone.message("At noon")).to_be_visible()
+    expect(at_mira.message("Lunch?")).not_to_contain_text("Starred")
+
+    phone.page.get_by_role("button", name="Chat options").click()
+    phone.page.get_by_role("menuitem", name="Starred messages").click()
+    stars = phone.page.get_by_role("dialog", name="Starred messages")
+    stars.get_by_role("button", name="Mira Okafor").click()
+    expect(phone.message("Lunch?")).to_be_focused()
+    choose(at_ada, "Lunch?", "Unstar")
+    for seat in (at_ada, phone):
+        expect(seat.message("Lunch?")).not_to_contain_text("Starred")
+
+
 def test_a_chat_marked_as_unread_is_unread_on_all_devices_until_one_of_them_opens_it(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account
 ) -> None:
