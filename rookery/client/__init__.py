@@ -34,7 +34,7 @@ from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.groups import GroupInvite, Groups, JoinableChat, JoinRequest, NewGroupInvite, PublicChats
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
-from rookery.client.live import FOR_EVER, Client, Submission, open_client
+from rookery.client.live import FOR_EVER, MAX_WATCHED, Client, Submission, open_client
 from rookery.client.people import Connection, People
 from rookery.v1.archive_pb2 import (
     Chat,
@@ -75,6 +75,7 @@ from shared.contract.groups import Permission, permissions_of
 
 __all__ = [
     "FOR_EVER",
+    "MAX_WATCHED",
     "ROLE_ADMIN",
     "ROLE_GUEST",
     "ROLE_MEMBER",

@@ -7,12 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import trio
 
 from rookery.client import (
     FOR_EVER,
+    MAX_WATCHED,
     Chat,
     Client,
     Disconnected,
@@ -20,12 +22,14 @@ from rookery.client import (
     Gap,
     HistoryMessage,
     Message,
+    Presence,
     Profile,
     Refused,
     RookeryError,
     State,
     Text,
     TooOld,
+    Typing,
     Unreachable,
     User,
     apply_change,
@@ -65,6 +69,9 @@ MAX_PAGE = 100
 
 MAX_SHOWN = 10_000
 """The largest number of a message, and the bound of the messages whose changes are kept."""
+
+TYPING_SECONDS = 10.0
+"""After which a user who is typing is shown to be typing again. Clients repeat it every 4 seconds."""
 
 MAX_UNREAD = 100
 """Unread messages that the server counts in a chat at most."""
@@ -192,6 +199,8 @@ class TerminalChat:
         self._chat_id = ""
         self._oldest = 0
         """The oldest message of the open chat that /history or /older has shown; 0 before that."""
+        self._typing: dict[int, float] = {}
+        """When each user was last reported to be typing in the open chat, in seconds of `trio.current_time`."""
         self._behind: set[str] = set()
         """Chats, of the newest 100, with unread messages not shown yet: a mark on a newer message marks them too."""
         self._names = UserNames(client.api, {client.me.user_id: client.me.name})
@@ -282,6 +291,7 @@ class TerminalChat:
                     if command == "/group":
                         self._groups.open_created(message)
                         self._chat_id, self._oldest = message.chat_id, 0
+                        self._watch_members()
                         self._screen.show(f"writing to {await self._title(message.chat_id)}")
                 case "/help", *_:
                     self._screen.show(HELP)
@@ -410,9 +420,16 @@ class TerminalChat:
         """Let the following lines be sent to a chat. Raises RookeryError."""
         self._chat_id, self._oldest = chat_id, 0
         about = await self._groups.load(chat_id) if is_group(chat_id) else []
+        self._watch_members()
         self._screen.show(f"writing to {await self._title(chat_id)}")
         for line in about:
             self._screen.show(line)
+
+    def _watch_members(self) -> None:
+        """Watch the other member of the open chat, or up to MAX_WATCHED members of the open group."""
+        self._typing.clear()
+        members = self._groups.members if is_group(self._chat_id) else [self._other(self._chat_id)]
+        self._client.watch(islice(members, MAX_WATCHED))
 
     async def _show_unread(self, chat_id: str) -> None:
         """Show the oldest page of unread messages, and mark it as read."""
@@ -523,10 +540,28 @@ class TerminalChat:
                 chat = title if is_group(event.chat_id) else f"the chat with {title}"
                 opening = f"{_opening(event.chat_id)} {title}"
                 self._screen.show(f"too much of {chat} was missed: {opening} shows the unread messages")
+            case Presence():
+                await self._show_presence(event)
+            case Typing() if event.chat_id == self._chat_id:
+                since = trio.current_time() - self._typing.get(event.user_id, -TYPING_SECONDS)
+                self._typing[event.user_id] = trio.current_time()
+                if since >= TYPING_SECONDS:
+                    self._screen.show(f"{await self._names.of(event.user_id)} is typing")
             case Disconnected():
                 self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
             case _:
                 pass
+
+    async def _show_presence(self, presence: Presence) -> None:
+        """Note who is online for /members; show it of the other member of an open direct chat."""
+        user_id = presence.user_id
+        self._groups.set_online(user_id, is_online=presence.is_online)
+        if is_group(self._chat_id) or user_id != self._other(self._chat_id):
+            return
+        if presence.is_online:
+            self._screen.show(f"{await self._names.of(user_id)} is online")
+        elif presence.last_seen_ms:
+            self._screen.show(f"{await self._names.of(user_id)} was online {_local_time(presence.last_seen_ms)}")
 
     async def _show_change(self, event: Event) -> None:
         """Show the change of a message, unless a newer one is shown already."""
@@ -661,5 +696,10 @@ def _is_marked_unread(chat: Chat) -> bool:
 
 def _clock(event_id: int) -> str:
     """The local time of a message or a change, with the date unless it is from today."""
-    sent = time.localtime(time_of(event_id) / 1000)
-    return time.strftime("%H:%M" if sent[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", sent)
+    return _local_time(time_of(event_id))
+
+
+def _local_time(at_ms: int) -> str:
+    """The local time of a moment in milliseconds since 1970, with the date unless it is today."""
+    at = time.localtime(at_ms / 1000)
+    return time.strftime("%H:%M" if at[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", at)

@@ -41,6 +41,8 @@ class TerminalGroups:
         self._open = ""
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
+        self._online: set[int] = set()
+        """Of the watched users."""
         self._invites: Sequence[GroupInvite] = ()
         """As they were listed last."""
 
@@ -49,6 +51,13 @@ class TerminalGroups:
         """The names of the members of the open group."""
         present = (user_id for user_id, member in self._members.items() if member.role)
         return {user_id: self._names.known[user_id] for user_id in present if user_id in self._names.known}
+
+    def set_online(self, user_id: int, *, is_online: bool) -> None:
+        """Note whether a watched user is online."""
+        if is_online:
+            self._online.add(user_id)
+        else:
+            self._online.discard(user_id)
 
     def note(self, chats: Iterable[Chat]) -> None:
         """Remember the names of the groups among the chats."""
@@ -120,7 +129,11 @@ class TerminalGroups:
         present = [member for member in self._members.values() if member.role]
         await self._names.read(member.user_id for member in present)
         roles = {await self._names.of(member.user_id): ROLE_NAMES.get(member.role, "") for member in present}
-        return [name if role == "member" else f"{name} ({role})" for name, role in sorted(roles.items())]
+        online = {await self._names.of(user_id) for user_id in self._online}
+        return [
+            name + (role != "member") * f" ({role})" + (name in online) * ", online"
+            for name, role in sorted(roles.items())
+        ]
 
     async def _invite(self, days: int = DAYS, uses: int = 0) -> Sequence[str]:
         made = await self._client.groups.create_invite(self._require(), expires_in=days * 86_400.0, max_uses=uses)

@@ -132,7 +132,8 @@ class FakeConnection:
 
     async def accept_next(self, event_id: int = 100) -> pb.ClientFrame:
         """Accept the client's next message or change; return its frame."""
-        frame = await self.next_frame()
+        while (frame := await self.next_frame()).HasField("watch"):
+            pass
         self.accept(frame, event_id)
         return frame
 

@@ -89,11 +89,15 @@ async def test_a_cancelled_send_is_not_sent_later(
     assert (await second.next_frame()).HasField("typing")
 
 
-async def test_marks_and_typing_are_sent(client: Client, connection: Any) -> None:
+async def test_marks_typing_and_watch_lists_are_sent(client: Client, connection: Any) -> None:
     client.typing("d-7-9")
     client.mark("d-7-9", read_up_to=5)
     frames = [await connection.next_frame(), await connection.next_frame()]
     assert [frame.WhichOneof("frame") for frame in frames] == ["typing", "change"]
+    client.watch([9, 8, 9])
+    assert list((await connection.next_frame()).watch.user_ids) == [9, 8]
+    with pytest.raises(ValueError, match="200"):
+        client.watch(range(1, 202))
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,26 @@ async def test_changes_are_shown_once_and_may_come_before_their_message(
     ]  # fmt: skip
 
 
+async def test_presence_and_typing_of_the_other_member_are_shown(
+    chat: TerminalChat, screen: FakeScreen, connection: Any
+) -> None:
+    assert list(connection.received[-1].watch.user_ids) == [9]
+    for signal in (
+        pb.Event(presence=pb.Presence(user_id=9, is_online=True)),
+        *[pb.Event(typing=pb.Typing(chat_id="d-7-9", user_id=9))] * 2,
+        pb.Event(typing=pb.Typing(chat_id="d-7-8", user_id=8)),
+        pb.Event(presence=pb.Presence(user_id=9)),
+        pb.Event(presence=pb.Presence(user_id=9, last_seen_ms=1_000)),
+    ):
+        connection.reply(pb.ServerFrame(event=signal))
+    await wait_all_tasks_blocked()
+    assert [line[:23] for line in screen.shown[-3:]] == [
+        "grace is online",
+        "grace is typing",
+        "grace was online 1970-0",
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "body", "shown"),
     [
@@ -520,8 +540,11 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     await group.execute("hello @grace @everyone")
     assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
     assert connection.received[-1].send.text.mentions_everyone
+    for user_id in (7, 9):
+        connection.reply(pb.ServerFrame(event=pb.Event(presence=pb.Presence(user_id=user_id, is_online=user_id == 7))))
+    await wait_all_tasks_blocked()
     await group.execute("/members")
-    assert screen.shown[-2:] == ["ada (owner)", "grace"]
+    assert screen.shown[-2:] == ["ada (owner), online", "grace"]
     await group.execute("/with grace")
     message = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
     settings = {"name": "Trains"}
