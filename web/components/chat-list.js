@@ -266,8 +266,8 @@ export class ChatList {
     const { chats } = this.#app;
     const choices = [
       { label: texts.chats.yourProfile, choose: () => this.#openProfile() },
-      { label: texts.chats.findGroups, choose: () => findGroups(this.#app) },
       { label: texts.chats.settings, choose: () => this.#openSettings() },
+      { label: texts.chats.findGroups, choose: () => findGroups(this.#app) },
       ...(chats.all.length ? [{ label: texts.chats.readAll, choose: () => this.#readAll() }] : []),
       ...(chats.me.is_admin ? [{ label: texts.chats.admin, href: "/admin" }] : []),
       { label: texts.chats.signOut, choose: () => void this.#app.signOut() },
