@@ -82,7 +82,12 @@ async def test_the_python_client_receives_groups_and_reads_what_it_missed_of_the
         chat_id, grace_id = created.chat_id, grace.me.user_id
         await ada.send(chat_id, "before")
         await ada.groups.add_members(chat_id, [grace_id], role=ROLE_GUEST, expected_version=1)
-        await ada.send(chat_id, "within")
+        await ada.send(chat_id, "within @everyone", mentions_everyone=True)
+        with trio.fail_after(PATIENCE):
+            while [chat.unread_mentions for chat in (await grace.api.chats()).chats] != [1]:
+                await trio.sleep(0.05)
+        with pytest.raises(Refused, match="mention everyone"):
+            await grace.send(chat_id, "@everyone", mentions_everyone=True)
         with pytest.raises(Refused, match="the name") as caught:
             await grace.groups.change_settings(chat_id, name="Tea")
         assert caught.value.code == "forbidden"
@@ -106,9 +111,9 @@ async def test_the_python_client_receives_groups_and_reads_what_it_missed_of_the
                             break
             return found
 
-        assert await texts(grace.events()) == [2, "within", 3]
+        assert await texts(grace.events()) == [2, "within @everyone", 3]
         async with aclosing(away.events()) as missed:
-            assert await texts(missed) == [2, "within", "read", 3]
+            assert await texts(missed) == [2, "within @everyone", "read", 3]
         assert [each.user_id for each in (await ada.groups.members(chat_id)).members] == [ada.me.user_id]
         assert not (await grace.groups.members(chat_id)).members
         assert (await grace.api.chat(chat_id)).own.spans[-1].last == removed.message_id
