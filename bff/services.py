@@ -111,5 +111,7 @@ def administration_of(services: Services) -> Administration:
 
     async def announce(user_id: int, *, is_deleted: bool = False) -> None:
         await announce_or_log(services.publisher, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
+        if is_deleted:
+            services.signals.profile_changed(user_id)
 
     return Administration(services.accounts, services.configuration, announce, clock_ms=services.clock_ms)

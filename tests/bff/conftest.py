@@ -53,7 +53,8 @@ from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry
 from shared.net.client_address import Network
 from shared.signals.memory import LocalSignals
-from shared.signals.publisher import SignalPublisher
+from shared.signals.protocol import Listener
+from shared.signals.publisher import SignalPublisher, partition_channel
 from shared.telemetry.health import Health
 
 PASSWORD = "correct horse battery"
@@ -177,6 +178,7 @@ class Api:
         log: FakeLog,
         clock: Clock,
         web_root: Path,
+        signals: Listener,
     ) -> None:
         self.services = services
         self.archive = archive
@@ -184,6 +186,8 @@ class Api:
         self.log = log
         self.clock = clock
         self.web_root = web_root
+        self.signals = signals
+        """Receives what the BFF signals to gateways."""
         self.app = make_app(services, web_root)
 
     @property
@@ -295,7 +299,9 @@ async def api(
             leave_groups=lambda user_id: groups.left.append(user_id),
             trusted_proxies=trusted_proxies,
         )
-        yield Api(services, archive, groups, log, clock, web_root)
+        async with signals.listen() as listener:
+            listener.listen_to([partition_channel(partition) for partition in range(FakeLog.partitions)])
+            yield Api(services, archive, groups, log, clock, web_root, listener)
 
 
 @pytest.fixture

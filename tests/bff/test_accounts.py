@@ -3,6 +3,7 @@
 import pytest
 
 from bff import gateways
+from rookery.v1.signals_pb2 import Signal
 from shared.accounts.links import Invite, new_link
 from shared.accounts.store import AccountStore
 from shared.configuration import StoredValue
@@ -305,6 +306,19 @@ async def test_a_sign_in_of_another_user_can_not_be_ended(api: Api, token: str) 
         reply = await api.call("DELETE", f"/v1/me/sign-ins/{sign_in_id}", token=bob)
         assert reply.refusal == (404, "not_found", "sign_in_id")
     assert (await api.call("GET", "/v1/me", token=token)).status == 200
+
+
+async def test_a_changed_profile_and_a_deleted_account_are_signalled_to_the_gateways(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    for method, path, body, status in (
+        ("PATCH", "/v1/me", {"version": 1, "shows_presence": False}, 200),
+        ("PATCH", "/v1/me", {"version": 1, "about": "late"}, 409),
+        ("POST", "/v1/me/deletion", {"current_password": PASSWORD}, 204),
+    ):
+        assert (await api.call(method, path, body, token=token)).status == status
+    signals = [Signal.FromString(value).event for value in await api.signals.receive()]
+    assert [each.event.profile_changed.user_id for each in signals] == [user_id] * 2
+    assert all(each.is_for_watchers and each.recipient_ids == [user_id] for each in signals)
 
 
 async def test_an_account_is_deleted_by_its_user_with_the_password_but_not_an_admin_s(api: Api, token: str) -> None:
