@@ -2,12 +2,13 @@
 
     python -m tools.pictures [NAME ...]
 
-The ten pictures of `docs/tour/`, `docs/page.png` and `docs/admin.png`, or the named pictures. A picture shows the real
-page: the script clicks and types, and changes nothing in the page.
+The twelve pictures of `docs/tour/`, `docs/page.png` and `docs/admin.png`, or the named pictures. A picture shows the
+real page: the script clicks and types, and changes nothing in the page.
 """
 
 import argparse
 import subprocess
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from typing import Any, Literal, Self
 import trio
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from rookery.client import Client, open_api, open_client
+from rookery.client import Client, Mention, open_api, open_client
 from tools.launch.process import ROOKERY, Rookery, running
 from tools.toolchains import ROOT
 
@@ -64,6 +65,29 @@ TALKS: dict[str, list[tuple[str, str]]] = {
 REACTED = "no gap, no duplicates"
 """The text of the message with reactions."""
 
+REPLIES = {
+    "Shipping it tonight then 🎉": "Then I will take the last gateway down during lunch. If nobody notices, we ship.",
+    "Yes, on Thursday. It takes `20 minutes`": "@Hiro Tanaka can you swap it before that?",
+}
+"""The texts of messages that answer another one, with the other one's text."""
+
+EDITS = {"Writing the release note now": "Writing the **release note** now"}
+"""The texts of messages that are edited, with the new text."""
+
+GROUP = "Night shift"
+
+GROUP_TALK = [
+    ("mira", "Who is on call on Friday?"),
+    ("jonas", "I am, from six. The gateway in Oslo is still on the old disk"),
+    ("ada", "@Hiro Tanaka can you swap it before that?"),
+    ("hiro", "Yes, on Thursday. It takes `20 minutes`"),
+    ("mira", "Oslo: Thursday at 10:00, Hiro and me"),
+]
+"""The messages of a group that Ada has created, oldest first, each by one of its members."""
+
+PINNED, STARRED = "Oslo: Thursday at 10:00, Hiro and me", "I am, from six. The gateway in Oslo is still on the old disk"
+"""The texts of the message that is pinned in the group, and of the one that Ada has starred."""
+
 UNREAD = "jonas"
 """The sender of the messages that Ada has not read."""
 
@@ -75,7 +99,7 @@ SETTLE_MS = 700
 
 
 async def talk(url: str) -> None:
-    """Create the accounts, and send all messages. Mira reads; Jonas' last messages stay unread."""
+    """Create the accounts and the group, and send all messages. The others read; Jonas' last messages stay unread."""
     async with AsyncExitStack() as stack:
         clients: dict[str, Client] = {}
         for name, display_name in PEOPLE.items():
@@ -83,17 +107,43 @@ async def talk(url: str) -> None:
                 await api.register(display_name)
             clients[name] = await stack.enter_async_context(open_client(url, name, PASSWORD))
         ada = clients["ada"]
+        await talk_in_group(clients)
         for other, messages in TALKS.items():
+            ids: dict[str, int] = {}
             for sender, text in messages:
                 recipient = clients[other] if sender == "ada" else ada
-                accepted = await clients[sender].send(recipient.me.user_id, text)
+                chat_id = await say(clients[sender], recipient.me.user_id, text, ids)
                 if text == REACTED:
                     for each in ("mira", "ada"):
-                        await clients[each].react(accepted.chat_id, accepted.event_id, "🔥")
-                clients[other].mark(accepted.chat_id, read_up_to=accepted.event_id)
+                        await clients[each].react(chat_id, ids[text], "🔥")
+                clients[other].mark(chat_id, read_up_to=ids[text])
                 if other != UNREAD:
-                    ada.mark(accepted.chat_id, read_up_to=accepted.event_id)
+                    ada.mark(chat_id, read_up_to=ids[text])
         await trio.sleep(RECORD_SECONDS)
+
+
+async def talk_in_group(clients: dict[str, Client]) -> None:
+    members = {sender: clients[sender] for sender, _ in GROUP_TALK}
+    others = [client.me.user_id for name, client in members.items() if name != "ada"]
+    created = await clients["ada"].groups.create(GROUP, others)
+    ids: dict[str, int] = {}
+    for sender, text in GROUP_TALK:
+        mentioned = [Mention(user_id=client.me.user_id, name=PEOPLE[name]) for name, client in members.items()]
+        mentions = [mention for mention in mentioned if f"@{mention.name}" in text]
+        await say(members[sender], created.chat_id, text, ids, mentions)
+    await clients["ada"].toggle(created.chat_id, ids[PINNED], "pinned")
+    await clients["ada"].toggle(created.chat_id, ids[STARRED], "starred")
+    for client in members.values():
+        client.mark(created.chat_id, read_up_to=ids[GROUP_TALK[-1][1]])
+
+
+async def say(sender: Client, to: int | str, text: str, ids: dict[str, int], mentions: Iterable[Mention] = ()) -> str:
+    """Send a message, and edit it, by REPLIES and EDITS. Add its id to `ids`, by text; return the chat's id."""
+    accepted = await sender.send(to, text, reply_to=ids.get(REPLIES.get(text, ""), 0), mentions=mentions)
+    ids[text] = accepted.event_id
+    if text in EDITS:
+        await sender.edit(accepted.chat_id, accepted.event_id, EDITS[text])
+    return accepted.chat_id
 
 
 class Stage:
@@ -128,8 +178,9 @@ class Window:
         self.page.locator("rookery-chat-list").wait_for()
         return self
 
-    def open_chat(self, person: str) -> Self:
-        self.page.get_by_role("navigation").get_by_role("button", name=PEOPLE[person]).click()
+    def open_chat(self, chat: str) -> Self:
+        """Open the chat with a person, or a group."""
+        self.page.get_by_role("navigation").get_by_role("button", name=PEOPLE.get(chat, chat)).first.click()
         self.page.locator("rookery-message").last.wait_for()
         return self
 
@@ -168,6 +219,17 @@ def chats(stage: Stage) -> Window:
 
 def chat(stage: Stage) -> Window:
     return chats(stage).open_chat("mira")
+
+
+def group(stage: Stage) -> Window:
+    return chats(stage).open_chat(GROUP)
+
+
+def group_info(stage: Stage) -> Window:
+    window = group(stage)
+    window.page.get_by_title("Group info").click()
+    window.page.get_by_role("dialog").get_by_text(PEOPLE["hiro"]).wait_for()
+    return window
 
 
 def right_to_left(stage: Stage) -> Window:
@@ -218,6 +280,8 @@ PICTURES = {
     "tour/08-notification": notification,
     "tour/09-phone": phone,
     "tour/10-dark": dark,
+    "tour/11-group": group,
+    "tour/12-group-info": group_info,
     "page": chat,
     "admin": admin,
 }
