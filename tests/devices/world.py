@@ -29,6 +29,7 @@ from rookery.client import GatewayEndpoints, Refused, SessionStream, Unreachable
 from rookery.v1.archive_pb2 import (
     Chat,
     FindSentRequest,
+    GetChatRequest,
     GetGroupRequest,
     GetMessageRequest,
     GetMessageResponse,
@@ -217,6 +218,10 @@ class RunningGateway:
     async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
         request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
         return cast(GetMessageResponse | Refusal, await self._ask("GetMessage", request))
+
+    async def has_message(self, user_id: int, chat_id: str) -> bool | Refusal:
+        answer = await self._ask("GetChat", GetChatRequest(user_id=user_id, chat_id=chat_id))
+        return answer if isinstance(answer, Refusal) else bool(answer.chat.HasField("newest"))
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         answer = await self._ask("FindSent", FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id))
