@@ -56,7 +56,8 @@ class Joining:
         message = answer.event.message
         await self._groups.wait_recorded(claims.user_id, message)
         (invite,) = (each for each in message.control.invites if each.secret_hash == digest)
-        return Response(models.NewGroupInvite(invite=models.GroupInvite.of(invite), token=str(link)), 201)
+        made = models.GroupInvite.of(invite, is_usable=True)
+        return Response(models.NewGroupInvite(invite=made, token=str(link)), 201)
 
     @endpoint("GET", "/v1/chats/<chat_id>/invites", models.GroupInvites)
     async def list_group_invites(self, claims: Claims, chat_id: str) -> Response | Refusal:
@@ -64,7 +65,11 @@ class Joining:
         roster = await self._managed(claims.user_id, chat_id)
         if isinstance(roster, Refusal):
             return roster
-        invites = [models.GroupInvite.of(invite) for invite in roster.invites.values()]
+        now_ms = self._services.clock_ms()
+        invites = [
+            models.GroupInvite.of(invite, is_usable=roster.is_usable(invite, now_ms))
+            for invite in roster.invites.values()
+        ]
         return Response(models.GroupInvites(invites=invites, version=str(roster.version)))
 
     @endpoint("DELETE", "/v1/chats/<chat_id>/invites/<invite_id>", Event)

@@ -416,7 +416,8 @@ class MarksQuery(Input):
 
 
 class GroupInvite(BaseModel):
-    """An invite link. Times are milliseconds since 1970; 0 for never. `max_uses` is 0 for any number."""
+    """An invite link. Times are milliseconds since 1970; 0 for never. `max_uses` is 0 for any number. `is_usable`:
+    whether users join by it now."""
 
     invite_id: str
     creator_id: str
@@ -424,9 +425,10 @@ class GroupInvite(BaseModel):
     max_uses: int
     uses: int
     is_revoked: bool
+    is_usable: bool
 
     @classmethod
-    def of(cls, invite: Invite) -> "GroupInvite":
+    def of(cls, invite: Invite, *, is_usable: bool) -> "GroupInvite":
         return cls(
             invite_id=str(invite.invite_id),
             creator_id=str(invite.creator_id),
@@ -434,6 +436,7 @@ class GroupInvite(BaseModel):
             max_uses=invite.max_uses,
             uses=invite.uses,
             is_revoked=invite.is_revoked,
+            is_usable=is_usable,
         )
 
 

@@ -34,6 +34,8 @@ class GroupInvite(msgspec.Struct, frozen=True):
     """How many users may join by it; 0 for any number."""
     uses: int
     is_revoked: bool
+    is_usable: bool
+    """Whether users join by it now: it has not ended, and its creator may add members."""
 
 
 class NewGroupInvite(msgspec.Struct, frozen=True):

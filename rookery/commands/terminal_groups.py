@@ -141,12 +141,7 @@ class TerminalGroups:
 
     async def _list_invites(self) -> Sequence[str]:
         """The links that can still be used, numbered for /revoke."""
-        now_ms = time.time() * 1000
-        self._invites = [
-            each
-            for each in await self._client.groups.invites(self._require())
-            if not (each.is_revoked or 0 < each.expires_at_ms <= now_ms or 0 < each.max_uses <= each.uses)
-        ]
+        self._invites = [each for each in await self._client.groups.invites(self._require()) if each.is_usable]
         await self._names.read(each.creator_id for each in self._invites)
         listed = [
             f"{number}: of {await self._names.of(each.creator_id)}, used {each.uses} times, {_limits(each)}"

@@ -73,7 +73,7 @@ async def test_a_new_link_has_a_token_of_which_the_group_gets_the_hash_and_a_ret
         assert (reply.status, parsed.chat_id, secret_hash(parsed.secret)) == (201, "g-7", create.secret_hash)
         assert reply.body["invite"] == {
             **{"invite_id": "8", "creator_id": "5", "expires_at_ms": "1", "max_uses": 3, "uses": 0},
-            "is_revoked": False,
+            **{"is_revoked": False, "is_usable": True},
         }
         tokens.append(reply.body["token"])
         api.groups.response = Refusal(Code.FORBIDDEN, "no")
@@ -108,7 +108,10 @@ async def test_links_and_requests_are_listed_for_members_who_may_add_members(api
     member = Member(user_id=user_id, role=ROLE_MEMBER, spans=[Span(first=1)])
     api.archive.response = group(member, *asking, uses=2)
     (invite,) = (invites := (await api.call("GET", f"{GROUP}/invites", token=token)).body)["invites"]
-    assert (invite["invite_id"], invite["uses"], invites["version"]) == ("9", 2, "3")
+    assert (invite["invite_id"], invite["uses"], invite["is_usable"], invites["version"]) == ("9", 2, True, "3")
+    api.archive.response = group(member, uses=1, max_uses=1)
+    assert not (await api.call("GET", f"{GROUP}/invites", token=token)).body["invites"][0]["is_usable"]
+    api.archive.response = group(member, *asking)
     assert (await api.call("GET", f"{GROUP}/requests", token=token)).body == {
         "requests": [{"user_id": "7", "asked_at_ms": "93"}, {"user_id": "6", "asked_at_ms": "94"}],
         "version": "3",

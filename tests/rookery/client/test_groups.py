@@ -73,6 +73,7 @@ async def test_a_change_is_one_request_and_returns_its_message(
 
 async def test_links_and_requests_to_join_are_made_listed_and_ended(client: Client, bff: Any) -> None:
     invite = {"invite_id": "8", "creator_id": "7", "expires_at_ms": "0", "max_uses": 2, "uses": 1, "is_revoked": False}
+    invite["is_usable"] = True
     chat = {"chat_id": "g-1", "name": "n", "topic": "", "members": 3, "is_member": False, "asks_to_join": True}
     chat["has_asked"] = False
     bff.answers = {
@@ -84,7 +85,7 @@ async def test_links_and_requests_to_join_are_made_listed_and_ended(client: Clie
         "GET /v1/chats/g-1/requests": (200, {"requests": [{"user_id": "9", "asked_at_ms": "4"}], "version": "2"}),
         "DELETE /v1/chats/g-1/requests/9?client_change_id=mine": (200, ANSWER),
     }
-    groups, made = client.groups, GroupInvite(8, 7, 0, 2, 1, is_revoked=False)
+    groups, made = client.groups, GroupInvite(8, 7, 0, 2, 1, is_revoked=False, is_usable=True)
     assert await groups.create_invite("g-1", expires_in=0.5, max_uses=2) == NewGroupInvite(made, "1.s")
     assert (bff.bodies[-1]["expires_in_seconds"], bff.bodies[-1]["max_uses"]) == (1, 2)
     assert await groups.invites("g-1") == [made]

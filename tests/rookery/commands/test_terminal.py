@@ -446,10 +446,11 @@ async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
     group: TerminalChat, screen: FakeScreen, bff: Any
 ) -> None:
     used = {"invite_id": "8", "creator_id": "7", "expires_at_ms": "0", "max_uses": 2, "uses": 1, "is_revoked": False}
+    used["is_usable"] = True
     asking = [{"user_id": "9", "asked_at_ms": "4"}]
     bff.answers |= {
         "POST /v1/chats/g-1/invites": (201, {"invite": used, "token": "1.s"}),
-        "GET /v1/chats/g-1/invites": (200, {"invites": [used | {"is_revoked": True}, used], "version": "2"}),
+        "GET /v1/chats/g-1/invites": (200, {"invites": [used | {"is_usable": False}, used], "version": "2"}),
         "GET /v1/chats/g-1/requests": (200, {"requests": asking, "version": "2"}),
         "GET /v1/profiles?user_ids=9": (200, {"profiles": [GRACE], "next_cursor": ""}),
     }
