@@ -1,12 +1,19 @@
 """The gateway as a whole: two divide the partitions, and one that stops drains."""
 
+from contextlib import AsyncExitStack
+
 import trio
 import trio.testing
 
 from messaging.gateway.gateway import Gateway
-from rookery.v1.session_pb2 import Authenticate, ClientFrame
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Typing, Watch
+from shared.contract.chats import direct_chat_id
 from shared.contract.partitions import partition_of
+from shared.signals.redis import open_redis_signals
 from tests.messaging.gateway.harness import ANN, BEN, PARTITIONS, PATIENCE, Client, Platform, ScriptedLog
+from tests.shared.drivers.redis_clients import settings_for
+from tests.waiting import until
+from tools.engines.redis import Redis
 
 HOME = partition_of(ANN, PARTITIONS)
 
@@ -76,3 +83,25 @@ async def test_a_drain_leaves_the_group_before_the_clients_reconnect(platform: P
         assert log.has_left
         assert platform.directory.owner(HOME) is None
         assert await ann.ended()
+
+
+async def test_signals_reach_users_of_two_gateways_over_redis(platform: Platform, redis_server: Redis) -> None:
+    settings = settings_for(redis_server)
+    async with AsyncExitStack() as stack:
+        gateways = []
+        for _ in range(2):
+            platform.signals = await stack.enter_async_context(open_redis_signals(settings))
+            gateways.append(await platform.start_gateway())
+        await until(lambda: all(len(each.partitions.owned) == PARTITIONS // 2 for each in gateways))
+        owned = [each.partitions.owned for each in gateways]
+        ann, ben = (next(user for user in range(1, 10) if partition_of(user, PARTITIONS) in each) for each in owned)
+        async with platform.sign_in(gateways[0], ann) as watching:
+            await watching.accepted(ClientFrame(watch=Watch(user_ids=[ben])))
+            assert not (await watching.until("event")).event.presence.is_online
+            async with platform.sign_in(gateways[1], ben) as watched:
+                assert (await watching.until("event")).event.presence.is_online
+                await watched.accepted(ClientFrame(typing=Typing(chat_id=direct_chat_id(ann, ben))))
+                assert (await watching.until("event")).event.typing.user_id == ben
+                gateways[0].signals.publisher.profile_changed(ben)
+                for client in (watching, watched):
+                    assert (await client.until("event")).event.profile_changed.user_id == ben

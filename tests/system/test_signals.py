@@ -1,0 +1,45 @@
+"""Signals between users, on both platforms: presence, typing and changed profiles."""
+
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+import trio
+
+from rookery.client import Client, Presence, ProfileChanged, Typing, open_client
+from tests.system.talk import TRANSPORTS
+from tools.launch.people import PASSWORD, PATIENCE, open_http, sign_up
+from tools.launch.process import Process
+
+Signal = TypeVar("Signal", Presence, ProfileChanged, Typing)
+
+
+async def next_of(client: Client, kind: type[Signal]) -> Signal:
+    """The next event of this kind; ignores others."""
+    with trio.fail_after(PATIENCE):
+        async for event in client.events():
+            if isinstance(event, kind):
+                return event
+    raise AssertionError
+
+
+async def test_users_see_who_is_online_types_and_changes_their_profile_unless_it_is_hidden(
+    platform: tuple[str, Process],
+) -> None:
+    url, _ = platform
+    people = [await sign_up(url, name) for name in ("ada", "grace")]
+    async with AsyncExitStack() as stack:
+        ada, grace = [
+            await stack.enter_async_context(open_client(url, each.name, PASSWORD, transport=transport))
+            for each, transport in zip(people, TRANSPORTS, strict=True)
+        ]
+        for viewer, watched in ((ada, grace.me.user_id), (grace, ada.me.user_id)):
+            viewer.watch([watched])
+            assert await next_of(viewer, Presence) == Presence(user_id=watched, is_online=True)
+        grace.typing(people[0].chat_with(people[1]))
+        assert (await next_of(ada, Typing)).user_id == grace.me.user_id
+        async with open_http(url) as http:
+            hidden = {"version": 1, "shows_presence": False}
+            (await http.patch("/v1/me", json=hidden, headers=people[1].headers)).raise_for_status()
+        for viewer, watched in ((ada, grace.me.user_id), (grace, ada.me.user_id)):
+            assert (await next_of(viewer, ProfileChanged)).user_id == grace.me.user_id
+            assert await next_of(viewer, Presence) == Presence(user_id=watched)
