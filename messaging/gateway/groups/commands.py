@@ -132,14 +132,14 @@ class _Decision(NamedTuple):
         changed.version = self.roster.version + 1
         return changed
 
-    def room_for(self, user_ids: Collection[int]) -> Refusal | None:
-        """The refusal of a request by which these users join, if they are too many."""
+    def room_for(self, user_ids: Collection[int], field: str = "") -> Refusal | None:
+        """The refusal of a request by which these users join, the values of a field, if they are too many."""
         roster = self.roster
         if len(roster.present) + len(user_ids) > MAX_MEMBERS:
-            return Refusal(Code.TOO_LARGE, f"A group has {MAX_MEMBERS} members at most.", "user_ids")
+            return Refusal(Code.TOO_LARGE, f"A group has {MAX_MEMBERS} members at most.", field)
         if len(roster.members.keys() | set(user_ids)) > MAX_EVER:
             message = f"A group has {MAX_EVER} present and former members at most."
-            return Refusal(Code.TOO_LARGE, message, "user_ids")
+            return Refusal(Code.TOO_LARGE, message, field)
         return None
 
     def joined(self, user_id: int, role: Role) -> Member:
@@ -218,7 +218,7 @@ def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
     for index, user_id in enumerate(add.user_ids):
         if user_id in roster.present:
             return Refusal(Code.INVALID, "This user is a member already.", f"user_ids[{index}]")
-    if refusal := decision.room_for(add.user_ids):
+    if refusal := decision.room_for(add.user_ids, "user_ids"):
         return refusal
     return decision.control(*(decision.joined(user_id, role) for user_id in add.user_ids))
 

@@ -226,7 +226,7 @@ def test_joining_is_limited_as_the_group_is_and_so_are_users_who_ask() -> None:
     for roster, limit in ((full, MAX_MEMBERS), (crowded, MAX_ASKING)):
         refusal = decide(joined(), STRANGER, roster, 999)
         assert isinstance(refusal, Refusal)
-        assert (refusal.code, str(limit) in refusal.message) == (Code.TOO_LARGE, True)
+        assert (refusal.code, refusal.field, str(limit) in refusal.message) == (Code.TOO_LARGE, "", True)
 
 
 def test_a_group_without_members_is_joined_by_nobody() -> None:
