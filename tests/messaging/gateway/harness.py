@@ -55,6 +55,7 @@ from shared.contract.groups import Roster
 from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.signals.memory import LocalSignals
+from shared.signals.protocol import Signals
 
 PATIENCE = 20.0
 """Seconds; only ends a test that has failed."""
@@ -362,7 +363,7 @@ class Platform:
         self.issuer = TokenIssuer(accounts)
         self.history = ScriptedHistory()
         self.directory = LocalDirectory()
-        self.signals = LocalSignals()
+        self.signals = cast(Signals, LocalSignals())
         self.flusher = Flusher()
         nursery.start_soon(self.flusher.run)
         self._numbers = itertools.count(1)
