@@ -304,8 +304,8 @@ class LogConsumer:
         self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
     ) -> bytes:
         """Append an event to the tail. Return the value of its record, in which a message that was deleted before has
-        become a stub; empty if the event does not count: a second event of one frame, or a change that the deletion
-        removes."""
+        become a stub; empty if the event does not count: a second event of one frame, a change that the deletion
+        removes, or a copy of the deleted message for recipients who have received it."""
         event = envelope.event
         event_id, target_id, chat_id = event.event_id, 0, ""
         key, content, is_deletion, is_control = None, 0, False, False
@@ -329,10 +329,10 @@ class LogConsumer:
                     content = change_hash(change)
         value = record.value
         if tail.deletions and (target_id or event_id) in tail.deletions and not is_deletion:
-            if kind == "message":
+            if kind == "message" and not tail.has_reached(recipient_ids, event_id):
                 make_stub(event.message)
                 value = envelope.SerializeToString()
-            elif not outlives(event.change):
+            elif kind == "message" or not outlives(event.change):
                 value = b""
         entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
         if version:

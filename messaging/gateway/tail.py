@@ -212,6 +212,11 @@ class Tail:
         controls.reverse()
         return controls
 
+    def has_reached(self, user_ids: Sequence[int], message_id: int) -> bool:
+        """Whether the tail has copies of the message for all these users."""
+        entry = self._messages.get(message_id)
+        return entry is not None and all(self._reached(user_id, entry) for user_id in user_ids)
+
     def _reached(self, user_id: int, entry: Entry) -> bool:
         """Whether the user is a recipient of a message, or of another copy of it."""
         if user_id in entry.recipient_ids:
