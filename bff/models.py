@@ -108,6 +108,7 @@ def _split(value: Any) -> Any:
 Digits = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_digits)]
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_digits)]
 Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), BeforeValidator(_digits)]
+ReportsLimit = Annotated[int, Field(ge=1, le=20, description="Reports on a page"), BeforeValidator(_digits)]
 Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,

@@ -166,7 +166,9 @@ class People:
                 if message_id > answer.complete_up_to:
                     return _NOT_RECORDED
                 return Refusal(Code.NOT_FOUND, "There is no such message in the chat.", field=f"message_ids[{place}]")
-            messages.append(answer.message)
+            # Not the others: some are private to the reporter, and a message may have thousands.
+            edits = [event for event in answer.message.changes if event.change.HasField("edited")]
+            messages.append(HistoryMessage(message=answer.message.message, changes=edits))
         return messages
 
     # ---- steps

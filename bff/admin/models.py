@@ -6,7 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StringConstraints
 
-from bff.models import ONE_LINE, Digits, DisplayName, Input, Limit, Name, SearchPart, UserId, one_line, visible, whole
+from bff.models import (
+    ONE_LINE,
+    Digits,
+    DisplayName,
+    Input,
+    Limit,
+    Name,
+    ReportsLimit,
+    SearchPart,
+    UserId,
+    one_line,
+    visible,
+    whole,
+)
 from shared.accounts import links
 from shared.accounts import store as accounts
 from shared.accounts.administration import PasswordReset, Setting
@@ -57,7 +70,7 @@ class ReportsQuery(Input):
     """A page of reports: open ones, the oldest first, or closed ones, the newest first."""
 
     state: Literal["open", "closed"] = "open"
-    limit: Limit = 20
+    limit: ReportsLimit = 20
     after: Digits = Field(0, description="The `next` of the previous page; 0 for the first page")
 
 
@@ -317,8 +330,8 @@ class CreatedInvite(BaseModel):
 
 
 class Report(BaseModel):
-    """A report of a user. Each message is as HistoryMessage in a page of history, when it was reported. `resolution`,
-    `closed_by` and `closed_at_ms` are null while the report is open."""
+    """A report of a user. Each message is as HistoryMessage in a page of history, when it was reported, with edits as
+    its only changes. `resolution`, `closed_by` and `closed_at_ms` are null while the report is open."""
 
     report_id: str
     created_at_ms: int

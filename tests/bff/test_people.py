@@ -8,11 +8,11 @@ from trio.testing import MockClock
 
 from bff.people import CHANGES_PER_MINUTE, INVITATIONS_PER_DAY, REPORTS_PER_DAY
 from rookery.v1.archive_pb2 import GetMessageResponse, HistoryMessage
-from rookery.v1.session_pb2 import Message, Text
+from rookery.v1.session_pb2 import Change, Edited, Event, Message, Starred, Text
 from shared.accounts.people import Report
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
-from tests.bff.conftest import Api, Reply
+from tests.bff.conftest import PASSWORD, Api, Reply
 
 
 class Person:
@@ -90,6 +90,12 @@ async def test_a_block_is_known_to_its_user_and_to_gateways_alone(api: Api, ada:
     assert await ada.connections() == {ben.user_id: "invites_me"}
 
 
+async def test_a_deleted_account_is_no_connection_any_more(ada: Person, ben: Person) -> None:
+    await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")
+    assert (await ada.call("POST", "/v1/me/deletion", {"current_password": PASSWORD})).status == 204
+    assert await ben.connections() == {}
+
+
 @pytest.mark.parametrize("path", ["/v1/me/connections/", "/v1/me/blocks/"])
 async def test_a_relationship_needs_another_user_who_exists(api: Api, ada: Person, ben: Person, path: str) -> None:
     assert (await ada.call("PUT", f"{path}{ada.user_id}")).refusal == (422, "invalid", "user_id")
@@ -137,7 +143,11 @@ async def test_changes_and_invitations_are_limited(
 
 async def test_a_report_has_its_messages_as_they_are_now(api: Api, ada: Person, ben: Person) -> None:
     message = Message(message_id=9, chat_id="d-1-2", sender_id=ben.user_id, text=Text(body="Rude."))
-    api.archive.response = GetMessageResponse(message=HistoryMessage(message=message))
+    edit, star = (
+        Event(change=Change(**body))
+        for body in ({"edited": Edited(text=Text(body="Hi."))}, {"starred": Starred(set=True)})
+    )
+    api.archive.response = GetMessageResponse(message=HistoryMessage(message=message, changes=[edit, star]))
     body = {"user_id": str(ben.user_id), "chat_id": "d-1-2", "message_ids": ["9"], "reason": " He is\nrude. "}
     reply = await ada.call("POST", "/v1/reports", body)
     assert reply.status == 201
@@ -146,7 +156,7 @@ async def test_a_report_has_its_messages_as_they_are_now(api: Api, ada: Person, 
     ]
     report_id = int(reply.body["report_id"])
     (report,) = await api.accounts.reports(is_open=True, after=0, limit=2)
-    assert json.loads(report.messages) == [{"message": to_object(message)}]
+    assert json.loads(report.messages) == [{"message": to_object(message), "changes": [to_object(edit)]}]
     wanted = Report(report_id, ada.user_id, ben.user_id, "d-1-2", report.messages, "He is\nrude.")
     assert report == wanted
 
