@@ -18,6 +18,7 @@ import { isMember } from "./groups.js";
  * @property {boolean} [has_asked]
  */
 /** A user who asked to join. @typedef {{user_id: string, asked_at_ms: string}} JoinRequest */
+/** An invite link, and whether users can join by it now. @typedef {Invite & {is_usable: boolean}} InviteLink */
 /** A list of a group, and the version of the chat that it is of. @typedef {{version?: string}} Versioned */
 /** @typedef {"open" | "takeBack" | "ask" | "join"} Step what the user can do next */
 
@@ -29,7 +30,7 @@ export class Joining {
     this.#api = api;
   }
 
-  /** The invite links of a group. @param {string} chat_id @returns {Promise<Versioned & {invites: Invite[]}>} */
+  /** The invite links of a group. @param {string} chat_id @returns {Promise<Versioned & {invites: InviteLink[]}>} */
   invites(chat_id) {
     return this.#api.signedIn("GET", `${pathOf(chat_id)}/invites`);
   }
@@ -37,7 +38,7 @@ export class Joining {
   /**
    * @param {string} chat_id
    * @param {ControlFields & {expires_in_seconds: number, max_uses: number}} invite 0: it never ends; any number of uses
-   * @returns {Promise<{invite: Invite, token: string}>} the token is returned only here, also to a retry
+   * @returns {Promise<{invite: InviteLink, token: string}>} the token is returned only here, also to a retry
    */
   createInvite(chat_id, invite) {
     return this.#api.signedIn("POST", `${pathOf(chat_id)}/invites`, invite);
@@ -109,9 +110,3 @@ export function afterStep(group, { message }, me) {
 
 /** The group, with what the page knows better: it receives the changes of the user's own groups. @param {OpenGroup} group @param {Pick<Chat, "group">} chat */
 export const asKnown = (group, chat) => (chat.group ? { ...group, is_member: isMember(chat.group.own) } : group);
-
-/** Whether an invite link can still be used. @param {Invite} invite @param {number} now_ms */
-export function isUsable({ is_revoked, expires_at_ms = "0", max_uses = 0, uses = 0 }, now_ms) {
-  const isOver = expires_at_ms !== "0" && Number(expires_at_ms) <= now_ms;
-  return !is_revoked && !isOver && !(max_uses && uses >= max_uses);
-}

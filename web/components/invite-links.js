@@ -3,7 +3,7 @@
 import { fullTime } from "../format.js";
 import { GroupChanges } from "../group-changes.js";
 import { may } from "../groups.js";
-import { isUsable, Joining } from "../joining.js";
+import { Joining } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { locale, texts } from "../languages/language.js";
 import { joinAddress } from "../links.js";
@@ -18,7 +18,7 @@ import { Outcome } from "./outcome.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Values} from "./form.js" */
-/** @import {Invite} from "../wire.js" */
+/** @import {InviteLink} from "../joining.js" */
 
 const DAY_S = 24 * 60 * 60;
 /** The times after which a link can end, in seconds. */
@@ -95,14 +95,14 @@ export class InviteLinks extends Modal {
     ];
   }
 
-  /** @param {readonly Invite[]} invites */
+  /** @param {readonly InviteLink[]} invites */
   #rows(invites) {
-    const used = invites.filter((invite) => isUsable(invite, Date.now())).reverse();
+    const used = invites.filter(({ is_usable }) => is_usable).reverse();
     if (!used.length) return h("p", { class: "note" }, dialogTexts.groupInvites.none);
     return h("ul", { class: "list", key: "links" }, used.map((invite) => this.#row(invite)));
   }
 
-  /** @param {Invite} invite */
+  /** @param {InviteLink} invite */
   #row({ invite_id = "", creator_id = "", expires_at_ms = "0", max_uses = 0, uses = 0 }) {
     const { chats } = this.#app;
     const { by, byYou, usedOf, used, until, noEnd, end, endOf } = dialogTexts.groupInvites;

@@ -1,10 +1,10 @@
-// Joining groups: what the user can do next, which links can be used, and the lists that follow the group.
+// Joining groups: what the user can do next, and the lists that follow the group.
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
 import { masksOf, rightsOf } from "../../../web/group-actions.js";
-import { afterStep, asKnown, isUsable, Joining, stepOf } from "../../../web/joining.js";
+import { afterStep, asKnown, Joining, stepOf } from "../../../web/joining.js";
 import { Loaded } from "../../../web/stores/loaded.js";
 import { ADA, MIRA, settle } from "./fakes.js";
 
@@ -20,17 +20,6 @@ test("a member opens the group; anyone else joins or asks, and takes a request b
     assert.equal(stepOf(afterStep(group, event(changes), ADA)), step);
   const known = (role) => stepOf(asKnown({ ...group, has_asked: true }, { group: role ? { own: { user_id: ADA, role } } : null }));
   assert.deepEqual([known(""), known("ROLE_UNSPECIFIED"), known("ROLE_GUEST")], ["takeBack", "takeBack", "open"]);
-});
-
-test("a link can be used until it ends, is used up or is revoked", () => {
-  for (const [invite, expected] of [
-    [{}, true],
-    [{ expires_at_ms: "1001", max_uses: 2, uses: 1 }, true],
-    [{ expires_at_ms: "1000" }, false],
-    [{ max_uses: 2, uses: 2 }, false],
-    [{ is_revoked: true }, false],
-  ])
-    assert.equal(isUsable(invite, 1_000), expected, JSON.stringify(invite));
 });
 
 test("requests name the group, the user and the token in the path, however they are spelled", async () => {
