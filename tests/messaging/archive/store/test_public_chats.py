@@ -107,6 +107,19 @@ async def test_a_public_group_is_found_while_it_is_public_and_has_members(chats:
     assert await names(chats, word) == []
 
 
+async def test_settings_that_are_recorded_in_another_order_leave_no_former_name_behind(
+    chats: ChatStore, crew: Company
+) -> None:
+    word = f"Rowing{next(prefixes)}"
+    created = crew.creation()
+    first, second = (crew.control(settings=GroupSettings(name=f"{word} {each}", is_public=True)) for each in "ab")
+    for event in (created, second, first):
+        await chats.record(logged(event), {})
+    for _ in range(2):
+        assert await names(chats, f"{word} a") == []
+        assert await names(chats, word) == [f"{word} b"]
+
+
 words = st.sampled_from(["sail", "Sailing", "row", "a", "Straße", "@club"])
 
 
