@@ -39,9 +39,11 @@ from shared.backplane.kafka.batches import Call, Identity, build_batch
 from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
+from shared.contract.chats import direct_chat_id
 from shared.contract.ids import SnowflakeGenerator
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.signals.memory import LocalSignals
 from shared.telemetry import collector, traces
 
 PARTITIONS = 12
@@ -108,11 +110,13 @@ class Hops:
             directory=LocalDirectory(),
             live=Live.fixed(LiveConfiguration(trace_ratio=ratio, tail_bytes=1024 * 1024, frames_per_second=1_000)),
             ids=SnowflakeGenerator(1),
+            signals=LocalSignals(),
         )
         partitions = self.gateway.partitions
         partitions.tails = {partition: Tail(0) for partition in range(PARTITIONS)}
         partitions.set_consumer(cast(Any, SimpleNamespace(held_until=float("inf"))))
-        cast(Any, self.gateway.publisher)._lookups._cached_users[BEN] = None
+        lookups = cast(Any, self.gateway.publisher)._lookups
+        lookups._cached_users[BEN], lookups._open_until[direct_chat_id(ANN, BEN)] = None, math.inf
         self.ann, *self.bens = [self._session(user_id) for user_id in (ANN, BEN, BEN)]
         self.recorder = cast(Any, Recorder(cast(Any, self.log), cast(Any, Chats())))
 
