@@ -97,7 +97,7 @@ class Joining:
         if isinstance(attempt, Refusal):
             return attempt
         parsed = JoinToken.parse(link)
-        if parsed is None or not is_group(parsed.chat_id):
+        if parsed is None:
             return NO_LINK
         change = ChangeGroupRequest(
             chat_id=parsed.chat_id, client_change_id=body.client_change_id, join=Join(secret=parsed.secret)
@@ -160,7 +160,7 @@ class Joining:
 
     async def _joinable(self, user_id: int, link: str) -> models.JoinableChat | Refusal:
         token = JoinToken.parse(link)
-        if token is None or not is_group(token.chat_id):
+        if token is None:
             return NO_LINK
         found = await self._services.archive.get_group(GetGroupRequest(chat_id=token.chat_id))
         if isinstance(found, Refusal):

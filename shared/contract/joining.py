@@ -5,6 +5,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from shared.contract.chats import is_group
 from shared.contract.errors import Code, Refusal
 
 SECRET_BYTES = 16
@@ -32,7 +33,7 @@ class JoinToken(NamedTuple):
     def parse(cls, text: str) -> "JoinToken | None":
         """The token with this text; None if it has not the form of one."""
         match = _TOKEN.fullmatch(text)
-        return None if match is None else cls(f"g-{match[1]}", match[2])
+        return cls(f"g-{match[1]}", match[2]) if match and is_group(f"g-{match[1]}") else None
 
     def __str__(self) -> str:
         return f"{self.chat_id.removeprefix('g-')}.{self.secret}"

@@ -12,6 +12,8 @@ def test_a_token_is_the_number_of_the_group_and_the_secret_of_which_the_group_ha
     assert secret_hash(SECRET).hex().startswith("5d2611d5a4dd2b40")
 
 
-@pytest.mark.parametrize("text", ["", "7", f".{SECRET}", f"07.{SECRET}", f"7.{SECRET}x", f"7.{SECRET[:-2]}+/"])
+@pytest.mark.parametrize(
+    "text", ["", "7", f".{SECRET}", f"07.{SECRET}", f"7.{SECRET}x", f"7.{SECRET[:-2]}+/", f"{2**63}.{SECRET}"]
+)
 def test_no_other_text_is_a_token(text: str) -> None:
     assert JoinToken.parse(text) is None
