@@ -37,10 +37,9 @@ from messaging.archive.store.protocol import ChatCursor
 from messaging.gateway.requests import check, check_authenticate, check_ping
 from messaging.kinds.reacted import is_emoji
 from rookery.client.errors import Unreachable
-from rookery.client.http import _decode as decode_answer
 from rookery.client.http import _problem as problem_of
 from rookery.client.http import _Tokens as Tokens
-from rookery.client.http import decode_proto
+from rookery.client.http import decode_json, decode_proto
 from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
 from rookery.v1.archive_pb2 import ListMessagesResponse
@@ -261,7 +260,7 @@ DECODERS = [
         ),
         holds=lambda given, result: len(result) <= len(given),
     ),
-    Decoder("answer of the HTTP API", partial(decode_answer, kind=Tokens), JSON_TEXTS, (Unreachable,)),
+    Decoder("answer of the HTTP API", partial(decode_json, kind=Tokens), JSON_TEXTS, (Unreachable,)),
     Decoder("message of the HTTP API", partial(decode_proto, kind=ListMessagesResponse), JSON_TEXTS, (Unreachable,)),
     Decoder("problem of the HTTP API", problem_of, JSON_TEXTS, holds=lambda given, result: isinstance(result, dict)),
     Decoder("gRPC messages", take_messages, gzip_messages | st.binary(max_size=60), (RpcError,)),
