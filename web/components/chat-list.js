@@ -356,7 +356,8 @@ export class ChatList {
 
   /** The choices of a chat's menu. The focus stays in the list if a choice moves the chat out of it. @param {string} chat_id */
   #choicesOf(chat_id) {
-    const stay = () => document.activeElement === document.body && this.#scroller?.querySelector("button")?.focus();
+    const first = () => /** @type {HTMLElement | null} */ (this.#scroller?.querySelector(":not(.filters) > button") ?? null);
+    const stay = () => document.activeElement === document.body && first()?.focus();
     return chatChoices(this.#app, chat_id).map(({ label, choose }) => ({
       label,
       choose: () => {

@@ -35,6 +35,8 @@ import { Store } from "./store.js";
 
 /** The archive lags behind sessions: the pauses after which a group is read, in milliseconds. */
 const PAUSES_MS = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
+/** The counts of a chat are read again this time after an event that may change them, in milliseconds. */
+const COUNTED_AFTER_MS = 5_000;
 /** Further pages of the list that are loaded for a search. */
 const MAX_SEARCHED = 20;
 
@@ -61,6 +63,8 @@ export class Chats extends Store {
   #lists;
   /** The groups that are being read, and whether their messages are to be read then. @type {Map<string, boolean>} */
   #reading = new Map();
+  /** The chats whose counts will be read. @type {Set<string>} */
+  #counting = new Set();
   /** Groups that do not exist, or are not this user's. @type {Set<string>} */
   #missing = new Set();
   /** The group whose creation arrived last, until it is opened: nothing is pinned in it that has not arrived, too. */
@@ -427,11 +431,32 @@ export class Chats extends Store {
     const newest = chat.newest?.message_id === target_id ? chat.newest : undefined;
     const message = this.conversations.find(chat_id, target_id) ?? newest;
     const mentioned = message ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
+    if (!message && !isRecorded && this.#mayChangeMentions(chat, event)) void this.#readCounts(chat_id);
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     for (const list of this.#lists) list.change(event);
     const after = newest ? withNewestChanged(mentioned, [event]) : mentioned;
     if (after !== chat) this.#set(after);
+  }
+
+  /**
+   * Whether a change to a message that is not in memory may change the count of unread mentions.
+   * @param {Chat} chat
+   * @param {ChangeEvent} event
+   */
+  #mayChangeMentions(chat, { change: { target_id = "0", edited, deleted } }) {
+    const isUnread = chat.unread > 0 && compareIds(target_id, readUpTo(chat, this.me.user_id)) > 0;
+    return isUnread && (edited ?? deleted) !== undefined;
+  }
+
+  /** Reads a chat when the archive should have all events that have arrived. @param {string} chat_id */
+  async #readCounts(chat_id) {
+    if (this.#counting.has(chat_id)) return;
+    this.#counting.add(chat_id);
+    await new Promise((resolve) => setTimeout(resolve, COUNTED_AFTER_MS));
+    this.#counting.delete(chat_id);
+    const wire = await this.#api.chat(chat_id).catch(() => undefined); // the next list has the counts
+    if (wire) this.merge([wire]);
   }
 
   /**

@@ -149,6 +149,20 @@ test("unread mentions are counted with the messages, by edits, a deletion and th
   assert.equal(edit(21, 1, {}), 0, "it was read");
 });
 
+test("an edit of an unread message that is not in memory reads the counts again, once for several edits", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const wire = { chat_id: CHAT, newest: historyOf(9)[0], unread: 3, marks: [{ user_id: ADA, read_up_to: idAt(2) }] };
+  let reads = 0;
+  const book = newChats({ chat: async () => (reads++, { ...wire, unread_mentions: 1 }) });
+  book.merge([wire]);
+  const edit = (target) => book.change(changeAt(20 + target, target, { edited: { text: { body: "@ada" } } }, MIRA));
+  for (const target of [1, 5, 6]) edit(target);
+  book.change(changeAt(30, 7, { reacted: { emoji: "👍", set: true } }, MIRA));
+  context.mock.timers.tick(5_000);
+  await settle();
+  assert.deepEqual([reads, book.of(CHAT).unread_mentions], [1, 1]);
+});
+
 test("a response with an older version of the user's own profile changes nothing", async () => {
   const versions = [3, 2];
   const book = newChats({ me: async () => ({ user_id: ADA, version: versions.shift() }) });
