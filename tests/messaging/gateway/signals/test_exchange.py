@@ -1,5 +1,6 @@
 """Presence, last seen and changed profiles, between the gateways of users and of those who watch them."""
 
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -92,17 +93,17 @@ async def test_a_user_who_comes_back_soon_has_not_been_away(
     assert world.notes == []
 
 
-@pytest.mark.parametrize("hidden", [ANN, BEN, None])
+@pytest.mark.parametrize("hidden", [ANN, BEN, "blocks", "blocked"])
 async def test_presence_is_hidden_from_and_by_users_who_hide_theirs_and_between_users_of_whom_one_blocks_the_other(
-    world: World, clock: trio.testing.MockClock, hidden: int | None
+    world: World, clock: trio.testing.MockClock, hidden: int | str
 ) -> None:
     gateway = await world.gateway(ALL)  # also when the gateway has just begun
     ann, ben = gateway.sign_in(ANN), gateway.sign_in(BEN)
     await ann.watch(BEN, ANN)
     assert await ann.presences() == {BEN: None, ANN: None}
-    if hidden is None:
+    if isinstance(hidden, str):
         world.blocks.add(frozenset((ANN, BEN)))
-        gateway.exchange.forget_relationship(BEN, ANN)
+        gateway.exchange.forget_relationship(*(ANN, BEN) if hidden == "blocks" else (BEN, ANN))
     else:
         world.hidden.add(hidden)
         SignalPublisher(world.signals, PARTITIONS).profile_changed(hidden)
@@ -135,21 +136,25 @@ async def test_users_stay_online_while_their_partition_moves_and_are_offline_if_
     world: World, clock: trio.testing.MockClock
 ) -> None:
     watching, former = await world.gateway(ALL - BENS), await world.gateway(BENS)
-    await elapse(clock, OFFLINE_SECONDS + 1)
+    near, left = itertools.islice((each for each in itertools.count(4) if partition_of(each, PARTITIONS) in BENS), 2)
     ann, ben = watching.sign_in(ANN), former.sign_in(BEN)
-    await ann.watch(BEN)
-    assert await ann.presences() == {BEN: None}
+    await ann.watch(BEN, near)
+    assert await ann.presences() == {BEN: None, near: 0}
+    await elapse(clock, OFFLINE_SECONDS + 1)
+    former.sign_in(left).leave()
     former.own(())
     ben.leave()
     await elapse(clock, 2)
-    assert [notes.keys() for notes in world.notes] == [{BEN}]
+    assert {user_id for notes in world.notes for user_id in notes} == {BEN, left}
     owner = await world.gateway(BENS)
+    owner.sign_in(near)
+    assert await ann.presences() == {near: None}, "the new owner was asked when it was announced"
     await elapse(clock, OFFLINE_SECONDS - 2)
     assert await ann.presences() == {}
     await elapse(clock, 4)
     assert await ann.presences() == {BEN: world.seen[BEN]}
     owner.sign_in(BEN)
-    assert await ann.presences() == {BEN: None}  # the new owner was asked when it was announced
+    assert await ann.presences() == {BEN: None}
 
 
 async def test_lost_signals_and_an_absent_store_are_repaired_by_the_next_round(
@@ -172,6 +177,19 @@ async def test_lost_signals_and_an_absent_store_are_repaired_by_the_next_round(
     world.is_away = False
     await elapse(clock, 2)
     assert len(world.notes) == 1
+
+
+@pytest.mark.parametrize("hidden", [ANN, BEN])
+async def test_a_user_who_hides_their_presence_is_hidden_within_two_rounds_if_the_signal_is_lost(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, hidden: int
+) -> None:
+    ann = gateway.sign_in(ANN)
+    gateway.sign_in(BEN)
+    await ann.watch(BEN)
+    await ann.presences()
+    world.hidden.add(hidden)
+    await elapse(clock, 2 * ROUND_SECONDS)
+    assert await ann.presences() == {BEN: 0}
 
 
 async def test_an_owner_forgets_who_is_not_watched_any_more_and_bounds_who_is(
