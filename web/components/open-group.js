@@ -72,7 +72,7 @@ class JoiningModal extends Modal {
       const after = afterStep(group, event, chats.me.user_id);
       done(after);
       if (after.is_member && this.element.open) this.#open(group.chat_id);
-      return after.has_asked ? dialogTexts.joining.asked : "";
+      return "";
     });
   }
 
@@ -198,10 +198,11 @@ export class PublicGroups extends JoiningModal {
   #row(found) {
     const group = this.known(found);
     const { chat_id, topic = "", members } = group;
-    const { steps, stepsOf } = dialogTexts.joining;
+    const { steps, stepsOf, asked } = dialogTexts.joining;
     const step = stepOf(group);
     const name = withoutDirectionControls(group.name);
-    const about = topic && h("span", { class: "topic", dir: "auto" }, withoutDirectionControls(topic));
+    const words = step === "takeBack" ? asked : withoutDirectionControls(topic);
+    const about = words && h("span", { class: "topic", dir: "auto" }, words);
     const detail = [dialogTexts.group.members(members), about];
     const join = (/** @type {ControlFields} */ fields) => this.joining.joinPublic(chat_id, fields);
     const put = (/** @type {OpenGroup} */ after) => {
