@@ -148,8 +148,6 @@ class Presences:
         if before.keys() - owned:
             for user_id in [user_id for user_id in self._left if not self._owns(user_id)]:
                 self._note(user_id, self._left.pop(user_id)[1])
-            for user_id in [user_id for user_id in self._watchers if not self._owns(user_id)]:
-                self._forget(user_id)
         self._unsettled = (self._unsettled & owned) | (owned - before.keys())
         settled = {part for part in self._unsettled if self._owned_since[part] + OFFLINE_SECONDS <= now}
         self._unsettled -= settled
@@ -175,12 +173,9 @@ class Presences:
         for gateway in [gateway for gateway, until in watchers.items() if until <= now]:
             del watchers[gateway]
         if not watchers:
-            self._forget(user_id)
+            del self._watchers[user_id]
+            self._known.pop(user_id, None)
         return tuple(watchers)
-
-    def _forget(self, user_id: int) -> None:
-        self._watchers.pop(user_id, None)
-        self._known.pop(user_id, None)
 
     async def _send_forever(self) -> None:
         while True:
