@@ -30,8 +30,8 @@ export class ChatView {
   #menu;
   #messages;
   #composer;
-  /** Of a direct chat, once its module is loaded. @type {import("./people-notice.js").BlockedNote | null} */
-  #blocked = null;
+  /** Of a direct chat, once its module is loaded. @type {import("./people-notice.js").PeopleNotes | null} */
+  #notes = null;
   #isStopped = false;
 
   /** @param {App} app @param {string} chat_id @param {string} message_id the message at which to open; or empty */
@@ -47,7 +47,7 @@ export class ChatView {
     const other = app.chats.otherOf(chat_id);
     if (other) {
       app.chats.profiles.refresh(other);
-      void this.#noteBlock(other);
+      void this.#loadNotes(other);
     }
     app.chats.presence.watch("chat", [other]);
   }
@@ -55,7 +55,7 @@ export class ChatView {
   stop() {
     this.#app.chats.presence.watch("chat", []);
     this.#messages.stop();
-    this.#blocked?.stop();
+    this.#notes?.stop();
     this.#isStopped = true;
   }
 
@@ -127,23 +127,23 @@ export class ChatView {
     return isGroup(this.#chat_id) ? texts.chat.group(name) : texts.chat.with(name);
   }
 
-  /** The composer, or the reason why there is none. @param {string} name */
+  /** The composer, below an invitation to connect, or the reason why there is none. @param {string} name */
   #composerOrNote(name) {
     const { chats } = this.#app;
     const chat = chats.of(this.#chat_id);
-    const blocked = this.#blocked?.view();
+    const blocked = this.#notes?.blocked();
     if (blocked) return blocked;
     if (isFormer(chat)) return note(texts.chat.left);
     if (chats.isClosed(this.#chat_id)) return note(texts.chat.closed);
     if (chat.group && !may(chat, "POST")) return note(texts.chat.readOnly);
-    return this.#composer.view(name);
+    return [this.#notes?.invitation(), this.#composer.view(name)];
   }
 
   /** @param {string} user_id of the other member */
-  async #noteBlock(user_id) {
+  async #loadNotes(user_id) {
     try {
-      const { BlockedNote } = await loadPeopleNotices();
-      if (!this.#isStopped) this.#blocked = new BlockedNote(this.#app, user_id);
+      const { PeopleNotes } = await loadPeopleNotices();
+      if (!this.#isStopped) this.#notes = new PeopleNotes(this.#app, user_id);
       this.#app.root.invalidate();
     } catch {
       // The server is away: what the user writes is refused.

@@ -1,5 +1,5 @@
-// What the page shows of connections and blocks outside of dialogs: a notice of an invitation to connect, and the note in
-// the chat with a blocked person. Loaded when it is first needed.
+// What the page shows of connections and blocks outside of dialogs: a notice of an invitation to connect, and notes in
+// direct chats. Loaded when it is first needed.
 
 import { dialogTexts } from "../languages/dialogs.js";
 import { peopleOf } from "../stores/people.js";
@@ -9,6 +9,8 @@ import { openProfile } from "./open-dialog.js";
 import { Outcome } from "./outcome.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {People} from "../stores/people.js" */
+/** @import {Child} from "../view.js" */
 
 /** Shows a notice if a user has invited the user of this page to connect. @param {App} app @param {string} user_id */
 export async function showInvitation(app, user_id) {
@@ -23,8 +25,8 @@ export async function showInvitation(app, user_id) {
   app.say(states.invites_me(profiles.nameOf(user_id)), { label: show, press, isFocused: false });
 }
 
-/** The note in place of the composer, while the other member of a direct chat is blocked. */
-export class BlockedNote {
+/** The notes in a direct chat: of a block in place of the composer, of an invitation to connect above it. */
+export class PeopleNotes {
   #app;
   #user_id;
   #people;
@@ -43,22 +45,40 @@ export class BlockedNote {
     for (const end of this.#ends) end();
   }
 
-  /** Null unless the user is blocked. */
-  view() {
+  /** Null unless the user has blocked the other member. */
+  blocked() {
     if (!this.#people.isBlocked(this.#user_id)) return null;
     const { isBlocked, unblock, unblocked } = dialogTexts.people;
-    const name = this.#app.chats.profiles.nameOf(this.#user_id);
-    const act = async () => {
-      await this.#people.unblock(this.#user_id);
-      this.#app.say(unblocked(name));
+    return this.#note(isBlocked(this.#name), this.#button(unblock, (people) => people.unblock(this.#user_id), unblocked(this.#name)));
+  }
+
+  /** Null unless the other member has invited the user to connect. */
+  invitation() {
+    if (this.#people.connectionWith(this.#user_id)?.state !== "invites_me") return null;
+    const { states, accept, accepted, decline, declined } = dialogTexts.people;
+    return this.#note(
+      states.invites_me(this.#name),
+      this.#button(accept, (people) => people.connect(this.#user_id), accepted(this.#name)),
+      this.#button(decline, (people) => people.disconnect(this.#user_id), declined(this.#name)),
+    );
+  }
+
+  get #name() {
+    return this.#app.chats.profiles.nameOf(this.#user_id);
+  }
+
+  /** @param {string} words @param {...Child} buttons */
+  #note(words, ...buttons) {
+    return h("div", { class: "note closed", key: "people" }, h("p", {}, words), this.#outcome.view(), ...buttons);
+  }
+
+  /** @param {string} words @param {(people: People) => Promise<void>} act @param {string} done what to show then */
+  #button(words, act, done) {
+    const run = async () => {
+      await act(this.#people);
+      this.#app.say(done);
       return "";
     };
-    return h(
-      "div",
-      { class: "note closed", key: "blocked" },
-      h("p", {}, isBlocked(name)),
-      this.#outcome.view(),
-      textButton("text-button", () => void this.#outcome.of(act), unblock),
-    );
+    return textButton("text-button", () => void this.#outcome.of(run), words);
   }
 }
