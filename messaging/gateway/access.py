@@ -71,11 +71,12 @@ class Access:
         return await self._lookups.find_target(user_id, request.chat_id, target_id, field) if target_id else THE_CHAT
 
     async def may_reach(self, user_id: int, request: TypingRequest) -> bool:
-        """Whether the other user of a direct chat may see that the user is typing. Raises Unavailable."""
+        """Whether the user may write to the other user of a direct chat, who then sees that they are typing. Raises
+        Unavailable."""
         other_id = _other(request.members, user_id)
         if self._lookups.is_open(request.chat_id, other_id):
             return True
-        return await self._lookups.check_block(user_id, other_id, "typing.chat_id") is None
+        return await self._lookups.check_recipient(user_id, other_id, request.chat_id, "typing.chat_id") is None
 
     async def _check_direct(self, user_id: int, request: KeptRequest) -> Refusal | None:
         """The refusal of a message or a change that the other user of a direct chat may not get. Raises Unavailable."""

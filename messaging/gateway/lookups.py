@@ -1,6 +1,6 @@
 """Looks up the users and messages that a request names, who may write to whom, and the first event of a late retry."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -66,6 +66,7 @@ class Lookups:
         self._cached_users: dict[int, None] = {}
         self._open_until: dict[str, float] = {}
         self._shows_read_marks: dict[int, tuple[bool, float]] = {}  # by user: until when it is valid
+        self._unblocked_until: dict[str, float] = {}  # by direct chat
         self._recorded = RecordedOffsets(backplane)
         self._recorded_ms: dict[int, int] = {}
         """By partition, a moment (since 1970) up to which history was complete."""
@@ -108,18 +109,27 @@ class Lookups:
         relationship = await self._relationship(user_id, other_id)
         return _refuse_blocked(relationship, field) if relationship.is_blocked else None
 
-    async def find_read_marks(self, user_ids: Sequence[int]) -> None:
-        """Look up which of these users show read marks, unless that is remembered. Raises Unavailable."""
+    async def find_read_marks(self, user_ids: tuple[int, ...]) -> None:
+        """Look up whether the two users of a direct chat show read marks, unless that is remembered. Raises
+        Unavailable."""
         now, forgotten = trio.current_time(), self._forgotten
         unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
         users = await self._accounts.users(unknown) if unknown else ()
         for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
             value = user.shows_read_marks, now + READ_MARKS_SECONDS
             _remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
+        chat_id = direct_chat_id(*user_ids)
+        if self._unblocked_until.get(chat_id, 0.0) <= now:
+            self._unblocked_until.pop(chat_id, None)
+            is_blocked = (await self._relationship(*user_ids)).is_blocked
+            if not is_blocked and self._forgotten == forgotten:
+                _remember(self._unblocked_until, chat_id, now + READ_MARKS_SECONDS, MAX_CACHED_CHATS)
 
-    def show_read_marks(self, user_ids: Sequence[int]) -> bool:
-        """Whether all of these users, who were looked up, show read marks. Not if it has been forgotten since."""
-        return all(self._shows_read_marks.get(each, (False, 0.0))[0] for each in user_ids)
+    def show_read_marks(self, user_ids: tuple[int, ...]) -> bool:
+        """Whether the two users of a direct chat, who were looked up, show read marks, and neither blocks the other.
+        Not if it has been forgotten since."""
+        shown = all(self._shows_read_marks.get(each, (False, 0.0))[0] for each in user_ids)
+        return shown and direct_chat_id(*user_ids) in self._unblocked_until
 
     def forget_user(self, user_id: int) -> None:
         """Look the user up again: the account was deleted or changed."""
@@ -130,7 +140,9 @@ class Lookups:
     def forget_relationship(self, user_id: int, other_id: int) -> None:
         """Look the two users up again before the next message between them: their relationship has changed."""
         self._forgotten += 1
-        self._open_until.pop(direct_chat_id(user_id, other_id), None)
+        chat_id = direct_chat_id(user_id, other_id)
+        self._open_until.pop(chat_id, None)
+        self._unblocked_until.pop(chat_id, None)
 
     async def find_target(self, user_id: int, chat_id: str, message_id: int, field: str) -> Target | Refusal:
         """The message that `field` of the user's request names, by the tail or by the archive; a Refusal if the chat

@@ -225,7 +225,8 @@ class Publisher:
         user_id, event, partitions = session.user_id, request.event(event_id, session.user_id), self._partitions.count
         if request.members or request.is_personal:
             recipients = request.recipients
-            if request.is_read_mark and not self._lookups.show_read_marks(request.members):
+            shares = not (request.is_read_mark and request.members) or self._lookups.show_read_marks(request.members)
+            if not shares:
                 event.change.is_private, recipients = True, ()
             return fan_out(
                 event,

@@ -424,7 +424,7 @@ async def test_a_block_ends_a_direct_chat_in_both_directions_until_it_ends_and_i
 ) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ann.accepted(text("a"))
-        await ben.accepted(text("b", to=ANN))
+        newest = await ben.accepted(text("b", to=ANN))
         own, blocked = (ann, ANN + BEN - blocker) if blocker == ANN else (ben, ANN)
         await take(platform, blocker, block, blocked)
         assert (await people_changed(own)) == blocked
@@ -435,6 +435,7 @@ async def test_a_block_ends_a_direct_chat_in_both_directions_until_it_ends_and_i
             assert await is_refused(client, change, "forbidden", "change.chat_id", words)
             await client.accepted(change_frame("e", OLD, hidden=Hidden(set=True)))
             await client.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))
+            await client.accepted(change_frame("", marked=Marked(read_up_to=newest.event_id)))
             await client.accepted(text("f", to=CAT))
         await take(platform, blocker, unblock, blocked)
         assert (await people_changed(own)) == blocked
@@ -461,9 +462,11 @@ async def test_a_user_who_accepts_first_messages_from_connections_only_refuses_o
         )
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ben.accepted(change_frame("m", chat_id="d-1-2", muted=Muted(until_ms=MAX_ID)))  # makes no chat
+        await ann.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))  # and is not shown
         words = "accepts no messages from people they don't know"
         assert await is_refused(ann, text(), "forbidden", "send.recipient_id", words)
         await ben.accepted(text(to=ANN))
+        assert [frame for frame in ben.frames if frame.event.HasField("typing")] == []
         await ann.accepted(text("b"))
         assert await is_refused(ann, text("c", to=CAT), "forbidden", "send.recipient_id", words)
         for user_id, other_id in ((ANN, CAT), (CAT, ANN)):
