@@ -7,7 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from bff.people import CHANGES_PER_MINUTE, INVITATIONS_PER_DAY, REPORTS_PER_DAY
-from rookery.v1.archive_pb2 import GetMessageResponse, HistoryMessage
+from rookery.v1.archive_pb2 import Chat, GetMessageResponse, HistoryMessage, ListChatsResponse, Mark
 from rookery.v1.session_pb2 import Change, Edited, Event, Message, Starred, Text
 from shared.accounts.people import Report
 from shared.contract.errors import Code, Refusal
@@ -94,6 +94,19 @@ async def test_a_deleted_account_is_no_connection_any_more(ada: Person, ben: Per
     await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")
     assert (await ada.call("POST", "/v1/me/deletion", {"current_password": PASSWORD})).status == 204
     assert await ben.connections() == {}
+
+
+async def test_a_block_hides_how_far_both_have_read(api: Api, ada: Person, ben: Person) -> None:
+    async def read(reader: Person, other: Person) -> str | None:
+        marks = [Mark(user_id=each.user_id, delivered_up_to=8, read_up_to=7) for each in (ada, ben)]
+        api.archive.response = ListChatsResponse(chats=[Chat(chat_id="d-1-2", marks=marks)])
+        (chat,) = (await reader.call("GET", "/v1/chats")).body["chats"]
+        found: dict[str, str | None] = {mark["user_id"]: mark.get("read_up_to") for mark in chat["marks"]}
+        return found[str(other.user_id)]
+
+    assert [await read(ada, ben), await read(ben, ada)] == ["7", "7"]
+    await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")
+    assert [await read(ada, ben), await read(ben, ada), await read(ada, ada)] == [None, None, "7"]
 
 
 @pytest.mark.parametrize("path", ["/v1/me/connections/", "/v1/me/blocks/"])
