@@ -338,11 +338,15 @@ async def test_a_retry_from_before_the_tail_is_refused_if_the_log_does_not_answe
     tail = gateway.partitions.tail_of(ANN)
     assert tail is not None
     tail.complete_from = log.recorded + 1
-    monkeypatch.setattr(log, "committed_offset", lambda *_: trio.sleep_forever())  # noqa: ASYNC105 - its caller awaits it
+
+    async def hang(*_: object) -> int:
+        mock_clock.jump(LOG_SECONDS)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(log, "committed_offset", hang)
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send(repeated(text()))
-        await trio.testing.wait_all_tasks_blocked()
-        mock_clock.jump(LOG_SECONDS)
         assert (await ann.expect("refused")).refused.code == "unavailable"
 
 
