@@ -31,10 +31,18 @@ def stacks() -> str:
     """The stacks of all threads, then of the tasks of the Trio run in this thread, innermost call last."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     parts = [
-        f"thread {names.get(ident)}\n{''.join(traceback.format_stack(frame))}"
+        f"thread {names.get(ident)}\n{_formatted(traceback.extract_stack(frame))}"
         for ident, frame in sys._current_frames().items()
     ]
     return "\n".join(parts + [f"task {task.name}\n{_stack_of(task)}" for task in _tasks()])
+
+
+def _formatted(stack: traceback.StackSummary) -> str:
+    """Without the calls of the test runner."""
+    runner = ("/_pytest/", "/pluggy/", "/xdist/", "/execnet/")
+    return "".join(
+        stack.from_list([call for call in stack if not any(each in call.filename for each in runner)]).format()
+    )
 
 
 def _tasks() -> Iterator[trio.lowlevel.Task]:
@@ -47,4 +55,4 @@ def _tasks() -> Iterator[trio.lowlevel.Task]:
 
 
 def _stack_of(task: trio.lowlevel.Task) -> str:
-    return "".join(traceback.StackSummary.extract(iter(task.iter_await_frames())).format())
+    return _formatted(traceback.StackSummary.extract(iter(task.iter_await_frames())))
