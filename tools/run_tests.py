@@ -262,7 +262,8 @@ def run_tests(options: argparse.Namespace, report: Path) -> list[Outcome]:
     started = time.monotonic()
     engines = Step("engines", [])
     with ExitStack() as stack:
-        environment = {"CHROMIUM": CHROMIUM} if options.all else {}
+        # Tests start some hundred processes: without cached bytecode, each compiles Rookery again.
+        environment = {"PYTHONDONTWRITEBYTECODE": "", **({"CHROMIUM": CHROMIUM} if options.all else {})}
         print("== engines", flush=True)
         try:
             install_engines()
