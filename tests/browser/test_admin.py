@@ -399,7 +399,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: Platform, at_admin: 
     expect(page.locator(".suspension")).to_contain_text("By keyboard alone")
 
 
-@pytest.mark.parametrize("conditions", [["light", "dark"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
 def test_no_section_has_a_violation(
     platform: Platform, seats: Seats, admin: Account, mira: Account, conditions: list[str]
 ) -> None:
@@ -437,7 +437,7 @@ def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("size", ["desktop", pytest.param("phone", marks=pytest.mark.slow)])
 def test_in_arabic_the_page_runs_from_right_to_left(
     platform: Platform, seats: Seats, admin: Account, size: str
 ) -> None:

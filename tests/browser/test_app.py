@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.conftest import CHROMIUM_FLAGS, WHOLE, Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_accounts import made_link
 from tests.browser.test_admin import make_admin
@@ -94,16 +94,18 @@ def test_an_update_is_offered_and_keeps_the_draft_and_the_modules_of_open_pages(
     assert seat.page.evaluate(main) != old
 
 
-def test_the_page_can_be_installed(platform: Platform, seats: Seats) -> None:
-    seat = seats(platform, service_workers="allow")
-    seat.page.goto(platform.url)
-    browser = seat.context.new_cdp_session(seat.page)
-    manifest = browser.send("Page.getAppManifest")
+def test_the_page_can_be_installed(platform: Platform, chromium: Browser) -> None:
+    # The headless shell installs no page.
+    with chromium.browser_type.launch(executable_path=WHOLE, args=list(CHROMIUM_FLAGS)) as whole:
+        page = whole.new_page()
+        page.goto(platform.url)
+        session = page.context.new_cdp_session(page)
+        manifest = session.send("Page.getAppManifest")
+        errors = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert (manifest["errors"], re.sub(r"[0-9a-f]{16}", "HASH", manifest["url"])) == (
         [],
         f"{platform.url}/assets/HASH/manifest.webmanifest",
     )
-    errors = browser.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [error["errorId"] for error in errors] == ["in-incognito"]  # every window of these tests is incognito
 
 

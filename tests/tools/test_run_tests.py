@@ -52,6 +52,17 @@ def test_a_missing_program_is_a_failure_under_ci_alone(
     assert run(exiting(os.EX_UNAVAILABLE)).result == result
 
 
+@pytest.mark.parametrize(("words", "browser"), [(["--all"], run_tests.CHROMIUM), ([], None)])
+def test_the_slow_tier_drives_the_whole_browser(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], browser: str | None
+) -> None:
+    environments: list[dict[str, str]] = []
+    monkeypatch.setattr(run_tests, "install_engines", missing)
+    monkeypatch.setattr(run_tests, "run", lambda _, environment: environments.append(environment))
+    run_tests.run_tests(run_tests.parse(words), tmp_path / "report.xml")
+    assert [each.get("CHROMIUM") for each in environments] == [browser]
+
+
 def test_output_of_a_step_that_succeeds_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(exiting(0)).result == "ok"
     assert "its output" not in capfd.readouterr().out
