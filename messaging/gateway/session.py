@@ -3,6 +3,7 @@
 No method waits, and each leaves the session in a valid state, so that a cancelled caller can't break it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -60,8 +61,9 @@ MAX_REFUSED_SENDS = 1_000
 """Refused messages and changes remembered while none of them is sent again; one more ends the session."""
 
 REFUSED_SENDS_SECONDS = 40.0
-"""How long a refused message or change that is not sent again holds back later ones, from the last frame before its
-refusal. By then the client has read the refusal, or its connection has failed the heartbeat."""
+"""How long a refused message or change that is not sent again holds back later ones, from the first of them on. By then
+the client has read the refusal, or its connection has failed the heartbeat. Not from the refused frame on: its look-ups
+may have taken long, and the next frames have waited for them."""
 
 RESEND_SECONDS = 60.0
 """Seconds from the connection on, within which a client repeats the unanswered sends of its previous session."""
@@ -111,8 +113,8 @@ class _RefusedSend(msgspec.Struct):
     """The number of the first of its frames that was refused."""
     number: int
     """Of its last refusal, rising; 0 once it is repeated, until that is answered."""
-    at: float
-    """The time of the last frame before its last refusal."""
+    held_since: float
+    """When it held back a later one first, since its last refusal; infinite before."""
 
 
 class Session:
@@ -315,8 +317,10 @@ class Session:
                     del refused[key]
             send.number = 0
             return True
-        for key in [key for key, each in refused.items() if each.number and each.at < now - REFUSED_SENDS_SECONDS]:
-            del refused[key]
+        for key, each in tuple(refused.items()):
+            each.held_since = min(each.held_since, now)
+            if each.number and each.held_since < now - REFUSED_SENDS_SECONDS:
+                del refused[key]
         return not any(each.number for each in refused.values())
 
     def may_repeat(self, now: float) -> bool:
@@ -341,8 +345,8 @@ class Session:
         )
         if client_id and refusal.retryable:
             self._refusals += 1
-            send = self._refused_sends.setdefault(client_id, _RefusedSend(frame, 0, 0.0))
-            send.number, send.at = self._refusals, self._allowed_at
+            send = self._refused_sends.setdefault(client_id, _RefusedSend(frame, 0, math.inf))
+            send.number, send.held_since = self._refusals, math.inf
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
                 self.end(
                     Refusal(

@@ -156,10 +156,8 @@ async def test_changes_and_invitations_are_limited(
 
 async def test_a_report_has_its_messages_as_they_are_now(api: Api, ada: Person, ben: Person) -> None:
     message = Message(message_id=9, chat_id="d-1-2", sender_id=ben.user_id, text=Text(body="Rude."))
-    edit, star = (
-        Event(change=Change(**body))
-        for body in ({"edited": Edited(text=Text(body="Hi."))}, {"starred": Starred(set=True)})
-    )
+    edit = Event(change=Change(edited=Edited(text=Text(body="Hi."))))
+    star = Event(change=Change(starred=Starred(set=True)))
     api.archive.response = GetMessageResponse(message=HistoryMessage(message=message, changes=[edit, star]))
     body = {"user_id": str(ben.user_id), "chat_id": "d-1-2", "message_ids": ["9"], "reason": " He is\nrude. "}
     reply = await ada.call("POST", "/v1/reports", body)
