@@ -262,6 +262,10 @@ class Submission:
             raise self._answer
         return self._answer
 
+    def withdraw(self) -> None:
+        """Do not send it again. `answer` must be cancelled."""
+        self._outbox.forget(self._frame)
+
     def _finish(self, answer: pb.Accepted | Refused) -> None:
         self._answer = answer
         self._answered.set()

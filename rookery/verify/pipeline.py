@@ -46,7 +46,7 @@ class Pipeline:
         self._places = itertools.count()
         self._waiting: list[tuple[int, Command]] = []
         """A heap: the command with the lowest place in the order is sent next."""
-        self._in_flight: dict[int, tuple[Command, trio.CancelScope]] = {}
+        self._in_flight: dict[int, tuple[Command, Submission | Refused, trio.CancelScope]] = {}
         self._submitted_at: dict[int, float] = {}
         """By the place of each command without a final answer."""
         self._resumes_at = -math.inf
@@ -72,9 +72,9 @@ class Pipeline:
                     self._changed = trio.Event()
                     continue
                 place, command = heapq.heappop(self._waiting)
-                scope = trio.CancelScope()
-                self._in_flight[place] = command, scope
-                nursery.start_soon(self._await_answer, place, command, self._submit(place, command), scope)
+                submission, scope = self._submit(place, command), trio.CancelScope()
+                self._in_flight[place] = command, submission, scope
+                nursery.start_soon(self._await_answer, place, command, submission, scope)
 
     def _submit(self, place: int, command: Command) -> Submission | Refused:
         now = trio.current_time()
@@ -115,15 +115,17 @@ class Pipeline:
         self._on_answer(command)
 
     def _go_back(self, place: int, command: Command, pause: float) -> None:
-        """Send the command again after the pause, at least RETRY_PAUSE, and all later ones behind it."""
+        """Send the command again after the pause, at least RETRY_PAUSE, and all later ones behind it. They are
+        withdrawn at once: the client may connect again in this moment, and would send them before it."""
         again = {place: command}
         for later in [each for each in self._in_flight if each > place]:
-            again[later], withdrawal = self._in_flight.pop(later)
+            again[later], submission, withdrawal = self._in_flight.pop(later)
+            if not isinstance(submission, Refused):
+                submission.withdraw()
             withdrawal.cancel()
         for each_place, each in again.items():
             each.retried = True
             self._put(each_place, each)
-        # The pause also lets the client forget the withdrawn commands, before they are submitted again.
         self._resumes_at = max(self._resumes_at, trio.current_time() + max(pause, RETRY_PAUSE))
 
 
