@@ -154,8 +154,8 @@ class Watches:
     # ---- signals
 
     def receive(self, changed: PresenceChanged) -> None:
-        """Deliver the presence of users to the sessions that watch them, if it is another one. Who must not see it gets
-        nothing: even the time of an event would reveal something."""
+        """Deliver the presence of users to the sessions that watch them, if it is another one. A user who must not see
+        it gets nothing: even the time of an event would reveal something."""
         for presence in changed.presences:
             user_id, state = presence.user_id, self._states.get(presence.user_id)
             watchers = self._watchers.get(user_id)
