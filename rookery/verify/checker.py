@@ -131,7 +131,7 @@ def _check_history(
     for before, after in itertools.pairwise(copies):
         if after.message_id < before.message_id:
             yield Violation(Kind.OUT_OF_ORDER, f"{after.message_id} comes after {before.message_id} {where}")
-    yield from _out_of_order(sent, sorted(copies, key=lambda copy: copy.message_id), where)
+    yield from _out_of_order(sent, membership, sorted(copies, key=lambda copy: copy.message_id), where)
 
 
 # ---- deliveries
@@ -158,7 +158,7 @@ def _check_deliveries(
     for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
         ours = (delivery.copy for delivery in between_gaps if delivery.copy.key in sent)
         timely = (copy for copy in ours if not membership.may_come_late(sent[copy.key], user_id))
-        yield from _out_of_order(sent, timely, where)
+        yield from _out_of_order(sent, membership, timely, where)
 
 
 # ---- changes
@@ -295,7 +295,9 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
         )
 
 
-def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) -> Iterator[Violation]:
+def _out_of_order(
+    sent: Mapping[Key, Sent], membership: Membership, copies: Iterable[Copy], where: str
+) -> Iterator[Violation]:
     """Find the messages that come after one which the sender sent to the chat after them.
 
     This holds for messages that were refused too: a client sends them again in order, and until then the session's
@@ -307,7 +309,7 @@ def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) 
         if message is None:
             continue
         before = newest.setdefault((message.key[0], message.chat_id), message)
-        if message.number < before.number and not message.is_overdue:
+        if message.number < before.number and membership.has_order(message):
             ids = f"ids {message.message_id} and {before.message_id}"
             moments = f"accepted at {message.accepted_at:.2f} and {before.accepted_at:.2f} s"
             text = f"{_name(message.key)} comes after {_name(before.key)}, and was sent before it, {where}"

@@ -70,6 +70,12 @@ class Membership:
             return sent.chat_id in self._members  # without an answer
         return control.control.version > 1 and sent.at <= control.accepted_at + UNKNOWN_SECONDS
 
+    def has_order(self, sent: Sent) -> bool:
+        """Whether a message must not come after a later one of its sender: not if the server need not have held later
+        ones back. It holds none back for a message that it refused for good, such as one of a user who was not a
+        member; a client that did not receive this refusal sends the message again, and may be a member by then."""
+        return not sent.is_overdue and not self.may_come_late(sent, sent.key[0])
+
     def recipients(self, sent: Sent) -> Sequence[int]:
         """The users who must receive an accepted message, or control change, of others."""
         if sent.recipient_id:

@@ -96,6 +96,17 @@ def test_messages_that_are_sent_while_a_user_joins_may_reach_that_user_in_any_or
     assert [each.kind for each in found] == [Kind.OUT_OF_ORDER] * is_found
 
 
+@pytest.mark.parametrize(("at", "is_found"), [(25, False), (30.6 + UNKNOWN_SECONDS, True)])
+def test_a_message_has_no_order_if_its_sender_joined_after_sending_it_first(at: float, *, is_found: bool) -> None:
+    """A client that did not receive the final refusal sends it again."""
+    early, later = replace(message(3, 50, EVE), at=at), replace(message(4, 40, EVE), at=at)
+    sent = [*ALL, later, early]
+    copies = [*COPIES, copy_of(later), copy_of(early)]
+    own = [*EVES, copy_of(later), copy_of(early)]
+    found = check_records(records(live={GRACE: copies}, history={ADA: copies, GRACE: copies, EVE: own}, sent=sent))
+    assert {each.kind for each in found} == ({Kind.OUT_OF_ORDER} if is_found else set())
+
+
 def test_a_control_change_without_an_answer_may_be_made_or_not() -> None:
     unanswered = replace(ADDED, key=(ADA, "mine"), message_id=0, accepted_at=math.inf, control=None, text="")
     sent = [*(each for each in ALL if each is not ADDED), unanswered]
