@@ -207,7 +207,7 @@ class FakeClient:
                 raise Unreachable("no answer")
             return outcome
 
-        return SimpleNamespace(answer=answer)
+        return SimpleNamespace(answer=answer, withdraw=lambda: None)
 
     def submit_change(self, change: Change, *, first_sent_ms: int) -> Any:
         try:
@@ -221,7 +221,7 @@ class FakeClient:
                 raise outcome
             return outcome
 
-        return SimpleNamespace(answer=answer)
+        return SimpleNamespace(answer=answer, withdraw=lambda: None)
 
     def mark(self, chat_id: str, *, read_up_to: int) -> None:
         self._platform.marks[self.me.user_id, chat_id] = read_up_to
