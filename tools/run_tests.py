@@ -108,7 +108,8 @@ def install_browser() -> None:
     has_browser = shutil.which("chromium") is not None
     is_complete = has_browser and shutil.which("chromium-headless-shell") is not None
     if not is_complete and shutil.which("apt-get") and os.geteuid() == 0:
-        apt = ["apt-get", "-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
+        hurry = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"] if has_browser else []
+        apt = ["apt-get", "-q", *hurry]
         install = [*apt, "install", "-y", "--no-install-recommends", *BROWSER_PACKAGES]
         for command in ([*apt, "update"], install):
             subprocess.run(command, check=not has_browser, stdout=subprocess.DEVNULL)
