@@ -47,7 +47,8 @@ def test_two_users_connect_and_one_blocks_and_reports_the_other(
     expect(own.composer).to_be_visible()
 
     own.choose("Settings")
-    page.get_by_label("My connections").check()
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        page.get_by_label("My connections").check()
     page.reload()
     own.choose("Settings")
     expect(page.get_by_label("My connections")).to_be_checked()
