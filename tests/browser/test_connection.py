@@ -225,6 +225,8 @@ def test_tabs_whose_token_is_rejected_refresh_it_once(
         expect(page.get_by_text("No chats yet")).to_be_visible()
         page.on("request", lambda request: refreshes.append(request.url) if "refresh" in request.url else None)
     for completed in range(rounds):
+        for page in pages:  # a request of the page that is left would refresh it too
+            page.wait_for_load_state("networkidle")
         seat.page.evaluate(SPOIL, ["access_token"])
         with ExitStack() as loads:  # the pages from here on are the new ones
             for page in pages:
