@@ -71,7 +71,7 @@ class Groups:
     async def change_group(
         self, claims: Claims, token: str, chat_id: str, body: models.GroupChange
     ) -> Response | Refusal:
-        """Change the name, the topic, the permissions or the history of a group, or who joins it."""
+        """Change the name, the topic, the permissions, the history or the joining of a group."""
         fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
         return await self.change(claims, token, chat_id, body, change_settings=ChangeSettings(**fields))
 
@@ -109,8 +109,8 @@ class Groups:
 
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
     async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
-        """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by". Without those of
-        users who hide them, and without those of others for a user who does."""
+        """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by". Hidden marks are
+        left out; a user with hidden marks gets their own one only."""
         request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
         response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
         if isinstance(response, Refusal):

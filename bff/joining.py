@@ -61,7 +61,7 @@ class Joining:
 
     @endpoint("GET", "/v1/chats/<chat_id>/invites", models.GroupInvites)
     async def list_group_invites(self, claims: Claims, chat_id: str) -> Response | Refusal:
-        """The invite links of a group, ended ones too, for members who may add members. Without their tokens."""
+        """The invite links of a group, ended links too, without tokens. It needs the permission to add members."""
         roster = await self._managed(claims.user_id, chat_id)
         if isinstance(roster, Refusal):
             return roster
@@ -76,7 +76,7 @@ class Joining:
     async def revoke_group_invite(
         self, claims: Claims, token: str, chat_id: str, invite_id: int, query: models.RemovalQuery
     ) -> Response | Refusal:
-        """End an invite link: its creator may, and members who may manage the group."""
+        """End an invite link. A link of another user needs the permission to manage the group."""
         return await self._groups.change(claims, token, chat_id, query, revoke_invite=RevokeInvite(invite_id=invite_id))
 
     @endpoint("GET", "/v1/joining/<link>", models.JoinableChat)
@@ -132,7 +132,7 @@ class Joining:
 
     @endpoint("GET", "/v1/chats/<chat_id>/requests", models.JoinRequests)
     async def list_join_requests(self, claims: Claims, chat_id: str) -> Response | Refusal:
-        """The users who have asked to join a group, for members who may add members. To accept one, add them."""
+        """The requests to join a group. It needs the permission to add members. To accept a request, add its user."""
         roster = await self._managed(claims.user_id, chat_id)
         if isinstance(roster, Refusal):
             return roster
@@ -145,7 +145,7 @@ class Joining:
     async def decline_user(
         self, claims: Claims, token: str, chat_id: str, user_id: int, query: models.RemovalQuery
     ) -> Response | Refusal:
-        """Decline a user who has asked to join a group; or take this user's own request back."""
+        """Decline the request of a user to join a group, or take this user's own request back."""
         return await self._groups.change(claims, token, chat_id, query, decline_user=DeclineUser(user_id=user_id))
 
     def _begin(self, user_id: int) -> Attempt | Refusal:

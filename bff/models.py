@@ -358,8 +358,8 @@ class MemberChange(Input):
 
 
 class RemovalQuery(Input):
-    """The removal of a member, a request to join or an invite link. A user who removes themselves leaves the group, or
-    takes their request back."""
+    """The removal of a member, a request to join or an invite link. The removal of oneself leaves the group, or takes
+    the own request back."""
 
     client_change_id: ClientChangeId
     expected_version: ExpectedVersion = 0
@@ -456,14 +456,14 @@ class GroupInvites(BaseModel):
 
 
 class JoinRequest(BaseModel):
-    """A user who has asked to join, and when."""
+    """The user and the time of a request to join."""
 
     user_id: str
     asked_at_ms: str
 
 
 class JoinRequests(BaseModel):
-    """The users who have asked to join a group, in this order, and the version of the group."""
+    """The requests to join a group, oldest first, and the version of the group."""
 
     requests: list[JoinRequest]
     version: str

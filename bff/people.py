@@ -68,7 +68,7 @@ class People:
 
     @endpoint("GET", "/v1/me/connections", models.Connections)
     async def list_connections(self, claims: Claims) -> Response | Refusal:
-        """The user's connections, invited users, and users who invite them; 1,000 at most."""
+        """The user's connections, and the invitations from and to the user; 1,000 at most."""
         found = await self._services.accounts.relationships_of(claims.user_id)
         return Response(models.Connections(connections=[models.Connection.of(each) for each in found if each.state]))
 
@@ -177,7 +177,7 @@ class People:
         return await self._services.accounts.relationships_of(user_id)
 
     async def _check_other(self, claims: Claims, user_id: int) -> Refusal | None:
-        """The refusal of a request that names the user themselves, or a user who does not exist or was deleted."""
+        """The refusal of a request that names its own user, an unknown user or a deleted one."""
         if user_id == claims.user_id:
             return Refusal(Code.INVALID, "This needs another user than yourself.", field="user_id")
         users = await self._services.accounts.users([user_id])

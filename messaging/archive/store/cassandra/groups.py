@@ -94,7 +94,7 @@ class Groups:
         return Group(chat_id=chat_id, version=version, settings=settings, members=members, invites=invites)
 
     async def add_own(self, chats: Iterable[PublicChat], user_id: int) -> None:
-        """Add the user to these groups: as a member, a former one, or one who has asked to join."""
+        """Set `own` of these groups to the user's membership, former membership or request to join."""
         statement, listed = self._statements[_MEMBER], list(chats)
         results = await self._session.execute_all([(statement, (chat.chat_id, SHARD, user_id)) for chat in listed])
         for chat, rows in zip(listed, results, strict=True):

@@ -45,7 +45,7 @@ def add_public(
     version: int,
     former: GroupSettings,
 ) -> None:
-    """Add the rows of a group with these settings of this version, and remove those of the stored settings."""
+    """Add the rows of a group with these settings of this version, and remove the rows of the stored settings."""
     if settings.is_public:
         for row in _rows(chat_id, settings.name.casefold()):
             writes.add(row[0], statements[_ADD], (*row, 2 * version))

@@ -169,8 +169,8 @@ class CassandraChats:
         return [chat for chat, _ in listed]
 
     async def _count_unread(self, user_id: int, chats: Iterable[tuple[Chat, int]]) -> None:
-        """Count the unread messages of the chats, which are given with the ids of their newest messages, and those
-        that mention the user."""
+        """Count the unread messages and the unread mentions of the chats, which are given with the ids of their
+        newest messages."""
         unread = [(chat, above, newest) for chat, newest in chats if newest > (above := _read_up_to(user_id, chat))]
         counts = await self._history.count_of_others(
             user_id, [(chat.chat_id, above, newest) for chat, above, newest in unread]
