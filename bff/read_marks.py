@@ -1,24 +1,21 @@
-"""Finds the marks in a response of the archive of which a user may not see how far their owners have read."""
+"""Finds the read marks in a response of the archive that a user may not see."""
 
 from collections.abc import Iterable
 
 from rookery.v1.archive_pb2 import Mark
-from shared.accounts.store import AccountStore
-
-USERS_AT_ONCE = 100
-"""In one read of accounts."""
+from shared.accounts.store import AccountStore, batches
 
 
 async def hidden_marks(accounts: AccountStore, user_id: int, marks: Iterable[Mark]) -> list[Mark]:
-    """Return the read marks of others that are hidden: of users who show nobody how far they have read, or all of them
-    if the user is one of these. Raises Unavailable."""
+    """Return the hidden read marks of others: all of them if the user hides their own, else the marks of users with
+    `shows_read_marks` off. Raises Unavailable."""
     others = [mark for mark in marks if mark.user_id != user_id and mark.read_up_to]
     if not others:
         return []
     asked = list(dict.fromkeys([user_id, *(mark.user_id for mark in others)]))
     hiding: set[int] = set()
-    for start in range(0, len(asked), USERS_AT_ONCE):
-        users = await accounts.users(asked[start : start + USERS_AT_ONCE])
+    for user_ids in batches(asked):
+        users = await accounts.users(user_ids)
         hiding.update(user.user_id for user in users if not user.shows_read_marks)
         if user_id in hiding:
             return others

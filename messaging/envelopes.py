@@ -54,7 +54,7 @@ def fan_out_to(
     return _records(event, sender_id, session_id, truth_first, truth_partition, epoch, chat_version)
 
 
-def fan_out_signal(
+def fan_out_copies(
     event: Event,
     *,
     sender_id: int,
@@ -63,8 +63,8 @@ def fan_out_signal(
     chat_version: int = 0,
     read_for: Iterable[int] = (),
 ) -> list[Record]:
-    """Return records without one of truth, to the listed recipients only: of a signal, which is not stored, or further
-    copies of a stored event. `read_for` is as in `fan_out`."""
+    """Return further copies of a stored event, to the listed recipients only: records without one of truth. `read_for`
+    is as in `fan_out`."""
     return _records(event, sender_id, "", by_partition(recipient_ids, partitions, read_for), None, 0, chat_version)
 
 

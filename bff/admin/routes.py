@@ -14,12 +14,9 @@ from bff.models import MAX_SIGN_INS
 from bff.services import Services, administration_of
 from shared.accounts.audit import Actor
 from shared.accounts.people import Resolution
-from shared.accounts.store import AccountStatus, User
+from shared.accounts.store import AccountStatus, User, batches
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
-
-USERS_AT_ONCE = 100
-"""Accounts in one read of the store."""
 
 
 class SettingKey(BaseConverter):
@@ -224,8 +221,7 @@ class Admin:
     async def _accounts_of(self, user_ids: Sequence[int]) -> list[models.Account]:
         """The accounts of these users, deleted ones too."""
         accounts, found = self._services.accounts, []
-        for start in range(0, len(user_ids), USERS_AT_ONCE):
-            ids = user_ids[start : start + USERS_AT_ONCE]
+        for ids in batches(user_ids):
             statuses = await accounts.account_statuses(ids)
             found += [models.Account.of(user, statuses[user.user_id]) for user in await accounts.users(ids)]
         return found

@@ -60,7 +60,7 @@ class Access:
             is_personal = request.is_personal
             if refusal := await self.find_roster(user_id, request.chat_id, field, is_personal=is_personal):
                 return refusal
-        elif not request.is_personal and (refusal := await self._check_direct(user_id, request)):
+        elif not request.is_personal and (refusal := await self.check_direct(user_id, request)):
             return refusal
         elif request.is_read_mark:
             await self._lookups.find_read_marks(request.members)
@@ -70,22 +70,15 @@ class Access:
             target_id, field = request.reply_to, "send.reply_to"
         return await self._lookups.find_target(user_id, request.chat_id, target_id, field) if target_id else THE_CHAT
 
-    async def may_reach(self, user_id: int, request: TypingRequest) -> bool:
-        """Whether the user may write to the other user of a direct chat, who then sees that they are typing. Raises
-        Unavailable."""
-        other_id = _other(request.members, user_id)
-        if self._lookups.is_open(request.chat_id, other_id):
-            return True
-        return await self._lookups.check_recipient(user_id, other_id, request.chat_id, "typing.chat_id") is None
-
-    async def _check_direct(self, user_id: int, request: KeptRequest) -> Refusal | None:
-        """The refusal of a message or a change that the other user of a direct chat may not get. Raises Unavailable."""
+    async def check_direct(self, user_id: int, request: KeptRequest | TypingRequest) -> Refusal | None:
+        """The refusal of a request whose event the other user of a direct chat may not get. Raises Unavailable."""
         other_id = _other(request.members, user_id)
         if self._lookups.is_open(request.chat_id, other_id):
             return None
         if isinstance(request, ChangeRequest):
             return await self._lookups.check_block(user_id, other_id, "change.chat_id")
-        return await self._lookups.check_recipient(user_id, other_id, request.chat_id, "send.recipient_id")
+        field = "send.recipient_id" if isinstance(request, SendRequest) else "typing.chat_id"
+        return await self._lookups.check_recipient(user_id, other_id, request.chat_id, field)
 
     async def find_roster(self, user_id: int, chat_id: str, field: str, *, is_personal: bool = False) -> Refusal | None:
         """Load the roster of a group, unless it is cached. The refusal of a user who is not a member, with

@@ -9,7 +9,7 @@ import trio
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Span
 
-from messaging.envelopes import decode, fan_out_signal, upgrade
+from messaging.envelopes import decode, fan_out_copies, upgrade
 from messaging.gateway import tracing
 from messaging.gateway.frames import shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -274,7 +274,7 @@ class LogConsumer:
         """Publish an event of a group, whose record of truth is in the tail, to members whom its sender did not know:
         they are members in this version."""
         envelope = decode(value)
-        records = fan_out_signal(
+        records = fan_out_copies(
             envelope.event,
             sender_id=envelope.sender_id,
             recipient_ids=user_ids,

@@ -140,7 +140,7 @@ class Publisher:
                 return refuse_without(Permission.POST, "typing.chat_id")
             if len(roster.present) <= MAX_TYPING_MEMBERS:
                 users = self._rosters.by_partition(chat_id)
-        elif await self._access.may_reach(user_id, request):
+        elif await self._access.check_direct(user_id, request) is None:
             users = by_partition(request.members, self._partitions.count)
         if not self._is_leaving(command.session):
             self._signals.typing(Typing(chat_id=chat_id, user_id=user_id), users)

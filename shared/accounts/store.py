@@ -4,7 +4,8 @@ A sign-in is a family: a chain of refresh tokens, of which one is current and ea
 replaced token means that it was stolen, and ends the family, except shortly after its replacement (`may_repeat`).
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -16,6 +17,15 @@ from shared.accounts.people import PeopleStore, WhoMayStart
 REUSE_GRACE_MS = 30_000
 """How long the newest replaced token may be used again: a client whose response was lost retries after its timeout of
 10 s, and tabs without a common lock refresh at the same moment."""
+
+MAX_IDS = 100
+"""Users in one read or write of the store."""
+
+
+def batches(user_ids: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    """Split the ids into parts of MAX_IDS at most."""
+    remaining = iter(user_ids)
+    return iter(lambda: tuple(itertools.islice(remaining, MAX_IDS)), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         ...
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
-        """Return the accounts with these ids, in the same order, without missing ones. At most 100 ids."""
+        """Return the accounts with these ids, in the same order, without missing ones. At most MAX_IDS."""
         ...
 
     async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
@@ -156,15 +166,15 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
 
     async def note_last_seen(self, seen: Mapping[int, int]) -> None:
         """Store when the last session of each of these users ended, in milliseconds since 1970, unless a later time is
-        stored. At most 100 users. It changes nothing for a deleted account."""
+        stored. At most MAX_IDS users. It changes nothing for a deleted account."""
         ...
 
     async def last_seen(self, user_ids: Sequence[int]) -> Mapping[int, int]:
-        """Return this time of each of these users that has one. At most 100 ids."""
+        """Return this time of each of these users that has one. At most MAX_IDS."""
         ...
 
     async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
-        """Return the status of each of these users, existing or not. At most 100 ids."""
+        """Return the status of each of these users, existing or not. At most MAX_IDS."""
         ...
 
     async def make_admin(self, user_id: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from messaging.envelopes import decode, fan_out, fan_out_signal, kind_name
+from messaging.envelopes import decode, fan_out, fan_out_copies, kind_name
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Change, Event, Marked, Reacted
 from shared.backplane import Record
@@ -66,7 +66,7 @@ def test_a_partition_that_reads_for_a_user_gets_a_copy_without_recipients() -> N
             truth_partition=partition_of(1, PARTITIONS),
             read_for=[1, away],
         ),
-        fan_out_signal(
+        fan_out_copies(
             Event(event_id=9), sender_id=1, recipient_ids=[1], partitions=PARTITIONS, read_for=iter([1, away])
         ),
     ):
@@ -75,7 +75,7 @@ def test_a_partition_that_reads_for_a_user_gets_a_copy_without_recipients() -> N
 
 
 def test_a_signal_has_no_record_of_truth_and_only_the_listed_recipients() -> None:
-    records = fan_out_signal(Event(event_id=9), sender_id=1, recipient_ids=USERS[1:], partitions=PARTITIONS)
+    records = fan_out_copies(Event(event_id=9), sender_id=1, recipient_ids=USERS[1:], partitions=PARTITIONS)
     found = envelopes(records)
     assert not any(envelope.truth for envelope in found)
     assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(USERS[1:])

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from messaging.envelopes import fan_out, fan_out_signal
+from messaging.envelopes import fan_out, fan_out_copies
 from messaging.gateway.groups.commands import decide
 from messaging.gateway.groups.forms import check, is_result, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
@@ -26,7 +26,7 @@ from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.gateway.tail import Tail
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
-from shared.accounts.store import AccountStore, User
+from shared.accounts.store import AccountStore, User, batches
 from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
 from shared.contract.chats import home_partition
@@ -49,9 +49,6 @@ MAX_WAITING = 100
 
 MAX_CHATS = 10_000
 """Groups whose newest version is remembered while nothing is to do for them, some 500 bytes each."""
-
-USERS_AT_ONCE = 100
-"""Accounts that the store is asked for at once."""
 
 _NOT_OWNED = Refusal(Code.UNAVAILABLE, "This gateway does not own this group now.", retry_after_ms=RETRY_AFTER_MS)
 
@@ -243,8 +240,8 @@ class Sequencer:
     async def _check_users(self, user_ids: Sequence[int]) -> Refusal | None:
         """The refusal of a request that adds a user who does not exist or was deleted. Raises Unavailable."""
         found: list[User] = []
-        for start in range(0, len(user_ids), USERS_AT_ONCE):
-            found += await self._accounts.users(user_ids[start : start + USERS_AT_ONCE])
+        for batch in batches(user_ids):
+            found += await self._accounts.users(batch)
         accounts = {user.user_id: user for user in found}
         for index, user_id in enumerate(user_ids):
             if user_id not in accounts:
@@ -368,12 +365,12 @@ class Sequencer:
 
     def _copies(self, event: Event, roster: Roster, home: int) -> list[Record]:
         """Records for the members, at this control change, whose partition is not the home partition, and for the
-        partitions of those who left shortly before."""
+        partitions of users who left shortly before."""
         of_users = self._partitions.partition_of
         away = [user_id for user_id in roster.members if of_users(user_id) != home]
         user_ids = [user_id for user_id in away if roster.includes(user_id, event.event_id)]
         message = event.message
-        return fan_out_signal(
+        return fan_out_copies(
             event,
             sender_id=message.sender_id,
             recipient_ids=user_ids,

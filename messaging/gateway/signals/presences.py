@@ -1,6 +1,5 @@
 """The presence of the users of this gateway's partitions: sends it to the gateways that watch them."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,7 +10,7 @@ import trio
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
 from rookery.v1.session_pb2 import Event, Presence
-from shared.accounts.store import AccountStore
+from shared.accounts.store import AccountStore, batches
 from shared.background import open_background
 from shared.contract.errors import Unavailable
 from shared.contract.ids import wall_clock_ms
@@ -34,9 +33,6 @@ MAX_WATCHED = 100_000
 
 MAX_NOTES = 100_000
 """Users whose last session has ended, and whose time is not stored yet. It is not stored for further ones."""
-
-BATCH = 100
-"""Users in one read or write of the account store."""
 
 NOTE_SECONDS = 1.0
 """How long a gateway that stops stores when its users were last seen."""
@@ -182,7 +178,7 @@ class Presences:
             await self._wake.wait()
             self._wake = trio.Event()
             due, self._due = self._due, {}
-            for user_ids in _batches(due):
+            for user_ids in batches(due):
                 await self._send({user_id: due[user_id] for user_id in user_ids})
 
     async def _send(self, due: Mapping[int, set[int]]) -> None:
@@ -245,7 +241,7 @@ class Presences:
             await self._store_notes()
 
     async def _store_notes(self) -> None:
-        for user_ids in _batches(tuple(self._notes)):
+        for user_ids in batches(tuple(self._notes)):
             notes = {user_id: self._notes[user_id] for user_id in user_ids}
             try:
                 await self._accounts.note_last_seen(notes)
@@ -258,8 +254,3 @@ class Presences:
 
     def _owns(self, user_id: int) -> bool:
         return self._partitions.tail_of(user_id) is not None
-
-
-def _batches(user_ids: Iterable[int]) -> Iterable[tuple[int, ...]]:
-    remaining = iter(user_ids)
-    return iter(lambda: tuple(itertools.islice(remaining, BATCH)), ())

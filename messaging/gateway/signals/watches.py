@@ -11,7 +11,7 @@ from messaging.gateway.requests import WatchRequest
 from messaging.gateway.session import Command, Session, State
 from rookery.v1.session_pb2 import Accepted, Event, Presence
 from rookery.v1.signals_pb2 import PresenceChanged
-from shared.accounts.store import AccountStore
+from shared.accounts.store import AccountStore, batches
 from shared.background import open_background
 from shared.contract.errors import Refusal, Unavailable
 from shared.contract.partitions import partition_of
@@ -30,9 +30,6 @@ WATCHES_PER_MINUTE = 300
 
 MAX_RELATIONSHIPS = 1_000
 """Relationships of a viewer at which those to users who are not watched any more are forgotten."""
-
-BATCH = 100
-"""Users in one read of the account store."""
 
 EVENT_BYTES = 64
 """Of an event with a presence in a queue, about."""
@@ -214,10 +211,9 @@ class Watches:
 
     async def _reread_viewers(self) -> None:
         """Read the settings of all viewers, in case a signal was lost."""
-        viewers = tuple(self._viewers)
-        for start in range(0, len(viewers), BATCH):
+        for user_ids in batches(tuple(self._viewers)):
             try:
-                users = await self._accounts.users(viewers[start : start + BATCH])
+                users = await self._accounts.users(user_ids)
             except Unavailable:
                 return  # with the next round
             for user in users:

@@ -180,13 +180,13 @@ class CassandraAccounts(CassandraPeople):
         before = await self._user(user_id)
         if before is None or before.is_deleted:
             return None
-        wanted = replace(before, display_name=display_name, about=about, version=version + 1)
-        if who_may_start is not None:
-            wanted = replace(wanted, who_may_start=who_may_start)
-        if shows_presence is not None:
-            wanted = replace(wanted, shows_presence=shows_presence)
-        if shows_read_marks is not None:
-            wanted = replace(wanted, shows_read_marks=shows_read_marks)
+        given: dict[str, Any] = {
+            "who_may_start": who_may_start,
+            "shows_presence": shows_presence,
+            "shows_read_marks": shows_read_marks,
+        }
+        changed = {name: value for name, value in given.items() if value is not None}
+        wanted = replace(before, display_name=display_name, about=about, version=version + 1, **changed)
         if before.version != version:
             return before if before == wanted else None
         moved = fold(before.display_name) != fold(display_name)

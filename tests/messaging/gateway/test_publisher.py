@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from messaging.envelopes import fan_out_signal
+from messaging.envelopes import fan_out_copies
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.lookups import LOG_SECONDS
 from messaging.kinds import reacted
@@ -558,7 +558,7 @@ async def test_an_answer_sorts_after_a_message_of_a_gateway_whose_clock_is_ahead
 ) -> None:
     ahead = await SnowflakeGenerator(9, lambda: wall_clock_ms() + MAX_AHEAD_MS // 2).next()
     event = Event(event_id=ahead, message=Message(message_id=ahead, chat_id="d-1-2", sender_id=ANN, text=Text()))
-    copy = fan_out_signal(event, sender_id=ANN, recipient_ids=[BEN], partitions=PARTITIONS)
+    copy = fan_out_copies(event, sender_id=ANN, recipient_ids=[BEN], partitions=PARTITIONS)
     async with platform.sign_in(gateway, BEN) as ben:
         await publish_and_wait(platform.backplane, copy)
         await ben.expect("event")
