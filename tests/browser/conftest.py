@@ -21,7 +21,17 @@ import httpx
 import pytest
 import trio
 import trio_websocket
-from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.needed import skip_or_fail
@@ -53,6 +63,9 @@ password hash on a busy machine."""
 DOWNLOADS = """() => ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type))
   .filter(({name}) => !new URL(name).pathname.startsWith('/v1/'))
   .map(({name, encodedBodySize}) => [name, encodedBodySize])"""
+
+NEW_GROUP = re.compile(r"/v1/chats/g-\d+(/(messages|changes|members|marks))?")
+"""The page reads a new group again until the archive has it."""
 
 SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
 
@@ -146,10 +159,16 @@ class Seat:
 
     def watch(self, page: Page) -> Page:
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: self._note_welcome(page, frame)))
-        page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: self._note_error(message))
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
         page.on("request", lambda request: self._check_target(request))
         return page
+
+    def _note_error(self, message: ConsoleMessage) -> None:
+        address = urlsplit(message.location["url"])
+        is_early = "status of 404" in message.text and NEW_GROUP.fullmatch(address.path)
+        if message.type == "error" and not is_early:
+            self.problems.append(f"{message.text} {address.path}")
 
     def _check_target(self, request: Request) -> None:
         here = {urlsplit(self.platform.url).netloc, urlsplit(self.platform.websocket).netloc}

@@ -1,5 +1,6 @@
 // Shows a value of the server: placeholders while it is loading, a button to try again after a failure.
 
+import { may } from "../groups.js";
 import { compareIds } from "../ids.js";
 import { Loaded } from "../stores/loaded.js";
 import { h } from "../view.js";
@@ -24,7 +25,8 @@ export function loadedView(loaded, view) {
 }
 
 /**
- * A list of a group, which is read again after each control change while the dialog is open.
+ * A list of a group, for users who may add members: it is read again after each control change while the dialog is
+ * open and the user still may.
  * @template {Versioned} Value
  * @param {Pick<App, "chats">} app
  * @param {string} chat_id
@@ -38,7 +40,8 @@ export function groupList({ chats }, chat_id, modal, read) {
   const follow = () => {
     if (version() === known) return;
     known = version();
-    void list.load();
+    if (may(chats.of(chat_id), "ADD_MEMBERS")) void list.load();
+    else list.stop();
   };
   modal.follow(list);
   const unsubscribe = chats.subscribe(follow);
