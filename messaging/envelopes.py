@@ -19,24 +19,33 @@ def fan_out(
     truth_partition: int | None = None,
     chat_version: int = 0,
     read_for: Iterable[int] = (),
+    to_members: bool = False,
 ) -> list[Record]:
     """Return the records of a stored event: the record of truth first, then the copies.
 
     The record of truth is in the sender's partition, and the sender is a recipient, listed or not. With a
     `truth_partition`, it is there, also without any recipient, and only the listed ones are recipients; the partitions
-    of the users in `read_for`, who are no recipients, get copies too. `epoch` is that of the partition of truth;
-    `chat_version` is 0 in direct chats, see backplane.proto."""
+    of the users in `read_for`, who are no recipients, get copies too. With `to_members`, the event is one of a channel:
+    every partition gets a record. `epoch` is that of the partition of truth; `chat_version` is 0 in direct chats, see
+    backplane.proto."""
     if truth_partition is not None:
         users = by_partition(recipient_ids, partitions, read_for)
         return fan_out_to(
-            users, event, sender_id=sender_id, epoch=epoch, truth_partition=truth_partition, chat_version=chat_version
+            _in_all(users, partitions) if to_members else users,
+            event,
+            sender_id=sender_id,
+            epoch=epoch,
+            truth_partition=truth_partition,
+            chat_version=chat_version,
+            to_members=to_members,
         )
     sender_partition = partition_of(sender_id, partitions)
     users = {sender_partition: [sender_id]}
     for recipient_id in recipient_ids:
         if recipient_id != sender_id:
             users.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return _records(event, sender_id, session_id, users, sender_partition, epoch, chat_version)
+    everywhere = _in_all(users, partitions) if to_members else users
+    return _records(event, sender_id, session_id, everywhere, sender_partition, epoch, chat_version, to_members)
 
 
 def fan_out_to(
@@ -48,10 +57,12 @@ def fan_out_to(
     chat_version: int,
     session_id: str = "",
     epoch: int = 0,
+    to_members: bool = False,
 ) -> list[Record]:
-    """As `fan_out`, to recipients whose partitions are known; no other user is a recipient."""
+    """As `fan_out`, to recipients whose partitions are known; no other user is a recipient. With `to_members`, these
+    are all partitions."""
     truth_first = {truth_partition: users.get(truth_partition, ()), **users}
-    return _records(event, sender_id, session_id, truth_first, truth_partition, epoch, chat_version)
+    return _records(event, sender_id, session_id, truth_first, truth_partition, epoch, chat_version, to_members)
 
 
 def fan_out_copies(
@@ -62,10 +73,13 @@ def fan_out_copies(
     partitions: int,
     chat_version: int = 0,
     read_for: Iterable[int] = (),
+    to_members: bool = False,
 ) -> list[Record]:
     """Return further copies of a stored event, to the listed recipients only: records without one of truth. `read_for`
-    is as in `fan_out`."""
-    return _records(event, sender_id, "", by_partition(recipient_ids, partitions, read_for), None, 0, chat_version)
+    and `to_members` are as in `fan_out`."""
+    users = by_partition(recipient_ids, partitions, read_for)
+    everywhere = _in_all(users, partitions) if to_members else users
+    return _records(event, sender_id, "", everywhere, None, 0, chat_version, to_members)
 
 
 def by_partition(user_ids: Iterable[int], partitions: int, further: Iterable[int] = ()) -> dict[int, list[int]]:
@@ -78,6 +92,11 @@ def by_partition(user_ids: Iterable[int], partitions: int, further: Iterable[int
     return users
 
 
+def _in_all(users: Mapping[int, Sequence[int]], partitions: int) -> dict[int, Sequence[int]]:
+    """The users of every partition, also of those without one; the order of the others stays."""
+    return {**users, **{partition: () for partition in range(partitions) if partition not in users}}
+
+
 def _records(
     event: Event,
     sender_id: int,
@@ -86,10 +105,15 @@ def _records(
     truth_partition: int | None,
     epoch: int,
     chat_version: int,
+    to_members: bool,
 ) -> list[Record]:
     """Make a record for each partition. The event is encoded once: protobuf merges concatenated messages."""
     encoded = Envelope(
-        event=event, sender_id=sender_id, origin_session_id=session_id, chat_version=chat_version
+        event=event,
+        sender_id=sender_id,
+        origin_session_id=session_id,
+        chat_version=chat_version,
+        to_members=to_members,
     ).SerializeToString()
     return [
         Record(

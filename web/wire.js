@@ -13,6 +13,7 @@
  * @property {Typing} [typing]
  * @property {Ping} [ping]
  * @property {Watch} [watch]
+ * @property {Follow} [follow]
  * @property {number} [first_sent_ms_ago] Of a Send or a Change: milliseconds since the client first sent it: 0 the
  * first time, and the maximum if the client does not know. The server reads history for a retry after minutes only.
  * Without this field it can't tell a retry after minutes from a first frame, except right after a session began: the
@@ -183,6 +184,18 @@
  */
 
 /**
+ * Replaces the channels that this session follows: Accepted, then a ChannelHead of each that has an event above the
+ * session's first position, then one whenever the channel has a new event, at most every 5 seconds. A session that
+ * follows no channel gets those events of channels only that concern its user: they are its author, or are mentioned,
+ * added, changed or removed.
+ * @typedef {object} Follow
+ * @property {string[]} [chat_ids] At most 200, each once; the user is a member of each.
+ * @property {string[]} [open_chat_ids] Those of `chat_ids` that the user looks at, at most 20: the session gets all
+ * their events, in place of ChannelHead. Events from before Accepted are read from the archive, up to a
+ * `complete_up_to` of the time of Accepted or later.
+ */
+
+/**
  * @typedef {object} ServerFrame
  * @property {string} sequence The number of this frame in its session, from 1, increasing by 1. A missing number means
  * that a frame was dropped.
@@ -196,6 +209,7 @@
  * @property {Moved} [moved]
  * @property {Pong} [pong]
  * @property {Goodbye} [goodbye]
+ * @property {ChannelHead} [channel_head]
  */
 
 /**
@@ -238,6 +252,7 @@
  * @property {string} [event_id] The id of the message or of the change; 0 for other frames.
  * @property {string} [chat_id] The chat of a message or of a change.
  * @property {string} frame The number of the accepted frame in its session.
+ * @property {string} [at_ms] Of a Follow: the server's time, in milliseconds since 1970.
  */
 
 /**
@@ -291,6 +306,8 @@
  * @property {Member[]} [members] The members who changed, as they are after this change: 1,000 at most. In the
  * creation, all members.
  * @property {Invite[]} [invites] The invite links that changed, as they are after this change.
+ * @property {number} [member_count] The number of members after this change; 0 in control changes of releases without
+ * channels.
  */
 
 /**
@@ -303,6 +320,8 @@
  * @property {boolean} [is_public] Whether every user may find the group and join it.
  * @property {boolean} [asks_to_join] Whether a user who joins by an invite link, or a public group, becomes a member
  * only when a member with PERMISSION_ADD_MEMBERS adds them. 200 users at once may wait for it.
+ * @property {boolean} [is_channel] Whether the group is a channel: it may have 100,000 members in place of 1,000, and
+ * its events reach the sessions that follow it, see Follow in session.proto. A channel stays one.
  */
 
 /**
@@ -406,6 +425,14 @@
  * @typedef {object} Goodbye
  * @property {string} [code]
  * @property {string} [message]
+ */
+
+/**
+ * A channel that the session follows, and has not open, has new events: read it again, or its changes once the user
+ * opens it. It is not replayed.
+ * @typedef {object} ChannelHead
+ * @property {string} [chat_id]
+ * @property {string} [newest_id] The id of the newest event that the user may read.
  */
 
 /**

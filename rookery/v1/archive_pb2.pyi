@@ -281,24 +281,30 @@ class PublicChat(_message.Message):
     def __init__(self, chat_id: _Optional[str] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("chat_id", "version", "settings", "members", "invites")
+    __slots__ = ("chat_id", "version", "settings", "members", "invites", "member_count", "changed_id")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     INVITES_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_ID_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     version: int
     settings: _groups_pb2.GroupSettings
     members: _containers.RepeatedCompositeFieldContainer[_groups_pb2.Member]
     invites: _containers.RepeatedCompositeFieldContainer[_groups_pb2.Invite]
-    def __init__(self, chat_id: _Optional[str] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_groups_pb2.Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[_groups_pb2.Invite, _Mapping]]] = ...) -> None: ...
+    member_count: int
+    changed_id: int
+    def __init__(self, chat_id: _Optional[str] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_groups_pb2.Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[_groups_pb2.Invite, _Mapping]]] = ..., member_count: _Optional[int] = ..., changed_id: _Optional[int] = ...) -> None: ...
 
 class GetGroupRequest(_message.Message):
-    __slots__ = ("chat_id",)
+    __slots__ = ("chat_id", "user_ids")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
-    def __init__(self, chat_id: _Optional[str] = ...) -> None: ...
+    user_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, chat_id: _Optional[str] = ..., user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetGroupResponse(_message.Message):
     __slots__ = ("group",)

@@ -44,34 +44,38 @@ PERMISSION_MANAGE: Permission
 PERMISSION_MENTION_EVERYONE: Permission
 
 class Control(_message.Message):
-    __slots__ = ("version", "settings", "changed", "members", "invites")
+    __slots__ = ("version", "settings", "changed", "members", "invites", "member_count")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     INVITES_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
     version: int
     settings: GroupSettings
     changed: _containers.RepeatedScalarFieldContainer[str]
     members: _containers.RepeatedCompositeFieldContainer[Member]
     invites: _containers.RepeatedCompositeFieldContainer[Invite]
-    def __init__(self, version: _Optional[int] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[Invite, _Mapping]]] = ...) -> None: ...
+    member_count: int
+    def __init__(self, version: _Optional[int] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[Invite, _Mapping]]] = ..., member_count: _Optional[int] = ...) -> None: ...
 
 class GroupSettings(_message.Message):
-    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join")
+    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join", "is_channel")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     SHOWS_HISTORY_FIELD_NUMBER: _ClassVar[int]
     IS_PUBLIC_FIELD_NUMBER: _ClassVar[int]
     ASKS_TO_JOIN_FIELD_NUMBER: _ClassVar[int]
+    IS_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     topic: str
     permissions: int
     shows_history: bool
     is_public: bool
     asks_to_join: bool
-    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ...) -> None: ...
+    is_channel: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ..., is_channel: _Optional[bool] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role", "asked_at_ms", "invite_id")

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientFrame(_message.Message):
-    __slots__ = ("authenticate", "renew", "send", "change", "typing", "ping", "watch", "first_sent_ms_ago")
+    __slots__ = ("authenticate", "renew", "send", "change", "typing", "ping", "watch", "follow", "first_sent_ms_ago")
     AUTHENTICATE_FIELD_NUMBER: _ClassVar[int]
     RENEW_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class ClientFrame(_message.Message):
     TYPING_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
     FIRST_SENT_MS_AGO_FIELD_NUMBER: _ClassVar[int]
     authenticate: Authenticate
     renew: Renew
@@ -25,11 +26,12 @@ class ClientFrame(_message.Message):
     typing: Typing
     ping: Ping
     watch: Watch
+    follow: Follow
     first_sent_ms_ago: int
-    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
+    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., follow: _Optional[_Union[Follow, _Mapping]] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("sequence", "welcome", "expiring", "accepted", "refused", "event", "gap", "reconnect", "moved", "pong", "goodbye")
+    __slots__ = ("sequence", "welcome", "expiring", "accepted", "refused", "event", "gap", "reconnect", "moved", "pong", "goodbye", "channel_head")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     EXPIRING_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +43,7 @@ class ServerFrame(_message.Message):
     MOVED_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_HEAD_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     welcome: Welcome
     expiring: Expiring
@@ -52,7 +55,8 @@ class ServerFrame(_message.Message):
     moved: Moved
     pong: Pong
     goodbye: Goodbye
-    def __init__(self, sequence: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., expiring: _Optional[_Union[Expiring, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., reconnect: _Optional[_Union[Reconnect, _Mapping]] = ..., moved: _Optional[_Union[Moved, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    channel_head: ChannelHead
+    def __init__(self, sequence: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., expiring: _Optional[_Union[Expiring, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., reconnect: _Optional[_Union[Reconnect, _Mapping]] = ..., moved: _Optional[_Union[Moved, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., channel_head: _Optional[_Union[ChannelHead, _Mapping]] = ...) -> None: ...
 
 class Position(_message.Message):
     __slots__ = ("offset", "epoch")
@@ -108,6 +112,14 @@ class Watch(_message.Message):
     user_ids: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class Follow(_message.Message):
+    __slots__ = ("chat_ids", "open_chat_ids")
+    CHAT_IDS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_CHAT_IDS_FIELD_NUMBER: _ClassVar[int]
+    chat_ids: _containers.RepeatedScalarFieldContainer[str]
+    open_chat_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, chat_ids: _Optional[_Iterable[str]] = ..., open_chat_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Ping(_message.Message):
     __slots__ = ("payload",)
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
@@ -153,16 +165,18 @@ class Expiring(_message.Message):
     def __init__(self, token_expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("client_id", "event_id", "chat_id", "frame")
+    __slots__ = ("client_id", "event_id", "chat_id", "frame", "at_ms")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     event_id: int
     chat_id: str
     frame: int
-    def __init__(self, client_id: _Optional[str] = ..., event_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., frame: _Optional[int] = ...) -> None: ...
+    at_ms: int
+    def __init__(self, client_id: _Optional[str] = ..., event_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., frame: _Optional[int] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("frame", "client_id", "code", "message", "field", "retryable", "retry_after_ms")
@@ -381,6 +395,14 @@ class Gap(_message.Message):
     position: Position
     at_ms: int
     def __init__(self, since: _Optional[_Union[Position, _Mapping]] = ..., since_ms: _Optional[int] = ..., dropped: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class ChannelHead(_message.Message):
+    __slots__ = ("chat_id", "newest_id")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_ID_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    newest_id: int
+    def __init__(self, chat_id: _Optional[str] = ..., newest_id: _Optional[int] = ...) -> None: ...
 
 class Reconnect(_message.Message):
     __slots__ = ("after_ms",)

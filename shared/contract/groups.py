@@ -11,10 +11,16 @@ from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, G
 from shared.contract.ids import time_of
 
 MAX_MEMBERS = 1_000
-"""Members of a group."""
+"""Members of a group that is no channel: each record of its events lists the recipients."""
 
 MAX_EVER = 5_000
-"""Present and former members of a group: see archive.proto."""
+"""Present and former members of a group that is no channel: see archive.proto."""
+
+MAX_CHANNEL_MEMBERS = 100_000
+"""Members of a channel."""
+
+MAX_LOOKED_UP = 1_000
+"""Members of a channel that one request looks up: see archive.proto."""
 
 MAX_NAME_BYTES = 128
 MAX_TOPIC_BYTES = 1_024
@@ -106,24 +112,47 @@ def is_within(spans: Iterable[Span], event_id: int) -> bool:
 
 
 class Roster(msgspec.Struct):
-    """A group as after one of its control changes."""
+    """A group as after one of its control changes. That of a channel has a part of its members: those that were looked
+    up, and those that control changes have changed since."""
 
     chat_id: str
     version: int
     settings: GroupSettings
     members: dict[int, Member]
-    """Present and former members, by user."""
+    """Present and former members, by user. Of a channel, also users who were looked up and never were members."""
     present: frozenset[int]
-    """The users who are members."""
+    """The users of `members` who are members now."""
+    member_count: int
+    """The number of all members."""
     invites: dict[int, Invite]
     """The invite links, by id, the oldest first: MAX_INVITES at most."""
 
     @classmethod
-    def of(cls, group: Group) -> "Roster":
-        """The roster of a stored group."""
+    def of(cls, group: Group, user_ids: Iterable[int] = ()) -> "Roster":
+        """The roster of a stored group. Of a channel, these users were looked up."""
         members = {each.user_id: each for each in group.members}
+        if group.settings.is_channel:
+            members = {user_id: Member(user_id=user_id) for user_id in user_ids} | members
         invites = {each.invite_id: each for each in sorted(group.invites, key=lambda invite: invite.invite_id)}
-        return cls._with(group.chat_id, group.version, group.settings, members, invites)
+        return cls._with(group.chat_id, group.version, group.settings, members, group.member_count, invites)
+
+    @property
+    def is_channel(self) -> bool:
+        return self.settings.is_channel
+
+    def knows(self, user_ids: Iterable[int]) -> bool:
+        """Whether the roster states of each of these users whether they are a member."""
+        return not self.is_channel or all(user_id in self.members for user_id in user_ids)
+
+    def knowing(self, found: Mapping[int, Member]) -> "Roster":
+        """The roster of a channel with members that were looked up in it; one that it has in a newer version stays."""
+        newer = {
+            user_id: member
+            for user_id, member in found.items()
+            if (known := self.members.get(user_id)) is None or known.version < member.version
+        }
+        members = self.members | newer
+        return self._with(self.chat_id, self.version, self.settings, members, self.member_count, self.invites)
 
     def after(self, control: Control) -> "Roster":
         """The roster after the next control change. Raises ValueError if the change is not the next one."""
@@ -132,10 +161,11 @@ class Roster(msgspec.Struct):
         settings = control.settings if control.HasField("settings") else self.settings
         members = self.members | members_after(control)
         for changed in control.members:
-            if not is_kept(changed):
+            if not is_kept(changed) and not settings.is_channel:
                 del members[changed.user_id]
         invites = invites_after(self.invites, control.invites)
-        return self._with(self.chat_id, control.version, settings, members, invites)
+        count = control.member_count
+        return self._with(self.chat_id, control.version, settings, members, count, invites)
 
     @classmethod
     def created(cls, chat_id: str, control: Control) -> "Roster":
@@ -145,7 +175,7 @@ class Roster(msgspec.Struct):
     @classmethod
     def empty(cls, chat_id: str) -> "Roster":
         """The roster of a group that is not created yet."""
-        return cls(chat_id, 0, GroupSettings(), {}, frozenset(), {})
+        return cls(chat_id, 0, GroupSettings(), {}, frozenset(), 0, {})
 
     @classmethod
     def _with(
@@ -154,10 +184,12 @@ class Roster(msgspec.Struct):
         version: int,
         settings: GroupSettings,
         members: dict[int, Member],
+        member_count: int,
         invites: dict[int, Invite],
     ) -> "Roster":
         present = frozenset(user_id for user_id, member in members.items() if member.role)
-        return cls(chat_id, version, settings, members, present, invites)
+        count = member_count if settings.is_channel else len(present)
+        return cls(chat_id, version, settings, members, present, count, invites)
 
     def permissions(self, user_id: int) -> Permission:
         """The permissions of a user; none if they are not a member."""
@@ -227,6 +259,9 @@ def members_after(control: Control) -> dict[int, Member]:
     return members
 
 
-def audience(before: frozenset[int], control: Control) -> Sequence[int]:
-    """The recipients of a control change: the members before it, and the users who join by it; ascending."""
-    return sorted(before.union(member.user_id for member in control.members if member.role))
+def audience(before: Roster, control: Control, actor_id: int) -> Sequence[int]:
+    """The recipients of a control change by a user; ascending. In a group, the members before it, and the users who
+    join by it. In a channel, the users whom it concerns: the actor, and the users who join, leave or change by it."""
+    if before.is_channel:
+        return sorted({actor_id}.union(each.user_id for each in control.members if each.role or each.former_role))
+    return sorted(before.present.union(member.user_id for member in control.members if member.role))

@@ -63,6 +63,7 @@ REPLIES = {
     "change": ("accepted", "refused"),
     "typing": ("accepted", "refused"),
     "watch": ("accepted", "refused"),
+    "follow": ("accepted", "refused"),
     "ping": ("pong", "refused"),
 }
 """The possible answers to each frame of the client."""

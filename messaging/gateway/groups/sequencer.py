@@ -226,12 +226,13 @@ class Sequencer:
         records = fan_out(
             event,
             sender_id=user_id,
-            recipient_ids=audience(roster.present, control),
+            recipient_ids=audience(roster, control, user_id),
             partitions=self._partitions.count,
             epoch=epoch,
             truth_partition=partition,
             chat_version=control.version,
             read_for=roster.recently_left(event_id),
+            to_members=roster.is_channel or control.settings.is_channel,
         )
         kind = str(request.WhichOneof("change"))
         change = _Change(key, kind, epoch, event, roster.after(control), records)

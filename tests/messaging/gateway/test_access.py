@@ -28,7 +28,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code
-from shared.contract.groups import Permission, audience
+from shared.contract.groups import Permission, Roster, audience
 from tests.messaging.gateway.harness import ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
 from tests.waiting import until
 
@@ -163,10 +163,10 @@ async def test_a_group_waits_until_history_has_what_the_tails_may_not_have(
         await log.until_published()
 
 
-async def publish(platform: Platform, crew: Crew, before: frozenset[int]) -> None:
+async def publish(platform: Platform, crew: Crew, before: Roster) -> None:
     """Publish the newest control change, as its sequencer does."""
     event, version = crew.events[-1], crew.roster.version
-    recipient_ids = audience(before, event.message.control)
+    recipient_ids = audience(before, event.message.control, event.message.sender_id)
     records = fan_out(
         event,
         sender_id=ANN,
@@ -185,7 +185,7 @@ async def test_a_user_who_was_added_just_now_can_send_before_the_gateway_has_rea
     async with platform.sign_in(gateway, STRANGER) as stranger:
         await stranger.send(change(reacted=Reacted(emoji="👍", set=True)))
         await until(lambda: gateway.rosters.cached(CHAT))
-        before = crew.roster.present
+        before = crew.roster
         crew.add(5, STRANGER)
         await publish(platform, crew, before)
         await stranger.until("accepted")
@@ -197,7 +197,7 @@ async def test_a_retry_of_a_removed_member_is_answered_with_the_first_message_wh
     async with platform.sign_in(gateway, BEN) as ben:
         first = await ben.accepted(send("a"))
         for change_crew in (partial(crew.remove, user_id=BEN), partial(crew.change, add_members=ADD_STRANGER)):
-            before = crew.roster.present
+            before = crew.roster
             change_crew(first.event_id + crew.roster.version)
             await publish(platform, crew, before)
             await ben.until("event")

@@ -209,7 +209,7 @@ class Simulation:
 
     def _publish_control(self, before: Roster) -> None:
         event, roster = self.crew.events[-1], self.crew.roster
-        recipient_ids = audience(before.present, event.message.control)
+        recipient_ids = audience(before, event.message.control, event.message.sender_id)
         records = fan_out(
             event,
             sender_id=ANN,

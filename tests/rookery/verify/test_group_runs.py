@@ -95,7 +95,7 @@ class GroupPlatform(Platform):
             self.controls[actor_id, key] = message
             self.rosters[chat_id] = roster.after(control)
             self.store(message)
-            self.deliver_to(audience(roster.present, control), message)
+            self.deliver_to(audience(roster, control, message.sender_id), message)
             if len(self.controls) % 5 == 0:
                 raise Unreachable("no answer")
         return self.controls[actor_id, key]

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,8 +107,12 @@ def test_a_user_is_within_their_spans_and_hears_of_the_changes_of_both() -> None
     assert [at for at in (9, 10, 20, 21, 29, 30, 99) if is_within(spans, at)] == [10, 20, 30, 99]
     roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER, spans=spans)]))
     assert [roster.includes(user, at) for user, at in ((1, 10), (1, 25), (2, 10))] == [True, False, False]
+    before = msgspec.structs.replace(roster, present=frozenset({3, 1}))
     joins, leaves, asks = Member(user_id=2, role=ROLE_MEMBER), Member(user_id=3), Member(user_id=4, asked_at_ms=1)
-    assert audience(frozenset({3, 1}), Control(members=[joins, leaves, asks])) == [1, 2, 3]
+    assert audience(before, Control(members=[joins, leaves, asks]), 1) == [1, 2, 3]
+    channel = msgspec.structs.replace(before, settings=GroupSettings(is_channel=True))
+    leaves.former_role = ROLE_MEMBER
+    assert audience(channel, Control(members=[joins, leaves, asks]), 7) == [2, 3, 7]
 
 
 def test_a_roster_has_whoever_asks_to_join_until_they_are_declined() -> None:

@@ -328,5 +328,5 @@ def test_any_commands_of_ten_users_keep_a_group_whole(commands: list[tuple[int, 
         for link in roster.invites.values():
             assert link.uses <= (link.max_uses or len(commands))
         at_event = {each for each in roster.members if roster.includes(each, event_id)}
-        assert at_event == set(audience(before.present, control))
+        assert at_event == set(audience(before, control, 0))
         assert set(named_users(request)) <= at_event
