@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntFlag
+from functools import cached_property
+from typing import cast
 
 import msgspec
 
@@ -9,6 +11,7 @@ from rookery.v1 import groups_pb2
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, GroupSettings, Invite, Member, Span
 from shared.contract.ids import time_of
+from shared.contract.known_members import KnownMembers
 
 MAX_MEMBERS = 1_000
 """Members of a group that is no channel: each record of its events lists the recipients."""
@@ -111,61 +114,82 @@ def is_within(spans: Iterable[Span], event_id: int) -> bool:
     return any(span.first <= event_id and (span.last == OPEN or event_id <= span.last) for span in spans)
 
 
-class Roster(msgspec.Struct):
+class Roster(msgspec.Struct, dict=True):
     """A group as after one of its control changes. That of a channel has a part of its members: those that were looked
     up, and those that control changes have changed since."""
 
     chat_id: str
     version: int
     settings: GroupSettings
-    members: dict[int, Member]
+    members: Mapping[int, Member]
     """Present and former members, by user. Of a channel, also users who were looked up and never were members."""
-    present: frozenset[int]
-    """The users of `members` who are members now."""
     member_count: int
     """The number of all members."""
     invites: dict[int, Invite]
     """The invite links, by id, the oldest first: MAX_INVITES at most."""
+    since: int
+    """Every user who joined, left or changed in a later version is in `members`."""
 
     @classmethod
     def of(cls, group: Group, user_ids: Iterable[int] = ()) -> "Roster":
         """The roster of a stored group. Of a channel, these users were looked up."""
         members = {each.user_id: each for each in group.members}
         if group.settings.is_channel:
-            members = {user_id: Member(user_id=user_id) for user_id in user_ids} | members
+            members = found_members(group, user_ids)
         invites = {each.invite_id: each for each in sorted(group.invites, key=lambda invite: invite.invite_id)}
-        return cls._with(group.chat_id, group.version, group.settings, members, group.member_count, invites)
+        version = group.version
+        return cls._with(group.chat_id, version, group.settings, members, group.member_count, invites, version)
 
     @property
     def is_channel(self) -> bool:
         return self.settings.is_channel
+
+    @cached_property
+    def present(self) -> frozenset[int]:
+        """The users of `members` who are members now. In a channel, to read this takes milliseconds."""
+        return frozenset(user_id for user_id, member in self.members.items() if member.role)
+
+    def __contains__(self, user_id: object) -> bool:
+        """Whether the user is a member now, as far as the roster knows."""
+        if not self.is_channel:
+            return user_id in self.present
+        return user_id in self.members and bool(self.members[cast(int, user_id)].role)
 
     def knows(self, user_ids: Iterable[int]) -> bool:
         """Whether the roster states of each of these users whether they are a member."""
         return not self.is_channel or all(user_id in self.members for user_id in user_ids)
 
     def knowing(self, found: Mapping[int, Member]) -> "Roster":
-        """The roster of a channel with members that were looked up in it; one that it has in a newer version stays."""
+        """The roster of a channel with members that were looked up in it, in version `since` or a later one. A member
+        that it has in a newer version stays."""
         newer = {
             user_id: member
             for user_id, member in found.items()
             if (known := self.members.get(user_id)) is None or known.version < member.version
         }
-        members = self.members | newer
-        return self._with(self.chat_id, self.version, self.settings, members, self.member_count, self.invites)
+        return self._with(
+            self.chat_id, self.version, self.settings, self.members, self.member_count, self.invites, self.since, newer
+        )
 
     def after(self, control: Control) -> "Roster":
         """The roster after the next control change. Raises ValueError if the change is not the next one."""
         if control.version != self.version + 1:
             raise ValueError(f"the control change must have version {self.version + 1}, not {control.version}")
-        settings = control.settings if control.HasField("settings") else self.settings
-        members = self.members | members_after(control)
-        for changed in control.members:
-            if not is_kept(changed) and not settings.is_channel:
-                del members[changed.user_id]
-        invites = invites_after(self.invites, control.invites)
-        count = control.member_count
-        return self._with(self.chat_id, control.version, settings, members, count, invites)
+        changed = {
+            user_id: member
+            for user_id, member in members_after(control).items()  # one that was looked up may be of a later version
+            if (known := self.members.get(user_id)) is None or known.version <= member.version
+        }
+        return self._with(
+            self.chat_id,
+            control.version,
+            control.settings if control.HasField("settings") else self.settings,
+            self.members,
+            control.member_count,
+            invites_after(self.invites, control.invites),
+            self.since if self.is_channel else self.version,
+            changed,
+        )
 
     @classmethod
     def created(cls, chat_id: str, control: Control) -> "Roster":
@@ -175,7 +199,7 @@ class Roster(msgspec.Struct):
     @classmethod
     def empty(cls, chat_id: str) -> "Roster":
         """The roster of a group that is not created yet."""
-        return cls(chat_id, 0, GroupSettings(), {}, frozenset(), 0, {})
+        return cls(chat_id, 0, GroupSettings(), {}, 0, {}, 0)
 
     @classmethod
     def _with(
@@ -183,13 +207,24 @@ class Roster(msgspec.Struct):
         chat_id: str,
         version: int,
         settings: GroupSettings,
-        members: dict[int, Member],
+        members: Mapping[int, Member],
         member_count: int,
         invites: dict[int, Invite],
+        since: int,
+        changed: Mapping[int, Member] | None = None,
     ) -> "Roster":
-        present = frozenset(user_id for user_id, member in members.items() if member.role)
-        count = member_count if settings.is_channel else len(present)
-        return cls(chat_id, version, settings, members, present, count, invites)
+        """A roster of these members, after they `changed`. `since` counts in a channel, as does `member_count`."""
+        changed = changed or {}
+        if settings.is_channel:
+            known = members if isinstance(members, KnownMembers) else KnownMembers.of(members.values())
+            return cls(chat_id, version, settings, known.after(changed.values()), member_count, invites, since)
+        kept = {**members, **changed}
+        for user_id, member in changed.items():
+            if not is_kept(member):
+                del kept[user_id]
+        roster = cls(chat_id, version, settings, kept, 0, invites, version)
+        roster.member_count = len(roster.present)
+        return roster
 
     def permissions(self, user_id: int) -> Permission:
         """The permissions of a user; none if they are not a member."""
@@ -208,7 +243,8 @@ class Roster(msgspec.Struct):
 
     def asking(self) -> list[Member]:
         """The users who have asked to join, in the order in which they did."""
-        asking = (member for member in self.members.values() if member.asked_at_ms)
+        users = self.members.asking if isinstance(self.members, KnownMembers) else self.members
+        asking = (member for user_id in users if (member := self.members[user_id]).asked_at_ms)
         return sorted(asking, key=lambda member: (member.asked_at_ms, member.user_id))
 
     def usable_invite(self, secret_hash: bytes, at_ms: int) -> Invite | None:
@@ -224,7 +260,10 @@ class Roster(msgspec.Struct):
         return not is_over and Permission.ADD_MEMBERS in self.permissions(invite.creator_id)
 
     def recently_left(self, event_id: int) -> list[int]:
-        """The former members who left in the RECENTLY_MS before the event with this id; ascending."""
+        """The former members who left in the RECENTLY_MS before the event with this id; ascending. Not of a channel,
+        whose events are in every partition."""
+        if self.is_channel:
+            return []
         since_ms = time_of(event_id) - RECENTLY_MS
         return sorted(
             user_id
@@ -259,9 +298,17 @@ def members_after(control: Control) -> dict[int, Member]:
     return members
 
 
+def found_members(group: Group, user_ids: Iterable[int]) -> dict[int, Member]:
+    """The members of a stored group, in which these users were looked up, by user. Those of the users who are none of
+    its members are Members without a role and a span."""
+    members = {user_id: Member(user_id=user_id) for user_id in user_ids}
+    return members | {each.user_id: each for each in group.members}
+
+
 def audience(before: Roster, control: Control, actor_id: int) -> Sequence[int]:
     """The recipients of a control change by a user; ascending. In a group, the members before it, and the users who
-    join by it. In a channel, the users whom it concerns: the actor, and the users who join, leave or change by it."""
+    join by it. In a channel, the members whom it concerns: the actor, and the users who join, leave or change by it."""
     if before.is_channel:
-        return sorted({actor_id}.union(each.user_id for each in control.members if each.role or each.former_role))
+        concerned = {each.user_id for each in control.members if each.role or each.former_role}
+        return sorted(concerned | ({actor_id} if actor_id in before else set()))
     return sorted(before.present.union(member.user_id for member in control.members if member.role))

@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,12 +106,13 @@ def test_a_user_is_within_their_spans_and_hears_of_the_changes_of_both() -> None
     assert [at for at in (9, 10, 20, 21, 29, 30, 99) if is_within(spans, at)] == [10, 20, 30, 99]
     roster = Roster.created(CHAT, Control(version=1, members=[Member(user_id=1, role=ROLE_OWNER, spans=spans)]))
     assert [roster.includes(user, at) for user, at in ((1, 10), (1, 25), (2, 10))] == [True, False, False]
-    before = msgspec.structs.replace(roster, present=frozenset({3, 1}))
+    before = roster.after(Control(version=2, members=[Member(user_id=user, role=ROLE_MEMBER) for user in (3, 5)]))
     joins, leaves, asks = Member(user_id=2, role=ROLE_MEMBER), Member(user_id=3), Member(user_id=4, asked_at_ms=1)
-    assert audience(before, Control(members=[joins, leaves, asks]), 1) == [1, 2, 3]
-    channel = msgspec.structs.replace(before, settings=GroupSettings(is_channel=True))
     leaves.former_role = ROLE_MEMBER
-    assert audience(channel, Control(members=[joins, leaves, asks]), 7) == [2, 3, 7]
+    control = Control(version=4, members=[joins, leaves, asks])
+    assert audience(before, control, 1) == [1, 2, 3, 5]
+    channel = before.after(Control(version=3, settings=GroupSettings(is_channel=True)))
+    assert [audience(channel, control, actor) for actor in (1, 4)] == [[1, 2, 3], [2, 3]], "who asks is no member"
 
 
 def test_a_roster_has_whoever_asks_to_join_until_they_are_declined() -> None:

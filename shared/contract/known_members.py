@@ -1,0 +1,49 @@
+"""The members of a channel that one gateway knows, in a fourth of the memory of decoded ones."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from rookery.v1.groups_pb2 import Member
+
+
+class KnownMembers(Mapping[int, Member]):
+    """Members by user, each encoded: about 160 bytes, where a decoded one takes 650. Does not change. Each access
+    decodes the member, which takes about 2 µs."""
+
+    __slots__ = ("_encoded", "asking")
+
+    def __init__(self, encoded: dict[int, bytes], asking: frozenset[int]) -> None:
+        self._encoded = encoded  # without the user's id
+        self.asking = asking
+        """The users who have asked to join."""
+
+    @classmethod
+    def of(cls, members: Iterable[Member]) -> "KnownMembers":
+        """These members, and no others."""
+        return cls({}, frozenset()).after(members)
+
+    def after(self, changed: Iterable[Member]) -> "KnownMembers":
+        """All of these members, and the others as they are here. Equal ones, as users who join together are, share
+        memory."""
+        encoded, asking, shared = self._encoded.copy(), set(self.asking), dict[bytes, bytes]()
+        for member in changed:
+            user_id, member_only = member.user_id, Member()
+            member_only.CopyFrom(member)
+            member_only.user_id = 0
+            value = member_only.SerializeToString()
+            encoded[user_id] = shared.setdefault(value, value)
+            (asking.add if member.asked_at_ms else asking.discard)(user_id)
+        return KnownMembers(encoded, frozenset(asking))
+
+    def __getitem__(self, user_id: int) -> Member:
+        member = Member.FromString(self._encoded[user_id])
+        member.user_id = user_id
+        return member
+
+    def __contains__(self, user_id: object) -> bool:
+        return user_id in self._encoded
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._encoded)
+
+    def __len__(self) -> int:
+        return len(self._encoded)
