@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from messaging.archive.store.cassandra.former_rows import convert_rows
 from messaging.archive.store.cassandra.schema import (
     CHANGES_SCHEMA,
+    CHANNELS_SCHEMA,
     CHATS_SCHEMA,
     FEED_SCHEMA,
     GROUPS_SCHEMA,
@@ -39,9 +40,10 @@ MIGRATIONS = (
     Migration(12, "presence", PRESENCE_SCHEMA),
     Migration(13, "joining", JOINING_SCHEMA),
     Migration(14, "read marks", READ_MARKS_SCHEMA),
+    Migration(15, "channels", CHANNELS_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}
 """Rows that a migration adds: 4 adds the beginnings of words to the index of names. The last one makes changes of
-reactions, and adds the kinds of changes: the last, since archives of former releases may record until it is applied
-again."""
+reactions, adds the kinds of changes, and the users who ask to join to the heads of groups: the last, since archives of
+former releases may record until it is applied again."""

@@ -1,6 +1,6 @@
 """The protocol of the chat store: history, the state of each message, marks and each user's chats."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -108,7 +108,7 @@ class ChatStore(Protocol):
 
         A control change is folded into its group: of each member, the value of the highest version stays. Of two with
         the same version, the first recorded one stays, and the other is ignored. Messages of a group may precede its
-        creation.
+        creation. The number of members is that of the newest control change; if it has none, they are counted.
 
         Atomic where the engine has transactions. Raises ValueError, and writes nothing, if one of the events is
         invalid.
@@ -149,12 +149,13 @@ class ChatStore(Protocol):
         """The chat as the user sees it; None if nothing is recorded in it, or if the user was never a member of it."""
         ...
 
-    async def get_group(self, chat_id: str) -> Group | None:
+    async def get_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | None:
         """The group, with its present and former members, those who have asked to join, and its invite links; None if
-        its creation is not recorded.
+        its creation is not recorded. Of a channel, only the members with these ids, all who have asked to join, and the
+        creators of the invite links; the reads do not grow with the number of its members.
 
         `version` is that up to which every control change is recorded: the settings and the members are of it, or of a
-        later one.
+        later one. `changed_id` is as high as every id by which one of the members joined or left, or higher.
         """
         ...
 

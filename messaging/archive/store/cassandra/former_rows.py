@@ -1,12 +1,14 @@
 """The conversion of the rows that former releases have stored: each reaction becomes a change, each change gets its
-kind.
+kind, and the heads of groups get the users who ask to join.
 
 Repeating it changes nothing, nor does running it while archives record: a later change of a reaction wins."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
+from messaging.archive.store.cassandra.group_rows import ASKS
 from messaging.archive.store.cassandra.writes import Writes
+from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Change, Event, Reacted
 from shared.contract.changes import kind_of
 from shared.drivers.cassandra import CassandraSession
@@ -17,15 +19,17 @@ PARTITIONS = 100
 _MIN_TOKEN = -(2**63)
 """Below the token of every row."""
 
-_PARTITIONS = """
-    SELECT DISTINCT token(chat_id, bucket), chat_id, bucket FROM {table}
-    WHERE token(chat_id, bucket) > ? LIMIT ?
-"""
+_PARTITIONS = "SELECT DISTINCT token({key}), {key} FROM {table} WHERE token({key}) > ? LIMIT ?"
 _REACTIONS = "SELECT message_id, emoji, user_id, first_id FROM reactions_by_chat WHERE chat_id = ? AND bucket = ?"
 _CHANGES = "SELECT target_id, event_id, kind, event FROM changes_by_target WHERE chat_id = ? AND bucket = ?"
 _SET_KIND = """
     UPDATE changes_by_target USING TIMESTAMP ? SET kind = ?
     WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
+"""
+
+# The filter reads the rows of one partition only.
+_NO_MEMBERS = """
+    SELECT user_id, version, member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND role = 0 ALLOW FILTERING
 """
 
 Renew = Callable[[], Awaitable[None]]
@@ -35,6 +39,7 @@ async def convert_rows(session: CassandraSession, renew: Renew) -> None:
     """Convert all rows; `renew` as for `Fill`. Raises Unavailable."""
     await _convert_reactions(session, renew)
     await _set_kinds(session, renew)
+    await _note_asking(session, renew)
 
 
 async def _convert_reactions(session: CassandraSession, renew: Renew) -> None:
@@ -59,12 +64,25 @@ async def _set_kinds(session: CassandraSession, renew: Renew) -> None:
         await renew()
 
 
-async def _partitions(session: CassandraSession, table: str) -> AsyncIterator[tuple[str, int]]:
-    partitions = await session.prepare(_PARTITIONS.format(table=table))
+async def _note_asking(session: CassandraSession, renew: Renew) -> None:
+    no_members, asks = await session.prepare(_NO_MEMBERS), await session.prepare(ASKS)
+    async for chat_id, shard in _partitions(session, "members_by_chat", "chat_id, shard"):
+        writes = Writes()
+        for user_id, version, content in await session.execute(no_members, (chat_id, shard)):
+            if Member.FromString(content).asked_at_ms:
+                writes.add(chat_id, asks, (version, {user_id}, chat_id))
+        await session.execute_all(await writes.requests())
+        await renew()
+
+
+async def _partitions(
+    session: CassandraSession, table: str, key: str = "chat_id, bucket"
+) -> AsyncIterator[tuple[str, int]]:
+    partitions = await session.prepare(_PARTITIONS.format(table=table, key=key))
     last_token = _MIN_TOKEN
     while found := await session.execute(partitions, (last_token, PARTITIONS)):
-        for _, chat_id, bucket in found:
-            yield chat_id, bucket
+        for _, chat_id, number in found:
+            yield chat_id, number
         last_token = found[-1][0]
 
 

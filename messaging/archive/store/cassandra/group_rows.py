@@ -5,8 +5,8 @@ the value of the highest version stays, in any order of recording. Its members a
 who reads the version of the head first finds members of that version, or of a later one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from messaging.archive.store.cassandra.batch import Batch
@@ -32,7 +32,9 @@ _OWN_DELIVERED = "INSERT INTO memberships_by_user (user_id, chat_id, delivered) 
 _OWN_READ = "INSERT INTO memberships_by_user (user_id, chat_id, read) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _DELIVERED = "INSERT INTO marks_by_chat (chat_id, shard, user_id, delivered) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
 _READ = "INSERT INTO marks_by_chat (chat_id, shard, user_id, read) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
-_ADD_VERSION = "INSERT INTO versions_by_chat (chat_id, version, event_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_ADD_VERSION = """
+    INSERT INTO versions_by_chat (chat_id, version, event_id, member_count) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
+"""
 _ADD_SETTINGS = "INSERT INTO settings_by_chat (chat_id, version, settings) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _MEMBER = """
     INSERT INTO members_by_chat (chat_id, shard, user_id, version, role, member) VALUES (?, ?, ?, ?, ?, ?)
@@ -44,13 +46,15 @@ _MEMBERSHIP = """
 _SET_INVITE = "INSERT INTO invites_by_chat (chat_id, invite_id, invite) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _REMOVE_INVITE = "DELETE FROM invites_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND invite_id = ?"
 INVITES = "SELECT invite FROM invites_by_chat WHERE chat_id = ?"
-_VERSIONS = "SELECT version, event_id FROM versions_by_chat WHERE chat_id = ? AND version >= ?"
-_KNOWN_HEAD = "SELECT version, settings FROM chat_heads WHERE chat_id = ?"
+_VERSIONS = "SELECT version, event_id, member_count FROM versions_by_chat WHERE chat_id = ? AND version >= ?"
+_KNOWN_HEAD = "SELECT version, settings, asking FROM chat_heads WHERE chat_id = ?"
+ASKS = "UPDATE chat_heads USING TIMESTAMP ? SET asking = asking + ? WHERE chat_id = ?"
+_ASKS_NOT = "UPDATE chat_heads USING TIMESTAMP ? SET asking = asking - ? WHERE chat_id = ?"
 _MEMBERS = "SELECT user_id, version, role FROM members_by_chat WHERE chat_id = ? AND shard = ?"
 GROUP_STATEMENTS = (
     *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _PRIVATE, _VERSION, _SETTINGS, _OWN_CHANGE, _OWN_DELIVERED, _OWN_READ),
     *(_DELIVERED, _READ, _ADD_VERSION, _ADD_SETTINGS, _MEMBER, _MEMBERSHIP, _VERSIONS, _KNOWN_HEAD, _MEMBERS),
-    *(_SET_INVITE, _REMOVE_INVITE, INVITES, *PUBLIC_WRITES),
+    *(ASKS, _ASKS_NOT, _SET_INVITE, _REMOVE_INVITE, INVITES, *PUBLIC_WRITES),
 )
 
 
@@ -90,21 +94,38 @@ def _add_marks(
 
 @dataclass(slots=True)
 class Controls:
-    """The control changes of one group in a batch, with the stored versions and members of the group."""
+    """The control changes of one group in a batch, with the stored rows of the group that they depend on."""
 
     chat_id: str
     changes: Mapping[int, Message]
     """By version."""
-    versions: Mapping[int, int]
-    """The ids of stored control changes by version, from the lowest in the batch on."""
+    counts: Mapping[int, int]
+    """The numbers of members after the stored control changes by version, from the lowest in the batch on; 0 if a
+    former release made the change."""
     version: int
     """Of the stored head; 0 if it has none."""
     settings: GroupSettings
     """Of the stored head."""
-    members: Mapping[int, tuple[int, int]]
-    """The version and the role of each stored member, by user."""
+    asking: Collection[int]
+    """Of the stored head."""
     invites: Sequence[Invite]
     """The stored invite links."""
+    members: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """The version and the role of each stored member, by user, if they are `counted`."""
+
+    @property
+    def newest(self) -> int:
+        """The version of the head with these changes: that up to which every control change is recorded."""
+        newest = self.version
+        while newest + 1 in self.counts or newest + 1 in self.changes:
+            newest += 1
+        return newest
+
+    @property
+    def counted(self) -> bool:
+        """Whether the members have to be counted, since the newest control change has no number of them."""
+        newest = self.newest
+        return newest > self.version and not self._count_at(newest)
 
     def add_members(self, writes: Writes, statements: Mapping[str, Any]) -> None:
         """Add the rows of the members that change."""
@@ -112,6 +133,9 @@ class Controls:
             content = member.SerializeToString()
             row_of_chat = self.chat_id, SHARD, user_id, version, member.role, content, version
             writes.add(("members", self.chat_id), statements[_MEMBER], row_of_chat, size=len(content))
+            if member.asked_at_ms or user_id in self.asking:
+                cql = ASKS if member.asked_at_ms else _ASKS_NOT
+                writes.add(("chat", self.chat_id), statements[cql], (version, {user_id}, self.chat_id))
         for user_id, (version, member) in self._changed_members(own=True).items():
             content = member.SerializeToString()
             row_of_user = user_id, self.chat_id, end_of(member), content, version
@@ -141,8 +165,9 @@ class Controls:
         partition = "chat", self.chat_id
         for version, message in self.changes.items():
             event_id = message.message_id
-            row_of_version = self.chat_id, version, event_id, MAX_ID - event_id  # as with sends, the older event wins
-            writes.add(partition, statements[_ADD_VERSION], row_of_version)
+            row_of_version = self.chat_id, version, event_id, message.control.member_count
+            timestamp = MAX_ID - event_id  # as with sends, the older event wins
+            writes.add(partition, statements[_ADD_VERSION], (*row_of_version, timestamp))
             if message.control.HasField("settings"):
                 content = message.control.settings.SerializeToString()
                 row = self.chat_id, version, content, version
@@ -152,11 +177,9 @@ class Controls:
         if with_settings:
             control = max((each.control for each in with_settings), key=lambda each: each.version)
             add_public(writes, statements, self.chat_id, control.settings, control.version, self.settings)
-        newest = self.version
-        while newest + 1 in self.versions or newest + 1 in self.changes:
-            newest += 1
-        if newest > self.version:
-            writes.add(partition, statements[_VERSION], (self.chat_id, newest, self._member_count(), newest))
+        if (newest := self.newest) > self.version:
+            count = self._count_members() if self.counted else self._count_at(newest)
+            writes.add(partition, statements[_VERSION], (self.chat_id, newest, count, newest))
 
     def _changed_members(self, *, own: bool = False) -> dict[int, tuple[int, Member]]:
         """The members that the batch changes, each with the highest version in which it does. `own`: as the user sees
@@ -170,7 +193,11 @@ class Controls:
                     changed[user_id] = version, member
         return changed
 
-    def _member_count(self) -> int:
+    def _count_at(self, version: int) -> int:
+        message = self.changes.get(version)
+        return self.counts[version] if message is None else message.control.member_count
+
+    def _count_members(self) -> int:
         roles = {user_id: role for user_id, (_, role) in self.members.items()}
         for user_id, (version, member) in self._changed_members().items():
             if version > self.members.get(user_id, (0, 0))[0]:
@@ -184,11 +211,15 @@ def end_of(member: Member) -> int:
 
 
 def control_reads(statements: Mapping[str, Any], chat_id: str, lowest: int) -> list[tuple[Any, tuple[object, ...]]]:
-    """The four reads of a group: its stored versions, from the lowest in the batch on, with the ids of their events;
-    the version and the settings of its head; its members with version and role; its invite links."""
+    """The three reads of a group: its stored versions, from the lowest in the batch on, with the ids of their events
+    and the numbers of members; the version, the settings and the asking users of its head; its invite links."""
     return [
         (statements[_VERSIONS], (chat_id, lowest)),
         (statements[_KNOWN_HEAD], (chat_id,)),
-        (statements[_MEMBERS], (chat_id, SHARD)),
         (statements[INVITES], (chat_id,)),
     ]
+
+
+def member_read(statements: Mapping[str, Any], chat_id: str) -> tuple[Any, tuple[object, ...]]:
+    """The read of all members of a group, with version and role."""
+    return statements[_MEMBERS], (chat_id, SHARD)

@@ -1,6 +1,6 @@
 """Reads groups in Cassandra: as a user sees them, their members, and their marks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from messaging.archive.store.cassandra.group_rows import INVITES, SHARD, end_of
@@ -14,7 +14,7 @@ from shared.drivers.cassandra import CassandraSession
 from shared.drivers.cassandra.session import Row
 
 KEYS_PER_READ = 100
-"""Groups in one read of heads."""
+"""Groups in one read of heads, or members in one read of a channel."""
 
 MEMBERSHIPS = "SELECT chat_id, ended_id, changed_id, changes[?] FROM memberships_by_user WHERE user_id = ?"
 _OWN = """
@@ -27,8 +27,11 @@ _HEADS = """
 """
 _LOGGED_IDS = "SELECT changed_id, private_id FROM chat_heads WHERE chat_id = ?"
 _HEAD = "SELECT version, settings FROM chat_heads WHERE chat_id = ?"
+_GROUP = "SELECT version, settings, member_count, asking FROM chat_heads WHERE chat_id = ?"
+_NEWEST_VERSION = "SELECT event_id FROM versions_by_chat WHERE chat_id = ? ORDER BY version DESC LIMIT 1"
 _FORMER_SETTINGS = "SELECT settings FROM settings_by_chat WHERE chat_id = ? AND version <= ? LIMIT 1"
 _MEMBERS = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ?"
+_SOME_MEMBERS = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND user_id IN ?"
 _MEMBER = "SELECT member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND user_id = ?"
 _MEMBERSHIP = "SELECT member FROM memberships_by_user WHERE user_id = ? AND chat_id = ?"
 # The filters read the rows of one partition only.
@@ -40,7 +43,7 @@ _PRESENT_IDS = "SELECT user_id FROM members_by_chat WHERE chat_id = ? AND shard 
 _MARKS = "SELECT user_id, delivered, read FROM marks_by_chat WHERE chat_id = ? AND shard = ?"
 GROUP_READS = (
     *(MEMBERSHIPS, _OWN, _CHANGED_IDS, _HEADS, _LOGGED_IDS, _HEAD, _FORMER_SETTINGS),
-    *(_MEMBERS, _MEMBER, _MEMBERSHIP, _PRESENT, _PRESENT_IDS, _MARKS, INVITES),
+    *(_GROUP, _NEWEST_VERSION, _MEMBERS, _SOME_MEMBERS, _MEMBER, _MEMBERSHIP, _PRESENT, _PRESENT_IDS, _MARKS, INVITES),
 )
 
 
@@ -80,18 +83,34 @@ class Groups:
                 chats[chat_id] = chat, newest_id
         return chats
 
-    async def group(self, chat_id: str) -> Group | None:
-        """The group with its members; None if its creation is not recorded."""
-        head = await self._head(chat_id)
-        if head is None:
-            return None
-        version, settings = head
-        rows, links = await self._session.execute_all(
-            [(self._statements[_MEMBERS], (chat_id, SHARD)), (self._statements[INVITES], (chat_id,))]
+    async def group(self, chat_id: str, user_ids: Collection[int]) -> Group | None:
+        """As `ChatStore.get_group`. Reads the head first, as `_head` does."""
+        heads, links = await self._session.execute_all(
+            [(self._statements[cql], (chat_id,)) for cql in (_GROUP, INVITES)]
         )
-        members = [member for (content,) in rows if is_kept(member := Member.FromString(content))]
+        version, content, member_count, asking = heads[0] if heads else (None,) * 4
+        if version is None:
+            return None
+        settings = _settings(content)
         invites = invites_after({}, [Invite.FromString(content) for (content,) in links]).values()
-        return Group(chat_id=chat_id, version=version, settings=settings, members=members, invites=invites)
+        reads: list[tuple[Any, tuple[object, ...]]] = [(self._statements[_MEMBERS], (chat_id, SHARD))]
+        if settings.is_channel:
+            wanted = sorted({*user_ids, *(asking or ()), *(invite.creator_id for invite in invites)})
+            parts = [wanted[start : start + KEYS_PER_READ] for start in range(0, len(wanted), KEYS_PER_READ)]
+            reads = [(self._statements[_SOME_MEMBERS], (chat_id, SHARD, part)) for part in parts]
+        newest, *results = await self._session.execute_all([(self._statements[_NEWEST_VERSION], (chat_id,)), *reads])
+        found = (Member.FromString(content) for rows in results for (content,) in rows)
+        members = [member for member in found if is_kept(member)]
+        ends = (max(span.first, span.last) for member in members for span in member.spans)  # of versions in writing too
+        return Group(
+            chat_id=chat_id,
+            version=version,
+            settings=settings,
+            members=members,
+            invites=invites,
+            member_count=member_count or 0,
+            changed_id=max(newest[0][0], *ends, 0),
+        )
 
     async def add_own(self, chats: Iterable[PublicChat], user_id: int) -> None:
         """Set `own` of these groups to the user's membership, former membership or request to join."""

@@ -14,7 +14,13 @@ from typing import Any
 
 from messaging.archive.store.cassandra.batch import Batch, bucket_of, buckets_around, message_reads
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change, add_late
-from messaging.archive.store.cassandra.group_rows import GROUP_STATEMENTS, Controls, add_heads, control_reads
+from messaging.archive.store.cassandra.group_rows import (
+    GROUP_STATEMENTS,
+    Controls,
+    add_heads,
+    control_reads,
+    member_read,
+)
 from messaging.archive.store.cassandra.mentions import MENTION_WRITES, add_mentions
 from messaging.archive.store.cassandra.writes import Writes
 from messaging.archive.store.protocol import Logged
@@ -125,13 +131,17 @@ class ChatRecording:
         results = iter(await self._session.execute_all([*chain.from_iterable(reads)]))
         groups: list[Controls] = []
         for chat_id, controls in batch.controls.items():
-            versions: dict[int, int] = dict(next(results))
-            heads, members, invites = next(results), next(results), next(results)
-            batch.drop_other_versions(chat_id, versions)
-            newest, content = heads[0] if heads else (None, None)
-            stored = {user_id: (version, role) for user_id, version, role in members}
+            versions, heads, invites = next(results), next(results), next(results)
+            batch.drop_other_versions(chat_id, {version: event_id for version, event_id, _ in versions})
+            counts = {version: count or 0 for version, _, count in versions}
+            newest, content, asking = heads[0] if heads else (None, None, None)
             settings, links = GroupSettings.FromString(content or b""), [Invite.FromString(each) for (each,) in invites]
-            groups.append(Controls(chat_id, controls, versions, newest or 0, settings, stored, links))
+            groups.append(Controls(chat_id, controls, counts, newest or 0, settings, asking or (), links))
+        counted = [group for group in groups if group.counted]
+        if counted:
+            found = await self._session.execute_all([member_read(self._statements, each.chat_id) for each in counted])
+            for group, members in zip(counted, found, strict=True):
+                group.members = {user_id: (version, role) for user_id, version, role in members}
         return groups
 
     def _add_events(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:

@@ -4,7 +4,7 @@
 writes and counts mentions, `public_chats` finds public groups, and `schema` defines the tables.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -93,8 +93,8 @@ class CassandraChats:
         chats = await self._chats(user_id, owner_id, [chat_id])
         return chats[0] if chats else None
 
-    async def get_group(self, chat_id: str) -> Group | None:
-        return await self._groups.group(chat_id)
+    async def get_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | None:
+        return await self._groups.group(chat_id, user_ids)
 
     async def list_public_chats(
         self, user_id: int, query: str, *, after: PublicCursor, limit: int

@@ -3,8 +3,9 @@
 The tables are defined in `schema`.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from messaging.archive.store.laws import check_control
 from messaging.archive.store.protocol import Membership, PublicCursor
@@ -15,19 +16,23 @@ from shared.accounts.names import search_terms, searched_text
 from shared.contract.groups import OPEN, invites_after, is_kept, members_after
 from shared.contract.ids import time_of
 
-_ADD_CONTROL = "INSERT OR IGNORE INTO controls VALUES (?, ?, ?, ?)"
+_ADD_CONTROL = "INSERT OR IGNORE INTO controls VALUES (?, ?, ?, ?, ?)"
 _CONTROL = "SELECT event_id FROM controls WHERE chat = ? AND version = ?"
+_NEWEST_CONTROL = "SELECT event_id FROM controls WHERE chat = ? ORDER BY version DESC LIMIT 1"
 _SET_MEMBER = """
-    INSERT INTO members VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-    version = excluded.version, role = excluded.role, member = excluded.member WHERE excluded.version > version
+    INSERT INTO members VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    version = excluded.version, role = excluded.role, member = excluded.member, asks = excluded.asks
+    WHERE excluded.version > version
 """
 _LIST_FOR = """
     INSERT INTO chats_by_user (user_id, chat, until_ms) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET until_ms = excluded.until_ms
 """
 _SET_GROUP = """
-    UPDATE chats SET version = ?, member_count = (SELECT count(*) FROM members WHERE chat = ? AND role > 0)
-    WHERE chat = ?
+    UPDATE chats SET version = :version, member_count = ifnull(
+        (SELECT nullif(member_count, 0) FROM controls WHERE chat = :chat AND version = :version),
+        (SELECT count(*) FROM members WHERE chat = :chat AND role > 0)
+    ) WHERE chat = :chat
 """
 _SETTINGS = """
     SELECT settings FROM controls WHERE chat = ? AND version <= ? AND settings IS NOT NULL
@@ -48,9 +53,15 @@ _PUBLIC = """
     WHERE (name, chat_id) > (?, ?) {} ORDER BY name, chat_id LIMIT ?
 """
 _HAS_TERM = "AND instr(searched, ?) "
+_HEAD = "SELECT version, member_count FROM chats WHERE chat = ?"
 _VERSION_OF = "SELECT version FROM controls WHERE chat = ? AND event_id = ?"
 _MEMBER = "SELECT member FROM members WHERE chat = ? AND user_id = ?"
 _MEMBERS = "SELECT member FROM members WHERE chat = ? ORDER BY user_id"
+_SOME_MEMBERS = """
+    SELECT member FROM members WHERE chat = ? AND user_id IN (
+        SELECT value FROM json_each(?) UNION SELECT user_id FROM members WHERE chat = ? AND asks IS NOT NULL
+    ) ORDER BY user_id
+"""
 _PRESENT = "SELECT member FROM members WHERE chat = ? AND user_id > ? AND role > 0 ORDER BY user_id LIMIT ?"
 _MARKS = """
     SELECT user_id, delivered_up_to, read_up_to FROM marks
@@ -72,13 +83,15 @@ def fold(connection: sqlite3.Connection, chats: Mapping[str, int], controls: Ite
         chat, control, event_id = chats[message.chat_id], message.control, message.message_id
         check_control(message)
         settings = control.settings.SerializeToString() if control.HasField("settings") else None
-        if not connection.execute(_ADD_CONTROL, (chat, control.version, event_id, settings)).rowcount:
+        row_of_control = chat, control.version, event_id, settings, control.member_count
+        if not connection.execute(_ADD_CONTROL, row_of_control).rowcount:
             (first_id,) = connection.execute(_CONTROL, (chat, control.version)).fetchone()
             if first_id != event_id:
                 ignored.add(event_id)
             continue
         for user_id, member in members_after(control).items():
-            row = chat, user_id, control.version, member.role, member.SerializeToString()
+            asks = bool(member.asked_at_ms) or None
+            row = chat, user_id, control.version, member.role, member.SerializeToString(), asks
             if connection.execute(_SET_MEMBER, row).rowcount and member.spans:
                 connection.execute(_LIST_FOR, (user_id, chat, _until_ms(member)))
         if control.invites:
@@ -88,7 +101,7 @@ def fold(connection: sqlite3.Connection, chats: Mapping[str, int], controls: Ite
         version = _version(connection, chat)
         while connection.execute(_CONTROL, (chat, version + 1)).fetchone():
             version += 1
-        connection.execute(_SET_GROUP, (version, chat, chat))
+        connection.execute(_SET_GROUP, {"chat": chat, "version": version})
         _set_public(connection, chat, settings_at(connection, chat, version))
     return ignored
 
@@ -114,15 +127,28 @@ def _until_ms(member: Member) -> int | None:
     return None if member.role else time_of(member.spans[-1].last)
 
 
-def read_group(connection: sqlite3.Connection, chat_id: str, chat: int) -> Group | None:
-    """The group; None if its creation is not recorded."""
-    version = _version(connection, chat)
+def read_group(connection: sqlite3.Connection, chat_id: str, chat: int, user_ids: Collection[int]) -> Group | None:
+    """As `ChatStore.get_group`."""
+    version, member_count = connection.execute(_HEAD, (chat,)).fetchone() or (0, 0)
     if not version:
         return None
-    rows = connection.execute(_MEMBERS, (chat,))
-    members = [member for (content,) in rows if is_kept(member := Member.FromString(content))]
     settings, invites = settings_at(connection, chat, version), invites_after({}, _all_invites(connection, chat))
-    return Group(chat_id=chat_id, version=version, settings=settings, members=members, invites=invites.values())
+    if settings.is_channel:
+        named = json.dumps([*user_ids, *(invite.creator_id for invite in invites.values())])
+        rows = connection.execute(_SOME_MEMBERS, (chat, named, chat))
+    else:
+        rows = connection.execute(_MEMBERS, (chat,))
+    members = [member for (content,) in rows if is_kept(member := Member.FromString(content))]
+    (changed_id,) = connection.execute(_NEWEST_CONTROL, (chat,)).fetchone()  # last: no member is of a later one
+    return Group(
+        chat_id=chat_id,
+        version=version,
+        settings=settings,
+        members=members,
+        invites=invites.values(),
+        member_count=member_count,
+        changed_id=changed_id,
+    )
 
 
 def _all_invites(connection: sqlite3.Connection, chat: int) -> list[Invite]:

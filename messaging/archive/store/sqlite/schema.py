@@ -3,6 +3,7 @@
 import sqlite3
 
 from messaging.archive.store.laws import key_text
+from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Change, Event, Reacted
 from shared.contract.changes import KINDS, kind_of
 
@@ -138,6 +139,12 @@ _JOINING = """
     CREATE INDEX public_chats_by_name ON public_chats (name, chat_id)
 """
 
+_CHANNELS = """
+    ALTER TABLE controls ADD COLUMN member_count INTEGER NOT NULL DEFAULT 0; -- 0 if a former release made the change
+    ALTER TABLE members ADD COLUMN asks INTEGER; -- to join, NULL for false: the index has no rows for others
+    CREATE INDEX asking_by_chat ON members (chat) WHERE asks IS NOT NULL
+"""
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -166,7 +173,13 @@ def _fill_kinds(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE events SET kind = kind_of(content) WHERE target_id IS NOT NULL")
 
 
+def _fill_asking(connection: sqlite3.Connection) -> None:
+    """Note which users ask to join."""
+    connection.create_function("asks", 1, lambda content: bool(Member.FromString(content).asked_at_ms) or None)
+    connection.execute("UPDATE members SET asks = asks(member) WHERE role = 0")
+
+
 MIGRATIONS = (
     *(_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS),
-    *(_MENTIONS, _JOINING),
+    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking),
 )

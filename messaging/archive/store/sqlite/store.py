@@ -6,7 +6,7 @@ undoes are recorded again from the log.
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -182,9 +182,9 @@ class SqliteChats:
 
         return await self._database.read(read)
 
-    async def get_group(self, chat_id: str) -> Group | None:
+    async def get_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | None:
         return await self._database.read(
-            lambda connection: read_group(connection, chat_id, _number(connection, chat_id))
+            lambda connection: read_group(connection, chat_id, _number(connection, chat_id), user_ids)
         )
 
     async def list_public_chats(

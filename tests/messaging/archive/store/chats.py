@@ -1,7 +1,7 @@
 """Shared by the tests of chat stores: conversations with events, and reads of a store."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -113,6 +113,9 @@ class Company(Conversation):
     known: dict[int, Member] = field(default_factory=dict)
     """The present and the former members, and users who asked to join, by user."""
     invites: dict[int, Invite] = field(default_factory=dict)
+    changed_id: int = 0
+    counts: bool = True
+    """Whether control changes have the number of members; those of former releases have none."""
 
     @property
     def chat_id(self) -> str:
@@ -153,20 +156,28 @@ class Company(Conversation):
         for invite in invites:
             invite.version = self.version
             self.invites[invite.invite_id] = invite
-        control = Control(version=self.version, settings=settings, members=changed, invites=invites)
+        count, self.changed_id = len(self.present) * self.counts, event.event_id
+        control = Control(version=self.version, settings=settings, members=changed, invites=invites, member_count=count)
         event.message.control.CopyFrom(control)
         return event
 
-    def group(self, settings: GroupSettings) -> Group:
-        """The group with these settings, as the store has it now."""
-        members = [member for _, member in sorted(self.known.items()) if member.spans or member.asked_at_ms]
+    def group(self, settings: GroupSettings, only: Container[int] | None = None) -> Group:
+        """The group with these settings, as the store has it now; with the members who are in `only`, or all."""
+        known = [member for user_id, member in sorted(self.known.items()) if only is None or user_id in only]
+        members = [member for member in known if member.spans or member.asked_at_ms]
         return Group(
             chat_id=self.chat_id,
             version=self.version,
             settings=settings,
             members=members,
             invites=[invite for _, invite in sorted(self.invites.items())],
+            member_count=len(self.present),
+            changed_id=self.changed_id,
         )
+
+    @property
+    def present(self) -> list[int]:
+        return [user_id for user_id in self.known if self.is_present(user_id)]
 
     def is_present(self, user_id: int) -> bool:
         return user_id in self.known and bool(self.known[user_id].role)

@@ -1,6 +1,7 @@
 """The contract of every ChatStore for groups, on the engines of conftest.py."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -46,7 +47,8 @@ async def everything(chats: ChatStore, crew: Company) -> Any:
     each: list[Any] = [await chats.get_member(crew.chat_id, user) for user in crew.members]
     public = await chats.list_public_chats(crew.members[2], "crew", after=FIRST_PUBLIC, limit=100)
     each += [chat for chat in public if chat.chat_id == crew.chat_id]
-    return await state(chats, crew), await chats.get_group(crew.chat_id), members, marks, each
+    groups = [await chats.get_group(crew.chat_id, user_ids) for user_ids in (crew.members, ())]
+    return await state(chats, crew), groups, members, marks, each
 
 
 async def test_a_group_as_its_members_and_others_see_it(chats: ChatStore, crew: Company) -> None:
@@ -69,8 +71,7 @@ async def test_a_group_as_its_members_and_others_see_it(chats: ChatStore, crew: 
     )
     assert (await chat_of(chats, crew, owner)).changed_at_ms == time_of(marks[0].event_id)
     members = [crew.known[owner], crew.known[member]]
-    group = Group(chat_id=crew.chat_id, version=1, settings=settings, members=members)
-    assert await chats.get_group(crew.chat_id) == group
+    assert await chats.get_group(crew.chat_id) == crew.group(settings)
     assert [await chats.get_member(crew.chat_id, user) for user in crew.members] == [
         *(Membership(each, shows_history=False) for each in members),
         None,
@@ -186,9 +187,9 @@ async def test_of_two_control_changes_with_one_version_the_first_recorded_stays(
     chats: ChatStore, crew: Company
 ) -> None:
     creation = crew.creation()
-    first = crew.control(settings=GroupSettings(name="First"))
-    crew.version -= 1
-    fork, later = crew.control({1: ROLE_UNSPECIFIED}), crew.control({2: ROLE_MEMBER})
+    rival = deepcopy(crew)
+    first, fork = crew.control(settings=GroupSettings(name="First")), rival.control({1: ROLE_UNSPECIFIED})
+    later = crew.control({2: ROLE_MEMBER})
     await chats.record(logged(creation, first), {})
     before = await chats.get_group(crew.chat_id)
     await chats.record(logged(fork), {})
@@ -231,6 +232,23 @@ async def test_present_members_are_listed_page_by_page(chats: ChatStore) -> None
         seen += page.members
         has_more = page.has_more
     assert seen == present
+
+
+async def test_of_a_channel_the_named_members_are_read_those_who_ask_and_the_creators_of_links(
+    chats: ChatStore,
+) -> None:
+    crew = Company(tuple(next(users) for _ in range(9)))
+    creation = crew.creation(6, is_channel=True)
+    events = [
+        *(creation, crew.control(invites=[Invite(invite_id=1, creator_id=crew.members[3])])),
+        *(crew.control(asking={6: True, 7: True}), crew.control({4: ROLE_UNSPECIFIED}, asking={7: False}, who=5)),
+    ]
+    await chats.record(logged(*events, crew.message(1)), {})
+    for named, found in (((), (3, 6)), ((0, 3, 4, 7, 8), (0, 3, 4, 6))):
+        group = await chats.get_group(crew.chat_id, [crew.members[n] for n in named])
+        assert group == crew.group(creation.message.control.settings, [crew.members[n] for n in found])
+    await chats.record(logged(crew.control({6: ROLE_MEMBER})), {})
+    assert [each.user_id for each in (await chats.get_group(crew.chat_id) or Group()).members] == [crew.members[3]]
 
 
 async def test_marks_of_present_members_are_listed_the_furthest_first(chats: ChatStore) -> None:
@@ -300,14 +318,16 @@ group_steps = st.lists(
 
 def group_history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[Event]:
     """A creation, then messages and marks of members, joins, leaves, requests to join, and changes of roles, invite
-    links and settings."""
+    links and settings. A former release makes some of the changes."""
     events = [crew.creation()]
     for kind, who, choice in steps:
+        crew.counts = choice != 1
         if kind == "roles" and (choice or crew.is_present(crew.members[who])):
             role = (ROLE_UNSPECIFIED, ROLE_GUEST, ROLE_MEMBER, ROLE_ADMIN, ROLE_GUEST)[choice]
             events.append(crew.control({who: role, 0: ROLE_MEMBER} if choice == 4 else {who: role}))
         elif kind == "settings":
-            settings = GroupSettings(name=f"Crew {choice}", shows_history=bool(choice % 2), is_public=choice > 1)
+            switches = {"shows_history": bool(choice % 2), "is_public": choice > 1, "is_channel": choice > 2}
+            settings = GroupSettings(name=f"Crew {choice}", **switches)
             events.append(crew.control(settings=settings))
         elif kind == "asks" and not crew.is_present(crew.members[who]):
             events.append(crew.control(asking={who: bool(choice % 2)}))
@@ -332,8 +352,11 @@ async def test_a_replay_of_a_group_from_any_earlier_event_changes_nothing(
         for event in events:
             await chats.record(logged(event), {})
         before = await everything(chats, crew)
-        assert before[1].version == crew.version
-        assert before[1] == crew.group(before[1].settings)
+        group, partial = before[1]
+        assert group.version == crew.version
+        assert group == crew.group(group.settings)
+        asking = [user for user, member in sorted(crew.known.items()) if member.asked_at_ms]
+        assert partial == (crew.group(group.settings, asking) if group.settings.is_channel else group)
         await check_mentions(chats, crew)
         for at in range(start, len(events), batch):
             await chats.record(logged(*events[at : at + batch]), {})
