@@ -7,8 +7,9 @@ import structlog
 import trio
 
 from messaging.gateway import tracing
+from messaging.gateway.follows import Follows
 from messaging.gateway.publisher import Publisher
-from messaging.gateway.requests import ChangeRequest, SendRequest, TypingRequest, WatchRequest
+from messaging.gateway.requests import ChangeRequest, FollowRequest, SendRequest, TypingRequest, WatchRequest
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.sign_in import SignIn
 from messaging.gateway.signals.watches import Watches
@@ -25,10 +26,11 @@ _log = structlog.get_logger(__name__)
 class Dispatcher:
     """One for each gateway."""
 
-    def __init__(self, sign_in: SignIn, publisher: Publisher, watches: Watches, live: Live) -> None:
+    def __init__(self, sign_in: SignIn, publisher: Publisher, watches: Watches, follows: Follows, live: Live) -> None:
         self._sign_in = sign_in
         self._publisher = publisher
         self._watches = watches
+        self._follows = follows
         self._live = live
 
     async def receive(self, session: Session, frame: ClientFrame | Refusal) -> None:
@@ -64,5 +66,7 @@ class Dispatcher:
                 return await self._publisher.type(command, request)
             case WatchRequest() as request:
                 return await self._watches.watch(command, request)
+            case FollowRequest() as request:
+                return await self._follows.follow(command, request)
             case never:
                 assert_never(never)

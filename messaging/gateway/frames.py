@@ -4,22 +4,22 @@ from functools import lru_cache
 from typing import Protocol
 
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Event, Message, ServerFrame
+from rookery.v1.session_pb2 import ChannelHead, Event, Message, ServerFrame
 from shared.contract import wire
 from shared.contract.partitions import PARTITION_MAP_EPOCH
 
+HEAD_BYTES = 64
+"""Of a ChannelHead in a queue, about."""
 
-class SharedEvent:
-    """An event for many sessions, encoded when an encoding is first needed."""
 
-    __slots__ = ("_event", "_json", "_protobuf", "at_ms", "event_id", "position", "size")
+class SharedFrame:
+    """A frame for many sessions, encoded when an encoding is first needed."""
 
-    def __init__(self, event: Event, size: int, at_ms: int = 0) -> None:
-        self._event = event
+    __slots__ = ("_json", "_protobuf", "at_ms", "size")
+
+    def __init__(self, size: int, at_ms: int = 0) -> None:
         self._json: str | None = None
         self._protobuf: bytes | None = None
-        self.event_id = event.event_id
-        self.position = event.position
         self.size = size
         """Bytes that it takes in a queue, about."""
         self.at_ms = at_ms
@@ -29,17 +29,55 @@ class SharedEvent:
     def json(self) -> str:
         """A frame's JSON after its sequence number."""
         if self._json is None:
-            event = self._event
-            is_control = event.message.HasField("control")
-            self._json = f'"event":{_control_json(event) if is_control else wire.to_json(event).decode()}}}'
+            self._json = self._encode_json()
         return self._json
 
     @property
     def protobuf(self) -> bytes:
         """A frame without its sequence number: protobuf lets a field be appended."""
         if self._protobuf is None:
-            self._protobuf = ServerFrame(event=self._event).SerializeToString()
+            self._protobuf = self._frame().SerializeToString()
         return self._protobuf
+
+    def _frame(self) -> ServerFrame:
+        """The frame without its sequence number."""
+        raise NotImplementedError
+
+    def _encode_json(self) -> str:
+        return wire.to_json(self._frame()).decode().removeprefix("{")
+
+
+class SharedEvent(SharedFrame):
+    """An event for many sessions."""
+
+    __slots__ = ("_event", "event_id", "position")
+
+    def __init__(self, event: Event, size: int, at_ms: int = 0) -> None:
+        super().__init__(size, at_ms)
+        self._event = event
+        self.event_id = event.event_id
+        self.position = event.position
+
+    def _frame(self) -> ServerFrame:
+        return ServerFrame(event=self._event)
+
+    def _encode_json(self) -> str:
+        event = self._event
+        is_control = event.message.HasField("control")
+        return f'"event":{_control_json(event) if is_control else wire.to_json(event).decode()}}}'
+
+
+class SharedHead(SharedFrame):
+    """A ChannelHead for many sessions."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: ChannelHead) -> None:
+        super().__init__(HEAD_BYTES)
+        self._head = head
+
+    def _frame(self) -> ServerFrame:
+        return ServerFrame(channel_head=self._head)
 
 
 def shared_event(offset: int, value: bytes, envelope: Envelope, at_ms: int = 0) -> SharedEvent:
@@ -73,7 +111,7 @@ class Encoding(Protocol):
 
     def frame(self, frame: ServerFrame) -> str | bytes: ...
 
-    def event(self, event: SharedEvent, sequence: int) -> str | bytes: ...
+    def shared(self, frame: SharedFrame, sequence: int) -> str | bytes: ...
 
 
 class JsonEncoding:
@@ -84,8 +122,8 @@ class JsonEncoding:
     def frame(self, frame: ServerFrame) -> str:
         return wire.to_json(frame).decode()
 
-    def event(self, event: SharedEvent, sequence: int) -> str:
-        return f'{{"sequence":"{sequence}",{event.json}'
+    def shared(self, frame: SharedFrame, sequence: int) -> str:
+        return f'{{"sequence":"{sequence}",{frame.json}'
 
 
 class ProtobufEncoding:
@@ -96,8 +134,8 @@ class ProtobufEncoding:
     def frame(self, frame: ServerFrame) -> bytes:
         return frame.SerializeToString()
 
-    def event(self, event: SharedEvent, sequence: int) -> bytes:
-        return event.protobuf + b"\x08" + _varint(sequence)  # 8: field 1, a varint
+    def shared(self, frame: SharedFrame, sequence: int) -> bytes:
+        return frame.protobuf + b"\x08" + _varint(sequence)  # 8: field 1, a varint
 
 
 def _varint(number: int) -> bytes:

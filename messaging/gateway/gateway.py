@@ -8,7 +8,10 @@ import structlog
 import trio
 
 from messaging.gateway import tracing
+from messaging.gateway.access import Access
+from messaging.gateway.channels import Channels
 from messaging.gateway.dispatch import Dispatcher
+from messaging.gateway.follows import Follows
 from messaging.gateway.frames import Encoding
 from messaging.gateway.groups.sequencer import Sequencer
 from messaging.gateway.history import History
@@ -62,6 +65,8 @@ class Gateway:
         self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
         self.signals = SignalExchange(signals, self.partitions, self.registry, directory, accounts, lookups.forget_user)
         self.publisher = Publisher(backplane, lookups, self.rosters, self.partitions, ids, live, self.signals.publisher)
+        self.channels = Channels(self.registry, self.partitions)
+        self.follows = Follows(self.channels, self.rosters, Access(lookups, self.rosters, self.partitions, ids, live))
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
 
         def forget_relationship(user_id: int, other_id: int) -> None:
@@ -72,6 +77,7 @@ class Gateway:
             backplane,
             self.partitions,
             self.registry,
+            self.channels,
             self.rosters,
             directory,
             address,
@@ -82,7 +88,7 @@ class Gateway:
             forget_relationship,
         )
         sign_in = SignIn(verifier, self.partitions, self.registry, directory, address, live)
-        self.dispatcher = Dispatcher(sign_in, self.publisher, self.signals.watches, live)
+        self.dispatcher = Dispatcher(sign_in, self.publisher, self.signals.watches, self.follows, live)
 
     @property
     def is_draining(self) -> bool:
@@ -101,6 +107,7 @@ class Gateway:
     def close_session(self, session: Session) -> None:
         """Remove the session of a connection that has ended."""
         self.signals.watches.close(session)
+        self.channels.leave(session)
         self.registry.remove(session)
         session.abandon()
         _log.debug("session_closed", frames=session.frames_received)

@@ -11,6 +11,7 @@ from opentelemetry.trace import Span
 
 from messaging.envelopes import decode, fan_out_copies, upgrade
 from messaging.gateway import tracing
+from messaging.gateway.channels import Channels
 from messaging.gateway.frames import shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
@@ -65,6 +66,7 @@ class LogConsumer:
         backplane: Backplane,
         partitions: OwnedPartitions,
         registry: Registry,
+        channels: Channels,
         rosters: Rosters,
         directory: Directory,
         address: GatewayAddress,
@@ -77,6 +79,7 @@ class LogConsumer:
         self._backplane = backplane
         self._partitions = partitions
         self._registry = registry
+        self._channels = channels
         self._rosters = rosters
         self._directory = directory
         self._address = address
@@ -215,21 +218,25 @@ class LogConsumer:
             self._forget_relationship(envelope.sender_id, event.people_changed.user_id)
         elif kind != "typing" and not (value := self._append(tail, record, envelope, kind, recipient_ids)):
             return
-        if is_of_group and envelope.truth:
+        sessions = [session for recipient_id in recipient_ids for session in self._registry.of(recipient_id)]
+        if envelope.to_members:
+            sessions += self._channels.readers(
+                record.partition, _chat_id(event), record.offset, event.event_id, recipient_ids
+            )
+        elif is_of_group and envelope.truth:
             self._reach_missed(tail, value, envelope, recipient_ids)
         origin = envelope.origin_session_id
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None
-        for recipient_id in recipient_ids:
-            for session in self._registry.of(recipient_id):
-                if session.session_id == origin:
-                    continue  # its answer is Accepted
-                if shared is None:
-                    at_ms = record.at_ms if kind == "message" else 0
-                    shared = shared_event(record.offset, value, envelope, at_ms)
-                session.deliver(shared)
-                if span is not None:
-                    tracing.queue_delivery(span, session)
+        for session in sessions:
+            if session.session_id == origin:
+                continue  # its answer is Accepted
+            if shared is None:
+                at_ms = record.at_ms if kind == "message" else 0
+                shared = shared_event(record.offset, value, envelope, at_ms)
+            session.deliver(shared)
+            if span is not None:
+                tracing.queue_delivery(span, session)
         if span is not None:
             span.end()
 
@@ -241,17 +248,18 @@ class LogConsumer:
         event, version = envelope.event, envelope.chat_version
         if kind == "typing":
             return self._rosters.within(event.typing.chat_id, version, MAX_ID, recipient_ids)
-        chat_id = event.message.chat_id or event.change.chat_id
+        chat_id = _chat_id(event)
         if event.message.HasField("control"):
             is_live = record.partition not in self._partitions.rebuilding
-            self._rosters.read(chat_id, event.message.control, is_live=is_live)
+            self._rosters.read(chat_id, event.message.control, is_live=is_live, is_channel=envelope.to_members)
+            self._channels.apply(chat_id, event.message.control)
             self._change_members(tail, chat_id, event)
         return self._rosters.within(chat_id, version, event.event_id, recipient_ids)
 
     def _reach_missed(self, tail: Tail, value: bytes, envelope: Envelope, recipient_ids: tuple[int, ...]) -> None:
         """Publish an event of a group, which is no control change, to members whom its sender did not know."""
         event = envelope.event
-        chat_id = event.message.chat_id or event.change.chat_id
+        chat_id = _chat_id(event)
         missed = self._rosters.missed(chat_id, envelope.chat_version, event.event_id)
         if missed and not event.message.HasField("control"):
             for version, user_ids in missed.items():
@@ -336,7 +344,7 @@ class LogConsumer:
                 value = b""
         entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
         if version:
-            entry.chat_version, entry.is_control = version, is_control
+            entry.chat_version, entry.is_control, entry.is_to_members = version, is_control, envelope.to_members
         if not tail.append(entry):
             return b""
         if is_deletion:
@@ -442,6 +450,7 @@ class LogConsumer:
             await self._settle_sends(partitions)
         self._backplane.withdraw(partitions)
         self._partitions.remove(partitions)
+        self._channels.leave_partitions(partitions)
         owned = self._partitions.owned
         self._directory.publish(self._address, owned, self._epoch)
         _log.info("partitions_lost", lost=sorted(partitions), owned=len(owned), epoch=self._epoch)
@@ -449,3 +458,7 @@ class LogConsumer:
             if self._partitions.partition_of(user_id) in partitions:
                 for session in tuple(self._registry.of(user_id)):
                     session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
+
+
+def _chat_id(event: Event) -> str:
+    return event.message.chat_id or event.change.chat_id

@@ -10,7 +10,19 @@ from messaging.kinds import KINDS
 from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, too_long
 from messaging.kinds.kind import Kind
 from rookery.v1.kinds_pb2 import LAW_MAX
-from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing, Watch
+from rookery.v1.session_pb2 import (
+    Authenticate,
+    Change,
+    ClientFrame,
+    Event,
+    Follow,
+    Message,
+    Ping,
+    Send,
+    Text,
+    Typing,
+    Watch,
+)
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
@@ -23,6 +35,12 @@ MAX_PING = 128
 
 MAX_WATCHED = 200
 """Users whom a session may watch: more than a screen shows."""
+
+MAX_FOLLOWED = 200
+"""Channels that a session may follow: as many as a page shows in its list."""
+
+MAX_OPEN = 20
+"""Channels that a session may have open: more than a screen shows."""
 
 Members = tuple[int, ...]
 """The two members of a direct chat; empty for a group, whose members the publisher looks up."""
@@ -60,6 +78,11 @@ class SendRequest(msgspec.Struct, frozen=True):
     def recipients(self) -> Sequence[int]:
         """The users of a direct chat that receive it; of a personal one, also in a group."""
         return self.members
+
+    @property
+    def mentioned(self) -> Sequence[int]:
+        """The users whom its text mentions by name."""
+        return mentioned(self.text)
 
     @property
     def span_name(self) -> str:
@@ -112,6 +135,10 @@ class ChangeRequest(msgspec.Struct, frozen=True):
         return (self.change.actor_id,) if self.kind.contract.is_private else self.members
 
     @property
+    def mentioned(self) -> Sequence[int]:
+        return mentioned(self.change.edited.text)
+
+    @property
     def span_name(self) -> str:
         return f"session {self.kind.contract.name}"
 
@@ -139,10 +166,18 @@ class WatchRequest(msgspec.Struct, frozen=True):
     user_ids: tuple[int, ...]
 
 
+class FollowRequest(msgspec.Struct, frozen=True):
+    """The session follows these channels from now on, and no others."""
+
+    chat_ids: tuple[str, ...]
+    open_chat_ids: frozenset[str]
+    """Those of `chat_ids` whose events the session gets all."""
+
+
 KeptRequest = SendRequest | ChangeRequest
 """Of an event that is stored durably."""
 
-Request = KeptRequest | TypingRequest | WatchRequest
+Request = KeptRequest | TypingRequest | WatchRequest | FollowRequest
 
 
 def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> Request | Refusal:
@@ -156,8 +191,15 @@ def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) ->
             return _check_typing(frame.typing, user_id)
         case "watch":
             return _check_watch(frame.watch)
+        case "follow":
+            return _check_follow(frame.follow)
         case _:
             return Refusal(Code.MALFORMED, "The frame is empty, or of a kind that this server does not know.")
+
+
+def mentioned(text: Text) -> Sequence[int]:
+    """The users whom a text mentions by name."""
+    return [each.user_id for each in text.mentions]
 
 
 def client_id_of(frame: ClientFrame) -> str:
@@ -269,6 +311,27 @@ def _check_watch(frame: Watch) -> WatchRequest | Refusal:
     if len(set(user_ids)) < len(user_ids):
         return Refusal(Code.INVALID, "Each user may be listed once.", field)
     return WatchRequest(user_ids)
+
+
+def _check_follow(frame: Follow) -> FollowRequest | Refusal:
+    chat_ids, open_chat_ids = tuple(frame.chat_ids), frozenset(frame.open_chat_ids)
+    if len(chat_ids) > MAX_FOLLOWED:
+        return Refusal(Code.INVALID, f"A session may follow {MAX_FOLLOWED} channels.", "follow.chat_ids")
+    if len(frame.open_chat_ids) > MAX_OPEN:
+        return Refusal(Code.INVALID, f"A session may have {MAX_OPEN} channels open.", "follow.open_chat_ids")
+    if len(set(chat_ids)) < len(chat_ids):
+        return Refusal(Code.INVALID, "Each channel may be listed once.", "follow.chat_ids")
+    for index, chat_id in enumerate(chat_ids):
+        if not is_group(chat_id):
+            return no_channel(index)
+    if not open_chat_ids.issubset(chat_ids):
+        return Refusal(Code.INVALID, "An open channel must be in `chat_ids`, too.", "follow.open_chat_ids")
+    return FollowRequest(chat_ids, open_chat_ids)
+
+
+def no_channel(index: int) -> Refusal:
+    """The refusal of a Follow of another chat, by the chat's index."""
+    return Refusal(Code.INVALID, "This chat is no channel.", f"follow.chat_ids[{index}]")
 
 
 def _bad_client_id(field: str) -> Refusal:

@@ -105,6 +105,7 @@ async def open_gateway(
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_forever)
         nursery.start_soon(gateway.sequencer.run)
+        nursery.start_soon(gateway.follows.run)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
         # Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls.
         interceptors = [count_calls, log_calls, bound_strangers()]

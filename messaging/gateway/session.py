@@ -13,7 +13,7 @@ import msgspec
 from opentelemetry.trace import Span
 
 from messaging.gateway import requests
-from messaging.gateway.frames import Encoding, SharedEvent
+from messaging.gateway.frames import Encoding, SharedEvent, SharedFrame
 from messaging.gateway.requests import ChangeRequest, Request, SendRequest
 from rookery.v1.session_pb2 import (
     Accepted,
@@ -135,6 +135,8 @@ class Session:
         """Called when the client has signed in."""
         self.is_resumed = False
         """Whether the tail had every event since the client's last position."""
+        self.first_offset = -1
+        """The offset of the position that the client resumed from, or else of its user's newest event at the start."""
         self.dropped = 0
         """Events dropped since the last Gap."""
         self.deliveries: list[Span] = []
@@ -146,7 +148,7 @@ class Session:
         self._opened = now
         self._frames = 0
         self._sequence = 0
-        self._queue: deque[tuple[int, ServerFrame | SharedEvent]] = deque()
+        self._queue: deque[tuple[int, ServerFrame | SharedFrame]] = deque()
         self._queued_bytes = 0
         self._queued_answers = 0
         self._position = Position()
@@ -280,18 +282,20 @@ class Session:
         self._position, self._position_id = event.position, event.event_id
         self._put(event)
 
-    def signal(self, event: SharedEvent) -> None:
-        """Queue an event that is not kept: it has no position. If the queue is half full, it is dropped, without a Gap:
-        signals must not take the place of events that are kept."""
+    def signal(self, frame: SharedFrame) -> bool:
+        """Queue a frame that is not kept: it has no position. If the queue is half full, it is dropped, without a Gap:
+        signals must not take the place of events that are kept. Return whether it was queued."""
         configuration = self._configuration()
         if (
-            self.state is State.LIVE
-            and not self.dropped
-            and 2 * len(self._queue) < configuration.session_queue_frames
-            and 2 * self._queued_bytes < configuration.session_queue_bytes
+            self.state is not State.LIVE
+            or self.dropped
+            or 2 * len(self._queue) >= configuration.session_queue_frames
+            or 2 * self._queued_bytes >= configuration.session_queue_bytes
         ):
-            self._queued_bytes += event.size
-            self._put(event)
+            return False
+        self._queued_bytes += frame.size
+        self._put(frame)
+        return True
 
     def accept(self, accepted: Accepted) -> None:
         """Answer a command that is done: a message or a change is stored."""
@@ -396,8 +400,8 @@ class Session:
         encoding = self._encoding
         frames: list[str | bytes] = []
         for sequence, item in self._queue:
-            if isinstance(item, SharedEvent):
-                frames.append(encoding.event(item, sequence))
+            if isinstance(item, SharedFrame):
+                frames.append(encoding.shared(item, sequence))
                 if item.at_ms:
                     DELIVERY.observe(max(now_ms - item.at_ms, 0) / 1000)
             else:
@@ -422,12 +426,12 @@ class Session:
     def has_frames(self) -> bool:
         return bool(self._queue)
 
-    def _put(self, item: ServerFrame | SharedEvent) -> None:
+    def _put(self, item: ServerFrame | SharedFrame) -> None:
         if self.state is State.ENDED:
             return
         self._sequence += 1
         self._queue.append((self._sequence, item))
-        if not isinstance(item, SharedEvent):
+        if not isinstance(item, SharedFrame):
             self._queued_answers += 1
         self.on_change()
 

@@ -98,6 +98,7 @@ class SignIn:
         session.is_resumed = gap is None and frame.HasField("last_position")
         replay = replayed(entries[-configuration.replay_events :])
         position = Position(offset=tail.next_offset - 1, epoch=PARTITION_MAP_EPOCH)
+        session.first_offset = frame.last_position.offset if session.is_resumed else position.offset
         if gap is not None and not replay:
             # A client that is cut off before it reads the Gap resumes from the old position, and gets the Gap again.
             # With a replay, whose events come after the Gap, it keeps its old position anyway.

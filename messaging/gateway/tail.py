@@ -1,8 +1,9 @@
 """The tail: the newest minutes of one partition, from which clients resume and retries are recognised."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,7 +11,7 @@ from messaging.envelopes import decode
 from messaging.fences import Fences
 from messaging.gateway.sent import SendKey, Sent
 from messaging.kinds.kind import Target
-from rookery.v1.groups_pb2 import Member
+from rookery.v1.groups_pb2 import Member, Span
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import make_stub, outlives
 from shared.contract.groups import is_within
@@ -42,6 +43,8 @@ class Entry(msgspec.Struct, gc=False):
     """The version of the group whose members the recipients are; 0 for other events."""
     is_control: bool = False
     """Whether it is the record of truth of a control change."""
+    is_to_members: bool = False
+    """Whether it is of a channel: also for the members whose sessions follow it."""
 
     @property
     def size(self) -> int:
@@ -52,6 +55,15 @@ class Entry(msgspec.Struct, gc=False):
     @property
     def sent(self) -> Sent:
         return Sent(self.event_id, self.chat_id, self.content)
+
+
+class Head(NamedTuple):
+    """The newest event of a channel in one partition."""
+
+    offset: int
+    """Of the event that was read last."""
+    event_id: int
+    """The highest id, mostly that of the same event."""
 
 
 class Tail:
@@ -68,6 +80,7 @@ class Tail:
         self.deletions: dict[int, Entry] = {}
         """By deleted message."""
         self._of_groups: dict[str, deque[Entry]] = {}  # records of truth with a key, by group
+        self._heads: dict[str, Head] = {}  # by channel
         self._bytes = 0
         self.complete_from = offset
         """From this offset on the tail has every event."""
@@ -107,6 +120,9 @@ class Tail:
             entries.append(entry)
         if entry.chat_version and key is not None:
             self._of_groups.setdefault(entry.chat_id, deque()).append(entry)
+        if entry.is_to_members:
+            head = self._heads.get(entry.chat_id)
+            self._heads[entry.chat_id] = Head(entry.offset, event_id if head is None else max(event_id, head.event_id))
         if entry.target_id or self._messages.setdefault(event_id, entry) is not entry:
             self._changes.setdefault(entry.target_id or event_id, []).append(entry)
         if event_id > self.highest_event_id:
@@ -173,10 +189,15 @@ class Tail:
         """The user's entries of this moment or later, in order."""
         return _newest_while(self._by_user.get(user_id, ()), lambda entry: entry.at_ms >= at_ms)
 
-    def target(self, user_id: int, chat_id: str, message_id: int) -> Target | None:
-        """The message of the chat, if the tail has it and it reached the user or is theirs."""
+    def head(self, chat_id: str) -> Head | None:
+        """The newest event of a channel; None if the tail has none."""
+        return self._heads.get(chat_id)
+
+    def target(self, user_id: int, chat_id: str, message_id: int, spans: Iterable[Span] = ()) -> Target | None:
+        """The message of the chat, if the tail has it and it reached the user or is theirs. The user's spans are those
+        in a channel, whose messages are for all members."""
         entry, key = self._messages.get(message_id), self._unread.get(message_id)
-        if entry is not None and entry.chat_id == chat_id and self._reached(user_id, entry):
+        if entry is not None and entry.chat_id == chat_id and self._reached(user_id, entry, spans):
             event = decode(entry.value).event
             if event.HasField("message"):  # else the id is that of a change
                 changes = len(self._changes.get(message_id, ()))
@@ -197,9 +218,10 @@ class Tail:
         return None if entry is None or not entry.value else decode(entry.value).event
 
     def sent_after(self, chat_id: str, event_id: int) -> list[Entry]:
-        """The records of truth of a group's messages and changes with a higher id than this one; no control changes."""
+        """The records of truth of a group's messages and changes with a higher id than this one: of those that list
+        their recipients, and are no control changes."""
         newer = takewhile(lambda entry: entry.event_id > event_id, reversed(self._of_groups.get(chat_id, ())))
-        return [entry for entry in newer if not entry.is_control and entry.value]
+        return [entry for entry in newer if not entry.is_control and not entry.is_to_members and entry.value]
 
     def controls(self, chat_id: str) -> list[Event]:
         """The control changes of a group whose home partition this is, in order."""
@@ -217,9 +239,10 @@ class Tail:
         entry = self._messages.get(message_id)
         return entry is not None and all(self._reached(user_id, entry) for user_id in user_ids)
 
-    def _reached(self, user_id: int, entry: Entry) -> bool:
-        """Whether the user is a recipient of a message, or of another copy of it."""
-        if user_id in entry.recipient_ids:
+    def _reached(self, user_id: int, entry: Entry, spans: Iterable[Span] = ()) -> bool:
+        """Whether the user is a recipient of a message, or of another copy of it, or a member of its channel who has
+        these spans."""
+        if user_id in entry.recipient_ids or (entry.is_to_members and is_within(spans, entry.event_id)):
             return True
         copies = self._changes.get(entry.event_id, ()) if entry.chat_version else ()
         return any(user_id in copy.recipient_ids for copy in copies if not copy.target_id)
@@ -239,6 +262,8 @@ class Tail:
                 del self._by_user[recipient_id]
         if entry.chat_version and entry.key is not None:
             self._forget_of_group(entry)
+        if entry.is_to_members and self._heads[entry.chat_id].offset == entry.offset:
+            del self._heads[entry.chat_id]
         event_id, key, target_id = entry.event_id, entry.key, entry.target_id
         if key is not None and (sent := self._accepted.get(key)) is not None and sent.event_id == event_id:
             del self._accepted[key]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from opentelemetry.trace import Span, SpanKind
 
 from messaging.envelopes import kind_name
-from messaging.gateway.requests import WatchRequest
+from messaging.gateway.requests import FollowRequest, WatchRequest
 from messaging.gateway.session import Command, Session, State
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Accepted, Authenticate, Renew
@@ -21,10 +21,10 @@ SERVER_FAULTS = frozenset((Code.UNAVAILABLE, Code.INTERNAL))
 
 @contextmanager
 def frame(command: Command) -> Iterator[None]:
-    """Begin a trace with a command's span. It ends with the block, or with the answer if that is deferred. Sign-in and
-    watching are not traced."""
+    """Begin a trace with a command's span. It ends with the block, or with the answer if that is deferred. Sign-in,
+    watching and following are not traced."""
     request = command.request
-    if isinstance(request, Authenticate | Renew | WatchRequest):
+    if isinstance(request, Authenticate | Renew | WatchRequest | FollowRequest):
         yield
         return
     attributes = {

@@ -69,7 +69,7 @@ def test_what_the_server_encodes_is_as_the_document_says(frame: ServerFrame, seq
 
 @given(messages(Event), st.integers(1, 2**64 - 1))
 def test_so_is_an_event_that_is_encoded_once_for_many(event: Event, sequence: int) -> None:
-    assert problems("ServerFrame", json.loads(JsonEncoding().event(SharedEvent(event, 1), sequence))) == []
+    assert problems("ServerFrame", json.loads(JsonEncoding().shared(SharedEvent(event, 1), sequence))) == []
 
 
 @given(messages(ClientFrame))

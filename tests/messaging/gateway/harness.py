@@ -82,6 +82,29 @@ def client_id_of(event: Event) -> str:
     return event.message.client_message_id or event.change.client_change_id
 
 
+def stored_group(roster: Roster) -> Group:
+    """The group as the archive has it, with all members."""
+    return Group(
+        chat_id=roster.chat_id,
+        version=roster.version,
+        settings=roster.settings,
+        members=roster.members.values(),
+        invites=roster.invites.values(),
+        member_count=roster.member_count,
+    )
+
+
+def looked_up(group: Group, user_ids: Collection[int]) -> Group:
+    """The group, of a channel the members that the archive returns if it is asked for these users."""
+    if not group.settings.is_channel:
+        return group
+    found, wanted = Group(), {*user_ids, *(invite.creator_id for invite in group.invites)}
+    found.CopyFrom(group)
+    del found.members[:]
+    found.members.extend(each for each in group.members if each.user_id in wanted or each.asked_at_ms)
+    return found
+
+
 class Crew:
     """A group, as its sequencer changes it."""
 
@@ -100,10 +123,7 @@ class Crew:
     @property
     def stored(self) -> Group:
         """The group as the archive has it."""
-        roster = self.roster
-        return Group(
-            chat_id=roster.chat_id, version=roster.version, settings=roster.settings, members=roster.members.values()
-        )
+        return stored_group(self.roster)
 
     def change(self, event_id: int, user_id: int = ANN, **change: Any) -> Event:
         """The control change with this id that a request makes."""
@@ -136,6 +156,8 @@ class ScriptedHistory:
         """By client id."""
         self.finds = 0
         """How often a client id or a group was looked up."""
+        self.looked_up: list[set[int]] = []
+        """The users of each look-up of a group."""
         self.complete_up_to = MAX_ID
         self.refusal: Refusal | None = None
         self.open = trio.Event()
@@ -163,10 +185,16 @@ class ScriptedHistory:
     async def is_complete(self, partition: int) -> bool:
         return True
 
-    async def find_group(self, chat_id: str) -> Group | Refusal | None:
+    async def find_group(self, chat_id: str, user_ids: Sequence[int] = ()) -> Group | Refusal | None:
         self.finds += 1
         await self.open.wait()
-        return self.refusal or self.groups.get(chat_id)
+        group = self.groups.get(chat_id)
+        if group is not None and group.settings.is_channel:
+            group, whole = Group(), group
+            group.CopyFrom(whole)
+            del group.members[:]
+            group.members.extend(each for each in whole.members if each.user_id in user_ids or each.asked_at_ms)
+        return self.refusal or group
 
 
 @dataclass
@@ -386,6 +414,7 @@ class Platform:
         await self.nursery.start(gateway.log_consumer.run)
         self.nursery.start_soon(gateway.tick_forever)
         self.nursery.start_soon(gateway.sequencer.run)
+        self.nursery.start_soon(gateway.follows.run)
         return gateway
 
     async def add_user(self, user_id: int) -> None:

@@ -16,6 +16,6 @@ def test_an_event_is_encoded_once_for_all_sequence_numbers(sequence: int, contro
     shared = shared_event(7, b"x" * 100, envelope, at_ms=3)
     expected = ServerFrame(sequence=sequence, event=envelope.event)
     for number in (1, sequence):
-        json, protobuf = JsonEncoding().event(shared, number), ProtobufEncoding().event(shared, number)
+        json, protobuf = JsonEncoding().shared(shared, number), ProtobufEncoding().shared(shared, number)
     assert wire.from_json(ServerFrame, json) == ServerFrame.FromString(protobuf) == expected
     assert (shared.position, shared.size, shared.at_ms) == (Position(offset=7, epoch=1), 100, 3)

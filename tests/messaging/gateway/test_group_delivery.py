@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.envelopes import decode, fan_out
+from messaging.gateway.channels import Channels
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.log_consumer import LogConsumer
 from messaging.gateway.lookups import Lookups
@@ -79,6 +80,7 @@ class Reader:
             log,
             self.partitions,
             registry,
+            Channels(registry, self.partitions),
             self.rosters,
             LocalDirectory(),
             GatewayAddress("", ""),
@@ -220,7 +222,7 @@ class Simulation:
             read_for=before.recently_left(event.event_id),
         )
         self.log.publish(records, lambda _: None)
-        self.owner(HOME).rosters.applied(self.crew.chat_id, roster)
+        self.owner(HOME).rosters.applied(self.crew.chat_id, roster, event.event_id)
 
 
 ACTIONS = st.sampled_from(

@@ -1,0 +1,117 @@
+"""Handles Follow: looks up the channels, and has the session follow them; and sends the heads that are due."""
+
+from collections.abc import Sequence
+
+import trio
+
+from messaging.gateway.access import ROSTER_DROPPED, Access
+from messaging.gateway.channels import Channels
+from messaging.gateway.requests import FollowRequest, no_channel
+from messaging.gateway.rosters import Rosters
+from messaging.gateway.session import RETRY_AFTER_MS, Command, State
+from rookery.v1.session_pb2 import Accepted
+from shared.contract.chats import no_such_chat
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.groups import Roster
+from shared.contract.ids import wall_clock_ms
+from shared.throttle import Throttle, too_many
+
+MAX_FOLLOWED = 500_000
+"""Channels that the sessions of this gateway follow, each counted for each session: about 130 MB. Further ones are
+refused."""
+
+FOLLOWS_PER_MINUTE = 120
+"""Follow frames of a user, all sessions together: some while the user opens one channel after another."""
+
+CONCURRENT_LOADS = 10
+"""Rosters that one Follow loads at once."""
+
+TICK_SECONDS = 0.5
+"""How often it is checked whether heads are due."""
+
+_FULL = Refusal(
+    Code.UNAVAILABLE, "The sessions of this gateway follow too many channels.", "follow.chat_ids", RETRY_AFTER_MS
+)
+
+
+class Follows:
+    """One for each gateway."""
+
+    def __init__(self, channels: Channels, rosters: Rosters, access: Access) -> None:
+        self._channels = channels
+        self._rosters = rosters
+        self._access = access
+        self._throttle = Throttle()
+
+    async def run(self) -> None:
+        """Send heads until cancelled. Other tasks get their turn after each channel and partition."""
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            for channel in self._channels.due(trio.current_time()):
+                self._channels.send_heads(channel, trio.current_time())
+                await trio.lowlevel.checkpoint()
+
+    async def follow(self, command: Command, request: FollowRequest) -> Refusal | None:
+        """Accept, and have the session follow the channels in place of its former ones, if its user is a member of
+        each. Raises Unavailable."""
+        session = command.session
+        if wait := self._throttle.take(str(session.user_id), FOLLOWS_PER_MINUTE, trio.current_time()):
+            return too_many("follow frames", wait)
+        if refusal := await self._look_up(session.user_id, request.chat_ids):
+            return refusal
+        # No `await` from here on: a control change that is read later finds the session among the followers.
+        if session.state is not State.LIVE:
+            return None
+        rosters = self._cached(session.user_id, request.chat_ids)
+        if isinstance(rosters, Refusal):
+            return rosters
+        if len(self._channels) + len(rosters) - self._channels.followed(session) > MAX_FOLLOWED:
+            return _FULL
+        session.accept(Accepted(frame=command.frame, at_ms=wall_clock_ms()))
+        self._channels.follow(session, rosters, request.open_chat_ids, trio.current_time())
+        return None
+
+    async def _look_up(self, user_id: int, chat_ids: Sequence[str]) -> Refusal | None:
+        """Load the rosters of these chats that are not cached. The refusal of a chat of which the user is not a member.
+        Raises Unavailable."""
+        unknown = [index for index, chat_id in enumerate(chat_ids) if not self._is_member(user_id, chat_id)]
+        for start in range(0, len(unknown), CONCURRENT_LOADS):
+            outcomes: list[Refusal | Unavailable] = []
+            async with trio.open_nursery() as nursery:
+                for index in unknown[start : start + CONCURRENT_LOADS]:
+                    nursery.start_soon(self._load, user_id, chat_ids[index], _field(index), outcomes)
+            for outcome in outcomes:
+                if isinstance(outcome, Unavailable):
+                    raise outcome
+                return outcome
+        return None
+
+    async def _load(self, user_id: int, chat_id: str, field: str, outcomes: list[Refusal | Unavailable]) -> None:
+        """Append the refusal to the outcomes, or the fault: the other tasks of the nursery go on."""
+        try:
+            if refusal := await self._access.find_roster([user_id], chat_id, field):
+                outcomes.append(refusal)
+        except Unavailable as error:
+            outcomes.append(error)
+
+    def _is_member(self, user_id: int, chat_id: str) -> bool:
+        roster = self._rosters.cached(chat_id)
+        return roster is not None and user_id in roster
+
+    def _cached(self, user_id: int, chat_ids: Sequence[str]) -> list[Roster] | Refusal:
+        """The rosters of these channels, or the refusal of one that is none of the user's."""
+        rosters: list[Roster] = []
+        for index, chat_id in enumerate(chat_ids):
+            roster = self._rosters.cached(chat_id)
+            if roster is None or not roster.knows([user_id]):
+                return ROSTER_DROPPED
+            if user_id not in roster:
+                return no_such_chat(_field(index))
+            if not roster.is_channel:
+                return no_channel(index)
+            rosters.append(roster)
+        return rosters
+
+
+def _field(index: int) -> str:
+    return f"follow.chat_ids[{index}]"
