@@ -59,6 +59,7 @@ class Groups:
             shows_history=body.shows_history,
             is_public=body.is_public,
             asks_to_join=body.asks_to_join,
+            is_channel=body.is_channel,
         )
         request = ChangeGroupRequest(
             chat_id=group_chat_id(claims.user_id, body.client_change_id),
@@ -71,7 +72,7 @@ class Groups:
     async def change_group(
         self, claims: Claims, token: str, chat_id: str, body: models.GroupChange
     ) -> Response | Refusal:
-        """Change the name, the topic, the permissions, the history or the joining of a group."""
+        """Change the name, the topic, the permissions, the history or the joining of a group, or make it a channel."""
         fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
         return await self.change(claims, token, chat_id, body, change_settings=ChangeSettings(**fields))
 
@@ -100,8 +101,10 @@ class Groups:
 
     @endpoint("GET", "/v1/chats/<chat_id>/members", ListMembersResponse)
     async def list_members(self, claims: Claims, chat_id: str, query: models.MembersQuery) -> Response | Refusal:
-        """A page of the members of a chat, by rising user id."""
-        request = ListMembersRequest(user_id=claims.user_id, chat_id=chat_id, limit=query.limit, after=query.after)
+        """A page of the members of a chat, by rising user id; or those of `user_ids` who are members."""
+        request = ListMembersRequest(
+            user_id=claims.user_id, chat_id=chat_id, limit=query.limit, after=query.after, user_ids=query.user_ids
+        )
         response = await self._chats.ask(claims.user_id, self._services.archive.list_members, request)
         if isinstance(response, Refusal):
             return response
@@ -110,7 +113,7 @@ class Groups:
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
     async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
         """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by". Hidden marks are
-        left out; a user with hidden marks gets their own one only."""
+        left out; a user with hidden marks gets their own one only. A channel has none."""
         request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
         response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
         if isinstance(response, Refusal):

@@ -162,15 +162,15 @@ class Joining:
         token = JoinToken.parse(link)
         if token is None:
             return NO_LINK
-        found = await self._services.archive.get_group(GetGroupRequest(chat_id=token.chat_id))
+        found = await self._services.archive.get_group(GetGroupRequest(chat_id=token.chat_id, user_ids=[user_id]))
         if isinstance(found, Refusal):
             return found
         roster, digest = Roster.of(found.group), secret_hash(token.secret)
-        is_known = user_id in roster.present and any(each.secret_hash == digest for each in roster.invites.values())
+        is_known = user_id in roster and any(each.secret_hash == digest for each in roster.invites.values())
         if not is_known and roster.usable_invite(digest, self._services.clock_ms()) is None:
             return NO_LINK
         own = roster.members.get(user_id, Member())
-        return models.JoinableChat.of(roster.chat_id, roster.settings, len(roster.present), own)
+        return models.JoinableChat.of(roster.chat_id, roster.settings, roster.member_count, own)
 
     async def _managed(self, user_id: int, chat_id: str) -> Roster | Refusal:
         """The group, if the user may add members to it."""
@@ -179,11 +179,11 @@ class Joining:
             if not is_group(asked.chat_id):
                 return NO_GROUP
             found = await self._services.archive.get_group(asked)
-            if not isinstance(found, Refusal) and user_id not in Roster.of(found.group).present:
+            if not isinstance(found, Refusal) and user_id not in Roster.of(found.group):
                 return no_such_chat()
             return found
 
-        found = await self._chats.ask(user_id, get, GetGroupRequest(chat_id=chat_id))
+        found = await self._chats.ask(user_id, get, GetGroupRequest(chat_id=chat_id, user_ids=[user_id]))
         if isinstance(found, Refusal):
             return found
         roster = Roster.of(found.group)

@@ -14,6 +14,7 @@ from shared.contract.changes import LISTED, VERSIONED
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.groups import (
     ALL_PERMISSIONS,
+    MAX_CHANNEL_MEMBERS,
     MAX_INVITE_MS,
     MAX_MEMBERS,
     MAX_NAME_BYTES,
@@ -107,6 +108,11 @@ def _split(value: Any) -> Any:
 # The bounds come before the validators, so that the JSON Schema has them as `minimum` and `maximum`.
 Digits = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_digits)]
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_digits)]
+UserIds = Annotated[
+    tuple[UserId, ...],
+    BeforeValidator(_split),
+    Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
+]
 Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), BeforeValidator(_digits)]
 ReportsLimit = Annotated[int, Field(ge=1, le=20, description="Reports on a page"), BeforeValidator(_digits)]
 Cursor = Annotated[str, StringConstraints(max_length=256)]
@@ -256,11 +262,7 @@ class PeopleQuery(Input):
 class ProfilesQuery(Input):
     """Profiles by `user_ids`, or a search with `name_contains`."""
 
-    user_ids: Annotated[
-        tuple[UserId, ...] | None,
-        BeforeValidator(_split),
-        Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
-    ] = None
+    user_ids: UserIds | None = None
     name_contains: SearchPart | None = None
     limit: Limit | None = None
     cursor: Cursor = ""
@@ -322,6 +324,11 @@ class NewGroup(Input):
     shows_history: bool = Field(False, description="Whether members may read messages from before they joined")
     is_public: bool = Field(False, description="Whether every user may find the group and join it")
     asks_to_join: bool = Field(False, description="Whether users who join become members only when they are added")
+    is_channel: bool = Field(
+        False,
+        description=f"Whether the group is a channel, which may have {MAX_CHANNEL_MEMBERS:,} members in place of "
+        f"{MAX_MEMBERS:,}, and whose events only the sessions receive that follow it. A channel stays one",
+    )
 
 
 class GroupChange(Input):
@@ -335,6 +342,7 @@ class GroupChange(Input):
     shows_history: bool | None = None
     is_public: bool | None = None
     asks_to_join: bool | None = None
+    is_channel: bool | None = Field(None, description="True makes the group a channel; false is refused")
 
 
 class NewMembers(Input):
@@ -404,10 +412,11 @@ class PublicChatsQuery(Input):
 
 
 class MembersQuery(Input):
-    """A page of members, by rising user id."""
+    """A page of members, by rising user id; or the members among `user_ids`, all on one page."""
 
     after: Digits = Field(0, description="Only members with a higher user id")
     limit: Annotated[int, Field(ge=1, le=MAX_MEMBERS, description="Members on a page"), BeforeValidator(_digits)] = 100
+    user_ids: UserIds | None = None
 
 
 class MarksQuery(Input):
@@ -470,7 +479,7 @@ class JoinRequests(BaseModel):
 
 
 class JoinableChat(BaseModel):
-    """A group that the user may join, as they see it before. `members` is their number."""
+    """A group or channel that the user may join, as they see it before. `members` is their number."""
 
     chat_id: str
     name: str
@@ -479,6 +488,7 @@ class JoinableChat(BaseModel):
     is_member: bool
     asks_to_join: bool
     has_asked: bool
+    is_channel: bool
 
     @classmethod
     def of(cls, chat_id: str, settings: GroupSettings, members: int, own: Member) -> "JoinableChat":
@@ -491,6 +501,7 @@ class JoinableChat(BaseModel):
             is_member=own.role != ROLE_UNSPECIFIED,
             asks_to_join=settings.asks_to_join,
             has_asked=own.asked_at_ms > 0,
+            is_channel=settings.is_channel,
         )
 
 

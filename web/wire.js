@@ -516,7 +516,8 @@
 
 /**
  * @typedef {object} ListMarksResponse
- * @property {Mark[]} [marks] Of present members, the 1,000 with the highest read marks, those first.
+ * @property {Mark[]} [marks] Of present members, the 1,000 with the highest read marks, those first. None of a channel,
+ * where marks are private.
  */
 
 export {};

@@ -34,6 +34,7 @@ from rookery.v1.archive_pb2 import (
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
+    Group,
     ListChangesRequest,
     ListChangesResponse,
     ListChatsRequest,
@@ -53,7 +54,7 @@ from shared.archive import UNAVAILABLE
 from shared.contract.changes import KINDS, LISTED, VERSIONED
 from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.groups import MAX_MEMBERS
+from shared.contract.groups import MAX_LOOKED_UP, MAX_MEMBERS
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 
 MAX_LIMIT = 100
@@ -153,6 +154,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             or _check_group(request.chat_id)
             or _check_range("limit", request.limit, 1, MAX_MEMBERS)
             or _check_range("after", request.after, 0, MAX_ID)
+            or _check_users(request.user_ids, MAX_LIMIT)
         )
         if refusal:
             return refusal
@@ -178,9 +180,9 @@ class ArchiveQueries(ArchiveServiceServicer):
         return await _unless_unavailable(self._list_public(request, after or FIRST_PUBLIC))
 
     async def GetGroup(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
-        if refusal := _check_group(request.chat_id):
+        if refusal := _check_group(request.chat_id) or _check_users(request.user_ids, MAX_LOOKED_UP):
             return refusal
-        group = await _unless_unavailable(self._chats.get_group(request.chat_id))
+        group = await _unless_unavailable(self._chats.get_group(request.chat_id, request.user_ids))
         return group if isinstance(group, Refusal) else GetGroupResponse(group=group)
 
     async def _reader(self, user_id: int, chat_id: str) -> Reader | Refusal:
@@ -190,7 +192,8 @@ class ArchiveQueries(ArchiveServiceServicer):
         membership = await self._chats.get_member(chat_id, user_id)
         if membership is None:
             return no_such_chat()
-        return Reader(self._chats, chat_id, View.of_member(membership.member, shows_history=membership.shows_history))
+        view = View.of_member(membership.member, shows_history=membership.settings.shows_history)
+        return Reader(self._chats, chat_id, view)
 
     async def _get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
         chat = await self._chats.get_chat(request.user_id, request.chat_id)
@@ -253,7 +256,15 @@ class ArchiveQueries(ArchiveServiceServicer):
             return no_such_chat()
         if not membership.member.role:
             return ListMembersResponse(version=membership.member.version)
+        if request.user_ids:
+            return await self._named_members(request)
         return await self._chats.list_members(request.chat_id, after=request.after, limit=request.limit)
+
+    async def _named_members(self, request: ListMembersRequest) -> ListMembersResponse:
+        named = {*request.user_ids}
+        group = await self._chats.get_group(request.chat_id, named) or Group()
+        members = (member for member in group.members if member.role and member.user_id in named)
+        return ListMembersResponse(members=members, version=group.version)
 
     async def _list_public(self, request: ListPublicChatsRequest, after: PublicCursor) -> ListPublicChatsResponse:
         limit = request.limit
@@ -269,7 +280,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             membership = await self._chats.get_member(request.chat_id, request.user_id)
             if membership is None:
                 return no_such_chat()
-            if not membership.member.role:
+            if not membership.member.role or membership.settings.is_channel:
                 return ListMarksResponse()
         marks = await self._chats.list_marks(request.chat_id, from_id=request.from_id, limit=MAX_MEMBERS)
         return ListMarksResponse(marks=marks)
@@ -347,6 +358,14 @@ def _check_group(chat_id: str) -> Refusal | None:
     if is_group(chat_id):
         return None
     return Refusal(Code.INVALID, "`chat_id` must be that of a group.", field="chat_id")
+
+
+def _check_users(user_ids: Sequence[int], most: int) -> Refusal | None:
+    if len(user_ids) > most:
+        message = f"`user_ids` must have at most {most} ids."
+        return Refusal(Code.TOO_LARGE, message, field="user_ids")
+    bad = (_check_range(f"user_ids[{index}]", user_id, 1, MAX_ID) for index, user_id in enumerate(user_ids))
+    return next((refusal for refusal in bad if refusal), None)
 
 
 def _check_having(name: str, anchor: str | None) -> Refusal | None:

@@ -211,16 +211,18 @@ class FindSentResponse(_message.Message):
     def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ...) -> None: ...
 
 class ListMembersRequest(_message.Message):
-    __slots__ = ("user_id", "chat_id", "limit", "after")
+    __slots__ = ("user_id", "chat_id", "limit", "after", "user_ids")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     chat_id: str
     limit: int
     after: int
-    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[int] = ...) -> None: ...
+    user_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[int] = ..., user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListMembersResponse(_message.Message):
     __slots__ = ("members", "has_more", "version")

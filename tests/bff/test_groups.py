@@ -51,8 +51,8 @@ def configuration() -> LiveConfiguration:
         (
             "PATCH",
             GROUP,
-            {"expected_version": "4", "topic": "", "permissions": 0},
-            {"expected_version": 4, "change_settings": ChangeSettings(topic="", permissions=0)},
+            {"expected_version": "4", "topic": "", "permissions": 0, "is_channel": False},
+            {"expected_version": 4, "change_settings": ChangeSettings(topic="", permissions=0, is_channel=False)},
         ),
         (
             "POST",
@@ -107,8 +107,8 @@ async def test_a_group_with_999_others_is_created_under_the_id_that_a_retry_make
     others = [MAX_ID - number for number in range(999)]
     body = {"client_change_id": "x", "name": "n" * 128, "topic": "é" * 512, "user_ids": [str(each) for each in others]}
     for _ in range(2):
-        assert (await api.call("POST", "/v1/chats", body | {"shows_history": True}, token=token)).status == 201
-    settings = GroupSettings(name="n" * 128, topic="é" * 512, shows_history=True)
+        assert (await api.call("POST", "/v1/chats", body | {"is_channel": True}, token=token)).status == 201
+    settings = GroupSettings(name="n" * 128, topic="é" * 512, is_channel=True)
     create = CreateGroup(settings=settings, user_ids=others)
     chat_id = group_chat_id(user_id, "x")
     request = ChangeGroupRequest(chat_id=chat_id, client_change_id="x", create=create)
@@ -128,6 +128,7 @@ async def test_a_group_with_999_others_is_created_under_the_id_that_a_retry_make
         ("PATCH", f"{GROUP}/members/3", {"client_change_id": "x", "role": "ROLE_KING"}, "role", "ROLE_OWNER"),
         ("DELETE", f"{GROUP}/members/3?client_change_id=", None, "client_change_id", "1 to 64 bytes"),
         ("GET", f"{GROUP}/members?limit=1001", None, "limit", "at most 1000"),
+        ("GET", f"{GROUP}/members?user_ids={'1,' * 100}1", None, "user_ids", "at most 100"),
     ],
 )
 async def test_an_invalid_request_names_the_field_and_the_limit(
@@ -142,10 +143,12 @@ async def test_an_invalid_request_names_the_field_and_the_limit(
 async def test_members_and_marks_are_those_of_the_archive(api: Api, token: str) -> None:
     user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
     members = await api.call("GET", f"{GROUP}/members?after=5&limit=1000", token=token)
+    await api.call("GET", f"{GROUP}/members?user_ids=3,4", token=token)
     marks = await api.call("GET", f"{GROUP}/marks?from_id=9", token=token)
     assert (members.body, marks.body) == ({"members": [], "has_more": False, "version": "0"}, {"marks": []})
     assert api.archive.requests == [
         ListMembersRequest(user_id=user_id, chat_id="g-7", after=5, limit=1000),
+        ListMembersRequest(user_id=user_id, chat_id="g-7", limit=100, user_ids=[3, 4]),
         ListMarksRequest(user_id=user_id, chat_id="g-7", from_id=9),
     ]
 

@@ -7,6 +7,7 @@ from trio.testing import MockClock
 
 from bff.joining import ADDRESS_FACTOR
 from rookery.v1.archive_pb2 import (
+    GetGroupRequest,
     GetGroupResponse,
     Group,
     ListMembersResponse,
@@ -129,15 +130,20 @@ async def test_a_link_shows_the_group_while_it_is_valid_and_to_members(api: Api,
     user_id = await own_id(api, token)
     asked = Member(user_id=user_id, asked_at_ms=1)
     member = Member(user_id=user_id, role=ROLE_MEMBER, spans=[Span(first=1)])
-    shown = {"chat_id": "g-7", "name": "Rowing", "topic": "Tuesdays", "members": 1, "asks_to_join": True}
-    for response, own in (
-        (group(), (False, False)),
-        (group(asked), (False, True)),
-        (group(member, is_revoked=True), (True, False)),
+    shown = {"chat_id": "g-7", "name": "Rowing", "topic": "Tuesdays", "asks_to_join": True}
+    channel = group(member)
+    channel.group.settings.is_channel, channel.group.member_count = True, 100_000
+    for response, members, *own in (
+        (group(), 1, False, False, False),
+        (group(asked), 1, False, True, False),
+        (group(member, is_revoked=True), 2, True, False, False),
+        (channel, 100_000, True, False, True),
     ):
         api.archive.response = response
         reply = await api.call("GET", JOINING, token=token)
-        assert reply.body == {**shown, "members": 1 + own[0], "is_member": own[0], "has_asked": own[1]}
+        fields = zip(("is_member", "has_asked", "is_channel"), own, strict=True)
+        assert reply.body == {**shown, "members": members, **dict(fields)}
+        assert api.archive.requests[-1] == GetGroupRequest(chat_id="g-7", user_ids=[user_id])
 
 
 @pytest.mark.parametrize(

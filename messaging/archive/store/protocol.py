@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
-from rookery.v1.groups_pb2 import Member
+from rookery.v1.groups_pb2 import GroupSettings, Member
 from rookery.v1.session_pb2 import Event, Message
 
 UNREAD_LIMIT = 100
@@ -84,8 +84,8 @@ class Membership(NamedTuple):
     """A present or former member of a group."""
 
     member: Member
-    shows_history: bool
-    """Of the group's present settings."""
+    settings: GroupSettings
+    """The present ones of the group."""
 
 
 class ChatStore(Protocol):

@@ -318,6 +318,9 @@ async def test_members_marks_and_the_group_as_members_and_former_members_get_the
         assert page == ListMembersResponse(members=[crew.known[member]], has_more=has_more, version=2)
     seen = ListMarksRequest(user_id=ALICE, chat_id=crew.chat_id, from_id=message.event_id)
     assert await client.call(seen) == ListMarksResponse(marks=[Mark(user_id=BOB, read_up_to=message.event_id)])
+    named = ListMembersRequest(user_id=ALICE, chat_id=crew.chat_id, limit=1, user_ids=[BOB, CAROL, 7])
+    found = ListMembersResponse(members=[crew.known[BOB]], version=2)
+    assert await client.call(named) == found
     seen.user_id = CAROL
     assert await client.call(seen) == ListMarksResponse()
     members = ListMembersRequest(user_id=CAROL, chat_id=crew.chat_id, limit=1)
@@ -327,6 +330,9 @@ async def test_members_marks_and_the_group_as_members_and_former_members_get_the
     group = (await client.call(GetGroupRequest(chat_id=crew.chat_id))).group
     assert (group.version, list(group.members)) == (2, [crew.known[user] for user in crew.members])
     assert await client.call(GetGroupRequest(chat_id="g-1")) == GetGroupResponse()
+    await chats.record(logged(crew.control(settings=GroupSettings(is_channel=True))), {})
+    seen.user_id, found.version = ALICE, 3
+    assert [await client.call(request) for request in (named, seen)] == [found, ListMarksResponse()]
 
 
 async def test_public_groups_page_by_page(client: Client, chats: SqliteChats) -> None:
@@ -412,6 +418,7 @@ async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: s
         (ListMembersRequest, {"chat_id": "g-5", "limit": 1_001}, "limit", "1 to 1000, not 1001."),
         (ListMembersRequest, {"chat_id": "g-5", "limit": 1, "after": -1}, "after", f"0 to {MAX_ID}, not -1."),
         (ListMembersRequest, {"limit": 1}, "chat_id", "that of a group"),
+        (ListMembersRequest, {"chat_id": "g-5", "limit": 1, "user_ids": [1, 0]}, "user_ids[1]", f"1 to {MAX_ID}"),
         (ListMarksRequest, {"from_id": -1}, "from_id", f"0 to {MAX_ID}, not -1."),
     ],
 )

@@ -128,7 +128,7 @@ class Groups:
         )
         if not members or members[0][0] is None or not heads or heads[0][0] is None:
             return None
-        return Membership(Member.FromString(members[0][0]), _settings(heads[0][1]).shows_history)
+        return Membership(Member.FromString(members[0][0]), _settings(heads[0][1]))
 
     async def members(self, chat_id: str, after: int, limit: int) -> ListMembersResponse:
         """A page of the present members."""

@@ -202,7 +202,7 @@ def read_membership(connection: sqlite3.Connection, chat: int, user_id: int) -> 
     member = read_member(connection, chat, user_id)
     if member is None:
         return None
-    return Membership(member, settings_at(connection, chat, _version(connection, chat)).shows_history)
+    return Membership(member, settings_at(connection, chat, _version(connection, chat)))
 
 
 def read_present(connection: sqlite3.Connection, chat: int, after: int, limit: int) -> ListMembersResponse:

@@ -73,7 +73,7 @@ async def test_a_group_as_its_members_and_others_see_it(chats: ChatStore, crew: 
     members = [crew.known[owner], crew.known[member]]
     assert await chats.get_group(crew.chat_id) == crew.group(settings)
     assert [await chats.get_member(crew.chat_id, user) for user in crew.members] == [
-        *(Membership(each, shows_history=False) for each in members),
+        *(Membership(each, settings) for each in members),
         None,
     ]
     assert await chats.get_chat(stranger, crew.chat_id) is None
@@ -121,7 +121,7 @@ async def test_a_former_member_keeps_the_group_as_it_was_when_they_left(chats: C
         )
     ]
     assert await all_chats(chats, member) == [await chats.get_chat(member, crew.chat_id)]
-    assert await chats.get_member(crew.chat_id, member) == Membership(crew.known[member], shows_history=False)
+    assert await chats.get_member(crew.chat_id, member) == Membership(crew.known[member], GroupSettings(name="Later"))
     (chat,) = await all_chats(chats, crew.members[0])
     assert (chat.version, chat.settings.name, chat.member_count) == (4, "Later", 2)
     read = crew.mark(1, read=left.event_id)
