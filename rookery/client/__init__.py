@@ -28,9 +28,10 @@ What has become of a message is a `State`, to which `apply_change` applies chang
 client's own calls, and from the `changes` of history, in any order and any number of times.
 """
 
-from rookery.client.catch_up import CatchUp, MissedEvent, TooOld
+from rookery.client.catch_up import CatchUp, MissedEvent
+from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
 from rookery.client.connection import SessionStream
-from rookery.client.core import ClientEvent, Connected, Disconnected
+from rookery.client.core import ClientEvent, Connected, Disconnected, Followed, NotFollowed, TooOld
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.groups import GroupInvite, Groups, JoinableChat, JoinRequest, NewGroupInvite, PublicChats
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
@@ -59,6 +60,7 @@ from rookery.v1.groups_pb2 import (
 from rookery.v1.session_pb2 import (
     Accepted,
     Change,
+    ChannelHead,
     Event,
     Gap,
     Mention,
@@ -75,6 +77,8 @@ from shared.contract.groups import Permission, permissions_of
 
 __all__ = [
     "FOR_EVER",
+    "MAX_FOLLOWED",
+    "MAX_OPEN",
     "MAX_WATCHED",
     "ROLE_ADMIN",
     "ROLE_GUEST",
@@ -84,6 +88,8 @@ __all__ = [
     "Api",
     "CatchUp",
     "Change",
+    "ChannelHead",
+    "Channels",
     "Chat",
     "Client",
     "ClientEvent",
@@ -92,6 +98,7 @@ __all__ = [
     "Control",
     "Disconnected",
     "Event",
+    "Followed",
     "Gap",
     "GatewayEndpoints",
     "GroupInvite",
@@ -110,6 +117,7 @@ __all__ = [
     "Message",
     "MissedEvent",
     "NewGroupInvite",
+    "NotFollowed",
     "People",
     "PeopleChanged",
     "Permission",

@@ -1,16 +1,16 @@
 """Reads the events that a client has missed, as docs/client-guide.md describes it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import trio
 
+from rookery.client.core import TooOld
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.http import Api
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import ListChatsResponse
+from rookery.v1.archive_pb2 import Chat, ListChatsResponse
 from shared.contract.ids import time_of, wall_clock_ms
 
 PAUSE = 5.0
@@ -29,14 +29,7 @@ with 100 chats that change within seconds needs several."""
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class TooOld:
-    """More was missed of a chat than can be read. Drop its messages, and read its newest page of history anew."""
-
-    chat_id: str
-
-
-MissedEvent = pb.Message | pb.Event | TooOld
+MissedEvent = pb.Message | pb.Event | pb.ChannelHead | TooOld
 """An event of `CatchUp.events`: a `pb.Event` is that of a change, as in `Client.events`."""
 
 
@@ -47,10 +40,16 @@ class CatchUp:
     """
 
     def __init__(
-        self, api: Api, is_new: Callable[[pb.Event], bool], clock_ms: Callable[[], int] = wall_clock_ms
+        self,
+        api: Api,
+        is_new: Callable[[pb.Event], bool],
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        note_chat: Callable[[Chat], None] = lambda _: None,
+        is_open: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`is_new` is called once with each event, and returns false if the client has it already. `clock_ms` returns
-        the server's time in milliseconds since 1970."""
+        the server's time in milliseconds since 1970. `note_chat` is called with each chat that changed, `is_open` with
+        channels: it returns whether the channel's events come by another way."""
         self.listed_up_to = 0
         """All events up to this id were received; 0 if that is not known."""
         self.after: dict[str, int] = {}
@@ -59,6 +58,8 @@ class CatchUp:
         self._api = api
         self._is_new = is_new
         self._clock_ms = clock_ms
+        self._note_chat = note_chat
+        self._is_open = is_open
         self._until_ms = 0
         self._is_reading = False
 
@@ -78,8 +79,9 @@ class CatchUp:
 
         Yields messages as they were sent, and changes, in order within a chat: each once, and none that the client has
         received in its session. (After more than 10,000 since `begin` or the last iteration, some may come again.)
-        Marks of chats are in `Api.chats`. While one iteration runs, a second one ends at once, and the first one yields
-        its events too. Repeats a request without an answer. Raises SignedOut, and Refused if a retry makes no sense.
+        Of a channel, only a ChannelHead if it is not open: `Client.events` has the events of open ones. Marks of chats
+        are in `Api.chats`. While one iteration runs, a second one ends at once, and the first one yields its events
+        too. Repeats a request without an answer. Raises SignedOut, and Refused if a retry makes no sense.
 
         In a long session, iterate once an hour without a Gap. Otherwise a chat with many events since the last
         iteration is `TooOld` after the next Gap, however short.
@@ -88,11 +90,19 @@ class CatchUp:
         if self._is_reading:
             return
         self._is_reading = True
+        heads: dict[str, int] = {}
         try:
             while True:
-                chat_ids, complete_up_to = await self._list_changed_chats()
-                for chat_id in chat_ids:
-                    answer = await _repeat(self._api.changes, chat_id, after=self._after(chat_id))
+                chats, complete_up_to = await self._list_changed_chats()
+                for chat_id, chat in chats.items():
+                    self._note_chat(chat)
+                    if chat.settings.is_channel:
+                        newest_id = chat.newest.message.message_id
+                        if heads.get(chat_id) != newest_id and not self._is_open(chat_id):
+                            heads[chat_id] = newest_id
+                            yield pb.ChannelHead(chat_id=chat_id, newest_id=newest_id)
+                        continue
+                    answer = await repeat(self._api.changes, chat_id, after=self._after(chat_id))
                     if answer.too_old:
                         yield TooOld(chat_id)
                     for event in answer.events:
@@ -114,34 +124,34 @@ class CatchUp:
         self.listed_up_to = max(self.listed_up_to, complete_up_to)
         self.after = {chat_id: after for chat_id, after in self.after.items() if after > self.listed_up_to}
 
-    async def _list_changed_chats(self) -> tuple[Iterable[str], int]:
+    async def _list_changed_chats(self) -> tuple[Mapping[str, Chat], int]:
         """Return the chats with events after `listed_up_to`, and the id up to which they are all of them."""
         pages = await self._list_chats_since(self.listed_up_to)
-        complete_up_to, listed = pages[0].complete_up_to, _ids_of(pages)
+        complete_up_to, listed = pages[0].complete_up_to, _chats_on(pages)
         for _ in range(MAX_LISTS):
             if len(pages) == 1:
                 break
             # A chat that changed meanwhile may have moved from a later page to one that was read already: perhaps again
             # while the next list is read, if that has several pages too.
             pages = await self._list_chats_since(pages[0].complete_up_to)
-            listed |= _ids_of(pages)
+            listed |= _chats_on(pages)
         return listed, complete_up_to
 
     async def _list_chats_since(self, event_id: int) -> Sequence[ListChatsResponse]:
         """Return the pages, at least one, of the chats that have changed since the time of an event."""
         since_ms = time_of(event_id)
-        pages = [await _repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)]
+        pages = [await repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)]
         while cursor := pages[-1].next_cursor:
-            pages.append(await _repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor))
+            pages.append(await repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor))
         return pages
 
 
-def _ids_of(pages: Iterable[ListChatsResponse]) -> dict[str, None]:
+def _chats_on(pages: Iterable[ListChatsResponse]) -> dict[str, Chat]:
     """Return the chats on the pages, in order."""
-    return dict.fromkeys(chat.chat_id for page in pages for chat in page.chats)
+    return {chat.chat_id: chat for page in pages for chat in page.chats}
 
 
-async def _repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **query: Any) -> Answer:
+async def repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **query: Any) -> Answer:
     """Make the request until there is an answer. Raises Refused if a retry makes no sense."""
     pause = PAUSE
     while True:

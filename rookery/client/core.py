@@ -3,8 +3,9 @@
 It keeps the position to resume from, drops repeated events, and passes answers to the outbox.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rookery.client.errors import Refused
 from rookery.client.outbox import Outbox
@@ -30,10 +31,39 @@ class Disconnected:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The session follows these channels, and has some of them open: from `at_ms` on, it gets all their events."""
+
+    at_ms: int
+    """The server's time, in milliseconds since 1970."""
+    chat_ids: Sequence[str]
+    open_chat_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NotFollowed:
+    """The server refused to follow these channels: the session follows the former ones, or after a reconnect none."""
+
+    refused: Refused
+    chat_ids: Sequence[str]
+    open_chat_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TooOld:
+    """More was missed of a chat than can be read. Drop its messages, and read its newest page of history anew."""
+
+    chat_id: str
+
+
 Signal = pb.Typing | pb.Presence | pb.ProfileChanged | pb.PeopleChanged
 """An event that is not kept: it may be missing, and no Gap reports that."""
 
-ClientEvent = pb.Message | pb.Event | Signal | pb.Gap | Connected | Disconnected
+ChannelEvent = pb.ChannelHead | Followed | NotFollowed | TooOld
+"""An event of `Client.events` about channels."""
+
+ClientEvent = pb.Message | pb.Event | Signal | pb.Gap | Connected | Disconnected | ChannelEvent
 """An event of `Client.events`. A `pb.Event` is that of a change."""
 
 
@@ -70,6 +100,8 @@ class Session:
         self._opened_ms = opened_ms
         self._newest_event_id = 0
         self._watched: pb.Watch | None = None
+        self._follow: pb.Follow | None = None
+        self._follow_answer: Followed | NotFollowed | None = None  # until it is yielded
         self._seen: dict[object, None] = {}  # a dict keeps the order, so the oldest is dropped first
 
     @property
@@ -93,6 +125,12 @@ class Session:
         """Watch these users and no others, on this connection and on later ones."""
         self._watched = pb.Watch(user_ids=user_ids)
         self.notify(pb.ClientFrame(watch=self._watched))
+
+    def follow(self, chat_ids: Iterable[str], open_chat_ids: Iterable[str]) -> None:
+        """Follow these channels and no others, on this connection and on later ones. Each time, `receive` yields
+        Followed or NotFollowed."""
+        self._follow = pb.Follow(chat_ids=chat_ids, open_chat_ids=open_chat_ids)
+        self._send_follow()
 
     def begin(self, access_token: str, client_name: str) -> pb.ClientFrame:
         """Start on a new connection: return its first frame. Unanswered commands follow after the welcome."""
@@ -129,8 +167,12 @@ class Session:
                 yield from self._event(frame.event)
             case "accepted":
                 self._accepted(frame.accepted)
+                yield from self._answer_of_follow()
             case "refused":
                 self._refused(frame.refused)
+                yield from self._answer_of_follow()
+            case "channel_head":
+                yield frame.channel_head
             case "expiring":
                 yield RenewToken()
             case "gap":
@@ -155,11 +197,31 @@ class Session:
         if not welcome.replayed:
             self._advance(welcome.position)
         self._watch_again()
+        self._send_follow()
         return Connected(welcome.session_id, welcome.replayed)
 
     def _watch_again(self) -> None:
         if self._watched is not None:
             self.notify(pb.ClientFrame(watch=self._watched))
+
+    def _send_follow(self) -> None:
+        if self._follow is not None and self.welcome is not None:
+            frame = pb.ClientFrame(follow=self._follow)
+            self.outbox.submit(frame, partial(self._note_answer, self._follow))
+
+    def _note_answer(self, follow: pb.Follow, answer: pb.Accepted | Refused) -> None:
+        if follow is not self._follow:
+            return  # a newer one took its place in the outbox
+        lists = tuple(follow.chat_ids), tuple(follow.open_chat_ids)
+        if isinstance(answer, Refused):
+            self._follow_answer = NotFollowed(answer, *lists)
+        else:
+            self._follow_answer = Followed(answer.at_ms, *lists)
+
+    def _answer_of_follow(self) -> Iterator[Followed | NotFollowed]:
+        answer, self._follow_answer = self._follow_answer, None
+        if answer is not None:
+            yield answer
 
     def _gap(self, gap: pb.Gap) -> pb.Gap:
         """Complete the Gap: its start is unknown to a server that does not hold the client's position any more, and its
@@ -208,6 +270,18 @@ class Session:
         if event.HasField("message"):
             return self._is_new(event.event_id, event.message.sender_id, event.message.client_message_id)
         return self._is_new(event.event_id, event.change.actor_id, event.change.client_change_id)
+
+    def forget(self, event: ClientEvent) -> None:
+        """Forget a message or a change that its reader did not get: `is_new` will be true again."""
+        match event:
+            case pb.Message():
+                keys: Iterable[object] = (event.message_id, (event.sender_id, event.client_message_id))
+            case pb.Event():
+                keys = (event.event_id, (event.change.actor_id, event.change.client_change_id))
+            case _:
+                keys = ()
+        for key in keys:
+            self._seen.pop(key, None)
 
     def _accepted(self, accepted: pb.Accepted) -> None:
         if accepted.event_id:

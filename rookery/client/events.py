@@ -22,11 +22,14 @@ class EventQueue:
         self._events: deque[ClientEvent] = deque()
         self._overflow: Gap | None = None
         self._changed = trio.Event()
+        self._taken = trio.Event()
         self._failure: Exception | None = None
 
-    def put(self, event: ClientEvent, at_ms: int) -> None:
-        """Append the event. `at_ms` is its time in milliseconds since 1970, from which a Gap counts."""
-        if len(self._events) < self._max_events:
+    def put(self, event: ClientEvent, at_ms: int) -> bool:
+        """Append the event; return whether there was room. `at_ms` is its time in milliseconds since 1970, from which a
+        Gap counts."""
+        has_room = len(self._events) < self._max_events
+        if has_room:
             self._events.append(event)
         else:
             since_ms, until_ms = (event.since_ms, event.at_ms) if isinstance(event, Gap) else (at_ms, at_ms)
@@ -37,6 +40,12 @@ class EventQueue:
             self._overflow.since_ms = min(self._overflow.since_ms, since_ms)
             self._overflow.at_ms = max(self._overflow.at_ms, until_ms, self._clock_ms())
         self._changed.set()
+        return has_room
+
+    async def wait_for_room(self) -> None:
+        """Wait until at least half of the queue is free."""
+        while len(self._events) > self._max_events // 2:
+            await self._taken.wait()
 
     def fail(self, failure: Exception) -> None:
         """End the queue: the reader receives the remaining events, then this exception."""
@@ -54,4 +63,8 @@ class EventQueue:
                 raise self._failure
             self._changed = trio.Event()
             await self._changed.wait()
-        return self._events.popleft()
+        event = self._events.popleft()
+        if len(self._events) <= self._max_events // 2:
+            self._taken.set()
+            self._taken = trio.Event()
+        return event

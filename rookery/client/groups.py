@@ -111,6 +111,7 @@ class Groups:
         shows_history: bool = False,
         is_public: bool = False,
         asks_to_join: bool = False,
+        is_channel: bool = False,
         client_change_id: str = "",
     ) -> Message:
         """Create a group with these members, 999 at most, beside the user, who becomes its owner.
@@ -118,6 +119,7 @@ class Groups:
         `name` has 1 to 128 bytes, `topic` at most 1,024. `permissions` are those of members, a sum of `Permission`;
         None: the default. With `shows_history`, members may read messages from before they joined. Everybody finds a
         group that `is_public`, and joins it. With `asks_to_join`, users who join it become members when they are added.
+        With `is_channel`, the group may have 100,000 members in place of 1,000; see `Client.channels`.
         """
         body = {
             "name": name,
@@ -127,6 +129,7 @@ class Groups:
             "shows_history": shows_history,
             "is_public": is_public,
             "asks_to_join": asks_to_join,
+            "is_channel": is_channel,
         }
         return await self._change("POST", "/v1/chats", body, client_change_id)
 
@@ -140,10 +143,11 @@ class Groups:
         shows_history: bool | None = None,
         is_public: bool | None = None,
         asks_to_join: bool | None = None,
+        is_channel: bool | None = None,
         expected_version: int = 0,
         client_change_id: str = "",
     ) -> Message:
-        """Change the settings that are not None."""
+        """Change the settings that are not None. With `is_channel`, the group becomes a channel for ever."""
         body = {
             "name": name,
             "topic": topic,
@@ -151,6 +155,7 @@ class Groups:
             "shows_history": shows_history,
             "is_public": is_public,
             "asks_to_join": asks_to_join,
+            "is_channel": is_channel,
         }
         return await self._change("PATCH", chat_path(chat_id), body, client_change_id, expected_version)
 

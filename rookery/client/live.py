@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from rookery.client.catch_up import CatchUp
+from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
 from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
@@ -48,9 +49,15 @@ class Client:
         self.people = People(api)
         """Connects with users, blocks and reports them."""
         self._queue = EventQueue()
-        self._reconnector = Reconnector(api, client_name, transport, connect, self._queue)
+        self._reconnector = Reconnector(
+            api, client_name, transport, connect, self._queue, lambda event: self.channels.note(event)
+        )
         self._session = self._reconnector.session
-        self.catch_up = CatchUp(api, self._session.is_new, self._session.server_ms)
+        self.channels = Channels(api, self._session, self._queue, self._reconnector.wake)
+        """Opens channels."""
+        self.catch_up = CatchUp(
+            api, self._session.is_new, self._session.server_ms, self.channels.note_chat, self.channels.is_open
+        )
         """Reads the events that are missing after a Gap."""
 
     @property
@@ -211,6 +218,19 @@ class Client:
         self._session.watch(watched)
         self._reconnector.wake()
 
+    def follow(self, chat_ids: Iterable[str], open_chat_ids: Iterable[str] = ()) -> None:
+        """Follow these channels, 200 at most, and have 20 of them open at most, in place of the former ones: only for a
+        program that was opened with `follow_channels` false, since `channels` does it otherwise.
+
+        `events` has Followed, or NotFollowed, now and after each reconnect. The program reads itself what is missing of
+        the open ones. Raises ValueError for more.
+        """
+        followed, opened = tuple(dict.fromkeys(chat_ids)), tuple(dict.fromkeys(open_chat_ids))
+        if len(followed) > MAX_FOLLOWED or len(opened) > MAX_OPEN:
+            raise ValueError(f"a session may follow {MAX_FOLLOWED} channels, and have {MAX_OPEN} open")
+        self._session.follow(followed, opened)
+        self._reconnector.wake()
+
     def events(self) -> AsyncIterator[ClientEvent]:
         """Iterate over the events of the user's chats since the opening: each once, in order, over all reconnects. A
         change may come before the message that it changes.
@@ -227,9 +247,11 @@ class Client:
         self._reconnector.wake()
         return submission
 
-    async def _open(self, nursery: trio.Nursery) -> None:
+    async def _open(self, nursery: trio.Nursery, *, follow_channels: bool) -> None:
         """Wait until the session is live; the nursery keeps it live. Raises SignedOut or Unreachable."""
         nursery.start_soon(self._reconnector.run)
+        if follow_channels:
+            nursery.start_soon(self.channels.run)
         with trio.move_on_after(OPEN_DEADLINE):
             await self._reconnector.ready.wait()
         if self._reconnector.ended is not None:
@@ -293,6 +315,7 @@ async def open_client(
     register: bool = False,
     client_name: str = "rookery-python",
     transport: Transport = "grpc",
+    follow_channels: bool = True,
     ca_file: Path | None = None,
     connect: Connect | None = None,
     http_transport: httpx.AsyncBaseTransport | None = None,
@@ -301,9 +324,10 @@ async def open_client(
 
     `base_url` is the BFF's, such as http://127.0.0.1:8080. Raises Refused, for instance for a wrong password, and
     Unreachable without a session within `OPEN_DEADLINE` seconds. After that the client reconnects by itself.
-    `transport` carries the session; `connect` and `http_transport` replace the connections to the gateway and to the
-    BFF. Servers with TLS need a certificate for their name: from an authority in `ca_file` (PEM; raises
-    UnusableCertificate if it can't be used), or without it, from one that the system trusts.
+    The session follows the user's channels, unless `follow_channels` is false; then use `Client.follow` in place of
+    `Client.channels`. `transport` carries the session; `connect` and `http_transport` replace the connections to the
+    gateway and to the BFF. Servers with TLS need a certificate for their name: from an authority in `ca_file` (PEM;
+    raises UnusableCertificate if it can't be used), or without it, from one that the system trusts.
     """
     async with (
         open_api(base_url, name, password, device_name=client_name, ca_file=ca_file, transport=http_transport) as api,
@@ -314,5 +338,5 @@ async def open_client(
         await api.sign_in()
         client = Client(api, client_name, transport, connect or partial(CONNECT[transport], ca_file=ca_file))
         await client.catch_up.begin()  # before the session, so that no event lies between the two
-        await client._open(nursery)
+        await client._open(nursery, follow_channels=follow_channels)
         yield client

@@ -38,8 +38,14 @@ class Command:
     """When it was first sent, in milliseconds since 1970; None until it is sent."""
 
 
+FOLLOW: Key = ("follow",)
+"""The key of a Follow: a newer one takes the place of the former one."""
+
+
 def key_of(frame: pb.ClientFrame) -> Key:
-    """Return the key of a Send, or of a Change whose kind this version knows."""
+    """Return the key of a Send, of a Change whose kind this version knows, or of a Follow."""
+    if frame.HasField("follow"):
+        return FOLLOW
     change = frame.change
     client_id = frame.send.client_message_id or change.client_change_id
     kind = kind_of(change)
@@ -73,18 +79,19 @@ class Outbox:
         that was sent before it is submitted here.
 
         A command with the client id of a pending one joins it. Commands without a client id, which change the same
-        state, are merged. Raises Refused if `MAX_PENDING` commands wait.
+        state, are merged. Raises Refused if `MAX_PENDING` commands wait; not for a Follow.
         """
         key = key_of(frame)
         waiting = self._pending.get(key)
-        if waiting is None and len(self._pending) >= MAX_PENDING:
+        if waiting is None and key != FOLLOW and len(self._pending) >= MAX_PENDING:
             raise Refused("rate_limited", f"{MAX_PENDING} commands wait for an answer already", retryable=True)
         waiters = [*waiting.waiters, finish] if waiting else [finish]
         if waiting and isinstance(key, str):
             waiting.waiters = waiters
             return
         if waiting:
-            frame = pb.ClientFrame(change=_merged(waiting.frame.change, frame.change))
+            if key != FOLLOW:
+                frame = pb.ClientFrame(change=_merged(waiting.frame.change, frame.change))
             self._release(waiting)
         self._pending[key] = Command(key, frame, waiters, first_sent_ms=first_sent_ms)
         self._unsent.append(self._pending[key])
@@ -120,7 +127,8 @@ class Outbox:
         while self._unsent and len(self._by_number) < max_in_flight:
             command = self._unsent.popleft()
             if self._pending.get(command.key) is command:  # else it was answered, merged or forgotten
-                _set_age(command)
+                if command.key != FOLLOW:
+                    _set_age(command)
                 self._sent += 1
                 command.number = self._sent
                 self._by_number[command.number] = command

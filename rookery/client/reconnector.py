@@ -38,7 +38,17 @@ DEFAULT_HEARTBEAT = 30.0
 class Reconnector:
     """Connects, reads, writes and watches for one client's `Session`."""
 
-    def __init__(self, api: Api, client_name: str, transport: Transport, connect: Connect, queue: EventQueue) -> None:
+    def __init__(
+        self,
+        api: Api,
+        client_name: str,
+        transport: Transport,
+        connect: Connect,
+        queue: EventQueue,
+        note: Callable[[ClientEvent | SignedOut], None],
+    ) -> None:
+        """`note` is called with each event of a connection, before the reader of the queue gets it, and with the end
+        of the sign-in."""
         self.session = Session(wall_clock_ms())
         self.ready = trio.Event()
         """Set by the first welcome, or when the sign-in has ended."""
@@ -48,6 +58,7 @@ class Reconnector:
         self._transport = transport
         self._connect = connect
         self._queue = queue
+        self._note = note
         self._wake = trio.Event()
         self._received = 0
         self._backoff = Backoff(trio.current_time())
@@ -144,7 +155,10 @@ class Reconnector:
             self._backoff.connected()
             self._welcome_deadline = WELCOME_DEADLINE
             self.ready.set()
-        self._queue.put(event, self.session.newest_ms)
+        self._note(event)
+        if not self._queue.put(event, self.session.newest_ms):
+            self.session.forget(event)
+            self._note(pb.Gap(at_ms=self.session.server_ms()))
 
     async def _write(self, stream: SessionStream, _: trio.Nursery) -> Reconnect:
         while True:
@@ -187,5 +201,6 @@ class Reconnector:
     def _end(self, error: SignedOut) -> None:
         self.ended = error
         self.session.outbox.fail(error)
+        self._note(error)
         self._queue.fail(error)
         self.ready.set()

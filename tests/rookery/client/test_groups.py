@@ -38,7 +38,7 @@ UNAVAILABLE = 503, {"code": "unavailable", "detail": "Not now."}
             "POST /v1/chats",
             {
                 **{"name": "Engines", "topic": "", "user_ids": ["9", "10"], "permissions": "3"},
-                **{"shows_history": False, "is_public": False, "asks_to_join": False},
+                **{"shows_history": False, "is_public": False, "asks_to_join": False, "is_channel": False},
             },
         ),
         (
@@ -56,7 +56,7 @@ UNAVAILABLE = 503, {"code": "unavailable", "detail": "Not now."}
             "PATCH /v1/chats/g-1/members/9",
             {"role": "ROLE_ADMIN", "deny": "0"},
         ),
-        (lambda groups: groups.change_settings("g-1", is_public=True), "PATCH /v1/chats/g-1", {"is_public": True}),
+        (lambda groups: groups.change_settings("g-1", is_channel=True), "PATCH /v1/chats/g-1", {"is_channel": True}),
         (lambda groups: groups.join("1./"), "POST /v1/joining/1.%2F", {}),
         (lambda groups: groups.join_public("g-1"), "POST /v1/public-chats/g-1/joining", {}),
     ],

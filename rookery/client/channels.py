@@ -1,0 +1,326 @@
+"""Follows the user's channels, and reads what is missing of the open ones, as docs/client-guide.md describes it."""
+
+import re
+from collections.abc import Callable
+
+import trio
+
+from rookery.client.catch_up import PAGE, PAUSE, repeat
+from rookery.client.core import ClientEvent, Followed, NotFollowed, Session, TooOld
+from rookery.client.errors import Refused, Unreachable
+from rookery.client.events import EventQueue
+from rookery.client.http import Api
+from rookery.v1 import session_pb2 as pb
+from rookery.v1.archive_pb2 import Chat
+from rookery.v1.groups_pb2 import Control
+from shared.contract.ids import time_of
+
+MAX_FOLLOWED = 200
+"""Channels that a session may follow."""
+
+MAX_OPEN = 20
+"""Channels that a session may have open."""
+
+OPEN_DEADLINE = 30.0
+"""Seconds that `open` waits, over reconnects: long enough for another gateway to take over."""
+
+RECORDED_PAUSE = 0.5
+"""Seconds between two requests while history does not have a channel yet that a gateway knows."""
+
+READ_AGAIN_EVENTS = 500
+"""Received events of an open channel after which its changes are read, although none is known to be missing. So fewer
+than the 1,000 that the server returns are to be read after a reconnect."""
+
+READ_AGAIN_SECONDS = 3600.0
+"""The same after this time, about."""
+
+INDEX = re.compile(r"follow\.(open_)?chat_ids\[(\d+)\]")
+"""The field of a refusal that concerns one channel."""
+
+
+class _Opened:
+    """A channel that is open."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        """Set once the server has accepted or refused to open it."""
+        self.refused: Refused | None = None
+        self.ready = trio.Event()
+        """Set once `after` is known."""
+        self.after = 0
+        """All its events up to this id were received, or are in history."""
+        self.until_ms = 0
+        """Some of its events up to this time, in milliseconds since 1970, may be missing."""
+        self.received = 0
+        """Events since the last reading."""
+        self.read_at = trio.current_time()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether events may be missing."""
+        return self.ready.is_set() and time_of(self.after) < self.until_ms
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the changes are to be read although no event is known to be missing."""
+        is_old = trio.current_time() >= self.read_at + READ_AGAIN_SECONDS
+        return self.ready.is_set() and (is_old or self.received >= READ_AGAIN_EVENTS)
+
+
+class Channels:
+    """The channels of the user. The newest 200 are followed: `Client.events` has a ChannelHead when one has new events,
+    and the events that concern the user: own ones, mentions, and control changes about them. Of an open channel it has
+    all events."""
+
+    def __init__(self, api: Api, session: Session, queue: EventQueue, wake: Callable[[], None]) -> None:
+        """`wake` sends the frames of the session that wait."""
+        self._api = api
+        self._session = session
+        self._queue = queue
+        self._wake = wake
+        self._followed: dict[str, None] = {}  # the newest last
+        self._open: dict[str, _Opened] = {}
+        self._ended: Refused | None = None
+        self._pause = 0.0  # seconds, until the next Follow
+        self._stale = trio.Event()  # the session does not follow these channels yet
+        self._answered = trio.Event()  # the newest Follow
+        self._behind = trio.Event()  # an open channel may be
+
+    async def open(self, chat_id: str, *, after: int = 0, deadline: float = OPEN_DEADLINE) -> None:
+        """Get all events of a channel from now on: each once, over all reconnects, until `close`. 20 at most are open.
+
+        Once this returns, the history that is read afterwards and `Client.events` have every event together. An event
+        that history records late is in `Client.events` some seconds later; so are events from the seconds before the
+        call. Events of one channel may come in any order of their ids. TooOld replaces more than 1,000 missing ones.
+
+        With `after`, a `complete_up_to` of an earlier answer about this channel, all events after that id come too.
+        If the user is removed and added again, the channel is open again.
+
+        Raises Refused: `not_found` for a channel of which the user is no member, `invalid` for a chat that is no
+        channel; Unreachable without an answer within `deadline` seconds; SignedOut; ValueError if 20 channels are open.
+        """
+        opened = self._open.get(chat_id)
+        is_first = opened is None
+        if opened is None:
+            if len(self._open) >= MAX_OPEN:
+                raise ValueError(f"a session may have {MAX_OPEN} channels open")
+            opened = self._open[chat_id] = _Opened()
+            opened.refused = self._ended
+        try:
+            with trio.move_on_after(deadline):
+                await (self._open_first(chat_id, opened, after) if is_first else opened.ready.wait())
+            if opened.refused is not None:
+                raise opened.refused
+            if not opened.ready.is_set():
+                raise Unreachable(f"no answer within {deadline:g} s")
+        except BaseException:  # trio.Cancelled too: only to close the channel; raised again
+            if is_first:
+                self.close(chat_id)
+            raise
+
+    def close(self, chat_id: str) -> None:
+        """Get a ChannelHead in place of all events again. Return at once; some events may still come."""
+        if self._open.pop(chat_id, None) is not None:
+            self._stale.set()
+
+    def is_open(self, chat_id: str) -> bool:
+        return chat_id in self._open
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The followed channels, the open ones included. A group to which the user was just added may be among them."""
+        return tuple(self._followed)
+
+    # ---- for the client
+
+    async def run(self) -> None:
+        """Follow the channels, and read what is missing of the open ones, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_following)
+            nursery.start_soon(self._read_missing)
+            await self._list()
+
+    def note(self, event: ClientEvent | Refused) -> None:
+        """Note an event of the session, or the refusal that has ended the sign-in."""
+        match event:
+            case pb.Message():
+                self._count(event.chat_id)
+                if event.HasField("control"):
+                    self._apply(event.chat_id, event.control)
+            case pb.Event():
+                self._count(event.change.chat_id)
+            case pb.Gap():
+                self._expect(event.at_ms, *self._open)
+            case Followed():
+                self._expect(event.at_ms, *event.open_chat_ids)
+                for chat_id in event.open_chat_ids:
+                    if chat_id in self._open:
+                        self._open[chat_id].answered.set()
+                self._answered.set()
+            case NotFollowed():
+                self._refused(event)
+                self._answered.set()
+            case Refused():
+                self._ended = event
+                for opened in self._open.values():
+                    opened.refused = event
+                    opened.answered.set()
+            case _:
+                pass
+
+    def note_chat(self, chat: Chat) -> None:
+        """Follow a chat of the user's list, if it is a channel and the user is a member."""
+        if chat.settings.is_channel and chat.own.role:
+            self._follow(chat.chat_id)
+
+    # ---- what is followed
+
+    async def _list(self) -> None:
+        """Follow the newest channels of the user's list."""
+        chats: list[Chat] = []
+        cursor = ""
+        try:
+            while len(chats) < MAX_FOLLOWED:
+                page = await repeat(self._api.chats, limit=PAGE, cursor=cursor)
+                chats += page.chats
+                cursor = page.next_cursor
+                if not cursor:
+                    break
+        except Refused:  # the sign-in has ended
+            return
+        for chat in reversed(chats):
+            self.note_chat(chat)
+
+    def _apply(self, chat_id: str, control: Control) -> None:
+        """Follow a channel that the user joins, or that a group of theirs becomes, until they leave."""
+        me = self._api.me.user_id
+        own = next((member for member in control.members if member.user_id == me), None)
+        if own is not None and not own.role:
+            self._unfollow(chat_id)
+        elif control.HasField("settings"):
+            if control.settings.is_channel:
+                self._follow(chat_id)
+        elif own is not None and not own.former_role:
+            self._follow(chat_id)  # the server refuses a group that is no channel
+
+    def _follow(self, chat_id: str) -> None:
+        if chat_id in self._followed:
+            return
+        if len(self._followed) >= MAX_FOLLOWED:
+            del self._followed[next(each for each in self._followed if each not in self._open)]
+        self._followed[chat_id] = None
+        self._stale.set()
+
+    def _unfollow(self, chat_id: str) -> None:
+        if chat_id in self._followed:
+            del self._followed[chat_id]
+            self._stale.set()
+            self._expect(self._session.server_ms(), chat_id)  # events of before may be missing
+
+    async def _keep_following(self) -> None:
+        """Send the channels whenever they change, one Follow after the other. The session repeats it by itself after a
+        reconnect."""
+        while True:
+            await self._stale.wait()
+            await trio.sleep(self._pause)
+            self._stale, self._answered, self._pause = trio.Event(), trio.Event(), 0.0
+            self._session.follow(self._followed, [each for each in self._open if each in self._followed])
+            self._wake()
+            await self._answered.wait()
+
+    def _refused(self, event: NotFollowed) -> None:
+        """Follow the other channels, or the same ones later if a retry makes sense."""
+        refused = event.refused
+        if refused.retryable:
+            self._pause = max(refused.retry_after_ms / 1000, RECORDED_PAUSE)
+            self._stale.set()
+            return
+        chat_ids = event.chat_ids
+        if concerned := INDEX.fullmatch(refused.field):
+            listed = event.open_chat_ids if concerned[1] else chat_ids
+            chat_ids = listed[int(concerned[2]) :][:1]
+        for chat_id in chat_ids:
+            self._unfollow(chat_id)
+            opened = self._open.get(chat_id)
+            if opened is not None and not opened.answered.is_set():
+                opened.refused = refused
+                opened.answered.set()
+
+    # ---- what is missing of the open channels
+
+    async def _open_first(self, chat_id: str, opened: _Opened, after: int) -> None:
+        self._follow(chat_id)
+        self._stale.set()
+        if opened.refused is None:
+            await opened.answered.wait()
+        if opened.refused is None:
+            opened.after = after or await self._complete_up_to(chat_id)
+            opened.ready.set()
+            self._behind.set()
+
+    async def _complete_up_to(self, chat_id: str) -> int:
+        """Return the id up to which history has all events of a channel that the server follows: wait until it has the
+        channel, and knows the id. Raises Refused."""
+        while True:
+            try:
+                page = await repeat(self._api.history, chat_id, limit=1)
+                if page.complete_up_to:
+                    return page.complete_up_to
+            except Refused as refused:
+                if refused.code != "not_found":
+                    raise
+            await trio.sleep(RECORDED_PAUSE)
+
+    def _count(self, chat_id: str) -> None:
+        opened = self._open.get(chat_id)
+        if opened is not None:
+            opened.received += 1
+            if opened.received == READ_AGAIN_EVENTS:
+                self._behind.set()
+
+    def _expect(self, until_ms: int, *chat_ids: str) -> None:
+        """Events of these channels up to a time may be missing."""
+        for chat_id in chat_ids:
+            if chat_id in self._open:
+                self._open[chat_id].until_ms = max(self._open[chat_id].until_ms, until_ms)
+                self._behind.set()
+
+    async def _read_missing(self) -> None:
+        """Read the changes of open channels while some may be missing, and now and then."""
+        pause = READ_AGAIN_SECONDS
+        while True:
+            with trio.move_on_after(pause):
+                await self._behind.wait()
+            self._behind = trio.Event()
+            for chat_id, opened in list(self._open.items()):
+                if opened.is_behind or opened.is_due:
+                    await self._queue.wait_for_room()
+                    await self._read(chat_id, opened)
+            pause = PAUSE if any(opened.is_behind for opened in self._open.values()) else READ_AGAIN_SECONDS
+
+    async def _read(self, chat_id: str, opened: _Opened) -> None:
+        """Publish the events after `after` that the client does not have, and raise `after`."""
+        opened.received, opened.read_at = 0, trio.current_time()
+        try:
+            answer = await repeat(self._api.changes, chat_id, after=opened.after)
+            # History is read before TooOld is published: the pages that the reader requests then are not older.
+            complete_up_to = await self._complete_up_to(chat_id) if answer.too_old else answer.complete_up_to
+        except Refused:  # until the channel is followed again
+            opened.until_ms = 0
+            return
+        if self._open.get(chat_id) is not opened or (answer.too_old and not opened.is_behind):
+            return
+        if answer.too_old:
+            self._queue.put(TooOld(chat_id), self._session.newest_ms)
+        for event in answer.events:
+            if self._session.is_new(event) and not self._publish(event):
+                return  # it is read again
+        opened.after = max(opened.after, complete_up_to)
+
+    def _publish(self, event: pb.Event) -> bool:
+        """Return whether there was room for the event."""
+        published = event.message if event.HasField("message") else event
+        has_room = self._queue.put(published, self._session.newest_ms)
+        if not has_room:
+            self._session.forget(published)
+        return has_room
