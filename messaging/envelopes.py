@@ -34,6 +34,7 @@ def fan_out(
             _in_all(users, partitions) if to_members else users,
             event,
             sender_id=sender_id,
+            session_id=session_id,
             epoch=epoch,
             truth_partition=truth_partition,
             chat_version=chat_version,

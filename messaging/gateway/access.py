@@ -4,7 +4,7 @@ The first step waits. The second does not, so that the request is published by t
 moment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import trio
 
@@ -58,7 +58,8 @@ class Access:
         if not request.members:
             field = "change.chat_id" if is_change else "send.chat_id"
             is_personal = request.is_personal
-            if refusal := await self.find_roster(user_id, request.chat_id, field, is_personal=is_personal):
+            user_ids = (user_id, *request.mentioned)
+            if refusal := await self.find_roster(user_ids, request.chat_id, field, is_personal=is_personal):
                 return refusal
         elif not request.is_personal and (refusal := await self.check_direct(user_id, request)):
             return refusal
@@ -68,7 +69,11 @@ class Access:
             target_id, field = request.change.target_id, "change.target_id"
         else:
             target_id, field = request.reply_to, "send.reply_to"
-        return await self._lookups.find_target(user_id, request.chat_id, target_id, field) if target_id else THE_CHAT
+        if not target_id:
+            return THE_CHAT
+        roster = None if request.members else self._rosters.cached(request.chat_id)
+        spans = () if roster is None else roster.spans(user_id)
+        return await self._lookups.find_target(user_id, request.chat_id, target_id, field, spans)
 
     async def check_direct(self, user_id: int, request: KeptRequest | TypingRequest) -> Refusal | None:
         """The refusal of a request whose event the other user of a direct chat may not get. Raises Unavailable."""
@@ -80,15 +85,18 @@ class Access:
         field = "send.recipient_id" if isinstance(request, SendRequest) else "typing.chat_id"
         return await self._lookups.check_recipient(user_id, other_id, request.chat_id, field)
 
-    async def find_roster(self, user_id: int, chat_id: str, field: str, *, is_personal: bool = False) -> Refusal | None:
-        """Load the roster of a group, unless it is cached. The refusal of a user who is not a member, with
-        `is_personal` also not a former one. They may have been added just now: waits JOIN_SECONDS for that."""
+    async def find_roster(
+        self, user_ids: Sequence[int], chat_id: str, field: str, *, is_personal: bool = False
+    ) -> Refusal | None:
+        """Load the roster of a group, unless it is cached; that of a channel knows these users. The refusal of the
+        first user, who makes a request, if they are not a member, with `is_personal` also not a former one. They may
+        have been added just now: waits JOIN_SECONDS for that."""
         deadline = trio.current_time() + JOIN_SECONDS
         while True:
-            roster = await self._rosters.get(chat_id)
+            roster = await self._rosters.get(chat_id, user_ids)
             if isinstance(roster, Refusal):
                 return roster
-            if _is_of(roster, user_id, is_personal):
+            if _is_of(roster, user_ids[0], is_personal):
                 return None
             with trio.move_on_at(deadline) as waiting:
                 await self._rosters.changed(chat_id)
@@ -101,12 +109,12 @@ class Access:
         if not is_change and request.members:
             return None
         if not request.members:
-            if roster is None:
+            if roster is None or not roster.knows((user_id, *request.mentioned)):
                 return ROSTER_DROPPED
             if not _is_of(roster, user_id, request.is_personal):
                 return no_such_chat("change.chat_id" if is_change else "send.chat_id")
         permissions = DIRECT_PERMISSIONS if roster is None else roster.permissions(user_id)
-        members = request.members if roster is None else roster.present
+        members: Container[int] = request.members if roster is None else roster
         if isinstance(request, SendRequest):
             if target.is_control:
                 return refuse_control("send.reply_to")
@@ -132,4 +140,4 @@ def _other(members: Sequence[int], user_id: int) -> int:
 
 def _is_of(roster: Roster | None, user_id: int, is_personal: bool) -> bool:
     """Whether the user is a member of the group, or for a personal request a former one."""
-    return roster is not None and (user_id in roster.present or (is_personal and roster.was_member(user_id)))
+    return roster is not None and (user_id in roster or (is_personal and roster.was_member(user_id)))

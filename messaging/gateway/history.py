@@ -1,5 +1,6 @@
 """The gateway's queries of the archive: for messages that are no longer in the gateway's tail."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from messaging.gateway.tail import Tail
@@ -38,8 +39,9 @@ class History(Protocol):
         does not answer."""
         ...
 
-    async def find_group(self, chat_id: str) -> Group | Refusal | None:
-        """The group as after its newest recorded control change; a retryable Refusal if the archive does not answer."""
+    async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        """The group as after its newest recorded control change, a channel with the members that GetGroupRequest names:
+        of these users, MAX_LOOKED_UP at most. A retryable Refusal if the archive does not answer."""
         ...
 
 
@@ -84,8 +86,8 @@ class ArchiveHistory:
             return _unanswered(answer)
         return answer.event if answer.HasField("event") else None
 
-    async def find_group(self, chat_id: str) -> Group | Refusal | None:
-        answer = await self._archive.get_group(GetGroupRequest(chat_id=chat_id))
+    async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        answer = await self._archive.get_group(GetGroupRequest(chat_id=chat_id, user_ids=user_ids))
         if isinstance(answer, Refusal):
             return _unanswered(answer)
         return answer.group if answer.HasField("group") else None

@@ -1,6 +1,6 @@
 """Looks up the users and messages that a request names, who may write to whom, and the first event of a late retry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from messaging.gateway.requests import KeptRequest
 from messaging.gateway.sent import Sent, sent_of
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.kinds.kind import Target
+from rookery.v1.groups_pb2 import Span
 from shared.accounts.people import Relationship, WhoMayStart
 from shared.accounts.store import AccountStore
 from shared.archive import ARCHIVE_GROUP
@@ -144,11 +145,13 @@ class Lookups:
         self._open_until.pop(chat_id, None)
         self._unblocked_until.pop(chat_id, None)
 
-    async def find_target(self, user_id: int, chat_id: str, message_id: int, field: str) -> Target | Refusal:
+    async def find_target(
+        self, user_id: int, chat_id: str, message_id: int, field: str, spans: Iterable[Span] = ()
+    ) -> Target | Refusal:
         """The message that `field` of the user's request names, by the tail or by the archive; a Refusal if the chat
-        has none with this id, or if the archive does not answer."""
+        has none with this id, or if the archive does not answer. `spans` are those of the user in a group."""
         tail = self._partitions.tail_of(user_id)
-        if tail is not None and (target := tail.target(user_id, chat_id, message_id)):
+        if tail is not None and (target := tail.target(user_id, chat_id, message_id, spans)):
             return target
         answer = await self._history.find_message(user_id, chat_id, message_id)
         if isinstance(answer, Refusal):

@@ -126,19 +126,19 @@ class Publisher:
         return self._publish_once(command, request, tail, event_id, forgotten, roster, refusal)
 
     async def type(self, command: Command, request: TypingRequest) -> Refusal | None:
-        """Signal that the user is typing to the other members; in groups of more than MAX_TYPING_MEMBERS, to none.
-        Raises Unavailable."""
+        """Signal that the user is typing to the other members; in channels and in groups of more than
+        MAX_TYPING_MEMBERS, to none. Raises Unavailable."""
         user_id, chat_id = command.session.user_id, request.chat_id
         users: Mapping[int, Sequence[int]] = {}
         if not request.members:
-            if refusal := await self._access.find_roster(user_id, chat_id, "typing.chat_id"):
+            if refusal := await self._access.find_roster([user_id], chat_id, "typing.chat_id"):
                 return refusal
             roster = self._rosters.cached(chat_id)
-            if roster is None:
+            if roster is None or not roster.knows([user_id]):
                 return ROSTER_DROPPED
             if Permission.POST not in roster.permissions(user_id):
                 return refuse_without(Permission.POST, "typing.chat_id")
-            if len(roster.present) <= MAX_TYPING_MEMBERS:
+            if not roster.is_channel and roster.member_count <= MAX_TYPING_MEMBERS:
                 users = self._rosters.by_partition(chat_id)
         elif await self._access.check_direct(user_id, request) is None:
             users = by_partition(request.members, self._partitions.count)
@@ -220,8 +220,8 @@ class Publisher:
         *,
         is_first: bool,
     ) -> list[Record]:
-        """The records of an event. Its recipients in a group are the members; if it was accepted before, the users who
-        were members then."""
+        """The records of an event. Its recipients in a group are the members, in a channel the user and the members
+        whom it mentions; if it was accepted before, those of them who were members then."""
         user_id, event, partitions = session.user_id, request.event(event_id, session.user_id), self._partitions.count
         if request.members or request.is_personal:
             recipients = request.recipients
@@ -235,6 +235,19 @@ class Publisher:
                 partitions=partitions,
                 session_id=session.session_id,
                 epoch=epoch,
+            )
+        if roster is not None and roster.is_channel:
+            concerned = (user_id, *(each for each in request.mentioned if each != user_id))
+            return fan_out(
+                event,
+                sender_id=user_id,
+                recipient_ids=[each for each in concerned if is_first or roster.includes(each, event_id)],
+                partitions=partitions,
+                session_id=session.session_id,
+                epoch=epoch,
+                truth_partition=partition_of(user_id, partitions),
+                chat_version=roster.version,
+                to_members=True,
             )
         users: Mapping[int, Sequence[int]] = {}
         if roster is not None and is_first:

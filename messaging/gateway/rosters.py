@@ -1,7 +1,10 @@
 """The rosters of groups: loaded from the archive, and kept up to date by the control changes that this gateway reads.
 
-A gateway reads every control change of a group of which it has a member's partition, or the home partition. So a roster
-that is loaded once stays up to date; a control change that is not the next one drops it.
+A gateway reads every control change of a group of which it has a member's partition, or the home partition, and every
+one of a channel. So a roster that is loaded once stays up to date; a control change that is not the next one drops it.
+
+That of a channel has a part of the members: those whom this gateway has looked up, and those whom control changes have
+changed since. Others are looked up when they are needed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -15,19 +18,27 @@ from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import Roster, is_within, members_after
+from shared.contract.groups import MAX_LOOKED_UP, Roster, changed_id, found_members, is_within, members_after
+from shared.contract.known_members import KnownMembers
 
 MAX_BYTES = 128 * 1024 * 1024
 """Of all cached rosters, about."""
 
 ROSTER_BYTES = 2_000
 MEMBER_BYTES = 600
+KNOWN_MEMBER_BYTES = 160
 INVITE_BYTES = 300
-"""Bytes that a roster takes, each of its members and each of its invite links, about."""
+"""Bytes that a roster takes, each member of a group, each known member of a channel, and each invite link, about."""
+
+MAX_KNOWN = 10_000
+"""Known members of a channel, 1.6 MB, with more of which its roster is dropped: they are looked up again as needed."""
 
 MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
 120 MB."""
+
+MAX_CHANGED_OF_CHANNEL = 2_000
+"""Members of one channel among them: those that changed last. They are for records of the last seconds."""
 
 BEHIND_SECONDS = 1.0
 """How long a roster is waited for whose newest control change this gateway has read, and the archive not recorded."""
@@ -49,7 +60,9 @@ class _Cached(msgspec.Struct):
     @property
     def size(self) -> int:
         """Bytes, about."""
-        return ROSTER_BYTES + MEMBER_BYTES * len(self.roster.members) + INVITE_BYTES * len(self.roster.invites)
+        roster = self.roster
+        member_bytes = KNOWN_MEMBER_BYTES if roster.is_channel else MEMBER_BYTES
+        return ROSTER_BYTES + member_bytes * len(roster.members) + INVITE_BYTES * len(roster.invites)
 
 
 class _Read(msgspec.Struct):
@@ -57,7 +70,7 @@ class _Read(msgspec.Struct):
 
     version: int = 0
     """Of the newest."""
-    members: dict[int, Member] = {}
+    members: dict[int, Member] | KnownMembers = {}
     """The changed members, as they are after their newest change that was read."""
 
 
@@ -66,6 +79,8 @@ class _Load:
 
     def __init__(self) -> None:
         self.ended = trio.Event()
+        self.wanted: set[int] = set()
+        """The users whom the tasks that wait for its end need to know."""
         self.is_answered = False
         """Whether there is an answer: not if the query was cancelled."""
         self.answer: Roster | Refusal | None = None
@@ -113,19 +128,25 @@ class Rosters:
         self._cached[chat_id] = cached
         return cached.roster
 
-    async def get(self, chat_id: str) -> Roster | Refusal | None:
-        """The group's roster, if need be of the archive; None if there is no such group. A retryable Refusal if the
-        archive does not answer, or is behind: minutes, or BEHIND_SECONDS behind a control change that this gateway has
-        read. Raises Unavailable."""
+    async def get(self, chat_id: str, user_ids: Collection[int] = ()) -> Roster | Refusal | None:
+        """The group's roster, if need be of the archive; None if there is no such group. That of a channel knows these
+        users. A retryable Refusal if the archive does not answer, or is behind: minutes, or BEHIND_SECONDS behind a
+        control change that this gateway has read. Raises Unavailable."""
+        wanted: Collection[int] = ()
         while True:
-            if roster := self.cached(chat_id):
-                return roster
-            load = self._loads.get(chat_id)
-            if load is None:
-                return await self._load(chat_id)
-            await load.ended.wait()
-            if load.is_answered:
-                return self.cached(chat_id) or load.answer
+            answer: Roster | Refusal | None = self.cached(chat_id)
+            if answer is None or not answer.knows(user_ids):
+                load = self._loads.get(chat_id)
+                if load is None:
+                    answer = await self._load(chat_id, [*user_ids, *wanted])
+                else:
+                    load.wanted.update(user_ids)
+                    await load.ended.wait()
+                    if not load.is_answered:
+                        continue
+                    answer, wanted = self.cached(chat_id) or load.answer, load.wanted
+            if not isinstance(answer, Roster) or answer.knows(user_ids):
+                return answer
 
     def version(self, chat_id: str) -> int:
         """The newest version of the group that this gateway knows; 0 if it knows none."""
@@ -147,40 +168,43 @@ class Rosters:
 
     # ---- for the log consumer
 
-    def read(self, chat_id: str, control: Control, *, is_live: bool = True) -> None:
+    def read(self, chat_id: str, control: Control, *, is_live: bool = True, is_channel: bool = False) -> None:
         """Apply a control change of the log. One that is known already changes nothing. It is not live while a tail is
         rebuilt: then a group that was created may have changed since, before another tail of this gateway begins."""
         known = self._cached.get(chat_id)
         read = self._noted(chat_id, control.version)
         if known is not None and control.version == known.roster.version + 1:
-            self._keep(known.roster.after(control), known.changed, control.members)
+            self._keep(known.roster.after(control), max(known.changed, changed_id(control.members)))
         elif known is not None and control.version > known.roster.version:
             self._drop(chat_id)  # a version is missing
         elif known is None and control.version == read.version == 1 and is_live:
-            self._keep(Roster.created(chat_id, control), 0, control.members)
-        self._remember(read, control)
+            self._keep(Roster.created(chat_id, control), changed_id(control.members))
+        self._remember(read, control, is_channel)
         self._news.unpark_all()
 
     def within(self, chat_id: str, version: int, event_id: int, user_ids: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the users in whose spans the event is, as far as this gateway knows. `version` is that of the chat
         as its sender knew it: an older roster does not decide, since the users may have joined since."""
-        cached = self._cached.get(chat_id)
-        if cached is None:
-            read = self._read.get(chat_id)
-            if read is None or read.version < version:
-                return user_ids
-            changed = read.members
-            return tuple(
-                user_id
-                for user_id in user_ids
-                if (member := changed.get(user_id)) is None
-                or member.version < version
-                or is_within(member.spans, event_id)
-            )
-        roster = cached.roster
-        if roster.version < version or (event_id >= cached.changed and roster.present.issuperset(user_ids)):
+        cached, read = self._cached.get(chat_id), self._read.get(chat_id)
+        if self.version(chat_id) < version:
             return user_ids
-        return tuple(user_id for user_id in user_ids if roster.includes(user_id, event_id))
+        if cached is not None and not cached.roster.is_channel:
+            roster = cached.roster
+            if event_id >= cached.changed and roster.present.issuperset(user_ids):
+                return user_ids
+            return tuple(user_id for user_id in user_ids if roster.includes(user_id, event_id))
+        known: Mapping[int, Member] = {} if cached is None else cached.roster.members
+        changed = {} if read is None else read.members
+
+        def is_inside(user_id: int) -> bool:
+            member = known.get(user_id)
+            if member is None:
+                member = changed.get(user_id)
+                if member is None or member.version < version:
+                    return True
+            return is_within(member.spans, event_id)
+
+        return tuple(user_id for user_id in user_ids if is_inside(user_id))
 
     def missed(self, chat_id: str, version: int, event_id: int) -> Mapping[int, Collection[int]]:
         """The users in whose spans the event is, and of whose membership its sender may not have known, who knew this
@@ -203,52 +227,64 @@ class Rosters:
 
     # ---- for the sequencer
 
-    def applied(self, chat_id: str, roster: Roster) -> None:
-        """Keep the roster as after a control change that the log has acknowledged, and this gateway not read yet."""
+    def applied(self, chat_id: str, roster: Roster, changed_id: int) -> None:
+        """Keep the roster as after a control change that the log has acknowledged, and this gateway not read yet.
+        `changed_id` is the highest id by which a user joined or left, or a higher one."""
         known = self._cached.get(chat_id)
         if known is None or known.roster.version < roster.version:
             self._noted(chat_id, roster.version)
-            self._keep(roster, 0, roster.members.values())
+            self._keep(roster, changed_id)
             self._news.unpark_all()
 
     # ----
 
-    async def _load(self, chat_id: str) -> Roster | Refusal | None:
+    async def _load(self, chat_id: str, user_ids: Sequence[int]) -> Roster | Refusal | None:
+        """Look up the first MAX_LOOKED_UP of these users whom the cached roster does not know."""
         load = self._loads[chat_id] = _Load()
+        cached = self.cached(chat_id)
+        unknown = [each for each in dict.fromkeys(user_ids) if cached is None or not cached.knows([each])]
         try:
-            load.answer = await self._query(chat_id)
+            load.answer = await self._query(chat_id, unknown[:MAX_LOOKED_UP])
             load.is_answered = True
             return load.answer
         finally:
             del self._loads[chat_id]
             load.ended.set()
 
-    async def _query(self, chat_id: str) -> Roster | Refusal | None:
+    async def _query(self, chat_id: str, user_ids: Sequence[int]) -> Roster | Refusal | None:
         deadline = trio.current_time() + BEHIND_SECONDS
         while True:
             is_complete = await self._is_history_complete(home_partition(chat_id, self._partitions))
-            found = await self._history.find_group(chat_id)
-            if roster := self.cached(chat_id):
+            found = await self._history.find_group(chat_id, user_ids)
+            roster = self.cached(chat_id)
+            if roster is not None and roster.knows(user_ids):
                 return roster
             if isinstance(found, Refusal):
                 return found
-            if is_complete and (0 if found is None else found.version) >= self.version(chat_id):
-                return None if found is None else self._keep_found(found)
+            version = 0 if found is None else found.version
+            if roster is not None and version >= roster.since:
+                return self._keep_found(found, roster.knowing(found_members(found or Group(), user_ids)))
+            if roster is None and is_complete and version >= self.version(chat_id):
+                return None if found is None else self._keep_found(found, Roster.of(found, user_ids))
             if trio.current_time() >= deadline:
                 return _BEHIND
             await trio.sleep(RETRY_SECONDS)
 
-    def _keep_found(self, found: Group) -> Roster:
-        roster = Roster.of(found)
-        self._keep(roster, 0, found.members)
+    def _keep_found(self, found: Group | None, roster: Roster) -> Roster:
+        known = self._cached.get(roster.chat_id)
+        changed = 0 if known is None else known.changed
+        if found is not None:
+            changed = max(changed, found.changed_id, changed_id(found.members))
+        self._keep(roster, changed)
         return roster
 
-    def _keep(self, roster: Roster, changed: int, members: Collection[Member]) -> None:
-        """Cache a roster in place of any other of its group. `changed` is the highest id by which a user joined or left
-        without regard to these members."""
+    def _keep(self, roster: Roster, changed: int) -> None:
+        """Cache a roster in place of any other of its group. `changed` is the highest id by which a user joined or
+        left, or a higher one."""
         self._drop(roster.chat_id)
-        changed = max(changed, *(max(span.first, span.last) for member in members for span in member.spans), 0)
         self._follow(changed)
+        if roster.is_channel and len(roster.members) > MAX_KNOWN:
+            return
         cached = self._cached[roster.chat_id] = _Cached(roster, changed)
         self._size += cached.size
         while self._size > self._max_bytes and len(self._cached) > 1:
@@ -265,13 +301,21 @@ class Rosters:
         read.version = max(read.version, version)
         return read
 
-    def _remember(self, read: _Read, control: Control) -> None:
+    def _remember(self, read: _Read, control: Control, is_channel: bool) -> None:
         """Remember the members that a control change changed, unless a newer one of each was read."""
-        known = read.members
-        if any(each.user_id not in known or known[each.user_id].version < each.version for each in control.members):
-            for user_id, member in members_after(control).items():
-                if user_id not in known or known[user_id].version < member.version:
-                    self._changed += user_id not in known
-                    known[user_id] = member
+        known, count = read.members, len(read.members)
+        if all(each.user_id in known and known[each.user_id].version >= each.version for each in control.members):
+            return
+        newer = {
+            user_id: member
+            for user_id, member in members_after(control).items()
+            if user_id not in known or known[user_id].version < member.version
+        }
+        if isinstance(known, KnownMembers) or is_channel:
+            known = known if isinstance(known, KnownMembers) else KnownMembers.of(known.values())
+            read.members = known.after(newer.values(), MAX_CHANGED_OF_CHANNEL)
+        else:
+            known.update(newer)
+        self._changed += len(read.members) - count
         while self._changed + len(self._read) > MAX_CHANGED and len(self._read) > 1:
             self._changed -= len(self._read.pop(next(iter(self._read))).members)

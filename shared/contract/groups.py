@@ -236,10 +236,14 @@ class Roster(msgspec.Struct, dict=True):
         member = self.members.get(user_id)
         return member is not None and bool(member.spans)
 
+    def spans(self, user_id: int) -> Sequence[Span]:
+        """When the user was a member, oldest first."""
+        member = self.members.get(user_id)
+        return () if member is None else member.spans
+
     def includes(self, user_id: int, event_id: int) -> bool:
         """Whether the user was a member at the event with this id."""
-        member = self.members.get(user_id)
-        return member is not None and is_within(member.spans, event_id)
+        return is_within(self.spans(user_id), event_id)
 
     def asking(self) -> list[Member]:
         """The users who have asked to join, in the order in which they did."""
@@ -285,6 +289,11 @@ def invites_after(before: Mapping[int, Invite], changed: Iterable[Invite]) -> di
 def is_kept(member: Member) -> bool:
     """Whether a group has this member: not a user who asked to join, never was a member, and does not ask any more."""
     return bool(member.role or member.spans or member.asked_at_ms)
+
+
+def changed_id(members: Iterable[Member]) -> int:
+    """The highest id by which one of the members joined or left; 0 if none ever did."""
+    return max((max(span.first, span.last) for member in members for span in member.spans), default=0)
 
 
 def members_after(control: Control) -> dict[int, Member]:

@@ -1,6 +1,7 @@
 """The members of a channel that one gateway knows, in a fourth of the memory of decoded ones."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from rookery.v1.groups_pb2 import Member
 
@@ -21,17 +22,22 @@ class KnownMembers(Mapping[int, Member]):
         """These members, and no others."""
         return cls({}, frozenset()).after(members)
 
-    def after(self, changed: Iterable[Member]) -> "KnownMembers":
-        """All of these members, and the others as they are here. Equal ones, as users who join together are, share
-        memory."""
+    def after(self, changed: Iterable[Member], limit: int | None = None) -> "KnownMembers":
+        """All of these members, and the others as they are here; of more than `limit`, those that changed last. Equal
+        ones, as users who join together are, share memory."""
         encoded, asking, shared = self._encoded.copy(), set(self.asking), dict[bytes, bytes]()
         for member in changed:
-            user_id, member_only = member.user_id, Member()
-            member_only.CopyFrom(member)
-            member_only.user_id = 0
-            value = member_only.SerializeToString()
+            user_id, without_id = member.user_id, Member()
+            without_id.CopyFrom(member)
+            without_id.user_id = 0
+            value = without_id.SerializeToString()
+            encoded.pop(user_id, None)  # the latest changed last
             encoded[user_id] = shared.setdefault(value, value)
             (asking.add if member.asked_at_ms else asking.discard)(user_id)
+        surplus = 0 if limit is None else max(len(encoded) - limit, 0)
+        for user_id in [*islice(encoded, surplus)]:
+            del encoded[user_id]
+            asking.discard(user_id)
         return KnownMembers(encoded, frozenset(asking))
 
     def __getitem__(self, user_id: int) -> Member:

@@ -7,7 +7,7 @@ costs seconds and a seed mostly leads to the same run (always with PYTHONHASHSEE
 import itertools
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,8 +229,8 @@ class RunningGateway:
             return answer
         return answer.event if answer.HasField("event") else None
 
-    async def find_group(self, chat_id: str) -> Group | Refusal | None:
-        answer = await self._ask("GetGroup", GetGroupRequest(chat_id=chat_id))
+    async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        answer = await self._ask("GetGroup", GetGroupRequest(chat_id=chat_id, user_ids=user_ids))
         if isinstance(answer, Refusal):
             return answer
         return answer.group if answer.HasField("group") else None

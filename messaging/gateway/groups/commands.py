@@ -32,6 +32,7 @@ from shared.contract.chats import no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import (
     MAX_ASKING,
+    MAX_CHANNEL_MEMBERS,
     MAX_EVER,
     MAX_INVITE_MS,
     MAX_INVITES,
@@ -135,8 +136,13 @@ class _Decision(NamedTuple):
     def room_for(self, user_ids: Collection[int], field: str = "") -> Refusal | None:
         """The refusal of a request by which these users join, the values of a field, if they are too many."""
         roster = self.roster
-        if len(roster.present) + len(user_ids) > MAX_MEMBERS:
-            return Refusal(Code.TOO_LARGE, f"A group has {MAX_MEMBERS} members at most.", field)
+        count = roster.member_count + len(user_ids)
+        if roster.is_channel:
+            message = f"A channel has {MAX_CHANNEL_MEMBERS} members at most."
+            return Refusal(Code.TOO_LARGE, message, field) if count > MAX_CHANNEL_MEMBERS else None
+        if count > MAX_MEMBERS:
+            message = f"A group has {MAX_MEMBERS} members at most: make it a channel first."
+            return Refusal(Code.TOO_LARGE, message, field)
         if len(roster.members.keys() | set(user_ids)) > MAX_EVER:
             message = f"A group has {MAX_EVER} present and former members at most."
             return Refusal(Code.TOO_LARGE, message, field)
@@ -164,13 +170,20 @@ class _Decision(NamedTuple):
         changed: Sequence[str] = (),
         invites: Sequence[Invite] = (),
     ) -> Control:
-        version = self.roster.version + 1
-        return Control(version=version, members=members, settings=settings, changed=changed, invites=invites)
+        return Control(
+            version=self.roster.version + 1,
+            settings=settings,
+            changed=changed,
+            members=members,
+            invites=invites,
+            member_count=self.roster.member_count + sum(bool(each.role) - bool(each.former_role) for each in members),
+        )
 
 
 def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: int) -> Control | Refusal:
     """The control change with this id that the user's request makes of the roster, which is empty before the creation;
-    or its refusal."""
+    or its refusal. The roster of a channel must know the users of `looked_up_users`, those who have asked to join, and
+    the creators of the invite links."""
     kind = request.WhichOneof("change")
     decision = _Decision(roster, user_id, event_id)
     if kind == "join":
@@ -178,7 +191,7 @@ def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: 
     withdraws = (
         kind == "decline_user" and request.decline_user.user_id == user_id and decision.known(user_id).asked_at_ms
     )
-    if kind != "create" and user_id not in roster.present and not withdraws:
+    if kind != "create" and user_id not in roster and not withdraws:
         return no_such_chat()
     if request.expected_version and request.expected_version != roster.version:
         message = f"The chat has version {roster.version} by now."
@@ -216,7 +229,7 @@ def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
     if role > decision.own.role:
         return Refusal(Code.FORBIDDEN, f"As {ROLES[decision.own.role]} you can add guests only.", "role")
     for index, user_id in enumerate(add.user_ids):
-        if user_id in roster.present:
+        if user_id in roster:
             return Refusal(Code.INVALID, "This user is a member already.", f"user_ids[{index}]")
     if refusal := decision.room_for(add.user_ids, "user_ids"):
         return refusal
@@ -225,7 +238,7 @@ def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
 
 def _remove(decision: _Decision, user_id: int) -> Control | Refusal:
     if user_id == decision.user_id:
-        if decision.own.role == ROLE_OWNER and len(decision.roster.present) > 1:
+        if decision.own.role == ROLE_OWNER and decision.roster.member_count > 1:
             message = "The owner can't leave while there are other members: hand the group over first."
             return Refusal(Code.FORBIDDEN, message, "user_id")
         return decision.control(decision.left(decision.own))
@@ -299,7 +312,7 @@ def _join(decision: _Decision, secret: str) -> Control | Refusal:
     may not."""
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
     invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
-    if invite is None and (secret or not settings.is_public or not roster.present):
+    if invite is None and (secret or not settings.is_public or not roster.member_count):
         return NO_LINK if secret else NOT_PUBLIC
     known = decision.known(user_id)
     if known.role:

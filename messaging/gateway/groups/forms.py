@@ -93,6 +93,13 @@ def named_users(request: ChangeGroupRequest) -> Sequence[int]:
     return request.create.user_ids or request.add_members.user_ids
 
 
+def looked_up_users(request: ChangeGroupRequest, user_id: int) -> Sequence[int]:
+    """The users whom a decision on the user's request must know in a channel, beside the creators of invite links and
+    the users who have asked to join: MAX_LOOKED_UP at most."""
+    changed = request.remove_member.user_id, request.change_member.user_id, request.decline_user.user_id
+    return [user_id, *named_users(request), *(each for each in changed if each)]
+
+
 def role_of_added(add: AddMembers) -> Role:
     return add.role or ROLE_MEMBER
 
@@ -107,6 +114,7 @@ def settings_of_new(create: CreateGroup) -> GroupSettings:
         shows_history=given.shows_history,
         is_public=given.is_public,
         asks_to_join=given.asks_to_join,
+        is_channel=given.is_channel,
     )
 
 
@@ -213,6 +221,8 @@ def _check_change_member(change: ChangeMember) -> Refusal | None:
 def _check_change_settings(change: ChangeSettings) -> Refusal | None:
     if not change.ListFields():
         return Refusal(Code.INVALID, "A change of settings needs at least one of them.", "name")
+    if change.HasField("is_channel") and not change.is_channel:
+        return Refusal(Code.INVALID, "A channel does not become a group again.", "is_channel")
     return _check_settings(change.name if change.HasField("name") else None, change.topic, change.permissions)
 
 

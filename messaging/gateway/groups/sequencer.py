@@ -17,7 +17,7 @@ import trio
 
 from messaging.envelopes import fan_out, fan_out_copies
 from messaging.gateway.groups.commands import decide
-from messaging.gateway.groups.forms import check, is_result, named_users, stored_client_id
+from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.rosters import Rosters
@@ -31,7 +31,7 @@ from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.groups import Roster, audience
+from shared.contract.groups import Roster, audience, changed_id, is_kept, is_within
 from shared.contract.ids import SnowflakeGenerator
 from shared.telemetry import traces
 from shared.telemetry.logs import Interval
@@ -201,10 +201,11 @@ class Sequencer:
             return refusal
         if (first := _first(chat, tail, key)) is not None:
             return _answer(request, first)
-        roster = await self._newest(chat_id, chat, tail)
+        roster = await self._newest(chat_id, chat, tail, looked_up_users(request, user_id))
         if isinstance(roster, Refusal):
             return roster
-        if user_id in roster.members or request.HasField("join"):
+        known = roster.members.get(user_id)
+        if (known is not None and is_kept(known)) or request.HasField("join"):
             found = await self._recorded_first(partition, tail, chat_id, key)
             if found is not None:
                 return found if isinstance(found, Refusal) else _answer(request, found)
@@ -260,34 +261,48 @@ class Sequencer:
 
     # ---- the newest version
 
-    async def _newest(self, chat_id: str, chat: _Chat, tail: Tail) -> Roster | Refusal:
-        """The group as after its newest control change; empty before its creation. Raises Unavailable."""
-        cached = self._rosters.cached(chat_id)
-        if cached is not None and (cached.version, tail.fences.epoch) == (chat.version, chat.epoch):
-            return cached
+    async def _newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
+        """The group as after its newest control change; empty before its creation. That of a channel knows these users
+        and the creators of the invite links. Raises Unavailable."""
+        roster: Roster | Refusal | None = self._rosters.cached(chat_id)
+        if roster is None or (roster.version, tail.fences.epoch) != (chat.version, chat.epoch):
+            roster = await self._find_newest(chat_id, chat, tail, user_ids)
+            if isinstance(roster, Refusal):
+                return roster
+        needed = {*user_ids, *(invite.creator_id for invite in roster.invites.values())}
+        if roster.knows(needed):
+            return roster
+        roster = await self._rosters.get(chat_id, needed)
+        if isinstance(roster, Roster) and (roster.version, tail.fences.epoch) != (chat.version, chat.epoch):
+            return _NOT_KNOWN
+        return _NOT_KNOWN if roster is None else roster
+
+    async def _find_newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
+        """As `_newest`, of the archive and the tail. Raises Unavailable."""
         partition, epoch = self._home_of(chat_id), tail.fences.epoch
         await self._recorded.update(partition, tail)
-        found = await self._history.find_group(chat_id)
+        found = await self._history.find_group(chat_id, user_ids)
         if isinstance(found, Refusal):
             return found
         if not self._recorded.reach(partition, tail) or tail.fences.epoch != epoch:
             return _NOT_KNOWN
-        roster = Roster.empty(chat_id) if found is None else Roster.of(found)
+        roster, highest = Roster.empty(chat_id), 0
+        if found is not None:
+            roster, highest = Roster.of(found, user_ids), max(found.changed_id, changed_id(found.members))
         for event in tail.controls(chat_id):
             control = event.message.control
             if control.version > roster.version + 1:
                 _log.error("group_version_missing", chat_id=chat_id, version=roster.version + 1)
                 return _NOT_KNOWN
             if control.version > roster.version:
-                roster = roster.after(control)
+                roster, highest = roster.after(control), max(highest, event.event_id)
         if chat.epoch == epoch and roster.version < chat.version:
             return _NOT_KNOWN  # its record is not read back yet
         chat.epoch, chat.version = epoch, roster.version
         if roster.version:
-            self._rosters.applied(chat_id, roster)
-            spans = (span for member in roster.members.values() for span in member.spans)
-            chat.highest = max(max(span.first, span.last) for span in spans)
-            self._ids.follow(chat.highest)
+            chat.highest = highest
+            self._rosters.applied(chat_id, roster, highest)
+            self._ids.follow(highest)
         return roster
 
     # ---- the log
@@ -331,7 +346,7 @@ class Sequencer:
         chat.pending = None
         chat.epoch, chat.version, chat.highest = change.epoch, roster.version, change.event.event_id
         chat.unread[change.key] = offset, change.event
-        self._rosters.applied(roster.chat_id, roster)
+        self._rosters.applied(roster.chat_id, roster, chat.highest)
         user_id = str(change.key[0])
         _log.info("group_changed", chat_id=roster.chat_id, version=roster.version, kind=change.kind, user_id=user_id)
 
@@ -353,7 +368,8 @@ class Sequencer:
             chat_id = event.message.chat_id
             try:
                 async with self._turn(chat_id) as chat:
-                    roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail)
+                    actor = [event.message.sender_id]
+                    roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail, actor)
                 if isinstance(roster, Refusal):
                     raise Unavailable(roster.message)
                 if records := self._copies(event, roster, partition):
@@ -366,7 +382,10 @@ class Sequencer:
 
     def _copies(self, event: Event, roster: Roster, home: int) -> list[Record]:
         """Records for the members, at this control change, whose partition is not the home partition, and for the
-        partitions of users who left shortly before."""
+        partitions of users who left shortly before. In a channel, for all other partitions, to the members whom it
+        concerns."""
+        if roster.is_channel:
+            return [record for record in self._copies_of_channel(event, roster) if record.partition != home]
         of_users = self._partitions.partition_of
         away = [user_id for user_id in roster.members if of_users(user_id) != home]
         user_ids = [user_id for user_id in away if roster.includes(user_id, event.event_id)]
@@ -378,6 +397,20 @@ class Sequencer:
             partitions=self._partitions.count,
             chat_version=message.control.version,
             read_for=set(away).intersection(roster.recently_left(event.event_id)),
+        )
+
+    def _copies_of_channel(self, event: Event, roster: Roster) -> list[Record]:
+        message, event_id = event.message, event.event_id
+        concerned = {each.user_id for each in message.control.members if is_within(each.spans, event_id)}
+        if roster.includes(message.sender_id, event_id):
+            concerned.add(message.sender_id)
+        return fan_out_copies(
+            event,
+            sender_id=message.sender_id,
+            recipient_ids=sorted(concerned),
+            partitions=self._partitions.count,
+            chat_version=message.control.version,
+            to_members=True,
         )
 
     def _forget_idle(self) -> None:

@@ -80,7 +80,7 @@ def test_a_roster_follows_the_log_and_is_dropped_if_a_version_is_missing(rosters
     assert (cached.version, cached.settings.name) == (2, "A")
     rosters.read(crew.chat_id, crew.control(4))
     assert (rosters.cached(crew.chat_id), rosters.size, rosters.version(crew.chat_id)) == (None, 0, 4)
-    rosters.applied(crew.chat_id, crew.roster)
+    rosters.applied(crew.chat_id, crew.roster, 4)
     assert rosters.cached(crew.chat_id) is crew.roster
 
 

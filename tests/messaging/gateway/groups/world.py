@@ -24,6 +24,7 @@ from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.signals.memory import LocalSignals
+from tests.messaging.gateway.harness import looked_up, stored_group
 
 PARTITIONS = 4
 
@@ -227,16 +228,12 @@ class World:
     def recorded_up_to(self, partition: int) -> int:
         return max(len(self.log.records[partition]) - self.unrecorded, 0)
 
-    async def find_group(self, chat_id: str) -> Group | Refusal | None:
+    async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
         await trio.lowlevel.checkpoint()
         if self.refusal:
             return self.refusal
         roster = self.roster(chat_id, self.unrecorded)
-        members, invites = roster.members.values(), roster.invites.values()
-        found = Group(
-            chat_id=chat_id, version=roster.version, settings=roster.settings, members=members, invites=invites
-        )
-        return found if roster.version else None
+        return looked_up(stored_group(roster), user_ids) if roster.version else None
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         await trio.lowlevel.checkpoint()
