@@ -137,14 +137,20 @@ class Departures:
     async def _successor(self, user_id: int, chat_id: str) -> int | Refusal:
         """The next owner of a group: the longest-standing of the other members with the highest role. Deleted accounts
         come last among the first PAGE. Raises Unavailable."""
+        first: list[Member] = []
         request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=MAX_MEMBERS)
-        answer = await self._archive.list_members(request)
-        if isinstance(answer, Refusal):
-            return answer
-        others = [member for member in answer.members if member.user_id != user_id]
-        if not others:
+        while True:
+            answer = await self._archive.list_members(request)
+            if isinstance(answer, Refusal):
+                return answer
+            others = (member for member in answer.members if member.user_id != user_id)
+            first = sorted([*first, *others], key=_rank)[:PAGE]
+            if not answer.has_more:
+                break
+            request.after = answer.members[-1].user_id
+        if not first:
             return _NO_SUCCESSOR
-        heirs = [member.user_id for member in sorted(others, key=_rank)][:PAGE]
+        heirs = [member.user_id for member in first]
         existing = [user.user_id for user in await self._accounts.users(heirs) if not user.is_deleted]
         return (existing or heirs)[0]
 

@@ -60,8 +60,11 @@ class World:
         return ListChatsResponse(chats=[found[number]], next_cursor=str(number + 1) if found[number + 1 :] else "")
 
     async def list_members(self, request: ListMembersRequest) -> ListMembersResponse:
+        """Two on a page."""
         await trio.lowlevel.checkpoint()
-        return ListMembersResponse(members=self.groups[request.chat_id])
+        ordered = sorted(self.groups[request.chat_id], key=lambda member: member.user_id)
+        members = [member for member in ordered if member.user_id > request.after]
+        return ListMembersResponse(members=members[:2], has_more=len(members) > 2)
 
     async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal:
         await trio.lowlevel.checkpoint()

@@ -25,9 +25,6 @@ EVERYONE = 0
 OUTLIVING = tuple(kind.number for kind in KINDS.values() if kind.outlives)
 """The numbers of the kinds whose changes a deletion does not remove."""
 
-PRIVATE = tuple(kind.number for kind in KINDS.values() if kind.is_private)
-"""The numbers of the private kinds."""
-
 
 MAX_AGE_MS = 10_000
 """An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
 
-from messaging.archive.store.laws import EDIT, EVERYONE, MAX_AGE_MS, PRIVATE, own_key
+from messaging.archive.store.laws import EDIT, EVERYONE, MAX_AGE_MS, own_key
 from messaging.archive.store.protocol import (
     MAX_CHANGES,
     MAX_PAGE_CHANGES,
@@ -132,9 +132,13 @@ _VERSIONS = """
 _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target_id IN ({}) LIMIT ?"
 _ALL_MARKS = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
 _OWN_MARK = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? AND user_id = ?"
-# Without the private changes of others, of whom a group has up to 999.
-_OF_CHAT = "SELECT event FROM state WHERE chat = ? AND target_id = 0 AND (kind NOT IN ({}) OR key = ?) "
-_STATE_OF_CHAT = _OF_CHAT.format(", ".join(map(str, PRIVATE))) + "ORDER BY event_id LIMIT ?"
+# Without the private changes of others, of whom a channel has up to 99,999: not even to skip them.
+_OF_CHAT = "SELECT event, event_id FROM state WHERE chat = ?1 AND target_id = 0 AND kind IN ({})"
+_OF_ALL, _OWN = (
+    _OF_CHAT.format(", ".join(str(kind.number) for kind in KINDS.values() if kind.is_private is is_private))
+    for is_private in (False, True)
+)
+_STATE_OF_CHAT = f"SELECT event FROM ({_OF_ALL} UNION ALL {_OWN} AND key = ?2) ORDER BY event_id LIMIT ?3"
 
 
 class SqliteChats:
