@@ -59,7 +59,8 @@ _MEMBER = "SELECT member FROM members WHERE chat = ? AND user_id = ?"
 _MEMBERS = "SELECT member FROM members WHERE chat = ? ORDER BY user_id"
 _SOME_MEMBERS = """
     SELECT member FROM members WHERE chat = ? AND user_id IN (
-        SELECT value FROM json_each(?) UNION SELECT user_id FROM members WHERE chat = ? AND asks IS NOT NULL
+        SELECT value FROM json_each(?)
+        UNION SELECT user_id FROM members INDEXED BY asking_by_chat WHERE chat = ? AND asks IS NOT NULL
     ) ORDER BY user_id
 """
 _PRESENT = "SELECT member FROM members WHERE chat = ? AND user_id > ? AND role > 0 ORDER BY user_id LIMIT ?"

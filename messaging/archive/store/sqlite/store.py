@@ -133,12 +133,17 @@ _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target
 _ALL_MARKS = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
 _OWN_MARK = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? AND user_id = ?"
 # Without the private changes of others, of whom a channel has up to 99,999: not even to skip them.
-_OF_CHAT = "SELECT event, event_id FROM state WHERE chat = ?1 AND target_id = 0 AND kind IN ({})"
-_OF_ALL, _OWN = (
-    _OF_CHAT.format(", ".join(str(kind.number) for kind in KINDS.values() if kind.is_private is is_private))
-    for is_private in (False, True)
-)
-_STATE_OF_CHAT = f"SELECT event FROM ({_OF_ALL} UNION ALL {_OWN} AND key = ?2) ORDER BY event_id LIMIT ?3"
+_STATE_OF_CHAT = """
+    SELECT event FROM (
+        SELECT event, event_id FROM state
+        WHERE target_id = 0 AND chat = ?1 AND kind IN (SELECT value FROM json_each(?2))
+        UNION ALL
+        SELECT event, event_id FROM state
+        WHERE target_id = 0 AND chat = ?1 AND kind IN (SELECT value FROM json_each(?3)) AND key = ?4
+    ) ORDER BY event_id LIMIT ?5
+"""
+_SHARED = json.dumps([kind.number for kind in KINDS.values() if not kind.is_private])
+_PRIVATE = json.dumps([kind.number for kind in KINDS.values() if kind.is_private])
 
 
 class SqliteChats:
@@ -321,7 +326,8 @@ def _chat(
             counted = *scans, EDIT.number, chat, user_id, MENTIONS_LIMIT
             (mentions,) = connection.execute(_COUNT_MENTIONS, counted).fetchone()
     newest = _with_changes(connection, chat, _messages(connection, chat_id, _NEWEST, chat, end or MAX_ID))
-    changes = connection.execute(_STATE_OF_CHAT, (chat, own_key(user_id), MAX_PAGE_CHANGES))
+    state = chat, _SHARED, _PRIVATE, own_key(user_id), MAX_PAGE_CHANGES
+    changes = connection.execute(_STATE_OF_CHAT, state)
     found = Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT if own is None else CHAT_KIND_GROUP,
