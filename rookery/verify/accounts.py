@@ -67,6 +67,7 @@ class Accounts:
             ca_file=self._plan.ca_file,
             connect=presence.wrap(partial(CONNECT[transport], ca_file=self._plan.ca_file)),
             http_transport=http,
+            follow_channels=False,  # a Participant follows them
         )
 
     def open_api(self, name: str, number: int) -> AbstractAsyncContextManager[Api]:

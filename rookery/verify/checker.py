@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rookery.client import Event, State
 from rookery.verify.changes import Expected, body_of, describe
+from rookery.verify.heads import check_heads
 from rookery.verify.membership import UNRECORDED_SECONDS, Membership, check_groups
 from rookery.verify.records import Answer, Copy, Delivery, Key, Listed, Made, Place, Records, Sent
 from rookery.verify.violations import Kind, Violation
@@ -66,7 +67,7 @@ def check_records(records: Records) -> list[Violation]:
         for answer in answers:
             allowed = (each for each in due[answer.chat_id] if membership.allows(answer.chat_id, user_id, each[0]))
             violations += _check_feed(records, allowed, user_id, answer)
-    return [*violations, *check_groups(records, membership)]
+    return [*violations, *check_groups(records, membership), *check_heads(records, membership)]
 
 
 def _not_accepted(sent: Iterable[Sent]) -> Iterator[Violation]:

@@ -1,7 +1,7 @@
 """The groups of a verification: users join and leave them, and they change, while it runs."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 
 import trio
@@ -32,9 +32,13 @@ Request = Callable[[str], Awaitable[Message]]
 class Group:
     """A group, and the control changes that its owner, an admin and leaving members make at the same time."""
 
-    def __init__(self, number: int, clients: Sequence[Client], run_id: str) -> None:
-        """The clients are of the first members: the owner, the admin, some who stay, and the ones who come and go."""
+    def __init__(
+        self, number: int, clients: Sequence[Client], run_id: str, *, open_at: Collection[int] | None = None
+    ) -> None:
+        """The clients are of the first members: the owner, the admin, some who stay, and the ones who come and go. With
+        `open_at`, it is a channel, which the clients of these users have open, the owner and the admin among them."""
         self.chat_id = ""
+        self.open_at = open_at
         self.controls: list[Sent] = []
         self.clients = {client.me.user_id: client for client in clients}
         """Of all users who are members at some time."""
@@ -67,7 +71,8 @@ class Group:
         owner_id, admin_id, *others = self.clients
         groups, user_ids = self.owner.groups, [admin_id, *others]
         creation = self._note(owner_id)
-        creation.accept(await groups.create(self._name, user_ids, client_change_id=creation.key[1]))
+        is_channel, key = self.open_at is not None, creation.key[1]
+        creation.accept(await groups.create(self._name, user_ids, is_channel=is_channel, client_change_id=key))
         self.chat_id = creation.chat_id
         change = self._note(owner_id)
         key = change.key[1]
@@ -146,7 +151,7 @@ class Group:
         return control
 
     def records(self, views: Mapping[int, View] | None = None) -> GroupRecord:
-        return GroupRecord(self.chat_id, self.owner.me.user_id, self.controls, views or {}, self.stay)
+        return GroupRecord(self.chat_id, self.owner.me.user_id, self.controls, views or {}, self.stay, self.open_at)
 
     async def record(self, deadline: float) -> GroupRecord:
         """Read the members as the server shows them to each user, again until they are right. At the deadline (on

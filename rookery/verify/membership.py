@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from rookery.client import Control, Member
-from rookery.verify.records import Copy, GroupRecord, Made, Records, Sent, View
+from rookery.verify.records import Copy, GroupRecord, Made, Records, Sent, View, mentions_of
 from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
 
@@ -28,6 +28,8 @@ class Membership:
         self._members: dict[str, Mapping[int, Member]] = {}
         self._stay: dict[str, Collection[int]] = {}
         """The members of each group throughout."""
+        self._open_at: dict[str, Collection[int]] = {}
+        """The users whose clients have each channel open."""
         self._unanswered: set[tuple[str, int]] = set()
         """The groups and users of control changes without an answer, whose messages have unknown client ids."""
         for group in records.groups:
@@ -38,6 +40,8 @@ class Membership:
             self._controls[group.chat_id] = accepted
             recorded = [copy.control for copy in records.histories.get((group.owner_id, group.chat_id), ())]
             self._stay[group.chat_id] = group.stay
+            if group.open_at is not None:
+                self._open_at[group.chat_id] = group.open_at
             self._members[group.chat_id] = fold([*recorded, *(each.control for each in accepted.values())])
 
     def members(self, chat_id: str) -> Mapping[int, Member]:
@@ -52,10 +56,16 @@ class Membership:
         return member is not None and is_within(member.spans, event_id)
 
     def has_changes(self, sent: Sent, user_id: int) -> bool | None:
-        """Whether a user receives all changes of a message and of its chat; None if they do at some times only."""
+        """Whether a user receives all changes of a message and of its chat; None if they receive some of them."""
         if sent.chat_id not in self._members:
             return user_id in (sent.recipient_id, sent.key[0])
-        return True if user_id in self._stay[sent.chat_id] else None if user_id in self.members(sent.chat_id) else False
+        if user_id not in self.members(sent.chat_id):
+            return False
+        return True if user_id in self._stay[sent.chat_id] and self.has_open(sent.chat_id, user_id) else None
+
+    def has_open(self, chat_id: str, user_id: int) -> bool:
+        """Whether the client of a member gets each event of a chat. Of a channel, those clients that have it open."""
+        return chat_id not in self._open_at or user_id in self._open_at[chat_id]
 
     def may_be_unanswered(self, copy: Copy) -> bool:
         """Whether a control change may be one that a client requested without an answer."""
@@ -80,8 +90,13 @@ class Membership:
         """The users who must receive an accepted message, or control change, of others."""
         if sent.recipient_id:
             return [sent.recipient_id]
-        members = self.members(sent.chat_id).items()
-        return [user for user, each in members if user != sent.key[0] and is_within(each.spans, sent.message_id)]
+        return [
+            user
+            for user, each in self.members(sent.chat_id).items()
+            if user != sent.key[0]
+            and is_within(each.spans, sent.message_id)
+            and (self.has_open(sent.chat_id, user) or concerns(sent, user))
+        ]
 
     def outside(
         self, sent: Sent | Made | None, copy: Copy, user_id: int, where: str, *, seconds: float | None
@@ -99,6 +114,15 @@ class Membership:
         shown = ", ".join(f"{span.first} to {span.last or 'now'}" for span in spans) or "never"
         text = f"{copy.key[1]} of {copy.key[0]}, id {copy.message_id}, is {where}, a member from {shown}"
         yield Violation(Kind.OUTSIDE, text)
+
+
+def concerns(event: Sent | Made, user_id: int) -> bool:
+    """Whether a user receives an event of a channel that is not open: its author, those whom it mentions, and those who
+    join, leave or change by it."""
+    if isinstance(event, Made):
+        return user_id in (event.change.actor_id, *mentions_of(event.change.edited.text))
+    changed = event.control.members if event.control is not None else ()
+    return user_id in (event.key[0], *event.mentions, *(each.user_id for each in changed))
 
 
 def fold(controls: Iterable[Control | None]) -> Mapping[int, Member]:

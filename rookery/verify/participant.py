@@ -10,12 +10,16 @@ import trio
 from rookery.client import (
     Api,
     CatchUp,
+    ChannelHead,
     Client,
     Connected,
     Disconnected,
     Event,
+    Followed,
     Gap,
+    Member,
     Message,
+    NotFollowed,
     Refused,
     SignedOut,
     State,
@@ -23,18 +27,22 @@ from rookery.client import (
     Unreachable,
     apply_change,
 )
+from rookery.client.catch_up import PAUSE
 from rookery.verify.absences import Presence
 from rookery.verify.feeds import WatchedFeed
 from rookery.verify.groups import Group
 from rookery.verify.histories import read_chat, retry
 from rookery.verify.pipeline import Command, Pipeline
-from rookery.verify.plan import GROUP_EVERY
-from rookery.verify.records import Answer, Copy, Delivery, Key, Made, Place, Sent, place_of
+from rookery.verify.plan import GROUP_EVERY, opens_channels
+from rookery.verify.records import Answer, Copy, Delivery, Head, Key, Made, Place, Sent, place_of
 from shared.contract.chats import direct_chat_id
-from shared.contract.ids import wall_clock_ms
+from shared.contract.ids import time_of, wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
 """Every so manieth message mentions its recipient or members of its group, or is forwarded."""
+
+CLOCK_MS = 2_000
+"""Milliseconds by which the clocks of gateways may differ."""
 
 MAX_WAITING = 500
 """Unanswered messages of one client at a rate: beyond these it falls behind."""
@@ -64,7 +72,12 @@ class Participant:
         self.states: dict[Place, State] = {}
         """Of messages and chats."""
         self.answers: list[Answer] = []
-        """The lists of chats and of changes that the client has read after Gaps."""
+        """The lists of chats and of changes that the client has read after Gaps, and of opened channels."""
+        self.heads: list[Head] = []
+        self.opens_channels = opens_channels(number)
+        """Whether the client opens the channels that it follows."""
+        self.newest: Counter[str] = Counter()
+        """The id of the newest event that the client knows, by chat: from a session, a head or a list of changes."""
         self.refused = Counter[str]()
         """By code."""
         self.unanswered = 0
@@ -86,6 +99,11 @@ class Participant:
         self._read: set[Key | int] = set()
         """The part of `_seen` that was read after a Gap, and may arrive in the session too."""
         self._catch_up: CatchUp
+        self._memberships: dict[str, Member] = {}
+        """The newest of the user in each channel."""
+        self._follows = 0
+        self._complete: Counter[str] = Counter()
+        """By opened channel: the client has read all events up to this id."""
 
     # ---- sending
 
@@ -136,7 +154,7 @@ class Participant:
         return group if group is not None and user_id in group.present else None
 
     def has(self, key: Key) -> bool:
-        """Whether the message has arrived, in the session or from history, or the change in the session."""
+        """Whether the message or the change has arrived, in the session or from history."""
         return key in self._seen
 
     def put_change(self, made: Made) -> None:
@@ -174,6 +192,17 @@ class Participant:
                     match event:
                         case Message():
                             self._receive_live(client.me.user_id, Copy.of(event))
+                            self._follow(client, event)
+                        case Followed():
+                            self._follows += 1
+                            for chat_id in event.open_chat_ids:
+                                nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
+                        case NotFollowed():
+                            self.refused[event.refused.code] += 1
+                            nursery.start_soon(self._follow_again, client)
+                        case ChannelHead():
+                            self.heads.append(Head(event.chat_id, event.newest_id, self._clock(), self._follows))
+                            self._know(event.chat_id, event.newest_id)
                         case Event() if not event.change.HasField("marked"):
                             self._receive_change(event)
                         case Gap():
@@ -203,6 +232,7 @@ class Participant:
         key = event.change.actor_id, event.change.client_change_id
         self.received_changes.append((key, event.event_id))
         self._seen.add(key)
+        self._know(event.change.chat_id, event.event_id)
         self._apply(event)
         self._observer.delivered(key)
 
@@ -211,9 +241,53 @@ class Participant:
 
     def _record(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
         self._seen |= {copy.key, copy.message_id}
+        self._know(copy.chat_id, copy.message_id)
         self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live))
         if copy.key[0] != user_id:
             self._observer.delivered(copy.key)
+
+    def _know(self, chat_id: str, event_id: int) -> None:
+        self.newest[chat_id] = max(self.newest[chat_id], event_id)
+
+    # ---- channels
+
+    def _follow(self, client: Client, message: Message) -> None:
+        """Follow the channels of which the client's user is a member, once a control change has made them one."""
+        control, chat_id = message.control, message.chat_id
+        if not (control.settings.is_channel or chat_id in self._memberships):
+            return
+        known = self._memberships.get(chat_id, Member())
+        members = (each for each in control.members if each.user_id == client.me.user_id)
+        self._memberships[chat_id] = newest = max([known, *members], key=lambda member: member.version)
+        if newest.role and newest.version != known.version:  # a removal ends the following
+            self._send_follow(client)
+
+    def _send_follow(self, client: Client) -> None:
+        followed = [chat_id for chat_id, member in self._memberships.items() if member.role]
+        client.follow(followed, followed if self.opens_channels else ())
+
+    async def _follow_again(self, client: Client) -> None:
+        """Follow after a refusal: of a channel that the user has left, or that a gateway can't read now."""
+        await trio.sleep(PAUSE)
+        self._send_follow(client)
+
+    async def _read_opened(self, client: Client, chat_id: str, at_ms: int) -> None:
+        """Record the events from before a Follow was accepted, as docs/client-guide.md describes it. Later ones must
+        arrive in the session, and are not recorded here."""
+        feed = WatchedFeed(client.api, self.answers)
+        while True:
+            # The client has received all events of all chats up to `listed_up_to`.
+            after = max(self._complete[chat_id], self._catch_up.listed_up_to)
+            if (answer := await retry(feed.changes, chat_id, after=after)) is not None:  # the new member is known
+                if answer.too_old:
+                    await self._read_anew(client, chat_id)
+                for event in answer.events:
+                    if time_of(event.event_id) <= at_ms + CLOCK_MS:
+                        self._record_missed(client, event.message if event.HasField("message") else event)
+                self._complete[chat_id] = max(self._complete[chat_id], answer.complete_up_to)
+                if time_of(self._complete[chat_id]) >= at_ms:
+                    return
+            await trio.sleep(PAUSE)
 
     # ---- after a Gap
 
@@ -222,18 +296,28 @@ class Participant:
         async with aclosing(catch_up.events(gap)) as events:
             async for event in events:
                 match event:
-                    case Message():
-                        self._record_read(client.me.user_id, Copy.of(event))
-                    case Event():
-                        self._apply(event)
                     case TooOld():
-                        if chat := await retry(client.api.chat, event.chat_id):
-                            for change in chat.changes:
-                                self._apply(change)
-                        for copy in await read_chat(client, event.chat_id, self.began_ms):
-                            for change in copy.changes:
-                                self._apply(change)
-                            self._record_read(client.me.user_id, copy)
+                        await self._read_anew(client, event.chat_id)
+                    case _:
+                        self._record_missed(client, event)
+
+    def _record_missed(self, client: Client, event: Message | Event) -> None:
+        if isinstance(event, Message):
+            self._record_read(client.me.user_id, Copy.of(event))
+            self._follow(client, event)
+        else:
+            self._seen.add((event.change.actor_id, event.change.client_change_id))
+            self._apply(event)
+
+    async def _read_anew(self, client: Client, chat_id: str) -> None:
+        """Record the whole chat, in place of a list of changes that would be too long."""
+        if chat := await retry(client.api.chat, chat_id):
+            for change in chat.changes:
+                self._apply(change)
+        for copy in await read_chat(client, chat_id, self.began_ms):
+            for change in copy.changes:
+                self._apply(change)
+            self._record_read(client.me.user_id, copy)
 
     async def read_rest(self, client: Client) -> None:
         """Record the missing events once everything is recorded: read once more from the client's last event."""

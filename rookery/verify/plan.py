@@ -61,6 +61,9 @@ class Plan:
     groups: tuple[int, ...] = (10, 200)
     """The first members of each group, at most all clients: a tenth of the messages goes to groups, and users leave and
     join them during the run."""
+    channel: int = 60
+    """The first members of a channel, which is like a group for half of the clients, who have it open; the others
+    follow it, and get its heads. At most all clients; 0 for none."""
     absences: int = 0
     """Times that a client is away for 8 s, and comes back with a position that the server does not hold any more."""
     late_retries: int = 0
@@ -99,6 +102,8 @@ def check_plan(plan: Plan) -> None:
             raise VerifyError(f"{option} must be from {low:g} to {high:g}")
     if len(plan.groups) > MAX_GROUPS or not all(LEAST_MEMBERS <= size <= MAX_MEMBERS for size in plan.groups):
         raise VerifyError(f"--group must be from {LEAST_MEMBERS} to {MAX_MEMBERS}, and at most {MAX_GROUPS} times")
+    if plan.channel and not LEAST_MEMBERS <= plan.channel <= MAX_MEMBERS:
+        raise VerifyError(f"--channel must be from {LEAST_MEMBERS} to {MAX_MEMBERS}, or 0")
     if not plan.accounts.isascii() or not 3 <= len(plan.accounts) <= 20:
         raise VerifyError("--accounts must have 3 to 20 characters of a-z, 0-9, . _ and -")
     if not plan.urls:
@@ -122,9 +127,17 @@ def partners(number: int, clients: int) -> Sequence[int]:
     return (pair,) if clients == 2 else (pair, next_pair)
 
 
-def group_sizes(plan: Plan) -> Sequence[int]:
-    """Return the number of first members of each group; none if there are too few clients for groups."""
-    return [min(size, plan.clients) for size in plan.groups] if plan.clients >= LEAST_MEMBERS else []
+def group_sizes(plan: Plan) -> Sequence[tuple[int, bool]]:
+    """Return the number of first members of each group, and whether it is the channel, which is the first; none if
+    there are too few clients for groups."""
+    channels = [(plan.channel, True)] if plan.channel else []
+    sizes = [*channels, *((size, False) for size in plan.groups)]
+    return [(min(size, plan.clients), is_channel) for size, is_channel in sizes if plan.clients >= LEAST_MEMBERS]
+
+
+def opens_channels(number: int) -> bool:
+    """Whether a client opens the channels that it follows: every second pair of clients, which has both transports."""
+    return number % 4 < 2
 
 
 def share(number: int, plan: Plan) -> int:

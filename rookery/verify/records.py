@@ -216,6 +216,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """A ChannelHead as it reached a client."""
+
+    chat_id: str
+    newest_id: int
+    at: float
+    follows: int = 0
+    """The number of Follows of the client that were accepted before."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """The members of a group as the server shows them to one user at the end."""
 
@@ -238,6 +249,8 @@ class GroupRecord:
     """By user, of all who were members at some time; without the ones who got no answer."""
     stay: Collection[int] = ()
     """The members throughout."""
+    open_at: Collection[int] | None = None
+    """Of a channel, the users whose clients have it open; None of another group."""
 
 
 @dataclass(slots=True)
@@ -258,6 +271,8 @@ class Records:
     answers: Mapping[int, Sequence[Answer]] = field(default_factory=dict)
     """By user id, in the order of the requests of the user's client."""
     groups: Sequence[GroupRecord] = ()
+    heads: Mapping[int, Sequence[Head]] = field(default_factory=dict)
+    """By user id, in the order of arrival."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

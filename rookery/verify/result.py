@@ -56,7 +56,9 @@ class Result:
     listed: int
     """Entries of chat lists whose unread messages were counted in history too."""
     feeds: int
-    """Lists of changes that clients read after Gaps, each compared to all accepted events."""
+    """Lists of changes that clients read after Gaps and of opened channels, each compared to all accepted events."""
+    heads: int
+    """Heads of channels, each compared to the events that its user may read."""
     churned: int
     churn_failed: int
     violations: tuple[Violation, ...]
@@ -89,6 +91,8 @@ def _lines(result: Result) -> Iterator[str]:
         )
     yield f"in chat lists  {result.listed:,}, with unread messages compared to history"
     yield f"in feeds       {result.feeds:,} lists of changes, compared to all accepted events"
+    if plan.channel:
+        yield f"heads          {result.heads:,} of a channel, compared to all accepted events"
     yield f"refused        {_counts(result.refused)}; unanswered {result.unanswered}"
     yield f"reconnects     {result.reconnects:,}; gaps {result.gaps:,}"
     if plan.absences:

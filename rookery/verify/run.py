@@ -19,6 +19,7 @@ from rookery.verify.changes import Expected, changes_of, script_of
 from rookery.verify.chat_lists import read_chat_list
 from rookery.verify.checker import check_records
 from rookery.verify.groups import Group
+from rookery.verify.heads import newest_due
 from rookery.verify.histories import Reading, read_histories
 from rookery.verify.membership import Membership
 from rookery.verify.participant import MAX_WAITING, Participant
@@ -179,10 +180,11 @@ class Run:
         for participant in self.participants:
             participant.began_ms = self._began_ms
         self._by_user = {client.me.user_id: each for client, each in self._both()}
-        for number, size in enumerate(group_sizes(plan)):
+        openers = {client.me.user_id for client, each in self._both() if each.opens_channels}
+        for number, (size, is_channel) in enumerate(group_sizes(plan)):
             first = 2 * number % plan.clients  # each group has another owner and another admin, if there are enough
             members = [*self.clients[first:], *self.clients[:first]][:size]
-            self._groups.append(Group(number, members, self._run_id))
+            self._groups.append(Group(number, members, self._run_id, open_at=openers if is_channel else None))
         for group in self._groups:
             await group.create()
         await nursery.start(self._run_pipelines)
@@ -269,16 +271,22 @@ class Run:
 
     async def _group_deliveries(self) -> None:
         """Wait until each accepted message of a group has reached its recipients, and each change the members
-        throughout, except clients with a Gap."""
-        membership = Membership(Records({}, groups=[each.records() for each in self._groups]))
+        throughout, except clients with a Gap; and until the clients that follow a channel know its newest event."""
+        records = Records(by_key(self._sent()), made=self._made, groups=[each.records() for each in self._groups])
+        membership = Membership(records)
         by_id = {client.me.user_id: each for client, each in self._both() if not each.gaps}
         due = [sent for sent in self._sent() if sent.is_accepted and not sent.recipient_id]
         missing = [(by_id[user], sent.key) for sent in due for user in membership.recipients(sent) if user in by_id]
         for group in self._groups:
-            users = group.stay & by_id.keys()
+            users = {user for user in group.stay & by_id.keys() if membership.has_open(group.chat_id, user)}
             changes = (each for each in self._made if each.change.chat_id == group.chat_id and _is_due(each))
             missing += [(by_id[user], each.key) for each in changes for user in users - {each.change.actor_id}]
         while missing := [(each, key) for each, key in missing if not each.gaps and not each.has(key)]:  # noqa: ASYNC110 - see POLL_SECONDS
+            await trio.sleep(POLL_SECONDS)
+        heads = [
+            (by_id[user], chat_id, newest) for user, chat_id, newest in newest_due(records, membership) if user in by_id
+        ]
+        while any(each.newest[chat_id] < newest and not each.gaps for each, chat_id, newest in heads):  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
 
     def _both(self) -> Iterable[tuple[Client, Participant]]:
@@ -366,6 +374,7 @@ class Run:
             received_changes={client.me.user_id: each.received_changes for client, each in self._both()},
             states={client.me.user_id: each.states for client, each in self._both()},
             answers={client.me.user_id: each.answers for client, each in self._both()},
+            heads={client.me.user_id: each.heads for client, each in self._both()},
         )
 
     def _result(self, records: Records, ended: float) -> Result:
@@ -402,6 +411,7 @@ class Run:
             longest_pause_ms=longest_pause(sent, self._began, ended) * 1000,
             listed=len(records.listed),
             feeds=sum(bool(answer.chat_id) for answers in records.answers.values() for answer in answers),
+            heads=sum(map(len, records.heads.values())),
             churned=self.churn.opened,
             churn_failed=self.churn.failed,
             violations=tuple(check_records(records)),

@@ -163,6 +163,13 @@ def load(
     show_default=True,
     help="Members of a group that users leave and join meanwhile, at most all clients; repeatable; 0 for none.",
 )
+@click.option(
+    "--channel",
+    type=click.IntRange(0, 1_000),
+    default=60,
+    show_default=True,
+    help="Members of a channel, as of a group; half of its clients have it open; 0 for none.",
+)
 @click.option("--slow-clients", default=0, help="Additional clients that receive messages and never read them.")
 @click.option("--churn", default=0, help="Sessions that open and close during the run.")
 @click.option("--absences", default=0, help="Times that a client is away, and reads what it missed from history.")

@@ -33,7 +33,7 @@ from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members
 from shared.contract.ids import SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
 
-PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=4, changes=50, groups=())
+PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=4, changes=50, groups=(), channel=0)
 
 TakeUnlucky = Callable[["Platform", int, Message], Accepted]
 
@@ -241,7 +241,8 @@ class FakeClient:
 
     async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
         await trio.lowlevel.checkpoint()
-        events = [e for e in self._platform.feed(chat_id, after) if is_visible(e.change, self.me.user_id)]
+        feed = self._platform.feed(chat_id, after)
+        events = [e for e in feed if self.reads(chat_id, e.event_id) and is_visible(e.change, self.me.user_id)]
         return ListChangesResponse(events=events, complete_up_to=self._platform.complete_up_to())
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:

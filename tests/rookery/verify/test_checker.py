@@ -18,8 +18,8 @@ from rookery.verify.violations import Kind
 ADA, GRACE, EVE = 1, 2, 3
 CHAT = "d-1-2"
 
-OF_GROUPS = {Kind.OUTSIDE, Kind.FORKED, Kind.OTHER_MEMBERS}
-"""See test_membership.py."""
+OF_GROUPS = {Kind.OUTSIDE, Kind.FORKED, Kind.OTHER_MEMBERS, Kind.NOT_SHOWN, Kind.NOT_OPEN, Kind.TOO_OFTEN}
+"""See test_membership.py and test_heads.py."""
 
 
 def sent(sender: int, number: int, message_id: int, **other: object) -> Sent:

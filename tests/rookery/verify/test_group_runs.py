@@ -125,19 +125,21 @@ class GroupClient(FakeClient):
                 apply_change(state, event)
         return list(state.values())
 
-    async def create(self, name: str, user_ids: list[int], *, client_change_id: str) -> Message:
+    async def create(self, name: str, user_ids: list[int], *, is_channel: bool, client_change_id: str) -> Message:
         def make(_: Roster, event_id: int) -> Iterable[Member]:
             for user_id in (self.me.user_id, *user_ids):
                 role = ROLE_OWNER if user_id == self.me.user_id else ROLE_MEMBER
                 yield Member(user_id=user_id, role=role, spans=[Span(first=event_id)])
 
-        return await self._control(client_change_id, f"g-{name[-1]}1", make, settings=GroupSettings(name=name))
+        settings = GroupSettings(name=name, is_channel=is_channel)
+        return await self._control(client_change_id, f"g-1{name[-1]}", make, settings=settings)
 
     async def change_settings(self, chat_id: str, *, name: str, client_change_id: str) -> Message:
         made = self._platform.controls.get((self.me.user_id, client_change_id))
         if made is None and self._platform.rosters[chat_id].settings.name == name:
             raise Refused("invalid", "The settings have these values already.")
-        return await self._control(client_change_id, chat_id, lambda *_: (), settings=GroupSettings(name=name))
+        settings = GroupSettings(name=name, is_channel=self._platform.rosters[chat_id].is_channel)
+        return await self._control(client_change_id, chat_id, lambda *_: (), settings=settings)
 
     async def change_member(self, chat_id: str, user_id: int, *, role: Any, client_change_id: str) -> Message:
         assert role == ROLE_ADMIN

@@ -49,7 +49,7 @@ VIEWS = {ADA: View(3, OWNER, ROLES), GRACE: View(3, OTHER, ROLES), EVE: View(3, 
 
 
 def copy_of(each: Sent) -> Copy:
-    return Copy(each.key, each.message_id, CHAT, each.text, control=each.control)
+    return Copy(each.key, each.message_id, CHAT, each.text, each.mentions, control=each.control)
 
 
 COPIES = [copy_of(each) for each in ALL]

@@ -45,6 +45,7 @@ def test_the_shares_add_up_to_the_messages(pairs: int, messages: int) -> None:
         ({"late_after": 0.0}, "--late-after"),
         ({"groups": (10, 3)}, "--group must be from 4"),
         ({"groups": (10,) * 21}, "at most 20 times"),
+        ({"channel": 3}, "--channel must be from 4"),
         ({"accounts": "x"}, "--accounts"),
         ({"urls": ()}, "--url"),
         ({"urls": ("ftp://127.0.0.1",)}, "not the URL"),

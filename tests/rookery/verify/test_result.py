@@ -22,7 +22,7 @@ def result(*violations: Violation) -> Result:
         plan=Plan(churn=2, absences=3, late_retries=9), seconds=1.0, sent=2, accepted=2, delivered=1, caught_up=1,
         archived=2, refused={"unavailable": 3}, unanswered=0, retried=1, changed=1, changes_retried=0, gaps=1,
         reconnects=0, to_accepted=nothing, to_delivered=nothing, outages=nothing, longest_pause_ms=0.0, in_groups=1,
-        controls=7, not_members=0, listed=4, feeds=5, churned=2, churn_failed=0, violations=violations,
+        controls=7, not_members=0, listed=4, feeds=5, heads=8, churned=2, churn_failed=0, violations=violations,
     )  # fmt: skip
 
 
