@@ -117,8 +117,8 @@ GROUPS_SCHEMA = (
         version bigint, member_count int, settings blob, changes map<text, blob>
     ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
     """,
-    # Present and former members, each as after the control change with the version. The shard is 0: a group has few
-    # enough members for one partition, of 1 MB at most.
+    # Present and former members, each as after the control change with the version. The shard is 0: a channel has
+    # few enough members for one partition, of 10 MB.
     """
     CREATE TABLE IF NOT EXISTS members_by_chat (
         chat_id text, shard int, user_id bigint, version bigint, role int, member blob,

@@ -1,7 +1,8 @@
 """Chats that former releases have written, in `former`: read, changed and deleted by this one.
 
-All files have the same chat: three messages of two users, reactions and marks; those of the release before changes also
-a retry, and reactions that were removed.
+The files of the releases before and with changes have the same chat: three messages of two users, reactions and marks;
+the former also a retry, and reactions that were removed. Those of the release before channels have a group of two, with
+an invite link of its second member; one user asks to join it, another one was declined, and a third one has left.
 """
 
 import sqlite3
@@ -9,16 +10,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from messaging.archive.store.cassandra.store import open_cassandra_chats
-from messaging.archive.store.protocol import ChatStore
+from messaging.archive.store.protocol import FIRST_PUBLIC, ChatStore
 from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import FILLS, MIGRATIONS
-from rookery.v1.archive_pb2 import Mark
-from rookery.v1.session_pb2 import Change, Deleted, Event, Reacted
+from rookery.v1.archive_pb2 import Group, Mark
+from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member, Span
+from rookery.v1.session_pb2 import Change, Deleted, Event, Message, Reacted
 from shared.contract.changes import KINDS
 from shared.drivers.cassandra import open_cassandra
 from shared.drivers.cassandra.migrations import migrate
@@ -46,9 +49,9 @@ LAST = event(FIRST + (10 << 22), THIRD, BEN, "🎉")
 
 
 def keyspace_of(server: Cassandra, file: str) -> CassandraSettings:
-    """A new keyspace as the release before changes has left it, or the one before the feed."""
+    """A new keyspace as the release before changes has left it, the one before the feed, or the one before channels."""
     settings = settings_for(server)
-    former = MIGRATIONS[: {"chats.cql": 6, "changes.cql": 7}[file]]
+    former = MIGRATIONS[: {"chats.cql": 6, "changes.cql": 7, "groups.cql": 14}[file]]
 
     async def write() -> None:
         await migrate(settings, former)
@@ -70,11 +73,21 @@ async def migrated(settings: CassandraSettings) -> AsyncIterator[ChatStore]:
 @pytest.fixture(params=["chats.sql", "changes.sql", "chats.cql", "changes.cql"])
 def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
     """Migrates the chats of a former release, and opens them; again and again."""
-    if request.param.endswith(".cql"):
-        return partial(migrated, keyspace_of(request.getfixturevalue("cassandra_server"), request.param))
-    with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
-        connection.executescript((FORMER / request.param).read_text())
-    return partial(open_sqlite_chats, tmp_path / "chats.db")
+    return opener(request, tmp_path, request.param)
+
+
+@pytest.fixture(params=["groups.sql", "groups.cql"])
+def open_groups(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
+    """The same with the group of the release before channels."""
+    return opener(request, tmp_path, request.param)
+
+
+def opener(request: pytest.FixtureRequest, folder: Path, file: str) -> OpenChats:
+    if file.endswith(".cql"):
+        return partial(migrated, keyspace_of(request.getfixturevalue("cassandra_server"), file))
+    with closing(sqlite3.connect(folder / "chats.db")) as connection:
+        connection.executescript((FORMER / file).read_text())
+    return partial(open_sqlite_chats, folder / "chats.db")
 
 
 async def test_chats_of_the_former_release_are_complete(open_chats: OpenChats) -> None:
@@ -158,3 +171,29 @@ async def test_archives_of_the_release_before_the_feed_record_while_the_schema_c
     async with migrated(settings) as chats:
         assert await chats.versions(CHAT, FIRST, KINDS["reacted"].number) == [BENS, ANNS]
         assert await chats.events_after(CHAT, THIRD) == [BENS, ANNS, LAST]
+
+
+async def test_a_group_of_the_release_before_channels_becomes_one(open_groups: OpenChats) -> None:
+    cat, dan, eve = 303, 404, 505
+
+    def control(version: int, **fields: Any) -> Event:
+        change = Control(version=version, **fields)
+        at = FIRST + (version + 1 << 22)
+        return Event(event_id=at, message=Message(message_id=at, chat_id="g-7", sender_id=ANN, control=change))
+
+    async with open_groups() as chats:
+        group = await chats.get_group("g-7") or Group()
+        assert ([each.user_id for each in group.members], group.member_count) == ([ANN, BEN, cat, eve], 2)
+        assert (group.version, group.changed_id) == (6, FIRST + (6 << 22))
+        channel = GroupSettings(name="Crew", is_public=True, is_channel=True)
+        await chats.record(logged(control(7, settings=channel, member_count=2)), {})
+    async with open_groups() as chats:  # on Cassandra, the rows are converted again
+        for named, found in (((), [BEN, cat]), ((ANN, dan, eve), [ANN, BEN, cat, eve])):
+            group = await chats.get_group("g-7", named) or Group()
+            assert ([each.user_id for each in group.members], group.member_count) == (found, 2)
+        joined = [Member(user_id=user, role=ROLE_MEMBER, version=8, spans=[Span(first=FIRST)]) for user in (cat, dan)]
+        await chats.record(logged(control(8, members=joined)), {})  # by a sequencer of the former release
+        group = await chats.get_group("g-7") or Group()
+        assert ([each.user_id for each in group.members], group.member_count) == ([BEN], 4)
+        (public,) = await chats.list_public_chats(eve, "crew", after=FIRST_PUBLIC, limit=9)
+        assert (public.member_count, public.own.user_id) == (4, eve)
