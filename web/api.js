@@ -249,7 +249,7 @@ export class Api {
 
   /**
    * @param {{client_change_id: string, name: string, topic?: string, user_ids: string[], permissions?: string,
-   *   shows_history?: boolean}} group user_ids: at most 999, without this user
+   *   shows_history?: boolean, is_channel?: boolean}} group user_ids: at most 999, without this user
    * @returns {Promise<WireEvent>}
    */
   createGroup(group) {
@@ -300,10 +300,11 @@ export class Api {
    * A page of a group's members, by rising user_id.
    * @param {string} chat_id
    * @param {string} [after] the last user_id of the page before
+   * @param {number} [limit] at most 1,000
    * @returns {Promise<ListMembersResponse>}
    */
-  members(chat_id, after = "0") {
-    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/members?${new URLSearchParams({ after, limit: "1000" })}`);
+  members(chat_id, after = "0", limit = 1_000) {
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/members?after=${after}&limit=${limit}`);
   }
 
   /**

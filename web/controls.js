@@ -38,7 +38,8 @@ export function controlTexts({ sender_id, message_id }, control, profiles) {
   const of = ({ own, you, other }, { user_id }) =>
     user_id === profiles.me ? you(actor) : about({ own, other }, nameOf(user_id));
 
-  if (version === "1") return [about(sentences.created, shown(settings?.name))];
+  const isChannel = settings?.is_channel;
+  if (version === "1") return [about(isChannel ? sentences.createdChannel : sentences.created, shown(settings?.name))];
   const all = [];
   const joined = members.filter((member) => isMember(member) && !wasMember(member));
   const added = joined.filter(({ user_id }) => user_id !== sender_id);
@@ -70,6 +71,7 @@ export function controlTexts({ sender_id, message_id }, control, profiles) {
     else if (field === "permissions") all.push(byActor(sentences.permissions));
     else if (field === "shows_history")
       all.push(byActor(settings?.shows_history ? sentences.historyShown : sentences.historyHidden));
+    else if (field === "is_channel") all.push(byActor(sentences.madeChannel));
     else if (field === "is_public") all.push(byActor(settings?.is_public ? sentences.madePublic : sentences.madePrivate));
     else if (field === "asks_to_join")
       all.push(byActor(settings?.asks_to_join ? sentences.approvalOn : sentences.approvalOff));

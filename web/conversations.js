@@ -58,15 +58,18 @@ export class Conversations extends Store {
   #isFollowing = true;
   /** The message that the reader of the open chat sees; empty if there is none. */
   #place = () => "";
+  #isChannel;
 
   /**
    * @param {(chat_id: string, query?: Query) => Promise<ListMessagesResponse>} fetch a page of history
    * @param {(chat_id: string, after: string) => Promise<ListChangesResponse>} fetchChanges the events after an id
+   * @param {(chat_id: string) => boolean} [isChannel] whether only the session in which the chat is open gets its events
    */
-  constructor(fetch, fetchChanges) {
+  constructor(fetch, fetchChanges, isChannel = () => false) {
     super();
     this.#fetch = fetch;
     this.#fetchChanges = fetchChanges;
+    this.#isChannel = isChannel;
   }
 
   /** @param {string} chat_id @returns {Conversation} */
@@ -89,13 +92,24 @@ export class Conversations extends Store {
     return withChanges(message, (this.#recent.get(message.message_id) ?? UNCHANGED).values());
   }
 
+  /** Whether all events of a chat arrive, except of a channel that is not open. @param {string} chat_id */
+  isLive(chat_id) {
+    return chat_id === this.openChat || !this.#isChannel(chat_id);
+  }
+
   /** Opens a chat, and frees memory of the chat that was open. @param {string} chat_id empty to open none */
   enter(chat_id) {
     if (chat_id === this.openChat) return;
-    const before = this.of(this.openChat);
-    const phase = before.hasNewer ? "new" : "ready";
-    if (before.phase === "ready") this.#put(this.openChat, { ...pieces.left(before), phase });
+    const before_id = this.openChat;
     this.openChat = chat_id;
+    if (this.of(before_id).phase === "ready") this.#leave(before_id);
+  }
+
+  /** Keeps the newest messages of a chat that is not open; those of a channel are like copies. @param {string} chat_id */
+  #leave(chat_id) {
+    const piece = pieces.left(this.of(chat_id));
+    const isStored = !piece.hasNewer && !this.isLive(chat_id);
+    this.#put(chat_id, { ...piece, phase: piece.hasNewer || isStored ? "new" : "ready", isStored });
   }
 
   /**
@@ -140,6 +154,7 @@ export class Conversations extends Store {
         this.#replace(chat_id, pieces.atPage, around);
       }
       this.#set(chat_id, { phase: "ready", isStored: false });
+      if (!this.isLive(chat_id)) this.#leave(chat_id);
     } catch {
       this.#set(chat_id, { phase: "failed" });
     }
@@ -240,9 +255,9 @@ export class Conversations extends Store {
     if (this.#recent.size > MAX_RECENT && oldest !== undefined) this.#recent.delete(oldest);
   }
 
-  /** The chats whose messages are in memory, or are being loaded; the open chat first. */
+  /** The live chats whose messages are in memory, or are being loaded; the open chat first. */
   get held() {
-    const ids = [...this.#all.keys()].filter((chat_id) => this.isHeld(chat_id));
+    const ids = [...this.#all.keys()].filter((chat_id) => this.isHeld(chat_id) && this.isLive(chat_id));
     return ids.sort((a, b) => Number(b === this.openChat) - Number(a === this.openChat));
   }
 
@@ -279,7 +294,7 @@ export class Conversations extends Store {
   complete(chat_ids, event_id) {
     for (const chat_id of chat_ids) {
       const before = this.of(chat_id);
-      const caughtUp = before.phase === "new" ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
+      const caughtUp = before.phase === "new" && this.isLive(chat_id) ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
       const after = laterId(before.after, event_id);
       if (this.isHeld(chat_id)) this.#all.set(chat_id, { ...before, ...caughtUp, after });
     }

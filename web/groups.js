@@ -6,8 +6,16 @@ import { compareIds, idAbove, isGroup } from "./ids.js";
 /** @import {Chat, Group} from "./types.js" */
 /** @import {Chat as WireChat, Control, GroupSettings, Member, Role} from "./wire.js" */
 
-/** Members of a group. */
+/** Members of a group that is no channel, and of a channel. */
 export const MAX_MEMBERS = 1_000;
+export const MAX_CHANNEL_MEMBERS = 100_000;
+
+/** Users whom one request adds. */
+export const MAX_ADDED = 999;
+
+/** How many members a group can still get. @param {Group} group */
+export const roomIn = ({ settings, member_count }) =>
+  (settings.is_channel ? MAX_CHANNEL_MEMBERS : MAX_MEMBERS) - member_count;
 
 /** The values of a mask of permissions, as in groups.proto. */
 export const PERMISSIONS = Object.freeze({
@@ -127,13 +135,13 @@ function inOrder({ ...chat }, me) {
 }
 
 /** @param {Group} group @param {Control} control the next one @param {string} me @returns {Group} */
-function after(group, { version, settings, members = [] }, me) {
+function after(group, { version, settings, members = [], member_count }, me) {
   const joined = members.filter((member) => isMember(member) && !isMember({ role: member.former_role }));
   const left = members.filter((member) => !isMember(member) && isMember({ role: member.former_role }));
   return {
     version,
     settings: settings ?? group.settings,
-    member_count: group.member_count + joined.length - left.length,
+    member_count: member_count || group.member_count + joined.length - left.length,
     own: members.find(({ user_id }) => user_id === me) ?? group.own,
   };
 }

@@ -13,6 +13,7 @@ import { isMember } from "./groups.js";
  * @property {string} name
  * @property {string} [topic]
  * @property {number} members
+ * @property {boolean} [is_channel]
  * @property {boolean} [is_member]
  * @property {boolean} [asks_to_join] whether a member has to accept the user
  * @property {boolean} [has_asked]

@@ -20,6 +20,7 @@ const byField = () => ({
  * @param {{code?: string | undefined, field?: string | undefined, message?: string | undefined}} refusal
  */
 export function refusalText({ code = "", field = "", message = "" }) {
+  if (code === "not_found" && field.includes(".mentions[")) return texts.refusedField.notMember;
   const byCode = new Map(Object.entries(texts.refused));
   return byField()[`${code} ${field}`] ?? byCode.get(code) ?? (message || texts.failed.unknown);
 }

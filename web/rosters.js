@@ -1,6 +1,6 @@
 // The members of groups that were asked for: pages of the archive, kept up to date by the control changes that arrive.
 
-import { isMember, ROLES } from "./groups.js";
+import { isMember, MAX_MEMBERS, ROLES } from "./groups.js";
 import { compareIds, idAbove } from "./ids.js";
 import { Store } from "./stores/store.js";
 
@@ -84,7 +84,8 @@ export class Rosters extends Store {
       first ||= version;
       if (version !== first) return this.#read(chat_id); // the group has changed between two pages
       all.push(...members);
-      if (!has_more || !members.length) return { version, members: sorted(all) };
+      // A group that has more is a channel, which the page did not know yet.
+      if (!has_more || !members.length || all.length >= MAX_MEMBERS) return { version, members: sorted(all) };
     }
   }
 

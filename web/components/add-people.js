@@ -2,7 +2,7 @@
 
 import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
-import { MAX_MEMBERS, may } from "../groups.js";
+import { MAX_ADDED, may, roomIn } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { ChatPicker } from "./chat-picker.js";
@@ -11,7 +11,7 @@ import { peopleFault } from "./group-fields.js";
 import { Modal } from "./modal.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Profile} from "../types.js" */
+/** @import {Group, Profile} from "../types.js" */
 /** @import {Member} from "../wire.js" */
 
 export class AddPeople extends Modal {
@@ -31,16 +31,18 @@ export class AddPeople extends Modal {
     this.#chat_id = chat_id;
     this.#added = added;
     this.#changes = new GroupChanges(app.api, app.chats, chat_id);
-    const most = () => MAX_MEMBERS - this.#present.size;
+    const group = () => /** @type {Group} */ (app.chats.of(chat_id).group);
+    const most = () => Math.min(roomIn(group()), MAX_ADDED);
     const isListed = (/** @type {Profile} */ { user_id, deleted }) => !deleted && !this.#present.has(user_id);
     this.#picker = new ChatPicker(app, this, dialogTexts.groupPeople, most, isListed);
     this.element.classList.add("choosing");
     this.follow(app.chats);
   }
 
-  /** The users who are members. */
+  /** The users who are members; of a channel, none is known: the server refuses them. */
   get #present() {
-    const { members } = this.#app.chats.rosters.of(this.#chat_id);
+    const { chats } = this.#app;
+    const { members } = chats.rosters.of(chats.isChannel(this.#chat_id) ? "" : this.#chat_id);
     if (members !== this.#known.members) this.#known = { members, ids: new Set(members.map(({ user_id }) => user_id)) };
     return this.#known.ids;
   }
@@ -65,7 +67,7 @@ export class AddPeople extends Modal {
     try {
       await this.#changes.send(user_ids, (fields) => api.addMembers(this.#chat_id, { ...fields, user_ids }));
     } catch (fault) {
-      throw peopleFault(fault, user_ids, chats);
+      throw peopleFault(fault, user_ids, chats, chats.isChannel(this.#chat_id));
     }
     this.close();
     this.#added(user_ids.length);

@@ -1,13 +1,15 @@
 // Completes the typed part of a text field: a list above the field, of emoji for a shortcode such as `:tada:`, and of
 // members after `@`. The focus stays in the field. Loaded when `:` or `@` is first typed.
 
+import { findMentioned, membersNamed } from "../channel-members.js";
 import { may } from "../groups.js";
-import { Chats } from "../stores/chats.js";
-import { h, Root } from "../view.js";
+import { mentionAtEnd } from "../mentioning.js";
+import { h } from "../view.js";
 import { EmojiSource } from "./emoji-source.js";
 import { insert } from "./insert.js";
 import { offerMembers } from "./member-source.js";
 
+/** @import {App} from "./app-shell.js" */
 /** @import {Children} from "../view.js" */
 
 /**
@@ -20,11 +22,14 @@ import { offerMembers } from "./member-source.js";
  */
 /** @typedef {{key: string, content: Children, text: string, chosen?: () => void}} Choice */
 
+/** The pause in typing after which the members of a channel are searched. */
+const PAUSE_MS = 200;
 const LIST = "completion";
 /** @type {Offer} */
 const NOTHING = { label: "", start: 0, choices: [] };
 
 export class Completion {
+  #app;
   #field;
   #root;
   #chats;
@@ -37,19 +42,28 @@ export class Completion {
   #end = 0;
   /** Whether the members of a group were asked for. */
   #areMembersLoaded = false;
+  /** The name by which members of a channel were searched last, and whether it found nobody. */
+  #searched = { name: "", isVain: false };
 
-  /** @param {HTMLTextAreaElement} field @param {Root} root renders the view @param {Chats} chats @param {string} chat_id */
-  constructor(field, root, chats, chat_id) {
+  /** @param {HTMLTextAreaElement} field @param {App} app whose root renders the view @param {string} chat_id */
+  constructor(field, app, chat_id) {
+    this.#app = app;
     this.#field = field;
-    this.#root = root;
-    this.#chats = chats;
+    this.#root = app.root;
+    this.#chats = app.chats;
     this.#chat_id = chat_id;
+    this.findMentioned();
     field.addEventListener("compositionend", () => this.look());
     field.addEventListener("blur", () => this.#close());
     for (const type of ["click", "keyup"])
       field.addEventListener(type, () => field.selectionStart !== this.#end && this.#close());
     // Keyboards of phones compose every word: the list then accepts taps, but uses no keys and replaces no text.
     field.addEventListener("input", (event) => this.look(/** @type {InputEvent} */ (event).isComposing));
+  }
+
+  /** Finds the members of a channel whom the text mentions already: a draft, or an edited message. */
+  findMentioned() {
+    if (this.#chats.isChannel(this.#chat_id)) void findMentioned(this.#app, this.#chat_id, this.#field.value);
   }
 
   /** Attributes of the field, for screen readers. */
@@ -109,7 +123,8 @@ export class Completion {
   /** @param {string} before the caret */
   #members(before) {
     if (!before.includes("@")) return null;
-    if (!this.#areMembersLoaded) void this.#loadMembers();
+    if (this.#chats.isChannel(this.#chat_id)) void this.#find(mentionAtEnd(before)?.typed ?? "");
+    else if (!this.#areMembersLoaded) void this.#loadMembers();
     const mayMentionEveryone = may(this.#chats.of(this.#chat_id), "MENTION_EVERYONE");
     return offerMembers(before, this.#chats.members(this.#chat_id), mayMentionEveryone);
   }
@@ -118,6 +133,19 @@ export class Completion {
     this.#areMembersLoaded = true;
     await this.#chats.loadMembers(this.#chat_id);
     if (document.activeElement === this.#field) this.look();
+  }
+
+  /** Searches members of a channel, unless that is in vain. @param {string} name */
+  async #find(name) {
+    const { name: before, isVain } = this.#searched;
+    if (!name || name === before || (isVain && name.startsWith(before))) return;
+    this.#searched = { name, isVain: false };
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    if (this.#searched.name !== name) return;
+    const members = await membersNamed(this.#app, this.#chat_id, name).catch(() => null); // null: the server is away
+    if (this.#searched.name !== name || !members) return;
+    this.#searched.isVain = !members.length;
+    if (members.length && document.activeElement === this.#field) this.look();
   }
 
   /** @param {Choice} choice */

@@ -167,9 +167,12 @@ export class Composer {
     this.#loadMembers();
   }
 
-  /** Loads the members of a group if the text may mention some. The completion loads them as well. */
+  /** Loads the members of a group if the text may mention some; of a channel, the completion finds those. */
   #loadMembers() {
-    if (this.#text.includes("@")) void this.#app.chats.loadMembers(this.#chat_id);
+    if (!this.#text.includes("@")) return;
+    if (!this.#app.chats.isChannel(this.#chat_id)) void this.#app.chats.loadMembers(this.#chat_id);
+    else if (this.#completion) this.#completion.findMentioned();
+    else void this.#loadCompletion();
   }
 
   /** Ends the edit, or the reply; the text of the draft stays. */
@@ -216,7 +219,7 @@ export class Composer {
     try {
       const { Completion } = await import("./completion.js");
       if (this.#completion || !field || field !== this.#field) return;
-      this.#completion = new Completion(field, this.#app.root, this.#app.chats, this.#chat_id);
+      this.#completion = new Completion(field, this.#app, this.#chat_id);
       if (document.activeElement === field) this.#completion.look();
     } catch {
       // The server is away: the next letter loads it again.

@@ -1,6 +1,7 @@
 // Forwards a message to several chats: recent ones, or chats with people that the search finds. Loaded when it is first
 // opened.
 
+import { membersAmong } from "../channel-members.js";
 import { nameList } from "../format.js";
 import { isTouchScreen } from "../focus.js";
 import { isDeleted } from "../kinds/deleted.js";
@@ -14,6 +15,7 @@ import { Modal } from "./modal.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
+/** @import {Mention} from "../wire.js" */
 
 /** Chats to which a message is forwarded at once. */
 export const MAX_CHOSEN = 5;
@@ -61,13 +63,20 @@ export class ForwardDialog extends Modal {
     if (!isForwardable(message) || !chosen.length) return this.root.invalidate();
     this.close();
     for (const chat_id of chosen) {
-      const mentioned = mentionsOf(message);
-      if (mentioned.length) await chats.loadMembers(chat_id);
-      const members = chats.memberIds(chat_id);
-      const mentions = mentioned.filter(({ user_id = "" }) => members.includes(user_id));
+      const mentions = await this.#mentionsIn(chat_id, mentionsOf(message));
       await sending.send(chat_id, textOf(message), { mentions, forwarded: true });
     }
     this.#app.say(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
+  }
+
+  /** The mentions of members of a chat. @param {string} chat_id @param {readonly Mention[]} all */
+  async #mentionsIn(chat_id, all) {
+    const { chats } = this.#app;
+    if (all.length) await chats.loadMembers(chat_id);
+    const user_ids = all.flatMap(({ user_id }) => user_id ?? []);
+    const found = chats.isChannel(chat_id) ? await membersAmong(this.#app, chat_id, user_ids).catch(() => []) : [];
+    const members = [...chats.memberIds(chat_id), ...found.map(({ user_id }) => user_id)];
+    return all.filter(({ user_id = "" }) => members.includes(user_id));
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { Problem } from "../api.js";
 import { fits, refusedSetting, refusedUser } from "../group-changes.js";
-import { MAX_MEMBERS } from "../groups.js";
+import { MAX_CHANNEL_MEMBERS, MAX_MEMBERS } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { check, Invalid } from "./form.js";
 import { nameOf } from "./group-members.js";
@@ -25,13 +25,19 @@ export function settingsFault(fault) {
   return field ? new Invalid({ [field]: field === "name" ? nameRule : topicRule }) : fault;
 }
 
+/** Why a group gets no more members. @param {boolean} [isChannel] */
+export function fullText(isChannel = false) {
+  return isChannel ? dialogTexts.channel.full(MAX_CHANNEL_MEMBERS) : dialogTexts.group.full(MAX_MEMBERS);
+}
+
 /**
  * @param {unknown} fault
  * @param {readonly string[]} user_ids of the request
  * @param {Pick<Chats, "profiles">} chats
+ * @param {boolean} [isChannel]
  */
-export function peopleFault(fault, user_ids, { profiles }) {
-  if (fault instanceof Problem && fault.code === "too_large") return new Invalid({}, dialogTexts.group.full(MAX_MEMBERS));
+export function peopleFault(fault, user_ids, { profiles }, isChannel) {
+  if (fault instanceof Problem && fault.code === "too_large") return new Invalid({}, fullText(isChannel));
   const refused = refusedUser(fault, user_ids);
   return refused ? new Invalid({}, dialogTexts.groupPeople.refused(nameOf(profiles.get(refused)))) : fault;
 }

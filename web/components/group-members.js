@@ -1,6 +1,7 @@
-// The members of a group: the owner and the admins first, then by name. A search finds members by name; pressing a member
-// opens a menu with what the user may do.
+// The members of a group: the owner and the admins first, then by name; those of a channel by user id, as far as one
+// scrolls. A search finds members by name; pressing a member opens a menu with what the user may do.
 
+import { ChannelMembers } from "../channel-members.js";
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
 import { isMember } from "../groups.js";
@@ -52,6 +53,8 @@ export class GroupMembers {
   #choicesOf;
   #growing;
   #search = "";
+  /** Of a channel. @type {ChannelMembers | null} */
+  #pages = null;
   /** The members in order, and of which they were made. */
   #ordered = { members: /** @type {readonly Member[] | null} */ (null), list: /** @type {readonly Member[]} */ ([]) };
   /** @type {HTMLInputElement | undefined} */
@@ -64,7 +67,7 @@ export class GroupMembers {
   #choices = [];
 
   /**
-   * @param {Pick<App, "chats">} app
+   * @param {Pick<App, "api" | "chats">} app
    * @param {Modal} modal that shows it
    * @param {string} chat_id
    * @param {(member: Member) => readonly Choice[]} choicesOf the menu of a member
@@ -86,13 +89,20 @@ export class GroupMembers {
   }
 
   view() {
-    const { phase, members } = this.#app.chats.rosters.of(this.#chat_id);
-    const load = () => void this.#app.chats.rosters.load(this.#chat_id);
-    if (phase === "failed") return failure(dialogTexts.groupPanel.notLoaded, load);
-    const isReady = members.length > 0 && members.every(({ user_id }) => this.#isKnown(user_id));
+    const pages = this.#channelMembers();
+    const { rosters } = this.#app.chats;
+    const { phase, members } = pages ?? rosters.of(this.#chat_id);
+    const load = () => void (pages ?? rosters).load(this.#chat_id);
+    const failed = phase === "failed" && failure(dialogTexts.groupPanel.notLoaded, load);
+    if (failed && !(pages && (members.length || this.#search))) return failed;
+    const known = members.filter(({ user_id }) => this.#isKnown(user_id));
+    const isReady = pages ? phase !== "loading" : members.length > 0 && known.length === members.length;
     if (!isReady) return memo("waiting", [], () => skeletonRows(4));
-    const found = this.#found(members);
+    const found = pages ? known : this.#found(members);
     const part = this.#growing.part(found);
+    if (pages?.canGrow && part.length >= members.length) void pages.load();
+    const isCounted = this.#search && (!pages || pages.areFound);
+    const count = pages?.canGrow ? -1 : found.length;
     this.#app.chats.presence.watch("members", part.map(({ user_id }) => user_id));
     const search = {
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
@@ -109,10 +119,21 @@ export class GroupMembers {
     };
     return [
       searchBox(dialogTexts.groupPanel.search, search),
-      h("p", { class: "note", role: "status", key: "found" }, this.#search && dialogTexts.groupPanel.found(found.length)),
-      h("ul", list, part.map((member, at) => this.#row(member, at, found.length))),
+      h("p", { class: "note", role: "status", key: "found" }, isCounted && dialogTexts.groupPanel.found(found.length)),
+      h("ul", list, part.map((member, at) => this.#row(member, at, count))),
+      failed,
       this.#menuView(),
     ];
+  }
+
+  /** Null for a group that is no channel. */
+  #channelMembers() {
+    const { chats } = this.#app;
+    if (this.#pages || !chats.isChannel(this.#chat_id)) return this.#pages;
+    const pages = new ChannelMembers(this.#app, this.#chat_id);
+    chats.onControl = (chat_id, control) => chat_id === this.#chat_id && pages.fold(control);
+    this.#modal.follow(pages);
+    return (this.#pages = pages);
   }
 
   /** Whether the profile of a user is loaded, or does not exist. @param {string} user_id */
@@ -139,11 +160,12 @@ export class GroupMembers {
   /** @param {string} text */
   #find(text) {
     this.#search = text;
+    this.#pages?.find(text);
     this.#growing.reset();
     this.#modal.root.invalidate();
   }
 
-  /** @param {Member} member @param {number} at its place @param {number} count */
+  /** @param {Member} member @param {number} at its place @param {number} count -1: not known */
   #row(member, at, count) {
     const { user_id, role } = member;
     const { me, profiles, presence } = this.#app.chats;
@@ -168,7 +190,7 @@ export class GroupMembers {
 
   /** @param {Event} event @param {string} user_id */
   #openMenu({ currentTarget }, user_id) {
-    const { members } = this.#app.chats.rosters.of(this.#chat_id);
+    const { members } = this.#pages ?? this.#app.chats.rosters.of(this.#chat_id);
     const member = members.find((each) => each.user_id === user_id);
     this.#choices = member && isMember(member) ? this.#choicesOf(member) : [];
     if (!this.#choices.length) return;

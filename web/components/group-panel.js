@@ -5,7 +5,7 @@ import { directChatId } from "../chats.js";
 import { unreadLabel } from "../format.js";
 import { actionsOn } from "../group-actions.js";
 import { GroupChanges } from "../group-changes.js";
-import { isMember, MAX_MEMBERS, may } from "../groups.js";
+import { isMember, may, roomIn } from "../groups.js";
 import { Joining } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
@@ -14,6 +14,7 @@ import { groupAvatar } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { Confirmation } from "./confirmation.js";
 import { skeletonRows } from "./empty.js";
+import { fullText } from "./group-fields.js";
 import { GroupMembers, nameOf } from "./group-members.js";
 import { GroupSettings } from "./group-settings.js";
 import { InviteLinks } from "./invite-links.js";
@@ -50,7 +51,7 @@ export class GroupPanel extends Modal {
     this.#members = new GroupMembers(app, this, chat_id, (member) => this.#choicesOf(member));
     this.element.classList.add("group-panel");
     this.follow(app.chats);
-    void app.chats.rosters.load(chat_id);
+    if (!app.chats.isChannel(chat_id)) void app.chats.rosters.load(chat_id);
   }
 
   get #group() {
@@ -75,24 +76,25 @@ export class GroupPanel extends Modal {
   }
 
   /** @param {Group} group */
-  #head({ settings: { topic }, member_count, own }) {
+  #head({ settings: { topic, is_channel }, member_count, own }) {
+    const { members } = is_channel ? dialogTexts.channel : dialogTexts.group;
     const name = this.#app.chats.titleOf(this.#chat_id);
     return h(
       "div",
       { class: "person", key: "head" },
       groupAvatar(this.#chat_id, name),
       h("strong", { dir: "auto" }, name),
-      isMember(own) && h("span", { class: "soft" }, dialogTexts.group.members(member_count)),
+      isMember(own) && h("span", { class: "soft" }, members(member_count)),
       topic && h("p", { class: "about", dir: "auto" }, topic),
     );
   }
 
   /** @param {Group} group */
-  #buttons({ member_count }) {
+  #buttons(group) {
     const [app, chat_id] = [this.#app, this.#chat_id];
     const chat = app.chats.of(chat_id);
     const { edit, add, invites } = dialogTexts.groupPanel;
-    const isFull = member_count >= MAX_MEMBERS;
+    const isFull = roomIn(group) <= 0;
     const addPeople = () =>
       new AddPeople(app, chat_id, (count) => this.#say(dialogTexts.groupAdd.added(count))).open();
     return h(
@@ -103,7 +105,7 @@ export class GroupPanel extends Modal {
       may(chat, "ADD_MEMBERS") && !isFull && textButton("text-button", addPeople, add),
       may(chat, "ADD_MEMBERS") && textButton("text-button", () => new InviteLinks(app, chat_id).open(), invites),
       may(chat, "ADD_MEMBERS") && this.#requestsButton(),
-      may(chat, "ADD_MEMBERS") && isFull && h("p", { class: "note" }, dialogTexts.group.full(MAX_MEMBERS)),
+      may(chat, "ADD_MEMBERS") && isFull && h("p", { class: "note" }, fullText(group.settings.is_channel)),
     );
   }
 

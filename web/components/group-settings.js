@@ -3,9 +3,11 @@
 
 import { GroupChanges } from "../group-changes.js";
 import { FLAGS, GroupDraft, SWITCHED, valuesOf } from "../group-draft.js";
-import { may } from "../groups.js";
+import { MAX_CHANNEL_MEMBERS, may } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
+import { textButton } from "./buttons.js";
+import { Confirmation } from "./confirmation.js";
 import { Form } from "./form.js";
 import { checkSettings, settingsFault } from "./group-fields.js";
 import { Modal } from "./modal.js";
@@ -75,6 +77,7 @@ export class GroupSettings extends Modal {
       { ...this.#form.props, key: "form" },
       this.#names.includes("name") && this.#texts(),
       this.#names.includes("shows_history") && this.#switches(),
+      allowed.includes("shows_history") && this.#channel(),
       h("p", { class: "note error", role: "alert", key: "forbidden" }, isForbidden && forbidden),
       this.#form.error(),
       this.#form.submitButton(save),
@@ -121,6 +124,18 @@ export class GroupSettings extends Modal {
       ref: (/** @type {HTMLInputElement} */ element) => void (element.checked = this.#current[name] === true),
     };
     return h("label", { class: "choice", key: name }, h("input", input), h("span", {}, switchLabels()[name]));
+  }
+
+  /** The button that makes the group a channel, or the note that it is one. */
+  #channel() {
+    const { option, title, words, is } = dialogTexts.channel;
+    const convert = async () => {
+      const { api } = this.#app;
+      await this.#changes.send(["is_channel"], (fields) => api.changeGroup(this.#chat_id, { ...fields, is_channel: true }));
+    };
+    const ask = () => new Confirmation({ title, words: words(MAX_CHANNEL_MEMBERS), action: option }, convert).open();
+    if (this.#group.settings.is_channel) return h("p", { class: "note", role: "status", key: "channel" }, is);
+    return textButton("text-button wide", ask, option);
   }
 
   /** The present value, if the user has entered another one. @param {"name" | "topic"} name */

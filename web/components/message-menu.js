@@ -87,7 +87,7 @@ function choicesOf(app, message, actions) {
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),
     ...(!isOwn && text ? [{ label: texts.message.report, choose: () => reportMessage(app, message) }] : []),
-    ...(chat.group && !isFormer(chat) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
+    ...(chat.group && !isFormer(chat) && !app.chats.isChannel(chat_id) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },
   ];
 }

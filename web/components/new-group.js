@@ -2,7 +2,7 @@
 
 import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
-import { MAX_MEMBERS } from "../groups.js";
+import { MAX_ADDED, MAX_CHANNEL_MEMBERS } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -28,7 +28,7 @@ export class NewGroup extends Modal {
     this.#app = app;
     this.#done = done;
     this.#changes = new GroupChanges(app.api, app.chats);
-    this.#picker = new ChatPicker(app, this, dialogTexts.groupPeople, () => MAX_MEMBERS - 1, ({ deleted }) => !deleted);
+    this.#picker = new ChatPicker(app, this, dialogTexts.groupPeople, () => MAX_ADDED, ({ deleted }) => !deleted);
     this.element.classList.add("choosing");
   }
 
@@ -48,6 +48,7 @@ export class NewGroup extends Modal {
       textButton("text-button wide", () => this.#findInstead(), find),
       this.#form.field({ label: name, name: "name", attributes: { ...attributes, maxlength: 128, autofocus: !isTouchScreen() } }),
       this.#form.field({ label: topic, name: "topic", hint: topicHint, attributes: { ...attributes, maxlength: 1_024 } }),
+      channelChoice(),
       h("h3", { class: "label", key: "people" }, people),
       this.#picker.view(),
       this.#form.error(),
@@ -76,7 +77,7 @@ export class NewGroup extends Modal {
     let event;
     try {
       // Also after a change of the input: if the response to the first attempt was lost, the group exists already.
-      const group = { name, user_ids, ...(topic ? { topic } : {}) };
+      const group = { name, user_ids, ...(topic ? { topic } : {}), ...(values["is_channel"] ? { is_channel: true } : {}) };
       event = await this.#changes.send(["create"], (fields) => api.createGroup({ ...fields, ...group }));
     } catch (fault) {
       throw settingsFault(peopleFault(fault, user_ids, chats));
@@ -86,4 +87,14 @@ export class NewGroup extends Modal {
     this.close();
     this.#app.open(event.message?.chat_id ?? "");
   }
+}
+
+/** Whether the group is a channel, and what that means. */
+function channelChoice() {
+  const { option, words } = dialogTexts.channel;
+  const input = { type: "checkbox", name: "is_channel", "aria-describedby": "channel-note" };
+  return [
+    h("label", { class: "choice", key: "channel" }, h("input", input), h("span", {}, option)),
+    h("p", { class: "note", id: "channel-note", key: "about" }, words(MAX_CHANNEL_MEMBERS)),
+  ];
 }

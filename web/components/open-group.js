@@ -4,7 +4,6 @@ import { explain, Problem } from "../api.js";
 import { withoutDirectionControls } from "../format.js";
 import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
-import { MAX_MEMBERS } from "../groups.js";
 import { afterStep, asKnown, Joining, stepOf } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
@@ -14,6 +13,7 @@ import { groupAvatar } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { Invalid } from "./form.js";
+import { fullText } from "./group-fields.js";
 import { actionRow, loadedView, rowButton } from "./loaded.js";
 import { closeDialogs, Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
@@ -68,7 +68,7 @@ class JoiningModal extends Modal {
     void this.outcome.of(async () => {
       const event = await this.#changes
         .send([group.chat_id, step], step === "takeBack" ? takeBack : join)
-        .catch((fault) => Promise.reject(this.faultOf(fault)));
+        .catch((fault) => Promise.reject(this.faultOf(fault, group.is_channel)));
       const after = afterStep(group, event, chats.me.user_id);
       done(after);
       if (after.is_member && this.element.open) this.#open(group.chat_id);
@@ -81,10 +81,10 @@ class JoiningModal extends Modal {
     return asKnown(group, this.app.chats.of(group.chat_id));
   }
 
-  /** The fault to show for a refused step. @protected @param {unknown} fault */
-  faultOf(fault) {
+  /** The fault to show for a refused step. @protected @param {unknown} fault @param {boolean} [isChannel] */
+  faultOf(fault, isChannel) {
     const isFull = fault instanceof Problem && fault.code === "too_large";
-    return isNotFound(fault) || isFull ? new Invalid({}, isFull ? dialogTexts.group.full(MAX_MEMBERS) : this.gone) : fault;
+    return isNotFound(fault) || isFull ? new Invalid({}, isFull ? fullText(isChannel) : this.gone) : fault;
   }
 
   /** @param {string} chat_id */
@@ -127,7 +127,7 @@ export class InvitedGroup extends JoiningModal {
   /** @param {OpenGroup} found */
   #view(found) {
     const group = this.known(found);
-    const { chat_id, topic, members } = group;
+    const { chat_id, topic } = group;
     const { asked, approval } = dialogTexts.joining;
     const step = stepOf(group);
     const name = withoutDirectionControls(group.name);
@@ -140,7 +140,7 @@ export class InvitedGroup extends JoiningModal {
         { class: "person" },
         groupAvatar(chat_id, name),
         h("strong", { dir: "auto" }, name),
-        h("span", { class: "soft" }, dialogTexts.group.members(members)),
+        h("span", { class: "soft" }, membersText(group)),
         topic && h("p", { class: "about", dir: "auto" }, topic),
         h("p", { class: "note" }, note),
       ),
@@ -197,13 +197,13 @@ export class PublicGroups extends JoiningModal {
   /** @param {OpenGroup} found */
   #row(found) {
     const group = this.known(found);
-    const { chat_id, topic = "", members } = group;
+    const { chat_id, topic = "" } = group;
     const { steps, stepsOf, asked } = dialogTexts.joining;
     const step = stepOf(group);
     const name = withoutDirectionControls(group.name);
     const words = step === "takeBack" ? asked : withoutDirectionControls(topic);
     const about = words && h("span", { class: "topic", dir: "auto" }, words);
-    const detail = [dialogTexts.group.members(members), about];
+    const detail = [membersText(group), about];
     const join = (/** @type {ControlFields} */ fields) => this.joining.joinPublic(chat_id, fields);
     const put = (/** @type {OpenGroup} */ after) => {
       this.#found = (this.#found ?? []).map((each) => (each.chat_id === chat_id ? after : each));
@@ -246,6 +246,9 @@ export class PublicGroups extends JoiningModal {
     this.root.invalidate();
   }
 }
+
+/** How many members a group has. @param {OpenGroup} group */
+const membersText = ({ is_channel, members }) => (is_channel ? dialogTexts.channel : dialogTexts.group).members(members);
 
 /** @param {unknown} fault */
 const isNotFound = (fault) => fault instanceof Problem && fault.code === "not_found";

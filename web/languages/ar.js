@@ -95,6 +95,7 @@ export const ar = {
     about: `${number(200)} حرف على الأكثر في سطر واحد.`,
     password: `تتكون كلمة المرور من ${number(10)} أحرف إلى ${number(128)} حرفًا.`,
     wrongPassword: "كلمة المرور الحالية غير صحيحة.",
+    notMember: "أشرت إلى شخص ليس عضوًا في هذه المجموعة.",
     notAccepted: "لا يقبل هذا الشخص رسائل ممن لا يعرفهم.",
     usedLink: "انتهت صلاحية هذا الرابط أو سبق استخدامه. اطلب رابطًا جديدًا من أحد المشرفين.",
   },
@@ -325,6 +326,10 @@ export const ar = {
       own: (group) => `أنشأت المجموعة «${isolated(group)}»`,
       other: (actor, group) => `تم إنشاء المجموعة «${isolated(group)}» بواسطة ${isolated(actor)}`,
     },
+    createdChannel: {
+      own: (group) => `أنشأت القناة «${isolated(group)}»`,
+      other: (actor, group) => `تم إنشاء القناة «${isolated(group)}» بواسطة ${isolated(actor)}`,
+    },
     added: {
       own: (names) => `أضفت ${isolated(names)}`,
       you: (others, actor) =>
@@ -412,6 +417,10 @@ export const ar = {
     madePrivate: {
       own: "جعلت المجموعة خاصة",
       other: (actor) => `أصبحت المجموعة خاصة بواسطة ${isolated(actor)}`,
+    },
+    madeChannel: {
+      own: "حوّلت المجموعة إلى قناة",
+      other: (actor) => `تم تحويل المجموعة إلى قناة بواسطة ${isolated(actor)}`,
     },
     approvalOn: {
       own: "فعّلت الموافقة على الأعضاء الجدد",

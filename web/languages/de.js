@@ -79,6 +79,7 @@ export const de = {
     about: "Höchstens 200 Zeichen in einer Zeile.",
     password: "Ein Passwort hat 10 bis 128 Zeichen.",
     wrongPassword: "Das aktuelle Passwort ist falsch.",
+    notMember: "Du erwähnst jemanden, der nicht Mitglied dieser Gruppe ist.",
     notAccepted: "Diese Person nimmt keine Nachrichten von Unbekannten an.",
     usedLink: "Dieser Link ist abgelaufen oder wurde schon benutzt. Bitte einen Admin um einen neuen.",
   },
@@ -273,6 +274,10 @@ export const de = {
       own: (group) => `Du hast die Gruppe „${group}“ erstellt`,
       other: (actor, group) => `${actor} hat die Gruppe „${group}“ erstellt`,
     },
+    createdChannel: {
+      own: (group) => `Du hast den Kanal „${group}“ erstellt`,
+      other: (actor, group) => `${actor} hat den Kanal „${group}“ erstellt`,
+    },
     added: {
       own: (names) => `Du hast ${names} hinzugefügt`,
       you: (others, actor) =>
@@ -358,6 +363,10 @@ export const de = {
     madePrivate: {
       own: "Du hast die Gruppe privat gemacht",
       other: (actor) => `${actor} hat die Gruppe privat gemacht`,
+    },
+    madeChannel: {
+      own: "Du hast die Gruppe zu einem Kanal gemacht",
+      other: (actor) => `${actor} hat die Gruppe zu einem Kanal gemacht`,
     },
     approvalOn: {
       own: "Du hast eingestellt, dass neue Mitglieder bestätigt werden",

@@ -86,6 +86,7 @@ export const en = {
     about: "At most 200 characters on one line.",
     password: "A password has 10 to 128 characters.",
     wrongPassword: "The current password is wrong.",
+    notMember: "You mention somebody who is not a member of this group.",
     notAccepted: "This person accepts no messages from people they don’t know.",
     usedLink: "This link has expired, or was used or replaced. Ask an admin for a new one.",
   },
@@ -287,6 +288,10 @@ export const en = {
       own: (/** @type {string} */ group) => `You created the group “${group}”`,
       other: (/** @type {Name} */ actor, /** @type {string} */ group) => `${actor} created the group “${group}”`,
     },
+    createdChannel: {
+      own: (/** @type {string} */ group) => `You created the channel “${group}”`,
+      other: (/** @type {Name} */ actor, /** @type {string} */ group) => `${actor} created the channel “${group}”`,
+    },
     added: {
       own: (/** @type {string} */ names) => `You added ${names}`,
       you: (/** @type {number} */ others, /** @type {Name} */ actor) =>
@@ -370,6 +375,10 @@ export const en = {
     madePrivate: {
       own: "You made the group private",
       other: (/** @type {Name} */ actor) => `${actor} made the group private`,
+    },
+    madeChannel: {
+      own: "You made the group a channel",
+      other: (/** @type {Name} */ actor) => `${actor} made the group a channel`,
     },
     approvalOn: {
       own: "You turned approval of new members on",

@@ -31,7 +31,7 @@ import { Store } from "./store.js";
 /** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
-/** @import {Chat as WireChat, Event as WireEvent} from "../wire.js" */
+/** @import {Chat as WireChat, Control, Event as WireEvent} from "../wire.js" */
 
 /** The archive lags behind sessions: the pauses after which a group is read, in milliseconds. */
 const PAUSES_MS = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
@@ -53,6 +53,14 @@ export class Chats extends Store {
    * @param {string} _message_id
    */
   onUndelivered = (_chat_id, _message_id) => {};
+  /**
+   * Called with each control change of a group that arrives.
+   * @param {string} _chat_id
+   * @param {Control} _control
+   */
+  onControl = (_chat_id, _control) => {};
+  /** Members of channels whom the user can mention, besides those who wrote, by chat_id. @type {Map<string, Set<string>>} */
+  found = new Map();
   typing = new Typing();
   #api;
   /** @type {Map<string, Chat>} */
@@ -85,6 +93,7 @@ export class Chats extends Store {
     this.conversations = new Conversations(
       (chat_id, query) => api.messages(chat_id, query),
       (chat_id, after) => api.changes(chat_id, after),
+      (chat_id) => this.isChannel(chat_id),
     );
     this.conversations.onMissed = (event) => this.#apply(event);
     this.conversations.onDropped = (chat_id) => this.#forget(chat_id);
@@ -141,6 +150,11 @@ export class Chats extends Store {
     return !other || this.profiles.isMissing(other);
   }
 
+  /** @param {string} chat_id */
+  isChannel(chat_id) {
+    return this.of(chat_id).group?.settings.is_channel === true;
+  }
+
   /**
    * Whether the user can't write in the chat any more: the other member's account is deleted, or the user has left.
    * @param {string} chat_id
@@ -149,8 +163,15 @@ export class Chats extends Store {
     return isFormer(this.of(chat_id)) || this.partner(chat_id)?.deleted === true;
   }
 
-  /** The ids of a chat's members, of a group as far as they are loaded. @param {string} chat_id */
+  /**
+   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote and were found.
+   * @param {string} chat_id
+   */
   memberIds(chat_id) {
+    if (this.isChannel(chat_id)) {
+      const authors = this.conversations.known(chat_id).map(({ sender_id }) => sender_id);
+      return [...new Set([...authors, ...(this.found.get(chat_id) ?? [])])];
+    }
     return isGroup(chat_id) ? this.rosters.of(chat_id).members.map(({ user_id }) => user_id) : this.of(chat_id).member_ids;
   }
 
@@ -160,9 +181,9 @@ export class Chats extends Store {
     return [...others.flatMap((user_id) => this.profiles.get(user_id) ?? []), this.me];
   }
 
-  /** Loads the members of a group, and their profiles. @param {string} chat_id */
+  /** Loads the members of a group that is no channel, and their profiles. @param {string} chat_id */
   async loadMembers(chat_id) {
-    if (!isGroup(chat_id)) return;
+    if (!isGroup(chat_id) || this.isChannel(chat_id)) return;
     await this.rosters.load(chat_id);
     this.members(chat_id);
     await this.profiles.fetchQueued();
@@ -213,6 +234,7 @@ export class Chats extends Store {
 
   /** Loads further pages of the list, among which a search looks for names. */
   async loadSearched() {
+    await this.#firstPage;
     for (let count = 0; count < MAX_SEARCHED && this.#nextPage && this.phase === "ready"; count++) {
       const cursor = this.#nextPage;
       await this.load();
@@ -332,17 +354,22 @@ export class Chats extends Store {
     return this.conversations.open(chat_id, mark, isListed);
   }
 
-  /** @param {Message} message that arrived live or was just accepted */
-  add(message) {
+  /**
+   * @param {Message} message that arrived live or was just accepted
+   * @param {boolean} [isRecorded] whether it answers a request, or is of history: a channel that is not open gets it, too
+   */
+  add(message, isRecorded = false) {
     const { chat_id, control } = message;
     const own = control?.members?.find(({ user_id }) => user_id === this.me.user_id);
     if (own && isRequest(own)) return; // the user may not read the group
     const before = this.of(chat_id);
     const chat = withMessage(before, this.conversations.current(message), this.me.user_id);
     this.#set(chat);
-    this.conversations.add(message);
-    if (control) this.rosters.fold(chat_id, control);
-    if (control?.version === "1") this.#created = chat_id;
+    const isAdded = isRecorded || this.conversations.isLive(chat_id);
+    if (isAdded) this.conversations.add(message);
+    if (control) this.onControl(chat_id, control);
+    if (control && !this.isChannel(chat_id)) this.rosters.fold(chat_id, control);
+    if (control?.version === "1" && isAdded) this.#created = chat_id;
     if (isGroup(chat_id) && (!chat.group || chat.later.length)) void this.#readGroup(chat_id);
     else if (canReadMore(before, chat)) void this.#readGroup(chat_id, true);
     else if (!before.newest && !isGroup(chat_id)) void this.#readUnlisted(chat_id);
@@ -406,13 +433,14 @@ export class Chats extends Store {
 
   /** @param {WireEvent} event of history */
   #apply({ event_id = "0", message, change }) {
-    if (message) this.add(fromWire(message));
+    if (message) this.add(fromWire(message), true);
     if (change) this.change({ event_id, change }, true);
   }
 
   /** Too much was missed of a chat. @param {string} chat_id */
   #forget(chat_id) {
     this.quotes.forget((other) => other === chat_id);
+    if (this.isChannel(chat_id)) void this.#readCounts(chat_id); // no reading of the list follows, as after a Gap
     if (chat_id === this.openChat) void this.listed.pinned.load(chat_id);
   }
 
@@ -455,8 +483,23 @@ export class Chats extends Store {
     this.#counting.add(chat_id);
     await new Promise((resolve) => setTimeout(resolve, COUNTED_AFTER_MS));
     this.#counting.delete(chat_id);
-    const wire = await this.#api.chat(chat_id).catch(() => undefined); // the next list has the counts
-    if (wire) this.merge([wire]);
+    await this.readHead(chat_id).catch(() => {}); // the next list has the counts
+  }
+
+  /** Reads the newest message and the counts of a chat; returns as `merge` does. @param {string} chat_id */
+  async readHead(chat_id) {
+    return this.merge([await this.#api.chat(chat_id)]);
+  }
+
+  /**
+   * Reads what a channel lacks since it was opened.
+   * @param {string} chat_id
+   * @returns {Promise<string>} an event id: nothing up to it is missing; 0 if that is not known
+   */
+  async readOpened(chat_id) {
+    const { conversations } = this;
+    const isWhole = conversations.isHeld(chat_id) && (await conversations.catchUp([chat_id]));
+    return isWhole ? conversations.of(chat_id).after : "0";
   }
 
   /**

@@ -193,7 +193,7 @@ export class Sending extends Store {
 
   /** The person is writing in the chat. @param {string} chat_id */
   writing(chat_id) {
-    if (this.isTypingShown()) this.#chats.typing.announce(chat_id, this.#line.send);
+    if (this.isTypingShown() && !this.#chats.isChannel(chat_id)) this.#chats.typing.announce(chat_id, this.#line.send);
   }
 
   /** Deletes this user's drafts, and unsent messages and changes, from this browser. */

@@ -1,6 +1,7 @@
 // Keeps the other stores up to date by a session: hands on the frames of the server, and reads what was missed.
 
 import { Api } from "../api.js";
+import { Channels } from "../channels.js";
 import { timeOfId } from "../ids.js";
 import { fromWire } from "../messages.js";
 import { Session } from "../session.js";
@@ -29,6 +30,7 @@ export class Sync extends Store {
   /** Changes when the user's connections or blocks may have changed. */
   people = new Store();
   #chats;
+  #channels;
   #catchUp;
   /** The server's time when this page began, in milliseconds since 1970. Older messages are not passed on. */
   #began_ms = Infinity;
@@ -55,6 +57,8 @@ export class Sync extends Store {
         onFrame: (frame) => this.#receive(frame),
       },
     );
+    this.#channels = new Channels(chats);
+    this.#channels.onNews = (message) => this.onMissed(message);
     this.#catchUp = new CatchUp(() => this.#readMissed());
     this.sending = new Sending(chats, kept, {
       send: (frame, answered) => this.session.send(frame, answered),
@@ -87,7 +91,7 @@ export class Sync extends Store {
   }
 
   #stateChanged() {
-    if (!this.isOnline) for (const each of [this.sending, this.#chats.presence]) each.offline();
+    if (!this.isOnline) for (const each of [this.sending, this.#chats.presence, this.#channels]) each.offline();
     if (this.hasEnded) this.#catchUp.stop();
     this.changed();
   }
@@ -97,7 +101,8 @@ export class Sync extends Store {
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits?.max_text_bytes ?? 0);
-    this.#chats.presence.online((frame, answered) => this.session.send(frame, answered));
+    const send = this.session.send.bind(this.session);
+    for (const each of [this.#chats.presence, this.#channels]) each.online(send);
     void this.#chats.profiles.fetchQueued();
     this.#catchUp.now();
     if (this.#chats.phase === "failed") void this.#chats.load();
@@ -106,7 +111,8 @@ export class Sync extends Store {
   }
 
   /** @param {ServerFrame} frame */
-  #receive({ event, gap }) {
+  #receive({ event, gap, channel_head }) {
+    if (channel_head) void this.#channels.news(channel_head.chat_id ?? "", channel_head.newest_id);
     if (gap) this.#missed(Number(gap.at_ms ?? 0));
     if (gap) this.#chats.presence.watchAgain();
     if (event) this.#onEvent(event);
@@ -117,6 +123,8 @@ export class Sync extends Store {
   #onEvent({ event_id = "0", message, change, typing, presence, profile_changed, people_changed }) {
     if (message) this.#onMessage(fromWire(message));
     if (change) this.#chats.change({ event_id, change });
+    const chat_id = (message ?? change)?.chat_id ?? "";
+    if (!this.#chats.conversations.isLive(chat_id)) void this.#channels.news(chat_id, event_id);
     if (typing) this.#chats.typing.show(typing.chat_id, typing.user_id ?? "");
     if (presence) this.#chats.presence.show(presence);
     if (profile_changed) this.#chats.profileChanged(profile_changed.user_id ?? "");

@@ -104,6 +104,8 @@ export class FakeHistory {
   /** Chats of which too much was missed. */
   tooOld = new Set();
   marks = [];
+  /** What the server returns of a chat besides its events, by chat_id. */
+  about = new Map();
   /** The requests: their names, with the chat. */
   requests = [];
   #events = [];
@@ -117,9 +119,10 @@ export class FakeHistory {
     this.#answer("chats", () => {
       const isChanged = (event) => timeOfId(laterId(event.event_id, event.logged)) >= changed_since_ms;
       const ids = new Set(this.#events.filter(isChanged).map(chatOf));
-      const chatFor = (chat_id) => ({ chat_id, marks: this.marks, newest: this.#items(chat_id).at(-1) });
-      return { chats: [...ids].map(chatFor) };
+      return { chats: [...ids].map((chat_id) => this.#chat(chat_id)) };
     });
+
+  chat = (chat_id) => this.#answer(`chat ${chat_id}`, () => this.#chat(chat_id));
 
   /** Pages of 100 messages. */
   messages = (chat_id, { before_id, after_id, around_id } = {}) =>
@@ -145,6 +148,10 @@ export class FakeHistory {
     this.requests.push(request);
     if (this.isAway) throw new Error("away");
     return structuredClone({ complete_up_to: idAt(this.complete), ...answer() });
+  }
+
+  #chat(chat_id) {
+    return { chat_id, marks: this.marks, newest: this.#items(chat_id).at(-1), ...this.about.get(chat_id) };
   }
 
   #of(chat_id) {

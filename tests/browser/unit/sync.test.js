@@ -7,18 +7,12 @@ import { textOf } from "../../../web/kinds/edited.js";
 import { marksOf } from "../../../web/kinds/marked.js";
 import { reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromWire } from "../../../web/messages.js";
-import { Chats } from "../../../web/stores/chats.js";
-import { Kept } from "../../../web/stores/kept.js";
-import { Recent } from "../../../web/stores/recent.js";
-import { Sync } from "../../../web/stores/sync.js";
 import {
   ADA,
   changeAt,
   CHAT,
   fakeCopies,
-  fakeDatabase,
   FakeHistory,
-  FakeSocket,
   idAt,
   markAt,
   MIRA,
@@ -26,61 +20,13 @@ import {
   settle,
   wireMessage,
 } from "./fakes.js";
+import { online, pass, timeOf } from "./online.js";
 
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"] }));
 afterEach(() => {
   mock.timers.reset();
   delete globalThis.WebSocket;
 });
-
-/** A client that is online in a chat whose history has one message. */
-async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0, replayed = 0 } = {}) {
-  const sockets = [];
-  globalThis.WebSocket = class extends FakeSocket {
-    constructor(url, protocol) {
-      super(url, protocol);
-      sockets.push(this);
-    }
-
-    /** Accepts marks at once. */
-    send(text) {
-      super.send(text);
-      const frame = String(this.sent.length);
-      if (JSON.parse(text).change?.marked) setTimeout(() => this.deliver({ accepted: { frame } }), 1);
-    }
-  };
-  history.record(sentAt(1));
-  history.marks = [{ user_id: ADA, read_up_to: idAt(1) }];
-  const api = {
-    chats: (query) => history.chats(query),
-    messages: (chat_id, query) => history.messages(chat_id, query),
-    changes: (chat_id, after) => history.changes(chat_id, after),
-    accessToken: async () => "token",
-    gateway: async () => ({ websocket: "ws://here/session" }),
-    me: async () => ({ user_id: ADA, name: "ada" }),
-    profiles: async () => ({ profiles: [] }),
-  };
-  const chats = new Chats(api, { user_id: ADA, name: "ada", display_name: "" });
-  const recent = new Recent(chats, Promise.resolve(copies), () => true);
-  await recent.start();
-  const sync = new Sync(api, chats, new Kept(fakeDatabase()));
-  sync.start();
-  chats.open(CHAT);
-  await settle();
-  sockets[0].onopen();
-  sockets[0].deliver({ welcome: { heartbeat_interval_ms: 1e9, replayed, at_ms: minute ? String(timeOf(minute)) : "0" } });
-  await settle();
-  return { chats, sync, history, recent, sockets, socket: sockets[0] };
-}
-
-const timeOf = (minute) => timeOfId(idAt(minute));
-
-/** Advances the mocked time. */
-async function pass(seconds) {
-  await settle();
-  mock.timers.tick(seconds * 1_000);
-  await settle();
-}
 
 /** Answers the last frame. */
 const accept = (socket, minutes) =>

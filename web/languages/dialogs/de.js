@@ -165,7 +165,16 @@ export const de = {
     owner: "Leitung",
     admin: "Admin",
     guest: "Gast",
-    full: (most) => `Die Gruppe ist voll: Sie kann ${number(most)} Mitglieder haben.`,
+    full: (most) => `Die Gruppe ist voll: Sie kann ${number(most)} Mitglieder haben. Ein Kanal kann mehr haben.`,
+  },
+  channel: {
+    option: "Zu einem Kanal machen",
+    title: "Diese Gruppe zu einem Kanal machen?",
+    words: (most) =>
+      `Ein Kanal kann ${number(most)} Mitglieder haben. Er zeigt nicht, wer schreibt und wer eine Nachricht gelesen hat. Aus einem Kanal wird keine Gruppe mehr.`,
+    is: "Diese Gruppe ist ein Kanal und bleibt einer.",
+    full: (most) => `Der Kanal ist voll: Er kann ${number(most)} Mitglieder haben.`,
+    members: (count) => plural(count, { one: "Kanal mit 1 Mitglied", other: `Kanal mit ${number(count)} Mitgliedern` }),
   },
   groupPeople: {
     search: "Personen suchen",

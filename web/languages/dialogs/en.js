@@ -163,7 +163,17 @@ export const en = {
     owner: "Owner",
     admin: "Admin",
     guest: "Guest",
-    full: (/** @type {number} */ most) => `The group is full: it can have ${number(most)} members.`,
+    full: (/** @type {number} */ most) => `The group is full: it can have ${number(most)} members. A channel can have more.`,
+  },
+  channel: {
+    option: "Make it a channel",
+    title: "Make this group a channel?",
+    words: (/** @type {number} */ most) =>
+      `A channel can have ${number(most)} members. It does not show who is typing and who has read a message. A channel can’t become a group again.`,
+    is: "This group is a channel, and stays one.",
+    full: (/** @type {number} */ most) => `The channel is full: it can have ${number(most)} members.`,
+    members: (/** @type {number} */ count) =>
+      plural(count, { one: "Channel with 1 member", other: `Channel with ${number(count)} members` }),
   },
   groupPeople: {
     search: "Search people",

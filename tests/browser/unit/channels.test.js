@@ -1,0 +1,218 @@
+// Channels: what the session follows, and how the page learns of events that it does not get. Time is mocked.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { ChannelMembers, findMentioned } from "../../../web/channel-members.js";
+import { textOf } from "../../../web/kinds/edited.js";
+import { ADA, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
+import { online, pass, timeOf } from "./online.js";
+
+const [NEWS, CLUB] = ["g-5", "g-6"];
+const SETTINGS = { name: "News", is_channel: true };
+
+beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"] }));
+afterEach(() => {
+  mock.timers.reset();
+  delete globalThis.WebSocket;
+});
+
+const sentTo = (chat_id, minute, more = {}) => ({
+  event_id: idAt(minute),
+  message: { ...wireMessage(minute), chat_id, ...more },
+});
+const member = (user_id, role = "ROLE_MEMBER", more = {}) => ({ user_id, role, ...more });
+/** A control change by which a user joins, or leaves, as the event of a minute. */
+const control = (chat_id, minute, version, changed) =>
+  sentTo(chat_id, minute, { text: undefined, control: { version, members: [changed], member_count: 9 } });
+
+/** A client that is online and is a member of two channels with a message each. */
+async function inChannels(history = new FakeHistory()) {
+  for (const [at, chat_id] of [NEWS, CLUB].entries()) {
+    history.record(sentTo(chat_id, at + 1));
+    const group = { settings: SETTINGS, version: "1", member_count: 9, own: member(ADA, "ROLE_MEMBER", { spans: [{ first: "1" }] }) };
+    history.about.set(chat_id, group);
+  }
+  history.marks = [{ user_id: ADA, read_up_to: idAt(2) }];
+  history.complete = 2;
+  const client = await online({ history, minute: 2 });
+  await pass(0);
+  await pass(0);
+  return client;
+}
+
+const follows = ({ sent }) => sent.flatMap(({ follow }) => follow ?? []);
+const frameOf = ({ sent }) => String(sent.findLastIndex(({ follow }) => follow) + 1);
+const accept = (socket, minute) => socket.deliver({ accepted: { frame: frameOf(socket), at_ms: String(timeOf(minute)) } });
+const refuse = (socket, refused) => socket.deliver({ refused: { frame: frameOf(socket), ...refused } });
+const head = (socket, chat_id, minute) => socket.deliver({ channel_head: { chat_id, newest_id: idAt(minute) } });
+const shown = (chats, chat_id) => chats.conversations.of(chat_id).messages.map(textOf);
+
+test("a session follows the user's channels, the open one with its events; again in each session", async () => {
+  const { chats, sync, sockets, socket } = await inChannels();
+  chats.open(NEWS);
+  await pass(0);
+  chats.open(CHAT);
+  await pass(0);
+  const all = [NEWS, CLUB];
+  assert.deepEqual(follows(socket), [
+    { chat_ids: all, open_chat_ids: [] },
+    { chat_ids: all, open_chat_ids: [NEWS] },
+    { chat_ids: all, open_chat_ids: [] },
+  ]);
+  socket.deliver({ event: control(CLUB, 3, "2", member(ADA, "ROLE_UNSPECIFIED", { former_role: "ROLE_MEMBER" })) });
+  await pass(0);
+  assert.deepEqual(follows(socket).at(-1).chat_ids, [NEWS], "not after the user has left");
+  sync.session.restart();
+  await pass(2);
+  sockets[1].onopen();
+  sockets[1].deliver({ welcome: {} });
+  await pass(0);
+  assert.deepEqual(follows(sockets[1]), [{ chat_ids: [NEWS], open_chat_ids: [] }]);
+});
+
+test("a channel that the server refuses is left out until the page has read it again; other refusals are retried", async () => {
+  const { history, socket } = await inChannels();
+  history.requests.length = 0;
+  refuse(socket, { code: "not_found", field: "follow.chat_ids[1]" });
+  await pass(0);
+  assert.deepEqual(follows(socket).at(-1).chat_ids, [NEWS]);
+  accept(socket, 3);
+  await pass(3);
+  await pass(0);
+  assert.deepEqual(history.requests, [`chat ${CLUB}`]);
+  assert.deepEqual(follows(socket).at(-1).chat_ids, [NEWS, CLUB]);
+  const count = follows(socket).length;
+  refuse(socket, { code: "rate_limited", retryable: true, retry_after_ms: 7_000 });
+  await pass(6);
+  assert.equal(follows(socket).length, count);
+  await pass(1);
+  assert.equal(follows(socket).length, count + 1);
+});
+
+test("news of a channel update the list within 3 seconds, and at most every 5; the newest message is told once", async () => {
+  const { chats, sync, history, socket } = await inChannels();
+  const told = [];
+  sync.onMissed = (message) => told.push(textOf(message));
+  history.requests.length = 0;
+  for (const minute of [3, 4]) history.record(sentTo(NEWS, minute));
+  history.about.get(NEWS).unread = 2;
+  for (const minute of [3, 4]) head(socket, NEWS, minute);
+  await pass(3);
+  assert.deepEqual([chats.of(NEWS).unread, textOf(chats.of(NEWS).newest), told], [2, "text 4", ["text 4"]]);
+  head(socket, NEWS, 5); // history does not have it yet
+  await pass(3);
+  assert.deepEqual(history.requests, [`chat ${NEWS}`]);
+  await pass(2);
+  history.record(sentTo(NEWS, 5));
+  await pass(5);
+  await pass(60);
+  assert.deepEqual(history.requests, Array(3).fill(`chat ${NEWS}`));
+  assert.deepEqual(told, ["text 4", "text 5"]);
+  assert.deepEqual(shown(chats, NEWS), []);
+});
+
+test("an opened channel is read until history is complete up to the time of the Follow; then its events arrive", async () => {
+  const { chats, history, socket } = await inChannels();
+  chats.open(NEWS);
+  await pass(0);
+  assert.deepEqual(shown(chats, NEWS), ["text 1"]);
+  accept(socket, 4);
+  history.record(sentTo(NEWS, 3)); // sent before Accepted, recorded after the page was read
+  socket.deliver({ event: sentTo(NEWS, 5) });
+  await pass(1);
+  assert.deepEqual(shown(chats, NEWS), ["text 1", "text 3", "text 5"]);
+  history.record(sentTo(NEWS, 4));
+  history.complete = 4;
+  await pass(5);
+  assert.deepEqual(shown(chats, NEWS), ["text 1", "text 3", "text 4", "text 5"]);
+  history.requests.length = 0;
+  await pass(60);
+  assert.deepEqual(history.requests, []);
+});
+
+test("events of a channel that is not open are shown when it is opened, with those that did not arrive", async () => {
+  const { chats, history, socket } = await inChannels();
+  chats.open(NEWS);
+  await pass(0);
+  chats.open(CHAT);
+  history.record([3, 4, 5].map((minute) => sentTo(NEWS, minute)));
+  const mention = sentTo(NEWS, 5, { text: { body: "@ada", mentions: [{ user_id: ADA, name: "ada" }] } });
+  socket.deliver({ event: mention });
+  assert.deepEqual([chats.of(NEWS).unread_mentions, textOf(chats.of(NEWS).newest)], [1, "@ada"]);
+  history.requests.length = 0;
+  await pass(3);
+  assert.deepEqual(history.requests, [`chat ${NEWS}`], "for the other counts");
+  assert.deepEqual(shown(chats, NEWS), ["text 1"]);
+  history.complete = 5;
+  history.requests.length = 0;
+  socket.deliver({ gap: { at_ms: String(timeOf(5)) } });
+  await pass(1);
+  assert.ok(!history.requests.includes(`changes ${NEWS}`), "a channel that is not open is not caught up");
+  chats.open(NEWS);
+  await settle();
+  assert.deepEqual(shown(chats, NEWS), ["text 1", "text 3", "text 4", "text 5"]);
+});
+
+test("a group that becomes a channel is followed at once, with what the session got of it", async () => {
+  const history = new FakeHistory();
+  history.record(sentTo("g-7", 2));
+  history.about.set("g-7", { settings: { name: "Team" }, version: "1", member_count: 9, own: member(ADA) });
+  const { chats, socket } = await inChannels(history);
+  chats.open("g-7");
+  await pass(0);
+  const conversion = { version: "2", settings: { name: "Team", is_channel: true }, changed: ["is_channel"], member_count: 9 };
+  socket.deliver({ event: sentTo("g-7", 3, { text: undefined, control: conversion }) });
+  await pass(0);
+  assert.deepEqual(follows(socket).at(-1), { chat_ids: [NEWS, CLUB, "g-7"], open_chat_ids: ["g-7"] });
+  assert.equal(shown(chats, "g-7").length, 2);
+  assert.ok(chats.isChannel("g-7"));
+});
+
+/** Members 1 to `count` of a channel, with names; the search finds an account that is no member, too. */
+function channelOf(count) {
+  const all = Array.from({ length: count }, (_, at) => member(String(at + 1)));
+  const requests = [];
+  const profiles = new Map();
+  const chats = { found: new Map(), profiles: { put: (some) => some.forEach((one) => profiles.set(one.user_id, one)) } };
+  const api = {
+    members: async (_, after, limit) => {
+      requests.push(after);
+      const rest = all.slice(Number(after));
+      return { members: rest.slice(0, limit), has_more: rest.length > limit };
+    },
+    findPeople: async (name) => (requests.push(name), { profiles: ["7", "1000"].map((user_id) => ({ user_id, name })) }),
+    signedIn: async (_, path) => ({ members: all.filter(({ user_id }) => path.split("=")[1]?.split(",").includes(user_id)) }),
+  };
+  return { source: { api, chats }, requests, profiles };
+}
+
+test("the members of a channel are loaded page by page, found by name, and follow the control changes", async () => {
+  const { source, requests } = channelOf(150);
+  const members = new ChannelMembers(source, NEWS);
+  const ids = () => members.members.map(({ user_id }) => user_id);
+  await settle();
+  assert.deepEqual([ids().length, members.canGrow], [100, true]);
+  members.fold({ version: "2", members: [member("3", "ROLE_UNSPECIFIED"), member("9", "ROLE_ADMIN"), member("120", "ROLE_ADMIN")] });
+  assert.deepEqual([ids().includes("3"), members.members.find(({ user_id }) => user_id === "9")?.role], [false, "ROLE_ADMIN"]);
+  assert.equal(ids().at(-1), "100", "a later member is on a later page");
+  members.find("zo");
+  members.find("zoe");
+  await pass(0.2);
+  assert.deepEqual([ids(), members.areFound, requests], [["7"], true, ["0", "zoe"]]);
+  members.find("");
+  await Promise.all([members.load(), members.load()]);
+  assert.deepEqual([ids().length, members.canGrow, requests.length], [149, false, 3]);
+});
+
+test("a text mentions the members of a channel whom the search finds, and those who wrote", async () => {
+  const { source, requests } = channelOf(9);
+  await findMentioned(source, NEWS, "@zoe, a@b and @zoe: @t.m.");
+  assert.deepEqual(requests, ["zoe", "b", "t.m"]);
+  const { chats } = await inChannels();
+  chats.found = source.chats.found;
+  chats.open(NEWS);
+  await pass(0);
+  assert.deepEqual(chats.memberIds(NEWS), [MIRA]);
+  chats.found.set(NEWS, new Set(["9", MIRA]));
+  assert.deepEqual(chats.memberIds(NEWS), [MIRA, "9"]);
+});
