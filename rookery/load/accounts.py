@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -14,6 +15,9 @@ from rookery.client.trust import client_tls
 from rookery.load.sessions import LoadError, LoadUser, for_each
 
 PASSWORD = "generated for load"  # noqa: S105 - protects nothing: these users only carry load
+
+ADDED_AT_ONCE = 999
+"""Members that one request adds: the maximum."""
 
 SIGN_INS_AT_ONCE = 4
 """The server hashes two passwords at a time: more would only wait there."""
@@ -42,21 +46,33 @@ class Bff:
             gateways = await for_each(lambda user: self._gateway_of(http, user), asked)
         return [replace(user, gateway=gateways[0 if together else number]) for number, user in enumerate(users)]
 
-    async def make_group(self, users: Sequence[LoadUser], client_id: str) -> str:
-        """Let the first user create a group of all, and return its chat id. Raises LoadError."""
-        body = {
-            "name": "Load",
-            "user_ids": [str(user.user_id) for user in users[1:]],
-            "client_change_id": client_id,
-        }
-        async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
+    async def make_group(self, token: str, user_ids: Sequence[int], client_id: str, *, is_channel: bool) -> str:
+        """Create a group or a channel with these members and the user of the token, and return its chat id. Raises
+        LoadError."""
+        texts = [str(user_id) for user_id in user_ids]
+        body: dict[str, object] = {"name": "Load", "is_channel": is_channel}
+        headers = {"Authorization": f"Bearer {token}"}
+        path = "/v1/chats"
+        async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=60, headers=headers) as http:
+            for first in range(0, len(texts), ADDED_AT_ONCE):
+                change = {"user_ids": texts[first : first + ADDED_AT_ONCE], "client_change_id": f"{client_id}{first}"}
+                message = (await self._post(http, path, body | change))["message"]
+                path, body = f"/v1/chats/{message['chat_id']}/members", {}
+        return str(message["chat_id"])
+
+    async def _post(self, http: httpx.AsyncClient, path: str, body: dict[str, object]) -> dict[str, Any]:
+        """Make a request, again when the server's limit allows it. Raises LoadError."""
+        while True:
             try:
-                headers = {"Authorization": f"Bearer {users[0].token}"}
-                response = await http.post("/v1/chats", json=body, headers=headers)
+                response = await http.post(path, json=body)
+                if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                    await trio.sleep(max(response.json()["retry_after_ms"], 100) / 1000)
+                    continue
                 response.raise_for_status()
             except httpx.HTTPError as error:
                 raise LoadError(f"{self._url} does not create a group: {reason_of(error)}") from error
-        return str(response.json()["message"]["chat_id"])
+            answer: dict[str, Any] = response.json()
+            return answer
 
     async def _gateway_of(self, http: httpx.AsyncClient, user: LoadUser) -> GatewayEndpoints:
         try:
@@ -72,8 +88,9 @@ def account_name(number: int) -> str:
 
 
 def in_pairs(users: Sequence[tuple[int, str]]) -> list[LoadUser]:
-    """Pair users 0 and 1, 2 and 3, and so on."""
-    return [LoadUser(user_id, users[number ^ 1][0], token) for number, (user_id, token) in enumerate(users)]
+    """Pair users 0 and 1, 2 and 3, and so on. Of an odd number, who write to a group, the last one has no partner."""
+    user_ids = [user_id for user_id, _ in users] + [0]
+    return [LoadUser(user_id, user_ids[number ^ 1], token) for number, (user_id, token) in enumerate(users)]
 
 
 async def _exists(api: Api) -> bool:

@@ -10,7 +10,7 @@ import trio
 from rookery.client.trust import client_tls
 from rookery.load.sessions import CONNECT_DEADLINE, LoadError, LoadUser, SessionObserver, for_each
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Send, ServerFrame, Text
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Follow, Send, ServerFrame, Text
 from shared.background import open_background
 from shared.contract.addresses import GrpcAddress
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
@@ -39,10 +39,21 @@ async def _hold_session(user: LoadUser, tls: ssl.SSLContext, *, task_status: tri
         with trio.fail_after(CONNECT_DEADLINE):
             await stream.send(ClientFrame(authenticate=Authenticate(access_token=user.token, client_name="load")))
             first = await stream.receive()
-        if first is None or not first.HasField("welcome"):
-            raise LoadError(f"no welcome, but {first}")
+            if first is None or not first.HasField("welcome"):
+                raise LoadError(f"no welcome, but {first}")
+            if user.follows:
+                await _follow(stream, user)
         task_status.started(stream)
         await trio.sleep_forever()
+
+
+async def _follow(stream: Stream, user: LoadUser) -> None:
+    """Follow the user's channel. Replayed events may come before the answer: they are not counted."""
+    is_open = user.follows == "open"
+    await stream.send(ClientFrame(follow=Follow(chat_ids=[user.chat_id], open_chat_ids=[user.chat_id] * is_open)))
+    while (frame := await stream.receive()) is None or not frame.HasField("accepted"):
+        if frame is None or frame.HasField("refused"):
+            raise LoadError(f"a session does not follow {user.chat_id}: {frame}")
 
 
 class GrpcSessions:
@@ -98,6 +109,8 @@ def _report(user: int, frame: ServerFrame, now: float, observer: SessionObserver
     match frame.WhichOneof("frame"):
         case "event":
             observer.delivered(frame.event.message.client_message_id, now)
+        case "channel_head":
+            observer.shown()
         case "accepted":
             observer.accepted(user, frame.accepted.client_id, now)
         case "refused":

@@ -67,6 +67,8 @@ class Record:
     errors: Counter[str] = field(default_factory=Counter)
     """Ended sessions and undecodable frames, by kind."""
     duplicates: int = 0
+    heads: int = 0
+    """Heads of the channel, in all sessions."""
 
     def sent(self, intended: float, now: float) -> int:
         """Count a message; return its number."""
@@ -84,6 +86,10 @@ class Record:
             self.delivered[number] = now
         else:
             self.duplicates += 1
+
+    @property
+    def accepted_count(self) -> int:
+        return len(self.accepted) - sum(map(math.isnan, self.accepted))
 
     @property
     def lost(self) -> int:
@@ -113,6 +119,7 @@ class Record:
             lost=self.lost,
             unanswered=self.unanswered,
             duplicates=self.duplicates,
+            heads=self.heads,
             refused=dict(self.refused),
             errors=dict(self.errors),
             generator_late=summarize([self.late[number] for number in numbers]),
@@ -181,6 +188,8 @@ class Report:
     """Neither accepted nor refused."""
     duplicates: int
     """Deliveries beyond one for each recipient."""
+    heads: int
+    """Heads of the channel that reached a session, of the whole run."""
     refused: dict[str, int]
     errors: dict[str, int]
     generator_late: Latencies

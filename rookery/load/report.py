@@ -33,6 +33,8 @@ def _lines(result: Result) -> Iterator[str]:
     plan, report = result.plan, result.report
     pace = f"{plan.rate:g} a second" if plan.rate else f"saturation, {plan.in_flight} in flight each"
     users = f"a group of {plan.group}, {plan.users} online" if plan.group else f"{plan.users} users in pairs"
+    if plan.is_channel:
+        users = f"a channel of {plan.group:,}, {plan.users:,} online, {plan.senders:,} of them with it open"
     unit = "delivery" if plan.group else "message"
     yield f"{users} over {plan.transport}, {plan.size} bytes, {pace}, {plan.seconds:g} s"
     yield f"delivered      {report.delivered_per_second:,.0f} a second, {report.delivered_in_window:,} in all"
@@ -42,6 +44,12 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"accepted       {_latencies(report.accepted)}"
     yield f"sent late      {_latencies(report.generator_late)} (by the generator itself)"
     yield f"lost           {report.lost}, unanswered {report.unanswered}, duplicates {report.duplicates}"
+    if plan.is_channel:
+        yield f"heads          {report.heads:,} at {plan.users - plan.senders:,} sessions"
+    if (counted := result.counted) is not None and counted.accepted:
+        records, writes = counted.records / counted.accepted, counted.writes / counted.accepted
+        yield f"per message    {records:.1f} log records, {writes:.1f} writes of the chat store"
+        yield f"rosters        {counted.roster_bytes / 2**20:,.2f} MiB"
     yield f"refused        {_counts(report.refused)}; errors {_counts(report.errors)}"
     if result.server_cpu_us_per_message is not None and result.server_cpu_share is not None:
         share = f"{result.server_cpu_share:.0%} of a core"

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 import trio
 
 from rookery.load.accounts import Bff
+from rookery.load.counters import RECORDS, ROSTERS, WRITES, read_counters
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, GroupRecord, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
-from shared.contract.groups import MAX_MEMBERS
+from shared.contract.groups import MAX_CHANNEL_MEMBERS, MAX_MEMBERS
 from shared.net.open_files import allow_most_open_files
 
 DRAIN_SECONDS = 5.0
@@ -41,7 +42,9 @@ class Plan:
     users: int = 200
     """Users with a session, who send in turn: to each other in pairs, or to the group."""
     group: int = 0
-    """Members of a group that is created, the users among them; 0: no group."""
+    """Members of a group that is created, the users among them; 0: no group. More than MAX_MEMBERS: a channel."""
+    open: int = 0
+    """Users who have the channel open, and send; the others follow it. 0: all users."""
     transport: Literal["websocket", "grpc"] = "websocket"
     rate: float | None = 500
     in_flight: int = 1
@@ -63,6 +66,31 @@ class Plan:
     """Whether the server may be on another machine."""
     ca_file: Path | None = None
     """The authority of a server with TLS; None: the system's authorities."""
+    metrics: tuple[str, ...] = ()
+    """The URLs of the metrics of the servers' processes."""
+
+    @property
+    def is_channel(self) -> bool:
+        return self.group > MAX_MEMBERS
+
+    @property
+    def senders(self) -> int:
+        """The users who send, the first ones: in a channel those who have it open."""
+        return self.open or self.users
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the servers counted up to a moment, or in a run."""
+
+    accepted: int
+    """Messages."""
+    records: float
+    """Log records that were acknowledged."""
+    writes: float
+    """Batches of events that were written to the chat store."""
+    roster_bytes: float
+    """The memory of the rosters of all groups, at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +111,8 @@ class Result:
     bytes_per_idle_session: float | None
     generator_cpu_us_per_message: float
     """CPU of the generator, which runs beside the server."""
+    counted: Counted | None
+    """None without metrics."""
 
 
 async def run(plan: Plan) -> Result:
@@ -91,6 +121,8 @@ async def run(plan: Plan) -> Result:
     allow_most_open_files()
     count = max(plan.users, plan.group, plan.idle if plan.accounts_file else 0)
     bff = Bff(plan.url, plan.ca_file)
+    if plan.accounts_file:
+        count = max(plan.users, plan.idle)  # the other members need no sign-in
     users = await (_make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
     # Users in a file belong to one process.
     users = await bff.locate(users, together=plan.accounts_file is not None)
@@ -101,11 +133,16 @@ async def run(plan: Plan) -> Result:
     per_session = await _measure_idle(plan, users, servers) if plan.idle and servers else None
     run_id = secrets.token_hex(4) + "-"
     if plan.group:
-        chat_id = await bff.make_group(users[: plan.group], run_id)
+        members = [user.user_id for user in users[: plan.group]]
+        if plan.accounts_file:
+            members += await _make_members(plan.accounts_file, len(members), plan.group)
+        chat_id = await bff.make_group(users[0].token, members[1:], run_id, is_channel=plan.is_channel)
         users = [replace(user, chat_id=chat_id) for user in users]
+    if plan.is_channel:
+        users = [replace(user, follows="open" if n < plan.senders else "closed") for n, user in enumerate(users)]
     async with _open_sessions(plan, users[: plan.users], run_id) as sessions:
         load = Load(plan, sessions, run_id)
-        report, server_cpu, engine_cpu, own_cpu = await load.run(servers)
+        report, server_cpu, engine_cpu, own_cpu, counted = await load.run(servers)
     return Result(
         plan=plan,
         report=report,
@@ -116,20 +153,25 @@ async def run(plan: Plan) -> Result:
         engine_cpu_us_per_message=_per_message(engine_cpu, report) if plan.engine_pids else None,
         bytes_per_idle_session=per_session,
         generator_cpu_us_per_message=_per_message(own_cpu, report),
+        counted=counted,
     )
 
 
 def check_plan(plan: Plan) -> None:
     """Raises LoadError for a plan out of bounds."""
-    if plan.group and not 2 <= plan.users <= plan.group <= MAX_MEMBERS:
-        raise LoadError(f"--group must be from 2 to {MAX_MEMBERS}, and --online from 2 to that number")
+    if plan.group and not 2 <= plan.users <= min(plan.group, MAX_USERS) <= plan.group <= MAX_CHANNEL_MEMBERS:
+        raise LoadError(
+            f"--group must be from 2 to {MAX_CHANNEL_MEMBERS}, and --online from 2 to that number, at most {MAX_USERS}"
+        )
+    if plan.open and not (plan.is_channel and 2 <= plan.open <= plan.users):
+        raise LoadError(f"--open is for groups of more than {MAX_MEMBERS}, from 2 to the number of --online")
     if plan.group and plan.rate is None:
         raise LoadError("--saturate is for pairs: with --group, messages have a rate")
     if not plan.group and (plan.users % 2 or not 2 <= plan.users <= MAX_USERS):
         raise LoadError(f"--users must be an even number from 2 to {MAX_USERS}: they write to each other in pairs")
     if not 0 < plan.seconds + plan.warm_up <= MAX_SECONDS:
         raise LoadError(f"a run may last {MAX_SECONDS:g} s at most")
-    recipients = plan.users - 1 if plan.group else 1
+    recipients = plan.senders - 1 if plan.group else 1
     if plan.rate is not None and not 0 < plan.rate * (plan.seconds + plan.warm_up) * recipients <= MAX_MESSAGES:
         raise LoadError(f"a run may send {MAX_MESSAGES} messages at most, counted for each recipient")
     check_target(plan.url, plan.anywhere)
@@ -154,15 +196,16 @@ class Load:
     """Sends the messages, and records the answers and deliveries."""
 
     def __init__(self, plan: Plan, sessions: Sessions, run_id: str) -> None:
-        self.record = GroupRecord(recipients=plan.users - 1) if plan.group else Record()
+        self.record = GroupRecord(recipients=plan.senders - 1) if plan.group else Record()
         self._plan = plan
         self._sessions = sessions
         self._run_id = run_id
         self._until = -math.inf
         self._next = 0
 
-    async def run(self, server_pids: Sequence[int]) -> tuple[Report, float, float, float]:
-        """Return the report, and the CPU seconds of servers, engines and this process in the measured time."""
+    async def run(self, server_pids: Sequence[int]) -> tuple[Report, float, float, float, Counted | None]:
+        """Return the report; the CPU seconds of servers, engines and this process in the measured time; and what the
+        servers counted for the messages."""
         engine_pids = self._plan.engine_pids
 
         def used() -> list[float]:
@@ -174,25 +217,35 @@ class Load:
             self._until = begin + self._plan.seconds
             nursery.start_soon(self._send)
             await trio.sleep_until(begin)
+            counted = await self._count()
             before = used()
             await trio.sleep_until(self._until)
             servers, engines, own = (now - then for now, then in zip(used(), before, strict=True))
             with trio.move_on_after(DRAIN_SECONDS):
                 while self.record.unanswered or self.record.lost:  # noqa: ASYNC110 - an event would cost every message something
                     await trio.sleep(0.05)
+            if counted is not None:
+                await trio.sleep(SETTLE_SECONDS)  # the archive records the last messages
+            counted = _difference(counted, await self._count())
             nursery.cancel_scope.cancel()
-        return self.record.report(begin, self._until), servers, engines, own
+        return self.record.report(begin, self._until), servers, engines, own, counted
+
+    async def _count(self) -> Counted | None:
+        if not self._plan.metrics:
+            return None
+        counters = await read_counters(self._plan.metrics, self._plan.ca_file)
+        return Counted(self.record.accepted_count, counters[RECORDS], counters[WRITES], counters[ROSTERS])
 
     async def _send(self) -> None:
         if self._plan.rate is None:
-            for user in [*range(self._plan.users)] * self._plan.in_flight:
+            for user in [*range(self._plan.senders)] * self._plan.in_flight:
                 self._send_next(user, trio.current_time())
             return
         schedule = Schedule(trio.current_time(), self._plan.rate)
         while (due := schedule.due(self._next)) < self._until:
             await trio.sleep_until(due)
             for number in range(self._next, schedule.due_by(trio.current_time())):
-                self._send_next(number % self._plan.users, schedule.due(number))
+                self._send_next(number % self._plan.senders, schedule.due(number))
 
     def _send_next(self, user: int, intended: float) -> None:
         number = self.record.sent(intended, trio.current_time())
@@ -218,6 +271,9 @@ class Load:
         if (number := self._number(key)) is not None:
             self.record.deliver(number, now)
 
+    def shown(self) -> None:
+        self.record.heads += 1
+
     def refused(self, user: int, key: str, code: str) -> None:
         if self._number(key) is not None:
             self.record.refused[code] += 1
@@ -231,6 +287,12 @@ async def _make_users(accounts_file: Path, count: int) -> list[LoadUser]:
     from rookery.load.stored_accounts import make_users  # here, as it needs the extra `server`
 
     return await make_users(accounts_file, count)
+
+
+async def _make_members(accounts_file: Path, first: int, last: int) -> list[int]:
+    from rookery.load.stored_accounts import make_members  # as above
+
+    return await make_members(accounts_file, range(first, last))
 
 
 def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> AbstractAsyncContextManager[Sessions]:
@@ -253,6 +315,17 @@ async def _measure_idle(plan: Plan, users: Sequence[LoadUser], pids: Sequence[in
         after = sum(map(resident_bytes, pids))
     await trio.sleep(SETTLE_SECONDS)
     return (after - before) / plan.idle
+
+
+def _difference(before: Counted | None, after: Counted | None) -> Counted | None:
+    if before is None or after is None:
+        return None
+    return Counted(
+        after.accepted - before.accepted,
+        after.records - before.records,
+        after.writes - before.writes,
+        after.roster_bytes,
+    )
 
 
 def _url_of(grpc: str) -> str:

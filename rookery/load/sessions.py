@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import trio
 
@@ -35,6 +35,8 @@ class LoadUser:
     gateway: GatewayEndpoints = UNKNOWN
     chat_id: str = ""
     """The group to which they write; empty: to their partner, `peer_id`."""
+    follows: Literal["", "closed", "open"] = ""
+    """Whether their session follows the group, which is a channel, and whether it has it open."""
 
 
 class SessionObserver(Protocol):
@@ -44,6 +46,10 @@ class SessionObserver(Protocol):
 
     def delivered(self, key: str, now: float) -> None:
         """Report a message that has reached one session."""
+        ...
+
+    def shown(self) -> None:
+        """Report a ChannelHead that has reached one session."""
         ...
 
     def refused(self, user: int, key: str, code: str) -> None: ...

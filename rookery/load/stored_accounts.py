@@ -3,6 +3,7 @@
 Only this module of `rookery.load` needs the extra `server`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rookery.load.accounts import PASSWORD, account_name, in_pairs
@@ -12,6 +13,9 @@ from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, digest, new_family_id, new_refresh_token
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+
+STORED_AT_ONCE = 256
+"""Users without a sign-in that one transaction stores, at most."""
 
 TOKEN_SECONDS = 24 * 3600
 """Longer than the longest run, so that no token expires within one."""
@@ -30,16 +34,33 @@ async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
         return in_pairs(await for_each(make, [account_name(number) for number in range(count)]))
 
 
+async def make_members(accounts_file: Path, numbers: Sequence[int]) -> list[int]:
+    """Store the users with these numbers that do not exist, and return the ids of all. Raises LoadError."""
+    async with open_sqlite_accounts(accounts_file) as accounts:
+        password_hash = await PasswordHasher().hash(PASSWORD)
+        ids = SnowflakeGenerator(COMMAND_GENERATOR)
+
+        async def make(number: int) -> int:
+            return await _add_user(accounts, await ids.next(), account_name(number), password_hash)
+
+        return await for_each(make, numbers, at_once=STORED_AT_ONCE)
+
+
 async def _make_user(
     accounts: AccountStore, issuer: TokenIssuer, user_id: int, name: str, password_hash: str
 ) -> tuple[int, str]:
     """Return the id of the user with this name, created if needed, and a token."""
-    now_ms = wall_clock_ms()
-    if not await accounts.add_user(User(user_id, name, name, "", 1, now_ms), password_hash):
-        credentials = await accounts.credentials(name)
-        if credentials is None:
-            raise LoadError(f"the user {name} can't be created")
-        user_id = credentials.user_id
+    user_id, now_ms = await _add_user(accounts, user_id, name, password_hash), wall_clock_ms()
     family = Family(new_family_id(), user_id, "load", now_ms)
     await accounts.start_family(family, digest(new_refresh_token()), now_ms + TOKEN_SECONDS * 1000)
     return user_id, (await issuer.issue(user_id, family.family_id, TOKEN_SECONDS)).token
+
+
+async def _add_user(accounts: AccountStore, user_id: int, name: str, password_hash: str) -> int:
+    """Return the id of the user with this name, created with this id if needed."""
+    if await accounts.add_user(User(user_id, name, name, "", 1, wall_clock_ms()), password_hash):
+        return user_id
+    credentials = await accounts.credentials(name)
+    if credentials is None:
+        raise LoadError(f"the user {name} can't be created")
+    return credentials.user_id

@@ -51,6 +51,7 @@ class _Frame(msgspec.Struct):
     accepted: _Answer | None = None
     refused: _Answer | None = None
     event: _Event | None = None
+    channel_head: dict[str, object] | None = None
     goodbye: _Answer | None = None
 
 
@@ -204,6 +205,8 @@ def _report(user: int, frame: _Frame, now: float, observer: SessionObserver) -> 
         observer.accepted(user, frame.accepted.client_id, now)
     elif frame.refused is not None:
         observer.refused(user, frame.refused.client_id, frame.refused.code)
+    elif frame.channel_head is not None:
+        observer.shown()
     elif frame.goodbye is not None:
         observer.failed(f"goodbye: {frame.goodbye.code}")
 
@@ -236,10 +239,26 @@ def _connect(user: LoadUser, tls: ssl.SSLContext) -> _Connection:
             _receive(sock, buffer)
         if _decode(messages[0][1]).welcome is None:
             raise LoadError(f"no welcome, but {messages[0][1][:200]!r}")
+        if user.follows:
+            _follow(sock, buffer, user)
     except BaseException:  # only to close the socket: raised again
         sock.close()
         raise
     return _Connection(sock, buffer)
+
+
+def _follow(sock: socket.socket, buffer: bytearray, user: LoadUser) -> None:
+    """Follow the user's channel. Replayed events may come before the answer: they are not counted."""
+    chat_ids = [user.chat_id]
+    follow = {"chat_ids": chat_ids, "open_chat_ids": chat_ids if user.follows == "open" else []}
+    sock.sendall(client_message(TEXT, msgspec.json.encode({"follow": follow})))
+    while True:
+        _receive(sock, buffer)
+        frames = [_decode(payload) for opcode, payload in take_messages(buffer) if opcode == TEXT]
+        if refused := next((frame.refused for frame in frames if frame.refused), None):
+            raise LoadError(f"a session does not follow {user.chat_id}: {refused.code}")
+        if any(frame.accepted for frame in frames):
+            return
 
 
 def _receive(sock: socket.socket, buffer: bytearray) -> None:

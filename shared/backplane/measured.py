@@ -7,7 +7,7 @@ import trio
 
 from shared.backplane.protocol import Backplane, Done, Record
 from shared.contract.errors import Unavailable
-from shared.telemetry.metrics.catalogue import PUBLISH, PUBLISH_FAILURES
+from shared.telemetry.metrics.catalogue import PUBLISH, PUBLISH_FAILURES, PUBLISHED_RECORDS
 
 
 class MeasuredLog:
@@ -27,13 +27,15 @@ class MeasuredLog:
         self.dead_letters = backplane.dead_letters
 
     def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
-        """Publish, and observe the time until the acknowledgement, in seconds; count a result that is a failure."""
+        """Publish, and observe the time until the acknowledgement, in seconds; count the records, or the failure."""
         began = trio.current_time()
 
         def measured(result: Sequence[int] | Exception) -> None:
             PUBLISH.observe(trio.current_time() - began)
             if isinstance(result, Exception):
                 PUBLISH_FAILURES.inc()
+            else:
+                PUBLISHED_RECORDS.inc(by=len(records))
             done(result)
 
         try:

@@ -105,6 +105,7 @@ EXPECTED = {
     'rookery_session_frames_total{direction="out"}': 2 + 2 * 1.5 * MESSAGES + 5,
     "rookery_session_dropped_events_total": 0,
     "rookery_publish_failures_total": 0,
+    "rookery_published_records_total": None,
     "rookery_dead_letters_total": 0,
     'rookery_http_request_seconds_count{route="/v1/users",status="201"}': 2,
     'rookery_http_request_seconds_count{route="/v1/users",status="409"}': 1,

@@ -11,6 +11,9 @@ from tools.launch.process import Rookery, running
 NOTHING = "http://127.0.0.1:1"
 """A URL at which no server listens."""
 
+PARTITIONS = 4
+"""Of the embedded log."""
+
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
@@ -52,3 +55,18 @@ def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Ro
     assert report["sent"] == report["accepted"]["count"] == report["delivered"]["count"] > 5
     assert (report["lost"], report["refused"], report["errors"]) == (0, {}, {})
     assert result["server_pids"] == [platform.process.pid]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "grpc"])
+def test_a_load_of_a_channel_shows_heads_and_counts_a_record_for_each_partition(
+    platform: Rookery, transport: str
+) -> None:
+    metrics = platform.addresses["gateway_health"].replace("readyz", "metrics")
+    words = ("--data", str(platform.data), "--transport", transport, "--metrics", metrics, "--warm-up", "0.2")
+    channel = ("--group", "1001", "--online", "5", "--open", "3", "--rate", "4", "--seconds", "1")
+    result = run(platform, "load", "--url", platform.url, *words, *channel)
+    report, counted = result["report"], result["counted"]
+    assert (report["lost"], report["duplicates"], report["refused"], report["errors"]) == (0, 0, {}, {})
+    assert report["delivered"]["count"] == 2 * report["sent"] > 0 < report["heads"]
+    assert counted["records"] == PARTITIONS * counted["accepted"] > 0 < counted["writes"] <= 2 * counted["accepted"]
+    assert counted["roster_bytes"] > 0

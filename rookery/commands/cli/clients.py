@@ -60,10 +60,17 @@ def _token_of(invite: str) -> str:
 )
 @click.option(
     "--group",
-    type=click.IntRange(2, 1_000),
-    help="Create a group with so many members, and write to it instead, 1 message per second by default.",
+    type=click.IntRange(2, 100_000),
+    help="Create a group with so many members, and write to it instead, 1 message per second by default. "
+    "More than 1,000 members make a channel.",
 )
-@click.option("--online", type=click.IntRange(2, 1_000), help="Members of the group with a session.  [default: all]")
+@click.option("--online", type=click.IntRange(2, 20_000), help="Members of the group with a session.  [default: all]")
+@click.option(
+    "--open",
+    "open_at",
+    type=click.IntRange(2, 20_000),
+    help="Members of the channel who have it open, and send; the others online follow it.  [default: all online]",
+)
 @click.option("--transport", type=click.Choice(["websocket", "grpc"]), default="websocket", show_default=True)
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Messages per second of all users.  [default: 500]"
@@ -114,6 +121,11 @@ def _token_of(invite: str) -> str:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Create the users directly in this data folder: over HTTP each costs one slow password hash.",
 )
+@click.option(
+    "--metrics",
+    multiple=True,
+    help="URL of the metrics of a server's process, to report the log records and writes of a message; repeatable.",
+)
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow a server on another machine.")
 @ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -121,6 +133,7 @@ def load(
     users: int,
     group: int | None,
     online: int | None,
+    open_at: int | None,
     rate: float | None,
     saturate: bool,
     data: Path | None,
@@ -138,7 +151,8 @@ def load(
         raise click.UsageError("--online needs --group")
     options["accounts_file"] = DataFolder(data).accounts if data else None
     rate = None if saturate else rate or (1.0 if group else 500.0)
-    plan = Plan(rate=rate, users=(online or group) if group else users, group=group or 0, **options)
+    users = (online or group) if group else users
+    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, **options)
     click.echo(show(run_client(run, plan), as_json=as_json))
 
 

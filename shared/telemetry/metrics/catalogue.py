@@ -144,6 +144,9 @@ PUBLISH = Histogram(
 PUBLISH_FAILURES = Counter(
     "rookery_publish_failures_total", "Calls that the log refused or did not acknowledge", roles=["bff", "gateway"]
 )
+PUBLISHED_RECORDS = Counter(
+    "rookery_published_records_total", "Records that the log has acknowledged", roles=["bff", "gateway"]
+)
 PUBLISH_PENDING = Gauge("rookery_publish_pending_calls", "Calls that the log has not acknowledged yet")
 PUBLISH_BATCHES = Counter("rookery_publish_batches_total", "Batches in which the log acknowledged calls")
 PUBLISH_CALLS = Counter("rookery_publish_calls_total", "Calls that the log has answered")

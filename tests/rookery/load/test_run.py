@@ -11,7 +11,7 @@ import trio
 from rookery.client import GatewayEndpoints
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.report import show
-from rookery.load.run import Load, Plan, Result, check_plan, check_target
+from rookery.load.run import Counted, Load, Plan, Result, check_plan, check_target
 from rookery.load.sessions import LoadError, LoadUser
 from rookery.load.websocket import open_websocket_sessions
 from shared.net.tls import ServerTls
@@ -39,6 +39,10 @@ def test_another_machine_may_not_be_loaded_except_by_its_owner() -> None:
         (Plan("127.0.0.1"), "names no host"),
         (Plan("http://127.0.0.1", group=2, users=3), "--online from 2"),
         (Plan("http://127.0.0.1", group=2, users=2, rate=None), "have a rate"),
+        (Plan("http://127.0.0.1", group=100_001, users=2), "--group must be from 2 to 100000"),
+        (Plan("http://127.0.0.1", group=50_000, users=20_001), "at most 20000"),
+        (Plan("http://127.0.0.1", group=1_000, users=100, open=10), "--open is for groups of more than 1000"),
+        (Plan("http://127.0.0.1", group=1_001, users=100, open=101), "--open is for"),
         (Plan("http://127.0.0.1", group=1_000, users=1_000, rate=500), "counted for each recipient"),
     ],
 )
@@ -80,11 +84,13 @@ async def test_a_run_over_tls_delivers_everything(
     )
     async with opened(users, "run-", size, authority.file) as sessions:
         with trio.fail_after(60):
-            report, _, _, own_cpu = await Load(plan, sessions, "run-").run([os.getpid()])
+            report, _, _, own_cpu, _ = await Load(plan, sessions, "run-").run([os.getpid()])
     assert report.sent == report.accepted.count == report.delivered.count > 5
     assert echo.chat_ids == {chat_id}
     assert (report.last is not None) == bool(chat_id)
     assert (report.lost, report.unanswered, report.duplicates, report.refused, report.errors) == (0, 0, 0, {}, {})
-    result = Result(plan, report, (os.getpid(),), 100.0, 0.5, 2**20, 300.0, 2048.0, own_cpu)
+    counted = Counted(accepted=10, records=40.0, writes=12.0, roster_bytes=2**20)
+    result = Result(plan, report, (os.getpid(),), 100.0, 0.5, 2**20, 300.0, 2048.0, own_cpu, counted)
     assert "lost           0" in show(result, as_json=False)
+    assert "4.0 log records, 1.2 writes" in show(result, as_json=False)
     assert json.loads(show(result, as_json=True))["report"]["lost"] == 0
