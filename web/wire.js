@@ -50,11 +50,13 @@
  * @property {Text} [text]
  * @property {string} [reply_to] The message in the same chat to which this one replies; 0 if none.
  * @property {boolean} [forwarded] Whether the client copied the content from another message.
+ * @property {string[]} [file_ids] Complete files that the user may read, in the order in which they are shown: at most
+ * 10, each once. With files, the text may be empty.
  */
 
 /**
  * @typedef {object} Text
- * @property {string} body UTF-8, not only white space, at most max_text_bytes of Limits.
+ * @property {string} body UTF-8, not only white space unless the message has files, at most max_text_bytes of Limits.
  * @property {Mention[]} [mentions] Members of the chat whom the body mentions; at most 50, each once.
  * @property {boolean} [mentions_everyone] Whether the body mentions all members, with `@everyone` or its translation;
  * of a group only.
@@ -292,6 +294,7 @@
  * @property {Control} [control] Of a group. Such a message is not edited, deleted, or answered by a reply.
  * @property {string} [reply_to]
  * @property {boolean} [forwarded]
+ * @property {FileInfo[]} [files] Beside a text, which may be empty then. Edits leave them as they are.
  */
 
 /**
@@ -364,6 +367,24 @@
  * @property {number} [uses] The users who joined, or asked to join, by it.
  * @property {boolean} [is_revoked]
  * @property {string} [version] The version of the chat in which this invite changed last.
+ */
+
+/**
+ * A complete file, which never changes. A message has a copy of this of each of its files.
+ * @typedef {object} FileInfo
+ * @property {string} file_id A snowflake, as message ids: carries the time of the reservation.
+ * @property {string} name As its sender named it: 1 to 255 bytes, without slashes, backslashes and control characters.
+ * @property {string} media_type As the server found it in the content, such as `image/png`; `application/octet-stream`
+ * if it did not.
+ * @property {string} size Bytes.
+ * @property {number} [width] Of a picture that the server could decode, as it is shown; 0 for other files.
+ * @property {number} [height]
+ * @property {string} [thumbhash] Of a picture: a placeholder of at most 32 bytes, as the library thumbhash makes it.
+ * @property {number[]} [thumbnails] Of a picture: the longer edges of its thumbnails, in pixels, ascending.
+ * @property {number} [duration_ms] Of a voice message: how long it is, in milliseconds, as its sender stated; 0 for
+ * other files.
+ * @property {string} [waveform] Of a voice message: its loudness over time, as its sender stated: at most 64 values
+ * from 0 to 255.
  */
 
 /**
@@ -518,6 +539,12 @@
  * @typedef {object} ListMarksResponse
  * @property {Mark[]} [marks] Of present members, the 1,000 with the highest read marks, those first. None of a channel,
  * where marks are private.
+ */
+
+/**
+ * @typedef {object} ListChatFilesResponse
+ * @property {HistoryMessage[]} [messages] Messages with such files, the newest first.
+ * @property {boolean} [has_older]
  */
 
 export {};

@@ -1,5 +1,6 @@
 from rookery.purerpc_compat import purerpc
 import rookery.v1.archive_pb2 as rookery_dot_v1_dot_archive__pb2
+import rookery.v1.files_pb2 as rookery_dot_v1_dot_files__pb2
 import rookery.v1.groups_pb2 as rookery_dot_v1_dot_groups__pb2
 import rookery.v1.session_pb2 as rookery_dot_v1_dot_session__pb2
 
@@ -36,6 +37,21 @@ class ArchiveServiceServicer(purerpc.Servicer):
         raise NotImplementedError()
 
     async def GetGroup(self, input_message):
+        raise NotImplementedError()
+
+    async def ReserveFile(self, input_message):
+        raise NotImplementedError()
+
+    async def CompleteFile(self, input_message):
+        raise NotImplementedError()
+
+    async def CancelFile(self, input_message):
+        raise NotImplementedError()
+
+    async def GetFiles(self, input_message):
+        raise NotImplementedError()
+
+    async def ListChatFiles(self, input_message):
         raise NotImplementedError()
 
     @property
@@ -142,6 +158,51 @@ class ArchiveServiceServicer(purerpc.Servicer):
                 rookery_dot_v1_dot_archive__pb2.GetGroupResponse,
             )
         )
+        service_obj.add_method(
+            "ReserveFile",
+            self.ReserveFile,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ReserveFileRequest,
+                rookery_dot_v1_dot_archive__pb2.ReserveFileResponse,
+            )
+        )
+        service_obj.add_method(
+            "CompleteFile",
+            self.CompleteFile,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.CompleteFileRequest,
+                rookery_dot_v1_dot_archive__pb2.CompleteFileResponse,
+            )
+        )
+        service_obj.add_method(
+            "CancelFile",
+            self.CancelFile,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.CancelFileRequest,
+                rookery_dot_v1_dot_archive__pb2.CancelFileResponse,
+            )
+        )
+        service_obj.add_method(
+            "GetFiles",
+            self.GetFiles,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetFilesRequest,
+                rookery_dot_v1_dot_archive__pb2.GetFilesResponse,
+            )
+        )
+        service_obj.add_method(
+            "ListChatFiles",
+            self.ListChatFiles,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListChatFilesRequest,
+                rookery_dot_v1_dot_archive__pb2.ListChatFilesResponse,
+            )
+        )
         return service_obj
 
 
@@ -237,5 +298,45 @@ class ArchiveServiceStub:
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.GetGroupRequest,
                 rookery_dot_v1_dot_archive__pb2.GetGroupResponse,
+            )
+        )
+        self.ReserveFile = self._client.get_method_stub(
+            "ReserveFile",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ReserveFileRequest,
+                rookery_dot_v1_dot_archive__pb2.ReserveFileResponse,
+            )
+        )
+        self.CompleteFile = self._client.get_method_stub(
+            "CompleteFile",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.CompleteFileRequest,
+                rookery_dot_v1_dot_archive__pb2.CompleteFileResponse,
+            )
+        )
+        self.CancelFile = self._client.get_method_stub(
+            "CancelFile",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.CancelFileRequest,
+                rookery_dot_v1_dot_archive__pb2.CancelFileResponse,
+            )
+        )
+        self.GetFiles = self._client.get_method_stub(
+            "GetFiles",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetFilesRequest,
+                rookery_dot_v1_dot_archive__pb2.GetFilesResponse,
+            )
+        )
+        self.ListChatFiles = self._client.get_method_stub(
+            "ListChatFiles",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListChatFilesRequest,
+                rookery_dot_v1_dot_archive__pb2.ListChatFilesResponse,
             )
         )

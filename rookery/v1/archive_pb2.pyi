@@ -1,3 +1,4 @@
+from rookery.v1 import files_pb2 as _files_pb2
 from rookery.v1 import groups_pb2 as _groups_pb2
 from rookery.v1 import session_pb2 as _session_pb2
 from google.protobuf.internal import containers as _containers
@@ -14,9 +15,29 @@ class ChatKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHAT_KIND_UNSPECIFIED: _ClassVar[ChatKind]
     CHAT_KIND_DIRECT: _ClassVar[ChatKind]
     CHAT_KIND_GROUP: _ClassVar[ChatKind]
+
+class FileState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FILE_STATE_UNSPECIFIED: _ClassVar[FileState]
+    FILE_STATE_UPLOADING: _ClassVar[FileState]
+    FILE_STATE_COMPLETE: _ClassVar[FileState]
+    FILE_STATE_BLOCKED: _ClassVar[FileState]
+
+class FileClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FILE_CLASS_UNSPECIFIED: _ClassVar[FileClass]
+    FILE_CLASS_MEDIA: _ClassVar[FileClass]
+    FILE_CLASS_OTHER: _ClassVar[FileClass]
 CHAT_KIND_UNSPECIFIED: ChatKind
 CHAT_KIND_DIRECT: ChatKind
 CHAT_KIND_GROUP: ChatKind
+FILE_STATE_UNSPECIFIED: FileState
+FILE_STATE_UPLOADING: FileState
+FILE_STATE_COMPLETE: FileState
+FILE_STATE_BLOCKED: FileState
+FILE_CLASS_UNSPECIFIED: FileClass
+FILE_CLASS_MEDIA: FileClass
+FILE_CLASS_OTHER: FileClass
 
 class Chat(_message.Message):
     __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own", "unread_mentions")
@@ -313,3 +334,97 @@ class GetGroupResponse(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     group: Group
     def __init__(self, group: _Optional[_Union[Group, _Mapping]] = ...) -> None: ...
+
+class StoredFile(_message.Message):
+    __slots__ = ("file", "owner_id", "state", "sha256", "upload_id", "reserved_at_ms")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    file: _files_pb2.FileInfo
+    owner_id: int
+    state: FileState
+    sha256: bytes
+    upload_id: str
+    reserved_at_ms: int
+    def __init__(self, file: _Optional[_Union[_files_pb2.FileInfo, _Mapping]] = ..., owner_id: _Optional[int] = ..., state: _Optional[_Union[FileState, str]] = ..., sha256: _Optional[bytes] = ..., upload_id: _Optional[str] = ..., reserved_at_ms: _Optional[int] = ...) -> None: ...
+
+class ReserveFileRequest(_message.Message):
+    __slots__ = ("user_id", "client_file_id", "file", "quota_bytes")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    client_file_id: str
+    file: StoredFile
+    quota_bytes: int
+    def __init__(self, user_id: _Optional[int] = ..., client_file_id: _Optional[str] = ..., file: _Optional[_Union[StoredFile, _Mapping]] = ..., quota_bytes: _Optional[int] = ...) -> None: ...
+
+class ReserveFileResponse(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: StoredFile
+    def __init__(self, file: _Optional[_Union[StoredFile, _Mapping]] = ...) -> None: ...
+
+class CompleteFileRequest(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: StoredFile
+    def __init__(self, file: _Optional[_Union[StoredFile, _Mapping]] = ...) -> None: ...
+
+class CompleteFileResponse(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: StoredFile
+    def __init__(self, file: _Optional[_Union[StoredFile, _Mapping]] = ...) -> None: ...
+
+class CancelFileRequest(_message.Message):
+    __slots__ = ("user_id", "file_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    file_id: int
+    def __init__(self, user_id: _Optional[int] = ..., file_id: _Optional[int] = ...) -> None: ...
+
+class CancelFileResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetFilesRequest(_message.Message):
+    __slots__ = ("user_id", "file_ids")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    FILE_IDS_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    file_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, user_id: _Optional[int] = ..., file_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class GetFilesResponse(_message.Message):
+    __slots__ = ("files",)
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[StoredFile]
+    def __init__(self, files: _Optional[_Iterable[_Union[StoredFile, _Mapping]]] = ...) -> None: ...
+
+class ListChatFilesRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "before_id", "limit", "file_class")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    FILE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    before_id: int
+    limit: int
+    file_class: FileClass
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., before_id: _Optional[int] = ..., limit: _Optional[int] = ..., file_class: _Optional[_Union[FileClass, str]] = ...) -> None: ...
+
+class ListChatFilesResponse(_message.Message):
+    __slots__ = ("messages", "has_older")
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    HAS_OLDER_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[HistoryMessage]
+    has_older: bool
+    def __init__(self, messages: _Optional[_Iterable[_Union[HistoryMessage, _Mapping]]] = ..., has_older: _Optional[bool] = ...) -> None: ...

@@ -1,5 +1,6 @@
 from rookery.purerpc_compat import purerpc
 import rookery.v1.session_pb2 as rookery_dot_v1_dot_session__pb2
+import rookery.v1.files_pb2 as rookery_dot_v1_dot_files__pb2
 import rookery.v1.groups_pb2 as rookery_dot_v1_dot_groups__pb2
 import rookery.v1.kinds_pb2 as rookery_dot_v1_dot_kinds__pb2
 

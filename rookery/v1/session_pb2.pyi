@@ -1,3 +1,4 @@
+from rookery.v1 import files_pb2 as _files_pb2
 from rookery.v1 import groups_pb2 as _groups_pb2
 from rookery.v1 import kinds_pb2 as _kinds_pb2
 from google.protobuf.internal import containers as _containers
@@ -83,20 +84,22 @@ class Renew(_message.Message):
     def __init__(self, access_token: _Optional[str] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "forwarded")
+    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "forwarded", "file_ids")
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    FILE_IDS_FIELD_NUMBER: _ClassVar[int]
     client_message_id: str
     chat_id: str
     recipient_id: int
     text: Text
     reply_to: int
     forwarded: bool
-    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
+    file_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ..., file_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Typing(_message.Message):
     __slots__ = ("chat_id", "user_id")
@@ -239,7 +242,7 @@ class PeopleChanged(_message.Message):
     def __init__(self, user_id: _Optional[int] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "control", "reply_to", "forwarded")
+    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "control", "reply_to", "forwarded", "files")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     SENDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +251,7 @@ class Message(_message.Message):
     CONTROL_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     message_id: int
     chat_id: str
     sender_id: int
@@ -256,7 +260,8 @@ class Message(_message.Message):
     control: _groups_pb2.Control
     reply_to: int
     forwarded: bool
-    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., control: _Optional[_Union[_groups_pb2.Control, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
+    files: _containers.RepeatedCompositeFieldContainer[_files_pb2.FileInfo]
+    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., control: _Optional[_Union[_groups_pb2.Control, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ..., files: _Optional[_Iterable[_Union[_files_pb2.FileInfo, _Mapping]]] = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ("body", "mentions", "mentions_everyone")

@@ -115,6 +115,7 @@ def make_stub(message: Message) -> None:
     message.ClearField("content")
     message.ClearField("reply_to")
     message.ClearField("forwarded")
+    message.ClearField("files")
 
 
 def apply(state: State, event: Event) -> bool:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "protos"
 STANDARD_PROTOS = Path(grpc_tools.__file__).parent / "_proto"
 FOLDERS = ("rookery/v1", "shared/rpc/standard")
+FILES = PROTOS / "rookery/v1/files.proto"
 GROUPS = PROTOS / "rookery/v1/groups.proto"
 SESSION = PROTOS / "rookery/v1/session.proto"
 ARCHIVE = PROTOS / "rookery/v1/archive.proto"
@@ -55,11 +56,13 @@ def generate(target: Path) -> None:
         compile_protos(services, f"--descriptor_set_out={descriptors}")
         for proto in FileDescriptorSet.FromString(descriptors.read_bytes()).file:
             (target / proto.name.replace(".proto", "_grpc.pyi")).write_text(types_of(proto))
-        compile_protos([GROUPS, SESSION, ARCHIVE], "--include_source_info", f"--descriptor_set_out={descriptors}")
-        groups, session, archive = FileDescriptorSet.FromString(descriptors.read_bytes()).file
-    (target / ASYNCAPI).write_text(asyncapi.document(session, groups) + "\n")
+        compile_protos(
+            [FILES, GROUPS, SESSION, ARCHIVE], "--include_source_info", f"--descriptor_set_out={descriptors}"
+        )
+        files, groups, session, archive = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+    (target / ASYNCAPI).write_text(asyncapi.document(session, groups, files) + "\n")
     (target / PAGE_TYPES).parent.mkdir(exist_ok=True)
-    (target / PAGE_TYPES).write_text(page_types.document([groups, session, archive]))
+    (target / PAGE_TYPES).write_text(page_types.document([files, groups, session, archive]))
     (target / PAGE_KINDS).write_text(page_types.kinds(session))
     for file in generated(target, "*_grpc.py"):
         code = file.read_text().replace("import purerpc\n", "from rookery.purerpc_compat import purerpc\n", 1)

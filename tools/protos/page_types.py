@@ -24,7 +24,7 @@ F = FieldDescriptorProto
 
 ROOTS = (
     *("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse", "ListChangesResponse"),
-    *("ListMembersResponse", "ListMarksResponse"),
+    *("ListMembersResponse", "ListMarksResponse", "ListChatFilesResponse"),
 )
 """The messages that the page sends and reads. Types are generated for them and for the messages in their fields."""
 
@@ -35,6 +35,7 @@ ServerFrame.sequence Accepted.frame Refused.frame Refused.code Refused.message
 Message.message_id Message.chat_id Message.sender_id Text.body
 Chat.chat_id HistoryMessage.message
 GroupSettings.name Member.user_id Control.version
+FileInfo.file_id FileInfo.name FileInfo.media_type FileInfo.size
 """
 """Fields that always have a value: in the messages that the page reads, and in the messages that it sends."""
 
