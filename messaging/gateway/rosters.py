@@ -262,6 +262,8 @@ class Rosters:
             if isinstance(found, Refusal):
                 return found
             version = 0 if found is None else found.version
+            if roster is not None and len(roster.members) + len(user_ids) > MAX_KNOWN:
+                roster = None  # in place of it, one that knows these users only
             if roster is not None and version >= roster.since:
                 return self._keep_found(found, roster.knowing(found_members(found or Group(), user_ids)))
             if roster is None and is_complete and version >= self.version(chat_id):
