@@ -334,6 +334,10 @@ async def test_members_marks_and_the_group_as_members_and_former_members_get_the
     await chats.record(logged(*stars, crew.control(settings=GroupSettings(is_channel=True))), {})
     seen.user_id, found.version = ALICE, 3
     assert [await client.call(request) for request in (named, seen)] == [found, ListMarksResponse()]
+    some = GetGroupRequest(chat_id=crew.chat_id, user_ids=[BOB, 7])
+    assert [*(await client.call(some)).group.members] == [crew.known[BOB]]
+    refusal = await client.call(GetGroupRequest(chat_id=crew.chat_id, user_ids=range(1, 1_002)))
+    assert (refusal.code, refusal.field, "1000" in refusal.message) == (Code.TOO_LARGE, "user_ids", True)
     monkeypatch.setattr("messaging.archive.store.sqlite.store.MAX_PAGE_CHANGES", 1)
     for anchor in ({"before_id": message.event_id + 1}, {"after_id": creation.event_id}, {"having": "starred"}):
         fields: dict[str, Any] = {"user_id": BOB, "chat_id": crew.chat_id, "limit": 1, **anchor}
