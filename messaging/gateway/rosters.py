@@ -72,6 +72,8 @@ class _Read(msgspec.Struct):
     """Of the newest."""
     members: dict[int, Member] | KnownMembers = {}
     """The changed members, as they are after their newest change that was read."""
+    remembered: int = 0
+    """The version that was read last."""
 
 
 class _Load:
@@ -305,9 +307,9 @@ class Rosters:
 
     def _remember(self, read: _Read, control: Control, is_channel: bool) -> None:
         """Remember the members that a control change changed, unless a newer one of each was read."""
-        known, count = read.members, len(read.members)
-        if all(each.user_id in known and known[each.user_id].version >= each.version for each in control.members):
-            return
+        if control.version == read.remembered:
+            return  # another copy of it, in another partition
+        known, count, read.remembered = read.members, len(read.members), control.version
         newer = {
             user_id: member
             for user_id, member in members_after(control).items()
