@@ -151,27 +151,30 @@ class Channels:
     # ---- records
 
     def apply(self, chat_id: str, control: Control) -> None:
-        """Apply a control change: the users that it removes do not get later events, nor those that it adds earlier
-        ones. One that is older than what is known of a user changes nothing."""
+        """Apply a control change: the users whom it removes read no later events, those whom it adds no earlier ones.
+        One that is older than what is known of a user changes nothing."""
         for member in control.members:
             for session in self._registry.of(member.user_id):
                 channel = self._channels.get((self._partitions.partition_of(member.user_id), chat_id))
                 follower = channel and (channel.open.get(session) or channel.others.get(session))
-                if follower and follower.version < control.version:
-                    follower.spans, follower.version = _compact(member.spans), control.version
+                if channel and follower and follower.version < control.version:
+                    spans, follower.version = _compact(member.spans), control.version
+                    if spans != follower.spans:  # what the user may read now may have been read from the log before
+                        follower.spans, follower.seen = spans, session.first_offset
+                        self._heads_at.setdefault(channel, -math.inf)
 
     def readers(
-        self, partition: int, chat_id: str, offset: int, event_id: int, recipient_ids: Collection[int]
+        self, partition: int, chat_id: str, offset: int, event_id: int, recipient_ids: Iterable[int]
     ) -> list[Session]:
         """Read an event of a channel. Return the sessions that have the channel open and whose users may read it, but
         for those of the recipients, who get the event in any case."""
         channel = self._channels.get((partition, chat_id))
         if channel is None:
             return []
-        former = channel.newest.offset
+        recipients, former = frozenset(recipient_ids), channel.newest.offset
         channel.note(offset, event_id)
         if channel.others:
-            for recipient_id in recipient_ids:
+            for recipient_id in recipients:
                 for session in self._registry.of(recipient_id):
                     if (follower := channel.others.get(session)) is not None and follower.seen >= former:
                         follower.seen = offset  # the event is as good as a head
@@ -179,7 +182,7 @@ class Channels:
         return [
             session
             for session, follower in channel.open.items()
-            if follower.may_read(event_id) and session.user_id not in recipient_ids
+            if follower.may_read(event_id) and session.user_id not in recipients
         ]
 
     # ---- heads
