@@ -136,17 +136,18 @@ class Rosters:
         control change that this gateway has read. Raises Unavailable."""
         wanted: Collection[int] = ()
         while True:
-            answer: Roster | Refusal | None = self.cached(chat_id)
-            if answer is None or not answer.knows(user_ids):
-                load = self._loads.get(chat_id)
-                if load is None:
-                    answer = await self._load(chat_id, [*user_ids, *wanted])
-                else:
-                    load.wanted.update(user_ids)
-                    await load.ended.wait()
-                    if not load.is_answered:
-                        continue
-                    answer, wanted = self.cached(chat_id) or load.answer, load.wanted
+            roster = self.cached(chat_id)
+            if roster is not None and roster.knows(user_ids):
+                return roster
+            load = self._loads.get(chat_id)
+            if load is None:
+                answer = await self._load(chat_id, [*user_ids, *wanted])
+            else:
+                load.wanted.update(user_ids)
+                await load.ended.wait()
+                if not load.is_answered:
+                    continue
+                answer, wanted = self.cached(chat_id) or load.answer, load.wanted
             if not isinstance(answer, Roster) or answer.knows(user_ids):
                 return answer
 

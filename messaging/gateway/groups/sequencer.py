@@ -268,18 +268,19 @@ class Sequencer:
     async def _newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
         """The group as after its newest control change; empty before its creation. That of a channel knows these users
         and the creators of the invite links. Raises Unavailable."""
-        roster: Roster | Refusal | None = self._rosters.cached(chat_id)
-        if roster is None or (roster.version, tail.fences.epoch) != (chat.version, chat.epoch):
+        cached = self._rosters.cached(chat_id)
+        if cached is not None and (cached.version, tail.fences.epoch) == (chat.version, chat.epoch):
+            roster: Roster | Refusal | None = cached
+        else:
             roster = await self._find_newest(chat_id, chat, tail, user_ids)
-            if isinstance(roster, Refusal):
-                return roster
-        needed = {*user_ids, *(invite.creator_id for invite in roster.invites.values())}
-        if roster.knows(needed):
+        if isinstance(roster, Roster):
+            needed = {*user_ids, *(invite.creator_id for invite in roster.invites.values())}
+            if not roster.knows(needed):
+                roster = await self._rosters.get(chat_id, needed)
+        if isinstance(roster, Refusal):
             return roster
-        roster = await self._rosters.get(chat_id, needed)
-        if isinstance(roster, Roster) and (roster.version, tail.fences.epoch) != (chat.version, chat.epoch):
-            return _NOT_KNOWN
-        return _NOT_KNOWN if roster is None else roster
+        is_newest = roster is not None and (roster.version, tail.fences.epoch) == (chat.version, chat.epoch)
+        return roster if roster is not None and is_newest else _NOT_KNOWN
 
     async def _find_newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
         """As `_newest`, of the archive and the tail. Raises Unavailable."""

@@ -149,6 +149,7 @@ async def test_all_who_wait_for_members_of_a_channel_share_the_next_query_and_kn
     assert len(history.wanted) == 3
     monkeypatch.setattr(module, "MAX_KNOWN", 6)
     roster = await rosters.get(crew.chat_id, [7])
+    assert isinstance(roster, Roster)
     assert rosters.cached(crew.chat_id) is roster, "in place of one of too many members"
     assert not roster.knows([BEN])
     crew.add(9, *range(10, 17))

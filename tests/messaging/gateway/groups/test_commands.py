@@ -205,7 +205,7 @@ def test_a_group_has_a_limit_of_members_and_of_all_who_ever_were() -> None:
     assert (refusal.code, refusal.message) == (Code.TOO_LARGE, "A channel has 100000 members at most.")
     former = roster.members[LEFT]
     roster = group()
-    roster.members |= {user_id: former for user_id in range(100, 100 + MAX_EVER - 7)}
+    roster.members = {**roster.members, **dict.fromkeys(range(100, 100 + MAX_EVER - 7), former)}
     made(added(LEFT), OWNER, roster)
     refusal = decide(added(LEFT, STRANGER), OWNER, roster, 99)
     assert isinstance(refusal, Refusal)
