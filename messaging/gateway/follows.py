@@ -17,7 +17,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.throttle import Throttle, too_many
 
 MAX_FOLLOWED = 500_000
-"""Channels that the sessions of this gateway follow, each counted for each session: about 130 MB. Further ones are
+"""Channels that the sessions of this gateway follow, each counted for each session: about 100 MB. Further ones are
 refused."""
 
 FOLLOWS_PER_MINUTE = 120
@@ -65,7 +65,7 @@ class Follows:
         rosters = self._cached(session.user_id, request.chat_ids)
         if isinstance(rosters, Refusal):
             return rosters
-        if len(self._channels) + len(rosters) - self._channels.followed(session) > MAX_FOLLOWED:
+        if len(self._channels) + len(rosters) - len(session.followed) > MAX_FOLLOWED:
             return _FULL
         session.accept(Accepted(frame=command.frame, at_ms=wall_clock_ms()))
         self._channels.follow(session, rosters, request.open_chat_ids, trio.current_time())
