@@ -24,7 +24,7 @@ from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.protocol import ChatStore, Logged
 from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import MIGRATIONS
-from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Member, Span
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Member, Role, Span
 from rookery.v1.session_pb2 import Change, Event, Marked, Message, Muted, Text
 from shared.contract.groups import DEFAULT_PERMISSIONS, MAX_CHANNEL_MEMBERS, MAX_LOOKED_UP, MAX_MEMBERS
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -87,7 +87,7 @@ class Channel:
             for body in bodies:
                 yield Event(event_id=next(ids), change=Change(chat_id=self.chat_id, actor_id=user_id, **body))
 
-    def _control(self, user_ids: Sequence[int], role: int, settings: GroupSettings | None = None) -> Event:
+    def _control(self, user_ids: Sequence[int], role: Role, settings: GroupSettings | None = None) -> Event:
         self._version += 1
         self._count += len(user_ids) if role != ROLE_ADMIN else 0
         changed = [

@@ -348,7 +348,11 @@ def group_history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[
             role = (ROLE_UNSPECIFIED, ROLE_GUEST, ROLE_MEMBER, ROLE_ADMIN, ROLE_GUEST)[choice]
             events.append(crew.control({who: role, 0: ROLE_MEMBER} if choice == 4 else {who: role}))
         elif kind == "settings":
-            switches = {"shows_history": bool(choice % 2), "is_public": choice > 1, "is_channel": choice > 2}
+            switches: dict[str, Any] = {
+                "shows_history": bool(choice % 2),
+                "is_public": choice > 1,
+                "is_channel": choice > 2,
+            }
             settings = GroupSettings(name=f"Crew {choice}", **switches)
             events.append(crew.control(settings=settings))
         elif kind == "asks" and not crew.is_present(crew.members[who]):
