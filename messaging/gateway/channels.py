@@ -113,16 +113,14 @@ class Channels:
     def follow(self, session: Session, rosters: Iterable[Roster], open_chat_ids: Collection[str], now: float) -> None:
         """Have a live session follow these channels, of which its user is a member, in place of its former ones.
 
-        A head follows of each that it did not follow before, that is not open, and that has an event above the
-        session's first position.
+        A head follows of each that is not open, and that has an event above the session's first position without a
+        head. One that was open until now may have such events: the client may have closed it before it read them.
         """
         partition = self._partitions.partition_of(session.user_id)
         former, followed = set(session.followed), list[Channel]()
         for roster in rosters:
             channel = self._channel(partition, roster.chat_id)
-            follower = channel.others.pop(session, None)
-            if follower is None and (follower := channel.open.pop(session, None)) is not None:
-                follower.seen = channel.newest.offset
+            follower = channel.others.pop(session, None) or channel.open.pop(session, None)
             if follower is None:
                 follower = _Follower(version=0, seen=session.first_offset)
                 self._count += 1
