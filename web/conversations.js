@@ -146,6 +146,7 @@ export class Conversations extends Store {
     try {
       const isCopy = isStored && after !== "0";
       const missed = isCopy ? await this.#fetchChanges(chat_id, after) : { too_old: true };
+      if (isCopy && missed.too_old) this.onDropped(chat_id);
       if (missed.too_old) this.#replace(chat_id, pieces.atNewest, await this.#read(chat_id));
       else this.#add(chat_id, missed);
       await markKnown(!this.of(chat_id).messages.length);

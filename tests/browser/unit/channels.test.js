@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
-import { ChannelMembers, findMentioned } from "../../../web/channel-members.js";
+import { ChannelMembers, findMentioned } from "../../../web/stores/channel-members.js";
 import { textOf } from "../../../web/kinds/edited.js";
 import { ADA, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 import { online, pass, timeOf } from "./online.js";
@@ -151,6 +151,14 @@ test("events of a channel that is not open are shown when it is opened, with tho
   chats.open(NEWS);
   await settle();
   assert.deepEqual(shown(chats, NEWS), ["text 1", "text 3", "text 4", "text 5"]);
+  chats.open(CHAT);
+  history.record(sentTo(NEWS, 6));
+  history.tooOld.add(NEWS);
+  const forget = mock.method(chats.quotes, "forget");
+  chats.open(NEWS);
+  await pass(0);
+  assert.deepEqual(shown(chats, NEWS).at(-1), "text 6");
+  assert.equal(forget.mock.callCount(), 1, "quoted messages may have changed meanwhile");
 });
 
 test("a group that becomes a channel is followed at once, with what the session got of it", async () => {
@@ -160,12 +168,12 @@ test("a group that becomes a channel is followed at once, with what the session 
   const { chats, socket } = await inChannels(history);
   chats.open("g-7");
   await pass(0);
-  const conversion = { version: "2", settings: { name: "Team", is_channel: true }, changed: ["is_channel"], member_count: 9 };
+  const conversion = { version: "2", settings: { name: "Team", is_channel: true }, changed: ["is_channel"], member_count: 12 };
   socket.deliver({ event: sentTo("g-7", 3, { text: undefined, control: conversion }) });
   await pass(0);
   assert.deepEqual(follows(socket).at(-1), { chat_ids: [NEWS, CLUB, "g-7"], open_chat_ids: ["g-7"] });
   assert.equal(shown(chats, "g-7").length, 2);
-  assert.ok(chats.isChannel("g-7"));
+  assert.deepEqual([chats.isChannel("g-7"), chats.of("g-7").group.member_count], [true, 12]);
 });
 
 /** Members 1 to `count` of a channel, with names; the search finds an account that is no member, too. */

@@ -1,13 +1,13 @@
 // The members of a channel: nobody loads all of them. Pages in the order of their ids, and members by name: accounts that
-// the search of people finds, as far as they are members.
+// the search of people finds, as far as they are members. Loaded when it is first needed.
 
-import { isMember } from "./groups.js";
-import { compareIds } from "./ids.js";
-import { Store } from "./stores/store.js";
+import { isMember } from "../groups.js";
+import { compareIds } from "../ids.js";
+import { Store } from "./store.js";
 
-/** @import {Api} from "./api.js" */
-/** @import {Chats} from "./stores/chats.js" */
-/** @import {Control, ListMembersResponse, Member} from "./wire.js" */
+/** @import {Api} from "../api.js" */
+/** @import {Chats} from "./chats.js" */
+/** @import {Control, ListMembersResponse, Member} from "../wire.js" */
 /** @typedef {{api: Pick<Api, "findPeople" | "members" | "signedIn">, chats: Pick<Chats, "found" | "profiles">}} Source */
 
 /** Members on a page; their profiles are one request. */

@@ -1,13 +1,14 @@
 // The channels that the session follows. The server sends all events of the open one; of the others only that there are
 // new ones: then the page reads their newest message and counts.
 
-import { isMember } from "./groups.js";
-import { compareIds, laterId } from "./ids.js";
-import { CatchUp } from "./stores/catch-up.js";
+import { isMember } from "../groups.js";
+import { compareIds, laterId } from "../ids.js";
+import { CatchUp } from "./catch-up.js";
 
-/** @import {Chats} from "./stores/chats.js" */
-/** @import {Chat, Group, Message} from "./types.js" */
-/** @import {ClientFrame, ServerFrame} from "./wire.js" */
+/** @import {Chats} from "./chats.js" */
+/** @import {Chat, Group, Message} from "../types.js" */
+/** @import {Send} from "../presence.js" */
+/** @import {ServerFrame} from "../wire.js" */
 
 /** The channels that a session may follow: the server's limit. */
 const MAX_FOLLOWED = 200;
@@ -22,7 +23,6 @@ const HEAD_PAUSE_MS = 5_000;
 /** The event of the news may be one that a reading does not show, such as a reaction: it is read so often at most. */
 const MAX_HEAD_READS = 2;
 
-/** @typedef {(frame: ClientFrame, answered: (answer: ServerFrame) => void) => boolean} Send */
 /** @typedef {{chat_ids: string[], open_chat_ids: string[]}} Followed */
 
 export class Channels {
