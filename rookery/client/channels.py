@@ -41,10 +41,11 @@ INDEX = re.compile(r"follow\.(open_)?chat_ids\[(\d+)\]")
 class _Opened:
     """A channel that is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Refused | None) -> None:
+        """`refused` is the end of the sign-in, if it has ended."""
         self.answered = trio.Event()
         """Set once the server has accepted or refused to open it."""
-        self.refused: Refused | None = None
+        self.refused = refused
         self.ready = trio.Event()
         """Set once `after` is known."""
         self.after = 0
@@ -54,6 +55,13 @@ class _Opened:
         self.received = 0
         """Events since the last reading."""
         self.read_at = trio.current_time()
+
+    def check(self, deadline: float) -> None:
+        """Raise the refusal, or Unreachable if the channel is not ready after so many seconds."""
+        if self.refused is not None:
+            raise self.refused
+        if not self.ready.is_set():
+            raise Unreachable(f"no answer within {deadline:g} s")
 
     @property
     def is_behind(self) -> bool:
@@ -99,23 +107,20 @@ class Channels:
         Raises Refused: `not_found` for a channel of which the user is no member, `invalid` for a chat that is no
         channel; Unreachable without an answer within `deadline` seconds; SignedOut; ValueError if 20 channels are open.
         """
-        opened = self._open.get(chat_id)
-        is_first = opened is None
-        if opened is None:
-            if len(self._open) >= MAX_OPEN:
-                raise ValueError(f"a session may have {MAX_OPEN} channels open")
-            opened = self._open[chat_id] = _Opened()
-            opened.refused = self._ended
+        if opened := self._open.get(chat_id):
+            with trio.move_on_after(deadline):
+                await opened.ready.wait()
+            opened.check(deadline)
+            return
+        if len(self._open) >= MAX_OPEN:
+            raise ValueError(f"a session may have {MAX_OPEN} channels open")
+        opened = self._open[chat_id] = _Opened(self._ended)
         try:
             with trio.move_on_after(deadline):
-                await (self._open_first(chat_id, opened, after) if is_first else opened.ready.wait())
-            if opened.refused is not None:
-                raise opened.refused
-            if not opened.ready.is_set():
-                raise Unreachable(f"no answer within {deadline:g} s")
+                await self._start(chat_id, opened, after)
+            opened.check(deadline)
         except BaseException:  # trio.Cancelled too: only to close the channel; raised again
-            if is_first:
-                self.close(chat_id)
+            self.close(chat_id)
             raise
 
     def close(self, chat_id: str) -> None:
@@ -248,10 +253,10 @@ class Channels:
 
     # ---- what is missing of the open channels
 
-    async def _open_first(self, chat_id: str, opened: _Opened, after: int) -> None:
-        self._follow(chat_id)
-        self._stale.set()
+    async def _start(self, chat_id: str, opened: _Opened, after: int) -> None:
         if opened.refused is None:
+            self._follow(chat_id)
+            self._stale.set()
             await opened.answered.wait()
         if opened.refused is None:
             opened.after = after or await self._complete_up_to(chat_id)
