@@ -33,9 +33,10 @@ GROUP = ARCHIVE_GROUP
 MAX_BATCH = 1_000
 """Records in one batch: about 2 ms to decode in the loop, about 25 ms to write in the store's thread."""
 
-MAX_WRITE_BYTES = 512 * 1024
+MAX_WRITE_BYTES = 128 * 1024
 """Of the events that are written at once, as records, or one event: a batch of larger ones is written in parts. A
-control change that adds 999 members has 30 KB and takes Cassandra 0.1 to 0.25 seconds, of the 5 of STORE_DEADLINE."""
+control change that adds 999 members has 30 KB and takes Cassandra 0.1 to 0.25 seconds, or 0.7 on a busy machine, of the
+5 of STORE_DEADLINE. A message has some 300 bytes."""
 
 GATHER_SECONDS = 0.1
 """Least time from one batch to the next, unless a full batch waits: a single message is recorded at once, a busy log in
