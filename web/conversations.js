@@ -295,7 +295,8 @@ export class Conversations extends Store {
   complete(chat_ids, event_id) {
     for (const chat_id of chat_ids) {
       const before = this.of(chat_id);
-      const caughtUp = before.phase === "new" && this.isLive(chat_id) ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
+      const isCaughtUp = before.phase === "new" && this.isLive(chat_id);
+      const caughtUp = isCaughtUp ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
       const after = laterId(before.after, event_id);
       if (this.isHeld(chat_id)) this.#all.set(chat_id, { ...before, ...caughtUp, after });
     }

@@ -142,6 +142,7 @@ export class GroupMembers {
       const { ChannelMembers } = await import("../stores/channel-members.js");
       const pages = new ChannelMembers(this.#app, this.#chat_id);
       this.#app.chats.onControl = (chat_id, control) => chat_id === this.#chat_id && pages.fold(control);
+      this.#modal.element.addEventListener("close", () => (this.#app.chats.onControl = () => {}));
       this.#modal.follow(pages);
       this.#pages = pages;
     } catch {

@@ -186,7 +186,7 @@ function channelOf(count) {
     members: async (_, after, limit) => {
       requests.push(after);
       const rest = all.slice(Number(after));
-      return { members: rest.slice(0, limit), has_more: rest.length > limit };
+      return { members: rest.slice(0, limit), has_more: rest.length > limit, version: "1" };
     },
     findPeople: async (name) => (requests.push(name), { profiles: ["7", "1000"].map((user_id) => ({ user_id, name })) }),
     signedIn: async (_, path) => ({ members: all.filter(({ user_id }) => path.split("=")[1]?.split(",").includes(user_id)) }),
@@ -203,6 +203,8 @@ test("the members of a channel are loaded page by page, found by name, and follo
   members.fold({ version: "2", members: [member("3", "ROLE_UNSPECIFIED"), member("9", "ROLE_ADMIN"), member("120", "ROLE_ADMIN")] });
   assert.deepEqual([ids().includes("3"), members.members.find(({ user_id }) => user_id === "9")?.role], [false, "ROLE_ADMIN"]);
   assert.equal(ids().at(-1), "100", "a later member is on a later page");
+  members.fold({ version: "1", members: [member("3"), member("9")] });
+  assert.deepEqual([ids().length, members.members.find(({ user_id }) => user_id === "9")?.role], [99, "ROLE_ADMIN"], "an old change");
   members.find("zo");
   members.find("zoe");
   await pass(0.2);
