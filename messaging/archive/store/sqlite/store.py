@@ -68,8 +68,9 @@ _LIST_CHATS = """
     WHERE user_id = ? AND changed >= ? AND (is_pinned, changed, chat_id) < (?, ?, ?)
     ORDER BY is_pinned DESC, changed DESC, chat_id DESC LIMIT ?
 """
+# CROSS JOIN sets the order of the tables: the planner would read the states of all users' chats first.
 _PINS = """
-    SELECT chat, event FROM chats_by_user JOIN state USING (chat)
+    SELECT chat, event FROM chats_by_user CROSS JOIN state USING (chat)
     WHERE user_id = ? AND target_id = 0 AND kind = ? AND key = ?
 """
 _GET_CHAT = """
