@@ -62,9 +62,12 @@ class Follows:
         # No `await` from here on: a control change that is read later finds the session among the followers.
         if session.state is not State.LIVE:
             return None
-        rosters = self._cached(session.user_id, request.chat_ids)
-        if isinstance(rosters, Refusal):
-            return rosters
+        rosters: list[Roster] = []
+        for index, chat_id in enumerate(request.chat_ids):
+            found = self._find(session.user_id, index, chat_id)
+            if isinstance(found, Refusal):
+                return found
+            rosters.append(found)
         if len(self._channels) + len(rosters) - len(session.followed) > MAX_FOLLOWED:
             return _FULL
         session.accept(Accepted(frame=command.frame, at_ms=wall_clock_ms()))
@@ -72,45 +75,41 @@ class Follows:
         return None
 
     async def _look_up(self, user_id: int, chat_ids: Sequence[str]) -> Refusal | None:
-        """Load the rosters of these chats that are not cached. The refusal of a chat of which the user is not a member.
+        """Load the rosters of these chats that are not cached. The refusal of a chat that is no channel of the user's.
         Raises Unavailable."""
-        unknown = [index for index, chat_id in enumerate(chat_ids) if not self._is_member(user_id, chat_id)]
+        unknown = [
+            index for index, chat_id in enumerate(chat_ids) if isinstance(self._find(user_id, index, chat_id), Refusal)
+        ]
         for start in range(0, len(unknown), CONCURRENT_LOADS):
             outcomes: list[Refusal | Unavailable] = []
             async with trio.open_nursery() as nursery:
                 for index in unknown[start : start + CONCURRENT_LOADS]:
-                    nursery.start_soon(self._load, user_id, chat_ids[index], _field(index), outcomes)
+                    nursery.start_soon(self._load, user_id, index, chat_ids[index], outcomes)
             for outcome in outcomes:
                 if isinstance(outcome, Unavailable):
                     raise outcome
                 return outcome
         return None
 
-    async def _load(self, user_id: int, chat_id: str, field: str, outcomes: list[Refusal | Unavailable]) -> None:
+    async def _load(self, user_id: int, index: int, chat_id: str, outcomes: list[Refusal | Unavailable]) -> None:
         """Append the refusal to the outcomes, or the fault: the other tasks of the nursery go on."""
         try:
-            if refusal := await self._access.find_roster([user_id], chat_id, field):
-                outcomes.append(refusal)
+            refusal = await self._access.find_roster([user_id], chat_id, _field(index))
         except Unavailable as error:
             outcomes.append(error)
+        else:
+            found = refusal or self._find(user_id, index, chat_id)
+            if isinstance(found, Refusal):
+                outcomes.append(found)
 
-    def _is_member(self, user_id: int, chat_id: str) -> bool:
+    def _find(self, user_id: int, index: int, chat_id: str) -> Roster | Refusal:
+        """The cached roster of a channel. A Refusal if it is not cached, or is no channel of the user's."""
         roster = self._rosters.cached(chat_id)
-        return roster is not None and user_id in roster
-
-    def _cached(self, user_id: int, chat_ids: Sequence[str]) -> list[Roster] | Refusal:
-        """The rosters of these channels, or the refusal of one that is none of the user's."""
-        rosters: list[Roster] = []
-        for index, chat_id in enumerate(chat_ids):
-            roster = self._rosters.cached(chat_id)
-            if roster is None or not roster.knows([user_id]):
-                return ROSTER_DROPPED
-            if user_id not in roster:
-                return no_such_chat(_field(index))
-            if not roster.is_channel:
-                return no_channel(index)
-            rosters.append(roster)
-        return rosters
+        if roster is None or not roster.knows([user_id]):
+            return ROSTER_DROPPED
+        if user_id not in roster:
+            return no_such_chat(_field(index))
+        return roster if roster.is_channel else no_channel(index)
 
 
 def _field(index: int) -> str:
