@@ -157,7 +157,7 @@ def _check_deliveries(
         yield from membership.outside(known, copy, user_id, where, seconds=seconds)
     live = (delivery for delivery in deliveries if delivery.is_live)
     for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
-        ours = (delivery.copy for delivery in between_gaps if delivery.copy.key in sent)
+        ours = (each.copy for each in between_gaps if each.copy.key in sent and each.has_order)
         timely = (copy for copy in ours if not membership.may_come_late(sent[copy.key], user_id))
         yield from _out_of_order(sent, membership, timely, where)
 

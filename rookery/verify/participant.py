@@ -36,7 +36,7 @@ from rookery.verify.pipeline import Command, Pipeline
 from rookery.verify.plan import GROUP_EVERY, opens_channels
 from rookery.verify.records import Answer, Copy, Delivery, Head, Key, Made, Place, Sent, place_of
 from shared.contract.chats import direct_chat_id
-from shared.contract.ids import time_of, wall_clock_ms
+from shared.contract.ids import first_id_at, time_of, wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
 """Every so manieth message mentions its recipient or members of its group, or is forwarded."""
@@ -102,6 +102,8 @@ class Participant:
         self._memberships: dict[str, Member] = {}
         """The newest of the user in each channel."""
         self._follows = 0
+        self._opened_ms: Counter[str] = Counter()
+        """By channel that is open: when the newest Follow was accepted, in milliseconds since 1970."""
         self._complete: Counter[str] = Counter()
         """By opened channel: the client has read all events up to this id."""
 
@@ -196,6 +198,7 @@ class Participant:
                         case Followed():
                             self._follows += 1
                             for chat_id in event.open_chat_ids:
+                                self._opened_ms[chat_id] = event.at_ms
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                         case NotFollowed():
                             self.refused[event.refused.code] += 1
@@ -242,7 +245,8 @@ class Participant:
     def _record(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
         self._seen |= {copy.key, copy.message_id}
         self._know(copy.chat_id, copy.message_id)
-        self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live))
+        has_order = time_of(copy.message_id) > self._opened_ms[copy.chat_id] + CLOCK_MS
+        self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live, has_order))
         if copy.key[0] != user_id:
             self._observer.delivered(copy.key)
 
@@ -273,7 +277,8 @@ class Participant:
 
     async def _read_opened(self, client: Client, chat_id: str, at_ms: int) -> None:
         """Record the events from before a Follow was accepted, as docs/client-guide.md describes it. Later ones must
-        arrive in the session, and are not recorded here."""
+        arrive in the session, and are not recorded here, unless a later Follow reads them: the session may end."""
+        limit = first_id_at(at_ms + CLOCK_MS)
         feed = WatchedFeed(client.api, self.answers)
         while True:
             # The client has received all events of all chats up to `listed_up_to`.
@@ -282,10 +287,10 @@ class Participant:
                 if answer.too_old:
                     await self._read_anew(client, chat_id)
                 for event in answer.events:
-                    if time_of(event.event_id) <= at_ms + CLOCK_MS:
+                    if event.event_id <= limit:
                         self._record_missed(client, event.message if event.HasField("message") else event)
-                self._complete[chat_id] = max(self._complete[chat_id], answer.complete_up_to)
-                if time_of(self._complete[chat_id]) >= at_ms:
+                self._complete[chat_id] = max(self._complete[chat_id], min(answer.complete_up_to, limit))
+                if time_of(answer.complete_up_to) >= at_ms:
                     return
             await trio.sleep(PAUSE)
 

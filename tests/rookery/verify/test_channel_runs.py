@@ -24,6 +24,9 @@ CHANNEL = replace(GROUPS, groups=(), channel=8, messages=600)
 
 HEAD_SECONDS = 5.0
 
+SESSION_SECONDS, AWAY_SECONDS = 3.0, 1.0
+"""Of a client that loses its sessions: the last one ends while the client reads what was before it."""
+
 
 class ChannelPlatform(GroupPlatform):
     """Sends the events of a channel to the users whom they concern, and to the clients that have it open."""
@@ -101,6 +104,14 @@ class ChannelClient(GroupClient):
             self.changed[chat_id] = max(event_id for event_id in ids if self.reads(chat_id, event_id))
         self.queue.put(Followed(wall_clock_ms(), tuple(chat_ids), tuple(open_chat_ids)), 0)
 
+    async def lose_sessions(self) -> None:
+        while True:
+            await trio.sleep(SESSION_SECONDS)
+            was_open, followed = self.open, self.open | self.followed
+            self.open, self.followed = set(), set()
+            await trio.sleep(AWAY_SECONDS)
+            self.follow(followed | self.open | self.followed, was_open | self.open)
+
     async def show_heads(self) -> None:
         while True:
             for chat_id in self.followed & self.changed.keys():
@@ -108,10 +119,21 @@ class ChannelClient(GroupClient):
             await trio.sleep(HEAD_SECONDS)
 
 
+class EndsSessions(ChannelPlatform):
+    """Has new sessions all the time, in which the clients follow again."""
+
+    @asynccontextmanager
+    async def open_client(self, *arguments: Any) -> AsyncIterator[FakeClient]:
+        async with super().open_client(*arguments) as client, open_background() as nursery:
+            assert isinstance(client, ChannelClient)
+            nursery.start_soon(client.lose_sessions)
+            yield client
+
+
 async def test_clients_follow_a_channel_which_users_join_and_leave_without_a_violation(
     autojump_clock: MockClock,
 ) -> None:
-    result = await verify(ChannelPlatform(), replace(CHANNEL, groups=(4,)))
+    result = await verify(EndsSessions(), replace(CHANNEL, groups=(4,)))
     assert result.violations == ()
     assert (result.in_groups > 20, result.heads > 5) == (True, True)
 
