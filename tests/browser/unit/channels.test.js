@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { ChannelMembers, findMentioned } from "../../../web/stores/channel-members.js";
+import "../../../web/stores/channels.js"; // the page loads it later: then that takes no time
 import { textOf } from "../../../web/kinds/edited.js";
 import { ADA, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 import { online, pass, timeOf } from "./online.js";
@@ -225,4 +226,20 @@ test("a text mentions the members of a channel whom the search finds, and those 
   assert.deepEqual(chats.memberIds(NEWS), [MIRA]);
   chats.found.set(NEWS, new Set(["9", MIRA]));
   assert.deepEqual(chats.memberIds(NEWS), [MIRA, "9"]);
+});
+
+test("read marks of a channel are sent together some seconds later, or once the page is hidden", async (context) => {
+  context.mock.method(Math, "random", () => 1);
+  const { sync, socket } = await inChannels();
+  const marks = () => socket.sent.flatMap(({ change }) => change?.marked?.read_up_to ?? []);
+  socket.sent.length = 0;
+  sync.sending.markRead(NEWS, idAt(3));
+  sync.sending.flushMarks();
+  assert.deepEqual(marks(), [idAt(3)]);
+  sync.sending.markRead(NEWS, idAt(4));
+  await pass(2);
+  sync.sending.markRead(NEWS, idAt(5));
+  assert.deepEqual(marks(), [idAt(3)]);
+  await pass(3);
+  assert.deepEqual(marks(), [idAt(3), idAt(5)]);
 });
