@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from rookery.verify.membership import Membership, concerns
 from rookery.verify.records import Copy, Delivery, Head, Made, Records, Sent
 from rookery.verify.violations import Kind, Violation
-from shared.contract.ids import time_of
 
 HEAD_SECONDS = 5.0
 """The least time between two heads of a channel in a session, after the one that answers a Follow."""
@@ -84,17 +83,15 @@ def _outside(event: Event | None, head: Head, membership: Membership, user_id: i
 
 
 def _too_often(heads: Sequence[Head], user_id: int) -> Iterator[Violation]:
-    """Find more heads after one Follow than the time between the first and the last allows: that of their arrivals, and
-    that of their events, as each may be shorter than that of their sending while CPU time lacks."""
-    by_follow = defaultdict[tuple[str, int], list[Head]](list)
+    """Find more than twice as many heads after one Follow as the time between the first and the last allows: while CPU
+    time lacks, they arrive faster than they were sent."""
+    by_follow = defaultdict[tuple[str, int], list[float]](list)
     for head in heads:
-        by_follow[head.chat_id, head.follows].append(head)
-    for (chat_id, _), shown in by_follow.items():
-        first, last = shown[0], shown[-1]
-        between_events = (time_of(last.newest_id) - time_of(first.newest_id)) / 1000
-        seconds = max(last.at - first.at, between_events)
-        if len(shown) > 2 + seconds / HEAD_SECONDS:
-            text = f"{len(shown)} heads of {chat_id} arrived within {seconds:.1f} s at the client of {user_id}"
+        by_follow[head.chat_id, head.follows].append(head.at)
+    for (chat_id, _), moments in by_follow.items():
+        seconds = moments[-1] - moments[0]
+        if len(moments) > 2 * (1 + seconds / HEAD_SECONDS):
+            text = f"{len(moments)} heads of {chat_id} arrived within {seconds:.1f} s at the client of {user_id}"
             yield Violation(Kind.TOO_OFTEN, text)
 
 
