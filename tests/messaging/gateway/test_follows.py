@@ -51,7 +51,7 @@ from tests.messaging.gateway.harness import (
     ScriptedLog,
     stored_group,
 )
-from tests.stepping import cancel_at_step
+from tests.stepping import cancel_at_step, is_below
 from tests.waiting import until
 
 CHAT = "g-7"
@@ -238,6 +238,17 @@ class Index:
         self.session.user_id, self.session.state = BEN, State.LIVE
         self.registry.attach(self.session)
         self.crews = [Crew(ANN, BEN, number=number, is_channel=True) for number in (7, 8)]
+        self.history = ScriptedHistory()
+        self.history.groups = {crew.chat_id: stored_group(crew.roster) for crew in self.crews}
+        rosters = Rosters(self.history, PARTITIONS, lambda _: None, self.history.is_complete)
+        access = Access(cast(Any, None), rosters, self.partitions, SnowflakeGenerator(1), cast(Any, None))
+        self.follows = Follows(self.channels, rosters, access)
+
+    async def follow_both(self) -> None:
+        request = FollowRequest(("g-7", "g-8"), frozenset(["g-8"]))
+        await trio.lowlevel.checkpoint()
+        await self.follows.follow(Command(self.session, request, 1, 0.0), request)
+        await trio.lowlevel.checkpoint()
 
     def read(self, offset: int, event_id: int) -> list[Session]:
         return self.channels.readers(partition_of(BEN, PARTITIONS), CHAT, offset, event_id, ())
@@ -281,31 +292,30 @@ def test_a_control_change_from_before_the_look_up_of_a_member_changes_nothing() 
 
 
 async def test_a_follow_that_is_cancelled_at_any_await_leaves_the_former_one_or_the_new_one() -> None:
-    step, outcomes, this = 1, set[int](), trio.lowlevel.current_task()
-    while True:
-        index, history = Index(), ScriptedHistory()
-        history.groups = {crew.chat_id: stored_group(crew.roster) for crew in index.crews}
-        rosters = Rosters(history, PARTITIONS, lambda _: None, history.is_complete)
-        access = Access(cast(Any, None), rosters, index.partitions, SnowflakeGenerator(1), cast(Any, None))
-        handler = Follows(index.channels, rosters, access)
+    step, is_cancelled, outcomes, this = 1, True, set[int](), trio.lowlevel.current_task()
+    while is_cancelled:
+        index = Index()
         index.channels.follow(index.session, [index.crews[0].roster], (), 0.0)
-        request = FollowRequest(("g-7", "g-8"), frozenset(["g-8"]))
-
-        async def run(handler: Follows = handler, index: Index = index, request: FollowRequest = request) -> None:
-            await trio.lowlevel.checkpoint()
-            await handler.follow(Command(index.session, request, 1, 0.0), request)
-            await trio.lowlevel.checkpoint()
-
-        is_cancelled = await cancel_at_step(step, lambda task: task is this, run)
+        is_cancelled = await cancel_at_step(step, is_below(this), index.follow_both)
         outcomes.add(len(index.channels))
-        await handler.follow(Command(index.session, request, 2, 0.0), request)
+        await index.follow_both()
         assert len(index.channels) == 2
         index.channels.leave(index.session)
         assert len(index.channels) == 0
-        if not is_cancelled:
-            break
         step += 1
     assert outcomes == {1, 2}
+
+
+async def test_a_session_that_ends_during_a_follow_follows_nothing() -> None:
+    index = Index()
+    index.history.open = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(index.follow_both)
+        await trio.testing.wait_all_tasks_blocked()
+        index.session.abandon()
+        index.channels.leave(index.session)
+        index.history.open.set()
+    assert (len(index.channels), index.session.take()) == (0, [])
 
 
 async def test_an_archive_that_does_not_answer_refuses_a_follow(
