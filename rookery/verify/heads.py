@@ -63,12 +63,13 @@ def _due(records: Records) -> Mapping[str, Sequence[tuple[int, int]]]:
 
 
 def _known(records: Records, chat_id: str, user_id: int) -> int:
-    """The id of the newest event of a chat that a client knows."""
+    """The id of the newest event of a chat that a client knows: from a session, a head, a list of the chat's changes
+    or one of all changed chats."""
     made = {each.key: each for each in records.made if each.change.chat_id == chat_id}
     changes = (event_id for key, event_id in records.received_changes.get(user_id, ()) if key in made)
     copies = (each.copy for each in records.deliveries.get(user_id, ()) if each.copy.chat_id == chat_id)
     heads = (each.newest_id for each in records.heads.get(user_id, ()) if each.chat_id == chat_id)
-    answers = (each.complete_up_to for each in records.answers.get(user_id, ()) if each.chat_id == chat_id)
+    answers = (each.complete_up_to for each in records.answers.get(user_id, ()) if each.chat_id in (chat_id, ""))
     return max(itertools.chain(changes, (copy.message_id for copy in copies), heads, answers), default=0)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol, cast
 
 import trio
@@ -11,6 +12,7 @@ from rookery.client import (
     Api,
     CatchUp,
     ChannelHead,
+    Chat,
     Client,
     Connected,
     Disconnected,
@@ -186,7 +188,8 @@ class Participant:
     async def listen(self, client: Client) -> None:
         """Record events, until cancelled."""
         feed = WatchedFeed(client.api, self.answers)
-        self._catch_up = CatchUp(cast(Api, feed), lambda event: True)
+        note_chat = partial(self._note_chat, client)
+        self._catch_up = CatchUp(cast(Api, feed), lambda event: True, note_chat=note_chat)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._catch_up.begin)
             try:
@@ -210,6 +213,8 @@ class Participant:
                             self._receive_change(event)
                         case Gap():
                             self.gaps += 1
+                            for chat_id in self._opened_ms:
+                                nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                             nursery.start_soon(self._read_missed, client, self._catch_up, event)
                         case Disconnected():
                             self.lost_at = None if self.presence.is_away else self._clock()
@@ -256,15 +261,23 @@ class Participant:
     # ---- channels
 
     def _follow(self, client: Client, message: Message) -> None:
-        """Follow the channels of which the client's user is a member, once a control change has made them one."""
-        control, chat_id = message.control, message.chat_id
-        if not (control.settings.is_channel or chat_id in self._memberships):
-            return
-        known = self._memberships.get(chat_id, Member())
-        members = (each for each in control.members if each.user_id == client.me.user_id)
-        self._memberships[chat_id] = newest = max([known, *members], key=lambda member: member.version)
-        if newest.role and newest.version != known.version:  # a removal ends the following
-            self._send_follow(client)
+        """Follow a channel once a control change has made the client's user a member."""
+        if message.control.settings.is_channel or message.chat_id in self._memberships:
+            for member in message.control.members:
+                if member.user_id == client.me.user_id:
+                    self._note_member(client, message.chat_id, member)
+
+    def _note_chat(self, client: Client, chat: Chat) -> None:
+        """Follow a channel of which the client's user has become a member without a control change in the session."""
+        if chat.settings.is_channel:
+            self._note_member(client, chat.chat_id, chat.own)
+
+    def _note_member(self, client: Client, chat_id: str, member: Member) -> None:
+        known = self._memberships.get(chat_id)
+        if known is None or known.version < member.version:
+            self._memberships[chat_id] = member
+            if member.role:  # a removal ends the following
+                self._send_follow(client)
 
     def _send_follow(self, client: Client) -> None:
         followed = [chat_id for chat_id, member in self._memberships.items() if member.role]
@@ -276,13 +289,13 @@ class Participant:
         self._send_follow(client)
 
     async def _read_opened(self, client: Client, chat_id: str, at_ms: int) -> None:
-        """Record the events from before a Follow was accepted, as docs/client-guide.md describes it. Later ones must
-        arrive in the session, and are not recorded here, unless a later Follow reads them: the session may end."""
+        """Record the events from before a Follow was accepted, or those that a Gap reports as missing, as
+        docs/client-guide.md describes it. Later ones must arrive in the session, and are not recorded here, unless a
+        later Follow reads them: the session may end."""
         limit = first_id_at(at_ms + CLOCK_MS)
         feed = WatchedFeed(client.api, self.answers)
         while True:
-            # The client has received all events of all chats up to `listed_up_to`.
-            after = max(self._complete[chat_id], self._catch_up.listed_up_to)
+            after = self._complete[chat_id] or first_id_at(self.began_ms)
             if (answer := await retry(feed.changes, chat_id, after=after)) is not None:  # the new member is known
                 if answer.too_old:
                     await self._read_anew(client, chat_id)
@@ -303,6 +316,8 @@ class Participant:
                 match event:
                     case TooOld():
                         await self._read_anew(client, event.chat_id)
+                    case ChannelHead():  # the answer is recorded: the client knows that the channel has changed
+                        pass
                     case _:
                         self._record_missed(client, event)
 
@@ -329,6 +344,8 @@ class Participant:
         rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), lambda event: True)
         rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
         await self._read_missed(client, rest, Gap())
+        for chat_id in self._opened_ms:
+            await self._read_opened(client, chat_id, wall_clock_ms())
 
     def _record_read(self, user_id: int, copy: Copy) -> None:
         # A client learns of its own messages by their answers.

@@ -276,6 +276,9 @@ class Records:
     groups: Sequence[GroupRecord] = ()
     heads: Mapping[int, Sequence[Head]] = field(default_factory=dict)
     """By user id, in the order of arrival."""
+    behind: Collection[int] = ()
+    """The users whose clients have received a Gap: they read what they missed of channels that are not open once they
+    open them."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

@@ -3,19 +3,20 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import ChannelHead, Event, Followed, Message
+from rookery.client import ChannelHead, Chat, Event, Followed, Gap, Message
 from rookery.verify import Kind
 from rookery.verify.changes import is_visible
 from shared.background import open_background
 from shared.contract.ids import first_id_at, wall_clock_ms
-from tests.rookery.verify.platform import FakeClient
-from tests.rookery.verify.test_group_runs import GROUPS, GroupClient, GroupPlatform, verify
+from tests.rookery.verify.platform import FakeClient, verify
+from tests.rookery.verify.test_group_runs import GROUPS, GroupClient, GroupPlatform
 
 pytestmark = pytest.mark.usefixtures("wall_clock")
 
@@ -40,6 +41,10 @@ class ChannelPlatform(GroupPlatform):
             assert isinstance(client, ChannelClient)
             nursery.start_soon(client.show_heads)
             yield client
+
+    @property
+    def followers(self) -> list["ChannelClient"]:
+        return [client for client in self.clients if isinstance(client, ChannelClient)]
 
     def deliver_to(self, user_ids: Iterable[int], message: Message) -> None:
         if not self.rosters[message.chat_id].is_channel:
@@ -69,17 +74,16 @@ class ChannelPlatform(GroupPlatform):
 
     def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
         """The users whose clients get an event of others, as they have the channel open; others will get its head."""
-        followers = [client for client in self.clients if client.reads(chat_id, event_id)]
-        for client in followers:
-            assert isinstance(client, ChannelClient)
+        readers = [client for client in self.followers if client.reads(chat_id, event_id)]
+        for client in readers:
             client.changed |= {chat_id: event_id} if chat_id in client.followed else {}
-        return {client.me.user_id for client in followers if chat_id in client.open} - {actor_id}
+        return {client.me.user_id for client in readers if chat_id in client.open} - {actor_id}
 
     def complete_up_to(self) -> int:
         return first_id_at(wall_clock_ms() - 1_000)
 
     def end_following(self, user_id: int, chat_id: str) -> None:
-        for client in self.clients:
+        for client in self.followers:
             if client.me.user_id == user_id:
                 client.followed, client.open = set(), set()
 
@@ -94,6 +98,7 @@ class ChannelClient(GroupClient):
         self.open: set[str] = set()
         self.changed: dict[str, int] = {}
         """The newest event of each channel, until a head shows it."""
+        self.numbers = count(user_id)
 
     def follow(self, chat_ids: Iterable[str], open_chat_ids: Iterable[str]) -> None:
         mine = {chat_id for chat_id in chat_ids if self.me.user_id in self._platform.rosters[chat_id]}
@@ -104,6 +109,13 @@ class ChannelClient(GroupClient):
             self.changed[chat_id] = max(event_id for event_id in ids if self.reads(chat_id, event_id))
         self.queue.put(Followed(wall_clock_ms(), tuple(chat_ids), tuple(open_chat_ids)), 0)
 
+    def _chat(self, chat_id: str) -> Chat:
+        chat = super()._chat(chat_id)
+        if roster := self._platform.rosters.get(chat_id):
+            chat.settings.CopyFrom(roster.settings)
+            chat.own.CopyFrom(roster.members[self.me.user_id])
+        return chat
+
     async def lose_sessions(self) -> None:
         while True:
             await trio.sleep(SESSION_SECONDS)
@@ -111,6 +123,8 @@ class ChannelClient(GroupClient):
             self.open, self.followed = set(), set()
             await trio.sleep(AWAY_SECONDS)
             self.follow(followed | self.open | self.followed, was_open | self.open)
+            if not next(self.numbers) % 3:
+                self.queue.put(Gap(at_ms=wall_clock_ms()), 0)
 
     async def show_heads(self) -> None:
         while True:
@@ -120,7 +134,7 @@ class ChannelClient(GroupClient):
 
 
 class EndsSessions(ChannelPlatform):
-    """Has new sessions all the time, in which the clients follow again."""
+    """Has new sessions all the time, in which the clients follow again, some of them after a Gap."""
 
     @asynccontextmanager
     async def open_client(self, *arguments: Any) -> AsyncIterator[FakeClient]:
@@ -159,7 +173,7 @@ class SendsToRemoved(ChannelPlatform):
 
     def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
         super().readers(chat_id, event_id, actor_id)
-        return {client.me.user_id for client in self.clients if chat_id in client.open} - {actor_id}
+        return {client.me.user_id for client in self.followers if chat_id in client.open} - {actor_id}
 
     def end_following(self, user_id: int, chat_id: str) -> None:
         pass
@@ -169,7 +183,7 @@ class LosesHeads(ChannelPlatform):
     """Sends a head at a Follow only."""
 
     def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
-        return {client.me.user_id for client in self.clients if chat_id in client.open} - {actor_id}
+        return {client.me.user_id for client in self.followers if chat_id in client.open} - {actor_id}
 
 
 @pytest.mark.parametrize(
