@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 import pytest
 import trio
@@ -36,8 +35,11 @@ class ChannelPlatform(GroupPlatform):
         return ChannelClient(self, user_id)
 
     @asynccontextmanager
-    async def open_client(self, *arguments: Any) -> AsyncIterator[FakeClient]:
-        async with super().open_client(*arguments) as client, open_background() as nursery:
+    async def open_client(self, name: str, number: int, transport: str, presence: object) -> AsyncIterator[FakeClient]:
+        async with (
+            super().open_client(name, number, transport, presence) as client,
+            open_background() as nursery,
+        ):
             assert isinstance(client, ChannelClient)
             nursery.start_soon(client.show_heads)
             yield client
@@ -137,8 +139,11 @@ class EndsSessions(ChannelPlatform):
     """Has new sessions all the time, in which the clients follow again, some of them after a Gap."""
 
     @asynccontextmanager
-    async def open_client(self, *arguments: Any) -> AsyncIterator[FakeClient]:
-        async with super().open_client(*arguments) as client, open_background() as nursery:
+    async def open_client(self, name: str, number: int, transport: str, presence: object) -> AsyncIterator[FakeClient]:
+        async with (
+            super().open_client(name, number, transport, presence) as client,
+            open_background() as nursery,
+        ):
             assert isinstance(client, ChannelClient)
             nursery.start_soon(client.lose_sessions)
             yield client
