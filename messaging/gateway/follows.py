@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import structlog
 import trio
 
 from messaging.gateway.access import ROSTER_DROPPED, Access
@@ -29,6 +30,8 @@ CONCURRENT_LOADS = 10
 TICK_SECONDS = 0.5
 """How often it is checked whether heads are due."""
 
+_log = structlog.get_logger(__name__)
+
 _FULL = Refusal(
     Code.UNAVAILABLE, "The sessions of this gateway follow too many channels.", "follow.chat_ids", RETRY_AFTER_MS
 )
@@ -53,7 +56,7 @@ class Follows:
 
     async def follow(self, command: Command, request: FollowRequest) -> Refusal | None:
         """Accept, and have the session follow the channels in place of its former ones, if its user is a member of
-        each. Raises Unavailable."""
+        each."""
         session = command.session
         if wait := self._throttle.take(str(session.user_id), FOLLOWS_PER_MINUTE, trio.current_time()):
             return too_many("follow frames", wait)
@@ -75,32 +78,30 @@ class Follows:
         return None
 
     async def _look_up(self, user_id: int, chat_ids: Sequence[str]) -> Refusal | None:
-        """Load the rosters of these chats that are not cached. The refusal of a chat that is no channel of the user's.
-        Raises Unavailable."""
+        """Load the rosters of these chats that are not cached. The refusal of a chat that is no channel of the user's,
+        or can't be loaded."""
         unknown = [
             index for index, chat_id in enumerate(chat_ids) if isinstance(self._find(user_id, index, chat_id), Refusal)
         ]
         for start in range(0, len(unknown), CONCURRENT_LOADS):
-            outcomes: list[Refusal | Unavailable] = []
+            refusals: list[Refusal] = []
             async with trio.open_nursery() as nursery:
                 for index in unknown[start : start + CONCURRENT_LOADS]:
-                    nursery.start_soon(self._load, user_id, index, chat_ids[index], outcomes)
-            for outcome in outcomes:
-                if isinstance(outcome, Unavailable):
-                    raise outcome
-                return outcome
+                    nursery.start_soon(self._load, user_id, index, chat_ids[index], refusals)
+            if refusals:
+                return refusals[0]
         return None
 
-    async def _load(self, user_id: int, index: int, chat_id: str, outcomes: list[Refusal | Unavailable]) -> None:
-        """Append the refusal to the outcomes, or the fault: the other tasks of the nursery go on."""
+    async def _load(self, user_id: int, index: int, chat_id: str, refusals: list[Refusal]) -> None:
+        """Load the roster of a chat. Append the refusal of one that is no channel of the user's, or can't be loaded."""
         try:
             refusal = await self._access.find_roster([user_id], chat_id, _field(index))
         except Unavailable as error:
-            outcomes.append(error)
-        else:
-            found = refusal or self._find(user_id, index, chat_id)
-            if isinstance(found, Refusal):
-                outcomes.append(found)
+            _log.warning("roster_not_loaded", error=str(error))
+            refusal = ROSTER_DROPPED
+        found = refusal or self._find(user_id, index, chat_id)
+        if isinstance(found, Refusal):
+            refusals.append(found)
 
     def _find(self, user_id: int, index: int, chat_id: str) -> Roster | Refusal:
         """The cached roster of a channel. A Refusal if it is not cached, or is no channel of the user's."""
