@@ -30,6 +30,9 @@ CONCURRENT_LOADS = 10
 TICK_SECONDS = 0.5
 """How often it is checked whether heads are due."""
 
+HEAD_PAUSE = 0.0005
+"""Seconds without heads for each that was sent: messages do not wait behind the heads of thousands of sessions."""
+
 _log = structlog.get_logger(__name__)
 
 _FULL = Refusal(
@@ -47,12 +50,12 @@ class Follows:
         self._throttle = Throttle()
 
     async def run(self) -> None:
-        """Send heads until cancelled. Other tasks get their turn after each channel and partition."""
+        """Send heads until cancelled."""
         while True:
             await trio.sleep(TICK_SECONDS)
-            for channel in self._channels.due(trio.current_time()):
-                self._channels.send_heads(channel, trio.current_time())
-                await trio.lowlevel.checkpoint()
+            while due := self._channels.due(trio.current_time()):
+                for channel in due:
+                    await trio.sleep(self._channels.send_heads(channel, trio.current_time()) * HEAD_PAUSE)
 
     async def follow(self, command: Command, request: FollowRequest) -> Refusal | None:
         """Accept, and have the session follow the channels in place of its former ones, if its user is a member of

@@ -13,7 +13,7 @@ from messaging.envelopes import fan_out
 from messaging.gateway import channels as channels_module
 from messaging.gateway import follows
 from messaging.gateway.access import Access
-from messaging.gateway.channels import HEAD_SECONDS, RETRY_SECONDS, Channels
+from messaging.gateway.channels import HEAD_SECONDS, HEADS_AT_ONCE, RETRY_SECONDS, Channels
 from messaging.gateway.follows import Follows
 from messaging.gateway.frames import ProtobufEncoding, SharedFrame, SharedHead
 from messaging.gateway.gateway import Gateway
@@ -275,6 +275,20 @@ def test_a_head_for_which_there_is_no_room_is_sent_later() -> None:
     index.read(2, 101)
     assert index.heads(HEAD_SECONDS) == []
     assert index.heads(2 + HEAD_SECONDS) == [102], "the highest id"
+    assert index.channels.due(math.inf) == []
+
+
+def test_heads_for_many_sessions_are_sent_in_parts() -> None:
+    index = Index()
+    for _ in range(HEADS_AT_ONCE + 1):
+        session = Session("s", ProtobufEncoding(), LiveConfiguration, 0.0)
+        session.user_id, session.state = BEN, State.LIVE
+        index.channels.follow(session, [index.crews[0].roster], (), 0.0)
+    index.read(0, 100)
+    assert [index.channels.send_heads(each, 1.0) for _ in "ab" for each in index.channels.due(1.0)] == [
+        HEADS_AT_ONCE,
+        1,
+    ]
     assert index.channels.due(math.inf) == []
 
 
