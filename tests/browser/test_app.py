@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import CHROMIUM_FLAGS, WHOLE, Account, Platform, Seat, Seats
+from tests.browser.conftest import CHROMIUM_FLAGS, WHOLE, Account, Platform, Seat, Seats, serving
 from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_accounts import made_link
 from tests.browser.test_admin import make_admin
 from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools.toolchains import ROOT
 
 STATE = "navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null)"
 
@@ -33,14 +32,19 @@ TRANSFERS = """() => performance.getEntriesByType('resource')
 """The files that came over the network."""
 
 
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One that serves the modules of the page, as a checkout does."""
+    with running(Platform(tmp_path_factory.mktemp("rookery") / "data")) as ready:
+        yield ready
+
+
 @pytest.fixture
 def updated(tmp_path: Path) -> Iterator[tuple[Platform, Path]]:
     """A platform with its own copy of the page, and the folder of that page."""
-    code = tmp_path / "code"
-    for folder in ("bff", "web"):
-        shutil.copytree(ROOT / folder, code / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    with running(Platform(tmp_path / "data", settings={"PYTHONPATH": str(code)})) as ready:
-        yield ready, code / "web"
+    shutil.copytree(ROOT / "web", web := tmp_path / "web")
+    with running(Platform(tmp_path / "data", settings=serving(web, tmp_path / "code"))) as ready:
+        yield ready, web
 
 
 def with_worker(seats: Seats, *arguments: Any, **options: Any) -> Seat:
