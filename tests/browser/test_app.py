@@ -98,6 +98,7 @@ def test_an_update_is_offered_and_keeps_the_draft_and_the_modules_of_open_pages(
     assert seat.page.evaluate(main) != old
 
 
+@pytest.mark.slow
 def test_the_page_can_be_installed(platform: Platform, chromium: Browser) -> None:
     # The headless shell installs no page.
     with chromium.browser_type.launch(executable_path=WHOLE, args=list(CHROMIUM_FLAGS)) as whole:
@@ -113,7 +114,7 @@ def test_the_page_can_be_installed(platform: Platform, chromium: Browser) -> Non
     assert [error["errorId"] for error in errors] == ["in-incognito"]  # every window of these tests is incognito
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("size", ["desktop", pytest.param("phone", marks=pytest.mark.slow)])
 def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: Seats, mira: Account, size: str) -> None:
     seat = seats(platform, make_admin(platform), size=size)
     people = seat.page.get_by_role("region", name="People to write to")
