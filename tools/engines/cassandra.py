@@ -13,7 +13,7 @@ DURABLE = {"commitlog_sync": "batch", "commitlog_sync_period": None}
 some per change of the schema. Without them it may not find its keyspaces again."""
 
 FORGETFUL = "-Dcassandra.test.flush_local_schema_changes=false"
-"""A change of the schema is not flushed to disk: `rookery migrate` makes dozens, and takes a third of the CPU time."""
+"""Changes of the schema, of which `rookery migrate` makes dozens, are not flushed to disk one by one."""
 
 PATIENT = {
     f"{name}_timeout": "30s" for name in ("read_request", "range_request", "write_request", "cas_contention", "request")
