@@ -53,6 +53,9 @@ FAILURE_LINES = 6
 FAILURES = 20
 """Failing tests printed in the summary."""
 
+JAVA_OPTIONS = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+"""Of engines that run for minutes, as in `make test`: the JVM's second compiler takes more CPU time than it saves."""
+
 INTERRUPT_SECONDS = 30.0
 """From SIGINT to SIGKILL: time for pytest to stop the processes of its fixtures."""
 
@@ -327,6 +330,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def main(words: Sequence[str]) -> int:
     options = parse(words)
+    if not options.all:
+        os.environ |= JAVA_OPTIONS
     started = time.monotonic()
     with COMMANDS.interrupted_by_signals(), tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
         report = Path(folder) / "report.xml"
