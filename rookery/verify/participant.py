@@ -277,6 +277,8 @@ class Participant:
         if known is None or known.version < member.version:
             self._memberships[chat_id] = member
             if member.role:  # a removal ends the following
+                # The archive may have recorded late that the user joined, and returned no later events until then.
+                self._complete[chat_id] = min(self._complete[chat_id], member.spans[-1].first - 1)
                 self._send_follow(client)
 
     def _send_follow(self, client: Client) -> None:
@@ -295,14 +297,16 @@ class Participant:
         limit = first_id_at(at_ms + CLOCK_MS)
         feed = WatchedFeed(client.api, self.answers)
         while True:
-            after = self._complete[chat_id] or first_id_at(self.began_ms)
+            known = self._complete[chat_id]
+            after = known or first_id_at(self.began_ms)
             if (answer := await retry(feed.changes, chat_id, after=after)) is not None:  # the new member is known
                 if answer.too_old:
                     await self._read_anew(client, chat_id)
                 for event in answer.events:
                     if event.event_id <= limit:
                         self._record_missed(client, event.message if event.HasField("message") else event)
-                self._complete[chat_id] = max(self._complete[chat_id], min(answer.complete_up_to, limit))
+                if self._complete[chat_id] == known:  # else it was read, or is to be read again, by another task
+                    self._complete[chat_id] = max(known, min(answer.complete_up_to, limit))
                 if time_of(answer.complete_up_to) >= at_ms:
                     return
             await trio.sleep(PAUSE)

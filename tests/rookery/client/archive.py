@@ -46,6 +46,15 @@ class FakeArchive:
         self._log.append((self.now_ms, chat_id, event))
         return event
 
+    def hide(self, event: pb.Event) -> tuple[int, str, pb.Event]:
+        """Return the record of an event that the user may not read."""
+        record = next(each for each in self._log if each[2] is event)
+        self._log.remove(record)
+        return record
+
+    def show(self, record: tuple[int, str, pb.Event]) -> None:
+        self._log.append(record)
+
     async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:
         await self._note(f"chats {cursor}")
         changed: dict[str, int] = {}

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from rookery.client import Client, Gap, GatewayEndpoints, Refused, SignedOut, TooOld, Unreachable, User
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS, READ_AGAIN_SECONDS
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member
+from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member, Span
 from shared.background import open_background
 from shared.contract.ids import first_id_at
 from tests.rookery.client.archive import FakeArchive
@@ -328,6 +328,25 @@ async def test_a_channel_of_which_too_much_is_missing_is_yielded_once_and_read_o
     found = await taken(client)
     assert [event for event in found if isinstance(event, TooOld)] == [TooOld(CHAT)]
     assert missed in ids_of(found)
+
+
+async def test_an_open_channel_is_read_from_where_the_user_joined_though_that_was_recorded_late(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    await trio.sleep(60)
+    logged = platform.hide(platform.log(CHAT))
+    await trio.sleep(30)
+    platform.post(is_dropped=True)
+    await trio.sleep(60)  # the client has read past the hidden message
+    platform.show(logged)
+    joined = Member(user_id=ME, role=ROLE_MEMBER, spans=[Span(first=logged[2].event_id)])
+    platform.change(CHAT, Control(version=3, members=[joined]))
+    platform.change(CHAT, Control(version=2, members=[Member(user_id=ME, former_role=ROLE_MEMBER)]))
+    await trio.sleep(60)
+    assert logged[2].event_id in ids_of(await taken(client))
+    assert client.channels.followed == (CHAT,)
 
 
 async def test_an_open_channel_is_read_now_and_then_so_that_little_is_missing_after_a_reconnect(
