@@ -348,7 +348,7 @@ class Participant:
         rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), lambda event: True)
         rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
         await self._read_missed(client, rest, Gap())
-        for chat_id in self._opened_ms:
+        for chat_id in self._memberships if self.opens_channels else ():  # also if no Follow was accepted in time
             await self._read_opened(client, chat_id, wall_clock_ms())
 
     def _record_read(self, user_id: int, copy: Copy) -> None:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import ChannelHead, Chat, Event, Followed, Gap, Message
+from rookery.client import ChannelHead, Chat, Event, Followed, Gap, Message, NotFollowed, Refused
 from rookery.verify import Kind
 from rookery.verify.changes import is_visible
 from shared.background import open_background
@@ -149,10 +149,24 @@ class EndsSessions(ChannelPlatform):
             yield client
 
 
+class FollowsLate(EndsSessions):
+    """Does not accept the Follow frames of a part of the clients."""
+
+    def make_client(self, user_id: int) -> FakeClient:
+        return ChannelClient(self, user_id) if user_id % 4 else UnfollowedClient(self, user_id)
+
+
+class UnfollowedClient(ChannelClient):
+    def follow(self, chat_ids: Iterable[str], open_chat_ids: Iterable[str]) -> None:
+        refused = Refused("unavailable", "The members are not known now.", retryable=True)
+        self.queue.put(NotFollowed(refused, tuple(chat_ids), tuple(open_chat_ids)), 0)
+
+
+@pytest.mark.parametrize("platform", [EndsSessions, FollowsLate])
 async def test_clients_follow_a_channel_which_users_join_and_leave_without_a_violation(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, platform: type[ChannelPlatform]
 ) -> None:
-    result = await verify(EndsSessions(), replace(CHANNEL, groups=(4,)))
+    result = await verify(platform(), replace(CHANNEL, groups=(4,)))
     assert result.violations == ()
     assert (result.in_groups > 20, result.heads > 5) == (True, True)
 
