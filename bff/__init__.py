@@ -13,9 +13,5 @@
 | `openapi/`                          | the OpenAPI document and `/docs`, generated from the routes                |
 | `http/`                             | HTTP without knowledge of a resource: server, endpoints, problems, limits  |
 
-Imports go down this table, never up.
+Imports go down this table, never up. The package itself imports nothing: commands load the models without the server.
 """
-
-from bff.app import Bff, open_bff
-
-__all__ = ["Bff", "open_bff"]

@@ -83,6 +83,12 @@ def fan_out_copies(
     return _records(event, sender_id, "", everywhere, None, 0, chat_version, to_members)
 
 
+def with_all_recipients(truth: Record, recipient_ids: Sequence[int]) -> Record:
+    """The record of truth with the event's recipients in all partitions: see backplane.proto."""
+    further = Envelope(all_recipient_ids=recipient_ids).SerializeToString()
+    return truth._replace(value=truth.value + further)
+
+
 def by_partition(user_ids: Iterable[int], partitions: int, further: Iterable[int] = ()) -> dict[int, list[int]]:
     """Return the users of each partition that has one. The partitions of the further users are in it too."""
     users: dict[int, list[int]] = {}

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -43,11 +44,17 @@ CHROMIUM = "/usr/bin/chromium"
 BROWSER_PACKAGES = ["chromium", "chromium-headless-shell", "fonts-noto-color-emoji", "fonts-noto-core"]
 """Debian packages: the browsers that the tests drive, and fonts for the characters that the tests send."""
 
+FIREFOX = "firefox-esr"
+"""Debian's package of the browser that `make test-all` drives too, and its command."""
+
 FAILURE_LINES = 6
 """Lines printed of each failing test in the summary; the whole report is further up."""
 
 FAILURES = 20
 """Failing tests printed in the summary."""
+
+JAVA_OPTIONS = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+"""Of engines that run for minutes, as in `make test`: the JVM's second compiler takes more CPU time than it saves."""
 
 INTERRUPT_SECONDS = 30.0
 """From SIGINT to SIGKILL: time for pytest to stop the processes of its fixtures."""
@@ -100,26 +107,27 @@ def install_node_modules() -> None:
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=ROOT, check=True)
 
 
-def install_browser() -> None:
-    """Install Chromium, from Debian's packages where this user may install them. Raises Missing.
+def install_browsers(*, with_firefox: bool) -> None:
+    """Install the browsers, from Debian's packages where this user may install them. Raises Missing without Chromium.
 
     Its headless shell only saves time: where it cannot be installed, the tests drive the whole browser.
     """
     has_browser = shutil.which("chromium") is not None
-    is_complete = has_browser and shutil.which("chromium-headless-shell") is not None
+    further = ["chromium-headless-shell", *([FIREFOX] if with_firefox else [])]
+    is_complete = has_browser and all(shutil.which(each) for each in further)
     if not is_complete and shutil.which("apt-get") and os.geteuid() == 0:
         hurry = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"] if has_browser else []
         apt = ["apt-get", "-q", *hurry]
-        install = [*apt, "install", "-y", "--no-install-recommends", *BROWSER_PACKAGES]
+        install = [*apt, "install", "-y", "--no-install-recommends", *BROWSER_PACKAGES, *further[1:]]
         for command in ([*apt, "update"], install):
             subprocess.run(command, check=not has_browser, stdout=subprocess.DEVNULL)
     if shutil.which("chromium") is None:
         raise Missing("Chromium is not installed: apt-get install chromium")
 
 
-def install_for_pages() -> None:
-    """Install the requirements of the page's tests: a browser and axe."""
-    install_browser()
+def install_for_pages(*, with_firefox: bool) -> None:
+    """Install the requirements of the page's tests: the browsers and axe."""
+    install_browsers(with_firefox=with_firefox)
     install_node_modules()
 
 
@@ -166,7 +174,8 @@ def pytest_step(options: argparse.Namespace, report: Path) -> Step:
     words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
     words += ["-o", "junit_family=xunit1", f"--junitxml={report}"]
     words += ["--hypothesis-profile=deep"] if options.all else ["-m", "not slow"]
-    return Step("tests, Python", python("-m", "pytest", *words), install_for_pages, is_live=True)
+    prepare = partial(install_for_pages, with_firefox=options.all)
+    return Step("tests, Python", python("-m", "pytest", *words), prepare, is_live=True)
 
 
 # ---- running them
@@ -321,6 +330,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def main(words: Sequence[str]) -> int:
     options = parse(words)
+    if not options.all:
+        os.environ |= JAVA_OPTIONS
     started = time.monotonic()
     with COMMANDS.interrupted_by_signals(), tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
         report = Path(folder) / "report.xml"

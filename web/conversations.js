@@ -146,6 +146,7 @@ export class Conversations extends Store {
     try {
       const isCopy = isStored && after !== "0";
       const missed = isCopy ? await this.#fetchChanges(chat_id, after) : { too_old: true };
+      if (isCopy && missed.too_old) this.onDropped(chat_id);
       if (missed.too_old) this.#replace(chat_id, pieces.atNewest, await this.#read(chat_id));
       else this.#add(chat_id, missed);
       await markKnown(!this.of(chat_id).messages.length);
@@ -294,7 +295,8 @@ export class Conversations extends Store {
   complete(chat_ids, event_id) {
     for (const chat_id of chat_ids) {
       const before = this.of(chat_id);
-      const caughtUp = before.phase === "new" && this.isLive(chat_id) ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
+      const isCaughtUp = before.phase === "new" && this.isLive(chat_id);
+      const caughtUp = isCaughtUp ? { phase: /** @type {"ready"} */ ("ready"), isStored: false } : {};
       const after = laterId(before.after, event_id);
       if (this.isHeld(chat_id)) this.#all.set(chat_id, { ...before, ...caughtUp, after });
     }

@@ -13,6 +13,7 @@ import { Chats } from "./stores/chats.js";
 import { Settings } from "./stores/settings.js";
 import { Tabs } from "./tabs.js";
 
+/** @import {Handled} from "./tabs.js" */
 /** @import {Message} from "./types.js" */
 
 /** The time before the first turn: the state of other tabs, or a read mark of another device, may arrive. */
@@ -83,7 +84,7 @@ export class Notifier {
   #handled = new Map();
   /** The messages whose notifications this tab shows, by chat_id. @type {Map<string, Message>} */
   #shown = new Map();
-  /** The time of this tab's last notification of each chat. @type {Map<string, number>} */
+  /** The time of the last notification of each chat, of any tab. @type {Map<string, number>} */
   #notified_ms = new Map();
   #sounded_ms = -Infinity;
 
@@ -93,7 +94,7 @@ export class Notifier {
     this.#settings = settings;
     this.#tabs = tabs;
     this.#browser = browser;
-    tabs.onHandled = (chat_id, message_id) => this.#wasHandled(chat_id, message_id);
+    tabs.onHandled = (handled) => this.#wasHandled(handled);
   }
 
   /** A message of another user arrived live, or was missed. @param {Message} message */
@@ -106,7 +107,7 @@ export class Notifier {
     const waiting = this.#waiting.get(chat_id);
     if (waiting) return void (waiting.message = message);
     const since_ms = performance.now() - (this.#notified_ms.get(chat_id) ?? -Infinity);
-    const after_ms = Math.max(FIRST_TURN_MS + this.#tabs.turn * TURN_MS, PAUSE_MS - since_ms);
+    const after_ms = Math.max(FIRST_TURN_MS, PAUSE_MS - since_ms) + this.#tabs.turn * TURN_MS;
     this.#waiting.set(chat_id, { message, timer: setTimeout(() => this.#take(chat_id), after_ms) });
   }
 
@@ -137,8 +138,9 @@ export class Notifier {
       sound: this.#settings.get("sound"),
       permission: this.#browser.permission(),
     });
-    this.#tabs.handled(chat_id, message.message_id);
-    if (banner || sound) this.#notified_ms.set(chat_id, performance.now());
+    const isNotified = banner || sound;
+    this.#tabs.handled({ chat_id, message_id: message.message_id, isNotified });
+    if (isNotified) this.#notified_ms.set(chat_id, performance.now());
     if (banner) this.#show(message);
     if (sound) this.#sound();
   }
@@ -164,8 +166,9 @@ export class Notifier {
     return compareIds(mark, message.message_id) < 0 && !isDeleted(current) && !isHidden(current);
   }
 
-  /** @param {string} chat_id @param {string} message_id */
-  #wasHandled(chat_id, message_id) {
+  /** @param {Handled} handled */
+  #wasHandled({ chat_id, message_id, isNotified }) {
+    if (isNotified) this.#notified_ms.set(chat_id, performance.now());
     this.#handled.set(chat_id, laterId(this.#handled.get(chat_id) ?? "0", message_id));
     const waiting = this.#waiting.get(chat_id);
     if (!waiting || compareIds(waiting.message.message_id, message_id) > 0) return;

@@ -13,7 +13,7 @@ const LATER = `{{modules components/chat-view.js components/completion.js compon
   components/delete-dialog.js components/edits-dialog.js components/emoji-picker.js components/forward-dialog.js
   components/group-dialogs.js components/listed-dialog.js components/mute-dialog.js components/people-notice.js components/profile-dialogs.js components/read-all.js
   components/settings.js
-  components/start.js}}`.split(" ");
+  components/start.js stores/channel-members.js stores/channels.js}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;
 /** The files of a version, without the admin page's files: the admin page needs a connection. */

@@ -12,13 +12,19 @@ const CHANNEL = "rookery.tabs";
 /**
  * A note from a tab to the others: its state, and whether the tab is new, so that the others send theirs; that the
  * tab is closed; or that the tab has handled a message.
- * @typedef {{tab: Tab, isNew?: boolean} | {closed: string} | {handled: {chat_id: string, message_id: string}}} Note
+ * @typedef {{tab: Tab, isNew?: boolean} | {closed: string} | {handled: Handled}} Note
+ */
+/**
+ * @typedef {object} Handled
+ * @property {string} chat_id
+ * @property {string} message_id
+ * @property {boolean} isNotified whether the tab has notified of the message
  */
 /** @typedef {Pick<BroadcastChannel, "postMessage" | "close" | "onmessage">} Channel */
 
 export class Tabs {
-  /** Another tab has handled a message. @param {string} _chat_id @param {string} _message_id */
-  onHandled = (_chat_id, _message_id) => {};
+  /** Another tab has handled a message. @param {Handled} _handled */
+  onHandled = (_handled) => {};
   #channel;
   /** @type {Tab} */
   #own;
@@ -71,9 +77,9 @@ export class Tabs {
     return [...this.#others.values()].filter((other) => isLater(other, this.#own)).length;
   }
 
-  /** Announces that this tab has handled a message. @param {string} chat_id @param {string} message_id */
-  handled(chat_id, message_id) {
-    this.#send({ handled: { chat_id, message_id } });
+  /** Announces that this tab has handled a message. @param {Handled} handled */
+  handled(handled) {
+    this.#send({ handled });
   }
 
   /** @param {Partial<Tab>} change */
@@ -85,7 +91,7 @@ export class Tabs {
   /** @param {Note} note */
   #receive(note) {
     if ("closed" in note) this.#others.delete(note.closed);
-    else if ("handled" in note) this.onHandled(note.handled.chat_id, note.handled.message_id);
+    else if ("handled" in note) this.onHandled(note.handled);
     else {
       this.#others.set(note.tab.id, note.tab);
       if (note.isNew) this.#send({ tab: this.#own });

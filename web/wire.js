@@ -187,9 +187,9 @@
 
 /**
  * Replaces the channels that this session follows: Accepted, then a ChannelHead of each that has an event above the
- * session's first position, then one whenever the channel has a new event, at most every 5 seconds. A session that
- * follows no channel gets those events of channels only that concern its user: they are its author, or are mentioned,
- * added, changed or removed.
+ * session's first position of which the session got no ChannelHead, then one whenever the channel has a new event, at
+ * most every 5 seconds. A session that follows no channel gets those events of channels only that concern its user:
+ * they are its author, or are mentioned, added, changed or removed.
  * @typedef {object} Follow
  * @property {string[]} [chat_ids] At most 200, each once; the user is a member of each.
  * @property {string[]} [open_chat_ids] Those of `chat_ids` that the user looks at, at most 20: the session gets all

@@ -193,7 +193,7 @@ class ArchiveQueries(ArchiveServiceServicer):
         if membership is None:
             return no_such_chat()
         view = View.of_member(membership.member, shows_history=membership.settings.shows_history)
-        return Reader(self._chats, chat_id, view)
+        return Reader(self._chats, chat_id, view, is_channel=membership.settings.is_channel)
 
     async def _get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
         chat = await self._chats.get_chat(request.user_id, request.chat_id)

@@ -35,10 +35,11 @@ class _Way(NamedTuple):
 class Reader:
     """Reads one chat for one user."""
 
-    def __init__(self, chats: ChatStore, chat_id: str, view: View) -> None:
+    def __init__(self, chats: ChatStore, chat_id: str, view: View, *, is_channel: bool = False) -> None:
         self._chats = chats
         self._chat_id = chat_id
         self._view = view
+        self._viewer_id = view.user_id if is_channel else None
         self._down = _Way(view.below, lambda page: page.messages[::-1], lambda page: page.has_older)
         self._up = _Way(view.above, lambda page: page.messages, lambda page: page.has_newer)
 
@@ -62,7 +63,8 @@ class Reader:
         """As `ChatStore.messages_having`, if the user may read that change; fewer messages if these have
         MAX_PAGE_CHANGES changes."""
         key = listed_key(kind, self._view.user_id)
-        read: ReadPage = partial(self._chats.messages_having, self._chat_id, kind.number, key)
+        having = self._chats.messages_having
+        read: ReadPage = partial(having, self._chat_id, kind.number, key, viewer_id=self._viewer_id)
         if self._view.spans == EVERYTHING:
             return self._cut(await _with_states(partial(read, before_id), limit))
         newest_first, has_older = await self._gather(self._down, read, before_id, limit, kind)
@@ -82,14 +84,14 @@ class Reader:
         """As `ChatStore.get_message`."""
         if not self._view.includes(message_id):
             return None
-        message = await self._chats.get_message(self._chat_id, message_id)
+        message = await self._chats.get_message(self._chat_id, message_id, self._viewer_id)
         return None if message is None else await self._shown(message)
 
     async def _read_before(self, before_id: int, limit: int) -> Page:
-        return await self._chats.messages_before(self._chat_id, before_id, limit)
+        return await self._chats.messages_before(self._chat_id, before_id, limit, self._viewer_id)
 
     async def _read_after(self, after_id: int, limit: int) -> Page:
-        return await self._chats.messages_after(self._chat_id, after_id, limit)
+        return await self._chats.messages_after(self._chat_id, after_id, limit, self._viewer_id)
 
     def _cut(self, page: Page) -> Page:
         for message in page.messages:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import structlog
 import trio
 
 from messaging.gateway.access import ROSTER_DROPPED, Access
@@ -17,7 +18,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.throttle import Throttle, too_many
 
 MAX_FOLLOWED = 500_000
-"""Channels that the sessions of this gateway follow, each counted for each session: about 130 MB. Further ones are
+"""Channels that the sessions of this gateway follow, each counted for each session: about 100 MB. Further ones are
 refused."""
 
 FOLLOWS_PER_MINUTE = 120
@@ -28,6 +29,11 @@ CONCURRENT_LOADS = 10
 
 TICK_SECONDS = 0.5
 """How often it is checked whether heads are due."""
+
+HEAD_PAUSE = 0.0005
+"""Seconds without heads for each that was sent: messages do not wait behind the heads of thousands of sessions."""
+
+_log = structlog.get_logger(__name__)
 
 _FULL = Refusal(
     Code.UNAVAILABLE, "The sessions of this gateway follow too many channels.", "follow.chat_ids", RETRY_AFTER_MS
@@ -44,16 +50,16 @@ class Follows:
         self._throttle = Throttle()
 
     async def run(self) -> None:
-        """Send heads until cancelled. Other tasks get their turn after each channel and partition."""
+        """Send heads until cancelled."""
         while True:
             await trio.sleep(TICK_SECONDS)
-            for channel in self._channels.due(trio.current_time()):
-                self._channels.send_heads(channel, trio.current_time())
-                await trio.lowlevel.checkpoint()
+            while due := self._channels.due(trio.current_time()):
+                for channel in due:
+                    await trio.sleep(self._channels.send_heads(channel, trio.current_time()) * HEAD_PAUSE)
 
     async def follow(self, command: Command, request: FollowRequest) -> Refusal | None:
         """Accept, and have the session follow the channels in place of its former ones, if its user is a member of
-        each. Raises Unavailable."""
+        each."""
         session = command.session
         if wait := self._throttle.take(str(session.user_id), FOLLOWS_PER_MINUTE, trio.current_time()):
             return too_many("follow frames", wait)
@@ -62,55 +68,52 @@ class Follows:
         # No `await` from here on: a control change that is read later finds the session among the followers.
         if session.state is not State.LIVE:
             return None
-        rosters = self._cached(session.user_id, request.chat_ids)
-        if isinstance(rosters, Refusal):
-            return rosters
-        if len(self._channels) + len(rosters) - self._channels.followed(session) > MAX_FOLLOWED:
+        rosters: list[Roster] = []
+        for index, chat_id in enumerate(request.chat_ids):
+            found = self._find(session.user_id, index, chat_id)
+            if isinstance(found, Refusal):
+                return found
+            rosters.append(found)
+        if len(self._channels) + len(rosters) - len(session.followed) > MAX_FOLLOWED:
             return _FULL
         session.accept(Accepted(frame=command.frame, at_ms=wall_clock_ms()))
         self._channels.follow(session, rosters, request.open_chat_ids, trio.current_time())
         return None
 
     async def _look_up(self, user_id: int, chat_ids: Sequence[str]) -> Refusal | None:
-        """Load the rosters of these chats that are not cached. The refusal of a chat of which the user is not a member.
-        Raises Unavailable."""
-        unknown = [index for index, chat_id in enumerate(chat_ids) if not self._is_member(user_id, chat_id)]
+        """Load the rosters of these chats that are not cached. The refusal of a chat that is no channel of the user's,
+        or can't be loaded."""
+        unknown = [
+            index for index, chat_id in enumerate(chat_ids) if isinstance(self._find(user_id, index, chat_id), Refusal)
+        ]
         for start in range(0, len(unknown), CONCURRENT_LOADS):
-            outcomes: list[Refusal | Unavailable] = []
+            refusals: list[Refusal] = []
             async with trio.open_nursery() as nursery:
                 for index in unknown[start : start + CONCURRENT_LOADS]:
-                    nursery.start_soon(self._load, user_id, chat_ids[index], _field(index), outcomes)
-            for outcome in outcomes:
-                if isinstance(outcome, Unavailable):
-                    raise outcome
-                return outcome
+                    nursery.start_soon(self._load, user_id, index, chat_ids[index], refusals)
+            if refusals:
+                return refusals[0]
         return None
 
-    async def _load(self, user_id: int, chat_id: str, field: str, outcomes: list[Refusal | Unavailable]) -> None:
-        """Append the refusal to the outcomes, or the fault: the other tasks of the nursery go on."""
+    async def _load(self, user_id: int, index: int, chat_id: str, refusals: list[Refusal]) -> None:
+        """Load the roster of a chat. Append the refusal of one that is no channel of the user's, or can't be loaded."""
         try:
-            if refusal := await self._access.find_roster([user_id], chat_id, field):
-                outcomes.append(refusal)
+            refusal = await self._access.find_roster([user_id], chat_id, _field(index))
         except Unavailable as error:
-            outcomes.append(error)
+            _log.warning("roster_not_loaded", error=str(error))
+            refusal = ROSTER_DROPPED
+        found = refusal or self._find(user_id, index, chat_id)
+        if isinstance(found, Refusal):
+            refusals.append(found)
 
-    def _is_member(self, user_id: int, chat_id: str) -> bool:
+    def _find(self, user_id: int, index: int, chat_id: str) -> Roster | Refusal:
+        """The cached roster of a channel. A Refusal if it is not cached, or is no channel of the user's."""
         roster = self._rosters.cached(chat_id)
-        return roster is not None and user_id in roster
-
-    def _cached(self, user_id: int, chat_ids: Sequence[str]) -> list[Roster] | Refusal:
-        """The rosters of these channels, or the refusal of one that is none of the user's."""
-        rosters: list[Roster] = []
-        for index, chat_id in enumerate(chat_ids):
-            roster = self._rosters.cached(chat_id)
-            if roster is None or not roster.knows([user_id]):
-                return ROSTER_DROPPED
-            if user_id not in roster:
-                return no_such_chat(_field(index))
-            if not roster.is_channel:
-                return no_channel(index)
-            rosters.append(roster)
-        return rosters
+        if roster is None or not roster.knows([user_id]):
+            return ROSTER_DROPPED
+        if user_id not in roster:
+            return no_such_chat(_field(index))
+        return roster if roster.is_channel else no_channel(index)
 
 
 def _field(index: int) -> str:

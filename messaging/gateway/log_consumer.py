@@ -218,8 +218,8 @@ class LogConsumer:
             self._forget_relationship(envelope.sender_id, event.people_changed.user_id)
         elif kind != "typing" and not (value := self._append(tail, record, envelope, kind, recipient_ids)):
             return
-        sessions = [session for recipient_id in recipient_ids for session in self._registry.of(recipient_id)]
-        if envelope.to_members:
+        sessions = self._registry.of_all(recipient_ids)
+        if is_of_group and envelope.to_members:
             sessions += self._channels.readers(
                 record.partition, _chat_id(event), record.offset, event.event_id, recipient_ids
             )

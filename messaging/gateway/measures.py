@@ -18,6 +18,7 @@ def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Serve
         metrics.SESSION_QUEUE_FRAMES: lambda: sum(session.queued_frames for session in registry),
         metrics.SESSION_QUEUE_BYTES: lambda: sum(session.queued_bytes for session in registry),
         metrics.WATCHED_USERS: lambda: len(gateway.signals.watches),
+        metrics.FOLLOWED_CHANNELS: lambda: len(gateway.channels),
         metrics.WEBSOCKET_HANDSHAKES: lambda: websocket.handshakes,
         metrics.PARTITIONS: lambda: partitions.count,
         metrics.PARTITIONS_OWNED: lambda: len(partitions.owned),

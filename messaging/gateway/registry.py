@@ -1,7 +1,7 @@
 """The sessions of this gateway, and the sessions of each user."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import trio
 
@@ -61,6 +61,13 @@ class Registry:
     def of(self, user_id: int) -> list[Session]:
         """The user's live sessions. Not to be changed."""
         return self._by_user.get(user_id, _NONE)
+
+    def of_all(self, user_ids: Iterable[int]) -> list[Session]:
+        """The live sessions of all these users."""
+        sessions: list[Session] = []
+        for user_id in user_ids:
+            sessions += self._by_user.get(user_id, _NONE)
+        return sessions
 
     def users(self) -> tuple[int, ...]:
         """The users with a live session."""

@@ -72,6 +72,8 @@ class _Read(msgspec.Struct):
     """Of the newest."""
     members: dict[int, Member] | KnownMembers = {}
     """The changed members, as they are after their newest change that was read."""
+    remembered: int = 0
+    """The version that was read last."""
 
 
 class _Load:
@@ -134,17 +136,18 @@ class Rosters:
         control change that this gateway has read. Raises Unavailable."""
         wanted: Collection[int] = ()
         while True:
-            answer: Roster | Refusal | None = self.cached(chat_id)
-            if answer is None or not answer.knows(user_ids):
-                load = self._loads.get(chat_id)
-                if load is None:
-                    answer = await self._load(chat_id, [*user_ids, *wanted])
-                else:
-                    load.wanted.update(user_ids)
-                    await load.ended.wait()
-                    if not load.is_answered:
-                        continue
-                    answer, wanted = self.cached(chat_id) or load.answer, load.wanted
+            roster = self.cached(chat_id)
+            if roster is not None and roster.knows(user_ids):
+                return roster
+            load = self._loads.get(chat_id)
+            if load is None:
+                answer = await self._load(chat_id, [*user_ids, *wanted])
+            else:
+                load.wanted.update(user_ids)
+                await load.ended.wait()
+                if not load.is_answered:
+                    continue
+                answer, wanted = self.cached(chat_id) or load.answer, load.wanted
             if not isinstance(answer, Roster) or answer.knows(user_ids):
                 return answer
 
@@ -262,6 +265,8 @@ class Rosters:
             if isinstance(found, Refusal):
                 return found
             version = 0 if found is None else found.version
+            if roster is not None and len(roster.members) + len(user_ids) > MAX_KNOWN:
+                roster = None  # in place of it, one that knows these users only
             if roster is not None and version >= roster.since:
                 return self._keep_found(found, roster.knowing(found_members(found or Group(), user_ids)))
             if roster is None and is_complete and version >= self.version(chat_id):
@@ -303,9 +308,9 @@ class Rosters:
 
     def _remember(self, read: _Read, control: Control, is_channel: bool) -> None:
         """Remember the members that a control change changed, unless a newer one of each was read."""
-        known, count = read.members, len(read.members)
-        if all(each.user_id in known and known[each.user_id].version >= each.version for each in control.members):
-            return
+        if control.version == read.remembered:
+            return  # another copy of it, in another partition
+        known, count, read.remembered = read.members, len(read.members), control.version
         newer = {
             user_id: member
             for user_id, member in members_after(control).items()

@@ -5,7 +5,7 @@ No method waits, and each leaves the session in a valid state, so that a cancell
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import assert_never
 
@@ -137,6 +137,8 @@ class Session:
         """Whether the tail had every event since the client's last position."""
         self.first_offset = -1
         """The offset of the position that the client resumed from, or else of its user's newest event at the start."""
+        self.followed: Sequence[str] = ()
+        """The channels that it follows. `Channels` writes it."""
         self.dropped = 0
         """Events dropped since the last Gap."""
         self.deliveries: list[Span] = []

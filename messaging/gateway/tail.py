@@ -11,6 +11,7 @@ from messaging.envelopes import decode
 from messaging.fences import Fences
 from messaging.gateway.sent import SendKey, Sent
 from messaging.kinds.kind import Target
+from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.groups_pb2 import Member, Span
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import make_stub, outlives
@@ -227,10 +228,10 @@ class Tail:
         """The control changes of a group whose home partition this is, in order."""
         return [decode(entry.value).event for entry in self._of_groups.get(chat_id, ()) if entry.is_control]
 
-    def recent_controls(self, since_ms: int) -> list[Event]:
+    def recent_controls(self, since_ms: int) -> list[Envelope]:
         """The control changes of this moment or later, of all groups whose home partition this is, in order."""
         recent = takewhile(lambda entry: entry.at_ms >= since_ms, reversed(self._entries))
-        controls = [decode(entry.value).event for entry in recent if entry.is_control]
+        controls = [decode(entry.value) for entry in recent if entry.is_control]
         controls.reverse()
         return controls
 

@@ -11,13 +11,15 @@
                     ...  # a change, such as an edit or a reaction: apply_change(state, event)
                 case Presence():
                     ...  # of a user who is watched: see Client.watch
+                case ChannelHead():
+                    ...  # a channel that is not open has new events: see Client.channels
                 case Gap():
                     nursery.start_soon(read_missed, client.catch_up.events(event))
 
 The last task iterates over the missing events as the others, and over `TooOld` for a chat of which too much is missing.
 
-`Client` holds the live session, `Client.api` calls the HTTP API, `Client.groups` changes groups, and `Client.people`
-connections and blocks. Values are the messages of `rookery.v1`.
+`Client` holds the live session, `Client.api` calls the HTTP API, `Client.groups` changes groups, `Client.channels`
+opens channels, and `Client.people` changes connections and blocks. Values are the messages of `rookery.v1`.
 
     message = await client.groups.create("Engines", [grace.user_id])
     await client.send(message.chat_id, "Welcome")

@@ -12,7 +12,7 @@ from rookery.client.events import EventQueue
 from rookery.client.http import Api
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import Chat
-from rookery.v1.groups_pb2 import Control
+from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.ids import time_of
 
 MAX_FOLLOWED = 200
@@ -41,10 +41,11 @@ INDEX = re.compile(r"follow\.(open_)?chat_ids\[(\d+)\]")
 class _Opened:
     """A channel that is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Refused | None) -> None:
+        """`refused` is the end of the sign-in, if it has ended."""
         self.answered = trio.Event()
         """Set once the server has accepted or refused to open it."""
-        self.refused: Refused | None = None
+        self.refused = refused
         self.ready = trio.Event()
         """Set once `after` is known."""
         self.after = 0
@@ -54,6 +55,13 @@ class _Opened:
         self.received = 0
         """Events since the last reading."""
         self.read_at = trio.current_time()
+
+    def check(self, deadline: float) -> None:
+        """Raise the refusal, or Unreachable if the channel is not ready after so many seconds."""
+        if self.refused is not None:
+            raise self.refused
+        if not self.ready.is_set():
+            raise Unreachable(f"no answer within {deadline:g} s")
 
     @property
     def is_behind(self) -> bool:
@@ -80,6 +88,7 @@ class Channels:
         self._wake = wake
         self._followed: dict[str, None] = {}  # the newest last
         self._open: dict[str, _Opened] = {}
+        self._versions: dict[str, int] = {}  # by chat, of the newest change of the user
         self._ended: Refused | None = None
         self._pause = 0.0  # seconds, until the next Follow
         self._stale = trio.Event()  # the session does not follow these channels yet
@@ -99,23 +108,20 @@ class Channels:
         Raises Refused: `not_found` for a channel of which the user is no member, `invalid` for a chat that is no
         channel; Unreachable without an answer within `deadline` seconds; SignedOut; ValueError if 20 channels are open.
         """
-        opened = self._open.get(chat_id)
-        is_first = opened is None
-        if opened is None:
-            if len(self._open) >= MAX_OPEN:
-                raise ValueError(f"a session may have {MAX_OPEN} channels open")
-            opened = self._open[chat_id] = _Opened()
-            opened.refused = self._ended
+        if opened := self._open.get(chat_id):
+            with trio.move_on_after(deadline):
+                await opened.ready.wait()
+            opened.check(deadline)
+            return
+        if len(self._open) >= MAX_OPEN:
+            raise ValueError(f"a session may have {MAX_OPEN} channels open")
+        opened = self._open[chat_id] = _Opened(self._ended)
         try:
             with trio.move_on_after(deadline):
-                await (self._open_first(chat_id, opened, after) if is_first else opened.ready.wait())
-            if opened.refused is not None:
-                raise opened.refused
-            if not opened.ready.is_set():
-                raise Unreachable(f"no answer within {deadline:g} s")
+                await self._start(chat_id, opened, after)
+            opened.check(deadline)
         except BaseException:  # trio.Cancelled too: only to close the channel; raised again
-            if is_first:
-                self.close(chat_id)
+            self.close(chat_id)
             raise
 
     def close(self, chat_id: str) -> None:
@@ -192,9 +198,15 @@ class Channels:
             self.note_chat(chat)
 
     def _apply(self, chat_id: str, control: Control) -> None:
-        """Follow a channel that the user joins, or that a group of theirs becomes, until they leave."""
+        """Follow a channel that the user joins, or that a group of theirs becomes, until they leave. Control changes
+        may come in any order: an older one than the newest that changed the user has no effect."""
         me = self._api.me.user_id
         own = next((member for member in control.members if member.user_id == me), None)
+        if control.version < self._versions.get(chat_id, 0):
+            return
+        if own is not None:
+            self._versions[chat_id] = control.version
+            self._read_span(chat_id, own)
         if own is not None and not own.role:
             self._unfollow(chat_id)
         elif control.HasField("settings"):
@@ -210,6 +222,14 @@ class Channels:
             del self._followed[next(each for each in self._followed if each not in self._open)]
         self._followed[chat_id] = None
         self._stale.set()
+
+    def _read_span(self, chat_id: str, own: Member) -> None:
+        """Read an open channel again from where the user joined it: the archive may have recorded that late, and have
+        returned no events from after it until then."""
+        opened = self._open.get(chat_id)
+        if own.role and opened is not None and opened.ready.is_set() and own.spans:
+            opened.after = min(opened.after, own.spans[-1].first - 1)
+            self._expect(self._session.server_ms(), chat_id)
 
     def _unfollow(self, chat_id: str) -> None:
         if chat_id in self._followed:
@@ -248,10 +268,10 @@ class Channels:
 
     # ---- what is missing of the open channels
 
-    async def _open_first(self, chat_id: str, opened: _Opened, after: int) -> None:
-        self._follow(chat_id)
-        self._stale.set()
+    async def _start(self, chat_id: str, opened: _Opened, after: int) -> None:
         if opened.refused is None:
+            self._follow(chat_id)
+            self._stale.set()
             await opened.answered.wait()
         if opened.refused is None:
             opened.after = after or await self._complete_up_to(chat_id)
@@ -300,9 +320,9 @@ class Channels:
 
     async def _read(self, chat_id: str, opened: _Opened) -> None:
         """Publish the events after `after` that the client does not have, and raise `after`."""
-        opened.received, opened.read_at = 0, trio.current_time()
+        opened.received, opened.read_at, after = 0, trio.current_time(), opened.after
         try:
-            answer = await repeat(self._api.changes, chat_id, after=opened.after)
+            answer = await repeat(self._api.changes, chat_id, after=after)
             # History is read before TooOld is published: the pages that the reader requests then are not older.
             complete_up_to = await self._complete_up_to(chat_id) if answer.too_old else answer.complete_up_to
         except Refused:  # until the channel is followed again
@@ -315,7 +335,8 @@ class Channels:
         for event in answer.events:
             if self._session.is_new(event) and not self._publish(event):
                 return  # it is read again
-        opened.after = max(opened.after, complete_up_to)
+        if opened.after == after:  # else more is to be read, since the user has joined meanwhile
+            opened.after = max(after, complete_up_to)
 
     def _publish(self, event: pb.Event) -> bool:
         """Return whether there was room for the event."""

@@ -56,6 +56,7 @@ class JoinableChat(msgspec.Struct, frozen=True):
     is_member: bool
     asks_to_join: bool
     has_asked: bool
+    is_channel: bool = False
 
 
 class PublicChats(msgspec.Struct, frozen=True):

@@ -233,7 +233,7 @@ class Client:
 
     def events(self) -> AsyncIterator[ClientEvent]:
         """Iterate over the events of the user's chats since the opening: each once, in order, over all reconnects. A
-        change may come before the message that it changes.
+        change may come before the message that it changes. Of channels, see `channels`.
 
         A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read the events of
         `catch_up` in another task. Ends only by raising SignedOut.

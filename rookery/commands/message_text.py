@@ -126,7 +126,8 @@ def control_text(message: Message, names: Names) -> str:
     control = message.control
     if control.version == 1:
         others = [member.user_id for member in control.members if member.user_id != message.sender_id]
-        return f"created the group {control.settings.name}{f' with {_listed(others, names)}' if others else ''}"
+        kind = "channel" if control.settings.is_channel else "group"
+        return f"created the {kind} {control.settings.name}{f' with {_listed(others, names)}' if others else ''}"
     affected = defaultdict[str, list[int]](list)
     for member in control.members:
         affected[_what_happened(member, message.sender_id)].append(member.user_id)
@@ -157,6 +158,8 @@ def _changed(control: Control) -> Iterator[str]:
                 yield "opened the group to everyone" if settings.is_public else "closed the group to others"
             case "asks_to_join":
                 yield "let members decide who joins" if settings.asks_to_join else "let users join at once"
+            case "is_channel":
+                yield "made the group a channel"
             case _:
                 pass  # of a newer version
 

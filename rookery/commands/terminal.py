@@ -15,6 +15,7 @@ import trio
 from rookery.client import (
     FOR_EVER,
     MAX_WATCHED,
+    ChannelHead,
     Chat,
     Client,
     Disconnected,
@@ -88,7 +89,7 @@ NO_CHATS = "no chats yet: /find TEXT finds people"
 LISTED = {"pin": "pinned", "star": "starred"}
 """The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
 
-SPLITS = {"/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1, "/report": 2, "/topic": 1}
+SPLITS = {"/channel": 1, "/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1, "/report": 2, "/topic": 1}
 """The commands whose last argument is a whole text, and the number of their arguments."""
 
 TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
@@ -123,7 +124,8 @@ HELP = f"""\
 /pin chat, /unpin chat  keep the chat at the top of your list on the page
 /forward [NUMBER] NAME  send a copy of a message to NAME
 /group NAME             create a group of this name, and write to it
-/open NAME              write to the group of this name, and show the unread messages
+/channel NAME           create a channel, a group of up to 100,000 members; /channel makes the open group one for ever
+/open NAME              write to the group or channel of this name, and show the unread messages
 /add NAME..., /remove NAME, /leave, /members
 /rename NAME, /topic [TEXT]
 /role NAME ROLE         make NAME a guest, member or admin; or the owner, in your place
@@ -288,10 +290,10 @@ class TerminalChat:
                 case _ if command in COMMANDS:
                     message = await self._groups.execute(command, arguments)
                     await self._show_event(message)
-                    if command == "/group":
+                    if message.control.version == 1:
                         self._groups.open_created(message)
-                        self._chat_id, self._oldest = message.chat_id, 0
-                        self._watch_members()
+                        self._set_open(message.chat_id)
+                        await self._follow_open()
                         self._screen.show(f"writing to {await self._title(message.chat_id)}")
                 case "/help", *_:
                     self._screen.show(HELP)
@@ -313,9 +315,17 @@ class TerminalChat:
                     nursery.start_soon(self._show_missed, event)
                 else:
                     await self._show_event(event)
+                if isinstance(event, Message) and "is_channel" in event.control.changed:
+                    nursery.start_soon(self._follow_converted)
         except RookeryError as error:
             self._screen.show(f"signed out: {error}")
             nursery.cancel_scope.cancel()
+
+    async def _follow_converted(self) -> None:
+        try:
+            await self._follow_open()
+        except RookeryError as error:
+            self._screen.show(f"the channel can't be opened: {error}")
 
     async def keep_up(self) -> None:
         """Read once an hour the events that the session may lack, until cancelled."""
@@ -418,18 +428,26 @@ class TerminalChat:
 
     async def _enter(self, chat_id: str) -> None:
         """Let the following lines be sent to a chat. Raises RookeryError."""
-        self._chat_id, self._oldest = chat_id, 0
         about = await self._groups.load(chat_id) if is_group(chat_id) else []
-        self._watch_members()
+        self._set_open(chat_id)
+        await self._follow_open()
         self._screen.show(f"writing to {await self._title(chat_id)}")
         for line in about:
             self._screen.show(line)
 
-    def _watch_members(self) -> None:
-        """Watch the other member of the open chat, or up to MAX_WATCHED members of the open group."""
+    def _set_open(self, chat_id: str) -> None:
+        """Write to a chat. Watch its other member, or up to MAX_WATCHED known members of a group."""
+        if chat_id != self._chat_id:
+            self._client.channels.close(self._chat_id)
+        self._chat_id, self._oldest = chat_id, 0
         self._typing.clear()
         members = self._groups.members if is_group(self._chat_id) else [self._other(self._chat_id)]
         self._client.watch(islice(members, MAX_WATCHED))
+
+    async def _follow_open(self) -> None:
+        """Get all events of the chat that is written to, if it is a channel of the user. Raises RookeryError."""
+        if is_group(self._chat_id) and self._groups.has_open_channel:
+            await self._client.channels.open(self._chat_id)
 
     async def _show_unread(self, chat_id: str) -> None:
         """Show the oldest page of unread messages, and mark it as read."""
@@ -527,13 +545,19 @@ class TerminalChat:
                     self._groups.apply(event)
                 if event.message_id not in self._numbers:  # else it was read from history, or is an own control change
                     await self._show_message(event)
-                if not self._chat_id and not event.HasField("control"):
+                if self._groups.is_channel(event.chat_id) and event.chat_id != self._chat_id:
+                    self._behind.add(event.chat_id)  # not all of its messages are received
+                elif not self._chat_id and not event.HasField("control"):
                     with suppress(RookeryError):
                         await self._enter(event.chat_id)
                 if event.chat_id not in self._behind:
                     self._client.mark(event.chat_id, read_up_to=event.message_id)
             case Event():
                 await self._show_change(event)
+            case ChannelHead() if event.chat_id not in self._behind:
+                self._behind.add(event.chat_id)
+                title = await self._title(event.chat_id)
+                self._screen.show(f"there are new messages in {title}: /open {title} shows them")
             case TooOld():
                 self._behind.add(event.chat_id)
                 title = await self._title(event.chat_id)
@@ -593,6 +617,7 @@ class TerminalChat:
             self._shown[number] = message
             self._numbers[message.message_id] = number
         content = content_of(message, state)
+        self._groups.note_sender(message)
         await self._names.read(users_in(message, content))
         name = await self._names.of(message.sender_id)
         if is_group(message.chat_id) and message.chat_id != self._chat_id and message.control.version != 1:

@@ -4,14 +4,36 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from rookery.client import Chat, Client, GroupInvite, JoinableChat, Member, Message, RookeryError
+from rookery.client import (
+    ROLE_MEMBER,
+    Chat,
+    Client,
+    GroupInvite,
+    GroupSettings,
+    JoinableChat,
+    Member,
+    Message,
+    RookeryError,
+)
 from rookery.commands.message_text import ROLE_NAMES
 from rookery.commands.names import UserNames
 from shared.contract.joining import JoinToken
 
 ROLES = {name: role for role, name in ROLE_NAMES.items()}
 
-COMMANDS = ("/group", "/rename", "/topic", "/add", "/remove", "/leave", "/role", "/accept", "/decline", "/revoke")
+COMMANDS = (
+    "/group",
+    "/channel",
+    "/rename",
+    "/topic",
+    "/add",
+    "/remove",
+    "/leave",
+    "/role",
+    "/accept",
+    "/decline",
+    "/revoke",
+)
 """The commands that change the open group, or create one."""
 
 LISTINGS = ("/members", "/invite", "/invites", "/requests", "/public", "/join")
@@ -19,6 +41,9 @@ LISTINGS = ("/members", "/invite", "/invites", "/requests", "/public", "/join")
 
 DAYS = 7
 """After which an invite link ends."""
+
+MAX_MEMBERS = 100
+"""Members of a channel that /members lists."""
 
 MAX_LISTED = 20
 """Public groups that are listed at most."""
@@ -38,9 +63,12 @@ class TerminalGroups:
         self._names = names
         self._titles: dict[str, tuple[int, str]] = {}
         """The newest name of each group, with its version."""
+        self._channels: set[str] = set()
+        """The groups that are known to be channels."""
         self._open = ""
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
+        """Of a channel, the ones who wrote the shown messages, or changed."""
         self._online: set[int] = set()
         """Of the watched users."""
         self._invites: Sequence[GroupInvite] = ()
@@ -48,7 +76,7 @@ class TerminalGroups:
 
     @property
     def members(self) -> Mapping[int, str]:
-        """The names of the members of the open group."""
+        """The names of the known members of the open group."""
         present = (user_id for user_id, member in self._members.items() if member.role)
         return {user_id: self._names.known[user_id] for user_id in present if user_id in self._names.known}
 
@@ -63,16 +91,30 @@ class TerminalGroups:
         """Remember the names of the groups among the chats."""
         for chat in chats:
             if chat.HasField("settings"):
-                self._note(chat.chat_id, chat.version, chat.settings.name)
+                self._note(chat.chat_id, chat.version, chat.settings)
 
     def apply(self, message: Message) -> None:
         """Apply a control change: the newest value of each setting and member stays."""
         control = message.control
         if control.HasField("settings"):
-            self._note(message.chat_id, control.version, control.settings.name)
+            self._note(message.chat_id, control.version, control.settings)
         if message.chat_id == self._open:
             for member in control.members:
                 self._set(member)
+
+    def note_sender(self, message: Message) -> None:
+        """Count the sender of a message in the open channel as a member who can be mentioned."""
+        if message.chat_id == self._open and self.has_open_channel:
+            self._members.setdefault(message.sender_id, Member(user_id=message.sender_id, role=ROLE_MEMBER))
+
+    @property
+    def has_open_channel(self) -> bool:
+        """Whether the open group is known to be a channel."""
+        return self.is_channel(self._open)
+
+    def is_channel(self, chat_id: str) -> bool:
+        """Whether this is known to be a channel."""
+        return chat_id in self._channels
 
     async def title(self, chat_id: str) -> str:
         """Return the name of a group."""
@@ -99,8 +141,9 @@ class TerminalGroups:
         if not chat.own.role:
             return ["you are not a member any more: the messages can be read"]
         self._open = chat_id
-        for member in (await self._client.groups.members(chat_id)).members:
-            self._set(member)
+        if not self.is_channel(chat_id):
+            for member in (await self._client.groups.members(chat_id)).members:
+                self._set(member)
         await self._names.read(self._members)
         count = f"{chat.member_count} member{'s' if chat.member_count != 1 else ''}: /members lists them"
         return [count, *([f"topic: {chat.settings.topic}"] if chat.settings.topic else [])]
@@ -125,15 +168,20 @@ class TerminalGroups:
 
     async def _list_members(self) -> Sequence[str]:
         """The names of the members with their roles, by name."""
-        self._require()
+        group_id = self._require()
         present = [member for member in self._members.values() if member.role]
+        has_more = False
+        if self.is_channel(group_id):
+            page = await self._client.groups.members(group_id, limit=MAX_MEMBERS)
+            present, has_more = list(page.members), page.has_more
         await self._names.read(member.user_id for member in present)
         roles = {await self._names.of(member.user_id): ROLE_NAMES.get(member.role, "") for member in present}
         online = {await self._names.of(user_id) for user_id in self._online}
-        return [
+        listed = [
             name + (role != "member") * f" ({role})" + (name in online) * ", online"
             for name, role in sorted(roles.items())
         ]
+        return [*listed, *([f"only {MAX_MEMBERS} members are listed"] if has_more else [])]
 
     async def _invite(self, days: int = DAYS, uses: int = 0) -> Sequence[str]:
         made = await self._client.groups.create_invite(self._require(), expires_in=days * 86_400.0, max_uses=uses)
@@ -181,6 +229,10 @@ class TerminalGroups:
         match command, *arguments:
             case "/group", name:
                 return await groups.create(name)
+            case "/channel", name:
+                return await groups.create(name, is_channel=True)
+            case ("/channel",):
+                return await groups.change_settings(self._require(), is_channel=True)
             case "/rename", name:
                 return await groups.change_settings(self._require(), name=name)
             case "/topic", *topic:
@@ -221,9 +273,11 @@ class TerminalGroups:
         if known is None or known.version < member.version:
             self._members[member.user_id] = member
 
-    def _note(self, chat_id: str, version: int, name: str) -> None:
+    def _note(self, chat_id: str, version: int, settings: GroupSettings) -> None:
+        if settings.is_channel:
+            self._channels.add(chat_id)
         if version >= self._titles.get(chat_id, (0, ""))[0]:
-            self._titles[chat_id] = version, name
+            self._titles[chat_id] = version, settings.name
 
 
 def _is_count(word: str) -> bool:

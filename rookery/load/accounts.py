@@ -52,13 +52,13 @@ class Bff:
         texts = [str(user_id) for user_id in user_ids]
         body: dict[str, object] = {"name": "Load", "is_channel": is_channel}
         headers = {"Authorization": f"Bearer {token}"}
-        path = "/v1/chats"
+        path, chat_id = "/v1/chats", ""
         async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=60, headers=headers) as http:
             for first in range(0, len(texts), ADDED_AT_ONCE):
                 change = {"user_ids": texts[first : first + ADDED_AT_ONCE], "client_change_id": f"{client_id}{first}"}
-                message = (await self._post(http, path, body | change))["message"]
-                path, body = f"/v1/chats/{message['chat_id']}/members", {}
-        return str(message["chat_id"])
+                chat_id = str((await self._post(http, path, body | change))["message"]["chat_id"])
+                path, body = f"/v1/chats/{chat_id}/members", {}
+        return chat_id
 
     async def _post(self, http: httpx.AsyncClient, path: str, body: dict[str, object]) -> dict[str, Any]:
         """Make a request, again when the server's limit allows it. Raises LoadError."""

@@ -17,7 +17,7 @@ ROSTERS = "rookery_roster_bytes"
 
 async def read_counters(urls: Sequence[str], ca_file: Path | None) -> dict[str, float]:
     """Return the values of the counters above, added up over the servers. Raises LoadError."""
-    totals = dict.fromkeys((RECORDS, WRITES, ROSTERS), 0.0)
+    totals: dict[str, float] = {RECORDS: 0, WRITES: 0, ROSTERS: 0}
     async with httpx.AsyncClient(verify=client_tls(ca_file, "http/1.1"), timeout=30) as http:
         for url in urls:
             try:

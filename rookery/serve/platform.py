@@ -12,7 +12,7 @@ from typing import Literal
 
 from bff.app import open_bff
 from bff.services import ARCHIVE_TIMEOUT
-from messaging.archive import open_archive
+from messaging.archive.role import open_archive
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
 from rookery.serve.engines import (

@@ -57,6 +57,8 @@ def check_records(records: Records) -> list[Violation]:
         member = membership.members(listed.chat_id).get(listed.user_id)
         counted_from = member.spans[-1].first if member is not None and member.spans else 0
         copies = records.histories.get((listed.user_id, listed.chat_id), ())
+        if member is not None and not member.role:  # a former one, by a removal without an answer
+            copies = ()
         violations += _check_list(listed, [copy for copy in copies if copy.message_id >= counted_from])
         if not expected.agrees(listed.chat_id, listed.changes, listed.user_id):
             right = describe(expected.state(listed.chat_id, listed.user_id))
@@ -157,7 +159,7 @@ def _check_deliveries(
         yield from membership.outside(known, copy, user_id, where, seconds=seconds)
     live = (delivery for delivery in deliveries if delivery.is_live)
     for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
-        ours = (delivery.copy for delivery in between_gaps if delivery.copy.key in sent)
+        ours = (each.copy for each in between_gaps if each.copy.key in sent and each.has_order)
         timely = (copy for copy in ours if not membership.may_come_late(sent[copy.key], user_id))
         yield from _out_of_order(sent, membership, timely, where)
 

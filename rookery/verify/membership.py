@@ -30,6 +30,7 @@ class Membership:
         """The members of each group throughout."""
         self._open_at: dict[str, Collection[int]] = {}
         """The users whose clients have each channel open."""
+        self._behind = records.behind
         self._unanswered: set[tuple[str, int]] = set()
         """The groups and users of control changes without an answer, whose messages have unknown client ids."""
         for group in records.groups:
@@ -95,7 +96,7 @@ class Membership:
             for user, each in self.members(sent.chat_id).items()
             if user != sent.key[0]
             and is_within(each.spans, sent.message_id)
-            and (self.has_open(sent.chat_id, user) or concerns(sent, user))
+            and (self.has_open(sent.chat_id, user) or (concerns(sent, user) and user not in self._behind))
         ]
 
     def outside(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol, cast
 
 import trio
@@ -11,6 +12,7 @@ from rookery.client import (
     Api,
     CatchUp,
     ChannelHead,
+    Chat,
     Client,
     Connected,
     Disconnected,
@@ -36,7 +38,7 @@ from rookery.verify.pipeline import Command, Pipeline
 from rookery.verify.plan import GROUP_EVERY, opens_channels
 from rookery.verify.records import Answer, Copy, Delivery, Head, Key, Made, Place, Sent, place_of
 from shared.contract.chats import direct_chat_id
-from shared.contract.ids import time_of, wall_clock_ms
+from shared.contract.ids import first_id_at, time_of, wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
 """Every so manieth message mentions its recipient or members of its group, or is forwarded."""
@@ -102,6 +104,8 @@ class Participant:
         self._memberships: dict[str, Member] = {}
         """The newest of the user in each channel."""
         self._follows = 0
+        self._opened_ms: Counter[str] = Counter()
+        """By channel that is open: when the newest Follow was accepted, in milliseconds since 1970."""
         self._complete: Counter[str] = Counter()
         """By opened channel: the client has read all events up to this id."""
 
@@ -184,7 +188,8 @@ class Participant:
     async def listen(self, client: Client) -> None:
         """Record events, until cancelled."""
         feed = WatchedFeed(client.api, self.answers)
-        self._catch_up = CatchUp(cast(Api, feed), lambda event: True)
+        note_chat = partial(self._note_chat, client)
+        self._catch_up = CatchUp(cast(Api, feed), lambda event: True, note_chat=note_chat)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._catch_up.begin)
             try:
@@ -196,6 +201,7 @@ class Participant:
                         case Followed():
                             self._follows += 1
                             for chat_id in event.open_chat_ids:
+                                self._opened_ms[chat_id] = event.at_ms
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                         case NotFollowed():
                             self.refused[event.refused.code] += 1
@@ -207,6 +213,8 @@ class Participant:
                             self._receive_change(event)
                         case Gap():
                             self.gaps += 1
+                            for chat_id in self._opened_ms:
+                                nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                             nursery.start_soon(self._read_missed, client, self._catch_up, event)
                         case Disconnected():
                             self.lost_at = None if self.presence.is_away else self._clock()
@@ -242,7 +250,8 @@ class Participant:
     def _record(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
         self._seen |= {copy.key, copy.message_id}
         self._know(copy.chat_id, copy.message_id)
-        self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live))
+        has_order = time_of(copy.message_id) > self._opened_ms[copy.chat_id] + CLOCK_MS
+        self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live, has_order))
         if copy.key[0] != user_id:
             self._observer.delivered(copy.key)
 
@@ -252,15 +261,25 @@ class Participant:
     # ---- channels
 
     def _follow(self, client: Client, message: Message) -> None:
-        """Follow the channels of which the client's user is a member, once a control change has made them one."""
-        control, chat_id = message.control, message.chat_id
-        if not (control.settings.is_channel or chat_id in self._memberships):
-            return
-        known = self._memberships.get(chat_id, Member())
-        members = (each for each in control.members if each.user_id == client.me.user_id)
-        self._memberships[chat_id] = newest = max([known, *members], key=lambda member: member.version)
-        if newest.role and newest.version != known.version:  # a removal ends the following
-            self._send_follow(client)
+        """Follow a channel once a control change has made the client's user a member."""
+        if message.control.settings.is_channel or message.chat_id in self._memberships:
+            for member in message.control.members:
+                if member.user_id == client.me.user_id:
+                    self._note_member(client, message.chat_id, member)
+
+    def _note_chat(self, client: Client, chat: Chat) -> None:
+        """Follow a channel of which the client's user has become a member without a control change in the session."""
+        if chat.settings.is_channel:
+            self._note_member(client, chat.chat_id, chat.own)
+
+    def _note_member(self, client: Client, chat_id: str, member: Member) -> None:
+        known = self._memberships.get(chat_id)
+        if known is None or known.version < member.version:
+            self._memberships[chat_id] = member
+            if member.role:  # a removal ends the following
+                # The archive may have recorded late that the user joined, and returned no later events until then.
+                self._complete[chat_id] = min(self._complete[chat_id], member.spans[-1].first - 1)
+                self._send_follow(client)
 
     def _send_follow(self, client: Client) -> None:
         followed = [chat_id for chat_id, member in self._memberships.items() if member.role]
@@ -272,20 +291,23 @@ class Participant:
         self._send_follow(client)
 
     async def _read_opened(self, client: Client, chat_id: str, at_ms: int) -> None:
-        """Record the events from before a Follow was accepted, as docs/client-guide.md describes it. Later ones must
-        arrive in the session, and are not recorded here."""
+        """Record the events from before a Follow was accepted, or those that a Gap reports as missing, as
+        docs/client-guide.md describes it. Later ones must arrive in the session, and are not recorded here, unless a
+        later Follow reads them: the session may end."""
+        limit = first_id_at(at_ms + CLOCK_MS)
         feed = WatchedFeed(client.api, self.answers)
         while True:
-            # The client has received all events of all chats up to `listed_up_to`.
-            after = max(self._complete[chat_id], self._catch_up.listed_up_to)
+            known = self._complete[chat_id]
+            after = known or first_id_at(self.began_ms)
             if (answer := await retry(feed.changes, chat_id, after=after)) is not None:  # the new member is known
                 if answer.too_old:
                     await self._read_anew(client, chat_id)
                 for event in answer.events:
-                    if time_of(event.event_id) <= at_ms + CLOCK_MS:
+                    if event.event_id <= limit:
                         self._record_missed(client, event.message if event.HasField("message") else event)
-                self._complete[chat_id] = max(self._complete[chat_id], answer.complete_up_to)
-                if time_of(self._complete[chat_id]) >= at_ms:
+                if self._complete[chat_id] == known:  # else it was read, or is to be read again, by another task
+                    self._complete[chat_id] = max(known, min(answer.complete_up_to, limit))
+                if time_of(answer.complete_up_to) >= at_ms:
                     return
             await trio.sleep(PAUSE)
 
@@ -298,6 +320,8 @@ class Participant:
                 match event:
                     case TooOld():
                         await self._read_anew(client, event.chat_id)
+                    case ChannelHead():  # the answer is recorded: the client knows that the channel has changed
+                        pass
                     case _:
                         self._record_missed(client, event)
 
@@ -324,6 +348,8 @@ class Participant:
         rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), lambda event: True)
         rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
         await self._read_missed(client, rest, Gap())
+        for chat_id in self._memberships if self.opens_channels else ():  # also if no Follow was accepted in time
+            await self._read_opened(client, chat_id, wall_clock_ms())
 
     def _record_read(self, user_id: int, copy: Copy) -> None:
         # A client learns of its own messages by their answers.

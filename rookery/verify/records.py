@@ -184,6 +184,9 @@ class Delivery:
     """The number of Gaps that the client received before."""
     is_live: bool = True
     """Whether it arrived in the session, rather than from history after a Gap."""
+    has_order: bool = True
+    """Whether it must come in the order of its sender's messages. Not if it was sent before the client opened the
+    channel: it may be in history, and another copy of it may come in the session later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,9 @@ class Records:
     groups: Sequence[GroupRecord] = ()
     heads: Mapping[int, Sequence[Head]] = field(default_factory=dict)
     """By user id, in the order of arrival."""
+    behind: Collection[int] = ()
+    """The users whose clients have received a Gap: they read what they missed of channels that are not open once they
+    open them."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

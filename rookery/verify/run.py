@@ -375,6 +375,7 @@ class Run:
             states={client.me.user_id: each.states for client, each in self._both()},
             answers={client.me.user_id: each.answers for client, each in self._both()},
             heads={client.me.user_id: each.heads for client, each in self._both()},
+            behind={client.me.user_id for client, each in self._both() if each.gaps},
         )
 
     def _result(self, records: Records, ended: float) -> Result:

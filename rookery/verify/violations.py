@@ -46,7 +46,7 @@ class Kind(StrEnum):
     NOT_OPEN = "not open"
     """An event of a channel at a client that has not opened the channel, of a user whom the event does not concern."""
     TOO_OFTEN = "heads too often"
-    """At a client, more than one in 5 s of one channel."""
+    """Of one channel, at a client that gets more than two in 5 s, where one is promised."""
     FORKED = "forked"
     """Control changes of a group whose versions are not 1, 2, 3, and so on, each once."""
     OTHER_MEMBERS = "other members"

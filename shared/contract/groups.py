@@ -175,11 +175,6 @@ class Roster(msgspec.Struct, dict=True):
         """The roster after the next control change. Raises ValueError if the change is not the next one."""
         if control.version != self.version + 1:
             raise ValueError(f"the control change must have version {self.version + 1}, not {control.version}")
-        changed = {
-            user_id: member
-            for user_id, member in members_after(control).items()  # one that was looked up may be of a later version
-            if (known := self.members.get(user_id)) is None or known.version <= member.version
-        }
         return self._with(
             self.chat_id,
             control.version,
@@ -188,7 +183,7 @@ class Roster(msgspec.Struct, dict=True):
             control.member_count,
             invites_after(self.invites, control.invites),
             self.since if self.is_channel else self.version,
-            changed,
+            members_after(control),
         )
 
     @classmethod

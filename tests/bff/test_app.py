@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from bff import Bff, open_bff
+from bff.app import Bff, open_bff
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, ListMessagesRequest
 from shared.archive import ArchiveClient

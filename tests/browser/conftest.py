@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from rookery.v1.archive_pb2 import HistoryMessage
 from tests.needed import skip_or_fail
 from tools.launch.people import PASSWORD, Person, read_history, sign_in
 from tools.launch.process import Rookery, running
+from tools.toolchains import ROOT
 
 WHOLE = Path("/usr/bin/chromium")
 
@@ -123,24 +125,38 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def serving(page: Path, code: Path) -> dict[str, str]:
+    """Settings of a platform that serves the page in this folder, by a copy of `bff` in the new folder `code`."""
+    shutil.copytree(ROOT / "bff", code / "bff", ignore=shutil.ignore_patterns("web"))
+    (code / "bff/web").symlink_to(page)
+    return {"PYTHONPATH": str(code)}
+
+
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def release(tmp_path_factory: pytest.TempPathFactory, bundled: Path) -> dict[str, str]:
+    """Settings of a platform that serves the bundled page: a visit takes half the CPU time of one to the modules, which
+    the tests of test_app.py load."""
+    return serving(bundled, tmp_path_factory.mktemp("code"))
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, release: dict[str, str]) -> Iterator[Platform]:
     """One for all tests that do not disturb it: each registers its own users."""
-    with running(Platform(tmp_path_factory.mktemp("rookery") / "data")) as ready:
+    with running(Platform(tmp_path_factory.mktemp("rookery") / "data", settings=release)) as ready:
         yield ready
 
 
 @pytest.fixture(scope="session")
-def platform_without_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform_without_replay(tmp_path_factory: pytest.TempPathFactory, release: dict[str, str]) -> Iterator[Platform]:
     """One without replay, so that a new session loads recent messages from history too."""
-    with running(Platform(tmp_path_factory.mktemp("rookery") / "data", replay_seconds=0)) as ready:
+    with running(Platform(tmp_path_factory.mktemp("rookery") / "data", settings=release, replay_seconds=0)) as ready:
         yield ready
 
 
 @pytest.fixture
-def own_platform(tmp_path: Path) -> Iterator[Platform]:
+def own_platform(tmp_path: Path, release: dict[str, str]) -> Iterator[Platform]:
     """One for one test, which may kill it."""
-    with running(Platform(tmp_path / "data")) as ready:
+    with running(Platform(tmp_path / "data", settings=release)) as ready:
         yield ready
 
 

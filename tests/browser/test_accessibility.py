@@ -353,6 +353,12 @@ def test_no_dialog_of_groups_has_a_violation(
         expect(page.get_by_role("dialog").get_by_role("button", name="Mira Okafor")).to_be_focused()
         keys.press("Enter")
     keys.press("Escape")
+    page.get_by_role("button", name="Edit group").click()
+    for dialog in (1, 2):
+        page.get_by_role("dialog").nth(dialog).get_by_role("button", name="Make it a channel").click()
+        check(page.get_by_text("A channel can have 100,000" if dialog == 1 else "This group is a channel"))
+    keys.press("Escape")
+    check(page.get_by_text("Channel with 2 members"))
     keys.press("Escape")
     expect(page.get_by_title("Group info")).to_be_focused()
     seat.choose("Find groups")

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import CHROMIUM_FLAGS, WHOLE, Account, Platform, Seat, Seats
+from tests.browser.conftest import CHROMIUM_FLAGS, WHOLE, Account, Platform, Seat, Seats, serving
 from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_accounts import made_link
 from tests.browser.test_admin import make_admin
 from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools.toolchains import ROOT
 
 STATE = "navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null)"
 
@@ -33,14 +32,19 @@ TRANSFERS = """() => performance.getEntriesByType('resource')
 """The files that came over the network."""
 
 
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One that serves the modules of the page, as a checkout does."""
+    with running(Platform(tmp_path_factory.mktemp("rookery") / "data")) as ready:
+        yield ready
+
+
 @pytest.fixture
 def updated(tmp_path: Path) -> Iterator[tuple[Platform, Path]]:
     """A platform with its own copy of the page, and the folder of that page."""
-    code = tmp_path / "code"
-    for folder in ("bff", "web"):
-        shutil.copytree(ROOT / folder, code / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    with running(Platform(tmp_path / "data", settings={"PYTHONPATH": str(code)})) as ready:
-        yield ready, code / "web"
+    shutil.copytree(ROOT / "web", web := tmp_path / "web")
+    with running(Platform(tmp_path / "data", settings=serving(web, tmp_path / "code"))) as ready:
+        yield ready, web
 
 
 def with_worker(seats: Seats, *arguments: Any, **options: Any) -> Seat:
@@ -94,6 +98,7 @@ def test_an_update_is_offered_and_keeps_the_draft_and_the_modules_of_open_pages(
     assert seat.page.evaluate(main) != old
 
 
+@pytest.mark.slow
 def test_the_page_can_be_installed(platform: Platform, chromium: Browser) -> None:
     # The headless shell installs no page.
     with chromium.browser_type.launch(executable_path=WHOLE, args=list(CHROMIUM_FLAGS)) as whole:
@@ -109,7 +114,7 @@ def test_the_page_can_be_installed(platform: Platform, chromium: Browser) -> Non
     assert [error["errorId"] for error in errors] == ["in-incognito"]  # every window of these tests is incognito
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("size", ["desktop", pytest.param("phone", marks=pytest.mark.slow)])
 def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: Seats, mira: Account, size: str) -> None:
     seat = seats(platform, make_admin(platform), size=size)
     people = seat.page.get_by_role("region", name="People to write to")

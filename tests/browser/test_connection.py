@@ -26,6 +26,10 @@ SPOIL = """(tokens) => {
 }"""
 """Replaces tokens of the sign-in that the page keeps."""
 
+SCROLLED_UP = """(document.querySelector('.messages').scrollTop = 0,
+  document.querySelectorAll('rookery-message').length === 132)"""
+"""Scrolls up, and returns whether the whole chat is loaded: a page may load as long as the view moves."""
+
 
 def refuse_once(page: Page, texts: set[str], refused: dict[str, object]) -> None:
     """Intercept the WebSocket, and refuse the first message, or edit, with each text."""
@@ -209,8 +213,7 @@ def test_messages_dropped_before_an_own_accepted_one_are_read_from_history(
     platform.send(mira, chat_id, *dropped)
     seat.write("Mine")
     expect(seat.message("Dropped 129")).to_be_visible()
-    seat.page.evaluate("document.querySelector('.messages').scrollTop = 0")
-    expect(seat.messages).to_have_count(132)
+    seat.wait_until(SCROLLED_UP)
     assert seat.messages.locator(".text").all_inner_texts() == ["First", *dropped, "Mine"]
 
 

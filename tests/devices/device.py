@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -81,11 +81,13 @@ class View:
 class Device(Reader):
     """Chats as one device of a user keeps them, over crashes of everything."""
 
-    def __init__(self, world: World, user_id: int, number: int) -> None:
+    def __init__(self, world: World, user_id: int, number: int, channel: str) -> None:
         super().__init__()
         self.world = world
         self.user_id = user_id
         self.number = number
+        self.channel = channel
+        """The channel that it has open."""
         self.api = WorldApi(world, user_id)
         self.client = self._new_client()
         self.chats: defaultdict[str, View] = defaultdict(View)
@@ -104,7 +106,9 @@ class Device(Reader):
 
     @property
     def is_quiet(self) -> bool:
-        return self.client.is_connected and not self.catching_up and not self.pending
+        channels = self.client.channels
+        is_behind = not channels.is_open(self.channel) or channels._open[self.channel].is_behind
+        return self.client.is_connected and not self.catching_up and not self.pending and not is_behind
 
     # ---- lives and deaths
 
@@ -116,6 +120,8 @@ class Device(Reader):
             with trio.CancelScope() as self._scope:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self.client._reconnector.run)
+                    self._nursery.start_soon(self.client.channels.run)
+                    self._nursery.start_soon(self._open_channel)
                     await self._listen()
             await trio.sleep(self.world.random.uniform(0, 20))
             self.client = self._new_client()
@@ -160,8 +166,17 @@ class Device(Reader):
                 case Connected() if is_first:  # it begins without a position
                     is_first = False
                     self._nursery.start_soon(self._catch_up, None)
+                case TooOld():
+                    self._nursery.start_soon(self._load, event.chat_id)
                 case _:
                     pass
+
+    async def _open_channel(self) -> None:
+        """Open the channel, and read its newest page, since what is kept of it is not followed by an id."""
+        while not self.client.channels.is_open(self.channel):
+            with suppress(Refused, Unreachable):
+                await self.client.channels.open(self.channel)
+        await self._load(self.channel)
 
     # ---- catching up
 
@@ -192,7 +207,12 @@ class Device(Reader):
         """Read the newest page. The device keeps its own messages of that page, which may be newer, and drops older
         ones, which have holes."""
         self.reloads += 1
-        view, page = self.chats[chat_id], await self._retry(partial(self.api.history, chat_id, limit=PAGE))
+        self.catching_up += 1
+        try:
+            page = await self._retry(partial(self.api.history, chat_id, limit=PAGE))
+        finally:
+            self.catching_up -= 1
+        view = self.chats[chat_id]
         for item in page.messages:
             view.add_history(item)
         if page.has_older:

@@ -1,5 +1,5 @@
-"""Ten devices of three users in direct chats and a group, every kind of operation and of fault: in the end all of them,
-the server and a model agree on everything."""
+"""Ten devices of three users in direct chats, a group and a channel, every kind of operation and of fault: in the end
+all of them, the server and a model agree on everything."""
 
 import math
 import secrets
@@ -55,8 +55,8 @@ QUIET_EVERY = 1_000
 """Operations between two comparisons, about."""
 
 
-GROUP = group_chat_id(USERS[0], "crew")
-"""The group of all users, whose owner is the first."""
+GROUP, CHANNEL = [group_chat_id(USERS[0], client_id) for client_id in ("crew", "news")]
+"""The group and the channel of all users, whose owner is the first."""
 
 
 class Play:
@@ -65,9 +65,9 @@ class Play:
     def __init__(self, world: World, device: type[Device] = Device) -> None:
         self.world = world
         self.random = world.random
-        self.devices = [device(world, USERS[number % len(USERS)], number) for number in range(DEVICES)]
+        self.devices = [device(world, USERS[number % len(USERS)], number, CHANNEL) for number in range(DEVICES)]
         self.models = {direct_chat_id(*pair): ChatModel(pair) for pair in combinations(USERS, 2)}
-        self.models[GROUP] = ChatModel(USERS)
+        self.models |= {chat_id: ChatModel(USERS) for chat_id in (GROUP, CHANNEL)}
         self.refused: list[tuple[Change, Refused]] = []
         self.pause = 0.0
         """Seconds without an operation."""
@@ -89,7 +89,8 @@ class Play:
         ]
 
     async def run(self, operations: int) -> None:
-        await self._create_group()
+        await self._create_group(GROUP, "crew")
+        await self._create_group(CHANNEL, "news")
         for device in self.devices:
             self.world.nursery.start_soon(device.run)
         left = operations
@@ -105,18 +106,18 @@ class Play:
             await self._settle()
             await self.compare(is_last=not left)
 
-    async def _create_group(self) -> None:
-        """Create the group at the gateway that owns it, and wait until archives have recorded that."""
-        settings = GroupSettings(name="Crew", permissions=DEFAULT_PERMISSIONS)
+    async def _create_group(self, chat_id: str, client_id: str) -> None:
+        """Create a group at the gateway that owns it, and wait until archives have recorded that."""
+        settings = GroupSettings(name="Crew", permissions=DEFAULT_PERMISSIONS, is_channel=chat_id == CHANNEL)
         creation = CreateGroup(settings=settings, user_ids=USERS[1:])
-        request = ChangeGroupRequest(chat_id=GROUP, client_change_id="crew", create=creation)
-        while not self.models[GROUP].messages:
+        request = ChangeGroupRequest(chat_id=chat_id, client_change_id=client_id, create=creation)
+        while not self.models[chat_id].messages:
             await trio.sleep(1)
             for gateway in [*self.world.gateways.values()]:
                 answer = await gateway.gateway.sequencer.change(USERS[0], request)
                 if isinstance(answer, Event):
-                    self.models[GROUP].add(answer)
-        while not await WorldApi(self.world, USERS[0]).all_chats():
+                    self.models[chat_id].add(answer)
+        while chat_id not in [chat.chat_id for chat in await WorldApi(self.world, USERS[0]).all_chats()]:
             await trio.sleep(1)
 
     # ---- operations

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, count, cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
@@ -15,9 +15,18 @@ import trio
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
+from rookery.v1 import session_pb2 as pb
 from shared.contract.chats import group_chat_id, home_partition
 from tests.system.commands import list_processes
-from tests.system.sessions import Session, SessionOver, connector, open_session, open_sessions, until_answered
+from tests.system.sessions import (
+    Session,
+    SessionOver,
+    connector,
+    open_session,
+    open_sessions,
+    text_to,
+    until_answered,
+)
 from tests.system.talk import sign_up_at, talking
 from tests.waiting import until
 from tools.engines.kinds import Engines
@@ -25,9 +34,6 @@ from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, Rookery, stop_all, wait_until
-
-if TYPE_CHECKING:
-    from rookery.v1 import session_pb2 as pb
 
 each_transport = pytest.mark.parametrize("transport", ["websocket", pytest.param("grpc", marks=pytest.mark.slow)])
 
@@ -243,6 +249,44 @@ async def test_ten_admins_change_a_group_while_the_gateway_that_orders_their_cha
         async with open_http(bff.url) as http:
             answer = await http.get(f"/v1/chats/{chat_id}/members", headers=admins[1].headers)
         assert {int(each["user_id"]) for each in answer.json()["members"]} == {admin.user_id for admin in admins}
+
+
+@each_transport
+async def test_members_at_two_gateways_follow_a_channel_until_they_are_removed(
+    cluster: Cluster, transport: str
+) -> None:
+    first, second = cluster.gateways
+    ada, grace, alan = [await sign_up_at(cluster, gateway) for gateway in (first, second, second)]
+    async with (
+        open_http(cluster.bffs[0].url) as http,
+        open_sessions(*((connector(second, transport), person) for person in (grace, alan))) as (reader, other),
+        open_session(connector(first, transport), ada) as author,
+    ):
+        body = {"name": "News", "is_channel": True, "user_ids": [str(grace.user_id), str(alan.user_id)]}
+        created = await http.post("/v1/chats", json=body | {"client_change_id": "new"}, headers=ada.headers)
+        chat_id = created.raise_for_status().json()["message"]["chat_id"]
+        await reader.receive_messages(1)
+        await other.receive_messages(1)
+        assert (await author.answer(follow=pb.Follow(chat_ids=["g-1"]))).refused.field == "follow.chat_ids[0]"
+        await reader.ask(follow=pb.Follow(chat_ids=[chat_id], open_chat_ids=[chat_id]))
+        await other.ask(follow=pb.Follow(chat_ids=[chat_id]))
+        sent = await author.send_text(chat_id, "to all")
+        assert (await reader.receive_messages(2))[1].message_id == sent.event_id
+        shows = pb.ChannelHead(chat_id=chat_id, newest_id=sent.event_id)
+        await other.next_where(lambda frame: frame.channel_head == shows)
+        mention = text_to(chat_id, "@alan")
+        mention.text.mentions.add(user_id=alan.user_id, name="alan")
+        mentioned = await author.ask(send=mention, first_sent_ms_ago=0)
+        assert [each.message_id for each in await other.receive_messages(2)][1:] == [mentioned.event_id]
+        path = f"/v1/chats/{chat_id}/members/{grace.user_id}"
+        removed = await http.delete(path, params={"client_change_id": "end"}, headers=ada.headers)
+        await author.send_text(chat_id, "after")
+        direct = await author.send_text(grace.user_id, "You left")
+        last = [removed.raise_for_status().json()["message"]["message_id"], str(direct.event_id)]
+        assert [str(each.message_id) for each in (await reader.receive_messages(5))[2:]] == [
+            str(mentioned.event_id),
+            *last,
+        ]
 
 
 @pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])

@@ -8,7 +8,17 @@ import httpx
 import pytest
 import trio
 
-from rookery.client import ROLE_GUEST, CatchUp, Message, Refused, open_client
+from rookery.client import (
+    ROLE_GUEST,
+    CatchUp,
+    ChannelHead,
+    Client,
+    Followed,
+    Mention,
+    Message,
+    Refused,
+    open_client,
+)
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.system.sessions import connector, open_session
 from tests.system.talk import TRANSPORTS
@@ -162,3 +172,45 @@ def ends_with(version: int) -> Any:
         return bool(messages) and summary(messages[-1]) == version
 
     return is_last
+
+
+async def test_members_of_a_channel_get_all_its_events_while_it_is_open_and_else_its_head_and_what_concerns_them(
+    platform: tuple[str, Process],
+) -> None:
+    url, _ = platform
+    async with AsyncExitStack() as stack:
+        people = [await sign_up(url, name) for name in ("ada", "grace", "alan")]
+        ada, grace, alan = [
+            await stack.enter_async_context(open_client(url, each.name, PASSWORD, transport=transport))
+            for each, transport in zip(people, (*TRANSPORTS, "grpc"), strict=True)
+        ]
+        chat_id = (await ada.groups.create("News", [grace.me.user_id], is_channel=True)).chat_id
+        await ada.send(chat_id, "before")
+        with pytest.raises(Refused, match="chat") as caught:
+            await alan.channels.open(chat_id)
+        assert caught.value.code == "not_found"
+        await ada.groups.add_members(chat_id, [alan.me.user_id])
+        await grace.channels.open(chat_id)
+        for number in range(3):
+            await ada.send(chat_id, f"live {number}")
+        mention = Mention(user_id=alan.me.user_id, name="alan")
+        last = await ada.send(chat_id, "for @alan", mentions=[mention])
+
+        async def received(client: Client, until: type) -> list[object]:
+            """The client's events up to the mention, and the first one of another type."""
+            found: list[object] = []
+            with trio.fail_after(PATIENCE):
+                async for event in client.events():
+                    found.append(summary(HistoryMessage(message=event)) if isinstance(event, Message) else event)
+                    is_last = isinstance(event, Message) and event.message_id == last.event_id
+                    if any(isinstance(each, until) for each in found) and (is_last or "for @alan" in found):
+                        return found
+            raise AssertionError(found)
+
+        texts = [each for each in await received(grace, Followed) if isinstance(each, str)]
+        assert sorted({*texts} - {"before"}) == ["for @alan", "live 0", "live 1", "live 2"]
+        assert len(texts) == len({*texts})
+        found = await received(alan, ChannelHead)
+        assert [each for each in found if isinstance(each, str | int)] == [2, "for @alan"]
+        (chat,) = (await alan.api.chats()).chats
+        assert (chat.settings.is_channel, chat.member_count) == (True, 3)

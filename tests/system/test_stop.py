@@ -16,7 +16,6 @@ from rookery.client.connection import connect_grpc
 from rookery.client.errors import Unreachable
 from tests.system.commands import check_refused
 from tests.system.sessions import (
-    TRANSPORTS,
     Session,
     connect_stock,
     connect_websocket,
@@ -124,7 +123,7 @@ async def test_a_second_signal_ends_it_at_once(roomy: Rookery, stubs: Path) -> N
     assert "gateway_drained" not in {line["event"] for line in roomy.log_lines()}  # it waited for no session
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ["websocket", pytest.param("grpc", marks=pytest.mark.slow)])
 async def test_clients_get_reconnect_and_every_read_send_is_answered(own_rookery: Rookery, transport: str) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
     chat_id = ada.chat_with(grace)
@@ -176,7 +175,7 @@ def test_a_second_process_on_the_same_data_is_refused_with_the_cause(rookery: Ro
     check_refused(rookery.run("up", **ports), 1, reason)
 
 
-@pytest.mark.parametrize("name", ["page", "grpc"])
+@pytest.mark.parametrize("name", [pytest.param("page", marks=pytest.mark.slow), "grpc"])
 def test_a_port_in_use_is_named(rookery: Rookery, tmp_path: Path, name: str) -> None:
     _, setting = ANNOUNCED[name]
     settings = {setting: "0" for _, setting in ANNOUNCED.values()} | {"ROOKERY_DATA": str(tmp_path / "data")}

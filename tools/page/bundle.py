@@ -50,7 +50,7 @@ LATER = {
         WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
     }.items()
     for name in names
-}
+} | {"stores/channel-members.js": WITH_APP, "stores/channels.js": WITH_APP}
 """Further ones, which the chats load when they are first needed, with the imports by which they share files."""
 
 ADMIN_SCRIPTS = ("admin/main.js",)

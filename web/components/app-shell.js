@@ -123,6 +123,7 @@ export class AppShell {
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
     this.#listen(document, "visibilitychange", () => {
       if (document.visibilityState === "visible") sync.session.probe();
+      else sync.sending.flushMarks(); // the person may not come back
       this.root.invalidate();
     });
     this.#listen(document, "keydown", (event) => this.#keyPressed(/** @type {KeyboardEvent} */ (event)));

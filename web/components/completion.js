@@ -1,7 +1,6 @@
 // Completes the typed part of a text field: a list above the field, of emoji for a shortcode such as `:tada:`, and of
 // members after `@`. The focus stays in the field. Loaded when `:` or `@` is first typed.
 
-import { findMentioned, membersNamed } from "../channel-members.js";
 import { may } from "../groups.js";
 import { mentionAtEnd } from "../mentioning.js";
 import { h } from "../view.js";
@@ -52,7 +51,7 @@ export class Completion {
     this.#root = app.root;
     this.#chats = app.chats;
     this.#chat_id = chat_id;
-    this.findMentioned();
+    void this.findMentioned();
     field.addEventListener("compositionend", () => this.look());
     field.addEventListener("blur", () => this.#close());
     for (const type of ["click", "keyup"])
@@ -62,8 +61,14 @@ export class Completion {
   }
 
   /** Finds the members of a channel whom the text mentions already: a draft, or an edited message. */
-  findMentioned() {
-    if (this.#chats.isChannel(this.#chat_id)) void findMentioned(this.#app, this.#chat_id, this.#field.value);
+  async findMentioned() {
+    if (!this.#chats.isChannel(this.#chat_id)) return;
+    try {
+      const { findMentioned } = await loadChannelMembers();
+      await findMentioned(this.#app, this.#chat_id, this.#field.value);
+    } catch {
+      // The server is away: the names stay in the text.
+    }
   }
 
   /** Attributes of the field, for screen readers. */
@@ -142,7 +147,8 @@ export class Completion {
     this.#searched = { name, isVain: false };
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     if (this.#searched.name !== name) return;
-    const members = await membersNamed(this.#app, this.#chat_id, name).catch(() => null); // null: the server is away
+    const found = loadChannelMembers().then(({ membersNamed }) => membersNamed(this.#app, this.#chat_id, name));
+    const members = await found.catch(() => null); // null: the server is away
     if (this.#searched.name !== name || !members) return;
     this.#searched.isVain = !members.length;
     if (members.length && document.activeElement === this.#field) this.look();
@@ -163,6 +169,8 @@ export class Completion {
     if (isOpen) this.#root.invalidate();
   }
 }
+
+const loadChannelMembers = () => import("../stores/channel-members.js");
 
 /** Safari ends a composition before its final Enter, which has the keyCode 229. @param {KeyboardEvent} event */
 const isForInputMethod = ({ isComposing, keyCode }) => isComposing || keyCode === 229;

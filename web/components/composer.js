@@ -171,7 +171,7 @@ export class Composer {
   #loadMembers() {
     if (!this.#text.includes("@")) return;
     if (!this.#app.chats.isChannel(this.#chat_id)) void this.#app.chats.loadMembers(this.#chat_id);
-    else if (this.#completion) this.#completion.findMentioned();
+    else if (this.#completion) void this.#completion.findMentioned();
     else void this.#loadCompletion();
   }
 

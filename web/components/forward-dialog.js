@@ -1,7 +1,6 @@
 // Forwards a message to several chats: recent ones, or chats with people that the search finds. Loaded when it is first
 // opened.
 
-import { membersAmong } from "../channel-members.js";
 import { nameList } from "../format.js";
 import { isTouchScreen } from "../focus.js";
 import { isDeleted } from "../kinds/deleted.js";
@@ -74,9 +73,19 @@ export class ForwardDialog extends Modal {
     const { chats } = this.#app;
     if (all.length) await chats.loadMembers(chat_id);
     const user_ids = all.flatMap(({ user_id }) => user_id ?? []);
-    const found = chats.isChannel(chat_id) ? await membersAmong(this.#app, chat_id, user_ids).catch(() => []) : [];
+    const found = chats.isChannel(chat_id) && user_ids.length ? await this.#membersAmong(chat_id, user_ids) : [];
     const members = [...chats.memberIds(chat_id), ...found.map(({ user_id }) => user_id)];
     return all.filter(({ user_id = "" }) => members.includes(user_id));
+  }
+
+  /** Those of some users who are members of a channel. @param {string} chat_id @param {readonly string[]} user_ids */
+  async #membersAmong(chat_id, user_ids) {
+    try {
+      const { membersAmong } = await import("../stores/channel-members.js");
+      return await membersAmong(this.#app, chat_id, user_ids);
+    } catch {
+      return []; // the server is away: their names stay in the text
+    }
   }
 }
 

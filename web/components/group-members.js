@@ -1,7 +1,6 @@
 // The members of a group: the owner and the admins first, then by name; those of a channel by user id, as far as one
 // scrolls. A search finds members by name; pressing a member opens a menu with what the user may do.
 
-import { ChannelMembers } from "../channel-members.js";
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
 import { isMember } from "../groups.js";
@@ -19,6 +18,7 @@ import { searchBox } from "./search-box.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
+/** @import {ChannelMembers} from "../stores/channel-members.js" */
 /** @import {Profile} from "../types.js" */
 /** @import {Member, Role} from "../wire.js" */
 
@@ -53,8 +53,10 @@ export class GroupMembers {
   #choicesOf;
   #growing;
   #search = "";
-  /** Of a channel. @type {ChannelMembers | null} */
+  /** Of a channel, once its module is loaded. @type {ChannelMembers | null} */
   #pages = null;
+  /** @type {"new" | "loading" | "failed"} of that module */
+  #pagesPhase = "new";
   /** The members in order, and of which they were made. */
   #ordered = { members: /** @type {readonly Member[] | null} */ (null), list: /** @type {readonly Member[]} */ ([]) };
   /** @type {HTMLInputElement | undefined} */
@@ -89,10 +91,11 @@ export class GroupMembers {
   }
 
   view() {
-    const pages = this.#channelMembers();
-    const { rosters } = this.#app.chats;
-    const { phase, members } = pages ?? rosters.of(this.#chat_id);
-    const load = () => void (pages ?? rosters).load(this.#chat_id);
+    const { chats } = this.#app;
+    const pages = this.#pages;
+    if (!pages && chats.isChannel(this.#chat_id)) return this.#waiting();
+    const { phase, members } = pages ?? chats.rosters.of(this.#chat_id);
+    const load = () => void (pages ?? chats.rosters).load(this.#chat_id);
     const failed = phase === "failed" && failure(dialogTexts.groupPanel.notLoaded, load);
     if (failed && !(pages && (members.length || this.#search))) return failed;
     const known = members.filter(({ user_id }) => this.#isKnown(user_id));
@@ -126,14 +129,26 @@ export class GroupMembers {
     ];
   }
 
-  /** Null for a group that is no channel. */
-  #channelMembers() {
-    const { chats } = this.#app;
-    if (this.#pages || !chats.isChannel(this.#chat_id)) return this.#pages;
-    const pages = new ChannelMembers(this.#app, this.#chat_id);
-    chats.onControl = (chat_id, control) => chat_id === this.#chat_id && pages.fold(control);
-    this.#modal.follow(pages);
-    return (this.#pages = pages);
+  /** What is shown until the module of a channel's members is loaded. */
+  #waiting() {
+    if (this.#pagesPhase === "new") void this.#loadPages();
+    if (this.#pagesPhase === "failed") return failure(dialogTexts.groupPanel.notLoaded, () => void this.#loadPages());
+    return skeletonRows(4);
+  }
+
+  async #loadPages() {
+    this.#pagesPhase = "loading";
+    try {
+      const { ChannelMembers } = await import("../stores/channel-members.js");
+      const pages = new ChannelMembers(this.#app, this.#chat_id);
+      this.#app.chats.onControl = (chat_id, control) => chat_id === this.#chat_id && pages.fold(control);
+      this.#modal.element.addEventListener("close", () => (this.#app.chats.onControl = () => {}));
+      this.#modal.follow(pages);
+      this.#pages = pages;
+    } catch {
+      this.#pagesPhase = "failed";
+    }
+    this.#modal.root.invalidate();
   }
 
   /** Whether the profile of a user is loaded, or does not exist. @param {string} user_id */

@@ -53,6 +53,8 @@ export class Chats extends Store {
    * @param {string} _message_id
    */
   onUndelivered = (_chat_id, _message_id) => {};
+  /** Called after each change of a channel. */
+  onChannel = () => {};
   /**
    * Called with each control change of a group that arrives.
    * @param {string} _chat_id
@@ -571,5 +573,6 @@ export class Chats extends Store {
     this.#chats.set(chat.chat_id, chat);
     this.#sorted = null;
     this.changed();
+    if (this.isChannel(chat.chat_id)) this.onChannel();
   }
 }

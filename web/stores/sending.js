@@ -21,6 +21,8 @@ import { Store } from "./store.js";
 
 /** Marks within this many milliseconds are sent together. */
 const MARKS_PAUSE_MS = 150;
+/** Marks of a channel, whose messages hundreds of users may read at once, are sent within this time. */
+const CHANNEL_MARKS_MS = 10_000;
 /** The limit until Welcome states another. */
 const MAX_TEXT_BYTES = 16 * 1024;
 
@@ -53,6 +55,7 @@ export class Sending extends Store {
   #flushTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #marksTimer;
+  #marksDue_ms = Infinity;
 
   /** @param {Chats} chats @param {Kept} kept @param {Line} line */
   constructor(chats, kept, line) {
@@ -207,7 +210,7 @@ export class Sending extends Store {
   online(maxTextBytes) {
     this.maxTextBytes = maxTextBytes || MAX_TEXT_BYTES;
     this.#flush();
-    this.#flushMarks();
+    this.flushMarks();
     this.changed();
   }
 
@@ -228,12 +231,18 @@ export class Sending extends Store {
   #mark(chat_id, marked) {
     this.#marks.add(chat_id, marked);
     this.#chats.change({ event_id: "0", change: { chat_id, actor_id: this.#chats.me.user_id, marked } });
-    this.#marksTimer ??= setTimeout(() => this.#flushMarks(), MARKS_PAUSE_MS);
+    const pause_ms = this.#chats.isChannel(chat_id) ? CHANNEL_MARKS_MS * (1 - Math.random() / 2) : MARKS_PAUSE_MS;
+    const due_ms = Date.now() + pause_ms;
+    if (due_ms >= this.#marksDue_ms) return;
+    clearTimeout(this.#marksTimer);
+    this.#marksDue_ms = due_ms;
+    this.#marksTimer = setTimeout(() => this.flushMarks(), pause_ms);
   }
 
-  #flushMarks() {
+  /** Sends all marks that wait. */
+  flushMarks() {
     clearTimeout(this.#marksTimer);
-    this.#marksTimer = undefined;
+    this.#marksDue_ms = Infinity;
     this.#marks.flush(this.#line.send);
   }
 

@@ -1,7 +1,6 @@
 // Keeps the other stores up to date by a session: hands on the frames of the server, and reads what was missed.
 
 import { Api } from "../api.js";
-import { Channels } from "../channels.js";
 import { timeOfId } from "../ids.js";
 import { fromWire } from "../messages.js";
 import { Session } from "../session.js";
@@ -11,6 +10,7 @@ import { Kept } from "./kept.js";
 import { Sending } from "./sending.js";
 import { Store } from "./store.js";
 
+/** @import {Channels} from "./channels.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Event as WireEvent, ServerFrame, Welcome} from "../wire.js" */
 
@@ -30,7 +30,9 @@ export class Sync extends Store {
   /** Changes when the user's connections or blocks may have changed. */
   people = new Store();
   #chats;
-  #channels;
+  /** Once the user has a channel, and its module is loaded. @type {Channels | null} */
+  #channels = null;
+  #isLoadingChannels = false;
   #catchUp;
   /** The server's time when this page began, in milliseconds since 1970. Older messages are not passed on. */
   #began_ms = Infinity;
@@ -57,8 +59,7 @@ export class Sync extends Store {
         onFrame: (frame) => this.#receive(frame),
       },
     );
-    this.#channels = new Channels(chats);
-    this.#channels.onNews = (message) => this.onMissed(message);
+    chats.onChannel = () => void this.#loadChannels();
     this.#catchUp = new CatchUp(() => this.#readMissed());
     this.sending = new Sending(chats, kept, {
       send: (frame, answered) => this.session.send(frame, answered),
@@ -90,8 +91,26 @@ export class Sync extends Store {
     return Boolean(this.#replayLeft);
   }
 
+  /** @type {import("../presence.js").Send} */
+  #send = (frame, answered) => this.session.send(frame, answered);
+
+  /** Follows the channels. If the module can't be loaded, the next change of a channel loads it. */
+  async #loadChannels() {
+    if (this.#channels || this.#isLoadingChannels) return;
+    this.#isLoadingChannels = true;
+    try {
+      const { Channels } = await import("./channels.js");
+      this.#channels = new Channels(this.#chats);
+      this.#channels.onNews = (message) => this.onMissed(message);
+      if (this.isOnline) this.#channels.online(this.#send);
+    } catch {
+      // The server is away.
+    }
+    this.#isLoadingChannels = false;
+  }
+
   #stateChanged() {
-    if (!this.isOnline) for (const each of [this.sending, this.#chats.presence, this.#channels]) each.offline();
+    if (!this.isOnline) for (const each of [this.sending, this.#chats.presence, this.#channels]) each?.offline();
     if (this.hasEnded) this.#catchUp.stop();
     this.changed();
   }
@@ -101,8 +120,7 @@ export class Sync extends Store {
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits?.max_text_bytes ?? 0);
-    const send = this.session.send.bind(this.session);
-    for (const each of [this.#chats.presence, this.#channels]) each.online(send);
+    for (const each of [this.#chats.presence, this.#channels]) each?.online(this.#send);
     void this.#chats.profiles.fetchQueued();
     this.#catchUp.now();
     if (this.#chats.phase === "failed") void this.#chats.load();
@@ -112,7 +130,7 @@ export class Sync extends Store {
 
   /** @param {ServerFrame} frame */
   #receive({ event, gap, channel_head }) {
-    if (channel_head) void this.#channels.news(channel_head.chat_id ?? "", channel_head.newest_id);
+    if (channel_head) void this.#channels?.news(channel_head.chat_id ?? "", channel_head.newest_id);
     if (gap) this.#missed(Number(gap.at_ms ?? 0));
     if (gap) this.#chats.presence.watchAgain();
     if (event) this.#onEvent(event);
@@ -124,7 +142,7 @@ export class Sync extends Store {
     if (message) this.#onMessage(fromWire(message));
     if (change) this.#chats.change({ event_id, change });
     const chat_id = (message ?? change)?.chat_id ?? "";
-    if (!this.#chats.conversations.isLive(chat_id)) void this.#channels.news(chat_id, event_id);
+    if (!this.#chats.conversations.isLive(chat_id)) void this.#channels?.news(chat_id, event_id);
     if (typing) this.#chats.typing.show(typing.chat_id, typing.user_id ?? "");
     if (presence) this.#chats.presence.show(presence);
     if (profile_changed) this.#chats.profileChanged(profile_changed.user_id ?? "");

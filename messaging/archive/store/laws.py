@@ -22,6 +22,12 @@ EDIT = KINDS["edited"]
 EVERYONE = 0
 """In place of the id of a user: all members of a group."""
 
+SHARED = tuple(kind.number for kind in KINDS.values() if not kind.is_private)
+"""The numbers of the kinds that are not private."""
+
+PRIVATE = tuple(kind.number for kind in KINDS.values() if kind.is_private)
+"""The numbers of the private kinds."""
+
 OUTLIVING = tuple(kind.number for kind in KINDS.values() if kind.outlives)
 """The numbers of the kinds whose changes a deletion does not remove."""
 

@@ -91,6 +91,9 @@ class Membership(NamedTuple):
 class ChatStore(Protocol):
     """Every method raises Unavailable if the engine does not answer.
 
+    A message has all changes that are its state, or with a `viewer_id` those that this user may get, without the
+    private changes of others. Of messages of channels, read only these: one may have 100,000 of others.
+
     Recording is idempotent: recording events again, from any earlier one on, leaves the same state. Of two events with
     the same chat, author and client id, messages or changes, the first recorded one stays and the other is ignored,
     within a distance that each engine documents.
@@ -180,15 +183,17 @@ class ChatStore(Protocol):
         first, then highest delivered marks, at most `limit`. Of a direct chat, those of both users."""
         ...
 
-    async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
+    async def messages_before(self, chat_id: str, before_id: int, limit: int, viewer_id: int | None = None) -> Page:
         """The newest messages below the id, at most `limit` of them."""
         ...
 
-    async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
+    async def messages_after(self, chat_id: str, after_id: int, limit: int, viewer_id: int | None = None) -> Page:
         """The oldest messages above the id, at most `limit` of them."""
         ...
 
-    async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+    async def messages_having(
+        self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None = None
+    ) -> Page:
         """The newest messages below the id, at most `limit` of them, with a current change of this kind (its number)
         and key (see `laws.listed_key`) that is set. `has_newer` is false. The kind is one that `is_listed`."""
         ...
@@ -205,7 +210,7 @@ class ChatStore(Protocol):
         deleted."""
         ...
 
-    async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
+    async def get_message(self, chat_id: str, message_id: int, viewer_id: int | None = None) -> HistoryMessage | None:
         """One message; None if it does not exist."""
         ...
 

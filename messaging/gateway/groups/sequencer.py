@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from messaging.envelopes import fan_out, fan_out_copies
+from messaging.envelopes import fan_out, fan_out_copies, with_all_recipients
 from messaging.gateway.groups.commands import decide
 from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
@@ -24,6 +24,7 @@ from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.gateway.tail import Tail
+from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.store import AccountStore, User, batches
@@ -224,10 +225,11 @@ class Sequencer:
             message_id=event_id, chat_id=chat_id, sender_id=user_id, client_message_id=key[1], control=control
         )
         event = Event(event_id=event_id, message=message)
+        recipient_ids = audience(roster, control, user_id)
         records = fan_out(
             event,
             sender_id=user_id,
-            recipient_ids=audience(roster, control, user_id),
+            recipient_ids=recipient_ids,
             partitions=self._partitions.count,
             epoch=epoch,
             truth_partition=partition,
@@ -235,6 +237,8 @@ class Sequencer:
             read_for=roster.recently_left(event_id),
             to_members=roster.is_channel or control.settings.is_channel,
         )
+        if control.settings.is_channel and not roster.is_channel:
+            records[0] = with_all_recipients(records[0], recipient_ids)
         kind = str(request.WhichOneof("change"))
         change = _Change(key, kind, epoch, event, roster.after(control), records)
         return event if await self._publish(chat, change, tail) else _NOT_STORED
@@ -264,18 +268,19 @@ class Sequencer:
     async def _newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
         """The group as after its newest control change; empty before its creation. That of a channel knows these users
         and the creators of the invite links. Raises Unavailable."""
-        roster: Roster | Refusal | None = self._rosters.cached(chat_id)
-        if roster is None or (roster.version, tail.fences.epoch) != (chat.version, chat.epoch):
+        cached = self._rosters.cached(chat_id)
+        if cached is not None and (cached.version, tail.fences.epoch) == (chat.version, chat.epoch):
+            roster: Roster | Refusal | None = cached
+        else:
             roster = await self._find_newest(chat_id, chat, tail, user_ids)
-            if isinstance(roster, Refusal):
-                return roster
-        needed = {*user_ids, *(invite.creator_id for invite in roster.invites.values())}
-        if roster.knows(needed):
+        if isinstance(roster, Roster):
+            needed = {*user_ids, *(invite.creator_id for invite in roster.invites.values())}
+            if not roster.knows(needed):
+                roster = await self._rosters.get(chat_id, needed)
+        if isinstance(roster, Refusal):
             return roster
-        roster = await self._rosters.get(chat_id, needed)
-        if isinstance(roster, Roster) and (roster.version, tail.fences.epoch) != (chat.version, chat.epoch):
-            return _NOT_KNOWN
-        return _NOT_KNOWN if roster is None else roster
+        is_newest = roster is not None and (roster.version, tail.fences.epoch) == (chat.version, chat.epoch)
+        return roster if roster is not None and is_newest else _NOT_KNOWN
 
     async def _find_newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
         """As `_newest`, of the archive and the tail. Raises Unavailable."""
@@ -364,15 +369,15 @@ class Sequencer:
         epoch = tail.fences.epoch
         if self._republished.get(partition) == epoch:
             return
-        for event in tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS):
-            chat_id = event.message.chat_id
+        for envelope in tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS):
+            chat_id = envelope.event.message.chat_id
             try:
                 async with self._turn(chat_id) as chat:
-                    actor = [event.message.sender_id]
+                    actor = [envelope.sender_id]
                     roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail, actor)
                 if isinstance(roster, Refusal):
                     raise Unavailable(roster.message)
-                if records := self._copies(event, roster, partition):
+                if records := self._copies(envelope, roster, partition):
                     await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
             except Unavailable as error:
                 if self._warning.has_passed():
@@ -380,13 +385,13 @@ class Sequencer:
                 return  # until the next tick
         self._republished[partition] = epoch
 
-    def _copies(self, event: Event, roster: Roster, home: int) -> list[Record]:
+    def _copies(self, envelope: Envelope, roster: Roster, home: int) -> list[Record]:
         """Records for the members, at this control change, whose partition is not the home partition, and for the
         partitions of users who left shortly before. In a channel, for all other partitions, to the members whom it
         concerns."""
-        if roster.is_channel:
-            return [record for record in self._copies_of_channel(event, roster) if record.partition != home]
-        of_users = self._partitions.partition_of
+        if envelope.to_members:
+            return [record for record in self._copies_of_channel(envelope, roster) if record.partition != home]
+        event, of_users = envelope.event, self._partitions.partition_of
         away = [user_id for user_id in roster.members if of_users(user_id) != home]
         user_ids = [user_id for user_id in away if roster.includes(user_id, event.event_id)]
         message = event.message
@@ -399,17 +404,18 @@ class Sequencer:
             read_for=set(away).intersection(roster.recently_left(event.event_id)),
         )
 
-    def _copies_of_channel(self, event: Event, roster: Roster) -> list[Record]:
-        message, event_id = event.message, event.event_id
-        concerned = {each.user_id for each in message.control.members if is_within(each.spans, event_id)}
-        if roster.includes(message.sender_id, event_id):
-            concerned.add(message.sender_id)
+    def _copies_of_channel(self, envelope: Envelope, roster: Roster) -> list[Record]:
+        event, actor_id = envelope.event, envelope.sender_id
+        control, event_id = event.message.control, event.event_id
+        concerned = {each.user_id for each in control.members if is_within(each.spans, event_id)}
+        if roster.includes(actor_id, event_id):
+            concerned.add(actor_id)
         return fan_out_copies(
             event,
-            sender_id=message.sender_id,
-            recipient_ids=sorted(concerned),
+            sender_id=actor_id,
+            recipient_ids=sorted(concerned.union(envelope.all_recipient_ids)),
             partitions=self._partitions.count,
-            chat_version=message.control.version,
+            chat_version=control.version,
             to_members=True,
         )
 

@@ -233,6 +233,11 @@ SIGNALS_PUBLISHED = Counter(
 WATCHED_USERS = Gauge(
     "rookery_watched_users", "Users whose presence the sessions of this gateway watch", roles=["gateway"]
 )
+FOLLOWED_CHANNELS = Gauge(
+    "rookery_followed_channels",
+    "Channels that sessions of this gateway follow, once for each session",
+    roles=["gateway"],
+)
 SIGNALS_LOST = Counter(
     "rookery_signals_lost_total",
     "Signals lost: Redis did not accept them in time (`not_sent`), or the gateway fell behind (`no_room`)",

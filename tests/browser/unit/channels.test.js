@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
-import { ChannelMembers, findMentioned } from "../../../web/channel-members.js";
+import { ChannelMembers, findMentioned } from "../../../web/stores/channel-members.js";
+import "../../../web/stores/channels.js"; // the page loads it later: then that takes no time
 import { textOf } from "../../../web/kinds/edited.js";
 import { ADA, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 import { online, pass, timeOf } from "./online.js";
@@ -89,7 +90,8 @@ test("a channel that the server refuses is left out until the page has read it a
   assert.equal(follows(socket).length, count + 1);
 });
 
-test("news of a channel update the list within 3 seconds, and at most every 5; the newest message is told once", async () => {
+test("news of a channel update the list within 3 seconds, and at most every 5; the newest message is told once", async (context) => {
+  context.mock.method(Math, "random", () => 0);
   const { chats, sync, history, socket } = await inChannels();
   const told = [];
   sync.onMissed = (message) => told.push(textOf(message));
@@ -151,6 +153,14 @@ test("events of a channel that is not open are shown when it is opened, with tho
   chats.open(NEWS);
   await settle();
   assert.deepEqual(shown(chats, NEWS), ["text 1", "text 3", "text 4", "text 5"]);
+  chats.open(CHAT);
+  history.record(sentTo(NEWS, 6));
+  history.tooOld.add(NEWS);
+  const forget = mock.method(chats.quotes, "forget");
+  chats.open(NEWS);
+  await pass(0);
+  assert.deepEqual(shown(chats, NEWS).at(-1), "text 6");
+  assert.equal(forget.mock.callCount(), 1, "quoted messages may have changed meanwhile");
 });
 
 test("a group that becomes a channel is followed at once, with what the session got of it", async () => {
@@ -160,12 +170,12 @@ test("a group that becomes a channel is followed at once, with what the session 
   const { chats, socket } = await inChannels(history);
   chats.open("g-7");
   await pass(0);
-  const conversion = { version: "2", settings: { name: "Team", is_channel: true }, changed: ["is_channel"], member_count: 9 };
+  const conversion = { version: "2", settings: { name: "Team", is_channel: true }, changed: ["is_channel"], member_count: 12 };
   socket.deliver({ event: sentTo("g-7", 3, { text: undefined, control: conversion }) });
   await pass(0);
   assert.deepEqual(follows(socket).at(-1), { chat_ids: [NEWS, CLUB, "g-7"], open_chat_ids: ["g-7"] });
   assert.equal(shown(chats, "g-7").length, 2);
-  assert.ok(chats.isChannel("g-7"));
+  assert.deepEqual([chats.isChannel("g-7"), chats.of("g-7").group.member_count], [true, 12]);
 });
 
 /** Members 1 to `count` of a channel, with names; the search finds an account that is no member, too. */
@@ -178,7 +188,7 @@ function channelOf(count) {
     members: async (_, after, limit) => {
       requests.push(after);
       const rest = all.slice(Number(after));
-      return { members: rest.slice(0, limit), has_more: rest.length > limit };
+      return { members: rest.slice(0, limit), has_more: rest.length > limit, version: "1" };
     },
     findPeople: async (name) => (requests.push(name), { profiles: ["7", "1000"].map((user_id) => ({ user_id, name })) }),
     signedIn: async (_, path) => ({ members: all.filter(({ user_id }) => path.split("=")[1]?.split(",").includes(user_id)) }),
@@ -195,6 +205,8 @@ test("the members of a channel are loaded page by page, found by name, and follo
   members.fold({ version: "2", members: [member("3", "ROLE_UNSPECIFIED"), member("9", "ROLE_ADMIN"), member("120", "ROLE_ADMIN")] });
   assert.deepEqual([ids().includes("3"), members.members.find(({ user_id }) => user_id === "9")?.role], [false, "ROLE_ADMIN"]);
   assert.equal(ids().at(-1), "100", "a later member is on a later page");
+  members.fold({ version: "1", members: [member("3"), member("9")] });
+  assert.deepEqual([ids().length, members.members.find(({ user_id }) => user_id === "9")?.role], [99, "ROLE_ADMIN"], "an old change");
   members.find("zo");
   members.find("zoe");
   await pass(0.2);
@@ -215,4 +227,20 @@ test("a text mentions the members of a channel whom the search finds, and those 
   assert.deepEqual(chats.memberIds(NEWS), [MIRA]);
   chats.found.set(NEWS, new Set(["9", MIRA]));
   assert.deepEqual(chats.memberIds(NEWS), [MIRA, "9"]);
+});
+
+test("read marks of a channel are sent together some seconds later, or once the page is hidden", async (context) => {
+  context.mock.method(Math, "random", () => 1);
+  const { sync, socket } = await inChannels();
+  const marks = () => socket.sent.flatMap(({ change }) => change?.marked?.read_up_to ?? []);
+  socket.sent.length = 0;
+  sync.sending.markRead(NEWS, idAt(3));
+  sync.sending.flushMarks();
+  assert.deepEqual(marks(), [idAt(3)]);
+  sync.sending.markRead(NEWS, idAt(4));
+  await pass(2);
+  sync.sending.markRead(NEWS, idAt(5));
+  assert.deepEqual(marks(), [idAt(3)]);
+  await pass(3);
+  assert.deepEqual(marks(), [idAt(3), idAt(5)]);
 });

@@ -199,6 +199,8 @@ test("a line says who changed what, to the reader themselves as you", () => {
   for (const [sender_id, control, ...expected] of [
     [MIRA, CONTROLS[0], "Mira created the group “Team”"],
     [ADA, CONTROLS[0], "You created the group “Team”"],
+    [ADA, { ...CONTROLS[0], settings: { name: "News", is_channel: true } }, "You created the channel “News”"],
+    [MIRA, set(["is_channel"], { is_channel: true }), "Mira made the group a channel"],
     [MIRA, CONTROLS[1], "Mira added Grace"],
     [ADA, CONTROLS[1], "You added Grace"],
     [MIRA, CONTROLS[4], "Mira added you"],
@@ -250,6 +252,14 @@ test("members are read until they are of the group's version, and follow the cha
   rosters.fold(GROUP, CONTROLS[1]); // an old one
   assert.deepEqual(ids(), [MIRA, GRACE]);
   await rosters.load(GROUP);
+});
+
+test("the members of a channel that was taken for a group are not loaded whole", async () => {
+  let at = 0;
+  const page = () => ({ version: "1", has_more: true, members: Array.from({ length: 500 }, () => member(String(++at), "MEMBER")) });
+  const rosters = new Rosters(async () => page(), () => "1");
+  await rosters.load(GROUP);
+  assert.deepEqual([rosters.of(GROUP).members.length, at], [1_000, 1_000]);
 });
 
 test("several members are typing in one line", () => {

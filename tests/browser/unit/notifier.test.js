@@ -213,6 +213,16 @@ test("a tab that receives the message after another one has handled it does noth
   assert.deepEqual(other.take(), ["Mira Okafor: text 2", "sound"]);
 });
 
+test("tabs keep their turns while a chat's next notification waits for the pause after the last one", () => {
+  const [one, other] = [newTab(), newTab()];
+  arrive(1, one, other);
+  seconds(0.5);
+  arrive(2, one, other);
+  seconds(10);
+  assert.deepEqual(one.take(), []);
+  assert.equal(other.take().filter((entry) => entry.startsWith("Mira")).length, 2);
+});
+
 test("what is on the screen of one tab is not notified of in another", () => {
   const [one, other] = [newTab(), newTab()];
   one.tabs.show(CHAT);
@@ -235,7 +245,7 @@ test("a tab that is brought back is known again, and a browser without channels 
   const alone = new Tabs(null);
   alone.used();
   alone.show(CHAT);
-  alone.handled(CHAT, "1");
+  alone.handled({ chat_id: CHAT, message_id: "1", isNotified: true });
   assert.deepEqual([alone.turn, alone.isShown(CHAT), alone.isShown("other")], [0, true, false]);
   alone.stop();
 });

@@ -307,7 +307,7 @@ async def test_messages_with_a_pin_page_by_page_and_the_versions_of_one(
 
 
 async def test_members_marks_and_the_group_as_members_and_former_members_get_them(
-    client: Client, chats: SqliteChats
+    client: Client, chats: SqliteChats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crew = Company((ALICE, BOB, CAROL))
     creation, message, left = crew.creation(3), crew.message(2), crew.control({2: ROLE_UNSPECIFIED}, who=2)
@@ -330,9 +330,20 @@ async def test_members_marks_and_the_group_as_members_and_former_members_get_the
     group = (await client.call(GetGroupRequest(chat_id=crew.chat_id))).group
     assert (group.version, list(group.members)) == (2, [crew.known[user] for user in crew.members])
     assert await client.call(GetGroupRequest(chat_id="g-1")) == GetGroupResponse()
-    await chats.record(logged(crew.control(settings=GroupSettings(is_channel=True))), {})
+    stars = [crew.toggle("starred", message.event_id, who) for who in (0, 1)]
+    await chats.record(logged(*stars, crew.control(settings=GroupSettings(is_channel=True))), {})
     seen.user_id, found.version = ALICE, 3
     assert [await client.call(request) for request in (named, seen)] == [found, ListMarksResponse()]
+    some = GetGroupRequest(chat_id=crew.chat_id, user_ids=[BOB, 7])
+    assert [*(await client.call(some)).group.members] == [crew.known[BOB]]
+    refusal = await client.call(GetGroupRequest(chat_id=crew.chat_id, user_ids=range(1, 1_002)))
+    assert (refusal.code, refusal.field, "1000" in refusal.message) == (Code.TOO_LARGE, "user_ids", True)
+    monkeypatch.setattr("messaging.archive.store.sqlite.store.MAX_PAGE_CHANGES", 1)
+    for anchor in ({"before_id": message.event_id + 1}, {"after_id": creation.event_id}, {"having": "starred"}):
+        fields: dict[str, Any] = {"user_id": BOB, "chat_id": crew.chat_id, "limit": 1, **anchor}
+        assert [*(await client.call(ListMessagesRequest(**fields))).messages[0].changes] == stars[1:]
+    one = GetMessageRequest(user_id=BOB, chat_id=crew.chat_id, message_id=message.event_id)
+    assert [*(await client.call(one)).message.changes] == stars[1:]
 
 
 async def test_public_groups_page_by_page(client: Client, chats: SqliteChats) -> None:

@@ -449,6 +449,18 @@ async def test_a_single_message_is_recorded_at_once_and_many_in_batches(
     assert len(fake_chats.batches) <= 14
 
 
+@pytest.mark.parametrize(("limit", "sizes"), [(0, [1, 1, 1]), (2, [2, 1])])
+async def test_a_batch_of_large_events_is_written_in_parts(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any, monkeypatch: pytest.MonkeyPatch, limit: int, sizes: Any
+) -> None:
+    records = [truth_of(new_message()) for _ in range(3)]  # which the log returns at once
+    monkeypatch.setattr(module, "MAX_WRITE_BYTES", limit * max(len(record.value) for record in records))
+    fake_log.publish(records)
+    await record_until(Recorder(fake_log, fake_chats), events=3)
+    assert [len(batch) for batch in fake_chats.batches] == sizes
+    assert fake_chats.offsets == {records[0].partition: 3}
+
+
 async def test_a_stop_finishes_and_commits_the_current_batch(
     autojump_clock: MockClock, fake_log: Any, fake_chats: Any
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from messaging.archive import Archive, open_archive
+from messaging.archive.role import Archive, open_archive
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.archive_pb2 import ListChatsRequest, ListChatsResponse
 from shared.archive import ArchiveClient

@@ -187,7 +187,8 @@ async def test_a_list_ends_after_many_messages_whose_change_was_made_outside_the
     reads = []
 
     class Endless:
-        async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+        async def messages_having(self, *place: Any, viewer_id: int | None) -> Page:
+            *_, before_id, _ = place
             reads.append(before_id)
             (at,) = [n for n, message in enumerate(messages) if message.event_id < before_id][-1:]
             found = HistoryMessage(message=messages[at].message, changes=[pins[at]])

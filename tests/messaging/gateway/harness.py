@@ -51,7 +51,7 @@ from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable
-from shared.contract.groups import Roster
+from shared.contract.groups import Roster, is_kept
 from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.signals.memory import LocalSignals
@@ -88,7 +88,7 @@ def stored_group(roster: Roster) -> Group:
         chat_id=roster.chat_id,
         version=roster.version,
         settings=roster.settings,
-        members=roster.members.values(),
+        members=[each for each in roster.members.values() if is_kept(each)],
         invites=roster.invites.values(),
         member_count=roster.member_count,
     )
@@ -156,7 +156,7 @@ class ScriptedHistory:
         """By client id."""
         self.finds = 0
         """How often a client id or a group was looked up."""
-        self.looked_up: list[set[int]] = []
+        self.wanted: list[set[int]] = []
         """The users of each look-up of a group."""
         self.complete_up_to = MAX_ID
         self.refusal: Refusal | None = None
@@ -185,16 +185,12 @@ class ScriptedHistory:
     async def is_complete(self, partition: int) -> bool:
         return True
 
-    async def find_group(self, chat_id: str, user_ids: Sequence[int] = ()) -> Group | Refusal | None:
+    async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
         self.finds += 1
+        self.wanted.append(set(user_ids))
         await self.open.wait()
         group = self.groups.get(chat_id)
-        if group is not None and group.settings.is_channel:
-            group, whole = Group(), group
-            group.CopyFrom(whole)
-            del group.members[:]
-            group.members.extend(each for each in whole.members if each.user_id in user_ids or each.asked_at_ms)
-        return self.refusal or group
+        return self.refusal or (None if group is None else looked_up(group, user_ids))
 
 
 @dataclass

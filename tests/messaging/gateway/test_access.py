@@ -5,10 +5,11 @@ from functools import partial
 
 import pytest
 
-from messaging.envelopes import fan_out
+from messaging.envelopes import decode, fan_out
 from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
 from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import AddMembers, ChangeMember, ChangeSettings, Join
 from rookery.v1.groups_pb2 import ROLE_GUEST, Control
 from rookery.v1.session_pb2 import (
@@ -29,7 +30,8 @@ from rookery.v1.session_pb2 import (
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code
 from shared.contract.groups import Permission, Roster, audience
-from tests.messaging.gateway.harness import ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
+from shared.contract.partitions import partition_of
+from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
 from tests.waiting import until
 
 DAN, EVE, STRANGER, ASKER = 4, 5, 6, 7
@@ -41,10 +43,10 @@ OLD, BENS, CONTROL = 49, 50, 51
 
 
 @pytest.fixture
-def crew(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Crew:
-    """Ann's group, as the archive has it. Members may only react, Ben also post."""
+def crew(platform: Platform, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Crew:
+    """Ann's group, or her channel, as the archive has it. Members may only react, Ben also post."""
     monkeypatch.setattr(access, "JOIN_SECONDS", 0.05)
-    crew = Crew(ANN, BEN, CAT, EVE, permissions=Permission.REACT)
+    crew = Crew(ANN, BEN, CAT, EVE, permissions=Permission.REACT, is_channel=getattr(request, "param", False))
     crew.change(2, add_members=AddMembers(user_ids=[DAN], role=ROLE_GUEST))
     crew.change(3, change_member=ChangeMember(user_id=BEN, allow=Permission.POST))
     crew.remove(4, EVE)
@@ -79,6 +81,7 @@ EDIT = Edited(text=Text(body="better"))
 ALERT = Edited(text=Text(body="@all", mentions_everyone=True))
 
 
+@pytest.mark.parametrize("crew", [False, True], indirect=True, ids=["group", "channel"])
 async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew) -> None:
     for user_id, frame, code, field in (
         (BEN, send(), None, ""),
@@ -143,6 +146,59 @@ async def test_members_get_messages_and_the_actor_s_devices_alone_get_marks_and_
             assert (events[0].event_id, events[-1].event_id) == (first.event_id, last.event_id)
         await eve.send(ClientFrame(ping={}))
         await eve.expect("pong")
+
+
+@pytest.mark.parametrize("crew", [True], indirect=True)
+async def test_an_event_of_a_channel_is_in_every_partition_and_lists_its_author_and_whom_it_mentions(
+    platform: Platform, log: ScriptedLog, crew: Crew
+) -> None:
+    """The marks and stars of a member are for their own devices, and who types is told to nobody."""
+    gateway = await platform.start_gateway()
+    alert = Edited(text=Text(body="hi @x", mentions=[Mention(user_id=CAT, name="x")]))
+    async with platform.sign_in(gateway, BEN) as ben:
+        await ben.accepted(TYPING)
+        for frame, recipients in (
+            (send(mentions=DAN), [BEN, DAN]),
+            (send(mentions=BEN), [BEN]),
+            (change(edited=alert), [BEN, CAT]),
+            (change(reacted=Reacted(emoji="👍", set=True)), [BEN]),
+            (change(OLD, deleted=Deleted()), [BEN]),
+            (change(0, marked=Marked(read_up_to=BENS)), None),
+            (change(starred=Starred(set=True)), None),
+        ):
+            await ben.send(frame)
+            await log.until_published()
+            ((records, _),) = log.unacknowledged
+            log.acknowledge()
+            truth, *copies = [Envelope.FromString(record.value) for record in records]
+            listed = {user_id: record.partition for record in records for user_id in decode(record.value).recipient_ids}
+            assert listed == {user_id: partition_of(user_id, PARTITIONS) for user_id in recipients or [BEN]}
+            assert (records[0].partition, truth.truth) == (partition_of(BEN, PARTITIONS), True)
+            assert {record.partition for record in records[1:]} == (
+                ALL - {records[0].partition} if recipients else set()
+            )
+            assert not any(each.truth for each in copies)
+            assert all(each.to_members == (recipients is not None) for each in (truth, *copies))
+    assert crew.roster.member_count == 4
+    assert [{*wanted} for wanted in platform.history.wanted] == [{BEN}, {DAN}, {CAT}], "each is looked up once"
+
+
+@pytest.mark.parametrize("crew", [True], indirect=True)
+async def test_a_retry_in_a_channel_reaches_the_mentioned_member_again_and_any_member_finds_the_new_message(
+    platform: Platform, gateway: Gateway, crew: Crew
+) -> None:
+    """History has not recorded it."""
+    async with platform.sign_in(gateway, BEN) as ben, platform.sign_in(gateway, CAT) as cat:
+        frame = send("a", mentions=CAT)
+        first = await ben.accepted(frame)
+        assert (await cat.until("event")).event.event_id == first.event_id
+        assert (await ben.accepted(frame)).event_id == first.event_id
+        assert (await cat.until("event")).event.event_id == first.event_id
+    async with platform.sign_in(gateway, DAN) as dan:
+        await dan.accepted(change(first.event_id, reacted=Reacted(emoji="👍", set=True)))
+    async with platform.sign_in(gateway, EVE) as eve:
+        refused = await eve.refused(change(first.event_id, starred=Starred(set=True)))
+        assert (refused.code, refused.field) == (Code.NOT_FOUND, "change.target_id")
 
 
 async def test_a_group_waits_until_history_has_what_the_tails_may_not_have(

@@ -4,8 +4,9 @@ Once all is read, each user can replay exactly the events inside their spans. Be
 theirs, by what the reading gateway knew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from secrets import token_hex
 from typing import Any, cast
 
 import trio
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.envelopes import decode, fan_out
+from messaging.gateway.access import Access
 from messaging.gateway.channels import Channels
+from messaging.gateway.follows import Follows
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.log_consumer import LogConsumer
 from messaging.gateway.lookups import Lookups
@@ -25,7 +28,7 @@ from messaging.gateway.requests import SendRequest, check
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Command, Session, State
 from rookery.v1.groups_pb2 import Member
-from rookery.v1.session_pb2 import ClientFrame, Event, Send, ServerFrame, Text
+from rookery.v1.session_pb2 import ClientFrame, Event, Mention, Send, ServerFrame, Text
 from shared.backplane import Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
@@ -41,7 +44,11 @@ from tests.messaging.gateway.harness import ALL, ANN, PARTITIONS, Crew, Scripted
 OTHERS = range(2, 7)
 """Ann is the owner, and stays."""
 
+ALL_USERS = (ANN, *OTHERS)
+
 HOME = partition_of(7, PARTITIONS)
+
+CONFIGURATION = LiveConfiguration()
 
 
 class KeepingLog(ScriptedLog):
@@ -61,9 +68,11 @@ class KeepingLog(ScriptedLog):
 
 
 class Reader:
-    """A gateway without connections: each user of its partitions has a session."""
+    """A gateway without connections: each of these users has a session."""
 
-    def __init__(self, log: KeepingLog, history: ScriptedHistory, ids: SnowflakeGenerator) -> None:
+    def __init__(
+        self, log: KeepingLog, history: ScriptedHistory, ids: SnowflakeGenerator, user_ids: Sequence[int] = ALL_USERS
+    ) -> None:
         self.log = log
         self.ids = ids
         self.partitions = OwnedPartitions(PARTITIONS)
@@ -71,7 +80,8 @@ class Reader:
         self.rosters = Rosters(history, PARTITIONS, ids.follow, history.is_complete)
         self.known: dict[int, Member] = {}
         """The members as the newest control changes left them that it has read."""
-        registry, live = Registry(), Live.fixed(LiveConfiguration())
+        self.registry, live = Registry(), Live.fixed(CONFIGURATION)
+        self.channels = Channels(self.registry, self.partitions)
         lookups = Lookups(cast(Any, None), history, log, self.partitions)
         self.publisher = Publisher(
             log, lookups, self.rosters, self.partitions, ids, live, SignalPublisher(LocalSignals(), PARTITIONS)
@@ -79,8 +89,8 @@ class Reader:
         self.consumer = LogConsumer(
             log,
             self.partitions,
-            registry,
-            Channels(registry, self.partitions),
+            self.registry,
+            self.channels,
             self.rosters,
             LocalDirectory(),
             GatewayAddress("", ""),
@@ -90,11 +100,16 @@ class Reader:
             lookups.forget_user,
             lookups.forget_relationship,
         )
+        self.follows = Follows(self.channels, self.rosters, Access(lookups, self.rosters, self.partitions, ids, live))
         self.sessions: dict[int, Session] = {}
-        for user_id in (ANN, *OTHERS):
-            session = self.sessions[user_id] = Session(str(user_id), ProtobufEncoding(), lambda: live.value, 0.0)
-            session.state, session.user_id = State.LIVE, user_id
-            registry.attach(session)
+        for user_id in user_ids:
+            self.connect(user_id)
+
+    def connect(self, user_id: int) -> Session:
+        session = self.sessions[user_id] = Session(token_hex(), ProtobufEncoding(), lambda: CONFIGURATION, 0.0)
+        session.state, session.user_id = State.LIVE, user_id
+        self.registry.attach(session)
+        return session
 
     def assign(self, partition: int) -> None:
         self.rosters.clear()
@@ -145,20 +160,23 @@ class Reader:
 
 
 class Simulation:
-    def __init__(self, skews: Sequence[int]) -> None:
+    def __init__(self, skews: Sequence[int], **settings: Any) -> None:
         self.now_ms = EPOCH_MS + 1_000
         self.log = KeepingLog()
         self.history = ScriptedHistory()
         clocks = [partial(lambda skew: self.now_ms + skew, skew) for skew in skews]
         self.ids = [SnowflakeGenerator(number, clock) for number, clock in enumerate(clocks)]
-        self.readers = [Reader(self.log, self.history, ids) for ids in self.ids]
-        self.owners = {partition: partition % 2 for partition in ALL}
+        self.readers = [self.start(number) for number in range(len(skews))]
+        self.owners = {partition: partition % len(skews) for partition in ALL}
         for partition in ALL:
             self.owner(partition).assign(partition)
-        self.crew = Crew(ANN, 2, 3)
+        self.crew = Crew(ANN, 2, 3, **settings)
         self._publish_control(Roster.empty(self.crew.chat_id))
         self.history.groups[self.crew.chat_id] = self.crew.stored
         self.sends = 0
+
+    def start(self, number: int) -> Reader:
+        return Reader(self.log, self.history, self.ids[number])
 
     def owner(self, partition: int) -> Reader:
         return self.readers[self.owners[partition]]
@@ -166,11 +184,9 @@ class Simulation:
     async def step(self, action: str, number: int) -> None:
         self.now_ms += 1
         present, user_id = self.crew.roster.present, OTHERS[number % len(OTHERS)]
-        if action == "toggle" and HOME not in self.owner(HOME).partitions.rebuilding:
-            event_id = self.ids[self.owners[HOME]].next_nowait() or 0
-            before = self.crew.roster
-            self.crew.remove(event_id, user_id) if user_id in present else self.crew.add(event_id, user_id)
-            self._publish_control(before)
+        if action == "toggle":
+            change = self.crew.remove if user_id in present else self.crew.add
+            self.control(lambda event_id: change(event_id, user_id))
         elif action == "send":
             await self.send(sorted(present)[number % len(present)])
         elif action == "read":
@@ -179,21 +195,30 @@ class Simulation:
         elif action == "record":
             self.history.groups[self.crew.chat_id] = self.crew.stored
         elif action == "restart":
-            index = number % 2
-            self.readers[index] = Reader(self.log, self.history, self.ids[index])
+            index = number % len(self.readers)
+            self.readers[index] = self.start(index)
             for partition in [partition for partition, owner in self.owners.items() if owner == index]:
                 self.owner(partition).assign(partition)
         elif action == "move":
             partition = number % PARTITIONS
             self.owner(partition).release(partition)
-            self.owners[partition] = 1 - self.owners[partition]
+            self.owners[partition] = (self.owners[partition] + 1) % len(self.readers)
             self.owner(partition).assign(partition)
 
-    async def send(self, user_id: int) -> None:
+    def control(self, change: Callable[[int], Event]) -> None:
+        """Publish the control change that this function makes under an id, unless the home partition has no owner."""
+        if HOME not in self.owner(HOME).partitions.rebuilding:
+            before = self.crew.roster
+            change(self.ids[self.owners[HOME]].next_nowait() or 0)
+            self._publish_control(before)
+
+    async def send(self, user_id: int, *mentioned: int) -> None:
         reader = self.owner(partition_of(user_id, PARTITIONS))
         self.sends += 1
-        send = Send(client_message_id=str(self.sends), chat_id=self.crew.chat_id, text=Text(body="hi"))
-        request = check(ClientFrame(send=send, first_sent_ms_ago=0), user_id, LiveConfiguration())
+        text = Text(body=" ".join(f"@{each}" for each in mentioned) or "hi")
+        text.mentions.extend(Mention(user_id=each, name=str(each)) for each in mentioned)
+        send = Send(client_message_id=str(self.sends), chat_id=self.crew.chat_id, text=text)
+        request = check(ClientFrame(send=send, first_sent_ms_ago=0), user_id, CONFIGURATION)
         assert isinstance(request, SendRequest)
         await reader.publisher.keep(Command(reader.sessions[user_id], request, 1, 0.0), request)
 
@@ -220,6 +245,7 @@ class Simulation:
             truth_partition=HOME,
             chat_version=roster.version,
             read_for=before.recently_left(event.event_id),
+            to_members=roster.is_channel,
         )
         self.log.publish(records, lambda _: None)
         self.owner(HOME).rosters.applied(self.crew.chat_id, roster, event.event_id)

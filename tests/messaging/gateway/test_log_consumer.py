@@ -112,7 +112,7 @@ async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment_a
 ) -> None:
     directory = platform.directory = RecordingDirectory()
     gateway = await platform.start_gateway()
-    gateway.rosters.applied("g-7", Crew(ANN).roster)
+    gateway.rosters.applied("g-7", Crew(ANN).roster, 1)
     log.assign(frozenset(), frozenset([HOME]), 5)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert directory.published[-2:] == [(ALL, 1), (ALL - {HOME}, 5)]

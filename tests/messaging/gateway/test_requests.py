@@ -5,6 +5,7 @@ import pytest
 from messaging.gateway.requests import (
     MAX_WATCHED,
     ChangeRequest,
+    FollowRequest,
     SendRequest,
     TypingRequest,
     WatchRequest,
@@ -21,6 +22,7 @@ from rookery.v1.session_pb2 import (
     Deleted,
     Edited,
     Event,
+    Follow,
     Hidden,
     Marked,
     MarkedUnread,
@@ -41,6 +43,10 @@ USER, OTHER = 7, 9
 CHAT = "d-7-9"
 LIMITS = LiveConfiguration(max_text_bytes=1_000)
 LONG = "é" * 501
+
+
+def follow(chat_ids: list[str], open_chat_ids: list[str] | None = None) -> ClientFrame:
+    return ClientFrame(follow=Follow(chat_ids=chat_ids, open_chat_ids=open_chat_ids))
 
 
 def send(**fields: object) -> ClientFrame:
@@ -152,6 +158,12 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
         (ClientFrame(watch=Watch(user_ids=range(1, 10_001))), Code.INVALID, "watch.user_ids", "200 users"),
         (ClientFrame(watch=Watch(user_ids=[1, 0])), Code.INVALID, "watch.user_ids", "1 to 92"),
         (ClientFrame(watch=Watch(user_ids=[1, 2, 1])), Code.INVALID, "watch.user_ids", "once"),
+        (follow([f"g-{number}" for number in range(1, 202)]), Code.INVALID, "follow.chat_ids", "200 channels"),
+        (follow(["g-1"], ["g-1"] * 21), Code.INVALID, "follow.open_chat_ids", "20 channels"),
+        (follow(["g-1", "g-2", "g-1"]), Code.INVALID, "follow.chat_ids", "once"),
+        (follow(["g-1", CHAT]), Code.INVALID, "follow.chat_ids[1]", "no channel"),
+        (follow(["g-1", "'; --"]), Code.INVALID, "follow.chat_ids[1]", "no channel"),
+        (follow(["g-1"], ["g-2"]), Code.INVALID, "follow.open_chat_ids", "`chat_ids`"),
         (ClientFrame(), Code.MALFORMED, "", "does not know"),
     ],
 )
@@ -168,7 +180,7 @@ def test_markup_and_sql_are_text_like_any_other() -> None:
     assert request.text.body == body
 
 
-def test_changes_typing_and_watching() -> None:
+def test_changes_typing_watching_and_following() -> None:
     members = (USER, OTHER)
     frame = change(actor_id=OTHER, reacted=THUMB)
     frame.change.MergeFromString(b"\xfa\x7f\x05extra")  # a field that this version does not know
@@ -181,6 +193,7 @@ def test_changes_typing_and_watching() -> None:
     assert check(ClientFrame(typing=Typing(chat_id=CHAT)), USER, LIMITS) == TypingRequest(CHAT, members)
     for watched in ((), tuple(range(1, MAX_WATCHED + 1))):
         assert check(ClientFrame(watch=Watch(user_ids=watched)), USER, LIMITS) == WatchRequest(watched)
+    assert check(follow(["g-1", "g-2"], ["g-2"]), USER, LIMITS) == FollowRequest(("g-1", "g-2"), frozenset(["g-2"]))
 
 
 def test_the_members_of_a_group_are_not_known_here() -> None:

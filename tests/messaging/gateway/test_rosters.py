@@ -1,14 +1,22 @@
 """Rosters: when the archive is asked, and what is known without it. Their part in delivery is in test_access.py."""
 
+import tracemalloc
+from collections.abc import Collection
+
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from messaging.gateway import rosters as module
 from messaging.gateway.rosters import BEHIND_SECONDS, Rosters
+from rookery.v1.archive_pb2 import Group
 from rookery.v1.group_service_pb2 import ChangeSettings
+from rookery.v1.groups_pb2 import ROLE_MEMBER, GroupSettings, Member, Span
 from shared.contract.errors import Code, Refusal
-from tests.messaging.gateway.harness import ANN, BEN, CAT, Crew, ScriptedHistory
+from shared.contract.groups import Roster
+from tests.messaging.gateway.harness import ANN, BEN, CAT, Crew, ScriptedHistory, looked_up
 
 
 @pytest.fixture
@@ -113,6 +121,141 @@ def test_missed_users_are_members_in_the_version_that_was_read_of_them_not_in_a_
     for version in (2, 4):  # version 3 is in a partition of which less is read
         rosters.read(crew.chat_id, crew.control(version))
     assert rosters.missed(crew.chat_id, 1, 70) == {2: [BEN], 4: [CAT]}
+
+
+async def test_all_who_wait_for_members_of_a_channel_share_the_next_query_and_known_ones_need_none(
+    history: ScriptedHistory, rosters: Rosters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LOOKED_UP", 4)
+    crew, found = Crew(ANN, BEN, CAT, is_channel=True), dict[int, Roster | Refusal | None]()
+    history.groups[crew.chat_id] = crew.stored
+    history.open = trio.Event()
+
+    async def get(user_id: int) -> None:
+        found[user_id] = await rosters.get(crew.chat_id, [user_id, ANN])
+
+    async with trio.open_nursery() as nursery:
+        for user_id in (ANN, BEN, CAT, 4, 5, 6):
+            nursery.start_soon(get, user_id)
+            await trio.testing.wait_all_tasks_blocked()
+        history.open.set()
+    assert history.wanted[0] == {ANN}
+    assert [len(wanted) for wanted in history.wanted] == [1, 4, 1]
+    for user_id, roster in found.items():
+        assert isinstance(roster, Roster)
+        assert (user_id in roster, ANN in roster, roster.member_count) == (user_id <= CAT, True, 3)
+    roster = await rosters.get(crew.chat_id, range(1, 7))
+    assert isinstance(roster, Roster)
+    assert len(history.wanted) == 3
+    monkeypatch.setattr(module, "MAX_KNOWN", 6)
+    roster = await rosters.get(crew.chat_id, [7])
+    assert isinstance(roster, Roster)
+    assert rosters.cached(crew.chat_id) is roster, "in place of one of too many members"
+    assert not roster.knows([BEN])
+    crew.add(9, *range(10, 17))
+    rosters.read(crew.chat_id, crew.control(2), is_channel=True)
+    assert rosters.cached(crew.chat_id) is None
+
+
+async def test_an_answer_from_before_the_cached_roster_is_asked_for_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A roster that was cached meanwhile would not learn of the changes between both."""
+    archive, crew = Archive(), Crew(ANN, BEN, is_channel=True)
+    rosters = Rosters(archive, 4, lambda _: None, archive.is_complete)
+    archive.groups[crew.chat_id] = crew.stored
+    archive.open = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rosters.get, crew.chat_id, [BEN])
+        await trio.testing.wait_all_tasks_blocked()
+        crew.remove(2, BEN)
+        rosters.applied(crew.chat_id, Roster.of(looked_up(crew.stored, ())), 2)
+        archive.open.set()
+        await trio.sleep(BEHIND_SECONDS / 2)
+        archive.groups[crew.chat_id] = crew.stored
+    roster = rosters.cached(crew.chat_id)
+    assert roster is not None
+    assert roster.members[BEN] == crew.roster.members[BEN]
+
+
+class Archive(ScriptedHistory):
+    """Answers with what it had recorded when it was asked, once the test lets it."""
+
+    async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        group = looked_up(self.groups[chat_id], user_ids)
+        await self.open.wait()
+        return group
+
+
+ACTIONS = st.sampled_from(["toggle", "toggle", "read", "read", "record", "get", "get", "hold", "clear", "applied"])
+
+
+@given(st.lists(st.tuples(ACTIONS, st.integers(0, 100)), min_size=10, max_size=50))
+def test_a_roster_states_of_each_member_that_it_knows_what_the_channel_has(steps: list[tuple[str, int]]) -> None:
+    """In its version, or in a later one for members who were looked up; whatever the archive has recorded."""
+
+    async def main() -> None:
+        crew, history = Crew(ANN, *range(2, 6), is_channel=True), Archive()
+        rosters = Rosters(history, 4, lambda _: None, history.is_complete)
+        history.groups[crew.chat_id], truths, read = crew.stored, [crew.roster], 1
+        rosters.read(crew.chat_id, crew.control(1), is_live=False, is_channel=True)
+
+        async def get(user_ids: list[int], version: int) -> None:
+            roster = await rosters.get(crew.chat_id, user_ids)
+            if isinstance(roster, Refusal):
+                assert history.groups[crew.chat_id].version < crew.roster.version
+                return
+            assert roster is not None
+            assert roster.knows(user_ids)
+            assert roster.version >= version
+            assert roster.member_count == truths[roster.version - 1].member_count
+            for user_id, member in roster.members.items():
+                truth = truths[max(roster.version, member.version) - 1].members.get(user_id)
+                assert member == (truth or Member(user_id=user_id))
+
+        async with trio.open_nursery() as nursery:
+            for action, number in steps:
+                user_id = number % 7 + 2
+                if action == "toggle":
+                    is_member = user_id in crew.roster
+                    crew.remove(100 + len(truths), user_id) if is_member else crew.add(100 + len(truths), user_id)
+                    truths.append(crew.roster)
+                elif action == "read" and read < len(truths):
+                    read += 1
+                    rosters.read(crew.chat_id, crew.control(read), is_channel=True)
+                elif action == "record":
+                    history.groups[crew.chat_id] = crew.stored
+                elif action == "get":
+                    user_ids = [user_id, number % 5 + 2]
+                    nursery.start_soon(get, user_ids, rosters.version(crew.chat_id))
+                elif action == "hold":
+                    history.open.set()
+                    history.open = trio.Event()
+                elif action == "clear":
+                    rosters.clear()
+                else:  # a sequencer's
+                    roster = Roster.of(looked_up(history.groups[crew.chat_id], ()))
+                    for later in crew.events[roster.version :]:
+                        roster = roster.after(later.message.control)
+                    rosters.applied(crew.chat_id, roster, 0)
+                await trio.testing.wait_all_tasks_blocked()
+            history.open.set()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_the_known_members_of_a_channel_take_less_than_a_megabyte() -> None:
+    """5,000 are online; each joined alone."""
+    spans = [Span(first=7_000_000_000_000_000 + joined) for joined in range(5_000)]
+    members = [Member(user_id=each.first, role=ROLE_MEMBER, spans=[each], version=each.first) for each in spans]
+    roster = Roster.of(Group(chat_id="g-7", version=1, settings=GroupSettings(is_channel=True)))
+    tracemalloc.start()
+    for start in range(0, 5_000, 100):
+        roster = roster.knowing({each.user_id: each for each in members[start : start + 100]})
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(each.user_id in roster for each in members)
+    assert size < 1_000_000
 
 
 def test_rosters_are_bounded_in_bytes_and_what_was_read_in_members(

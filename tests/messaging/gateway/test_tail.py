@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from messaging.envelopes import decode
 from messaging.gateway.sent import SendKey, Sent
-from messaging.gateway.tail import ENTRY_OVERHEAD, RECIPIENT_OVERHEAD, Entry, Tail
+from messaging.gateway.tail import ENTRY_OVERHEAD, RECIPIENT_OVERHEAD, Entry, Head, Tail
 from messaging.kinds.kind import Target
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.groups_pb2 import Control, Member, Span
@@ -125,12 +125,29 @@ def test_the_control_changes_and_the_other_events_of_a_group_are_found() -> None
         tail.append(of_group(offset, 10 + offset, 1, 2, control=control))
     assert [found.event_id for found in tail.sent_after("g-7", 11)] == [13]
     assert [event.message.control.version for event in tail.controls("g-7")] == [1, 2]
-    assert [event.message.control.version for event in tail.recent_controls(1)] == [2]
+    assert [each.event.message.control.version for each in tail.recent_controls(1)] == [2]
     assert (tail.controls("g-8"), tail.event(9)) == ([], None)
     found = tail.event(12)
     assert found is not None
     assert found.message.control.version == 2
     assert [tail.target(2, "g-7", event_id) for event_id in (12, 13)] == [Target(1, False, 0, True), Target(1, False)]
+
+
+def test_the_events_of_a_channel_are_of_its_members_and_the_newest_is_its_head() -> None:
+    tail = Tail(0)
+    for offset, event_id in enumerate([20, 30, 25]):
+        made = of_group(offset, event_id, 1)
+        made.is_to_members = True
+        tail.append(made)
+        assert tail.head("g-7") == Head(offset, 30 if offset else 20)
+    assert tail.sent_after("g-7", 0) == []
+    member, later = [Span(first=22)], [Span(first=26, last=29)]
+    assert [tail.target(2, "g-7", each, member) is not None for each in (20, 30, 25)] == [False, True, True]
+    assert [tail.target(2, "g-7", each, later) for each in (30, 25)] == [None, None]
+    tail.evict(older_than_ms=2, max_bytes=10**6)
+    assert tail.head("g-7") == Head(2, 30)
+    tail.evict(older_than_ms=3, max_bytes=10**6)
+    assert (tail.head("g-7"), len(tail)) == (None, 0)
 
 
 @given(

@@ -1,6 +1,5 @@
 """After a Gap the missed events are read, each once, until history is complete up to the Gap."""
 
-from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,89 +10,17 @@ from trio.testing import MockClock
 from rookery.client import CatchUp, Client, Gap, MissedEvent, Refused, TooOld, Unreachable
 from rookery.client.core import Session
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import Chat, ListChangesResponse, ListChatsResponse
 from shared.contract.ids import first_id_at, time_of
-
-START_MS = 1_800_000_000_000
-"""The server's time at the start of the clock."""
-
-MAX_AGE_MS = 10_000
-"""An event whose id is older when the log stores it is late."""
-
-
-class FakeServer:
-    """An archive that has recorded the log up to `lag_ms` before now. A page of chats has two."""
-
-    def __init__(self) -> None:
-        self.lag_ms = 0
-        self.too_old: set[str] = set()
-        self.failures: list[Exception] = []
-        """Raised first."""
-        self.requests: list[str] = []
-        self.between_pages: Callable[[], object] = lambda: None
-        self._started = trio.current_time()
-        self._log: list[tuple[int, str, pb.Event]] = []
-
-    @property
-    def now_ms(self) -> int:
-        return START_MS + round((trio.current_time() - self._started) * 1000)
-
-    def log(self, chat_id: str, *, age_ms: int = 0, **body: Any) -> pb.Event:
-        """Store an event now, with an id that is so old: a change with this body, or a message."""
-        event = pb.Event(event_id=first_id_at(self.now_ms - age_ms) + len(self._log))
-        if body:
-            event.change.CopyFrom(pb.Change(chat_id=chat_id, target_id=1, **body))
-        else:
-            event.message.CopyFrom(pb.Message(message_id=event.event_id, chat_id=chat_id))
-        self._log.append((self.now_ms, chat_id, event))
-        return event
-
-    async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:
-        await self._note(f"chats {cursor}")
-        changed: dict[str, int] = {}
-        for at_ms, chat_id, event in self._recorded():
-            changed[chat_id] = max(changed.get(chat_id, 0), time_of(event.event_id), at_ms - MAX_AGE_MS)
-        order = sorted((-at_ms, chat_id) for chat_id, at_ms in changed.items() if at_ms >= changed_since_ms)
-        key, _, last = cursor.partition(" ")
-        left = [each for each in order if not cursor or each > (int(key), last)]
-        response = ListChatsResponse(complete_up_to=self._complete_up_to())
-        response.chats.extend(Chat(chat_id=chat_id) for _, chat_id in left[:2])
-        if len(left) > 2:
-            response.next_cursor = f"{left[1][0]} {left[1][1]}"
-            self.between_pages()
-        return response
-
-    async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
-        await self._note(f"changes {chat_id}")
-        if chat_id in self.too_old:
-            return ListChangesResponse(too_old=True)
-        events = [
-            event
-            for at_ms, chat, event in self._recorded()
-            if chat == chat_id and max(event.event_id, first_id_at(at_ms - MAX_AGE_MS)) > after
-        ]
-        return ListChangesResponse(events=events, complete_up_to=self._complete_up_to())
-
-    def _recorded(self) -> Sequence[tuple[int, str, pb.Event]]:
-        return [each for each in self._log if each[0] <= self.now_ms - self.lag_ms]
-
-    def _complete_up_to(self) -> int:
-        return first_id_at(self.now_ms - self.lag_ms - MAX_AGE_MS)
-
-    async def _note(self, request: str) -> None:
-        await trio.lowlevel.checkpoint()
-        self.requests.append(request)
-        if self.failures:
-            raise self.failures.pop(0)
+from tests.rookery.client.archive import MAX_AGE_MS, START_MS, FakeArchive
 
 
 @pytest.fixture
-async def server() -> FakeServer:
-    return FakeServer()
+async def server() -> FakeArchive:
+    return FakeArchive()
 
 
 @pytest.fixture
-async def catch_up(server: FakeServer) -> CatchUp:
+async def catch_up(server: FakeArchive) -> CatchUp:
     api: Any = server
     catch_up = CatchUp(api, Session().is_new)
     await catch_up.begin()
@@ -101,12 +28,12 @@ async def catch_up(server: FakeServer) -> CatchUp:
     return catch_up
 
 
-async def read(catch_up: CatchUp, server: FakeServer) -> list[MissedEvent]:
+async def read(catch_up: CatchUp, server: FakeArchive) -> list[MissedEvent]:
     return [event async for event in catch_up.events(Gap(at_ms=server.now_ms))]
 
 
 async def test_all_missed_events_of_all_chats_are_read_until_the_server_knows_that_no_more_will_come(
-    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+    catch_up: CatchUp, server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     missed = [server.log("a"), server.log("b"), server.log("c"), server.log("a", edited=pb.Edited())]
     server.lag_ms = 60_000
@@ -118,7 +45,7 @@ async def test_all_missed_events_of_all_chats_are_read_until_the_server_knows_th
 
 
 async def test_an_event_is_yielded_once_by_the_session_or_by_one_of_several_readings(
-    server: FakeServer, autojump_clock: MockClock
+    server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     api: Any = server
     session = Session()
@@ -137,7 +64,7 @@ async def test_an_event_is_yielded_once_by_the_session_or_by_one_of_several_read
 
 
 async def test_a_chat_that_moves_between_pages_while_they_are_read_is_read(
-    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+    catch_up: CatchUp, server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     missed = {chat_id: server.log(chat_id).message for chat_id in "cba"}
     await trio.sleep(60)
@@ -152,7 +79,7 @@ async def test_a_chat_that_moves_between_pages_while_they_are_read_is_read(
 
 
 async def test_a_late_event_is_read_although_its_id_is_older_than_the_newest_complete_one(
-    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+    catch_up: CatchUp, server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     await read(catch_up, server)
     await trio.sleep(1)
@@ -162,11 +89,11 @@ async def test_a_late_event_is_read_although_its_id_is_older_than_the_newest_com
 
 
 async def test_a_chat_of_which_too_much_is_missing_is_yielded_and_read_on_from_there(
-    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+    catch_up: CatchUp, server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     server.log("a")
     missed = server.log("b")
-    server.too_old.add("a")
+    server.too_old["a"] = first_id_at(server.now_ms)
     await trio.sleep(60)
     assert await read(catch_up, server) == [TooOld("a"), missed.message]
     server.too_old.clear()
@@ -175,7 +102,7 @@ async def test_a_chat_of_which_too_much_is_missing_is_yielded_and_read_on_from_t
 
 
 async def test_held_messages_are_read_on_from_where_they_are_complete(
-    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+    catch_up: CatchUp, server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     known = server.log("a")
     await trio.sleep(60)
@@ -188,7 +115,7 @@ async def test_held_messages_are_read_on_from_where_they_are_complete(
 
 
 async def test_a_request_without_an_answer_is_repeated_unless_a_retry_makes_no_sense(
-    catch_up: CatchUp, server: FakeServer, autojump_clock: MockClock
+    catch_up: CatchUp, server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     missed = server.log("a")
     away = Refused("unavailable", "Not now.", retryable=True, retry_after_ms=60_000)
@@ -203,7 +130,7 @@ async def test_a_request_without_an_answer_is_repeated_unless_a_retry_makes_no_s
 
 
 async def test_a_client_that_began_without_an_answer_reads_all_chats(
-    server: FakeServer, autojump_clock: MockClock
+    server: FakeArchive, autojump_clock: MockClock
 ) -> None:
     api: Any = server
     catch_up = CatchUp(api, Session().is_new)
@@ -231,3 +158,19 @@ async def test_a_gap_begins_at_the_newest_event_and_ends_now_if_the_server_does_
         if len(gaps) == 2:
             break
     assert gaps == [(START_MS, START_MS), (17, 18)]
+
+
+async def test_of_a_channel_only_its_head_is_yielded_and_nothing_of_an_open_one(
+    server: FakeArchive, autojump_clock: MockClock
+) -> None:
+    api: Any = server
+    server.channels = {"a", "b"}
+    noted: list[str] = []
+    catch_up = CatchUp(
+        api, Session().is_new, lambda: server.now_ms, lambda chat: noted.append(chat.chat_id), "b".__eq__
+    )
+    await catch_up.begin()
+    server.log("a")
+    server.log("b")
+    assert await read(catch_up, server) == [pb.ChannelHead(chat_id="a")]
+    assert {*noted} == {"a", "b"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.client.core import Connected, Reconnect, RenewToken, Session
+from rookery.client.core import Connected, Followed, NotFollowed, Reconnect, RenewToken, Session
 from rookery.client.errors import Refused
 from rookery.v1 import session_pb2 as pb
 
@@ -293,3 +293,22 @@ def test_every_command_is_answered_once_and_in_order_whatever_breaks(steps: Sequ
     answers = [item for item in server.finished if isinstance(item, pb.Accepted)]
     assert [answer.client_id for answer in answers] == submitted
     assert [answer.event_id for answer in answers] == list(range(1, len(submitted) + 1))
+
+
+def test_a_follow_is_sent_on_each_connection_and_its_answers_come_in_order_with_the_events(server: Server) -> None:
+    server.session.follow(["g-1"], [])
+    server.connect()
+    server.session.follow(["g-1", "g-2"], ["g-2"])
+    assert [list(frame.follow.chat_ids) for frame in server.session.outgoing()] == [["g-1", "g-2"]]
+    server.reply(pb.ServerFrame(accepted=pb.Accepted(frame=2, at_ms=5)))
+    server.message(1)
+    server.reply(pb.ServerFrame(channel_head=pb.ChannelHead(chat_id="g-1", newest_id=9)))
+    server.connect()
+    assert [list(frame.follow.open_chat_ids) for frame in server.session.outgoing()] == [["g-2"]]
+    server.reply(refused(2))
+    lists = ("g-1", "g-2"), ("g-2",)
+    first, answer, _, head, second, last = server.events
+    assert (first, answer, second) == (Connected("s", 0), Followed(5, *lists), first)
+    assert head == pb.ChannelHead(chat_id="g-1", newest_id=9)
+    assert isinstance(last, NotFollowed)
+    assert (last.refused.retryable, last.chat_ids, last.open_chat_ids) == (True, *lists)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
+from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS
 from rookery.v1.kinds_pb2 import Law
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.contract import groups
@@ -68,10 +69,13 @@ def test_the_permissions_and_limits_of_groups_match_the_code() -> None:
     ]
     sentences = (
         f"at most {groups.MAX_MEMBERS:,} members, and {groups.MAX_EVER:,} present and former ones",
-        f"1 to {groups.MAX_NAME_BYTES:,} bytes, its topic at most {groups.MAX_TOPIC_BYTES:,}",
+        f"has\n1 to {groups.MAX_NAME_BYTES:,} bytes, its topic at most {groups.MAX_TOPIC_BYTES:,}",
         f"adds at most {groups.MAX_MEMBERS - 1} users",
         f"`max_uses` ({groups.MAX_USES:,} at most",
         f"A group has {groups.MAX_INVITES}\nlinks",
         f"{groups.MAX_ASKING} users at once may wait",
+        f"for up to {groups.MAX_CHANNEL_MEMBERS:,} members",
+        f"at most {MAX_FOLLOWED} channels, and `open_chat_ids`, at most {MAX_OPEN} of them",
+        f"each {READ_AGAIN_EVENTS} events",
     )
     assert [each for each in sentences if each not in GUIDE] == []

@@ -1,5 +1,7 @@
 """The outbox sends each command until it is answered, and a notification once."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from rookery.client.errors import Refused
@@ -30,7 +32,7 @@ def outbox() -> Outbox:
     return outbox
 
 
-def submit(outbox: Outbox, keys: str, finish: Finish = ignore) -> None:
+def submit(outbox: Outbox, keys: Iterable[str], finish: Finish = ignore) -> None:
     for key in keys:
         outbox.submit(send(key), finish)
 
@@ -67,10 +69,16 @@ def test_no_more_commands_are_in_flight_than_the_limit(outbox: Outbox) -> None:
 
 
 def test_commands_beyond_the_bound_are_refused(outbox: Outbox) -> None:
-    for number in range(MAX_PENDING):
-        outbox.submit(send(str(number)), ignore)
+    submit(outbox, map(str, range(MAX_PENDING)))
     with pytest.raises(Refused, match="1000 commands"):
         submit(outbox, "x")
+
+
+def test_a_follow_is_never_refused_and_takes_the_place_of_the_former_one(outbox: Outbox) -> None:
+    submit(outbox, map(str, range(MAX_PENDING)))
+    for chat_id in ("g-1", "g-2"):
+        outbox.submit(pb.ClientFrame(follow=pb.Follow(chat_ids=[chat_id])), ignore)
+    assert outbox.take(2_000)[MAX_PENDING:] == [pb.ClientFrame(follow=pb.Follow(chat_ids=["g-2"]))]
 
 
 def test_a_forgotten_message_is_not_sent_again(outbox: Outbox) -> None:

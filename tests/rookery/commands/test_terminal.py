@@ -385,6 +385,8 @@ async def test_quit_ends_the_chat_and_an_empty_line_does_nothing(chat: TerminalC
 
 SETTINGS = {"name": "Engines", "topic": "Steam"}
 
+CHANNEL = SETTINGS | {"is_channel": True}
+
 OWNER = [{"user_id": "7", "role": "ROLE_OWNER", "version": "1"}]
 
 ADDED = {"version": "2", "members": [{"user_id": "9", "role": "ROLE_MEMBER", "version": "2"}]}
@@ -577,10 +579,65 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert not group.failed
 
 
+async def accept_follows(connection: Any) -> None:
+    """Accept whatever the client sends."""
+    while True:
+        connection.accept(await connection.next_frame(), 0)
+
+
+async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_to(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(accept_follows, connection)
+    made = control(21, version="2", settings=CHANNEL, changed=["is_channel"])
+    member_page = {"members": [{"user_id": "7", "role": "ROLE_OWNER"}], "has_more": True}
+    bff.answers |= {
+        "PATCH /v1/chats/g-1": (200, made),
+        "GET /v1/chats/g-1/messages?limit=1": (200, {"complete_up_to": str(MAX_ID)}),
+        "GET /v1/chats/g-1/members?after=0&limit=100": (200, member_page),
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": []}),
+        "GET /v1/chats/g-1": (
+            200,
+            {"chat_id": "g-1", "settings": CHANNEL, "version": "2", "own": {"role": "ROLE_OWNER"}},
+        ),
+    }
+    await group.execute("/channel")
+    assert bff.bodies[-1]["is_channel"]
+    change = {"version": 2, "settings": CHANNEL, "changed": ["is_channel"]}
+    converted = Message(message_id=21, chat_id="g-1", sender_id=7, control=change)
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=21, message=converted)))
+    await trio.sleep(0.1)
+    assert connection.received[-1].follow.open_chat_ids == ["g-1"]
+    written = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, message=written)))
+    await trio.sleep(0.1)
+    assert screen.shown[-1].endswith("grace: hi")
+    await group.execute("hello @grace")
+    assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "only 100 members are listed"]
+    await group.execute("/with grace")
+    await trio.sleep(0.1)
+    assert [*connection.received[-1].follow.chat_ids, *connection.received[-1].follow.open_chat_ids] == ["g-1"]
+    for _ in range(2):
+        connection.reply(pb.ServerFrame(channel_head=pb.ChannelHead(chat_id="g-1", newest_id=31)))
+    mention = Message(message_id=31, chat_id="g-1", sender_id=9, text=pb.Text(body="@ada"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=31, message=mention)))
+    await trio.sleep(0.1)
+    assert screen.shown[-2] == "there are new messages in Engines: /open Engines shows them"
+    assert screen.shown[-1].endswith("grace in Engines: @ada")
+    assert connection.received[-1].HasField("follow"), "the mention is not marked as read: others before it are not"
+    await group.execute("/open Engines")
+    assert connection.received[-1].follow.open_chat_ids == ["g-1"]
+    assert not group.failed
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
         ({"version": 1, "settings": SETTINGS}, "created the group Engines"),
+        ({"version": 1, "settings": {"name": "News", "is_channel": True}}, "created the channel News"),
+        ({"settings": {"is_channel": True}, "changed": ["is_channel"]}, "made the group a channel"),
         ({"version": 1, "settings": SETTINGS, "members": range(7, 15)},
          "created the group Engines with user 8, grace, user 10, user 11, user 12 and 2 others"),
         ({"settings": SETTINGS, "changed": ["name", "topic"]},

@@ -3,19 +3,19 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from itertools import count
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import ChannelHead, Event, Followed, Message
+from rookery.client import ChannelHead, Chat, Event, Followed, Gap, Message, NotFollowed, Refused
 from rookery.verify import Kind
 from rookery.verify.changes import is_visible
 from shared.background import open_background
 from shared.contract.ids import first_id_at, wall_clock_ms
-from tests.rookery.verify.platform import FakeClient
-from tests.rookery.verify.test_group_runs import GROUPS, GroupClient, GroupPlatform, verify
+from tests.rookery.verify.platform import FakeClient, verify
+from tests.rookery.verify.test_group_runs import GROUPS, GroupClient, GroupPlatform
 
 pytestmark = pytest.mark.usefixtures("wall_clock")
 
@@ -23,6 +23,9 @@ CHANNEL = replace(GROUPS, groups=(), channel=8, messages=600)
 """Fifteen seconds, in which clients follow the channel, half of them have it open, and users leave and join it."""
 
 HEAD_SECONDS = 5.0
+
+SESSION_SECONDS, AWAY_SECONDS = 3.0, 1.0
+"""Of a client that loses its sessions: the last one ends while the client reads what was before it."""
 
 
 class ChannelPlatform(GroupPlatform):
@@ -32,11 +35,18 @@ class ChannelPlatform(GroupPlatform):
         return ChannelClient(self, user_id)
 
     @asynccontextmanager
-    async def open_client(self, *arguments: Any) -> AsyncIterator[FakeClient]:
-        async with super().open_client(*arguments) as client, open_background() as nursery:
+    async def open_client(self, name: str, number: int, transport: str, presence: object) -> AsyncIterator[FakeClient]:
+        async with (
+            super().open_client(name, number, transport, presence) as client,
+            open_background() as nursery,
+        ):
             assert isinstance(client, ChannelClient)
             nursery.start_soon(client.show_heads)
             yield client
+
+    @property
+    def followers(self) -> list["ChannelClient"]:
+        return [client for client in self.clients if isinstance(client, ChannelClient)]
 
     def deliver_to(self, user_ids: Iterable[int], message: Message) -> None:
         if not self.rosters[message.chat_id].is_channel:
@@ -66,17 +76,16 @@ class ChannelPlatform(GroupPlatform):
 
     def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
         """The users whose clients get an event of others, as they have the channel open; others will get its head."""
-        followers = [client for client in self.clients if client.reads(chat_id, event_id)]
-        for client in followers:
-            assert isinstance(client, ChannelClient)
+        readers = [client for client in self.followers if client.reads(chat_id, event_id)]
+        for client in readers:
             client.changed |= {chat_id: event_id} if chat_id in client.followed else {}
-        return {client.me.user_id for client in followers if chat_id in client.open} - {actor_id}
+        return {client.me.user_id for client in readers if chat_id in client.open} - {actor_id}
 
     def complete_up_to(self) -> int:
         return first_id_at(wall_clock_ms() - 1_000)
 
     def end_following(self, user_id: int, chat_id: str) -> None:
-        for client in self.clients:
+        for client in self.followers:
             if client.me.user_id == user_id:
                 client.followed, client.open = set(), set()
 
@@ -91,6 +100,7 @@ class ChannelClient(GroupClient):
         self.open: set[str] = set()
         self.changed: dict[str, int] = {}
         """The newest event of each channel, until a head shows it."""
+        self.numbers = count(user_id)
 
     def follow(self, chat_ids: Iterable[str], open_chat_ids: Iterable[str]) -> None:
         mine = {chat_id for chat_id in chat_ids if self.me.user_id in self._platform.rosters[chat_id]}
@@ -101,6 +111,23 @@ class ChannelClient(GroupClient):
             self.changed[chat_id] = max(event_id for event_id in ids if self.reads(chat_id, event_id))
         self.queue.put(Followed(wall_clock_ms(), tuple(chat_ids), tuple(open_chat_ids)), 0)
 
+    def _chat(self, chat_id: str) -> Chat:
+        chat = super()._chat(chat_id)
+        if roster := self._platform.rosters.get(chat_id):
+            chat.settings.CopyFrom(roster.settings)
+            chat.own.CopyFrom(roster.members[self.me.user_id])
+        return chat
+
+    async def lose_sessions(self) -> None:
+        while True:
+            await trio.sleep(SESSION_SECONDS)
+            was_open, followed = self.open, self.open | self.followed
+            self.open, self.followed = set(), set()
+            await trio.sleep(AWAY_SECONDS)
+            self.follow(followed | self.open | self.followed, was_open | self.open)
+            if not next(self.numbers) % 3:
+                self.queue.put(Gap(at_ms=wall_clock_ms()), 0)
+
     async def show_heads(self) -> None:
         while True:
             for chat_id in self.followed & self.changed.keys():
@@ -108,10 +135,38 @@ class ChannelClient(GroupClient):
             await trio.sleep(HEAD_SECONDS)
 
 
+class EndsSessions(ChannelPlatform):
+    """Has new sessions all the time, in which the clients follow again, some of them after a Gap."""
+
+    @asynccontextmanager
+    async def open_client(self, name: str, number: int, transport: str, presence: object) -> AsyncIterator[FakeClient]:
+        async with (
+            super().open_client(name, number, transport, presence) as client,
+            open_background() as nursery,
+        ):
+            assert isinstance(client, ChannelClient)
+            nursery.start_soon(client.lose_sessions)
+            yield client
+
+
+class FollowsLate(EndsSessions):
+    """Does not accept the Follow frames of a part of the clients."""
+
+    def make_client(self, user_id: int) -> FakeClient:
+        return ChannelClient(self, user_id) if user_id % 4 else UnfollowedClient(self, user_id)
+
+
+class UnfollowedClient(ChannelClient):
+    def follow(self, chat_ids: Iterable[str], open_chat_ids: Iterable[str]) -> None:
+        refused = Refused("unavailable", "The members are not known now.", retryable=True)
+        self.queue.put(NotFollowed(refused, tuple(chat_ids), tuple(open_chat_ids)), 0)
+
+
+@pytest.mark.parametrize("platform", [EndsSessions, FollowsLate])
 async def test_clients_follow_a_channel_which_users_join_and_leave_without_a_violation(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, platform: type[ChannelPlatform]
 ) -> None:
-    result = await verify(ChannelPlatform(), replace(CHANNEL, groups=(4,)))
+    result = await verify(platform(), replace(CHANNEL, groups=(4,)))
     assert result.violations == ()
     assert (result.in_groups > 20, result.heads > 5) == (True, True)
 
@@ -137,7 +192,7 @@ class SendsToRemoved(ChannelPlatform):
 
     def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
         super().readers(chat_id, event_id, actor_id)
-        return {client.me.user_id for client in self.clients if chat_id in client.open} - {actor_id}
+        return {client.me.user_id for client in self.followers if chat_id in client.open} - {actor_id}
 
     def end_following(self, user_id: int, chat_id: str) -> None:
         pass
@@ -147,7 +202,7 @@ class LosesHeads(ChannelPlatform):
     """Sends a head at a Follow only."""
 
     def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
-        return {client.me.user_id for client in self.clients if chat_id in client.open} - {actor_id}
+        return {client.me.user_id for client in self.followers if chat_id in client.open} - {actor_id}
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,16 @@ def test_correct_records_have_no_violation() -> None:
     assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
 
 
+def test_a_former_member_has_no_unread_messages() -> None:
+    left = [CREATED, M0, REMOVED]
+    copies, roles = [copy_of(each) for each in left], {ADA: ROLE_OWNER, GRACE: ROLE_MEMBER}
+    views = {ADA: View(2, OWNER, roles), EVE: View(2, EVE_LEFT, {})}
+    everywhere = {user: copies for user in ROLES}
+    listed = [Listed(EVE, CHAT, 10, 10, unread) for unread in (0, 1)]
+    found = check_records(records(sent=left, views=views, history=everywhere, live=everywhere, listed=listed))
+    assert [each.text for each in found] == ["g-1 has 0 unread messages in history, but 1 in the chat list of 3"]
+
+
 @pytest.mark.parametrize(("at", "is_found"), [(30.5 + UNKNOWN_SECONDS, False), (30.6 + UNKNOWN_SECONDS, True)])
 def test_messages_that_are_sent_while_a_user_joins_may_reach_that_user_in_any_order(at: float, is_found: bool) -> None:
     first, second = replace(message(2, 35), at=at), replace(message(3, 36), at=at)

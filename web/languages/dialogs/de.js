@@ -171,7 +171,7 @@ export const de = {
     option: "Zu einem Kanal machen",
     title: "Diese Gruppe zu einem Kanal machen?",
     words: (most) =>
-      `Ein Kanal kann ${number(most)} Mitglieder haben. Er zeigt nicht, wer schreibt und wer eine Nachricht gelesen hat. Aus einem Kanal wird keine Gruppe mehr.`,
+      `Ein Kanal kann ${number(most)} Mitglieder haben, zeigt nicht, wer gerade schreibt oder eine Nachricht gelesen hat, und bleibt ein Kanal.`,
     is: "Diese Gruppe ist ein Kanal und bleibt einer.",
     full: (most) => `Der Kanal ist voll: Er kann ${number(most)} Mitglieder haben.`,
     members: (count) => plural(count, { one: "Kanal mit 1 Mitglied", other: `Kanal mit ${number(count)} Mitgliedern` }),

@@ -169,7 +169,7 @@ export const en = {
     option: "Make it a channel",
     title: "Make this group a channel?",
     words: (/** @type {number} */ most) =>
-      `A channel can have ${number(most)} members. It does not show who is typing and who has read a message. A channel can’t become a group again.`,
+      `A channel can have ${number(most)} members, does not show who is typing or has read a message, and stays a channel.`,
     is: "This group is a channel, and stays one.",
     full: (/** @type {number} */ most) => `The channel is full: it can have ${number(most)} members.`,
     members: (/** @type {number} */ count) =>

@@ -85,12 +85,13 @@ class Groups:
 
     async def group(self, chat_id: str, user_ids: Collection[int]) -> Group | None:
         """As `ChatStore.get_group`. Reads the head first, as `_head` does."""
-        heads, links = await self._session.execute_all(
-            [(self._statements[cql], (chat_id,)) for cql in (_GROUP, INVITES)]
-        )
+        heads = await self._session.execute(self._statements[_GROUP], (chat_id,))
         version, content, member_count, asking = heads[0] if heads else (None,) * 4
         if version is None:
             return None
+        links, newest = await self._session.execute_all(
+            [(self._statements[cql], (chat_id,)) for cql in (INVITES, _NEWEST_VERSION)]
+        )
         settings = _settings(content)
         invites = invites_after({}, [Invite.FromString(content) for (content,) in links]).values()
         reads: list[tuple[Any, tuple[object, ...]]] = [(self._statements[_MEMBERS], (chat_id, SHARD))]
@@ -98,7 +99,7 @@ class Groups:
             wanted = sorted({*user_ids, *(asking or ()), *(invite.creator_id for invite in invites)})
             parts = [wanted[start : start + KEYS_PER_READ] for start in range(0, len(wanted), KEYS_PER_READ)]
             reads = [(self._statements[_SOME_MEMBERS], (chat_id, SHARD, part)) for part in parts]
-        newest, *results = await self._session.execute_all([(self._statements[_NEWEST_VERSION], (chat_id,)), *reads])
+        results = await self._session.execute_all(reads)
         found = (Member.FromString(content) for rows in results for (content,) in rows)
         members = [member for member in found if is_kept(member)]
         ends = (max(span.first, span.last) for member in members for span in member.spans)  # of versions in writing too

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messaging.archive.store.cassandra.batch import bucket_of, message_reads
-from messaging.archive.store.laws import is_listed, key_text
+from messaging.archive.store.laws import PRIVATE, SHARED, is_listed, key_text, own_key
 from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Change, Event, Message
@@ -44,6 +44,15 @@ _STATES_IN = """
     SELECT chat_id, target_id, event_id, event FROM state_by_chat
     WHERE chat_id IN ? AND bucket = ? AND target_id IN ? LIMIT ?
 """
+# Of these kinds, and of these kinds with this key.
+_SHARED_IN = """
+    SELECT chat_id, target_id, event_id, event FROM state_by_chat
+    WHERE chat_id IN ? AND bucket = ? AND target_id IN ? AND kind IN ? LIMIT ?
+"""
+_PRIVATE_IN = """
+    SELECT chat_id, target_id, event_id, event FROM state_by_chat
+    WHERE chat_id IN ? AND bucket = ? AND target_id IN ? AND kind IN ? AND key = ? LIMIT ?
+"""
 # The filter reads the rows of one partition only.
 _LISTED = """
     SELECT target_id FROM listed_by_chat WHERE chat_id = ? AND kind = ? AND key = ? AND target_id < ? AND is_set = true
@@ -55,7 +64,7 @@ _CHANGE_OF_TARGET = """
 """
 HISTORY_STATEMENTS = (
     *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _MESSAGES_IN),
-    *(_STATE, _STATES_IN, _LISTED, _CHANGE, _CHANGE_OF_TARGET),
+    *(_STATE, _STATES_IN, _SHARED_IN, _PRIVATE_IN, _LISTED, _CHANGE, _CHANGE_OF_TARGET),
 )
 
 
@@ -66,7 +75,7 @@ class History:
         self._session = session
         self._statements = statements
 
-    async def page_before(self, chat_id: str, before_id: int, limit: int) -> Page:
+    async def page_before(self, chat_id: str, before_id: int, limit: int, viewer_id: int | None) -> Page:
         """The newest messages below the id, at most `limit` of them."""
         buckets = await self._buckets(chat_id)
         older = [bucket for bucket in buckets if bucket <= bucket_of(before_id - 1)]
@@ -74,9 +83,10 @@ class History:
         messages = decoded(rows[:limit][::-1])
         newer = [bucket for bucket in buckets if bucket >= bucket_of(before_id)]
         has_newer = bool(await self._scan(_FROM_ON, chat_id, newer, before_id, 1))
-        return Page(await self._with_changes(chat_id, messages), has_older=len(rows) > limit, has_newer=has_newer)
+        shown = await self._with_changes(chat_id, messages, viewer_id)
+        return Page(shown, has_older=len(rows) > limit, has_newer=has_newer)
 
-    async def page_after(self, chat_id: str, after_id: int, limit: int) -> Page:
+    async def page_after(self, chat_id: str, after_id: int, limit: int, viewer_id: int | None) -> Page:
         """The oldest messages above the id, at most `limit` of them."""
         buckets = (await self._buckets(chat_id))[::-1]
         newer = [bucket for bucket in buckets if bucket >= bucket_of(after_id)]
@@ -84,41 +94,38 @@ class History:
         messages = decoded(rows[:limit])
         older = [bucket for bucket in buckets if bucket <= bucket_of(after_id)]
         has_older = bool(await self._scan(_UP_TO, chat_id, older, after_id, 1))
-        return Page(await self._with_changes(chat_id, messages), has_older=has_older, has_newer=len(rows) > limit)
+        shown = await self._with_changes(chat_id, messages, viewer_id)
+        return Page(shown, has_older=has_older, has_newer=len(rows) > limit)
 
-    async def page_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+    async def page_having(
+        self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None
+    ) -> Page:
         """The newest messages below the id, at most `limit` of them, with a current change of this kind and key that is
         set. Each `limit` messages that had one and were deleted cost a further round of reads."""
         found: list[HistoryMessage] = []  # newest first
         is_last = False
         while not is_last and len(found) <= limit:
             rows = await self._session.execute(self._statements[_LISTED], (chat_id, kind, key, before_id, limit + 1))
-            messages = await self.messages((chat_id, target_id) for (target_id,) in rows)
+            messages = await self.messages(((chat_id, target_id) for (target_id,) in rows), viewer_id)
             candidates = [messages[chat_id, target_id] for (target_id,) in rows if (chat_id, target_id) in messages]
             found += [each for each in candidates if _has(each, kind, key)]
             is_last, before_id = len(rows) <= limit, rows[-1][0] if rows else 0
         return Page(found[:limit][::-1], has_older=len(found) > limit, has_newer=False)
 
-    async def message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
+    async def message(self, chat_id: str, message_id: int, viewer_id: int | None) -> HistoryMessage | None:
         """One message; None if it does not exist."""
-        bucket = bucket_of(message_id)
-        found, changes = await self._session.execute_all(
-            [
-                (self._statements[_MESSAGE], (chat_id, bucket, message_id)),
-                (self._statements[_STATE], (chat_id, bucket, message_id, message_id, MAX_PAGE_CHANGES)),
-            ]
-        )
-        messages = with_changes(decoded(found), changes)
-        return messages[0] if messages else None
+        return (await self.messages([(chat_id, message_id)], viewer_id)).get((chat_id, message_id))
 
-    async def messages(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], HistoryMessage]:
+    async def messages(
+        self, wanted: Iterable[tuple[str, int]], viewer_id: int | None = None
+    ) -> dict[tuple[str, int], HistoryMessage]:
         """The messages that are given as chat_id and message_id, by these, with MAX_PAGE_CHANGES changes of each
         MESSAGES_PER_READ messages at most. One whose row is not written yet is left out."""
         wanted = frozenset(wanted)
         reads = message_reads(wanted)
         results = await self._session.execute_all(
             [(self._statements[_MESSAGES_IN], read) for read in reads]
-            + [(self._statements[_STATES_IN], (*read, MAX_PAGE_CHANGES)) for read in reads]
+            + [request for read in reads for request in self._state_reads(*read, viewer_id)]
         )
         # A read finds messages of other chats too, and changes in one chat whose target is a message of another.
         rows = [[row for row in some if row[:2] in wanted] for some in results]
@@ -182,10 +189,29 @@ class History:
             found += [row for rows in pages for row in rows]
         return found[:limit]
 
-    async def _with_changes(self, chat_id: str, messages: Sequence[Message]) -> list[HistoryMessage]:
-        """The messages, oldest first, with their states."""
+    def _state_reads(
+        self, chat_ids: Sequence[str], bucket: int, message_ids: Sequence[int], viewer_id: int | None
+    ) -> list[tuple[Any, tuple[object, ...]]]:
+        """The reads of the states of messages of one bucket, or of what the viewer may get of them."""
+        key = chat_ids, bucket, message_ids
+        if viewer_id is None:
+            return [(self._statements[_STATES_IN], (*key, MAX_PAGE_CHANGES))]
+        return [
+            (self._statements[_SHARED_IN], (*key, SHARED, MAX_PAGE_CHANGES)),
+            (self._statements[_PRIVATE_IN], (*key, PRIVATE, own_key(viewer_id), MAX_PAGE_CHANGES)),
+        ]
+
+    async def _with_changes(
+        self, chat_id: str, messages: Sequence[Message], viewer_id: int | None
+    ) -> list[HistoryMessage]:
+        """The messages, oldest first, with their states, or what the viewer may get of these."""
         if not messages:
             return []
+        if viewer_id is not None:
+            reads = message_reads((chat_id, message.message_id) for message in messages)
+            requests = [request for read in reads for request in self._state_reads(*read, viewer_id)]
+            found = [row[1:] for rows in await self._session.execute_all(requests) for row in rows]
+            return with_changes(messages, found[:MAX_PAGE_CHANGES])
         span = messages[0].message_id, messages[-1].message_id
         buckets = sorted({bucket_of(message.message_id) for message in messages})
         pages = await self._session.execute_all(

@@ -121,14 +121,16 @@ class CassandraChats:
         reached.sort(key=lambda mark: (-mark.read_up_to, -mark.delivered_up_to, mark.user_id))
         return reached[:limit]
 
-    async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
-        return await self._history.page_before(chat_id, before_id, limit)
+    async def messages_before(self, chat_id: str, before_id: int, limit: int, viewer_id: int | None = None) -> Page:
+        return await self._history.page_before(chat_id, before_id, limit, viewer_id)
 
-    async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
-        return await self._history.page_after(chat_id, after_id, limit)
+    async def messages_after(self, chat_id: str, after_id: int, limit: int, viewer_id: int | None = None) -> Page:
+        return await self._history.page_after(chat_id, after_id, limit, viewer_id)
 
-    async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
-        return await self._history.page_having(chat_id, kind, key, before_id, limit)
+    async def messages_having(
+        self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None = None
+    ) -> Page:
+        return await self._history.page_having(chat_id, kind, key, before_id, limit, viewer_id)
 
     async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:
         """As in the protocol. Changes that a deletion has removed count too; if there are more than MAX_CHANGES, the
@@ -144,8 +146,8 @@ class CassandraChats:
     async def versions(self, chat_id: str, target_id: int, kind: int) -> Sequence[Event]:
         return await self._feed.versions(chat_id, target_id, kind)
 
-    async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
-        return await self._history.message(chat_id, message_id)
+    async def get_message(self, chat_id: str, message_id: int, viewer_id: int | None = None) -> HistoryMessage | None:
+        return await self._history.message(chat_id, message_id, viewer_id)
 
     async def find_sent(self, chat_id: str, author_id: int, client_id: str) -> Event | None:
         """As in the protocol. Found up to DEDUPE_BEHIND ago; in the same bucket, at any distance."""
@@ -161,7 +163,10 @@ class CassandraChats:
             for row in await self._session.execute(self._statements[_CHATS], (owner_id, direct_ids)):
                 found[row[0]] = _chat(*row), row[2] or 0
         listed = [found[chat_id] for chat_id in chat_ids if chat_id in found]
-        newest = await self._history.messages((chat.chat_id, newest_id) for chat, newest_id in listed if newest_id)
+        newest: dict[tuple[str, int], HistoryMessage] = {}
+        for of_channels in (False, True):
+            keys = [(chat.chat_id, at) for chat, at in listed if at and chat.settings.is_channel == of_channels]
+            newest |= await self._history.messages(keys, user_id if of_channels else None)
         for chat, newest_id in listed:
             if message := newest.get((chat.chat_id, newest_id)):
                 chat.newest.CopyFrom(message)

@@ -34,9 +34,10 @@ _SET_GROUP = """
         (SELECT count(*) FROM members WHERE chat = :chat AND role > 0)
     ) WHERE chat = :chat
 """
+# A channel has a control change for each user who joins by themselves: the index has only those of settings.
 _SETTINGS = """
-    SELECT settings FROM controls WHERE chat = ? AND version <= ? AND settings IS NOT NULL
-    ORDER BY version DESC LIMIT 1
+    SELECT settings FROM controls INDEXED BY settings_by_chat
+    WHERE chat = ? AND version <= ? AND settings IS NOT NULL ORDER BY version DESC LIMIT 1
 """
 _SET_INVITE = """
     INSERT INTO invites VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
@@ -54,7 +55,9 @@ _PUBLIC = """
 """
 _HAS_TERM = "AND instr(searched, ?) "
 _HEAD = "SELECT version, member_count FROM chats WHERE chat = ?"
-_VERSION_OF = "SELECT version FROM controls WHERE chat = ? AND event_id = ?"
+_VERSION_OF = """
+    SELECT version FROM controls WHERE chat = ? AND version <= ? AND event_id = ? ORDER BY version DESC LIMIT 1
+"""
 _MEMBER = "SELECT member FROM members WHERE chat = ? AND user_id = ?"
 _MEMBERS = "SELECT member FROM members WHERE chat = ? ORDER BY user_id"
 _SOME_MEMBERS = """
@@ -192,7 +195,7 @@ def read_member(connection: sqlite3.Connection, chat: int, user_id: int) -> Memb
     if member is None or not member.spans:
         return None
     if (last := member.spans[-1].last) != OPEN:  # they may have asked to join since
-        row = connection.execute(_VERSION_OF, (chat, last)).fetchone()
+        row = connection.execute(_VERSION_OF, (chat, member.version, last)).fetchone()
         member.version = member.version if row is None else row[0]
         member.asked_at_ms = 0
     return member

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
 
-from messaging.archive.store.laws import EDIT, EVERYONE, MAX_AGE_MS, own_key
+from messaging.archive.store.laws import EDIT, EVERYONE, MAX_AGE_MS, PRIVATE, SHARED, own_key
 from messaging.archive.store.protocol import (
     MAX_CHANGES,
     MAX_PAGE_CHANGES,
@@ -48,6 +48,7 @@ from rookery.v1.archive_pb2 import (
     Mark,
     PublicChat,
 )
+from rookery.v1.groups_pb2 import GroupSettings
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import KINDS
 from shared.contract.chats import direct_members
@@ -67,8 +68,9 @@ _LIST_CHATS = """
     WHERE user_id = ? AND changed >= ? AND (is_pinned, changed, chat_id) < (?, ?, ?)
     ORDER BY is_pinned DESC, changed DESC, chat_id DESC LIMIT ?
 """
+# CROSS JOIN sets the order of the tables: the planner would read the states of all users' chats first.
 _PINS = """
-    SELECT chat, event FROM chats_by_user JOIN state USING (chat)
+    SELECT chat, event FROM chats_by_user CROSS JOIN state USING (chat)
     WHERE user_id = ? AND target_id = 0 AND kind = ? AND key = ?
 """
 _GET_CHAT = """
@@ -130,6 +132,14 @@ _VERSIONS = """
     ORDER BY event_id DESC LIMIT ?
 """
 _STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target_id IN ({}) LIMIT ?"
+_STATE_FOR = """
+    SELECT target_id, event_id, event FROM state WHERE chat = ?1
+    AND target_id IN (SELECT value FROM json_each(?2)) AND kind IN (SELECT value FROM json_each(?3))
+    UNION ALL
+    SELECT target_id, event_id, event FROM state WHERE chat = ?1
+    AND target_id IN (SELECT value FROM json_each(?2)) AND kind IN (SELECT value FROM json_each(?4)) AND key = ?5
+    LIMIT ?6
+"""
 _ALL_MARKS = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
 _OWN_MARK = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? AND user_id = ?"
 # Without the private changes of others, of whom a channel has up to 99,999: not even to skip them.
@@ -142,8 +152,7 @@ _STATE_OF_CHAT = """
         WHERE target_id = 0 AND chat = ?1 AND kind IN (SELECT value FROM json_each(?3)) AND key = ?4
     ) ORDER BY event_id LIMIT ?5
 """
-_SHARED = json.dumps([kind.number for kind in KINDS.values() if not kind.is_private])
-_PRIVATE = json.dumps([kind.number for kind in KINDS.values() if kind.is_private])
+_KINDS = json.dumps(SHARED), json.dumps(PRIVATE)
 
 
 class SqliteChats:
@@ -217,30 +226,33 @@ class SqliteChats:
             lambda connection: read_marks(connection, _number(connection, chat_id), from_id, limit, of_group=of_group)
         )
 
-    async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
+    async def messages_before(self, chat_id: str, before_id: int, limit: int, viewer_id: int | None = None) -> Page:
         def read(connection: sqlite3.Connection) -> Page:
             chat = _number(connection, chat_id)
             newest_first = _messages(connection, chat_id, _MESSAGES_BEFORE, chat, before_id, limit + 1)
             has_newer = bool(_messages(connection, chat_id, _FROM_ON, chat, before_id))
             messages = newest_first[:limit][::-1]
-            return Page(_with_changes(connection, chat, messages), len(newest_first) > limit, has_newer)
+            return Page(_with_changes(connection, chat, messages, viewer_id), len(newest_first) > limit, has_newer)
 
         return await self._database.read(read)
 
-    async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
+    async def messages_after(self, chat_id: str, after_id: int, limit: int, viewer_id: int | None = None) -> Page:
         def read(connection: sqlite3.Connection) -> Page:
             chat = _number(connection, chat_id)
             messages = _messages(connection, chat_id, _MESSAGES_AFTER, chat, after_id, limit + 1)
             has_older = bool(_messages(connection, chat_id, _UP_TO, chat, after_id))
-            return Page(_with_changes(connection, chat, messages[:limit]), has_older, len(messages) > limit)
+            shown = _with_changes(connection, chat, messages[:limit], viewer_id)
+            return Page(shown, has_older, len(messages) > limit)
 
         return await self._database.read(read)
 
-    async def messages_having(self, chat_id: str, kind: int, key: str, before_id: int, limit: int) -> Page:
+    async def messages_having(
+        self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None = None
+    ) -> Page:
         def read(connection: sqlite3.Connection) -> Page:
             chat = _number(connection, chat_id)
             newest_first = _messages(connection, chat_id, _HAVING, chat, kind, key, before_id, limit + 1)
-            messages = _with_changes(connection, chat, newest_first[:limit][::-1])
+            messages = _with_changes(connection, chat, newest_first[:limit][::-1], viewer_id)
             return Page(messages, has_older=len(newest_first) > limit, has_newer=False)
 
         return await self._database.read(read)
@@ -263,10 +275,11 @@ class SqliteChats:
 
         return await self._database.read(read)
 
-    async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
+    async def get_message(self, chat_id: str, message_id: int, viewer_id: int | None = None) -> HistoryMessage | None:
         def read(connection: sqlite3.Connection) -> HistoryMessage | None:
             chat = _number(connection, chat_id)
-            found = _with_changes(connection, chat, _messages(connection, chat_id, _MESSAGE, chat, message_id))
+            messages = _messages(connection, chat_id, _MESSAGE, chat, message_id)
+            found = _with_changes(connection, chat, messages, viewer_id)
             return found[0] if found else None
 
         return await self._database.read(read)
@@ -325,8 +338,12 @@ def _chat(
             scans = user_id, *above, MENTIONS_SCAN, EVERYONE, *above, MENTIONS_SCAN
             counted = *scans, EDIT.number, chat, user_id, MENTIONS_LIMIT
             (mentions,) = connection.execute(_COUNT_MENTIONS, counted).fetchone()
-    newest = _with_changes(connection, chat, _messages(connection, chat_id, _NEWEST, chat, end or MAX_ID))
-    state = chat, _SHARED, _PRIVATE, own_key(user_id), MAX_PAGE_CHANGES
+    if own is not None:
+        version = version if own.role else own.version
+    settings = GroupSettings() if own is None else settings_at(connection, chat, version)
+    messages = _messages(connection, chat_id, _NEWEST, chat, end or MAX_ID)
+    newest = _with_changes(connection, chat, messages, user_id if settings.is_channel else None)
+    state = chat, *_KINDS, own_key(user_id), MAX_PAGE_CHANGES
     changes = connection.execute(_STATE_OF_CHAT, state)
     found = Chat(
         chat_id=chat_id,
@@ -341,8 +358,8 @@ def _chat(
         own=own,
     )
     if own is not None:
-        found.version = version if own.role else own.version
-        found.settings.CopyFrom(settings_at(connection, chat, found.version))
+        found.version = version
+        found.settings.CopyFrom(settings)
         found.member_count = member_count if own.role else 0
     return found
 
@@ -374,10 +391,15 @@ def _event(chat_id: str, event_id: int, author_id: int, client_id: str, content:
     return Event(event_id=event_id, change=change)
 
 
-def _with_changes(connection: sqlite3.Connection, chat: int, messages: Sequence[Message]) -> list[HistoryMessage]:
-    """The messages, oldest first, with their states."""
+def _with_changes(
+    connection: sqlite3.Connection, chat: int, messages: Sequence[Message], viewer_id: int | None
+) -> list[HistoryMessage]:
+    """The messages, oldest first, with their states, or what the viewer may get of these."""
     if not messages:
         return []
-    query = _STATE.format(", ".join("?" * len(messages)))
     targets = [message.message_id for message in messages]
+    if viewer_id is not None:
+        values = chat, json.dumps(targets), *_KINDS, own_key(viewer_id), MAX_PAGE_CHANGES
+        return with_changes(messages, connection.execute(_STATE_FOR, values))
+    query = _STATE.format(", ".join("?" * len(messages)))
     return with_changes(messages, connection.execute(query, (chat, *targets, MAX_PAGE_CHANGES)))

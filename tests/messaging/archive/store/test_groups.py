@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.archive.store.laws import MAX_AGE_MS
+from messaging.archive.store.laws import MAX_AGE_MS, listed_key
 from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor, ChatStore, Membership
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, HistoryMessage, ListMembersResponse, Mark
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Invite, Member
 from rookery.v1.session_pb2 import Event
-from shared.contract.ids import time_of
+from shared.contract.changes import KINDS
+from shared.contract.ids import MAX_ID, time_of
 from tests.messaging.archive.store.chats import (
     ALL,
     MENTIONS,
@@ -251,6 +252,27 @@ async def test_of_a_channel_the_named_members_are_read_those_who_ask_and_the_cre
     assert [each.user_id for each in (await chats.get_group(crew.chat_id) or Group()).members] == [crew.members[3]]
 
 
+async def test_a_viewer_reads_no_private_changes_of_others(chats: ChatStore, crew: Company) -> None:
+    creation, *messages = crew.creation(3, is_channel=True), *crew.messages(2)
+    at = [message.event_id for message in messages]
+    changes = [
+        *(crew.reaction(at[1], "🎉", who) for who in range(3)),
+        *(crew.toggle(kind, at[1], who) for kind in ("starred", "hidden") for who in range(3)),
+    ]
+    await chats.record(logged(creation, *messages, *changes), {})
+    viewer_id, starred = crew.members[2], KINDS["starred"]
+    expected = [changes[n] for n in (0, 1, 2, 5, 8)]
+    for page in (
+        await chats.messages_before(crew.chat_id, MAX_ID, 2, viewer_id),
+        await chats.messages_after(crew.chat_id, creation.event_id, 2, viewer_id),
+        await chats.messages_having(crew.chat_id, starred.number, listed_key(starred, viewer_id), MAX_ID, 2, viewer_id),
+    ):
+        assert [*page.messages[-1].changes] == expected
+    message = await chats.get_message(crew.chat_id, at[1], viewer_id) or HistoryMessage()
+    assert ([*message.changes], message) == (expected, (await chat_of(chats, crew, viewer_id)).newest)
+    assert [*((await chats.get_message(crew.chat_id, at[1])) or HistoryMessage()).changes] == changes
+
+
 async def test_marks_of_present_members_are_listed_the_furthest_first(chats: ChatStore) -> None:
     crew = Company(tuple(next(users) for _ in range(6)))
     creation, *messages = crew.creation(6), *crew.messages(4)
@@ -326,7 +348,11 @@ def group_history(crew: Company, steps: Sequence[tuple[str, int, int]]) -> list[
             role = (ROLE_UNSPECIFIED, ROLE_GUEST, ROLE_MEMBER, ROLE_ADMIN, ROLE_GUEST)[choice]
             events.append(crew.control({who: role, 0: ROLE_MEMBER} if choice == 4 else {who: role}))
         elif kind == "settings":
-            switches = {"shows_history": bool(choice % 2), "is_public": choice > 1, "is_channel": choice > 2}
+            switches: dict[str, Any] = {
+                "shows_history": bool(choice % 2),
+                "is_public": choice > 1,
+                "is_channel": choice > 2,
+            }
             settings = GroupSettings(name=f"Crew {choice}", **switches)
             events.append(crew.control(settings=settings))
         elif kind == "asks" and not crew.is_present(crew.members[who]):

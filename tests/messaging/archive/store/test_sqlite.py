@@ -1,14 +1,20 @@
 """The chat store on SQLite beyond the contract: deleted text is not in the file; control changes come in any order."""
 
+import sqlite3
+from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from messaging.archive.store.sqlite.store import open_sqlite_chats
+from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_UNSPECIFIED, GroupSettings
-from tests.messaging.archive.store.chats import Company, Conversation, all_chats, chat_of, logged
+from shared.contract.ids import MAX_ID
+from shared.drivers.sqlite import Database
+from tests.messaging.archive.store.chats import Company, Conversation, all_chats, chat_of, logged, users
 
 
 @pytest.mark.parametrize("size", [20, 20_000])
@@ -55,3 +61,47 @@ async def test_a_chat_has_no_private_changes_of_other_members(tmp_path: Path) ->
         await chats.record(logged(crew.creation(), *unread, pinned := crew.toggle("pinned", 0)), {})
         seen = [await chat_of(chats, crew, user) for user in crew.members[:2]]
     assert [list(chat.changes) for chat in seen] == [[change, pinned] for change in unread]
+
+
+async def test_reads_of_a_channel_do_not_grow_with_its_members_and_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[None] = []  # of SQLite's virtual machine, in tens
+    read = Database.read
+
+    async def counted(database: Database, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        def run(connection: sqlite3.Connection) -> Any:
+            connection.set_progress_handler(lambda: steps.append(None), 10)
+            return work(connection)
+
+        return await read(database, run)
+
+    async def cost(chats: SqliteChats, size: int) -> list[int]:
+        crew = Company(tuple(next(users) for _ in range(size)))
+        events = [
+            *(crew.creation(size, is_channel=True), message := crew.message()),
+            *(crew.control({who: ROLE_ADMIN}) for who in range(2, size)),
+            crew.control({1: ROLE_UNSPECIFIED}),
+            *(crew.toggle(kind, 0, who) for kind in ("chat_pinned", "marked_unread") for who in range(size)),
+            *(crew.toggle("starred", message.event_id, who) for who in range(size)),
+            crew.mark(size - 1, read=MAX_ID),  # unread messages are counted one by one
+        ]
+        await chats.record(logged(*events), {})
+        costs: list[int] = []
+        for user_id in (crew.members[-1], crew.members[1]):  # a member and a former one
+            for call in (
+                partial(all_chats, chats, user_id),
+                partial(chats.get_chat, user_id, crew.chat_id),
+                partial(chats.get_member, crew.chat_id, user_id),
+                partial(chats.get_group, crew.chat_id, [user_id]),
+                partial(chats.messages_before, crew.chat_id, message.event_id + 1, 1, user_id),
+            ):
+                steps.clear()
+                assert await call()
+                costs.append(len(steps))
+        return costs
+
+    monkeypatch.setattr(Database, "read", counted)
+    async with open_sqlite_chats(tmp_path / "chats.db") as chats:
+        small, large = [await cost(chats, size) for size in (10, 500)]
+    assert [each for each in zip(small, large, strict=True) if each[1] > each[0] + 10] == []

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messaging.gateway.groups.commands import decide
-from messaging.gateway.groups.forms import check, is_result, named_users
+from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_users
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, Control, Span
 from shared.contract.errors import Code, Refusal
@@ -15,6 +15,7 @@ from shared.contract.groups import (
     ALL_PERMISSIONS,
     DEFAULT_PERMISSIONS,
     MAX_ASKING,
+    MAX_CHANNEL_MEMBERS,
     MAX_EVER,
     MAX_INVITES,
     MAX_MEMBERS,
@@ -22,10 +23,12 @@ from shared.contract.groups import (
     Permission,
     Roster,
     audience,
+    found_members,
 )
 from shared.contract.ids import EPOCH_MS, first_id_at
 from tests.messaging.gateway.groups.test_forms import ANN, added, change, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
+from tests.messaging.gateway.harness import looked_up, stored_group
 
 OWNER, ADMIN, OTHER_ADMIN, MEMBER, OTHER, GUEST, LEFT, STRANGER = 1, 2, 3, 4, 5, 6, 7, 8
 DELETE, MANAGE, POST = (int(each) for each in (Permission.DELETE_MESSAGES, Permission.MANAGE, Permission.POST))
@@ -97,6 +100,7 @@ NOT_FOUND = {STRANGER: ("not_found", "chat_id"), LEFT: ("not_found", "chat_id")}
         (changed(OTHER, allow=DELETE, deny=POST), by(OWNER, ADMIN), ""),
         (new_settings(is_public=True), by(OWNER, ADMIN), "manage roles"),
         (new_settings(asks_to_join=True), by(OWNER, ADMIN), "manage roles"),
+        (new_settings(is_channel=True), by(OWNER, ADMIN), "manage roles"),
         (invite(), by(OWNER, ADMIN, MEMBER), "add members"),
     ],
 )
@@ -119,6 +123,7 @@ LINK = (OTHER, invite())
 
 PUBLIC, ASKS = (OWNER, new_settings(is_public=True)), (OWNER, new_settings(asks_to_join=True))
 ASKED = (STRANGER, joined())
+CHANNEL = (OWNER, new_settings(is_channel=True))
 
 
 MANAGER = (OWNER, changed(MEMBER, allow=MANAGE))
@@ -144,6 +149,8 @@ MANAGER = (OWNER, changed(MEMBER, allow=MANAGE))
         ([], OWNER, changed(STRANGER, role=ROLE_GUEST), Code.NOT_FOUND, "user_id"),
         ([], OWNER, changed(OTHER, role=ROLE_MEMBER, deny=0), Code.INVALID, "deny"),
         ([], OWNER, new_settings(name="Walks", topic=""), Code.INVALID, "name"),
+        ([CHANNEL], OWNER, new_settings(is_channel=True), Code.INVALID, "is_channel"),
+        ([CHANNEL], OWNER, removed(OWNER), Code.FORBIDDEN, "user_id"),
         ([], OWNER, creation(), Code.VERSION_CONFLICT, "client_change_id"),
         ([LINK], STRANGER, joined("other"), Code.NOT_FOUND, "token"),
         ([LINK], STRANGER, joined(), Code.NOT_FOUND, "chat_id"),
@@ -183,18 +190,28 @@ def test_a_guest_who_may_add_members_adds_guests() -> None:
 
 
 def test_a_group_has_a_limit_of_members_and_of_all_who_ever_were() -> None:
+    """Who makes it a channel can go on."""
     roster = group((OWNER, added(*range(100, 100 + MAX_MEMBERS - 6))))
     refusal = decide(added(STRANGER), OWNER, roster, 99)
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.field) == (Code.TOO_LARGE, "user_ids")
-    assert str(MAX_MEMBERS) in refusal.message
+    assert refusal.message == f"A group has {MAX_MEMBERS} members at most: make it a channel first."
+    channel = roster.after(made(CHANNEL[1], OWNER, roster))
+    assert made(added(*range(2_000, 2_999)), OWNER, channel).member_count == MAX_MEMBERS + 999
+    channel.member_count = MAX_CHANNEL_MEMBERS - 1
+    made(added(STRANGER), OWNER, channel)
+    refusal = decide(added(STRANGER, LEFT), OWNER, channel, 99)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.message) == (Code.TOO_LARGE, "A channel has 100000 members at most.")
     former = roster.members[LEFT]
     roster = group()
-    roster.members |= {user_id: former for user_id in range(100, 100 + MAX_EVER - 7)}
+    roster.members = {**roster.members, **dict.fromkeys(range(100, 100 + MAX_EVER - 7), former)}
     made(added(LEFT), OWNER, roster)
     refusal = decide(added(LEFT, STRANGER), OWNER, roster, 99)
     assert isinstance(refusal, Refusal)
     assert str(MAX_EVER) in refusal.message
+    channel = roster.after(made(CHANNEL[1], OWNER, roster))
+    made(added(LEFT, STRANGER), OWNER, channel)
 
 
 @pytest.mark.parametrize("asks", [False, True])
@@ -291,6 +308,7 @@ requests = st.one_of(
     st.builds(lambda name: new_settings(name=name), st.sampled_from(["a", "b"])),
     st.builds(lambda mask, shows: new_settings(permissions=mask, shows_history=shows), masks, st.booleans()),
     st.builds(lambda public, asks: new_settings(is_public=public, asks_to_join=asks), st.booleans(), st.booleans()),
+    st.just(CHANNEL[1]),
     st.builds(joined, secrets),
     users.map(declined),
     st.builds(lambda secret, most: invite(secret, max_uses=most), secrets.filter(bool), st.integers(0, 1)),
@@ -299,16 +317,36 @@ requests = st.one_of(
 
 
 @settings(max_examples=150)
-@given(st.lists(st.tuples(users, requests), max_size=30))
-def test_any_commands_of_ten_users_keep_a_group_whole(commands: list[tuple[int, ChangeGroupRequest]]) -> None:
-    """One owner while there are members, closed spans in order, and nobody is given a power that the giver lacks."""
-    roster = Roster.created("g-7", made(creation("a", *range(2, 8)), ANN, Roster.empty("g-7"), 10))
-    for event_id, (user_id, request) in enumerate(commands, 11):
+@given(st.lists(st.tuples(users, requests, st.integers(0, 30)), max_size=30), st.booleans())
+def test_any_commands_of_ten_users_keep_a_group_whole(
+    commands: list[tuple[int, ChangeGroupRequest, int]], is_channel: bool
+) -> None:
+    """One owner while there are members, closed spans in order, and nobody is given a power that the giver lacks. A
+    roster that knows a part of a channel decides as the whole one: it was loaded, and looks members up, in any version
+    that an archive may have reached."""
+    creation_ = made(creation("a", *range(2, 8), is_channel=is_channel), ANN, Roster.empty("g-7"), 10)
+    roster = Roster.created("g-7", creation_)
+    stored, controls, part = [stored_group(roster)], [creation_], roster
+    for event_id, (user_id, request, number) in enumerate(commands, 11):
         assert check(request, user_id) is None
         control = decide(request, user_id, roster, event_id)
+        if number % 3 == 0:
+            part = Roster.of(looked_up(stored[number % len(stored)], ()))
+            for later in controls[part.version :]:
+                part = part.after(later)
+        needed = {*looked_up_users(request, user_id), *(invite.creator_id for invite in part.invites.values())}
+        if not part.knows(needed):
+            found = looked_up(stored[max(part.since - 1, number % len(stored))], needed)
+            part = part.knowing(found_members(found, needed))
+        assert decide(request, user_id, part, event_id) == control
         if isinstance(control, Refusal):
             continue
         assert is_result(request, control)
+        assert audience(part, control, user_id) == audience(roster, control, user_id)
+        part = part.after(control)
+        stored.append(stored_group(roster.after(control)))
+        controls.append(control)
+        assert part.member_count == control.member_count == len(roster.after(control).present)
         powers = roster.permissions(user_id)
         before, roster = roster, roster.after(control)
         for each in control.members:
@@ -328,5 +366,7 @@ def test_any_commands_of_ten_users_keep_a_group_whole(commands: list[tuple[int, 
         for link in roster.invites.values():
             assert link.uses <= (link.max_uses or len(commands))
         at_event = {each for each in roster.members if roster.includes(each, event_id)}
-        assert at_event == set(audience(before, control, 0))
+        if before.is_channel:
+            at_event &= {user_id, *(each.user_id for each in control.members)}
+        assert at_event == set(audience(before, control, user_id))
         assert set(named_users(request)) <= at_event

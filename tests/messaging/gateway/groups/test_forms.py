@@ -91,6 +91,7 @@ def invite(secret: str = "s", **values: Any) -> ChangeGroupRequest:
         (settings(), Code.INVALID, "name", ""),
         (settings(name=""), Code.INVALID, "name", "white space"),
         (settings(topic="a\tb"), Code.INVALID, "topic", ""),
+        (settings(is_channel=False), Code.INVALID, "is_channel", "again"),
         (joined("s" * 65), Code.INVALID, "secret", "64"),
         (
             ChangeGroupRequest(chat_id="g-7", client_change_id="a", expected_version=1, join=Join()),
@@ -123,6 +124,7 @@ WELL_FORMED = [
     settings(topic=""),
     settings(name="x", permissions=0, shows_history=False),
     settings(is_public=True),
+    settings(is_channel=True),
     joined(),
     joined("s"),
     change(decline_user=DeclineUser(user_id=ANN)),

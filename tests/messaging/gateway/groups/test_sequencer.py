@@ -1,7 +1,7 @@
 """The control changes of a group: one event for each version and each client id, whatever fails in between."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import trio
@@ -17,7 +17,7 @@ from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import Roster
+from shared.contract.groups import Roster, audience, is_kept
 from shared.contract.partitions import partition_of
 from tests.messaging.gateway.groups.test_commands import changed, declined, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation, invite, joined
@@ -53,7 +53,7 @@ async def refused(gateway: Gateway, user_id: int, request: ChangeGroupRequest) -
 
 def assert_whole(world: World, accepted: dict[tuple[int, str], Event]) -> Roster:
     """The group in the log: consecutive versions, one event for each client id, each accepted one among them, and each
-    event at all members of its moment. Returns its roster."""
+    event at all members of its moment, in a channel at those whom it concerns. Returns its roster."""
     roster = world.roster(CHAT)
     controls = world.log.controls(CHAT, HOME)
     keys = [(event.message.sender_id, event.message.client_message_id) for event in controls]
@@ -61,9 +61,14 @@ def assert_whole(world: World, accepted: dict[tuple[int, str], Event]) -> Roster
     assert [event.event_id for event in controls] == sorted(event.event_id for event in controls)
     for key, event in accepted.items():
         assert controls[keys.index(key)] == event
+    before, recipients = Roster.empty(CHAT), dict[int, Sequence[int]]()
+    for event in controls:
+        recipients[event.event_id] = audience(before, event.message.control, event.message.sender_id)
+        before = before.after(event.message.control)
+        if before.is_channel:
+            assert world.log.partitions_of(event.event_id) == set(ALL)
     for user_id in roster.members:
-        ids = {event.event_id for event in controls if roster.includes(user_id, event.event_id)}
-        assert world.log.received(user_id) == ids
+        assert world.log.received(user_id) == {each for each, users in recipients.items() if user_id in users}
     return roster
 
 
@@ -71,7 +76,16 @@ async def assert_rosters_are_the_log_s(world: World, *gateways: Gateway) -> None
     for gateway in gateways:
         roster = await gateway.rosters.get(CHAT)
         assert isinstance(roster, Roster)
-        assert roster == world.roster(CHAT)
+        assert_is_part(roster, world.roster(CHAT))
+
+
+def assert_is_part(roster: Roster, whole: Roster) -> None:
+    """It is the same group; of a channel it may know less members."""
+    known = whole.members.keys() & roster.members.keys() if whole.is_channel else whole.members.keys()
+    kept = {user_id: member for user_id, member in whole.members.items() if user_id in known and is_kept(member)}
+    assert {user_id: member for user_id, member in roster.members.items() if is_kept(member)} == kept
+    for name in ("version", "settings", "member_count", "invites"):
+        assert getattr(roster, name) == getattr(whole, name)
 
 
 outcomes = st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "late"])
@@ -83,10 +97,16 @@ outcomes = st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "la
     st.lists(outcomes, max_size=20),
     outcomes,
     st.booleans(),
+    st.booleans(),
     st.integers(0, 5),
 )
 def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
-    rounds: list[list[tuple[int, ChangeGroupRequest, int]]], fates: list[str], last: str, is_fenced: bool, lag: int
+    rounds: list[list[tuple[int, ChangeGroupRequest, int]]],
+    fates: list[str],
+    last: str,
+    is_channel: bool,
+    is_fenced: bool,
+    lag: int,
 ) -> None:
     """Some commands are sent twice. In half of the runs another gateway owns the partition between two rounds."""
 
@@ -105,7 +125,8 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
                     key = user_id, stored_client_id(request)
                     assert accepted.setdefault(key, event) == event
 
-            await send(ANN, creation("a", *range(2, 8)))
+            create = creation("a", *range(2, 8), is_channel=is_channel)
+            await send(ANN, create)
             for number, commands in enumerate(rounds):
                 async with trio.open_nursery() as nursery:
                     for user_id, request, each in commands:
@@ -123,7 +144,7 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
             await trio.sleep(3 * sequencer.TICK_SECONDS)  # what is pending is confirmed
             world.unrecorded = 0
             assert_whole(world, accepted)
-            await made(gateway, ANN, creation("a", *range(2, 8)))
+            await made(gateway, ANN, create)
             await assert_rosters_are_the_log_s(world, gateway)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -376,3 +397,31 @@ async def test_a_gateway_waits_for_its_clock_if_it_is_far_behind_that_of_a_forme
         assert answer.event_id > created.event_id
     else:
         assert answer.retryable
+
+
+async def test_all_members_learn_that_their_group_became_a_channel_if_its_owner_died_before_it_told_them(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    """Also a channel's later changes reach all partitions then, and the members whom they concern."""
+    world.ways[-1].outcome = lambda: "cut"
+    await change(gateway, ANN, in_chat("b", new_settings(is_channel=True)))
+    second = await taken_over(world)
+    await trio.sleep(2 * sequencer.TICK_SECONDS)
+    world.ways[-1].outcome = lambda: "cut"
+    await change(second, ANN, in_chat("c", added(100, 101, 102, 103)))
+    await taken_over(world)
+    await trio.sleep(2 * sequencer.TICK_SECONDS)
+    assert assert_whole(world, {}).version == 3
+
+
+async def test_the_next_owner_of_a_channel_looks_up_the_creator_of_a_link_that_history_lacks(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    await made(gateway, ANN, in_chat("b", new_settings(is_channel=True)))
+    await made(gateway, 2, in_chat("c", invite()))
+    second = await taken_over(world)
+    world.unrecorded = 2  # the link and the fence
+    joining = await made(second, 50, in_chat("d", joined("s")))
+    assert (joining.message.control.version, joining.message.control.member_count) == (4, 8)
+    await made(second, 3, in_chat("e", removed(3)))
+    assert assert_whole(world, {}).member_count == 7

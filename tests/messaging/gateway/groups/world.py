@@ -63,6 +63,10 @@ class Log:
         found = {each.event.event_id: each.event for each in self.counting(partition, end) if each.truth}
         return [event for event in found.values() if event.message.chat_id == chat_id]
 
+    def partitions_of(self, event_id: int) -> set[int]:
+        """The partitions with a record of the event."""
+        return {each for each in range(PARTITIONS) for found in self.counting(each) if found.event.event_id == event_id}
+
     def received(self, user_id: int) -> set[int]:
         """The events that the log has for a user."""
         envelopes = self.counting(partition_of(user_id, PARTITIONS))

@@ -1,13 +1,14 @@
 // The channels that the session follows. The server sends all events of the open one; of the others only that there are
 // new ones: then the page reads their newest message and counts.
 
-import { isMember } from "./groups.js";
-import { compareIds, laterId } from "./ids.js";
-import { CatchUp } from "./stores/catch-up.js";
+import { isMember } from "../groups.js";
+import { compareIds, laterId } from "../ids.js";
+import { CatchUp } from "./catch-up.js";
 
-/** @import {Chats} from "./stores/chats.js" */
-/** @import {Chat, Group, Message} from "./types.js" */
-/** @import {ClientFrame, ServerFrame} from "./wire.js" */
+/** @import {Chats} from "./chats.js" */
+/** @import {Chat, Group, Message} from "../types.js" */
+/** @import {Send} from "../presence.js" */
+/** @import {ServerFrame} from "../wire.js" */
 
 /** The channels that a session may follow: the server's limit. */
 const MAX_FOLLOWED = 200;
@@ -15,14 +16,17 @@ const MAX_FOLLOWED = 200;
 const RETRY_MS = 5_000;
 /** From Accepted to the reading of what the open channel lacks: the archive lags behind sessions. */
 const OPENED_AFTER_MS = 1_000;
-/** A channel is read this time after news of it, so that all its members do not read it at once. */
-const HEAD_AFTER_MS = { least: 500, most: 2_500 };
-/** From a reading of a channel to the next, in milliseconds. */
+/** A channel is read this time after news of it at least, and from one reading to the next, in milliseconds. */
+const HEAD_AFTER_MS = 500;
 const HEAD_PAUSE_MS = 5_000;
+/**
+ * Up to so much later for each member and for all, in milliseconds: of 100,000 members, the 5,000 that are online read a
+ * channel with steady news some 170 times a second together.
+ */
+const HEAD_SPREAD_MS = { each: 0.5, all: 2_000 };
 /** The event of the news may be one that a reading does not show, such as a reaction: it is read so often at most. */
 const MAX_HEAD_READS = 2;
 
-/** @typedef {(frame: ClientFrame, answered: (answer: ServerFrame) => void) => boolean} Send */
 /** @typedef {{chat_ids: string[], open_chat_ids: string[]}} Followed */
 
 export class Channels {
@@ -69,16 +73,22 @@ export class Channels {
     const isReading = this.#news.has(chat_id);
     this.#news.set(chat_id, laterId(this.#news.get(chat_id) ?? "0", newest_id));
     if (isReading) return;
-    await pause(HEAD_AFTER_MS.least + Math.random() * (HEAD_AFTER_MS.most - HEAD_AFTER_MS.least));
+    await pause(HEAD_AFTER_MS + this.#spread_ms(chat_id));
     let [newest, reads] = ["", 0];
     do {
       const known = this.#news.get(chat_id) ?? "0";
       reads = known === newest ? reads + 1 : 1;
       newest = known;
       await this.#readHead(chat_id);
-      await pause(HEAD_PAUSE_MS);
+      await pause(HEAD_PAUSE_MS + this.#spread_ms(chat_id));
     } while (newest !== this.#news.get(chat_id) || (this.#lacks(chat_id, newest) && reads < MAX_HEAD_READS));
     this.#news.delete(chat_id);
+  }
+
+  /** A random time, so that the members of a channel do not read it at once. @param {string} chat_id */
+  #spread_ms(chat_id) {
+    const members = this.#chats.of(chat_id).group?.member_count ?? 0;
+    return Math.random() * (HEAD_SPREAD_MS.all + members * HEAD_SPREAD_MS.each);
   }
 
   /** Whether the list has no message as new as an event. @param {string} chat_id @param {string} event_id */

@@ -1,13 +1,13 @@
 // The members of a channel: nobody loads all of them. Pages in the order of their ids, and members by name: accounts that
-// the search of people finds, as far as they are members.
+// the search of people finds, as far as they are members. Loaded when it is first needed.
 
-import { isMember } from "./groups.js";
-import { compareIds } from "./ids.js";
-import { Store } from "./stores/store.js";
+import { isMember } from "../groups.js";
+import { compareIds } from "../ids.js";
+import { Store } from "./store.js";
 
-/** @import {Api} from "./api.js" */
-/** @import {Chats} from "./stores/chats.js" */
-/** @import {Control, ListMembersResponse, Member} from "./wire.js" */
+/** @import {Api} from "../api.js" */
+/** @import {Chats} from "./chats.js" */
+/** @import {Control, ListMembersResponse, Member} from "../wire.js" */
 /** @typedef {{api: Pick<Api, "findPeople" | "members" | "signedIn">, chats: Pick<Chats, "found" | "profiles">}} Source */
 
 /** Members on a page; their profiles are one request. */
@@ -16,6 +16,8 @@ const PAGE = 100;
 const PAUSE_MS = 200;
 /** Names of a text that are searched, the last ones. */
 const MAX_NAMES = 5;
+/** Members of a channel that can be mentioned since they were found: the last ones. */
+const MAX_FOUND = 200;
 
 /**
  * Those of some users who are members of a group.
@@ -36,7 +38,8 @@ export async function membersAmong({ api }, chat_id, user_ids) {
 export async function membersNamed({ api, chats }, chat_id, name) {
   const { profiles } = await api.findPeople(name);
   const members = await membersAmong({ api }, chat_id, profiles.map(({ user_id }) => user_id));
-  chats.found.set(chat_id, new Set([...(chats.found.get(chat_id) ?? []), ...members.map(({ user_id }) => user_id)]));
+  const found = [...(chats.found.get(chat_id) ?? []), ...members.map(({ user_id }) => user_id)];
+  chats.found.set(chat_id, new Set(found.slice(-MAX_FOUND)));
   chats.profiles.put(profiles);
   return members;
 }
@@ -58,6 +61,8 @@ export class ChannelMembers extends Store {
   /** @type {readonly Member[]} by rising user_id */
   #listed = [];
   #hasMore = true;
+  /** Of the chat: older control changes are part of the first page, or were folded. */
+  #version = "0";
   /** The name that is searched; empty for none. */
   #name = "";
   /** The members with the name; null until they are found. @type {readonly Member[] | null} */
@@ -122,16 +127,19 @@ export class ChannelMembers extends Store {
     this.#isLoading = true;
     try {
       const after = this.#listed.at(-1)?.user_id ?? "0";
-      const { members = [], has_more = false } = await this.#source.api.members(this.#chat_id, after, PAGE);
+      const { members = [], has_more = false, version = "0" } = await this.#source.api.members(this.#chat_id, after, PAGE);
       this.#listed = [...this.#listed, ...members.filter(({ user_id }) => compareIds(user_id, after) > 0)];
       this.#hasMore = has_more;
+      if (after === "0") this.#version = version;
     } finally {
       this.#isLoading = false;
     }
   }
 
-  /** @param {Control} control that has arrived */
-  fold({ members = [] }) {
+  /** @param {Control} control that has arrived, or is of history */
+  fold({ version, members = [] }) {
+    if (compareIds(version, this.#version) <= 0) return;
+    this.#version = version;
     const changed = new Map(members.map((member) => [member.user_id, member]));
     const isKept = (/** @type {Member} */ { user_id }) => !changed.has(user_id);
     const last = this.#listed.at(-1)?.user_id ?? "0";
