@@ -119,6 +119,7 @@ class Hops:
         lookups._cached_users[BEN], lookups._open_until[direct_chat_id(ANN, BEN)] = None, math.inf
         self.ann, *self.bens = [self._session(user_id) for user_id in (ANN, BEN, BEN)]
         self.recorder = cast(Any, Recorder(cast(Any, self.log), cast(Any, Chats())))
+        self.recorder._watermarks = dict.fromkeys(range(PARTITIONS), 0)  # all are assigned
 
     def _session(self, user_id: int) -> Session:
         session = self.gateway.open_session(ProtobufEncoding())
