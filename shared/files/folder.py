@@ -63,6 +63,9 @@ _log = structlog.get_logger(__name__)
 _UPLOAD_ID = re.compile(r"([0-9a-f]+)-[0-9a-f]{16}")
 """When it began, in milliseconds since 1970, and what makes it unique."""
 
+_UPLOAD = re.compile(rf"([A-Za-z0-9_+-]+)\.({_UPLOAD_ID.pattern})")
+"""The name of its folder."""
+
 
 class FolderFiles:
     """A `FileStore`. Made by `open_folder_files`."""
@@ -191,7 +194,7 @@ class _Folder:
             _make(stored.parent)
             os.rename(whole, stored)
         except FileNotFoundError as error:
-            if not stored.exists():
+            if {_name(part) for part in _parts(stored)} != set(names):  # else this is a retry
                 raise NotFound(f"no upload {upload_id} of {key} with all of its parts") from error
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # stored already
@@ -220,7 +223,8 @@ class _Folder:
         return list(islice(self._walk(self._stored, "", prefix, after), limit))
 
     def uploads(self, before_ms: int, limit: int) -> list[Upload]:
-        found = (_upload(name) for name in os.listdir(self._uploads))
+        matches = filter(None, map(_UPLOAD.fullmatch, os.listdir(self._uploads)))
+        found = (Upload(match[1].replace("+", "/"), match[2], int(match[3], 16)) for match in matches)
         return list(islice((upload for upload in found if upload.at_ms < before_ms), limit))
 
     def _walk(self, folder: Path, base: str, prefix: str, after: str) -> Iterator[Stored]:
@@ -319,19 +323,13 @@ def _parts(folder: Path) -> list[Part]:
     return [parts[number] for number in sorted(parts)]
 
 
-def _upload(name: str) -> Upload:
-    """Return the upload with a folder of this name."""
-    key, _, upload_id = name.partition(".")
-    return Upload(key.replace("+", "/"), upload_id, int(upload_id.partition("-")[0], 16))
-
-
 def _name(part: Part) -> str:
     return f"{part.number:05}-{part.size}-{part.checksum}"
 
 
 def _names(folder: Path) -> list[str]:
     """Return the last parts of the keys in a folder, in their order; those of folders end with a slash."""
-    names = (entry.name for entry in os.scandir(folder))
+    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
     return sorted(name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else f"{name}/" for name in names)
 
 

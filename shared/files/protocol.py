@@ -91,7 +91,8 @@ class FileStore(Protocol):
 
     async def finish(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Join these parts, and end the upload: the bytes are durable, and readable at once, when this returns. A retry
-        after success changes nothing. Raises NotFound without the upload or one of the parts."""
+        after success changes nothing. If the key has bytes, either those or these are stored. Raises NotFound without
+        the upload or one of the parts."""
         ...
 
     async def cancel(self, key: str, upload_id: str) -> None:

@@ -85,8 +85,9 @@ async def test_an_upload_ends_when_it_is_finished_or_cancelled(files: FileStore)
             await write(files, KEY, upload_id, 1, SMALL)
         with pytest.raises(NotFound):
             await files.parts(KEY, upload_id)
-    with pytest.raises(NotFound):
-        await files.finish("3fa/other", cancelled, [part])
+    for key, missing in (("3fa/other", part), (KEY, Part(1, 5, part.checksum))):
+        with pytest.raises(NotFound):
+            await files.finish(key, cancelled, [missing])
     assert await read(files, KEY) == SMALL
 
 

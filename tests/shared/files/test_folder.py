@@ -106,6 +106,7 @@ async def test_a_disk_that_fails_stores_nothing_half(
             assert type(raised.value) is error
             assert os.strerror(number) in str(raised.value)
             assert await files.size("3fa/put") is None
+            assert found(tmp_path, "uploads/*/part-*") == []
         with pytest.raises(ValueError, match="5242880"):
             await files.finish(KEY, upload_id, [part, Part(2, len(LAST), part.checksum)])
         await files.finish(KEY, upload_id, [part])
@@ -150,11 +151,15 @@ async def test_a_late_writer_does_not_reach_a_finished_file(tmp_path: Path) -> N
         assert found(tmp_path, "uploads/*") == []
 
 
-async def test_files_are_the_owners_and_what_was_being_deleted_is_gone_at_the_next_start(tmp_path: Path) -> None:
+async def test_files_are_private_and_what_others_left_does_no_harm(tmp_path: Path) -> None:
     root = tmp_path / "data" / "files"
-    (root / "deleted" / "left" / "over").mkdir(parents=True)
+    for stray in ("deleted/left", "uploads/stray", "stored/3fa"):
+        (root / stray / "over").mkdir(parents=True)
+    (root / "stored" / ".stray").write_text("")
     async with open_folder_files(root) as files:
         await files.put(KEY, LAST)
+        assert [stored.key for stored in await files.keys()] == [KEY]
+        assert await files.uploads(1 << 60) == []
     assert found(root, "deleted/*") == []
     (path,) = found(root, "stored/3fa/1234.file/*")
     assert [path.stat().st_mode & 0o077, path.parent.stat().st_mode & 0o077] == [0, 0]

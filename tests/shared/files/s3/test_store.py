@@ -209,17 +209,6 @@ async def test_a_download_whose_connection_is_lost_goes_on_at_the_next_byte(file
         await delete_while_reading()
 
 
-async def test_an_upload_that_the_object_store_forgot_is_not_found(files: FileStore) -> None:
-    upload_id = await files.begin(KEY)
-    part = await write(files, KEY, upload_id, 1, CONTENT)
-    await files.cancel(KEY, upload_id)
-    with pytest.raises(NotFound):
-        await files.finish(KEY, upload_id, [part])
-    await files.put(KEY, b"of another upload")
-    with pytest.raises(NotFound):
-        await files.finish(KEY, upload_id, [part])
-
-
 async def test_listings_of_parts_and_uploads_are_read_to_their_end(between: Between) -> None:
     async def pages(request: httpx.Request) -> httpx.Response:
         at = int(request.url.params.get("part-number-marker", "0"))
