@@ -70,6 +70,10 @@ TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
 """Topic names that Kafka allows."""
 
 
+ORIGIN = r"^(https?://[A-Za-z0-9.\-\[\]:]+)?$"
+"""An URL without a path, or nothing."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -256,6 +260,46 @@ class RedisSettings(_Section):
     timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Time-out of one command")
 
 
+class FilesSettings(_Section):
+    """The bytes of files: in the data folder, or in a bucket of an S3-compatible object store."""
+
+    url: str = Field(
+        default="",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-]{1,100}){0,3})?$",
+        description="s3://BUCKET or s3://BUCKET/PREFIX; if empty, the folder `files` of the data folder",
+    )
+    endpoint: str = Field(
+        default="",
+        pattern=ORIGIN,
+        description="Address of the object store, such as https://minio.example.org:9000; if empty, Amazon's in the "
+        "region. Requests have the bucket in their path",
+    )
+    public_endpoint: str = Field(
+        default="",
+        pattern=ORIGIN,
+        description="Address of the object store for clients, which then download from there by signed links; if "
+        "empty, they download from the BFF",
+    )
+    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,50}$")
+    access_key: str = Field(default="", pattern=r"^[!-~]*$")
+    secret_key: SecretStr = SecretStr("")
+    ca_file: Path | None = Field(
+        default=None, description="Authorities of the object store's certificate; if empty, the system's"
+    )
+    connections: int = Field(
+        default=64, ge=1, le=10_000, description="Most connections of one process: one for each transfer under way"
+    )
+    timeout_seconds: float = Field(
+        default=10.0, gt=0, le=300, description="Longest silence of the object store, and time-out of a small request"
+    )
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if self.url and not (self.access_key and self.secret_key.get_secret_value()):
+            raise ValueError("url needs access_key and secret_key")
+        return self
+
+
 class TracesSettings(_Section):
     """The collector of traces. The share of messages and requests that are traced is live: `trace_ratio`."""
 
@@ -307,6 +351,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     cassandra: CassandraSettings = CassandraSettings()
     redis: RedisSettings = RedisSettings()
+    files: FilesSettings = FilesSettings()
     traces: TracesSettings = TracesSettings()
 
     @property

@@ -17,6 +17,7 @@ from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry, ProcessRegistry
 from shared.drivers.measured import measured_store
+from shared.files.protocol import FileStore
 from shared.settings import Settings
 from shared.signals.memory import LocalSignals
 from shared.signals.protocol import Signals
@@ -107,6 +108,21 @@ async def open_chats(settings: Settings) -> AsyncIterator[ChatStore]:
 
         async with open_sqlite_chats(DataFolder(settings.data).chats) as embedded:
             yield measured_store(embedded, "chats")
+
+
+@asynccontextmanager
+async def open_files(settings: Settings) -> AsyncIterator[FileStore]:
+    """Open the store of files' bytes. Raises Unavailable or UnusableCertificate."""
+    if settings.files.url:
+        from shared.files.s3.store import open_s3_files
+
+        async with open_s3_files(settings.files) as files:
+            yield files
+    else:
+        from shared.files.folder import open_folder_files
+
+        async with open_folder_files(DataFolder(settings.data).files) as embedded:
+            yield embedded
 
 
 @asynccontextmanager

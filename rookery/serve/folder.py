@@ -41,6 +41,11 @@ class DataFolder:
         return self.path / "processes.json"
 
     @property
+    def files(self) -> Path:
+        """The bytes of files, unless they are in an object store."""
+        return self.path / "files"
+
+    @property
     def spool(self) -> Path:
         """Records of commands, which the process that has the log open publishes."""
         return self.path / "spool"

@@ -69,3 +69,19 @@ def test_of_several_archive_tokens_the_first_is_the_one_to_send() -> None:
     assert Settings(archive_token=SecretStr(f"{old},{new}")).archive_tokens == (old, new)
     assert Settings(archive_token=SecretStr(old)).archive_tokens == (old,)
     assert Settings().archive_tokens == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "field"),
+    [
+        ({"url": "s3://bucket"}, "access_key"),
+        ({"url": "s3://bucket/../other"}, "url"),
+        ({"url": "https://bucket"}, "url"),
+        ({"endpoint": "https://s3.example.org/path"}, "endpoint"),
+    ],
+)
+def test_an_object_store_needs_keys_and_plain_names(files: dict[str, str], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        Settings.model_validate({"files": files})
+    keys = {"access_key": "key", "secret_key": "secret"}
+    Settings.model_validate({"files": {"url": "s3://bucket/a/b", "endpoint": "http://[::1]:9000", **keys}})

@@ -1,0 +1,35 @@
+"""Keys of stored bytes: safe as a path and in a URL, and in the same order in every store."""
+
+import re
+
+from shared.contract.partitions import partition_of
+
+MAX_KEY_BYTES = 200
+"""A key is also a name in a folder, with a suffix; names there have at most 255 bytes."""
+
+FOLDERS = 4096
+"""Folders in which the keys of files are spread, so that none of them has too many entries: 250 of a million files."""
+
+_KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+_FILE_KEY = re.compile(r"[0-9a-f]{3}/([0-9]{1,19})(-[a-z0-9]+)?")
+
+
+def check_key(key: str) -> None:
+    """Raise ValueError unless the key is made of letters, digits, "_" and "-" of ASCII, in parts separated by "/", and
+    has at most MAX_KEY_BYTES."""
+    if len(key) > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} characters: {MAX_KEY_BYTES} at most")
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no key: letters, digits, _ and -, in parts separated by /")
+
+
+def file_key(file_id: int, rendition: str = "") -> str:
+    """Return the key of a file, or of one of its renditions: small letters and digits."""
+    return f"{partition_of(file_id, FOLDERS):03x}/{file_id}" + (f"-{rendition}" if rendition else "")
+
+
+def file_id_of(key: str) -> int | None:
+    """Return the id of the file whose bytes, or whose rendition, have this key; None for another key."""
+    match = _FILE_KEY.fullmatch(key)
+    return int(match[1]) if match else None

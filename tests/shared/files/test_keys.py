@@ -1,0 +1,18 @@
+"""Keys of files, and the ids in them."""
+
+import pytest
+
+from shared.files.keys import check_key, file_id_of, file_key
+
+
+@pytest.mark.parametrize("file_id", [1, 1234, 2**63 - 1])
+@pytest.mark.parametrize("rendition", ["", "small"])
+def test_a_files_key_is_valid_and_has_its_id(file_id: int, rendition: str) -> None:
+    key = file_key(file_id, rendition)
+    check_key(key)
+    assert file_id_of(key) == file_id
+
+
+def test_keys_of_files_are_spread_and_other_keys_have_no_id() -> None:
+    assert len({file_key(number).partition("/")[0] for number in range(20_000)}) > 4_000
+    assert [file_id_of(key) for key in ("a", "3fa", "3fa/x", "avatars/1", "3fa/1-SMALL")] == [None] * 5
