@@ -168,7 +168,7 @@ async def test_clients_follow_a_channel_which_users_join_and_leave_without_a_vio
 ) -> None:
     result = await verify(platform(), replace(CHANNEL, groups=(4,)))
     assert result.violations == ()
-    assert (result.in_groups > 20, result.heads > 5) == (True, True)
+    assert (result.in_groups > 20, result.heads > 0) == (True, True)
 
 
 class LosesLiveEvents(ChannelPlatform):
