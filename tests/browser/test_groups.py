@@ -138,7 +138,7 @@ def test_two_users_create_and_use_a_channel(platform: Platform, seats: Seats, ad
     other.open_chat("News")
     expect(other.message("First")).to_be_visible()
     own.write("Live")
-    expect(other.message("Live")).to_be_visible(timeout=2_000)
+    expect(other.message("Live")).to_be_visible()
     other.message("Live").hover()
     other.message("Live").get_by_role("button", name="More").click()
     expect(other.page.get_by_role("menuitem", name="Seen by")).to_have_count(0)
