@@ -101,7 +101,7 @@ class Groups:
 
     @endpoint("GET", "/v1/chats/<chat_id>/members", ListMembersResponse)
     async def list_members(self, claims: Claims, chat_id: str, query: models.MembersQuery) -> Response | Refusal:
-        """A page of the members of a chat, by rising user id; or those of `user_ids` who are members."""
+        """A page of the members of a chat, by rising user id; with `user_ids`, the members among these users."""
         request = ListMembersRequest(
             user_id=claims.user_id, chat_id=chat_id, limit=query.limit, after=query.after, user_ids=query.user_ids
         )

@@ -28,25 +28,17 @@ def fan_out(
     of the users in `read_for`, who are no recipients, get copies too. With `to_members`, the event is one of a channel:
     every partition gets a record. `epoch` is that of the partition of truth; `chat_version` is 0 in direct chats, see
     backplane.proto."""
-    if truth_partition is not None:
-        users = by_partition(recipient_ids, partitions, read_for)
-        return fan_out_to(
-            _in_all(users, partitions) if to_members else users,
-            event,
-            sender_id=sender_id,
-            session_id=session_id,
-            epoch=epoch,
-            truth_partition=truth_partition,
-            chat_version=chat_version,
-            to_members=to_members,
-        )
-    sender_partition = partition_of(sender_id, partitions)
-    users = {sender_partition: [sender_id]}
-    for recipient_id in recipient_ids:
-        if recipient_id != sender_id:
-            users.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    everywhere = _in_all(users, partitions) if to_members else users
-    return _records(event, sender_id, session_id, everywhere, sender_partition, epoch, chat_version, to_members)
+    if truth_partition is None:
+        truth_partition = partition_of(sender_id, partitions)
+        users = {truth_partition: [sender_id]}
+        for recipient_id in recipient_ids:
+            if recipient_id != sender_id:
+                users.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
+    else:
+        users = {truth_partition: []} | by_partition(recipient_ids, partitions, read_for)
+    if to_members:
+        _add_all(users, partitions)
+    return _records(event, sender_id, session_id, users, truth_partition, epoch, chat_version, to_members)
 
 
 def fan_out_to(
@@ -58,12 +50,10 @@ def fan_out_to(
     chat_version: int,
     session_id: str = "",
     epoch: int = 0,
-    to_members: bool = False,
 ) -> list[Record]:
-    """As `fan_out`, to recipients whose partitions are known; no other user is a recipient. With `to_members`, these
-    are all partitions."""
+    """As `fan_out`, to recipients whose partitions are known; no other user is a recipient."""
     truth_first = {truth_partition: users.get(truth_partition, ()), **users}
-    return _records(event, sender_id, session_id, truth_first, truth_partition, epoch, chat_version, to_members)
+    return _records(event, sender_id, session_id, truth_first, truth_partition, epoch, chat_version, to_members=False)
 
 
 def fan_out_copies(
@@ -79,8 +69,9 @@ def fan_out_copies(
     """Return further copies of a stored event, to the listed recipients only: records without one of truth. `read_for`
     and `to_members` are as in `fan_out`."""
     users = by_partition(recipient_ids, partitions, read_for)
-    everywhere = _in_all(users, partitions) if to_members else users
-    return _records(event, sender_id, "", everywhere, None, 0, chat_version, to_members)
+    if to_members:
+        _add_all(users, partitions)
+    return _records(event, sender_id, "", users, None, 0, chat_version, to_members)
 
 
 def with_all_recipients(truth: Record, recipient_ids: Sequence[int]) -> Record:
@@ -99,9 +90,10 @@ def by_partition(user_ids: Iterable[int], partitions: int, further: Iterable[int
     return users
 
 
-def _in_all(users: Mapping[int, Sequence[int]], partitions: int) -> dict[int, Sequence[int]]:
-    """The users of every partition, also of those without one; the order of the others stays."""
-    return {**users, **{partition: () for partition in range(partitions) if partition not in users}}
+def _add_all(users: dict[int, list[int]], partitions: int) -> None:
+    """Add every partition without a user, after the others."""
+    for partition in range(partitions):
+        users.setdefault(partition, [])
 
 
 def _records(

@@ -1,4 +1,4 @@
-"""The sessions that follow channels, sans I/O: those that have a channel open get its events, the others its heads.
+"""The sessions that follow channels, sans I/O: sessions that have a channel open get its events, the others its heads.
 
 The log of each partition has one record of every event of a channel. A record reaches the sessions of its own
 partition's users, so the followers of a channel are kept by partition.
@@ -48,7 +48,7 @@ class _Follower(msgspec.Struct, eq=False, gc=False):
     """The first and the last id of each earlier span: one tuple takes less memory than objects."""
 
     def set_spans(self, spans: Sequence[Span], version: int) -> bool:
-        """Set the user's spans, which are those in this version. Return whether they changed."""
+        """Set the user's spans, as of this version of the chat. Return whether they changed."""
         before = self.first, self.last, self.earlier
         *earlier, newest = spans or [_NEVER]
         self.first, self.last = newest.first, newest.last
@@ -154,8 +154,8 @@ class Channels:
     # ---- records
 
     def apply(self, chat_id: str, control: Control) -> None:
-        """Apply a control change: the users whom it removes read no later events, those whom it adds no earlier ones.
-        One that is older than what is known of a user changes nothing."""
+        """Apply a control change: removed users read no later events, added users no earlier events. For a user whose
+        spans are known in a later version, it changes nothing."""
         for member in control.members:
             for session in self._registry.of(member.user_id):
                 channel = self._channels.get((self._partitions.partition_of(member.user_id), chat_id))
@@ -169,8 +169,8 @@ class Channels:
     def readers(
         self, partition: int, chat_id: str, offset: int, event_id: int, recipient_ids: Iterable[int]
     ) -> list[Session]:
-        """Read an event of a channel. Return the sessions that have the channel open and whose users may read it, but
-        for those of the recipients, who get the event in any case."""
+        """Read an event of a channel. Return the sessions that have the channel open and whose users may read it. The
+        recipients get the event in any case: their sessions are left out."""
         channel = self._channels.get((partition, chat_id))
         if channel is None:
             return []

@@ -64,9 +64,11 @@ class Gateway:
         lookups = Lookups(accounts, history, backplane, self.partitions)
         self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
         self.signals = SignalExchange(signals, self.partitions, self.registry, directory, accounts, lookups.forget_user)
-        self.publisher = Publisher(backplane, lookups, self.rosters, self.partitions, ids, live, self.signals.publisher)
+        access = Access(lookups, self.rosters, self.partitions, ids, live)
+        publisher = self.signals.publisher
+        self.publisher = Publisher(backplane, lookups, self.rosters, access, self.partitions, ids, publisher)
         self.channels = Channels(self.registry, self.partitions)
-        self.follows = Follows(self.channels, self.rosters, Access(lookups, self.rosters, self.partitions, ids, live))
+        self.follows = Follows(self.channels, self.rosters, access)
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
 
         def forget_relationship(user_id: int, other_id: int) -> None:

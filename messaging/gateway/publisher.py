@@ -24,7 +24,6 @@ from rookery.v1.session_pb2 import Accepted, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.backplane.publishing import publish
-from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Permission, Roster
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
@@ -69,15 +68,15 @@ class Publisher:
         backplane: Backplane,
         lookups: Lookups,
         rosters: Rosters,
+        access: Access,
         partitions: OwnedPartitions,
         ids: SnowflakeGenerator,
-        live: Live,
         signals: SignalPublisher,
     ) -> None:
         self._backplane = backplane
         self._lookups = lookups
         self._rosters = rosters
-        self._access = Access(lookups, rosters, partitions, ids, live)
+        self._access = access
         self._partitions = partitions
         self._ids = ids
         self._signals = signals

@@ -171,7 +171,7 @@ class FollowRequest(msgspec.Struct, frozen=True):
 
     chat_ids: tuple[str, ...]
     open_chat_ids: frozenset[str]
-    """Those of `chat_ids` whose events the session gets all."""
+    """The channels among `chat_ids` of which the session gets all events."""
 
 
 KeptRequest = SendRequest | ChangeRequest

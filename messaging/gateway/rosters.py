@@ -18,7 +18,15 @@ from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import MAX_LOOKED_UP, Roster, changed_id, found_members, is_within, members_after
+from shared.contract.groups import (
+    MAX_LOOKED_UP,
+    Roster,
+    changed_id,
+    found_members,
+    is_within,
+    members_after,
+    newer_members,
+)
 from shared.contract.known_members import KnownMembers
 
 MAX_BYTES = 128 * 1024 * 1024
@@ -38,7 +46,7 @@ MAX_CHANGED = 200_000
 120 MB."""
 
 MAX_CHANGED_OF_CHANNEL = 2_000
-"""Members of one channel among them: those that changed last. They are for records of the last seconds."""
+"""Members of one channel that are remembered, the last changed ones: enough for the records of the last seconds."""
 
 BEHIND_SECONDS = 1.0
 """How long a roster is waited for whose newest control change this gateway has read, and the archive not recorded."""
@@ -311,14 +319,9 @@ class Rosters:
         if control.version == read.remembered:
             return  # another copy of it, in another partition
         known, count, read.remembered = read.members, len(read.members), control.version
-        newer = {
-            user_id: member
-            for user_id, member in members_after(control).items()
-            if user_id not in known or known[user_id].version < member.version
-        }
+        newer = newer_members(known, members_after(control))
         if isinstance(known, KnownMembers) or is_channel:
-            known = known if isinstance(known, KnownMembers) else KnownMembers.of(known.values())
-            read.members = known.after(newer.values(), MAX_CHANGED_OF_CHANNEL)
+            read.members = KnownMembers.of(known).after(newer.values(), MAX_CHANGED_OF_CHANNEL)
         else:
             known.update(newer)
         self._changed += len(read.members) - count

@@ -195,8 +195,8 @@ class Tail:
         return self._heads.get(chat_id)
 
     def target(self, user_id: int, chat_id: str, message_id: int, spans: Iterable[Span] = ()) -> Target | None:
-        """The message of the chat, if the tail has it and it reached the user or is theirs. The user's spans are those
-        in a channel, whose messages are for all members."""
+        """The message of the chat, if the tail has it and it reached the user or is theirs. `spans` are the user's in a
+        channel: a message of a channel reaches all its members."""
         entry, key = self._messages.get(message_id), self._unread.get(message_id)
         if entry is not None and entry.chat_id == chat_id and self._reached(user_id, entry, spans):
             event = decode(entry.value).event
@@ -219,8 +219,8 @@ class Tail:
         return None if entry is None or not entry.value else decode(entry.value).event
 
     def sent_after(self, chat_id: str, event_id: int) -> list[Entry]:
-        """The records of truth of a group's messages and changes with a higher id than this one: of those that list
-        their recipients, and are no control changes."""
+        """The records of truth of a group's messages and changes with a higher id than this one. Not of control
+        changes, nor of events of a channel, which do not list the members."""
         newer = takewhile(lambda entry: entry.event_id > event_id, reversed(self._of_groups.get(chat_id, ())))
         return [entry for entry in newer if not entry.is_control and not entry.is_to_members and entry.value]
 
@@ -241,8 +241,8 @@ class Tail:
         return entry is not None and all(self._reached(user_id, entry) for user_id in user_ids)
 
     def _reached(self, user_id: int, entry: Entry, spans: Iterable[Span] = ()) -> bool:
-        """Whether the user is a recipient of a message, or of another copy of it, or a member of its channel who has
-        these spans."""
+        """Whether the user is a recipient of a message or of another copy of it, or the message is one of a channel and
+        is in these spans of the user."""
         if user_id in entry.recipient_ids or (entry.is_to_members and is_within(spans, entry.event_id)):
             return True
         copies = self._changes.get(entry.event_id, ()) if entry.chat_version else ()

@@ -162,11 +162,7 @@ class Roster(msgspec.Struct, dict=True):
     def knowing(self, found: Mapping[int, Member]) -> "Roster":
         """The roster of a channel with members that were looked up in it, in version `since` or a later one. A member
         that it has in a newer version stays."""
-        newer = {
-            user_id: member
-            for user_id, member in found.items()
-            if (known := self.members.get(user_id)) is None or known.version < member.version
-        }
+        newer = newer_members(self.members, found)
         return self._with(
             self.chat_id, self.version, self.settings, self.members, self.member_count, self.invites, self.since, newer
         )
@@ -211,7 +207,7 @@ class Roster(msgspec.Struct, dict=True):
         """A roster of these members, after they `changed`. `since` counts in a channel, as does `member_count`."""
         changed = changed or {}
         if settings.is_channel:
-            known = members if isinstance(members, KnownMembers) else KnownMembers.of(members.values())
+            known = KnownMembers.of(members)
             return cls(chat_id, version, settings, known.after(changed.values()), member_count, invites, since)
         kept = {**members, **changed}
         for user_id, member in changed.items():
@@ -300,6 +296,15 @@ def members_after(control: Control) -> dict[int, Member]:
         member.ClearField("former_role")
         member.ClearField("invite_id")
     return members
+
+
+def newer_members(known: Mapping[int, Member], found: Mapping[int, Member]) -> dict[int, Member]:
+    """The found members that are not known, or known in an older version."""
+    return {
+        user_id: member
+        for user_id, member in found.items()
+        if (before := known.get(user_id)) is None or before.version < member.version
+    }
 
 
 def found_members(group: Group, user_ids: Iterable[int]) -> dict[int, Member]:

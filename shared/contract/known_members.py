@@ -18,9 +18,9 @@ class KnownMembers(Mapping[int, Member]):
         """The users who have asked to join."""
 
     @classmethod
-    def of(cls, members: Iterable[Member]) -> "KnownMembers":
+    def of(cls, members: Mapping[int, Member]) -> "KnownMembers":
         """These members, and no others."""
-        return cls({}, frozenset()).after(members)
+        return members if isinstance(members, cls) else cls({}, frozenset()).after(members.values())
 
     def after(self, changed: Iterable[Member], limit: int | None = None) -> "KnownMembers":
         """All of these members, and the others as they are here; of more than `limit`, those that changed last. Equal

@@ -8,6 +8,8 @@ import trio
 from tools.launch.people import PATIENCE, Person, open_http
 from tools.launch.process import Process
 
+ROLES = {"bff", "gateway", "archive"}
+
 
 async def command(process: Process, *words: str, typed: str = "") -> str:
     """Run a command of `rookery` with the settings of a process; return its output."""
@@ -24,11 +26,13 @@ def check_refused(done: CompletedProcess[str], code: int, *reasons: str) -> None
 
 
 async def list_processes(bff: Process, admin: Person, *sessions: dict[str, int]) -> dict[str, Any]:
-    """Wait until the gateways, in the order of their names, report these sessions; return the list of processes."""
+    """Wait until every role reports, and the gateways, in the order of their names, these sessions; return the list of
+    processes."""
     async with open_http(bff.url) as http:
         with trio.fail_after(PATIENCE):
             while True:
                 answer: dict[str, Any] = (await http.get("/v1/admin/processes", headers=admin.headers)).json()
-                if [each["sessions"] for each in answer["processes"] if each["role"] == "gateway"] == [*sessions]:
+                listed = [each["sessions"] for each in answer["processes"] if each["role"] == "gateway"]
+                if listed == [*sessions] and {each["role"] for each in answer["processes"]} == ROLES:
                     return answer
                 await trio.sleep(0.05)

@@ -72,6 +72,13 @@ class Session:
             await self.receive()
         return messages
 
+    async def receive_distinct(self, count: int) -> list[int]:
+        """Wait for this many messages; return the ids of all that were received, each once: a gateway that gains a
+        partition publishes newest control changes again."""
+        while len(ids := dict.fromkeys(message.message_id for message in await self.receive_messages(0))) < count:
+            await self.receive()
+        return [*ids]
+
     async def send_frame(self, **frame: object) -> int:
         """Send a frame, such as `ping=Ping()`; return its number."""
         self.sent += 1

@@ -83,9 +83,9 @@ class Reader:
         self.registry, live = Registry(), Live.fixed(CONFIGURATION)
         self.channels = Channels(self.registry, self.partitions)
         lookups = Lookups(cast(Any, None), history, log, self.partitions)
-        self.publisher = Publisher(
-            log, lookups, self.rosters, self.partitions, ids, live, SignalPublisher(LocalSignals(), PARTITIONS)
-        )
+        access = Access(lookups, self.rosters, self.partitions, ids, live)
+        signals = SignalPublisher(LocalSignals(), PARTITIONS)
+        self.publisher = Publisher(log, lookups, self.rosters, access, self.partitions, ids, signals)
         self.consumer = LogConsumer(
             log,
             self.partitions,
@@ -100,7 +100,7 @@ class Reader:
             lookups.forget_user,
             lookups.forget_relationship,
         )
-        self.follows = Follows(self.channels, self.rosters, Access(lookups, self.rosters, self.partitions, ids, live))
+        self.follows = Follows(self.channels, self.rosters, access)
         self.sessions: dict[int, Session] = {}
         for user_id in user_ids:
             self.connect(user_id)

@@ -1,17 +1,19 @@
 """Reads groups in Cassandra: as a user sees them, their members, and their marks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from messaging.archive.store.cassandra.group_rows import INVITES, SHARD, end_of
 from messaging.archive.store.protocol import Membership
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, ListMembersResponse, Mark, PublicChat
 from rookery.v1.groups_pb2 import GroupSettings, Invite, Member
 from rookery.v1.session_pb2 import Event
-from shared.contract.groups import invites_after, is_kept
+from shared.contract.groups import changed_id, invites_after, is_kept
 from shared.contract.ids import time_of
 from shared.drivers.cassandra import CassandraSession
 from shared.drivers.cassandra.session import Row
+
+Key = TypeVar("Key", int, str)
 
 KEYS_PER_READ = 100
 """Groups in one read of heads, or members in one read of a channel."""
@@ -60,9 +62,9 @@ class Groups:
             chat_id: (ended_id, own_id or 0) for chat_id, ended_id, own_id, _ in memberships if ended_id is not None
         }
         found = {chat_id: max(ended_id, own_id) for chat_id, (ended_id, own_id) in own_ids.items() if ended_id}
-        for chat_id, changed_id, version in await self._of_heads(_CHANGED_IDS, [*(own_ids.keys() - found)]):
+        for chat_id, head_id, version in await self._of_heads(_CHANGED_IDS, [*(own_ids.keys() - found)]):
             if version is not None:
-                found[chat_id] = max(changed_id or 0, own_ids[chat_id][1])
+                found[chat_id] = max(head_id or 0, own_ids[chat_id][1])
         return found
 
     async def chats(self, user_id: int, chat_ids: Sequence[str]) -> dict[str, tuple[Chat, int]]:
@@ -97,12 +99,10 @@ class Groups:
         reads: list[tuple[Any, tuple[object, ...]]] = [(self._statements[_MEMBERS], (chat_id, SHARD))]
         if settings.is_channel:
             wanted = sorted({*user_ids, *(asking or ()), *(invite.creator_id for invite in invites)})
-            parts = [wanted[start : start + KEYS_PER_READ] for start in range(0, len(wanted), KEYS_PER_READ)]
-            reads = [(self._statements[_SOME_MEMBERS], (chat_id, SHARD, part)) for part in parts]
+            reads = [(self._statements[_SOME_MEMBERS], (chat_id, SHARD, part)) for part in _parts(wanted)]
         results = await self._session.execute_all(reads)
         found = (Member.FromString(content) for rows in results for (content,) in rows)
         members = [member for member in found if is_kept(member)]
-        ends = (max(span.first, span.last) for member in members for span in member.spans)  # of versions in writing too
         return Group(
             chat_id=chat_id,
             version=version,
@@ -110,7 +110,7 @@ class Groups:
             members=members,
             invites=invites,
             member_count=member_count or 0,
-            changed_id=max(newest[0][0], *ends, 0),
+            changed_id=max(newest[0][0], changed_id(members)),  # a member may be of a version that is being written
         )
 
     async def add_own(self, chats: Iterable[PublicChat], user_id: int) -> None:
@@ -159,8 +159,7 @@ class Groups:
         return None if version is None else (version, _settings(settings))
 
     async def _of_heads(self, cql: str, chat_ids: Sequence[str]) -> list[Row]:
-        parts = [chat_ids[start : start + KEYS_PER_READ] for start in range(0, len(chat_ids), KEYS_PER_READ)]
-        results = await self._session.execute_all([(self._statements[cql], (part,)) for part in parts])
+        results = await self._session.execute_all([(self._statements[cql], (part,)) for part in _parts(chat_ids)])
         return [row for rows in results for row in rows]
 
     async def _former_settings(self, former: Mapping[str, Member]) -> dict[str, GroupSettings]:
@@ -169,6 +168,11 @@ class Groups:
             [(self._statements[_FORMER_SETTINGS], (chat_id, member.version)) for chat_id, member in former.items()]
         )
         return {chat_id: _settings(rows[0][0] if rows else None) for chat_id, rows in zip(former, results, strict=True)}
+
+
+def _parts(keys: Sequence[Key]) -> list[Sequence[Key]]:
+    """The keys in parts of KEYS_PER_READ at most."""
+    return [keys[start : start + KEYS_PER_READ] for start in range(0, len(keys), KEYS_PER_READ)]
 
 
 def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: GroupSettings | None) -> int:

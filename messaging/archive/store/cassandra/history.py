@@ -192,7 +192,7 @@ class History:
     def _state_reads(
         self, chat_ids: Sequence[str], bucket: int, message_ids: Sequence[int], viewer_id: int | None
     ) -> list[tuple[Any, tuple[object, ...]]]:
-        """The reads of the states of messages of one bucket, or of what the viewer may get of them."""
+        """The reads of the states of messages of one bucket; with a viewer, without private changes of other users."""
         key = chat_ids, bucket, message_ids
         if viewer_id is None:
             return [(self._statements[_STATES_IN], (*key, MAX_PAGE_CHANGES))]
@@ -204,7 +204,7 @@ class History:
     async def _with_changes(
         self, chat_id: str, messages: Sequence[Message], viewer_id: int | None
     ) -> list[HistoryMessage]:
-        """The messages, oldest first, with their states, or what the viewer may get of these."""
+        """The messages, oldest first, with their states; with a viewer, without the private changes of other users."""
         if not messages:
             return []
         if viewer_id is not None:

@@ -188,6 +188,6 @@ JOINING_SCHEMA = (
 CHANNELS_SCHEMA = (
     # After the control change; 0 or null in one that a former release made.
     "ALTER TABLE versions_by_chat ADD IF NOT EXISTS member_count int",
-    # The users who ask to join, and perhaps some who asked: their rows in members_by_chat decide.
+    # The users with a request to join, and perhaps users whose request has ended: members_by_chat decides.
     "ALTER TABLE chat_heads ADD IF NOT EXISTS asking set<bigint>",
 )

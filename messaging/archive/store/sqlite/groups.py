@@ -34,7 +34,7 @@ _SET_GROUP = """
         (SELECT count(*) FROM members WHERE chat = :chat AND role > 0)
     ) WHERE chat = :chat
 """
-# A channel has a control change for each user who joins by themselves: the index has only those of settings.
+# A channel may have a control change for each of its members. The index has only the changes of settings.
 _SETTINGS = """
     SELECT settings FROM controls INDEXED BY settings_by_chat
     WHERE chat = ? AND version <= ? AND settings IS NOT NULL ORDER BY version DESC LIMIT 1

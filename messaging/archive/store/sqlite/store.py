@@ -394,7 +394,7 @@ def _event(chat_id: str, event_id: int, author_id: int, client_id: str, content:
 def _with_changes(
     connection: sqlite3.Connection, chat: int, messages: Sequence[Message], viewer_id: int | None
 ) -> list[HistoryMessage]:
-    """The messages, oldest first, with their states, or what the viewer may get of these."""
+    """The messages, oldest first, with their states; with a viewer, without the private changes of other users."""
     if not messages:
         return []
     targets = [message.message_id for message in messages]
