@@ -50,7 +50,7 @@
  * @property {Text} [text]
  * @property {string} [reply_to] The message in the same chat to which this one replies; 0 if none.
  * @property {boolean} [forwarded] Whether the client copied the content from another message.
- * @property {string[]} [file_ids] Complete files that the user may read, in the order in which they are shown: at most
+ * @property {FileRef[]} [files] Complete files that the user may read, in the order in which they are shown: at most
  * 10, each once. With files, the text may be empty.
  */
 
@@ -67,6 +67,14 @@
  * @typedef {object} Mention
  * @property {string} [user_id]
  * @property {string} [name] As the sender wrote it, without `@`: 1 to 64 bytes.
+ */
+
+/**
+ * A file, and where the user may read it.
+ * @typedef {object} FileRef
+ * @property {string} [file_id]
+ * @property {string} [chat_id] The message that has the file. Both are empty if the user is the file's owner.
+ * @property {string} [message_id]
  */
 
 /**

@@ -394,12 +394,12 @@ class CancelFileResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class GetFilesRequest(_message.Message):
-    __slots__ = ("user_id", "file_ids")
+    __slots__ = ("user_id", "files")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
-    FILE_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     user_id: int
-    file_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, user_id: _Optional[int] = ..., file_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    files: _containers.RepeatedCompositeFieldContainer[_files_pb2.FileRef]
+    def __init__(self, user_id: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ...) -> None: ...
 
 class GetFilesResponse(_message.Message):
     __slots__ = ("files",)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rookery/v1/files.proto\x12\nrookery.v1\"\xb8\x01\n\x08\x46ileInfo\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\x11\n\tthumbhash\x18\x07 \x01(\x0c\x12\x12\n\nthumbnails\x18\x08 \x03(\r\x12\x13\n\x0b\x64uration_ms\x18\t \x01(\r\x12\x10\n\x08waveform\x18\n \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rookery/v1/files.proto\x12\nrookery.v1\"\xb8\x01\n\x08\x46ileInfo\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\x11\n\tthumbhash\x18\x07 \x01(\x0c\x12\x12\n\nthumbnails\x18\x08 \x03(\r\x12\x13\n\x0b\x64uration_ms\x18\t \x01(\r\x12\x10\n\x08waveform\x18\n \x01(\x0c\"?\n\x07\x46ileRef\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,4 +33,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FILEINFO']._serialized_start=39
   _globals['_FILEINFO']._serialized_end=223
+  _globals['_FILEREF']._serialized_start=225
+  _globals['_FILEREF']._serialized_end=288
 # @@protoc_insertion_point(module_scope)

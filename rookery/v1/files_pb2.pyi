@@ -29,3 +29,13 @@ class FileInfo(_message.Message):
     duration_ms: int
     waveform: bytes
     def __init__(self, file_id: _Optional[int] = ..., name: _Optional[str] = ..., media_type: _Optional[str] = ..., size: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., thumbhash: _Optional[bytes] = ..., thumbnails: _Optional[_Iterable[int]] = ..., duration_ms: _Optional[int] = ..., waveform: _Optional[bytes] = ...) -> None: ...
+
+class FileRef(_message.Message):
+    __slots__ = ("file_id", "chat_id", "message_id")
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    file_id: int
+    chat_id: str
+    message_id: int
+    def __init__(self, file_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., message_id: _Optional[int] = ...) -> None: ...

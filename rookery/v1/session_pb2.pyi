@@ -84,22 +84,22 @@ class Renew(_message.Message):
     def __init__(self, access_token: _Optional[str] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "forwarded", "file_ids")
+    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "forwarded", "files")
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
-    FILE_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     client_message_id: str
     chat_id: str
     recipient_id: int
     text: Text
     reply_to: int
     forwarded: bool
-    file_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ..., file_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    files: _containers.RepeatedCompositeFieldContainer[_files_pb2.FileRef]
+    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., forwarded: _Optional[bool] = ..., files: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ...) -> None: ...
 
 class Typing(_message.Message):
     __slots__ = ("chat_id", "user_id")
