@@ -276,6 +276,15 @@ async def made_secret(keys: SigningKeys, purpose: str, text: str) -> bytes:
     has only their digest. Without the private key they are as unpredictable as random bits.
     """
     _, key = await keys.newest()
+    return _made_with(key, purpose, text)
+
+
+def link_secret(key: OKPKey) -> bytes:
+    """Return 256 bits made of a signing key, with which all processes sign links of files."""
+    return _made_with(key, "file links", "")
+
+
+def _made_with(key: OKPKey, purpose: str, text: str) -> bytes:
     secret = f"{purpose} {key.as_dict(private=True)['d']}".encode()
     return hmac.digest(secret, text.encode(), "sha256")
 

@@ -1,0 +1,1 @@
+"""Files: uploads, signed links and downloads."""
