@@ -246,6 +246,7 @@
  * @property {number} [max_text_bytes]
  * @property {number} [frames_per_second]
  * @property {number} [max_unanswered_sends]
+ * @property {string} [max_file_bytes]
  */
 
 /**

@@ -510,4 +510,5 @@ def _limits(configuration: LiveConfiguration) -> Limits:
         max_text_bytes=configuration.max_text_bytes,
         frames_per_second=configuration.frames_per_second,
         max_unanswered_sends=configuration.max_unanswered_sends,
+        max_file_bytes=configuration.max_file_bytes,
     )

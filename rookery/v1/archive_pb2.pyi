@@ -336,32 +336,38 @@ class GetGroupResponse(_message.Message):
     def __init__(self, group: _Optional[_Union[Group, _Mapping]] = ...) -> None: ...
 
 class StoredFile(_message.Message):
-    __slots__ = ("file", "owner_id", "state", "sha256", "upload_id", "reserved_at_ms")
+    __slots__ = ("file", "owner_id", "state", "sha256", "upload_id", "reserved_at_ms", "rendition", "keep_original")
     FILE_FIELD_NUMBER: _ClassVar[int]
     OWNER_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
     RESERVED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    RENDITION_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ORIGINAL_FIELD_NUMBER: _ClassVar[int]
     file: _files_pb2.FileInfo
     owner_id: int
     state: FileState
     sha256: bytes
     upload_id: str
     reserved_at_ms: int
-    def __init__(self, file: _Optional[_Union[_files_pb2.FileInfo, _Mapping]] = ..., owner_id: _Optional[int] = ..., state: _Optional[_Union[FileState, str]] = ..., sha256: _Optional[bytes] = ..., upload_id: _Optional[str] = ..., reserved_at_ms: _Optional[int] = ...) -> None: ...
+    rendition: str
+    keep_original: bool
+    def __init__(self, file: _Optional[_Union[_files_pb2.FileInfo, _Mapping]] = ..., owner_id: _Optional[int] = ..., state: _Optional[_Union[FileState, str]] = ..., sha256: _Optional[bytes] = ..., upload_id: _Optional[str] = ..., reserved_at_ms: _Optional[int] = ..., rendition: _Optional[str] = ..., keep_original: _Optional[bool] = ...) -> None: ...
 
 class ReserveFileRequest(_message.Message):
-    __slots__ = ("user_id", "client_file_id", "file", "quota_bytes")
+    __slots__ = ("user_id", "client_file_id", "file", "quota_bytes", "max_uploads")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FILE_ID_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_UPLOADS_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     client_file_id: str
     file: StoredFile
     quota_bytes: int
-    def __init__(self, user_id: _Optional[int] = ..., client_file_id: _Optional[str] = ..., file: _Optional[_Union[StoredFile, _Mapping]] = ..., quota_bytes: _Optional[int] = ...) -> None: ...
+    max_uploads: int
+    def __init__(self, user_id: _Optional[int] = ..., client_file_id: _Optional[str] = ..., file: _Optional[_Union[StoredFile, _Mapping]] = ..., quota_bytes: _Optional[int] = ..., max_uploads: _Optional[int] = ...) -> None: ...
 
 class ReserveFileResponse(_message.Message):
     __slots__ = ("file",)

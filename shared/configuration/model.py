@@ -1,5 +1,6 @@
 """The live configuration as a typed model: every key with its bounds, its default and its purpose."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +10,10 @@ from shared.telemetry.logs import LEVELS, MAX_LEVELS, parse_levels
 
 Value = int | float | str
 """The value of one key."""
+
+
+FILE_TYPE = re.compile(r"[a-z]+/(\*|[a-z0-9.+-]+)")
+"""A media type, or all of one kind, as in `allowed_file_types`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,12 @@ def _check_level(level: str) -> str:
 def _check_levels(levels: str) -> str:
     parse_levels(levels)
     return levels
+
+
+def _check_file_types(types: str) -> str:
+    if types != "*" and not all(FILE_TYPE.fullmatch(each) for each in types.split(",")):
+        raise ValueError("not a list of media types")
+    return types
 
 
 class LiveConfiguration(BaseModel):
@@ -62,6 +73,17 @@ class LiveConfiguration(BaseModel):
     heartbeat_seconds: float = Field(
         default=30, ge=1, le=600, description="Seconds of silence after which a session is pinged, and then ended"
     )
+    max_file_bytes: int = Field(default=100_000_000, ge=1, le=50 * 1024**3, description="Largest file, in bytes")
+    max_user_file_bytes: int = Field(
+        default=5_000_000_000, ge=1, le=1024**5, description="Bytes of all files of one user, those in upload included"
+    )
+    max_open_uploads: int = Field(default=100, ge=1, le=10_000, description="Files of one user that are in upload")
+    allowed_file_types: Annotated[
+        str,
+        Field(max_length=1_000),
+        AfterValidator(_check_file_types),
+        AllowedText("* for all, or media types that are found in the content, such as image/*,application/pdf"),
+    ] = Field(default="*", description="Media types of files that users may send")
     tail_seconds: float = Field(
         default=300, ge=5, le=3600, description="Seconds for which a client can resume from the tail, without history"
     )

@@ -7,6 +7,12 @@ from shared.contract.partitions import partition_of
 MAX_KEY_BYTES = 200
 """A key is also a name in a folder, with a suffix; names there have at most 255 bytes."""
 
+PICTURE = "picture"
+"""The rendition of a picture that is read in place of its uploaded bytes: encoded again, without its camera's data."""
+
+THUMBNAILS = (320, 800, 1600)
+"""The longer edges of the thumbnails of a picture, in pixels; each is a rendition of that name."""
+
 FOLDERS = 4096
 """Folders in which the keys of files are spread, so that none of them has too many entries: 250 of a million files."""
 
@@ -27,6 +33,11 @@ def check_key(key: str) -> None:
 def file_key(file_id: int, rendition: str = "") -> str:
     """Return the key of a file, or of one of its renditions: small letters and digits."""
     return f"{partition_of(file_id, FOLDERS):03x}/{file_id}" + (f"-{rendition}" if rendition else "")
+
+
+def keys_of(file_id: int) -> list[str]:
+    """Return all keys that a file may have."""
+    return [file_key(file_id, rendition) for rendition in ("", PICTURE, *map(str, THUMBNAILS))]
 
 
 def file_id_of(key: str) -> int | None:

@@ -49,6 +49,7 @@ DETAILS: dict[str, Json] = {
     "Limits.max_text_bytes": {"default": DEFAULTS.max_text_bytes},
     "Limits.frames_per_second": {"default": DEFAULTS.frames_per_second},
     "Limits.max_unanswered_sends": {"default": DEFAULTS.max_unanswered_sends},
+    "Limits.max_file_bytes": {"default": str(DEFAULTS.max_file_bytes)},
     "Welcome.heartbeat_interval_ms": {"default": int(DEFAULTS.heartbeat_seconds * 1000)},
 }
 """JSON Schema keywords of fields beyond their types, by full name, from the code."""

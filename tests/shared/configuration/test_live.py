@@ -26,6 +26,7 @@ from shared.contract.errors import Unavailable
 DEFAULT = LiveConfiguration()
 LEVEL = "debug, info, warning, error, or empty for the level in the settings"
 LEVELS = "loggers and their levels, such as bff=debug,messaging.gateway=info, 32 at most, or empty"
+TYPES = "* for all, or media types that are found in the content, such as image/*,application/pdf"
 
 
 class FakeStore:
@@ -149,6 +150,7 @@ async def test_on_change_gets_the_initial_configuration_and_each_change_once(fak
         ("qqq", ["5"], "there is no key {!r}"),
         ("log_level", ["loud"], f"{{}} must be {LEVEL}, not {{!r}}"),
         ("log_levels", ["bff:debug"], f"{{}} must be {LEVELS}, not {{!r}}"),
+        ("allowed_file_types", ["", "*,image/*", "image", "image/png, image/gif"], f"{{}} must be {TYPES}, not {{!r}}"),
     ],
 )
 def test_a_refused_value_names_the_key_and_its_bounds(key: str, texts: list[str], message: str) -> None:
@@ -161,6 +163,7 @@ def test_a_refused_value_names_the_key_and_its_bounds(key: str, texts: list[str]
 def test_every_default_is_valid_as_it_is_stored_and_a_text_without_quotes_too() -> None:
     for key, default in DEFAULT:
         assert validate(key, json.dumps(default)) == default
+    assert validate("allowed_file_types", "image/*,application/pdf") == "image/*,application/pdf"
     for text in ("bff=debug,messaging.gateway=info", '"bff=debug,messaging.gateway=info"'):
         assert validate("log_levels", text) == "bff=debug,messaging.gateway=info"
 

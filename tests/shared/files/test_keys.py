@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.files.keys import check_key, file_id_of, file_key
+from shared.files.keys import check_key, file_id_of, file_key, keys_of
 
 
 @pytest.mark.parametrize("file_id", [1, 1234, 2**63 - 1])
@@ -11,6 +11,7 @@ def test_a_files_key_is_valid_and_has_its_id(file_id: int, rendition: str) -> No
     key = file_key(file_id, rendition)
     check_key(key)
     assert file_id_of(key) == file_id
+    assert {file_id_of(each) for each in keys_of(file_id)} == {file_id}
 
 
 def test_keys_of_files_are_spread_and_other_keys_have_no_id() -> None:
