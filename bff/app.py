@@ -41,6 +41,7 @@ from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
+from shared.files.protocol import FileStore
 from shared.net.client_address import Network
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
@@ -86,6 +87,7 @@ async def open_bff(
     *,
     archive: ArchiveQueries,
     groups: GroupChanges,
+    files: FileStore,
     health: Health,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
@@ -112,6 +114,7 @@ async def open_bff(
             processes=platform.processes,
             publisher=platform.backplane,
             signals=SignalPublisher(platform.signals, platform.backplane.partitions),
+            files=files,
             health=health,
             ids=platform.ids,
             passwords=PasswordHasher(),

@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rookery.v1.archive_pb2 import (
+    CancelFileRequest,
+    CancelFileResponse,
+    CompleteFileRequest,
+    CompleteFileResponse,
     GetChatRequest,
     GetChatResponse,
+    GetFilesRequest,
+    GetFilesResponse,
     GetGroupRequest,
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
+    ListChatFilesRequest,
+    ListChatFilesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMarksRequest,
@@ -25,6 +33,8 @@ from rookery.v1.archive_pb2 import (
     ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
+    ReserveFileRequest,
+    ReserveFileResponse,
 )
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from shared.accounts.administration import Administration
@@ -38,6 +48,7 @@ from shared.contract.errors import Refusal
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
 from shared.coordination.processes import ProcessRegistry
+from shared.files.protocol import FileStore
 from shared.net.client_address import Network
 from shared.signals.publisher import SignalPublisher
 from shared.telemetry.health import Health
@@ -70,6 +81,16 @@ class ArchiveQueries(Protocol):
 
     async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal: ...
 
+    async def reserve_file(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal: ...
+
+    async def complete_file(self, request: CompleteFileRequest) -> CompleteFileResponse | Refusal: ...
+
+    async def cancel_file(self, request: CancelFileRequest) -> CancelFileResponse | Refusal: ...
+
+    async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal: ...
+
+    async def list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal: ...
+
 
 class GroupChanges(Protocol):
     """The part of `shared.group_client.GroupClient` that the BFF uses."""
@@ -90,6 +111,7 @@ class Services:
     processes: ProcessRegistry
     publisher: Backplane
     signals: SignalPublisher
+    files: FileStore
     health: Health
     ids: SnowflakeGenerator
     passwords: PasswordHasher

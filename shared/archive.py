@@ -7,16 +7,24 @@ from google.protobuf.message import Message
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
+    CancelFileRequest,
+    CancelFileResponse,
+    CompleteFileRequest,
+    CompleteFileResponse,
     FindSentRequest,
     FindSentResponse,
     GetChatRequest,
     GetChatResponse,
+    GetFilesRequest,
+    GetFilesResponse,
     GetGroupRequest,
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
+    ListChatFilesRequest,
+    ListChatFilesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMarksRequest,
@@ -29,6 +37,8 @@ from rookery.v1.archive_pb2 import (
     ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
+    ReserveFileRequest,
+    ReserveFileResponse,
 )
 from shared.contract.errors import Refusal
 from shared.rpc import Balancer, Channel, RpcError, call_unary
@@ -91,6 +101,21 @@ class ArchiveClient:
 
     async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
         return await self._query(self._stub.GetGroup, request)
+
+    async def reserve_file(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
+        return await self._query(self._stub.ReserveFile, request)
+
+    async def complete_file(self, request: CompleteFileRequest) -> CompleteFileResponse | Refusal:
+        return await self._query(self._stub.CompleteFile, request)
+
+    async def cancel_file(self, request: CancelFileRequest) -> CancelFileResponse | Refusal:
+        return await self._query(self._stub.CancelFile, request)
+
+    async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        return await self._query(self._stub.GetFiles, request)
+
+    async def list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
+        return await self._query(self._stub.ListChatFiles, request)
 
     async def _query(self, method: Callable[[Request], Awaitable[Response]], request: Request) -> Response | Refusal:
         try:

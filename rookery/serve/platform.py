@@ -21,6 +21,7 @@ from rookery.serve.engines import (
     open_backplane,
     open_chats,
     open_coordination,
+    open_files,
     open_routing,
 )
 from rookery.serve.migrate import migrate_engines
@@ -184,12 +185,14 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives, *, o
     contexts = GatewayContexts(on.tls, own_gateway)
     async with (
         on.waiting.end("bff"),
+        open_files(on.settings) as files,
         open_group_client(platform.directory, platform.backplane.partitions, contexts.context) as groups,
         open_bff(
             on.settings.bff,
             platform,
             archive=ArchiveClient(archives, timeout=ARCHIVE_TIMEOUT),
             groups=groups,
+            files=files,
             health=health,
             trust_traces=on.settings.traces.trust_callers,
         ) as bff,

@@ -15,14 +15,23 @@ from werkzeug.datastructures import Headers
 from bff.app import make_app
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
+    FILE_STATE_UPLOADING,
+    CancelFileRequest,
+    CancelFileResponse,
+    CompleteFileRequest,
+    CompleteFileResponse,
     GetChatRequest,
     GetChatResponse,
+    GetFilesRequest,
+    GetFilesResponse,
     GetGroupRequest,
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
     ListChangesRequest,
     ListChangesResponse,
+    ListChatFilesRequest,
+    ListChatFilesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMarksRequest,
@@ -35,6 +44,9 @@ from rookery.v1.archive_pb2 import (
     ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
+    ReserveFileRequest,
+    ReserveFileResponse,
+    StoredFile,
 )
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
@@ -47,10 +59,11 @@ from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.sqlite import open_sqlite_configuration
-from shared.contract.errors import Refusal, Unavailable
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry
+from shared.files.folder import open_folder_files
 from shared.net.client_address import Network
 from shared.signals.memory import LocalSignals
 from shared.signals.protocol import Listener
@@ -77,9 +90,11 @@ class Clock:
 
 
 class FakeArchive:
-    """Returns `response`, and records the requests."""
+    """Returns `response`, and records the requests. Without a response, files are as in the file table."""
 
     def __init__(self) -> None:
+        self.files: dict[int, StoredFile] = {}
+        self.reserved: dict[tuple[int, str], int] = {}
         self.requests: list[Any] = []
         self.response: Any = None
 
@@ -116,6 +131,35 @@ class FakeArchive:
 
     async def get_group(self, request: GetGroupRequest) -> GetGroupResponse | Refusal:
         return self._reply(request, GetGroupResponse())
+
+    async def reserve_file(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
+        key = request.user_id, request.client_file_id
+        if key not in self.reserved:
+            self.reserved[key] = request.file.file.file_id
+            file = self.files[request.file.file.file_id] = request.file
+            file.owner_id, file.state = request.user_id, FILE_STATE_UPLOADING
+        return self._reply(request, ReserveFileResponse(file=self.files[self.reserved[key]]))
+
+    async def complete_file(self, request: CompleteFileRequest) -> CompleteFileResponse | Refusal:
+        file_id = request.file.file.file_id
+        if file_id not in self.files:
+            return Refusal(Code.NOT_FOUND, "gone", field="file_id")
+        if self.files[file_id].state == FILE_STATE_UPLOADING:
+            self.files[file_id] = request.file
+        return self._reply(request, CompleteFileResponse(file=self.files[file_id]))
+
+    async def cancel_file(self, request: CancelFileRequest) -> CancelFileResponse | Refusal:
+        if self.files[request.file_id].state != FILE_STATE_UPLOADING:
+            return Refusal(Code.OUT_OF_ORDER, "complete", field="file_id")
+        del self.files[request.file_id]
+        return self._reply(request, CancelFileResponse())
+
+    async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        found = (self.files.get(ref.file_id) for ref in request.files)
+        return self._reply(request, GetFilesResponse(files=[file for file in found if file]))
+
+    async def list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
+        return self._reply(request, ListChatFilesResponse())
 
 
 class FakeGroups:
@@ -279,6 +323,7 @@ async def api(
     async with (
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
+        open_folder_files(tmp_path / "files") as files,
     ):
         services = Services(
             accounts=accounts,
@@ -290,6 +335,7 @@ async def api(
             processes=LocalProcessRegistry(tmp_path / "processes.json", clock_ms=clock),
             publisher=cast(Backplane, log),  # the BFF only publishes
             signals=SignalPublisher(signals, FakeLog.partitions),
+            files=files,
             health=health,
             ids=SnowflakeGenerator(1),
             passwords=PasswordHasher(FAST),

@@ -59,6 +59,7 @@ async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]
             ),
             archive=ArchiveClient(channel, timeout=PATIENCE),
             groups=services.groups,
+            files=services.files,
             health=services.health,
             web_root=web_root,
         ) as bff,
