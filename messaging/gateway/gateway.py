@@ -11,6 +11,7 @@ from messaging.gateway import tracing
 from messaging.gateway.access import Access
 from messaging.gateway.channels import Channels
 from messaging.gateway.dispatch import Dispatcher
+from messaging.gateway.files import FileLookups
 from messaging.gateway.follows import Follows
 from messaging.gateway.frames import Encoding
 from messaging.gateway.groups.sequencer import Sequencer
@@ -65,8 +66,9 @@ class Gateway:
         self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
         self.signals = SignalExchange(signals, self.partitions, self.registry, directory, accounts, lookups.forget_user)
         access = Access(lookups, self.rosters, self.partitions, ids, live)
+        files = FileLookups(history, lookups, self.rosters, self.partitions)
         publisher = self.signals.publisher
-        self.publisher = Publisher(backplane, lookups, self.rosters, access, self.partitions, ids, publisher)
+        self.publisher = Publisher(backplane, lookups, files, self.rosters, access, self.partitions, ids, publisher)
         self.channels = Channels(self.registry, self.partitions)
         self.follows = Follows(self.channels, self.rosters, access)
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)

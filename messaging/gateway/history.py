@@ -1,17 +1,20 @@
 """The gateway's queries of the archive: for messages that are no longer in the gateway's tail."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from messaging.gateway.tail import Tail
 from rookery.v1.archive_pb2 import (
     FindSentRequest,
     GetChatRequest,
+    GetFilesRequest,
     GetGroupRequest,
     GetMessageRequest,
     GetMessageResponse,
     Group,
+    StoredFile,
 )
+from rookery.v1.files_pb2 import FileRef
 from rookery.v1.session_pb2 import Event
 from shared.archive import ARCHIVE_GROUP, ArchiveClient
 from shared.backplane import Backplane
@@ -42,6 +45,11 @@ class History(Protocol):
     async def find_group(self, chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
         """The group as after its newest recorded control change, a channel with the members that GetGroupRequest names:
         of these users, MAX_LOOKED_UP at most. A retryable Refusal if the archive does not answer."""
+        ...
+
+    async def find_files(self, user_id: int, files: Sequence[FileRef]) -> Sequence[StoredFile] | Refusal:
+        """Those of the files that the user may read, as GetFiles returns them; a retryable Refusal if the archive does
+        not answer."""
         ...
 
 
@@ -91,6 +99,10 @@ class ArchiveHistory:
         if isinstance(answer, Refusal):
             return _unanswered(answer)
         return answer.group if answer.HasField("group") else None
+
+    async def find_files(self, user_id: int, files: Sequence[FileRef]) -> Sequence[StoredFile] | Refusal:
+        answer = await self._archive.get_files(GetFilesRequest(user_id=user_id, files=files))
+        return _unanswered(answer) if isinstance(answer, Refusal) else answer.files
 
 
 def _unanswered(refusal: Refusal) -> Refusal:

@@ -327,7 +327,7 @@ class LogConsumer:
                 if is_control:
                     content = control_hash(message)
                 elif tail.sent_with(key) is None:  # else the tail has its hash
-                    content = message_hash(message.text, message.reply_to, message.forwarded)
+                    content = message_hash(message.text, message.reply_to, message.forwarded, message.files)
         elif kind == "change":
             change = event.change
             chat_id, target_id, is_deletion = change.chat_id, change.target_id, wins(change)

@@ -163,8 +163,9 @@ class Lookups:
         found = answer.message
         is_deleted = tail is not None and message_id in tail.deletions
         is_deleted = is_deleted or any(wins(event.change) for event in found.changes)
-        is_control = found.message.HasField("control")
-        return Target(found.message.sender_id, is_deleted, len(found.changes), is_control)
+        message = found.message
+        is_control, has_files = message.HasField("control"), bool(message.files)
+        return Target(message.sender_id, is_deleted, len(found.changes), is_control, has_files)
 
     async def find_sent(self, user_id: int, request: KeptRequest) -> Sent | Refusal | None:
         """The event that the user's request made before the tail begins; None if it made none. A Refusal if the archive

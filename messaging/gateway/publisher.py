@@ -12,6 +12,7 @@ import trio
 from messaging.envelopes import by_partition, fan_out, fan_out_to
 from messaging.gateway import tracing
 from messaging.gateway.access import ROSTER_DROPPED, Access
+from messaging.gateway.files import FileLookups
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.requests import KeptRequest, SendRequest, TypingRequest
@@ -20,6 +21,7 @@ from messaging.gateway.sent import SendKey, Sent
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.tail import Tail
 from messaging.kinds.kind import THE_CHAT, Target, refuse_without
+from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Accepted, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
@@ -67,6 +69,7 @@ class Publisher:
         self,
         backplane: Backplane,
         lookups: Lookups,
+        files: FileLookups,
         rosters: Rosters,
         access: Access,
         partitions: OwnedPartitions,
@@ -75,6 +78,7 @@ class Publisher:
     ) -> None:
         self._backplane = backplane
         self._lookups = lookups
+        self._files = files
         self._rosters = rosters
         self._access = access
         self._partitions = partitions
@@ -109,6 +113,11 @@ class Publisher:
             if request.first_sent_ms_ago is not None:
                 return forgotten
             forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
+        files: Sequence[FileInfo] | Refusal = ()
+        if request.files and forgotten is None and not self._is_in_tail(session, request):
+            files = await self._files.find(session.user_id, request)
+            if isinstance(files, Refusal) and files.retryable:
+                return files
         event_id = self._ids.next_nowait() or await self._ids.next()
         # No `await` from here to the publish: it is looked up and put in flight in one step.
         tail = self._partitions.tail_of(session.user_id)
@@ -122,7 +131,9 @@ class Publisher:
         )
         if refusal is ROSTER_DROPPED:
             return refusal
-        return self._publish_once(command, request, tail, event_id, forgotten, roster, refusal)
+        if isinstance(files, Refusal):
+            refusal, files = refusal or files, ()
+        return self._publish_once(command, request, tail, event_id, forgotten, roster, refusal, files)
 
     async def type(self, command: Command, request: TypingRequest) -> Refusal | None:
         """Signal that the user is typing to the other members; in channels and in groups of more than
@@ -161,11 +172,16 @@ class Publisher:
         session, ago_ms = command.session, request.first_sent_ms_ago
         if ago_ms == 0 or (ago_ms is None and not session.may_repeat(command.received_at)) or not request.client_id:
             return False
-        key = (session.user_id, request.client_id)
         tail = self._partitions.tail_of(session.user_id)
-        if tail is None or key in self._in_flight or tail.sent_with(key):
+        if tail is None or self._is_in_tail(session, request):
             return False
         return ago_ms is None or wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
+
+    def _is_in_tail(self, session: Session, request: KeptRequest) -> bool:
+        """Whether the request repeats one that is in the tail, or on its way there."""
+        key = (session.user_id, request.client_id)
+        tail = self._partitions.tail_of(session.user_id)
+        return key in self._in_flight or (tail is not None and tail.sent_with(key) is not None)
 
     # ---- events
 
@@ -178,10 +194,11 @@ class Publisher:
         forgotten: Sent | None,
         roster: Roster | None,
         refusal: Refusal | None,
+        files: Sequence[FileInfo],
     ) -> Refusal | None:
         """Publish the event as `event_id`, unless its key is in flight or in the tail, or `forgotten` is its first
         event, from before the tail: answer with the first. A first event gets `refusal`, if that is given: what was
-        accepted stays so, also if it would be refused now."""
+        accepted stays so, also if it would be refused now. `files` are those of a first message."""
         session = command.session
         key = (session.user_id, request.client_id)  # without a client id, it is never found
         in_flight = self._in_flight.get(key)
@@ -189,18 +206,23 @@ class Publisher:
         first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed_of(key, tail)
         if first is None and refusal is not None:
             return refusal
-        sent = Sent(event_id, request.chat_id, request.content_hash())
+        sent = Sent(event_id, request.chat_id, request.content_hash(), files)
         if first is not None:
             if not first.is_repeated_by(sent):
                 return _used_for_another(request, first)
-            sent = first  # if unconfirmed, the log may keep it: under the same id, both are one event
+            # If unconfirmed, the log may keep it: under the same id, both are one event.
+            sent = sent._replace(event_id=first.event_id, files=files or _recorded_files(request, first, tail))
         if in_flight:
             command.defer()
             in_flight.commands.append(command)
             return None
-        records = self._records(session, request, sent.event_id, tail.fences.epoch, roster, is_first=first is None)
+        has_files = len(sent.files) == len(request.files)
+        if not has_files and not (stored or forgotten):
+            return refusal or _NOT_STORED  # instead of a look-up, it was in flight, and has failed
+        records = self._records(session, request, sent, tail.fences.epoch, roster, is_first=first is None)
         if stored or forgotten:  # the gateway that accepted it may have died before it published the copies
-            records = records[1:] if first and first.content is not None else []  # without: it was deleted since
+            has_content = has_files and first is not None and first.content is not None
+            records = records[1:] if has_content else []  # without: it was deleted since
         self._unconfirmed.pop(key, None)
         if records:
             self._publish_kept(command, request, tail, sent, records)
@@ -213,7 +235,7 @@ class Publisher:
         self,
         session: Session,
         request: KeptRequest,
-        event_id: int,
+        sent: Sent,
         epoch: int,
         roster: Roster | None,
         *,
@@ -221,7 +243,8 @@ class Publisher:
     ) -> list[Record]:
         """The records of an event. Its recipients in a group are the members, in a channel the user and the members
         whom it mentions; if it was accepted before, those of them who were members then."""
-        user_id, event, partitions = session.user_id, request.event(event_id, session.user_id), self._partitions.count
+        user_id, event_id, partitions = session.user_id, sent.event_id, self._partitions.count
+        event = request.event(event_id, user_id, sent.files)
         if request.members or request.is_personal:
             recipients = request.recipients
             shares = not (request.is_read_mark and request.members) or self._lookups.show_read_marks(request.members)
@@ -306,7 +329,13 @@ class Publisher:
     def _remember_unconfirmed(self, key: SendKey, sent: Sent, epoch: int) -> None:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             del self._unconfirmed[next(iter(self._unconfirmed))]
-        self._unconfirmed[key] = sent, epoch
+        self._unconfirmed[key] = sent._replace(files=()), epoch
+
+
+def _recorded_files(request: KeptRequest, first: Sent, tail: Tail) -> Sequence[FileInfo]:
+    """The files of a message that was sent before; none if it was deleted since, or is on its way to the tail."""
+    event = tail.event(first.event_id) if request.files else None
+    return first.files if event is None else event.message.files
 
 
 def _used_for_another(request: KeptRequest, first: Sent) -> Refusal:

@@ -7,8 +7,9 @@ import msgspec
 
 from messaging.gateway.sent import change_hash, message_hash
 from messaging.kinds import KINDS
-from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, too_long
+from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, refuse_blank, too_long
 from messaging.kinds.kind import Kind
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.kinds_pb2 import LAW_MAX
 from rookery.v1.session_pb2 import (
     Authenticate,
@@ -42,6 +43,9 @@ MAX_FOLLOWED = 200
 MAX_OPEN = 20
 """Channels that a session may have open: more than a screen shows."""
 
+MAX_FILES = 10
+"""Files of a message: see session.proto."""
+
 Members = tuple[int, ...]
 """The two members of a direct chat; empty for a group, whose members the publisher looks up."""
 
@@ -63,6 +67,7 @@ class SendRequest(msgspec.Struct, frozen=True):
     forwarded: bool
     first_sent_ms_ago: int | None
     """0 if the client sends it for the first time; None if the client does not tell."""
+    files: tuple[FileRef, ...] = ()
 
     @property
     def is_personal(self) -> bool:
@@ -91,10 +96,10 @@ class SendRequest(msgspec.Struct, frozen=True):
 
     def content_hash(self) -> int:
         """Tells a retry from another message with the same client id."""
-        return message_hash(self.text, self.reply_to, self.forwarded)
+        return message_hash(self.text, self.reply_to, self.forwarded, self.files)
 
-    def event(self, event_id: int, user_id: int) -> Event:
-        """The event of this message under this id."""
+    def event(self, event_id: int, user_id: int, files: Sequence[FileInfo] = ()) -> Event:
+        """The event of this message under this id, with its files."""
         message = Message(
             message_id=event_id,
             chat_id=self.chat_id,
@@ -104,6 +109,8 @@ class SendRequest(msgspec.Struct, frozen=True):
             reply_to=self.reply_to,
             forwarded=self.forwarded,
         )
+        if files:
+            message.files.extend(files)
         return Event(event_id=event_id, message=message)
 
 
@@ -112,6 +119,7 @@ class ChangeRequest(msgspec.Struct, frozen=True):
 
     client_id_field: ClassVar[str] = "change.client_change_id"
     is_message: ClassVar[bool] = False
+    files: ClassVar[Sequence[FileRef]] = ()
 
     client_id: str
     """Empty if it may be repeated."""
@@ -145,7 +153,7 @@ class ChangeRequest(msgspec.Struct, frozen=True):
     def content_hash(self) -> int:
         return change_hash(self.change)
 
-    def event(self, event_id: int, user_id: int) -> Event:
+    def event(self, event_id: int, user_id: int, files: Sequence[FileInfo] = ()) -> Event:
         return Event(event_id=event_id, change=self.change)
 
 
@@ -231,9 +239,13 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     chat = _check_to(send, user_id)
     if isinstance(chat, Refusal):
         return chat
-    if send.WhichOneof("content") != "text":
+    text, reply_to, files = send.text, send.reply_to, tuple(send.files)
+    if files and (refusal := _check_files(files, user_id)):
+        return refusal
+    if not files and send.WhichOneof("content") != "text":
         return Refusal(Code.INVALID, "A message needs content, such as `text`.", "send.text")
-    text, reply_to = send.text, send.reply_to
+    if not files and (refusal := refuse_blank(text, "send.text")):
+        return refusal
     if refusal := check_text(text, configuration.max_text_bytes, "send.text"):
         return refusal
     if text.mentions or text.mentions_everyone:
@@ -245,7 +257,26 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     if not 0 <= reply_to <= MAX_ID:
         return bad_id("send.reply_to")
     first_sent_ms_ago = frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
-    return SendRequest(client_id, *chat, text, reply_to, send.forwarded, first_sent_ms_ago)
+    return SendRequest(client_id, *chat, text, reply_to, send.forwarded, first_sent_ms_ago, files)
+
+
+def _check_files(files: Sequence[FileRef], user_id: int) -> Refusal | None:
+    if len(files) > MAX_FILES:
+        return Refusal(Code.TOO_LARGE, f"A message can have {MAX_FILES} files at most.", "send.files")
+    if len({each.file_id for each in files}) < len(files):
+        return Refusal(Code.INVALID, "A message has each file once.", "send.files")
+    for index, each in enumerate(files):
+        field = f"send.files[{index}]"
+        if each.file_id <= 0:
+            return bad_id(f"{field}.file_id")
+        if bool(each.chat_id) != bool(each.message_id):
+            message = "A file in a message needs both `chat_id` and `message_id`."
+            return Refusal(Code.INVALID, message, f"{field}.message_id")
+        if each.chat_id and isinstance(chat := _check_chat(each.chat_id, f"{field}.chat_id", user_id), Refusal):
+            return chat
+        if each.message_id < 0:
+            return bad_id(f"{field}.message_id")
+    return None
 
 
 def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> ChangeRequest | Refusal:

@@ -1,7 +1,9 @@
 """Client ids: tells the retry of a message or of a change from another one with the same client id."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import Change, Event, Message, Text
 
 SendKey = tuple[int, str]
@@ -15,16 +17,19 @@ class Sent(NamedTuple):
     chat_id: str
     content: int | None
     """The hash of its content, within one process; None if the content was deleted."""
+    files: Sequence[FileInfo] = ()
+    """Those of a message that is not read from the tail."""
 
     def is_repeated_by(self, other: "Sent") -> bool:
         """Whether the other one, with the same key, may be a retry."""
         return self.chat_id == other.chat_id and self.content in (other.content, None)
 
 
-def message_hash(text: Text, reply_to: int, forwarded: bool) -> int:
+def message_hash(text: Text, reply_to: int, forwarded: bool, files: Iterable[FileInfo | FileRef] = ()) -> int:
     """The hash of a message's content."""
     has_mentions = text.mentions or text.mentions_everyone
-    return hash((text.SerializeToString() if has_mentions else text.body, reply_to, forwarded))
+    body = text.SerializeToString() if has_mentions else text.body
+    return hash((body, reply_to, forwarded, *(each.file_id for each in files)))
 
 
 def control_hash(message: Message) -> int:
@@ -46,7 +51,7 @@ def sent_of(event: Event) -> Sent:
         if message.HasField("control"):
             content = control_hash(message)
         elif message.WhichOneof("content"):
-            content = message_hash(message.text, message.reply_to, message.forwarded)
-        return Sent(event.event_id, message.chat_id, content)
+            content = message_hash(message.text, message.reply_to, message.forwarded, message.files)
+        return Sent(event.event_id, message.chat_id, content, message.files)
     change = event.change
     return Sent(event.event_id, change.chat_id, change_hash(change) if change.WhichOneof("body") else None)

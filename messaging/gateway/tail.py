@@ -111,6 +111,8 @@ class Tail:
                 self._accepted[key] = entry.sent
             elif sent.event_id != event_id:
                 return False
+            elif sent.files:
+                self._accepted[key] = sent._replace(files=())
             self._unread.pop(event_id, None)
         self._entries.append(entry)
         by_user = self._by_user
@@ -202,10 +204,10 @@ class Tail:
             event = decode(entry.value).event
             if event.HasField("message"):  # else the id is that of a change
                 changes = len(self._changes.get(message_id, ()))
-                is_control = event.message.HasField("control")
-                return Target(event.message.sender_id, message_id in self.deletions, changes, is_control)
-        if key is not None and key[0] == user_id and self._accepted[key].chat_id == chat_id:
-            return Target(user_id, message_id in self.deletions)
+                is_control, has_files = event.message.HasField("control"), bool(event.message.files)
+                return Target(event.message.sender_id, message_id in self.deletions, changes, is_control, has_files)
+        if key is not None and key[0] == user_id and (sent := self._accepted[key]).chat_id == chat_id:
+            return Target(user_id, message_id in self.deletions, has_files=bool(sent.files))
         return None
 
     def has_message(self, user_id: int, chat_id: str) -> bool:

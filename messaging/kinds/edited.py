@@ -1,6 +1,6 @@
-"""A new content of a message, by its sender."""
+"""A new content of a message, by its sender. Its files stay."""
 
-from messaging.kinds.checks import check_mentioned, check_mentions, check_text
+from messaging.kinds.checks import check_mentioned, check_mentions, check_text, refuse_blank
 from messaging.kinds.kind import Circumstances, Kind, refuse_deleted, refuse_others
 from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
@@ -23,8 +23,10 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
         return refusal
     if seconds and circumstances.now_ms - time_of(change.target_id) > seconds * 1000:
         return Refusal(Code.FORBIDDEN, f"A message can be edited for {seconds} seconds.", "change.target_id")
-    members, permissions = circumstances.members, circumstances.permissions
-    return check_mentioned(change.edited.text, members, permissions, "change.edited.text")
+    text, field = change.edited.text, "change.edited.text"
+    if not target.has_files and (refusal := refuse_blank(text, field)):
+        return refusal
+    return check_mentioned(text, circumstances.members, circumstances.permissions, field)
 
 
 KIND = Kind(changes.KINDS["edited"], _check, _authorize, permission=Permission.POST)

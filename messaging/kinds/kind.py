@@ -22,6 +22,7 @@ class Target(NamedTuple):
     """About how many changes it has."""
     is_control: bool = False
     """Whether it is a control change of a group."""
+    has_files: bool = False
 
 
 THE_CHAT = Target(0, False)

@@ -30,6 +30,7 @@ from rookery.v1.archive_pb2 import (
     Chat,
     FindSentRequest,
     GetChatRequest,
+    GetFilesRequest,
     GetGroupRequest,
     GetMessageRequest,
     GetMessageResponse,
@@ -40,7 +41,9 @@ from rookery.v1.archive_pb2 import (
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
+    StoredFile,
 )
+from rookery.v1.files_pb2 import FileRef
 from rookery.v1.session_pb2 import ClientFrame, Event, ServerFrame
 from shared import bridge
 from shared.accounts.people import Relationship
@@ -234,6 +237,10 @@ class RunningGateway:
         if isinstance(answer, Refusal):
             return answer
         return answer.group if answer.HasField("group") else None
+
+    async def find_files(self, user_id: int, files: Sequence[FileRef]) -> Sequence[StoredFile] | Refusal:
+        answer = await self._ask("GetFiles", GetFilesRequest(user_id=user_id, files=files))
+        return answer if isinstance(answer, Refusal) else cast(Sequence[StoredFile], answer.files)
 
     async def _ask(self, method: str, request: Any) -> Any:
         try:

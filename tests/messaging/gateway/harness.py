@@ -14,8 +14,9 @@ from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.groups.commands import decide
 from messaging.gateway.transports.connection import Connection, Flusher
-from rookery.v1.archive_pb2 import GetMessageResponse, Group, HistoryMessage
+from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, FileState, GetMessageResponse, Group, HistoryMessage, StoredFile
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, CreateGroup, RemoveMember
 from rookery.v1.groups_pb2 import Control, GroupSettings
 from rookery.v1.session_pb2 import (
@@ -72,6 +73,11 @@ ANN, BEN, CAT = 1, 2, 3
 
 def text_frame(client_id: str, recipient_id: int = BEN, body: str = "hi") -> ClientFrame:
     return ClientFrame(send=Send(client_message_id=client_id, recipient_id=recipient_id, text=Text(body=body)))
+
+
+def file_frame(client_id: str, *files: FileRef, body: str = "", to: int = BEN) -> ClientFrame:
+    text = Text(body=body) if body else None
+    return ClientFrame(send=Send(client_message_id=client_id, recipient_id=to, text=text, files=files))
 
 
 def change_frame(client_id: str, target_id: int = 0, *, chat_id: str = "d-1-2", **body: Any) -> ClientFrame:
@@ -154,8 +160,10 @@ class ScriptedHistory:
         """By chat id."""
         self.sent: dict[str, Event] = {}
         """By client id."""
+        self.files: dict[int, StoredFile] = {}
+        """By file id; each user may read them."""
         self.finds = 0
-        """How often a client id or a group was looked up."""
+        """How often a client id, a group or files were looked up."""
         self.wanted: list[set[int]] = []
         """The users of each look-up of a group."""
         self.complete_up_to = MAX_ID
@@ -167,6 +175,12 @@ class ScriptedHistory:
         """Add a message, and its change, of any chat."""
         state = [Event(event_id=1, change=Change(**change))] if change else []
         self.messages[message_id] = HistoryMessage(message=Message(sender_id=sender_id), changes=state)
+
+    def add_file(self, file_id: int, state: FileState = FILE_STATE_COMPLETE) -> FileInfo:
+        """Add a file, and return it."""
+        file = FileInfo(file_id=file_id, name=f"{file_id}.png", media_type="image/png", size=5)
+        self.files[file_id] = StoredFile(file=file, state=state)
+        return file
 
     async def find_message(self, user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
         await self.open.wait()
@@ -191,6 +205,11 @@ class ScriptedHistory:
         await self.open.wait()
         group = self.groups.get(chat_id)
         return self.refusal or (None if group is None else looked_up(group, user_ids))
+
+    async def find_files(self, user_id: int, files: Sequence[FileRef]) -> Sequence[StoredFile] | Refusal:
+        self.finds += 1
+        await self.open.wait()
+        return self.refusal or [self.files[each.file_id] for each in files if each.file_id in self.files]
 
 
 @dataclass

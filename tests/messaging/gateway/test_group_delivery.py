@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from messaging.envelopes import decode, fan_out
 from messaging.gateway.access import Access
 from messaging.gateway.channels import Channels
+from messaging.gateway.files import FileLookups
 from messaging.gateway.follows import Follows
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.log_consumer import LogConsumer
@@ -85,7 +86,8 @@ class Reader:
         lookups = Lookups(cast(Any, None), history, log, self.partitions)
         access = Access(lookups, self.rosters, self.partitions, ids, live)
         signals = SignalPublisher(LocalSignals(), PARTITIONS)
-        self.publisher = Publisher(log, lookups, self.rosters, access, self.partitions, ids, signals)
+        files = FileLookups(history, lookups, self.rosters, self.partitions)
+        self.publisher = Publisher(log, lookups, files, self.rosters, access, self.partitions, ids, signals)
         self.consumer = LogConsumer(
             log,
             self.partitions,

@@ -1,6 +1,6 @@
 """Publishing on the embedded log: which sessions get an event, which requests are refused, and retries.
 
-The promises for retries are one contract for messages and changes: `BOTH`.
+The promises for retries are one contract for messages, also with files, and changes: `BOTH`.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from messaging.gateway.lookups import LOG_SECONDS
 from messaging.kinds import reacted
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope, Fence
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import (
     Change,
     ClientFrame,
@@ -52,6 +53,7 @@ from tests.messaging.gateway.harness import (
     ScriptedLog,
     change_frame,
     client_id_of,
+    file_frame,
     open_platform,
     text_frame,
 )
@@ -76,13 +78,23 @@ def reaction(client_id: str = "a", emoji: str = "👍", *, to: int = BEN) -> Cli
     )
 
 
-BOTH = pytest.mark.parametrize("make", [text, reaction])
+def picture(client_id: str = "a", name: str = "one", *, to: int = BEN) -> ClientFrame:
+    return file_frame(client_id, FileRef(file_id={"one": 5}.get(name, 6)), FileRef(file_id=7), to=to)
+
+
+BOTH = pytest.mark.parametrize("make", [text, reaction, picture])
 
 
 @pytest.fixture
 def platform(platform: Platform) -> Platform:
-    platform.history.add(OLD)
+    add_old(platform)
     return platform
+
+
+def add_old(platform: Platform) -> None:
+    platform.history.add(OLD)
+    for file_id in (5, 6, 7):
+        platform.history.add_file(file_id)
 
 
 async def test_a_message_reaches_every_session_of_both_but_its_origin(platform: Platform, gateway: Gateway) -> None:
@@ -149,7 +161,7 @@ async def test_a_retry_after_a_gateway_s_death_is_recognised_from_the_log_and_pu
 ) -> None:
     """The gateway may have died before it published the copies. One with another content is refused."""
     async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
-        platform.history.add(OLD)
+        add_old(platform)
         first = await ann.accepted(make())
     async with open_platform(tmp_path) as platform:
         gateway = await platform.start_gateway()
@@ -160,6 +172,8 @@ async def test_a_retry_after_a_gateway_s_death_is_recognised_from_the_log_and_pu
             assert (await ann.accepted(make())).event_id == first.event_id
             replayed.append((await ben.expect("event")).event)
             assert [event.event_id for event in replayed] == [first.event_id] * 3
+            assert replayed[2].message == replayed[0].message
+            assert len(replayed[2].message.files) == (2 if make is picture else 0)
             assert (await ann.accepted(text("b"))).event_id > first.event_id
 
 
@@ -294,12 +308,17 @@ FORMER_TEXT = Event(event_id=77, message=Message(chat_id="d-1-2", text=Text(body
 FORMER_REACTION = Event(
     event_id=77, change=Change(chat_id="d-1-2", target_id=OLD, reacted=Reacted(emoji="👍", set=True))
 )
+FORMER_FILES = [FileInfo(file_id=5, name="former.png"), FileInfo(file_id=7)]
+FORMER_PICTURE = Event(event_id=77, message=Message(chat_id="d-1-2", text=Text(), files=FORMER_FILES))
 DELETED = Event(event_id=77, message=Message(chat_id="d-1-2"))
 
 
 @pytest.mark.parametrize(
     ("make", "former", "other_code", "copies"),
-    [(text, FORMER_TEXT, "invalid", 1), (reaction, FORMER_REACTION, "invalid", 1), (text, DELETED, "", 0)],
+    [
+        *((text, FORMER_TEXT, "invalid", 1), (reaction, FORMER_REACTION, "invalid", 1), (text, DELETED, "", 0)),
+        *((picture, FORMER_PICTURE, "invalid", 1), (picture, DELETED, "", 0)),
+    ],
 )
 async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
     platform: Platform, log: ScriptedLog, make: Make, former: Event, other_code: str, copies: int
@@ -314,6 +333,7 @@ async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
         await log.until_published(copies)
         envelopes = [Envelope.FromString(record.value) for records, _ in log.unacknowledged for record in records]
         assert [(each.event.event_id, each.truth) for each in envelopes] == [(77, False)] * copies
+        assert [list(each.event.message.files) for each in envelopes] == [list(former.message.files)] * copies
         log.acknowledge()
         assert (await ann.expect("accepted")).accepted.event_id == 77
         await ann.send(repeated(make("a", "two")))

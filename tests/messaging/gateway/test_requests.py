@@ -15,6 +15,7 @@ from messaging.gateway.requests import (
 )
 from messaging.gateway.sent import message_hash, sent_of
 from messaging.kinds import KINDS
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import (
     Authenticate,
     Change,
@@ -67,6 +68,7 @@ def mentioning(*mentions: tuple[int, str], body: str = "@ann @ben") -> Text:
     return Text(body=body, mentions=[Mention(user_id=user_id, name=name) for user_id, name in mentions])
 
 
+FILE = FileRef(file_id=2, chat_id="g-7", message_id=5)
 THUMB = Reacted(emoji="👍", set=True)
 TO_ALL = Text(body="@all", mentions_everyone=True)
 TO_ALL_WITHOUT_NAME = Code.INVALID, "send.text.mentions_everyone", "`@`"
@@ -93,15 +95,20 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
 
 def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_with_less() -> None:
     text = mentioning(*EVERYBODY)
-    request = check(send(text=text, reply_to=3, forwarded=True), USER, LIMITS)
+    request = check(send(text=text, reply_to=3, forwarded=True, files=[FILE, FileRef(file_id=1)]), USER, LIMITS)
     assert isinstance(request, SendRequest)
     message = Message(message_id=5, chat_id=CHAT, sender_id=USER, client_message_id="a", text=text, reply_to=3)
     message.forwarded = True
+    files = [FileInfo(file_id=2, name="a"), FileInfo(file_id=1, name="b")]
+    message.files.extend(files)
     event = Event(event_id=5, message=message)
-    assert request.event(5, USER) == event
+    assert request.event(5, USER, files) == event
     assert request.content_hash() == sent_of(event).content
     assert message_hash(TO_ALL, 3, True) != message_hash(Text(body="@all"), 3, True)
-    for less in (mentioning(*EVERYBODY[:1]), 3, True), (text, 0, True), (text, 3, False):
+    for less in (
+        *((mentioning(*EVERYBODY[:1]), 3, True, files), (text, 0, True, files), (text, 3, False, files)),
+        *((text, 3, True, files[:1]), (text, 3, True, files[::-1])),
+    ):
         assert request.content_hash() != message_hash(*less)
 
 
@@ -125,6 +132,13 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
         (send(text=TO_ALL), Code.INVALID, "send.text.mentions_everyone", "in a group"),
         (send(chat_id="g-7", text=Text(body="all", mentions_everyone=True)), *TO_ALL_WITHOUT_NAME),
         (change(edited=Edited(text=TO_ALL)), Code.INVALID, "change.edited.text.mentions_everyone", "in a group"),
+        (send(files=[FILE] * 11), Code.TOO_LARGE, "send.files", "10 files"),
+        (send(files=[FILE, FileRef(file_id=3), FILE]), Code.INVALID, "send.files", "once"),
+        (send(files=[FILE, FileRef()]), Code.INVALID, "send.files[1].file_id", "1 to 92"),
+        (send(files=[FileRef(file_id=1, message_id=5)]), Code.INVALID, "send.files[0].message_id", "`chat_id`"),
+        (send(files=[FileRef(file_id=1, chat_id=CHAT, message_id=-5)]), Code.INVALID, "send.files[0].message_id", "1"),
+        (send(files=[FileRef(file_id=1, chat_id="d-1-2", message_id=5)]), Code.NOT_FOUND, "send.files[0].chat_id", ""),
+        (send(files=[FILE], text=Text(body=LONG)), Code.TOO_LARGE, "send.text.body", "1000 bytes"),
         (send(reply_to=-1), Code.INVALID, "send.reply_to", "9223372036854775807"),
         (send(chat_id="d-1-2"), Code.NOT_FOUND, "send.chat_id", ""),
         (send(chat_id="d-9-7"), Code.NOT_FOUND, "send.chat_id", ""),
@@ -149,7 +163,6 @@ def test_a_send_with_all_its_content_becomes_a_message_and_is_no_retry_of_one_wi
         (marked(read_up_to=-1), Code.INVALID, "change.marked.read_up_to", "1 to 92"),
         (marked(delivered_up_to=-1), Code.INVALID, "change.marked.delivered_up_to", "1"),
         (change(edited=Edited()), Code.INVALID, "change.edited.text", "content"),
-        (change(edited=Edited(text=Text(body=" "))), Code.INVALID, "change.edited.text.body", "white space"),
         (change(edited=Edited(text=Text(body=LONG))), Code.TOO_LARGE, "change.edited.text.body", "1000 bytes"),
         (change(edited=Edited(text=mentioning((9, "no")))), Code.INVALID, "change.edited.text.mentions[0].name", "`@`"),
         (change(marked_unread=MarkedUnread()), Code.INVALID, "change.target_id", "0"),

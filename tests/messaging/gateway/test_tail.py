@@ -6,6 +6,7 @@ from messaging.gateway.sent import SendKey, Sent
 from messaging.gateway.tail import ENTRY_OVERHEAD, RECIPIENT_OVERHEAD, Entry, Head, Tail
 from messaging.kinds.kind import Target
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import Control, Member, Span
 from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Message, Text
 
@@ -52,12 +53,12 @@ def test_a_send_is_recognised_until_it_is_evicted() -> None:
 
 def test_an_accepted_send_is_recognised_before_its_record_is_appended() -> None:
     tail = Tail(0)
-    tail.accept((1, "a"), Sent(1_000, "d-1-2", 0), is_message=True)
+    tail.accept((1, "a"), Sent(1_000, "d-1-2", 0, [FileInfo()]), is_message=True)
     tail.accept((1, "b"), Sent(1_001, "d-1-2", 0), is_message=False)
-    assert tail.sent_with((1, "a")) == Sent(1_000, "d-1-2", 0)
-    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=False)
+    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=False, has_files=True)
     assert tail.target(1, "d-1-3", 1_000) is tail.target(2, "d-1-2", 1_000) is tail.target(1, "d-1-2", 1_001) is None
     tail.append(entry(0, 1, key=(1, "a")))
+    assert tail.sent_with((1, "a")) == Sent(1_000, "d-1-2", 0), "its record has the files"
     tail.evict(older_than_ms=1, max_bytes=10**6)
     assert tail.sent_with((1, "a")) is None
 

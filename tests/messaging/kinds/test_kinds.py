@@ -39,6 +39,10 @@ SENT = MINUTE_MS << 22
 """The id of a message of the first minute."""
 
 
+EDIT = Edited(text=Text(body="x"))
+WITH_FILE = ANNS._replace(has_files=True)
+
+
 def mentioning(user_id: int) -> Edited:
     return Edited(text=Text(body="@x", mentions=[Mention(user_id=user_id, name="x")]))
 
@@ -55,7 +59,7 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
         (BEN, FULL, {"reacted": Reacted(set=True)}, Code.TOO_LARGE),
         (BEN, FULL, {"reacted": Reacted()}, None),
         (BEN, FLOODED, {"reacted": Reacted()}, Code.TOO_LARGE),
-        (ANN, FLOODED, {"edited": Edited()}, None),
+        (ANN, FLOODED, {"edited": EDIT}, None),
         (ANN, ANNS, {"edited": mentioning(BEN)}, None),
         (ANN, ANNS, {"edited": mentioning(3)}, Code.NOT_FOUND),
         (BEN, ANNS, {"pinned": Pinned(set=True)}, None),
@@ -67,7 +71,9 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
         (BEN, THE_CHAT, {"muted": Muted(until_ms=MAX_ID, except_mentions=True)}, None),
         (BEN, THE_CHAT, {"chat_pinned": ChatPinned(set=True)}, None),
         (BEN, THE_CHAT, {"archived": Archived(set=True)}, None),
-        (ANN, ANNS, {"edited": Edited()}, None),
+        (ANN, ANNS, {"edited": EDIT}, None),
+        (ANN, ANNS, {"edited": Edited(text=Text(body=" "))}, Code.INVALID),
+        (ANN, WITH_FILE, {"edited": Edited(text=Text())}, None),
         (BEN, ANNS, {"edited": Edited()}, Code.FORBIDDEN),
         (ANN, GONE, {"edited": Edited()}, Code.NOT_FOUND),
         (ANN, ANNS, {"deleted": Deleted()}, None),
@@ -117,7 +123,7 @@ def test_which_permission_a_change_needs_in_a_group(
 
 @pytest.mark.parametrize(("seconds", "is_allowed"), [(0, True), (59, False), (60, True)])
 def test_a_message_is_edited_within_the_configured_time(seconds: int, is_allowed: bool) -> None:
-    change = Change(actor_id=ANN, target_id=SENT, edited=Edited())
+    change = Change(actor_id=ANN, target_id=SENT, edited=EDIT)
     now_ms = EPOCH_MS + 2 * MINUTE_MS
     circumstances = Circumstances(
         MEMBERS, DIRECT_PERMISSIONS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds)

@@ -1,0 +1,67 @@
+"""Looks up the files that a message names: in the archive, or in messages that are not recorded yet."""
+
+from messaging.gateway.history import History
+from messaging.gateway.lookups import Lookups
+from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.requests import SendRequest
+from messaging.gateway.rosters import Rosters
+from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, StoredFile
+from rookery.v1.files_pb2 import FileInfo, FileRef
+from shared.contract.chats import is_group
+from shared.contract.errors import Code, Refusal
+
+Files = tuple[FileInfo, ...]
+
+
+class FileLookups:
+    """One for each gateway."""
+
+    def __init__(self, history: History, lookups: Lookups, rosters: Rosters, partitions: OwnedPartitions) -> None:
+        self._history = history
+        self._lookups = lookups
+        self._rosters = rosters
+        self._partitions = partitions
+
+    async def find(self, user_id: int, request: SendRequest) -> Files | Refusal:
+        """The files of the user's message, in its order. A Refusal of the first one that is not complete, or that the
+        user may not read; a retryable one if the archive does not answer, or is behind. Raises Unavailable."""
+        answer = await self._history.find_files(user_id, request.files)
+        if isinstance(answer, Refusal):
+            return answer
+        stored = {each.file.file_id: each for each in answer}
+        files: list[FileInfo] = []
+        for index, ref in enumerate(request.files):
+            field, found = f"send.files[{index}]", stored.get(ref.file_id)
+            file = await self._find_in_tail(user_id, ref, field) if found is None else _complete(found, field)
+            if isinstance(file, Refusal):
+                return file
+            files.append(file)
+        return tuple(files)
+
+    async def _find_in_tail(self, user_id: int, ref: FileRef, field: str) -> FileInfo | Refusal:
+        """The file of a message of the tail, which the archive may not have recorded."""
+        if not ref.message_id:
+            return _no_such_file(field)
+        spans = ()
+        if is_group(ref.chat_id):  # of a channel, the tail does not know which users its messages reach
+            roster = await self._rosters.get(ref.chat_id, [user_id])
+            if isinstance(roster, Refusal):
+                return roster
+            spans = () if roster is None else roster.spans(user_id)
+        target = await self._lookups.find_target(user_id, ref.chat_id, ref.message_id, field, spans)
+        if isinstance(target, Refusal):
+            return target if target.retryable else _no_such_file(field)
+        tail = self._partitions.tail_of(user_id)
+        event = None if tail is None else tail.event(ref.message_id)
+        files = () if event is None else event.message.files  # none of a deleted message
+        return next((each for each in files if each.file_id == ref.file_id), _no_such_file(field))
+
+
+def _complete(stored: StoredFile, field: str) -> FileInfo | Refusal:
+    if stored.state == FILE_STATE_COMPLETE:
+        return stored.file
+    return Refusal(Code.INVALID, "Only a complete file can be sent.", field)
+
+
+def _no_such_file(field: str) -> Refusal:
+    return Refusal(Code.NOT_FOUND, "There is no such file that you may read.", field)
