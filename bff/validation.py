@@ -62,8 +62,11 @@ def _subject(error: ErrorDetails) -> str:
     names = [str(part) for part in error["loc"]]
     if not names:
         return "The body"
+    is_list = len(names) > 1 and names[1].isdigit()
+    if is_list and len(names) > 2:
+        return f"The {names[2].replace('_', ' ')}"  # of an entry that `field` names
     noun = NOUNS.get(names[0], names[0].replace("_", " "))
-    return f"Each of the {noun}" if names[1:] and names[1].isdigit() else f"The {noun}"
+    return f"Each of the {noun}" if is_list else f"The {noun}"
 
 
 def _nouns(context: dict[str, Any]) -> dict[str, str]:

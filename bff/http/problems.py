@@ -3,15 +3,19 @@
 import math
 
 import msgspec
+import structlog
 from quart import Response as HttpResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, RequestTimeout
 
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.files.protocol import Full
 
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER_MS = 1_000
 """Of a retryable refusal that has no time of its own: about the time that an engine takes to restart."""
+
+_log = structlog.get_logger(__name__)
 
 
 def problem(refusal: Refusal) -> HttpResponse:
@@ -36,12 +40,22 @@ def problem(refusal: Refusal) -> HttpResponse:
     return HttpResponse(msgspec.json.encode(body), kind.http_status, headers, content_type=MEDIA_TYPE)
 
 
+def refusal_of_store(error: Unavailable) -> Refusal:
+    """Return the refusal for a store that is away or full, and log the reason."""
+    _log.warning("store_unavailable", reason=str(error))
+    if isinstance(error, Full):
+        return Refusal(Code.UNAVAILABLE, "There is no room for more files: try again later.")
+    return Refusal(Code.UNAVAILABLE, "The store does not answer: try again soon.")
+
+
 def refusal_of_http(error: HTTPException, max_body_bytes: int) -> Refusal:
     """The refusal for a request that the framework rejected before a route saw it."""
     message = error.description or error.name
     match error:
-        case NotFound():
+        case NotFound() if message == NotFound.description:
             return Refusal(Code.NOT_FOUND, "There is nothing at this path: see /docs.")
+        case NotFound():
+            return Refusal(Code.NOT_FOUND, message)
         case MethodNotAllowed():
             return Refusal(Code.METHOD_NOT_ALLOWED, f"This path takes only {allowed_methods(error)}.")
         case RequestEntityTooLarge():

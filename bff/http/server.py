@@ -35,6 +35,9 @@ from shared.net.turns import REQUEST_SECONDS, Turn, await_client
 MAX_RECEIVE = 64 * 1024
 """Bytes per read from a socket: the usual size of a socket's buffer."""
 
+MAX_SEND = 64 * 1024
+"""Bytes for which a client has `send_seconds`, so that slow ones receive large responses too."""
+
 _AUTHENTICATE = "rookery.authenticate"
 """The key of a request's state for the function that authenticates its connection."""
 
@@ -249,11 +252,12 @@ class _Connection:
         return deadline if self.slot.is_authenticated else min(deadline, self._last_at)
 
     async def _send(self, data: bytes) -> None:
-        """Send, or close the connection if the client does not read in time."""
+        """Send, or close the connection if the client does not read a piece in time."""
         try:
-            with trio.fail_after(self._limits.send_seconds):
-                async with self._send_lock:
-                    await self._stream.send_all(data)
+            async with self._send_lock:
+                for at in range(0, len(data), MAX_SEND):
+                    with trio.fail_after(self._limits.send_seconds):
+                        await self._stream.send_all(memoryview(data)[at : at + MAX_SEND])
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             self._all.cancel()  # with the request's task, to which a lost client would be a fault
 

@@ -56,8 +56,9 @@ class Provider(OpenAPIProvider):
 
     def build_querystring_parameters(self, model: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         parameters, components = super().build_querystring_parameters(model)
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
         for parameter in parameters:
-            if model.model_fields[parameter["name"]].is_required():
+            if fields[parameter["name"]].is_required():
                 parameter["required"] = True
         return parameters, components
 

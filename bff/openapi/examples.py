@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 
 VALUES: dict[str, Any] = {
     "after": "1378451092000000",
+    "class": "media",
     "client_change_id": "b1f0d3a2",
     "current_password": "correct horse battery",
     "days": 7,
     "display_name": "Ada Lindqvist",
+    "files": [{"file_id": "1378451090000000", "chat_id": "d-12-34", "message_id": "1378451092000000"}],
     "from_id": "1378451092000000",
     "kind": "edited",
     "limit": 20,

@@ -1,0 +1,240 @@
+"""Links of files, their downloads, and the files of a chat."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from types import TracebackType
+
+import structlog
+import trio
+from quart import Quart, request
+from quart import Response as HttpResponse
+from quart.wrappers.response import ResponseBody
+from quart_schema import hide
+from werkzeug.exceptions import NotFound
+
+from bff.files.links import FileLink, FileLinks
+from bff.files.models import ChatFilesQuery, Link, Links, WantedFiles
+from bff.files.served import Served, asked_for, headers_of, served
+from bff.http.endpoints import REQUEST_DEADLINE, Response, endpoint, parse_id
+from bff.http.problems import problem
+from bff.http.server import mark_authenticated
+from bff.own_chats import OwnChats
+from bff.services import Services
+from rookery.v1.archive_pb2 import (
+    FILE_CLASS_MEDIA,
+    FILE_CLASS_OTHER,
+    FILE_STATE_COMPLETE,
+    GetFilesRequest,
+    ListChatFilesRequest,
+    ListChatFilesResponse,
+    StoredFile,
+)
+from rookery.v1.files_pb2 import FileRef
+from shared.accounts.tokens import Claims
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import time_of
+from shared.contract.wire import to_object
+from shared.files import protocol as files
+from shared.files.keys import file_key
+
+YOUNG_MS = 30_000
+"""Age of a message up to which it may not be recorded yet, although its readers have received it."""
+
+PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
+"""Seconds before a file of a young message is looked up again: 3 in all."""
+
+MAX_DOWNLOADS = 16
+"""Downloads of one user at once, in one process: each may hold a connection to the object store for a slow reader. A
+browser opens 6 connections."""
+
+REDIRECT_SECONDS = 60
+"""For which the object store's own link is valid: so long a download may begin after the user has lost the file."""
+
+_log = structlog.get_logger(__name__)
+
+
+class CutOff(Exception):
+    """The bytes ended before the response did. The connection is closed, which tells the client."""
+
+
+class Ended(NotFound):
+    """The link does not lead to a file, or no longer."""
+
+    description = "This link has expired, or the file is gone."
+
+
+class Downloads:
+    """Links of files, their downloads, and the files of a chat."""
+
+    def __init__(self, services: Services, chats: OwnChats) -> None:
+        self._services = services
+        self._chats = chats
+        self._links = FileLinks(services.issuer.keys, services.clock_ms)
+        self._under_way: Counter[int] = Counter()
+
+    @endpoint("POST", "/v1/files/links", Links)
+    async def make_links(self, claims: Claims, body: WantedFiles) -> Response | Refusal:
+        """Links of files that the user may read."""
+        for at, wanted in enumerate(body.files):
+            if bool(wanted.chat_id) != bool(wanted.message_id):
+                field = f"files[{at}].{'message_id' if wanted.chat_id else 'chat_id'}"
+                return Refusal(Code.INVALID, "Give both `chat_id` and `message_id`, or neither.", field=field)
+        expires_at = self._links.expiry(claims.user_id)
+        links = [
+            FileLink(
+                wanted.file_id,
+                claims.user_id,
+                claims.family_id,
+                expires_at,
+                wanted.chat_id,
+                wanted.message_id,
+                wanted.rendition,
+                is_download=wanted.download,
+            )
+            for wanted in body.files
+        ]
+        readable = await self._readable(links)
+        if isinstance(readable, Refusal):
+            return readable
+        return Response(Links(links=[await self._signed(link, readable.get(link.file_id)) for link in links]))
+
+    @endpoint("GET", "/v1/chats/<chat_id>/files", ListChatFilesResponse)
+    async def list_chat_files(self, claims: Claims, chat_id: str, query: ChatFilesQuery) -> Response | Refusal:
+        """The messages of a chat that have files, the newest first."""
+        listed = ListChatFilesRequest(
+            user_id=claims.user_id,
+            chat_id=chat_id,
+            before_id=query.before,
+            limit=query.limit or self._services.live.value.messages_page_size,
+            file_class=FILE_CLASS_MEDIA if query.file_class == "media" else FILE_CLASS_OTHER,
+        )
+        response = await self._chats.ask(claims.user_id, self._services.archive.list_chat_files, listed)
+        if isinstance(response, Refusal):
+            return response
+        return Response({"messages": [], "has_older": False, **to_object(response)})
+
+    def mount(self, app: Quart) -> None:
+        """Add the route of the links. It is not in the description of the API, since clients do not make its URLs."""
+
+        async def download(file_id: str, name: str) -> HttpResponse:
+            with trio.move_on_after(REQUEST_DEADLINE):
+                return await self._download(file_id)
+            return problem(Refusal(Code.TIMED_OUT, f"This took more than {REQUEST_DEADLINE:g} seconds."))
+
+        app.add_url_rule("/files/<file_id>/<name>", "download", hide(download), methods=["GET"])
+
+    async def _download(self, file_id: str) -> HttpResponse:
+        """The response to a request for the file by a link."""
+        number = parse_id("file_id", file_id)
+        link = None if isinstance(number, Refusal) else await self._links.verify(number, request.query_string)
+        if link is None or not await self._is_signed_in(link):
+            raise Ended
+        mark_authenticated(request.scope)
+        readable = await self._readable([link])
+        if isinstance(readable, Refusal):
+            return problem(readable)
+        stored = readable.get(link.file_id)
+        if stored is None or not _has(stored, link.rendition):
+            raise Ended
+        file = served(stored.file, link.rendition, is_download=link.is_download)
+        key = file_key(link.file_id, link.rendition or stored.rendition)
+        if not link.rendition and request.method == "GET" and (url := self._store_url(key, file)):
+            headers = {"Location": url, "Cache-Control": f"private, max-age={REDIRECT_SECONDS // 2}"}
+            return HttpResponse(b"", HTTPStatus.TEMPORARY_REDIRECT, headers)
+        return await self._send(link, key, file)
+
+    async def _send(self, link: FileLink, key: str, file: Served) -> HttpResponse:
+        if self._under_way[link.user_id] >= MAX_DOWNLOADS:
+            return problem(Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once."))
+        size = await self._services.files.size(key)
+        if size is None:
+            raise Ended
+        asked = asked_for(request.method, request.headers, file.etag, size)
+        headers = headers_of(file, max(link.expires_at - self._services.clock_ms() // 1000, 0))
+        if asked.status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            headers["Content-Range"] = f"bytes */{size}"
+        if asked.status is HTTPStatus.PARTIAL_CONTENT:
+            headers["Content-Range"] = f"bytes {asked.start}-{asked.end - 1}/{size}"
+        content: ResponseBody | bytes = b""
+        if request.method == "GET" and asked.start < asked.end:
+            content = _Content(self._content(link.user_id, key, asked.start, asked.end))
+        response = HttpResponse(content, asked.status, headers)
+        if asked.status is not HTTPStatus.NOT_MODIFIED:
+            response.content_length = asked.end - asked.start
+        return response
+
+    @asynccontextmanager
+    async def _content(self, user_id: int, key: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the bytes for one download of the user. Raises CutOff if they end early."""
+        self._under_way[user_id] += 1
+        try:
+            async with self._services.files.read(key, start, end) as chunks:
+                yield chunks
+        except (files.NotFound, Unavailable) as error:
+            _log.warning("download_cut_off", reason=str(error))
+            raise CutOff from error
+        finally:
+            self._under_way[user_id] -= 1
+            if not self._under_way[user_id]:
+                del self._under_way[user_id]
+
+    async def _readable(self, links: Sequence[FileLink]) -> dict[int, StoredFile] | Refusal:
+        """The complete files of these links of one user that the user may read now, by id.
+
+        A message that was sent just now may not be recorded yet: its files are looked up again."""
+        found: dict[int, StoredFile] = {}
+        pauses = iter(PAUSES)
+        while True:
+            refs = [FileRef(file_id=each.file_id, chat_id=each.chat_id, message_id=each.message_id) for each in links]
+            response = await self._services.archive.get_files(GetFilesRequest(user_id=links[0].user_id, files=refs))
+            if isinstance(response, Refusal):
+                return response
+            found |= {each.file.file_id: each for each in response.files if each.state == FILE_STATE_COMPLETE}
+            links = [link for link in links if link.file_id not in found and self._is_young(link.message_id)]
+            pause = next(pauses, None)
+            if not links or pause is None:
+                return found
+            await trio.sleep(pause)
+
+    def _is_young(self, message_id: int) -> bool:
+        return message_id > 0 and time_of(message_id) > self._services.clock_ms() - YOUNG_MS
+
+    async def _signed(self, link: FileLink, stored: StoredFile | None) -> Link | None:
+        """The link, signed; None if there is no such file or rendition."""
+        if stored is None or not _has(stored, link.rendition):
+            return None
+        url = await self._links.url(link, served(stored.file, link.rendition).name)
+        expires_at_ms = str(link.expires_at * 1000)
+        return Link(file_id=str(link.file_id), rendition=link.rendition, url=url, expires_at_ms=expires_at_ms)
+
+    async def _is_signed_in(self, link: FileLink) -> bool:
+        """Whether the sign-in for which the link was made has not ended, and its user is not suspended."""
+        status = await self._services.accounts.sign_in_status(link.sign_in_id, link.user_id)
+        return status is not None and not status.is_suspended
+
+    def _store_url(self, key: str, file: Served) -> str | None:
+        """The object store's own link, if the operator wants clients to download there."""
+        return self._services.files.signed_url(
+            key, REDIRECT_SECONDS, disposition=file.disposition, media_type=file.media_type
+        )
+
+
+def _has(stored: StoredFile, rendition: str) -> bool:
+    return not rendition or rendition in map(str, stored.file.thumbnails)
+
+
+class _Content(ResponseBody):
+    """A body that is opened when it is sent."""
+
+    def __init__(self, opened: AbstractAsyncContextManager[AsyncIterator[bytes]]) -> None:
+        self._opened = opened
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return await self._opened.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.__aexit__(kind, error, trace)

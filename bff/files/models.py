@@ -1,0 +1,168 @@
+"""Bodies and queries of the routes of files."""
+
+import unicodedata
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Base64Bytes, BaseModel, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from bff.files.parts import PART_BYTES
+from bff.models import Digits, Input, Limit, UserId, utf8_bytes, visible
+from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, FileState, StoredFile
+from shared.contract.chats import MAX_CLIENT_ID
+from shared.files.protocol import Part
+
+MAX_LINKS = 100
+"""Links in one request."""
+
+MAX_FILE_NAME_BYTES = 255
+"""The most that file systems allow."""
+
+MAX_VOICE_MS = 24 * 3600 * 1000
+
+MAX_WAVEFORM_BYTES = 64
+
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that reorder others: with them, `photo.exe` may look like a picture."""
+
+STATES: dict["FileState.ValueType", Literal["uploading", "complete", "blocked"]] = {
+    FILE_STATE_UPLOADING: "uploading",
+    FILE_STATE_COMPLETE: "complete",
+    FILE_STATE_BLOCKED: "blocked",
+}
+
+
+def _file_name(name: str) -> str:
+    if name in (".", ".."):
+        raise PydanticCustomError("path", "Must not be a folder")
+    if any(each in "/\\" or each in _REORDERING or unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in name):
+        raise PydanticCustomError(
+            "path", "Must not have slashes, backslashes, control characters or marks of direction"
+        )
+    return name
+
+
+FileName = Annotated[
+    str,
+    *utf8_bytes(1, MAX_FILE_NAME_BYTES),
+    AfterValidator(_file_name),
+    AfterValidator(visible),
+    Field(description="1 to 255 bytes of UTF-8, without slashes, backslashes, control and direction characters"),
+]
+
+
+class Voice(Input):
+    """Of a voice message: how long it is, and its loudness over time, in at most 64 values from 0 to 255."""
+
+    duration_ms: Annotated[Digits, Field(ge=1, le=MAX_VOICE_MS)]
+    waveform: Annotated[Base64Bytes, Field(max_length=MAX_WAVEFORM_BYTES)] = b""
+
+
+class NewFile(Input):
+    """A file that shall be uploaded. `sha256` is the checksum of its content, which is compared in the end."""
+
+    client_file_id: Annotated[
+        str,
+        *utf8_bytes(1, MAX_CLIENT_ID),
+        Field(
+            description="Chosen by the client, unique among the user's files: a retry with the same id makes no second one"
+        ),
+    ]
+    name: FileName
+    size: Annotated[Digits, Field(description="In bytes, at most max_file_bytes of the session's limits")]
+    sha256: Annotated[str, StringConstraints(pattern="^([0-9a-fA-F]{64})?$")] = ""
+    keep_original: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Whether a picture keeps its bytes, those of the camera's data included"
+    )
+    voice: Voice | None = None
+
+
+class FilePart(BaseModel):
+    """A part that is stored. `size` is in bytes."""
+
+    number: int
+    size: int
+
+
+class File(BaseModel):
+    """A file of the user. While it is uploaded, it has `parts`: those that are stored. Each has `part_bytes`, the last one
+    what remains. The media type, the measures and the previews are those that the server found."""
+
+    file_id: str
+    name: str
+    size: str
+    state: Literal["uploading", "complete", "blocked"]
+    part_bytes: int
+    parts: list[FilePart]
+    media_type: str
+    width: int
+    height: int
+    thumbhash: str
+    thumbnails: list[int]
+    duration_ms: int
+    waveform: str
+
+    @classmethod
+    def of(cls, stored: StoredFile, parts: Sequence[Part] = ()) -> "File":
+        file = stored.file
+        return cls(
+            file_id=str(file.file_id),
+            name=file.name,
+            size=str(file.size),
+            state=STATES[stored.state],
+            part_bytes=PART_BYTES,
+            parts=[FilePart(number=part.number, size=part.size) for part in parts],
+            media_type=file.media_type,
+            width=file.width,
+            height=file.height,
+            thumbhash=b64encode(file.thumbhash).decode(),
+            thumbnails=list(file.thumbnails),
+            duration_ms=file.duration_ms,
+            waveform=b64encode(file.waveform).decode(),
+        )
+
+
+class WantedFile(Input):
+    """A file, and the message in which the user reads it; without a message it is one of the user's own."""
+
+    file_id: UserId
+    chat_id: Annotated[str, StringConstraints(max_length=64)] = ""
+    message_id: Digits = 0
+    rendition: Annotated[str, StringConstraints(max_length=16)] = Field(
+        "", description="One of the file's `thumbnails`, such as 320; empty for the file itself"
+    )
+    download: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Whether browsers save it, and never show it"
+    )
+
+
+class WantedFiles(Input):
+    """The files that links are wanted for."""
+
+    files: Annotated[tuple[WantedFile, ...], Field(min_length=1, max_length=MAX_LINKS)]
+
+
+class Link(BaseModel):
+    """A link of a file: a path of this server, which needs no access token. Its URL stays the same for 5 minutes, and
+    is valid for 5 to 10. It ends with the sign-in, and once the user may no longer read the file."""
+
+    file_id: str
+    rendition: str
+    url: str
+    expires_at_ms: str
+
+
+class Links(BaseModel):
+    """Links in the order of the request; null for a file that the user may not read, or that has no such rendition."""
+
+    links: list[Link | None]
+
+
+class ChatFilesQuery(Input):
+    """A page of messages with pictures and videos, or with other files."""
+
+    file_class: Literal["media", "other"] = Field(alias="class")
+    before: Digits = Field(0, description="Only messages below this id; 0 for the newest")
+    limit: Limit | None = None
