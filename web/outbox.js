@@ -42,6 +42,11 @@ export class Outbox extends Queue {
     this.put(entry);
   }
 
+  /** A message is sent when its files are uploaded. @override @param {Entry} entry */
+  isReady({ files = [] }) {
+    return files.every(({ file_id }) => file_id);
+  }
+
   /**
    * Plans to send a refused message again, or marks it as failed.
    * @override

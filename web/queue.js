@@ -93,10 +93,16 @@ export class Queue {
     for (const entry of this.#entries.values()) {
       if (entry.state === "pending" && !heads.has(entry.chat_id)) heads.set(entry.chat_id, entry);
     }
-    const ready = [...heads.values()].filter(({ client_id }) => !this.#sending(client_id).isSent);
+    const isDue = (/** @type {E} */ entry) => !this.#sending(entry.client_id).isSent && this.isReady(entry);
+    const ready = [...heads.values()].filter(isDue);
     const dueAt = (/** @type {E} */ { client_id }) => this.#sending(client_id).not_before_ms;
     const later = ready.map(dueAt).filter((at_ms) => at_ms > now_ms);
     return { due: ready.filter((entry) => dueAt(entry) <= now_ms), next_ms: Math.min(Infinity, ...later) };
+  }
+
+  /** Whether an entry can be sent; the entries of its chat after it wait, too. @param {E} _entry */
+  isReady(_entry) {
+    return true;
   }
 
   /** @param {string} client_id @param {number} now_ms */

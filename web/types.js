@@ -2,7 +2,7 @@
 // types of frames, chats and history on the wire are in `wire.js`.
 
 /** @import {State} from "./changes.js" */
-/** @import {Change, Control, GroupSettings, Mention, Member} from "./wire.js" */
+/** @import {Change, Control, FileInfo, GroupSettings, Mention, Member} from "./wire.js" */
 
 /**
  * A deleted account keeps only its id: its name is empty.
@@ -44,6 +44,7 @@
  * a newer version knows the content
  * @property {readonly Mention[]} mentions in the body
  * @property {boolean} mentions_everyone whether the body mentions all members
+ * @property {readonly MessageFile[]} files in the order in which they are shown; none if the message is deleted
  * @property {boolean} forwarded whether its text was copied from another message
  * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
@@ -52,6 +53,11 @@
  * @property {"accepted" | "pending" | "failed"} state
  * @property {boolean} isChanging whether the user edited or deleted it, and the server has not accepted that yet
  * @property {string} error the reason of the failure, for people
+ */
+/**
+ * A file of a message, as on the wire. One that this browser uploads has a client_file_id, and an empty file_id until the
+ * upload is complete; one that is forwarded has the message in which the user reads it.
+ * @typedef {FileInfo & {client_file_id?: string, chat_id?: string, message_id?: string}} MessageFile
  */
 /** @typedef {{delivered_up_to: string, read_up_to: string}} Marks */
 /**
@@ -83,8 +89,14 @@
  * @property {"pending" | "failed"} state
  */
 /**
- * The content of a new message.
- * @typedef {{body: string, mentions?: Mention[], mentions_everyone?: boolean, reply_to: string, forwarded?: boolean}} Content
+ * The content of a new message: a body that is not empty, or files.
+ * @typedef {object} Content
+ * @property {string} body
+ * @property {Mention[]} [mentions]
+ * @property {boolean} [mentions_everyone]
+ * @property {readonly MessageFile[]} [files]
+ * @property {string} reply_to
+ * @property {boolean} [forwarded]
  */
 /** A message that is not accepted yet. @typedef {Queued & Content & {error: string}} Entry */
 /** A change of the user that is not accepted yet. @typedef {Queued & {change: Change}} WaitingChange */

@@ -4,7 +4,7 @@
 /** @import {Copies} from "./recent.js" */
 
 const NAME = "rookery";
-const STORE = "kept";
+export const STORE = "kept";
 /** The kind of a copied chat. `Kept` has the other kinds. */
 const COPY = "chat";
 /** @type {Kind[]} */
@@ -40,7 +40,7 @@ export async function openCopies(user_id) {
 }
 
 /** The keys that begin with these parts. @param {...string} parts */
-const allOf = (...parts) => IDBKeyRange.bound(parts, [...parts, []]); // an array is above every string
+export const allOf = (...parts) => IDBKeyRange.bound(parts, [...parts, []]); // an array is above every string
 
 /**
  * @template {string} Of
@@ -63,7 +63,7 @@ async function read(database, user_id, kind) {
  * @param {(store: IDBObjectStore) => void} change
  * @returns {Promise<void>}
  */
-function commit(database, durability, change) {
+export function commit(database, durability, change) {
   return new Promise((resolve, reject) => {
     const transaction = database.transaction(STORE, "readwrite", { durability });
     transaction.oncomplete = () => resolve();
@@ -73,7 +73,8 @@ function commit(database, durability, change) {
   });
 }
 
-async function opened() {
+/** The database, for the modules of this page. */
+export async function opened() {
   const request = indexedDB.open(NAME, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE);
   const database = await answer(request);
@@ -82,7 +83,7 @@ async function opened() {
 }
 
 /** @template Result @param {IDBRequest<Result>} request @returns {Promise<Result>} */
-function answer(request) {
+export function answer(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);

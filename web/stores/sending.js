@@ -14,10 +14,12 @@ import { Chats } from "./chats.js";
 import { Kept } from "./kept.js";
 import { Store } from "./store.js";
 
+/** @import {Api} from "../api.js" */
+/** @import {Uploads} from "../files/uploads.js" */
 /** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {OwnKind} from "../kinds/own.js" */
 /** @import {Chat, Content, Message, Queued} from "../types.js" */
-/** @import {Accepted, Change, ClientFrame, Marked, Refused, ServerFrame, Text} from "../wire.js" */
+/** @import {Accepted, Change, ClientFrame, Limits, Marked, Refused, ServerFrame, Text} from "../wire.js" */
 
 /** Marks within this many milliseconds are sent together. */
 const MARKS_PAUSE_MS = 150;
@@ -37,6 +39,10 @@ const MAX_TEXT_BYTES = 16 * 1024;
 
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
+  /** The limit of a file; 0 if it is not known. */
+  maxFileBytes = 0;
+  /** The files of unsent messages, once the module is loaded. @type {Uploads | null} */
+  uploads = null;
   /** Whether to send typing events to the other members. */
   isTypingShown = () => true;
   /** Whether a message was sent since the page was opened. */
@@ -48,6 +54,7 @@ export class Sending extends Store {
    */
   onRefused = (_change, _refused) => {};
   #chats;
+  #api;
   #line;
   #kept;
   #marks;
@@ -57,10 +64,11 @@ export class Sending extends Store {
   #marksTimer;
   #marksDue_ms = Infinity;
 
-  /** @param {Chats} chats @param {Kept} kept @param {Line} line */
-  constructor(chats, kept, line) {
+  /** @param {Chats} chats @param {Kept} kept @param {Line} line @param {Api} api for files */
+  constructor(chats, kept, line, api) {
     super();
     this.#chats = chats;
+    this.#api = api;
     this.#kept = kept;
     this.#line = line;
     this.outbox = new Outbox(kept);
@@ -68,12 +76,13 @@ export class Sending extends Store {
     this.drafts = new Drafts(kept, this.outbox);
     this.#marks = new WaitingMarks(() => chats.me.shows_read_marks === false);
     kept.subscribe(() => this.changed());
+    this.#loadNeeded();
     chats.onUndelivered = (chat_id, delivered_up_to) => isGroup(chat_id) || this.#mark(chat_id, { delivered_up_to });
   }
 
   /** Whether what is not sent yet would survive that the page closes. */
   get isDurable() {
-    return this.#kept.isDurable;
+    return this.#kept.isDurable && this.uploads?.isDurable !== false;
   }
 
   /** The messages of a chat that are not accepted yet, in order. @param {string} chat_id @returns {Message[]} */
@@ -107,14 +116,24 @@ export class Sending extends Store {
     await this.outbox.add(chat_id, { reply_to: "", ...content, body }, Date.now());
     this.hasSent = true;
     this.#chats.typing.reset();
-    this.#flush();
+    this.flush();
     this.changed();
+  }
+
+  /** Loads what uploads files; rejects if the server is away. @returns {Promise<Uploads>} */
+  async loadUploads() {
+    const { Uploads } = await import("../files/uploads.js");
+    return (this.uploads ??= new Uploads(this, this.#api, this.#chats.me.user_id));
+  }
+
+  #loadNeeded() {
+    if (this.outbox.all.some(({ files }) => files)) this.loadUploads().catch(() => {}); // the next session loads it again
   }
 
   /** Sends a failed message again. @param {Message} message */
   retry({ client_message_id }) {
     this.outbox.retry(client_message_id);
-    this.#flush();
+    this.flush();
     this.changed();
   }
 
@@ -206,10 +225,12 @@ export class Sending extends Store {
 
   // ---- events of the session
 
-  /** @param {number} maxTextBytes the limit of this session; 0 for the usual one */
-  online(maxTextBytes) {
-    this.maxTextBytes = maxTextBytes || MAX_TEXT_BYTES;
-    this.#flush();
+  /** @param {Limits} [limits] of this session */
+  online({ max_text_bytes, max_file_bytes } = {}) {
+    this.maxTextBytes = max_text_bytes || MAX_TEXT_BYTES;
+    this.maxFileBytes = Number(max_file_bytes ?? 0);
+    this.#loadNeeded();
+    this.flush();
     this.flushMarks();
     this.changed();
   }
@@ -223,7 +244,7 @@ export class Sending extends Store {
   /** @param {Change} change of this user, to a message or to a chat */
   #change(change) {
     this.changes.add({ ...change, actor_id: this.#chats.me.user_id }, Date.now());
-    this.#flush();
+    this.flush();
     this.changed();
   }
 
@@ -246,27 +267,30 @@ export class Sending extends Store {
     this.#marks.flush(this.#line.send);
   }
 
-  /** Sends what is due, and sets a timer for what is delayed. */
-  #flush() {
+  /** Sends what is due, and sets a timer for what is delayed. Files that were uploaded let their message be due. */
+  flush() {
     clearTimeout(this.#flushTimer);
     const now_ms = Date.now();
     const next_ms = Math.min(this.#sendMessages(now_ms), this.#sendChanges(now_ms));
-    if (next_ms < Infinity) this.#flushTimer = setTimeout(() => this.#flush(), next_ms - now_ms);
+    if (next_ms < Infinity) this.#flushTimer = setTimeout(() => this.flush(), next_ms - now_ms);
   }
 
   /** @param {number} now_ms @returns {number} when the next delayed message is due */
   #sendMessages(now_ms) {
     return this.#sendDue(this.outbox, now_ms, {
-      frameOf: ({ client_id, chat_id, body, mentions, mentions_everyone, reply_to, forwarded }) => {
+      frameOf: ({ client_id, chat_id, body, mentions, mentions_everyone, reply_to, forwarded, files }) => {
         const text = { body, mentions, mentions_everyone };
-        return { send: { client_message_id: client_id, chat_id, text, reply_to: reply_to || undefined, forwarded } };
+        const refs = files?.map(({ file_id, chat_id, message_id }) => ({ file_id, chat_id, message_id }));
+        const send = { client_message_id: client_id, chat_id, text, reply_to: reply_to || undefined, forwarded };
+        return { send: { ...send, files: refs } };
       },
       accepted: (entry, { event_id = "0" }) => {
         const at_ms = timeOfId(event_id);
         const message = fromEntry(entry, this.#chats.me.user_id);
         this.#chats.add({ ...message, message_id: event_id, at_ms, state: "accepted", error: "" });
       },
-      refused: ({ chat_id }, { code }) => {
+      refused: ({ client_id, chat_id }, { code, field }) => {
+        this.uploads?.refused(client_id, field);
         if (code === "recipient_deleted") this.#chats.profiles.refresh(this.#chats.otherOf(chat_id));
       },
     });
@@ -318,7 +342,7 @@ export class Sending extends Store {
         } else if (answered && answer.refused && queue.refused(client_id, answer.refused, Date.now())) {
           refused(answered, answer.refused);
         }
-        this.#flush();
+        this.flush();
         this.changed();
       });
       if (!isSent) return Infinity; // the next session sends all

@@ -63,7 +63,7 @@ export class Sync extends Store {
     this.#catchUp = new CatchUp(() => this.#readMissed());
     this.sending = new Sending(chats, kept, {
       send: (frame, answered) => this.session.send(frame, answered),
-    });
+    }, api);
   }
 
   start() {
@@ -119,7 +119,7 @@ export class Sync extends Store {
   #welcomed({ limits, replayed = 0, at_ms = "0" }) {
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
-    this.sending.online(limits?.max_text_bytes ?? 0);
+    this.sending.online(limits);
     for (const each of [this.#chats.presence, this.#channels]) each?.online(this.#send);
     void this.#chats.profiles.fetchQueued();
     this.#catchUp.now();

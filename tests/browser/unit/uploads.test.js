@@ -1,0 +1,279 @@
+// Files of messages: kept until they are sent, uploaded in parts, continued after failures and reloads.
+
+import assert from "node:assert/strict";
+import test, { mock } from "node:test";
+import { NoResponse, Problem } from "../../../web/api.js";
+import { filesIn, nameOf } from "../../../web/files/picked.js";
+import { FileServer } from "../../../web/files/server.js";
+import { Uploads } from "../../../web/files/uploads.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { Kept } from "../../../web/stores/kept.js";
+import { Sending } from "../../../web/stores/sending.js";
+import { ADA, CHAT, fakeDatabase, settle } from "./fakes.js";
+
+const PART_BYTES = 4;
+
+mock.timers.enable({ apis: ["setTimeout", "Date"] });
+
+/** A server that keeps files, refuses with the next of `faults`, and lets the test hold its parts. */
+class FakeServer {
+  files = new Map();
+  faults = [];
+  requests = [];
+  held = null;
+
+  async reserve({ client_file_id, name, size }) {
+    this.#answer("reserve");
+    const known = this.files.get(client_file_id) ?? { file_id: `f${this.files.size + 1}`, name, size, state: "uploading", parts: new Map() };
+    this.files.set(client_file_id, known);
+    const parts = [...known.parts].map(([number, bytes]) => ({ number, size: bytes.byteLength }));
+    return { ...known, part_bytes: PART_BYTES, parts };
+  }
+
+  async writePart(file_id, number, bytes, { signal, progress }) {
+    progress(1);
+    if (this.held) await Promise.race([this.held, new Promise((_, reject) => signal.addEventListener("abort", () => reject(new NoResponse("aborted"))))]);
+    this.#answer(`part ${number}`);
+    this.#file(file_id).parts.set(number, bytes);
+  }
+
+  async complete(file_id) {
+    this.#answer("complete");
+    return Object.assign(this.#file(file_id), { state: "complete", media_type: "image/png", width: 9, height: 6 });
+  }
+
+  async cancel(file_id) {
+    this.requests.push(`cancel ${file_id}`);
+  }
+
+  /** The bytes of a file as text. */
+  content(client_file_id) {
+    const parts = [...this.files.get(client_file_id).parts].sort(([one], [other]) => one - other);
+    return parts.map(([, bytes]) => new TextDecoder().decode(bytes)).join("");
+  }
+
+  #file(file_id) {
+    return [...this.files.values()].find((file) => file.file_id === file_id);
+  }
+
+  #answer(request) {
+    this.requests.push(request);
+    const fault = this.faults.shift();
+    if (fault) throw fault;
+  }
+}
+
+/** Like the browser's database: it copies the bytes. */
+function fakeFiles(rows = new Map()) {
+  const files = { rows, isFull: false };
+  const put = async (id, bytes) => {
+    if (files.isFull) throw new Error("QuotaExceededError");
+    rows.set(id, new Blob([await bytes.arrayBuffer()]));
+  };
+  return Object.assign(files, { put, get: async (id) => rows.get(id), remove: async (id) => rows.delete(id), prune: async () => {} });
+}
+
+/** A page whose session is online. */
+async function opened({ server = new FakeServer(), files = fakeFiles(), database = fakeDatabase() } = {}) {
+  const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "" });
+  const frames = [];
+  const line = { send: (frame, answered) => frames.push({ ...frame.send, answered }) };
+  const sending = new Sending(chats, await Kept.open(async () => database), line, {});
+  const environment = { server, open: async () => files, measure: async () => ({ width: 3, height: 2 }) };
+  const uploads = (sending.uploads = new Uploads(sending, {}, ADA, environment));
+  const page = { server, files, database, chats, sending, uploads, frames };
+  return Object.assign(page, { sent: () => frames.map(({ text, files: refs }) => [text.body, refs?.map(({ file_id }) => file_id)]) });
+}
+
+const file = (content = "0123456789", name = "a.png", type = "image/png") => new File([content], name, { type });
+const waiting = ({ sending }) => sending.waiting(CHAT)[0];
+
+/** Runs what is due for some seconds. */
+async function pass(seconds = 0) {
+  for (let count = 0; count < 12; count++) await settle();
+  mock.timers.tick(seconds * 1_000);
+  for (let count = 0; count < 12; count++) await settle();
+}
+
+async function sendFiles(page, body, ...files) {
+  page.uploads.attach(CHAT, files);
+  await page.uploads.send(CHAT, body, {});
+}
+
+test("a message is sent when its files are uploaded, in parts, and the next message of the chat waits for it", async () => {
+  const page = await opened();
+  let release;
+  page.server.held = new Promise((resolve) => (release = resolve));
+  await sendFiles(page, "Look", file(), file("", "empty.txt", "text/plain"));
+  await page.sending.send(CHAT, "after");
+  await page.sending.send("d-1-11", "elsewhere");
+  assert.deepEqual(page.sent(), [["elsewhere", undefined]]);
+  const { files } = waiting(page);
+  assert.deepEqual(files.map(({ name, size }) => [name, size]), [["a.png", "10"], ["empty.txt", "0"]]);
+  assert.equal(files[0].width, 3);
+  assert.notEqual(page.uploads.urlOf(files[0]), "");
+  release();
+  await pass();
+  assert.equal(page.server.content(files[0].client_file_id), "0123456789");
+  assert.deepEqual(page.sent().at(-1), ["Look", ["f1", "f2"]]);
+  assert.equal(waiting(page).files[0].width, 9, "as the server has found it");
+  page.frames.at(-1).answered({ accepted: { event_id: "5" } });
+  assert.deepEqual(page.sent().at(-1), ["after", undefined]);
+  await pass();
+  assert.equal(page.files.rows.size, 0);
+  assert.notEqual(page.uploads.urlOf({ file_id: "f1" }), "", "the page goes on showing it");
+});
+
+test("progress is of one file, and a failure that may pass continues with the parts that are missing", async () => {
+  const page = await opened();
+  page.server.faults = [null, null, new NoResponse("away")];
+  await sendFiles(page, "", file());
+  const progress = () => page.uploads.progressOf(waiting(page).files[0]);
+  await pass();
+  assert.deepEqual(progress(), { sent: 5, size: 10, isWaiting: true });
+  page.uploads.online();
+  await pass();
+  assert.deepEqual(page.server.requests, ["reserve", "part 1", "part 2", "reserve", "part 2", "part 3", "complete"]);
+  assert.equal(progress(), null);
+});
+
+test("a reload continues the upload, and shows the kept bytes", async () => {
+  const before = await opened();
+  before.server.held = new Promise(() => {});
+  await sendFiles(before, "Look", file());
+  const { database, files } = before;
+  const page = await opened({ database, files });
+  await pass();
+  assert.notEqual(page.uploads.urlOf(waiting(page).files[0]), "");
+  assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
+});
+
+test("what the server refuses fails the message with the reason, and a further try sends it", async () => {
+  const page = await opened();
+  page.server.faults = [new Problem(413, { code: "new", detail: "Too much" })];
+  await sendFiles(page, "Look", file());
+  await pass();
+  assert.equal(waiting(page).state, "failed");
+  assert.notEqual(waiting(page).error, "");
+  page.sending.retry(waiting(page));
+  await pass();
+  assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
+});
+
+test("a server that keeps failing is left alone after six attempts", async () => {
+  const page = await opened();
+  page.server.complete = async () => {
+    throw new Problem(503, {});
+  };
+  await sendFiles(page, "", file());
+  for (let count = 0; count < 9; count++) await pass(15);
+  assert.equal(page.server.requests.filter((request) => request === "reserve").length, 6);
+  assert.equal(waiting(page).state, "failed");
+});
+
+test("a message that is taken back ends its upload, and its text becomes the draft", async () => {
+  const page = await opened();
+  page.server.held = new Promise(() => {});
+  await sendFiles(page, "Look", file());
+  await pass();
+  await page.sending.send(CHAT, "after");
+  page.uploads.cancel(waiting(page));
+  await pass();
+  assert.deepEqual([page.server.requests.at(-1), page.files.rows.size], ["cancel f1", 0]);
+  assert.equal(page.sending.drafts.get(CHAT).text, "Look");
+  assert.deepEqual(page.sent(), [["after", undefined]]);
+});
+
+test("files that the server has forgotten are uploaded again", async () => {
+  const page = await opened();
+  await sendFiles(page, "", file());
+  await pass();
+  page.frames[0].answered({ refused: { code: "not_found", field: "send.files[0]" } });
+  assert.equal(waiting(page).state, "failed");
+  page.sending.retry(waiting(page));
+  await pass();
+  assert.deepEqual(page.sent().at(-1), ["", ["f2"]]);
+});
+
+test("many files become several messages, the text with the first, and too many or too large ones stay", async () => {
+  const page = await opened();
+  page.sending.maxFileBytes = 10;
+  const many = Array.from({ length: 12 }, () => file());
+  const { tooLarge } = page.uploads.attach(CHAT, [file("01234567890", "large.bin"), ...many]);
+  assert.deepEqual(tooLarge.map(({ name }) => name), ["large.bin"]);
+  page.uploads.detach(CHAT, page.uploads.attached(CHAT)[0]);
+  await page.uploads.send(CHAT, "Look", {});
+  assert.deepEqual(page.sending.waiting(CHAT).map(({ body, files }) => [body, files.length]), [["Look", 10], ["", 1]]);
+  assert.equal(page.uploads.attach(CHAT, Array.from({ length: 101 }, () => file())).tooMany, 1);
+});
+
+test("without room for the bytes, the upload goes on from memory and the page knows that a reload loses them", async () => {
+  const page = await opened({ files: Object.assign(fakeFiles(), { isFull: true }) });
+  await sendFiles(page, "", file());
+  assert.equal(page.sending.isDurable, false);
+  await pass();
+  assert.deepEqual(page.sent(), [["", ["f1"]]]);
+  page.frames[0].answered({ accepted: { event_id: "5" } });
+  assert.equal(page.sending.isDurable, true);
+});
+
+test("bytes that the browser has lost fail the message", async () => {
+  const { database } = await (async () => {
+    const page = await opened();
+    page.server.held = new Promise(() => {});
+    await sendFiles(page, "", file());
+    return page;
+  })();
+  const page = await opened({ database });
+  await pass();
+  assert.deepEqual([waiting(page).state, page.sent()], ["failed", []]);
+});
+
+test("names have no path and no control characters, and are cut before their suffix", () => {
+  assert.equal(nameOf("C:\\photos\\a\u0000b.png"), "ab.png");
+  assert.equal(nameOf("/"), "file");
+  assert.equal(new TextEncoder().encode(nameOf(`${"é".repeat(2_000)}.jpeg`)).length, 255);
+  assert.match(nameOf(`${"é".repeat(2_000)}.jpeg`), /é\.jpeg$/);
+});
+
+test("a copied table is text, and a dropped folder is no file", () => {
+  const picture = file();
+  assert.deepEqual(filesIn({ types: ["text/plain", "text/html", "Files"], files: [picture], items: [] }), []);
+  assert.deepEqual(filesIn({ types: ["text/html", "Files"], files: [picture], items: [] }), [picture]);
+  const entry = (isDirectory) => ({ kind: "file", webkitGetAsEntry: () => ({ isDirectory }), getAsFile: () => picture });
+  assert.deepEqual(filesIn({ types: ["Files"], files: [picture, picture], items: [entry(true), entry(false)] }), [picture]);
+});
+
+/** An XMLHttpRequest that answers with these statuses; 0 for no response. */
+function requests(...statuses) {
+  const made = [];
+  const make = () => {
+    const request = { upload: {}, headers: {}, responseText: '{"code": "unauthenticated"}' };
+    made.push(request);
+    return Object.assign(request, {
+      open: (method, path) => Object.assign(request, { method, path }),
+      setRequestHeader: (name, value) => void (request.headers[name] = value),
+      abort: () => request.onabort(),
+      send(bytes) {
+        request.upload.onprogress({ loaded: bytes.byteLength });
+        request.status = statuses.shift();
+        if (request.status) request.onload();
+      },
+    });
+  };
+  return { made, make };
+}
+
+test("a part is sent again with a new token after the old one was rejected, and fails when nothing comes", async () => {
+  const { made, make } = requests(401, 204, 0);
+  const api = { accessToken: async (rejected) => (rejected ? "new" : "old") };
+  const server = new FileServer(api, make);
+  const sent = [];
+  const how = { signal: new AbortController().signal, progress: (bytes) => sent.push(bytes) };
+  await server.writePart("7", 2, new ArrayBuffer(3), how);
+  assert.deepEqual(made.map(({ headers }) => headers.Authorization), ["Bearer old", "Bearer new"]);
+  assert.deepEqual([made[0].method, made[0].path, sent], ["PUT", "/v1/files/7/parts/2", [3, 3]]);
+  const stalled = assert.rejects(server.writePart("7", 3, new ArrayBuffer(3), how), NoResponse);
+  await pass(30);
+  await stalled;
+});
