@@ -1,6 +1,6 @@
 """The services and engines that the routes of the BFF use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,7 @@ from rookery.v1.archive_pb2 import (
     ListVersionsResponse,
     ReserveFileRequest,
     ReserveFileResponse,
+    StoredFile,
 )
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from shared.accounts.administration import Administration
@@ -118,8 +119,12 @@ class Services:
     issuer: TokenIssuer
     verifier: TokenVerifier
     clock_ms: Callable[[], int]
+    complete_file: Callable[[int, int], Awaitable[StoredFile | Refusal]]
+    """Completes the upload of a file, by the ids of its owner and of itself."""
     leave_groups: Callable[[int], None]
     """Takes a deleted account, by its user id, out of its groups, in the background."""
+    files_origin: str = ""
+    """Origin of the object store for clients, if they download there by its own links."""
     websocket_origins: tuple[str, ...] = ()
     """Origins that the page may connect to, besides the gateways that own a partition now."""
     strict_transport_seconds: int = 0

@@ -224,15 +224,18 @@ def modules_of(scripts: Sequence[str], files: Mapping[str, File]) -> list[str]:
     return list(modules)
 
 
-def page_policy(websockets: Iterable[str]) -> str:
-    """The Content-Security-Policy of the page, which connects to this server and to these gateways."""
+def page_policy(websockets: Iterable[str], files_origin: str = "") -> str:
+    """The Content-Security-Policy of the page, which connects to this server and to these gateways. It may show
+    pictures and play videos of this server and of the object store, if downloads lead there."""
+    pictures = f"'self' {files_origin}".rstrip()
     return "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
             "worker-src 'self'",
             "style-src 'self'",
-            "img-src 'self' data: blob:",
+            f"img-src {pictures} data: blob:",
+            f"media-src {pictures} blob:",
             "font-src 'self'",
             "manifest-src 'self'",
             " ".join(("connect-src 'self'", *websockets)),
@@ -257,7 +260,9 @@ def serve_file(site: Site, services: Services, path: str, status: int = 200) -> 
     if not file.media_type.startswith("text/html"):
         return respond(file, headers, status=status)
     origins = websocket_origins(services.directory, services.publisher.partitions, hostname(request))
-    policy = headers["Content-Security-Policy"] = page_policy(sorted({*origins, *services.websocket_origins}))
+    policy = headers["Content-Security-Policy"] = page_policy(
+        sorted({*origins, *services.websocket_origins}), services.files_origin
+    )
     # A page cached with an older policy could not reach its gateway.
     return respond(file, headers, status=status, depends_on=policy)
 

@@ -193,6 +193,7 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives, *, o
             archive=ArchiveClient(archives, timeout=ARCHIVE_TIMEOUT),
             groups=groups,
             files=files,
+            files_origin=on.settings.files.public_endpoint,
             health=health,
             trust_traces=on.settings.traces.trust_callers,
         ) as bff,

@@ -56,10 +56,11 @@ async def test_the_page_may_load_only_from_the_bff_and_connect_to_its_gateways(a
 
 
 async def test_the_page_may_connect_to_the_origins_of_the_settings(api: Api) -> None:
-    services = replace(api.services, websocket_origins=("wss://*.example.org",))
+    services = replace(api.services, websocket_origins=("wss://*.example.org",), files_origin="https://s3.example.org")
     app = make_app(services, api.web_root)
     policy = (await app.test_client().get("/")).headers["Content-Security-Policy"]
     assert "connect-src 'self' ws://localhost:8081 wss://*.example.org;" in policy
+    assert "img-src 'self' https://s3.example.org data: blob:; media-src 'self' https://s3.example.org blob:;" in policy
 
 
 async def test_an_invalid_host_does_not_get_into_the_policy(api: Api) -> None:
