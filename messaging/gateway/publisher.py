@@ -216,7 +216,7 @@ class Publisher:
             command.defer()
             in_flight.commands.append(command)
             return None
-        has_files = len(sent.files) == len(request.files)
+        has_files = bool(sent.files) or not request.files
         if not has_files and not (stored or forgotten):
             return refusal or _NOT_STORED  # instead of a look-up, it was in flight, and has failed
         records = self._records(session, request, sent, tail.fences.epoch, roster, is_first=first is None)

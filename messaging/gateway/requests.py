@@ -7,7 +7,7 @@ import msgspec
 
 from messaging.gateway.sent import change_hash, message_hash
 from messaging.kinds import KINDS
-from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, refuse_blank, too_long
+from messaging.kinds.checks import bad_id, check_mentioned, check_mentions, check_text, too_long
 from messaging.kinds.kind import Kind
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.kinds_pb2 import LAW_MAX
@@ -239,14 +239,13 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     chat = _check_to(send, user_id)
     if isinstance(chat, Refusal):
         return chat
-    text, reply_to, files = send.text, send.reply_to, tuple(send.files)
+    text, reply_to = send.text, send.reply_to
+    files = tuple(send.files) if send.files else ()
     if files and (refusal := _check_files(files, user_id)):
         return refusal
     if not files and send.WhichOneof("content") != "text":
         return Refusal(Code.INVALID, "A message needs content, such as `text`.", "send.text")
-    if not files and (refusal := refuse_blank(text, "send.text")):
-        return refusal
-    if refusal := check_text(text, configuration.max_text_bytes, "send.text"):
+    if refusal := check_text(text, configuration.max_text_bytes, "send.text", may_be_blank=bool(files)):
         return refusal
     if text.mentions or text.mentions_everyone:
         refusal = check_mentions(text, chat[0], "send.text")

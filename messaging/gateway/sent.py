@@ -1,6 +1,6 @@
 """Client ids: tells the retry of a message or of a change from another one with the same client id."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rookery.v1.files_pb2 import FileInfo, FileRef
@@ -25,11 +25,11 @@ class Sent(NamedTuple):
         return self.chat_id == other.chat_id and self.content in (other.content, None)
 
 
-def message_hash(text: Text, reply_to: int, forwarded: bool, files: Iterable[FileInfo | FileRef] = ()) -> int:
+def message_hash(text: Text, reply_to: int, forwarded: bool, files: Sequence[FileInfo | FileRef] = ()) -> int:
     """The hash of a message's content."""
     has_mentions = text.mentions or text.mentions_everyone
-    body = text.SerializeToString() if has_mentions else text.body
-    return hash((body, reply_to, forwarded, *(each.file_id for each in files)))
+    content = (text.SerializeToString() if has_mentions else text.body, reply_to, forwarded)
+    return hash((content, *(each.file_id for each in files)) if files else content)
 
 
 def control_hash(message: Message) -> int:

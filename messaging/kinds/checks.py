@@ -16,18 +16,14 @@ MAX_MENTIONED_NAME = 64
 """Bytes: see session.proto."""
 
 
-def check_text(text: Text, limit: int, field: str) -> Refusal | None:
-    """The refusal of a text that is longer than `limit` bytes; `field` is its path."""
-    return too_long("text", limit, f"{field}.body") if len(text.body.encode()) > limit else None
-
-
-def refuse_blank(text: Text, field: str) -> Refusal | None:
-    """The refusal of a text without files that is blank; `field` is its path."""
-    if text.body and not text.body.isspace():
-        return None
-    return Refusal(
-        Code.INVALID, "The text of a message without files must have more than white space.", f"{field}.body"
-    )
+def check_text(text: Text, limit: int, field: str, *, may_be_blank: bool = False) -> Refusal | None:
+    """The refusal of a text that is longer than `limit` bytes, or blank; `field` is its path."""
+    body = text.body
+    if not may_be_blank and (not body or body.isspace()):
+        return Refusal(Code.INVALID, "Without files, the text must have more than white space.", f"{field}.body")
+    if len(body.encode()) > limit:
+        return too_long("text", limit, f"{field}.body")
+    return None
 
 
 def check_mentions(text: Text, chat_id: str, field: str) -> Refusal | None:
