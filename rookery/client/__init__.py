@@ -35,6 +35,7 @@ from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected, Followed, NotFollowed, TooOld
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
+from rookery.client.files import Files, Link, Voice, refs_in
 from rookery.client.groups import GroupInvite, Groups, JoinableChat, JoinRequest, NewGroupInvite, PublicChats
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import FOR_EVER, MAX_WATCHED, Client, Submission, open_client
@@ -43,11 +44,13 @@ from rookery.v1.archive_pb2 import (
     Chat,
     HistoryMessage,
     ListChangesResponse,
+    ListChatFilesResponse,
     ListChatsResponse,
     ListMarksResponse,
     ListMembersResponse,
     ListMessagesResponse,
 )
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.groups_pb2 import (
     ROLE_ADMIN,
     ROLE_GUEST,
@@ -100,6 +103,9 @@ __all__ = [
     "Control",
     "Disconnected",
     "Event",
+    "FileInfo",
+    "FileRef",
+    "Files",
     "Followed",
     "Gap",
     "GatewayEndpoints",
@@ -109,7 +115,9 @@ __all__ = [
     "HistoryMessage",
     "JoinRequest",
     "JoinableChat",
+    "Link",
     "ListChangesResponse",
+    "ListChatFilesResponse",
     "ListChatsResponse",
     "ListMarksResponse",
     "ListMembersResponse",
@@ -140,8 +148,10 @@ __all__ = [
     "Typing",
     "Unreachable",
     "User",
+    "Voice",
     "apply_change",
     "open_api",
     "open_client",
     "permissions_of",
+    "refs_in",
 ]

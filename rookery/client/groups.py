@@ -7,18 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-import trio
 
-from rookery.client.backoff import Backoff
-from rookery.client.errors import Refused, Unreachable
 from rookery.client.http import Api, chat_path, decode_json, decode_proto
 from rookery.v1.archive_pb2 import ListMarksResponse, ListMembersResponse
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Role
 from rookery.v1.session_pb2 import Event, Message
-
-CHANGE_DEADLINE = 30.0
-"""Seconds for which a change without an answer is repeated: long enough for another gateway to take over."""
-
 
 WEEK = 7 * 24 * 3600.0
 """Seconds after which an invite link ends, unless its creator sets another time."""
@@ -89,9 +82,9 @@ class Groups:
     Each change is a message with a `control`, which its method returns. `Client.events` yields it too, to the caller
     as to all other members; a program that applies it twice compares `control.version`.
 
-    A change without an answer is repeated with its client id for `CHANGE_DEADLINE` seconds. After that its method
-    raises Unreachable, or the retryable Refused: another call with the exception's `client_id` as `client_change_id`
-    never makes a second change, within 3 days.
+    A change without an answer is repeated with its client id for 30 seconds. After that its method raises Unreachable,
+    or the retryable Refused: another call with the exception's `client_id` as `client_change_id` never makes a second
+    change, within 3 days.
 
     With `expected_version`, the change is refused with `version_conflict` if the chat has another version.
 
@@ -274,24 +267,7 @@ class Groups:
         fields = {**body, "client_change_id": client_id, "expected_version": _text(expected_version or None)}
         fields = {name: value for name, value in fields.items() if value is not None}
         query, content = (fields, None) if method == "DELETE" else (None, fields)
-        began = trio.current_time()
-        backoff = Backoff(began)
-        while True:
-            retry_after = 0.0
-            try:
-                return await self._api.request(method, path, query, content)
-            except Unreachable as error:
-                failure: Unreachable | Refused = error
-            except Refused as refused:
-                refused.client_id = client_id
-                if not refused.retryable:
-                    raise
-                failure, retry_after = refused, refused.retry_after_ms / 1000
-            pause = backoff.pause(trio.current_time(), retry_after)
-            if trio.current_time() + pause > began + CHANGE_DEADLINE:
-                failure.client_id = client_id
-                raise failure
-            await trio.sleep(pause)
+        return await self._api.repeat(method, path, query, content, client_id=client_id)
 
 
 def _member_path(chat_id: str, user_id: int) -> str:

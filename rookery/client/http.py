@@ -1,6 +1,6 @@
 """The HTTP part of the client: accounts, sign-in, profiles, chats and history, from the BFF."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +11,9 @@ import msgspec
 import trio
 from google.protobuf.message import Message as ProtoMessage
 
+from rookery.client.backoff import Backoff
 from rookery.client.errors import Refused, SignedOut, Unreachable, reason_of
-from rookery.client.trust import client_tls
+from rookery.client.trust import client_tls, client_tls_elsewhere
 from rookery.v1.archive_pb2 import (
     Chat,
     ListChangesResponse,
@@ -24,9 +25,16 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Refusal
 from shared.contract.ids import wall_clock_ms
 from shared.contract.wire import from_json
+from shared.net.bodies import BytesBody
 
 TIMEOUT = 10.0
 """Seconds for a response, more than the server's own deadlines."""
+
+REPEAT_SECONDS = 30.0
+"""For which a request without an answer is repeated: long enough for another gateway to take over."""
+
+LEAST_ATTEMPTS = 3
+"""Of a request that is repeated, even if they take longer."""
 
 REFRESH_BEFORE_MS = 10_000
 """Access tokens are refreshed so long before they expire: enough for a slow request, below the shortest lifetime."""
@@ -64,6 +72,14 @@ class GatewayEndpoints(msgspec.Struct, frozen=True):
     grpc: str
 
 
+class Content(msgspec.Struct, frozen=True):
+    """The body of a request that is not JSON."""
+
+    body: bytes
+    on_sent: Callable[[int], object]
+    """Called with the number of bytes that were sent; from 0 again if the request is repeated."""
+
+
 class _Tokens(msgspec.Struct, frozen=True):
     access_token: str
     access_token_expires_at_ms: int
@@ -79,8 +95,11 @@ class _Profiles(msgspec.Struct, frozen=True):
 class Api:
     """The HTTP API, made by `open_api`. Methods raise Refused, Unreachable, and SignedOut if they need a sign-in."""
 
-    def __init__(self, http: httpx.AsyncClient, name: str, password: str, device_name: str) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, name: str, password: str, device_name: str, ca_file: Path | None = None
+    ) -> None:
         self._http = http
+        self._ca_file = ca_file
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
@@ -217,56 +236,111 @@ class Api:
         method: str,
         path: str,
         query: Mapping[str, str | int] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Content | None = None,
+        *,
+        answer_seconds: float = TIMEOUT,
     ) -> bytes:
-        """Make a signed-in request, and return the body of the answer."""
+        """Make a signed-in request, and return the body of the answer, which may take `answer_seconds`. A body
+        that is no `Content` is sent as JSON."""
         token = await self.access_token()
         try:
-            return await self._request(method, path, body=body, query=query, token=token)
+            return await self._request(method, path, body=body, query=query, token=token, answer_seconds=answer_seconds)
         except Refused as refused:
             if refused.code != "unauthenticated":
                 raise
         token = await self.access_token(older_than=token)  # it was revoked, or the clocks differ
-        return await self._request(method, path, body=body, query=query, token=token)
+        return await self._request(method, path, body=body, query=query, token=token, answer_seconds=answer_seconds)
+
+    async def repeat(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | Content | None = None,
+        *,
+        answer_seconds: float = TIMEOUT,
+        client_id: str = "",
+    ) -> bytes:
+        """Make a request that has one effect however often it is made, again while it has no answer, as
+        `Repetition` allows. `client_id` is that of the exceptions."""
+        repetition = Repetition()
+        while True:
+            try:
+                return await self.request(method, path, query, body, answer_seconds=answer_seconds)
+            except (Unreachable, Refused) as failure:
+                failure.client_id = client_id
+                await repetition.wait(failure)
+
+    @asynccontextmanager
+    async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+        """GET a URL that needs no sign-in, and yield the answer before its body. A redirect leads to another server,
+        with a certificate that the system trusts, or one from the `ca_file`.
+
+        Raises Unreachable, also for an error of httpx from the block."""
+        try:
+            async with _sent(self._http, url, headers) as response:
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                location = response.headers["Location"]
+            tls = client_tls_elsewhere(self._ca_file)
+            async with (
+                httpx.AsyncClient(timeout=TIMEOUT, verify=tls) as http,
+                _sent(http, location, headers) as response,
+            ):
+                yield response
+        except httpx.TransportError as error:
+            raise Unreachable(f"no answer from {error.request.url.host}: {reason_of(error)}") from error
 
     async def _request(
         self,
         method: str,
         path: str,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Content | None = None,
         query: Mapping[str, str | int] | None = None,
         token: str = "",
+        answer_seconds: float = TIMEOUT,
     ) -> bytes:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        request = self._http.build_request(method, path, json=body, params=query, headers=headers)
-        request.stream = _Body(request.content)
+        if isinstance(body, Content):
+            headers["Content-Type"] = "application/octet-stream"
+            request = self._http.build_request(method, path, content=body.body, params=query, headers=headers)
+            request.stream = BytesBody(body.body, body.on_sent)
+        else:
+            request = self._http.build_request(method, path, json=body, params=query, headers=headers)
+            request.stream = BytesBody(request.content)
+        request.extensions["timeout"] = {**request.extensions["timeout"], "read": answer_seconds}
         try:
             response = await self._http.send(request)
         except httpx.TransportError as error:
             raise Unreachable(f"no answer from {self._http.base_url}: {reason_of(error)}") from error
         if response.is_success:
             return response.content
-        raise Refused.from_problem(response.status_code, _problem(response.content))
+        raise refused_by(response, response.content)
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a request. The one of httpx is an async generator, which stays unfinished if the connection is lost
-    while the body is sent: Python warns of that later."""
+class Repetition:
+    """The attempts of a request, which end when it has failed for REPEAT_SECONDS, and LEAST_ATTEMPTS times."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._is_sent = False
+    def __init__(self) -> None:
+        self._failures = 0
+        self._began = trio.current_time()
+        self._backoff = Backoff(self._began)
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._is_sent = False
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._is_sent:
-            raise StopAsyncIteration
-        self._is_sent = True
-        return self._content
+    async def wait(self, failure: Unreachable | Refused) -> None:
+        """Wait before the next attempt. Raises the failure if there is none."""
+        retry_after = 0.0
+        if isinstance(failure, Refused):
+            if not failure.retryable:
+                raise failure
+            retry_after = failure.retry_after_ms / 1000
+        self._failures += 1
+        pause = self._backoff.pause(trio.current_time(), retry_after)
+        is_late = trio.current_time() + pause > self._began + REPEAT_SECONDS
+        if is_late and self._failures >= LEAST_ATTEMPTS:
+            raise failure
+        await trio.sleep(pause)
 
 
 @asynccontextmanager
@@ -286,7 +360,7 @@ async def open_api(
     async with httpx.AsyncClient(
         base_url=base_url, timeout=TIMEOUT, verify=client_tls(ca_file, "http/1.1"), transport=transport
     ) as http:
-        yield Api(http, name, password, device_name)
+        yield Api(http, name, password, device_name, ca_file)
 
 
 def chat_path(chat_id: str) -> str:
@@ -296,6 +370,20 @@ def chat_path(chat_id: str) -> str:
 
 def _ends_soon(tokens: _Tokens) -> bool:
     return tokens.access_token_expires_at_ms - wall_clock_ms() < REFRESH_BEFORE_MS
+
+
+@asynccontextmanager
+async def _sent(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+    response = await http.send(http.build_request("GET", url, headers=headers), stream=True)
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
+def refused_by(response: httpx.Response, body: bytes) -> Refused:
+    """Return the refusal that an answer with this body is."""
+    return Refused.from_problem(response.status_code, _problem(body))
 
 
 def _problem(body: bytes) -> dict[str, Any]:

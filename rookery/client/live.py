@@ -16,6 +16,7 @@ from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.events import EventQueue
+from rookery.client.files import Files, ref_of
 from rookery.client.groups import Groups
 from rookery.client.http import Api, User, open_api
 from rookery.client.outbox import Outbox
@@ -23,6 +24,7 @@ from rookery.client.people import People
 from rookery.client.reconnector import Connect, Reconnector, Transport
 from rookery.client.websocket import connect_websocket
 from rookery.v1 import session_pb2 as pb
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from shared.background import open_background
 from shared.contract.changes import toggle
 
@@ -46,6 +48,8 @@ class Client:
         self.api = api
         self.groups = Groups(api)
         """Creates groups, and changes their settings and members."""
+        self.files = Files(api)
+        """Uploads and downloads files."""
         self.people = People(api)
         """Connects with users, blocks and reports them."""
         self._queue = EventQueue()
@@ -72,8 +76,9 @@ class Client:
     async def send(
         self,
         to: int | str,
-        text: str,
+        text: str = "",
         *,
+        files: Iterable[FileRef | FileInfo] = (),
         mentions: Iterable[pb.Mention] = (),
         mentions_everyone: bool = False,
         reply_to: int = 0,
@@ -83,6 +88,9 @@ class Client:
         deadline: float = ANSWER_DEADLINE,
     ) -> pb.Accepted:
         """Send a text `to` a user (id as a number) or a chat (id as a string). Return once the message can't be lost.
+
+        `files`, at most 10, are ones that `Client.files` has uploaded, or those of another message by `refs_in`. The
+        text may be empty then.
 
         `mentions` are members of the chat: the text has the name of each after `@`. `mentions_everyone` mentions all
         members of a group, with `@everyone` or its translation in the text: Refused with `forbidden` without that
@@ -96,6 +104,7 @@ class Client:
         submission = self.submit(
             to,
             text,
+            files=files,
             mentions=mentions,
             mentions_everyone=mentions_everyone,
             reply_to=reply_to,
@@ -108,8 +117,9 @@ class Client:
     def submit(
         self,
         to: int | str,
-        text: str,
+        text: str = "",
         *,
+        files: Iterable[FileRef | FileInfo] = (),
         mentions: Iterable[pb.Mention] = (),
         mentions_everyone: bool = False,
         reply_to: int = 0,
@@ -123,7 +133,8 @@ class Client:
         """
         client_id = client_message_id or _new_client_id()
         content = pb.Text(body=text, mentions=mentions, mentions_everyone=mentions_everyone)
-        send = pb.Send(client_message_id=client_id, text=content, reply_to=reply_to, forwarded=forwarded)
+        refs = map(ref_of, files)
+        send = pb.Send(client_message_id=client_id, text=content, files=refs, reply_to=reply_to, forwarded=forwarded)
         if isinstance(to, int):
             send.recipient_id = to
         else:

@@ -17,3 +17,13 @@ def client_tls(ca_file: Path | None, alpn: Alpn) -> ssl.SSLContext:
     context = client_context(alpn)
     trust(context, ca_file)
     return context
+
+
+@cache
+def client_tls_elsewhere(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the context for a server of others, such as an object store: it trusts the system's authorities, and the
+    ones in `ca_file`. Raises UnusableCertificate."""
+    context = client_context("http/1.1")
+    trust(context, None)
+    trust(context, ca_file)
+    return context

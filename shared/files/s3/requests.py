@@ -1,7 +1,7 @@
 """Requests to an S3-compatible object store, on httpx: signed, with time-outs and retries; errors become ours."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,6 +15,7 @@ import trio
 from shared.contract.errors import Unavailable
 from shared.files.protocol import Full, NotFound
 from shared.files.s3.signing import UNSIGNED, Signer, encode_query
+from shared.net.bodies import BytesBody, body_of
 
 ATTEMPTS = 3
 """Of one request. A content that is sent as it comes is sent once."""
@@ -86,7 +87,7 @@ class S3Requests:
             for attempt in range(ATTEMPTS):
                 await pause(attempt)
                 request = self._request(method, name, query, {}, sha256(content).hexdigest(), answer_seconds)
-                request.stream = _Content(content)
+                request.stream = BytesBody(content)
                 request.headers["content-length"] = str(len(content))
                 try:
                     async with self._sent(request) as response:
@@ -158,42 +159,10 @@ class S3Requests:
             raise Passing(f"the object store does not answer: {error or type(error).__name__}") from error
 
 
-@asynccontextmanager
-async def body_of(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Yield the chunks of the body. At the end of the block the rest is given up.
-
-    httpx reads a body by several generators inside each other, all of which only an exception of the innermost one
-    ends: the cancellation of its next read."""
-    chunks = response.aiter_raw()
-    try:
-        yield chunks
-    finally:
-        with suppress(httpx.TransportError), trio.CancelScope() as scope:
-            scope.cancel()
-            async for _ in chunks:
-                pass
-
-
 async def pause(attempt: int) -> None:
     """Wait before an attempt: not before the first one, number 0."""
     if attempt:
         await trio.sleep(uniform(0, 2) * BACKOFF_SECONDS * 2 ** (attempt - 1))  # noqa: S311 - no secret
-
-
-class _Content(httpx.AsyncByteStream):
-    """A body of bytes. The one of httpx is an async generator, which stays unfinished if the connection is lost: Python
-    warns of that later."""
-
-    def __init__(self, content: bytes) -> None:
-        self._left = [content] if content else []
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._left:
-            raise StopAsyncIteration
-        return self._left.pop()
 
 
 class _Stream(httpx.AsyncByteStream):

@@ -28,8 +28,9 @@ from shared.files.protocol import (
     checked,
     ordered,
 )
-from shared.files.s3.requests import ATTEMPTS, BehindEnd, Passing, S3Requests, body_of, pause
+from shared.files.s3.requests import ATTEMPTS, BehindEnd, Passing, S3Requests, pause
 from shared.files.s3.signing import Signer
+from shared.net.bodies import body_of
 from shared.net.trust import client_context, trust
 from shared.settings import FilesSettings
 

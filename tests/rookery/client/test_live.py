@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from rookery.client import Client, Refused, Unreachable
+from rookery.client import Client, FileInfo, FileRef, Refused, Unreachable
 from rookery.client.outbox import MAX_MS_AGO
 from rookery.v1 import session_pb2 as pb
 
@@ -123,18 +123,20 @@ async def test_a_change_returns_its_event_once_it_is_accepted(
     assert connection.received[-1] == pb.ClientFrame(change=change, first_sent_ms_ago=0)
 
 
-async def test_mentions_forwarding_and_the_user_s_own_settings_of_a_chat_are_sent(
+async def test_mentions_files_forwarding_and_the_user_s_own_settings_of_a_chat_are_sent(
     client: Client, connection: Any, nursery: trio.Nursery
 ) -> None:
     mentions = [pb.Mention(user_id=9, name="grace")]
     for _ in range(4):
         nursery.start_soon(connection.accept_next)
-    await client.send("d-7-9", "hi @grace", mentions=mentions, mentions_everyone=True, forwarded=True)
+    files = [FileInfo(file_id=3, name="own"), FileRef(file_id=4, chat_id="d-7-8", message_id=2)]
+    await client.send("d-7-9", "hi @grace", files=files, mentions=mentions, mentions_everyone=True, forwarded=True)
     await client.edit("d-7-9", 5, "@grace?", mentions=mentions, mentions_everyone=True)
     await client.mark_unread("d-7-9")
     await client.mute("d-7-9", except_mentions=True)
     send, edit, unread, mute = connection.received[-4:]
     assert (send.send.forwarded, list(send.send.text.mentions)) == (True, mentions)
+    assert list(send.send.files) == [FileRef(file_id=3), files[1]]
     assert edit.change.edited.text == pb.Text(body="@grace?", mentions=mentions, mentions_everyone=True)
     assert send.send.text.mentions_everyone
     assert (unread.change.target_id, unread.change.marked_unread.set) == (0, True)
