@@ -11,6 +11,7 @@ from rookery.client import (
     ROLE_OWNER,
     Change,
     Control,
+    FileInfo,
     GroupSettings,
     Member,
     Mention,
@@ -34,12 +35,27 @@ MAX_NAMED = 5
 
 
 def text_of(message: Message, state: State, names: Names) -> str:
-    """Return the text of a message as its state has changed it, with the mentioned users' names of today."""
+    """Return the text of a message as its state has changed it, with the mentioned users' names of today, and a line
+    about each of its files."""
     content = content_of(message, state)
     if content is None:
         return "(deleted)"
     is_edited = any(event.change.HasField("edited") for event in state.values())
-    return with_names(content, names) + (" (edited)" if is_edited else "")
+    text = with_names(content, names) + (" (edited)" if is_edited else "")
+    return "\n".join([*([text] if text else []), *map(file_text, message.files)])
+
+
+def file_text(file: FileInfo) -> str:
+    """Return a line about a file."""
+    edges = f", {file.width}\N{MULTIPLICATION SIGN}{file.height}" if file.width else ""
+    return f"[{file.name}: {file.media_type}, {size_text(file.size)}{edges}]"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, such as `3.4 MB`."""
+    thousands = min((len(str(size)) - 1) // 3, 3)
+    number = size / 1_000**thousands
+    return f"{number:.{1 if thousands and number < 10 else 0}f} {('bytes', 'kB', 'MB', 'GB')[thousands]}"
 
 
 def content_of(message: Message, state: State) -> Text | None:

@@ -20,6 +20,7 @@ from rookery.client import (
     Client,
     Disconnected,
     Event,
+    FileInfo,
     Gap,
     HistoryMessage,
     Message,
@@ -36,6 +37,7 @@ from rookery.client import (
     apply_change,
     open_api,
     open_client,
+    refs_in,
 )
 from rookery.commands.message_text import (
     change_text,
@@ -52,6 +54,7 @@ from rookery.commands.message_text import (
 )
 from rookery.commands.names import UserNames
 from rookery.commands.screen import Screen, open_screen
+from rookery.commands.terminal_files import TerminalFiles
 from rookery.commands.terminal_groups import COMMANDS, LISTINGS, InvalidCommand, TerminalGroups
 from rookery.commands.terminal_people import COMMANDS as PEOPLE_COMMANDS
 from rookery.commands.terminal_people import TerminalPeople
@@ -89,7 +92,10 @@ NO_CHATS = "no chats yet: /find TEXT finds people"
 LISTED = {"pin": "pinned", "star": "starred"}
 """The kinds that are set by a command (/pin), removed by another (/unpin), and listed by a third (/pins)."""
 
-SPLITS = {"/channel": 1, "/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1, "/report": 2, "/topic": 1}
+SPLITS = {
+    **{"/channel": 1, "/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1},
+    **{"/report": 2, "/save": 2, "/send": 1, "/topic": 1},
+}
 """The commands whose last argument is a whole text, and the number of their arguments."""
 
 TOGGLES = {f"/{prefix}{verb}": (kind, not prefix) for verb, kind in LISTED.items() for prefix in ("", "un")}
@@ -123,6 +129,8 @@ HELP = f"""\
 /archive, /unarchive    move the chat to your archive until a message arrives, or out of it
 /pin chat, /unpin chat  keep the chat at the top of your list on the page
 /forward [NUMBER] NAME  send a copy of a message to NAME
+/send FILE [CAPTION]    send a file; quote a path with spaces
+/save NUMBER [PATH]     save the files of a message in a folder, by default this one, or its file to PATH
 /group NAME             create a group of this name, and write to it
 /channel NAME           create a channel, a group of up to 100,000 members; /channel makes the open group one for ever
 /open NAME              write to the group or channel of this name, and show the unread messages
@@ -208,6 +216,7 @@ class TerminalChat:
         self._names = UserNames(client.api, {client.me.user_id: client.me.name})
         self._groups = TerminalGroups(client, self._names)
         self._people = TerminalPeople(client, self._names)
+        self._files = TerminalFiles(client, screen.show)
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
         self._states: dict[int, State] = {}
@@ -274,6 +283,12 @@ class TerminalChat:
                     await self._show_messages_having(LISTS[command])
                 case "/forward", *number, name if _is_number(number):
                     await self._forward(self._number(number), name)
+                case "/send", text:
+                    await self._send_file(text)
+                case "/save", number, *place if _is_number([number]):
+                    if message := self._shown_message(int(number)):
+                        for line in await self._files.save(message, " ".join(place)):
+                            self._screen.show(line)
                 case "/open", name:
                     await self._open_group(name)
                 case "/report", number, reason if _is_number([number]):
@@ -342,19 +357,32 @@ class TerminalChat:
             self._screen.show(f"the missed events can't be read: {error}")
 
     async def _send(self, text: str) -> None:
+        if not self._has_chat():
+            return
+        sent = await self._send_to(self._chat_id, text)
+        self._screen.erase_typed(text)
+        await self._show_message(sent)
+
+    async def _send_file(self, text: str) -> None:
+        if self._has_chat():
+            chat_id = self._chat_id  # the first message of another chat may open it while the file is uploaded
+            file, caption = await self._files.upload(text)
+            await self._show_message(await self._send_to(chat_id, caption, [file]))
+
+    async def _send_to(self, chat_id: str, text: str, files: Sequence[FileInfo] = ()) -> Message:
+        """Send a message, and return it."""
+        content = self._content(chat_id, text)
+        mentions, everyone = content.mentions, content.mentions_everyone
+        accepted = await self._client.send(chat_id, text, files=files, mentions=mentions, mentions_everyone=everyone)
+        sender_id = self._client.me.user_id
+        return Message(message_id=accepted.event_id, chat_id=chat_id, sender_id=sender_id, text=content, files=files)
+
+    def _has_chat(self) -> bool:
+        """Whether a chat is open; if not, show that the command has failed."""
         if not self._chat_id:
             self._screen.show(NO_CHAT)
             self.failed = True
-            return
-        content = self._content(self._chat_id, text)
-        accepted = await self._client.send(
-            self._chat_id, text, mentions=content.mentions, mentions_everyone=content.mentions_everyone
-        )
-        me = self._client.me.user_id
-        self._screen.erase_typed(text)
-        await self._show_message(
-            Message(message_id=accepted.event_id, chat_id=accepted.chat_id, sender_id=me, text=content)
-        )
+        return bool(self._chat_id)
 
     async def _edit(self, number: int, text: str) -> None:
         """Replace the text of a message."""
@@ -385,7 +413,8 @@ class TerminalChat:
         user = await self._client.api.find_user(name)
         members = self._client.me.user_id, user.user_id
         mentions = [mention for mention in content.mentions if mention.user_id in members]
-        await self._client.send(user.user_id, content.body, mentions=mentions, forwarded=True)
+        files = refs_in(message)
+        await self._client.send(user.user_id, content.body, files=files, mentions=mentions, forwarded=True)
         self._screen.show(f"forwarded [{number}] to {user.name}")
 
     async def _find(self, text: str) -> None:

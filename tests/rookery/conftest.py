@@ -59,7 +59,7 @@ class FakeBff:
             status, body = self.failures.pop(0)
         else:
             status, body = self.answers.get(target) or self._respond(request, target)
-        return httpx.Response(status, json=body)
+        return httpx.Response(status, stream=httpx.ByteStream(json.dumps(body).encode()))
 
     def _respond(self, request: httpx.Request, target: str) -> tuple[int, object]:
         match target:

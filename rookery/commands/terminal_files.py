@@ -1,0 +1,101 @@
+"""The files of `rookery chat`: /send uploads one, and /save downloads the files of a message."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+
+import trio
+
+from rookery.client import Client, FileInfo, Message, refs_in
+from rookery.commands.message_text import size_text
+from rookery.commands.terminal_groups import InvalidCommand
+
+PROGRESS_SECONDS = 5.0
+"""Between two lines about the progress of an upload or a download."""
+
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
+"""Characters of a name that another user chose, which a path must not have."""
+
+
+class TerminalFiles:
+    """Uploads and downloads files, and shows how far it is."""
+
+    def __init__(self, client: Client, show: Callable[[str], None]) -> None:
+        self._client = client
+        self._show = show
+
+    async def upload(self, text: str) -> tuple[FileInfo, str]:
+        """Upload the file of `/send FILE [CAPTION]`, and return it and the caption.
+
+        Raises InvalidCommand; RookeryError."""
+        word, caption = split_file(text)
+        try:
+            path = await trio.Path(word).expanduser()
+            size = (await path.stat()).st_size
+            self._show(f"uploading {path.name} ({size_text(size)})")
+            return await self._client.files.upload(Path(path), progress=self._progress(path.name, size)), caption
+        except OSError as error:
+            raise InvalidCommand(f"{word} can't be read: {error.strerror}") from error
+
+    async def save(self, message: Message, text: str) -> Sequence[str]:
+        """Download the files of a message into a folder, by default the current one, or its only file to a new path.
+        Return lines that name the paths. Raises InvalidCommand; RookeryError."""
+        if not message.files:
+            raise InvalidCommand("the message has no files")
+        place = await trio.Path(text).expanduser()
+        is_folder = await place.is_dir()
+        if not is_folder and (len(message.files) > 1 or await place.exists()):
+            raise InvalidCommand(f"{place} {'exists already' if len(message.files) == 1 else 'is no folder'}")
+        lines = []
+        for file, ref in zip(message.files, refs_in(message), strict=True):
+            path = await _new_path(place, file.name) if is_folder else place
+            try:
+                await self._client.files.save(ref, Path(path), progress=self._progress(file.name, file.size))
+            except OSError as error:
+                raise InvalidCommand(f"{path} can't be written: {error.strerror}") from error
+            lines.append(f"saved {path} ({size_text(file.size)})")
+        return lines
+
+    def _progress(self, name: str, size: int) -> Callable[[int], None]:
+        shown_at = trio.current_time()
+
+        def show(done: int) -> None:
+            nonlocal shown_at
+            if trio.current_time() - shown_at >= PROGRESS_SECONDS:
+                shown_at = trio.current_time()
+                self._show(f"{name}: {size_text(done)} of {size_text(size)}")
+
+        return show
+
+
+def split_file(text: str) -> tuple[str, str]:
+    """Split the path of a file from the text after it. A path with spaces is in quotes, or has backslashes before them,
+    as terminals write a file that is dropped on them. Raises InvalidCommand."""
+    rest = StringIO(text)
+    words = shlex.shlex(rest, posix=True, punctuation_chars="")
+    words.whitespace_split, words.commenters = True, ""
+    try:
+        word = words.get_token()
+    except ValueError:
+        raise InvalidCommand("a quote is not closed") from None
+    if not word:
+        raise InvalidCommand("/send FILE [CAPTION]")
+    return word, rest.read().strip()
+
+
+def _names(name: str) -> Iterator[str]:
+    """Yield names for a file: its own, without what could lead to another folder or hide it, then numbered ones."""
+    safe = Path(_UNSAFE.sub("_", name).lstrip(". ") or "file")
+    yield safe.name
+    for number in range(2, 1_000):
+        yield f"{safe.stem} ({number}){safe.suffix}"
+
+
+async def _new_path(folder: trio.Path, name: str) -> trio.Path:
+    """Return a path in the folder that does not exist."""
+    for each in _names(name):
+        if not await (folder / each).exists():
+            return folder / each
+    raise InvalidCommand(f"{folder} has too many files of the name {name}")
