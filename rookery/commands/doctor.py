@@ -10,25 +10,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from secrets import token_hex
 from typing import assert_never
 from urllib.parse import urlsplit
 
 import click
 import httpx
+import trio
 
 from messaging.archive.store.sqlite import schema as chats_sqlite
 from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
+from rookery.serve.engines import open_files as open_file_store
 from rookery.serve.folder import DataFolder
 from rookery.serve.process import url as url_of
 from shared.accounts.sqlite import store as accounts_sqlite
 from shared.backplane.sqlite import log as sqlite_log
 from shared.configuration import sqlite as configuration_sqlite
+from shared.contract.errors import Unavailable
 from shared.contract.ids import EPOCH_MS, wall_clock_ms
+from shared.files.protocol import NotFound
 from shared.net.certificates import Certificate, read_certificate
 from shared.net.open_files import allow_most_open_files, open_files
 from shared.net.pem import UnusableCertificate
@@ -132,9 +138,7 @@ def check_running(settings: Settings) -> Finding:
 
 def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
     """Check that the data folder can be written to, and the free space of its disk."""
-    folder = settings.data.absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = _existing(settings.data)
     try:
         with tempfile.TemporaryFile(dir=folder):
             yield Finding(Level.OK, f"{folder} can be written to")
@@ -148,6 +152,47 @@ def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
     else:
         level = Level.WARNING if free >= FULL_DISK else Level.PROBLEM
         yield Finding(level, text, "free some space: on a full disk messages are refused")
+
+
+def check_files(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Check that the store of files' bytes can be used: the object store, or hard links in the data folder."""
+    if settings.files.url:
+        yield check_object_store(settings)
+        return
+    folder = _existing(settings.data)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            link = Path(f"{file.name}-link")
+            os.link(file.name, link)
+            link.unlink()
+    except OSError as error:
+        remedy = "uploads of files need them: set ROOKERY_DATA to a folder on another disk, or ROOKERY_FILES__URL"
+        yield Finding(Level.PROBLEM, f"the disk of {folder} has no hard links ({error.strerror})", remedy)
+    else:
+        yield Finding(Level.OK, f"the disk of {folder} has hard links, for uploads of files")
+
+
+def check_object_store(settings: Settings) -> Finding:
+    """Check that the bucket can be written, read, and deleted from, and takes uploads in parts."""
+    url = settings.files.url
+    try:
+        with ThreadPoolExecutor(1) as threads:  # this thread may be one of Trio's already
+            threads.submit(trio.run, _use_object_store, settings).result()
+    except (NotFound, Unavailable, UnusableCertificate) as error:
+        remedy = "create the bucket, and correct the setting under `files` that names it, its address or its keys"
+        return Finding(Level.PROBLEM, f"files can't be kept in {url} ({error})", remedy)
+    return Finding(Level.OK, f"files can be kept in {url}")
+
+
+async def _use_object_store(settings: Settings) -> None:
+    key, content = f"doctor/{token_hex(8)}", b"rookery doctor"
+    async with open_file_store(settings) as files:
+        await files.put(key, content)
+        async with files.read(key) as chunks:
+            if b"".join([chunk async for chunk in chunks]) != content:
+                raise Unavailable("it returns other bytes than were written")
+        await files.delete([key])
+        await files.cancel(key, await files.begin(key))
 
 
 def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
@@ -285,11 +330,20 @@ CHECKS: tuple[Check, ...] = (
     check_tls,
     check_log_lock,
     check_engines,
+    check_files,
     check_clock,
     check_schemas,
     check_open_files,
     check_page,
 )
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from rookery.commands import doctor
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
-from shared.settings import BffSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
+from shared.files.folder import open_folder_files
+from shared.settings import BffSettings, FilesSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
 from tests.rookery.commands.conftest import Invoke
 from tools.launch.certificates import Authority
 
@@ -42,6 +43,31 @@ def test_a_folder_is_writable_or_a_problem(tmp_path: Path) -> None:
     assert found(doctor.check_folder, Settings(data=tmp_path / "new" / "folder"))[0] is Level.OK
     # In /proc even root can't write.
     assert found(doctor.check_folder, Settings(data=Path("/proc/rookery")))[0] is Level.PROBLEM
+
+
+def test_a_disk_without_hard_links_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(doctor.check_files, settings) == [Level.OK]
+    assert list(settings.data.iterdir()) == []
+
+    def refuse(source: str, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert found(doctor.check_files, settings) == [Level.PROBLEM]
+
+
+def test_an_object_store_that_can_not_be_used_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = FilesSettings(
+        url="s3://bucket", endpoint="http://127.0.0.1:1", access_key="key", secret_key=SecretStr("sesame")
+    )
+    settings = Settings(files=files)
+    (finding,) = doctor.check_files(settings, False)
+    assert finding.level is Level.PROBLEM
+    assert "s3://bucket" in finding.text
+    assert "sesame" not in str(finding)
+    monkeypatch.setattr(doctor, "open_file_store", lambda _: open_folder_files(tmp_path))
+    assert found(doctor.check_files, settings) == [Level.OK]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_full_disk_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
