@@ -22,10 +22,14 @@ from bff.accounts import Accounts
 from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
 from bff.departures import open_departures
+from bff.files.completion import open_completions
+from bff.files.downloads import CutOff, Downloads
+from bff.files.uploads import Uploads
 from bff.groups import Groups
+from bff.http.bodies import ClientGone, stream_body
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
-from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_http
+from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_http, refusal_of_store
 from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
 from bff.http.tracing import set_result, trace_requests
@@ -63,9 +67,10 @@ SECURITY_HEADERS = {
 """In every response, unless the route sets another value."""
 
 CLIENT_GONE: tuple[type[Exception], ...] = tuple(
-    kind for kind in [getattr(quart.wrappers, "ClientDisconnectedError", None)] if kind is not None
+    kind for kind in [ClientGone, getattr(quart.wrappers, "ClientDisconnectedError", None)] if kind is not None
 )
-"""Raised by quart 0.23 (Python 3.13) when a client disconnects in the middle of a request; 0.22 cancels it instead."""
+"""Raised when a client disconnects in the middle of a streamed body; by quart 0.23 (Python 3.13), of any request: 0.22
+cancels that instead."""
 
 _log = structlog.get_logger(__name__)
 
@@ -88,6 +93,7 @@ async def open_bff(
     archive: ArchiveQueries,
     groups: GroupChanges,
     files: FileStore,
+    files_origin: str = "",
     health: Health,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
@@ -103,7 +109,10 @@ async def open_bff(
     add_certificate_check(health, platform.tls)
     issuer = TokenIssuer(accounts)
     tokens = DepartureTokens(accounts, issuer.keys)
-    async with open_departures(accounts, archive, groups, tokens) as departures:
+    async with (
+        open_departures(accounts, archive, groups, tokens) as departures,
+        open_completions(archive, files, None, platform.live) as completions,
+    ):
         services = Services(
             accounts=accounts,
             archive=archive,
@@ -121,14 +130,16 @@ async def open_bff(
             issuer=issuer,
             verifier=TokenVerifier(accounts),
             clock_ms=wall_clock_ms,
+            complete_file=completions.complete,
             leave_groups=departures.begin,
+            files_origin=files_origin,
             websocket_origins=settings.websocket_origins,
             strict_transport_seconds=settings.strict_transport_seconds,
             trusted_proxies=settings.trusted_proxies,
         )
         app = make_app(services, web_root)
         live = platform.live
-        traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
+        traced = trace_requests(ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
         async with open_http_server(
             traced,
             settings.host,
@@ -151,7 +162,10 @@ class Application(QuartTrio):
     trusted_proxies: Sequence[Network] = ()
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        await super().asgi_app(apply_proxy_headers(scope, self.trusted_proxies), receive, send)
+        scope = apply_proxy_headers(scope, self.trusted_proxies)
+        if body := stream_body(scope, receive, send):
+            receive, send = body.receive, body.send
+        await super().asgi_app(scope, receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         if request is None:
@@ -171,6 +185,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app.url_map.converters["setting"] = SettingKey
     chats = OwnChats(services.live)
     groups = Groups(services, chats)
+    downloads = Downloads(services, chats)
     resources = [
         Accounts(services),
         Profiles(services),
@@ -178,9 +193,12 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
         Chats(services, chats),
         groups,
         Joining(services, chats, groups),
+        Uploads(services),
+        downloads,
         Admin(services),
     ]
     mount(app, resources, services.verifier)
+    downloads.mount(app)
     site = Site(web_root)
     Operations(services, schema, site).mount(app)
     _handle_errors(app, partial(serve_file, site, services, NOT_FOUND, 404))
@@ -204,8 +222,7 @@ def _handle_errors(app: QuartTrio, page_not_found: Callable[[], HttpResponse | N
         return response
 
     async def on_unavailable(error: Unavailable) -> HttpResponse:
-        _log.warning("store_unavailable", reason=str(error))
-        return problem(Refusal(Code.UNAVAILABLE, "The store does not answer: try again soon."))
+        return problem(refusal_of_store(error))
 
     async def on_client_gone(_: Exception) -> HttpResponse:
         return problem(Refusal(Code.TIMED_OUT, "The request was cut off."))  # for the log: the client is gone
@@ -230,13 +247,14 @@ def _wants_page() -> bool:
     return request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
 
 
-def _ignore_disconnects(app: ASGIFramework) -> ASGIFramework:
-    """Wrap the application so that a disconnected client is no error: quart-trio 0.13 raises a group for it."""
+def ignore_disconnects(app: ASGIFramework) -> ASGIFramework:
+    """Wrap the application so that a disconnected client is no error, as quart-trio 0.13 raises a group for it, and
+    neither is a response that is cut off."""
 
     async def run(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         try:
             await app(scope, receive, send)
-        except* CLIENT_GONE:
+        except* (*CLIENT_GONE, CutOff):
             pass  # the request is over, and its connection ends with it
 
     return run

@@ -89,7 +89,7 @@ def _one_of(names: Sequence[str]) -> tuple[AfterValidator, Any]:
     return AfterValidator(check), Field(json_schema_extra={"enum": [*names]})
 
 
-def _utf8_bytes(least: int, most: int) -> tuple[AfterValidator, Any]:
+def utf8_bytes(least: int, most: int) -> tuple[AfterValidator, Any]:
     """The validation and the schema of a text of this many bytes in UTF-8, which has at most as many characters."""
 
     def check(text: str) -> str:
@@ -152,14 +152,14 @@ DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one
 
 ClientChangeId = Annotated[
     str,
-    *_utf8_bytes(1, MAX_CLIENT_ID),
+    *utf8_bytes(1, MAX_CLIENT_ID),
     Field(description="Chosen by the client, unique among the user's: a retry with the same id has no second effect"),
 ]
 ExpectedVersion = Annotated[
     Digits, Field(description="The version of the group that the change is meant for; 0 for any")
 ]
-GroupName = Annotated[str, *_utf8_bytes(1, MAX_NAME_BYTES), Field(description="1 to 128 bytes of UTF-8, on one line")]
-Topic = Annotated[str, *_utf8_bytes(0, MAX_TOPIC_BYTES), Field(description="At most 1,024 bytes of UTF-8, on one line")]
+GroupName = Annotated[str, *utf8_bytes(1, MAX_NAME_BYTES), Field(description="1 to 128 bytes of UTF-8, on one line")]
+Topic = Annotated[str, *utf8_bytes(0, MAX_TOPIC_BYTES), Field(description="At most 1,024 bytes of UTF-8, on one line")]
 _PERMISSIONS = ", ".join(f"{each.value} ({str(each.name).lower()})" for each in Permission)
 Permissions = Annotated[
     int, Field(ge=0, le=int(ALL_PERMISSIONS), description=f"A sum of {_PERMISSIONS}"), BeforeValidator(_digits)

@@ -67,7 +67,7 @@ class NewFile(Input):
         str,
         *utf8_bytes(1, MAX_CLIENT_ID),
         Field(
-            description="Chosen by the client, unique among the user's files: a retry with the same id makes no second one"
+            description="Chosen by the client, unique among the user's: a retry with the same id makes no second file"
         ),
     ]
     name: FileName
@@ -87,8 +87,8 @@ class FilePart(BaseModel):
 
 
 class File(BaseModel):
-    """A file of the user. While it is uploaded, it has `parts`: those that are stored. Each has `part_bytes`, the last one
-    what remains. The media type, the measures and the previews are those that the server found."""
+    """A file of the user. While it is uploaded, it has `parts`: those that are stored. Each has `part_bytes`, the last
+    one what remains. The media type, the measures and the previews are those that the server found."""
 
     file_id: str
     name: str

@@ -1,8 +1,9 @@
 """Turns a typed function into a route: authentication, input and output.
 
 The function's parameters name its inputs: `claims` requires a valid access token, `admin` an admin's token, `token`
-after one of them is that token, `body` and `query` are parsed into their models, and any other parameter is the part of
-the path with that name. The function returns a Response, or a Refusal, which is sent as a problem.
+after one of them is that token, `body` and `query` are parsed into their models, `content` is a body that is streamed
+(`bodies.py`), and any other parameter is the part of the path with that name. The function returns a Response, or a
+Refusal, which is sent as a problem.
 """
 
 import inspect
@@ -21,6 +22,7 @@ from quart import Response as HttpResponse
 from quart_schema import document_querystring, document_request, document_response, security_scheme, tag
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from bff.http.bodies import streamed_content
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
 from bff.validation import refusal_of
@@ -61,15 +63,21 @@ class Specification:
     path: str
     response: type[BaseModel] | type[Message] | None
     status: int
+    seconds: float
 
 
 def endpoint(
-    method: str, path: str, response: type[BaseModel] | type[Message] | None = None, *, status: int = 200
+    method: str,
+    path: str,
+    response: type[BaseModel] | type[Message] | None = None,
+    *,
+    status: int = 200,
+    seconds: float = REQUEST_DEADLINE,
 ) -> Callable[[H], H]:
-    """Mark a method as a route that returns this model with this status."""
+    """Mark a method as a route that returns this model with this status, within so many seconds."""
 
     def mark(handler: H) -> H:
-        setattr(handler, _SPECIFICATION, Specification(method, path, response, status))
+        setattr(handler, _SPECIFICATION, Specification(method, path, response, status, seconds))
         return handler
 
     return mark
@@ -86,12 +94,14 @@ def mount(app: Quart, groups: Iterable[object], verifier: TokenVerifier) -> None
             if specification is None:
                 continue
             handler = getattr(group, name)
-            view = _view(handler, verifier)
+            view = _view(handler, verifier, specification.seconds)
             _describe(view, handler, specification, type(group).__name__)
             app.add_url_rule(specification.path, name, view, methods=[specification.method])
 
 
-def _view(handler: Callable[..., Awaitable[Response | Refusal]], verifier: TokenVerifier) -> Callable[..., Any]:
+def _view(
+    handler: Callable[..., Awaitable[Response | Refusal]], verifier: TokenVerifier, seconds: float
+) -> Callable[..., Any]:
     parameters = inspect.signature(handler).parameters
 
     async def run(path: dict[str, str]) -> Response | Refusal:
@@ -99,10 +109,10 @@ def _view(handler: Callable[..., Awaitable[Response | Refusal]], verifier: Token
         return inputs if isinstance(inputs, Refusal) else await handler(**inputs)
 
     async def view(**path: str) -> HttpResponse:
-        with trio.move_on_after(REQUEST_DEADLINE):
+        with trio.move_on_after(seconds):
             result = await run(path)
             return problem(result) if isinstance(result, Refusal) else _respond(result)
-        return problem(Refusal(Code.TIMED_OUT, f"This took more than {REQUEST_DEADLINE:g} seconds."))
+        return problem(Refusal(Code.TIMED_OUT, f"This took more than {seconds:g} seconds."))
 
     return view
 
@@ -124,6 +134,8 @@ async def _inputs(
                 value = parse_query(parameter.annotation, request.query_string)
             case "body":
                 value = parse_body(parameter.annotation, await _body())
+            case "content":
+                value = streamed_content()
             case _:
                 value = parse_id(name, path[name]) if parameter.annotation is int else path[name]
         if isinstance(value, Refusal):

@@ -10,9 +10,11 @@ from quart_schema.openapi import OpenAPIProvider
 
 from bff.http.problems import MEDIA_TYPE
 from bff.models import MAX_PROFILES
+from bff.openapi.examples import STREAMED_TYPE
 from bff.openapi.schemas import REFERENCE, reference_to, schemas_of
 from shared.contract.errors import Code
 from shared.contract.ids import MAX_ID
+from shared.files.protocol import MAX_PARTS
 
 PROBLEM = {
     "type": "object",
@@ -33,7 +35,12 @@ PROBLEM = {
 HEAD_TOO_LARGE = {"description": "The request's line and headers are too large. The response has no body."}
 
 ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
-"""Of a user or a message in a path, which quart-schema takes for any string."""
+"""Of a user, a message or a file in a path, which quart-schema takes for any string."""
+
+PART_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_PARTS}
+
+STREAMED = {"put_write_part": {"content": {STREAMED_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
+"""Bodies that are no JSON, by operation, which quart-schema does not know."""
 
 
 USER_IDS = {"type": "array", "items": ID, "minItems": 1, "maxItems": MAX_PROFILES}
@@ -75,11 +82,15 @@ class Provider(OpenAPIProvider):
 
 def _complete(operation: dict[str, Any]) -> None:
     """Add the rules of this server that quart-schema does not know."""
+    if body := STREAMED.get(operation["operationId"]):
+        operation["requestBody"] = {**body}
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "path" and parameter["name"] in ("user_id", "message_id"):
+        if parameter["in"] == "path" and parameter["name"] in ("user_id", "message_id", "file_id"):
             parameter["schema"] = ID
+        if parameter["name"] == "number":
+            parameter["schema"] = PART_NUMBER
         if parameter["name"] == "user_ids":
             parameter |= {"schema": USER_IDS, "style": "form", "explode": False}
 

@@ -9,6 +9,7 @@ VALUES: dict[str, Any] = {
     "after": "1378451092000000",
     "class": "media",
     "client_change_id": "b1f0d3a2",
+    "client_file_id": "7d2e9c04",
     "current_password": "correct horse battery",
     "days": 7,
     "display_name": "Ada Lindqvist",
@@ -26,6 +27,7 @@ VALUES: dict[str, Any] = {
     "reason": "Sends advertisements",
     "refresh_token": "REFRESH_TOKEN",
     "resolution": "handled",
+    "size": 2_400_000,
     "token": "TOKEN_OF_THE_LINK",
     "uses": 10,
     "value": 20,
@@ -33,15 +35,20 @@ VALUES: dict[str, Any] = {
 }
 """Values of fields in bodies and queries. An optional field without a value is left out of an example."""
 
+STREAMED_TYPE = "application/octet-stream"
+"""Of a body that is no JSON: the bytes of a part."""
+
 LINK = "4611686018427387904.AAECAwQFBgcICQoLDA0ODw"
 """The token of an invite link."""
 
 PATHS = {
     "chat_id": "d-12-34",
     "link": LINK,
+    "file_id": "1378451090000000",
     "invite_id": "45736211df3f",
     "key": "messages_page_size",
     "message_id": "1378451092000000",
+    "number": "1",
     "report_id": "1378451092000000",
     "sign_in_id": "mHcM3b0tFX9nGqPZ1sYx8w",
     "user_id": "34",
@@ -52,6 +59,7 @@ GROUP = "g-4611686018427387904"
 
 OF_OPERATION: dict[str, dict[str, Any]] = {
     "post_report": {"user_id": "34", "chat_id": "d-12-34"},
+    "post_reserve_file": {"name": "sunrise.jpg"},
     "post_create_group": {"name": "Rowing club", "topic": "Tuesdays at six", "user_ids": ["34", "56"]},
     "patch_change_group": {"chat_id": GROUP, "name": "Rowing and sailing club"},
     "post_add_members": {"chat_id": GROUP, "user_ids": ["78"]},
@@ -119,11 +127,14 @@ def curl(method: str, path: str, operation: dict[str, Any]) -> str:
     }
     url = "$ROOKERY" + path.format(**PATHS | own) + (f"?{urlencode(query)}" if query else "")
     has_body = "requestBody" in operation
-    implied = "POST" if has_body else "GET"
+    is_streamed = has_body and STREAMED_TYPE in operation["requestBody"]["content"]
+    implied = "POST" if has_body and not is_streamed else "GET"
     lines = [f'curl "{url}"' if method == implied else f'curl -X {method} "{url}"']
     if operation["security"]:
         lines.append('-H "Authorization: Bearer $TOKEN"')
-    if has_body:
+    if is_streamed:
+        lines.append("-T part-1")
+    elif has_body:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         body = {name: values[name] for name in schema["properties"] if name in values or name in schema["required"]}
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(body))}"]

@@ -13,6 +13,7 @@ from quart import Response
 from werkzeug.datastructures import Headers
 
 from bff.app import make_app
+from bff.files.completion import open_completions
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     FILE_STATE_UPLOADING,
@@ -253,8 +254,8 @@ class Api:
         headers: dict[str, str] | None = None,
         address: str = "192.0.2.1",
     ) -> Reply:
-        """Make a request with a JSON body, or a raw one."""
-        sent = dict(headers or {})
+        """Make a request with a JSON body, or a raw one of a stated size."""
+        sent = ({} if raw is None else {"Content-Length": str(len(raw))}) | (headers or {})
         if token:
             sent["Authorization"] = f"Bearer {token}"
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
@@ -324,6 +325,7 @@ async def api(
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
         open_folder_files(tmp_path / "files") as files,
+        open_completions(archive, files, None, Live.fixed(configuration)) as completions,
     ):
         services = Services(
             accounts=accounts,
@@ -342,6 +344,7 @@ async def api(
             issuer=TokenIssuer(accounts, clock_ms=clock),
             verifier=TokenVerifier(accounts, clock_ms=clock),
             clock_ms=clock,
+            complete_file=completions.complete,
             leave_groups=lambda user_id: groups.left.append(user_id),
             trusted_proxies=trusted_proxies,
         )

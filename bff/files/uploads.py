@@ -1,0 +1,170 @@
+"""Uploads: `/v1/files`. A file is reserved, its parts are sent in any order, and then it is completed."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from bff.files.completion import ENDED, own_file
+from bff.files.models import File, NewFile
+from bff.files.parts import bytes_of, parts_of, stored_parts
+from bff.http.bodies import Content, TooSlow
+from bff.http.endpoints import Response, endpoint
+from bff.services import Services
+from rookery.v1.archive_pb2 import FILE_STATE_UPLOADING, CancelFileRequest, ReserveFileRequest, StoredFile
+from rookery.v1.files_pb2 import FileInfo
+from shared.accounts.tokens import Claims
+from shared.contract.errors import Code, Refusal
+from shared.files.keys import file_key, keys_of
+from shared.files.protocol import NotFound
+
+PART_SECONDS = 600.0
+"""From the head of a request with a part to its response: 8 MiB at 14 KB a second."""
+
+MAX_PARTS_OF_USER = 16
+"""Parts of one user that a process receives at once."""
+
+MAX_PARTS = 256
+"""Parts that a process receives at once: each needs up to 1.2 MB while the store is slower than its client."""
+
+_UNKNOWN_OUTCOME = (Code.UNAVAILABLE, Code.TIMED_OUT, Code.INTERNAL)
+"""Refusals after which a file may be reserved all the same."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Uploads:
+    """Reserve, upload, complete and cancel files."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._archive = services.archive
+        self._files = services.files
+        self._receiving: Counter[int] = Counter()
+        """Parts that are received, by user."""
+
+    @endpoint("POST", "/v1/files", File, status=201)
+    async def reserve_file(self, claims: Claims, body: NewFile) -> Response | Refusal:
+        """Reserve a file, to upload its content in parts. A retry with the same `client_file_id` returns the first file
+        with 200, complete or not."""
+        limits = self._services.live.value
+        if body.size > limits.max_file_bytes:
+            return Refusal(Code.TOO_LARGE, f"A file may have {limits.max_file_bytes} bytes at most.", field="size")
+        file_id = await self._services.ids.next()
+        upload_id = await self._files.begin(file_key(file_id)) if body.size else ""
+        answer = await self._archive.reserve_file(
+            ReserveFileRequest(
+                user_id=claims.user_id,
+                client_file_id=body.client_file_id,
+                file=_reserved(file_id, upload_id, body),
+                quota_bytes=limits.max_user_file_bytes,
+                max_uploads=limits.max_open_uploads,
+            )
+        )
+        is_refused = isinstance(answer, Refusal)
+        if upload_id and (answer.code not in _UNKNOWN_OUTCOME if is_refused else answer.file.file.file_id != file_id):
+            await self._files.cancel(file_key(file_id), upload_id)
+        if isinstance(answer, Refusal):
+            return answer
+        stored = answer.file
+        if stored.file.file_id == file_id:
+            return Response(File.of(stored), 201)
+        if _differs(stored, body):
+            message = "You have another file with this id: choose a new one."
+            return Refusal(Code.VERSION_CONFLICT, message, field="client_file_id")
+        return await self._describe(stored)
+
+    @endpoint("PUT", "/v1/files/<file_id>/parts/<number>", seconds=PART_SECONDS)
+    async def write_part(self, claims: Claims, file_id: int, number: int, content: Content) -> Response | Refusal:
+        """Upload a part, by its number from 1: `part_bytes`, of the last part the rest. A part that is sent again takes
+        the place of the earlier one."""
+        stored = await own_file(self._archive, claims.user_id, file_id)
+        if isinstance(stored, Refusal):
+            return stored
+        if stored.state != FILE_STATE_UPLOADING:
+            return Refusal(Code.OUT_OF_ORDER, "This file is complete.", field="file_id")
+        most = parts_of(stored.file.size)
+        if number > most:
+            return Refusal(Code.INVALID, f"The parts of this file are numbered 1 to {most}.", field="number")
+        size = bytes_of(stored.file.size, number)
+        if content.size != size:
+            return Refusal(Code.INVALID, f"Part {number} of this file has {size} bytes.", field="body")
+        with self._reception(claims.user_id) as refusal:
+            if refusal is not None:
+                return refusal
+            try:
+                await self._files.write_part(file_key(file_id), stored.upload_id, number, content.pieces, size)
+            except NotFound:
+                return ENDED
+            except ValueError:
+                return Refusal(Code.MALFORMED, f"The body does not have the {size} bytes of its part.", field="body")
+            except TooSlow:
+                return Refusal(Code.TIMED_OUT, "Nothing was received for too long.", field="body")
+        return Response()
+
+    @endpoint("GET", "/v1/files/<file_id>", File)
+    async def get_file(self, claims: Claims, file_id: int) -> Response | Refusal:
+        """A file of the user; while it is uploaded, with the parts that are stored."""
+        stored = await own_file(self._archive, claims.user_id, file_id)
+        return stored if isinstance(stored, Refusal) else await self._describe(stored)
+
+    @endpoint("POST", "/v1/files/<file_id>/complete", File)
+    async def complete_file(self, claims: Claims, file_id: int) -> Response | Refusal:
+        """Complete a file whose parts are all uploaded. After `timed_out`, retry: the work goes on. A picture gets
+        thumbnails, and loses the data of its camera unless `keep_original` was set."""
+        stored = await self._services.complete_file(claims.user_id, file_id)
+        return stored if isinstance(stored, Refusal) else Response(File.of(stored))
+
+    @endpoint("DELETE", "/v1/files/<file_id>")
+    async def cancel_file(self, claims: Claims, file_id: int) -> Response | Refusal:
+        """Cancel an upload. A complete file can't be deleted: it is once no message has it."""
+        stored = await own_file(self._archive, claims.user_id, file_id)
+        if isinstance(stored, Refusal):
+            return Response() if stored.code is Code.NOT_FOUND else stored
+        answer = await self._archive.cancel_file(CancelFileRequest(user_id=claims.user_id, file_id=file_id))
+        if isinstance(answer, Refusal):
+            return answer
+        if stored.upload_id:
+            await self._files.cancel(file_key(file_id), stored.upload_id)
+        await self._files.delete(keys_of(file_id))
+        return Response()
+
+    async def _describe(self, stored: StoredFile) -> Response | Refusal:
+        if stored.state != FILE_STATE_UPLOADING:
+            return Response(File.of(stored))
+        parts = await stored_parts(self._files, stored)
+        return ENDED if parts is None else Response(File.of(stored, parts))
+
+    @contextmanager
+    def _reception(self, user_id: int) -> Iterator[Refusal | None]:
+        """Count a part while it is received; yield the refusal of one too many."""
+        if self._receiving[user_id] >= MAX_PARTS_OF_USER:
+            yield Refusal(Code.RATE_LIMITED, f"You may send {MAX_PARTS_OF_USER} parts at once.", retry_after_ms=1_000)
+        elif self._receiving.total() >= MAX_PARTS:
+            yield Refusal(Code.UNAVAILABLE, "Too many files are uploaded now: try again soon.")
+        else:
+            self._receiving[user_id] += 1
+            try:
+                yield None
+            finally:
+                self._receiving[user_id] -= 1
+                self._receiving += Counter()  # without users who send nothing
+
+
+def _reserved(file_id: int, upload_id: str, body: NewFile) -> StoredFile:
+    file = FileInfo(file_id=file_id, name=body.name, size=body.size)
+    if body.voice:
+        file.duration_ms, file.waveform = body.voice.duration_ms, body.voice.waveform
+    return StoredFile(
+        file=file, sha256=bytes.fromhex(body.sha256), upload_id=upload_id, keep_original=body.keep_original
+    )
+
+
+def _differs(stored: StoredFile, body: NewFile) -> bool:
+    """Whether a retry means another file than the stored one. A picture that was encoded again is not compared."""
+    if stored.rendition:
+        return False
+    is_other = (stored.file.name, stored.file.size) != (body.name, body.size)
+    checksums = {stored.sha256, bytes.fromhex(body.sha256)} - {b""}
+    return is_other or len(checksums) > 1

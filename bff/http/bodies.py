@@ -1,0 +1,124 @@
+"""Bodies of requests that are streamed: each piece is read from the connection when it is wanted, so that a client
+sends no faster than its content is stored.
+
+Quart collects a body in memory as fast as it arrives. So `StreamedBody` stands between the server and Quart, which
+gets an empty body.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPRequestEvent, Scope
+from quart import request
+
+from shared.contract.errors import Code, Refusal
+from shared.files.protocol import MAX_PART_BYTES
+
+STREAMED = re.compile(r"/v1/files/[^/]+/parts/[^/]+")
+"""Paths at which the body of a PUT is streamed."""
+
+PIECE_SECONDS = 20.0
+"""Longest silence of a client in the middle of a body."""
+
+DISCARD_SECONDS = 10.0
+"""For the rest of a refused body, before the response: many clients read a response only once they have sent all."""
+
+_SCOPE_KEY = "rookery.body"
+
+
+class ClientGone(Exception):
+    """The client disconnected in the middle of a body."""
+
+
+class TooSlow(Exception):
+    """The client sent nothing for PIECE_SECONDS in the middle of a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A body and its size in bytes. The iterator raises ClientGone or TooSlow if the body ends early."""
+
+    size: int
+    pieces: AsyncIterator[bytes]
+
+
+class StreamedBody:
+    """The body of one request, as an iterator of pieces of at most 64 KiB, and what Quart gets in its place."""
+
+    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_whole = False
+        self._gone: Any = None
+        """The event by which the client disconnected."""
+        self._is_given = False
+        self._responds = trio.Event()
+
+    def __aiter__(self) -> "StreamedBody":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_whole:
+            raise StopAsyncIteration
+        if self._gone is None:
+            with trio.move_on_after(PIECE_SECONDS):
+                event = await self._receive()
+                if event["type"] == "http.request":
+                    self._is_whole = not event.get("more_body", False)
+                    return event.get("body", b"")
+                self._gone = event
+        if self._gone is None:
+            raise TooSlow
+        self._responds.set()  # so that Quart, too, learns of it
+        raise ClientGone
+
+    async def receive(self) -> Any:
+        """Return the next event for Quart: an empty body, and once the response begins, the client's disconnection."""
+        if not self._is_given:
+            self._is_given = True
+            return HTTPRequestEvent(type="http.request", body=b"", more_body=False)
+        await self._responds.wait()
+        while self._gone is None:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                self._gone = event
+        return self._gone
+
+    async def send(self, event: Any) -> None:
+        """Send an event of the response, after the body."""
+        if event["type"] == "http.response.start":
+            await self._discard()
+            self._responds.set()
+        await self._send(event)
+
+    async def _discard(self) -> None:
+        with trio.move_on_after(DISCARD_SECONDS):
+            try:
+                async for _ in self:
+                    pass
+            except (ClientGone, TooSlow):
+                pass  # the connection ends with the response
+
+
+def stream_body(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> StreamedBody | None:
+    """Take the body of a request away from Quart, which gets the methods of the result as `receive` and `send`. None
+    for a request whose body Quart collects."""
+    if scope["type"] != "http" or scope["method"] != "PUT" or not STREAMED.fullmatch(scope["path"]):
+        return None
+    body = StreamedBody(receive, send)
+    scope[_SCOPE_KEY] = body  # type: ignore[typeddict-unknown-key]
+    return body
+
+
+def streamed_content() -> Content | Refusal:
+    """Return the streamed body of the present request, whose size must be stated."""
+    size = request.content_length
+    if size is None:
+        return Refusal(Code.MALFORMED, "The size of the body must be stated: `Content-Length`.", field="body")
+    if size > MAX_PART_BYTES:
+        return Refusal(Code.TOO_LARGE, f"A body may have {MAX_PART_BYTES} bytes at most.", field="body")
+    scope: Any = request.scope
+    return Content(size, scope[_SCOPE_KEY])

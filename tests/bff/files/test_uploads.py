@@ -1,0 +1,248 @@
+"""Uploads: reserved, sent in parts, completed."""
+
+import hashlib
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from bff.files.parts import PART_BYTES
+from rookery.v1.archive_pb2 import (
+    FILE_STATE_COMPLETE,
+    CompleteFileRequest,
+    CompleteFileResponse,
+    GetFilesRequest,
+    GetFilesResponse,
+    ReserveFileRequest,
+)
+from shared.configuration.model import LiveConfiguration
+from shared.contract.errors import Code, Refusal
+from shared.files.keys import file_key, keys_of
+from tests.bff.conftest import Api, Reply
+
+CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 33_000  # two parts
+PARTS = [CONTENT[:PART_BYTES], CONTENT[PART_BYTES:]]
+FILE: dict[str, Any] = {"client_file_id": "c1", "name": "a.png", "size": len(CONTENT)}
+
+
+@pytest.fixture
+def configuration() -> LiveConfiguration:
+    return LiveConfiguration(max_file_bytes=10_000_000, allowed_file_types="image/*,text/plain")
+
+
+class Client:
+    """A user who uploads."""
+
+    def __init__(self, api: Api, token: str) -> None:
+        self.api = api
+        self.token = token
+
+    async def call(self, method: str, path: str, body: Any = None, **request: Any) -> Reply:
+        return await self.api.call(method, f"/v1/files{path}", body, token=self.token, **request)
+
+    async def reserve(self, **changes: Any) -> str:
+        reply = await self.call("POST", "", FILE | changes)
+        assert reply.status == 201, reply.text
+        return str(reply.body["file_id"])
+
+    async def send(self, file_id: str, number: int, content: bytes) -> Reply:
+        return await self.call("PUT", f"/{file_id}/parts/{number}", raw=content)
+
+    async def upload(self, content: bytes, **changes: Any) -> str:
+        """Reserve a file of one part, and send it."""
+        file_id = await self.reserve(size=len(content), **changes)
+        assert (await self.send(file_id, 1, content)).status == 204
+        return file_id
+
+    async def complete(self, file_id: str) -> Reply:
+        return await self.call("POST", f"/{file_id}/complete")
+
+    async def stored(self, file_id: str) -> bytes:
+        async with self.api.services.files.read(file_key(int(file_id))) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    async def has_bytes(self, file_id: str) -> bool:
+        return any([await self.api.services.files.size(key) is not None for key in keys_of(int(file_id))])
+
+
+@pytest.fixture
+def client(api: Api, token: str) -> Client:
+    return Client(api, token)
+
+
+async def test_a_file_is_uploaded_in_parts_in_any_order_each_perhaps_twice(client: Client) -> None:
+    file_id = await client.reserve(sha256=hashlib.sha256(CONTENT).hexdigest())
+    for number in (2, 1, 2):
+        assert (await client.send(file_id, number, PARTS[number - 1])).status == 204
+    described = (await client.call("GET", f"/{file_id}")).body
+    assert (described["state"], described["part_bytes"]) == ("uploading", PART_BYTES)
+    assert described["parts"] == [{"number": n, "size": len(PARTS[n - 1])} for n in (1, 2)]
+    completed = await client.complete(file_id)
+    assert completed.body == described | {"state": "complete", "parts": [], "media_type": "image/png"}
+    assert await client.stored(file_id) == CONTENT
+    assert (await client.complete(file_id)).body == completed.body
+    assert client.api.archive.files[int(file_id)].sha256 == hashlib.sha256(CONTENT).digest()
+    late = await client.send(file_id, 1, PARTS[0])
+    assert late.refusal == (409, "out_of_order", "file_id")
+    assert (await client.call("DELETE", f"/{file_id}")).refusal == (409, "out_of_order", "file_id")
+
+
+async def test_an_empty_file_needs_no_part(client: Client) -> None:
+    file_id = await client.reserve(size=0)
+    assert (await client.complete(file_id)).body["state"] == "complete"
+    assert await client.stored(file_id) == b""
+
+
+async def test_a_retried_reservation_returns_the_first_file_and_leaves_no_upload(client: Client) -> None:
+    file_id = await client.reserve()
+    again = await client.call("POST", "", FILE)
+    assert (again.status, again.body["file_id"]) == (200, file_id)
+    assert len(await client.api.services.files.uploads(before_ms=2**62)) == 1
+    for change in ({"name": "b.png"}, {"size": 1}):
+        other = await client.call("POST", "", FILE | change)
+        assert other.refusal == (409, "version_conflict", "client_file_id")
+    await client.upload(b"x", client_file_id="c2", sha256="00" * 32)
+    other = await client.call("POST", "", FILE | {"client_file_id": "c2", "size": 1, "sha256": "11" * 32})
+    assert other.refusal == (409, "version_conflict", "client_file_id")
+
+
+@pytest.mark.parametrize(("code", "kept"), [(Code.RATE_LIMITED, 0), (Code.TIMED_OUT, 1)])
+async def test_a_refused_reservation_leaves_its_upload_only_if_it_may_exist(
+    client: Client, code: Code, kept: int
+) -> None:
+    client.api.archive.response = Refusal(code, "refused")
+    assert (await client.call("POST", "", FILE)).body["code"] == code
+    assert len(await client.api.services.files.uploads(before_ms=2**62)) == kept
+    request = client.api.archive.requests[-1]
+    assert isinstance(request, ReserveFileRequest)
+    assert (request.quota_bytes, request.max_uploads) == (5_000_000_000, 100)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"size": 10_000_001}, (413, "too_large", "size")),
+        ({"size": -1}, (422, "invalid", "size")),
+        ({"client_file_id": "x" * 65}, (422, "invalid", "client_file_id")),
+        ({"sha256": "0g" * 32}, (422, "invalid", "sha256")),
+        ({"voice": {"duration_ms": 0}}, (422, "invalid", "voice.duration_ms")),
+        ({"voice": {"duration_ms": 1, "waveform": "A" * 88}}, (422, "invalid", "voice.waveform")),
+        *(
+            ({"name": name}, (422, "invalid", "name"))
+            for name in ("", " ", "..", "/etc/passwd", "a\\b", "a\nb", "photo\u202egpj.exe", "x" * 256, "ü" * 2_000)
+        ),
+    ],
+)
+async def test_bad_reservations_are_refused(
+    client: Client, change: dict[str, Any], refusal: tuple[int, str, str]
+) -> None:
+    assert (await client.call("POST", "", FILE | change)).refusal == refusal
+
+
+async def test_wrong_parts_are_refused(client: Client) -> None:
+    file_id = await client.reserve()
+    for number, content, field in [(3, b"x", "number"), (1, PARTS[1], "body"), (2, PARTS[1] + b"x", "body")]:
+        assert (await client.send(file_id, number, content)).refusal == (422, "invalid", field)
+    headers = {"Content-Length": str(len(PARTS[1]))}
+    short = await client.call("PUT", f"/{file_id}/parts/2", raw=PARTS[1][:-1], headers=headers)
+    assert short.refusal == (400, "malformed", "body")
+    huge = await client.call("PUT", f"/{file_id}/parts/2", raw=b"", headers={"Content-Length": str(2**40)})
+    assert huge.refusal == (413, "too_large", "body")
+    missing = await client.complete(file_id)
+    assert missing.refusal == (409, "out_of_order", "parts")
+    assert missing.body["detail"] == "2 parts are missing: 1, 2."
+
+
+async def test_nobody_else_reaches_an_upload(client: Client) -> None:
+    file_id = await client.upload(b"text")
+    await client.api.register("bob")
+    bob = Client(client.api, str((await client.api.sign_in("bob"))["access_token"]))
+    for reply in (
+        await bob.send(file_id, 1, b"evil"),
+        await bob.complete(file_id),
+        await bob.call("GET", f"/{file_id}"),
+    ):
+        assert reply.refusal == (404, "not_found", "file_id")
+    assert (await bob.call("DELETE", f"/{file_id}")).status == 204
+    assert (await client.complete(file_id)).body["media_type"] == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("content", "sha256", "refusal"),
+    [
+        (b"text", "00" * 32, (422, "invalid", "sha256")),
+        (b"%PDF-1.7\n", "", (403, "forbidden", "media_type")),
+    ],
+)
+async def test_a_file_that_can_not_be_completed_is_forgotten(
+    client: Client, content: bytes, sha256: str, refusal: tuple[int, str, str]
+) -> None:
+    file_id = await client.upload(content, sha256=sha256)
+    assert (await client.complete(file_id)).refusal == refusal
+    assert (await client.call("GET", f"/{file_id}")).status == 404
+    assert not await client.has_bytes(file_id)
+
+
+async def test_a_cancelled_upload_is_gone_in_either_state_of_its_parts(client: Client) -> None:
+    for number in (1, 2):
+        file_id = await client.upload(b"text", client_file_id=f"c{number}")
+        if number == 2:  # a process was killed after it had joined the parts
+            stored = client.api.archive.files[int(file_id)]
+            parts = await client.api.services.files.parts(file_key(int(file_id)), stored.upload_id)
+            await client.api.services.files.finish(file_key(int(file_id)), stored.upload_id, parts)
+            assert [part["size"] for part in (await client.call("GET", f"/{file_id}")).body["parts"]] == [4]
+        assert (await client.call("DELETE", f"/{file_id}")).status == 204
+        assert not await client.has_bytes(file_id)
+        assert not await client.api.services.files.uploads(before_ms=2**62)
+        assert (await client.send(file_id, 1, b"text")).status == 404
+
+
+async def test_completions_of_one_file_at_once_have_one_result(client: Client) -> None:
+    file_id = await client.upload(b"text")
+    replies: list[Reply] = []
+
+    async def complete() -> None:
+        replies.append(await client.complete(file_id))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(complete)
+    assert [reply.body["state"] for reply in replies] == ["complete"] * 5
+    assert [type(request) for request in client.api.archive.requests].count(CompleteFileRequest) == 1
+
+
+async def test_an_upload_that_is_cancelled_while_it_is_completed_leaves_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = await client.upload(b"text")
+    archive, complete = client.api.archive, client.api.archive.complete_file
+
+    async def cancelled(request: CompleteFileRequest) -> CompleteFileResponse | Refusal:
+        del archive.files[int(file_id)]
+        return await complete(request)
+
+    monkeypatch.setattr(archive, "complete_file", cancelled)
+    assert (await client.complete(file_id)).refusal == (404, "not_found", "file_id")
+    assert not await client.has_bytes(file_id)
+
+
+async def test_a_completion_goes_on_without_its_caller_and_a_retry_waits_for_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = await client.upload(b"text")
+    archive, get_files, goes_on = client.api.archive, client.api.archive.get_files, trio.Event()
+
+    async def slow(request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        await goes_on.wait()
+        return await get_files(request)
+
+    monkeypatch.setattr(archive, "get_files", slow)
+    with trio.move_on_after(0.01):
+        await client.complete(file_id)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.complete, file_id)
+        await trio.testing.wait_all_tasks_blocked()
+        goes_on.set()
+    assert archive.files[int(file_id)].state == FILE_STATE_COMPLETE
+    assert [type(request) for request in archive.requests].count(CompleteFileRequest) == 1
