@@ -3,7 +3,8 @@
 SQLite's online backup copies each file as it was at one moment, and the order of these moments keeps the copies
 consistent. First chats.db, which holds the recorded offset of each partition, then log.db: every message accepted
 before the backup is in one of the two, and after a restore the archive records the rest from the log, as after a
-crash. Then accounts.db: it contains every author of the log.
+crash. Then accounts.db: it contains every author of the log. Last the bytes of files, which never change: those of
+every file in chats.db were stored before.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,16 @@ from shared.backplane.sqlite.segments import last_segment
 from shared.configuration import sqlite as configuration
 from shared.contract.ids import wall_clock_ms
 from shared.drivers import sqlite
+from shared.files.folder import copy_stored, count_stored
+from shared.files.protocol import Damaged
 from shared.settings import Engine, Settings
 
 MANIFEST = "backup.json"
-"""The description of a backup: the release, its start time, and the size and SHA-256 of each file."""
+"""The description of a backup: the release, its start time, the size and SHA-256 of each database, and how many keys
+and bytes the file store has."""
+
+STORE = "files"
+"""The folder of the file store, unless the bytes of files are in an object store."""
 
 UNFINISHED = ".unfinished"
 """The suffix of an incomplete folder or file."""
@@ -68,12 +75,13 @@ PARTS = (
 """The files in the order in which they are copied."""
 
 
-async def back_up(settings: Settings, folder: Path) -> list[str]:
+async def back_up(settings: Settings, folder: Path, *, with_files: bool = True) -> list[str]:
     """Copy the data folder to a new folder, while Rookery runs or not, and return lines that describe the result.
 
-    The new folder gets its name once it is complete and on disk. Raises ClickException, OSError or sqlite3.Error.
+    Without the bytes of files it has the databases only. The new folder gets its name once it is complete and on disk.
+    Raises ClickException, OSError or sqlite3.Error.
     """
-    return await trio.to_thread.run_sync(_back_up, settings, folder)
+    return await trio.to_thread.run_sync(_back_up, settings, folder, with_files)
 
 
 async def restore(settings: Settings, folder: Path) -> list[str]:
@@ -84,10 +92,11 @@ async def restore(settings: Settings, folder: Path) -> list[str]:
     return await trio.to_thread.run_sync(_restore, settings, folder)
 
 
-def _back_up(settings: Settings, folder: Path) -> list[str]:
+def _back_up(settings: Settings, folder: Path, with_files: bool) -> list[str]:
     data = DataFolder(settings.data)
     parts = [part for part in PARTS if part.engine not in settings.engines and (data.path / part.name).exists()]
-    if not parts:
+    has_store = not settings.files.url and data.files.exists()
+    if not parts and not has_store:
         raise click.ClickException(f"there are no files to back up in {data.path} with these settings")
     if folder.exists():
         raise click.ClickException(f"{folder} already exists: a backup needs a new folder")
@@ -98,10 +107,20 @@ def _back_up(settings: Settings, folder: Path) -> list[str]:
         if {CHATS, LOG} <= {part.name for part in parts}:
             _check_consistency(unfinished / CHATS, unfinished / LOG)
         files = {part.name: _describe(unfinished / part.name) for part in parts}
-        manifest = {"release": version("rookery"), "began_at_ms": began_at_ms, "files": files}
+        manifest: dict[str, Any] = {"release": version("rookery"), "began_at_ms": began_at_ms, "files": files}
+        lines = [f"{name}: {file['bytes']:,} bytes" for name, file in files.items()]
+        if settings.files.url:
+            lines.append(f"the bytes of files are in {settings.files.url}: back up that bucket")
+        elif not with_files:
+            lines.append(f"the bytes of files are in {data.files}: copy that folder now")
+        elif has_store:
+            copied = copy_stored(data.files, unfinished / STORE)
+            os.sync()
+            manifest["stored"] = asdict(copied)
+            lines.append(f"{STORE}: {copied.keys:,} files and thumbnails, {copied.bytes:,} bytes")
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2))
         _sync(unfinished / MANIFEST)
-    return [*(f"{name}: {file['bytes']:,} bytes" for name, file in files.items()), f"{folder} is complete"]
+    return [*lines, f"{folder} is complete"]
 
 
 @contextmanager
@@ -158,6 +177,7 @@ def _restore(settings: Settings, folder: Path) -> list[str]:
     parts = [part for part in PARTS if part.name in manifest["files"]]
     for part in parts:
         _check(folder / part.name, part, manifest["files"][part.name])
+    _check_store(folder / STORE, manifest.get("stored"))
     data = DataFolder(settings.data)
     data.path.mkdir(parents=True, exist_ok=True)
     with sqlite_log.hold(data.log):
@@ -166,11 +186,13 @@ def _restore(settings: Settings, folder: Path) -> list[str]:
                 f"{data.path} is not empty: it contains {names[0]}; set ROOKERY_DATA to another folder"
             )
         _copy_back(folder, data, parts)
-    return [f"{data.path} is restored from {folder}: {', '.join(part.name for part in parts)}"]
+    names = [part.name for part in parts] + ([STORE] if "stored" in manifest else [])
+    return [f"{data.path} is restored from {folder}: {', '.join(names)}"]
 
 
 def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
     copies = {data.path / (part.name + UNFINISHED): data.path / part.name for part in parts}
+    unfinished_store = data.path / (STORE + UNFINISHED)
     try:
         for unfinished, final in copies.items():
             unfinished.touch(mode=0o600)
@@ -179,12 +201,18 @@ def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
                 _skip_offsets(unfinished)
             shutil.copymode(folder / final.name, unfinished)
             _sync(unfinished)
+        if (folder / STORE).exists():
+            copy_stored(folder / STORE, unfinished_store)
+            os.sync()
+            unfinished_store.rename(data.files)
         for unfinished, final in copies.items():
             unfinished.rename(final)
         _sync(data.path)
     except BaseException:  # only to remove unfinished files: raised again
         for either in (*copies, *copies.values()):
             either.unlink(missing_ok=True)
+        for either in (unfinished_store, data.files):
+            shutil.rmtree(either, ignore_errors=True)
         raise
 
 
@@ -224,6 +252,16 @@ def _check(file: Path, part: Part, description: dict[str, Any]) -> None:
         raise click.ClickException(f"{file} is damaged: {problems[0]}")
     if schema > len(part.migrations):
         raise click.ClickException(f"{file} was written by a newer release of Rookery: restore it with that one")
+
+
+def _check_store(folder: Path, description: dict[str, int] | None) -> None:
+    """Check that the file store has as many files as at the backup, each with all its bytes."""
+    try:
+        is_same = asdict(count_stored(folder)) == (description or {"keys": 0, "bytes": 0})
+    except Damaged as error:
+        raise click.ClickException(f"{folder} has changed since the backup: {error}") from None
+    if not is_same:
+        raise click.ClickException(f"{folder} is not complete, or has changed since the backup")
 
 
 def _connect_unchanging(file: Path) -> sqlite3.Connection:

@@ -18,6 +18,7 @@ import shutil
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
@@ -65,6 +66,14 @@ _UPLOAD_ID = re.compile(r"([0-9a-f]+)-[0-9a-f]{16}")
 
 _UPLOAD = re.compile(rf"([A-Za-z0-9_+-]+)\.({_UPLOAD_ID.pattern})")
 """The name of its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy of a folder has."""
+
+    keys: int
+    bytes: int
 
 
 class FolderFiles:
@@ -151,6 +160,38 @@ class FolderFiles:
             raise _explained(error) from error
 
 
+def copy_stored(source: Path, target: Path) -> Copied:
+    """Copy the bytes of all keys from a folder to a new one, for a backup or its restore, while others use the source.
+    Uploads are not copied, nor keys that are deleted meanwhile. Durable after a sync. Raises OSError."""
+    old, new = _Folder(source), _Folder(target)
+    keys = size = 0
+    for stored in old.walk():
+        copy = new.stored(stored.key)
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            shutil.copytree(old.stored(stored.key), copy)
+        except (FileNotFoundError, shutil.Error):
+            if old.stored(stored.key).exists():
+                raise
+            shutil.rmtree(copy, ignore_errors=True)
+        else:
+            keys, size = keys + 1, size + stored.size
+    return Copied(keys, size)
+
+
+def count_stored(root: Path) -> Copied:
+    """Count the keys of a folder, and their bytes. Raises OSError, and Damaged for a part without all its bytes."""
+    folder = _Folder(root)
+    keys = size = 0
+    for stored in folder.walk():
+        path = folder.stored(stored.key)
+        for part in _parts(path):
+            if (path / _name(part)).stat().st_size != part.size:
+                raise Damaged(f"part {part.number} of {stored.key} has not its {part.size} bytes")
+        keys, size = keys + 1, size + stored.size
+    return Copied(keys, size)
+
+
 class _Folder:
     """The folder, without Trio. Its methods run in any thread, several at once, and in several processes."""
 
@@ -220,12 +261,16 @@ class _Folder:
                 shutil.rmtree(condemned, ignore_errors=True)
 
     def keys(self, prefix: str, after: str, limit: int) -> list[Stored]:
-        return list(islice(self._walk(self._stored, "", prefix, after), limit))
+        return list(islice(self.walk(prefix, after), limit))
 
     def uploads(self, before_ms: int, limit: int) -> list[Upload]:
         matches = filter(None, map(_UPLOAD.fullmatch, os.listdir(self._uploads)))
         found = (Upload(match[1].replace("+", "/"), match[2], int(match[3], 16)) for match in matches)
         return list(islice((upload for upload in found if upload.at_ms < before_ms), limit))
+
+    def walk(self, prefix: str = "", after: str = "") -> Iterator[Stored]:
+        """The keys above `after` that begin with the prefix, in ascending order."""
+        return self._walk(self._stored, "", prefix, after) if self._stored.exists() else iter(())
 
     def _walk(self, folder: Path, base: str, prefix: str, after: str) -> Iterator[Stored]:
         """The keys below a folder, whose keys begin with `base`, in ascending order."""

@@ -1,5 +1,6 @@
 """Commands on stored data: backups of the data folder, and dead letters."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,11 +19,12 @@ def dead_letters(limit: int) -> None:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def backup(folder: Path) -> None:
+@click.option("--without-files", is_flag=True, help="Copy the databases only: you copy the folder `files` afterwards.")
+def backup(folder: Path, without_files: bool) -> None:
     """Copy the data folder to the new folder FOLDER. Rookery may be running."""
     from rookery.commands.backup import back_up
 
-    for line in run(back_up, load_settings(), folder):
+    for line in run(partial(back_up, with_files=not without_files), load_settings(), folder):
         click.echo(line)
 
 

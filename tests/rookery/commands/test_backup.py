@@ -10,21 +10,26 @@ from typing import Any
 
 import click
 import pytest
+from pydantic import SecretStr
 
 from messaging.archive.store.protocol import Logged
 from rookery.commands import backup
 from rookery.commands.backup import OFFSET_GAP, UNFINISHED, back_up, restore
-from rookery.serve.engines import open_accounts, open_backplane, open_chats, open_configuration
+from rookery.serve.engines import open_accounts, open_backplane, open_chats, open_configuration, open_files
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import new_signing_key
 from shared.backplane import Assignment, Backplane, Record
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import LogInUse, hold
 from shared.contract.chats import direct_chat_id
-from shared.settings import Settings
+from shared.files.keys import file_key
+from shared.settings import FilesSettings, Settings
+from tests.shared.files.content import content_of, read, store, write
 
 DATABASES = ["accounts.db", "chats.db", "configuration.db", "log.db"]
-FILES = sorted([*DATABASES, "backup.json"])
+FILES = sorted([*DATABASES, "backup.json", "files"])
+
+CONTENT = content_of(6 << 20)
 
 CHAT = direct_chat_id(1, 2)
 
@@ -47,6 +52,10 @@ async def folder(settings: Settings, tmp_path: Path) -> Path:
         chats = await stack.enter_async_context(open_chats(settings))
         accounts = await stack.enter_async_context(open_accounts(settings))
         configuration = await stack.enter_async_context(open_configuration(settings))
+        files = await stack.enter_async_context(open_files(settings))
+        await store(files, file_key(7), [CONTENT, b"end"])
+        await files.put(file_key(7, "320"), b"small")
+        await write(files, file_key(8), await files.begin(file_key(8)), 1, b"unfinished")
         for value in (b"one", b"two", b"three"):
             await publish_and_wait(log, [Record(1, value)])
         await chats.record([Logged(event(number), 0) for number in (1, 2)], {1: 2})
@@ -124,7 +133,11 @@ async def test_a_backup_is_complete_readable_by_its_owner_only_and_leaves_no_oth
 
 async def test_a_restore_brings_back_the_data(folder: Path, elsewhere: Settings) -> None:
     await restore(elsewhere, folder)
-    assert names(elsewhere.data) == [*DATABASES, "log.lock"]
+    assert names(elsewhere.data) == sorted([*DATABASES, "files", "log.lock"])
+    async with open_files(elsewhere) as files:
+        assert await read(files, file_key(7)) == CONTENT + b"end"
+        assert [each.key for each in await files.keys()] == [file_key(7), file_key(7, "320")]
+        assert await files.uploads(2**62) == []
     async with open_chats(elsewhere) as chats, open_accounts(elsewhere) as accounts:
         assert await chats.recorded_offsets() == {1: 2}
         assert await chats.get_message(CHAT, 2) is not None
@@ -152,13 +165,25 @@ async def test_a_backup_of_a_stopped_rookery_is_the_same(folder: Path, settings:
     assert contents(tmp_path / "again") == contents(folder)
     assert lines[-1] == f"{tmp_path / 'again'} is complete"
     assert f"chats.db: {len(contents(folder)['chats.db']):,} bytes" in lines
-    assert names(settings.data) == [*DATABASES, "log.lock"]
+    assert "files: 2 files and thumbnails, 6,291,464 bytes" in lines
+    assert names(settings.data) == sorted([*DATABASES, "files", "log.lock"])
+
+
+async def test_a_backup_may_leave_the_bytes_of_files_to_others(folder: Path, settings: Settings) -> None:
+    in_bucket = FilesSettings(url="s3://bucket", access_key="key", secret_key=SecretStr("secret"))
+    for name, with_files, used, words in (
+        ("databases", False, settings, "copy that folder now"),
+        ("bucket", True, settings.model_copy(update={"files": in_bucket}), "are in s3://bucket: back up that bucket"),
+    ):
+        lines = await back_up(used, folder.with_name(name), with_files=with_files)
+        assert words in "\n".join(lines)
+        assert "files" not in names(folder.with_name(name))
 
 
 async def test_files_that_an_engine_replaces_are_left_out(folder: Path, settings: Settings) -> None:
     with_kafka = settings.model_copy(update={"engines": frozenset({"kafka", "redis"})})
     await back_up(with_kafka, folder.with_name("some"))
-    assert names(folder.with_name("some")) == ["accounts.db", "backup.json", "chats.db"]
+    assert names(folder.with_name("some")) == ["accounts.db", "backup.json", "chats.db", "files"]
 
 
 # ---- refusals
@@ -215,6 +240,17 @@ async def test_a_file_that_is_missing_or_has_changed_is_not_restored(
         await restore(elsewhere, folder)
     (folder / name).unlink()
     with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
+        await restore(elsewhere, folder)
+    assert names(folder.parent) == ["backup", "data"]
+
+
+async def test_files_without_all_their_bytes_are_not_restored(folder: Path, elsewhere: Settings) -> None:
+    part = next(path for path in (folder / "files").rglob("*") if path.name.startswith("00002-3-"))
+    part.write_bytes(b"en")
+    with pytest.raises(click.ClickException, match="has changed since the backup: part 2"):
+        await restore(elsewhere, folder)
+    shutil.rmtree(part.parent)
+    with pytest.raises(click.ClickException, match="is not complete"):
         await restore(elsewhere, folder)
     assert names(folder.parent) == ["backup", "data"]
 

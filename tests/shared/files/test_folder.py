@@ -11,7 +11,7 @@ import pytest
 
 from shared.contract.errors import Unavailable
 from shared.files import folder
-from shared.files.folder import open_folder_files
+from shared.files.folder import Copied, copy_stored, count_stored, open_folder_files
 from shared.files.protocol import CHUNK_BYTES, MIN_PART_BYTES, Damaged, Full, NotFound, Part
 from tests.shared.files.content import Stream, content_of, read, store, write
 
@@ -170,3 +170,20 @@ async def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="files"):
         async with open_folder_files(tmp_path / "files"):
             pass
+
+
+async def test_a_copy_leaves_out_what_is_deleted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_folder_files(tmp_path / "old") as old, open_folder_files(tmp_path / "new") as new:
+        for key in ("a/1", "a/2", "b/3"):
+            await old.put(key, key.encode())
+        copy = shutil.copytree
+
+        def delete_first(source: Path, target: Path) -> None:
+            if source.name == "2.file":
+                shutil.rmtree(source)
+            copy(source, target)
+
+        monkeypatch.setattr(shutil, "copytree", delete_first)
+        assert copy_stored(tmp_path / "old", tmp_path / "new") == Copied(2, 6) == count_stored(tmp_path / "new")
+        assert [await read(new, key) for key in ("a/1", "b/3")] == [b"a/1", b"b/3"]
+        assert [each.key for each in await new.keys()] == ["a/1", "b/3"]
