@@ -18,6 +18,7 @@ from messaging.archive.pages import (
     oldest_of,
 )
 from messaging.archive.reader import Reader
+from messaging.archive.store.files import Exceeded
 from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor, ChatStore, Page, PublicCursor
 from messaging.archive.visibility import View
 from messaging.archive.watermark import Watermark
@@ -25,11 +26,22 @@ from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     CHAT_KIND_GROUP,
+    FILE_CLASS_MEDIA,
+    FILE_CLASS_OTHER,
+    FILE_STATE_BLOCKED,
+    FILE_STATE_COMPLETE,
+    FILE_STATE_UPLOADING,
+    CancelFileRequest,
+    CancelFileResponse,
     Chat,
+    CompleteFileRequest,
+    CompleteFileResponse,
     FindSentRequest,
     FindSentResponse,
     GetChatRequest,
     GetChatResponse,
+    GetFilesRequest,
+    GetFilesResponse,
     GetGroupRequest,
     GetGroupResponse,
     GetMessageRequest,
@@ -37,6 +49,8 @@ from rookery.v1.archive_pb2 import (
     Group,
     ListChangesRequest,
     ListChangesResponse,
+    ListChatFilesRequest,
+    ListChatFilesResponse,
     ListChatsRequest,
     ListChatsResponse,
     ListMarksRequest,
@@ -49,10 +63,14 @@ from rookery.v1.archive_pb2 import (
     ListPublicChatsResponse,
     ListVersionsRequest,
     ListVersionsResponse,
+    ReserveFileRequest,
+    ReserveFileResponse,
+    StoredFile,
 )
+from rookery.v1.files_pb2 import FileRef
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import KINDS, LISTED, VERSIONED
-from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, is_group, no_such_chat
+from shared.contract.chats import MAX_CLIENT_ID, MAX_STORED_CLIENT_ID, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import MAX_LOOKED_UP, MAX_MEMBERS
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -65,6 +83,12 @@ MAX_QUERY = 64
 
 MAX_CHANGES_AGE_MS = 30 * 24 * 3600 * 1000
 """How old the `after` of ListChanges may be: see archive.proto."""
+
+MAX_FILES = 100
+"""References of GetFiles at most: see archive.proto."""
+
+MAX_FILE_NAME = 255
+"""Bytes of a file's name: see files.proto."""
 
 Result = TypeVar("Result")
 
@@ -124,11 +148,9 @@ class ArchiveQueries(ArchiveServiceServicer):
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
         """In a group, former members and other users are allowed too: each finds only their own events."""
-        if refusal := _check_chat(request):
+        refusal = _check_chat(request) or _check_bytes("client_id", request.client_id, MAX_STORED_CLIENT_ID)
+        if refusal:
             return refusal
-        if not 0 < len(request.client_id.encode()) <= MAX_STORED_CLIENT_ID:
-            limits = f"`client_id` must have 1 to {MAX_STORED_CLIENT_ID} bytes."
-            return Refusal(Code.INVALID, limits, field="client_id")
         event = await _unless_unavailable(self._chats.find_sent(request.chat_id, request.user_id, request.client_id))
         return event if isinstance(event, Refusal) else FindSentResponse(event=event)
 
@@ -184,6 +206,64 @@ class ArchiveQueries(ArchiveServiceServicer):
             return refusal
         group = await _unless_unavailable(self._chats.get_group(request.chat_id, request.user_ids))
         return group if isinstance(group, Refusal) else GetGroupResponse(group=group)
+
+    async def ReserveFile(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
+        file = request.file.file
+        refusal = (
+            _check_range("user_id", request.user_id, 1, MAX_ID)
+            or _check_bytes("client_file_id", request.client_file_id, MAX_CLIENT_ID)
+            or _check_range("file_id", file.file_id, 1, MAX_ID)
+            or _check_bytes("name", file.name, MAX_FILE_NAME)
+            or _check_range("size", file.size, 0, MAX_ID)
+        )
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._reserve_file(request))
+
+    async def CompleteFile(self, request: CompleteFileRequest) -> CompleteFileResponse | Refusal:
+        file = request.file
+        refusal = (
+            _check_range("owner_id", file.owner_id, 1, MAX_ID)
+            or _check_range("file_id", file.file.file_id, 1, MAX_ID)
+            or _check_range("state", file.state, FILE_STATE_COMPLETE, FILE_STATE_BLOCKED)
+            or _check_range("size", file.file.size, 0, MAX_ID)
+        )
+        if refusal:
+            return refusal
+        stored = await _unless_unavailable(self._chats.files.complete(file, wall_clock_ms()))
+        if stored is None:
+            return Refusal(Code.NOT_FOUND, "There is no such file among yours.", field="file_id")
+        return stored if isinstance(stored, Refusal) else CompleteFileResponse(file=stored)
+
+    async def CancelFile(self, request: CancelFileRequest) -> CancelFileResponse | Refusal:
+        refusal = _check_range("user_id", request.user_id, 1, MAX_ID) or _check_range(
+            "file_id", request.file_id, 1, MAX_ID
+        )
+        if refusal:
+            return refusal
+        cancel = self._chats.files.cancel(request.user_id, request.file_id, wall_clock_ms())
+        is_cancelled = await _unless_unavailable(cancel)
+        if not is_cancelled:
+            return Refusal(Code.OUT_OF_ORDER, "The file is complete: it can't be cancelled.", field="file_id")
+        return is_cancelled if isinstance(is_cancelled, Refusal) else CancelFileResponse()
+
+    async def GetFiles(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        if refusal := _check_range("user_id", request.user_id, 1, MAX_ID):
+            return refusal
+        if len(request.files) > MAX_FILES:
+            return Refusal(Code.TOO_LARGE, f"`files` must have at most {MAX_FILES} references.", field="files")
+        return await _unless_unavailable(self._get_files(request))
+
+    async def ListChatFiles(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
+        refusal = (
+            _check_chat(request)
+            or _check_range("before_id", request.before_id, 0, MAX_ID)
+            or _check_range("limit", request.limit, 1, MAX_LIMIT)
+            or _check_range("file_class", request.file_class, FILE_CLASS_MEDIA, FILE_CLASS_OTHER)
+        )
+        if refusal:
+            return refusal
+        return await _unless_unavailable(self._list_chat_files(request))
 
     async def _reader(self, user_id: int, chat_id: str) -> Reader | Refusal:
         """The reader of the chat for the user. After the watermark is read: joins up to the watermark count then."""
@@ -285,6 +365,55 @@ class ArchiveQueries(ArchiveServiceServicer):
         marks = await self._chats.list_marks(request.chat_id, from_id=request.from_id, limit=MAX_MEMBERS)
         return ListMarksResponse(marks=marks)
 
+    async def _reserve_file(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
+        file = StoredFile()
+        file.CopyFrom(request.file)
+        file.owner_id, file.state, file.reserved_at_ms = request.user_id, FILE_STATE_UPLOADING, wall_clock_ms()
+        quota_bytes, max_uploads = request.quota_bytes, request.max_uploads
+        match await self._chats.files.reserve(
+            request.client_file_id, file, quota_bytes=quota_bytes, max_uploads=max_uploads
+        ):
+            case Exceeded.QUOTA:
+                message = f"Your files must have at most {quota_bytes} bytes together."
+                return Refusal(Code.TOO_LARGE, message, field="size")
+            case Exceeded.UPLOADS:
+                message = f"At most {max_uploads} files can be uploaded at once: complete or cancel one first."
+                return Refusal(Code.RATE_LIMITED, message, field="client_file_id")
+            case stored:
+                return ReserveFileResponse(file=stored)
+
+    async def _get_files(self, request: GetFilesRequest) -> GetFilesResponse:
+        user_id, refs = request.user_id, request.files
+        rows = await self._chats.files.rows({ref.file_id for ref in refs})
+        known = {file_id: row.file for file_id, row in rows.items() if not row.condemned_ms}
+        own = {file_id for file_id, file in known.items() if file.owner_id == user_id}
+        complete = {file_id for file_id, file in known.items() if file.state == FILE_STATE_COMPLETE}
+        readable = own | await self._readable(user_id, [ref for ref in refs if ref.file_id in complete - own])
+        in_order = dict.fromkeys(ref.file_id for ref in refs)
+        return GetFilesResponse(files=[known[file_id] for file_id in in_order if file_id in readable])
+
+    async def _readable(self, user_id: int, refs: Sequence[FileRef]) -> set[int]:
+        """The files that the user may read in the messages that the references name. Access costs one read of the
+        message, however many other messages use the file."""
+        messages: set[tuple[str, int]] = set()
+        for chat_id in {ref.chat_id for ref in refs}:
+            in_chat = [ref.message_id for ref in refs if ref.chat_id == chat_id]
+            if _check_chat(GetChatRequest(user_id=user_id, chat_id=chat_id)):
+                continue
+            reader = await self._reader(user_id, chat_id)
+            if not isinstance(reader, Refusal):
+                messages |= {(chat_id, each) for each in in_chat if 0 < each <= MAX_ID and reader.includes(each)}
+        held = await self._chats.files.held_by(messages) if messages else {}
+        return {ref.file_id for ref in refs if ref.file_id in held.get((ref.chat_id, ref.message_id), ())}
+
+    async def _list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
+        reader = await self._reader(request.user_id, request.chat_id)
+        if isinstance(reader, Refusal):
+            return reader
+        before_id, limit = request.before_id or MAX_ID, request.limit
+        page = newest_of(await reader.messages_with_files(request.file_class, before_id, limit), limit)
+        return ListChatFilesResponse(messages=page.messages[::-1], has_older=page.has_older)
+
 
 async def _page(reader: Reader, request: ListMessagesRequest, anchor: str | None) -> Page:
     match anchor:
@@ -337,6 +466,12 @@ def _check_range(field: str, value: int, low: int, high: int) -> Refusal | None:
     if low <= value <= high:
         return None
     return Refusal(Code.INVALID, f"`{field}` must be {low} to {high}, not {value}.", field=field)
+
+
+def _check_bytes(field: str, text: str, most: int) -> Refusal | None:
+    if 0 < len(text.encode()) <= most:
+        return None
+    return Refusal(Code.INVALID, f"`{field}` must have 1 to {most} bytes.", field=field)
 
 
 def _check_cursor(text: str, decoded: ChatCursor | PublicCursor | None) -> Refusal | None:

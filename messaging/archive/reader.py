@@ -11,7 +11,7 @@ from typing import NamedTuple
 from messaging.archive.store.laws import is_listed, listed_key
 from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, ChatStore, Page
 from messaging.archive.visibility import EVERYTHING, View
-from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.archive_pb2 import FileClass, HistoryMessage
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import Kind, State, apply, kind_of
 from shared.contract.ids import MAX_ID
@@ -69,6 +69,16 @@ class Reader:
             return self._cut(await _with_states(partial(read, before_id), limit))
         newest_first, has_older = await self._gather(self._down, read, before_id, limit, kind)
         return Page(newest_first[::-1], has_older, has_newer=False)
+
+    async def messages_with_files(self, file_class: FileClass, before_id: int, limit: int) -> Page:
+        """As `ChatStore.messages_with_files`; fewer messages if these have MAX_PAGE_CHANGES changes."""
+        read: ReadPage = partial(self._chats.messages_with_files, self._chat_id, file_class, viewer_id=self._viewer_id)
+        newest_first, has_older = await self._gather(self._down, read, before_id, limit)
+        return Page(newest_first[::-1], has_older, has_newer=False)
+
+    def includes(self, message_id: int) -> bool:
+        """Whether the user may read a message with this id."""
+        return self._view.includes(message_id)
 
     async def events_after(self, after_id: int) -> Sequence[Event] | None:
         """As `ChatStore.events_after`; None if there are more than MAX_CHANGES, events outside the view of the

@@ -8,6 +8,7 @@ from messaging.archive.store.cassandra.schema import (
     CHANNELS_SCHEMA,
     CHATS_SCHEMA,
     FEED_SCHEMA,
+    FILES_SCHEMA,
     GROUPS_SCHEMA,
     JOINING_SCHEMA,
     MENTIONS_SCHEMA,
@@ -41,6 +42,7 @@ MIGRATIONS = (
     Migration(13, "joining", JOINING_SCHEMA),
     Migration(14, "read marks", READ_MARKS_SCHEMA),
     Migration(15, "channels", CHANNELS_SCHEMA),
+    Migration(16, "files", FILES_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}

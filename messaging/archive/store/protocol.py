@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
+from messaging.archive.store.files import FileTable
+from rookery.v1.archive_pb2 import Chat, FileClass, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
 from rookery.v1.groups_pb2 import GroupSettings, Member
 from rookery.v1.session_pb2 import Event, Message
 
@@ -98,6 +99,11 @@ class ChatStore(Protocol):
     the same chat, author and client id, messages or changes, the first recorded one stays and the other is ignored,
     within a distance that each engine documents.
     """
+
+    @property
+    def files(self) -> FileTable:
+        """The files of users. `record` writes the uses of the messages, and revives the files that they use."""
+        ...
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """Write the events, in order, and the offsets up to which the log is recorded (by partition, the next to read).
@@ -196,6 +202,13 @@ class ChatStore(Protocol):
     ) -> Page:
         """The newest messages below the id, at most `limit` of them, with a current change of this kind (its number)
         and key (see `laws.listed_key`) that is set. `has_newer` is false. The kind is one that `is_listed`."""
+        ...
+
+    async def messages_with_files(
+        self, chat_id: str, file_class: FileClass, before_id: int, limit: int, viewer_id: int | None = None
+    ) -> Page:
+        """The newest messages below the id, at most `limit` of them, with a file of this class. `has_newer` is
+        false."""
         ...
 
     async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:

@@ -14,16 +14,23 @@ from messaging.archive.store.sqlite.store import SqliteChats
 from messaging.envelopes import kind_name
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
+    FILE_CLASS_MEDIA,
+    FILE_STATE_COMPLETE,
+    FILE_STATE_UPLOADING,
+    CancelFileRequest,
     Chat,
+    CompleteFileRequest,
     FindSentRequest,
     FindSentResponse,
     GetChatRequest,
+    GetFilesRequest,
     GetGroupRequest,
     GetGroupResponse,
     GetMessageRequest,
     HistoryMessage,
     ListChangesRequest,
     ListChangesResponse,
+    ListChatFilesRequest,
     ListChatsRequest,
     ListMarksRequest,
     ListMarksResponse,
@@ -34,9 +41,12 @@ from rookery.v1.archive_pb2 import (
     ListPublicChatsRequest,
     ListVersionsRequest,
     Mark,
+    ReserveFileRequest,
+    StoredFile,
 )
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.groups_pb2 import ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
-from rookery.v1.session_pb2 import Event, Hidden, MarkedUnread, Pinned
+from rookery.v1.session_pb2 import Change, Deleted, Event, Hidden, MarkedUnread, Pinned
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import LISTED
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -477,3 +487,116 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         GetGroupRequest(chat_id="g-5"),
     ):
         assert await Client(Away()).call(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
+
+
+# ---- files
+
+
+@pytest.fixture
+async def files(chats: SqliteChats, client: Client) -> Sequence[StoredFile]:
+    """Three complete pictures of Alice."""
+    reserved = [reservation(number) for number in (1, 2, 3)]
+    stored = [(await client.call(request)).file for request in reserved]
+    for file in stored:
+        file.state, file.file.media_type, file.file.width = FILE_STATE_COMPLETE, "image/png", 4
+    return [(await client.call(CompleteFileRequest(file=file))).file for file in stored]
+
+
+def reservation(file_id: int, **info: Any) -> ReserveFileRequest:
+    file = StoredFile(file=FileInfo(file_id=file_id, **({"name": "a.png"} | info)), upload_id="u")
+    return ReserveFileRequest(user_id=ALICE, client_file_id=f"c{file_id}", file=file, quota_bytes=MAX_ID, max_uploads=9)
+
+
+async def readable(client: Client, user_id: int, *refs: FileRef) -> list[int]:
+    response = await client.call(GetFilesRequest(user_id=user_id, files=refs))
+    return [stored.file.file_id for stored in response.files]
+
+
+def ref(file_id: int, event: Event | None = None) -> FileRef:
+    return (
+        FileRef(file_id=file_id)
+        if event is None
+        else FileRef(file_id=file_id, chat_id=event.message.chat_id, message_id=event.event_id)
+    )
+
+
+async def test_a_file_is_readable_by_its_owner_and_in_the_messages_that_have_it(
+    client: Client, chats: SqliteChats, files: Sequence[StoredFile]
+) -> None:
+    sent, other = new_message(), new_message()
+    sent.message.files.append(files[0].file)
+    await chats.record(logged(sent, other), {})
+    assert await readable(client, ALICE, ref(3), ref(1), ref(3), ref(4)) == [3, 1]
+    assert await readable(client, BOB, ref(1, sent), ref(2, sent)) == [1]
+    assert await readable(client, BOB, ref(1), ref(1, other)) == []
+    assert await readable(client, CAROL, ref(1, sent)) == []
+    change = Change(chat_id=CHAT, target_id=sent.event_id, actor_id=ALICE, deleted=Deleted())
+    await chats.record(logged(Event(event_id=sent.event_id + 1, change=change)), {})
+    assert await readable(client, BOB, ref(1, sent)) == []
+    assert await readable(client, ALICE, ref(1, sent)) == [1]
+
+
+async def test_a_file_in_a_group_is_readable_in_the_spans_of_a_member(
+    client: Client, chats: SqliteChats, files: Sequence[StoredFile]
+) -> None:
+    crew = Company()
+    creation, before, left = crew.creation(), crew.message(0), crew.control({1: ROLE_UNSPECIFIED})
+    after = crew.message(0)
+    for event, file in zip((before, after), files, strict=False):
+        event.message.files.append(file.file)
+    await chats.record(logged(creation, before, left, after), {})
+    owner, former, stranger = crew.members
+    refs = ref(1, before), ref(2, after)
+    assert [await readable(client, user, *refs) for user in crew.members] == [[1, 2], [1], []]
+    listing = ListChatFilesRequest(chat_id=crew.chat_id, limit=9, file_class=FILE_CLASS_MEDIA)
+    listed = []
+    for listing.user_id in (owner, former):
+        listed.append([each.message.message_id for each in (await client.call(listing)).messages])
+    assert listed == [[after.event_id, before.event_id], [before.event_id]]
+    listing.user_id = stranger
+    assert await client.refusal(listing) == (Code.NOT_FOUND, "chat_id")
+
+
+async def test_files_that_are_not_complete_are_found_by_their_owner_only(client: Client, chats: SqliteChats) -> None:
+    file = (await client.call(reservation(1))).file
+    assert (file.owner_id, file.state, file.upload_id) == (ALICE, FILE_STATE_UPLOADING, "u")
+    assert file.reserved_at_ms == NOW_MS
+    event = new_message()
+    event.message.files.append(file.file)
+    await chats.record(logged(event), {})
+    assert await readable(client, BOB, ref(1, event)) == []
+    assert await readable(client, ALICE, ref(1)) == [1]
+    await client.call(CancelFileRequest(user_id=ALICE, file_id=1))
+    assert await readable(client, ALICE, ref(1)) == []
+
+
+async def test_pages_of_the_files_of_a_chat(client: Client, chats: SqliteChats, files: Sequence[StoredFile]) -> None:
+    events = [new_message() for _ in range(5)]
+    for event in events:
+        event.message.files.append(files[0].file)
+    await chats.record(logged(*events), {})
+    request = ListChatFilesRequest(user_id=BOB, chat_id=CHAT, limit=2, file_class=FILE_CLASS_MEDIA)
+    seen: list[int] = []
+    for has_older in (True, True, False):
+        response = await client.call(request)
+        assert response.has_older == has_older
+        seen += [each.message.message_id for each in response.messages]
+        request.before_id = seen[-1]
+    assert seen == [event.event_id for event in reversed(events)]
+
+
+async def test_refused_files(client: Client, files: Sequence[StoredFile]) -> None:
+    full, busy, long = reservation(9, size=2), reservation(9), reservation(9, name="n" * 256)
+    full.quota_bytes, busy.max_uploads = 1, 0
+    assert await client.refusal(full) == (Code.TOO_LARGE, "size")
+    assert await client.refusal(busy) == (Code.RATE_LIMITED, "client_file_id")
+    assert await client.refusal(long) == (Code.INVALID, "name")
+    done = StoredFile(file=FileInfo(file_id=9), owner_id=ALICE, state=FILE_STATE_COMPLETE)
+    assert await client.refusal(CompleteFileRequest(file=done)) == (Code.NOT_FOUND, "file_id")
+    done.state = FILE_STATE_UPLOADING
+    assert await client.refusal(CompleteFileRequest(file=done)) == (Code.INVALID, "state")
+    assert await client.refusal(CancelFileRequest(user_id=ALICE, file_id=1)) == (Code.OUT_OF_ORDER, "file_id")
+    many = GetFilesRequest(user_id=ALICE, files=[ref(1)] * 101)
+    assert await client.refusal(many) == (Code.TOO_LARGE, "files")
+    listing = ListChatFilesRequest(user_id=ALICE, chat_id=CHAT, limit=1)
+    assert await client.refusal(listing) == (Code.INVALID, "file_class")

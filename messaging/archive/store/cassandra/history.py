@@ -4,14 +4,16 @@ A chat's messages may be spread thinly over years, so each round reads twice as 
 log n rounds, of which only the last reads more than is used.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from messaging.archive.store.cassandra.batch import bucket_of, message_reads
+from messaging.archive.store.files import has_class
 from messaging.archive.store.laws import PRIVATE, SHARED, is_listed, key_text, own_key
 from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
-from rookery.v1.archive_pb2 import HistoryMessage
+from rookery.v1.archive_pb2 import FileClass, HistoryMessage
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
 from shared.drivers.cassandra import CassandraSession
@@ -58,13 +60,14 @@ _LISTED = """
     SELECT target_id FROM listed_by_chat WHERE chat_id = ? AND kind = ? AND key = ? AND target_id < ? AND is_set = true
     LIMIT ? ALLOW FILTERING
 """
+_WITH_FILES = "SELECT message_id FROM files_by_chat WHERE chat_id = ? AND file_class = ? AND message_id < ? LIMIT ?"
 _CHANGE = "SELECT target_id, event FROM changes_by_chat WHERE chat_id = ? AND bucket = ? AND event_id = ?"
 _CHANGE_OF_TARGET = """
     SELECT event FROM changes_by_target WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
 """
 HISTORY_STATEMENTS = (
     *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _MESSAGES_IN),
-    *(_STATE, _STATES_IN, _SHARED_IN, _PRIVATE_IN, _LISTED, _CHANGE, _CHANGE_OF_TARGET),
+    *(_STATE, _STATES_IN, _SHARED_IN, _PRIVATE_IN, _LISTED, _WITH_FILES, _CHANGE, _CHANGE_OF_TARGET),
 )
 
 
@@ -101,14 +104,38 @@ class History:
         self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None
     ) -> Page:
         """The newest messages below the id, at most `limit` of them, with a current change of this kind and key that is
-        set. Each `limit` messages that had one and were deleted cost a further round of reads."""
+        set."""
+        has = partial(_has, kind=kind, key=key)
+        return await self._page_of(_LISTED, (chat_id, kind, key), before_id, limit, viewer_id, has)
+
+    async def page_with_files(
+        self, chat_id: str, file_class: FileClass, before_id: int, limit: int, viewer_id: int | None
+    ) -> Page:
+        """The newest messages below the id, at most `limit` of them, with a file of this class."""
+        key = chat_id, file_class
+        return await self._page_of(
+            _WITH_FILES, key, before_id, limit, viewer_id, lambda each: has_class(each.message, file_class)
+        )
+
+    async def _page_of(
+        self,
+        cql: str,
+        key: tuple[str, *tuple[object, ...]],
+        before_id: int,
+        limit: int,
+        viewer_id: int | None,
+        has: Callable[[HistoryMessage], bool],
+    ) -> Page:
+        """The newest messages below the id, at most `limit` of them, among those that the query finds in the chat that
+        is first in the key, and that `has` holds for. Each `limit` messages that had it once, or were deleted, cost a
+        further round of reads."""
+        chat_id = key[0]
         found: list[HistoryMessage] = []  # newest first
         is_last = False
         while not is_last and len(found) <= limit:
-            rows = await self._session.execute(self._statements[_LISTED], (chat_id, kind, key, before_id, limit + 1))
+            rows = await self._session.execute(self._statements[cql], (*key, before_id, limit + 1))
             messages = await self.messages(((chat_id, target_id) for (target_id,) in rows), viewer_id)
-            candidates = [messages[chat_id, target_id] for (target_id,) in rows if (chat_id, target_id) in messages]
-            found += [each for each in candidates if _has(each, kind, key)]
+            found += [each for (target_id,) in rows if (each := messages.get((chat_id, target_id))) and has(each)]
             is_last, before_id = len(rows) <= limit, rows[-1][0] if rows else 0
         return Page(found[:limit][::-1], has_older=len(found) > limit, has_newer=False)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from messaging.archive.store.cassandra.batch import Batch, bucket_of, buckets_around, message_reads
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change, add_late
+from messaging.archive.store.cassandra.files import USE_STATEMENTS, add_uses
 from messaging.archive.store.cassandra.group_rows import (
     GROUP_STATEMENTS,
     Controls,
@@ -156,6 +157,7 @@ class ChatRecording:
                 self._add_send(writes, change.chat_id, change.actor_id, change.client_change_id, event.event_id)
             else:
                 buckets.add(self._add_message(writes, event.message))
+                add_uses(writes, self._statements, event.message)
                 if late_id is not None:
                     add_late(writes, self._statements, late_id, event.message.chat_id, event.event_id)
         for chat_id, bucket in buckets:
@@ -230,6 +232,7 @@ _STATEMENTS = (
     *CHANGE_STATEMENTS,
     *GROUP_STATEMENTS,
     *MENTION_WRITES,
+    *USE_STATEMENTS,
 )
 
 

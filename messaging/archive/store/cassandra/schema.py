@@ -191,3 +191,34 @@ CHANNELS_SCHEMA = (
     # The users with a request to join, and perhaps users whose request has ended: members_by_chat decides.
     "ALTER TABLE chat_heads ADD IF NOT EXISTS asking set<bigint>",
 )
+
+FILES_SCHEMA = (
+    # changed_ms is when the file was reserved, completed or blocked; condemned_ms is null if it is not condemned.
+    """
+    CREATE TABLE IF NOT EXISTS files (
+        file_id bigint PRIMARY KEY, owner_id bigint, client_file_id text, state int, changed_ms bigint,
+        condemned_ms bigint, file blob
+    )
+    """,
+    # Without the condemned ones; is_uploading is null of a file that is complete or blocked.
+    """
+    CREATE TABLE IF NOT EXISTS files_by_owner (
+        owner_id bigint, client_file_id text, file_id bigint, size bigint, is_uploading boolean,
+        PRIMARY KEY (owner_id, client_file_id)
+    )
+    """,
+    # The messages that have ever had a file. A deletion changes no row here: a message uses the file only if it has it.
+    """
+    CREATE TABLE IF NOT EXISTS uses_by_file (
+        file_id bigint, chat_id text, message_id bigint,
+        PRIMARY KEY (file_id, chat_id, message_id)
+    )
+    """,
+    # The messages that have ever had a file of the class, as above.
+    """
+    CREATE TABLE IF NOT EXISTS files_by_chat (
+        chat_id text, file_class int, message_id bigint,
+        PRIMARY KEY ((chat_id, file_class), message_id)
+    ) WITH CLUSTERING ORDER BY (message_id DESC)
+    """,
+)

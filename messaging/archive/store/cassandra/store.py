@@ -1,7 +1,8 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
 `recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, `mentions`
-writes and counts mentions, `public_chats` finds public groups, and `schema` defines the tables.
+writes and counts mentions, `public_chats` finds public groups, `files` has the file table, and `schema` defines the
+tables.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from messaging.archive.store.cassandra.feed import FEED_STATEMENTS, Feed
+from messaging.archive.store.cassandra.files import CassandraFiles
 from messaging.archive.store.cassandra.groups import GROUP_READS, MEMBERSHIPS, Groups
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.mentions import MENTION_READS, count_mentions
@@ -16,7 +18,16 @@ from messaging.archive.store.cassandra.public_chats import PublicChats
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
 from messaging.archive.store.laws import own_key
 from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page, PublicCursor
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Group, HistoryMessage, ListMembersResponse, Mark, PublicChat
+from rookery.v1.archive_pb2 import (
+    CHAT_KIND_DIRECT,
+    Chat,
+    FileClass,
+    Group,
+    HistoryMessage,
+    ListMembersResponse,
+    Mark,
+    PublicChat,
+)
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import KINDS
 from shared.contract.chats import direct_members, is_group
@@ -48,10 +59,13 @@ class CassandraChats:
         self._feed = Feed(session, statements, self._history)
         self._groups = Groups(session, statements)
         self._public_chats = PublicChats(session)
+        self.files = CassandraFiles(session)
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
         await self._recording.record(events)
+        messages = [event.message for event, _ in events if event.HasField("message")]
+        await self.files.revive_condemned({file.file_id for message in messages for file in message.files})
 
     async def recorded_offsets(self) -> Mapping[int, int]:
         return {}
@@ -131,6 +145,11 @@ class CassandraChats:
         self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None = None
     ) -> Page:
         return await self._history.page_having(chat_id, kind, key, before_id, limit, viewer_id)
+
+    async def messages_with_files(
+        self, chat_id: str, file_class: FileClass, before_id: int, limit: int, viewer_id: int | None = None
+    ) -> Page:
+        return await self._history.page_with_files(chat_id, file_class, before_id, limit, viewer_id)
 
     async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:
         """As in the protocol. Changes that a deletion has removed count too; if there are more than MAX_CHANGES, the

@@ -22,6 +22,7 @@ from messaging.archive.store.laws import (
     raised,
 )
 from messaging.archive.store.protocol import Logged
+from messaging.archive.store.sqlite.files import add_uses, remove_uses
 from messaging.archive.store.sqlite.groups import fold
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
@@ -196,6 +197,7 @@ def _add_messages(
     ]
     if mentions:
         connection.executemany(_MENTION, mentions)
+    add_uses(connection, ((chats[chat_id], message) for chat_id, message in messages))
 
 
 def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -> None:
@@ -250,10 +252,12 @@ def _add_deletion(connection: sqlite3.Connection, chat: int, event: Event) -> No
 
 
 def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, deletion_id: int) -> None:
-    """Remove the content of a message, its state, and the content of its changes, except of kinds that outlive it."""
+    """Remove the content of a message, its uses of files, its state, and the content of its changes, except of kinds
+    that outlive it."""
     outliving = json.dumps(OUTLIVING)
     connection.execute(_REMOVE_STATE, (target_id, chat, outliving))
     connection.execute(_REMOVE_CHANGES, (target_id, chat, deletion_id, outliving))
+    remove_uses(connection, chat, target_id)
     if not connection.execute(_REMOVE_MESSAGE, (target_id, chat)).rowcount:
         connection.execute(_AWAIT_MESSAGE, (target_id, chat))
 

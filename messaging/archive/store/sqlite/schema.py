@@ -145,6 +145,29 @@ _CHANNELS = """
     CREATE INDEX asking_by_chat ON members (chat) WHERE asks IS NOT NULL
 """
 
+_FILES = """
+    CREATE TABLE files (
+        file_id INTEGER PRIMARY KEY,
+        owner_id INTEGER NOT NULL,
+        client_file_id TEXT, -- NULL of a file that is, or was, condemned
+        state INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        changed_ms INTEGER NOT NULL, -- when it was reserved, completed or blocked
+        condemned_ms INTEGER, -- NULL if it is not condemned
+        file BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX files_by_client_id ON files (owner_id, client_file_id);
+    CREATE INDEX files_by_owner ON files (owner_id, condemned_ms, state, size);
+    CREATE TABLE file_uses ( -- the files of messages that are not deleted
+        file_id INTEGER NOT NULL,
+        message_id INTEGER NOT NULL,
+        chat INTEGER NOT NULL,
+        file_class INTEGER NOT NULL, -- FILE_CLASS_MEDIA or FILE_CLASS_OTHER
+        PRIMARY KEY (file_id, message_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX messages_with_files ON file_uses (chat, file_class, message_id)
+"""
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -181,5 +204,5 @@ def _fill_asking(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS = (
     *(_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS),
-    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking),
+    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES),
 )

@@ -27,6 +27,7 @@ from messaging.archive.store.protocol import (
     PublicCursor,
     with_changes,
 )
+from messaging.archive.store.sqlite.files import SqliteFiles
 from messaging.archive.store.sqlite.groups import (
     read_group,
     read_marks,
@@ -42,6 +43,7 @@ from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     CHAT_KIND_GROUP,
     Chat,
+    FileClass,
     Group,
     HistoryMessage,
     ListMembersResponse,
@@ -121,6 +123,12 @@ _HAVING = """
     AND events.chat = state.chat AND events.target_id IS NULL AND author_id <> 0
     ORDER BY state.target_id DESC LIMIT ?
 """
+_WITH_FILES = """
+    SELECT event_id, author_id, client_id, content FROM events WHERE event_id IN (
+        SELECT DISTINCT message_id FROM file_uses WHERE chat = ? AND file_class = ? AND message_id < ?
+        ORDER BY message_id DESC LIMIT ?
+    ) ORDER BY event_id DESC
+"""
 _EVENTS = "SELECT event_id, author_id, client_id, content, target_id FROM events "
 _SENT = _EVENTS + "WHERE chat = ? AND author_id = ? AND client_id = ? AND client_id <> ''"
 _MESSAGES_SENT_AFTER = _EVENTS + "WHERE chat = ? AND target_id IS NULL AND event_id > ? AND author_id <> 0"
@@ -160,6 +168,7 @@ class SqliteChats:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.files = SqliteFiles(database)
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
         def work(connection: sqlite3.Connection) -> None:
@@ -249,9 +258,21 @@ class SqliteChats:
     async def messages_having(
         self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None = None
     ) -> Page:
+        return await self._newest(chat_id, _HAVING, (kind, key, before_id), limit, viewer_id)
+
+    async def messages_with_files(
+        self, chat_id: str, file_class: FileClass, before_id: int, limit: int, viewer_id: int | None = None
+    ) -> Page:
+        return await self._newest(chat_id, _WITH_FILES, (file_class, before_id), limit, viewer_id)
+
+    async def _newest(
+        self, chat_id: str, query: str, values: Sequence[int | str], limit: int, viewer_id: int | None
+    ) -> Page:
+        """The first `limit` messages of a chat that the query finds, the newest first."""
+
         def read(connection: sqlite3.Connection) -> Page:
             chat = _number(connection, chat_id)
-            newest_first = _messages(connection, chat_id, _HAVING, chat, kind, key, before_id, limit + 1)
+            newest_first = _messages(connection, chat_id, query, chat, *values, limit + 1)
             messages = _with_changes(connection, chat, newest_first[:limit][::-1], viewer_id)
             return Page(messages, has_older=len(newest_first) > limit, has_newer=False)
 

@@ -1,0 +1,164 @@
+"""The file table in SQLite. The tables are defined in `schema`."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+
+from messaging.archive.store.files import Exceeded, FileRow, class_of, completed
+from rookery.v1.archive_pb2 import (
+    FILE_CLASS_MEDIA,
+    FILE_CLASS_OTHER,
+    FILE_STATE_COMPLETE,
+    FILE_STATE_UPLOADING,
+    StoredFile,
+)
+from rookery.v1.session_pb2 import Message
+from shared.drivers.sqlite import Database
+
+_ROWS = "SELECT file, ifnull(client_file_id, ''), changed_ms, ifnull(condemned_ms, 0) FROM files "
+_ROW = _ROWS + "WHERE file_id = ?"
+_ROWS_IN = _ROWS + "JOIN json_each(?) ON file_id = value"
+_PAGE = _ROWS + "WHERE file_id > ? ORDER BY file_id LIMIT ?"
+_BY_CLIENT_ID = "SELECT file FROM files WHERE owner_id = ? AND client_file_id = ?"
+_USAGE = """
+    SELECT ifnull(sum(size), 0), count(*) FILTER (WHERE state = ?) FROM files
+    WHERE owner_id = ? AND condemned_ms IS NULL
+"""
+_ADD = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, NULL, ?)"
+_COMPLETE = "UPDATE files SET state = ?, size = ?, changed_ms = ?, file = ? WHERE file_id = ?"
+_CONDEMN = """
+    UPDATE files SET condemned_ms = ?, client_file_id = NULL WHERE file_id = ? AND state = ? AND condemned_ms IS NULL
+"""
+_REVIVE = "UPDATE files SET condemned_ms = NULL WHERE file_id = ? AND state = ? AND condemned_ms IS NOT NULL"
+_FORGET = "DELETE FROM files WHERE file_id = ? AND condemned_ms = ?"
+# A retry, which is not stored, uses nothing; nor does a deleted message, whose content is empty.
+_USE = """
+    INSERT OR IGNORE INTO file_uses SELECT ?1, ?2, ?3, ?4 FROM events
+    WHERE event_id = ?2 AND chat = ?3 AND length(content) > 0
+"""
+_REMOVE_USES = "DELETE FROM file_uses WHERE chat = ? AND file_class IN (?, ?) AND message_id = ?"
+_USED = """
+    SELECT value FROM json_each(?) AS file WHERE EXISTS (SELECT 1 FROM file_uses WHERE file_id = file.value)
+"""
+_CONTENT = """
+    SELECT content FROM events JOIN chats USING (chat)
+    WHERE chat_id = ? AND event_id = ? AND target_id IS NULL AND author_id <> 0
+"""
+
+
+class SqliteFiles:
+    """A FileTable in the file of the chat store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def reserve(
+        self, client_file_id: str, file: StoredFile, *, quota_bytes: int, max_uploads: int
+    ) -> StoredFile | Exceeded:
+        def work(connection: sqlite3.Connection) -> StoredFile | Exceeded:
+            owner_id, size = file.owner_id, file.file.size
+            if first := connection.execute(_BY_CLIENT_ID, (owner_id, client_file_id)).fetchone():
+                return StoredFile.FromString(first[0])
+            used, uploads = connection.execute(_USAGE, (FILE_STATE_UPLOADING, owner_id)).fetchone()
+            if used + size > quota_bytes:
+                return Exceeded.QUOTA
+            if uploads + 1 > max_uploads:
+                return Exceeded.UPLOADS
+            row = file.file.file_id, owner_id, client_file_id, file.state, size, file.reserved_at_ms
+            connection.execute(_ADD, (*row, file.SerializeToString()))
+            return file
+
+        return await self._database.write(work)
+
+    async def complete(self, file: StoredFile, at_ms: int) -> StoredFile | None:
+        def work(connection: sqlite3.Connection) -> StoredFile | None:
+            row = _row(connection, file.file.file_id)
+            if row is None or row.file.owner_id != file.owner_id or row.condemned_ms:
+                return None
+            if row.file.state != FILE_STATE_UPLOADING:
+                return row.file
+            stored = completed(row.file, file)
+            values = file.state, file.file.size, at_ms, stored.SerializeToString(), file.file.file_id
+            connection.execute(_COMPLETE, values)
+            return stored
+
+        return await self._database.write(work)
+
+    async def cancel(self, owner_id: int, file_id: int, at_ms: int) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            row = _row(connection, file_id)
+            if row is None or row.file.owner_id != owner_id or row.condemned_ms:
+                return True
+            return bool(connection.execute(_CONDEMN, (at_ms, file_id, FILE_STATE_UPLOADING)).rowcount)
+
+        return await self._database.write(work)
+
+    async def rows(self, file_ids: Collection[int]) -> Mapping[int, FileRow]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(_ROWS_IN, (json.dumps([*file_ids]),)).fetchall()
+        )
+        return {row.file.file.file_id: row for row in map(_file_row, rows)}
+
+    async def page(self, place: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
+        """As in the protocol: in the order of the ids, which are the places."""
+        found = await self._database.read(lambda connection: connection.execute(_PAGE, (place, limit)).fetchall())
+        rows = [*map(_file_row, found)]
+        return rows, rows[-1].file.file.file_id if len(rows) == limit else None
+
+    async def used(self, file_ids: Collection[int]) -> Set[int]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(_USED, (json.dumps([*file_ids]),)).fetchall()
+        )
+        return {file_id for (file_id,) in rows}
+
+    async def held_by(self, messages: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Set[int]]:
+        def read(connection: sqlite3.Connection) -> Mapping[tuple[str, int], Set[int]]:
+            rows = ((key, connection.execute(_CONTENT, key).fetchone()) for key in messages)
+            contents = ((key, Message.FromString(row[0])) for key, row in rows if row)
+            return {key: {file.file_id for file in content.files} for key, content in contents}
+
+        return await self._database.read(read)
+
+    async def condemn(self, rows: Collection[FileRow], at_ms: int) -> None:
+        values = [(at_ms, row.file.file.file_id, row.file.state) for row in rows]
+        await self._database.write(lambda connection: connection.executemany(_CONDEMN, values))
+
+    async def revive(self, file_ids: Collection[int]) -> None:
+        """As in the protocol. The client_file_id of a revived file stays free."""
+        await self._database.write(lambda connection: revive(connection, file_ids))
+
+    async def forget(self, rows: Collection[FileRow]) -> Collection[FileRow]:
+        def work(connection: sqlite3.Connection) -> Collection[FileRow]:
+            values = ((row, (row.file.file.file_id, row.condemned_ms)) for row in rows)
+            return [row for row, each in values if connection.execute(_FORGET, each).rowcount]
+
+        return await self._database.write(work)
+
+
+def add_uses(connection: sqlite3.Connection, messages: Iterable[tuple[int, Message]]) -> None:
+    """Add the uses of stored messages, which are given with the numbers of their chats."""
+    uses = [
+        (file.file_id, message.message_id, chat, class_of(file)) for chat, message in messages for file in message.files
+    ]
+    if uses:
+        connection.executemany(_USE, uses)
+        revive(connection, [file_id for file_id, *_ in uses])
+
+
+def remove_uses(connection: sqlite3.Connection, chat: int, message_id: int) -> None:
+    """Remove the uses of a message that is deleted."""
+    connection.execute(_REMOVE_USES, (chat, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, message_id))
+
+
+def revive(connection: sqlite3.Connection, file_ids: Iterable[int]) -> None:
+    """As `FileTable.revive`."""
+    connection.executemany(_REVIVE, [(file_id, FILE_STATE_COMPLETE) for file_id in file_ids])
+
+
+def _row(connection: sqlite3.Connection, file_id: int) -> FileRow | None:
+    row = connection.execute(_ROW, (file_id,)).fetchone()
+    return None if row is None else _file_row(row)
+
+
+def _file_row(row: tuple[bytes, str, int, int]) -> FileRow:
+    return FileRow(StoredFile.FromString(row[0]), *row[1:])
