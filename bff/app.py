@@ -24,6 +24,7 @@ from bff.chats import Chats
 from bff.departures import open_departures
 from bff.files.completion import open_completions
 from bff.files.downloads import CutOff, Downloads
+from bff.files.pictures.renditions import Pictures
 from bff.files.uploads import Uploads
 from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
@@ -111,7 +112,7 @@ async def open_bff(
     tokens = DepartureTokens(accounts, issuer.keys)
     async with (
         open_departures(accounts, archive, groups, tokens) as departures,
-        open_completions(archive, files, None, platform.live) as completions,
+        open_completions(archive, files, Pictures(), platform.live) as completions,
     ):
         services = Services(
             accounts=accounts,

@@ -8,12 +8,12 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from bff.files.parts import bytes_of, parts_of, stored_parts
+from bff.files.pictures.renditions import Pictures
 from bff.files.sniffing import HEAD_BYTES, sniff
 from bff.http.problems import refusal_of_store
 from bff.services import ArchiveQueries
@@ -32,11 +32,8 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import FileStore, NotFound
 
-if TYPE_CHECKING:
-    from bff.files.pictures.renditions import Pictures
-
 AT_ONCE = 4
-"""Files that a process reads to complete them; others wait."""
+"""Files that a process reads at once to compare their checksums; others wait."""
 
 MAX_WAITING = 1_000
 """Files that are completed or wait for it."""
@@ -69,7 +66,7 @@ class Completions:
     """Made by `open_completions`."""
 
     def __init__(
-        self, nursery: trio.Nursery, archive: ArchiveQueries, files: FileStore, pictures: "Pictures | None", live: Live
+        self, nursery: trio.Nursery, archive: ArchiveQueries, files: FileStore, pictures: Pictures, live: Live
     ) -> None:
         self._nursery = nursery
         self._archive = archive
@@ -78,7 +75,7 @@ class Completions:
         self._live = live
         self._work: dict[tuple[int, int], _Work] = {}
         """By the user and the file."""
-        self._limiter = trio.CapacityLimiter(AT_ONCE)
+        self._readers = trio.CapacityLimiter(AT_ONCE)
 
     async def complete(self, user_id: int, file_id: int) -> StoredFile | Refusal:
         """Complete a file of the user, or return it if that is done. The work goes on if the caller is cancelled.
@@ -97,8 +94,7 @@ class Completions:
 
     async def _run(self, key: tuple[int, int], work: _Work) -> None:
         try:
-            async with self._limiter:
-                work.result = await self._complete(*key)
+            work.result = await self._complete(*key)
         except Unavailable as error:
             work.result = refusal_of_store(error)
         except Exception as error:  # a fault of ours ends this completion, and not the BFF
@@ -160,8 +156,6 @@ class Completions:
         if not is_allowed(file.media_type, self._live.value.allowed_file_types):
             message = f"Files of the type {file.media_type} can't be sent here."
             return await self._reject(stored, Refusal(Code.FORBIDDEN, message, "media_type"))
-        if self._pictures is None:
-            return None
         made = await self._pictures.make_renditions(
             self._files, file.file_id, file.name, file.media_type, file.size, keep_original=stored.keep_original
         )
@@ -176,7 +170,7 @@ class Completions:
         """Return the checksum and the first bytes of a file. Raises Unavailable."""
         digest, head = hashlib.sha256(), b""
         try:
-            async with self._files.read(file_key(file_id)) as chunks:
+            async with self._readers, self._files.read(file_key(file_id)) as chunks:
                 async for chunk in chunks:
                     head = head or chunk[:HEAD_BYTES]
                     digest.update(chunk)  # a quarter of a millisecond; others run between two chunks
@@ -210,7 +204,7 @@ def is_allowed(media_type: str, allowed: str) -> bool:
 
 @asynccontextmanager
 async def open_completions(
-    archive: ArchiveQueries, files: FileStore, pictures: "Pictures | None", live: Live
+    archive: ArchiveQueries, files: FileStore, pictures: Pictures, live: Live
 ) -> AsyncIterator[Completions]:
     """Complete uploads while the block is open. Those that run when it ends are completed by a retry."""
     async with open_background() as nursery:

@@ -14,6 +14,7 @@ from werkzeug.datastructures import Headers
 
 from bff.app import make_app
 from bff.files.completion import open_completions
+from bff.files.pictures.renditions import Pictures
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     FILE_STATE_UPLOADING,
@@ -325,7 +326,7 @@ async def api(
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
         open_folder_files(tmp_path / "files") as files,
-        open_completions(archive, files, None, Live.fixed(configuration)) as completions,
+        open_completions(archive, files, Pictures(), Live.fixed(configuration)) as completions,
     ):
         services = Services(
             accounts=accounts,

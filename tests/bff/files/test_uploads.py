@@ -1,11 +1,13 @@
 """Uploads: reserved, sent in parts, completed."""
 
 import hashlib
+import io
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from PIL import Image
 
 from bff.files.parts import PART_BYTES
 from rookery.v1.archive_pb2 import (
@@ -196,6 +198,23 @@ async def test_a_cancelled_upload_is_gone_in_either_state_of_its_parts(client: C
         assert not await client.has_bytes(file_id)
         assert not await client.api.services.files.uploads(before_ms=2**62)
         assert (await client.send(file_id, 1, b"text")).status == 404
+
+
+@pytest.mark.parametrize("keep_original", [True, False])
+async def test_a_picture_loses_its_uploaded_bytes_unless_they_are_wanted(client: Client, keep_original: bool) -> None:
+    image = io.BytesIO()
+    Image.effect_noise((400, 300), 50).save(image, "PNG")
+    sent = image.getvalue()
+    file_id = await client.upload(sent, keep_original=keep_original)
+    file, files = (await client.complete(file_id)).body, client.api.services.files
+    assert (file["media_type"], file["width"], file["height"], file["thumbnails"]) == ("image/png", 400, 300, [320])
+    kept = await files.size(file_key(int(file_id))), await files.size(file_key(int(file_id), "picture"))
+    assert kept == ((len(sent), None) if keep_original else (None, int(file["size"])))
+    await files.put(file_key(int(file_id)), sent)  # as if a process had been killed before it deleted them
+    assert (await client.complete(file_id)).body == file
+    assert (await files.size(file_key(int(file_id))) is not None) == keep_original
+    again = await client.call("POST", "", FILE | {"size": len(sent)})
+    assert again.body["file_id"] == file_id
 
 
 async def test_completions_of_one_file_at_once_have_one_result(client: Client) -> None:
