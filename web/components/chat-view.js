@@ -12,6 +12,7 @@ import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
 import { Composer } from "./composer.js";
 import { emptyState } from "./empty.js";
+import { openFiles } from "./files-later.js";
 import { openListed, pinBanner } from "./listed.js";
 import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
@@ -107,10 +108,11 @@ export class ChatView {
       label: texts.listed[kind].title,
       choose: () => openListed(this.#app, this.#chat_id, kind, this.#goTo),
     }));
-    const choices = [goToDate, ...lists, ...chatChoices(this.#app, this.#chat_id)];
+    const files = { label: texts.files.all, choose: () => openFiles(this.#app, this.#chat_id, this.#goTo) };
+    const choices = [goToDate, files, ...lists, ...chatChoices(this.#app, this.#chat_id)];
     return h(
       "rookery-chat",
-      { class: "chat", key: this.#chat_id },
+      { class: "chat", key: this.#chat_id, ...this.#composer.drops },
       h(
         "div",
         { class: "bar" },

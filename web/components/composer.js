@@ -2,6 +2,7 @@
 // the draft comes back afterwards.
 
 import { mayReplace } from "../drafts.js";
+import { filesIn } from "../files/dropped.js";
 import { isTouchScreen } from "../focus.js";
 import { may } from "../groups.js";
 import { icon } from "../icons.js";
@@ -13,6 +14,7 @@ import { h } from "../view.js";
 import { bodyOf, markerOf, sends, textWith } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { insert } from "./insert.js";
+import { fileButton } from "./file-icons.js";
 import { pickEmoji } from "./pick-emoji.js";
 import { quote, quotedIn } from "./quote.js";
 
@@ -36,6 +38,12 @@ export class Composer {
   #isOwn = false;
   /** The pieces at the start of the draft that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
+  /** Resolves when what was sent before is kept: files may take longer than a text after them. */
+  #kept = Promise.resolve();
+  /** Made when files are first attached. @type {import("./attachments.js").Attachments | null} */
+  #attachments = null;
+  /** @type {HTMLInputElement | undefined} */
+  #picker;
 
   /** @param {App} app @param {string} chat_id @param {() => void} sent */
   constructor(app, chat_id, sent) {
@@ -43,7 +51,14 @@ export class Composer {
     this.#chat_id = chat_id;
     this.#sent = sent;
     this.#edited = this.#draft.editing?.message_id ?? "";
+    if (app.sending.uploads?.attached(chat_id).length) void this.#loadAttachments();
   }
+
+  /** The listeners of the chat on which files can be dropped. */
+  drops = {
+    ondragover: (/** @type {DragEvent} */ event) => this.#draggedOver(event),
+    ondrop: (/** @type {DragEvent} */ event) => this.#dropped(event),
+  };
 
   focus() {
     this.#field?.focus();
@@ -78,23 +93,26 @@ export class Composer {
       ref: (/** @type {HTMLTextAreaElement} */ element) => this.#begin(element),
       oninput: () => this.#written(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
+      onpaste: (/** @type {ClipboardEvent} */ event) => this.#pasted(event),
     };
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       void this.#submit();
     };
     const emoji = { "aria-haspopup": "dialog", "aria-expanded": "false", onclick: this.#pickEmoji };
-    const isSendable = excess <= 0 && this.#unsent().trim() !== "";
+    const isSendable = excess <= 0 && (this.#unsent().trim() !== "" || this.#hasFiles);
     // The style renders a hidden copy of the text behind the field, which makes the field as high as its text:
     // measuring the height would make the messages jump.
     return h(
       "rookery-composer",
       { key: "composer" },
       this.#about(),
+      !editing && this.#attachments?.view(),
       h(
         "form",
         { class: "composer", onsubmit: submit },
         this.#completion?.view(),
+        !editing && this.#attachButton(),
         h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
         iconButton(texts.emoji, "react", null, emoji),
         h(
@@ -109,7 +127,7 @@ export class Composer {
       h(
         "p",
         { class: "note error", id: "composer-note", role: "alert" },
-        excess > 0 && texts.composer.tooLong(excess),
+        excess > 0 ? texts.composer.tooLong(excess) : this.#attachments?.problem,
       ),
     );
   }
@@ -129,6 +147,22 @@ export class Composer {
       h("div", { class: "quote", id: "composer-about", role: "status" }, quote(heading, quoted)),
       iconButton(editing ? cancelEdit : cancelReply, "close", () => this.#cancel()),
     );
+  }
+
+  #attachButton() {
+    const picker = {
+      ...{ type: "file", multiple: true, hidden: true },
+      ref: (/** @type {HTMLInputElement} */ element) => void (this.#picker = element),
+      onchange: () => this.#picked(),
+    };
+    const button = fileButton(texts.composer.attach, "attach", null, { onclick: this.#pick });
+    return h("div", { class: "attach", key: "attach" }, h("input", picker), button);
+  }
+
+  /** Whether a message without text can be sent, or saved. */
+  get #hasFiles() {
+    if (!this.#edited) return Boolean(this.#attachments?.count);
+    return Boolean(this.#app.chats.conversations.find(this.#chat_id, this.#edited)?.files.length);
   }
 
   get #draft() {
@@ -214,6 +248,64 @@ export class Composer {
     if (this.#unsent().trim()) this.#app.sending.writing(this.#chat_id);
   }
 
+  /** Loads the module while the person chooses. */
+  #pick = (/** @type {Event} */ event) => {
+    const opener = /** @type {HTMLElement} */ (event.currentTarget);
+    const loading = this.#loadAttachments();
+    if (!isTouchScreen()) this.#picker?.click();
+    else void loading.then((attachments) => this.#picker && attachments?.openChoices(opener, this.#picker));
+  };
+
+  #picked() {
+    const files = [...(this.#picker?.files ?? [])];
+    if (this.#picker) this.#picker.value = ""; // the same file can be picked again
+    void this.#attach(files);
+  }
+
+  /** @param {ClipboardEvent} event */
+  #pasted(event) {
+    const files = this.#edited || !event.clipboardData ? [] : filesIn(event.clipboardData);
+    if (!files.length) return;
+    event.preventDefault();
+    void this.#attach(files);
+  }
+
+  /** @param {DragEvent} event */
+  #draggedOver(event) {
+    const { dataTransfer } = event;
+    if (!this.#field?.isConnected || this.#edited || !dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    dataTransfer.dropEffect = "copy";
+    void this.#loadAttachments().then((attachments) => attachments?.draggedOver());
+  }
+
+  /** @param {DragEvent} event */
+  #dropped(event) {
+    this.#draggedOver(event);
+    if (event.defaultPrevented && event.dataTransfer) void this.#attach(filesIn(event.dataTransfer));
+  }
+
+  /** @param {File[]} files */
+  async #attach(files) {
+    const attachments = await this.#loadAttachments();
+    if (attachments) attachments.add(files);
+    else this.#app.say(texts.failed.noResponse);
+    if (!isTouchScreen()) this.focus();
+  }
+
+  /** Returns null if the server is away, and the browser has not kept the module. */
+  async #loadAttachments() {
+    try {
+      const { Attachments, openAttachments } = await import("./attachments.js");
+      if (!this.#attachments) await openAttachments(this.#app);
+      this.#attachments ??= new Attachments(this.#app, this.#chat_id, () => this.focus());
+      this.#app.root.invalidate();
+    } catch {
+      // The caller shows it, or the next call loads it.
+    }
+    return this.#attachments;
+  }
+
   async #loadCompletion() {
     const field = this.#field;
     try {
@@ -260,14 +352,14 @@ export class Composer {
   #lastOwn() {
     const { chats, sending } = this.#app;
     const messages = chats.conversations.known(this.#chat_id).map((message) => sending.shown(message));
-    const isShown = (/** @type {Message} */ each) => !isDeleted(each) && !isHidden(each) && textOf(each) !== "";
+    const isShown = (/** @type {Message} */ each) => !isDeleted(each) && !isHidden(each) && (textOf(each) !== "" || each.files.length > 0);
     return messages.findLast((each) => each.sender_id === chats.me.user_id && isShown(each));
   }
 
   async #submit() {
     const text = this.#unsent();
     const body = bodyOf(text);
-    if (!body || this.#excess() > 0) return;
+    if ((!body && !this.#hasFiles) || this.#excess() > 0) return;
     this.focus();
     if (this.#edited) this.#save(body);
     else await this.#send(text, body);
@@ -301,7 +393,15 @@ export class Composer {
     this.#leaving.push(piece);
     if (reply_to) this.#keep({ reply_to: "" });
     const { body: written, ...mentioned } = this.#textOf(body);
-    await this.#app.sending.send(this.#chat_id, written, { reply_to, ...mentioned });
+    const { sending } = this.#app;
+    const content = { reply_to, ...mentioned };
+    const files = this.#attachments?.take() ?? [];
+    const send = () =>
+      files.length && sending.uploads
+        ? sending.uploads.send(this.#chat_id, written, content, files)
+        : sending.send(this.#chat_id, written, content);
+    this.#kept = this.#kept.then(send);
+    await this.#kept;
     this.#remove(piece);
     this.#sent();
   }

@@ -1,5 +1,6 @@
 // Files that a person has picked, pasted or dropped. Pure functions, and the size of a picture as the browser shows it.
 
+import { withoutDirectionControls } from "../format.js";
 import { newId } from "../queue.js";
 
 /** @import {MessageFile} from "../types.js" */
@@ -28,11 +29,13 @@ export const picked = ({ name, type, size }) => ({
 });
 
 /**
- * The name as the server takes it: without a path and control characters, and cut before its suffix.
+ * The name as the server takes it: without a path, and without characters that change the line or the direction of the
+ * text around it; cut before its suffix.
  * @param {string} name
  */
 export function nameOf(name) {
-  const clean = name.replace(/^.*[/\\]/su, "").replace(/[\p{Cc}\p{Cs}]/gu, "").trim() || "file";
+  const visible = withoutDirectionControls(name.replace(/^.*[/\\]/su, "").replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/gu, ""));
+  const clean = /^[\s.]*$/u.test(visible) ? "file" : visible.trim();
   const [, start = "", suffix = ""] = clean.match(/^(.+?)(\.[^.]+)?$/u) ?? [];
   const end = suffix.length <= MAX_SUFFIX ? suffix : "";
   let kept = end ? start : clean;
@@ -42,20 +45,6 @@ export function nameOf(name) {
 
 /** @param {string} text */
 const bytesOf = (text) => encoder.encode(text).length;
-
-/**
- * The files in what was pasted or dropped. A copied table or paragraph has a picture of itself beside its text: that is
- * no file. Folders are left out.
- * @param {Pick<DataTransfer, "files" | "items" | "types">} transfer
- * @returns {File[]}
- */
-export function filesIn({ files, items, types }) {
-  if (types.includes("text/plain") && (types.includes("text/html") || types.includes("text/rtf"))) return [];
-  const isFolder = (/** @type {DataTransferItem} */ item) => item.webkitGetAsEntry?.()?.isDirectory === true;
-  const hasFolders = [...(items ?? [])].some(isFolder);
-  if (!hasFolders) return [...files];
-  return [...items].filter((item) => item.kind === "file" && !isFolder(item)).flatMap((item) => item.getAsFile() ?? []);
-}
 
 /**
  * The width and the height of a picture, as it is shown; none if the browser can't decode it.

@@ -54,6 +54,6 @@ async function read(part) {
   try {
     return await part.arrayBuffer();
   } catch (fault) {
-    throw new Unreadable("the bytes of the file can't be read", { cause: fault });
+    throw new Unreadable("", { cause: fault });
   }
 }

@@ -131,7 +131,7 @@ export class Uploads extends Store {
     const most = this.#sending.maxFileBytes || Infinity;
     const before = this.#attached.get(chat_id) ?? [];
     const fitting = files.filter(({ size }) => size <= most);
-    const taken = fitting.slice(0, MAX_ATTACHED - before.length).map((file) => this.#take(chat_id, file));
+    const taken = fitting.slice(0, MAX_ATTACHED - before.length).map((file) => this.#hold(chat_id, file));
     if (taken.length) this.#attached.set(chat_id, [...before, ...taken]);
     this.changed();
     return { tooLarge: files.filter(({ size }) => size > most), tooMany: fitting.length - taken.length };
@@ -145,16 +145,22 @@ export class Uploads extends Store {
     this.changed();
   }
 
-  /**
-   * Sends the attached files, the text with the first ones. Returns when the messages are kept.
-   * @param {string} chat_id
-   * @param {string} body may be empty
-   * @param {Partial<Content>} content
-   */
-  async send(chat_id, body, content) {
+  /** Returns the files that are attached to a chat's draft, and empties it. @param {string} chat_id */
+  take(chat_id) {
     const attached = this.#attached.get(chat_id) ?? [];
     this.#attached.delete(chat_id);
     this.changed();
+    return attached;
+  }
+
+  /**
+   * Sends files, the text with the first ones. Returns when the messages are kept.
+   * @param {string} chat_id
+   * @param {string} body may be empty
+   * @param {Partial<Content>} content
+   * @param {readonly Attached[]} attached as taken from a draft
+   */
+  async send(chat_id, body, content, attached) {
     await Promise.all(attached.map(({ ready }) => ready));
     const files = attached.map(({ file }) => file);
     await this.#sending.send(chat_id, body, { ...content, files: files.slice(0, MAX_FILES) });
@@ -241,13 +247,12 @@ export class Uploads extends Store {
   // ---- the bytes
 
   /** @param {string} chat_id @param {File} bytes @returns {Attached} */
-  #take(chat_id, bytes) {
+  #hold(chat_id, bytes) {
     const file = picked(bytes);
     const id = file.client_file_id ?? "";
     this.#held.add(id);
     const kept = this.#keep(id, bytes);
-    const attached = { file, ready: Promise.all([kept, this.#measure(chat_id, file)]) };
-    return attached;
+    return { file, ready: Promise.all([kept, this.#measure(chat_id, file)]) };
   }
 
   /** Adds its size to an attached picture. @param {string} chat_id @param {MessageFile} file */
@@ -351,7 +356,7 @@ export class Uploads extends Store {
   /** @param {string} id */
   async #bytes(id) {
     const bytes = this.#local.get(id)?.bytes ?? (await (await this.#database).get(id).catch(() => undefined));
-    if (!bytes) throw new Lost("the browser has not kept the file");
+    if (!bytes) throw new Lost();
     return bytes;
   }
 

@@ -6,7 +6,7 @@ import { isGroup, timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { ownSettings } from "../kinds/own.js";
 import { hasReacted } from "../kinds/reacted.js";
-import { fromEntry } from "../messages.js";
+import { filesText, fromEntry } from "../messages.js";
 import { Outbox } from "../outbox.js";
 import { Changes, WaitingMarks } from "../pending.js";
 import { Queue } from "../queue.js";
@@ -103,7 +103,8 @@ export class Sending extends Store {
   unsent() {
     /** @type {Map<string, Unsent>} */
     const texts = new Map();
-    for (const [chat_id, { state, body }] of this.outbox.byChat()) texts.set(chat_id, { state, text: body });
+    for (const [chat_id, { state, body, files = [] }] of this.outbox.byChat())
+      texts.set(chat_id, { state, text: body || filesText(files) });
     for (const chat_id of this.drafts.chats) {
       const text = this.drafts.get(chat_id).text.trim();
       if (text && texts.get(chat_id)?.state !== "failed") texts.set(chat_id, { state: "draft", text });
@@ -135,6 +136,11 @@ export class Sending extends Store {
     this.outbox.retry(client_message_id);
     this.flush();
     this.changed();
+  }
+
+  /** Takes back a message whose files are not uploaded. @param {Message} message */
+  cancel(message) {
+    this.uploads?.cancel(message);
   }
 
   /** Deletes a failed message. @param {Message} message */
@@ -230,6 +236,7 @@ export class Sending extends Store {
     this.maxTextBytes = max_text_bytes || MAX_TEXT_BYTES;
     this.maxFileBytes = Number(max_file_bytes ?? 0);
     this.#loadNeeded();
+    this.uploads?.online();
     this.flush();
     this.flushMarks();
     this.changed();

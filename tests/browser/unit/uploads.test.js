@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
-import { filesIn, nameOf } from "../../../web/files/picked.js";
+import { filesIn } from "../../../web/files/dropped.js";
+import { nameOf } from "../../../web/files/picked.js";
 import { FileServer } from "../../../web/files/server.js";
 import { Uploads } from "../../../web/files/uploads.js";
 import { Chats } from "../../../web/stores/chats.js";
@@ -97,7 +98,7 @@ async function pass(seconds = 0) {
 
 async function sendFiles(page, body, ...files) {
   page.uploads.attach(CHAT, files);
-  await page.uploads.send(CHAT, body, {});
+  await page.uploads.send(CHAT, body, {}, page.uploads.take(CHAT));
 }
 
 test("a message is sent when its files are uploaded, in parts, and the next message of the chat waits for it", async () => {
@@ -202,7 +203,7 @@ test("many files become several messages, the text with the first, and too many 
   const { tooLarge } = page.uploads.attach(CHAT, [file("01234567890", "large.bin"), ...many]);
   assert.deepEqual(tooLarge.map(({ name }) => name), ["large.bin"]);
   page.uploads.detach(CHAT, page.uploads.attached(CHAT)[0]);
-  await page.uploads.send(CHAT, "Look", {});
+  await page.uploads.send(CHAT, "Look", {}, page.uploads.take(CHAT));
   assert.deepEqual(page.sending.waiting(CHAT).map(({ body, files }) => [body, files.length]), [["Look", 10], ["", 1]]);
   assert.equal(page.uploads.attach(CHAT, Array.from({ length: 101 }, () => file())).tooMany, 1);
 });
@@ -230,8 +231,8 @@ test("bytes that the browser has lost fail the message", async () => {
 });
 
 test("names have no path and no control characters, and are cut before their suffix", () => {
-  assert.equal(nameOf("C:\\photos\\a\u0000b.png"), "ab.png");
-  assert.equal(nameOf("/"), "file");
+  assert.equal(nameOf("C:\\photos\\a\u0000\u202e\u2028b.png"), "ab.png");
+  assert.deepEqual(["/", "..", " "].map(nameOf), ["file", "file", "file"]);
   assert.equal(new TextEncoder().encode(nameOf(`${"é".repeat(2_000)}.jpeg`)).length, 255);
   assert.match(nameOf(`${"é".repeat(2_000)}.jpeg`), /é\.jpeg$/);
 });

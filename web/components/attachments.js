@@ -1,0 +1,178 @@
+// The files that are attached to a draft, above the text field. The module is loaded when the first ones are attached.
+
+import { sizeText } from "../files/kinds.js";
+import { isPicture } from "../files/picked.js";
+import { MAX_ATTACHED } from "../files/uploads.js";
+import { moveFocus } from "../focus.js";
+import { fileTexts } from "../languages/files.js";
+import { texts } from "../languages/language.js";
+import { h, Root } from "../view.js";
+import { iconButton } from "./buttons.js";
+import { fileIcon } from "./file-icons.js";
+import { menuItems } from "./menu.js";
+import { placeBeside, setExpanded } from "./place.js";
+import { loadStyle } from "./style.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {MessageFile} from "../types.js" */
+
+/** While files are held over the chat, the browser reports it at least this often, in milliseconds. */
+const HELD_MS = 700;
+
+/** Loads what attachments need. @param {App} app */
+export async function openAttachments({ sending }) {
+  await Promise.all([sending.loadUploads(), loadStyle("styles/attachments.css")]);
+}
+
+export class Attachments {
+  /** Why files were not attached, for people. */
+  problem = "";
+  #app;
+  #chat_id;
+  #focus;
+  /** The ids of pictures that this browser can't show. */
+  #broken = new Set();
+  #isHeldOver = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** @param {App} app after `openAttachments` @param {string} chat_id @param {() => void} focus moves the focus to the text */
+  constructor(app, chat_id, focus) {
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#focus = focus;
+  }
+
+  get #uploads() {
+    return /** @type {import("../files/uploads.js").Uploads} */ (this.#app.sending.uploads);
+  }
+
+  get count() {
+    return this.#uploads.attached(this.#chat_id).length;
+  }
+
+  /** @param {readonly File[]} files */
+  add(files) {
+    clearTimeout(this.#timer);
+    this.#isHeldOver = false;
+    const { tooLarge, tooMany } = this.#uploads.attach(this.#chat_id, files);
+    const [first] = tooLarge;
+    this.problem = tooMany ? fileTexts.sending.tooMany(MAX_ATTACHED) : "";
+    if (first) this.problem = fileTexts.sending.tooLarge(first.name, sizeText(this.#app.sending.maxFileBytes));
+    this.#app.root.invalidate();
+  }
+
+  /** Returns the attached files, and removes them from the draft. */
+  take() {
+    this.problem = "";
+    return this.#uploads.take(this.#chat_id);
+  }
+
+  /** Files are held over the chat: shows for some time that they can be dropped. */
+  draggedOver() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#setHeldOver(false), HELD_MS);
+    this.#setHeldOver(true);
+  }
+
+  /** @param {boolean} isHeldOver */
+  #setHeldOver(isHeldOver) {
+    if (this.#isHeldOver === isHeldOver) return;
+    this.#isHeldOver = isHeldOver;
+    this.#app.root.invalidate();
+  }
+
+  view() {
+    const files = this.#uploads.attached(this.#chat_id);
+    return [
+      this.#isHeldOver && h("div", { class: "drop-here", key: "drop" }, fileTexts.sending.drop),
+      h("p", { class: "unseen", role: "status", key: "attached-count" }, files.length > 0 && fileTexts.sending.count(files.length)),
+      files.length > 0 &&
+        h(
+          "ul",
+          { class: "attached", role: "list", "aria-label": fileTexts.sending.attached, key: "attached" },
+          files.map((file) => this.#item(file)),
+        ),
+    ];
+  }
+
+  /** @param {MessageFile} file */
+  #item(file) {
+    const { client_file_id: id = "", name } = file;
+    const isShown = isPicture(file.media_type) && !this.#broken.has(id);
+    const remove = (/** @type {Event} */ event) => this.#remove(file, /** @type {HTMLElement} */ (event.currentTarget));
+    return h(
+      "li",
+      { key: id, class: isShown ? "attached-picture" : "attached-file" },
+      isShown ? this.#picture(file) : words(file),
+      iconButton(fileTexts.sending.remove(name), "close", null, { onclick: remove }),
+    );
+  }
+
+  /** @param {MessageFile} file */
+  #picture(file) {
+    const onerror = () => {
+      this.#broken.add(file.client_file_id);
+      this.#app.root.invalidate();
+    };
+    return h("img", { src: this.#uploads.urlOf(file), alt: file.name, title: file.name, draggable: "false", onerror });
+  }
+
+  /** The focus goes to the next file, or to the text. @param {MessageFile} file @param {HTMLElement} button */
+  #remove(file, button) {
+    const item = button.closest("li");
+    const next = item?.nextElementSibling ?? item?.previousElementSibling;
+    this.problem = "";
+    this.#uploads.detach(this.#chat_id, file);
+    const focus = () => {
+      const target = next?.querySelector("button");
+      if (target) target.focus();
+      else this.#focus();
+    };
+    this.#app.root.after(focus);
+    this.#app.root.invalidate();
+  }
+
+  /**
+   * Lets the person choose between the pictures of a phone, its camera and its files.
+   * @param {HTMLElement} opener
+   * @param {HTMLInputElement} picker
+   */
+  openChoices(opener, picker) {
+    const { library, camera, files } = fileTexts.sending;
+    const element = document.createElement("rookery-attach-menu");
+    /** @param {string} accept @param {boolean} isCaptured */
+    const choose = (accept, isCaptured) => () => {
+      picker.accept = accept;
+      picker.toggleAttribute("capture", isCaptured);
+      picker.click();
+    };
+    const choices = [
+      { label: library, choose: choose("image/*,video/*", false) },
+      { label: camera, choose: choose("image/*", true) },
+      { label: files, choose: choose("", false) },
+    ];
+    /** @type {HTMLElement | undefined} */
+    let menu;
+    const items = () => /** @type {HTMLElement[]} */ ([...(menu?.children ?? [])]);
+    const props = {
+      ...{ class: "menu", role: "menu", "aria-label": texts.composer.attach, popover: "auto" },
+      ref: (/** @type {HTMLElement} */ made) => void (menu = made),
+      ontoggle: (/** @type {ToggleEvent} */ { newState }) => {
+        setExpanded(opener, newState === "open");
+        if (newState === "closed") element.remove();
+      },
+      onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, items()),
+    };
+    new Root(element, () => h("div", props, menuItems(choices, () => menu?.hidePopover()))).render();
+    opener.closest("rookery-chat")?.append(element);
+    menu?.showPopover();
+    if (menu) placeBeside(menu, opener);
+  }
+}
+
+/** @param {MessageFile} file */
+function words({ name, size }) {
+  const text = h("span", { class: "words" }, h("strong", { dir: "auto" }, name), h("small", {}, sizeText(Number(size))));
+  return [fileIcon("file"), text];
+}
