@@ -1,6 +1,7 @@
-"""The HTTP requests of the chat client: tokens, users, history, and the gateway."""
+"""The HTTP requests of the chat client: tokens, users, history, files, and the gateway."""
 
 import asyncio
+import secrets
 from typing import Any
 
 import httpx
@@ -62,6 +63,26 @@ class Api:
         """All events of a chat after this id."""
         return await self._get(f"/v1/chats/{chat_id}/changes", after=after)
 
+    async def upload(self, name: str, content: bytes) -> int:
+        """Upload a file in parts, and return its id, which a message then names."""
+        file = {"client_file_id": secrets.token_hex(16), "name": name, "size": len(content)}
+        reserved = await self._persist("POST", "/v1/files", json=file)
+        below, size = f"/v1/files/{reserved['file_id']}", reserved["part_bytes"]
+        for number, start in enumerate(range(0, len(content), size), 1):
+            await self._persist("PUT", f"{below}/parts/{number}", content=content[start : start + size])
+        await self._persist("POST", f"{below}/complete")
+        return int(reserved["file_id"])
+
+    async def _persist(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        """Make a request until it has an answer: one that has a single effect, however often it is made."""
+        while True:
+            try:
+                return await self._call(method, path, **content)
+            except ApiError as error:
+                if not error.is_retryable:
+                    raise
+                await asyncio.sleep(max(error.retry_after, 1.0))
+
     async def _refresh(self) -> dict[str, Any]:
         if refresh_token := self._tokens.get("refresh_token"):
             try:
@@ -73,19 +94,22 @@ class Api:
         return await self._ask("POST", "/v1/tokens", json=self._credentials)
 
     async def _get(self, path: str, **query: Any) -> dict[str, Any]:
+        return await self._call("GET", path, params=query)
+
+    async def _call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         token = await self.access_token()
         try:
-            return await self._ask("GET", path, token, params=query)
+            return await self._ask(method, path, token, **content)
         except ApiError as error:
             if error.status != 401:
                 raise
-        return await self._ask("GET", path, await self.access_token(stale=token), params=query)
+        return await self._ask(method, path, await self.access_token(stale=token), **content)
 
     async def _ask(self, method: str, path: str, token: str = "", **content: Any) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             response = await self._http.request(method, path, headers=headers, **content)
-            answer = response.json()
+            answer = response.json() if response.content else {}
         except (httpx.TransportError, ValueError) as error:  # ValueError: not JSON, so not of Rookery
             raise ApiError(f"no answer over HTTP: {error}") from error
         if response.is_error:

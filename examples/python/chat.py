@@ -3,7 +3,8 @@
     CHAT_PASSWORD=... python chat.py http://127.0.0.1:8080 ada grace
 
 signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT` replaces
-the text of the message before. In place of grace, the id of a group may be given, such as g-12.
+the text of the message before, and `/send PATH` sends a file, such as a picture. In place of grace, the id of a group
+may be given, such as g-12.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 from api import Api, ApiError
@@ -36,8 +38,17 @@ async def chat(url: str, name: str, other: str) -> None:
 
         session = Session(api, my_id, chat_id, tasks, show_message, show)
         async for line in lines():
-            edit = line.removeprefix("/edit ")
-            show(f"{await (session.send(line) if edit == line else session.edit(edit))}: {line}")
+            command, _, rest = line.partition(" ")
+            try:
+                if command == "/edit":
+                    outcome = await session.edit(rest)
+                elif command == "/send":
+                    outcome = await session.send("", file_id=await api.upload(*read_file(rest)))
+                else:
+                    outcome = await session.send(line)
+                show(f"{outcome}: {line}")
+            except OSError as error:
+                show(f"* the file can't be read: {error}")
         raise EndOfInput  # which also ends the tasks
 
 
@@ -56,6 +67,11 @@ async def lines() -> AsyncIterator[str]:
     while line := await queue.get():
         if line.strip():
             yield line.rstrip("\r\n")
+
+
+def read_file(path: str) -> tuple[str, bytes]:
+    """Return the name and the content. Raises OSError."""
+    return Path(path).name, Path(path).read_bytes()
 
 
 def show(text: str) -> None:

@@ -83,7 +83,7 @@ class Session:
 
     # ---- sending
 
-    async def send(self, text: str) -> str:
+    async def send(self, text: str, file_id: int = 0) -> str:
         """Returns when the message can't be lost, or is refused for good.
 
         One at a time: messages keep their order, even if one has to be sent again. What is unanswered is kept in
@@ -92,6 +92,8 @@ class Session:
         client_id = secrets.token_hex(16)
         self.is_new(f"message {self.my_id} {client_id}")  # a replay of it is not shown
         message = pb.Send(client_message_id=client_id, chat_id=self.chat_id, text=pb.Text(body=text))
+        if file_id:
+            message.files.add(file_id=file_id)
         return await self.command(pb.ClientFrame(send=message))
 
     async def edit(self, text: str) -> str:
@@ -251,7 +253,9 @@ class Session:
     def hear_event(self, event: pb.Event) -> None:
         message, change = event.message, event.change  # one of them is empty
         if message.chat_id == self.chat_id:
-            self.hear(message.sender_id, message.client_message_id, message.text.body)
+            files = [f"[{file.name}]" for file in message.files]
+            text = " ".join([message.text.body, *files]).lstrip()
+            self.hear(message.sender_id, message.client_message_id, text)
         elif change.chat_id == self.chat_id and change.HasField("edited"):  # or another kind of change
             self.hear_edit(event.event_id, change.target_id, change.actor_id, change.edited.text.body)
 

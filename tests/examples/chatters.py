@@ -70,7 +70,7 @@ def _python(folder: Path) -> list[str]:
     python = str(python_environment(EXAMPLES / "python/requirements.txt"))
     example = shutil.copytree(EXAMPLES / "python", folder / "python")
     protoc = [python, "-m", "grpc_tools.protoc", f"-I{PROTOS.parent}", "--python_out=.", "--grpc_python_out=."]
-    protos = [f"rookery/v1/{name}.proto" for name in ("groups", "kinds", "session")]
+    protos = [f"rookery/v1/{name}.proto" for name in ("files", "groups", "kinds", "session")]
     subprocess.run([*protoc, *protos], cwd=example, check=True)
     return [python, str(example / "chat.py")]
 

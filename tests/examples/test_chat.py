@@ -78,6 +78,18 @@ async def test_all_chat_in_a_group(rookery: Rookery, command: Command) -> None:
             assert await chatter.finish() == 0
 
 
+async def test_a_file_is_sent_in_both_directions(rookery: Rookery, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    sending = f"/send {tmp_path}/notes.txt"
+    async with open_pair(rookery, command, ("python", "rookery"), tmp_path) as (python, terminal):
+        await python.enter(sending)
+        await python.until_accepted(sending)
+        await terminal.until_shown(python.person.name, "[notes.txt: text/plain, 5 bytes]")
+        await terminal.enter(f"/save 1 {tmp_path}/saved", f"{sending} with a caption")
+        await python.until_shown(terminal.person.name, "with a caption [notes.txt]")
+        assert (tmp_path / "saved").read_text() == "hello"
+
+
 async def test_nothing_is_lost_or_doubled_over_a_kill_of_the_platform(
     own_rookery: Rookery, command: Command, tmp_path: Path
 ) -> None:
