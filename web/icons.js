@@ -60,5 +60,5 @@ export const mark = () =>
   ]);
 
 /** @param {string} className @param {string} viewBox @param {Child[]} shapes */
-const drawing = (className, viewBox, shapes) =>
+export const drawing = (className, viewBox, shapes) =>
   h("svg", { class: className, viewBox, "aria-hidden": "true" }, shapes);

@@ -11,7 +11,7 @@ import { texts } from "./languages/language.js";
 import { Profiles } from "./profiles.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
-/** @import {Entry, Message} from "./types.js" */
+/** @import {Entry, Message, MessageFile} from "./types.js" */
 /** @import {Control, Event as WireEvent, HistoryMessage, Message as WireMessage} from "./wire.js" */
 
 /** A pause after which the next message of the same author starts a new run. */
@@ -19,7 +19,7 @@ const RUN_PAUSE_MS = 5 * 60 * 1000;
 
 /** A message as it was sent. @param {WireMessage} wire @returns {Message} */
 export function fromWire({ message_id, chat_id, sender_id, client_message_id = "", text, control, ...rest }) {
-  const { reply_to = "", forwarded = false } = rest;
+  const { reply_to = "", forwarded = false, files = [] } = rest;
   return {
     key: client_message_id ? `${sender_id}:${client_message_id}` : message_id,
     message_id,
@@ -30,6 +30,7 @@ export function fromWire({ message_id, chat_id, sender_id, client_message_id = "
     mentions: text?.mentions ?? [],
     mentions_everyone: text?.mentions_everyone ?? false,
     control: control ?? null,
+    files,
     forwarded,
     reply_to: reply_to === "0" ? "" : reply_to,
     at_ms: timeOfId(message_id),
@@ -54,7 +55,7 @@ export const changeIn = ({ event_id = "0", change }) => (change ? [{ event_id, c
  */
 export function fromEntry(entry, me) {
   const { client_id, chat_id, body, mentions = [], mentions_everyone = false, forwarded = false } = entry;
-  const { reply_to, created_ms, state, error } = entry;
+  const { reply_to, files = [], created_ms, state, error } = entry;
   return {
     key: `${me}:${client_id}`,
     message_id: "",
@@ -64,6 +65,7 @@ export function fromEntry(entry, me) {
     body,
     mentions,
     mentions_everyone,
+    files,
     forwarded,
     reply_to,
     at_ms: created_ms,
@@ -74,9 +76,21 @@ export function fromEntry(entry, me) {
   };
 }
 
-/** The text that the page shows for a message. @param {Message} message */
+/** The text that the page shows for a message, beside its files. @param {Message} message */
 export const shownText = (message) =>
-  isDeleted(message) ? texts.message.deleted : textOf(message) || texts.message.newerVersion;
+  isDeleted(message) ? texts.message.deleted : textOf(message) || (message.files.length ? "" : texts.message.newerVersion);
+
+/**
+ * The files of a message in a few words: their number and kind, or the name of the only one. Empty without files.
+ * @param {readonly MessageFile[]} files
+ */
+export function filesText(files) {
+  const [first, second] = files;
+  if (!first) return "";
+  if (files.every(({ width }) => width)) return texts.files.pictures(files.length);
+  if (second) return texts.files.several(files.length);
+  return first.duration_ms ? texts.files.voice : first.name;
+}
 
 /** The present names of the mentioned users, as one text. @param {Message} message @param {Profiles} profiles */
 export const mentionedNames = (message, profiles) =>
@@ -88,8 +102,8 @@ export const mentionedNames = (message, profiles) =>
 const plainTexts = new WeakMap();
 
 /**
- * The shown text without markup and with present names, for a single line; kept, because it is asked for at each
- * rendering.
+ * The files, and the shown text without markup and with present names, for a single line; kept, because it is asked for
+ * at each rendering.
  * @param {Message} message
  * @param {Profiles} profiles
  */
@@ -98,13 +112,15 @@ export function shownPlain(message, profiles) {
   const names = mentionedNames(message, profiles);
   const known = plainTexts.get(message);
   if (known?.names === names) return known.plain;
-  const plain = plainText(shownText(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
+  const text = plainText(shownText(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
+  const files = filesText(message.files);
+  const plain = files && text ? texts.files.captioned(files, text) : files || text;
   plainTexts.set(message, { plain, names });
   return plain;
 }
 
 /** The content of a deleted message. */
-const EMPTY = { body: "", mentions: [], mentions_everyone: false, forwarded: false, reply_to: "" };
+const EMPTY = { body: "", mentions: [], mentions_everyone: false, files: [], forwarded: false, reply_to: "" };
 
 /**
  * The message after further changes to it; the same object if nothing changes. A deleted message loses its content.

@@ -22,7 +22,7 @@ ESBUILD = ROOT / "node_modules/.bin/esbuild"
 
 SCRIPTS = (
     *("main.js", "app.js", "recover.js", "languages/ar.js", "languages/de.js"),
-    *("languages/dialogs/ar.js", "languages/dialogs/de.js"),
+    *("languages/dialogs/ar.js", "languages/dialogs/de.js", "languages/files/ar.js", "languages/files/de.js"),
 )
 """Scripts of the chats that keep their names, since a page or the service worker names them."""
 
@@ -41,17 +41,20 @@ LATER = {
     f"components/{name}.js": WITH_APP + shared
     for shared, names in {
         "": ("chat-view", "start"),
-        WITH_CHAT: ("completion",),
+        WITH_CHAT: ("attachments", "completion", "message-files", "viewer"),
         WITH_DIALOGS: (
             *("date-dialog", "delete-dialog", "emoji-picker", "invite", "mute-dialog"),
             *("people-notice", "read-all", "settings"),
         ),
         WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),
-        WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
+        WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "files-dialog", "listed-dialog"),
     }.items()
     for name in names
-} | {"stores/channel-members.js": WITH_APP, "stores/channels.js": WITH_APP}
+} | {f"{name}.js": WITH_APP for name in ("files/uploads", "stores/channel-members", "stores/channels")}
 """Further ones, which the chats load when they are first needed, with the imports by which they share files."""
+
+LATER_STYLES = ("styles/attachments.css", "styles/files.css")
+"""Stylesheets that scripts load when they are first needed."""
 
 ADMIN_SCRIPTS = ("admin/main.js",)
 """Bundled on their own: a file for the modules that both pages use would be one more request for the chats."""
@@ -78,7 +81,7 @@ def bundle(into: Path) -> None:
             with (copy / later).open("a") as script:
                 script.write(imports)
         styles = [_join_styles(copy, page) for page in sorted(copy.rglob("*.html"))]
-        _run_esbuild(folder, [*SCRIPTS, *LATER, *styles])
+        _run_esbuild(folder, [*SCRIPTS, *LATER, *LATER_STYLES, *styles])
         _run_esbuild(folder, ADMIN_SCRIPTS, chunks="admin/")
         for file in copy.rglob("*"):
             path = file.relative_to(copy)

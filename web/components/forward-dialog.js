@@ -61,9 +61,11 @@ export class ForwardDialog extends Modal {
     const { chosen } = this.#picker;
     if (!isForwardable(message) || !chosen.length) return this.root.invalidate();
     this.close();
+    const { chat_id: from, message_id } = message;
+    const files = message.files.map((file) => ({ ...file, chat_id: from, message_id }));
     for (const chat_id of chosen) {
       const mentions = await this.#mentionsIn(chat_id, mentionsOf(message));
-      await sending.send(chat_id, textOf(message), { mentions, forwarded: true });
+      await sending.send(chat_id, textOf(message), { mentions, files, forwarded: true });
     }
     this.#app.say(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
   }
@@ -89,5 +91,6 @@ export class ForwardDialog extends Modal {
   }
 }
 
-/** Whether a message has a text to forward. @param {Message} message as shown */
-export const isForwardable = (message) => !isDeleted(message) && !isHidden(message) && textOf(message) !== "";
+/** Whether a message has a text or files to forward. @param {Message} message as shown */
+export const isForwardable = (message) =>
+  !isDeleted(message) && !isHidden(message) && (textOf(message) !== "" || message.files.length > 0);

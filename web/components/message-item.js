@@ -15,6 +15,7 @@ import { mentionedNames, shownText } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
+import { filesState, filesView } from "./files-later.js";
 import { formatted } from "./formatted.js";
 import { signs, signTexts } from "./listed.js";
 import { openEdits, openMessageMenu } from "./message-menu.js";
@@ -60,7 +61,8 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const isNamed = isInGroup && first;
   const mayReact = may(chats.of(message.chat_id), "REACT");
   const deps = [message, first, last, author, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
-  return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted], () => {
+  const files = filesState(app, message);
+  return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted, files], () => {
     const tabindex = isFocused ? 0 : -1;
     const isWaiting = message.state === "pending" || message.isChanging;
     const isFailed = message.state === "failed";
@@ -81,10 +83,11 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
         { class: "line" },
         h(
           "div",
-          { class: "bubble" },
+          { class: message.files.length ? "bubble with-files" : "bubble" },
           isNamed ? name(app, message, author, tabindex) : h("span", { class: "unseen" }, `${texts.message.by(author)} `),
           message.forwarded && h("div", { class: "forwarded" }, icon("forward"), texts.message.forwarded),
           quoted && reference(quoted, tabindex, () => actions.goTo(message.reply_to)),
+          filesView(app, message, tabindex, actions.goTo),
           h(
             "div",
             { class: "words", dir: "auto" },
@@ -143,6 +146,7 @@ function reference(quoted, tabindex, press) {
  */
 export function messageText(app, message, tabindex) {
   const body = shownText(message);
+  if (!body) return null;
   if (isDeleted(message)) return h("span", { class: "text muted" }, body);
   const { me, profiles } = app.chats;
   return formatted(body, {

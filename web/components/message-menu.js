@@ -8,6 +8,7 @@ import { LISTED_KINDS, setOf } from "../kinds/listed.js";
 import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
+import { fileChoices } from "./files-later.js";
 import { menuItems } from "./menu.js";
 import { loadGroupDialogs, openDialog, openProfile, reportMessage } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
@@ -69,9 +70,10 @@ export function openMessageMenu(app, message, button, actions) {
  * @returns {readonly Choice[]}
  */
 function choicesOf(app, message, actions) {
-  const { chat_id, message_id, sender_id } = message;
+  const { chat_id, message_id, sender_id, files } = message;
   const { profiles } = app.chats;
   const text = withNames(textOf(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
+  const hasContent = Boolean(text) || files.length > 0;
   const address = messageAddress(chat_id, message_id);
   const isOwn = sender_id === app.chats.me.user_id;
   const chat = app.chats.of(chat_id);
@@ -79,14 +81,15 @@ function choicesOf(app, message, actions) {
   const kinds = LISTED_KINDS.filter((kind) => kind !== "pinned" || may(chat, "PIN"));
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
-    ...(text ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
-    { label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) },
+    ...(hasContent ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
+    ...fileChoices(app, message),
+    ...(text || !files.length ? [{ label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) }] : []),
     { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
     ...kinds.map((kind) => toggle(app, message, kind)),
-    ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
+    ...(isOwn && canWrite && hasContent ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),
-    ...(!isOwn && text ? [{ label: texts.message.report, choose: () => reportMessage(app, message) }] : []),
+    ...(!isOwn && hasContent ? [{ label: texts.message.report, choose: () => reportMessage(app, message) }] : []),
     ...(chat.group && !isFormer(chat) && !app.chats.isChannel(chat_id) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
     { label: texts.message.delete, choose: () => remove(app, message) },
   ];

@@ -210,6 +210,25 @@ export const ar = {
     signOut: "تسجيل الخروج",
   },
   preview: { you: "أنت:", draft: "مسودة:", failed: "لم تُرسَل:" },
+  files: {
+    pictures: (count) =>
+      plural(count, {
+        one: "صورة",
+        two: "صورتان",
+        few: `${number(count)} صور`,
+        other: `${number(count)} صورة`,
+      }),
+    several: (count) =>
+      plural(count, {
+        two: "ملفان",
+        few: `${number(count)} ملفات`,
+        many: `${number(count)} ملفًا`,
+        other: `${number(count)} ملف`,
+      }),
+    voice: "رسالة صوتية",
+    captioned: (files, text) => `${isolated(files)}: ${text}`,
+    all: "الصور والملفات",
+  },
   search: {
     chats: "الدردشات",
     people: "الأشخاص",
@@ -484,6 +503,7 @@ export const ar = {
     eyes: "عينان",
   },
   composer: {
+    attach: "إرفاق ملفات",
     placeholder: "رسالة",
     label: (name) => `رسالة إلى ${isolated(name)}`,
     send: "إرسال",

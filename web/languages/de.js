@@ -181,6 +181,13 @@ export const de = {
     signOut: "Abmelden",
   },
   preview: { you: "Du:", draft: "Entwurf:", failed: "Nicht gesendet:" },
+  files: {
+    pictures: (count) => plural(count, { one: "Foto", other: `${number(count)} Fotos` }),
+    several: (count) => `${number(count)} Dateien`,
+    voice: "Sprachnachricht",
+    captioned: (files, text) => `${files}: ${text}`,
+    all: "Fotos und Dateien",
+  },
   search: {
     chats: "Chats",
     people: "Personen",
@@ -424,6 +431,7 @@ export const de = {
     eyes: "Augen",
   },
   composer: {
+    attach: "Dateien anhängen",
     placeholder: "Nachricht",
     label: (name) => `Nachricht an ${name}`,
     send: "Senden",

@@ -189,6 +189,14 @@ export const en = {
   },
   /** Before a text, in the list of chats. */
   preview: { you: "You:", draft: "Draft:", failed: "Not sent:" },
+  /** The files of a message in a few words, and the list of a chat's files. */
+  files: {
+    pictures: (/** @type {number} */ count) => plural(count, { one: "Photo", other: `${number(count)} photos` }),
+    several: (/** @type {number} */ count) => `${number(count)} files`,
+    voice: "Voice message",
+    captioned: (/** @type {string} */ files, /** @type {string} */ text) => `${files}: ${text}`,
+    all: "Photos and files",
+  },
   search: {
     chats: "Chats",
     people: "People",
@@ -438,6 +446,7 @@ export const en = {
     eyes: "eyes",
   },
   composer: {
+    attach: "Attach files",
     placeholder: "Message",
     label: (/** @type {Name} */ name) => `Message to ${name}`,
     send: "Send",

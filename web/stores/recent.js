@@ -174,7 +174,7 @@ function isCopy(value) {
 /** @param {any} value */
 function isMessage(value) {
   const texts = [value?.key, value?.message_id, value?.sender_id, value?.body, value?.reply_to];
-  return texts.every((text) => typeof text === "string") && Array.isArray(value.mentions) && isState(value.changes);
+  return texts.every((text) => typeof text === "string") && [value.mentions, value.files].every(Array.isArray) && isState(value.changes);
 }
 
 /** @param {any} value */

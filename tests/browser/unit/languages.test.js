@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { CATALOGUES } from "../../../web/languages/dialogs.js";
 import { en } from "../../../web/languages/en.js";
+import { FILE_CATALOGUES } from "../../../web/languages/files.js";
 import * as language from "../../../web/languages/language.js";
 import { refusalText } from "../../../web/refusals.js";
 
@@ -12,24 +13,26 @@ const { LANGUAGES } = language;
 /** Texts that are the same in two languages: a word, or an order of values. */
 const SAME = new Set(["Admin", "Chats", "Name", "Rookery", "Spoiler", "online"]);
 const SAME_ORDER = new Set(
-  ["moreThan", "shell.title", "shell.unread", "shell.announced", "message.by", "message.stateAt", "reaction.count", "reaction.countBy"],
+  ["moreThan", "shell.title", "shell.unread", "shell.announced", "files.captioned", "kindAndSize", "viewer.sentBy", "message.by", "message.stateAt", "reaction.count", "reaction.countBy"],
 );
 /** Texts that are not for people, by kind: names of products, keys, names of the browser and of classes, paths, and
  * texts of logs. */
 const NOT_SHOWN = new Set([
   ...["Rookery", "Edge", "Opera", "Firefox", "Chrome", "Safari", "Android", "Windows", "Linux"],
-  ...["Enter", "Escape", "Tab", "Backspace", "Home", "End"],
+  ...["Enter", "Escape", "Tab", "Backspace", "Home", "End", "Page"],
   ...["Authorization", "Bearer ", "Files", "Notification", "noopener noreferrer", "waiting messages-waiting", "composer-about composer-note"],
-  ...["/v1/chats?", "/v1/chats//messages?", "/v1/public-chats?"],
+  ...["/v1/chats?", "/v1/chats//files?", "/v1/chats//messages?", "/v1/public-chats?"],
   ...["no response", "the page has the status ", "the browser's storage did not respond"],
+  ...["the browser has not kept the file", "the bytes of the file can't be read"],
 ]);
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */
 const VALUES = [0, 1, 2, 3, 11, 100].map((count) => [count, "Ada", "Mira"]);
 
-/** The texts of the first load and those of the dialogs, by the names that modules import. @type {Record<string, Record<string, () => Promise<object>>>} */
+/** The texts of the first load, of the dialogs and of files, by the names that modules import. @type {Record<string, Record<string, () => Promise<object>>>} */
 const LOADS = {
   texts: Object.fromEntries(Object.entries(LANGUAGES).map(([code, { load }]) => [code, load])),
   dialogTexts: CATALOGUES,
+  fileTexts: FILE_CATALOGUES,
 };
 const catalogues = await Promise.all(
   Object.entries(LOADS).flatMap(([name, loads]) =>

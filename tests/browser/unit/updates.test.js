@@ -207,10 +207,12 @@ test("a pressed notification opens its chat in the open page, or in a new one", 
   assert.deepEqual([told, clients.openWindow.mock.callCount()], [["focus", "d-1-2"], 1]);
 });
 
+/** A module without its comments in blocks. */
+const sourceOf = (path) => readFileSync(new URL(path, WEB), "utf8").replace(/\/\*.*?\*\//gs, "");
+
 /** The addresses that a module imports: `from "./a.js"` at once, `import("./a.js")` when needed. */
 function importsOf(path, pattern) {
-  const source = readFileSync(new URL(path, WEB), "utf8").replace(/\/\*.*?\*\//gs, "");
-  const addresses = [...source.matchAll(pattern)].map(([, address]) => new URL(address, new URL(path, WEB)).href);
+  const addresses = [...sourceOf(path).matchAll(pattern)].map(([, address]) => new URL(address, new URL(path, WEB)).href);
   const paths = addresses.map((address) => address.slice(WEB.href.length));
   return paths.filter((path) => !/^(admin|languages)\//.test(path));
 }
@@ -227,6 +229,7 @@ test("every module of the page that is loaded when needed is kept too", () => {
   const needed = new Set();
   for (const path of all) // also those that are added meanwhile
     for (const later of importsOf(path, /\bimport\("(\.[^"]+)"\)/g)) addAll(all, needed.add(later));
+  for (const path of all) for (const style of sourceOf(path).match(/\bstyles\/\w+\.css/g) ?? []) needed.add(style);
   needed.delete("components/invite.js"); // its requests need a connection
   const [, later] = readFileSync(new URL("sw.js", WEB), "utf8").match(MODULES);
   assert.deepEqual(later.split(/\s+/), [...needed].filter((path) => !first.has(path)).sort());

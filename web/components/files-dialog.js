@@ -1,0 +1,133 @@
+// The pictures, videos and other files of a chat, the newest first. Loaded when it is first opened.
+
+import { kindOf } from "../files/kinds.js";
+import { ChatFiles, itemsOf } from "../files/media.js";
+import { displayName, exactTime, shortTime, withoutDirectionControls } from "../format.js";
+import { moveFocus } from "../focus.js";
+import { fileTexts } from "../languages/files.js";
+import { texts } from "../languages/language.js";
+import { h } from "../view.js";
+import { textButton } from "./buttons.js";
+import { emptyState, failure } from "./empty.js";
+import { fileButton, fileIcon } from "./file-icons.js";
+import { download, fileWords, picture } from "./message-files.js";
+import { Modal } from "./modal.js";
+import { Viewer } from "./viewer.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {FileClass, Item} from "../files/media.js" */
+/** @import {Message} from "../types.js" */
+
+/** @type {FileClass[]} */
+const CLASSES = ["media", "other"];
+/** The longer edge of a picture in the grid, in pixels at the usual text size. */
+const EDGE = 160;
+
+export class FilesDialog extends Modal {
+  #app;
+  #goTo;
+  /** @type {FileClass} */
+  #shown = "media";
+  #lists;
+
+  /** @param {App} app @param {string} chat_id @param {(message_id: string) => void} goTo shows a message of the chat */
+  constructor(app, chat_id, goTo) {
+    super(texts.files.all, () => this.#content());
+    this.#app = app;
+    this.#goTo = (/** @type {string} */ message_id) => {
+      this.close();
+      goTo(message_id);
+    };
+    this.#lists = { media: new ChatFiles(app, chat_id, "media"), other: new ChatFiles(app, chat_id, "other") };
+    this.element.classList.add("chat-files");
+    this.follow(app.chats, app.sending, this.#lists.media, this.#lists.other);
+    void this.#lists.media.loadOlder();
+  }
+
+  #content() {
+    const list = this.#lists[this.#shown];
+    const { messages, phase, hasOlder } = list;
+    const load = () => void list.loadOlder();
+    const content = this.#shown === "media" ? this.#grid(messages) : this.#rows(messages);
+    const isEmpty = !messages.length && !hasOlder;
+    return [
+      this.#tabs(),
+      h(
+        "div",
+        { key: this.#shown, role: "tabpanel", id: "chat-files", "aria-label": fileTexts.list[this.#shown], tabindex: -1 },
+        content,
+        phase === "loading" && h("p", { class: "note", role: "status" }, texts.loading),
+        phase === "failed" && failure(fileTexts.list.notLoaded, load),
+        phase === "idle" && hasOlder && textButton("text-button wide", load, texts.message.showMore),
+        phase === "idle" && isEmpty && emptyState(fileTexts.list.none, fileTexts.list.noneHint),
+      ),
+    ];
+  }
+
+  #tabs() {
+    const tabs = CLASSES.map((name) => {
+      const isShown = name === this.#shown;
+      const props = { role: "tab", type: "button", "aria-selected": String(isShown), "aria-controls": "chat-files", tabindex: isShown ? 0 : -1 };
+      return h("button", { ...props, key: name, onclick: () => this.#show(name), onfocus: () => this.#show(name) }, fileTexts.list[name]);
+    });
+    const onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      const buttons = /** @type {HTMLElement} */ (event.currentTarget).querySelectorAll("button");
+      moveFocus(event, [...buttons], buttons.length);
+    };
+    return h("div", { key: "tabs", class: "tabs", role: "tablist", "aria-label": texts.files.all, onkeydown }, tabs);
+  }
+
+  /** @param {FileClass} name */
+  #show(name) {
+    if (name === this.#shown) return;
+    this.#shown = name;
+    if (!this.#lists[name].messages.length) void this.#lists[name].loadOlder();
+    this.root.invalidate();
+  }
+
+  /** @param {readonly Message[]} messages */
+  #grid(messages) {
+    const items = messages.flatMap((message) => itemsOf([message]).reverse());
+    return h("ul", { class: "file-grid", role: "list" }, items.map((item) => this.#tile(item)));
+  }
+
+  /** @param {Item} item */
+  #tile({ message, file }) {
+    const name = withoutDirectionControls(file.name);
+    const isVideo = kindOf(file) === "video";
+    const label = isVideo ? fileTexts.player.video(name) : fileTexts.openPicture(name);
+    const open = () => new Viewer(this.#app, message, file, this.#goTo, this.#lists.media).open();
+    return h(
+      "li",
+      { key: `${message.message_id} ${file.file_id}` },
+      h(
+        "button",
+        { class: "picture", type: "button", "aria-label": label, title: exactTime(message.at_ms), "aria-haspopup": "dialog", onclick: open },
+        isVideo ? h("span", { class: "round" }, fileIcon("play")) : picture(this.#app, message, file, EDGE),
+      ),
+    );
+  }
+
+  /** @param {readonly Message[]} messages */
+  #rows(messages) {
+    const { chats } = this.#app;
+    const rows = messages.flatMap((message) => {
+      const profile = chats.profiles.get(message.sender_id);
+      const isOwn = message.sender_id === chats.me.user_id;
+      const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
+      const files = message.files.filter((file) => !["picture", "video"].includes(kindOf(file)));
+      return files.map((file) => {
+        const detail = fileTexts.viewer.sentBy(author, shortTime(message.at_ms, Date.now()));
+        const save = fileTexts.downloadNamed(withoutDirectionControls(file.name));
+        return h(
+          "li",
+          { key: `${message.message_id} ${file.file_id}`, class: "file-row" },
+          fileWords(file, detail),
+          fileButton(fileTexts.viewer.showInChat, "showInChat", () => this.#goTo(message.message_id)),
+          fileButton(save, "download", () => void download(this.#app, message, file)),
+        );
+      });
+    });
+    return h("ul", { class: "file-list", role: "list" }, rows);
+  }
+}

@@ -1,0 +1,280 @@
+// The files of a message: pictures and videos as an album, sounds with a player, others as rows. Every size is known
+// before anything is loaded, so that nothing moves. Loaded with the first message that has files.
+
+import { explain } from "../api.js";
+import { bytesOf, extensionOf, isMedia, kindOf, renditionFor, shapeOf, sizeText } from "../files/kinds.js";
+import { withoutDirectionControls } from "../format.js";
+import { icon } from "../icons.js";
+import { fileTexts } from "../languages/files.js";
+import { texts } from "../languages/language.js";
+import { linksOf } from "../files/links.js";
+import { placeholder } from "../files/thumbhash.js";
+import { h } from "../view.js";
+import { fileIcon } from "./file-icons.js";
+import { localUrl, showLater, wantedIn } from "./lazy-media.js";
+import { openDialog } from "./open-dialog.js";
+import { player, playerState } from "./player.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Choice} from "./menu.js" */
+/** @import {Message, MessageFile} from "../types.js" */
+
+/** The longer edge of a picture in a message, in pixels at the usual text size: as in `files.css`. */
+const EDGE = 320;
+/** How many pictures are in each row of an album, by their number. */
+const ROWS = [[], [1], [2], [1, 2], [2, 2], [2, 3], [3, 3], [2, 2, 3], [2, 3, 3], [3, 3, 3], [2, 2, 3, 3]];
+/** The looks of pictures by their number in a row. */
+const PARTS = ["", "whole", "half", "third"];
+
+/**
+ * What the view of a message's files depends on, besides the message.
+ * @param {App} app
+ * @param {Message} message
+ */
+export function stateOf({ sending }, { files, state }) {
+  const isPending = state === "pending";
+  const parts = files.map((file) => {
+    const sent = isPending && sending.uploads?.progressOf(file);
+    return [kindOf(file) === "audio" && playerState(file), sent && [sent.sent, sent.isWaiting]];
+  });
+  return JSON.stringify(parts);
+}
+
+/**
+ * @param {App} app
+ * @param {Message} message
+ * @param {number} tabindex
+ * @param {(message_id: string) => void} goTo
+ */
+export function filesView(app, message, tabindex, goTo) {
+  const [first, ...more] = message.files.filter(isMedia);
+  const others = message.files.filter((file) => !isMedia(file));
+  return h(
+    "div",
+    { class: "files", key: "files" },
+    first && album(app, message, [first, ...more], { tabindex, goTo }),
+    others.map((file, at) => row(app, message, file, String(at), tabindex)),
+  );
+}
+
+// ---- pictures and videos
+
+/**
+ * @param {App} app
+ * @param {Message} message
+ * @param {[MessageFile, ...MessageFile[]]} media
+ * @param {{tabindex: number, goTo: (message_id: string) => void}} how
+ */
+function album(app, message, media, { tabindex, goTo }) {
+  const parts = (ROWS[media.length] ?? ROWS[10] ?? []).flatMap((count) => Array(count).fill(PARTS[count]));
+  const isAlone = media.length === 1;
+  const tiles = media.map((file, at) => {
+    const key = `${at} ${shapeOf(file)}`;
+    if (isAlone && kindOf(file) === "video") return video(app, message, file, key, tabindex);
+    return tile(app, message, file, { key, tabindex, goTo, look: isAlone ? "alone" : parts[at] });
+  });
+  const [first] = media;
+  const ref = (/** @type {HTMLElement} */ element) => isAlone && setShape(element, first);
+  const props = { class: isAlone ? "album alone" : "album", key: `album ${shapeOf(first)}` };
+  return h("div", { ...props, ref }, tiles, uploading(app, message, media, tabindex));
+}
+
+/**
+ * A picture, or a video of an album, which opens the viewer.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {{key: string, tabindex: number, look: string, goTo: (message_id: string) => void}} how
+ */
+function tile(app, message, file, { key, tabindex, look, goTo }) {
+  const isVideo = kindOf(file) === "video";
+  const name = withoutDirectionControls(file.name);
+  const label = isVideo ? fileTexts.player.video(name) : fileTexts.openPicture(name);
+  const props = { key, class: `picture ${look}`, type: "button", "aria-label": label, tabindex };
+  const open = () => openViewer(app, message, file, goTo);
+  return h(
+    "button",
+    { ...props, "aria-haspopup": "dialog", onclick: open },
+    isVideo ? [h("span", { class: "round" }, fileIcon("play"))] : picture(app, message, file),
+  );
+}
+
+/**
+ * A picture above its placeholder.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {number} [edge] the longer edge of its place, in pixels at the usual text size
+ */
+export function picture(app, message, file, edge = EDGE) {
+  const pixels = edge * devicePixelRatio * remScale();
+  const wanted = { ...wantedIn(message, file), rendition: renditionFor(file, pixels) };
+  const ref = (/** @type {HTMLImageElement} */ element) => showLater(app, element, file, wanted);
+  return [
+    file.thumbhash && h("canvas", { key: "placeholder", "aria-hidden": "true", ref: (/** @type {HTMLCanvasElement} */ canvas) => draw(canvas, file) }),
+    h("img", { key: "img", alt: "", decoding: "async", draggable: "false", ref }),
+    h("span", { key: "gone", class: "gone" }, fileTexts.gone),
+  ];
+}
+
+/** How large the text is, by the browser and the settings. */
+const remScale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
+
+/** @param {HTMLCanvasElement} canvas @param {MessageFile} file */
+export function draw(canvas, file) {
+  const pixels = placeholder(bytesOf(file.thumbhash ?? ""), (file.width ?? 1) / (file.height || 1));
+  if (!pixels) return;
+  canvas.width = pixels.width;
+  canvas.height = pixels.height;
+  canvas.getContext("2d")?.putImageData(new ImageData(pixels.rgba, pixels.width, pixels.height), 0, 0);
+}
+
+/** @param {HTMLElement} element @param {MessageFile} file */
+function setShape(element, file) {
+  element.style.setProperty("--shape", String(shapeOf(file)));
+  if (file.width) element.style.setProperty("--natural", `${file.width}px`);
+}
+
+/**
+ * A video that plays in its place.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {string} key
+ * @param {number} tabindex
+ */
+function video(app, message, file, key, tabindex) {
+  const ref = (/** @type {HTMLVideoElement} */ element) => showLater(app, element, file, wantedIn(message, file));
+  const label = fileTexts.player.video(withoutDirectionControls(file.name));
+  const props = { controls: true, preload: "metadata", playsinline: true, "aria-label": label, tabindex, ref };
+  return h("div", { class: "video", key }, h("video", props), h("span", { class: "gone" }, fileTexts.gone));
+}
+
+/**
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {(message_id: string) => void} goTo
+ */
+function openViewer(app, message, file, goTo) {
+  void openDialog(app, () => import("./viewer.js"), ({ Viewer }) => new Viewer(app, message, file, goTo));
+}
+
+// ---- rows
+
+/**
+ * A sound with its player, or another file with its name, which downloads it.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {string} key
+ * @param {number} tabindex
+ */
+function row(app, message, file, key, tabindex) {
+  const isSound = kindOf(file) === "audio";
+  const upload = progressOf(app, message, [file]);
+  const content = isSound ? player(app, message, file, tabindex) : fileWords(file, upload?.text);
+  if (isSound || upload)
+    return h("div", { class: "file-row", key }, content, upload && [cancelButton(app, message, tabindex), bar(upload)]);
+  const title = fileTexts.downloadNamed(withoutDirectionControls(file.name));
+  const isReady = Boolean(file.file_id);
+  const onclick = () => void download(app, message, file);
+  return h("button", { class: "file-row", key, type: "button", title, tabindex, disabled: !isReady, onclick }, content, fileIcon("download"));
+}
+
+/** The icon, the name and the size of a file. @param {MessageFile} file @param {string} [detail] in place of the size */
+export function fileWords(file, detail) {
+  const name = withoutDirectionControls(file.name);
+  const kind = extensionOf(name);
+  return [
+    h("span", { class: "round", "aria-hidden": "true" }, fileIcon("file")),
+    h(
+      "span",
+      { class: "file-words" },
+      h("span", { class: "file-name", dir: "auto" }, name),
+      h("small", {}, detail ?? fileTexts.kindAndSize(kind || fileTexts.unknownKind, sizeText(Number(file.size)))),
+    ),
+  ];
+}
+
+/** Saves a file, by the browser. @param {App} app @param {Message} message @param {MessageFile} file */
+export async function download(app, message, file) {
+  try {
+    const url = await linksOf(app).get({ ...wantedIn(message, file), download: true });
+    if (!url) return app.say(fileTexts.gone);
+    const link = document.createElement("a");
+    [link.href, link.download] = [url, file.name];
+    link.click();
+  } catch (fault) {
+    app.say(explain(fault));
+  }
+}
+
+// ---- uploads
+
+/**
+ * How far the uploads of some files are, together; null if none is under way.
+ * @param {App} app
+ * @param {Message} message
+ * @param {readonly MessageFile[]} files
+ */
+function progressOf({ sending }, message, files) {
+  if (message.state !== "pending") return null;
+  const all = files.flatMap((file) => sending.uploads?.progressOf(file) ?? []);
+  if (!all.length) return null;
+  const sum = (/** @type {"sent" | "size"} */ field) => all.reduce((total, one) => total + one[field], 0);
+  const [sent, size] = [sum("sent"), sum("size")];
+  const { waiting, progress } = fileTexts.upload;
+  const isWaiting = all.every((one) => one.isWaiting);
+  return { sent, size, text: isWaiting ? waiting : progress(sizeText(sent), sizeText(size)) };
+}
+
+/** @param {App} app @param {Message} message @param {readonly MessageFile[]} files @param {number} tabindex */
+function uploading(app, message, files, tabindex) {
+  const upload = progressOf(app, message, files);
+  return (
+    upload &&
+    h("div", { class: "uploading", key: "uploading" }, cancelButton(app, message, tabindex), h("span", {}, upload.text), bar(upload))
+  );
+}
+
+/** @param {App} app @param {Message} message @param {number} tabindex */
+function cancelButton({ sending }, message, tabindex) {
+  const label = fileTexts.upload.cancel;
+  const props = { class: "icon-button", type: "button", "aria-label": label, title: label, tabindex };
+  return h("button", { ...props, key: "cancel", onclick: () => void sending.uploads?.cancel(message) }, icon("close"));
+}
+
+/** @param {{sent: number, size: number}} upload */
+const bar = ({ sent, size }) =>
+  h("progress", { key: "bar", max: Math.max(size, 1), value: sent, "aria-label": fileTexts.upload.label });
+
+// ---- the menu of a message
+
+/** What the menu of a message offers for its only file. @param {App} app @param {Message} message @returns {Choice[]} */
+export function choicesOf(app, message) {
+  const [file, second] = message.files;
+  if (!file || second || !file.file_id) return [];
+  const copy = { label: fileTexts.copyPicture, choose: () => void copyPicture(app, message, file) };
+  const save = { label: fileTexts.download, choose: () => void download(app, message, file) };
+  return kindOf(file) === "picture" ? [copy, save] : [save];
+}
+
+/** Puts a picture into the clipboard, as PNG: the only format that every browser takes. @param {App} app @param {Message} message @param {MessageFile} file */
+async function copyPicture(app, message, file) {
+  const png = async () => {
+    const url = localUrl(app, file) || (await linksOf(app).get(wantedIn(message, file)));
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+    canvas.getContext("2d")?.drawImage(image, 0, 0);
+    return canvas.convertToBlob({ type: "image/png" });
+  };
+  try {
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": png() })]);
+    app.say(fileTexts.pictureCopied);
+  } catch {
+    app.say(texts.message.notCopied);
+  }
+}

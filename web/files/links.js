@@ -1,0 +1,105 @@
+// Links to the bytes of files. The server gives them for minutes, many in one request, and only for files that the user
+// may read; the same link until it expires, so that the browser's cache has the bytes.
+
+/** @import {Api} from "../api.js" */
+
+/** Links in one request: the server's maximum. */
+const MAX_BATCH = 100;
+/** Links in memory: those that were requested last. */
+const MAX_LINKS = 2_000;
+/** A link that expires within this time is requested again, in milliseconds. */
+const MARGIN_MS = 30_000;
+
+/**
+ * A file or a rendition of it, and the message in which the user reads it: none for the user's own files.
+ * @typedef {object} Wanted
+ * @property {string} file_id
+ * @property {string} [chat_id]
+ * @property {string} [message_id]
+ * @property {string} [rendition] such as "320"; empty for the file itself
+ * @property {boolean} [download] whether the browser saves it under its name
+ */
+/** @typedef {{url: string, expires_at_ms: string | number}} Link */
+
+export class FileLinks {
+  #fetch;
+  #now;
+  /** By the wanted file, in JSON. @type {Map<string, {url: string, expires_at_ms: number}>} */
+  #known = new Map();
+  /** What the next request asks for. @type {Map<string, Promise<string>>} */
+  #waiting = new Map();
+  /** @type {Promise<(Link | null)[]> | null} */
+  #request = null;
+
+  /**
+   * @param {(files: readonly Wanted[]) => Promise<(Link | null)[]>} fetch the links in the order of the files
+   * @param {() => number} [now] the present time in milliseconds since 1970
+   */
+  constructor(fetch, now = Date.now) {
+    this.#fetch = fetch;
+    this.#now = now;
+  }
+
+  /**
+   * The address of a file; empty if the user may not read it, or not any more.
+   * @param {Wanted} wanted
+   * @returns {Promise<string>} rejects if the server does not respond
+   */
+  get(wanted) {
+    const key = JSON.stringify(wanted);
+    const known = this.#known.get(key);
+    if (known && known.expires_at_ms - MARGIN_MS > this.#now()) return Promise.resolve(known.url);
+    return this.#waiting.get(key) ?? this.#want(key);
+  }
+
+  /** A link did not work: the next call requests another one. @param {Wanted} wanted */
+  forget(wanted) {
+    this.#known.delete(JSON.stringify(wanted));
+  }
+
+  /** Adds a file to the next request, which is sent after the present task. @param {string} key */
+  #want(key) {
+    if (this.#waiting.size >= MAX_BATCH) this.#request = null;
+    if (!this.#request) {
+      this.#waiting = new Map();
+      this.#request = this.#send(this.#waiting);
+    }
+    const at = this.#waiting.size;
+    const link = this.#request.then((links) => this.#keep(key, links[at] ?? null));
+    this.#waiting.set(key, link);
+    return link;
+  }
+
+  /** @param {Map<string, Promise<string>>} waiting @returns {Promise<(Link | null)[]>} */
+  async #send(waiting) {
+    await new Promise((resolve) => setTimeout(resolve));
+    if (this.#waiting === waiting) this.#request = null;
+    try {
+      return await this.#fetch([...waiting.keys()].map((key) => JSON.parse(key)));
+    } finally {
+      waiting.clear();
+    }
+  }
+
+  /** @param {string} key @param {Link | null} link */
+  #keep(key, link) {
+    this.#known.delete(key);
+    if (!link) return "";
+    this.#known.set(key, { url: link.url, expires_at_ms: Number(link.expires_at_ms) });
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > MAX_LINKS && oldest !== undefined) this.#known.delete(oldest);
+    return link.url;
+  }
+}
+
+/** @type {WeakMap<object, FileLinks>} */
+const all = new WeakMap();
+
+/** The links of a user's page. @param {{api: Api}} app */
+export function linksOf({ api }) {
+  const known = all.get(api);
+  if (known) return known;
+  const links = new FileLinks(async (files) => (await api.signedIn("POST", "/v1/files/links", { files })).links);
+  all.set(api, links);
+  return links;
+}

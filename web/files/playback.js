@@ -1,0 +1,115 @@
+// The sound that plays: one at a time on the page.
+
+import { Store } from "../stores/store.js";
+
+/** The speeds that a press of the button goes through. */
+const RATES = [1, 1.5, 2];
+
+/**
+ * A sound: its key on the page, its address, and how long it is as far as its sender stated, in seconds.
+ * @typedef {object} Sound
+ * @property {string} key
+ * @property {() => Promise<string>} address empty if the user may not hear it
+ * @property {() => void} forget called when the address does not work: the next one is another one
+ * @property {number} duration 0: not known
+ */
+/** @typedef {{isPlaying: boolean, at: number, duration: number}} Progress in seconds */
+
+export class Playback extends Store {
+  /** How fast sounds play. */
+  rate = 1;
+  /** Called when a sound can't be played. */
+  onFailed = () => {};
+  #audio;
+  /** @type {Sound | null} */
+  #sound = null;
+  /** Whether the present address is the second one. */
+  #isRenewed = false;
+
+  /** @param {HTMLAudioElement} audio */
+  constructor(audio) {
+    super();
+    this.#audio = audio;
+    for (const type of ["timeupdate", "play", "pause", "ended", "durationchange"])
+      audio.addEventListener(type, () => this.changed());
+    audio.addEventListener("error", () => void this.#failed());
+  }
+
+  /** How far a sound is; null for one that was not started. @param {string} key @returns {Progress | null} */
+  of(key) {
+    if (this.#sound?.key !== key) return null;
+    const { currentTime, duration, paused, ended } = this.#audio;
+    return { isPlaying: !paused && !ended, at: currentTime, duration: Number.isFinite(duration) ? duration : this.#sound.duration };
+  }
+
+  /** Plays a sound, or pauses it. @param {Sound} sound */
+  async toggle(sound) {
+    if (this.of(sound.key)?.isPlaying) return this.#audio.pause();
+    await this.#open(sound);
+    await this.#play();
+  }
+
+  /** Moves to a place of a sound. @param {Sound} sound @param {number} at in seconds */
+  async seek(sound, at) {
+    const isNew = this.#sound?.key !== sound.key;
+    await this.#open(sound);
+    this.#audio.currentTime = Math.max(at, 0);
+    if (isNew) await this.#play();
+    this.changed();
+  }
+
+  /** The next speed. */
+  faster() {
+    this.rate = RATES[(RATES.indexOf(this.rate) + 1) % RATES.length] ?? 1;
+    this.#audio.playbackRate = this.rate;
+    this.changed();
+  }
+
+  stop() {
+    if (!this.#sound) return;
+    this.#sound = null;
+    this.#audio.pause();
+    this.#audio.removeAttribute("src");
+    this.changed();
+  }
+
+  /** @param {Sound} sound */
+  async #open(sound) {
+    if (this.#sound?.key === sound.key) return;
+    this.#audio.pause();
+    this.#sound = sound;
+    this.#isRenewed = false;
+    await this.#load(sound);
+  }
+
+  /** @param {Sound} sound */
+  async #load(sound) {
+    const url = await sound.address().catch(() => "");
+    if (this.#sound !== sound) return;
+    if (!url) return this.#giveUp();
+    this.#audio.src = url;
+    this.#audio.playbackRate = this.rate;
+  }
+
+  async #play() {
+    if (this.#sound) await this.#audio.play().catch(() => {}); // an `error` follows, or another sound was started
+  }
+
+  /** The address may have expired. */
+  async #failed() {
+    const sound = this.#sound;
+    if (!sound || !this.#audio.getAttribute("src")) return;
+    if (this.#isRenewed) return this.#giveUp();
+    this.#isRenewed = true;
+    sound.forget();
+    const at = this.#audio.currentTime;
+    await this.#load(sound);
+    this.#audio.currentTime = at;
+    await this.#play();
+  }
+
+  #giveUp() {
+    this.stop();
+    this.onFailed();
+  }
+}

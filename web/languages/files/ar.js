@@ -1,0 +1,76 @@
+// Arabic: the texts of files.
+
+import { intl } from "../intl.js";
+
+/** @import {FileTexts} from "../files.js" */
+
+const { plural, number } = intl("ar");
+
+/** A text of its own direction, such as a Latin name, that does not disturb the sentence. @param {string} text */
+const isolated = (text) => `\u2068${text}\u2069`;
+
+/** @type {FileTexts} */
+export const ar = {
+  kindAndSize: (kind, size) => `${isolated(kind)} · ${isolated(size)}`,
+  unknownKind: "ملف",
+  openPicture: (name) => `فتح الصورة ${isolated(name)}`,
+  download: "تنزيل",
+  downloadNamed: (name) => `تنزيل ${isolated(name)}`,
+  gone: "لم يعد متاحًا",
+  notLoaded: "تعذّر التحميل.",
+  copyPicture: "نسخ الصورة",
+  pictureCopied: "تم نسخ الصورة.",
+  upload: {
+    waiting: "بانتظار الاتصال",
+    progress: (sent, size) => `${isolated(sent)} من ${isolated(size)}`,
+    cancel: "إلغاء",
+    label: "الرفع",
+  },
+  player: {
+    play: "تشغيل",
+    pause: "إيقاف مؤقت",
+    position: "الموضع",
+    at: (at, duration) => `${at} من ${duration}`,
+    speed: (factor) => `السرعة: ${isolated(factor)}`,
+    video: (name) => `الفيديو ${isolated(name)}`,
+  },
+  viewer: {
+    label: "صور هذه الدردشة",
+    previous: "السابق",
+    next: "التالي",
+    zoomIn: "تكبير",
+    zoomOut: "تصغير",
+    showInChat: "عرض في الدردشة",
+    sentBy: (name, time) => `${isolated(name)}، ${time}`,
+  },
+  list: {
+    media: "الصور ومقاطع الفيديو",
+    other: "الملفات",
+    notLoaded: "تعذّر تحميل الملفات.",
+    none: "لا شيء هنا بعد",
+    noneHint: "يظهر هنا ما يُرسَل في هذه الدردشة.",
+  },
+  sending: {
+    attached: "الملفات المرفقة",
+    count: (count) =>
+      plural(count, {
+        one: "أُرفق ملف واحد.",
+        two: "أُرفق ملفان.",
+        few: `أُرفقت ${number(count)} ملفات.`,
+        many: `أُرفق ${number(count)} ملفًا.`,
+        other: `أُرفق ${number(count)} ملف.`,
+      }),
+    remove: (name) => `إزالة ${isolated(name)}`,
+    drop: "أفلت الملفات هنا لإرفاقها",
+    library: "الصور ومقاطع الفيديو",
+    camera: "الكاميرا",
+    files: "الملفات",
+    tooLarge: (name, size) => `الملف ${isolated(name)} كبير جدًا: الحد الأقصى لحجم الملف هو ${isolated(size)}.`,
+    tooMany: (count) => `أقصى عدد من الملفات يمكنك إرفاقه هو ${number(count)}.`,
+    lost: "لم يحتفظ هذا المتصفح بالملف. أرفقه مرة أخرى.",
+    unreadable: "تغيّر الملف أو حُذف على هذا الجهاز. أرفقه مرة أخرى.",
+    blocked: "وجد الخادم برمجية خبيثة في الملف.",
+    quota: "بلغت ملفاتك الحد المسموح به على هذا الخادم.",
+    notAllowed: "لا يقبل الخادم ملفات من هذا النوع.",
+  },
+};

@@ -1,0 +1,67 @@
+// German: the texts of files.
+
+import { intl } from "../intl.js";
+
+/** @import {FileTexts} from "../files.js" */
+
+const { plural, number } = intl("de");
+
+/** @type {FileTexts} */
+export const de = {
+  kindAndSize: (kind, size) => `${kind} · ${size}`,
+  unknownKind: "Datei",
+  openPicture: (name) => `Foto ${name} öffnen`,
+  download: "Herunterladen",
+  downloadNamed: (name) => `${name} herunterladen`,
+  gone: "Nicht mehr verfügbar",
+  notLoaded: "Das konnte nicht geladen werden.",
+  copyPicture: "Foto kopieren",
+  pictureCopied: "Das Foto ist kopiert.",
+  upload: {
+    waiting: "Wartet auf die Verbindung",
+    progress: (sent, size) => `${sent} von ${size}`,
+    cancel: "Abbrechen",
+    label: "Übertragung",
+  },
+  player: {
+    play: "Abspielen",
+    pause: "Anhalten",
+    position: "Stelle",
+    at: (at, duration) => `${at} von ${duration}`,
+    speed: (factor) => `Geschwindigkeit: ${factor}`,
+    video: (name) => `Das Video ${name}`,
+  },
+  viewer: {
+    label: "Fotos dieses Chats",
+    previous: "Zurück",
+    next: "Weiter",
+    zoomIn: "Vergrößern",
+    zoomOut: "Verkleinern",
+    showInChat: "Im Chat zeigen",
+    sentBy: (name, time) => `${name}, ${time}`,
+  },
+  list: {
+    media: "Fotos und Videos",
+    other: "Dateien",
+    notLoaded: "Die Dateien konnten nicht geladen werden.",
+    none: "Noch nichts da",
+    noneHint: "Was in diesem Chat gesendet wird, steht hier.",
+  },
+  sending: {
+    attached: "Angehängte Dateien",
+    count: (count) =>
+      plural(count, { one: "1 Datei ist angehängt.", other: `${number(count)} Dateien sind angehängt.` }),
+    remove: (name) => `${name} entfernen`,
+    drop: "Dateien hier ablegen, um sie anzuhängen",
+    library: "Fotos und Videos",
+    camera: "Kamera",
+    files: "Dateien",
+    tooLarge: (name, size) => `${name} ist zu groß: Eine Datei darf höchstens ${size} haben.`,
+    tooMany: (count) => `Du kannst höchstens ${number(count)} Dateien anhängen.`,
+    lost: "Dieser Browser hat die Datei nicht aufbewahrt. Hänge sie noch einmal an.",
+    unreadable: "Die Datei wurde auf diesem Gerät geändert oder gelöscht. Hänge sie noch einmal an.",
+    blocked: "Der Server hat Schadsoftware in der Datei gefunden.",
+    quota: "Deine Dateien haben die Grenze dieses Servers erreicht.",
+    notAllowed: "Der Server nimmt keine Dateien dieses Typs an.",
+  },
+};

@@ -1,0 +1,70 @@
+// English: the texts of files, and the list of all of them.
+
+import { intl } from "../intl.js";
+
+const { plural, number } = intl("en");
+
+/** @typedef {string} Name of a file, or of a person */
+
+export const en = {
+  /** Below the name of a file: its kind, such as PDF, and its size. */
+  kindAndSize: (/** @type {string} */ kind, /** @type {string} */ size) => `${kind} · ${size}`,
+  unknownKind: "File",
+  openPicture: (/** @type {Name} */ name) => `Open the photo ${name}`,
+  download: "Download",
+  downloadNamed: (/** @type {Name} */ name) => `Download ${name}`,
+  gone: "Not available any more",
+  notLoaded: "This could not be loaded.",
+  copyPicture: "Copy photo",
+  pictureCopied: "The photo is copied.",
+  /** Of an own message whose files are not all sent. */
+  upload: {
+    waiting: "Waiting for the connection",
+    progress: (/** @type {string} */ sent, /** @type {string} */ size) => `${sent} of ${size}`,
+    cancel: "Cancel",
+    label: "Upload",
+  },
+  player: {
+    play: "Play",
+    pause: "Pause",
+    position: "Position",
+    at: (/** @type {string} */ at, /** @type {string} */ duration) => `${at} of ${duration}`,
+    speed: (/** @type {string} */ factor) => `Speed: ${factor}`,
+    video: (/** @type {Name} */ name) => `Video ${name}`,
+  },
+  viewer: {
+    label: "Photos of this chat",
+    previous: "Previous",
+    next: "Next",
+    zoomIn: "Zoom in",
+    zoomOut: "Zoom out",
+    showInChat: "Show in chat",
+    sentBy: (/** @type {Name} */ name, /** @type {string} */ time) => `${name}, ${time}`,
+  },
+  list: {
+    media: "Photos and videos",
+    other: "Files",
+    notLoaded: "The files could not be loaded.",
+    none: "Nothing here yet",
+    noneHint: "What is sent in this chat is listed here.",
+  },
+  /** Of files that are attached to a draft, or wait for their upload. */
+  sending: {
+    attached: "Attached files",
+    count: (/** @type {number} */ count) =>
+      plural(count, { one: "1 file is attached.", other: `${number(count)} files are attached.` }),
+    remove: (/** @type {Name} */ name) => `Remove ${name}`,
+    drop: "Drop files here to attach them",
+    library: "Photos and videos",
+    camera: "Camera",
+    files: "Files",
+    tooLarge: (/** @type {Name} */ name, /** @type {string} */ size) =>
+      `${name} is too large: a file may have ${size} at most.`,
+    tooMany: (/** @type {number} */ count) => `You can attach ${number(count)} files at most.`,
+    lost: "This browser has not kept the file. Attach it again.",
+    unreadable: "The file was changed or deleted on this device. Attach it again.",
+    blocked: "The server has found malware in the file.",
+    quota: "Your files have reached the limit of this server.",
+    notAllowed: "The server does not take files of this type.",
+  },
+};
