@@ -1,0 +1,144 @@
+"""Starts a worker (`worker.py`), sends it a picture, and reads its answer, of which nothing is trusted."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from subprocess import DEVNULL, PIPE
+from typing import Annotated, Literal, cast
+
+import msgspec
+import structlog
+import trio
+
+from shared.contract.errors import Unavailable
+
+START_SECONDS = 30.0
+"""How long a worker may take to start."""
+
+RENDER_SECONDS = 60.0
+"""How long a worker may take from the last byte of a picture to its answer. Its CPU is limited too."""
+
+MAX_CONTENT_BYTES = 512 << 20
+"""Most bytes of a picture that is encoded again, and of a thumbnail."""
+
+MAX_THUMBNAIL_BYTES = 16 << 20
+
+READY = b"ready\n"
+"""The first line of a worker."""
+
+_MAX_LINE_BYTES = 4096
+
+_READ_BYTES = 64 << 10
+
+_log = structlog.get_logger(__name__)
+
+
+class Refused(Exception):
+    """The picture can't be rendered: it is broken or hostile, or exceeds a limit."""
+
+
+class Answer(msgspec.Struct):
+    """The first line of a worker's answer. `size` bytes of the picture follow, and those of each thumbnail."""
+
+    refused: str = ""
+    width: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
+    height: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif"] = "image/jpeg"
+    thumbhash: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTENT_BYTES)] = 0
+    thumbnails: Annotated[
+        list[tuple[Literal[320, 800, 1600], Annotated[int, msgspec.Meta(ge=1, le=MAX_THUMBNAIL_BYTES)]]],
+        msgspec.Meta(max_length=3),
+    ] = []
+
+
+_decoder = msgspec.json.Decoder(Answer)
+
+
+class Worker:
+    """A worker that is ready for its picture. Made by `open_worker`."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._input = cast(trio.abc.SendStream, process.stdin)
+        self._output = cast(trio.abc.ReceiveStream, process.stdout)
+        self._ahead = b""
+
+    async def send(self, chunk: bytes) -> None:
+        """Send bytes of the picture. Raises Refused if the worker has died."""
+        try:
+            await self._input.send_all(chunk)
+        except trio.BrokenResourceError:
+            raise Refused("the worker died while it read the picture") from None
+
+    async def answer(self) -> Answer:
+        """End the picture, and return the answer. Raises Refused."""
+        await self._input.aclose()
+        with trio.move_on_after(RENDER_SECONDS):
+            try:
+                answer = _decoder.decode(await self.line())
+            except msgspec.MsgspecError as error:
+                raise Refused(f"the worker answered something else: {error}") from None
+            if answer.refused:
+                raise Refused(answer.refused)
+            return answer
+        raise Refused(f"the worker took more than {RENDER_SECONDS:.0f} s")
+
+    async def line(self) -> bytes:
+        """Return a line. Raises Refused if the worker ends before, or the line does not."""
+        line = b""
+        while not line.endswith(b"\n"):
+            if len(line) > _MAX_LINE_BYTES:
+                raise Refused("the worker wrote an endless line")
+            more, newline, self._ahead = (await self.some(_READ_BYTES)).partition(b"\n")
+            line += more + newline
+        return line
+
+    async def some(self, limit: int) -> bytes:
+        """Return the next bytes, at least one. Raises Refused if the worker ends before."""
+        ahead = self._ahead or await self._output.receive_some(_READ_BYTES)
+        if not ahead:
+            raise Refused("the worker died")
+        self._ahead = ahead[limit:]
+        return bytes(ahead[:limit])
+
+    async def exactly(self, size: int) -> bytes:
+        """Return the next bytes. Raises Refused if the worker ends before."""
+        content = bytearray()
+        while len(content) < size:
+            content += await self.some(size - len(content))
+        return bytes(content)
+
+
+@asynccontextmanager
+async def open_worker(media_type: str, keep_original: bool) -> AsyncIterator[Worker]:
+    """Start a worker, and kill it in the end. Raises Unavailable."""
+    command = [sys.executable, "-I", "-m", "bff.files.pictures.worker", media_type]
+    try:
+        process = await trio.lowlevel.open_process(
+            command + ["keep"] * keep_original, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}
+        )
+    except OSError as error:
+        raise Unavailable(f"no process for a picture: {error}") from error
+    worker = Worker(process)
+    try:
+        await _started(worker)
+        yield worker
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    await stream.aclose()
+
+
+async def _started(worker: Worker) -> None:
+    """Wait until the worker is ready. Raises Unavailable."""
+    with trio.move_on_after(START_SECONDS):
+        try:
+            if await worker.line() == READY:
+                return
+        except Refused:
+            _log.error("picture_worker_not_started", returncode=await worker.process.wait())
+    raise Unavailable("the process for a picture did not start")

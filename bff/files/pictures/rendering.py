@@ -1,0 +1,205 @@
+"""Decodes a picture, and encodes it again without its metadata, and its thumbnails.
+
+This runs in the worker's process only: the codecs are in C, and the pictures are anybody's. All that is loaded later by
+Pillow is imported here, since the worker can't open a file any more.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, cast
+
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageCms,
+    ImageSequence,
+    JpegImagePlugin,
+    MpoImagePlugin,  # noqa: F401 - a JPEG of several pictures loads it
+    WebPImagePlugin,  # noqa: F401
+)
+
+from bff.files.pictures.animations import clean_gif, clean_webp
+from bff.files.pictures.thumbhash import thumbhash
+from shared.files.keys import THUMBNAILS
+
+MAX_PIXELS = 50_000_000
+"""Pixels of a picture, and of all frames of an animated PNG or AVIF."""
+
+FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/gif": "GIF",
+    "image/webp": "WEBP",
+    "image/avif": "AVIF",
+}
+"""Pillow's name of each media type. No other decoder is ever reached."""
+
+_HASHED_EDGE = 32
+"""Pixels along the longer edge of the picture of which the placeholder is made."""
+
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how the picture has to be turned."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_KEPT_INFO = ("transparency", "background", "loop", "duration", "default_image")
+"""What Pillow may take from the decoded picture when it encodes it. The rest is metadata."""
+
+_FAST_PNG_PIXELS = 4_000_000
+"""From this size on, a PNG is compressed with less effort: in 1 s instead of 5 for 12 megapixels."""
+
+Image.preinit()
+Image.MAX_IMAGE_PIXELS = None  # render() compares with MAX_PIXELS
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+class TooLarge(ValueError):
+    """The picture has more than MAX_PIXELS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A picture as it is shown. `content` is None if the original bytes stay."""
+
+    media_type: str
+    width: int
+    height: int
+    thumbhash: bytes
+    thumbnails: dict[int, bytes]
+    content: bytes | None
+
+
+def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
+    """Render a picture of one of the types in FORMATS. Whatever it raises: it is no picture that can be shown."""
+    image = Image.open(BytesIO(content), formats=[FORMATS[media_type]])
+    decoded = 1 if image.format == "WEBP" else _frames(image)
+    if image.width * image.height * decoded > MAX_PIXELS:
+        raise TooLarge(f"{image.width} x {image.height} pixels: {MAX_PIXELS} are allowed")
+    image.load()
+    orientation = _orientation(image) if _frames(image) == 1 else 1  # viewers do not turn animations
+    profile = image.info.get("icc_profile")
+    reduced = _upright(_within(_plain(image), max(THUMBNAILS)), orientation)
+    shown = _in_srgb(reduced, profile)
+    if shown is None:
+        shown, profile = reduced.convert("RGBA" if reduced.mode == "RGBA" else "RGB"), None
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return Rendered(
+        media_type,
+        width,
+        height,
+        thumbhash(*(small := _within(shown, _HASHED_EDGE).convert("RGBA")).size, small.tobytes()),
+        {
+            edge: _saved(_within(shown, edge), "WEBP", quality=80, method=2)
+            for edge in THUMBNAILS
+            if edge < max(width, height)
+        },
+        None if keep_original else _encoded(image, content, media_type, orientation, profile),
+    )
+
+
+def _frames(image: Image.Image) -> int:
+    """Return how many frames the picture has; 1 for a GIF, of which only the first is decoded."""
+    return getattr(image, "n_frames", 1) if image.format in ("PNG", "AVIF", "WEBP") else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how the picture has to be turned: a key of _TURNS, or 1."""
+    orientation = 1
+    with suppress(Exception):  # broken metadata of a good picture
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in _TURNS else 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _within(image: Image.Image, edge: int) -> Image.Image:
+    """Return the picture, reduced if an edge is longer than this."""
+    scale = edge / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the picture in a mode that can be reduced: L, RGB, RGBA or CMYK."""
+    if image.mode.startswith("I"):  # 16 bits of grey
+        return image.convert("I").point(lambda value: value / 256).convert("L")
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
+    """Return the picture with the colours of the web, as RGB or RGBA. None if it has no profile that can be used."""
+    if profile is None:
+        return None
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, _SRGB, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: int, profile: bytes | None) -> bytes:
+    """Return the picture without its metadata, in its own format."""
+    if media_type == "image/gif":
+        return clean_gif(content).content
+    if media_type == "image/webp":
+        animation = clean_webp(content)
+        if animation.frames > 1:
+            return animation.content
+    image.info = {key: value for key, value in image.info.items() if key in _KEPT_INFO}
+    colours = {} if profile is None else {"icc_profile": profile}
+    turned = _upright(image, orientation)
+    match media_type:
+        case "image/jpeg":
+            return _encoded_jpeg(image, turned, profile)
+        case "image/png":
+            effort = 1 if image.width * image.height > _FAST_PNG_PIXELS else 4
+            return _saved(turned, "PNG", compress_level=effort, save_all=_frames(image) > 1, **colours)
+        case "image/webp":
+            if b"VP8L" in content[:256]:
+                return _saved(turned, "WEBP", lossless=True, quality=0, method=0, **colours)
+            return _saved(turned, "WEBP", quality=85, method=2, **colours)
+        case _:
+            return _encoded_avif(image, turned, **colours)
+
+
+def _encoded_jpeg(image: Image.Image, turned: Image.Image, profile: bytes | None) -> bytes:
+    """Return the picture as a JPEG with the quality that it had: the same quantization and sampling of colours."""
+    if turned.mode == "CMYK":
+        return _saved(_in_srgb(turned, profile) or turned.convert("RGB"), "JPEG", quality=90)
+    original = cast(JpegImagePlugin.JpegImageFile, image)
+    sampling = JpegImagePlugin.get_sampling(original)
+    return _saved(turned, "JPEG", qtables=original.quantization, subsampling=sampling, icc_profile=profile)
+
+
+def _encoded_avif(image: Image.Image, turned: Image.Image, **colours: Any) -> bytes:
+    if _frames(image) == 1:
+        return _saved(turned, "AVIF", quality=80, speed=9, max_threads=1, **colours)
+    durations = []
+    for frame in ImageSequence.Iterator(image):
+        frame.load()
+        durations.append(frame.info["duration"])
+    image.seek(0)
+    return _saved(image, "AVIF", save_all=True, duration=durations, quality=80, speed=9, max_threads=1, **colours)
+
+
+def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()

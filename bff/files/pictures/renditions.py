@@ -1,0 +1,169 @@
+"""Makes the renditions of a picture in the file store: the picture without its metadata, and its thumbnails.
+
+Each picture is decoded by a process of its own, which starts in a tenth of a second. Its bytes are streamed from the
+store through the process and back, so the memory of this process is some MB for each picture.
+"""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+
+from bff.files.pictures.processes import Refused, Worker, open_worker
+from shared.contract.errors import Unavailable
+from shared.files.keys import PICTURE, file_key
+from shared.files.protocol import FileStore, NotFound
+
+MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif")
+"""Media types of pictures. SVG is not one of them, since it may have scripts."""
+
+MAX_PICTURE_BYTES = 100 << 20
+"""Larger files are no pictures."""
+
+MAX_AT_ONCE = min(2, os.cpu_count() or 1)
+"""Most pictures that are rendered at once: each may take a CPU, and the memory that `worker.py` allows."""
+
+MAX_WAITING = 100
+"""Most pictures that wait to be rendered. Further ones are refused."""
+
+PART_BYTES = 8 << 20
+"""A picture that is encoded again is stored in parts of this size, and with less in one `put`."""
+
+CANCEL_SECONDS = 5.0
+"""How long the store may take to cancel the upload of a picture that failed. Else the sweep cancels it."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Digest(Protocol):
+    """A hash that bytes are added to."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Renditions:
+    """The stored renditions of a picture. `name`, `media_type`, `size` and `sha256` are those of the rendition that is
+    read as the file: PICTURE, or the uploaded bytes if `rendition` is empty."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: bytes
+    rendition: str
+    width: int
+    height: int
+    thumbhash: bytes
+    thumbnails: tuple[int, ...]
+
+
+class Pictures:
+    """Renders pictures. One for each BFF."""
+
+    def __init__(self) -> None:
+        self._turns = trio.CapacityLimiter(MAX_AT_ONCE)
+
+    async def make_renditions(
+        self, files: FileStore, file_id: int, name: str, media_type: str, size: int, *, keep_original: bool = False
+    ) -> Renditions | None:
+        """Render a file whose uploaded bytes are stored, and whose media type was found in them. A retry stores the
+        same renditions. With `keep_original`, the uploaded bytes stay those that are read as the file.
+
+        None: the file is no picture, or can't be decoded within the limits. Raises Unavailable."""
+        if media_type not in MEDIA_TYPES or not 0 < size <= MAX_PICTURE_BYTES:
+            return None
+        if self._turns.statistics().tasks_waiting >= MAX_WAITING:
+            raise Unavailable(f"{MAX_WAITING} pictures wait to be rendered")
+        rendition = "" if keep_original else PICTURE
+        async with self._turns, open_worker(media_type, keep_original) as worker:
+            try:
+                sha256 = await _send(files, file_key(file_id), worker)
+                answer = await worker.answer()
+                if rendition:
+                    size, sha256 = await _store(files, file_key(file_id, rendition), worker, answer.size)
+                for edge, thumbnail_size in answer.thumbnails:
+                    await files.put(file_key(file_id, str(edge)), await worker.exactly(thumbnail_size))
+            except Refused as refused:
+                _log.info("picture_not_rendered", file_id=str(file_id), media_type=media_type, reason=str(refused))
+                return None
+        thumbnails = tuple(edge for edge, _ in answer.thumbnails)
+        shown = answer.width, answer.height, answer.thumbhash, thumbnails
+        return Renditions(name, answer.media_type, size, sha256, rendition, *shown)
+
+
+async def _send(files: FileStore, key: str, worker: Worker) -> bytes:
+    """Send the stored bytes to the worker, and return their SHA-256. Raises Refused and Unavailable."""
+    digest = hashlib.sha256()
+    try:
+        async with files.read(key) as chunks:
+            async for chunk in chunks:
+                digest.update(chunk)
+                await worker.send(chunk)
+    except NotFound:
+        raise Unavailable("the uploaded bytes are gone") from None
+    return digest.digest()
+
+
+class _Content(AsyncIterator[bytes]):
+    """The next `size` bytes of the worker, which are added to the digest."""
+
+    def __init__(self, worker: Worker, size: int, digest: Digest) -> None:
+        self._worker = worker
+        self._left = size
+        self._digest = digest
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        chunk = await self._worker.some(self._left)
+        self._left -= len(chunk)
+        self._digest.update(chunk)
+        return chunk
+
+
+async def _store(files: FileStore, key: str, worker: Worker, size: int) -> tuple[int, bytes]:
+    """Store the next `size` bytes of the worker. Return the size and the SHA-256 of the bytes that are stored then.
+    Raises Refused and Unavailable."""
+    digest = hashlib.sha256()
+    if size <= PART_BYTES:
+        content = await worker.exactly(size)
+        digest.update(content)
+        await files.put(key, content)
+    else:
+        await _upload(files, key, worker, size, digest)
+    if await files.size(key) != size:  # an earlier try stored them, with another version of a codec
+        return await _stored(files, key)
+    return size, digest.digest()
+
+
+async def _upload(files: FileStore, key: str, worker: Worker, size: int, digest: Digest) -> None:
+    upload_id = await files.begin(key)
+    try:
+        parts = []
+        for number, start in enumerate(range(0, size, PART_BYTES), 1):
+            part = min(PART_BYTES, size - start)
+            parts.append(await files.write_part(key, upload_id, number, _Content(worker, part, digest), part))
+        await files.finish(key, upload_id, parts)
+    except NotFound:
+        raise Unavailable("the upload of a picture was cancelled") from None
+    except BaseException:
+        with trio.move_on_after(CANCEL_SECONDS, shield=True):
+            await files.cancel(key, upload_id)
+        raise
+
+
+async def _stored(files: FileStore, key: str) -> tuple[int, bytes]:
+    """Return the size and the SHA-256 of stored bytes. Raises Unavailable."""
+    size, digest = 0, hashlib.sha256()
+    try:
+        async with files.read(key) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                digest.update(chunk)
+    except NotFound:
+        raise Unavailable("the bytes of a picture are gone") from None
+    return size, digest.digest()

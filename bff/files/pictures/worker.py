@@ -1,0 +1,87 @@
+"""The process that renders one picture: `python -I -m bff.files.pictures.worker MEDIA_TYPE [keep]`.
+
+It writes the line `ready`, reads the picture from its standard input up to the end, and writes one line of JSON, which
+is an `Answer` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
+
+Before it reads, it gives up whatever could serve a picture that takes the process over: it can open no file or socket,
+start no process or thread, and has limits on memory and CPU. Its environment is empty. It ends after one picture, so it
+never has the bytes of two users.
+"""
+
+import os
+import resource
+import sys
+from base64 import b64encode
+from contextlib import suppress
+from json import dumps
+from pathlib import Path
+
+from bff.files.pictures.rendering import Rendered, render
+
+MEMORY_BYTES = 5 << 28
+"""Most memory, as addresses. JPEG, PNG and WebP of 50 megapixels need up to 1 GB, and AVIF 35 MB for each
+megapixel. Only on Linux."""
+
+CPU_SECONDS = 15
+"""Most CPU. A picture of 12 megapixels takes up to 1.5 s, of 50 megapixels up to 6."""
+
+
+NOBODY = 65534
+"""The user and the group that own nothing, on Linux."""
+
+
+def main() -> None:
+    media_type, keep_original = sys.argv[1], "keep" in sys.argv[2:]
+    _give_up_rights()
+    output = sys.stdout.buffer
+    output.write(b"ready\n")
+    output.flush()
+    content = sys.stdin.buffer.read()
+    try:
+        rendered = render(content, media_type, keep_original)
+    except Exception as error:  # Pillow raises anything for bytes that are no picture
+        output.write(_line({"refused": f"{type(error).__name__}: {error}"[:200]}))
+    else:
+        _write(rendered)
+    output.flush()
+    os._exit(0)  # nothing is left to be closed, and the picture's memory need not be freed piece by piece
+
+
+def _give_up_rights() -> None:
+    os.nice(10)  # chat comes first
+    if sys.platform == "linux":
+        Path("/proc/self/oom_score_adj").write_text("1000")  # the BFF survives, if memory is short
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        if os.geteuid() == 0:  # root may exceed limits
+            with suppress(OSError):  # a namespace without this user
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(limit, (0, 0))
+
+
+def _write(rendered: Rendered) -> None:
+    output = sys.stdout.buffer
+    content = rendered.content or b""
+    answer = {
+        "width": rendered.width,
+        "height": rendered.height,
+        "media_type": rendered.media_type,
+        "thumbhash": b64encode(rendered.thumbhash).decode(),
+        "size": len(content),
+        "thumbnails": [[edge, len(thumbnail)] for edge, thumbnail in rendered.thumbnails.items()],
+    }
+    output.write(_line(answer))
+    output.write(content)
+    for thumbnail in rendered.thumbnails.values():
+        output.write(thumbnail)
+
+
+def _line(answer: dict[str, object]) -> bytes:
+    return dumps(answer).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The answer of a worker is never trusted, and a worker ends with its picture."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bff.files.pictures import processes
+from bff.files.pictures.processes import Refused, open_worker
+from shared.contract.errors import Unavailable
+
+ANSWERS = {
+    "the worker died": "cat > /dev/null",
+    "something else": "echo '<html>'",
+    "got `float`": """echo '{"size": 1e12}'""",
+    "thumbnails": """echo '{"thumbnails": [[7, 7]]}'""",
+    "text/html": """echo '{"media_type": "text/html"}'""",
+    "endless line": "cat /dev/zero",
+    "more than": "sleep 1000",
+}
+
+
+def be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
+    """Start this script in place of workers."""
+    program = tmp_path / "worker"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.parametrize("reason", ANSWERS)
+async def test_an_answer_out_of_bounds_refuses_the_picture(
+    reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    be(monkeypatch, tmp_path, f"PATH=/bin:/usr/bin; echo ready; {ANSWERS[reason]}")
+    monkeypatch.setattr(processes, "RENDER_SECONDS", 0.5 if reason == "more than" else 60)
+    async with open_worker("image/jpeg", False) as worker:
+        with pytest.raises(Refused, match=reason):
+            await worker.answer()
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo hello", "exec /bin/sleep 1000"])
+async def test_a_worker_that_does_not_start_is_no_fault_of_the_picture(
+    script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    be(monkeypatch, tmp_path, script)
+    monkeypatch.setattr(processes, "START_SECONDS", 0.5)
+    with pytest.raises(Unavailable):
+        async with open_worker("image/jpeg", False):
+            pass
+
+
+async def test_a_picture_can_be_sent_to_a_dead_worker() -> None:
+    async with open_worker("image/jpeg", False) as worker:
+        worker.process.kill()
+        await worker.process.wait()
+        with pytest.raises(Refused, match="died"):
+            await worker.send(bytes(1_000_000))
+
+
+async def test_a_worker_ends_with_its_block() -> None:
+    async with open_worker("image/jpeg", False) as worker:
+        assert worker.process.poll() is None
+    assert worker.process.poll() is not None

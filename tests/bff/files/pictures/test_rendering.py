@@ -1,0 +1,128 @@
+"""Pictures are shown as they were, upright, in the colours of the web, and without what their camera added."""
+
+import struct
+import zlib
+
+import pytest
+from PIL import Image, ImageCms
+
+from bff.files.pictures.rendering import MAX_PIXELS, TooLarge, render
+from tests.bff.files.pictures.conftest import FORMATS, SECRET, encoded, opened, picture, with_metadata
+
+RED, BLUE = (254, 0, 0), (0, 0, 254)
+
+
+def is_like(colour: object, expected: tuple[int, ...]) -> bool:
+    assert isinstance(colour, tuple)
+    return all(abs(ours - theirs) < 40 for ours, theirs in zip(colour, expected, strict=False))
+
+
+@pytest.mark.parametrize("media_type", FORMATS)
+def test_a_picture_loses_its_metadata_and_nothing_else(media_type: str) -> None:
+    rendered = render(with_metadata(media_type), media_type, keep_original=False)
+
+    assert rendered.content is not None
+    assert SECRET not in rendered.content
+    shown = opened(rendered.content)
+    assert (shown.format, shown.size) == (FORMATS[media_type], (1000, 500))
+    assert is_like(shown.convert("RGB").getpixel((10, 10)), RED)
+    assert is_like(shown.convert("RGB").getpixel((990, 490)), BLUE)
+    assert (rendered.media_type, rendered.width, rendered.height) == (media_type, 1000, 500)
+    assert {edge: opened(thumbnail).size for edge, thumbnail in rendered.thumbnails.items()} == {
+        320: (320, 160),
+        800: (800, 400),
+    }
+    assert 17 <= len(rendered.thumbhash) <= 25
+
+
+@pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/webp", "image/avif"])
+def test_a_picture_is_turned_upright(media_type: str) -> None:
+    rendered = render(with_metadata(media_type, orientation=6), media_type, keep_original=False)
+
+    assert (rendered.width, rendered.height) == (500, 1000)
+    for content in (rendered.content, rendered.thumbnails[320]):
+        assert content is not None
+        turned = opened(content).convert("RGB")
+        assert turned.height == 2 * turned.width
+        assert is_like(turned.getpixel((10, 10)), RED)
+        assert is_like(turned.getpixel((10, turned.height - 10)), BLUE)
+
+
+@pytest.mark.parametrize("media_type", ["image/gif", "image/webp", "image/png", "image/avif"])
+def test_an_animation_stays_one(media_type: str) -> None:
+    frames = [picture(), picture().rotate(180)]
+    animated = with_metadata(media_type, frames[0], save_all=True, append_images=frames[1:], duration=[100, 200])
+
+    rendered = render(animated, media_type, keep_original=False)
+
+    assert rendered.content is not None
+    assert SECRET not in rendered.content
+    shown = opened(rendered.content)
+    assert shown.n_frames == 2  # type: ignore[attr-defined]
+    shown.seek(1)
+    shown.load()
+    assert (shown.info["duration"], is_like(shown.convert("RGB").getpixel((10, 10)), BLUE)) == (200, True)
+
+
+def test_a_jpeg_keeps_its_quality() -> None:
+    noise = Image.effect_noise((400, 300), 60).convert("RGB")
+    for quality in (30, 95):
+        original = encoded(noise, "image/jpeg", quality=quality)
+        rendered = render(original, "image/jpeg", keep_original=False)
+        assert rendered.content is not None
+        assert abs(len(rendered.content) - len(original)) < 100
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGBA"])
+def test_a_png_of_any_kind_of_pixels_is_shown(mode: str) -> None:
+    image = picture().convert("L").convert(mode) if mode == "I;16" else picture().convert(mode)
+    rendered = render(encoded(image, "image/png"), "image/png", keep_original=False)
+
+    assert rendered.content is not None
+    assert opened(rendered.content).mode == mode
+    assert opened(rendered.thumbnails[320]).size == (320, 160)
+
+
+def test_transparent_pixels_stay_so() -> None:
+    image = picture().convert("RGBA")
+    image.putalpha(0)
+    rendered = render(encoded(image, "image/png"), "image/png", keep_original=False)
+
+    assert opened(rendered.thumbnails[320]).getpixel((5, 5))[3] == 0  # type: ignore[index]
+    assert rendered.thumbhash[2] & 0x80
+
+
+def test_a_colour_profile_stays_and_is_applied_to_thumbnails() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    broken = render(encoded(picture(), "image/jpeg", icc_profile=profile), "image/jpeg", keep_original=False)
+    assert broken.content is not None
+    assert "icc_profile" not in opened(broken.content).info, "one of another kind of colours is dropped"
+
+    swapped = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = swapped.index(b"rXYZ"), swapped.index(b"bXYZ")
+    swapped[red : red + 4], swapped[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    rendered = render(encoded(picture(), "image/png", icc_profile=bytes(swapped)), "image/png", keep_original=False)
+    assert rendered.content is not None
+    assert opened(rendered.content).info["icc_profile"] == swapped
+    assert is_like(opened(rendered.thumbnails[320]).getpixel((5, 5)), BLUE)
+
+
+def test_a_picture_for_printers_gets_the_colours_of_the_web() -> None:
+    rendered = render(encoded(picture().convert("CMYK"), "image/jpeg"), "image/jpeg", keep_original=False)
+    assert rendered.content is not None
+    assert is_like(opened(rendered.content).getpixel((10, 10)), RED)
+
+
+def test_a_small_picture_has_no_thumbnails_and_an_original_stays() -> None:
+    rendered = render(encoded(picture(4, 2), "image/png"), "image/png", keep_original=True)
+    assert (rendered.thumbnails, rendered.content, rendered.width) == ({}, None, 4)
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
+    head = struct.pack(">IIBBBBB", MAX_PIXELS // 1000 + 1, 1000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(1_000_000))), (b"IEND", b""))
+    )
+    with pytest.raises(TooLarge):
+        render(bomb, "image/png", keep_original=False)

@@ -1,0 +1,154 @@
+"""Pictures become their renditions in the store; whatever is no picture, or a hostile one, stays a file."""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from PIL import Image
+
+from bff.files.pictures import renditions
+from bff.files.pictures.renditions import Pictures, Renditions
+from shared.contract.errors import Unavailable
+from shared.files.folder import FolderFiles, open_folder_files
+from shared.files.keys import PICTURE, file_key, keys_of
+from shared.files.protocol import MIN_PART_BYTES, FileStore
+from tests.bff.files.pictures.conftest import SECRET, encoded, picture, with_metadata
+
+FILE_ID = 7
+"""The file of each test."""
+
+
+@pytest.fixture
+async def files(tmp_path: Path) -> AsyncIterator[FolderFiles]:
+    async with open_folder_files(tmp_path) as files:
+        yield files
+
+
+async def content_of(files: FileStore, rendition: str) -> bytes:
+    async with files.read(file_key(FILE_ID, rendition)) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def made(
+    files: FileStore, content: bytes, media_type: str, *, keep_original: bool = False, pictures: Pictures | None = None
+) -> Renditions | None:
+    await files.delete(keys_of(FILE_ID))
+    await files.put(file_key(FILE_ID), content)
+    return await (pictures or Pictures()).make_renditions(
+        files, FILE_ID, "a.jpg", media_type, len(content), keep_original=keep_original
+    )
+
+
+async def test_a_picture_and_its_thumbnails_are_stored_without_the_cameras_data(files: FolderFiles) -> None:
+    for _ in range(2):
+        answer = await made(files, with_metadata("image/jpeg"), "image/jpeg")
+        assert answer is not None
+        stored = await content_of(files, PICTURE)
+        assert SECRET not in stored
+        assert (answer.rendition, answer.size, answer.sha256) == (PICTURE, len(stored), hashlib.sha256(stored).digest())
+        assert (answer.width, answer.height, answer.thumbnails) == (1000, 500, (320, 800))
+        assert (await content_of(files, "320"))[8:12] == b"WEBP"
+
+
+async def test_an_original_stays_and_has_thumbnails(files: FolderFiles) -> None:
+    content = with_metadata("image/webp")
+    answer = await made(files, content, "image/webp", keep_original=True)
+
+    assert answer is not None
+    assert (answer.rendition, answer.size, answer.sha256) == ("", len(content), hashlib.sha256(content).digest())
+    assert answer.thumbnails == (320, 800)
+    assert await files.size(file_key(FILE_ID, PICTURE)) is None
+    assert await files.size(file_key(FILE_ID, "800"))
+
+
+async def test_a_large_picture_is_stored_in_parts(files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renditions, "PART_BYTES", MIN_PART_BYTES)
+    noise = Image.merge("RGB", [Image.effect_noise((1800, 1600), 200) for _ in range(3)])
+    answer = await made(files, encoded(noise, "image/png", compress_level=1), "image/png")
+
+    assert answer is not None
+    assert answer.size > MIN_PART_BYTES
+    assert answer.sha256 == hashlib.sha256(await content_of(files, PICTURE)).digest()
+
+
+async def test_the_picture_that_is_stored_already_counts(files: FolderFiles) -> None:
+    earlier = encoded(picture(), "image/jpeg", quality=1)
+    await files.put(file_key(FILE_ID), content := encoded(picture(), "image/jpeg"))
+    await files.put(file_key(FILE_ID, PICTURE), earlier)
+    answer = await Pictures().make_renditions(files, FILE_ID, "a.jpg", "image/jpeg", len(content))
+
+    assert answer is not None
+    assert (answer.size, answer.sha256) == (len(earlier), hashlib.sha256(earlier).digest())
+
+
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
+    )
+
+
+def gif_of(width: int, height: int, frames: int) -> bytes:
+    size = struct.pack("<HH", width, height)
+    frame = b"\x2c\0\0\0\0" + size + b"\0\x02\x02\x44\x01\0"
+    return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + frame * frames + b"\x3b"
+
+
+JPEG = encoded(picture(), "image/jpeg")
+
+HOSTILE = {
+    "a bomb of 10 gigapixels, PNG": ("image/png", png(100_000, 100_000, bytes(1_000_000))),
+    "a bomb of 49 megapixels that is not there, PNG": ("image/png", png(7_000, 7_000, bytes(100))),
+    "a bomb of 4 gigapixels, GIF": ("image/gif", gif_of(65_535, 65_535, 1)),
+    "a bomb of 10,000 frames, GIF": ("image/gif", gif_of(4, 4, 10_000)),
+    "a bomb of 268 megapixels, WebP": (
+        "image/webp",
+        b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\xff\xff\xff\x0f\x07\x10\x11\x11\x88\x88\xfe\x07\0",
+    ),
+    "half a picture": ("image/jpeg", JPEG[: len(JPEG) // 2]),
+    "a page that begins like a picture": ("image/gif", b"GIF89a/*<svg/onload=alert(1)>*/=1;" + bytes(100)),
+    "a picture of another type": ("image/png", JPEG),
+    "random bytes": ("image/avif", b"\0\0\0\x1cftypavif" + bytes(range(256)) * 10),
+    "nothing": ("image/jpeg", b""),
+    "a drawing with a script": ("image/svg+xml", b"<svg onload='alert(1)'/>"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+async def test_a_hostile_picture_stays_a_file(files: FolderFiles, case: str) -> None:
+    media_type, content = HOSTILE[case]
+    assert await made(files, content, media_type) is None
+    assert await content_of(files, "") == content
+
+
+async def test_what_is_hidden_behind_a_picture_is_not_in_its_rendition(files: FolderFiles) -> None:
+    assert await made(files, JPEG + b"PK\3\4<script>", "image/jpeg")
+    assert b"<script>" not in await content_of(files, PICTURE)
+
+
+async def test_a_cancelled_rendering_leaves_no_process_and_its_turn(
+    files: FolderFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renditions, "MAX_AT_ONCE", 1)
+    pictures = Pictures()
+    with trio.move_on_after(0.05):
+        await made(files, JPEG, "image/jpeg", pictures=pictures)
+    assert await made(files, JPEG, "image/jpeg", pictures=pictures) is not None
+
+
+async def test_pictures_that_would_wait_too_long_are_refused(
+    files: FolderFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renditions, "MAX_WAITING", 0)
+    with pytest.raises(Unavailable, match="wait"):
+        await made(files, JPEG, "image/jpeg")
+
+
+async def test_a_picture_whose_bytes_are_gone_is_unavailable(files: FolderFiles) -> None:
+    with pytest.raises(Unavailable, match="gone"):
+        await Pictures().make_renditions(files, FILE_ID, "a.jpg", "image/jpeg", 10)
