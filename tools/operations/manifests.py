@@ -31,6 +31,8 @@ SECRETS = {
     "ROOKERY_CASSANDRA__USERNAME": "rookery",
     "ROOKERY_CASSANDRA__PASSWORD": "hidden",
     "ROOKERY_REDIS__URL": "rediss://:hidden@redis:6379/0",
+    "ROOKERY_FILES__ACCESS_KEY": "rookery",
+    "ROOKERY_FILES__SECRET_KEY": "hidden",
     "ROOKERY_TRACES__HEADERS": '{"authorization": "hidden"}',
 }
 """Values of the variables that refer to Secrets."""

@@ -32,6 +32,7 @@ def test_all_missing_values_are_named_at_once(helm: Helm) -> None:
         "kafka.servers",
         "cassandra.hosts",
         "one of redis.url and redis.secretName",
+        "one of files.url and files.claimName",
         "kafka.security SASL_SSL needs kafka.credentials.secretName",
     ):
         assert words in str(refused.value)
@@ -52,6 +53,9 @@ def test_all_missing_values_are_named_at_once(helm: Helm) -> None:
         ("bff.autoscaling.minReplicas=11", "bff.autoscaling.minReplicas is more"),
         ("kafka.minInSync=2", "kafka.minInSync is more"),
         ("redis.secretName=too", "one of redis.url and redis.secretName"),
+        ("files.url=s3://too", "one of files.url and files.claimName"),
+        ("files.url=s3://own", "files.url needs files.credentials.secretName"),
+        ("mode=embedded", "files.claimName is for mode distributed"),
         ("kafka.security=SASL_SSL", "needs kafka.credentials.secretName"),
     ],
 )
@@ -84,7 +88,7 @@ def test_the_schema_rejects_unknown_values_and_secrets(helm: Helm, values: str, 
 
 def test_the_secret_settings_are_known() -> None:
     assert {f"{ENV_PREFIX}{name}" for name in secret_settings()} == {
-        name for name in SECRETS if not name.endswith("__USERNAME")
+        name for name in SECRETS if not name.endswith(("__USERNAME", "__ACCESS_KEY"))
     }
 
 

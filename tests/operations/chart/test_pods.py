@@ -129,6 +129,7 @@ def test_every_secret_reaches_the_processes_that_need_it(processes: list[Running
         assert settings.redis.url.get_secret_value() == SECRETS["ROOKERY_REDIS__URL"]
         assert settings.kafka.password.get_secret_value() == settings.cassandra.password.get_secret_value() == "hidden"
         assert (settings.archive_token.get_secret_value() == SECRETS["ROOKERY_ARCHIVE_TOKEN"]) == is_serving
+        assert (settings.files.secret_key.get_secret_value() == "hidden") == (process.role in ("archive", "bff"))
         assert (settings.traces.headers.keys() == {"authorization"}) == is_serving
 
 
@@ -141,11 +142,13 @@ def test_every_file_of_the_settings_is_mounted(processes: list[Running]) -> None
         claims = {claim["metadata"]["name"] for claim in process.workload["spec"].get("volumeClaimTemplates", [])}
         assert set(mounts.values()) == volumes | claims
         settings = process.settings
-        sections = [settings.tls, settings.kafka, settings.cassandra]
+        sections = [settings.tls, settings.kafka, settings.cassandra, settings.files]
         files = [value for section in sections for _, value in section if isinstance(value, Path)]
         assert {str(file.parent) for file in files} <= mounts.keys()
         if process.role == "embedded":
             assert mounts[str(settings.data)] == "data"
+        elif process.role in ("archive", "bff") and not settings.files.url:
+            assert mounts["/data/files"] == "shared-files"
 
 
 @pytest.mark.parametrize("case", DISTRIBUTED)

@@ -110,9 +110,9 @@ def test_policies_allow_the_necessary_connections_and_no_other(
     serving = engines | {6379, 443}  # Redis, and the trace collector
     assert leaving == {
         "migrate": engines,
-        "archive": serving,
+        "archive": serving | {9000},
         "gateway": serving | {"grpc"},
-        "bff": serving | {"grpc"},
+        "bff": serving | {"grpc", 9000},
     }
     assert leaving.keys() == {process.role for process in processes}
 

@@ -30,7 +30,16 @@
 {{- $wrong = append $wrong (printf "terminationGracePeriodSeconds must be more than %s.preStopSeconds and stopDeadlineSeconds together, %d" $role $needed) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $values.files.url (not $values.files.credentials.secretName) -}}
+{{- $wrong = append $wrong "files.url needs files.credentials.secretName" -}}
+{{- end -}}
+{{- if and (eq $values.mode "embedded") $values.files.claimName -}}
+{{- $wrong = append $wrong "mode embedded has its own volume: files.claimName is for mode distributed" -}}
+{{- end -}}
 {{- if eq $values.mode "distributed" -}}
+{{- if eq (empty $values.files.url) (empty $values.files.claimName) -}}
+{{- $wrong = append $wrong "set one of files.url and files.claimName" -}}
+{{- end -}}
 {{- if not $values.kafka.servers }}{{ $wrong = append $wrong "kafka.servers names no broker" }}{{ end -}}
 {{- if not $values.cassandra.hosts }}{{ $wrong = append $wrong "cassandra.hosts names no node" }}{{ end -}}
 {{- if eq (empty $values.redis.url) (empty $values.redis.secretName) -}}

@@ -174,12 +174,23 @@ public-tls: {{ $values.tls.publicSecretName }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if and (include "rookery.usesBucket" .) $values.files.tls.secretName }}
+files: {{ $values.files.tls.secretName }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the role reads or writes files on a volume that pods share. */}}
+{{- define "rookery.usesClaim" -}}
+{{- if and .root.Values.files.claimName (has .role (list "bff" "archive")) }}true{{ end -}}
 {{- end -}}
 
 {{- define "rookery.volumeMounts" -}}
 - {name: tmp, mountPath: /tmp}
 {{- if eq .role "embedded" }}
 - {name: data, mountPath: /data}
+{{- end }}
+{{- if include "rookery.usesClaim" . }}
+- {name: shared-files, mountPath: /data/files}
 {{- end }}
 {{- range $name, $_ := include "rookery.certificates" . | fromYaml }}
 - {name: {{ $name }}, mountPath: /etc/rookery/{{ $name }}, readOnly: true}
@@ -195,6 +206,10 @@ public-tls: {{ $values.tls.publicSecretName }}
 {{- range $name, $secret := include "rookery.certificates" . | fromYaml }}
 - name: {{ $name }}
   secret: {secretName: {{ $secret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- if include "rookery.usesClaim" . }}
+- name: shared-files
+  persistentVolumeClaim: {claimName: {{ .root.Values.files.claimName | quote }}}
 {{- end }}
 {{- with .root.Values.extraVolumes }}
 {{ toYaml . }}

@@ -14,6 +14,9 @@
 {{- else -}}
 {{- $settings = mustMerge $settings (include "rookery.engineSettings" .root | fromYaml) -}}
 {{- end -}}
+{{- if include "rookery.usesBucket" . -}}
+{{- $settings = mustMerge $settings (include "rookery.filesSettings" .root | fromYaml) -}}
+{{- end -}}
 {{- if has .role (list "bff" "embedded") -}}
 {{- $_ := set $settings "ROOKERY_BFF__HOST" "0.0.0.0" -}}
 {{- with $values.exposure.trustedProxies }}{{ $_ := set $settings "ROOKERY_BFF__TRUSTED_PROXIES" (join "," .) }}{{ end -}}
@@ -98,6 +101,26 @@ ROOKERY_REDIS__URL: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* Whether the role reads or writes files in an object store: archives delete those that no message has. */}}
+{{- define "rookery.usesBucket" -}}
+{{- if and .root.Values.files.url (has .role (list "bff" "archive" "embedded")) }}true{{ end -}}
+{{- end -}}
+
+{{- define "rookery.filesSettings" -}}
+{{- $files := .Values.files -}}
+ROOKERY_FILES__URL: {{ $files.url | quote }}
+ROOKERY_FILES__REGION: {{ $files.region | quote }}
+{{- with $files.endpoint }}
+ROOKERY_FILES__ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- with $files.publicEndpoint }}
+ROOKERY_FILES__PUBLIC_ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- if $files.tls.secretName }}
+ROOKERY_FILES__CA_FILE: /etc/rookery/files/ca.crt
+{{- end }}
+{{- end -}}
+
 {{/* Other variables of each container: its identity, and secrets by reference. */}}
 {{- define "rookery.env" -}}
 {{- $values := .root.Values -}}
@@ -124,6 +147,14 @@ ROOKERY_REDIS__URL: {{ . | quote }}
 - name: ROOKERY_REDIS__URL
   valueFrom: {secretKeyRef: {name: {{ .secretName | quote }}, key: {{ .key | quote }}}}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- if include "rookery.usesBucket" . }}
+{{- with $values.files.credentials }}
+- name: ROOKERY_FILES__ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ .secretName | quote }}, key: {{ .accessKeyKey | quote }}}}
+- name: ROOKERY_FILES__SECRET_KEY
+  valueFrom: {secretKeyRef: {name: {{ .secretName | quote }}, key: {{ .secretKeyKey | quote }}}}
 {{- end }}
 {{- end }}
 {{- with $values.archiveToken }}
