@@ -188,7 +188,7 @@ class Seat:
 
     def _check_target(self, request: Request) -> None:
         here = {urlsplit(self.platform.url).netloc, urlsplit(self.platform.websocket).netloc}
-        if urlsplit(request.url).netloc not in here:
+        if urlsplit(request.url.removeprefix("blob:")).netloc not in here:
             self.problems.append(f"a request to a third party: {request.url}")
 
     def _note_welcome(self, page: Page, frame: str | bytes) -> None:

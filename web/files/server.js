@@ -18,7 +18,7 @@ const STALLED_MS = 30_000;
  * @typedef {object} Reservation
  * @property {string} client_file_id a retry with the same one returns the same file
  * @property {string} name
- * @property {number} size
+ * @property {string} size in bytes
  * @property {{duration_ms: number, waveform: string}} [voice]
  */
 

@@ -4,6 +4,7 @@
 import { NoResponse, Problem } from "../api.js";
 import { SignedOut } from "../credentials.js";
 import { fileTexts } from "../languages/files.js";
+import { texts } from "../languages/language.js";
 import { newId } from "../queue.js";
 import { refusalText } from "../refusals.js";
 import { Store } from "../stores/store.js";
@@ -339,7 +340,7 @@ export class Uploads extends Store {
       const bytes = await this.#bytes(id);
       job.isPaused = false;
       try {
-        return await upload(this.#environment.server, { client_file_id: id, name, size: bytes.size, voice }, bytes, how);
+        return await upload(this.#environment.server, { client_file_id: id, name, size: String(bytes.size), voice }, bytes, how);
       } catch (fault) {
         how.signal.throwIfAborted();
         failures++;
@@ -363,7 +364,20 @@ export class Uploads extends Store {
   /** @param {string} id @param {unknown} fault */
   #failed(id, fault) {
     const entry = this.#entry(id);
-    if (entry) this.#sending.outbox.change({ ...entry, state: "failed", error: explain(fault) });
+    if (entry) this.#sending.outbox.change({ ...entry, state: "failed", error: this.#explain(fault) });
+  }
+
+  /** Why a file could not be sent, for people. @param {unknown} fault */
+  #explain(fault) {
+    const { lost, unreadable, blocked, quota, notAllowed } = fileTexts.sending;
+    if (fault instanceof Lost) return lost;
+    if (fault instanceof Unreadable) return unreadable;
+    if (fault instanceof Blocked) return blocked;
+    if (!(fault instanceof Problem)) return texts.failed.unknown;
+    const { code, field } = fault;
+    if (code === "too_large") return quota; // larger files are not attached
+    if (field === "media_type") return notAllowed;
+    return refusalText({ code, field, message: fault.message });
   }
 
   /** @param {string} id @param {(file: MessageFile) => MessageFile} change */
@@ -382,15 +396,6 @@ export class Uploads extends Store {
 /** Whether a further try may succeed. The server forgets an upload that was not used for long: then it is reserved again. */
 const mayPass = (/** @type {unknown} */ fault) =>
   fault instanceof Problem && (fault.status >= 500 || [404, 408, 409, 429].includes(fault.status));
-
-/** Why a file could not be sent, for people. @param {unknown} fault */
-function explain(fault) {
-  const { lost, unreadable, blocked } = fileTexts.sending;
-  if (fault instanceof Lost) return lost;
-  if (fault instanceof Unreadable) return unreadable;
-  if (fault instanceof Blocked) return blocked;
-  return refusalText(fault instanceof Problem ? fault : {});
-}
 
 /** @param {Job} job @param {number} ms */
 function pause(job, ms) {
