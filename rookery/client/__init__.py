@@ -19,10 +19,11 @@
 The last task iterates over the missing events as the others, and over `TooOld` for a chat of which too much is missing.
 
 `Client` holds the live session, `Client.api` calls the HTTP API, `Client.groups` changes groups, `Client.channels`
-opens channels, and `Client.people` changes connections and blocks. Values are the messages of `rookery.v1`.
+opens channels, `Client.people` changes connections and blocks, and `Client.files` uploads and downloads files. Values
+are the messages of `rookery.v1`.
 
     message = await client.groups.create("Engines", [grace.user_id])
-    await client.send(message.chat_id, "Welcome")
+    await client.send(message.chat_id, "Welcome", files=[await client.files.upload(Path("plan.pdf"))])
 
 A message of a group with a `control` has the changed settings and members of the group, and no text.
 

@@ -60,7 +60,7 @@ def size_text(size: int) -> str:
 
 def content_of(message: Message, state: State) -> Text | None:
     """Return the content of a message as its state has changed it; None if it was deleted."""
-    content = message.text if message.HasField("text") else None
+    content = message.text if message.HasField("text") or message.files else None
     for event in state.values():
         match event.change.WhichOneof("body"):
             case "deleted":

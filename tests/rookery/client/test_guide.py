@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+from bff.files.downloads import MAX_DOWNLOADS
+from bff.files.parts import PART_BYTES
+from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS
@@ -62,7 +65,7 @@ def test_the_table_of_kinds_matches_the_protos() -> None:
     }
 
 
-def test_the_permissions_and_limits_of_groups_match_the_code() -> None:
+def test_the_permissions_and_limits_match_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (yes|no) \| (yes|no) \|", GUIDE, re.MULTILINE)
     assert [(int(number), name, default == "yes", guests == "yes") for number, name, default, guests in rows] == [
         (each, each.name, each in DEFAULT_PERMISSIONS, each in GUEST_PERMISSIONS) for each in Permission
@@ -77,5 +80,8 @@ def test_the_permissions_and_limits_of_groups_match_the_code() -> None:
         f"for up to {groups.MAX_CHANNEL_MEMBERS:,} members",
         f"at most {MAX_FOLLOWED} channels, and `open_chat_ids`, at most {MAX_OPEN} of them",
         f"each {READ_AGAIN_EVENTS} events",
+        f"A message has up to {MAX_FILES} files",
+        f"`part_bytes`, which is {PART_BYTES >> 20} MiB",
+        f"At most {MAX_DOWNLOADS} downloads",
     )
     assert [each for each in sentences if each not in GUIDE] == []
