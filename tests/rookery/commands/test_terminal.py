@@ -677,7 +677,7 @@ def test_a_control_change_is_a_sentence(fields: dict[str, Any], text: str) -> No
     assert control_text(message, {7: "ada", 9: "grace"}) == text
 
 
-FILES = [
+FILES: list[dict[str, object]] = [
     {"file_id": "5", "name": "../.photo.png", "media_type": "image/png", "size": "3400000", "width": 40, "height": 30},
     {"file_id": "6", "name": "notes", "media_type": "text/plain", "size": "7"},
 ]
