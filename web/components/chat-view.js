@@ -56,6 +56,7 @@ export class ChatView {
   stop() {
     this.#app.chats.presence.watch("chat", []);
     this.#messages.stop();
+    this.#composer.stop();
     this.#notes?.stop();
     this.#isStopped = true;
   }

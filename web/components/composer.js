@@ -44,6 +44,11 @@ export class Composer {
   #attachments = null;
   /** @type {HTMLInputElement | undefined} */
   #picker;
+  /** While a voice message is recorded. @type {import("./voice.js").VoiceMessage | null} */
+  #voice = null;
+  /** @type {HTMLElement | undefined} */
+  #sendButton;
+  #isStopped = false;
 
   /** @param {App} app @param {string} chat_id @param {() => void} sent */
   constructor(app, chat_id, sent) {
@@ -59,6 +64,11 @@ export class Composer {
     ondragover: (/** @type {DragEvent} */ event) => this.#draggedOver(event),
     ondrop: (/** @type {DragEvent} */ event) => this.#dropped(event),
   };
+
+  stop() {
+    this.#isStopped = true;
+    this.#voice?.cancel();
+  }
 
   focus() {
     this.#field?.focus();
@@ -100,7 +110,8 @@ export class Composer {
       void this.#submit();
     };
     const emoji = { "aria-haspopup": "dialog", "aria-expanded": "false", onclick: this.#pickEmoji };
-    const isSendable = excess <= 0 && (this.#unsent().trim() !== "" || this.#hasFiles);
+    const isEmpty = this.#unsent().trim() === "" && !this.#hasFiles;
+    const voice = this.#voice;
     // The style renders a hidden copy of the text behind the field, which makes the field as high as its text:
     // measuring the height would make the messages jump.
     return h(
@@ -110,19 +121,24 @@ export class Composer {
       !editing && this.#attachments?.view(),
       h(
         "form",
-        { class: "composer", onsubmit: submit },
-        this.#completion?.view(),
-        !editing && this.#attachButton(),
-        h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
-        iconButton(texts.emoji, "react", null, emoji),
-        h(
-          "button",
-          {
-            ...{ class: "send", type: "submit", disabled: !isSendable },
-            ...{ "aria-label": action, title: action },
-          },
-          icon(editing ? "tick" : "send"),
-        ),
+        { class: "composer", onsubmit: submit, onkeydown: voice && this.#voiceKeyPressed },
+        voice ? voice.view() : [
+          this.#completion?.view(),
+          !editing && this.#attachButton(),
+          h("div", { class: "writing", key: "writing", "data-text": this.#text }, h("textarea", field)),
+          iconButton(texts.emoji, "react", null, { ...emoji, key: "emoji" }),
+        ],
+        isEmpty && !editing && !voice && canRecord()
+          ? fileButton(texts.files.voice, "microphone", () => void this.#record(), { class: "send", key: "record" })
+          : h(
+              "button",
+              {
+                ...{ class: "send", key: "send", type: "submit", disabled: !voice && (excess > 0 || isEmpty) },
+                ...{ "aria-label": action, title: action },
+                ref: (/** @type {HTMLElement} */ element) => void (this.#sendButton = element),
+              },
+              icon(editing ? "tick" : "send"),
+            ),
       ),
       h(
         "p",
@@ -306,6 +322,42 @@ export class Composer {
     return this.#attachments;
   }
 
+  /** Records a voice message. The focus goes to the button that sends it. */
+  async #record() {
+    try {
+      const { VoiceMessage } = await import("./voice.js");
+      const voice = await VoiceMessage.begin(this.#app, this.#chat_id, () => this.#setVoice(null));
+      if (!voice || this.#isStopped || this.#voice) return voice?.cancel();
+      this.#setVoice(voice);
+    } catch {
+      this.#app.say(texts.failed.noResponse);
+    }
+  }
+
+  /** @param {import("./voice.js").VoiceMessage | null} voice */
+  #setVoice(voice) {
+    this.#voice = voice;
+    if (voice) this.#app.root.after(() => this.#sendButton?.focus());
+    else if (!isTouchScreen()) this.#app.root.after(() => this.focus());
+    this.#app.root.invalidate();
+  }
+
+  #voiceKeyPressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    this.#voice?.cancel();
+  };
+
+  /** @param {import("./voice.js").VoiceMessage} voice */
+  async #sendVoice(voice) {
+    const { reply_to } = this.#draft;
+    this.#setVoice(null);
+    if (reply_to) this.#keep({ reply_to: "" });
+    this.#kept = this.#kept.then(() => voice.send(reply_to));
+    await this.#kept;
+    this.#sent();
+  }
+
   async #loadCompletion() {
     const field = this.#field;
     try {
@@ -357,6 +409,7 @@ export class Composer {
   }
 
   async #submit() {
+    if (this.#voice) return this.#sendVoice(this.#voice);
     const text = this.#unsent();
     const body = bodyOf(text);
     if ((!body && !this.#hasFiles) || this.#excess() > 0) return;
@@ -436,6 +489,9 @@ export class Composer {
     return encoder.encode(bodyOf(this.#unsent())).length - this.#app.sending.maxTextBytes;
   }
 }
+
+/** Whether this page can record: browsers have a microphone only on https and localhost. */
+const canRecord = () => "MediaRecorder" in globalThis && Boolean(navigator.mediaDevices?.getUserMedia);
 
 /** Whether keys that are pressed now go to the field. @param {HTMLElement} field */
 const hasFocus = (field) => document.hasFocus() && document.activeElement === field;

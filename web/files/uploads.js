@@ -15,6 +15,7 @@ import { Blocked, Unreadable, upload } from "./upload.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {FileDatabase} from "./database.js" */
+/** @import {Voice} from "./recorder.js" */
 /** @import {Sending} from "../stores/sending.js" */
 /** @import {Content, Entry, Message, MessageFile} from "../types.js" */
 
@@ -168,6 +169,21 @@ export class Uploads extends Store {
     for (let at = MAX_FILES; at < files.length; at += MAX_FILES)
       await this.#sending.send(chat_id, "", { files: files.slice(at, at + MAX_FILES) });
     for (const { client_file_id } of files) this.#held.delete(client_file_id);
+  }
+
+  /**
+   * Sends a voice message. Returns when it is kept.
+   * @param {string} chat_id
+   * @param {Voice} voice
+   * @param {string} reply_to empty for none
+   */
+  async sendVoice(chat_id, { bytes, duration_ms, waveform }, reply_to) {
+    const at = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000).toISOString();
+    const [, format = "webm"] = bytes.type.split("/");
+    const name = `voice-${at.slice(0, 19).replace(/\D/g, "-")}.${format}`;
+    const attached = this.#hold(chat_id, new File([bytes], name, { type: bytes.type }));
+    Object.assign(attached.file, { duration_ms, waveform });
+    await this.send(chat_id, "", { reply_to }, [attached]);
   }
 
   // ---- messages of the outbox

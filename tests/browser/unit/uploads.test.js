@@ -5,6 +5,7 @@ import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
 import { filesIn } from "../../../web/files/dropped.js";
 import { nameOf } from "../../../web/files/picked.js";
+import { Recorder, waveformOf } from "../../../web/files/recorder.js";
 import { FileServer } from "../../../web/files/server.js";
 import { Uploads } from "../../../web/files/uploads.js";
 import { Chats } from "../../../web/stores/chats.js";
@@ -23,7 +24,8 @@ class FakeServer {
   requests = [];
   held = null;
 
-  async reserve({ client_file_id, name, size }) {
+  async reserve({ client_file_id, name, size, voice }) {
+    this.voice = voice;
     this.#answer("reserve");
     const known = this.files.get(client_file_id) ?? { file_id: `f${this.files.size + 1}`, name, size, state: "uploading", parts: new Map() };
     this.files.set(client_file_id, known);
@@ -277,4 +279,53 @@ test("a part is sent again with a new token after the old one was rejected, and 
   const stalled = assert.rejects(server.writePart("7", 3, new ArrayBuffer(3), how), NoResponse);
   await pass(30);
   await stalled;
+});
+
+/** A microphone with these levels, one after the other; it records what the test adds. */
+function microphone(...levels) {
+  const used = { isOpen: false, recorder: null };
+  const stream = { getTracks: () => [{ stop: () => void (used.isOpen = false) }] };
+  return Object.assign(used, {
+    supports: (type) => type.startsWith("audio/ogg"),
+    open: async () => Object.assign(stream, { opened: (used.isOpen = true) }),
+    now: () => Date.now() + 1,
+    meter: () => ({ level: () => levels.shift() ?? 0, stop: () => {} }),
+    record: (_, mimeType) => {
+      const stop = () => {
+        used.recorder.state = "inactive";
+        used.recorder.ondataavailable({ data: new Blob(["Opus"]) });
+        used.recorder.onstop();
+      };
+      return (used.recorder = { mimeType, state: "recording", start: () => {}, stop });
+    },
+  });
+}
+
+test("a voice message has its duration and its loudest moments, and the microphone is closed", async () => {
+  const page = await opened();
+  const used = microphone(0, 0.5, 1);
+  const recorder = await Recorder.begin(used);
+  await pass(0.05);
+  await pass(0.05);
+  assert.equal(used.isOpen, true);
+  await page.uploads.sendVoice(CHAT, await recorder.finish(), "4");
+  assert.equal(used.isOpen, false);
+  const { files, reply_to } = waiting(page);
+  assert.deepEqual([files[0].media_type, files[0].waveform, reply_to], ["audio/ogg", btoa("\x00\x80\xff"), "4"]);
+  assert.match(files[0].name, /^voice-1970-.*\.ogg$/);
+  await pass();
+  assert.deepEqual(page.server.voice, { duration_ms: files[0].duration_ms, waveform: files[0].waveform });
+  assert.equal(page.server.content(files[0].client_file_id), "Opus");
+});
+
+test("a recording ends by itself, and a cancelled one closes the microphone", async () => {
+  const levels = Array.from({ length: 640 }, (_, at) => at / 640);
+  assert.equal(atob(waveformOf(levels)).length, 64);
+  const used = microphone();
+  const recorder = await Recorder.begin(used);
+  for (let minute = 0; minute < 31; minute++) mock.timers.tick(60_000);
+  assert.deepEqual([recorder.isRecording, used.isOpen], [false, false]);
+  const other = microphone();
+  (await Recorder.begin(other)).cancel();
+  assert.equal(other.isOpen, false);
 });

@@ -1,0 +1,76 @@
+// The recording of a voice message, in place of the text field.
+
+import { durationText } from "../files/kinds.js";
+import { Recorder } from "../files/recorder.js";
+import { drawing } from "../icons.js";
+import { fileTexts } from "../languages/files.js";
+import { h } from "../view.js";
+import { iconButton } from "./buttons.js";
+import { loadStyle } from "./style.js";
+
+/** @import {App} from "./app-shell.js" */
+
+/** The newest measurements that are drawn, and the height of the drawing. */
+const BARS = 40;
+const HIGH = 24;
+
+export class VoiceMessage {
+  #app;
+  #chat_id;
+  #recorder;
+  #ended;
+
+  /**
+   * Begins to record; shows why not if it can't. Returns null then.
+   * @param {App} app
+   * @param {string} chat_id
+   * @param {() => void} ended called when it is cancelled
+   */
+  static async begin(app, chat_id, ended) {
+    try {
+      await Promise.all([app.sending.loadUploads(), loadStyle("styles/attachments.css")]);
+      return new VoiceMessage(app, chat_id, await Recorder.begin(), ended);
+    } catch (fault) {
+      const { noMicrophone, notAllowed } = fileTexts.voice;
+      const isRejected = fault instanceof DOMException && fault.name === "NotAllowedError";
+      app.say(isRejected ? notAllowed : noMicrophone);
+      return null;
+    }
+  }
+
+  /** @param {App} app @param {string} chat_id @param {Recorder} recorder @param {() => void} ended */
+  constructor(app, chat_id, recorder, ended) {
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#recorder = recorder;
+    this.#ended = ended;
+    recorder.onChange = app.root.invalidate;
+  }
+
+  cancel() {
+    this.#recorder.cancel();
+    this.#ended();
+  }
+
+  /** Sends the recording. Returns when it is kept. @param {string} reply_to */
+  async send(reply_to) {
+    const voice = await this.#recorder.finish();
+    await this.#app.sending.uploads?.sendVoice(this.#chat_id, voice, reply_to);
+  }
+
+  view() {
+    const { label, cancel, recording, isFull } = fileTexts.voice;
+    const { levels, duration_ms, isRecording } = this.#recorder;
+    const newest = [...Array(BARS).fill(0), ...levels].slice(-BARS);
+    const bars = newest.map((level, at) => `M${3 * at + 1.5} ${HIGH / 2 - (level * HIGH) / 2}v${Math.max(level * HIGH, 1)}`);
+    return h(
+      "div",
+      { class: "recording", key: "recording", role: "group", "aria-label": label },
+      iconButton(cancel, "close", () => this.cancel()),
+      h("span", { class: isRecording ? "recording-sign" : "recording-sign ended" }),
+      h("span", { role: "timer", dir: "ltr" }, durationText(duration_ms / 1_000)),
+      drawing("levels", `0 0 ${3 * BARS} ${HIGH}`, [h("path", { d: bars.join("") })]),
+      h("span", { class: "unseen", role: "status" }, isRecording ? recording : isFull),
+    );
+  }
+}
