@@ -6,6 +6,7 @@
 | `accounts`, `profiles`, `chats`,    | the routes of `/v1`, one module per resource                               |
 | `groups`                            |                                                                            |
 | `admin/`                            | the routes of `/v1/admin`, and their models                                |
+| `files/`                            | uploads of files, their signed links, and downloads                        |
 | `operations`, `site`                | health, metrics, keys and API descriptions; the files of the page          |
 | `models`                            | bodies and queries of `/v1`                                                |
 | `sign_ins`, `gateways`, `own_chats` | sign-ins; the gateway of a user; a limit of guesses at chats               |

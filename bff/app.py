@@ -73,6 +73,9 @@ CLIENT_GONE: tuple[type[Exception], ...] = tuple(
 """Raised when a client disconnects in the middle of a streamed body; by quart 0.23 (Python 3.13), of any request: 0.22
 cancels that instead."""
 
+ENDS_EARLY: tuple[type[Exception], ...] = (*CLIENT_GONE, CutOff)
+"""Raised when the client is gone, and when a response can't be completed: the connection ends, and nothing else."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -255,7 +258,7 @@ def ignore_disconnects(app: ASGIFramework) -> ASGIFramework:
     async def run(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         try:
             await app(scope, receive, send)
-        except* (*CLIENT_GONE, CutOff):
+        except* ENDS_EARLY:
             pass  # the request is over, and its connection ends with it
 
     return run

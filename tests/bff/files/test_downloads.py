@@ -271,7 +271,7 @@ class Endless:
             yield bytes(MEGABYTE)
 
 
-def serving_from(shared: Shared, endless: Endless, **limits: float) -> AbstractAsyncContextManager[Server]:
+def serving_from(shared: Shared, endless: Endless, **limits: Any) -> AbstractAsyncContextManager[Server]:
     """A server of the application, with this file store."""
     services = replace(shared.api.services, files=cast(FileStore, endless))
     return serving(ignore_disconnects(make_app(services, shared.api.web_root)), **limits)
