@@ -116,6 +116,11 @@ class Recorder:
         watermarks = dict(self._watermarks)
         return RecorderStatistics(self._events, self._batches, self._dead_letters, self._retries, lag, watermarks)
 
+    @property
+    def has_first_partition(self) -> bool:
+        """Whether partition 0 is assigned: of all archives, one has it."""
+        return 0 in self._watermarks
+
     async def run(self) -> None:
         """Record until cancelled; then finish the current batch and commit."""
         while True:

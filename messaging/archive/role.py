@@ -1,4 +1,4 @@
-"""Opens and stops an archive: its recorder, its query service and its health."""
+"""Opens and stops an archive: its recorder, its query service, its sweep of files and its health."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,8 +9,10 @@ from messaging.archive.measures import archive_readings
 from messaging.archive.queries import ArchiveQueries
 from messaging.archive.recorder import Recorder
 from messaging.archive.store.protocol import ChatStore
+from messaging.archive.sweep import Sweep, sweep_hourly
 from shared.background import open_background
 from shared.backplane import Backplane
+from shared.files.protocol import FileStore
 from shared.net.admission import ConnectionBudget
 from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
@@ -60,11 +62,12 @@ async def open_archive(
     backplane: Backplane,
     chats: ChatStore,
     health: Health,
+    files: FileStore | None = None,
     tokens: Sequence[str] = (),
     tls: ServerTls | None = None,
     budget: ConnectionBudget | None = None,
 ) -> AsyncIterator[Archive]:
-    """Record the log and answer queries while the block is open.
+    """Record the log, answer queries, and sweep `files` if given, while the block is open.
 
     Leaving it records and commits the current batch, and waits for running queries, within 2 seconds. The archive opens
     even if the store or the log does not answer: recording waits for it, and queries are refused meanwhile. Only the
@@ -86,6 +89,9 @@ async def open_archive(
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
+        if files is not None:
+            sweep = Sweep(chats, files, backplane.partitions)
+            nursery.start_soon(sweep_hourly, sweep, lambda: recorder.has_first_partition)
         rpc = await nursery.start(
             partial(
                 serve_rpc,

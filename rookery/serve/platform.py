@@ -128,11 +128,13 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
     settings = on.settings
     async with (
         on.waiting.engine("cassandra", partial(open_chats, settings)) as chats,
+        open_files(settings) as files,
         on.waiting.end("archive"),
         open_archive(
             settings.archive,
             backplane=on.backplane,
             chats=chats,
+            files=files,
             health=health,
             tokens=settings.archive_tokens,
             tls=on.tls.server,

@@ -1,4 +1,4 @@
-"""Commands on stored data: backups of the data folder, and dead letters."""
+"""Commands on stored data: backups of the data folder, dead letters, and files."""
 
 from functools import partial
 from pathlib import Path
@@ -38,4 +38,21 @@ def restore_backup(folder: Path) -> None:
         click.echo(line)
 
 
-COMMANDS = (dead_letters, backup, restore_backup)
+@click.group()
+def files() -> None:
+    """Manage the files that users have uploaded."""
+
+
+@files.command("sweep")
+def sweep_files() -> None:
+    """Delete what nobody can need: uploads that have ended, files that no message uses, and bytes without a file.
+
+    The archive does this all the time, a part every hour; here everything is looked at now. A file is deleted in two
+    sweeps, an hour or more apart, between which Rookery must run.
+    """
+    from rookery.commands.files import sweep
+
+    run(sweep, load_settings())
+
+
+COMMANDS = (dead_letters, backup, restore_backup, files)

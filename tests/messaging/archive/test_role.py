@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import trio
 
+from messaging.archive import sweep
 from messaging.archive.role import Archive, open_archive
 from messaging.archive.store.sqlite.store import SqliteChats
-from rookery.v1.archive_pb2 import ListChatsRequest, ListChatsResponse
+from rookery.v1.archive_pb2 import FILE_STATE_UPLOADING, ListChatsRequest, ListChatsResponse, StoredFile
+from rookery.v1.files_pb2 import FileInfo
 from shared.archive import ArchiveClient
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Refusal, Unavailable
+from shared.files.folder import open_folder_files
 from shared.net.admission import ConnectionBudget
 from shared.net.tls import ServerTls
 from shared.rpc import call_unary, open_channel
@@ -24,7 +27,7 @@ from shared.rpc.standard.health_grpc import HealthStub
 from shared.rpc.standard.health_pb2 import HealthCheckRequest
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
-from tests.messaging.archive.conftest import BOB, FakeChats, committed, new_message, records_of
+from tests.messaging.archive.conftest import ALICE, BOB, FakeChats, committed, new_message, records_of
 from tools.launch.certificates import Authority
 
 PATIENCE = 20.0
@@ -52,6 +55,22 @@ async def test_a_published_message_is_in_the_members_lists(archive: Archive, log
                 await trio.sleep(0.001)
     assert not isinstance(chats, Refusal)
     assert [chat.newest.message for chat in chats.chats] == [event.message]
+
+
+async def test_an_archive_sweeps_files_once_it_has_the_first_partition(
+    log: SqliteLog, chats: SqliteChats, health: Health, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sweep, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(sweep, "HOUR_SECONDS", 0.01)
+    file = StoredFile(file=FileInfo(file_id=1), owner_id=ALICE, state=FILE_STATE_UPLOADING)  # of the year 1970
+    await chats.files.reserve("a", file, quota_bytes=1, max_uploads=1)
+    async with (
+        open_folder_files(tmp_path / "files") as files,
+        open_archive(SETTINGS, backplane=log, chats=chats, files=files, health=health),
+    ):
+        with trio.fail_after(PATIENCE):
+            while not (await chats.files.rows([1]))[1].condemned_ms:
+                await trio.sleep(0.001)
 
 
 async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, health: Health) -> None:

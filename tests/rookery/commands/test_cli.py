@@ -12,10 +12,13 @@ import httpx
 import pytest
 import trio
 
+from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.client import open_api
 from rookery.commands import terminal
 from rookery.commands.options import read_settings
 from rookery.serve.folder import DataFolder
+from rookery.v1.archive_pb2 import FILE_STATE_UPLOADING, StoredFile
+from rookery.v1.files_pb2 import FileInfo
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.backplane import DeadLetter, StoredRecord
 from shared.backplane.sqlite.log import open_sqlite_log
@@ -28,7 +31,7 @@ from tests.rookery.commands.conftest import Invoke
 ROLES = ["bff", "gateway", "archive"]
 COMMANDS = [
     *("up", *ROLES, "migrate", "probe", "dead-letters", "backup", "restore", "keys", "chat", "user", "processes"),
-    *("audit", "config", "doctor", "load", "verify"),
+    *("files", "audit", "config", "doctor", "load", "verify"),
 ]
 
 
@@ -184,6 +187,22 @@ def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 17, "not an envelope")
     assert letter["traceparent"] == record.traceparent
     assert base64.b64decode(letter["value"]) == record.value
+
+
+def test_a_sweep_of_files_prints_what_it_has_done(invoke: Invoke, folder: DataFolder) -> None:
+    stored = StoredFile(file=FileInfo(file_id=1), owner_id=1, state=FILE_STATE_UPLOADING)
+
+    async def reserve() -> None:
+        async with open_sqlite_chats(folder.chats) as chats:
+            await chats.files.reserve("a", stored, quota_bytes=1, max_uploads=1)
+
+    assert invoke("files", "sweep").exit_code == 0
+    trio.run(reserve)
+    assert invoke("files", "sweep").output.splitlines() == [
+        "0 files deleted, which no message uses",
+        "1 more can't be sent any more, and are deleted by a later sweep",
+        "0 keys and 0 uploads without a file deleted",
+    ]
 
 
 @pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])

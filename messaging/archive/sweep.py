@@ -1,0 +1,196 @@
+"""Removes files that nobody can need: uploads that have ended, files that no message uses, and bytes without a row.
+
+Every step may be repeated and done by several processes at once, and a process may be killed between any two of them:
+
+1. A file that no message uses is condemned, and so is an upload that is not complete in time. It is not found from then
+   on. A use that is recorded meanwhile revives it, so the uses are read again.
+2. Once every message that had got the file before is recorded, and none uses it, its row is removed, unless it was
+   revived.
+3. The bytes of the file are deleted. Bytes that are left are found without a row a day later.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from random import randrange
+
+import structlog
+import trio
+
+from messaging.archive.store.files import FIRST_PLACE, FileRow
+from messaging.archive.store.protocol import ChatStore
+from messaging.archive.watermark import Watermark
+from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE
+from shared.contract.ids import first_id_at, wall_clock_ms
+from shared.contract.partitions import partition_of
+from shared.files.keys import file_id_of, file_key, keys_of
+from shared.files.protocol import MAX_LISTED, FileStore
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+UNUSED_MS = DAY_MS
+"""From the completion of a file to its removal, unless a message uses it."""
+
+UPLOAD_MS = 7 * DAY_MS
+"""From the reservation of a file to its removal, unless it is complete; and of one that is blocked."""
+
+GRACE_MS = HOUR_MS
+"""From the condemnation of a file to the last time of the log at which a message may have it: more than a gateway takes
+from the look-up of a file to the log, and than clocks differ."""
+
+LEFT_MS = DAY_MS
+"""Bytes and uploads without a row are deleted at this age: an upload begins before its file is reserved."""
+
+SHARES = 24
+"""In so many sweeps, the uses of each file are read once, and the keys of the file store are listed once."""
+
+PAGE = 500
+"""Rows that are read at once: about 5 ms of work of the loop."""
+
+FIRST_SECONDS = 300.0
+"""From the start of an archive to its first sweep: a process that is started often sweeps too."""
+
+HOUR_SECONDS = 3_600.0
+"""From one sweep to the next."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Swept:
+    """What a sweep has done, in files; `bytes` without a row, in keys of the file store, and uploads without one."""
+
+    condemned: int = 0
+    revived: int = 0
+    forgotten: int = 0
+    bytes: int = 0
+    uploads: int = 0
+
+
+class Sweep:
+    """Sweeps the files of a platform."""
+
+    def __init__(self, chats: ChatStore, files: FileStore, partitions: int) -> None:
+        """`partitions` is the number of partitions of the log."""
+        self._table = chats.files
+        self._files = files
+        self._watermark = Watermark(chats, partitions)
+
+    async def run(self, share: int | None = None) -> Swept:
+        """Sweep everything, or one of SHARES: in all shares are the files that are condemned or uploading, which are
+        few; the first one has the bytes. Raises Unavailable, and may be repeated."""
+        swept = Swept()
+        complete_up_to = await self._watermark.complete_up_to()  # before the uses are read
+        place: int | None = FIRST_PLACE
+        is_empty = True
+        while place is not None:
+            rows, place = await self._table.page(place, PAGE)
+            is_empty = is_empty and not rows
+            settled = [row for row in rows if row.condemned_ms > 0 and _grace_of(row) <= complete_up_to]
+            await self._forget(settled, swept)
+            await self._condemn([row for row in rows if not row.condemned_ms], share, swept)
+        if not is_empty:  # else it may be the wrong one, and all bytes are others' files
+            if not share:
+                await self._sweep_bytes(swept)
+            await self._sweep_uploads(swept)
+        return swept
+
+    async def _condemn(self, rows: Collection[FileRow], share: int | None, swept: Swept) -> None:
+        now_ms = wall_clock_ms()
+        ended = [row for row in rows if not _is_complete(row) and row.changed_ms < now_ms - UPLOAD_MS]
+        in_share = [row for row in rows if _is_complete(row) and share in (None, _share_of(row))]
+        old = [row for row in in_share if row.changed_ms < now_ms - UNUSED_MS]
+        used = await self._used(old)
+        unused = [row for row in old if _id(row) not in used]
+        if ended or unused:
+            await self._table.condemn([*ended, *unused], now_ms)
+            swept.condemned += len(ended) + len(unused)
+            await self._revive(unused, swept)
+
+    async def _revive(self, rows: Collection[FileRow], swept: Swept) -> Collection[int]:
+        """Revive those of the files that a message uses, and return their ids."""
+        if used := await self._used(rows):
+            await self._table.revive(used)
+            swept.revived += len(used)
+        return used
+
+    async def _used(self, rows: Collection[FileRow]) -> Collection[int]:
+        """The ids of those that a message uses."""
+        return await self._table.used([_id(row) for row in rows]) if rows else ()
+
+    async def _forget(self, rows: Collection[FileRow], swept: Swept) -> None:
+        used = await self._revive(rows, swept)
+        if unused := [row for row in rows if _id(row) not in used]:
+            forgotten = await self._table.forget(unused)
+            swept.forgotten += len(forgotten)
+            for row in forgotten:
+                if row.file.upload_id:
+                    await self._files.cancel(file_key(_id(row)), row.file.upload_id)
+            await self._files.delete([key for row in forgotten for key in keys_of(_id(row))])
+
+    async def _sweep_bytes(self, swept: Swept) -> None:
+        """Delete the bytes of files without a row, and those that another rendition is read in place of."""
+        after = ""
+        while True:
+            stored = await self._files.keys(after=after)
+            before_ms = wall_clock_ms() - LEFT_MS
+            old = {each.key: file_id for each in stored if each.at_ms < before_ms and (file_id := file_id_of(each.key))}
+            rows = await self._table.rows({*old.values()}) if old else {}
+            left = [key for key, file_id in old.items() if _is_left(key, rows.get(file_id))]
+            if left:
+                await self._files.delete(left)
+                swept.bytes += len(left)
+            if len(stored) < MAX_LISTED:
+                return
+            after = stored[-1].key
+
+    async def _sweep_uploads(self, swept: Swept) -> None:
+        """Cancel the uploads that no file has: at most MAX_LISTED, in no order, so the next sweep finds others."""
+        uploads = await self._files.uploads(wall_clock_ms() - LEFT_MS)
+        ids = {upload: file_id for upload in uploads if (file_id := file_id_of(upload.key))}
+        rows = await self._table.rows({*ids.values()}) if ids else {}
+        for upload, file_id in ids.items():
+            row = rows.get(file_id)
+            if row is None or row.file.upload_id != upload.upload_id:
+                await self._files.cancel(upload.key, upload.upload_id)
+                swept.uploads += 1
+
+
+async def sweep_hourly(sweep: Sweep, is_chosen: Callable[[], bool]) -> None:
+    """Sweep a share every hour while `is_chosen`, which holds in one process; two at once do no harm."""
+    share = randrange(SHARES)  # noqa: S311 - no secret
+    await trio.sleep(FIRST_SECONDS)
+    while True:
+        if is_chosen():
+            try:
+                swept = await sweep.run(share)
+            except Exception as error:  # supervises the sweep: the next one does its work
+                _log.warning("sweep_failed", reason=f"{type(error).__name__}: {error}")
+            else:
+                _log.info("files_swept", share=share, **asdict(swept))
+                share = (share + 1) % SHARES
+        await trio.sleep(HOUR_SECONDS)
+
+
+def _id(row: FileRow) -> int:
+    return row.file.file.file_id
+
+
+def _is_complete(row: FileRow) -> bool:
+    return row.file.state == FILE_STATE_COMPLETE
+
+
+def _share_of(row: FileRow) -> int:
+    return partition_of(_id(row), SHARES)
+
+
+def _grace_of(row: FileRow) -> int:
+    """The event id that history must have reached before a condemned file is forgotten."""
+    return first_id_at(row.condemned_ms + GRACE_MS)
+
+
+def _is_left(key: str, row: FileRow | None) -> bool:
+    """Whether nobody reads the bytes of a file with this key any more."""
+    if row is None:
+        return True
+    return _is_complete(row) and bool(row.file.rendition) and key == file_key(_id(row))

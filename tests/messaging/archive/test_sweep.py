@@ -1,0 +1,285 @@
+"""The sweep of files, on the embedded stores."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from messaging.archive import sweep as module
+from messaging.archive.store.sqlite.store import SqliteChats
+from messaging.archive.sweep import (
+    DAY_MS,
+    FIRST_SECONDS,
+    GRACE_MS,
+    HOUR_MS,
+    HOUR_SECONDS,
+    LEFT_MS,
+    SHARES,
+    UNUSED_MS,
+    UPLOAD_MS,
+    Sweep,
+    Swept,
+    sweep_hourly,
+)
+from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
+from rookery.v1.files_pb2 import FileInfo
+from rookery.v1.session_pb2 import Event
+from shared.contract.errors import Unavailable
+from shared.contract.ids import MAX_ID, wall_clock_ms
+from shared.files.folder import FolderFiles, open_folder_files
+from shared.files.keys import PICTURE, file_key
+from tests.messaging.archive.conftest import ALICE, BOB, PARTITIONS, new_message
+from tests.messaging.archive.store.chats import Conversation, logged, new_ids
+
+
+@pytest.fixture
+async def files(tmp_path: Path) -> AsyncIterator[FolderFiles]:
+    async with open_folder_files(tmp_path / "files") as store:
+        yield store
+
+
+class World:
+    """A file table and a file store, a clock, and a process that may be killed before any of its operations."""
+
+    def __init__(self, chats: SqliteChats, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.chats, self.files = chats, files
+        self.ahead_ms = 0
+        self.before: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        monkeypatch.setattr(module, "wall_clock_ms", lambda: self.now_ms)
+
+    @property
+    def now_ms(self) -> int:
+        return wall_clock_ms() + self.ahead_ms
+
+    async def sweep(self, share: int | None = None) -> Swept:
+        """A sweep by a process that has just started."""
+        chats: Any = SimpleNamespace(files=Stepping(self, self.chats.files), watermarks=self.chats.watermarks)
+        return await Sweep(chats, Stepping(self, self.files), PARTITIONS).run(share)
+
+    async def record(self, *events: Event) -> None:
+        """Record the log up to now."""
+        await self.chats.record(logged(*events), {})
+        await self.chats.raise_watermarks(dict.fromkeys(range(PARTITIONS), self.now_ms))
+
+    async def add(self, state: int = FILE_STATE_COMPLETE, rendition: str = "") -> StoredFile:
+        """A file of Alice; a complete one has a thumbnail too."""
+        file = StoredFile(file=FileInfo(file_id=next(new_ids), name="a", size=1), owner_id=ALICE)
+        file.state, file.reserved_at_ms = FILE_STATE_UPLOADING, self.now_ms
+        file.upload_id = await self.files.begin(file_key(file.file.file_id))
+        limits = {"quota_bytes": MAX_ID, "max_uploads": 99}
+        await self.chats.files.reserve(str(file.file.file_id), file, **limits)
+        if state == FILE_STATE_UPLOADING:
+            return file
+        await self.files.cancel(file_key(file.file.file_id), file.upload_id)
+        for each in ("", "320", *filter(None, [rendition])):
+            await self.files.put(file_key(file.file.file_id, each), b"x")
+        file.state, file.rendition = state, rendition  # type: ignore[assignment]
+        stored = await self.chats.files.complete(file, self.now_ms)
+        assert stored is not None
+        return stored
+
+    async def is_there(self, file: StoredFile) -> bool:
+        """Whether the file can be read; if it is forgotten, nothing is left of it."""
+        row = (await self.chats.files.rows([file.file.file_id])).get(file.file.file_id)
+        keys = [stored.key for stored in await self.files.keys(file_key(file.file.file_id))]
+        if row is None:
+            assert not keys
+            return False
+        assert file.state == FILE_STATE_UPLOADING or file_key(file.file.file_id, "320") in keys
+        return not row.condemned_ms
+
+
+class Stepping:
+    """A store with `World.before` before each operation."""
+
+    def __init__(self, world: World, store: object) -> None:
+        self._world, self._store = world, store
+
+    def __getattr__(self, name: str) -> Any:
+        async def operation(*arguments: Any, **named: Any) -> Any:
+            await self._world.before()
+            return await getattr(self._store, name)(*arguments, **named)
+
+        return operation
+
+
+@pytest.fixture
+def world(chats: SqliteChats, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(chats, files, monkeypatch)
+
+
+def message_with(file: StoredFile) -> Event:
+    event = new_message()
+    event.message.files.append(file.file)
+    return event
+
+
+async def test_an_unused_file_is_condemned_after_a_day_and_forgotten_when_history_is_complete(world: World) -> None:
+    unused, used = await world.add(), await world.add()
+    await world.record(message_with(used))
+    assert await world.sweep() == Swept()
+    world.ahead_ms += UNUSED_MS + 1
+    young = await world.add()
+    assert await world.sweep() == Swept(condemned=1)
+    assert [await world.is_there(file) for file in (unused, used, young)] == [False, True, True]
+    world.ahead_ms += GRACE_MS - 1_000
+    await world.record()
+    assert await world.sweep() == Swept()
+    world.ahead_ms += 2_000 + module.UNUSED_MS // 2
+    assert await world.sweep() == Swept()  # the log is not recorded that far
+    await world.record()
+    assert await world.sweep() == Swept(forgotten=1)
+    assert [await world.is_there(file) for file in (unused, used, young)] == [False, True, True]
+    assert await world.sweep() == Swept()
+
+
+async def test_a_file_is_removed_after_the_deletion_of_its_last_message(world: World) -> None:
+    file, event = await world.add(), Conversation(members=(ALICE, BOB))
+    sent = message_with(file)
+    world.ahead_ms += 2 * DAY_MS
+    await world.record(sent)
+    assert await world.sweep() == Swept()
+    await world.record(event.deletion(sent.event_id))
+    assert await world.sweep() == Swept(condemned=1)
+    world.ahead_ms += 2 * GRACE_MS
+    await world.record()
+    assert await world.sweep() == Swept(forgotten=1)
+
+
+@pytest.mark.parametrize("state", [FILE_STATE_UPLOADING, FILE_STATE_BLOCKED])
+async def test_an_upload_that_does_not_become_complete_ends_after_a_week(world: World, state: int) -> None:
+    file = await world.add(state)
+    world.ahead_ms += UPLOAD_MS - HOUR_MS
+    await world.record()
+    assert await world.sweep() == Swept()
+    world.ahead_ms += 2 * HOUR_MS
+    assert await world.sweep() == Swept(condemned=1)
+    world.ahead_ms += 2 * GRACE_MS
+    await world.record()
+    assert await world.sweep() == Swept(forgotten=1)
+    assert await world.files.uploads(world.now_ms) == []
+    assert not await world.is_there(file)
+
+
+async def test_bytes_and_uploads_without_a_file_are_deleted_after_a_day(world: World) -> None:
+    uploading, picture = await world.add(FILE_STATE_UPLOADING), await world.add(rendition=PICTURE)
+    await world.record(message_with(picture))
+    left = file_key(next(new_ids), "800")
+    for key in (left, "avatars/1"):
+        await world.files.put(key, b"x")
+    ended = file_key(next(new_ids)), await world.files.begin(left)
+    assert await world.sweep() == Swept()
+    world.ahead_ms += LEFT_MS + 60_000
+    assert await world.sweep() == Swept(bytes=2, uploads=1)
+    file_id = picture.file.file_id
+    kept = {file_key(file_id, "320"), file_key(file_id, PICTURE), "avatars/1"}
+    assert {stored.key for stored in await world.files.keys()} == kept
+    assert [upload.upload_id for upload in await world.files.uploads(MAX_ID)] == [uploading.upload_id] != ended
+
+
+async def test_no_bytes_are_deleted_while_the_file_table_is_empty(world: World) -> None:
+    await world.files.put(file_key(1), b"x")
+    world.ahead_ms += 10 * DAY_MS
+    assert await world.sweep() == Swept()
+
+
+async def test_all_shares_together_sweep_everything(world: World) -> None:
+    files = [await world.add() for _ in range(30)]
+    await world.files.put(file_key(next(new_ids)), b"x")
+    world.ahead_ms += UNUSED_MS + 60_000
+    swept = [await world.sweep(share) for share in range(SHARES)]
+    assert sum(each.condemned for each in swept) == len(files)
+    assert sum(each.bytes for each in swept) == 1
+    assert max(each.condemned for each in swept) < len(files)
+
+
+async def test_a_sweep_that_is_killed_anywhere_loses_no_file_of_a_message_and_is_completed_by_the_next(
+    world: World,
+) -> None:
+    step = 0
+
+    async def kill() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Unavailable("killed")
+
+    is_killed = True
+    while is_killed:
+        used, unused = await world.add(), await world.add()
+        await world.record(message_with(used))
+        for pause_ms in (UNUSED_MS + 1, 2 * GRACE_MS):
+            world.ahead_ms += pause_ms
+            await world.record()
+            left, world.before = step, kill
+            try:
+                await world.sweep()
+                is_killed = False
+            except Unavailable:
+                is_killed = True
+            world.before = trio.lowlevel.checkpoint
+            await world.sweep(share=0)
+        for _ in range(2):
+            world.ahead_ms += LEFT_MS + GRACE_MS
+            await world.record()
+            await world.sweep()
+        assert [await world.is_there(file) for file in (used, unused)] == [True, False]
+        step += 1
+    assert step > 5
+
+
+@pytest.mark.parametrize("delay", [0, 1, 3])
+async def test_a_message_that_got_the_file_before_a_sweep_condemned_it_keeps_it(world: World, delay: int) -> None:
+    """The look-up of the message comes before each step of the sweep, and its record some steps later."""
+    results = [await sent_while_swept(world, step, step + delay) for step in range(8)]
+    assert {*results} == {True, False}
+
+
+async def sent_while_swept(world: World, look_up: int, record: int) -> bool:
+    """Sweep a file twice while a message of it is sent; return whether the gateway finds the file."""
+    file = await world.add()
+    event, steps, found = message_with(file), 0, False
+
+    async def send() -> None:
+        nonlocal steps, found
+        if steps == look_up:
+            found = await world.is_there(file)
+        if steps == record and found:
+            await world.chats.record(logged(event), {})
+        steps += 1
+
+    for pause_ms in (UNUSED_MS + 60_000, GRACE_MS + 60_000):
+        world.ahead_ms += pause_ms
+        if not found or steps > record:  # else the watermark stays below the message
+            await world.record()
+        world.before = send
+        await world.sweep()
+        world.before = trio.lowlevel.checkpoint
+    if found and steps <= record:
+        await world.record(event)
+    world.ahead_ms += GRACE_MS + 60_000
+    await world.record()
+    await world.sweep()
+    assert await world.is_there(file) == found
+    return found
+
+
+async def test_one_process_sweeps_a_share_every_hour_also_after_a_failure(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    shares: list[int] = []
+
+    async def run(share: int) -> Swept:
+        shares.append(share)
+        if len(shares) == 2:
+            raise Unavailable("away")
+        return Swept()
+
+    sweep: Any = SimpleNamespace(run=run)
+    with trio.move_on_after(FIRST_SECONDS + 3.5 * HOUR_SECONDS):
+        await sweep_hourly(sweep, lambda: trio.current_time() > 1_000)
+    first = shares[0]
+    assert shares == [first, (first + 1) % SHARES, (first + 1) % SHARES]
