@@ -26,7 +26,7 @@ MAX_PARTS_OF_USER = 16
 """Parts of one user that a process receives at once."""
 
 MAX_PARTS = 256
-"""Parts that a process receives at once: each needs up to 1.2 MB while the store is slower than its client."""
+"""Parts that a process receives at once: each needs up to 0.7 MB while the store is slower than its client."""
 
 _UNKNOWN_OUTCOME = (Code.UNAVAILABLE, Code.TIMED_OUT, Code.INTERNAL)
 """Refusals after which a file may be reserved all the same."""

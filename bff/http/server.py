@@ -38,6 +38,9 @@ MAX_RECEIVE = 64 * 1024
 MAX_SEND = 64 * 1024
 """Bytes for which a client has `send_seconds`, so that slow ones receive large responses too."""
 
+MAX_QUEUED = 2
+"""Pieces of a body, of MAX_RECEIVE at most, that wait for the application; beyond, nothing is read from the socket."""
+
 _AUTHENTICATE = "rookery.authenticate"
 """The key of a request's state for the function that authenticates its connection."""
 
@@ -339,6 +342,7 @@ def _hypercorn_config(limits: HttpLimits) -> Config:
     config.include_server_header = False
     config.h11_max_incomplete_size = limits.max_head_bytes
     config.keep_alive_max_requests = limits.max_requests
+    config.max_app_queue_size = MAX_QUEUED
     return config
 
 
