@@ -21,6 +21,8 @@ import { player, playerState } from "./player.js";
 
 /** The longer edge of a picture in a message, in pixels at the usual text size: as in `files.css`. */
 const EDGE = 320;
+/** A picture with fewer pixels in a row is not enlarged. */
+const SMALL = EDGE / 2;
 /** How many pictures are in each row of an album, by their number. */
 const ROWS = [[], [1], [2], [1, 2], [2, 2], [2, 3], [3, 3], [2, 2, 3], [2, 3, 3], [3, 3, 3], [2, 2, 3, 3]];
 /** The looks of pictures by their number in a row. */
@@ -71,7 +73,8 @@ function album(app, message, media, { tabindex, goTo }) {
   const tiles = media.map((file, at) => {
     const key = `${at} ${shapeOf(file)}`;
     if (isAlone && kindOf(file) === "video") return video(app, message, file, key, tabindex);
-    return tile(app, message, file, { key, tabindex, goTo, look: isAlone ? "alone" : parts[at] });
+    const alone = (file.width ?? 0) < SMALL ? "alone small" : "alone";
+    return tile(app, message, file, { key, tabindex, goTo, look: isAlone ? alone : parts[at] });
   });
   const [first] = media;
   const ref = (/** @type {HTMLElement} */ element) => isAlone && setShape(element, first);

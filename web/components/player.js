@@ -16,7 +16,7 @@ import { localUrl, wantedIn } from "./lazy-media.js";
 /** @import {Message, MessageFile} from "../types.js" */
 
 /** Bars of a waveform on the page. */
-const BARS = 40;
+const BARS = 56;
 /** The height of the drawing, and of its lowest bar; a bar and its gap are 3 wide. */
 const HIGH = 24;
 const LOW = 2;
@@ -148,7 +148,7 @@ export function barsOf(values) {
 const linesOf = (bars, first) =>
   bars
     .map((part, at) => {
-      const high = Math.max(part * HIGH, LOW);
+      const high = Math.max(part * (HIGH - LOW), LOW);
       return `M${3 * (first + at) + 1.5} ${((HIGH - high) / 2).toFixed(1)}v${high.toFixed(1)}`;
     })
     .join("");

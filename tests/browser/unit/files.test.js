@@ -1,0 +1,280 @@
+// Files of messages: kinds and sizes, placeholders, links, the lists of a chat's files, sounds, and the viewer's zoom.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { barsOf } from "../../../web/components/player.js";
+import { Zoom } from "../../../web/components/zoom.js";
+import { durationText, extensionOf, kindOf, renditionFor, shapeOf, sizeText } from "../../../web/files/kinds.js";
+import { FileLinks } from "../../../web/files/links.js";
+import { ChatFiles, MediaAround } from "../../../web/files/media.js";
+import { Playback } from "../../../web/files/playback.js";
+import { placeholder } from "../../../web/files/thumbhash.js";
+import { filesText, fromEntry, fromWire, shownPlain, shownText, withChanges } from "../../../web/messages.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { Kept } from "../../../web/stores/kept.js";
+import { Sending } from "../../../web/stores/sending.js";
+import { ADA, changeAt, CHAT, fakeDatabase, idAt, MIRA, settle, wireMessage } from "./fakes.js";
+
+const PICTURE = { file_id: "1", name: "lake.jpg", media_type: "image/jpeg", size: "9", width: 1200, height: 800, thumbnails: [320, 800] };
+const REPORT = { file_id: "2", name: "report.pdf", media_type: "application/pdf", size: "9" };
+const VOICE = { file_id: "3", name: "voice.webm", media_type: "audio/webm", size: "9", duration_ms: 7000 };
+const CLIP = { file_id: "4", name: "clip.mp4", media_type: "video/mp4", size: "9" };
+
+const having = (minutes, files, body) => ({ ...wireMessage(minutes, { body }), text: body && { body }, files });
+
+// ---- messages
+
+test("a message has the files of the wire and of the outbox, and loses them with its text when it is deleted", () => {
+  const message = fromWire(having(1, [PICTURE], ""));
+  assert.deepEqual([message.files, shownText(message)], [[PICTURE], ""]);
+  assert.deepEqual(fromWire(wireMessage(1)).files, []);
+  const deleted = withChanges(message, [changeAt(2, 1, { deleted: {} }, MIRA)]);
+  assert.deepEqual([deleted.files, shownText(deleted)], [[], "This message was deleted"]);
+  const entry = { client_id: "x", chat_id: CHAT, body: "", reply_to: "", created_ms: 5, state: "pending", error: "", first_sent_ms: 0 };
+  assert.deepEqual(fromEntry({ ...entry, files: [REPORT] }, ADA).files, [REPORT]);
+  assert.deepEqual(fromEntry(entry, ADA).files, []);
+});
+
+test("lists name the files of a message: their number, or the only one, before a caption", () => {
+  const profiles = { mentioned: () => "" };
+  for (const [files, body, text] of [
+    [[PICTURE], "", "Photo"],
+    [[PICTURE, PICTURE, PICTURE], "", "3 photos"],
+    [[PICTURE, REPORT], "", "2 files"],
+    [[REPORT], "", "report.pdf"],
+    [[VOICE], "", "Voice message"],
+    [[PICTURE], "The **lake**", "Photo: The lake"],
+    [[], "Hello", "Hello"],
+    [[], "", "This message needs a newer version of the page."],
+  ])
+    assert.equal(shownPlain(fromWire(having(1, files, body)), profiles), text);
+  assert.equal(filesText([{ ...PICTURE, width: 0 }]), "lake.jpg"); // the server could not decode it
+});
+
+// ---- kinds and sizes
+
+test("a picture that the server could not decode is a file, and no type of a name counts", () => {
+  const kinds = [PICTURE, REPORT, VOICE, CLIP, { ...PICTURE, width: 0 }, { ...REPORT, name: "a.png" }].map(kindOf);
+  assert.deepEqual(kinds, ["picture", "file", "audio", "video", "file", "file"]);
+});
+
+test("a picture is shown in the least rendition with enough pixels, and never in a shape that is hard to see", () => {
+  assert.deepEqual([100, 320, 370, 640, 2_000].map((pixels) => renditionFor(PICTURE, pixels)), ["320", "320", "320", "800", ""]);
+  assert.equal(renditionFor({ ...PICTURE, width: 9_000 }, 2_000), "800");
+  assert.equal(renditionFor({ ...PICTURE, media_type: "image/gif" }, 100), "");
+  assert.deepEqual([PICTURE, { width: 10, height: 900 }, { width: 900, height: 10 }, {}].map(shapeOf), [1.5, 0.5, 3, 1]);
+});
+
+test("sizes, durations and kinds are short", () => {
+  assert.deepEqual([0, 1, 999, 1_000, 1_250_000, 123_456_789, 5e9].map(sizeText), [
+    ...["0 bytes", "1 byte", "999 bytes", "1 kB", "1.3 MB", "123 MB", "5 GB"],
+  ]);
+  assert.deepEqual([0, 5.9, 65, 3_700].map(durationText), ["0:00", "0:05", "1:05", "61:40"]);
+  assert.deepEqual(["a.tar.gz", "README", ".profile", "x.JPEG", "a.b-c"].map(extensionOf), ["GZ", "", "", "JPEG", ""]);
+});
+
+// ---- placeholders
+
+/** Made by bff/files/pictures/thumbhash.py: red left and blue right; white above and transparent below. */
+const RED_AND_BLUE = "2JYCraJwinZ4iIiHiIiIh4+H+Ih4";
+const FADING = "PgiCAgBYeIB4uHcAAAAAAHd4j4iIWIg=";
+
+test("a placeholder has the colours and the opacity of its picture, in its shape", () => {
+  const decoded = (/** @type {string} */ hash, /** @type {number} */ shape) => placeholder(Buffer.from(hash, "base64"), shape);
+  const wide = decoded(RED_AND_BLUE, 4 / 3);
+  assert.deepEqual([wide.width, wide.height, wide.rgba.length], [32, 24, 4 * 32 * 24]);
+  const at = ({ width, rgba }, x, y) => [...rgba.slice(4 * (y * width + x), 4 * (y * width + x) + 4)];
+  const [[red, , blue, opaque], [otherRed, , otherBlue]] = [at(wide, 2, 12), at(wide, 29, 12)];
+  assert.ok(red > 180 && blue < 90 && otherRed < 90 && otherBlue > 180 && opaque === 255, [red, blue, otherRed, otherBlue].join());
+  const tall = decoded(FADING, 1 / 2);
+  assert.deepEqual([tall.width, tall.height], [16, 32]);
+  assert.ok(at(tall, 8, 3)[3] > 200 && at(tall, 8, 28)[3] < 50);
+});
+
+test("what is no thumbhash has no placeholder", () => {
+  assert.equal(placeholder(new Uint8Array(), 1), null);
+  assert.equal(placeholder(new Uint8Array(8), 1), null);
+  assert.equal(placeholder(Buffer.from(RED_AND_BLUE, "base64"), Number.NaN), null);
+});
+
+// ---- links
+
+/** Links of a server whose files 404 do not exist; `requests` has the file ids of each request. */
+function fakeLinks() {
+  const server = { requests: [], isAway: false, now_ms: 0 };
+  const links = new FileLinks(async (files) => {
+    server.requests.push(files.map(({ file_id }) => file_id));
+    if (server.isAway) throw new Error("away");
+    return files.map(({ file_id }) => (file_id === "404" ? null : { url: `/${file_id}?${server.now_ms}`, expires_at_ms: String(server.now_ms + 300_000) }));
+  }, () => server.now_ms);
+  return { server, links };
+}
+
+test("links are requested together, 100 at most, each once, and kept until shortly before they expire", async () => {
+  const { server, links } = fakeLinks();
+  const many = Array.from({ length: 150 }, (_, at) => links.get({ file_id: String(at) }));
+  const again = links.get({ file_id: "7" });
+  assert.deepEqual([(await Promise.all(many))[149], await again], ["/149?0", "/7?0"]);
+  assert.deepEqual(server.requests.map(({ length }) => length), [100, 50 + 1]);
+  server.now_ms = 269_000;
+  assert.equal(await links.get({ file_id: "149" }), "/149?0");
+  server.now_ms = 271_000;
+  assert.equal(await links.get({ file_id: "149" }), "/149?271000");
+  assert.equal(server.requests.length, 3);
+});
+
+test("a file that the user may not read has no link, and a link that did not work is requested again", async () => {
+  const { server, links } = fakeLinks();
+  assert.deepEqual(await Promise.all([links.get({ file_id: "404" }), links.get({ file_id: "1" })]), ["", "/1?0"]);
+  assert.equal(await links.get({ file_id: "404" }), "");
+  server.now_ms = 1;
+  links.forget({ file_id: "1" });
+  assert.equal(await links.get({ file_id: "1" }), "/1?1");
+});
+
+test("without a response every caller learns it, and the next one requests again", async () => {
+  const { server, links } = fakeLinks();
+  server.isAway = true;
+  const failed = await Promise.allSettled([links.get({ file_id: "1" }), links.get({ file_id: "2" })]);
+  assert.deepEqual(failed.map(({ status }) => status), ["rejected", "rejected"]);
+  server.isAway = false;
+  assert.equal(await links.get({ file_id: "1" }), "/1?0");
+});
+
+// ---- lists of a chat's files
+
+/** The stores of Ada, with pages of older files by the id before which they are. */
+function newApp(pages = {}) {
+  const requests = [];
+  const signedIn = async (_, path) => {
+    requests.push(path);
+    const page = pages[new URL(path, "http://x").searchParams.get("before") ?? ""];
+    if (!page) throw new Error("away");
+    return page;
+  };
+  const newest = [having(7, [PICTURE], "seven"), having(8, [], "eight"), having(9, [CLIP, REPORT], "nine")];
+  const messages = async () => ({ messages: newest.map((message) => ({ message })), has_older: true });
+  const api = { signedIn, messages, profiles: async () => ({ profiles: [] }), chats: async () => ({}) };
+  const chats = new Chats(api, { user_id: ADA, name: "ada", display_name: "Ada" });
+  const sending = new Sending(chats, new Kept(fakeDatabase()), { send: () => false }, api);
+  return { api, chats, sending, requests };
+}
+
+const pageOf = (has_older, ...messages) => ({ messages: messages.map((message) => ({ message })), has_older });
+const deletion = (target) => changeAt(99, target, { deleted: {} }, MIRA);
+
+test("a list has the pages of a chat's files, without those that are deleted meanwhile, and repeats a failed page", async () => {
+  const pages = { "": pageOf(true, having(5, [PICTURE], ""), having(4, [PICTURE], "")) };
+  const app = newApp(pages);
+  const list = new ChatFiles(app, CHAT, "media");
+  const shown = () => list.messages.map(({ message_id }) => message_id);
+  await list.loadOlder();
+  await list.loadOlder();
+  assert.deepEqual([shown(), list.phase, list.hasOlder], [[idAt(5), idAt(4)], "failed", true]);
+  pages[idAt(4)] = pageOf(false, having(3, [PICTURE], ""));
+  await list.loadOlder();
+  assert.deepEqual([shown(), list.phase, list.hasOlder], [[idAt(5), idAt(4), idAt(3)], "idle", false]);
+  app.chats.change(deletion(4));
+  assert.deepEqual(shown(), [idAt(5), idAt(3)]);
+  assert.equal(app.requests[0], `/v1/chats/${CHAT}/files?class=media&limit=50`);
+});
+
+test("the viewer goes through the pictures and videos of the loaded messages, and of older ones before them", async () => {
+  const app = newApp({ [idAt(7)]: pageOf(false, having(5, [PICTURE, REPORT, CLIP], ""), having(3, [PICTURE], "")) });
+  app.chats.open(CHAT);
+  await settle();
+  const [, , newest] = app.chats.conversations.of(CHAT).messages;
+  const around = new MediaAround(app, newest);
+  const shown = () => around.items.map(({ message, file }) => `${Number(BigInt(message.message_id) >> 22n) / 60_000} ${file.name}`);
+  assert.deepEqual([shown(), around.hasOlder], [["7 lake.jpg", "9 clip.mp4"], true]);
+  await around.loadOlder();
+  assert.deepEqual(shown(), ["3 lake.jpg", "5 lake.jpg", "5 clip.mp4", "7 lake.jpg", "9 clip.mp4"]);
+  assert.equal(around.hasOlder, false);
+  app.chats.change(deletion(7));
+  assert.deepEqual(shown(), ["3 lake.jpg", "5 lake.jpg", "5 clip.mp4", "9 clip.mp4"]);
+});
+
+// ---- sounds
+
+/** Like an audio element, which the test drives. */
+class FakeAudio extends EventTarget {
+  [/** @type {any} */ ("src")] = "";
+  currentTime = 0;
+  duration = Number.NaN;
+  paused = true;
+  ended = false;
+  playbackRate = 1;
+  getAttribute = () => this.src;
+  removeAttribute = () => void (this.src = "");
+  pause = () => void (this.paused = true);
+  play = async () => void (this.paused = false);
+}
+
+function newPlayback() {
+  const audio = new FakeAudio();
+  const playback = new Playback(/** @type {any} */ (audio));
+  let links = 0;
+  const sound = (key) => ({ key, duration: 7, address: async () => (key === "gone" ? "" : `/${key}/${++links}`), forget: () => {} });
+  return { audio, playback, sound };
+}
+
+test("one sound plays at a time, from where it was moved to, at the chosen speed", async () => {
+  const { audio, playback, sound } = newPlayback();
+  const [one, other] = [sound("one"), sound("other")];
+  await playback.toggle(one);
+  audio.currentTime = 3;
+  assert.deepEqual(playback.of("one"), { isPlaying: true, at: 3, duration: 7 });
+  playback.faster();
+  await playback.toggle(one);
+  assert.equal(playback.of("one").isPlaying, false);
+  await playback.seek(other, 2);
+  assert.deepEqual([playback.of("one"), playback.of("other").at, audio.playbackRate, audio.paused], [null, 2, 1.5, false]);
+  playback.faster();
+  playback.faster();
+  assert.deepEqual([playback.rate, audio.playbackRate], [1, 1]);
+  playback.stop();
+  assert.deepEqual([audio.paused, audio.src], [true, ""]);
+});
+
+test("a sound whose link has expired goes on with another one; a second failure, or no link, ends it", async () => {
+  const { audio, playback, sound } = newPlayback();
+  let failures = 0;
+  playback.onFailed = () => failures++;
+  await playback.toggle(sound("one"));
+  audio.currentTime = 4;
+  audio.dispatchEvent(new Event("error"));
+  await settle();
+  assert.deepEqual([audio.src, audio.currentTime, failures], ["/one/2", 4, 0]);
+  audio.dispatchEvent(new Event("error"));
+  await settle();
+  assert.deepEqual([playback.of("one"), failures], [null, 1]);
+  await playback.toggle(sound("gone"));
+  assert.deepEqual([playback.of("gone"), failures], [null, 2]);
+});
+
+test("a waveform of any length has the same number of bars, and the loudest is the highest", () => {
+  for (const length of [0, 1, 5, 56, 64]) assert.equal(barsOf(Array.from({ length }, (_, at) => at)).length, 56);
+  const bars = barsOf(Array.from({ length: 64 }, (_, at) => (at === 40 ? 100 : 50)));
+  assert.deepEqual([Math.max(...bars), bars.indexOf(1), barsOf([])[0]], [1, 35, 0]);
+});
+
+// ---- the viewer
+
+test("a picture is enlarged within limits, moved no farther than its edges, and then turned over by none of these keys", () => {
+  const [transforms, turns] = [[], []];
+  const zoom = new Zoom({ changed: () => {}, turn: (by) => turns.push(by), close: () => {} });
+  const stage = { addEventListener: () => {}, clientWidth: 400, clientHeight: 300, getBoundingClientRect: () => ({ left: 0, top: 0, width: 400, height: 300 }) };
+  zoom.listen(/** @type {any} */ (stage));
+  zoom.move(/** @type {any} */ ({ offsetWidth: 400, offsetHeight: 200, style: { setProperty: (_, value) => transforms.push(value) } }));
+  assert.equal(zoom.keyPressed("ArrowRight"), false); // the viewer turns over
+  for (let times = 0; times < 20; times++) zoom.keyPressed("+");
+  assert.deepEqual([zoom.scale, zoom.canGrow], [8, false]);
+  zoom.keyPressed("0");
+  zoom.by(2);
+  for (let times = 0; times < 20; times++) assert.equal(zoom.keyPressed("ArrowRight"), true);
+  assert.equal(transforms.at(-1), "translate(-200px, 0px) scale(2)");
+  zoom.by(2, { x: 200, y: 0 }); // the point at the right edge stays there
+  assert.equal(transforms.at(-1), "translate(-600px, 0px) scale(4)");
+  zoom.reset();
+  assert.deepEqual([transforms.at(-1), turns], ["none", []]);
+});
