@@ -60,6 +60,12 @@ def _lines(result: Result) -> Iterator[str]:
         yield f"idle session   {result.bytes_per_idle_session / 1024:,.1f} KiB each, {plan.idle} opened"
     if result.engine_cpu_us_per_message is not None:
         yield f"engines' CPU   {result.engine_cpu_us_per_message:,.0f} µs a {unit}"
+    if (files := result.files) is not None:
+        up, down = files.uploaded_per_second / 1e6, files.downloaded_per_second / 1e6
+        yield f"files          {up:,.0f} MB/s up, {down:,.0f} MB/s down by {plan.files} users"
+        yield f"files failed   {_counts(files.failures)}"
+        if files.server_memory_bytes is not None:
+            yield f"file memory    {files.server_memory_bytes / 1e6:,.0f} MB at most beside the base"
     yield f"generator CPU  {result.generator_cpu_us_per_message:,.0f} µs a {unit}"
 
 

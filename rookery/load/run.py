@@ -16,11 +16,13 @@ import trio
 
 from rookery.load.accounts import Bff
 from rookery.load.counters import RECORDS, ROSTERS, WRITES, read_counters
+from rookery.load.files import FileLoad, FileReport
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, GroupRecord, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
+from shared.background import open_background
 from shared.contract.groups import MAX_CHANNEL_MEMBERS, MAX_MEMBERS
 from shared.net.open_files import allow_most_open_files
 
@@ -31,6 +33,7 @@ SETTLE_SECONDS = 1.0
 """Seconds between opening idle sessions and reading the server's memory."""
 
 MAX_USERS = 20_000
+MAX_FILE_USERS = 200
 MAX_SECONDS = 3_600.0
 
 
@@ -54,6 +57,10 @@ class Plan:
     """Seconds before the measured ones."""
     size: int = 256
     """Bytes of each message's text."""
+    files: int = 0
+    """Users who also upload and download files, all the time."""
+    file_bytes: int = 64 << 20
+    """Bytes of each file."""
     idle: int = 0
     """Sessions to open first, to measure the memory of one."""
     server_pids: tuple[int, ...] = ()
@@ -113,6 +120,8 @@ class Result:
     """CPU of the generator, which runs beside the server."""
     counted: Counted | None
     """None without metrics."""
+    files: FileReport | None = None
+    """None without users who upload files."""
 
 
 async def run(plan: Plan) -> Result:
@@ -140,9 +149,12 @@ async def run(plan: Plan) -> Result:
         users = [replace(user, chat_id=chat_id) for user in users]
     if plan.is_channel:
         users = [replace(user, follows="open" if n < plan.senders else "closed") for n, user in enumerate(users)]
-    async with _open_sessions(plan, users[: plan.users], run_id) as sessions:
+    file_load = FileLoad(plan.url, plan.ca_file, [user.token for user in users[: plan.files]], plan.file_bytes)
+    async with _open_sessions(plan, users[: plan.users], run_id) as sessions, open_background() as background:
+        background.start_soon(file_load.run, servers, plan.warm_up, plan.seconds)
         load = Load(plan, sessions, run_id)
         report, server_cpu, engine_cpu, own_cpu, counted = await load.run(servers)
+        files = await file_load.report()
     return Result(
         plan=plan,
         report=report,
@@ -154,6 +166,7 @@ async def run(plan: Plan) -> Result:
         bytes_per_idle_session=per_session,
         generator_cpu_us_per_message=_per_message(own_cpu, report),
         counted=counted,
+        files=files if plan.files else None,
     )
 
 
@@ -169,6 +182,8 @@ def check_plan(plan: Plan) -> None:
         raise LoadError("--saturate is for pairs: with --group, messages have a rate")
     if not plan.group and (plan.users % 2 or not 2 <= plan.users <= MAX_USERS):
         raise LoadError(f"--users must be an even number from 2 to {MAX_USERS}: they write to each other in pairs")
+    if not 0 <= plan.files <= min(plan.users, MAX_FILE_USERS):
+        raise LoadError(f"--files must be from 0 to the number of users, at most {MAX_FILE_USERS}")
     if not 0 < plan.seconds + plan.warm_up <= MAX_SECONDS:
         raise LoadError(f"a run may last {MAX_SECONDS:g} s at most")
     recipients = plan.senders - 1 if plan.group else 1

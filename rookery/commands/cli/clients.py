@@ -97,6 +97,12 @@ def _token_of(invite: str) -> str:
     "--bytes", "size", type=click.IntRange(1, 500_000), default=256, show_default=True, help="Bytes of each text."
 )
 @click.option(
+    "--files", type=click.IntRange(0, 200), default=0, help="Users who upload a file and download it all the time, too."
+)
+@click.option(
+    "--file-bytes", type=click.IntRange(0), default=64 << 20, show_default=True, help="Bytes of each such file."
+)
+@click.option(
     "--idle",
     type=click.IntRange(0, 20_000),
     default=0,
@@ -168,6 +174,7 @@ def load(
 @click.option("--in-flight", default=4, show_default=True, help="Unacknowledged messages per client, without --rate.")
 @click.option("--bytes", "size", default=100, show_default=True, help="Least bytes of each text.")
 @click.option("--changes", default=20.0, show_default=True, help="Percent of the messages that are changed afterwards.")
+@click.option("--files", default=5.0, show_default=True, help="Percent of the messages that have a file.")
 @click.option(
     "--group",
     "groups",

@@ -35,6 +35,7 @@ def test_another_machine_may_not_be_loaded_except_by_its_owner() -> None:
     [
         (Plan("http://127.0.0.1", users=3), "even"),
         (Plan("http://127.0.0.1", seconds=1e6), "3600 s"),
+        (Plan("http://127.0.0.1", users=2, files=3), "number of users, at most 200"),
         (Plan("http://127.0.0.1", rate=1e9), "messages at most"),
         (Plan("127.0.0.1"), "names no host"),
         (Plan("http://127.0.0.1", group=2, users=3), "--online from 2"),
