@@ -1,10 +1,10 @@
 """Starts a worker (`worker.py`), sends it a picture, and reads its answer, of which nothing is trusted."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from subprocess import DEVNULL, PIPE
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ START_SECONDS = 30.0
 """How long a worker may take to start."""
 
 RENDER_SECONDS = 60.0
-"""How long a worker may take from the last byte of a picture to its answer. Its CPU is limited too."""
+"""How long a worker may keep its reader waiting, altogether. Its CPU is limited too."""
 
 MAX_CONTENT_BYTES = 512 << 20
 """Most bytes of a picture that is encoded again, and of a thumbnail."""
@@ -29,6 +29,9 @@ READY = b"ready\n"
 _MAX_LINE_BYTES = 4096
 
 _READ_BYTES = 64 << 10
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +46,7 @@ class Answer(msgspec.Struct):
     refused: str = ""
     width: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
     height: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
-    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif"] = "image/jpeg"
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic"] = "image/jpeg"
     thumbhash: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     size: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTENT_BYTES)] = 0
     thumbnails: Annotated[
@@ -63,26 +66,25 @@ class Worker:
         self._input = cast(trio.abc.SendStream, process.stdin)
         self._output = cast(trio.abc.ReceiveStream, process.stdout)
         self._ahead = b""
+        self._patience = RENDER_SECONDS
 
     async def send(self, chunk: bytes) -> None:
         """Send bytes of the picture. Raises Refused if the worker has died."""
         try:
-            await self._input.send_all(chunk)
+            await self._patiently(self._input.send_all, chunk)
         except trio.BrokenResourceError:
             raise Refused("the worker died while it read the picture") from None
 
     async def answer(self) -> Answer:
         """End the picture, and return the answer. Raises Refused."""
         await self._input.aclose()
-        with trio.move_on_after(RENDER_SECONDS):
-            try:
-                answer = _decoder.decode(await self.line())
-            except msgspec.MsgspecError as error:
-                raise Refused(f"the worker answered something else: {error}") from None
-            if answer.refused:
-                raise Refused(answer.refused)
-            return answer
-        raise Refused(f"the worker took more than {RENDER_SECONDS:.0f} s")
+        try:
+            answer = _decoder.decode(await self.line())
+        except msgspec.MsgspecError as error:
+            raise Refused(f"the worker answered something else: {error}") from None
+        if answer.refused:
+            raise Refused(answer.refused)
+        return answer
 
     async def line(self) -> bytes:
         """Return a line. Raises Refused if the worker ends before, or the line does not."""
@@ -96,7 +98,7 @@ class Worker:
 
     async def some(self, limit: int) -> bytes:
         """Return the next bytes, at least one. Raises Refused if the worker ends before."""
-        ahead = self._ahead or await self._output.receive_some(_READ_BYTES)
+        ahead = self._ahead or await self._patiently(self._output.receive_some, _READ_BYTES)
         if not ahead:
             raise Refused("the worker died")
         self._ahead = ahead[limit:]
@@ -108,6 +110,15 @@ class Worker:
         while len(content) < size:
             content += await self.some(size - len(content))
         return bytes(content)
+
+    async def _patiently(self, operation: Callable[[A], Awaitable[R]], argument: A) -> R:
+        """Wait for the worker. Raises Refused if that takes too long, together with all earlier waits."""
+        start = trio.current_time()
+        with trio.move_on_after(self._patience):
+            result = await operation(argument)
+            self._patience -= trio.current_time() - start
+            return result
+        raise Refused(f"the worker took more than {RENDER_SECONDS:.0f} s")
 
 
 @asynccontextmanager

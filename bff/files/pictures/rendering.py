@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, cast
 
+import pi_heif
 from PIL import (
     AvifImagePlugin,
     Image,
@@ -32,6 +33,7 @@ FORMATS = {
     "image/gif": "GIF",
     "image/webp": "WEBP",
     "image/avif": "AVIF",
+    "image/heic": "HEIF",
 }
 """Pillow's name of each media type. No other decoder is ever reached."""
 
@@ -60,6 +62,8 @@ _FAST_PNG_PIXELS = 4_000_000
 Image.preinit()
 Image.MAX_IMAGE_PIXELS = None  # render() compares with MAX_PIXELS
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pi_heif.register_heif_opener(thumbnails=False)
+pi_heif.options.DECODE_THREADS = 1
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
@@ -94,7 +98,7 @@ def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
         shown, profile = reduced.convert("RGBA" if reduced.mode == "RGBA" else "RGB"), None
     width, height = image.size if orientation < 5 else image.size[::-1]
     return Rendered(
-        media_type,
+        "image/jpeg" if media_type == "image/heic" and not keep_original else media_type,
         width,
         height,
         thumbhash(*(small := _within(shown, _HASHED_EDGE).convert("RGBA")).size, small.tobytes()),
@@ -155,7 +159,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
 
 
 def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: int, profile: bytes | None) -> bytes:
-    """Return the picture without its metadata, in its own format."""
+    """Return the picture without its metadata: HEIC, which few browsers show, as a JPEG, and others in their format."""
     if media_type == "image/gif":
         return clean_gif(content).content
     if media_type == "image/webp":
@@ -168,6 +172,8 @@ def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: i
     match media_type:
         case "image/jpeg":
             return _encoded_jpeg(image, turned, profile)
+        case "image/heic":
+            return _saved(_on_white(turned), "JPEG", quality=90, icc_profile=profile)
         case "image/png":
             effort = 1 if image.width * image.height > _FAST_PNG_PIXELS else 4
             return _saved(turned, "PNG", compress_level=effort, save_all=_frames(image) > 1, **colours)
@@ -177,6 +183,15 @@ def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: i
             return _saved(turned, "WEBP", quality=85, method=2, **colours)
         case _:
             return _encoded_avif(image, turned, **colours)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return the picture without transparent pixels."""
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image.convert("RGBA"))
+    return white.convert("RGB")
 
 
 def _encoded_jpeg(image: Image.Image, turned: Image.Image, profile: bytes | None) -> bytes:

@@ -13,12 +13,13 @@ from typing import Protocol
 import structlog
 import trio
 
+from bff.files.models import MAX_FILE_NAME_BYTES
 from bff.files.pictures.processes import Refused, Worker, open_worker
 from shared.contract.errors import Unavailable
 from shared.files.keys import PICTURE, file_key
 from shared.files.protocol import FileStore, NotFound
 
-MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif")
+MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic")
 """Media types of pictures. SVG is not one of them, since it may have scripts."""
 
 MAX_PICTURE_BYTES = 100 << 20
@@ -92,7 +93,15 @@ class Pictures:
                 return None
         thumbnails = tuple(edge for edge, _ in answer.thumbnails)
         shown = answer.width, answer.height, answer.thumbhash, thumbnails
+        if answer.media_type == "image/jpeg" != media_type:
+            name = _as_jpeg(name)
         return Renditions(name, answer.media_type, size, sha256, rendition, *shown)
+
+
+def _as_jpeg(name: str) -> str:
+    """Return the name with the extension of JPEG, unless it is too long then."""
+    renamed = (name.rpartition(".")[0] or name) + ".jpg"
+    return renamed if len(renamed.encode()) <= MAX_FILE_NAME_BYTES else name
 
 
 async def _send(files: FileStore, key: str, worker: Worker) -> bytes:

@@ -4,7 +4,7 @@ It writes the line `ready`, reads the picture from its standard input up to the 
 is an `Answer` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
 
 Before it reads, it gives up whatever could serve a picture that takes the process over: it can open no file or socket,
-start no process or thread, and has limits on memory and CPU. Its environment is empty. It ends after one picture, so it
+start no process, and has limits on memory and CPU. Its environment is empty. It ends after one picture, so it
 never has the bytes of two users.
 """
 
@@ -32,7 +32,7 @@ NOBODY = 65534
 
 def main() -> None:
     media_type, keep_original = sys.argv[1], "keep" in sys.argv[2:]
-    _give_up_rights()
+    _give_up_rights(needs_threads=media_type == "image/heic")
     output = sys.stdout.buffer
     output.write(b"ready\n")
     output.flush()
@@ -47,7 +47,8 @@ def main() -> None:
     os._exit(0)  # nothing is left to be closed, and the picture's memory need not be freed piece by piece
 
 
-def _give_up_rights() -> None:
+def _give_up_rights(*, needs_threads: bool = False) -> None:
+    """Set the limits. A decoder that needs threads, as libde265 does, can start processes, too: with these limits."""
     os.nice(10)  # chat comes first
     if sys.platform == "linux":
         Path("/proc/self/oom_score_adj").write_text("1000")  # the BFF survives, if memory is short
@@ -58,7 +59,8 @@ def _give_up_rights() -> None:
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+    limits = [resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE]
+    for limit in limits if needs_threads else [*limits, resource.RLIMIT_NPROC]:
         resource.setrlimit(limit, (0, 0))
 
 

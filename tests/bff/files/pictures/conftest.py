@@ -1,6 +1,6 @@
 """Pictures of each type, as cameras and programs make them."""
 
-from collections.abc import Callable
+from base64 import b64decode
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +11,16 @@ SECRET = b"of the camera"
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP", "image/avif": "AVIF"}
 
-Encode = Callable[..., bytes]
+HEIC = b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAb5tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAAAA"
+    "AERAAAIAAQAAAAAB4gABAAAAAAAAACIAAgAAAAACBAABAAAAAAAAADIAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZl"
+    "AgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH/"
+    "/wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29s"
+    "cm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAIAAAAAEAAAAAAAAAAv///+AAAAACAAAAEHBpeGkAAAAA"
+    "AwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAABppcmVmAAAAAAAAAA5jZHNjAAIAAQABAAAAXG1kYXQAAAAeKAGvBBj4ynHX//Syn76gLtjj"
+    "YH/dFaeMbP8F7u7/AAAABkV4aWYAAE1NACoAAAAIAAEBDwACAAAADgAAABoAAAAAb2YgdGhlIGNhbWVyYQA="
+)
+"""A picture of 64 x 32 pixels, red and blue, with SECRET: pi-heif can't encode."""
 
 
 def picture(width: int = 1000, height: int = 500) -> Image.Image:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from bff.files.pictures.rendering import MAX_PIXELS, TooLarge, render
-from tests.bff.files.pictures.conftest import FORMATS, SECRET, encoded, opened, picture, with_metadata
+from tests.bff.files.pictures.conftest import FORMATS, HEIC, SECRET, encoded, opened, picture, with_metadata
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
@@ -105,6 +105,15 @@ def test_a_colour_profile_stays_and_is_applied_to_thumbnails() -> None:
     assert rendered.content is not None
     assert opened(rendered.content).info["icc_profile"] == swapped
     assert is_like(opened(rendered.thumbnails[320]).getpixel((5, 5)), BLUE)
+
+
+def test_the_picture_of_a_phone_becomes_a_jpeg() -> None:
+    rendered = render(HEIC, "image/heic", keep_original=False)
+    assert rendered.content is not None
+    shown = opened(rendered.content)
+    assert (rendered.media_type, shown.format, shown.size) == ("image/jpeg", "JPEG", (64, 32))
+    assert is_like(shown.getpixel((5, 5)), RED)
+    assert SECRET not in rendered.content
 
 
 def test_a_picture_for_printers_gets_the_colours_of_the_web() -> None:

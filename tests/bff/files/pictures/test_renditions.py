@@ -16,7 +16,7 @@ from shared.contract.errors import Unavailable
 from shared.files.folder import FolderFiles, open_folder_files
 from shared.files.keys import PICTURE, file_key, keys_of
 from shared.files.protocol import MIN_PART_BYTES, FileStore
-from tests.bff.files.pictures.conftest import SECRET, encoded, picture, with_metadata
+from tests.bff.files.pictures.conftest import HEIC, SECRET, encoded, picture, with_metadata
 
 FILE_ID = 7
 """The file of each test."""
@@ -83,6 +83,16 @@ async def test_the_picture_that_is_stored_already_counts(files: FolderFiles) -> 
 
     assert answer is not None
     assert (answer.size, answer.sha256) == (len(earlier), hashlib.sha256(earlier).digest())
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed"), [("a.b.HEIC", "a.b.jpg"), ("a", "a.jpg"), (".heic", ".heic.jpg"), ("a" * 253, "a" * 253)]
+)
+async def test_a_picture_of_another_type_has_the_name_of_one(files: FolderFiles, name: str, renamed: str) -> None:
+    await files.put(file_key(FILE_ID), HEIC)
+    answer = await Pictures().make_renditions(files, FILE_ID, name, "image/heic", len(HEIC))
+    assert answer is not None
+    assert (answer.name, answer.media_type) == (renamed, "image/jpeg")
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
