@@ -146,19 +146,22 @@ class Downloads:
         return await self._send(link, key, file)
 
     async def _send(self, link: FileLink, key: str, file: Served) -> HttpResponse:
-        if self._under_way[link.user_id] >= MAX_DOWNLOADS:
-            return problem(Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once."))
+        """The response with the bytes that the request asks for, from the file store."""
         size = await self._services.files.size(key)
         if size is None:
             raise Ended
         asked = asked_for(request.method, request.headers, file.etag, size)
         headers = headers_of(file, max(link.expires_at - self._services.clock_ms() // 1000, 0))
+        if asked.status >= HTTPStatus.BAD_REQUEST:
+            headers["Cache-Control"] = "no-store"
         if asked.status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             headers["Content-Range"] = f"bytes */{size}"
         if asked.status is HTTPStatus.PARTIAL_CONTENT:
             headers["Content-Range"] = f"bytes {asked.start}-{asked.end - 1}/{size}"
         content: ResponseBody | bytes = b""
         if request.method == "GET" and asked.start < asked.end:
+            if self._under_way[link.user_id] >= MAX_DOWNLOADS:
+                return problem(Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once."))
             content = _Content(self._content(link.user_id, key, asked.start, asked.end))
         response = HttpResponse(content, asked.status, headers)
         if asked.status is not HTTPStatus.NOT_MODIFIED:

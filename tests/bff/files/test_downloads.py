@@ -102,6 +102,7 @@ async def test_conditions_and_ranges(shared: Shared) -> None:
     ):
         reply = await shared.get(url, **headers)
         assert (reply.status, reply.text, reply.headers.get("Content-Range")) == (status, text, content_range)
+        assert reply.headers["Cache-Control"].startswith("no-store" if status >= 400 else "private, max-age=")
     async with serving(shared.api.app) as server, connected(server) as client:
         for _ in range(2):  # the first response has no body
             await client.send(f"HEAD {url} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\n\r\n")
@@ -310,6 +311,7 @@ async def test_a_user_has_few_downloads_at_once(shared: Shared, monkeypatch: pyt
                 await each.get(url)
                 await each.until(b"\r\n\r\n")
             assert (await third.last_get(url)).startswith(b"HTTP/1.1 429")
+            assert (await shared.get(url, "HEAD")).status == 200
         with trio.fail_after(PATIENCE):
             while endless.open:
                 await trio.sleep(0.005)
