@@ -12,6 +12,9 @@ import trio
 
 from shared.contract.errors import Unavailable
 
+MediaType = Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "application/pdf"]
+"""What a worker can render. SVG is not among it, since it may have scripts."""
+
 START_SECONDS = 30.0
 """How long a worker may take to start."""
 
@@ -44,9 +47,9 @@ class Answer(msgspec.Struct):
     """The first line of a worker's answer. `size` bytes of the picture follow, and those of each thumbnail."""
 
     refused: str = ""
-    width: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
-    height: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
-    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic"] = "image/jpeg"
+    width: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)] = 0
+    height: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)] = 0
+    media_type: MediaType = "image/jpeg"
     thumbhash: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     size: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTENT_BYTES)] = 0
     thumbnails: Annotated[

@@ -73,7 +73,7 @@ class TooLarge(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A picture as it is shown. `content` is None if the original bytes stay."""
+    """A picture as it is shown, or a document, which has no size. `content` is None if the original bytes stay."""
 
     media_type: str
     width: int
@@ -92,7 +92,7 @@ def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
     image.load()
     orientation = _orientation(image) if _frames(image) == 1 else 1  # viewers do not turn animations
     profile = image.info.get("icc_profile")
-    reduced = _upright(_within(_plain(image), max(THUMBNAILS)), orientation)
+    reduced = _upright(within(_plain(image), max(THUMBNAILS)), orientation)
     shown = _in_srgb(reduced, profile)
     if shown is None:
         shown, profile = reduced.convert("RGBA" if reduced.mode == "RGBA" else "RGB"), None
@@ -101,9 +101,9 @@ def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
         "image/jpeg" if media_type == "image/heic" and not keep_original else media_type,
         width,
         height,
-        thumbhash(*(small := _within(shown, _HASHED_EDGE).convert("RGBA")).size, small.tobytes()),
+        thumbhash(*(small := within(shown, _HASHED_EDGE).convert("RGBA")).size, small.tobytes()),
         {
-            edge: _saved(_within(shown, edge), "WEBP", quality=80, method=2)
+            edge: saved(within(shown, edge), "WEBP", quality=80, method=2)
             for edge in THUMBNAILS
             if edge < max(width, height)
         },
@@ -128,7 +128,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _within(image: Image.Image, edge: int) -> Image.Image:
+def within(image: Image.Image, edge: int) -> Image.Image:
     """Return the picture, reduced if an edge is longer than this."""
     scale = edge / max(image.size)
     if scale >= 1:
@@ -173,14 +173,14 @@ def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: i
         case "image/jpeg":
             return _encoded_jpeg(image, turned, profile)
         case "image/heic":
-            return _saved(_on_white(turned), "JPEG", quality=90, icc_profile=profile)
+            return saved(_on_white(turned), "JPEG", quality=90, icc_profile=profile)
         case "image/png":
             effort = 1 if image.width * image.height > _FAST_PNG_PIXELS else 4
-            return _saved(turned, "PNG", compress_level=effort, save_all=_frames(image) > 1, **colours)
+            return saved(turned, "PNG", compress_level=effort, save_all=_frames(image) > 1, **colours)
         case "image/webp":
             if b"VP8L" in content[:256]:
-                return _saved(turned, "WEBP", lossless=True, quality=0, method=0, **colours)
-            return _saved(turned, "WEBP", quality=85, method=2, **colours)
+                return saved(turned, "WEBP", lossless=True, quality=0, method=0, **colours)
+            return saved(turned, "WEBP", quality=85, method=2, **colours)
         case _:
             return _encoded_avif(image, turned, **colours)
 
@@ -197,24 +197,25 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _encoded_jpeg(image: Image.Image, turned: Image.Image, profile: bytes | None) -> bytes:
     """Return the picture as a JPEG with the quality that it had: the same quantization and sampling of colours."""
     if turned.mode == "CMYK":
-        return _saved(_in_srgb(turned, profile) or turned.convert("RGB"), "JPEG", quality=90)
+        return saved(_in_srgb(turned, profile) or turned.convert("RGB"), "JPEG", quality=90)
     original = cast(JpegImagePlugin.JpegImageFile, image)
     sampling = JpegImagePlugin.get_sampling(original)
-    return _saved(turned, "JPEG", qtables=original.quantization, subsampling=sampling, icc_profile=profile)
+    return saved(turned, "JPEG", qtables=original.quantization, subsampling=sampling, icc_profile=profile)
 
 
 def _encoded_avif(image: Image.Image, turned: Image.Image, **colours: Any) -> bytes:
     if _frames(image) == 1:
-        return _saved(turned, "AVIF", quality=80, speed=9, max_threads=1, **colours)
+        return saved(turned, "AVIF", quality=80, speed=9, max_threads=1, **colours)
     durations = []
     for frame in ImageSequence.Iterator(image):
         frame.load()
         durations.append(frame.info["duration"])
     image.seek(0)
-    return _saved(image, "AVIF", save_all=True, duration=durations, quality=80, speed=9, max_threads=1, **colours)
+    return saved(image, "AVIF", save_all=True, duration=durations, quality=80, speed=9, max_threads=1, **colours)
 
 
-def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
+def saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    """Return the picture in one of Pillow's formats."""
     file = BytesIO()
     image.save(file, form, **options)
     return file.getvalue()

@@ -8,19 +8,19 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 import structlog
 import trio
 
 from bff.files.models import MAX_FILE_NAME_BYTES
-from bff.files.pictures.processes import Refused, Worker, open_worker
+from bff.files.pictures.processes import MediaType, Refused, Worker, open_worker
 from shared.contract.errors import Unavailable
 from shared.files.keys import PICTURE, file_key
 from shared.files.protocol import FileStore, NotFound
 
-MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic")
-"""Media types of pictures. SVG is not one of them, since it may have scripts."""
+DOCUMENTS = ("application/pdf",)
+"""Media types whose first page has thumbnails. Their bytes stay."""
 
 MAX_PICTURE_BYTES = 100 << 20
 """Larger files are no pictures."""
@@ -48,8 +48,8 @@ class Digest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Renditions:
-    """The stored renditions of a picture. `name`, `media_type`, `size` and `sha256` are those of the rendition that is
-    read as the file: PICTURE, or the uploaded bytes if `rendition` is empty."""
+    """The stored renditions of a picture, or of a document, which has thumbnails only. `name`, `media_type`, `size` and
+    `sha256` are those of the rendition that is read as the file: PICTURE, or the uploaded bytes if it is empty."""
 
     name: str
     media_type: str
@@ -74,12 +74,12 @@ class Pictures:
         """Render a file whose uploaded bytes are stored, and whose media type was found in them. A retry stores the
         same renditions. With `keep_original`, the uploaded bytes stay those that are read as the file.
 
-        None: the file is no picture, or can't be decoded within the limits. Raises Unavailable."""
-        if media_type not in MEDIA_TYPES or not 0 < size <= MAX_PICTURE_BYTES:
+        None: the file is no picture or document, or can't be decoded within the limits. Raises Unavailable."""
+        if media_type not in get_args(MediaType) or not 0 < size <= MAX_PICTURE_BYTES:
             return None
         if self._turns.statistics().tasks_waiting >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} pictures wait to be rendered")
-        rendition = "" if keep_original else PICTURE
+        rendition = "" if keep_original or media_type in DOCUMENTS else PICTURE
         async with self._turns, open_worker(media_type, keep_original) as worker:
             try:
                 sha256 = await _send(files, file_key(file_id), worker)
@@ -93,9 +93,9 @@ class Pictures:
                 return None
         thumbnails = tuple(edge for edge, _ in answer.thumbnails)
         shown = answer.width, answer.height, answer.thumbhash, thumbnails
-        if answer.media_type == "image/jpeg" != media_type:
-            name = _as_jpeg(name)
-        return Renditions(name, answer.media_type, size, sha256, rendition, *shown)
+        if rendition and answer.media_type != media_type:  # HEIC has become a JPEG
+            name, media_type = _as_jpeg(name), answer.media_type
+        return Renditions(name, media_type, size, sha256, rendition, *shown)
 
 
 def _as_jpeg(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The process that renders one picture: `python -I -m bff.files.pictures.worker MEDIA_TYPE [keep]`.
+"""The process that renders one picture, or one PDF: `python -I -m bff.files.pictures.worker MEDIA_TYPE [keep]`.
 
 It writes the line `ready`, reads the picture from its standard input up to the end, and writes one line of JSON, which
 is an `Answer` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import suppress
 from json import dumps
 from pathlib import Path
@@ -25,20 +26,20 @@ megapixel. Only on Linux."""
 CPU_SECONDS = 15
 """Most CPU. A picture of 12 megapixels takes up to 1.5 s, of 50 megapixels up to 6."""
 
-
 NOBODY = 65534
 """The user and the group that own nothing, on Linux."""
 
 
 def main() -> None:
     media_type, keep_original = sys.argv[1], "keep" in sys.argv[2:]
+    renderer = _renderer(media_type, keep_original)
     _give_up_rights(needs_threads=media_type == "image/heic")
     output = sys.stdout.buffer
     output.write(b"ready\n")
     output.flush()
     content = sys.stdin.buffer.read()
     try:
-        rendered = render(content, media_type, keep_original)
+        rendered = renderer(content)
     except Exception as error:  # Pillow raises anything for bytes that are no picture
         output.write(_line({"refused": f"{type(error).__name__}: {error}"[:200]}))
     else:
@@ -47,11 +48,20 @@ def main() -> None:
     os._exit(0)  # nothing is left to be closed, and the picture's memory need not be freed piece by piece
 
 
+def _renderer(media_type: str, keep_original: bool) -> Callable[[bytes], Rendered]:
+    if media_type == "application/pdf":
+        from bff.files.pictures.documents import render_first_page  # its library is large, and few files need it
+
+        return render_first_page
+    return lambda content: render(content, media_type, keep_original)
+
+
 def _give_up_rights(*, needs_threads: bool = False) -> None:
     """Set the limits. A decoder that needs threads, as libde265 does, can start processes, too: with these limits."""
     os.nice(10)  # chat comes first
     if sys.platform == "linux":
-        Path("/proc/self/oom_score_adj").write_text("1000")  # the BFF survives, if memory is short
+        with suppress(OSError):  # a container without /proc
+            Path("/proc/self/oom_score_adj").write_text("1000")  # the BFF survives, if memory is short
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         if os.geteuid() == 0:  # root may exceed limits
             with suppress(OSError):  # a namespace without this user

@@ -16,7 +16,7 @@ from shared.contract.errors import Unavailable
 from shared.files.folder import FolderFiles, open_folder_files
 from shared.files.keys import PICTURE, file_key, keys_of
 from shared.files.protocol import MIN_PART_BYTES, FileStore
-from tests.bff.files.pictures.conftest import HEIC, SECRET, encoded, picture, with_metadata
+from tests.bff.files.pictures.conftest import HEIC, SECRET, document, encoded, opened, picture, with_metadata
 
 FILE_ID = 7
 """The file of each test."""
@@ -85,6 +85,16 @@ async def test_the_picture_that_is_stored_already_counts(files: FolderFiles) -> 
     assert (answer.size, answer.sha256) == (len(earlier), hashlib.sha256(earlier).digest())
 
 
+async def test_a_document_stays_and_has_thumbnails_of_its_first_page(files: FolderFiles) -> None:
+    content = document(picture(210, 297), picture())
+    answer = await made(files, content, "application/pdf")
+
+    assert answer is not None
+    assert (answer.rendition, answer.size, answer.sha256) == ("", len(content), hashlib.sha256(content).digest())
+    assert (answer.media_type, answer.width, answer.thumbnails) == ("application/pdf", 0, (320, 800))
+    assert opened(await content_of(files, "320")).size == (226, 320)
+
+
 @pytest.mark.parametrize(
     ("name", "renamed"), [("a.b.HEIC", "a.b.jpg"), ("a", "a.jpg"), (".heic", ".heic.jpg"), ("a" * 253, "a" * 253)]
 )
@@ -124,6 +134,7 @@ HOSTILE = {
     "a page that begins like a picture": ("image/gif", b"GIF89a/*<svg/onload=alert(1)>*/=1;" + bytes(100)),
     "a picture of another type": ("image/png", JPEG),
     "random bytes": ("image/avif", b"\0\0\0\x1cftypavif" + bytes(range(256)) * 10),
+    "half a document": ("application/pdf", document(picture())[:500]),
     "nothing": ("image/jpeg", b""),
     "a drawing with a script": ("image/svg+xml", b"<svg onload='alert(1)'/>"),
 }
