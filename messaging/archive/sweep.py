@@ -86,8 +86,10 @@ class Sweep:
         while place is not None:
             rows, place = await self._table.page(place, PAGE)
             is_empty = is_empty and not rows
-            settled = [row for row in rows if row.condemned_ms > 0 and _grace_of(row) <= complete_up_to]
-            await self._forget(settled, swept)
+            condemned = [row for row in rows if row.condemned_ms]
+            used = await self._revive(condemned, swept)
+            unused = [row for row in condemned if _id(row) not in used]
+            await self._forget([row for row in unused if _grace_of(row) <= complete_up_to], swept)
             await self._condemn([row for row in rows if not row.condemned_ms], share, swept)
         if not is_empty:  # else it may be the wrong one, and all bytes are others' files
             if not share:
@@ -119,14 +121,15 @@ class Sweep:
         return await self._table.used([_id(row) for row in rows]) if rows else ()
 
     async def _forget(self, rows: Collection[FileRow], swept: Swept) -> None:
-        used = await self._revive(rows, swept)
-        if unused := [row for row in rows if _id(row) not in used]:
-            forgotten = await self._table.forget(unused)
-            swept.forgotten += len(forgotten)
-            for row in forgotten:
-                if row.file.upload_id:
-                    await self._files.cancel(file_key(_id(row)), row.file.upload_id)
-            await self._files.delete([key for row in forgotten for key in keys_of(_id(row))])
+        """Forget files, and delete their bytes, unless they were revived."""
+        if not rows:
+            return
+        forgotten = await self._table.forget(rows)
+        for row in forgotten:
+            if row.file.upload_id:
+                await self._files.cancel(file_key(_id(row)), row.file.upload_id)
+        await self._files.delete([key for row in forgotten for key in keys_of(_id(row))])
+        swept.forgotten += len(forgotten)
 
     async def _sweep_bytes(self, swept: Swept) -> None:
         """Delete the bytes of files without a row, and those that another rendition is read in place of."""

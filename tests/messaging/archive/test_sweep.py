@@ -57,7 +57,8 @@ class World:
     async def sweep(self, share: int | None = None) -> Swept:
         """A sweep by a process that has just started."""
         chats: Any = SimpleNamespace(files=Stepping(self, self.chats.files), watermarks=self.chats.watermarks)
-        return await Sweep(chats, Stepping(self, self.files), PARTITIONS).run(share)
+        files: Any = Stepping(self, self.files)
+        return await Sweep(chats, files, PARTITIONS).run(share)
 
     async def record(self, *events: Event) -> None:
         """Record the log up to now."""
@@ -164,6 +165,17 @@ async def test_an_upload_that_does_not_become_complete_ends_after_a_week(world: 
     assert not await world.is_there(file)
 
 
+async def test_a_used_file_that_a_killed_sweep_has_condemned_is_revived(world: World) -> None:
+    file = await world.add()
+    await world.record(message_with(file))
+    rows = await world.chats.files.rows([file.file.file_id])
+    await world.chats.files.condemn(rows.values(), world.now_ms)
+    world.ahead_ms += 2 * GRACE_MS
+    await world.record()
+    assert await world.sweep() == Swept(revived=1)
+    assert await world.is_there(file)
+
+
 async def test_bytes_and_uploads_without_a_file_are_deleted_after_a_day(world: World) -> None:
     uploading, picture = await world.add(FILE_STATE_UPLOADING), await world.add(rendition=PICTURE)
     await world.record(message_with(picture))
@@ -258,6 +270,8 @@ async def sent_while_swept(world: World, look_up: int, record: int) -> bool:
         world.before = send
         await world.sweep()
         world.before = trio.lowlevel.checkpoint
+        if found and steps > record:
+            assert await world.is_there(file)
     if found and steps <= record:
         await world.record(event)
     world.ahead_ms += GRACE_MS + 60_000

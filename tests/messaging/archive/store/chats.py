@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
-from rookery.v1.archive_pb2 import Chat, Group, HistoryMessage
+from rookery.v1.archive_pb2 import FILE_CLASS_MEDIA, FILE_CLASS_OTHER, Chat, Group, HistoryMessage
+from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Invite, Member, Role
 from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Mention, Message, Reacted, Text
 from shared.contract.changes import State, apply
@@ -48,6 +49,12 @@ class Conversation:
         one, other = self.members
         return direct_chat_id(one, other)
 
+    @property
+    def files(self) -> Sequence[FileInfo]:
+        """A picture and another file, of this chat only."""
+        ids = (self.members[0] * 2, self.members[0] * 2 + 1)
+        return [FileInfo(file_id=ids[0], media_type="image/png", width=1), FileInfo(file_id=ids[1])]
+
     def text(self, body: str, mentions: Sequence[int]) -> Text:
         """A text that mentions users, by their index; ALL mentions everyone."""
         mentioned = [Mention(user_id=self.members[who]) for who in mentions if who != ALL]
@@ -60,7 +67,9 @@ class Conversation:
         body: str = "hello",
         message_id: int = 0,
         mentions: Sequence[int] = (),
+        files: Sequence[int] = (),
     ) -> Event:
+        """A message; `files` are indexes of `self.files`."""
         message_id = message_id or next(new_ids)
         message = Message(
             message_id=message_id,
@@ -68,6 +77,7 @@ class Conversation:
             sender_id=self.members[who],
             client_message_id=client_message_id or f"c{message_id}",
             text=self.text(body, mentions),
+            files=[self.files[index] for index in files],
         )
         return Event(event_id=message_id, message=message)
 
@@ -251,12 +261,24 @@ async def check_mentions(chats: ChatStore, talk: Conversation) -> None:
         assert chat.unread_mentions == right
 
 
+async def check_files(chats: ChatStore, talk: Conversation) -> None:
+    """Compare the messages with files, and the files that are used, to history."""
+    found = [each.message for each in (await newest_page(chats, talk.chat_id)).messages]
+    for index, file in enumerate(talk.files):
+        having = [message for message in found if file in message.files]
+        listed = await chats.messages_with_files(talk.chat_id, (FILE_CLASS_MEDIA, FILE_CLASS_OTHER)[index], MAX_ID, 100)
+        assert [each.message for each in listed.messages] == having
+        assert await chats.files.used([file.file_id]) == ({file.file_id} if having else set())
+
+
 async def state(chats: ChatStore, talk: Conversation) -> Any:
     """All data of a chat that can be read."""
     page = await newest_page(chats, talk.chat_id)
     seen = [await chats.get_chat(member, talk.chat_id) for member in talk.members]
     listed = [await all_chats(chats, member) for member in talk.members]
-    return page, seen, listed, await chats.events_after(talk.chat_id, 0)
+    classes = FILE_CLASS_MEDIA, FILE_CLASS_OTHER
+    files = [await chats.messages_with_files(talk.chat_id, each, MAX_ID, 100) for each in classes]
+    return page, seen, listed, files, await chats.events_after(talk.chat_id, 0)
 
 
 async def chat_of(chats: ChatStore, talk: Conversation, user_id: int) -> Chat:
@@ -287,7 +309,7 @@ def history(talk: Conversation, steps: Sequence[tuple[str, int, int, bool]]) -> 
     for kind, who, choice, flag in steps:
         target = sent[choice % len(sent)] if sent else 0
         if kind == "message" or not sent:
-            events.append(talk.message(who, f"c{choice}", mentions=MENTIONS[choice % 5]))
+            events.append(talk.message(who, f"c{choice}", mentions=MENTIONS[choice % 5], files=range(choice % 3)))
             sent.append(events[-1].event_id)
         elif kind == "reaction":
             events.append(talk.reaction(target, "👍🎉"[choice % 2], who, set=flag))

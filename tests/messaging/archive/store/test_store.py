@@ -21,6 +21,7 @@ from tests.messaging.archive.store.chats import (
     Conversation,
     all_chats,
     chat_of,
+    check_files,
     check_mentions,
     firsts,
     folded,
@@ -265,6 +266,7 @@ async def test_a_replay_from_any_earlier_event_changes_nothing(
         for each in (await newest_page(chats, talk.chat_id)).messages:
             assert list(each.changes) == folded(firsts(events), each.message.message_id)
         await check_mentions(chats, talk)
+        await check_files(chats, talk)
 
 
 async def test_events_of_other_kinds_are_ignored(chats: ChatStore, talk: Conversation, keeps_offsets: bool) -> None:
