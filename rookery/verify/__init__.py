@@ -8,7 +8,8 @@
 `participant` is one client, which `absences` interrupts and which sends by `pipeline`, and `background_load` adds
 churning and slow ones; `records` are the observations, `feeds` records the answers that a client reads after a Gap,
 `histories` and `chat_lists` read the chats at the end, `checker` finds the violations, and `run` is one run with its
-`result`. `groups` changes the members of groups during the run, and `membership` judges what follows from it.
+`result`. `files` uploads files during the run, and reads them at the end. `groups` changes the members of groups during
+the run, and `membership` judges what follows from it.
 """
 
 from rookery.verify.plan import Plan, VerifyError

@@ -8,7 +8,7 @@ from rookery.client import Event, State
 from rookery.verify.changes import Expected, body_of, describe
 from rookery.verify.heads import check_heads
 from rookery.verify.membership import UNRECORDED_SECONDS, Membership, check_groups
-from rookery.verify.records import Answer, Copy, Delivery, Key, Listed, Made, Place, Records, Sent
+from rookery.verify.records import Answer, Copy, Delivery, FileRead, Key, Listed, Made, Place, Records, Sent
 from rookery.verify.violations import Kind, Violation
 from shared.contract.ids import time_of
 
@@ -69,7 +69,9 @@ def check_records(records: Records) -> list[Violation]:
         for answer in answers:
             allowed = (each for each in due[answer.chat_id] if membership.allows(answer.chat_id, user_id, each[0]))
             violations += _check_feed(records, allowed, user_id, answer)
-    return [*violations, *check_groups(records, membership), *check_heads(records, membership)]
+    violations += [*check_groups(records, membership), *check_heads(records, membership)]
+    violations += [Violation(Kind.NOT_UPLOADED, text) for text in records.not_uploaded]
+    return [*violations, *(violation for read in records.file_reads for violation in _check_read(read))]
 
 
 def _not_accepted(sent: Iterable[Sent]) -> Iterator[Violation]:
@@ -185,8 +187,8 @@ def _check_changes(
         if not expected.agrees(copy.message_id, copy.changes, reader):
             right = describe(expected.state(copy.message_id, reader))
             yield _wrong_state(_name(copy.key), describe(copy.changes), right, where)
-        if copy.text and expected.is_deleted(copy.message_id):
-            yield Violation(Kind.NOT_REMOVED, f"{_name(copy.key)} is deleted, and has a text {where}")
+        if (copy.text or copy.files) and expected.is_deleted(copy.message_id):
+            yield Violation(Kind.NOT_REMOVED, f"{_name(copy.key)} is deleted, and has a text or a file {where}")
 
 
 def _check_states(
@@ -207,6 +209,21 @@ def _check_states(
 
 def _wrong_state(name: str, found: str, right: str, where: str) -> Violation:
     return Violation(Kind.WRONG_STATE, f"{name} is {found} {where}, and should be {right}")
+
+
+# ---- files
+
+
+def _check_read(read: FileRead) -> Iterator[Violation]:
+    file = f"file {read.ref.file_id} of {_name(read.key)}"
+    if read.found is None:
+        yield Violation(Kind.NOT_READABLE, f"{read.user_id} got no answer for {file}")
+    elif read.expected and not read.found:
+        yield Violation(Kind.NOT_READABLE, f"{read.user_id} can't read {file}")
+    elif read.found and not read.expected:
+        yield Violation(Kind.READABLE, f"{read.user_id} can read {file}, which they may not")
+    elif read.found != read.expected:
+        yield Violation(Kind.OTHER_BYTES, f"{read.user_id} reads {file} with other bytes")
 
 
 # ---- lists of changes
@@ -292,6 +309,8 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
         )
     elif (copy.mentions, copy.forwarded) != (sent.mentions, sent.forwarded):
         yield Violation(Kind.CHANGED, f"{_name(copy.key)} has other mentions or is not as it was forwarded {where}")
+    elif copy.files != tuple((file.ref.file_id, file.size) for file in sent.files):
+        yield Violation(Kind.CHANGED, f"{_name(copy.key)} has other files {where}")
     if sent.is_accepted and copy.message_id != sent.message_id:
         yield Violation(
             Kind.OTHER_ID, f"{_name(copy.key)} was accepted as {sent.message_id} and is {copy.message_id} {where}"

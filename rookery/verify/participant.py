@@ -32,6 +32,7 @@ from rookery.client import (
 from rookery.client.catch_up import PAUSE
 from rookery.verify.absences import Presence
 from rookery.verify.feeds import WatchedFeed
+from rookery.verify.files import ClientFiles
 from rookery.verify.groups import Group
 from rookery.verify.histories import read_chat, retry
 from rookery.verify.pipeline import Command, Pipeline
@@ -123,11 +124,13 @@ class Participant:
         run_id: str,
         recipients: Sequence[int],
         groups: Sequence[Group],
+        files: ClientFiles,
         moments: AsyncGenerator[None, None],
         size: int,
         in_flight: int,
     ) -> None:
-        """Send a message at each moment, to the recipients and the groups in turn; return once all have an answer."""
+        """Send a message at each moment, to the recipients and the groups in turn, some with files. Return once all
+        have an answer."""
         assert self._pipeline is not None  # noqa: S101 - for the type checker
         self._slots = trio.Semaphore(in_flight)
         async with aclosing(moments):
@@ -145,6 +148,7 @@ class Participant:
                 at, at_ms = self._clock(), wall_clock_ms()
                 sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
                 sent.mentions, sent.forwarded, sent.partner_id = mentions, not number % FORWARDED, partner
+                sent.files = files.next(number, to_group=not recipient)
                 self.sent.append(sent)
                 self._pipeline.put(sent)
             for _ in range(in_flight):

@@ -144,6 +144,7 @@ def submit(client: Client, command: Command) -> Submission:
     return client.submit(
         command.recipient_id or command.chat_id,
         command.text,
+        files=[file.ref for file in command.files],
         mentions=[Mention(user_id=each, name="you") for each in command.mentions if each != EVERYONE],
         mentions_everyone=EVERYONE in command.mentions,
         forwarded=command.forwarded,

@@ -52,6 +52,8 @@ class Plan:
     """Bytes of each text, at least."""
     changes: float = 20.0
     """Percent of the messages that are edited, deleted or reacted to once they are accepted."""
+    files: float = 5.0
+    """Percent of the messages that have a file, as far as the files are uploaded in time."""
     slow_clients: int = 0
     """Additional clients that are sent messages and never read."""
     slow_clients_read: bool = False
@@ -92,6 +94,7 @@ def check_plan(plan: Plan) -> None:
         ("--in-flight", plan.in_flight, 1, 64),
         ("--bytes", plan.size, 1, 16_000),
         ("--changes", plan.changes, 0, 100),
+        ("--files", plan.files, 0, 100),
         ("--slow-clients", plan.slow_clients, 0, MAX_SLOW),
         ("--churn", plan.churn, 0, MAX_CROWD),
         ("--absences", plan.absences, 0, MAX_CROWD),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from rookery.client import Change, Control, Event, HistoryMessage, Member, Message, State, Text
+from rookery.client import Change, Control, Event, FileRef, HistoryMessage, Member, Message, State, Text
 from shared.contract.changes import kind_of
 
 Key = tuple[int, str]
@@ -40,6 +40,8 @@ class Copy:
     changes: Sequence[Event] = ()
     """Its state in history."""
     control: Control | None = None
+    files: tuple[tuple[int, int], ...] = ()
+    """The id and the size of each."""
 
     @classmethod
     def of(cls, message: Message) -> "Copy":
@@ -47,7 +49,8 @@ class Copy:
         mentions = mentions_of(message.text)
         control = message.control if message.HasField("control") else None
         text = message.text.body if control is None else text_of(control)
-        return cls(key, message.message_id, message.chat_id, text, mentions, message.forwarded, (), control)
+        files = tuple((file.file_id, file.size) for file in message.files)
+        return cls(key, message.message_id, message.chat_id, text, mentions, message.forwarded, (), control, files)
 
     @classmethod
     def of_history(cls, item: HistoryMessage) -> "Copy":
@@ -69,6 +72,19 @@ def text_of(control: Control) -> str:
     """Describe a control change, with a digest of all its fields."""
     digest = hashlib.sha256(control.SerializeToString(deterministic=True)).hexdigest()
     return f"control change {control.version} {digest[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A complete file of a message."""
+
+    ref: FileRef
+    """Where the sender of the message reads it."""
+    owner_id: int
+    """Who has uploaded it."""
+    size: int
+    digest: str
+    """The SHA-256 of its bytes, in hexadecimal digits."""
 
 
 @dataclass(slots=True)
@@ -99,6 +115,7 @@ class Sent:
     mentions: tuple[int, ...] = ()
     """The users whom the text mentions, each as `@you`, or EVERYONE."""
     forwarded: bool = False
+    files: Sequence[SentFile] = ()
     partner_id: int = 0
     """The member of a group who changes the message, beside its sender; 0 if nobody does."""
     late_id: int | None = None
@@ -230,6 +247,23 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file of a message as a user reads it at the end."""
+
+    user_id: int
+    key: Key
+    """Of the message."""
+    ref: FileRef
+    expected: str
+    """The digest of its bytes; empty if the user may not read it."""
+    found: str | None = None
+    """The digest of the bytes that the user has read; empty if the server refused that, None without an answer."""
+
+    def answered(self, found: str) -> "FileRead":
+        return replace(self, found=found)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """The members of a group as the server shows them to one user at the end."""
 
@@ -276,6 +310,9 @@ class Records:
     groups: Sequence[GroupRecord] = ()
     heads: Mapping[int, Sequence[Head]] = field(default_factory=dict)
     """By user id, in the order of arrival."""
+    not_uploaded: Sequence[str] = ()
+    """Describes each upload that was refused for good."""
+    file_reads: Sequence[FileRead] = ()
     behind: Collection[int] = ()
     """The users whose clients have received a Gap: they read what they missed of channels that are not open once they
     open them."""

@@ -53,6 +53,12 @@ class Result:
     """From the loss of a session until it was live again."""
     longest_pause_ms: float
     """The longest time in which messages waited and none was accepted."""
+    files: int
+    """Of accepted messages."""
+    files_read: int
+    """Readings by users who may read the files, whose bytes were compared."""
+    files_tried: int
+    """Readings by users who may not."""
     listed: int
     """Entries of chat lists whose unread messages were counted in history too."""
     feeds: int
@@ -88,6 +94,11 @@ def _lines(result: Result) -> Iterator[str]:
         yield (
             f"in groups      {result.in_groups:,} messages, {result.controls:,} control changes; "
             f"{result.not_members:,} refused to former members"
+        )
+    if plan.files:
+        yield (
+            f"files          {result.files:,} in messages; {result.files_read:,} read and compared, "
+            f"{result.files_tried:,} tried by users who may not"
         )
     yield f"in chat lists  {result.listed:,}, with unread messages compared to history"
     yield f"in feeds       {result.feeds:,} lists of changes, compared to all accepted events"

@@ -18,6 +18,7 @@ from rookery.verify.background_load import Churn, SlowClient
 from rookery.verify.changes import Expected, changes_of, script_of
 from rookery.verify.chat_lists import read_chat_list
 from rookery.verify.checker import check_records
+from rookery.verify.files import ClientFiles, due_reads, read_files
 from rookery.verify.groups import Group
 from rookery.verify.heads import newest_due
 from rookery.verify.histories import Reading, read_histories
@@ -25,7 +26,7 @@ from rookery.verify.membership import Membership
 from rookery.verify.participant import MAX_WAITING, Participant
 from rookery.verify.pipeline import send_again
 from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, group_sizes, partners, share
-from rookery.verify.records import Copy, Key, Listed, Made, Records, Sent, by_key
+from rookery.verify.records import Copy, FileRead, Key, Listed, Made, Records, Sent, by_key
 from rookery.verify.result import Result
 from shared.background import open_background
 from shared.contract.chats import direct_members
@@ -60,8 +61,11 @@ class Run:
         """The accepted messages that the user who changes them too has not received, and changes that the other member
         of a direct chat has not."""
         self._groups: list[Group] = []
+        self._files: dict[int, ClientFiles] = {}
+        """By user."""
         self._sending = trio.CancelScope()
         self._pipelines = trio.CancelScope()
+        self._uploads = trio.CancelScope()
         self._ended = trio.Event()
         self._waiting: dict[trio.Event, int] = {}
 
@@ -99,6 +103,7 @@ class Run:
         with trio.CancelScope(deadline=self._stops + settle):
             await self._ended.wait()
         self._sending.cancel()
+        self._uploads.cancel()
         ended = trio.current_time()
         with trio.move_on_after(settle):
             await self.until_live()
@@ -114,6 +119,7 @@ class Run:
         deadline = trio.current_time() + settle
         records.groups = [await group.record(deadline) for group in self._groups]
         records.listed = await self._read_chat_lists(records.histories)
+        records.file_reads = await self._read_files(records)
         return self._result(records, ended)
 
     # ---- Observer
@@ -146,6 +152,8 @@ class Run:
         if isinstance(sent, Sent) and self._by_user[sent.other_id].has(key):
             del self._undelivered[key]
             self._change(sent, sent.other_id)
+            if not sent.may_be_deleted:
+                self._files[sent.other_id].forward(sent)
 
     def _change(self, sent: Sent, actor_id: int) -> None:
         """Let a member make the changes of an accepted message."""
@@ -187,7 +195,11 @@ class Run:
             self._groups.append(Group(number, members, self._run_id, open_at=openers if is_channel else None))
         for group in self._groups:
             await group.create()
+        for client, each in self._both():
+            prefix = f"{self._run_id}-{each.number}"
+            self._files[client.me.user_id] = ClientFiles(client, prefix, plan.files, each.number)
         await nursery.start(self._run_pipelines)
+        nursery.start_soon(self._upload_all)
         nursery.start_soon(self._send_all)
 
     async def _hold(self, accounts: Accounts, name: str, number: int, *, task_status: trio.TaskStatus[Client]) -> None:
@@ -228,6 +240,7 @@ class Run:
                             self._run_id,
                             recipients,
                             [group for group in self._groups if client.me.user_id in group.clients],
+                            self._files[client.me.user_id],
                             self._moments(number),
                             plan.size,
                             MAX_WAITING if plan.rate else plan.in_flight,
@@ -244,6 +257,12 @@ class Run:
                 for client, each in self._both():
                     await nursery.start(each.run_pipeline, client)
                 task_status.started()
+
+    async def _upload_all(self) -> None:
+        with self._uploads:
+            async with trio.open_nursery() as nursery:
+                for files in self._files.values() if self.plan.files else ():
+                    nursery.start_soon(files.upload_all)
 
     async def _leave(self, number: int) -> None:
         """Be away as this client: one client after the other, and the first again when all have been."""
@@ -344,6 +363,12 @@ class Run:
         )
         return [listed for of_client in lists for listed in of_client]
 
+    async def _read_files(self, records: Records) -> Sequence[FileRead]:
+        """Read the files of all messages, as those who may and some who may not."""
+        clients = {client.me.user_id: client for client in self.clients}
+        due = due_reads(records, list(clients), {group.chat_id: list(group.clients) for group in self._groups})
+        return await read_files(list(due), clients, trio.current_time() + self.plan.settle_seconds)
+
     async def _catch_up(self) -> None:
         """Let each client with a Gap read once more, as history is complete now."""
         behind = [(client, each) for client, each in self._both() if each.gaps]
@@ -375,6 +400,7 @@ class Run:
             states={client.me.user_id: each.states for client, each in self._both()},
             answers={client.me.user_id: each.answers for client, each in self._both()},
             heads={client.me.user_id: each.heads for client, each in self._both()},
+            not_uploaded=[failure for files in self._files.values() for failure in files.failures],
             behind={client.me.user_id for client, each in self._both() if each.gaps},
         )
 
@@ -410,6 +436,9 @@ class Run:
             to_delivered=summarize([delivery.at - records.sent[delivery.copy.key].at for delivery in live]),
             outages=summarize(self.outages_since(-math.inf)),
             longest_pause_ms=longest_pause(sent, self._began, ended) * 1000,
+            files=sum(len(each.files) for each in accepted),
+            files_read=sum(bool(each.expected) for each in records.file_reads),
+            files_tried=sum(not each.expected for each in records.file_reads),
             listed=len(records.listed),
             feeds=sum(bool(answer.chat_id) for answers in records.answers.values() for answer in answers),
             heads=sum(map(len, records.heads.values())),

@@ -25,15 +25,17 @@ from rookery.client import (
 )  # fmt: skip
 from rookery.client.events import EventQueue
 from rookery.v1.archive_pb2 import Chat, Mark
+from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import Send, Text
 from rookery.verify import Plan, Result, Run
 from rookery.verify.changes import is_visible
 from rookery.verify.records import Place, place_of
 from shared.background import open_background
+from shared.contract.changes import make_stub
 from shared.contract.chats import direct_chat_id, direct_members
 from shared.contract.ids import SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
 
-PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=4, changes=50, groups=(), channel=0)
+PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=4, changes=50, files=30, groups=(), channel=0)
 
 TakeUnlucky = Callable[["Platform", int, Message], Accepted]
 
@@ -62,6 +64,8 @@ class Platform:
         self.marks: dict[tuple[int, str], int] = {}
         self.logged_ms: dict[int, int] = {}
         """When each message was stored."""
+        self.files: dict[str, tuple[FileInfo, bytes]] = {}
+        """By client id."""
         self.unread_among = 2_000
         self._take_unlucky = take_unlucky
 
@@ -77,10 +81,20 @@ class Platform:
             client_message_id=key,
             text=send.text,
             forwarded=send.forwarded,
+            files=self.files_of(send),
         )
         if self.taken == UNLUCKY and self._take_unlucky is not None:
             return self._take_unlucky(self, recipient_id, message)
         return self.keep(recipient_id, message)
+
+    def files_of(self, send: Send) -> list[FileInfo]:
+        return [info for ref in send.files for info, _ in self.files.values() if info.file_id == ref.file_id]
+
+    def read(self, ref: FileRef, content: bytes, *, may_read: bool) -> bytes:
+        """The bytes of a file as a user gets them."""
+        if not may_read:
+            raise Refused("not_found", "There is no such file.")
+        return content
 
     def keep(self, recipient_id: int, message: Message) -> Accepted:
         self.store(message)
@@ -123,7 +137,7 @@ class Platform:
         for place, message in enumerate(self.history):
             if message.message_id == message_id:  # in place of the message, which was delivered
                 self.history[place] = Message.FromString(message.SerializeToString())
-                self.history[place].ClearField("text")
+                make_stub(self.history[place])
 
     def deliver_change(self, actor: "FakeClient", event: Event) -> None:
         for client in self.clients:
@@ -189,11 +203,36 @@ class FakeClient:
     def api(self) -> "FakeClient":
         return self
 
+    @property
+    def files(self) -> "FakeClient":
+        return self
+
+    async def upload(self, content: bytes, *, name: str, client_file_id: str) -> FileInfo:
+        await trio.lowlevel.checkpoint()
+        files = self._platform.files
+        if client_file_id not in files:
+            info = FileInfo(file_id=1 + len(files), name=name, size=len(content))
+            files[client_file_id] = info, content
+            if len(files) % 5 == 0:
+                raise Unreachable("no answer")
+        return files[client_file_id][0]
+
+    @asynccontextmanager
+    async def download(self, ref: FileRef) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def chunks() -> AsyncIterator[bytes]:
+            await trio.lowlevel.checkpoint()
+            (content,) = (each for info, each in self._platform.files.values() if info.file_id == ref.file_id)
+            here = [each for each in self._platform.history if each.message_id == ref.message_id and each.files]
+            may_read = bool(here) and self.reads(ref.chat_id, ref.message_id)
+            yield self._platform.read(ref, content, may_read=may_read)
+
+        yield chunks()
+
     def events(self) -> EventQueue:
         return self.queue
 
     def submit(self, to: int, text: str, *, client_message_id: str, first_sent_ms: int, **send: Any) -> Any:
-        content = Send(text=Text(body=text), forwarded=send["forwarded"])
+        content = Send(text=Text(body=text), forwarded=send["forwarded"], files=send["files"])
         content.text.mentions.extend(send["mentions"])
         content.text.mentions_everyone = send["mentions_everyone"]
         outcome = self._platform.take(self, to, content, client_message_id)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.client import Change, Event, State, apply_change
+from rookery.client import Change, Event, FileRef, State, apply_change
 from rookery.v1.session_pb2 import Archived, ChatPinned, Deleted, Edited, Reacted
 from rookery.verify.checker import check_records
-from rookery.verify.records import Answer, Copy, Delivery, Listed, Made, Place, Records, Sent, by_key
+from rookery.verify.records import Answer, Copy, Delivery, FileRead, Listed, Made, Place, Records, Sent, by_key
 from rookery.verify.violations import Kind
 
 ADA, GRACE, EVE = 1, 2, 3
@@ -169,7 +169,7 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     )
     resurrected = replace(unchanged, made=[edit, deletion], states={GRACE: state(edit)})
     yield "an edit of a deleted message", resurrected, Kind.WRONG_STATE, "edited by 200 at the client of 2, and should"
-    yield "a text of a deleted message", resurrected, Kind.NOT_REMOVED, "m0 of 1 is deleted, and has a text in the"
+    yield "a text of a deleted message", resurrected, Kind.NOT_REMOVED, "m0 of 1 is deleted, and has a text or a file"
     refused_edit = replace(unchanged, made=[replace(edit, event=None, refused="forbidden")])
     yield "a refused edit", refused_edit, Kind.NOT_ACCEPTED, "that m0 of 1 is edited by 1 was refused: forbidden"
     twice = replace(unchanged, received_changes={GRACE: [(edit.key, 200)] * 2})
@@ -190,6 +190,14 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     mentioned = history([*KEPT[:3], replace(KEPT[3], changes=[mention] if mention else []), KEPT[4]])
     uncounted = replace(mentioned, listed=[Listed(ADA, CHAT, 0, 0, 2)])
     yield "a mention", uncounted, Kind.MISCOUNTED, "has 1 unread mentions in history, but 0"
+    yield "other files", history([replace(first, files=((7, 5),)), *KEPT[1:]]), Kind.CHANGED, "m0 of 1 has other files"
+    yield "an upload", replace(unchanged, not_uploaded=["f of 1"]), Kind.NOT_UPLOADED, "f of 1"
+    for expected, read, kind in (
+        *(("ab", "", Kind.NOT_READABLE), ("ab", None, Kind.NOT_READABLE), ("", None, Kind.NOT_READABLE)),
+        *(("ab", "cd", Kind.OTHER_BYTES), ("", "ab", Kind.READABLE)),
+    ):
+        reads = [FileRead(EVE, A0.key, FileRef(file_id=7), expected, read)]
+        yield f"a file, {expected} read as {read}", replace(unchanged, file_reads=reads), kind, "file 7 of m0 of 1"
     yield "unread", listed(Listed(ADA, CHAT, 100, 100, 1)), Kind.MISCOUNTED, "has 2 unread messages in history, but 1"
 
 

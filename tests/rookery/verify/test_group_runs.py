@@ -37,7 +37,7 @@ from tests.rookery.verify.platform import PLAN, FakeClient, Platform, verify
 
 pytestmark = pytest.mark.usefixtures("wall_clock")
 
-GROUPS = replace(PLAN, clients=8, messages=800, rate=40.0, groups=(4, 8), changes=60)
+GROUPS = replace(PLAN, clients=8, messages=800, rate=40.0, groups=(4, 8), changes=60, files=10)
 """Twenty seconds, in which each of two users makes some 40 control changes of each group."""
 
 
@@ -67,7 +67,7 @@ class GroupPlatform(Platform):
             return Refused("not_found", "There is no such chat.")
         message = Message(
             message_id=self.ids.next_nowait() or 0, chat_id=recipient_id, sender_id=user_id, client_message_id=key,
-            text=send.text, forwarded=send.forwarded,
+            text=send.text, forwarded=send.forwarded, files=self.files_of(send),
         )  # fmt: skip
         self.store(message)
         self.deliver_to(self.recipients(roster) - {user_id}, message)
@@ -260,7 +260,7 @@ class LosesAChange(GroupPlatform):
     [
         (TellsRemoved, {Kind.OUTSIDE}),
         (MissesNewcomers, {Kind.NOT_DELIVERED}),
-        (ShowsAll, {Kind.OUTSIDE, Kind.WRONG_STATE}),
+        (ShowsAll, {Kind.OUTSIDE, Kind.READABLE, Kind.WRONG_STATE}),
         (TellsRemovedOfChanges, {Kind.OUTSIDE}),
         (LosesEdits, {Kind.WRONG_STATE}),
         (LosesAChange, {Kind.LOST, Kind.FORKED}),

@@ -39,6 +39,7 @@ def test_the_shares_add_up_to_the_messages(pairs: int, messages: int) -> None:
         ({"settle_seconds": math.nan}, "--settle"),
         ({"size": 10**6}, "--bytes"),
         ({"changes": 101.0}, "--changes"),
+        ({"files": -1.0}, "--files"),
         ({"churn": -1}, "--churn"),
         ({"absences": -1}, "--absences"),
         ({"late_retries": -1}, "--late-retries"),
