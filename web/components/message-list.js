@@ -398,7 +398,7 @@ export class MessageList {
     } else if (at >= 0 && event.key === "Enter") {
       event.preventDefault();
       this.#app.root.render(); // with the buttons of the message
-      /** @type {HTMLElement | null | undefined} */ (items[at]?.querySelector(".icon-button"))?.click();
+      /** @type {HTMLElement | null | undefined} */ (items[at]?.querySelector(".aside .icon-button"))?.click();
     } else if (at >= 0) {
       moveFocus(event, items);
     }

@@ -59,6 +59,7 @@ export class Viewer {
       close: () => this.#close(),
     });
     this.element.className = "viewer";
+    this.element.tabIndex = -1;
     this.element.setAttribute("aria-label", fileTexts.viewer.label);
     this.element.addEventListener("keydown", (event) => this.#keyPressed(event));
     const ends = [app.chats, app.sending, this.#around].map((store) => store.subscribe(this.#root.invalidate));
@@ -96,6 +97,7 @@ export class Viewer {
     this.#sharp = "";
     this.#zoom.reset();
     this.#root.render();
+    if (!this.element.querySelector(":focus:enabled")) this.element.focus(); // there is no further one: keys go on
     this.#shown();
   }
 

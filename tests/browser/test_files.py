@@ -1,0 +1,147 @@
+"""Files in messages: sent by one user, seen, opened, listed and deleted for another."""
+
+import io
+import re
+
+import pytest
+from PIL import Image
+from playwright.sync_api import FilePayload, Locator, Route, expect
+
+from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.test_accessibility import CONDITIONS, expect_accessible
+from tests.browser.test_changes import choose
+
+NOTE: FilePayload = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Buy milk"}
+
+LOADED = re.compile("loaded")
+
+HAND_OVER = """(element, [type, name]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File(['Bytes'], name, {type: 'text/plain'}));
+  const event = {bubbles: true, cancelable: true, dataTransfer: transfer, clipboardData: transfer};
+  element.dispatchEvent(type === 'paste' ? new ClipboardEvent(type, event) : new DragEvent(type, event));
+}"""
+"""Pastes or drops a file."""
+
+
+def picture(name: str, width: int = 900, height: int = 600) -> FilePayload:
+    content = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(content, "PNG")
+    return {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}
+
+
+def attach(seat: Seat, *files: FilePayload) -> None:
+    seat.page.locator(".attach input").first.set_input_files(files)
+    expect(seat.page.locator(".attached > *")).to_have_count(len(files))
+
+
+@pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+def test_pictures_and_files_reach_the_other_user_who_opens_them_until_they_are_deleted(
+    platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Show me")
+    at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
+    at_mira.until_live()
+    attach(at_ada, picture("lake.png"), picture("tower.png", 300, 900), NOTE)
+    at_ada.write("Our trip")
+    expect(at_ada.message("Our trip")).to_contain_text("Read")
+
+    def check(shown: Locator) -> None:
+        expect(shown).to_be_visible()
+        expect_accessible(at_mira.page, *conditions)
+
+    lake = at_mira.page.get_by_role("button", name="Open the photo lake.png")
+    tower = at_mira.page.get_by_role("button", name="Open the photo tower.png")
+    for shown in (lake, tower):
+        expect(shown).to_have_attribute("data-state", LOADED)
+    check(at_mira.message("Our trip").get_by_role("button", name="note.txt"))
+    expect(at_mira.row("Ada Lindqvist")).to_contain_text("3 files: Our trip")
+    lake.click()
+    viewer = at_mira.page.get_by_role("dialog", name="Photos of this chat")
+    check(viewer.get_by_role("img", name="lake.png"))
+    at_mira.page.keyboard.press("ArrowRight")
+    expect(viewer.get_by_role("img", name="tower.png")).to_be_visible()
+    expect(viewer.get_by_role("button", name="Next")).to_be_hidden()
+    at_mira.page.keyboard.press("Escape")
+    expect(lake).to_be_focused()
+    with at_mira.page.expect_download() as download:
+        at_mira.message("Our trip").get_by_role("button", name="note.txt").click()
+    assert download.value.suggested_filename == "note.txt"
+    assert download.value.path().read_bytes() == NOTE["buffer"]
+
+    at_mira.page.get_by_role("button", name="Chat options").click()
+    at_mira.page.get_by_role("menuitem", name="Photos and files").click()
+    files = at_mira.page.get_by_role("dialog", name="Photos and files")
+    check(files.get_by_role("button", name="Open the photo lake.png"))
+    files.get_by_role("tab", name="Files").click()
+    check(files.get_by_text("note.txt"))
+    at_mira.page.keyboard.press("Escape")
+
+    tower.click()
+    expect(viewer).to_be_visible()
+    choose(at_ada, "Our trip", "Delete")
+    at_ada.page.get_by_role("button", name="Delete for everyone").click()
+    expect(viewer).to_have_count(0)
+    expect(at_mira.messages.get_by_text("This message was deleted")).to_be_visible()
+
+
+def test_a_picture_has_its_place_before_it_is_loaded_and_is_loaded_again_after_its_link_has_failed(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Show me")
+    at_ada = seats(platform, ada, chat="Mira Okafor")
+    attach(at_ada, picture("lake.png"))
+    at_ada.composer.press("Enter")
+    expect(at_ada.messages.last).to_contain_text("Sent")
+
+    at_mira = seats(platform, mira, allowed=["404", "ERR_FAILED"])
+    held: list[Route] = []
+    at_mira.page.route("**/files/*/lake*", lambda route: held.append(route), times=1)
+    at_mira.open_chat("Ada Lindqvist")
+    lake = at_mira.page.get_by_role("button", name="Open the photo lake.png")
+    box = lake.bounding_box()
+    assert box is not None
+    assert (box["width"], round(box["height"])) == (320, 213)
+    while not held:
+        at_mira.page.wait_for_timeout(20)
+    held[0].abort()
+    expect(lake).to_have_attribute("data-state", LOADED)
+    assert lake.bounding_box() == box
+
+
+def test_pasted_and_dropped_files_wait_for_the_server_over_a_reload(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Send me")
+    seat = seats(platform, ada, chat="Mira Okafor", allowed=["ERR_FAILED"])
+    seat.page.route("**/v1/files", lambda route: route.abort())
+    seat.composer.fill("Both")
+    seat.composer.evaluate(HAND_OVER, ["paste", "a.txt"])
+    seat.composer.press("Enter")  # before the file is attached
+    seat.page.locator("rookery-chat").evaluate(HAND_OVER, ["drop", "b.txt"])
+    expect(seat.page.locator(".attached")).to_contain_text("b.txt")
+    expect(seat.message("Both")).to_contain_text("Waiting for the connection")
+    seat.composer.press("Enter")
+    seat.page.unroute("**/v1/files")
+    seat.page.reload()
+    for message, name in (("Both", "a.txt"), ("b.txt", "b.txt")):
+        expect(seat.message(message)).to_contain_text("Sent")
+        expect(seat.message(message).get_by_role("button", name=name)).to_be_visible()
+
+
+def test_a_voice_message_is_recorded_cancelled_and_played(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Say something")
+    seat = seats(platform, ada, chat="Mira Okafor", permissions=["microphone"])
+    for key in ("Escape", "Enter"):
+        seat.page.get_by_role("button", name="Voice message").click()
+        expect(seat.page.get_by_role("timer")).to_have_text("0:01")
+        if key == "Enter":
+            expect_accessible(seat.page, "light")
+        seat.page.keyboard.press(key)
+        expect(seat.composer).to_be_focused()
+    expect(seat.messages.last).to_contain_text("Sent")
+    expect(seat.messages).to_have_count(2)
+    seat.messages.last.get_by_role("button", name="Play").click()
+    expect(seat.messages.last.get_by_role("button", name="Pause")).to_be_visible()
