@@ -55,8 +55,10 @@ CHROMIUM_FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 )
-"""Flags without which Chromium sends requests to third parties."""
+"""Flags without which Chromium sends requests to third parties, and for a microphone that beeps."""
 
 PATIENCE = 60.0
 """Seconds for a response of the platform; only ends a test that has failed. The 5 s of httpx are too short for a

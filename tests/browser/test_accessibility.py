@@ -91,6 +91,8 @@ def test_everything_can_be_done_with_the_keyboard(platform: Platform, seats: Sea
     expect(seat.message("Second")).to_be_visible()
 
     keys.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Attach files")).to_be_focused()
+    keys.press("Shift+Tab")
     expect(page.get_by_role("group", name="Messages")).to_be_focused()
     keys.press("ArrowUp")
     keys.press("ArrowUp")

@@ -42,6 +42,8 @@ export class Composer {
   #kept = Promise.resolve();
   /** Made when files are first attached. @type {import("./attachments.js").Attachments | null} */
   #attachments = null;
+  /** While files are being attached: a message that is sent meanwhile waits for them. */
+  #attaching = /** @type {Promise<unknown> | null} */ (null);
   /** @type {HTMLInputElement | undefined} */
   #picker;
   /** While a voice message is recorded. @type {import("./voice.js").VoiceMessage | null} */
@@ -303,7 +305,9 @@ export class Composer {
 
   /** @param {File[]} files */
   async #attach(files) {
-    const attachments = await this.#loadAttachments();
+    const attaching = (this.#attaching = this.#loadAttachments());
+    const attachments = await attaching;
+    if (attaching === this.#attaching) this.#attaching = null;
     if (attachments) attachments.add(files);
     else this.#app.say(texts.failed.noResponse);
     if (!isTouchScreen()) this.focus();
@@ -410,6 +414,7 @@ export class Composer {
 
   async #submit() {
     if (this.#voice) return this.#sendVoice(this.#voice);
+    if (this.#attaching && !(await this.#attaching)) return; // the person can attach the files again
     const text = this.#unsent();
     const body = bodyOf(text);
     if ((!body && !this.#hasFiles) || this.#excess() > 0) return;

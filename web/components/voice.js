@@ -5,8 +5,8 @@ import { Recorder } from "../files/recorder.js";
 import { drawing } from "../icons.js";
 import { fileTexts } from "../languages/files.js";
 import { h } from "../view.js";
+import { openAttachments } from "./attachments.js";
 import { iconButton } from "./buttons.js";
-import { loadStyle } from "./style.js";
 
 /** @import {App} from "./app-shell.js" */
 
@@ -21,14 +21,15 @@ export class VoiceMessage {
   #ended;
 
   /**
-   * Begins to record; shows why not if it can't. Returns null then.
+   * Begins to record; shows why not if the microphone can't be used. Returns null then.
    * @param {App} app
    * @param {string} chat_id
    * @param {() => void} ended called when it is cancelled
+   * @throws {Error} if the server is away
    */
   static async begin(app, chat_id, ended) {
+    await openAttachments(app);
     try {
-      await Promise.all([app.sending.loadUploads(), loadStyle("styles/attachments.css")]);
       return new VoiceMessage(app, chat_id, await Recorder.begin(), ended);
     } catch (fault) {
       const { noMicrophone, notAllowed } = fileTexts.voice;
