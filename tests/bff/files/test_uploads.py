@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from PIL import Image
 
+from bff.files import uploads
 from bff.files.parts import PART_BYTES
+from bff.http.bodies import TooSlow
 from rookery.v1.archive_pb2 import (
     FILE_STATE_COMPLETE,
     CompleteFileRequest,
@@ -19,8 +20,9 @@ from rookery.v1.archive_pb2 import (
     ReserveFileRequest,
 )
 from shared.configuration.model import LiveConfiguration
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
+from shared.files.protocol import Full
 from tests.bff.conftest import Api, Reply
 
 CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 33_000  # two parts
@@ -156,6 +158,52 @@ async def test_wrong_parts_are_refused(client: Client) -> None:
     assert missing.body["detail"] == "2 parts are missing: 1, 2."
 
 
+@pytest.mark.parametrize(
+    ("error", "refusal", "detail"),
+    [
+        (Full("no space left"), (503, "unavailable", ""), "There is no room for more files: try again later."),
+        (Unavailable("away"), (503, "unavailable", ""), "The store does not answer: try again soon."),
+        (TooSlow(), (504, "timed_out", "body"), "Nothing was received for too long."),
+    ],
+)
+async def test_a_part_that_can_not_be_stored_is_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, refusal: tuple[int, str, str], detail: str
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    file_id = await client.reserve(size=1)
+    monkeypatch.setattr(client.api.services.files, "write_part", fail)
+    reply = await client.send(file_id, 1, b"x")
+    assert (reply.refusal, reply.body["detail"]) == (refusal, detail)
+
+
+async def test_parts_of_a_user_and_of_all_are_limited_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled, full = [], trio.Event()
+
+    async def stall(*_: Any) -> None:
+        stalled.append(1)
+        if len(stalled) == uploads.MAX_PARTS_OF_USER:
+            full.set()
+        await trio.sleep_forever()
+
+    file_id = await client.reserve(size=1)
+    monkeypatch.setattr(client.api.services.files, "write_part", stall)
+    await client.api.register("bob")
+    bob = Client(client.api, str((await client.api.sign_in("bob"))["access_token"]))
+    other_id = await bob.reserve(size=1)
+    monkeypatch.setattr(uploads, "MAX_PARTS", uploads.MAX_PARTS_OF_USER)
+    async with trio.open_nursery() as nursery:
+        for _ in range(uploads.MAX_PARTS_OF_USER):
+            nursery.start_soon(client.send, file_id, 1, b"x")
+        await full.wait()
+        assert (await client.send(file_id, 1, b"x")).refusal == (429, "rate_limited", "")
+        assert (await bob.send(other_id, 1, b"x")).refusal == (503, "unavailable", "")
+        nursery.cancel_scope.cancel()
+    monkeypatch.undo()
+    assert (await client.send(file_id, 1, b"x")).status == 204
+
+
 async def test_nobody_else_reaches_an_upload(client: Client) -> None:
     file_id = await client.upload(b"text")
     await client.api.register("bob")
@@ -246,22 +294,22 @@ async def test_an_upload_that_is_cancelled_while_it_is_completed_leaves_nothing(
     assert not await client.has_bytes(file_id)
 
 
-async def test_a_completion_goes_on_without_its_caller_and_a_retry_waits_for_it(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_completion_goes_on_without_its_caller(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = await client.upload(b"text")
-    archive, get_files, goes_on = client.api.archive, client.api.archive.get_files, trio.Event()
+    archive, get_files, began, goes_on = client.api.archive, client.api.archive.get_files, trio.Event(), trio.Event()
 
     async def slow(request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        began.set()
         await goes_on.wait()
         return await get_files(request)
 
     monkeypatch.setattr(archive, "get_files", slow)
-    with trio.move_on_after(0.01):
-        await client.complete(file_id)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.complete, file_id)
-        await trio.testing.wait_all_tasks_blocked()
-        goes_on.set()
-    assert archive.files[int(file_id)].state == FILE_STATE_COMPLETE
-    assert [type(request) for request in archive.requests].count(CompleteFileRequest) == 1
+        await began.wait()
+        nursery.cancel_scope.cancel()
+    goes_on.set()
+    with trio.fail_after(20):
+        while archive.files[int(file_id)].state != FILE_STATE_COMPLETE:
+            await trio.sleep(0.005)
+    assert (await client.complete(file_id)).body["state"] == "complete"
