@@ -71,6 +71,8 @@ class SqliteFiles:
         return await self._database.write(work)
 
     async def complete(self, file: StoredFile, at_ms: int) -> StoredFile | None:
+        """As in the protocol. It survives a power loss, as the messages do that have the file: no log repeats it."""
+
         def work(connection: sqlite3.Connection) -> StoredFile | None:
             row = _row(connection, file.file.file_id)
             if row is None or row.file.owner_id != file.owner_id or row.condemned_ms:
@@ -82,7 +84,9 @@ class SqliteFiles:
             connection.execute(_COMPLETE, values)
             return stored
 
-        return await self._database.write(work)
+        stored = await self._database.write(work)
+        await self._database.sync()
+        return stored
 
     async def cancel(self, owner_id: int, file_id: int, at_ms: int) -> bool:
         def work(connection: sqlite3.Connection) -> bool:

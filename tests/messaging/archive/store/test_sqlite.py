@@ -1,5 +1,7 @@
-"""The chat store on SQLite beyond the contract: deleted text is not in the file; control changes come in any order."""
+"""The chat store on SQLite beyond the contract: deleted text is not in the file, complete files survive a power loss,
+and control changes come in any order."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +13,8 @@ import pytest
 import trio
 
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
+from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
+from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_UNSPECIFIED, GroupSettings
 from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database
@@ -27,6 +31,24 @@ async def test_the_text_of_a_deleted_message_is_not_in_the_file(tmp_path: Path, 
             await chats.record(logged(*some), {})
     data = await trio.Path(tmp_path / "chats.db").read_bytes()
     assert [text in data for text in (b"hello", b"secret", b"another one")] == [True, False, False]
+
+
+async def test_a_complete_file_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = tmp_path / "after a power loss"
+    synced.mkdir()
+
+    def fsync(_: int) -> None:
+        for name in ("chats.db", "chats.db-wal"):
+            shutil.copy(tmp_path / name, synced)
+
+    file = StoredFile(file=FileInfo(file_id=1), owner_id=2, state=FILE_STATE_UPLOADING)
+    async with open_sqlite_chats(tmp_path / "chats.db") as chats:
+        await chats.files.reserve("a", file, quota_bytes=1, max_uploads=1)
+        monkeypatch.setattr("os.fsync", fsync)
+        file.state = FILE_STATE_COMPLETE
+        await chats.files.complete(file, 1)
+    async with open_sqlite_chats(synced / "chats.db") as chats:
+        assert (await chats.files.rows([1]))[1].file.state == FILE_STATE_COMPLETE
 
 
 async def test_control_changes_make_the_same_group_in_any_order(tmp_path: Path) -> None:
