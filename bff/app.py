@@ -24,7 +24,6 @@ from bff.chats import Chats
 from bff.departures import open_departures
 from bff.files.completion import open_completions
 from bff.files.downloads import CutOff, Downloads
-from bff.files.pictures.renditions import Pictures
 from bff.files.uploads import Uploads
 from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
@@ -49,6 +48,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.files.protocol import FileStore
 from shared.net.client_address import Network
 from shared.net.tls import add_certificate_check
+from shared.pictures.renditions import Pictures
 from shared.platform import Platform
 from shared.settings import BffSettings
 from shared.signals.publisher import SignalPublisher

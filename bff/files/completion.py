@@ -13,7 +13,6 @@ import structlog
 import trio
 
 from bff.files.parts import bytes_of, parts_of, stored_parts
-from bff.files.pictures.renditions import Pictures
 from bff.files.sniffing import HEAD_BYTES, sniff
 from bff.http.problems import refusal_of_store
 from bff.services import ArchiveQueries
@@ -31,6 +30,7 @@ from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import FileStore, NotFound
+from shared.pictures.renditions import Pictures
 
 AT_ONCE = 4
 """Files that a process reads at once to compare their checksums; others wait."""

@@ -14,7 +14,6 @@ from werkzeug.datastructures import Headers
 
 from bff.app import make_app
 from bff.files.completion import open_completions
-from bff.files.pictures.renditions import Pictures
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     FILE_STATE_UPLOADING,
@@ -67,6 +66,7 @@ from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry
 from shared.files.folder import open_folder_files
 from shared.net.client_address import Network
+from shared.pictures.renditions import Pictures
 from shared.signals.memory import LocalSignals
 from shared.signals.protocol import Listener
 from shared.signals.publisher import SignalPublisher, partition_channel

@@ -2,7 +2,7 @@
 
 import pypdfium2
 
-from bff.files.pictures.rendering import Rendered, saved, within
+from shared.pictures.rendering import Rendered, saved, within
 
 MEDIA_TYPE = "application/pdf"
 

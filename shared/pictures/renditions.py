@@ -1,26 +1,25 @@
-"""Makes the renditions of a picture in the file store: the picture without its metadata, and its thumbnails.
+"""Renders pictures: files in the store, which get renditions there, avatars, and the pictures of link previews.
 
-Each picture is decoded by a process of its own, which starts in a tenth of a second. Its bytes are streamed from the
-store through the process and back, so the memory of this process is some MB for each picture.
+Each picture is decoded by a process of its own, which starts in a tenth of a second. A file's bytes are streamed from
+the store through the process and back, so the memory of this process is some MB for each.
 """
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol, cast, get_args
 
 import structlog
 import trio
 
-from bff.files.models import MAX_FILE_NAME_BYTES
-from bff.files.pictures.processes import MediaType, Refused, Worker, open_worker
 from shared.contract.errors import Unavailable
 from shared.files.keys import PICTURE, file_key
 from shared.files.protocol import FileStore, NotFound
-
-DOCUMENTS = ("application/pdf",)
-"""Media types whose first page has thumbnails. Their bytes stay."""
+from shared.pictures.media_types import DOCUMENTS, MediaType, picture_type
+from shared.pictures.processes import Answer, Refused, Worker, open_worker
+from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
 
 MAX_PICTURE_BYTES = 100 << 20
 """Larger files are no pictures."""
@@ -30,6 +29,9 @@ MAX_AT_ONCE = min(2, os.cpu_count() or 1)
 
 MAX_WAITING = 100
 """Most pictures that wait to be rendered. Further ones are refused."""
+
+MAX_NAME_BYTES = 255
+"""Most bytes of the name of a file."""
 
 PART_BYTES = 8 << 20
 """A picture that is encoded again is stored in parts of this size, and with less in one `put`."""
@@ -62,8 +64,17 @@ class Renditions:
     thumbnails: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A small picture: WebP of at most PREVIEW_EDGE and PREVIEW_BYTES."""
+
+    width: int
+    height: int
+    content: bytes
+
+
 class Pictures:
-    """Renders pictures. One for each BFF."""
+    """Renders pictures. One for each process; all of its methods raise Unavailable."""
 
     def __init__(self) -> None:
         self._turns = trio.CapacityLimiter(MAX_AT_ONCE)
@@ -74,34 +85,69 @@ class Pictures:
         """Render a file whose uploaded bytes are stored, and whose media type was found in them. A retry stores the
         same renditions. With `keep_original`, the uploaded bytes stay those that are read as the file.
 
-        None: the file is no picture or document, or can't be decoded within the limits. Raises Unavailable."""
+        None: the file is no picture or document, or can't be decoded within the limits."""
         if media_type not in get_args(MediaType) or not 0 < size <= MAX_PICTURE_BYTES:
             return None
-        if self._turns.statistics().tasks_waiting >= MAX_WAITING:
-            raise Unavailable(f"{MAX_WAITING} pictures wait to be rendered")
-        rendition = "" if keep_original or media_type in DOCUMENTS else PICTURE
-        async with self._turns, open_worker(media_type, keep_original) as worker:
-            try:
+        keeps = keep_original or media_type in DOCUMENTS
+        rendition, purpose = ("", Purpose.ORIGINAL) if keeps else (PICTURE, Purpose.FILE)
+        try:
+            async with self._worker(cast(MediaType, media_type), purpose) as worker:
                 sha256 = await _send(files, file_key(file_id), worker)
                 answer = await worker.answer()
                 if rendition:
                     size, sha256 = await _store(files, file_key(file_id, rendition), worker, answer.size)
                 for edge, thumbnail_size in answer.thumbnails:
                     await files.put(file_key(file_id, str(edge)), await worker.exactly(thumbnail_size))
-            except Refused as refused:
-                _log.info("picture_not_rendered", file_id=str(file_id), media_type=media_type, reason=str(refused))
-                return None
-        thumbnails = tuple(edge for edge, _ in answer.thumbnails)
-        shown = answer.width, answer.height, answer.thumbhash, thumbnails
+        except Refused as refused:
+            _log.info("picture_not_rendered", file_id=str(file_id), media_type=media_type, reason=str(refused))
+            return None
         if rendition and answer.media_type != media_type:  # HEIC has become a JPEG
             name, media_type = _as_jpeg(name), answer.media_type
+        shown = answer.width, answer.height, answer.thumbhash, tuple(edge for edge, _ in answer.thumbnails)
         return Renditions(name, media_type, size, sha256, rendition, *shown)
+
+    async def make_squares(self, content: bytes) -> dict[int, bytes] | None:
+        """Return WebP squares of the centre of a picture, by their edges in pixels: SQUARES. None: it is no picture, or
+        can't be decoded within the limits."""
+        made = await self._render(content, Purpose.AVATAR, SQUARES)
+        return made and made[1]
+
+    async def make_preview(self, content: bytes) -> Preview | None:
+        """Return a small picture. None: it is no picture, or can't be decoded within the limits."""
+        made = await self._render(content, Purpose.PREVIEW, (PREVIEW_EDGE,))
+        return made and Preview(made[0].width, made[0].height, made[1][PREVIEW_EDGE][:PREVIEW_BYTES])
+
+    async def _render(
+        self, content: bytes, purpose: Purpose, edges: Sequence[int]
+    ) -> tuple[Answer, dict[int, bytes]] | None:
+        media_type = picture_type(content)
+        if media_type is None or len(content) > MAX_PICTURE_BYTES:
+            return None
+        try:
+            async with self._worker(media_type, purpose) as worker:
+                await worker.send(content)
+                answer = await worker.answer()
+                made = {edge: await worker.exactly(size) for edge, size in answer.thumbnails}
+                if set(made) != set(edges):
+                    raise Refused("the worker made other pictures")
+                return answer, made
+        except Refused as refused:
+            _log.info("picture_not_rendered", purpose=purpose, media_type=media_type, reason=str(refused))
+            return None
+
+    @asynccontextmanager
+    async def _worker(self, media_type: MediaType, purpose: Purpose) -> AsyncIterator[Worker]:
+        """Start a worker, when it is its turn."""
+        if self._turns.statistics().tasks_waiting >= MAX_WAITING:
+            raise Unavailable(f"{MAX_WAITING} pictures wait to be rendered")
+        async with self._turns, open_worker(media_type, purpose) as worker:
+            yield worker
 
 
 def _as_jpeg(name: str) -> str:
     """Return the name with the extension of JPEG, unless it is too long then."""
     renamed = (name.rpartition(".")[0] or name) + ".jpg"
-    return renamed if len(renamed.encode()) <= MAX_FILE_NAME_BYTES else name
+    return renamed if len(renamed.encode()) <= MAX_NAME_BYTES else name
 
 
 async def _send(files: FileStore, key: str, worker: Worker) -> bytes:

@@ -10,13 +10,13 @@ import pytest
 import trio
 from PIL import Image
 
-from bff.files.pictures import renditions
-from bff.files.pictures.renditions import Pictures, Renditions
 from shared.contract.errors import Unavailable
 from shared.files.folder import FolderFiles, open_folder_files
 from shared.files.keys import PICTURE, file_key, keys_of
 from shared.files.protocol import MIN_PART_BYTES, FileStore
-from tests.bff.files.pictures.conftest import HEIC, SECRET, document, encoded, opened, picture, with_metadata
+from shared.pictures import renditions
+from shared.pictures.renditions import Pictures, Renditions
+from tests.shared.pictures.conftest import HEIC, SECRET, document, encoded, opened, picture, with_metadata
 
 FILE_ID = 7
 """The file of each test."""
@@ -145,6 +145,19 @@ async def test_a_hostile_picture_stays_a_file(files: FolderFiles, case: str) -> 
     media_type, content = HOSTILE[case]
     assert await made(files, content, media_type) is None
     assert await content_of(files, "") == content
+
+
+async def test_avatars_and_previews_need_no_store() -> None:
+    pictures = Pictures()
+    squares = await pictures.make_squares(with_metadata("image/png"))
+    assert squares is not None
+    assert {edge: opened(content).size for edge, content in squares.items()} == {96: (96, 96), 512: (512, 512)}
+    preview = await pictures.make_preview(HEIC)
+    assert preview is not None
+    assert opened(preview.content).size == (preview.width, preview.height) == (64, 32)
+    for content in (b"<svg/>", JPEG[:1000], document(picture())):
+        assert await pictures.make_squares(content) is None
+        assert await pictures.make_preview(content) is None
 
 
 async def test_what_is_hidden_behind_a_picture_is_not_in_its_rendition(files: FolderFiles) -> None:

@@ -1,4 +1,4 @@
-"""The process that renders one picture, or one PDF: `python -I -m bff.files.pictures.worker MEDIA_TYPE [keep]`.
+"""The process that renders one picture, or one PDF: `python -I -m shared.pictures.worker MEDIA_TYPE PURPOSE`.
 
 It writes the line `ready`, reads the picture from its standard input up to the end, and writes one line of JSON, which
 is an `Answer` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
@@ -17,7 +17,8 @@ from contextlib import suppress
 from json import dumps
 from pathlib import Path
 
-from bff.files.pictures.rendering import Rendered, render
+from shared.pictures.purposes import Purpose
+from shared.pictures.rendering import Rendered, render
 
 MEMORY_BYTES = 5 << 28
 """Most memory, as addresses. JPEG, PNG and WebP of 50 megapixels need up to 1 GB, and AVIF 35 MB for each
@@ -31,8 +32,8 @@ NOBODY = 65534
 
 
 def main() -> None:
-    media_type, keep_original = sys.argv[1], "keep" in sys.argv[2:]
-    renderer = _renderer(media_type, keep_original)
+    media_type, purpose = sys.argv[1:]
+    renderer = _renderer(media_type, Purpose(purpose))
     _give_up_rights(needs_threads=media_type == "image/heic")
     output = sys.stdout.buffer
     output.write(b"ready\n")
@@ -48,12 +49,12 @@ def main() -> None:
     os._exit(0)  # nothing is left to be closed, and the picture's memory need not be freed piece by piece
 
 
-def _renderer(media_type: str, keep_original: bool) -> Callable[[bytes], Rendered]:
+def _renderer(media_type: str, purpose: Purpose) -> Callable[[bytes], Rendered]:
     if media_type == "application/pdf":
-        from bff.files.pictures.documents import render_first_page  # its library is large, and few files need it
+        from shared.pictures.documents import render_first_page  # its library is large, and few files need it
 
         return render_first_page
-    return lambda content: render(content, media_type, keep_original)
+    return lambda content: render(content, media_type, purpose)
 
 
 def _give_up_rights(*, needs_threads: bool = False) -> None:

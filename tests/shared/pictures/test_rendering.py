@@ -6,8 +6,9 @@ import zlib
 import pytest
 from PIL import Image, ImageCms
 
-from bff.files.pictures.rendering import MAX_PIXELS, TooLarge, render
-from tests.bff.files.pictures.conftest import FORMATS, HEIC, SECRET, encoded, opened, picture, with_metadata
+from shared.pictures.purposes import PREVIEW_BYTES, Purpose
+from shared.pictures.rendering import MAX_PIXELS, TooLarge, render
+from tests.shared.pictures.conftest import FORMATS, HEIC, SECRET, encoded, opened, picture, with_metadata
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
@@ -19,7 +20,7 @@ def is_like(colour: object, expected: tuple[int, ...]) -> bool:
 
 @pytest.mark.parametrize("media_type", FORMATS)
 def test_a_picture_loses_its_metadata_and_nothing_else(media_type: str) -> None:
-    rendered = render(with_metadata(media_type), media_type, keep_original=False)
+    rendered = render(with_metadata(media_type), media_type, Purpose.FILE)
 
     assert rendered.content is not None
     assert SECRET not in rendered.content
@@ -37,7 +38,7 @@ def test_a_picture_loses_its_metadata_and_nothing_else(media_type: str) -> None:
 
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/webp", "image/avif"])
 def test_a_picture_is_turned_upright(media_type: str) -> None:
-    rendered = render(with_metadata(media_type, orientation=6), media_type, keep_original=False)
+    rendered = render(with_metadata(media_type, orientation=6), media_type, Purpose.FILE)
 
     assert (rendered.width, rendered.height) == (500, 1000)
     for content in (rendered.content, rendered.thumbnails[320]):
@@ -53,7 +54,7 @@ def test_an_animation_stays_one(media_type: str) -> None:
     frames = [picture(), picture().rotate(180)]
     animated = with_metadata(media_type, frames[0], save_all=True, append_images=frames[1:], duration=[100, 200])
 
-    rendered = render(animated, media_type, keep_original=False)
+    rendered = render(animated, media_type, Purpose.FILE)
 
     assert rendered.content is not None
     assert SECRET not in rendered.content
@@ -68,7 +69,7 @@ def test_a_jpeg_keeps_its_quality() -> None:
     noise = Image.effect_noise((400, 300), 60).convert("RGB")
     for quality in (30, 95):
         original = encoded(noise, "image/jpeg", quality=quality)
-        rendered = render(original, "image/jpeg", keep_original=False)
+        rendered = render(original, "image/jpeg", Purpose.FILE)
         assert rendered.content is not None
         assert abs(len(rendered.content) - len(original)) < 100
 
@@ -76,7 +77,7 @@ def test_a_jpeg_keeps_its_quality() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGBA"])
 def test_a_png_of_any_kind_of_pixels_is_shown(mode: str) -> None:
     image = picture().convert("L").convert(mode) if mode == "I;16" else picture().convert(mode)
-    rendered = render(encoded(image, "image/png"), "image/png", keep_original=False)
+    rendered = render(encoded(image, "image/png"), "image/png", Purpose.FILE)
 
     assert rendered.content is not None
     assert opened(rendered.content).mode == mode
@@ -86,7 +87,7 @@ def test_a_png_of_any_kind_of_pixels_is_shown(mode: str) -> None:
 def test_transparent_pixels_stay_so() -> None:
     image = picture().convert("RGBA")
     image.putalpha(0)
-    rendered = render(encoded(image, "image/png"), "image/png", keep_original=False)
+    rendered = render(encoded(image, "image/png"), "image/png", Purpose.FILE)
 
     assert opened(rendered.thumbnails[320]).getpixel((5, 5))[3] == 0  # type: ignore[index]
     assert rendered.thumbhash[2] & 0x80
@@ -94,21 +95,21 @@ def test_transparent_pixels_stay_so() -> None:
 
 def test_a_colour_profile_stays_and_is_applied_to_thumbnails() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    broken = render(encoded(picture(), "image/jpeg", icc_profile=profile), "image/jpeg", keep_original=False)
+    broken = render(encoded(picture(), "image/jpeg", icc_profile=profile), "image/jpeg", Purpose.FILE)
     assert broken.content is not None
     assert "icc_profile" not in opened(broken.content).info, "one of another kind of colours is dropped"
 
     swapped = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = swapped.index(b"rXYZ"), swapped.index(b"bXYZ")
     swapped[red : red + 4], swapped[blue : blue + 4] = b"bXYZ", b"rXYZ"
-    rendered = render(encoded(picture(), "image/png", icc_profile=bytes(swapped)), "image/png", keep_original=False)
+    rendered = render(encoded(picture(), "image/png", icc_profile=bytes(swapped)), "image/png", Purpose.FILE)
     assert rendered.content is not None
     assert opened(rendered.content).info["icc_profile"] == swapped
     assert is_like(opened(rendered.thumbnails[320]).getpixel((5, 5)), BLUE)
 
 
 def test_the_picture_of_a_phone_becomes_a_jpeg() -> None:
-    rendered = render(HEIC, "image/heic", keep_original=False)
+    rendered = render(HEIC, "image/heic", Purpose.FILE)
     assert rendered.content is not None
     shown = opened(rendered.content)
     assert (rendered.media_type, shown.format, shown.size) == ("image/jpeg", "JPEG", (64, 32))
@@ -117,13 +118,13 @@ def test_the_picture_of_a_phone_becomes_a_jpeg() -> None:
 
 
 def test_a_picture_for_printers_gets_the_colours_of_the_web() -> None:
-    rendered = render(encoded(picture().convert("CMYK"), "image/jpeg"), "image/jpeg", keep_original=False)
+    rendered = render(encoded(picture().convert("CMYK"), "image/jpeg"), "image/jpeg", Purpose.FILE)
     assert rendered.content is not None
     assert is_like(opened(rendered.content).getpixel((10, 10)), RED)
 
 
 def test_a_small_picture_has_no_thumbnails_and_an_original_stays() -> None:
-    rendered = render(encoded(picture(4, 2), "image/png"), "image/png", keep_original=True)
+    rendered = render(encoded(picture(4, 2), "image/png"), "image/png", Purpose.ORIGINAL)
     assert (rendered.thumbnails, rendered.content, rendered.width) == ({}, None, 4)
 
 
@@ -134,4 +135,30 @@ def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
         for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(1_000_000))), (b"IEND", b""))
     )
     with pytest.raises(TooLarge):
-        render(bomb, "image/png", keep_original=False)
+        render(bomb, "image/png", Purpose.FILE)
+
+
+@pytest.mark.parametrize("size", [(1000, 500), (300, 900), (60, 40), (1, 1)])
+def test_an_avatar_is_squares_of_the_centre(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, "red")
+    width, height = size
+    image.paste("blue", (width // 4, height // 4, width * 3 // 4 + 1, height * 3 // 4 + 1))
+    rendered = render(with_metadata("image/jpeg", image), "image/jpeg", Purpose.AVATAR)
+
+    assert rendered.content is None
+    for edge, content in rendered.thumbnails.items():
+        assert SECRET not in content
+        assert (opened(content).format, opened(content).size) == ("WEBP", (edge, edge))
+        assert is_like(opened(content).getpixel((edge // 2, edge // 2)), BLUE)
+    assert set(rendered.thumbnails) == {96, 512}
+
+
+@pytest.mark.parametrize("colours", [2, 200])
+def test_a_preview_is_small(colours: int) -> None:
+    noise = Image.merge("RGB", [Image.effect_noise((1000, 500), colours) for _ in range(3)])
+    rendered = render(encoded(noise, "image/png"), "image/png", Purpose.PREVIEW)
+    content = rendered.thumbnails[240]
+
+    assert len(content) <= PREVIEW_BYTES
+    assert opened(content).size == (rendered.width, rendered.height)
+    assert rendered.width == 2 * rendered.height

@@ -6,9 +6,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bff.files.pictures import animations
-from bff.files.pictures.animations import Animation, Malformed, clean_gif, clean_webp
-from tests.bff.files.pictures.conftest import SECRET, picture, with_metadata
+from shared.pictures import animations
+from shared.pictures.animations import Animation, Malformed, clean_gif, clean_webp
+from tests.shared.pictures.conftest import SECRET, picture, with_metadata
 
 CLEANED = {"image/gif": clean_gif, "image/webp": clean_webp}
 

@@ -20,9 +20,10 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from bff.files.pictures.animations import clean_gif, clean_webp
-from bff.files.pictures.thumbhash import thumbhash
 from shared.files.keys import THUMBNAILS
+from shared.pictures.animations import clean_gif, clean_webp
+from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
+from shared.pictures.thumbhash import thumbhash
 
 MAX_PIXELS = 50_000_000
 """Pixels of a picture, and of all frames of an animated PNG or AVIF."""
@@ -68,12 +69,17 @@ _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 class TooLarge(ValueError):
-    """The picture has more than MAX_PIXELS."""
+    """The picture has more than MAX_PIXELS, or its preview more than PREVIEW_BYTES."""
+
+
+_PREVIEWS = ((PREVIEW_EDGE, 75), (PREVIEW_EDGE, 40), (PREVIEW_EDGE * 2 // 3, 40), (PREVIEW_EDGE // 3, 40))
+"""Edges and qualities that are tried until a preview has no more than PREVIEW_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A picture as it is shown, or a document, which has no size. `content` is None if the original bytes stay."""
+    """A picture as it is shown, or a document, which has no size. `content` is None if the original bytes stay.
+    Thumbnails are WebP, by their longer edge."""
 
     media_type: str
     width: int
@@ -83,7 +89,7 @@ class Rendered:
     content: bytes | None
 
 
-def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
+def render(content: bytes, media_type: str, purpose: Purpose) -> Rendered:
     """Render a picture of one of the types in FORMATS. Whatever it raises: it is no picture that can be shown."""
     image = Image.open(BytesIO(content), formats=[FORMATS[media_type]])
     decoded = 1 if image.format == "WEBP" else _frames(image)
@@ -92,11 +98,16 @@ def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
     image.load()
     orientation = _orientation(image) if _frames(image) == 1 else 1  # viewers do not turn animations
     profile = image.info.get("icc_profile")
+    if purpose is Purpose.AVATAR:
+        return _avatar(image, orientation, profile)
     reduced = _upright(within(_plain(image), max(THUMBNAILS)), orientation)
     shown = _in_srgb(reduced, profile)
     if shown is None:
-        shown, profile = reduced.convert("RGBA" if reduced.mode == "RGBA" else "RGB"), None
+        shown, profile = _without_profile(reduced), None
+    if purpose is Purpose.PREVIEW:
+        return _preview(shown)
     width, height = image.size if orientation < 5 else image.size[::-1]
+    keep_original = purpose is Purpose.ORIGINAL
     return Rendered(
         "image/jpeg" if media_type == "image/heic" and not keep_original else media_type,
         width,
@@ -109,6 +120,27 @@ def render(content: bytes, media_type: str, keep_original: bool) -> Rendered:
         },
         None if keep_original else _encoded(image, content, media_type, orientation, profile),
     )
+
+
+def _avatar(image: Image.Image, orientation: int, profile: bytes | None) -> Rendered:
+    """Return squares of the centre, enlarged if it is small."""
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    centre = within(_plain(image).crop((left, top, left + edge, top + edge)), max(SQUARES))
+    upright = _upright(centre, orientation)
+    shown = _in_srgb(upright, profile) or _without_profile(upright)
+    squares = {edge: shown.resize((edge, edge), Image.Resampling.LANCZOS) for edge in SQUARES}
+    thumbnails = {edge: saved(square, "WEBP", quality=85) for edge, square in squares.items()}
+    return Rendered("image/webp", max(SQUARES), max(SQUARES), b"", thumbnails, None)
+
+
+def _preview(shown: Image.Image) -> Rendered:
+    for edge, quality in _PREVIEWS:
+        small = within(shown, edge)
+        content = saved(small, "WEBP", quality=quality)
+        if len(content) <= PREVIEW_BYTES:
+            return Rendered("image/webp", *small.size, b"", {PREVIEW_EDGE: content}, None)
+    raise TooLarge(f"its preview has more than {PREVIEW_BYTES} bytes")
 
 
 def _frames(image: Image.Image) -> int:
@@ -156,6 +188,10 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
         return ImageCms.profileToProfile(image, source, _SRGB, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+
+
+def _without_profile(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA" if image.mode == "RGBA" else "RGB")
 
 
 def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: int, profile: bytes | None) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.files.pictures.thumbhash import thumbhash
+from shared.pictures.thumbhash import thumbhash
 
 REFERENCE = {
     (8, 6, True): "15d90d1d9a71877790888887887888877c0a27f887",

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bff.files.pictures import processes
-from bff.files.pictures.processes import Refused, open_worker
 from shared.contract.errors import Unavailable
+from shared.pictures import processes
+from shared.pictures.processes import Refused, open_worker
+from shared.pictures.purposes import Purpose
 
 ANSWERS = {
     "the worker died": "cat > /dev/null",
@@ -34,7 +35,7 @@ async def test_an_answer_out_of_bounds_refuses_the_picture(
 ) -> None:
     be(monkeypatch, tmp_path, f"PATH=/bin:/usr/bin; echo ready; {ANSWERS[reason]}")
     monkeypatch.setattr(processes, "RENDER_SECONDS", 0.5 if reason == "more than" else 60)
-    async with open_worker("image/jpeg", False) as worker:
+    async with open_worker("image/jpeg", Purpose.FILE) as worker:
         with pytest.raises(Refused, match=reason):
             await worker.answer()
 
@@ -46,12 +47,12 @@ async def test_a_worker_that_does_not_start_is_no_fault_of_the_picture(
     be(monkeypatch, tmp_path, script)
     monkeypatch.setattr(processes, "START_SECONDS", 0.5)
     with pytest.raises(Unavailable):
-        async with open_worker("image/jpeg", False):
+        async with open_worker("image/jpeg", Purpose.FILE):
             pass
 
 
 async def test_a_picture_can_be_sent_to_a_dead_worker() -> None:
-    async with open_worker("image/jpeg", False) as worker:
+    async with open_worker("image/jpeg", Purpose.FILE) as worker:
         worker.process.kill()
         await worker.process.wait()
         with pytest.raises(Refused, match="died"):
@@ -59,6 +60,6 @@ async def test_a_picture_can_be_sent_to_a_dead_worker() -> None:
 
 
 async def test_a_worker_ends_with_its_block() -> None:
-    async with open_worker("image/jpeg", False) as worker:
+    async with open_worker("image/jpeg", Purpose.FILE) as worker:
         assert worker.process.poll() is None
     assert worker.process.poll() is not None

@@ -11,9 +11,8 @@ import structlog
 import trio
 
 from shared.contract.errors import Unavailable
-
-MediaType = Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "application/pdf"]
-"""What a worker can render. SVG is not among it, since it may have scripts."""
+from shared.pictures.media_types import MediaType
+from shared.pictures.purposes import Purpose
 
 START_SECONDS = 30.0
 """How long a worker may take to start."""
@@ -53,7 +52,7 @@ class Answer(msgspec.Struct):
     thumbhash: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     size: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTENT_BYTES)] = 0
     thumbnails: Annotated[
-        list[tuple[Literal[320, 800, 1600], Annotated[int, msgspec.Meta(ge=1, le=MAX_THUMBNAIL_BYTES)]]],
+        list[tuple[Literal[96, 240, 320, 512, 800, 1600], Annotated[int, msgspec.Meta(ge=1, le=MAX_THUMBNAIL_BYTES)]]],
         msgspec.Meta(max_length=3),
     ] = []
 
@@ -125,13 +124,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def open_worker(media_type: str, keep_original: bool) -> AsyncIterator[Worker]:
+async def open_worker(media_type: MediaType, purpose: Purpose) -> AsyncIterator[Worker]:
     """Start a worker, and kill it in the end. Raises Unavailable."""
-    command = [sys.executable, "-I", "-m", "bff.files.pictures.worker", media_type]
+    command = [sys.executable, "-I", "-m", "shared.pictures.worker", media_type, purpose]
     try:
-        process = await trio.lowlevel.open_process(
-            command + ["keep"] * keep_original, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}
-        )
+        process = await trio.lowlevel.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={})
     except OSError as error:
         raise Unavailable(f"no process for a picture: {error}") from error
     worker = Worker(process)

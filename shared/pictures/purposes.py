@@ -1,0 +1,28 @@
+"""What pictures are rendered for."""
+
+from enum import StrEnum
+
+SQUARES = (96, 512)
+"""The edges of the squares of an avatar, in pixels."""
+
+PREVIEW_EDGE = 240
+"""The longer edge of the picture in the preview of a link, at most, in pixels."""
+
+PREVIEW_BYTES = 8 << 10
+"""Most bytes of it: it is in an event, and not in the store of files."""
+
+
+class Purpose(StrEnum):
+    """What a worker makes of a picture."""
+
+    FILE = "file"
+    """The picture without its metadata, and its thumbnails."""
+
+    ORIGINAL = "original"
+    """Thumbnails only."""
+
+    AVATAR = "avatar"
+    """SQUARES of its centre."""
+
+    PREVIEW = "preview"
+    """One small picture."""

@@ -1,0 +1,18 @@
+"""Pictures are recognised by their first bytes, whatever they are named."""
+
+import pytest
+
+from shared.pictures.media_types import picture_type
+from tests.shared.pictures.conftest import FORMATS, HEIC, document, encoded, picture
+
+CONTENTS = {
+    **{media_type: encoded(picture(), media_type) for media_type in FORMATS},
+    "image/heic": HEIC,
+    None: document(picture()),
+}
+
+
+@pytest.mark.parametrize("media_type", CONTENTS)
+def test_a_picture_is_recognised(media_type: str | None) -> None:
+    assert picture_type(CONTENTS[media_type]) == media_type
+    assert picture_type(CONTENTS[media_type][:3]) in (None, "image/jpeg")
