@@ -19,11 +19,9 @@ from tools.engines.kinds import Engines
 from tools.launch.live import UNLIMITED, configure
 from tools.launch.people import PASSWORD, read_history, sign_up
 from tools.launch.process import ANNOUNCED, running, wait_until
-from tools.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
+from tools.operations.containers import ROOT, USER, ContainerCluster, Containerised, Containers, Image
 
 pytestmark = pytest.mark.slow
-
-USER = 10001
 
 MEBIBYTE = 1024 * 1024
 

@@ -81,6 +81,9 @@ CONFINED = (
 )
 """Options with which docker-compose.yml runs the image."""
 
+USER = 10001
+"""Of the image."""
+
 PODMAN = ("podman", "--log-level=fatal")
 """Without it, podman warns of a missing systemd."""
 
@@ -279,4 +282,7 @@ class ContainerCluster(Cluster):
 
     def _make(self, folder: Path, role: Role, number: int) -> Process:
         plain = super()._make(folder, role, number)
-        return Containerised(role, plain.log, plain.environment, self._image, None)
+        data = folder / "data"  # of files, which BFFs and archives share
+        data.mkdir(exist_ok=True)
+        os.chown(data, USER, USER)
+        return Containerised(role, plain.log, plain.environment, self._image, data)
