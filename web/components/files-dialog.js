@@ -122,7 +122,7 @@ export class FilesDialog extends Modal {
         return h(
           "li",
           { key: `${message.message_id} ${file.file_id}`, class: "file-row" },
-          fileWords(file, detail),
+          fileWords(this.#app, message, file, detail),
           fileButton(fileTexts.viewer.showInChat, "showInChat", () => this.#goTo(message.message_id)),
           fileButton(save, "download", () => void download(this.#app, message, file)),
         );

@@ -1,6 +1,7 @@
 // Pictures and videos that get their addresses when they come near the view. An address expires: a picture or a video
 // that can't be loaded gets another one, once.
 
+import { kindOf } from "../files/kinds.js";
 import { linksOf } from "../files/links.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -55,7 +56,7 @@ export function showLater(app, element, file, wanted) {
   element.addEventListener("load", () => setState(element, "loaded"));
   element.addEventListener("error", () => void renew(element));
   sources.set(element, { app, wanted, isRenewed: false });
-  const url = localUrl(app, file);
+  const url = kindOf(file) === "file" ? "" : localUrl(app, file); // the first page of a document is not here
   if (url) element.src = url;
   else whenSeen(element);
 }

@@ -176,7 +176,7 @@ function openViewer(app, message, file, goTo) {
 function row(app, message, file, key, tabindex) {
   const isSound = kindOf(file) === "audio";
   const upload = progressOf(app, message, [file]);
-  const content = isSound ? player(app, message, file, tabindex) : fileWords(file, upload?.text);
+  const content = isSound ? player(app, message, file, tabindex) : fileWords(app, message, file, upload?.text);
   if (isSound || upload)
     return h("div", { class: "file-row", key }, content, upload && [cancelButton(app, message, tabindex), bar(upload)]);
   const title = fileTexts.downloadNamed(withoutDirectionControls(file.name));
@@ -185,12 +185,18 @@ function row(app, message, file, key, tabindex) {
   return h("button", { class: "file-row", key, type: "button", title, tabindex, disabled: !isReady, onclick }, content, fileIcon("download"));
 }
 
-/** The icon, the name and the size of a file. @param {MessageFile} file @param {string} [detail] in place of the size */
-export function fileWords(file, detail) {
+/**
+ * The first page of a document or an icon, the name and the size of a file.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {string} [detail] in place of the size
+ */
+export function fileWords(app, message, file, detail) {
   const name = withoutDirectionControls(file.name);
   const kind = extensionOf(name);
   return [
-    h("span", { class: "round", "aria-hidden": "true" }, fileIcon("file")),
+    file.thumbnails?.length ? firstPage(app, message, file) : h("span", { class: "round", "aria-hidden": "true" }, fileIcon("file")),
     h(
       "span",
       { class: "file-words" },
@@ -198,6 +204,13 @@ export function fileWords(file, detail) {
       h("small", {}, detail ?? fileTexts.kindAndSize(kind || fileTexts.unknownKind, sizeText(Number(file.size)))),
     ),
   ];
+}
+
+/** The first page of a document. @param {App} app @param {Message} message @param {MessageFile} file */
+function firstPage(app, message, file) {
+  const wanted = { ...wantedIn(message, file), rendition: String(file.thumbnails?.[0]) };
+  const ref = (/** @type {HTMLImageElement} */ element) => showLater(app, element, file, wanted);
+  return h("span", { class: "page", key: "page", "aria-hidden": "true" }, h("img", { alt: "", draggable: "false", ref }));
 }
 
 /** Saves a file, by the browser. @param {App} app @param {Message} message @param {MessageFile} file */
