@@ -41,7 +41,7 @@ LATER = {
     f"components/{name}.js": WITH_APP + shared
     for shared, names in {
         "": ("chat-view", "start"),
-        WITH_CHAT: ("attachments", "completion", "message-files", "viewer"),
+        WITH_CHAT: ("attachments", "completion", "message-files", "viewer", "voice"),
         WITH_DIALOGS: (
             *("date-dialog", "delete-dialog", "emoji-picker", "invite", "mute-dialog"),
             *("people-notice", "read-all", "settings"),
@@ -53,7 +53,7 @@ LATER = {
 } | {f"{name}.js": WITH_APP for name in ("files/uploads", "stores/channel-members", "stores/channels")}
 """Further ones, which the chats load when they are first needed, with the imports by which they share files."""
 
-LATER_STYLES = ("styles/attachments.css", "styles/files.css")
+LATER_STYLES = ("styles/attachments.css", "styles/chat.css", "styles/files.css")
 """Stylesheets that scripts load when they are first needed."""
 
 ADMIN_SCRIPTS = ("admin/main.js",)

@@ -22,6 +22,7 @@ import { ChatList } from "./chat-list.js";
 import { nothingOpen, skeletonMessages } from "./empty.js";
 import { Notifications } from "./notifications.js";
 import { loadPeopleNotices, openInvite } from "./open-dialog.js";
+import { loadStyle } from "./style.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {ChatView} from "./chat-view.js" */
@@ -246,7 +247,7 @@ export class AppShell {
   /** @param {string} chat_id that was opened @param {string} message_id the message at which to open; or empty */
   async #show(chat_id, message_id) {
     try {
-      const View = await (this.#loadingView ??= import("./chat-view.js").then(({ ChatView }) => ChatView));
+      const View = await (this.#loadingView ??= loadChatView());
       if (this.#chat || chat_id !== this.chats.openChat || this.#life.signal.aborted) return;
       this.#chat = new View(this, chat_id, message_id);
       this.root.invalidate();
@@ -389,4 +390,9 @@ export class AppShell {
       this.close();
     }
   }
+}
+
+async function loadChatView() {
+  const [{ ChatView }] = await Promise.all([import("./chat-view.js"), loadStyle("styles/chat.css")]);
+  return ChatView;
 }

@@ -64,4 +64,12 @@ export const de = {
     quota: "Deine Dateien haben die Grenze dieses Servers erreicht.",
     notAllowed: "Der Server nimmt keine Dateien dieses Typs an.",
   },
+  voice: {
+    label: "Aufnahme einer Sprachnachricht",
+    recording: "Deine Stimme wird aufgenommen. Sende die Aufnahme, oder brich sie mit Escape ab.",
+    isFull: "Die Aufnahme hat ihre längste Dauer erreicht. Du kannst sie senden.",
+    cancel: "Aufnahme abbrechen",
+    notAllowed: "Diese Seite darf das Mikrofon nicht benutzen. Du kannst es in den Einstellungen des Browsers erlauben.",
+    noMicrophone: "Das Mikrofon kann nicht benutzt werden.",
+  },
 };

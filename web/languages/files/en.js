@@ -67,4 +67,13 @@ export const en = {
     quota: "Your files have reached the limit of this server.",
     notAllowed: "The server does not take files of this type.",
   },
+  /** The recording of a voice message. */
+  voice: {
+    label: "Recording of a voice message",
+    recording: "Your voice is being recorded. Send it, or press Escape to cancel.",
+    isFull: "The recording has reached its longest time. You can send it.",
+    cancel: "Cancel the recording",
+    notAllowed: "This page is not allowed to use the microphone. You can allow it in the settings of the browser.",
+    noMicrophone: "The microphone can’t be used.",
+  },
 };
