@@ -14,6 +14,8 @@ from messaging.archive.visibility import EVERYTHING, View
 from rookery.v1.archive_pb2 import FileClass, HistoryMessage
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import Kind, State, apply, kind_of
+from shared.contract.chats import direct_members, no_such_chat
+from shared.contract.errors import Refusal
 from shared.contract.ids import MAX_ID
 
 MAX_READS = 50
@@ -149,6 +151,17 @@ class Reader:
             if not way.goes_on(page):
                 break
         return found, False
+
+
+async def open_reader(chats: ChatStore, user_id: int, chat_id: str) -> Reader | Refusal:
+    """The reader of the chat for the user. After the watermark is read: joins up to the watermark count then."""
+    if direct_members(chat_id) is not None:
+        return Reader(chats, chat_id, View(user_id))
+    membership = await chats.get_member(chat_id, user_id)
+    if membership is None:
+        return no_such_chat()
+    view = View.of_member(membership.member, shows_history=membership.settings.shows_history)
+    return Reader(chats, chat_id, view, is_channel=membership.settings.is_channel)
 
 
 def _has(changes: Iterable[Event], kind: Kind) -> bool:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from messaging.archive import queries as module
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
 from messaging.archive.queries import MAX_CHANGES_AGE_MS, ArchiveQueries
 from messaging.archive.store.laws import MAX_AGE_MS
@@ -246,7 +245,8 @@ async def test_private_changes_are_for_their_actors_alone(
 @pytest.fixture(autouse=True)
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive's clock is at NOW_MS, about when the events were sent."""
-    monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+    for name in ("queries", "file_queries"):
+        monkeypatch.setattr(f"messaging.archive.{name}.wall_clock_ms", lambda: NOW_MS)
 
 
 @pytest.mark.parametrize(

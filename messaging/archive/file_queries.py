@@ -1,0 +1,153 @@
+"""The queries of files: FileQueries is a part of the query service."""
+
+# The generated base class calls every request `input_message`:
+# pyright: reportIncompatibleMethodOverride=false
+
+from collections.abc import Sequence
+
+from messaging.archive.checks import MAX_LIMIT, check_bytes, check_chat, check_range, unless_unavailable
+from messaging.archive.pages import newest_of
+from messaging.archive.reader import open_reader
+from messaging.archive.store.files import Exceeded
+from messaging.archive.store.protocol import ChatStore
+from rookery.v1.archive_grpc import ArchiveServiceServicer
+from rookery.v1.archive_pb2 import (
+    FILE_CLASS_MEDIA,
+    FILE_CLASS_OTHER,
+    FILE_STATE_BLOCKED,
+    FILE_STATE_COMPLETE,
+    FILE_STATE_UPLOADING,
+    CancelFileRequest,
+    CancelFileResponse,
+    CompleteFileRequest,
+    CompleteFileResponse,
+    GetChatRequest,
+    GetFilesRequest,
+    GetFilesResponse,
+    ListChatFilesRequest,
+    ListChatFilesResponse,
+    ReserveFileRequest,
+    ReserveFileResponse,
+    StoredFile,
+)
+from rookery.v1.files_pb2 import FileRef
+from shared.contract.chats import MAX_CLIENT_ID
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import MAX_ID, wall_clock_ms
+
+MAX_FILE_NAME = 255
+"""Bytes of a file's name: see files.proto."""
+
+
+class FileQueries(ArchiveServiceServicer):
+    """The methods of ArchiveService for files."""
+
+    def __init__(self, chats: ChatStore) -> None:
+        self._chats = chats
+
+    async def ReserveFile(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
+        file = request.file.file
+        refusal = (
+            check_range("user_id", request.user_id, 1, MAX_ID)
+            or check_bytes("client_file_id", request.client_file_id, MAX_CLIENT_ID)
+            or check_range("file_id", file.file_id, 1, MAX_ID)
+            or check_bytes("name", file.name, MAX_FILE_NAME)
+            or check_range("size", file.size, 0, MAX_ID)
+        )
+        if refusal:
+            return refusal
+        return await unless_unavailable(self._reserve_file(request))
+
+    async def CompleteFile(self, request: CompleteFileRequest) -> CompleteFileResponse | Refusal:
+        file = request.file
+        refusal = (
+            check_range("owner_id", file.owner_id, 1, MAX_ID)
+            or check_range("file_id", file.file.file_id, 1, MAX_ID)
+            or check_range("state", file.state, FILE_STATE_COMPLETE, FILE_STATE_BLOCKED)
+            or check_range("size", file.file.size, 0, MAX_ID)
+        )
+        if refusal:
+            return refusal
+        stored = await unless_unavailable(self._chats.files.complete(file, wall_clock_ms()))
+        if stored is None:
+            return Refusal(Code.NOT_FOUND, "There is no such file among yours.", field="file_id")
+        return stored if isinstance(stored, Refusal) else CompleteFileResponse(file=stored)
+
+    async def CancelFile(self, request: CancelFileRequest) -> CancelFileResponse | Refusal:
+        refusal = check_range("user_id", request.user_id, 1, MAX_ID) or check_range(
+            "file_id", request.file_id, 1, MAX_ID
+        )
+        if refusal:
+            return refusal
+        cancel = self._chats.files.cancel(request.user_id, request.file_id, wall_clock_ms())
+        is_cancelled = await unless_unavailable(cancel)
+        if not is_cancelled:
+            return Refusal(Code.OUT_OF_ORDER, "The file is complete: it can't be cancelled.", field="file_id")
+        return is_cancelled if isinstance(is_cancelled, Refusal) else CancelFileResponse()
+
+    async def GetFiles(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        if refusal := check_range("user_id", request.user_id, 1, MAX_ID):
+            return refusal
+        if len(request.files) > MAX_LIMIT:
+            return Refusal(Code.TOO_LARGE, f"`files` must have at most {MAX_LIMIT} references.", field="files")
+        return await unless_unavailable(self._get_files(request))
+
+    async def ListChatFiles(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
+        refusal = (
+            check_chat(request)
+            or check_range("before_id", request.before_id, 0, MAX_ID)
+            or check_range("limit", request.limit, 1, MAX_LIMIT)
+            or check_range("file_class", request.file_class, FILE_CLASS_MEDIA, FILE_CLASS_OTHER)
+        )
+        if refusal:
+            return refusal
+        return await unless_unavailable(self._list_chat_files(request))
+
+    async def _reserve_file(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
+        file = StoredFile()
+        file.CopyFrom(request.file)
+        file.owner_id, file.state, file.reserved_at_ms = request.user_id, FILE_STATE_UPLOADING, wall_clock_ms()
+        quota_bytes, max_uploads = request.quota_bytes, request.max_uploads
+        match await self._chats.files.reserve(
+            request.client_file_id, file, quota_bytes=quota_bytes, max_uploads=max_uploads
+        ):
+            case Exceeded.QUOTA:
+                message = f"Your files must have at most {quota_bytes} bytes together."
+                return Refusal(Code.TOO_LARGE, message, field="size")
+            case Exceeded.UPLOADS:
+                message = f"At most {max_uploads} files can be uploaded at once: complete or cancel one first."
+                return Refusal(Code.RATE_LIMITED, message, field="client_file_id")
+            case stored:
+                return ReserveFileResponse(file=stored)
+
+    async def _get_files(self, request: GetFilesRequest) -> GetFilesResponse:
+        user_id, refs = request.user_id, request.files
+        rows = await self._chats.files.rows({ref.file_id for ref in refs})
+        known = {file_id: row.file for file_id, row in rows.items() if not row.condemned_ms}
+        own = {file_id for file_id, file in known.items() if file.owner_id == user_id}
+        complete = {file_id for file_id, file in known.items() if file.state == FILE_STATE_COMPLETE}
+        readable = own | await self._readable(user_id, [ref for ref in refs if ref.file_id in complete - own])
+        in_order = dict.fromkeys(ref.file_id for ref in refs)
+        return GetFilesResponse(files=[known[file_id] for file_id in in_order if file_id in readable])
+
+    async def _readable(self, user_id: int, refs: Sequence[FileRef]) -> set[int]:
+        """The files that the user may read in the messages that the references name. Access costs one read of the
+        message, however many other messages use the file."""
+        messages: set[tuple[str, int]] = set()
+        for chat_id in {ref.chat_id for ref in refs}:
+            in_chat = [ref.message_id for ref in refs if ref.chat_id == chat_id]
+            if check_chat(GetChatRequest(user_id=user_id, chat_id=chat_id)):
+                continue
+            reader = await open_reader(self._chats, user_id, chat_id)
+            if not isinstance(reader, Refusal):
+                messages |= {(chat_id, each) for each in in_chat if 0 < each <= MAX_ID and reader.includes(each)}
+        held = await self._chats.files.held_by(messages) if messages else {}
+        return {ref.file_id for ref in refs if ref.file_id in held.get((ref.chat_id, ref.message_id), ())}
+
+    async def _list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
+        reader = await open_reader(self._chats, request.user_id, request.chat_id)
+        if isinstance(reader, Refusal):
+            return reader
+        before_id, limit = request.before_id or MAX_ID, request.limit
+        page = newest_of(await reader.messages_with_files(request.file_class, before_id, limit), limit)
+        return ListChatFilesResponse(messages=page.messages[::-1], has_older=page.has_older)
