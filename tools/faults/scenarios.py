@@ -25,6 +25,9 @@ BROKER_BACK = 30.0
 RECOVERED = 12.0
 """Seconds without a session, at p99, while faults overlap."""
 
+FILES = 10.0
+"""Percent of the messages that have a file, where files are what is disturbed."""
+
 FLAP_SECONDS = 5.0
 """Between two kills of a gateway."""
 
@@ -113,7 +116,7 @@ async def partitions_moved(stage: ClusterStage, report: Report) -> None:
 
 
 async def store_stopped(stage: ClusterStage, report: Report) -> None:
-    async with stage.load(report) as run:
+    async with stage.load(report, files=0) as run:  # messages with files wait for the store
         await stage.do(stage.engines.cassandra.kill)
         accepted = run.accepted_count
         answers, slowest = await query_until(run, trio.current_time() + stage.scale.away)
@@ -234,6 +237,19 @@ async def archive_partitioned(stage: ClusterStage, report: Report) -> None:
         pause_at_most(report, ENGINE_AWAY_PAUSE)
 
 
+async def files_partitioned(stage: ClusterStage, report: Report) -> None:
+    async with stage.files_relayed() as relay:
+        async with stage.load(report, files=FILES) as run:
+            await partition(stage, relay, run)
+            for bff in stage.cluster.bffs:
+                await stage.do(bff.kill)
+                await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
+                await stage.do(bff.start)
+        pause_at_most(report, ENGINE_AWAY_PAUSE)
+        assert report.result is not None
+        report.at_least("files read at the end", report.result.files_read, 1)
+
+
 async def gateways_flapping(stage: ClusterStage, report: Report) -> None:
     scale = stage.scale
     async with stage.load(report, least=scale.overlapping, absences=scale.clients // 3) as run:
@@ -299,6 +315,13 @@ SCENARIOS = (
         "sends accepted, history whole afterwards",
         "cluster",
         archive_partitioned,
+    ),
+    Scenario(
+        "files-partitioned",
+        "the same between the BFFs and an object store, then SIGKILL of each BFF",
+        "sends accepted, files whole afterwards",
+        "cluster",
+        files_partitioned,
     ),
     Scenario(
         "flapping",

@@ -3,7 +3,7 @@
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,10 @@ import trio
 from rookery.verify import Plan, Result, Run, open_verification
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
 from tools.engines.engine import HOST, free_port
+from tools.engines.engine import running as running_engine
 from tools.engines.kafka import behind_relay
 from tools.engines.kinds import Engines
+from tools.engines.moto import Moto
 from tools.engines.redis import DURABLE as DURABLE_REDIS
 from tools.launch.cluster import Cluster, running_cluster, running_engines
 from tools.launch.process import Process, Role, Rookery, running
@@ -215,14 +217,30 @@ class ClusterStage(Stage):
                 yield relay
 
     @asynccontextmanager
+    async def files_relayed(self) -> AsyncIterator[Relay]:
+        """Restart the BFFs behind a relay to an object store, and end them after the block."""
+        with running_engine(Moto(self._clocks.parent / Moto.name)) as moto, running_relay(moto.address) as relay:
+            moto.create_bucket("files")
+            settings = {
+                "ROOKERY_FILES__URL": "s3://files",
+                "ROOKERY_FILES__ENDPOINT": f"http://{relay.address}",
+                "ROOKERY_FILES__ACCESS_KEY": "key",
+                "ROOKERY_FILES__SECRET_KEY": "secret",
+            }
+            async with AsyncExitStack() as stack:
+                for bff in self.cluster.bffs:
+                    await stack.enter_async_context(self._restarted_with(bff, **settings))
+                yield relay
+
+    @asynccontextmanager
     async def _restarted_with(self, process: Process, **settings: str) -> AsyncIterator[None]:
-        usual = {name: process.environment[name] for name in settings}
-        process.environment |= settings
+        usual = process.environment
+        process.environment = usual | settings
         try:
             await self.do(self.restart, process)
             yield
         finally:
-            process.environment |= usual
+            process.environment = usual
             if process.is_running:
                 await self.do(process.kill)  # it is started without the relay when the platform is restored
 
