@@ -1,6 +1,6 @@
 """The services and engines that the routes of the BFF use."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -119,6 +119,9 @@ class Services:
     issuer: TokenIssuer
     verifier: TokenVerifier
     clock_ms: Callable[[], int]
+    make_squares: Callable[[bytes], Awaitable[Mapping[int, bytes] | None]]
+    """Makes the squares of an avatar of a picture, by their edges in pixels; None if it is no picture. Raises
+    Unavailable."""
     complete_file: Callable[[int, int], Awaitable[StoredFile | Refusal]]
     """Completes the upload of a file, by the ids of its owner and of itself."""
     leave_groups: Callable[[int], None]

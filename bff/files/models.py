@@ -27,7 +27,7 @@ MAX_WAVEFORM_BYTES = 64
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that reorder others: with them, `photo.exe` may look like a picture."""
 
-STATES: dict["FileState.ValueType", Literal["uploading", "complete", "blocked"]] = {
+STATES: dict[FileState, Literal["uploading", "complete", "blocked"]] = {
     FILE_STATE_UPLOADING: "uploading",
     FILE_STATE_COMPLETE: "complete",
     FILE_STATE_BLOCKED: "blocked",
@@ -158,6 +158,19 @@ class Links(BaseModel):
     """Links in the order of the request; null for a file that the user may not read, or that has no such rendition."""
 
     links: list[Link | None]
+
+
+class AvatarQuery(Input):
+    """The group whose picture it is; without one it is the user's."""
+
+    chat_id: Annotated[str, StringConstraints(pattern="^(g-[1-9][0-9]{0,18})?$")] = ""
+
+
+class MadeAvatar(BaseModel):
+    """The token of a picture that this user's profile, or this group, may have as its `avatar`. The picture is at
+    `/avatars/TOKEN`, with `?size=96` a small one, for everybody who has the token."""
+
+    avatar: str
 
 
 class ChatFilesQuery(Input):

@@ -17,8 +17,8 @@ from quart import request
 from shared.contract.errors import Code, Refusal
 from shared.files.protocol import MAX_PART_BYTES
 
-STREAMED = re.compile(r"/v1/files/[^/]+/parts/[^/]+")
-"""Paths at which the body of a PUT is streamed."""
+STREAMED = re.compile(r"PUT /v1/files/[^/]+/parts/[^/]+|POST /v1/avatars")
+"""Methods and paths of the requests whose body is streamed."""
 
 PIECE_SECONDS = 20.0
 """Longest silence of a client in the middle of a body."""
@@ -106,10 +106,11 @@ class StreamedBody:
 def stream_body(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> StreamedBody | None:
     """Take the body of a request away from Quart, which gets the methods of the result as `receive` and `send`. None
     for a request whose body Quart collects."""
-    if scope["type"] != "http" or scope["method"] != "PUT" or not STREAMED.fullmatch(scope["path"]):
+    if scope["type"] != "http" or not STREAMED.fullmatch(f"{scope['method']} {scope['path']}"):
         return None
     body = StreamedBody(receive, send)
-    scope[_SCOPE_KEY] = body  # type: ignore[typeddict-unknown-key]
+    fields: Any = scope
+    fields[_SCOPE_KEY] = body
     return body
 
 

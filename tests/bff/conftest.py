@@ -326,7 +326,7 @@ async def api(
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
         open_folder_files(tmp_path / "files") as files,
-        open_completions(archive, files, Pictures(), Live.fixed(configuration)) as completions,
+        open_completions(archive, files, pictures := Pictures(), Live.fixed(configuration)) as completions,
     ):
         services = Services(
             accounts=accounts,
@@ -345,6 +345,7 @@ async def api(
             issuer=TokenIssuer(accounts, clock_ms=clock),
             verifier=TokenVerifier(accounts, clock_ms=clock),
             clock_ms=clock,
+            make_squares=pictures.make_squares,
             complete_file=completions.complete,
             leave_groups=lambda user_id: groups.left.append(user_id),
             trusted_proxies=trusted_proxies,

@@ -1,0 +1,146 @@
+"""Avatars: pictures of users and groups, in the file store. A token is used in one place, and once."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import trio
+from quart import Quart, request
+from quart import Response as HttpResponse
+from quart_schema import hide
+from werkzeug.exceptions import NotFound
+
+from bff.files.models import AvatarQuery, MadeAvatar
+from bff.files.served import POLICY
+from bff.http.bodies import Content, TooSlow
+from bff.http.endpoints import REQUEST_DEADLINE, Response, endpoint
+from bff.http.problems import problem
+from bff.services import Services
+from shared.accounts.tokens import Claims
+from shared.contract.avatars import is_avatar_of, new_avatar
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.files import protocol as files
+from shared.throttle import HOUR, Throttle, too_many
+
+SIZES = (96, 512)
+"""The edges of the squares that are kept of a picture, in pixels."""
+
+MAX_AVATAR_BYTES = 5_000_000
+"""Of an uploaded picture, which is in memory until it is decoded."""
+
+MAX_AT_ONCE = 8
+"""Pictures that are received and decoded at once, each of another user."""
+
+MAX_READS = 16
+"""Avatars that are read from the file store at once: anybody may ask for them, and files need its connections too."""
+
+AVATARS_PER_DAY = 20
+"""Of one user, at each BFF."""
+
+DAY = 24 * HOUR
+
+UPLOAD_SECONDS = 60.0
+"""For the body, and the squares."""
+
+YEAR = 31_536_000
+
+_TOKEN = re.compile(r"(?:g-)?[0-9]{1,19}\.[A-Za-z0-9_-]{22}")
+
+_log = structlog.get_logger(__name__)
+
+
+class Avatars:
+    """Makes avatars, checks those of profiles and groups, and deletes former ones. A place is the id of a user or of a
+    group."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._files = services.files
+        self._made = Throttle(period=DAY)
+        self._receiving: set[int] = set()
+        self._reads = trio.CapacityLimiter(MAX_READS)
+
+    @endpoint("POST", "/v1/avatars", MadeAvatar, status=201, seconds=UPLOAD_SECONDS)
+    async def make_avatar(self, claims: Claims, query: AvatarQuery, content: Content) -> Response | Refusal:
+        """Make an avatar of a picture, the body, for the user's profile or for a group: the square of its centre,
+        without the data of its camera. It is shown once the profile or the group has its token."""
+        if content.size > MAX_AVATAR_BYTES:
+            return Refusal(Code.TOO_LARGE, f"A picture may have {MAX_AVATAR_BYTES} bytes at most.", field="body")
+        with self._reception(claims.user_id) as refusal:
+            if refusal is not None:
+                return refusal
+            try:
+                picture = b"".join([piece async for piece in content.pieces])
+            except TooSlow:
+                return Refusal(Code.TIMED_OUT, "Nothing was received for too long.", field="body")
+            squares = await self._services.make_squares(picture)
+            if squares is None:
+                return Refusal(Code.INVALID, "This is not a picture that can be shown.", field="body")
+            token = new_avatar(query.chat_id or str(claims.user_id))
+            for size in sorted(SIZES, reverse=True):  # `check` looks for the smallest
+                await self._files.put(avatar_key(token, size), squares[size])
+        return Response(MadeAvatar(avatar=token), 201)
+
+    def mount(self, app: Quart) -> None:
+        """Add the route of the pictures. It is not in the description of the API, since it returns no JSON."""
+
+        async def show(token: str) -> HttpResponse:
+            with trio.move_on_after(REQUEST_DEADLINE):
+                return await self._show(token)
+            return problem(Refusal(Code.TIMED_OUT, f"This took more than {REQUEST_DEADLINE:g} seconds."))
+
+        app.add_url_rule("/avatars/<token>", "avatar", hide(show), methods=["GET"])
+
+    async def check(self, place: str, token: str) -> Refusal | None:
+        """Refuse a token that was not made for the place, or whose picture is deleted. Raises Unavailable."""
+        if is_avatar_of(place, token) and await self._files.size(avatar_key(token, SIZES[0])) is not None:
+            return None
+        return Refusal(Code.INVALID, "This picture does not exist: upload it again.", field="avatar")
+
+    async def forget(self, place: str, token: str) -> None:
+        """Delete a picture that the place does not have any more. It stays if the store is away."""
+        if not is_avatar_of(place, token):
+            return
+        try:
+            await self._files.delete([avatar_key(token, size) for size in SIZES])
+        except Unavailable as error:
+            _log.warning("avatar_left", place=place, error=str(error))
+
+    async def _show(self, token: str) -> HttpResponse:
+        """The picture with this token; `size` is one of SIZES, by default the largest."""
+        size = request.args.get("size", str(SIZES[-1]))
+        if not _TOKEN.fullmatch(token) or size not in map(str, SIZES):
+            raise NotFound
+        try:
+            async with self._reads, self._files.read(avatar_key(token, int(size))) as chunks:
+                picture = b"".join([chunk async for chunk in chunks])
+        except files.NotFound:
+            raise NotFound from None
+        headers = {
+            "Cache-Control": f"public, max-age={YEAR}, immutable",
+            "Content-Disposition": 'inline; filename="avatar.webp"',
+            "Content-Security-Policy": POLICY,
+        }
+        return HttpResponse(picture, 200, headers, content_type="image/webp")
+
+    @contextmanager
+    def _reception(self, user_id: int) -> Iterator[Refusal | None]:
+        """Count a picture while it is received and decoded. Yields the refusal if there are too many."""
+        if user_id in self._receiving or len(self._receiving) >= MAX_AT_ONCE:
+            yield Refusal(Code.RATE_LIMITED, "Too many pictures at once: try again soon.")
+            return
+        if wait := self._made.take(str(user_id), AVATARS_PER_DAY, trio.current_time()):
+            yield too_many("pictures", wait)
+            return
+        self._receiving.add(user_id)
+        try:
+            yield None
+        finally:
+            self._receiving.discard(user_id)
+
+
+def avatar_key(token: str, size: int) -> str:
+    """Return the key of a square of a picture in the file store."""
+    place, _, secret = token.rpartition(".")
+    return f"avatars/{place}/{secret}-{size}"
