@@ -39,7 +39,9 @@ ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
 
 PART_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_PARTS}
 
-STREAMED = {"put_write_part": {"content": {STREAMED_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
+STREAMED = dict.fromkeys(
+    ("put_write_part", "post_make_avatar"), {STREAMED_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+)
 """Bodies that are no JSON, by operation, which quart-schema does not know."""
 
 
@@ -82,8 +84,8 @@ class Provider(OpenAPIProvider):
 
 def _complete(operation: dict[str, Any]) -> None:
     """Add the rules of this server that quart-schema does not know."""
-    if body := STREAMED.get(operation["operationId"]):
-        operation["requestBody"] = {**body}
+    if content := STREAMED.get(operation["operationId"]):
+        operation["requestBody"] = {"content": content}
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation.get("parameters", ()):

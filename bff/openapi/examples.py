@@ -133,7 +133,7 @@ def curl(method: str, path: str, operation: dict[str, Any]) -> str:
     if operation["security"]:
         lines.append('-H "Authorization: Bearer $TOKEN"')
     if is_streamed:
-        lines.append("-T part-1")
+        lines.append("-T part-1" if method == "PUT" else "-T picture.jpg")
     elif has_body:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         body = {name: values[name] for name in schema["properties"] if name in values or name in schema["required"]}
