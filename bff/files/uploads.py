@@ -62,14 +62,14 @@ class Uploads:
                 max_uploads=limits.max_open_uploads,
             )
         )
-        is_refused = isinstance(answer, Refusal)
-        if upload_id and (answer.code not in _UNKNOWN_OUTCOME if is_refused else answer.file.file.file_id != file_id):
-            await self._files.cancel(file_key(file_id), upload_id)
         if isinstance(answer, Refusal):
+            if answer.code not in _UNKNOWN_OUTCOME:
+                await self._cancel(file_id, upload_id)
             return answer
         stored = answer.file
         if stored.file.file_id == file_id:
             return Response(File.of(stored), 201)
+        await self._cancel(file_id, upload_id)
         if _differs(stored, body):
             message = "You have another file with this id: choose a new one."
             return Refusal(Code.VERSION_CONFLICT, message, field="client_file_id")
@@ -125,10 +125,14 @@ class Uploads:
         answer = await self._archive.cancel_file(CancelFileRequest(user_id=claims.user_id, file_id=file_id))
         if isinstance(answer, Refusal):
             return answer
-        if stored.upload_id:
-            await self._files.cancel(file_key(file_id), stored.upload_id)
+        await self._cancel(file_id, stored.upload_id)
         await self._files.delete(keys_of(file_id))
         return Response()
+
+    async def _cancel(self, file_id: int, upload_id: str) -> None:
+        """End the upload of a file; an empty one has none."""
+        if upload_id:
+            await self._files.cancel(file_key(file_id), upload_id)
 
     async def _describe(self, stored: StoredFile) -> Response | Refusal:
         if stored.state != FILE_STATE_UPLOADING:

@@ -85,7 +85,7 @@ class Provider(OpenAPIProvider):
 def _complete(operation: dict[str, Any]) -> None:
     """Add the rules of this server that quart-schema does not know."""
     if content := STREAMED.get(operation["operationId"]):
-        operation["requestBody"] = {"content": content}
+        operation["requestBody"] = dict[str, Any](content=content)
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation.get("parameters", ()):
