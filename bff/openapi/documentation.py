@@ -39,10 +39,8 @@ ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
 
 PART_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_PARTS}
 
-STREAMED = dict.fromkeys(
-    ("put_write_part", "post_make_avatar"), {STREAMED_TYPE: {"schema": {"type": "string", "format": "binary"}}}
-)
-"""Bodies that are no JSON, by operation, which quart-schema does not know."""
+STREAMED = ("put_write_part", "post_make_avatar")
+"""Operations whose bodies are no JSON, which quart-schema does not know."""
 
 
 USER_IDS = {"type": "array", "items": ID, "minItems": 1, "maxItems": MAX_PROFILES}
@@ -84,9 +82,10 @@ class Provider(OpenAPIProvider):
 
 def _complete(operation: dict[str, Any]) -> None:
     """Add the rules of this server that quart-schema does not know."""
-    if content := STREAMED.get(operation["operationId"]):
-        operation["requestBody"] = dict[str, Any](content=content)
-    if "requestBody" in operation:
+    if operation["operationId"] in STREAMED:
+        schema = {"type": "string", "format": "binary"}
+        operation["requestBody"] = {"content": {STREAMED_TYPE: {"schema": schema}}, "required": True}
+    elif "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path" and parameter["name"] in ("user_id", "message_id", "file_id"):
