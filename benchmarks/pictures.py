@@ -14,6 +14,7 @@ import time
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import trio
 from PIL import Image
@@ -22,7 +23,7 @@ from shared.files.folder import open_folder_files
 from shared.files.keys import file_key
 from shared.pictures.renditions import Pictures
 
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "image/jpeg": {"format": "JPEG", "quality": 92},
     "image/png": {"format": "PNG", "compress_level": 6},
     "image/webp": {"format": "WEBP", "quality": 85},
@@ -47,13 +48,13 @@ def main() -> None:
 async def measure(media_type: str, content: bytes, times: int) -> None:
     with TemporaryDirectory() as folder:
         async with open_folder_files(Path(folder)) as files:
-            taken = []
+            taken, made = [], None
             for file_id in range(1, times + 1):
                 await files.put(file_key(file_id), content)
                 start = time.perf_counter()
                 made = await Pictures().make_renditions(files, file_id, "photograph", media_type, len(content))
                 taken.append(time.perf_counter() - start)
-                assert made is not None
+    assert made is not None
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"{media_type}: {len(content) / 1e6:.1f} MB become {made.size / 1e6:.1f}, "

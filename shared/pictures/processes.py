@@ -100,11 +100,11 @@ class Worker:
 
     async def some(self, limit: int) -> bytes:
         """Return the next bytes, at least one. Raises Refused if the worker ends before."""
-        ahead = self._ahead or await self._patiently(self._output.receive_some, _READ_BYTES)
+        ahead = self._ahead or bytes(await self._patiently(self._output.receive_some, _READ_BYTES))
         if not ahead:
             raise Refused("the worker died")
         self._ahead = ahead[limit:]
-        return bytes(ahead[:limit])
+        return ahead[:limit]
 
     async def exactly(self, size: int) -> bytes:
         """Return the next bytes. Raises Refused if the worker ends before."""

@@ -127,7 +127,7 @@ class Pictures:
             async with self._worker(media_type, purpose) as worker:
                 await worker.send(content)
                 answer = await worker.answer()
-                made = {edge: await worker.exactly(size) for edge, size in answer.thumbnails}
+                made: dict[int, bytes] = {edge: await worker.exactly(size) for edge, size in answer.thumbnails}
                 if set(made) != set(edges):
                     raise Refused("the worker made other pictures")
                 return answer, made

@@ -5,11 +5,8 @@ import pytest
 from shared.pictures.media_types import picture_type
 from tests.shared.pictures.conftest import FORMATS, HEIC, document, encoded, picture
 
-CONTENTS = {
-    **{media_type: encoded(picture(), media_type) for media_type in FORMATS},
-    "image/heic": HEIC,
-    None: document(picture()),
-}
+CONTENTS: dict[str | None, bytes] = {media_type: encoded(picture(), media_type) for media_type in FORMATS}
+CONTENTS |= {"image/heic": HEIC, None: document(picture())}
 
 
 @pytest.mark.parametrize("media_type", CONTENTS)
