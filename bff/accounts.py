@@ -4,6 +4,7 @@ import trio
 from quart import request
 
 from bff import models
+from bff.files.avatars import Avatars
 from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
@@ -51,8 +52,9 @@ _SIGN_IN_RESULTS = {
 class Accounts:
     """Register, sign in and out, and change the account."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, avatars: Avatars) -> None:
         self._services = services
+        self._avatars = avatars
         self._sign_ins = SignIns(services)
         self._administration = administration_of(services)
         self._gateways = Gateways(services.directory, services.publisher.partitions)
@@ -140,6 +142,9 @@ class Accounts:
     async def change_me(self, claims: Claims, body: models.ProfileChange) -> Response | Refusal:
         """Change the profile, if it is still at the given version."""
         changed: User | None = None
+        place = str(claims.user_id)
+        if body.avatar and (refusal := await self._avatars.check(place, body.avatar)):
+            return refusal
         user = await self._user(claims.user_id)
         if user.version == body.version:  # else omitted fields would be taken from another version
             changed = await self._services.accounts.update_profile(
@@ -150,10 +155,13 @@ class Accounts:
                 who_may_start=None if body.who_may_start is None else WhoMayStart(body.who_may_start),
                 shows_presence=body.shows_presence,
                 shows_read_marks=body.shows_read_marks,
+                avatar=body.avatar,
             )
         if changed is None:
             message = f"The profile is not at version {body.version} any more: read it again."
             return Refusal(Code.VERSION_CONFLICT, message, field="version")
+        if changed.avatar != user.avatar:
+            await self._avatars.forget(place, user.avatar)
         self._services.signals.profile_changed(user.user_id)
         return _account(changed, claims)
 
@@ -179,6 +187,7 @@ class Accounts:
         actor = Actor(user.user_id, user.name, client_address(request))
         if refusal := await self._administration.delete_user(actor, user):
             return refusal
+        await self._avatars.forget(str(user.user_id), user.avatar)
         self._services.leave_groups(user.user_id)
         return Response()
 

@@ -22,6 +22,7 @@ from bff.accounts import Accounts
 from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
 from bff.departures import open_departures
+from bff.files.avatars import Avatars
 from bff.files.completion import open_completions
 from bff.files.downloads import CutOff, Downloads
 from bff.files.uploads import Uploads
@@ -115,7 +116,7 @@ async def open_bff(
     tokens = DepartureTokens(accounts, issuer.keys)
     async with (
         open_departures(accounts, archive, groups, tokens) as departures,
-        open_completions(archive, files, Pictures(), platform.live) as completions,
+        open_completions(archive, files, pictures := Pictures(), platform.live) as completions,
     ):
         services = Services(
             accounts=accounts,
@@ -134,6 +135,7 @@ async def open_bff(
             issuer=issuer,
             verifier=TokenVerifier(accounts),
             clock_ms=wall_clock_ms,
+            make_squares=pictures.make_squares,
             complete_file=completions.complete,
             leave_groups=departures.begin,
             files_origin=files_origin,
@@ -188,10 +190,11 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     schema = document(app)
     app.url_map.converters["setting"] = SettingKey
     chats = OwnChats(services.live)
-    groups = Groups(services, chats)
+    avatars = Avatars(services)
+    groups = Groups(services, chats, avatars)
     downloads = Downloads(services, chats)
     resources = [
-        Accounts(services),
+        Accounts(services, avatars),
         Profiles(services),
         People(services, chats),
         Chats(services, chats),
@@ -199,9 +202,11 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
         Joining(services, chats, groups),
         Uploads(services),
         downloads,
-        Admin(services),
+        avatars,
+        Admin(services, avatars),
     ]
     mount(app, resources, services.verifier)
+    avatars.mount(app)
     downloads.mount(app)
     site = Site(web_root)
     Operations(services, schema, site).mount(app)

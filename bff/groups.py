@@ -5,11 +5,14 @@ from typing import Any
 import trio
 
 from bff import models
+from bff.files.avatars import Avatars
 from bff.http.endpoints import Response, endpoint
 from bff.own_chats import OwnChats
 from bff.read_marks import hidden_marks
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
+    Chat,
+    GetChatRequest,
     GetGroupRequest,
     ListMarksRequest,
     ListMarksResponse,
@@ -44,9 +47,10 @@ NO_GROUP = Refusal(Code.NOT_FOUND, "There is no such group among your chats.", f
 class Groups:
     """Create and change groups, and read their members."""
 
-    def __init__(self, services: Services, chats: OwnChats) -> None:
+    def __init__(self, services: Services, chats: OwnChats, avatars: Avatars) -> None:
         self._services = services
         self._chats = chats
+        self._avatars = avatars
 
     @endpoint("POST", "/v1/chats", Event, status=201)
     async def create_group(self, claims: Claims, token: str, body: models.NewGroup) -> Response | Refusal:
@@ -72,9 +76,31 @@ class Groups:
     async def change_group(
         self, claims: Claims, token: str, chat_id: str, body: models.GroupChange
     ) -> Response | Refusal:
-        """Change the name, the topic, the permissions, the history or the joining of a group, or make it a channel."""
+        """Change the name, the topic, the picture, the permissions, the history or the joining of a group, or make it a
+        channel."""
+        former = await self._group_before(claims.user_id, chat_id, body.avatar)
+        if isinstance(former, Refusal):
+            return former
         fields = body.model_dump(exclude_none=True, exclude={"client_change_id", "expected_version"})
-        return await self.change(claims, token, chat_id, body, change_settings=ChangeSettings(**fields))
+        change = ChangeSettings(**fields)
+        answer = await self.make(
+            claims, token, chat_id, body.client_change_id, body.expected_version, change_settings=change
+        )
+        response = await self.respond(claims.user_id, answer)
+        # A retry may have the event of an old change, after which the group got another picture.
+        if not isinstance(answer, Refusal) and answer.event.message.control.version > former.version > 0:
+            await self._avatars.forget(chat_id, former.settings.avatar)
+        return response
+
+    async def _group_before(self, user_id: int, chat_id: str, avatar: str | None) -> Chat | Refusal:
+        """The group before its picture changes; empty if it does not. Refuses a picture that is not the group's."""
+        if avatar is None or not is_group(chat_id):
+            return Chat()
+        if avatar and (refusal := await self._avatars.check(chat_id, avatar)):
+            return refusal
+        request = GetChatRequest(user_id=user_id, chat_id=chat_id)
+        found = await self._chats.ask(user_id, self._services.archive.get_chat, request)
+        return found if isinstance(found, Refusal) else found.chat
 
     @endpoint("POST", "/v1/chats/<chat_id>/members", Event)
     async def add_members(

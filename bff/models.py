@@ -134,6 +134,11 @@ DisplayName = Annotated[
     ONE_LINE,
 ]
 About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line), ONE_LINE]
+Avatar = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    Field(description="The token of a picture, uploaded for this profile or group; empty to have none"),
+]
 SearchPart = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
@@ -218,6 +223,7 @@ class ProfileChange(Input):
     shows_read_marks: Annotated[bool, Field(strict=True)] | None = Field(
         None, description="Whether others see how far the user has read, and the user how far others; at first true"
     )
+    avatar: Avatar | None = None
     version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
@@ -343,6 +349,8 @@ class GroupChange(Input):
     is_public: bool | None = None
     asks_to_join: bool | None = None
     is_channel: bool | None = Field(None, description="True makes the group a channel; false is refused")
+    avatar: Avatar | None = None
+    without_previews: bool | None = Field(None, description="Whether links in messages get no previews")
 
 
 class NewMembers(Input):
@@ -489,6 +497,7 @@ class JoinableChat(BaseModel):
     asks_to_join: bool
     has_asked: bool
     is_channel: bool
+    avatar: str
 
     @classmethod
     def of(cls, chat_id: str, settings: GroupSettings, members: int, own: Member) -> "JoinableChat":
@@ -502,6 +511,7 @@ class JoinableChat(BaseModel):
             asks_to_join=settings.asks_to_join,
             has_asked=own.asked_at_ms > 0,
             is_channel=settings.is_channel,
+            avatar=settings.avatar,
         )
 
 
@@ -520,6 +530,7 @@ class User(BaseModel):
     name: str
     display_name: str
     about: str
+    avatar: str
     version: int
     created_at_ms: str
     is_admin: bool
@@ -534,6 +545,7 @@ class User(BaseModel):
             name=user.name,
             display_name=user.display_name,
             about=user.about,
+            avatar=user.avatar,
             version=user.version,
             created_at_ms=str(user.created_at_ms),
             is_admin=is_admin,
@@ -602,6 +614,7 @@ class Profile(BaseModel):
     name: str
     display_name: str
     about: str
+    avatar: str
     deleted: bool
 
     @classmethod
@@ -611,6 +624,7 @@ class Profile(BaseModel):
             name="" if user.is_deleted else user.name,
             display_name=DELETED_ACCOUNT if user.is_deleted else user.display_name,
             about=user.about,
+            avatar=user.avatar,
             deleted=user.is_deleted,
         )
 

@@ -8,6 +8,7 @@ from quart import request
 from werkzeug.routing import BaseConverter
 
 from bff.admin import models
+from bff.files.avatars import Avatars
 from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
 from bff.models import MAX_SIGN_INS
@@ -28,8 +29,9 @@ class SettingKey(BaseConverter):
 class Admin:
     """Read the processes and the audit log, change the live configuration, and manage users, invites and reports."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, avatars: Avatars) -> None:
         self._services = services
+        self._avatars = avatars
         self._administration = administration_of(services)
 
     @endpoint("GET", "/v1/admin/processes", models.Processes)
@@ -117,6 +119,7 @@ class Admin:
             return _no_user(user_id)
         if refusal := await self._administration.delete_user(await self._actor(admin), users[0]):
             return refusal
+        await self._avatars.forget(str(user_id), users[0].avatar)
         self._services.leave_groups(user_id)
         return Response()
 

@@ -50,6 +50,8 @@ class JoinableChat(msgspec.Struct, frozen=True):
     asks_to_join: bool
     has_asked: bool
     is_channel: bool = False
+    avatar: str = ""
+    """As that of a Profile."""
 
 
 class PublicChats(msgspec.Struct, frozen=True):
@@ -138,10 +140,14 @@ class Groups:
         is_public: bool | None = None,
         asks_to_join: bool | None = None,
         is_channel: bool | None = None,
+        avatar: str | None = None,
+        without_previews: bool | None = None,
         expected_version: int = 0,
         client_change_id: str = "",
     ) -> Message:
-        """Change the settings that are not None. With `is_channel`, the group becomes a channel for ever."""
+        """Change the settings that are not None. With `is_channel`, the group becomes a channel for ever. `avatar` is
+        the token of a picture that `Api.upload_avatar` made for the group; empty for none. In a group
+        `without_previews`, links in messages get none."""
         body = {
             "name": name,
             "topic": topic,
@@ -150,6 +156,8 @@ class Groups:
             "is_public": is_public,
             "asks_to_join": asks_to_join,
             "is_channel": is_channel,
+            "avatar": avatar,
+            "without_previews": without_previews,
         }
         return await self._change("PATCH", chat_path(chat_id), body, client_change_id, expected_version)
 

@@ -33,6 +33,9 @@ TIMEOUT = 10.0
 REPEAT_SECONDS = 30.0
 """For which a request without an answer is repeated: long enough for another gateway to take over."""
 
+AVATAR_SECONDS = 60.0
+"""In which the server makes the squares of a picture."""
+
 LEAST_ATTEMPTS = 3
 """Of a request that is repeated, even if they take longer."""
 
@@ -52,6 +55,8 @@ class User(msgspec.Struct, frozen=True):
     about: str = ""
     version: int = 0
     created_at_ms: int = 0
+    avatar: str = ""
+    """The token of the user's picture, which is at `/avatars/TOKEN?size=96` (or 512) for everybody; empty for none."""
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -63,6 +68,8 @@ class Profile(msgspec.Struct, frozen=True):
     about: str = ""
     deleted: bool = False
     """Whether the account was deleted: its name is empty, and messages to it are refused."""
+    avatar: str = ""
+    """As that of a User."""
 
 
 class GatewayEndpoints(msgspec.Struct, frozen=True):
@@ -85,6 +92,10 @@ class _Tokens(msgspec.Struct, frozen=True):
     access_token_expires_at_ms: int
     refresh_token: str
     user: User
+
+
+class _Avatar(msgspec.Struct, frozen=True):
+    avatar: str
 
 
 class _Profiles(msgspec.Struct, frozen=True):
@@ -161,6 +172,21 @@ class Api:
                     await self._sign_in_again()  # the response with the new token may have been lost long ago
             assert self._tokens is not None  # noqa: S101 - for the type checker
             return self._tokens.access_token
+
+    async def set_avatar(self, picture: bytes) -> User:
+        """Give the user's profile a picture, of 5 MB at most, or none if it is empty. The server keeps the square of
+        its centre. Raises Refused with `version_conflict` if the profile changes meanwhile."""
+        avatar = await self.upload_avatar(picture) if picture else ""
+        version = decode_json(await self.request("GET", "/v1/me"), User).version
+        body = {"avatar": avatar, "version": version}
+        return decode_json(await self.request("PATCH", "/v1/me", body=body), User)
+
+    async def upload_avatar(self, picture: bytes, chat_id: str = "") -> str:
+        """Upload a picture for the user's profile, or for a group, which has it once it is set. Return its token."""
+        query = {"chat_id": chat_id} if chat_id else None
+        content = Content(picture, lambda _: None)
+        answer = await self.request("POST", "/v1/avatars", query, content, answer_seconds=AVATAR_SECONDS)
+        return decode_json(answer, _Avatar).avatar
 
     async def gateway(self, unreachable: str = "") -> GatewayEndpoints:
         """Return the endpoints of the user's gateway. The server waits for another one than an `unreachable` one."""

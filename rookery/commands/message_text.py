@@ -123,6 +123,10 @@ def change_text(change: Change, target: str, names: Names) -> str:
             return f"edited {target}: {with_names(change.edited.text, names)}"
         case "deleted":
             return f"deleted {target}"
+        case "previewed" if change.previewed.HasField("preview"):
+            return ""  # no act of the sender
+        case "previewed":
+            return f"took the preview away from {target}"
         case "hidden" if change.hidden.set:
             return f"deleted {target} for themselves"
         case str(kind) if kind in LISTED:
@@ -165,6 +169,8 @@ def _changed(control: Control) -> Iterator[str]:
                 yield f"renamed the group to {settings.name}"
             case "topic":
                 yield f"changed the topic to {settings.topic}" if settings.topic else "removed the topic"
+            case "avatar":
+                yield "changed the picture" if settings.avatar else "removed the picture"
             case "permissions":
                 yield "changed the permissions of members"
             case "shows_history":
@@ -176,6 +182,8 @@ def _changed(control: Control) -> Iterator[str]:
                 yield "let members decide who joins" if settings.asks_to_join else "let users join at once"
             case "is_channel":
                 yield "made the group a channel"
+            case "without_previews":
+                yield "turned previews of links off" if settings.without_previews else "turned previews of links on"
             case _:
                 pass  # of a newer version
 

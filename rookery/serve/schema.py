@@ -16,6 +16,7 @@ from messaging.archive.store.cassandra.schema import (
 from shared.accounts.cassandra.schema import (
     ACCOUNTS_SCHEMA,
     ADMIN_SCHEMA,
+    AVATARS_SCHEMA,
     LAST_SEEN_SCHEMA,
     LINKS_SCHEMA,
     PEOPLE_SCHEMA,
@@ -43,6 +44,7 @@ MIGRATIONS = (
     Migration(14, "read marks", READ_MARKS_SCHEMA),
     Migration(15, "channels", CHANNELS_SCHEMA),
     Migration(16, "files", FILES_SCHEMA),
+    Migration(17, "avatars", AVATARS_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}

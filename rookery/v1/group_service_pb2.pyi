@@ -77,7 +77,7 @@ class ChangeMember(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[_groups_pb2.Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ...) -> None: ...
 
 class ChangeSettings(_message.Message):
-    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join", "is_channel")
+    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join", "is_channel", "avatar", "without_previews")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,8 @@ class ChangeSettings(_message.Message):
     IS_PUBLIC_FIELD_NUMBER: _ClassVar[int]
     ASKS_TO_JOIN_FIELD_NUMBER: _ClassVar[int]
     IS_CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    AVATAR_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     name: str
     topic: str
     permissions: int
@@ -92,7 +94,9 @@ class ChangeSettings(_message.Message):
     is_public: bool
     asks_to_join: bool
     is_channel: bool
-    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ..., is_channel: _Optional[bool] = ...) -> None: ...
+    avatar: str
+    without_previews: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ..., is_channel: _Optional[bool] = ..., avatar: _Optional[str] = ..., without_previews: _Optional[bool] = ...) -> None: ...
 
 class Join(_message.Message):
     __slots__ = ("secret",)

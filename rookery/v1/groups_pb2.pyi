@@ -60,7 +60,7 @@ class Control(_message.Message):
     def __init__(self, version: _Optional[int] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., invites: _Optional[_Iterable[_Union[Invite, _Mapping]]] = ..., member_count: _Optional[int] = ...) -> None: ...
 
 class GroupSettings(_message.Message):
-    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join", "is_channel")
+    __slots__ = ("name", "topic", "permissions", "shows_history", "is_public", "asks_to_join", "is_channel", "avatar", "without_previews")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,8 @@ class GroupSettings(_message.Message):
     IS_PUBLIC_FIELD_NUMBER: _ClassVar[int]
     ASKS_TO_JOIN_FIELD_NUMBER: _ClassVar[int]
     IS_CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    AVATAR_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     name: str
     topic: str
     permissions: int
@@ -75,7 +77,9 @@ class GroupSettings(_message.Message):
     is_public: bool
     asks_to_join: bool
     is_channel: bool
-    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ..., is_channel: _Optional[bool] = ...) -> None: ...
+    avatar: str
+    without_previews: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ..., is_channel: _Optional[bool] = ..., avatar: _Optional[str] = ..., without_previews: _Optional[bool] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role", "asked_at_ms", "invite_id")

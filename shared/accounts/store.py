@@ -32,7 +32,7 @@ def batches(user_ids: Iterable[int]) -> Iterator[tuple[int, ...]]:
 class User:
     """An account. `version` increases by one with each change of the profile; `about` is a line of text, or empty.
 
-    A deleted account keeps its id and its name, so that neither is used again; its display name and `about` are empty.
+    A deleted account keeps its id and its name, so that neither is used again; the rest of its profile is empty.
     """
 
     user_id: int
@@ -47,6 +47,8 @@ class User:
     """Whether others see that the user is online, and the user that others are."""
     shows_read_marks: bool = True
     """Whether others see how far the user has read, and the user how far others have."""
+    avatar: str = ""
+    """The token of the user's picture; empty without one."""
 
     @classmethod
     def new(cls, user_id: int, name: str, display_name: str | None, created_at_ms: int) -> "User":
@@ -160,6 +162,7 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         who_may_start: WhoMayStart | None = None,
         shows_presence: bool | None = None,
         shows_read_marks: bool | None = None,
+        avatar: str | None = None,
     ) -> User | None:
         """Change the profile if it is still at `version`, and return it; else None. A setting that is None stays."""
         ...

@@ -71,7 +71,7 @@ WORDS = {
     Permission.REACT: "react to messages",
     Permission.PIN: "pin messages",
     Permission.ADD_MEMBERS: "add members",
-    Permission.EDIT_SETTINGS: "change the name and the topic",
+    Permission.EDIT_SETTINGS: "change the name, the topic and the picture",
     Permission.DELETE_MESSAGES: "delete messages of others",
     Permission.REMOVE_MEMBERS: "remove members",
     Permission.MANAGE: "manage roles, permissions and history",

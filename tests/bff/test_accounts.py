@@ -24,6 +24,7 @@ async def test_a_new_account_is_returned_in_full(api: Api) -> None:
         "name": "alice",
         "display_name": "Alice L.",
         "about": "",
+        "avatar": "",
         "version": 1,
         "is_admin": False,
         "created_at_ms": str(api.clock.now_ms),

@@ -130,7 +130,7 @@ async def test_a_link_shows_the_group_while_it_is_valid_and_to_members(api: Api,
     user_id = await own_id(api, token)
     asked = Member(user_id=user_id, asked_at_ms=1)
     member = Member(user_id=user_id, role=ROLE_MEMBER, spans=[Span(first=1)])
-    shown = {"chat_id": "g-7", "name": "Rowing", "topic": "Tuesdays", "asks_to_join": True}
+    shown = {"chat_id": "g-7", "name": "Rowing", "topic": "Tuesdays", "asks_to_join": True, "avatar": ""}
     channel = group(member)
     channel.group.settings.is_channel, channel.group.member_count = True, 100_000
     for response, members, *own in (

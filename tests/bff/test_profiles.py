@@ -17,7 +17,7 @@ async def test_a_profile_has_only_public_fields(api: Api, token: str) -> None:
     reply = await api.call("GET", "/v1/profiles/101", token=token)
     assert (reply.status, reply.body) == (
         200,
-        {"user_id": "101", "name": "bob", "display_name": "Bob", "about": "about", "deleted": False},
+        {"user_id": "101", "name": "bob", "display_name": "Bob", "about": "about", "avatar": "", "deleted": False},
     )
 
 
@@ -25,7 +25,7 @@ async def test_of_a_deleted_account_only_the_id_is_shown_and_no_search_or_list_h
     await add(api, "bob", "carol")
     etag = (await api.call("GET", "/v1/profiles/101", token=token)).headers["ETag"]
     await api.accounts.delete_user(101)
-    gone = {"user_id": "101", "name": "", "display_name": "Deleted account", "about": "", "deleted": True}
+    gone = {"user_id": "101", "name": "", "display_name": "Deleted account", "about": "", "avatar": "", "deleted": True}
     alone = await api.call("GET", "/v1/profiles/101", token=token, headers={"If-None-Match": etag})
     assert (alone.status, alone.body) == (200, gone)
     assert (await api.call("GET", "/v1/profiles?user_ids=101", token=token)).body["profiles"] == [gone]

@@ -294,7 +294,7 @@ def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | R
         name = field.name
         if not change.HasField(name):
             continue
-        permission = Permission.EDIT_SETTINGS if name in ("name", "topic") else Permission.MANAGE
+        permission = Permission.EDIT_SETTINGS if name in ("name", "topic", "avatar") else Permission.MANAGE
         if refusal := decision.must_have(permission, name):
             return refusal
         if getattr(change, name) != getattr(before, name):

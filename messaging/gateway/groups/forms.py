@@ -25,6 +25,7 @@ from rookery.v1.groups_pb2 import (
     Member,
     Role,
 )
+from shared.contract.avatars import is_avatar_of
 from shared.contract.chats import MAX_CLIENT_ID, group_chat_id, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import (
@@ -77,7 +78,7 @@ def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
         case "change_member":
             return _check_change_member(request.change_member)
         case "change_settings":
-            return _check_change_settings(request.change_settings)
+            return _check_change_settings(request.change_settings, request.chat_id)
         case "join":
             return _check_join(request)
         case "decline_user":
@@ -218,11 +219,13 @@ def _check_change_member(change: ChangeMember) -> Refusal | None:
     return _check_mask(change.allow, "allow") or _check_mask(change.deny, "deny")
 
 
-def _check_change_settings(change: ChangeSettings) -> Refusal | None:
+def _check_change_settings(change: ChangeSettings, chat_id: str) -> Refusal | None:
     if not change.ListFields():
         return Refusal(Code.INVALID, "A change of settings needs at least one of them.", "name")
     if change.HasField("is_channel") and not change.is_channel:
         return Refusal(Code.INVALID, "A channel does not become a group again.", "is_channel")
+    if change.avatar and not is_avatar_of(chat_id, change.avatar):
+        return Refusal(Code.INVALID, "This is not a picture of this group.", "avatar")
     return _check_settings(change.name if change.HasField("name") else None, change.topic, change.permissions)
 
 

@@ -214,3 +214,8 @@ READ_MARKS_SCHEMA: tuple[str, ...] = (
     # Null means true.
     "ALTER TABLE users ADD IF NOT EXISTS shows_read_marks boolean",
 )
+
+AVATARS_SCHEMA: tuple[str, ...] = (
+    # Null means none.
+    "ALTER TABLE users ADD IF NOT EXISTS avatar text",
+)

@@ -41,7 +41,7 @@ ADD_USER = """
 """
 ALL_USERS = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks
+        shows_read_marks, avatar
     FROM users
 """
 USER = ALL_USERS + "WHERE user_id = ?"
@@ -52,11 +52,12 @@ PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S10
 SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
     UPDATE users SET display_name = ?, about = ?, version = ?, who_may_start = ?, shows_presence = ?,
-        shows_read_marks = ?
+        shows_read_marks = ?, avatar = ?
     WHERE user_id = ? IF version = ?
 """
 DELETE_USER = """
-    UPDATE users SET display_name = '', about = '', version = ?, password_hash = null, is_deleted = true
+    UPDATE users SET display_name = '', about = '', version = ?, password_hash = null, is_deleted = true,
+        avatar = null
     WHERE user_id = ? IF version = ?
 """
 NOTE_LAST_SEEN = "INSERT INTO last_seen (user_id, at_ms) VALUES (?, ?) USING TIMESTAMP ?"
@@ -171,6 +172,7 @@ class CassandraAccounts(CassandraPeople):
         who_may_start: WhoMayStart | None = None,
         shows_presence: bool | None = None,
         shows_read_marks: bool | None = None,
+        avatar: str | None = None,
     ) -> User | None:
         """As in the protocol; also the account if an interrupted attempt has made the same change.
 
@@ -184,6 +186,7 @@ class CassandraAccounts(CassandraPeople):
             "who_may_start": who_may_start,
             "shows_presence": shows_presence,
             "shows_read_marks": shows_read_marks,
+            "avatar": avatar,
         }
         changed = {name: value for name, value in given.items() if value is not None}
         wanted = replace(before, display_name=display_name, about=about, version=version + 1, **changed)
@@ -192,7 +195,7 @@ class CassandraAccounts(CassandraPeople):
         moved = fold(before.display_name) != fold(display_name)
         if moved:
             await self._index.add(wanted)
-        settings = (str(wanted.who_may_start), wanted.shows_presence, wanted.shows_read_marks)
+        settings = (str(wanted.who_may_start), wanted.shows_presence, wanted.shows_read_marks, wanted.avatar)
         columns = (display_name, about, version + 1, *settings)
         applied = await self._statements.apply(UPDATE_PROFILE, *columns, user_id, version)
         after = wanted if applied else (await self._user(user_id)) or before
@@ -255,6 +258,7 @@ def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
             who_may_start=WhoMayStart(who or WhoMayStart.EVERYONE),
             shows_presence=presence is not False,
             shows_read_marks=marks is not False,
+            avatar=avatar or "",
         )
-        for user_id, name, display_name, about, version, created_at_ms, is_deleted, who, presence, marks in rows
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted, who, presence, marks, avatar in rows
     ]

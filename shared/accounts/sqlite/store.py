@@ -68,6 +68,7 @@ MIGRATIONS = (
     PEOPLE_MIGRATION,
     "ALTER TABLE users ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE users ADD COLUMN shows_read_marks INTEGER NOT NULL DEFAULT 1;",
+    "ALTER TABLE users ADD COLUMN avatar TEXT NOT NULL DEFAULT '';",
 )
 
 ADD_USER = """
@@ -76,19 +77,19 @@ ADD_USER = """
 """
 USERS = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks
+        shows_read_marks, avatar
     FROM json_each(?) AS asked JOIN users ON user_id = asked.value GROUP BY user_id ORDER BY min(asked.key)
 """
 FIND_BY_SCAN = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks
+        shows_read_marks, avatar
     FROM users
     WHERE name > :after AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
 """
 FIND_BY_INDEX = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks
+        shows_read_marks, avatar
     FROM users
     WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrases) AND name > :after
     AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
@@ -96,22 +97,23 @@ FIND_BY_INDEX = """
 """
 LIST_USERS = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks
+        shows_read_marks, avatar
     FROM users
     WHERE user_id <= ? ORDER BY user_id DESC LIMIT ?
 """
 UPDATE_PROFILE = """
     UPDATE users
     SET display_name = ?, about = ?, version = version + 1, who_may_start = coalesce(?, who_may_start),
-        shows_presence = coalesce(?, shows_presence), shows_read_marks = coalesce(?, shows_read_marks)
+        shows_presence = coalesce(?, shows_presence), shows_read_marks = coalesce(?, shows_read_marks),
+        avatar = coalesce(?, avatar)
     WHERE user_id = ? AND version = ? AND NOT is_deleted
     RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks
+        shows_read_marks, avatar
 """
 DELETE_USER = """
     UPDATE users
     SET display_name = '', about = '', version = version + 1, password_hash = '', folded = '', is_deleted = 1,
-        last_seen_ms = 0
+        last_seen_ms = 0, avatar = ''
     WHERE user_id = ? AND NOT is_deleted
 """
 NOTE_LAST_SEEN = "UPDATE users SET last_seen_ms = max(last_seen_ms, ?) WHERE user_id = ? AND NOT is_deleted"
@@ -208,8 +210,9 @@ class SqliteAccounts(SqlitePeople):
         who_may_start: WhoMayStart | None = None,
         shows_presence: bool | None = None,
         shows_read_marks: bool | None = None,
+        avatar: str | None = None,
     ) -> User | None:
-        columns = (display_name, about, who_may_start, shows_presence, shows_read_marks)
+        columns = (display_name, about, who_may_start, shows_presence, shows_read_marks, avatar)
 
         def work(connection: sqlite3.Connection) -> User | None:
             row = connection.execute(UPDATE_PROFILE, (*columns, user_id, version)).fetchone()
@@ -317,8 +320,9 @@ def _users(rows: Iterable[Any]) -> list[User]:
             who_may_start=WhoMayStart(who),
             shows_presence=bool(presence),
             shows_read_marks=bool(marks),
+            avatar=avatar,
         )
-        for user_id, name, display_name, about, version, created_at_ms, is_deleted, who, presence, marks in rows
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted, who, presence, marks, avatar in rows
     ]
 
 

@@ -2,15 +2,21 @@
 
 import io
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
 from PIL import Image
 
 from bff.app import make_app
-from bff.files.avatars import AVATARS_PER_DAY, MAX_AVATAR_BYTES, Avatars
+from bff.files.avatars import AVATARS_PER_DAY, MAX_AVATAR_BYTES, SIZES, Avatars, avatar_key
+from rookery.v1.archive_pb2 import Chat, GetChatRequest, GetChatResponse, ListMembersResponse
+from rookery.v1.group_service_pb2 import ChangeGroupResponse, ChangeSettings
+from rookery.v1.groups_pb2 import Control, GroupSettings
+from rookery.v1.session_pb2 import Event, Message
+from shared.contract.avatars import new_avatar
 from shared.contract.errors import Unavailable
-from tests.bff.conftest import Api, Reply
+from tests.bff.conftest import PASSWORD, Api, Reply
 
 GROUP = "g-12"
 
@@ -109,3 +115,51 @@ async def test_a_store_that_is_away_is_a_503_and_keeps_the_former_picture(
     assert (await upload(api, token, picture())).refusal == (503, "unavailable", "")
     await Avatars(api.services).forget(GROUP, avatar)
     assert (await api.call("GET", f"/avatars/{avatar}")).status == 200
+
+
+async def stored(api: Api, place: str) -> str:
+    """A token of a place whose picture is in the store."""
+    avatar = new_avatar(place)
+    for size in SIZES:
+        await api.services.files.put(avatar_key(avatar, size), b"square")
+    return avatar
+
+
+async def is_there(api: Api, avatar: str) -> bool:
+    return (await api.call("GET", f"/avatars/{avatar}")).status == 200
+
+
+async def test_a_profile_has_the_picture_made_for_it_until_it_is_replaced_or_deleted(api: Api, token: str) -> None:
+    user_id = (await api.call("GET", "/v1/me", token=token)).body["user_id"]
+    pictures = [await stored(api, user_id) for _ in range(2)]
+    for version, avatar in enumerate(pictures, 1):
+        changed = await api.call("PATCH", "/v1/me", {"version": version, "avatar": avatar}, token=token)
+        assert changed.body["avatar"] == avatar
+        assert (await api.call("GET", f"/v1/profiles/{user_id}", token=token)).body["avatar"] == avatar
+    assert [await is_there(api, each) for each in pictures] == [False, True]
+    for avatar in (pictures[0], await stored(api, "1"), await stored(api, GROUP)):
+        refused = await api.call("PATCH", "/v1/me", {"version": 3, "avatar": avatar}, token=token)
+        assert refused.refusal == (422, "invalid", "avatar")
+    deleted = await api.call("POST", "/v1/me/deletion", {"current_password": PASSWORD}, token=token)
+    assert (deleted.status, await is_there(api, pictures[1])) == (204, False)
+
+
+@pytest.mark.parametrize(("version", "keeps"), [(4, False), (3, True)], ids=["a change", "a retry of an old change"])
+async def test_the_former_picture_of_a_group_is_deleted_by_the_change_that_replaces_it(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch, version: int, keeps: bool
+) -> None:
+    former, avatar = await stored(api, GROUP), await stored(api, GROUP)
+
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        return GetChatResponse(chat=Chat(version=3, settings=GroupSettings(avatar=former)))
+
+    monkeypatch.setattr(api.archive, "get_chat", get_chat)
+    api.archive.response = ListMembersResponse(version=version)
+    control = Control(version=version, settings=GroupSettings(avatar=avatar), changed=["avatar"])
+    api.groups.response = ChangeGroupResponse(event=Event(message=Message(control=control)))
+    change = partial(api.call, "PATCH", f"/v1/chats/{GROUP}", token=token)
+    assert (await change({"client_change_id": "a", "avatar": avatar})).status == 200
+    assert api.groups.changes[-1][0].change_settings == ChangeSettings(avatar=avatar)
+    assert [await is_there(api, former), await is_there(api, avatar)] == [keeps, True]
+    refused = await change({"client_change_id": "b", "avatar": await stored(api, "g-1")})
+    assert refused.refusal == (422, "invalid", "avatar")

@@ -56,7 +56,11 @@ UNAVAILABLE = 503, {"code": "unavailable", "detail": "Not now."}
             "PATCH /v1/chats/g-1/members/9",
             {"role": "ROLE_ADMIN", "deny": "0"},
         ),
-        (lambda groups: groups.change_settings("g-1", is_channel=True), "PATCH /v1/chats/g-1", {"is_channel": True}),
+        (
+            lambda groups: groups.change_settings("g-1", is_channel=True, avatar="g-1.x"),
+            "PATCH /v1/chats/g-1",
+            {"is_channel": True, "avatar": "g-1.x"},
+        ),
         (lambda groups: groups.join("1./"), "POST /v1/joining/1.%2F", {}),
         (lambda groups: groups.join_public("g-1"), "POST /v1/public-chats/g-1/joining", {}),
     ],

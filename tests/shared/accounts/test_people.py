@@ -106,12 +106,14 @@ async def test_settings_of_an_account_change_with_its_profile_or_stay(store: Acc
     await store.add_user(User(11, "alice", "Alice", "", 1, 1_000), "hash")
     change = partial(store.update_profile, 11, display_name="Alice", about="")
     changed = await change(
-        version=1, who_may_start=WhoMayStart.CONNECTIONS, shows_presence=False, shows_read_marks=False
+        version=1, who_may_start=WhoMayStart.CONNECTIONS, shows_presence=False, shows_read_marks=False, avatar="11.x"
     )
     assert changed is not None
-    assert changed == User(11, "alice", "Alice", "", 2, 1_000, False, WhoMayStart.CONNECTIONS, False, False)
+    assert changed == User(11, "alice", "Alice", "", 2, 1_000, False, WhoMayStart.CONNECTIONS, False, False, "11.x")
     assert await change(version=2) == replace(changed, version=3)
     assert await store.users([11]) == [replace(changed, version=3)]
+    await store.delete_user(11)
+    assert (await store.users([11]))[0].avatar == ""
 
 
 async def test_reports_are_open_until_they_are_closed_once(store: AccountStore) -> None:

@@ -83,9 +83,10 @@ NOT_FOUND = {STRANGER: ("not_found", "chat_id"), LEFT: ("not_found", "chat_id")}
     ("request_", "allowed", "words"),
     [
         (added(STRANGER), by(OWNER, ADMIN, MEMBER), "add members"),
-        (new_settings(name="x"), by(OWNER, ADMIN, MEMBER), "the name and the topic"),
+        (new_settings(name="x"), by(OWNER, ADMIN, MEMBER), "the name, the topic"),
+        (new_settings(avatar="g-7.x"), by(OWNER, ADMIN, MEMBER), "the name, the topic"),
         (new_settings(permissions=1), by(OWNER, ADMIN), "manage roles"),
-        (new_settings(name="x", shows_history=True), by(OWNER, ADMIN), "the name and the topic"),
+        (new_settings(name="x", shows_history=True), by(OWNER, ADMIN), "the name, the topic"),
         (removed(OTHER), by(OWNER, ADMIN), "remove members"),
         (removed(GUEST), by(OWNER, ADMIN, GUEST), "remove members"),
         (removed(OTHER_ADMIN), by(OWNER), ""),

@@ -18,6 +18,7 @@ from rookery.v1.group_service_pb2 import (
     RevokeInvite,
 )
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, Control, GroupSettings, Member, Role
+from shared.contract.avatars import new_avatar
 from shared.contract.chats import MAX_CLIENT_ID, group_chat_id
 from shared.contract.errors import Code
 from shared.contract.joining import secret_hash
@@ -92,6 +93,7 @@ def invite(secret: str = "s", **values: Any) -> ChangeGroupRequest:
         (settings(name=""), Code.INVALID, "name", "white space"),
         (settings(topic="a\tb"), Code.INVALID, "topic", ""),
         (settings(is_channel=False), Code.INVALID, "is_channel", "again"),
+        *((settings(avatar=each), Code.INVALID, "avatar", "") for each in (new_avatar("g-9"), new_avatar("g-7") + "x")),
         (joined("s" * 65), Code.INVALID, "secret", "64"),
         (
             ChangeGroupRequest(chat_id="g-7", client_change_id="a", expected_version=1, join=Join()),
@@ -125,6 +127,8 @@ WELL_FORMED = [
     settings(name="x", permissions=0, shows_history=False),
     settings(is_public=True),
     settings(is_channel=True),
+    settings(avatar=""),
+    settings(avatar=new_avatar("g-7")),
     joined(),
     joined("s"),
     change(decline_user=DeclineUser(user_id=ANN)),
