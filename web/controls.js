@@ -75,6 +75,8 @@ export function controlTexts({ sender_id, message_id }, control, profiles) {
     else if (field === "is_public") all.push(byActor(settings?.is_public ? sentences.madePublic : sentences.madePrivate));
     else if (field === "asks_to_join")
       all.push(byActor(settings?.asks_to_join ? sentences.approvalOn : sentences.approvalOff));
+    else if (field === "without_previews")
+      all.push(byActor(settings?.without_previews ? sentences.previewsOff : sentences.previewsOn));
   }
   for (const { invite_id, is_revoked } of invites) {
     if (invite_id === message_id) all.push(byActor(sentences.inviteMade));

@@ -9,7 +9,7 @@ import { maskOf, PERMISSIONS } from "./groups.js";
 export const SWITCHED = /** @type {const} */ (["POST", "REACT", "PIN", "ADD_MEMBERS", "EDIT_SETTINGS", "MENTION_EVERYONE"]);
 
 /** The settings that are on or off. */
-export const FLAGS = /** @type {const} */ (["shows_history", "is_public", "asks_to_join"]);
+export const FLAGS = /** @type {const} */ (["shows_history", "is_public", "asks_to_join", "without_previews"]);
 
 /** @typedef {typeof FLAGS[number] | typeof SWITCHED[number]} SwitchName */
 /** @typedef {"name" | "topic" | SwitchName} SettingName */

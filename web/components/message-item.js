@@ -17,6 +17,7 @@ import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { filesState, filesView } from "./files-later.js";
 import { formatted } from "./formatted.js";
+import { linkCard } from "./link-card.js";
 import { signs, signTexts } from "./listed.js";
 import { openEdits, openMessageMenu } from "./message-menu.js";
 import { openProfile } from "./open-dialog.js";
@@ -60,7 +61,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const isInGroup = !own && isGroup(message.chat_id);
   const isNamed = isInGroup && first;
   const mayReact = may(chats.of(message.chat_id), "REACT");
-  const deps = [message, first, last, author, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
+  const deps = [message, first, last, author, isNamed && profile?.avatar, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
   const files = filesState(app, message);
   return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted, files], () => {
     const tabindex = isFocused ? 0 : -1;
@@ -92,6 +93,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
             "div",
             { class: "words", dir: "auto" },
             messageText(app, message, tabindex),
+            linkCard(message, tabindex),
             stamp(message, { last, state, signed, edits: () => edits(app, message, tabindex) }),
           ),
         ),

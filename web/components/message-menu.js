@@ -5,6 +5,7 @@ import { withNames } from "../formatting.js";
 import { isFormer, may } from "../groups.js";
 import { editedAt, mentionsOf, textOf } from "../kinds/edited.js";
 import { LISTED_KINDS, setOf } from "../kinds/listed.js";
+import { previewOf } from "../kinds/previewed.js";
 import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
@@ -87,6 +88,7 @@ function choicesOf(app, message, actions) {
     { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
     ...kinds.map((kind) => toggle(app, message, kind)),
     ...(isOwn && canWrite && hasContent ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
+    ...(previewOf(message) && canWrite && (isOwn || may(chat, "DELETE_MESSAGES")) ? [{ label: texts.message.removePreview, choose: () => app.sending.removePreview(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),
     ...(!isOwn && hasContent ? [{ label: texts.message.report, choose: () => reportMessage(app, message) }] : []),

@@ -82,6 +82,7 @@ export const ar = {
     edited: (reason) => `لم يُحفظ تعديلك. ${reason}`,
     deleted: (reason) => `لم تُحذف الرسالة. ${reason}`,
     hidden: (reason) => `لم تُحذف الرسالة لديك. ${reason}`,
+    previewed: (reason) => `لم تُزَل المعاينة. ${reason}`,
     pinned: (reason) => `لم يُحفظ تغيير التثبيت. ${reason}`,
     marked_unread: (reason) => `لم تُحفظ علامة «غير مقروءة». ${reason}`,
     starred: (reason) => `لم يُحفظ تغيير التمييز بنجمة. ${reason}`,
@@ -329,6 +330,7 @@ export const ar = {
     edited: "معدَّلة",
     editedAt: (time) => `وقت التعديل: ${time}`,
     editHistory: "سجل التعديلات",
+    removePreview: "إزالة المعاينة",
     deleted: "حُذفت هذه الرسالة",
     showMore: "عرض المزيد",
   },
@@ -440,6 +442,14 @@ export const ar = {
     madeChannel: {
       own: "حوّلت المجموعة إلى قناة",
       other: (actor) => `تم تحويل المجموعة إلى قناة بواسطة ${isolated(actor)}`,
+    },
+    previewsOn: {
+      own: "فعّلت معاينات الروابط",
+      other: (actor) => `تم تفعيل معاينات الروابط بواسطة ${isolated(actor)}`,
+    },
+    previewsOff: {
+      own: "أوقفت معاينات الروابط",
+      other: (actor) => `تم إيقاف معاينات الروابط بواسطة ${isolated(actor)}`,
     },
     approvalOn: {
       own: "فعّلت الموافقة على الأعضاء الجدد",

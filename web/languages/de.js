@@ -66,6 +66,7 @@ export const de = {
     edited: (reason) => `Deine Änderung wurde nicht gespeichert. ${reason}`,
     deleted: (reason) => `Die Nachricht wurde nicht gelöscht. ${reason}`,
     hidden: (reason) => `Die Nachricht wurde für dich nicht gelöscht. ${reason}`,
+    previewed: (reason) => `Die Vorschau wurde nicht entfernt. ${reason}`,
     pinned: (reason) => `Die Anheftung wurde nicht geändert. ${reason}`,
     marked_unread: (reason) => `Die Markierung als ungelesen wurde nicht gespeichert. ${reason}`,
     starred: (reason) => `Die Markierung mit einem Stern wurde nicht geändert. ${reason}`,
@@ -272,6 +273,7 @@ export const de = {
     edited: "bearbeitet",
     editedAt: (time) => `Bearbeitet: ${time}`,
     editHistory: "Bearbeitungsverlauf",
+    removePreview: "Vorschau entfernen",
     deleted: "Diese Nachricht wurde gelöscht",
     showMore: "Mehr anzeigen",
   },
@@ -374,6 +376,14 @@ export const de = {
     madeChannel: {
       own: "Du hast die Gruppe zu einem Kanal gemacht",
       other: (actor) => `${actor} hat die Gruppe zu einem Kanal gemacht`,
+    },
+    previewsOn: {
+      own: "Du hast Vorschauen von Links eingeschaltet",
+      other: (actor) => `${actor} hat Vorschauen von Links eingeschaltet`,
+    },
+    previewsOff: {
+      own: "Du hast Vorschauen von Links ausgeschaltet",
+      other: (actor) => `${actor} hat Vorschauen von Links ausgeschaltet`,
     },
     approvalOn: {
       own: "Du hast eingestellt, dass neue Mitglieder bestätigt werden",

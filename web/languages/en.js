@@ -72,6 +72,7 @@ export const en = {
     edited: (/** @type {string} */ reason) => `Your edit was not saved. ${reason}`,
     deleted: (/** @type {string} */ reason) => `The message was not deleted. ${reason}`,
     hidden: (/** @type {string} */ reason) => `The message was not deleted for you. ${reason}`,
+    previewed: (/** @type {string} */ reason) => `The preview was not removed. ${reason}`,
     pinned: (/** @type {string} */ reason) => `The pin was not changed. ${reason}`,
     marked_unread: (/** @type {string} */ reason) => `The mark as unread was not saved. ${reason}`,
     starred: (/** @type {string} */ reason) => `The star was not changed. ${reason}`,
@@ -283,6 +284,7 @@ export const en = {
     edited: "edited",
     editedAt: (/** @type {string} */ time) => `Edited: ${time}`,
     editHistory: "History of edits",
+    removePreview: "Remove preview",
     deleted: "This message was deleted",
     showMore: "Show more",
   },
@@ -387,6 +389,14 @@ export const en = {
     madeChannel: {
       own: "You made the group a channel",
       other: (/** @type {Name} */ actor) => `${actor} made the group a channel`,
+    },
+    previewsOn: {
+      own: "You turned previews of links on",
+      other: (/** @type {Name} */ actor) => `${actor} turned previews of links on`,
+    },
+    previewsOff: {
+      own: "You turned previews of links off",
+      other: (/** @type {Name} */ actor) => `${actor} turned previews of links off`,
     },
     approvalOn: {
       own: "You turned approval of new members on",

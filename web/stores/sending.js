@@ -161,6 +161,11 @@ export class Sending extends Store {
     this.#change({ chat_id, target_id: message_id, edited: { text } });
   }
 
+  /** Takes the preview of a link away from a message. @param {Message} message */
+  removePreview({ chat_id, message_id }) {
+    this.#change({ chat_id, target_id: message_id, previewed: {} });
+  }
+
   /** Deletes an own message for everyone. @param {Message} message */
   delete({ chat_id, message_id }) {
     this.#change({ chat_id, target_id: message_id, deleted: {} });

@@ -226,6 +226,7 @@ test("a line says who changed what, to the reader themselves as you", () => {
     [ADA, { version: "9", invites: [{ invite_id: "5" }] }, "You created an invite link"],
     [MIRA, { version: "9", invites: [{ invite_id: "4", is_revoked: true }] }, "Mira ended an invite link"],
     [MIRA, set(["is_public", "asks_to_join"], { is_public: true }), "Mira made the group public", "Mira turned approval of new members off"],
+    [MIRA, set(["without_previews"], { without_previews: true }), "Mira turned previews of links off"],
     [MIRA, { version: "9" }, "Mira changed the group"],
   ])
     assert.deepEqual(controlTexts({ sender_id, message_id: "5" }, control, profiles), expected);

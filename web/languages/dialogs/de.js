@@ -374,6 +374,7 @@ export const de = {
       shows_history: "Mitglieder sehen Nachrichten aus der Zeit vor ihrem Beitritt",
       is_public: "Alle mit einem Konto können diese Gruppe finden und ihr beitreten",
       asks_to_join: "Neue Mitglieder brauchen die Bestätigung eines Mitglieds, das Personen hinzufügen darf",
+      without_previews: "Links in Nachrichten bekommen keine Vorschau",
     },
     nameIs: (name) => `Jemand hat inzwischen den Namen geändert. Er ist jetzt „${name}“.`,
     topicIs: (topic) => `Jemand hat inzwischen das Thema geändert. Es ist jetzt „${topic}“.`,

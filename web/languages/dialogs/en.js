@@ -375,6 +375,7 @@ export const en = {
       shows_history: "Members see messages from before they joined",
       is_public: "Everyone with an account can find and join this group",
       asks_to_join: "New members need the approval of a member who may add people",
+      without_previews: "Links in messages get no previews",
     },
     nameIs: (/** @type {string} */ name) => `Somebody has changed the name meanwhile. It is “${name}” now.`,
     topicIs: (/** @type {string} */ topic) => `Somebody has changed the topic meanwhile. It is “${topic}” now.`,
