@@ -90,6 +90,15 @@ async def test_files_reach_the_members_of_a_chat_over_a_kill_and_nobody_after_th
         media = (await eve.files.of_chat(forwarded.chat_id, "media")).messages
         assert [list(item.message.files) for item in media] == [[photo]]
 
+        own = await ada.api.set_avatar(original)
+        assert own.avatar == (await eve.api.find_user(ada.me.name)).avatar != ""
+        group = await ada.groups.create("Engines", [grace.me.user_id])
+        avatar = await ada.api.upload_avatar(original, group.chat_id)
+        changed = await ada.groups.change_settings(group.chat_id, avatar=avatar)
+        assert changed.control.settings.avatar == avatar
+        assert (await grace.api.chat(group.chat_id)).settings.avatar == avatar
+        assert (await ada.api.set_avatar(b"")).avatar == ""
+
         await ada.delete(sent.chat_id, sent.event_id)
         await grace.delete(forwarded.chat_id, forwarded.message_id)
         with trio.fail_after(PATIENCE):
