@@ -19,4 +19,5 @@ export const KINDS = {
   muted: { law: "LAST", key: ["actor_id"] },
   chat_pinned: { law: "LAST", key: ["actor_id"] },
   archived: { law: "LAST", key: ["actor_id"] },
+  previewed: { law: "LAST", key: [] },
 };

@@ -98,6 +98,7 @@
  * @property {Muted} [muted]
  * @property {ChatPinned} [chat_pinned]
  * @property {Archived} [archived]
+ * @property {Previewed} [previewed]
  */
 
 /**
@@ -172,6 +173,26 @@
  * muted.
  * @typedef {object} Archived
  * @property {boolean} [set]
+ */
+
+/**
+ * The server made a preview of the first link of a message, as its sender. Without `preview`, the sender, or in a group
+ * a member with PERMISSION_DELETE_MESSAGES, took it away. Clients do not show a preview whose `url` is not in the text
+ * any more.
+ * @typedef {object} Previewed
+ * @property {LinkPreview} [preview] A client's change with it is refused.
+ */
+
+/**
+ * The page behind a link, as it describes itself. All texts are without control characters.
+ * @typedef {object} LinkPreview
+ * @property {string} [url] As it is in the text.
+ * @property {string} [title] At most 300 bytes.
+ * @property {string} [description] At most 500 bytes.
+ * @property {string} [site_name] At most 100 bytes.
+ * @property {string} [picture] A WebP of at most 8 KiB, whose longer edge has at most 240 pixels; empty for none.
+ * @property {number} [picture_width]
+ * @property {number} [picture_height]
  */
 
 /**
@@ -334,6 +355,9 @@
  * only when a member with PERMISSION_ADD_MEMBERS adds them. 200 users at once may wait for it.
  * @property {boolean} [is_channel] Whether the group is a channel: it may have 100,000 members in place of 1,000, and
  * its events reach the sessions that follow it, see Follow in session.proto. A channel stays one.
+ * @property {string} [avatar] The token of the group's picture, at most 64 bytes, with which it is at `/avatars/TOKEN`;
+ * empty for none.
+ * @property {boolean} [without_previews] Whether links in messages of the group get no previews.
  */
 
 /**

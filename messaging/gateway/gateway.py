@@ -19,6 +19,7 @@ from messaging.gateway.history import History
 from messaging.gateway.log_consumer import LogConsumer
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.previews import Previewer, Previews
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.registry import Registry
 from messaging.gateway.rosters import Rosters
@@ -58,7 +59,9 @@ class Gateway:
         live: Live,
         ids: SnowflakeGenerator,
         signals: Signals,
+        previewer: Previewer | None = None,
     ) -> None:
+        """Without a previewer, links get no previews."""
         self.live = live
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
@@ -69,6 +72,9 @@ class Gateway:
         files = FileLookups(history, lookups, self.rosters, self.partitions)
         publisher = self.signals.publisher
         self.publisher = Publisher(backplane, lookups, files, self.rosters, access, self.partitions, ids, publisher)
+        self.previews = None if previewer is None else Previews(previewer, self.publisher, self.rosters, live)
+        if self.previews is not None:
+            self.publisher.on_done = self.previews.offer
         self.channels = Channels(self.registry, self.partitions)
         self.follows = Follows(self.channels, self.rosters, access)
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)

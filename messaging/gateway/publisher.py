@@ -4,7 +4,7 @@ A retry of a message or of a change makes no second event: its `SendKey` is look
 tail, and in history if it may have been sent before the tail begins.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import trio
@@ -15,7 +15,7 @@ from messaging.gateway.access import ROSTER_DROPPED, Access
 from messaging.gateway.files import FileLookups
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import KeptRequest, SendRequest, TypingRequest
+from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, TypingRequest
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey, Sent
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
@@ -24,7 +24,6 @@ from messaging.kinds.kind import THE_CHAT, Target, refuse_without
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Accepted, Typing
 from shared.backplane import Backplane, Record
-from shared.backplane.protocol import Done
 from shared.backplane.publishing import publish
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Permission, Roster
@@ -53,6 +52,10 @@ _HELD_BACK = Refusal(
 _NOT_SERVED = Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
 
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
+
+
+OnDone = Callable[[int, KeptRequest, int, bool], None]
+"""Called with the user, the request, the id of the event, and whether the event is stored."""
 
 
 class _InFlight(NamedTuple):
@@ -87,6 +90,8 @@ class Publisher:
         self._in_flight: dict[SendKey, _InFlight] = {}
         self._unconfirmed: dict[SendKey, tuple[Sent, int]] = {}  # with the epoch of their records
         self._acknowledged = trio.lowlevel.ParkingLot()
+        self.on_done: OnDone | None = None
+        """For each new message and change of a client."""
         self.is_closed = False
         """Whether all further commands stay unanswered, since their sessions get Reconnect: the client retries."""
 
@@ -114,7 +119,7 @@ class Publisher:
                 return forgotten
             forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
         files: Sequence[FileInfo] | Refusal = ()
-        if request.files and forgotten is None and not self._is_in_tail(session, request):
+        if request.files and forgotten is None and not self._is_in_tail((session.user_id, request.client_id)):
             files = await self._files.find(session.user_id, request)
             if isinstance(files, Refusal) and files.retryable:
                 return files
@@ -134,6 +139,30 @@ class Publisher:
         if isinstance(files, Refusal):
             refusal, files = refusal or files, ()
         return self._publish_once(command, request, tail, event_id, forgotten, roster, refusal, files)
+
+    async def make(self, user_id: int, request: ChangeRequest) -> bool:
+        """Publish a change that the server makes as a user of this gateway, also to the session that caused it. Return
+        whether it is stored: not if the user may not make it now, or it was made before. Raises Unavailable."""
+        target = await self._access.look_up(user_id, request)
+        event_id = self._ids.next_nowait() or await self._ids.next()
+        # No `await` from here to the publish, as in `keep`.
+        tail, key = self._partitions.tail_of(user_id), (user_id, request.client_id)
+        if isinstance(target, Refusal) or tail is None or self.is_closed or self._is_in_tail(key):
+            return False
+        roster = None if request.members else self._rosters.cached(request.chat_id)
+        if self._access.refuse(user_id, request, target, roster) is not None:
+            return False
+        sent = Sent(event_id, request.chat_id, request.content_hash())
+        records = self._records(user_id, "", request, sent, tail.fences.epoch, roster, is_first=True)
+        answered, answers = trio.Event(), list[bool]()
+
+        def on_done(user_id: int, request: KeptRequest, event_id: int, is_stored: bool) -> None:
+            answers.append(is_stored)
+            answered.set()
+
+        self._publish_kept(user_id, request, tail, sent, records, [], on_done)
+        await answered.wait()
+        return answers[0]
 
     async def type(self, command: Command, request: TypingRequest) -> Refusal | None:
         """Signal that the user is typing to the other members; in channels and in groups of more than
@@ -173,14 +202,13 @@ class Publisher:
         if ago_ms == 0 or (ago_ms is None and not session.may_repeat(command.received_at)) or not request.client_id:
             return False
         tail = self._partitions.tail_of(session.user_id)
-        if tail is None or self._is_in_tail(session, request):
+        if tail is None or self._is_in_tail((session.user_id, request.client_id)):
             return False
         return ago_ms is None or wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
 
-    def _is_in_tail(self, session: Session, request: KeptRequest) -> bool:
-        """Whether the request repeats one that is in the tail, or on its way there."""
-        key = (session.user_id, request.client_id)
-        tail = self._partitions.tail_of(session.user_id)
+    def _is_in_tail(self, key: SendKey) -> bool:
+        """Whether a message or a change with this key is in the tail, or on its way there."""
+        tail = self._partitions.tail_of(key[0])
         return key in self._in_flight or (tail is not None and tail.sent_with(key) is not None)
 
     # ---- events
@@ -219,13 +247,17 @@ class Publisher:
         has_files = bool(sent.files) or not request.files
         if not has_files and not (stored or forgotten):
             return refusal or _NOT_STORED  # instead of a look-up, it was in flight, and has failed
-        records = self._records(session, request, sent, tail.fences.epoch, roster, is_first=first is None)
+        records = self._records(
+            session.user_id, session.session_id, request, sent, tail.fences.epoch, roster, is_first=first is None
+        )
         if stored or forgotten:  # the gateway that accepted it may have died before it published the copies
             has_content = has_files and first is not None and first.content is not None
             records = records[1:] if has_content else []  # without: it was deleted since
         self._unconfirmed.pop(key, None)
         if records:
-            self._publish_kept(command, request, tail, sent, records)
+            command.defer()
+            on_done = None if stored or forgotten else self.on_done
+            self._publish_kept(session.user_id, request, tail, sent, records, [command], on_done)
         else:
             command.defer()
             _answer(command, _accepted(request, sent.event_id))
@@ -233,7 +265,8 @@ class Publisher:
 
     def _records(
         self,
-        session: Session,
+        user_id: int,
+        session_id: str,
         request: KeptRequest,
         sent: Sent,
         epoch: int,
@@ -243,7 +276,7 @@ class Publisher:
     ) -> list[Record]:
         """The records of an event. Its recipients in a group are the members, in a channel the user and the members
         whom it mentions; if it was accepted before, those of them who were members then."""
-        user_id, event_id, partitions = session.user_id, sent.event_id, self._partitions.count
+        event_id, partitions = sent.event_id, self._partitions.count
         event = request.event(event_id, user_id, sent.files)
         if request.members or request.is_personal:
             recipients = request.recipients
@@ -255,7 +288,7 @@ class Publisher:
                 sender_id=user_id,
                 recipient_ids=recipients,
                 partitions=partitions,
-                session_id=session.session_id,
+                session_id=session_id,
                 epoch=epoch,
             )
         if roster is not None and roster.is_channel:
@@ -265,7 +298,7 @@ class Publisher:
                 sender_id=user_id,
                 recipient_ids=[each for each in concerned if is_first or roster.includes(each, event_id)],
                 partitions=partitions,
-                session_id=session.session_id,
+                session_id=session_id,
                 epoch=epoch,
                 truth_partition=partition_of(user_id, partitions),
                 chat_version=roster.version,
@@ -283,16 +316,24 @@ class Publisher:
             sender_id=user_id,
             truth_partition=partition_of(user_id, partitions),
             chat_version=0 if roster is None else roster.version,
-            session_id=session.session_id,
+            session_id=session_id,
             epoch=epoch,
         )
 
     def _publish_kept(
-        self, command: Command, request: KeptRequest, tail: Tail, sent: Sent, records: Sequence[Record]
+        self,
+        user_id: int,
+        request: KeptRequest,
+        tail: Tail,
+        sent: Sent,
+        records: Sequence[Record],
+        commands: list[Command],
+        on_done: OnDone | None,
     ) -> None:
-        """Publish an event's records; when they are acknowledged, answer the command and its retries."""
-        key = (command.session.user_id, request.client_id) if request.client_id else None
-        epoch, commands = tail.fences.epoch, [command]
+        """Publish an event's records. When they are acknowledged, answer the deferred commands and their retries, and
+        call `on_done`. Both happen once, also if the log is full."""
+        key = (user_id, request.client_id) if request.client_id else None
+        epoch, span = tail.fences.epoch, commands[0].span if commands else None
         if key is not None:
             self._in_flight[key] = _InFlight(sent, commands)
 
@@ -308,14 +349,11 @@ class Publisher:
             answer = _accepted(request, sent.event_id) if is_stored else _NOT_STORED
             for each in commands:
                 _answer(each, answer)
+            if on_done is not None:
+                on_done(user_id, request, sent.event_id, is_stored)
 
-        self._publish(command, records, done)
-
-    def _publish(self, command: Command, records: Sequence[Record], done: Done) -> None:
-        """Publish as a step of the command's trace, if it has one. `done` is called once, also if the log is full."""
-        command.defer()
         try:
-            publish(self._backplane, records, done, command.span, until=self._partitions.held_until)
+            publish(self._backplane, records, done, span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
 

@@ -12,6 +12,7 @@ from messaging.gateway.gateway import Gateway
 from messaging.gateway.groups.service import GroupService
 from messaging.gateway.history import History
 from messaging.gateway.measures import gateway_readings
+from messaging.gateway.previews import Previewer
 from messaging.gateway.transports.connection import Flusher
 from messaging.gateway.transports.grpc_transport import SessionService
 from messaging.gateway.transports.handshake import PATH
@@ -60,9 +61,15 @@ class RunningGateway:
 @with_role("gateway")
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings, platform: Platform, *, history: History, health: Health
+    settings: GatewaySettings,
+    platform: Platform,
+    *,
+    history: History,
+    health: Health,
+    previewer: Previewer | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """Serve sessions while the block is open. It is entered once this gateway owns its first assignment of partitions.
+    Without a previewer, links in messages get no previews.
 
     Leaving it answers the messages in flight, sends every client Reconnect, and closes, within DRAIN_SECONDS and the
     time that gRPC takes to close.
@@ -88,6 +95,7 @@ async def open_gateway(
         live=platform.live,
         ids=platform.ids,
         signals=platform.signals,
+        previewer=previewer,
     )
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
@@ -106,6 +114,8 @@ async def open_gateway(
         nursery.start_soon(websocket.ping_forever)
         nursery.start_soon(gateway.sequencer.run)
         nursery.start_soon(gateway.follows.run)
+        if gateway.previews is not None:
+            nursery.start_soon(gateway.previews.run)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
         # Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls.
         interceptors = [count_calls, log_calls, bound_strangers()]

@@ -13,6 +13,7 @@ from messaging.kinds import (
     marked_unread,
     muted,
     pinned,
+    previewed,
     reacted,
     starred,
 )
@@ -21,7 +22,7 @@ from messaging.kinds.kind import Kind
 _KINDS: tuple[Kind, ...] = (
     *(reacted.KIND, marked.KIND, edited.KIND, deleted.KIND),
     *(pinned.KIND, hidden.KIND, marked_unread.KIND, starred.KIND),
-    *(muted.KIND, chat_pinned.KIND, archived.KIND),
+    *(muted.KIND, chat_pinned.KIND, archived.KIND, previewed.KIND),
 )
 
 KINDS = {kind.contract.name: kind for kind in _KINDS}

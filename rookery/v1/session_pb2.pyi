@@ -284,7 +284,7 @@ class Mention(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "is_private", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived")
+    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "is_private", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived", "previewed")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +301,7 @@ class Change(_message.Message):
     MUTED_FIELD_NUMBER: _ClassVar[int]
     CHAT_PINNED_FIELD_NUMBER: _ClassVar[int]
     ARCHIVED_FIELD_NUMBER: _ClassVar[int]
+    PREVIEWED_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     target_id: int
     actor_id: int
@@ -317,7 +318,8 @@ class Change(_message.Message):
     muted: Muted
     chat_pinned: ChatPinned
     archived: Archived
-    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., is_private: _Optional[bool] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ...) -> None: ...
+    previewed: Previewed
+    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., is_private: _Optional[bool] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ..., previewed: _Optional[_Union[Previewed, _Mapping]] = ...) -> None: ...
 
 class Reacted(_message.Message):
     __slots__ = ("emoji", "set")
@@ -388,6 +390,30 @@ class Archived(_message.Message):
     SET_FIELD_NUMBER: _ClassVar[int]
     set: bool
     def __init__(self, set: _Optional[bool] = ...) -> None: ...
+
+class Previewed(_message.Message):
+    __slots__ = ("preview",)
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    preview: LinkPreview
+    def __init__(self, preview: _Optional[_Union[LinkPreview, _Mapping]] = ...) -> None: ...
+
+class LinkPreview(_message.Message):
+    __slots__ = ("url", "title", "description", "site_name", "picture", "picture_width", "picture_height")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    SITE_NAME_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    title: str
+    description: str
+    site_name: str
+    picture: bytes
+    picture_width: int
+    picture_height: int
+    def __init__(self, url: _Optional[str] = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., site_name: _Optional[str] = ..., picture: _Optional[bytes] = ..., picture_width: _Optional[int] = ..., picture_height: _Optional[int] = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("since", "since_ms", "dropped", "position", "at_ms")

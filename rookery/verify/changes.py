@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from rookery.client import Change, Event, State, apply_change
-from rookery.v1.session_pb2 import Deleted, Edited, Mention, Muted, Reacted, Text
+from rookery.v1.session_pb2 import Deleted, Edited, Mention, Muted, Previewed, Reacted, Text
 from rookery.verify.membership import Membership
 from rookery.verify.plan import GROUP_EVERY
 from rookery.verify.records import Made, Place, Sent, place_of
@@ -45,6 +45,7 @@ SCRIPTS = (
     Script(by_recipient=[_reacted(True), _reacted(False)]),
     Script(by_sender=[DELETED]),
     Script(by_sender=[toggle(kind, True) for kind in LISTED] + [DELETED]),
+    Script(by_sender=[Change(previewed=Previewed())]),
     Script([_muted(MAX_ID)], [_muted(MAX_ID), _muted(0)]),
     *(Script([toggle(kind, True)], [toggle(kind, False), toggle(kind, True)]) for kind in TOGGLED),
     *(Script([toggle(kind, True), toggle(kind, False)], [toggle(kind, True)]) for kind in TOGGLED),

@@ -40,6 +40,12 @@ def _check_levels(levels: str) -> str:
     return levels
 
 
+def _check_switch(value: str) -> str:
+    if value not in ("on", "off"):
+        raise ValueError("neither on nor off")
+    return value
+
+
 def _check_file_types(types: str) -> str:
     if types != "*" and not all(FILE_TYPE.fullmatch(each) for each in types.split(",")):
         raise ValueError("not a list of media types")
@@ -84,6 +90,9 @@ class LiveConfiguration(BaseModel):
         AfterValidator(_check_file_types),
         AllowedText("* for all, or media types that are found in the content, such as image/*,application/pdf"),
     ] = Field(default="*", description="Media types of files that users may send")
+    link_previews: Annotated[str, AfterValidator(_check_switch), AllowedText("on or off")] = Field(
+        default="on", description="Whether the gateways fetch the pages behind links, and show a preview of them"
+    )
     tail_seconds: float = Field(
         default=300, ge=5, le=3600, description="Seconds for which a client can resume from the tail, without history"
     )

@@ -118,6 +118,14 @@ REFUSALS = Counter(
     known=tuple(Code),
 )
 
+LINK_PREVIEWS = Counter(
+    "rookery_link_previews_total",
+    "Links in messages by whether a preview was made, there was none, or too many links waited or were of one user",
+    labels=("result",),
+    roles=["gateway"],
+    known=("made", "none", "dropped"),
+)
+
 # ---- the log
 
 PARTITIONS = Gauge("rookery_partitions", "Partitions of the log", roles=["gateway"])

@@ -13,6 +13,7 @@ import trio
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.groups.commands import decide
+from messaging.gateway.previews import Previewer
 from messaging.gateway.transports.connection import Connection, Flusher
 from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, FileState, GetMessageResponse, Group, HistoryMessage, StoredFile
 from rookery.v1.backplane_pb2 import Envelope
@@ -411,7 +412,9 @@ class Platform:
         nursery.start_soon(self.flusher.run)
         self._numbers = itertools.count(1)
 
-    async def start_gateway(self, configuration: LiveConfiguration | None = None) -> Gateway:
+    async def start_gateway(
+        self, configuration: LiveConfiguration | None = None, previewer: Previewer | None = None
+    ) -> Gateway:
         """A gateway that runs until the platform ends."""
         number = next(self._numbers)
         gateway = Gateway(
@@ -424,12 +427,15 @@ class Platform:
             live=Live.fixed(configuration or LiveConfiguration(replay_seconds=REPLAY_SECONDS)),
             ids=SnowflakeGenerator(number),
             signals=self.signals,
+            previewer=previewer,
         )
         await self.nursery.start(gateway.signals.run)
         await self.nursery.start(gateway.log_consumer.run)
         self.nursery.start_soon(gateway.tick_forever)
         self.nursery.start_soon(gateway.sequencer.run)
         self.nursery.start_soon(gateway.follows.run)
+        if gateway.previews is not None:
+            self.nursery.start_soon(gateway.previews.run)
         return gateway
 
     async def add_user(self, user_id: int) -> None:
