@@ -1,5 +1,6 @@
 """Starts a worker (`worker.py`), sends it a picture, and reads its answer, of which nothing is trusted."""
 
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -39,7 +40,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Refused(Exception):
-    """The picture can't be rendered: it is broken or hostile, or exceeds a limit."""
+    """The picture can't be rendered: it is broken or hostile, or exceeds a limit. All other failures are Unavailable: a
+    retry may find a machine with more time and memory."""
 
 
 class Answer(msgspec.Struct):
@@ -71,14 +73,14 @@ class Worker:
         self._patience = RENDER_SECONDS
 
     async def send(self, chunk: bytes) -> None:
-        """Send bytes of the picture. Raises Refused if the worker has died."""
+        """Send bytes of the picture. Raises Refused and Unavailable."""
         try:
             await self._patiently(self._input.send_all, chunk)
         except trio.BrokenResourceError:
-            raise Refused("the worker died while it read the picture") from None
+            raise await self._death() from None
 
     async def answer(self) -> Answer:
-        """End the picture, and return the answer. Raises Refused."""
+        """End the picture, and return the answer. Raises Refused and Unavailable."""
         await self._input.aclose()
         try:
             answer = _decoder.decode(await self.line())
@@ -89,7 +91,7 @@ class Worker:
         return answer
 
     async def line(self) -> bytes:
-        """Return a line. Raises Refused if the worker ends before, or the line does not."""
+        """Return a line. Raises Refused, also if the line has no end, and Unavailable."""
         line = b""
         while not line.endswith(b"\n"):
             if len(line) > _MAX_LINE_BYTES:
@@ -99,28 +101,35 @@ class Worker:
         return line
 
     async def some(self, limit: int) -> bytes:
-        """Return the next bytes, at least one. Raises Refused if the worker ends before."""
+        """Return the next bytes, at least one. Raises Refused if the worker ends before, and Unavailable."""
         ahead = self._ahead or bytes(await self._patiently(self._output.receive_some, _READ_BYTES))
         if not ahead:
-            raise Refused("the worker died")
+            raise await self._death()
         self._ahead = ahead[limit:]
         return ahead[:limit]
 
     async def exactly(self, size: int) -> bytes:
-        """Return the next bytes. Raises Refused if the worker ends before."""
+        """Return the next bytes. Raises Refused if the worker ends before, and Unavailable."""
         content = bytearray()
         while len(content) < size:
             content += await self.some(size - len(content))
         return bytes(content)
 
+    async def _death(self) -> Refused | Unavailable:
+        """Return why the worker has ended: it was killed, as the kernel does without memory, or by its picture."""
+        returncode = await self._patiently(trio.Process.wait, self.process)
+        if returncode == -signal.SIGKILL:
+            return Unavailable("the process for a picture was killed")
+        return Refused(f"the worker died ({returncode})")
+
     async def _patiently(self, operation: Callable[[A], Awaitable[R]], argument: A) -> R:
-        """Wait for the worker. Raises Refused if that takes too long, together with all earlier waits."""
+        """Wait for the worker. Raises Unavailable if that takes too long, together with all earlier waits."""
         start = trio.current_time()
         with trio.move_on_after(self._patience):
             result = await operation(argument)
             self._patience -= trio.current_time() - start
             return result
-        raise Refused(f"the worker took more than {RENDER_SECONDS:.0f} s")
+        raise Unavailable(f"a picture took more than {RENDER_SECONDS:.0f} s")
 
 
 @asynccontextmanager

@@ -69,7 +69,7 @@ def _give_up_rights(*, needs_threads: bool = False) -> None:
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # SIGXCPU, then SIGKILL
     limits = [resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE]
     for limit in limits if needs_threads else [*limits, resource.RLIMIT_NPROC]:
         resource.setrlimit(limit, (0, 0))
