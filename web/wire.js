@@ -413,7 +413,8 @@
  * @property {number} [width] Of a picture that the server could decode, as it is shown; 0 for other files.
  * @property {number} [height]
  * @property {string} [thumbhash] Of a picture: a placeholder of at most 32 bytes, as the library thumbhash makes it.
- * @property {number[]} [thumbnails] Of a picture: the longer edges of its thumbnails, in pixels, ascending.
+ * @property {number[]} [thumbnails] Of a picture, or of the first page of a PDF: the longer edges of its thumbnails, in
+ * pixels, ascending.
  * @property {number} [duration_ms] Of a voice message: how long it is, in milliseconds, as its sender stated; 0 for
  * other files.
  * @property {string} [waveform] Of a voice message: its loudness over time, as its sender stated: at most 64 values
