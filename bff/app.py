@@ -25,6 +25,7 @@ from bff.departures import open_departures
 from bff.files.avatars import Avatars
 from bff.files.completion import open_completions
 from bff.files.downloads import CutOff, Downloads
+from bff.files.scanner import Scanner
 from bff.files.uploads import Uploads
 from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
@@ -99,6 +100,7 @@ async def open_bff(
     groups: GroupChanges,
     files: FileStore,
     files_origin: str = "",
+    scanner: Scanner | None = None,
     health: Health,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
@@ -116,7 +118,7 @@ async def open_bff(
     tokens = DepartureTokens(accounts, issuer.keys)
     async with (
         open_departures(accounts, archive, groups, tokens) as departures,
-        open_completions(archive, files, pictures := Pictures(), platform.live) as completions,
+        open_completions(archive, files, pictures := Pictures(), scanner, platform.live) as completions,
     ):
         services = Services(
             accounts=accounts,

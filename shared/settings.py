@@ -292,12 +292,39 @@ class FilesSettings(_Section):
     timeout_seconds: float = Field(
         default=10.0, gt=0, le=300, description="Longest silence of the object store, and time-out of a small request"
     )
+    scanner: str = Field(
+        default="",
+        pattern=r"^(/.{1,100}|[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5})?$",
+        description="A ClamAV daemon that scans each file before it can be read: HOST:PORT, or the path of its socket; "
+        "if empty, files are not scanned",
+    )
+    scanner_seconds: float = Field(default=120.0, gt=0, le=3600, description="Longest scan of one file")
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
         if self.url and not (self.access_key and self.secret_key.get_secret_value()):
             raise ValueError("url needs access_key and secret_key")
         return self
+
+
+def _check_proxy(proxy: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(http://([!-~]+@)?[^/@\s]+:[0-9]{1,5})?", proxy.get_secret_value()):
+        raise ValueError("it must be http://HOST:PORT, with USER:PASSWORD@ before the host if needed")
+    return proxy
+
+
+class PreviewsSettings(_Section):
+    """How gateways fetch the pages behind links. Whether they do is live: `link_previews`."""
+
+    proxy: Annotated[SecretStr, AfterValidator(_check_proxy)] = Field(
+        default=SecretStr(""),
+        description="http://[USER:PASSWORD@]HOST:PORT of a proxy that fetches the pages: it has to refuse private "
+        "addresses itself, since it resolves the names",
+    )
+    allowed_networks: Networks = Field(
+        default=(),
+        description="Private networks whose pages get previews, such as 10.20.0.0/16: any user may name them",
+    )
 
 
 class TracesSettings(_Section):
@@ -352,6 +379,7 @@ class Settings(BaseSettings):
     cassandra: CassandraSettings = CassandraSettings()
     redis: RedisSettings = RedisSettings()
     files: FilesSettings = FilesSettings()
+    previews: PreviewsSettings = PreviewsSettings()
     traces: TracesSettings = TracesSettings()
 
     @property

@@ -1,4 +1,4 @@
-"""Completes uploads: joins parts, compares checksums, finds media types, and makes the renditions of pictures.
+"""Completes uploads: joins parts, compares checksums, finds media types and viruses, and renders pictures.
 
 A large file takes longer than a request may. So the work goes on without its caller, and a retry waits for its end.
 Every step may be repeated, also by another process: until the archive has the file as complete, nobody can read it.
@@ -13,10 +13,12 @@ import structlog
 import trio
 
 from bff.files.parts import bytes_of, parts_of, stored_parts
+from bff.files.scanner import Scanner, ScannerAway
 from bff.files.sniffing import HEAD_BYTES, sniff
 from bff.http.problems import refusal_of_store
 from bff.services import ArchiveQueries
 from rookery.v1.archive_pb2 import (
+    FILE_STATE_BLOCKED,
     FILE_STATE_COMPLETE,
     FILE_STATE_UPLOADING,
     CancelFileRequest,
@@ -47,9 +49,13 @@ ENDED = Refusal(Code.NOT_FOUND, "This upload has ended: reserve the file again."
 
 _BUSY = Refusal(Code.UNAVAILABLE, "Too many files are completed now: try again soon.")
 
+_NO_SCANNER = Refusal(Code.UNAVAILABLE, "The virus scanner does not answer: try again soon.")
+
 _FAULT = Refusal(Code.INTERNAL, "Something went wrong on our side.")
 
 _STOPS = Refusal(Code.UNAVAILABLE, "The server stops: try again soon.")
+
+_GONE = "a file was deleted while it was completed"
 
 _log = structlog.get_logger(__name__)
 
@@ -66,19 +72,27 @@ class Completions:
     """Made by `open_completions`."""
 
     def __init__(
-        self, nursery: trio.Nursery, archive: ArchiveQueries, files: FileStore, pictures: Pictures, live: Live
+        self,
+        nursery: trio.Nursery,
+        archive: ArchiveQueries,
+        files: FileStore,
+        pictures: Pictures,
+        scanner: Scanner | None,
+        live: Live,
     ) -> None:
         self._nursery = nursery
         self._archive = archive
         self._files = files
         self._pictures = pictures
+        self._scanner = scanner
         self._live = live
         self._work: dict[tuple[int, int], _Work] = {}
         """By the user and the file."""
         self._readers = trio.CapacityLimiter(AT_ONCE)
 
     async def complete(self, user_id: int, file_id: int) -> StoredFile | Refusal:
-        """Complete a file of the user, or return it if that is done. The work goes on if the caller is cancelled.
+        """Complete or block a file of the user, or return it if that is done. The work goes on if the caller is
+        cancelled.
 
         Refuses `not_found`; `out_of_order` if parts are missing; `invalid` for another checksum and `forbidden` for a
         media type that is not allowed, which both end the upload; `unavailable`."""
@@ -95,6 +109,9 @@ class Completions:
     async def _run(self, key: tuple[int, int], work: _Work) -> None:
         try:
             work.result = await self._complete(*key)
+        except ScannerAway as error:
+            _log.warning("scanner_unavailable", reason=str(error))
+            work.result = _NO_SCANNER
         except Unavailable as error:
             work.result = refusal_of_store(error)
         except Exception as error:  # a fault of ours ends this completion, and not the BFF
@@ -112,14 +129,15 @@ class Completions:
             refusal = await self._join(stored) or await self._examine(stored)
             if refusal:
                 return refusal
-            stored.state = FILE_STATE_COMPLETE
             answer = await self._archive.complete_file(CompleteFileRequest(file=stored))
             if isinstance(answer, Refusal):
                 if answer.code is Code.NOT_FOUND:  # cancelled meanwhile
                     await self._files.delete(keys_of(file_id))
                 return answer
             stored = answer.file
-        if stored.state == FILE_STATE_COMPLETE and stored.rendition:
+        if stored.state == FILE_STATE_BLOCKED:
+            await self._files.delete(keys_of(file_id))
+        elif stored.rendition:
             await self._files.delete([file_key(file_id)])
         return stored
 
@@ -146,7 +164,7 @@ class Completions:
         return None
 
     async def _examine(self, stored: StoredFile) -> Refusal | None:
-        """Set the checksum, the media type and the renditions. Raises Unavailable."""
+        """Set the state, the checksum, the media type and the renditions. Raises Unavailable."""
         file = stored.file
         checksum, head = await self._read(file.file_id)
         if stored.sha256 not in (b"", checksum):
@@ -156,6 +174,11 @@ class Completions:
         if not is_allowed(file.media_type, self._live.value.allowed_file_types):
             message = f"Files of the type {file.media_type} can't be sent here."
             return await self._reject(stored, Refusal(Code.FORBIDDEN, message, "media_type"))
+        if found := await self._scan(file.file_id):
+            _log.warning("file_blocked", file_id=str(file.file_id), user_id=str(stored.owner_id), virus=found)
+            stored.state = FILE_STATE_BLOCKED
+            return None
+        stored.state = FILE_STATE_COMPLETE
         made = await self._pictures.make_renditions(
             self._files, file.file_id, file.name, file.media_type, file.size, keep_original=stored.keep_original
         )
@@ -175,8 +198,18 @@ class Completions:
                     head = head or chunk[:HEAD_BYTES]
                     digest.update(chunk)  # a quarter of a millisecond; others run between two chunks
         except NotFound:
-            raise Unavailable("a file was deleted while it was completed") from None
+            raise Unavailable(_GONE) from None
         return digest.digest(), head
+
+    async def _scan(self, file_id: int) -> str:
+        """Return the name of the virus in a file; empty without one. Raises Unavailable."""
+        if self._scanner is None:
+            return ""
+        try:
+            async with self._readers, self._files.read(file_key(file_id)) as chunks:
+                return await self._scanner.scan(chunks)
+        except NotFound:
+            raise Unavailable(_GONE) from None
 
     async def _reject(self, stored: StoredFile, refusal: Refusal) -> Refusal:
         """Forget a file that can't be completed. Raises Unavailable."""
@@ -204,8 +237,8 @@ def is_allowed(media_type: str, allowed: str) -> bool:
 
 @asynccontextmanager
 async def open_completions(
-    archive: ArchiveQueries, files: FileStore, pictures: Pictures, live: Live
+    archive: ArchiveQueries, files: FileStore, pictures: Pictures, scanner: Scanner | None, live: Live
 ) -> AsyncIterator[Completions]:
     """Complete uploads while the block is open. Those that run when it ends are completed by a retry."""
     async with open_background() as nursery:
-        yield Completions(nursery, archive, files, pictures, live)
+        yield Completions(nursery, archive, files, pictures, scanner, live)

@@ -23,6 +23,7 @@ import click
 import httpx
 import trio
 
+from bff.files.scanner import Scanner
 from messaging.archive.store.sqlite import schema as chats_sqlite
 from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
@@ -195,6 +196,21 @@ async def _use_object_store(settings: Settings) -> None:
         await files.cancel(key, await files.begin(key))
 
 
+def check_scanner(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Check that the virus scanner of the settings answers, if there is one."""
+    address = settings.files.scanner
+    if not address:
+        return
+    try:
+        with ThreadPoolExecutor(1) as threads:  # this thread may be one of Trio's already
+            threads.submit(trio.run, Scanner(address, ENGINE_SECONDS).check).result()
+    except Unavailable as error:
+        remedy = "start clamd, or correct `files.scanner` (ROOKERY_FILES__SCANNER): until then no upload is complete"
+        yield Finding(Level.PROBLEM, f"files can't be scanned for viruses ({error})", remedy)
+    else:
+        yield Finding(Level.OK, f"files are scanned for viruses by {address}")
+
+
 def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
     """Check that the ports to listen on are free. Skipped while Rookery runs, which has them open itself."""
     if is_running:
@@ -331,6 +347,7 @@ CHECKS: tuple[Check, ...] = (
     check_log_lock,
     check_engines,
     check_files,
+    check_scanner,
     check_clock,
     check_schemas,
     check_open_files,

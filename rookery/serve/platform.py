@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Literal
 
 from bff.app import open_bff
+from bff.files.scanner import scanner_of
 from bff.services import ARCHIVE_TIMEOUT
 from messaging.archive.role import open_archive
 from messaging.gateway.history import ArchiveHistory
@@ -196,6 +197,7 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives, *, o
             groups=groups,
             files=files,
             files_origin=on.settings.files.public_endpoint,
+            scanner=scanner_of(on.settings.files),
             health=health,
             trust_traces=on.settings.traces.trust_callers,
         ) as bff,

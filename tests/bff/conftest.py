@@ -14,6 +14,7 @@ from werkzeug.datastructures import Headers
 
 from bff.app import make_app
 from bff.files.completion import open_completions
+from bff.files.scanner import Scanner
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     FILE_STATE_UPLOADING,
@@ -313,8 +314,18 @@ def trusted_proxies() -> Sequence[Network]:
 
 
 @pytest.fixture
+def scanner() -> Scanner | None:
+    """The scanner of files; a test file overrides it."""
+    return None
+
+
+@pytest.fixture
 async def api(
-    tmp_path: Path, web_root: Path, configuration: LiveConfiguration, trusted_proxies: Sequence[Network]
+    tmp_path: Path,
+    web_root: Path,
+    configuration: LiveConfiguration,
+    trusted_proxies: Sequence[Network],
+    scanner: Scanner | None,
 ) -> AsyncIterator[Api]:
     """The API, with a gateway that owns all partitions."""
     directory = LocalDirectory()
@@ -326,7 +337,7 @@ async def api(
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
         open_folder_files(tmp_path / "files") as files,
-        open_completions(archive, files, pictures := Pictures(), Live.fixed(configuration)) as completions,
+        open_completions(archive, files, pictures := Pictures(), scanner, Live.fixed(configuration)) as completions,
     ):
         services = Services(
             accounts=accounts,

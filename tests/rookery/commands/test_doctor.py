@@ -12,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import trio
 from pydantic import SecretStr
 
+from bff.files.scanner import Scanner
 from rookery.commands import doctor
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
@@ -54,6 +56,18 @@ def test_a_disk_without_hard_links_is_a_problem(settings: Settings, monkeypatch:
 
     monkeypatch.setattr("os.link", refuse)
     assert found(doctor.check_files, settings) == [Level.PROBLEM]
+
+
+def test_a_virus_scanner_that_does_not_answer_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(doctor.check_scanner, settings) == []
+    scanned = Settings(files=FilesSettings(scanner="127.0.0.1:1"))
+    assert found(doctor.check_scanner, scanned) == [Level.PROBLEM]
+
+    async def answer(_: Scanner) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Scanner, "check", answer)
+    assert found(doctor.check_scanner, scanned) == [Level.OK]
 
 
 def test_an_object_store_that_can_not_be_used_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
