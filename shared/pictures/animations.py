@@ -128,6 +128,11 @@ def clean_webp(content: bytes) -> Animation:
     return Animation(max(frames.count, 1), b"RIFF" + len(body).to_bytes(4, "little") + body)
 
 
+def is_lossless_webp(content: bytes) -> bool:
+    """Whether the pixels of a WebP that is not animated are encoded without loss. Raises Malformed."""
+    return any(name == b"VP8L" for name, _ in _chunks(content[12:]))
+
+
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the names and the data of chunks."""
     reader = _Reader(content)

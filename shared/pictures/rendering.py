@@ -21,7 +21,7 @@ from PIL import (
 )
 
 from shared.files.keys import THUMBNAILS
-from shared.pictures.animations import clean_gif, clean_webp
+from shared.pictures.animations import clean_gif, clean_webp, is_lossless_webp
 from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
 from shared.pictures.thumbhash import thumbhash
 
@@ -214,7 +214,7 @@ def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: i
             effort = 1 if image.width * image.height > _FAST_PNG_PIXELS else 4
             return saved(turned, "PNG", compress_level=effort, save_all=_frames(image) > 1, **colours)
         case "image/webp":
-            if b"VP8L" in content[:256]:
+            if is_lossless_webp(content):
                 return saved(turned, "WEBP", lossless=True, quality=0, method=0, **colours)
             return saved(turned, "WEBP", quality=85, method=2, **colours)
         case _:

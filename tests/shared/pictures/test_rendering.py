@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from io import BytesIO
 
 import pytest
 from PIL import Image, ImageCms
@@ -72,6 +73,22 @@ def test_a_jpeg_keeps_its_quality() -> None:
         rendered = render(original, "image/jpeg", Purpose.FILE)
         assert rendered.content is not None
         assert abs(len(rendered.content) - len(original)) < 100
+
+
+def test_a_webp_without_loss_stays_so() -> None:
+    noise = Image.effect_noise((400, 300), 60).convert("RGB")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rendered = render(encoded(noise, "image/webp", lossless=True, icc_profile=profile), "image/webp", Purpose.FILE)
+    assert rendered.content is not None
+    assert opened(rendered.content).tobytes() == noise.tobytes()
+
+
+def test_of_a_jpeg_with_several_pictures_the_first_is_shown() -> None:
+    file = BytesIO()
+    picture().save(file, "MPO", save_all=True, append_images=[picture(20, 20)])
+    rendered = render(file.getvalue(), "image/jpeg", Purpose.FILE)
+    assert rendered.content is not None
+    assert (opened(rendered.content).format, rendered.width) == ("JPEG", 1000)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGBA"])
