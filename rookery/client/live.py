@@ -178,6 +178,10 @@ class Client:
         """Delete an own message for everyone, like `change`."""
         return await self._change(chat_id, message_id, deleted=pb.Deleted())
 
+    async def remove_preview(self, chat_id: str, message_id: int) -> pb.Event:
+        """Take the preview of its link away from an own message, like `change`."""
+        return await self._change(chat_id, message_id, previewed=pb.Previewed())
+
     async def react(self, chat_id: str, message_id: int, emoji: str) -> pb.Event:
         """Set a reaction, like `change`."""
         return await self._change(chat_id, message_id, reacted=pb.Reacted(emoji=emoji, set=True))

@@ -124,7 +124,8 @@ def change_text(change: Change, target: str, names: Names) -> str:
         case "deleted":
             return f"deleted {target}"
         case "previewed" if change.previewed.HasField("preview"):
-            return ""  # no act of the sender
+            preview = change.previewed.preview
+            return f"linked in {target} to {preview.title or preview.site_name or preview.url}"
         case "previewed":
             return f"took the preview away from {target}"
         case "hidden" if change.hidden.set:

@@ -105,6 +105,7 @@ async def test_marks_typing_and_watch_lists_are_sent(client: Client, connection:
     [
         (Client.react, ["👍"], {"reacted": pb.Reacted(emoji="👍", set=True)}),
         (Client.unreact, ["👍"], {"reacted": pb.Reacted(emoji="👍")}),
+        (Client.remove_preview, [], {"previewed": pb.Previewed()}),
         (Client.edit, ["hello"], {"edited": pb.Edited(text=pb.Text(body="hello"))}),
         (Client.delete, [], {"deleted": pb.Deleted()}),
         (Client.toggle, ["pinned"], {"pinned": pb.Pinned(set=True)}),

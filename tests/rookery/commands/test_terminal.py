@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, Client, Control, Member, Message
-from rookery.commands.message_text import control_text
+from rookery.commands.message_text import change_text, control_text
 from rookery.commands.screen import Screen
 from rookery.commands.terminal import KEEP_UP_SECONDS, LISTED, TerminalChat, split_command
 from rookery.v1 import session_pb2 as pb
@@ -634,6 +634,16 @@ async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_t
     assert not group.failed
 
 
+def test_a_preview_is_a_sentence_with_its_title() -> None:
+    for preview, text in (
+        ({"title": "Tea", "url": "https://a.example"}, "linked in [1] to Tea"),
+        ({"url": "https://a.example"}, "linked in [1] to https://a.example"),
+        (None, "took the preview away from [1]"),
+    ):
+        change = pb.Change(previewed=pb.Previewed(preview=preview))  # type: ignore[arg-type]
+        assert change_text(change, "[1]", {}) == text
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
@@ -656,6 +666,7 @@ async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_t
          "made grace the owner"),
         ({"settings": {"is_public": True}, "changed": ["is_public", "asks_to_join"]},
          "opened the group to everyone, let users join at once"),
+        ({"settings": {"without_previews": True}, "changed": ["without_previews"]}, "turned previews of links off"),
         ({"members": [(7, JOINED)]}, "joined"),
         ({"members": [(7, JOINED | {"invite_id": 5})], "invites": [{"invite_id": 5, "uses": 1}]},
          "joined by an invite link"),
