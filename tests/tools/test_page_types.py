@@ -22,7 +22,7 @@ def test_each_scalar_has_the_type_that_it_has_in_json() -> None:
             getattr(file, name) for file in (files_pb2, groups_pb2, session_pb2, archive_pb2) if hasattr(file, name)
         )
         for type_, field in re.findall(r"@property \{(string|number|boolean)\} \[?(\w+)", properties):
-            value = "YWJj" if field in ("payload", "secret_hash", "thumbhash", "waveform") else TYPES[type_]
+            value = "YWJj" if field in ("payload", "picture", "secret_hash", "thumbhash", "waveform") else TYPES[type_]
             message = from_object(kind, {field: value})
             assert not isinstance(message, Refusal), message
             assert to_object(message) == {field: value}
