@@ -21,10 +21,8 @@ from shared.accounts.tokens import Claims
 from shared.contract.avatars import is_avatar_of, new_avatar
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files import protocol as files
+from shared.files.keys import AVATARS, avatar_key, avatar_keys
 from shared.throttle import HOUR, Throttle, too_many
-
-SIZES = (96, 512)
-"""The edges of the squares that are kept of a picture, in pixels."""
 
 MAX_AVATAR_BYTES = 5_000_000
 """Of an uploaded picture, which is in memory until it is decoded."""
@@ -78,7 +76,7 @@ class Avatars:
             if squares is None:
                 return Refusal(Code.INVALID, "This is not a picture that can be shown.", field="body")
             token = new_avatar(query.chat_id or str(claims.user_id))
-            for size in sorted(SIZES, reverse=True):  # `check` looks for the smallest
+            for size in sorted(AVATARS, reverse=True):  # `check` looks for the smallest
                 await self._files.put(avatar_key(token, size), squares[size])
         return Response(MadeAvatar(avatar=token), 201)
 
@@ -94,7 +92,7 @@ class Avatars:
 
     async def check(self, place: str, token: str) -> Refusal | None:
         """Refuse a token that was not made for the place, or whose picture is deleted. Raises Unavailable."""
-        if is_avatar_of(place, token) and await self._files.size(avatar_key(token, SIZES[0])) is not None:
+        if is_avatar_of(place, token) and await self._files.size(avatar_key(token, AVATARS[0])) is not None:
             return None
         return Refusal(Code.INVALID, "This picture does not exist: upload it again.", field="avatar")
 
@@ -103,14 +101,14 @@ class Avatars:
         if not is_avatar_of(place, token):
             return
         try:
-            await self._files.delete([avatar_key(token, size) for size in SIZES])
+            await self._files.delete(avatar_keys(token))
         except Unavailable as error:
             _log.warning("avatar_left", place=place, error=str(error))
 
     async def _show(self, token: str) -> HttpResponse:
-        """The picture with this token; `size` is one of SIZES, by default the largest."""
-        size = request.args.get("size", str(SIZES[-1]))
-        if not _TOKEN.fullmatch(token) or size not in map(str, SIZES):
+        """The picture with this token; `size` is one of AVATARS, by default the largest."""
+        size = request.args.get("size", str(AVATARS[-1]))
+        if not _TOKEN.fullmatch(token) or size not in map(str, AVATARS):
             raise NotFound
         try:
             async with self._reads, self._files.read(avatar_key(token, int(size))) as chunks:
@@ -138,9 +136,3 @@ class Avatars:
             yield None
         finally:
             self._receiving.discard(user_id)
-
-
-def avatar_key(token: str, size: int) -> str:
-    """Return the key of a square of a picture in the file store."""
-    place, _, secret = token.rpartition(".")
-    return f"avatars/{place}/{secret}-{size}"

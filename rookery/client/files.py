@@ -123,7 +123,11 @@ class Files:
             answer = await self._api.repeat("POST", "/v1/files", body=body, client_id=client_id)
             upload = decode_json(answer, _Upload)
             if upload.state == "uploading":
-                await self._send_parts(upload, source, progress, client_id)
+                try:
+                    await self._send_parts(upload, source, progress, client_id)
+                except ValueError:  # it can never be completed
+                    await self._api.request("DELETE", f"/v1/files/{upload.file_id}")
+                    raise
                 answer = await self._api.repeat(
                     "POST",
                     f"/v1/files/{upload.file_id}/complete",

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from bff.admin import models
 from bff.validation import sentence
-from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
+from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_files, open_processes
 from rookery.serve.folder import DataFolder
 from shared.accounts.administration import AUDIT_LOGGER, Administration, named
 from shared.accounts.audit import Actor, AuditEntry
@@ -27,6 +27,7 @@ from shared.backplane.sqlite.spool import spool_record
 from shared.contract.errors import Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.coordination.processes import EXPIRY_SECONDS, ProcessReport
+from shared.files.keys import avatar_keys
 from shared.settings import Settings
 from shared.telemetry.logs import configure_logs, set_levels
 
@@ -76,6 +77,9 @@ async def reset_password(settings: Settings, name: str) -> None:
 async def delete(settings: Settings, name: str) -> None:
     async with _open_for_user(settings, name) as (administration, user):
         raise_refusal(await administration.delete_user(system_user(), user))
+    if user.avatar:
+        async with open_files(settings) as files:
+            await files.delete(avatar_keys(user.avatar))
     click.echo(f"{named(user)} is deleted")
 
 

@@ -13,6 +13,9 @@ PICTURE = "picture"
 THUMBNAILS = (320, 800, 1600)
 """The longer edges of the thumbnails of a picture, in pixels; each is a rendition of that name."""
 
+AVATARS = (96, 512)
+"""The edges of the squares that are kept of an avatar, in pixels."""
+
 FOLDERS = 4096
 """Folders in which the keys of files are spread, so that none of them has too many entries: 250 of a million files."""
 
@@ -38,6 +41,17 @@ def file_key(file_id: int, rendition: str = "") -> str:
 def keys_of(file_id: int) -> list[str]:
     """Return all keys that a file may have."""
     return [file_key(file_id, rendition) for rendition in ("", PICTURE, *map(str, THUMBNAILS))]
+
+
+def avatar_key(token: str, edge: int) -> str:
+    """Return the key of a square of an avatar. Tokens are those of shared/contract/avatars.py."""
+    place, _, secret = token.rpartition(".")
+    return f"avatars/{place}/{secret}-{edge}"
+
+
+def avatar_keys(token: str) -> list[str]:
+    """Return the keys of all squares of an avatar; none for an empty token."""
+    return [avatar_key(token, edge) for edge in AVATARS] if token else []
 
 
 def file_id_of(key: str) -> int | None:

@@ -9,13 +9,14 @@ import trio
 from PIL import Image
 
 from bff.app import make_app
-from bff.files.avatars import AVATARS_PER_DAY, MAX_AVATAR_BYTES, SIZES, Avatars, avatar_key
+from bff.files.avatars import AVATARS_PER_DAY, MAX_AVATAR_BYTES, Avatars
 from rookery.v1.archive_pb2 import Chat, GetChatRequest, GetChatResponse, ListMembersResponse
 from rookery.v1.group_service_pb2 import ChangeGroupResponse, ChangeSettings
 from rookery.v1.groups_pb2 import Control, GroupSettings
 from rookery.v1.session_pb2 import Event, Message
 from shared.contract.avatars import new_avatar
 from shared.contract.errors import Unavailable
+from shared.files.keys import avatar_keys
 from tests.bff.conftest import PASSWORD, Api, Reply
 
 GROUP = "g-12"
@@ -120,8 +121,8 @@ async def test_a_store_that_is_away_is_a_503_and_keeps_the_former_picture(
 async def stored(api: Api, place: str) -> str:
     """A token of a place whose picture is in the store."""
     avatar = new_avatar(place)
-    for size in SIZES:
-        await api.services.files.put(avatar_key(avatar, size), b"square")
+    for key in avatar_keys(avatar):
+        await api.services.files.put(key, b"square")
     return avatar
 
 

@@ -96,6 +96,9 @@ class FileServer(httpx.AsyncBaseTransport):
                 self.state = "complete" if self.state == "uploading" else self.state
                 assert hashlib.sha256(self.content).hexdigest() == self.reserved.get("sha256", self._hash())
                 return httpx.Response(200, json=self._file())
+            case "DELETE", ["files", "5"]:
+                self.state = "cancelled"
+                return httpx.Response(204)
             case "POST", ["files", "links"]:
                 self.wanted = json.loads(body)["files"]
                 known = [{"url": "/files/5/x?signature=1", "expires_at_ms": "1"} if each["file_id"] == "5" else None
@@ -205,7 +208,7 @@ async def test_an_upload_that_was_given_up_goes_on_with_the_missing_parts(
 
 
 @pytest.mark.parametrize(("size", "problem"), [(len(CONTENT) + 1, "less"), (len(CONTENT) - 1, "more")])
-async def test_chunks_that_have_another_size_than_stated_are_never_completed(
+async def test_an_upload_of_chunks_with_another_size_than_stated_is_cancelled(
     files: Files, server: FileServer, size: int, problem: str
 ) -> None:
     async with aclosing(chunks()) as content:
@@ -213,7 +216,7 @@ async def test_chunks_that_have_another_size_than_stated_are_never_completed(
             await files.upload(content, name="x", size=size)
     with pytest.raises(ValueError, match="needs a name"):
         await files.upload(b"x")
-    assert server.state == "uploading"
+    assert server.state == "cancelled"
 
 
 async def test_a_blocked_file_is_refused(files: Files, server: FileServer) -> None:

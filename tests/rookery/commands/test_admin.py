@@ -5,10 +5,15 @@ import os
 import pwd
 
 import pytest
+import trio
 from click.testing import Result
 
 from rookery.serve.folder import DataFolder
 from shared.accounts.sign_outs import end_of_sign_in
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.contract.avatars import new_avatar
+from shared.files.folder import open_folder_files
+from shared.files.keys import avatar_keys
 from tests.rookery.commands.conftest import Invoke
 
 
@@ -120,7 +125,21 @@ def test_a_refused_command_prints_the_reason_and_is_not_recorded(
 
 def test_a_deleted_user_is_not_found_and_the_deletion_is_spooled(invoke: Invoke, folder: DataFolder) -> None:
     user_id = int(str(found(invoke, "grace")["user_id"]))
+    avatar = new_avatar(str(user_id))
+
+    async def give_picture() -> None:
+        async with open_sqlite_accounts(folder.accounts) as accounts, open_folder_files(folder.files) as files:
+            await accounts.update_profile(user_id, display_name="grace", about="", version=1, avatar=avatar)
+            await files.put(avatar_keys(avatar)[0], b"picture")
+
+    async def pictures() -> list[str]:
+        async with open_folder_files(folder.files) as files:
+            return [each.key for each in await files.keys("avatars/")]
+
+    trio.run(give_picture)
+    assert trio.run(pictures) == avatar_keys(avatar)[:1]
     assert invoke("user", "delete", "grace", stdin="y\n").output.endswith("is deleted\n")
+    assert trio.run(pictures) == []
     (spooled,) = folder.spool.iterdir()
     assert spooled.read_bytes() == end_of_sign_in(user_id, "", is_deleted=True)
     assert invoke("user", "find", "grace").output == ""
