@@ -20,6 +20,7 @@ from shared.files.protocol import FileStore, NotFound
 from shared.pictures.media_types import DOCUMENTS, MediaType, picture_type
 from shared.pictures.processes import Answer, Refused, Worker, open_worker
 from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
+from shared.telemetry.metrics.catalogue import PICTURE_TIME, PICTURES
 
 MAX_PICTURE_BYTES = 100 << 20
 """Larger files are no pictures."""
@@ -140,8 +141,17 @@ class Pictures:
         """Start a worker, when it is its turn."""
         if self._turns.statistics().tasks_waiting >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} pictures wait to be rendered")
-        async with self._turns, open_worker(media_type, purpose) as worker:
-            yield worker
+        began, result = trio.current_time(), "unavailable"
+        try:
+            async with self._turns, open_worker(media_type, purpose) as worker:
+                yield worker
+            result = "rendered"
+        except Refused:
+            result = "refused"
+            raise
+        finally:
+            PICTURES.inc(result)
+            PICTURE_TIME.observe(trio.current_time() - began)
 
 
 def _as_jpeg(name: str) -> str:

@@ -33,6 +33,8 @@ PASSWORD_RESET_RESULTS: Final = ("ok", "wrong_link", "throttled", "unavailable")
 
 REPORT_RESULTS: Final = ("ok", "throttled", "invalid", "not_found", "unavailable")
 
+PICTURE_RESULTS: Final = ("rendered", "refused", "unavailable")
+
 GROUP_CHANGES: Final = (
     *("create", "add_members", "remove_member", "change_member", "change_settings"),
     *("join", "decline_user", "create_invite", "revoke_invite"),
@@ -252,6 +254,22 @@ SIGNALS_LOST = Counter(
     labels=("reason",),
     roles=["bff", "gateway"],
     known=("not_sent", "no_room"),
+)
+
+# ---- files
+
+PICTURES = Counter(
+    "rookery_pictures_total",
+    "Pictures and PDFs: `rendered`, `refused` as broken, hostile or too large, or `unavailable`: no time or memory",
+    labels=("result",),
+    roles=["bff"],
+    known=PICTURE_RESULTS,
+)
+PICTURE_TIME = Histogram(
+    "rookery_picture_seconds",
+    "Renderings of pictures and PDFs, and their waits for a turn",
+    bounds=SLOW,
+    roles=["bff"],
 )
 
 # ---- HTTP and accounts

@@ -16,6 +16,7 @@ from shared.files.keys import PICTURE, file_key, keys_of
 from shared.files.protocol import MIN_PART_BYTES, FileStore
 from shared.pictures import renditions
 from shared.pictures.renditions import Pictures, Renditions
+from shared.telemetry.metrics.catalogue import PICTURES
 from tests.shared.pictures.conftest import HEIC, SECRET, document, encoded, opened, picture, with_metadata
 
 FILE_ID = 7
@@ -44,9 +45,11 @@ async def made(
 
 
 async def test_a_picture_and_its_thumbnails_are_stored_without_the_cameras_data(files: FolderFiles) -> None:
-    for _ in range(2):
+    rendered = PICTURES.count("rendered")
+    for number in range(2):
         answer = await made(files, with_metadata("image/jpeg"), "image/jpeg")
         assert answer is not None
+        assert PICTURES.count("rendered") == rendered + number + 1
         stored = await content_of(files, PICTURE)
         assert SECRET not in stored
         assert (answer.rendition, answer.size, answer.sha256) == (PICTURE, len(stored), hashlib.sha256(stored).digest())
@@ -143,7 +146,9 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 async def test_a_hostile_picture_stays_a_file(files: FolderFiles, case: str) -> None:
     media_type, content = HOSTILE[case]
+    refused = PICTURES.count("refused")
     assert await made(files, content, media_type) is None
+    assert PICTURES.count("refused") - refused == (case not in ("nothing", "a drawing with a script"))
     assert await content_of(files, "") == content
 
 
