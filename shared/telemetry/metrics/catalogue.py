@@ -262,14 +262,14 @@ PICTURES = Counter(
     "rookery_pictures_total",
     "Pictures and PDFs: `rendered`, `refused` as broken, hostile or too large, or `unavailable`: no time or memory",
     labels=("result",),
-    roles=["bff"],
+    roles=["bff", "gateway"],
     known=PICTURE_RESULTS,
 )
 PICTURE_TIME = Histogram(
     "rookery_picture_seconds",
     "Renderings of pictures and PDFs, and their waits for a turn",
     bounds=SLOW,
-    roles=["bff"],
+    roles=["bff", "gateway"],
 )
 
 # ---- HTTP and accounts
