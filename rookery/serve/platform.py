@@ -16,6 +16,7 @@ from bff.services import ARCHIVE_TIMEOUT
 from messaging.archive.role import open_archive
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
+from messaging.previews.previews import open_previewer
 from rookery.serve.engines import (
     Coordination,
     open_accounts,
@@ -174,7 +175,10 @@ async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) 
     health = on.health["gateway"] = Health()
     async with (
         on.waiting.end("gateway"),
-        open_gateway(on.settings.gateway, platform, history=ArchiveHistory(archives), health=health) as gateway,
+        open_previewer(on.settings.previews) as previewer,
+        open_gateway(
+            on.settings.gateway, platform, history=ArchiveHistory(archives), health=health, previewer=previewer
+        ) as gateway,
     ):
         on.reports.add("gateway", health, gateway_stats(gateway.gateway))
         on.announcement.add_gateway(gateway.websocket_port, gateway.grpc_port, gateway.health_port)

@@ -1,0 +1,92 @@
+"""The process that fetches pages: `python -I -m messaging.previews.worker`. It reads and writes the lines of
+`protocol.py`, and ends with its standard input.
+
+It has an empty environment, opens no file, and has limits on memory and CPU: a page that takes it over finds no secret,
+no database and no user, but the network of its machine. Run gateways where that is little, or set a proxy.
+"""
+
+import codecs
+import os
+import resource
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+import trio
+
+from messaging.previews.connections import Connector
+from messaging.previews.fetching import Page, fetch
+from messaging.previews.metadata import CODECS, Metadata
+from messaging.previews.protocol import Found, Lines, Setup, Wanted
+
+MEMORY_BYTES = 1 << 30
+"""Most memory, as addresses. Only on Linux."""
+
+CPU_SECONDS = 600
+"""Most CPU; then the process ends, and the previewer starts another one."""
+
+OPEN_FILES = 128
+
+NOBODY = 65534
+"""The user and the group that own nothing, on Linux."""
+
+READ_BYTES = 64 << 10
+
+NOTHING = Page(Metadata())
+
+
+async def serve(requests: trio.abc.ReceiveStream, answers: trio.abc.SendStream) -> None:
+    """Answer requests until there are no more. Raises msgspec.MsgspecError and ValueError for other lines."""
+    lines = _lines(requests)
+    setup = msgspec.json.decode(await anext(lines), type=Setup)
+    connector = Connector(setup.proxy, [ip_network(network) for network in setup.allowed_networks])
+    turn = trio.Lock()
+
+    async def answer(wanted: Wanted) -> None:
+        try:
+            page = await fetch(wanted.url, connector) or NOTHING
+        except Exception:  # supervises one page: what it has found wrong does not end the others
+            page = NOTHING
+        metadata = page.metadata
+        texts = metadata.title, metadata.description, metadata.site_name
+        async with turn:
+            await answers.send_all(msgspec.json.encode(Found(wanted.number, *texts, page.picture)) + b"\n")
+
+    async with trio.open_nursery() as nursery:
+        async for line in lines:
+            nursery.start_soon(answer, msgspec.json.decode(line, type=Wanted))
+
+
+async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+    lines = Lines()
+    while data := await stream.receive_some(READ_BYTES):
+        for line in lines.receive(bytes(data)):
+            yield line
+
+
+def give_up_rights() -> None:
+    """Set the limits. Python's own files may not be readable for nobody: the encodings are loaded before."""
+    for name in ("idna", *CODECS):
+        codecs.lookup(name)
+    os.nice(10)  # chat comes first
+    if sys.platform == "linux":
+        with suppress(OSError):  # a container without /proc
+            Path("/proc/self/oom_score_adj").write_text("1000")  # the gateway survives, if memory is short
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        if os.geteuid() == 0:
+            with suppress(OSError):  # a namespace without this user
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(limit, (0, 0))
+
+
+if __name__ == "__main__":
+    give_up_rights()
+    trio.run(serve, trio.lowlevel.FdStream(os.dup(0)), trio.lowlevel.FdStream(os.dup(1)))
