@@ -63,10 +63,13 @@ from shared.contract.ids import MAX_ID
 from shared.coordination.redis.ownership import RedisDirectory
 from shared.net.certificates import Certificate, read_certificate
 from shared.net.pem import UnusableCertificate
+from shared.pictures.animations import Malformed, clean_gif, clean_webp
+from shared.pictures.processes import decode_answer as answer_of_worker
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.status import RpcError
 from shared.settings import ENV_PREFIX, Settings
 from tests.fuzzing import examples
+from tests.shared.pictures.conftest import encoded, picture
 
 USER_ID = 7
 
@@ -167,7 +170,12 @@ def setting_names(model: type[BaseModel], prefix: str = ENV_PREFIX) -> Iterator[
             yield from setting_names(info.annotation, f"{prefix}{name.upper()}__")
 
 
+PICTURES = {media_type: encoded(picture(8, 4), media_type) for media_type in ("image/gif", "image/webp")}
+
 DECODERS = [
+    Decoder("GIF", clean_gif, nearly(PICTURES["image/gif"]) | st.binary(max_size=60), (Malformed,)),
+    Decoder("WebP", clean_webp, nearly(PICTURES["image/webp"]) | st.binary(max_size=60), (Malformed,)),
+    Decoder("answer of a worker", answer_of_worker, JSON_TEXTS, (msgspec.MsgspecError,)),
     Decoder("frame in protobuf", ClientFrame.FromString, frames_in_protobuf | st.binary(max_size=60), (DecodeError,)),
     Decoder(
         "frame in JSON",

@@ -59,7 +59,7 @@ class Answer(msgspec.Struct):
     ] = []
 
 
-_decoder = msgspec.json.Decoder(Answer)
+decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 class Worker:
@@ -83,7 +83,7 @@ class Worker:
         """End the picture, and return the answer. Raises Refused and Unavailable."""
         await self._input.aclose()
         try:
-            answer = _decoder.decode(await self.line())
+            answer = decode_answer(await self.line())
         except msgspec.MsgspecError as error:
             raise Refused(f"the worker answered something else: {error}") from None
         if answer.refused:
