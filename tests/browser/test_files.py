@@ -70,8 +70,8 @@ def test_pictures_and_files_reach_the_other_user_who_opens_them_until_they_are_d
     assert download.value.path().read_bytes() == NOTE["buffer"]
 
     at_mira.page.get_by_role("button", name="Chat options").click()
-    at_mira.page.get_by_role("menuitem", name="Photos and files").click()
-    files = at_mira.page.get_by_role("dialog", name="Photos and files")
+    at_mira.page.get_by_role("menuitem", name="Photos, files and links").click()
+    files = at_mira.page.get_by_role("dialog", name="Photos, files and links")
     check(files.get_by_role("button", name="Open the photo lake.png"))
     files.get_by_role("tab", name="Files").click()
     check(files.get_by_text("note.txt"))
@@ -118,9 +118,9 @@ def test_pasted_and_dropped_files_wait_for_the_server_over_a_reload(
     seat.composer.fill("Both")
     seat.composer.evaluate(HAND_OVER, ["paste", "a.txt"])
     seat.composer.press("Enter")  # before the file is attached
+    expect(seat.message("Both")).to_contain_text("Waiting for the connection")
     seat.page.locator("rookery-chat").evaluate(HAND_OVER, ["drop", "b.txt"])
     expect(seat.page.locator(".attached")).to_contain_text("b.txt")
-    expect(seat.message("Both")).to_contain_text("Waiting for the connection")
     seat.composer.press("Enter")
     seat.page.unroute("**/v1/files")
     seat.page.reload()
@@ -145,3 +145,24 @@ def test_a_voice_message_is_recorded_cancelled_and_played(
     expect(seat.messages).to_have_count(2)
     seat.messages.last.get_by_role("button", name="Play").click()
     expect(seat.messages.last.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_a_cropped_picture_takes_the_place_of_the_initials(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Who are you?")
+    seat, at_mira = seats(platform, ada), seats(platform, mira, chat="Ada Lindqvist")
+    at_mira.until_live()
+    seat.choose("Your profile")
+    seat.page.locator(".picture-editor input").set_input_files([picture("lake.png")])
+    crop = seat.page.get_by_role("dialog", name="Crop the picture")
+    expect(crop.get_by_role("slider", name="Size")).to_have_value("1")
+    crop.get_by_role("group").press("+")
+    expect(crop.get_by_role("slider", name="Size")).to_have_value("1.1")
+    expect_accessible(seat.page, "light", "320 pixels")
+    crop.get_by_role("button", name="Save").click()
+    expect(seat.page.get_by_role("button", name="Change the picture")).to_be_visible()
+    shown = at_mira.row("Ada Lindqvist").locator("img")
+    assert shown.evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 96
+    seat.page.get_by_role("button", name="Remove the picture").click()
+    expect(shown).to_have_count(0)

@@ -1,9 +1,11 @@
-// The pictures, videos and other files of a chat, the newest first. Loaded when it is first opened.
+// The pictures, videos and other files of a chat, and its links, the newest first. Loaded when it is first opened.
 
 import { kindOf } from "../files/kinds.js";
 import { ChatFiles, itemsOf } from "../files/media.js";
+import { linksIn } from "../files/text-links.js";
 import { displayName, exactTime, shortTime, withoutDirectionControls } from "../format.js";
 import { moveFocus } from "../focus.js";
+import { previewOf } from "../kinds/previewed.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
@@ -19,7 +21,7 @@ import { Viewer } from "./viewer.js";
 /** @import {Message} from "../types.js" */
 
 /** @type {FileClass[]} */
-const CLASSES = ["media", "other"];
+const CLASSES = ["media", "other", "links"];
 /** The longer edge of a picture in the grid, in pixels at the usual text size. */
 const EDGE = 160;
 
@@ -38,9 +40,10 @@ export class FilesDialog extends Modal {
       this.close();
       goTo(message_id);
     };
-    this.#lists = { media: new ChatFiles(app, chat_id, "media"), other: new ChatFiles(app, chat_id, "other") };
+    const listOf = (/** @type {FileClass} */ name) => new ChatFiles(app, chat_id, name);
+    this.#lists = { media: listOf("media"), other: listOf("other"), links: listOf("links") };
     this.element.classList.add("chat-files");
-    this.follow(app.chats, app.sending, this.#lists.media, this.#lists.other);
+    this.follow(app.chats, app.sending, ...Object.values(this.#lists));
     void this.#lists.media.loadOlder();
   }
 
@@ -48,7 +51,7 @@ export class FilesDialog extends Modal {
     const list = this.#lists[this.#shown];
     const { messages, phase, hasOlder } = list;
     const load = () => void list.loadOlder();
-    const content = this.#shown === "media" ? this.#grid(messages) : this.#rows(messages);
+    const content = { media: this.#grid, other: this.#files, links: this.#links }[this.#shown].call(this, messages);
     const isEmpty = !messages.length && !hasOlder;
     return [
       this.#tabs(),
@@ -109,25 +112,59 @@ export class FilesDialog extends Modal {
   }
 
   /** @param {readonly Message[]} messages */
-  #rows(messages) {
-    const { chats } = this.#app;
+  #files(messages) {
     const rows = messages.flatMap((message) => {
-      const profile = chats.profiles.get(message.sender_id);
-      const isOwn = message.sender_id === chats.me.user_id;
-      const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
       const files = message.files.filter((file) => !["picture", "video"].includes(kindOf(file)));
       return files.map((file) => {
-        const detail = fileTexts.viewer.sentBy(author, shortTime(message.at_ms, Date.now()));
         const save = fileTexts.downloadNamed(withoutDirectionControls(file.name));
         return h(
           "li",
           { key: `${message.message_id} ${file.file_id}`, class: "file-row" },
-          fileWords(this.#app, message, file, detail),
-          fileButton(fileTexts.viewer.showInChat, "showInChat", () => this.#goTo(message.message_id)),
+          fileWords(this.#app, message, file, this.#sent(message)),
+          this.#showInChat(message),
           fileButton(save, "download", () => void download(this.#app, message, file)),
         );
       });
     });
     return h("ul", { class: "file-list", role: "list" }, rows);
+  }
+
+  /** @param {readonly Message[]} messages */
+  #links(messages) {
+    const rows = messages.flatMap((message) =>
+      linksIn(message).map((url) => {
+        const preview = previewOf(message);
+        const title = (preview?.url === url && preview.title) || url.replace(/^https?:\/\//i, "");
+        const link = { class: "file-words", href: url, target: "_blank", rel: "noopener noreferrer" };
+        const host = URL.canParse(url) ? new URL(url).host : url;
+        return h(
+          "li",
+          { key: `${message.message_id} ${url}`, class: "file-row" },
+          h(
+            "a",
+            link,
+            h("span", { class: "file-name", dir: "auto" }, withoutDirectionControls(title)),
+            h("small", { dir: "ltr" }, host),
+            h("small", {}, this.#sent(message)),
+          ),
+          this.#showInChat(message),
+        );
+      }),
+    );
+    return h("ul", { class: "file-list", role: "list" }, rows);
+  }
+
+  /** Who sent a message, and when. @param {Message} message */
+  #sent(message) {
+    const { chats } = this.#app;
+    const profile = chats.profiles.get(message.sender_id);
+    const isOwn = message.sender_id === chats.me.user_id;
+    const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
+    return fileTexts.viewer.sentBy(author, shortTime(message.at_ms, Date.now()));
+  }
+
+  /** @param {Message} message */
+  #showInChat({ message_id }) {
+    return fileButton(fileTexts.viewer.showInChat, "showInChat", () => this.#goTo(message_id));
   }
 }

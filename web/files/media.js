@@ -14,12 +14,12 @@ import { isMedia } from "./kinds.js";
 /** Messages of a page. */
 const PAGE = 50;
 /** Messages in memory of one list, besides one page: older ones are not loaded. */
-export const MAX_MESSAGES = 1_000;
+const MAX_MESSAGES = 1_000;
 
-/** @typedef {"media" | "other"} FileClass pictures and videos, or all other files */
+/** Pictures and videos, all other files, or links in texts. @typedef {"media" | "other" | "links"} FileClass */
 /** @typedef {{message: Message, file: MessageFile}} Item */
 
-/** The messages of a chat with files of a class, before a message. */
+/** The messages of a chat with files of a class, or with links, before a message. */
 export class ChatFiles extends Store {
   /** @type {"idle" | "loading" | "failed"} of the next page */
   phase = "idle";

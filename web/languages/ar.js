@@ -228,7 +228,7 @@ export const ar = {
       }),
     voice: "رسالة صوتية",
     captioned: (files, text) => `${isolated(files)}: ${text}`,
-    all: "الصور والملفات",
+    all: "الصور والملفات والروابط",
   },
   search: {
     chats: "الدردشات",
@@ -467,6 +467,8 @@ export const ar = {
       own: "أنهيت رابط دعوة",
       other: (actor) => `تم إنهاء رابط دعوة بواسطة ${isolated(actor)}`,
     },
+    picture: { own: "غيّرت الصورة", other: (actor) => `تم تغيير الصورة بواسطة ${isolated(actor)}` },
+    noPicture: { own: "أزلت الصورة", other: (actor) => `تمت إزالة الصورة بواسطة ${isolated(actor)}` },
     changed: { own: "غيّرت المجموعة", other: (actor) => `تم تغيير المجموعة بواسطة ${isolated(actor)}` },
   },
   listed: {

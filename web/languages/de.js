@@ -187,7 +187,7 @@ export const de = {
     several: (count) => `${number(count)} Dateien`,
     voice: "Sprachnachricht",
     captioned: (files, text) => `${files}: ${text}`,
-    all: "Fotos und Dateien",
+    all: "Fotos, Dateien und Links",
   },
   search: {
     chats: "Chats",
@@ -401,6 +401,8 @@ export const de = {
       own: "Du hast einen Einladungslink beendet",
       other: (actor) => `${actor} hat einen Einladungslink beendet`,
     },
+    picture: { own: "Du hast das Bild geändert", other: (actor) => `${actor} hat das Bild geändert` },
+    noPicture: { own: "Du hast das Bild entfernt", other: (actor) => `${actor} hat das Bild entfernt` },
     changed: { own: "Du hast die Gruppe geändert", other: (actor) => `${actor} hat die Gruppe geändert` },
   },
   listed: {

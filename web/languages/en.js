@@ -196,7 +196,7 @@ export const en = {
     several: (/** @type {number} */ count) => `${number(count)} files`,
     voice: "Voice message",
     captioned: (/** @type {string} */ files, /** @type {string} */ text) => `${files}: ${text}`,
-    all: "Photos and files",
+    all: "Photos, files and links",
   },
   search: {
     chats: "Chats",
@@ -414,6 +414,8 @@ export const en = {
       own: "You ended an invite link",
       other: (/** @type {Name} */ actor) => `${actor} ended an invite link`,
     },
+    picture: { own: "You changed the picture", other: (/** @type {Name} */ actor) => `${actor} changed the picture` },
+    noPicture: { own: "You removed the picture", other: (/** @type {Name} */ actor) => `${actor} removed the picture` },
     changed: { own: "You changed the group", other: (/** @type {Name} */ actor) => `${actor} changed the group` },
   },
   /** The kinds by which messages are listed: the menu of a message, the sign on it, and the list. */

@@ -8,6 +8,7 @@ import { durationText, extensionOf, kindOf, renditionFor, shapeOf, sizeText } fr
 import { FileLinks } from "../../../web/files/links.js";
 import { ChatFiles, MediaAround } from "../../../web/files/media.js";
 import { Playback } from "../../../web/files/playback.js";
+import { linksIn } from "../../../web/files/text-links.js";
 import { placeholder } from "../../../web/files/thumbhash.js";
 import { filesText, fromEntry, fromWire, shownPlain, shownText, withChanges } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
@@ -192,6 +193,13 @@ test("the viewer goes through the pictures and videos of the loaded messages, an
   assert.equal(around.hasOlder, false);
   app.chats.change(deletion(7));
   assert.deepEqual(shown(), ["3 lake.jpg", "5 lake.jpg", "5 clip.mp4", "9 clip.mp4"]);
+});
+
+test("the links of a message are those of its newest text, each once, also in lists and quotes, and none in code", () => {
+  const body = "https://a.test https://a.test `https://code.test`\n> - **https://b.test/x**\n1. [name](https://c.test)\n[m](mailto:a@b.test)";
+  assert.deepEqual(linksIn(fromWire(wireMessage(1, { body }))), ["https://a.test", "https://b.test/x", "https://c.test"]);
+  const edited = withChanges(fromWire(wireMessage(1, { body })), [changeAt(2, 1, { edited: { text: { body: "none" } } }, MIRA)]);
+  assert.deepEqual(linksIn(edited), []);
 });
 
 // ---- sounds

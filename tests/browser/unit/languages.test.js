@@ -11,7 +11,7 @@ import { refusalText } from "../../../web/refusals.js";
 const WEB = new URL("../../../web/", import.meta.url);
 const { LANGUAGES } = language;
 /** Texts that are the same in two languages: a word, or an order of values. */
-const SAME = new Set(["Admin", "Chats", "Name", "Rookery", "Spoiler", "online"]);
+const SAME = new Set(["Admin", "Chats", "Links", "Name", "Rookery", "Spoiler", "online"]);
 const SAME_ORDER = new Set(
   ["moreThan", "shell.title", "shell.unread", "shell.announced", "files.captioned", "kindAndSize", "viewer.sentBy", "message.by", "message.stateAt", "reaction.count", "reaction.countBy"],
 );

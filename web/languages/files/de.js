@@ -43,7 +43,8 @@ export const de = {
   list: {
     media: "Fotos und Videos",
     other: "Dateien",
-    notLoaded: "Die Dateien konnten nicht geladen werden.",
+    links: "Links",
+    notLoaded: "Die Liste konnte nicht geladen werden.",
     none: "Noch nichts da",
     noneHint: "Was in diesem Chat gesendet wird, steht hier.",
   },

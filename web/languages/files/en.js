@@ -44,7 +44,8 @@ export const en = {
   list: {
     media: "Photos and videos",
     other: "Files",
-    notLoaded: "The files could not be loaded.",
+    links: "Links",
+    notLoaded: "This list could not be loaded.",
     none: "Nothing here yet",
     noneHint: "What is sent in this chat is listed here.",
   },
