@@ -149,8 +149,8 @@ class Previewer:
     async def _make(self, url: str) -> LinkPreview | None:
         try:
             worker = await self._running()
-        except OSError as error:
-            _log.error("preview_worker_not_started", reason=str(error))
+        except (OSError, trio.BrokenResourceError) as error:
+            _log.error("preview_worker_not_started", reason=f"{type(error).__name__}: {error}")
             return None
         found = await worker.page(url)
         if found is None:
@@ -171,7 +171,8 @@ class Previewer:
         return preview if preview.title or preview.picture else None
 
     async def _running(self) -> Worker:
-        """The worker; a new one if there is none any more. Raises OSError."""
+        """The worker; a new one if there is none any more. Raises OSError and trio.BrokenResourceError if that can't be
+        started."""
         async with self._starting:
             if self._worker is None or self._worker.is_dead:
                 command = [sys.executable, "-I", "-m", "messaging.previews.worker"]

@@ -4,6 +4,7 @@ import signal
 import struct
 import zlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -100,6 +101,26 @@ async def test_a_worker_that_was_killed_or_hangs_is_replaced(
     await hanging.wait()
     monkeypatch.setattr(module, "WAIT_SECONDS", 20)
     assert await previewer.fetch(f"{URL}3")
+
+
+async def test_a_worker_that_ends_at_its_start_is_a_page_without_a_preview(
+    previewer: Previewer, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_process = trio.lowlevel.open_process
+
+    async def open_dead(*arguments: Any, **options: Any) -> trio.Process:
+        process = await open_process(*arguments, **options)
+        process.kill()
+        await process.wait()
+        return process
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", open_dead)
+    assert await previewer.fetch(URL) is None
+    monkeypatch.undo()
+    server.answers = {f"{URL}1": response(b"<title>T</title>")}
+    while not previewer._worker or not previewer._worker.is_dead:
+        await trio.sleep(0.001)
+    assert await previewer.fetch(f"{URL}1")
 
 
 async def test_results_are_bounded(previewer: Previewer) -> None:
