@@ -1,10 +1,12 @@
 """Uploads: `/v1/files`. A file is reserved, its parts are sent in any order, and then it is completed."""
 
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+import trio
 
 from bff.files.completion import ENDED, own_file
 from bff.files.models import File, NewFile
@@ -18,6 +20,7 @@ from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import NotFound
+from shared.throttle import HOUR, Throttle, too_many
 
 PART_SECONDS = 600.0
 """From the head of a request with a part to its response: 8 MiB at 14 KB a second."""
@@ -43,6 +46,7 @@ class Uploads:
         self._files = services.files
         self._receiving: Counter[int] = Counter()
         """Parts that are received, by user."""
+        self._reservations = Throttle(period=HOUR)
 
     @endpoint("POST", "/v1/files", File, status=201)
     async def reserve_file(self, claims: Claims, body: NewFile) -> Response | Refusal:
@@ -51,6 +55,8 @@ class Uploads:
         limits = self._services.live.value
         if body.size > limits.max_file_bytes:
             return Refusal(Code.TOO_LARGE, f"A file may have {limits.max_file_bytes} bytes at most.", field="size")
+        if wait := self._reservations.take(str(claims.user_id), limits.files_per_hour, trio.current_time()):
+            return too_many("new files", wait)
         file_id = await self._services.ids.next()
         upload_id = await self._files.begin(file_key(file_id)) if body.size else ""
         answer = await self._archive.reserve_file(
@@ -159,7 +165,7 @@ class Uploads:
 def _reserved(file_id: int, upload_id: str, body: NewFile) -> StoredFile:
     file = FileInfo(file_id=file_id, name=body.name, size=body.size)
     if body.voice:
-        file.duration_ms, file.waveform = body.voice.duration_ms, body.voice.waveform
+        file.duration_ms, file.waveform = body.voice.duration_ms, b64decode(body.voice.waveform)
     return StoredFile(
         file=file, sha256=bytes.fromhex(body.sha256), upload_id=upload_id, keep_original=body.keep_original
     )

@@ -84,6 +84,7 @@ class LiveConfiguration(BaseModel):
         default=5_000_000_000, ge=1, le=1024**5, description="Bytes of all files of one user, those in upload included"
     )
     max_open_uploads: int = Field(default=100, ge=1, le=10_000, description="Files of one user that are in upload")
+    files_per_hour: int = Field(default=1_000, ge=1, le=100_000, description="New files of one user on each BFF")
     allowed_file_types: Annotated[
         str,
         Field(max_length=1_000),

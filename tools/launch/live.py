@@ -13,6 +13,7 @@ UNLIMITED = {
     "registrations_per_minute": 100_000,
     "sign_ins_per_minute": 10_000,
     "groups_per_hour": 100_000,
+    "files_per_hour": 100_000,
     "member_additions_per_minute": 100_000,
     "unknown_chats_per_minute": 100_000,
 }

@@ -32,7 +32,7 @@ FILE: dict[str, Any] = {"client_file_id": "c1", "name": "a.png", "size": len(CON
 
 @pytest.fixture
 def configuration() -> LiveConfiguration:
-    return LiveConfiguration(max_file_bytes=10_000_000, allowed_file_types="image/*,text/plain")
+    return LiveConfiguration(max_file_bytes=10_000_000, allowed_file_types="image/*,text/plain", files_per_hour=10)
 
 
 class Client:
@@ -109,6 +109,14 @@ async def test_a_retried_reservation_returns_the_first_file_and_leaves_no_upload
     await client.upload(b"x", client_file_id="c2", sha256="00" * 32)
     other = await client.call("POST", "", FILE | {"client_file_id": "c2", "size": 1, "sha256": "11" * 32})
     assert other.refusal == (409, "version_conflict", "client_file_id")
+
+
+async def test_a_user_reserves_a_limited_number_of_files_in_an_hour(client: Client) -> None:
+    for number in range(10):
+        await client.reserve(client_file_id=f"c{number}", size=0)
+    refused = await client.call("POST", "", FILE | {"client_file_id": "c10"})
+    assert refused.refusal == (429, "rate_limited", "")
+    assert await client.api.services.files.uploads(before_ms=2**62) == []
 
 
 @pytest.mark.parametrize(("code", "kept"), [(Code.RATE_LIMITED, 0), (Code.TIMED_OUT, 1)])
