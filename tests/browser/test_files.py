@@ -1,7 +1,10 @@
-"""Files in messages: sent by one user, seen, opened, listed and deleted for another."""
+"""Files and links in messages: sent by one user, seen, opened, listed and deleted for another."""
 
 import io
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from PIL import Image
@@ -10,6 +13,7 @@ from playwright.sync_api import FilePayload, Locator, Route, expect
 from tests.browser.conftest import Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import CONDITIONS, expect_accessible
 from tests.browser.test_changes import choose
+from tools.launch.process import running
 
 NOTE: FilePayload = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Buy milk"}
 
@@ -166,3 +170,38 @@ def test_a_cropped_picture_takes_the_place_of_the_initials(
     assert shown.evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 96
     seat.page.get_by_role("button", name="Remove the picture").click()
     expect(shown).to_have_count(0)
+
+
+class Pages(BaseHTTPRequestHandler):
+    """Answers as a proxy: a page at every address, and its picture."""
+
+    def do_GET(self) -> None:
+        is_picture = self.path.endswith(".png")
+        page = b"<title>Eggs of the rook</title><meta property=og:image content=egg.png>"
+        self.send_response(200)
+        self.send_header("Content-Type", "image/png" if is_picture else "text/html")
+        self.end_headers()
+        self.wfile.write(picture("egg.png")["buffer"] if is_picture else page)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be quiet."""
+
+
+def test_a_link_has_a_preview_until_its_sender_removes_it(
+    tmp_path: Path, release: dict[str, str], seats: Seats
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as proxy:
+        Thread(target=proxy.serve_forever).start()
+        settings = {"ROOKERY_PREVIEWS__PROXY": f"http://127.0.0.1:{proxy.server_port}"}
+        with running(Platform(tmp_path / "data", settings=release | settings)) as platform:
+            ada, mira = platform.register("Ada Lindqvist"), platform.register("Mira Okafor")
+            platform.send(mira, ada.chat_with(mira), "Any news?")
+            at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
+            at_ada.write("Look: http://eggs.test/nest")
+            card = at_mira.messages.get_by_role("link", name="eggs.test Eggs of the rook")
+            expect(card).to_have_attribute("href", "http://eggs.test/nest")
+            at_mira.wait_until("document.querySelector('.card-picture')?.naturalWidth === 240")
+            expect_accessible(at_mira.page, "light")
+            choose(at_ada, "Look", "Remove preview")
+            expect(card).to_have_count(0)
+        proxy.shutdown()
