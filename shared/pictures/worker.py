@@ -24,6 +24,9 @@ MEMORY_BYTES = 5 << 28
 """Most memory, as addresses. JPEG, PNG and WebP of 50 megapixels need up to 1 GB, and AVIF 35 MB for each
 megapixel. Only on Linux."""
 
+SMALL_MEMORY_BYTES = 1 << 29
+"""The same for avatars and previews, of which 12 megapixels are enough. Gateways have less memory than BFFs."""
+
 CPU_SECONDS = 15
 """Most CPU. A picture of 12 megapixels takes up to 1.5 s, of 50 megapixels up to 6."""
 
@@ -32,9 +35,10 @@ NOBODY = 65534
 
 
 def main() -> None:
-    media_type, purpose = sys.argv[1:]
-    renderer = _renderer(media_type, Purpose(purpose))
-    _give_up_rights(needs_threads=media_type == "image/heic")
+    media_type, purpose = sys.argv[1], Purpose(sys.argv[2])
+    renderer = _renderer(media_type, purpose)
+    memory_bytes = MEMORY_BYTES if purpose in (Purpose.FILE, Purpose.ORIGINAL) else SMALL_MEMORY_BYTES
+    _give_up_rights(memory_bytes, needs_threads=media_type == "image/heic")
     output = sys.stdout.buffer
     output.write(b"ready\n")
     output.flush()
@@ -57,13 +61,13 @@ def _renderer(media_type: str, purpose: Purpose) -> Callable[[bytes], Rendered]:
     return lambda content: render(content, media_type, purpose)
 
 
-def _give_up_rights(*, needs_threads: bool = False) -> None:
+def _give_up_rights(memory_bytes: int, *, needs_threads: bool = False) -> None:
     """Set the limits. A decoder that needs threads, as libde265 does, can start processes, too: with these limits."""
     os.nice(10)  # chat comes first
     if sys.platform == "linux":
         with suppress(OSError):  # a container without /proc
             Path("/proc/self/oom_score_adj").write_text("1000")  # the BFF survives, if memory is short
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
         if os.geteuid() == 0:  # root may exceed limits
             with suppress(OSError):  # a namespace without this user
                 os.setgroups([])
