@@ -75,6 +75,7 @@ export function controlTexts({ sender_id, message_id }, control, profiles) {
     else if (field === "is_public") all.push(byActor(settings?.is_public ? sentences.madePublic : sentences.madePrivate));
     else if (field === "asks_to_join")
       all.push(byActor(settings?.asks_to_join ? sentences.approvalOn : sentences.approvalOff));
+    else if (field === "avatar") all.push(byActor(settings?.avatar ? sentences.picture : sentences.noPicture));
     else if (field === "without_previews")
       all.push(byActor(settings?.without_previews ? sentences.previewsOff : sentences.previewsOn));
   }

@@ -12,6 +12,7 @@ import { isMember } from "./groups.js";
  * @property {string} chat_id
  * @property {string} name
  * @property {string} [topic]
+ * @property {string} [avatar]
  * @property {number} members
  * @property {boolean} [is_channel]
  * @property {boolean} [is_member]

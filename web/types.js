@@ -6,7 +6,13 @@
 
 /**
  * A deleted account keeps only its id: its name is empty.
- * @typedef {{user_id: string, name: string, display_name: string, about: string, deleted?: boolean}} Profile
+ * @typedef {object} Profile
+ * @property {string} user_id
+ * @property {string} name
+ * @property {string} display_name
+ * @property {string} about
+ * @property {string} [avatar] the token of the user's picture; empty for none
+ * @property {boolean} [deleted]
  */
 /**
  * A sign-in of the user; times in milliseconds since 1970.

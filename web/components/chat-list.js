@@ -196,7 +196,7 @@ export class ChatList {
     const isOpen = chat_id === chats.openChat;
     const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
     const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
-    const face = [chats.partner(chat_id), title, by, text, typing];
+    const face = [chats.partner(chat_id), chats.pictureOf(chat_id), title, by, text, typing];
     const { isPinned, isMuted } = own;
     const isOnline = chats.presence.isOnline(chats.otherOf(chat_id));
     const signs = [chat.unread, chat.unread_mentions, isUnread, isOpen, isPinned, isMuted, isOnline];
@@ -298,8 +298,7 @@ export class ChatList {
   }
 
   #openProfile() {
-    const { chats } = this.#app;
-    void openDialog(this.#app, () => import("./profile-dialogs.js"), ({ OwnProfile }) => new OwnProfile(chats));
+    void openDialog(this.#app, () => import("./profile-dialogs.js"), ({ OwnProfile }) => new OwnProfile(this.#app));
   }
 
   #openSettings() {

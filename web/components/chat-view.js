@@ -170,7 +170,7 @@ export class ChatView {
     const typing = typingText(chats, chat_id);
     const detail = this.#detail();
     const isOnline = chats.presence.isOnline(chats.otherOf(chat_id));
-    return memo("who", [chats.partner(chat_id), name, typing, detail, isOnline], () => {
+    return memo("who", [chats.partner(chat_id), chats.pictureOf(chat_id), name, typing, detail, isOnline], () => {
       const content = [
         chatAvatar(chats, chat_id),
         h(

@@ -10,7 +10,7 @@ import { Joining } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { AddPeople } from "./add-people.js";
-import { groupAvatar } from "./avatar.js";
+import { groupAvatar, LARGE } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { Confirmation } from "./confirmation.js";
 import { skeletonRows } from "./empty.js";
@@ -23,6 +23,7 @@ import { groupList } from "./loaded.js";
 import { MemberRights } from "./member-rights.js";
 import { FormModal, Modal } from "./modal.js";
 import { openProfile } from "./open-dialog.js";
+import { PictureEditor } from "./picture-editor.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
@@ -37,6 +38,7 @@ export class GroupPanel extends Modal {
   #chat_id;
   #changes;
   #members;
+  #picture;
   /** The requests to join; null until the user may accept them. @type {ReturnType<typeof groupList<Requests>> | null} */
   #requests = null;
   /** The outcome of the user's last action, and whether it failed. */
@@ -49,6 +51,7 @@ export class GroupPanel extends Modal {
     this.#chat_id = chat_id;
     this.#changes = new GroupChanges(app.api, app.chats, chat_id);
     this.#members = new GroupMembers(app, this, chat_id, (member) => this.#choicesOf(member));
+    this.#picture = new PictureEditor(app.api, this.root, chat_id, (avatar) => this.#setPicture(avatar));
     this.element.classList.add("group-panel");
     this.follow(app.chats);
     if (!app.chats.isChannel(chat_id)) void app.chats.rosters.load(chat_id);
@@ -76,16 +79,17 @@ export class GroupPanel extends Modal {
   }
 
   /** @param {Group} group */
-  #head({ settings: { topic, is_channel }, member_count, own }) {
+  #head({ settings: { topic, is_channel, avatar }, member_count, own }) {
     const { members } = is_channel ? dialogTexts.channel : dialogTexts.group;
     const name = this.#app.chats.titleOf(this.#chat_id);
     return h(
       "div",
       { class: "person", key: "head" },
-      groupAvatar(this.#chat_id, name),
+      groupAvatar(this.#chat_id, name, avatar, LARGE),
       h("strong", { dir: "auto" }, name),
       isMember(own) && h("span", { class: "soft" }, members(member_count)),
       topic && h("p", { class: "about", dir: "auto" }, topic),
+      may(this.#app.chats.of(this.#chat_id), "EDIT_SETTINGS") && this.#picture.view(avatar),
     );
   }
 
@@ -107,6 +111,12 @@ export class GroupPanel extends Modal {
       may(chat, "ADD_MEMBERS") && this.#requestsButton(),
       may(chat, "ADD_MEMBERS") && isFull && h("p", { class: "note" }, fullText(group.settings.is_channel)),
     );
+  }
+
+  /** @param {string} avatar its token */
+  #setPicture(avatar) {
+    const { api } = this.#app;
+    return this.#changes.send(["avatar", avatar], (fields) => api.changeGroup(this.#chat_id, { ...fields, avatar }));
   }
 
   /** The button that opens the requests to join, with their number; none without requests. */

@@ -54,12 +54,12 @@ export class FormModal extends Modal {
    * @param {string} action
    * @param {readonly Field[]} fields
    * @param {(values: Values) => Promise<unknown>} save throws a fault to keep the dialog open
-   * @param {...Children} before
+   * @param {...(Children | (() => Children))} before above the fields; a function is called at each rendering
    */
   constructor(title, action, fields, save, ...before) {
     super(title, () => {
       const inputs = fields.map((field) => form.field(field));
-      return h("form", form.props, before, inputs, form.error(), form.submitButton(action));
+      return h("form", form.props, before.map((one) => (typeof one === "function" ? one() : one)), inputs, form.error(), form.submitButton(action));
     });
     const form = new Form(this.root, async (values) => {
       await save(values);

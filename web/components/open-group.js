@@ -9,7 +9,7 @@ import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { Loaded } from "../stores/loaded.js";
 import { h } from "../view.js";
-import { groupAvatar } from "./avatar.js";
+import { groupAvatar, LARGE } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { Invalid } from "./form.js";
@@ -127,7 +127,7 @@ export class InvitedGroup extends JoiningModal {
   /** @param {OpenGroup} found */
   #view(found) {
     const group = this.known(found);
-    const { chat_id, topic } = group;
+    const { chat_id, topic, avatar } = group;
     const { asked, approval } = dialogTexts.joining;
     const step = stepOf(group);
     const name = withoutDirectionControls(group.name);
@@ -138,7 +138,7 @@ export class InvitedGroup extends JoiningModal {
       h(
         "div",
         { class: "person" },
-        groupAvatar(chat_id, name),
+        groupAvatar(chat_id, name, avatar, LARGE),
         h("strong", { dir: "auto" }, name),
         h("span", { class: "soft" }, membersText(group)),
         topic && h("p", { class: "about", dir: "auto" }, topic),
@@ -197,7 +197,7 @@ export class PublicGroups extends JoiningModal {
   /** @param {OpenGroup} found */
   #row(found) {
     const group = this.known(found);
-    const { chat_id, topic = "" } = group;
+    const { chat_id, topic = "", avatar } = group;
     const { steps, stepsOf, asked } = dialogTexts.joining;
     const step = stepOf(group);
     const name = withoutDirectionControls(group.name);
@@ -211,7 +211,7 @@ export class PublicGroups extends JoiningModal {
     };
     return actionRow(
       chat_id,
-      groupAvatar(chat_id, name),
+      groupAvatar(chat_id, name, avatar),
       name,
       detail,
       rowButton(steps[step], stepsOf[step](name), () => this.step(group, join, put)),

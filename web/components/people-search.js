@@ -110,7 +110,7 @@ export class PeopleSearch {
     return all.map(({ chat_id, group }) => {
       const profile = chats.partner(chat_id);
       if (profile) return personRow(profile, chats.me, this.#open, this.#isChosen);
-      return group && groupRow(chat_id, chats.titleOf(chat_id), group.member_count, this.#open, this.#isChosen);
+      return group && groupRow(chat_id, chats.titleOf(chat_id), chats.pictureOf(chat_id), group.member_count, this.#open, this.#isChosen);
     });
   }
 
@@ -188,14 +188,15 @@ export function personRow(profile, me, open, isChosen) {
 /**
  * @param {string} chat_id
  * @param {string} name
+ * @param {string} picture its token; empty for none
  * @param {number} members
  * @param {(chat_id: string) => void} open
  * @param {(chat_id: string) => boolean} [isChosen] if the row chooses the chat instead
  */
-function groupRow(chat_id, name, members, open, isChosen) {
+function groupRow(chat_id, name, picture, members, open, isChosen) {
   const pressed = isChosen && String(isChosen(chat_id));
-  return memo(chat_id, [name, members, pressed], () =>
-    row(() => open(chat_id), pressed, [groupAvatar(chat_id, name), name, texts.chat.members(members)]),
+  return memo(chat_id, [name, picture, members, pressed], () =>
+    row(() => open(chat_id), pressed, [groupAvatar(chat_id, name, picture), name, texts.chat.members(members)]),
   );
 }
 

@@ -4,15 +4,15 @@ import { Problem } from "../api.js";
 import { directChatId } from "../chats.js";
 import { displayName, userName } from "../format.js";
 import { dialogTexts } from "../languages/dialogs.js";
-import { Chats } from "../stores/chats.js";
 import { People, peopleOf } from "../stores/people.js";
 import { h } from "../view.js";
-import { avatar } from "./avatar.js";
+import { avatar, LARGE } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { Confirmation } from "./confirmation.js";
 import { failure } from "./empty.js";
 import { closeDialogs, FormModal, Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
+import { PictureEditor } from "./picture-editor.js";
 import { ReportDialog } from "./report-dialog.js";
 
 export { PeopleDialog } from "./people-dialog.js";
@@ -121,8 +121,8 @@ export class ProfileDialog extends Modal {
 
 /** The user's own profile, to edit. */
 export class OwnProfile extends FormModal {
-  /** @param {Chats} chats */
-  constructor(chats) {
+  /** @param {App} app */
+  constructor({ api, chats }) {
     const { me } = chats;
     const name = {
       label: dialogTexts.profile.name,
@@ -146,7 +146,12 @@ export class OwnProfile extends FormModal {
         throw fault;
       }
     };
-    super(dialogTexts.profile.own, dialogTexts.profile.save, [name, about], save, person(me));
+    super(dialogTexts.profile.own, dialogTexts.profile.save, [name, about], save, () => [
+      person(chats.me),
+      picture.view(chats.me.avatar),
+    ]);
+    const picture = new PictureEditor(api, this.root, "", (avatar) => chats.changeProfile({ avatar }));
+    this.follow(chats);
   }
 }
 
@@ -154,8 +159,8 @@ export class OwnProfile extends FormModal {
 function person(profile) {
   return h(
     "div",
-    { class: "person" },
-    avatar(profile),
+    { class: "person", key: "person" },
+    avatar(profile, false, LARGE),
     h("strong", { dir: "auto" }, displayName(profile)),
     h("bdi", { class: "soft" }, userName(profile)),
   );

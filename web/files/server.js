@@ -7,6 +7,8 @@ import { parsed } from "../stores/storage.js";
 
 /** A part of which nothing was sent, or whose response is missing, for this time fails, in milliseconds. */
 const STALLED_MS = 30_000;
+/** A picture of a user or a group is uploaded within this time, in milliseconds. */
+const DEADLINE_MS = 60_000;
 
 /**
  * A file as its owner reads it.
@@ -56,46 +58,68 @@ export class FileServer {
    * @throws {Problem | NoResponse | import("../credentials.js").SignedOut}
    */
   async writePart(file_id, number, bytes, how) {
-    const path = `/v1/files/${file_id}/parts/${number}`;
+    await this.#signedIn("PUT", `/v1/files/${file_id}/parts/${number}`, bytes, how);
+  }
+
+  /**
+   * Uploads a picture for the user, or for a group. Returns the token by which the profile or the group gets it.
+   * @param {Blob} picture
+   * @param {string} chat_id of the group; empty for the user
+   * @returns {Promise<string>}
+   */
+  async makeAvatar(picture, chat_id) {
+    const how = { signal: AbortSignal.timeout(DEADLINE_MS), progress: () => {} };
+    const { avatar } = await this.#signedIn("POST", `/v1/avatars?${new URLSearchParams(chat_id ? { chat_id } : {})}`, picture, how);
+    return avatar;
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {ArrayBuffer | Blob} bytes
+   * @param {{signal: AbortSignal, progress: (sent: number) => void}} how
+   * @returns {Promise<any>}
+   */
+  async #signedIn(method, path, bytes, how) {
     const token = await this.#api.accessToken("");
     try {
-      await this.#put(path, bytes, token, how);
+      return await this.#send(method, path, bytes, token, how);
     } catch (fault) {
       if (!(fault instanceof Problem && fault.status === 401)) throw fault;
-      await this.#put(path, bytes, await this.#api.accessToken(token), how);
+      return this.#send(method, path, bytes, await this.#api.accessToken(token), how);
     }
   }
 
   /**
+   * @param {string} method
    * @param {string} path
-   * @param {ArrayBuffer} bytes
+   * @param {ArrayBuffer | Blob} bytes
    * @param {string} token
    * @param {{signal: AbortSignal, progress: (sent: number) => void}} how
-   * @returns {Promise<void>}
+   * @returns {Promise<any>} the response
    */
-  #put(path, bytes, token, { signal, progress }) {
+  #send(method, path, bytes, token, { signal, progress }) {
     const request = this.#makeRequest();
     const abort = () => request.abort();
     let timer = setTimeout(abort, STALLED_MS);
-    return /** @type {Promise<void>} */ (
-      new Promise((resolve, reject) => {
-        request.open("PUT", path);
-        request.setRequestHeader("Authorization", `Bearer ${token}`);
-        request.setRequestHeader("Content-Type", "application/octet-stream");
-        request.upload.onprogress = ({ loaded }) => {
-          clearTimeout(timer);
-          timer = setTimeout(abort, STALLED_MS);
-          progress(loaded);
-        };
-        request.onload = () => {
-          if (request.status < 300) resolve();
-          else reject(new Problem(request.status, parsed(request.responseText) ?? {}));
-        };
-        request.onerror = request.onabort = () => reject(new NoResponse("no response"));
-        signal.addEventListener("abort", abort);
-        request.send(bytes);
-      })
-    ).finally(() => {
+    return new Promise((resolve, reject) => {
+      request.open(method, path);
+      request.setRequestHeader("Authorization", `Bearer ${token}`);
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.upload.onprogress = ({ loaded }) => {
+        clearTimeout(timer);
+        timer = setTimeout(abort, STALLED_MS);
+        progress(loaded);
+      };
+      request.onload = () => {
+        const body = parsed(request.responseText);
+        if (request.status < 300) resolve(body);
+        else reject(new Problem(request.status, body ?? {}));
+      };
+      request.onerror = request.onabort = () => reject(new NoResponse("no response"));
+      signal.addEventListener("abort", abort);
+      request.send(bytes);
+    }).finally(() => {
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
     });

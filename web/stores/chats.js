@@ -145,6 +145,11 @@ export class Chats extends Store {
     return this.profiles.nameOf(this.otherOf(chat_id));
   }
 
+  /** The token of the picture of a group, or of the other member; empty for none. @param {string} chat_id */
+  pictureOf(chat_id) {
+    return (isGroup(chat_id) ? this.of(chat_id).group?.settings : this.partner(chat_id))?.avatar ?? "";
+  }
+
   /** Whether the chat does not exist, or is not this user's. @param {string} chat_id */
   isMissing(chat_id) {
     if (isGroup(chat_id)) return this.#missing.has(chat_id) && !this.of(chat_id).newest;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
+import { Crop } from "../../../web/files/crop.js";
 import { filesIn } from "../../../web/files/dropped.js";
 import { nameOf } from "../../../web/files/picked.js";
 import { Recorder, waveformOf } from "../../../web/files/recorder.js";
@@ -328,4 +329,18 @@ test("a recording ends by itself, and a cancelled one closes the microphone", as
   const other = microphone();
   (await Recorder.begin(other)).cancel();
   assert.equal(other.isOpen, false);
+});
+
+test("the square of an avatar stays within the picture", () => {
+  const crop = new Crop(300, 200);
+  assert.deepEqual(crop.square, { left: 50, top: 0, edge: 200 });
+  crop.move(-1, -1);
+  crop.setZoom(4);
+  assert.deepEqual(crop.square, { left: 75, top: 75, edge: 50 });
+  assert.deepEqual(crop.place, { width: 600, left: -150, top: -150 });
+  crop.move(9, 9);
+  crop.setZoom(0);
+  assert.deepEqual(crop.square, { left: 100, top: 0, edge: 200 });
+  crop.setZoom(99);
+  assert.equal(crop.square.edge, 25);
 });

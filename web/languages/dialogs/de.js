@@ -89,6 +89,17 @@ export const de = {
     aboutHint: "Bis zu 200 Zeichen.",
     save: "Speichern",
   },
+  picture: {
+    choose: "Bild auswählen",
+    change: "Bild ändern",
+    remove: "Bild entfernen",
+    title: "Bild zuschneiden",
+    frame: "Der Teil des Bildes, der gezeigt wird",
+    hint: "Ziehe das Bild, um es zu verschieben. Auch die Pfeiltasten verschieben es, und + und − ändern seine Größe.",
+    zoom: "Größe",
+    save: "Speichern",
+    unknown: "Dieser Browser kann das Bild nicht zeigen. Wähle ein anderes.",
+  },
   settings: {
     title: "Einstellungen",
     look: "Aussehen",

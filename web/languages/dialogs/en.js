@@ -88,6 +88,18 @@ export const en = {
     aboutHint: "Up to 200 characters.",
     save: "Save",
   },
+  /** The picture of a user or a group. */
+  picture: {
+    choose: "Choose a picture",
+    change: "Change the picture",
+    remove: "Remove the picture",
+    title: "Crop the picture",
+    frame: "The part of the picture that is shown",
+    hint: "Drag the picture to move it. The arrow keys move it, too, and + and − change its size.",
+    zoom: "Size",
+    save: "Save",
+    unknown: "This browser can’t show the picture. Choose another one.",
+  },
   settings: {
     title: "Settings",
     look: "Look",
