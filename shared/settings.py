@@ -287,7 +287,7 @@ class FilesSettings(_Section):
         default=None, description="Authorities of the object store's certificate; if empty, the system's"
     )
     connections: int = Field(
-        default=64, ge=1, le=10_000, description="Most connections of one process: one for each transfer under way"
+        default=512, ge=1, le=10_000, description="Most connections of one process: one for each transfer under way"
     )
     timeout_seconds: float = Field(
         default=10.0, gt=0, le=300, description="Longest silence of the object store, and time-out of a small request"

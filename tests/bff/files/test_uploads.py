@@ -23,6 +23,7 @@ from shared.configuration.model import LiveConfiguration
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import Full
+from shared.settings import FilesSettings
 from tests.bff.conftest import Api, Reply
 
 CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 33_000  # two parts
@@ -187,6 +188,7 @@ async def test_a_part_that_can_not_be_stored_is_refused(
 
 
 async def test_parts_of_a_user_and_of_all_are_limited_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2 * uploads.MAX_PARTS <= FilesSettings().connections, "slow uploads leave connections to others"
     stalled, full = [], trio.Event()
 
     async def stall(*_: Any) -> None:
