@@ -33,11 +33,11 @@ const PARTS = ["", "whole", "half", "third"];
  * @param {App} app
  * @param {Message} message
  */
-export function stateOf({ sending }, { files, state }) {
+export function stateOf(app, { files, state }) {
   const isPending = state === "pending";
   const parts = files.map((file) => {
-    const sent = isPending && sending.uploads?.progressOf(file);
-    return [kindOf(file) === "audio" && playerState(file), sent && [sent.sent, sent.isWaiting]];
+    const sent = isPending && app.sending.uploads?.progressOf(file);
+    return [kindOf(file) === "audio" && playerState(app, file), sent && [sent.sent, sent.isWaiting]];
   });
   return JSON.stringify(parts);
 }

@@ -23,28 +23,33 @@ const LOW = 2;
 /** An arrow key moves by this many seconds. */
 const STEP = 5;
 
-/** @type {Playback | null} */
-let playback = null;
+/** By the user's chats: the next user of the page has others. @type {WeakMap<object, Playback>} */
+const all = new WeakMap();
 
-/** The sounds of the page: they end when another chat is opened. @param {App} app */
+/** The sounds of a user: they end when another chat is opened, and with the sign-in. @param {App} app */
 function playbackOf(app) {
-  if (playback) return playback;
-  const made = (playback = new Playback(new Audio()));
+  const { chats, sync } = app;
+  const known = all.get(chats);
+  if (known) return known;
+  const made = new Playback(new Audio());
+  all.set(chats, made);
   made.subscribe(app.root.invalidate);
   made.onFailed = () => app.say(fileTexts.notLoaded);
-  let { openChat } = app.chats;
-  app.chats.subscribe(() => {
-    if (openChat !== app.chats.openChat) made.stop();
-    openChat = app.chats.openChat;
-  });
+  let { openChat } = chats;
+  const follow = () => {
+    if (openChat !== chats.openChat || sync.hasEnded) made.stop();
+    openChat = chats.openChat;
+  };
+  for (const store of [chats, sync]) store.subscribe(follow);
   return made;
 }
 
 /** @param {MessageFile} file */
 const keyOf = ({ file_id, client_file_id }) => client_file_id ?? file_id;
 
-/** What the view of a sound depends on. @param {MessageFile} file */
-export function playerState(file) {
+/** What the view of a sound depends on. @param {App} app @param {MessageFile} file */
+export function playerState({ chats }, file) {
+  const playback = all.get(chats);
   const progress = playback?.of(keyOf(file));
   return progress ? JSON.stringify([progress, playback?.rate]) : `${playback?.rate ?? 1}`;
 }
@@ -68,6 +73,7 @@ function soundOf(app, message, file) {
 /** @param {App} app @param {Message} message @param {MessageFile} file @param {number} tabindex */
 export function player(app, message, file, tabindex) {
   const { duration_ms = 0 } = file;
+  const playback = all.get(app.chats);
   const progress = playback?.of(keyOf(file)) ?? { isPlaying: false, at: 0, duration: duration_ms / 1_000 };
   const { isPlaying, at, duration } = progress;
   const { play, pause, speed } = fileTexts.player;

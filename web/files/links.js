@@ -92,14 +92,14 @@ export class FileLinks {
   }
 }
 
-/** @type {WeakMap<object, FileLinks>} */
+/** By the user's chats: the next user of the page has others. @type {WeakMap<object, FileLinks>} */
 const all = new WeakMap();
 
-/** The links of a user's page. @param {{api: Api}} app */
-export function linksOf({ api }) {
-  const known = all.get(api);
+/** The links of a signed-in user. @param {{api: Api, chats: object}} app */
+export function linksOf({ api, chats }) {
+  const known = all.get(chats);
   if (known) return known;
   const links = new FileLinks(async (files) => (await api.signedIn("POST", "/v1/files/links", { files })).links);
-  all.set(api, links);
+  all.set(chats, links);
   return links;
 }
