@@ -14,11 +14,6 @@ _TICKS = re.compile("`+")
 
 _TOKEN = re.compile(r"`+|https?://[^\s<>\"\u202a-\u202e\u2066-\u2069]+", re.IGNORECASE)
 
-_LABEL = 300
-"""Characters between the brackets of `[label](link)`."""
-
-_TOKEN = re.compile(r"`+|https?://[^\s<>\"\u202a-\u202e\u2066-\u2069]+", re.IGNORECASE)
-
 _LABEL = re.compile(r"\[[^\[\]]+\]\($")
 
 

@@ -23,6 +23,7 @@ from bff.http.server import mark_authenticated
 from bff.own_chats import OwnChats
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
+    FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
     FILE_CLASS_OTHER,
     FILE_STATE_COMPLETE,
@@ -51,6 +52,8 @@ browser opens 6 connections."""
 
 REDIRECT_SECONDS = 60
 """For which the object store's own link is valid: so long a download may begin after the user has lost the file."""
+
+_CLASSES = {"media": FILE_CLASS_MEDIA, "other": FILE_CLASS_OTHER, "links": FILE_CLASS_LINKS}
 
 _log = structlog.get_logger(__name__)
 
@@ -102,13 +105,13 @@ class Downloads:
 
     @endpoint("GET", "/v1/chats/<chat_id>/files", ListChatFilesResponse)
     async def list_chat_files(self, claims: Claims, chat_id: str, query: ChatFilesQuery) -> Response | Refusal:
-        """The messages of a chat that have files, the newest first."""
+        """The messages of a chat that have files, or links in the text that was sent, the newest first."""
         listed = ListChatFilesRequest(
             user_id=claims.user_id,
             chat_id=chat_id,
             before_id=query.before,
             limit=query.limit or self._services.live.value.messages_page_size,
-            file_class=FILE_CLASS_MEDIA if query.file_class == "media" else FILE_CLASS_OTHER,
+            file_class=_CLASSES[query.file_class],
         )
         response = await self._chats.ask(claims.user_id, self._services.archive.list_chat_files, listed)
         if isinstance(response, Refusal):

@@ -1,15 +1,15 @@
 """Bodies and queries of the routes of files."""
 
 import unicodedata
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Base64Bytes, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from bff.files.parts import PART_BYTES
-from bff.models import Digits, Input, Limit, UserId, utf8_bytes, visible
+from bff.models import Digits, Input, Limit, UserId, digits, utf8_bytes, visible
 from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, FileState, StoredFile
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.files.protocol import Part
@@ -23,6 +23,8 @@ MAX_FILE_NAME_BYTES = 255
 MAX_VOICE_MS = 24 * 3600 * 1000
 
 MAX_WAVEFORM_BYTES = 64
+
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that reorder others: with them, `photo.exe` may look like a picture."""
@@ -53,11 +55,22 @@ FileName = Annotated[
 ]
 
 
+def _waveform(text: str) -> str:
+    if len(b64decode(text)) > MAX_WAVEFORM_BYTES:
+        raise PydanticCustomError("bytes", "Must have at most {most} bytes", {"most": MAX_WAVEFORM_BYTES})
+    return text
+
+
+Waveform = Annotated[
+    str, StringConstraints(max_length=88, pattern=BASE64), AfterValidator(_waveform), Field(description="In base64")
+]
+
+
 class Voice(Input):
     """Of a voice message: how long it is, and its loudness over time, in at most 64 values from 0 to 255."""
 
-    duration_ms: Annotated[Digits, Field(ge=1, le=MAX_VOICE_MS)]
-    waveform: Annotated[Base64Bytes, Field(max_length=MAX_WAVEFORM_BYTES)] = b""
+    duration_ms: Annotated[int, Field(ge=1, le=MAX_VOICE_MS), BeforeValidator(digits)]
+    waveform: Waveform = ""
 
 
 class NewFile(Input):
@@ -174,8 +187,8 @@ class MadeAvatar(BaseModel):
 
 
 class ChatFilesQuery(Input):
-    """A page of messages with pictures and videos, or with other files."""
+    """A page of messages with pictures and videos, with other files, or with links."""
 
-    file_class: Literal["media", "other"] = Field(alias="class")
+    file_class: Literal["media", "other", "links"] = Field(alias="class")
     before: Digits = Field(0, description="Only messages below this id; 0 for the newest")
     limit: Limit | None = None

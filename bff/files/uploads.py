@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
 import trio
+from werkzeug.routing import BaseConverter
 
 from bff.files.completion import ENDED, own_file
 from bff.files.models import File, NewFile
@@ -34,7 +34,11 @@ MAX_PARTS = 256
 _UNKNOWN_OUTCOME = (Code.UNAVAILABLE, Code.TIMED_OUT, Code.INTERNAL)
 """Refusals after which a file may be reserved all the same."""
 
-_log = structlog.get_logger(__name__)
+
+class FileId(BaseConverter):
+    """A file's id in a path. `links` is none: its path has a meaning of its own, and other methods."""
+
+    regex = "(?!links$)[^/]+"
 
 
 class Uploads:
@@ -81,7 +85,7 @@ class Uploads:
             return Refusal(Code.VERSION_CONFLICT, message, field="client_file_id")
         return await self._describe(stored)
 
-    @endpoint("PUT", "/v1/files/<file_id>/parts/<number>", seconds=PART_SECONDS)
+    @endpoint("PUT", "/v1/files/<file:file_id>/parts/<number>", status=204, seconds=PART_SECONDS)
     async def write_part(self, claims: Claims, file_id: int, number: int, content: Content) -> Response | Refusal:
         """Upload a part, by its number from 1: `part_bytes`, of the last part the rest. A part that is sent again takes
         the place of the earlier one."""
@@ -109,20 +113,20 @@ class Uploads:
                 return Refusal(Code.TIMED_OUT, "Nothing was received for too long.", field="body")
         return Response()
 
-    @endpoint("GET", "/v1/files/<file_id>", File)
+    @endpoint("GET", "/v1/files/<file:file_id>", File)
     async def get_file(self, claims: Claims, file_id: int) -> Response | Refusal:
         """A file of the user; while it is uploaded, with the parts that are stored."""
         stored = await own_file(self._archive, claims.user_id, file_id)
         return stored if isinstance(stored, Refusal) else await self._describe(stored)
 
-    @endpoint("POST", "/v1/files/<file_id>/complete", File)
+    @endpoint("POST", "/v1/files/<file:file_id>/complete", File)
     async def complete_file(self, claims: Claims, file_id: int) -> Response | Refusal:
         """Complete a file whose parts are all uploaded. After `timed_out`, retry: the work goes on. A picture gets
         thumbnails, and loses the data of its camera unless `keep_original` was set."""
         stored = await self._services.complete_file(claims.user_id, file_id)
         return stored if isinstance(stored, Refusal) else Response(File.of(stored))
 
-    @endpoint("DELETE", "/v1/files/<file_id>")
+    @endpoint("DELETE", "/v1/files/<file:file_id>", status=204)
     async def cancel_file(self, claims: Claims, file_id: int) -> Response | Refusal:
         """Cancel an upload. A complete file can't be deleted: it is once no message has it."""
         stored = await own_file(self._archive, claims.user_id, file_id)

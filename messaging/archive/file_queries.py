@@ -12,8 +12,8 @@ from messaging.archive.store.files import Exceeded
 from messaging.archive.store.protocol import ChatStore
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
+    FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
-    FILE_CLASS_OTHER,
     FILE_STATE_BLOCKED,
     FILE_STATE_COMPLETE,
     FILE_STATE_UPLOADING,
@@ -97,7 +97,7 @@ class FileQueries(ArchiveServiceServicer):
             check_chat(request)
             or check_range("before_id", request.before_id, 0, MAX_ID)
             or check_range("limit", request.limit, 1, MAX_LIMIT)
-            or check_range("file_class", request.file_class, FILE_CLASS_MEDIA, FILE_CLASS_OTHER)
+            or check_range("file_class", request.file_class, FILE_CLASS_MEDIA, FILE_CLASS_LINKS)
         )
         if refusal:
             return refusal

@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol
 import structlog
 import trio
 
-from messaging.gateway.links import first_link
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.requests import ChangeRequest, KeptRequest, Members, SendRequest
 from messaging.gateway.rosters import Rosters
 from messaging.kinds import KINDS
+from messaging.links import first_link
 from rookery.v1.session_pb2 import Change, LinkPreview, Previewed
 from shared.configuration.live import Live
 from shared.contract.errors import Unavailable

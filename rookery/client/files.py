@@ -228,7 +228,7 @@ class Files:
         await unfinished.replace(target)
 
     async def of_chat(
-        self, chat_id: str, kind: Literal["media", "other"], *, before: int = 0, limit: int = 50
+        self, chat_id: str, kind: Literal["media", "other", "links"], *, before: int = 0, limit: int = 50
     ) -> ListChatFilesResponse:
         """Return the messages of a chat with pictures and videos, or with other files, the newest first. The next page
         is `before` the id of the last message of this one, while it `has_older`."""

@@ -28,6 +28,7 @@ class FileClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FILE_CLASS_UNSPECIFIED: _ClassVar[FileClass]
     FILE_CLASS_MEDIA: _ClassVar[FileClass]
     FILE_CLASS_OTHER: _ClassVar[FileClass]
+    FILE_CLASS_LINKS: _ClassVar[FileClass]
 CHAT_KIND_UNSPECIFIED: ChatKind
 CHAT_KIND_DIRECT: ChatKind
 CHAT_KIND_GROUP: ChatKind
@@ -38,6 +39,7 @@ FILE_STATE_BLOCKED: FileState
 FILE_CLASS_UNSPECIFIED: FileClass
 FILE_CLASS_MEDIA: FileClass
 FILE_CLASS_OTHER: FileClass
+FILE_CLASS_LINKS: FileClass
 
 class Chat(_message.Message):
     __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own", "unread_mentions")

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from rookery.v1.archive_pb2 import FILE_CLASS_MEDIA, FILE_CLASS_OTHER, FileClass, StoredFile
+from messaging.links import first_link
+from rookery.v1.archive_pb2 import FILE_CLASS_LINKS, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, FileClass, StoredFile
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Message
 
@@ -95,9 +96,10 @@ def class_of(file: FileInfo) -> FileClass:
     return FILE_CLASS_MEDIA if is_media or file.media_type.startswith("video/") else FILE_CLASS_OTHER
 
 
-def has_class(message: Message, file_class: FileClass) -> bool:
-    """Whether a message has a file of this class."""
-    return any(class_of(file) == file_class for file in message.files)
+def classes_of(message: Message) -> Set[FileClass]:
+    """The classes of the files of a message, and that of links if its text has one."""
+    classes = {class_of(file) for file in message.files}
+    return classes | {FILE_CLASS_LINKS} if first_link(message.text.body) else classes
 
 
 def completed(reserved: StoredFile, file: StoredFile) -> StoredFile:

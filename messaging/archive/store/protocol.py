@@ -207,8 +207,8 @@ class ChatStore(Protocol):
     async def messages_with_files(
         self, chat_id: str, file_class: FileClass, before_id: int, limit: int, viewer_id: int | None = None
     ) -> Page:
-        """The newest messages below the id, at most `limit` of them, with a file of this class. `has_newer` is
-        false."""
+        """The newest messages below the id, at most `limit` of them, with a file of this class, or a link in the text
+        as it was sent. `has_newer` is false."""
         ...
 
     async def events_after(self, chat_id: str, after_id: int) -> Sequence[Event]:

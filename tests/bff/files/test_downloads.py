@@ -12,6 +12,7 @@ from bff.app import ignore_disconnects, make_app
 from bff.files import downloads
 from bff.http.server import Server
 from rookery.v1.archive_pb2 import (
+    FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
     FILE_STATE_BLOCKED,
     FILE_STATE_COMPLETE,
@@ -227,6 +228,8 @@ async def test_the_files_of_a_chat_are_listed_by_class(api: Api, token: str) -> 
     assert api.archive.requests[-1] == ListChatFilesRequest(
         user_id=user_id, chat_id="g-7", before_id=9, limit=5, file_class=FILE_CLASS_MEDIA
     )
+    await api.call("GET", "/v1/chats/g-7/files?class=links", token=token)
+    assert api.archive.requests[-1].file_class == FILE_CLASS_LINKS
     for query, code, field in (
         ("", "malformed", "class"),
         ("class=all", "invalid", "class"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from messaging.archive.store.cassandra.batch import message_reads
 from messaging.archive.store.cassandra.writes import Writes
-from messaging.archive.store.files import Exceeded, FileRow, class_of, completed
+from messaging.archive.store.files import Exceeded, FileRow, classes_of, completed
 from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
 from rookery.v1.session_pb2 import Message
 from shared.contract.errors import Unavailable
@@ -74,8 +74,10 @@ class CassandraFiles:
         row = file_id, owner_id, client_file_id, file.state, file.reserved_at_ms, file.SerializeToString()
         await self._statements.run(_ADD, *row)
         if not await self._statements.apply(_CLAIM, owner_id, client_file_id, file_id, file.file.size, True):
-            await self._statements.apply(_WITHDRAW, file_id, FILE_STATE_UPLOADING)
-            if first := await self._first(owner_id, client_file_id):
+            first = await self._first(owner_id, client_file_id)
+            if first is None or first.file.file_id != file_id:  # else another archive has the same request
+                await self._statements.apply(_WITHDRAW, file_id, FILE_STATE_UPLOADING)
+            if first is not None:
                 return first
             raise Unavailable("the client_file_id is being reserved and released by others")
         ((used, uploads),) = await self._statements.run(_USAGE, owner_id)  # with this file, and with concurrent ones
@@ -203,12 +205,12 @@ class CassandraFiles:
 
 
 def add_uses(writes: Writes, statements: Mapping[str, Any], message: Message) -> None:
-    """Add the uses of a message. They have its id as timestamp."""
+    """Add the uses of a message, and list it by its files and links. These rows have its id as timestamp."""
     chat_id, message_id = message.chat_id, message.message_id
     for file in message.files:
         use = file.file_id, chat_id, message_id, message_id
         writes.add(("file", file.file_id), statements[_ADD_USE], use)
-    for file_class in {class_of(file) for file in message.files}:
+    for file_class in classes_of(message):
         row = chat_id, file_class, message_id, message_id
         writes.add(("files", chat_id, file_class), statements[_ADD_TO_CHAT], row)
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from messaging.archive.store.cassandra.batch import bucket_of, message_reads
-from messaging.archive.store.files import has_class
+from messaging.archive.store.files import classes_of
 from messaging.archive.store.laws import PRIVATE, SHARED, is_listed, key_text, own_key
 from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
 from rookery.v1.archive_pb2 import FileClass, HistoryMessage
@@ -111,10 +111,10 @@ class History:
     async def page_with_files(
         self, chat_id: str, file_class: FileClass, before_id: int, limit: int, viewer_id: int | None
     ) -> Page:
-        """The newest messages below the id, at most `limit` of them, with a file of this class."""
+        """The newest messages below the id, at most `limit` of them, with a file of this class, or a link."""
         key = chat_id, file_class
         return await self._page_of(
-            _WITH_FILES, key, before_id, limit, viewer_id, lambda each: has_class(each.message, file_class)
+            _WITH_FILES, key, before_id, limit, viewer_id, lambda each: file_class in classes_of(each.message)
         )
 
     async def _page_of(

@@ -214,7 +214,7 @@ FILES_SCHEMA = (
         PRIMARY KEY (file_id, chat_id, message_id)
     )
     """,
-    # The messages that have ever had a file of the class, as above.
+    # The messages that have ever had a file of the class, or a link, as above.
     """
     CREATE TABLE IF NOT EXISTS files_by_chat (
         chat_id text, file_class int, message_id bigint,

@@ -5,7 +5,9 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 from messaging.archive.store.files import Exceeded, FileRow, class_of, completed
+from messaging.links import first_link
 from rookery.v1.archive_pb2 import (
+    FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
     FILE_CLASS_OTHER,
     FILE_STATE_COMPLETE,
@@ -14,6 +16,9 @@ from rookery.v1.archive_pb2 import (
 )
 from rookery.v1.session_pb2 import Message
 from shared.drivers.sqlite import Database
+
+NO_FILE = 0
+"""In place of the id of a file in the row of a message with a link."""
 
 _ROWS = "SELECT file, ifnull(client_file_id, ''), changed_ms, ifnull(condemned_ms, 0) FROM files "
 _ROW = _ROWS + "WHERE file_id = ?"
@@ -36,7 +41,7 @@ _USE = """
     INSERT OR IGNORE INTO file_uses SELECT ?1, ?2, ?3, ?4 FROM events
     WHERE event_id = ?2 AND chat = ?3 AND length(content) > 0
 """
-_REMOVE_USES = "DELETE FROM file_uses WHERE chat = ? AND file_class IN (?, ?) AND message_id = ?"
+_REMOVE_USES = "DELETE FROM file_uses WHERE chat = ? AND file_class IN (?, ?, ?) AND message_id = ?"
 _USED = """
     SELECT value FROM json_each(?) AS file WHERE EXISTS (SELECT 1 FROM file_uses WHERE file_id = file.value)
 """
@@ -139,19 +144,24 @@ class SqliteFiles:
         return await self._database.write(work)
 
 
-def add_uses(connection: sqlite3.Connection, messages: Iterable[tuple[int, Message]]) -> None:
-    """Add the uses of stored messages, which are given with the numbers of their chats."""
+def add_uses(connection: sqlite3.Connection, messages: Sequence[tuple[int, Message]]) -> None:
+    """Add the uses of stored messages, which are given with the numbers of their chats, and a row for links."""
     uses = [
         (file.file_id, message.message_id, chat, class_of(file)) for chat, message in messages for file in message.files
     ]
-    if uses:
-        connection.executemany(_USE, uses)
+    links = [
+        (NO_FILE, message.message_id, chat, FILE_CLASS_LINKS)
+        for chat, message in messages
+        if first_link(message.text.body)
+    ]
+    if uses or links:
+        connection.executemany(_USE, [*uses, *links])
         revive(connection, [file_id for file_id, *_ in uses])
 
 
 def remove_uses(connection: sqlite3.Connection, chat: int, message_id: int) -> None:
     """Remove the uses of a message that is deleted."""
-    connection.execute(_REMOVE_USES, (chat, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, message_id))
+    connection.execute(_REMOVE_USES, (chat, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, FILE_CLASS_LINKS, message_id))
 
 
 def revive(connection: sqlite3.Connection, file_ids: Iterable[int]) -> None:

@@ -158,11 +158,11 @@ _FILES = """
     );
     CREATE UNIQUE INDEX files_by_client_id ON files (owner_id, client_file_id);
     CREATE INDEX files_by_owner ON files (owner_id, condemned_ms, state, size);
-    CREATE TABLE file_uses ( -- the files of messages that are not deleted
-        file_id INTEGER NOT NULL,
+    CREATE TABLE file_uses ( -- the files of messages that are not deleted, and messages with links
+        file_id INTEGER NOT NULL, -- 0 for links
         message_id INTEGER NOT NULL,
         chat INTEGER NOT NULL,
-        file_class INTEGER NOT NULL, -- FILE_CLASS_MEDIA or FILE_CLASS_OTHER
+        file_class INTEGER NOT NULL, -- a FileClass
         PRIMARY KEY (file_id, message_id)
     ) WITHOUT ROWID;
     CREATE INDEX messages_with_files ON file_uses (chat, file_class, message_id)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
-from rookery.v1.archive_pb2 import FILE_CLASS_MEDIA, FILE_CLASS_OTHER, Chat, Group, HistoryMessage
+from rookery.v1.archive_pb2 import FILE_CLASS_LINKS, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, Chat, Group, HistoryMessage
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Invite, Member, Role
 from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Mention, Message, Reacted, Text
@@ -269,6 +269,8 @@ async def check_files(chats: ChatStore, talk: Conversation) -> None:
         listed = await chats.messages_with_files(talk.chat_id, (FILE_CLASS_MEDIA, FILE_CLASS_OTHER)[index], MAX_ID, 100)
         assert [each.message for each in listed.messages] == having
         assert await chats.files.used([file.file_id]) == ({file.file_id} if having else set())
+    links = await chats.messages_with_files(talk.chat_id, FILE_CLASS_LINKS, MAX_ID, 100)
+    assert [each.message for each in links.messages] == [message for message in found if "://" in message.text.body]
 
 
 async def state(chats: ChatStore, talk: Conversation) -> Any:
@@ -276,7 +278,7 @@ async def state(chats: ChatStore, talk: Conversation) -> Any:
     page = await newest_page(chats, talk.chat_id)
     seen = [await chats.get_chat(member, talk.chat_id) for member in talk.members]
     listed = [await all_chats(chats, member) for member in talk.members]
-    classes = FILE_CLASS_MEDIA, FILE_CLASS_OTHER
+    classes = FILE_CLASS_MEDIA, FILE_CLASS_OTHER, FILE_CLASS_LINKS
     files = [await chats.messages_with_files(talk.chat_id, each, MAX_ID, 100) for each in classes]
     return page, seen, listed, files, await chats.events_after(talk.chat_id, 0)
 
@@ -309,7 +311,8 @@ def history(talk: Conversation, steps: Sequence[tuple[str, int, int, bool]]) -> 
     for kind, who, choice, flag in steps:
         target = sent[choice % len(sent)] if sent else 0
         if kind == "message" or not sent:
-            events.append(talk.message(who, f"c{choice}", mentions=MENTIONS[choice % 5], files=range(choice % 3)))
+            body = "see https://example.com" if choice % 2 else "hello"
+            events.append(talk.message(who, f"c{choice}", body, 0, MENTIONS[choice % 5], range(choice % 3)))
             sent.append(events[-1].event_id)
         elif kind == "reaction":
             events.append(talk.reaction(target, "👍🎉"[choice % 2], who, set=flag))

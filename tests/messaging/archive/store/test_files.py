@@ -8,6 +8,7 @@ import trio
 from messaging.archive.store.files import FIRST_PLACE, Exceeded, FileRow
 from messaging.archive.store.protocol import ChatStore
 from rookery.v1.archive_pb2 import (
+    FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
     FILE_CLASS_OTHER,
     FILE_STATE_BLOCKED,
@@ -76,6 +77,20 @@ async def test_a_reserved_file_is_returned_to_each_retry(chats: ChatStore) -> No
     }
     strangers = upload(next(users))
     assert await reserve(chats, strangers, "a") == strangers
+
+
+async def test_a_request_that_two_archives_get_at_once_reserves_one_file(chats: ChatStore) -> None:
+    """The client of archives repeats a request after a second, without an end to the first attempt."""
+    files = [upload(next(users)) for _ in range(10)]
+
+    async def check(file: StoredFile) -> None:
+        assert await reserve(chats, file) == file
+
+    async with trio.open_nursery() as nursery:
+        for file in files * 2:
+            nursery.start_soon(check, file)
+    reserved = {file.file.file_id for file in files}
+    assert {*await chats.files.rows(reserved)} == reserved
 
 
 async def test_the_files_of_a_user_stay_within_the_limits(chats: ChatStore) -> None:
@@ -187,7 +202,8 @@ async def test_messages_with_files_are_listed_by_class(chats: ChatStore, talk: C
     film = await complete_file(chats, owner, media_type="video/mp4", width=0)
     events = [
         *(with_files(talk.message(), picture, film), with_files(talk.message(), other), talk.message()),
-        with_files(talk.message(), other, film),
+        *(with_files(talk.message(), other, film), talk.message(body="at https://a.example, `https://b`")),
+        talk.message(body="`https://b.example`"),
     ]
     await chats.record(logged(*events), {})
     await chats.record(logged(talk.reaction(events[3].event_id)), {})
@@ -204,8 +220,10 @@ async def test_messages_with_files_are_listed_by_class(chats: ChatStore, talk: C
     assert await listed(FILE_CLASS_MEDIA, limit=1) == ([3], True)
     assert await listed(FILE_CLASS_OTHER) == ([1, 3], False)
     assert await listed(FILE_CLASS_OTHER, before_id=events[3].event_id) == ([1], False)
-    await chats.record(logged(talk.deletion(events[3].event_id)), {})
+    assert await listed(FILE_CLASS_LINKS) == ([4], False)
+    await chats.record(logged(*(talk.deletion(events[at].event_id) for at in (3, 4))), {})
     assert await listed(FILE_CLASS_MEDIA, limit=1) == ([0], False)
+    assert await listed(FILE_CLASS_LINKS) == ([], False)
 
 
 async def test_a_condemned_file_is_forgotten_unless_a_use_of_it_is_recorded(
