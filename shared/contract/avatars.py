@@ -1,7 +1,7 @@
 """The tokens of avatars, the pictures of users and groups: `<place>.<secret>`.
 
-The place is the id of a user, or the chat id of a group. A token names it, so that nobody uses or deletes the picture of
-another one.
+The place is the id of a user, or the chat id of a group. A token names it, so that nobody uses or deletes the picture
+of another one.
 """
 
 import re

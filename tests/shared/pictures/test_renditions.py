@@ -108,11 +108,11 @@ async def test_a_picture_of_another_type_has_the_name_of_one(files: FolderFiles,
     assert (answer.name, answer.media_type) == (renamed, "image/jpeg")
 
 
-def png(width: int, height: int, pixels: bytes) -> bytes:
+def png(width: int, height: int, pixels: bytes, *more: tuple[bytes, bytes]) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
+        for name, data in ((b"IHDR", head), *more, (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
     )
 
 
@@ -124,9 +124,13 @@ def gif_of(width: int, height: int, frames: int) -> bytes:
 
 JPEG = encoded(picture(), "image/jpeg")
 
+BOMB = zlib.compress(bytes(20_000_000))
+
 HOSTILE = {
     "a bomb of 10 gigapixels, PNG": ("image/png", png(100_000, 100_000, bytes(1_000_000))),
     "a bomb of 49 megapixels that is not there, PNG": ("image/png", png(7_000, 7_000, bytes(100))),
+    "a bomb in a text, PNG": ("image/png", png(1, 1, bytes(4), (b"zTXt", b"a\0\0" + BOMB))),
+    "a bomb in a colour profile, PNG": ("image/png", png(1, 1, bytes(4), (b"iCCP", b"a\0\0" + BOMB))),
     "a bomb of 4 gigapixels, GIF": ("image/gif", gif_of(65_535, 65_535, 1)),
     "a bomb of 10,000 frames, GIF": ("image/gif", gif_of(4, 4, 10_000)),
     "a bomb of 268 megapixels, WebP": (
