@@ -68,11 +68,12 @@ class FileServer(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if not path.startswith(("/v1/files", "/files")):
-            return await self._bff.transport.handle_async_request(request)
+            answer: httpx.Response = await self._bff.transport.handle_async_request(request)
+            return answer
         self.requests.append(f"{request.method} {path}")
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        await trio.sleep(0.1)
+        await trio.sleep(0.02)
         try:
             assert isinstance(request.stream, httpx.AsyncByteStream)
             return self._answer(request.method, path, b"".join([chunk async for chunk in request.stream]), request)

@@ -130,7 +130,10 @@ async def test_mentions_files_forwarding_and_the_user_s_own_settings_of_a_chat_a
     mentions = [pb.Mention(user_id=9, name="grace")]
     for _ in range(4):
         nursery.start_soon(connection.accept_next)
-    files = [FileInfo(file_id=3, name="own"), FileRef(file_id=4, chat_id="d-7-8", message_id=2)]
+    files: list[FileInfo | FileRef] = [
+        FileInfo(file_id=3, name="own"),
+        FileRef(file_id=4, chat_id="d-7-8", message_id=2),
+    ]
     await client.send("d-7-9", "hi @grace", files=files, mentions=mentions, mentions_everyone=True, forwarded=True)
     await client.edit("d-7-9", 5, "@grace?", mentions=mentions, mentions_everyone=True)
     await client.mark_unread("d-7-9")
