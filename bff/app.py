@@ -26,7 +26,7 @@ from bff.files.avatars import Avatars
 from bff.files.completion import open_completions
 from bff.files.downloads import CutOff, Downloads
 from bff.files.scanner import Scanner
-from bff.files.uploads import Uploads
+from bff.files.uploads import FileId, Uploads
 from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
 from bff.http.endpoints import MAX_BODY_BYTES, mount
@@ -190,7 +190,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app.config["RESPONSE_TIMEOUT"] = None  # the connection has a deadline for each piece of the response
     app.url_map.merge_slashes = False
     schema = document(app)
-    app.url_map.converters["setting"] = SettingKey
+    app.url_map.converters |= {"setting": SettingKey, "file": FileId}
     chats = OwnChats(services.live)
     avatars = Avatars(services)
     groups = Groups(services, chats, avatars)

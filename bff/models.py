@@ -54,8 +54,10 @@ ONE_LINE = Field(json_schema_extra={"pattern": ONE_LINE_PATTERN})
 """`one_line` in the JSON Schema."""
 
 
-def _digits(value: Any) -> Any:
-    """Accept whole numbers as digits only: no sign, spaces or fraction; at most 19 digits."""
+def digits(value: Any) -> Any:
+    """Accept whole numbers as digits only: no sign, spaces or fraction; at most 19 digits. Not `false` as 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Must be a whole number")
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 19):
         raise PydanticCustomError("int_parsing", "Must be a whole number of 1 to 19 digits")
     return value
@@ -106,15 +108,15 @@ def _split(value: Any) -> Any:
 
 
 # The bounds come before the validators, so that the JSON Schema has them as `minimum` and `maximum`.
-Digits = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_digits)]
-UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_digits)]
+Digits = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(digits)]
+UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(digits)]
 UserIds = Annotated[
     tuple[UserId, ...],
     BeforeValidator(_split),
     Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
 ]
-Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), BeforeValidator(_digits)]
-ReportsLimit = Annotated[int, Field(ge=1, le=20, description="Reports on a page"), BeforeValidator(_digits)]
+Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), BeforeValidator(digits)]
+ReportsLimit = Annotated[int, Field(ge=1, le=20, description="Reports on a page"), BeforeValidator(digits)]
 Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,
@@ -167,12 +169,12 @@ GroupName = Annotated[str, *utf8_bytes(1, MAX_NAME_BYTES), Field(description="1 
 Topic = Annotated[str, *utf8_bytes(0, MAX_TOPIC_BYTES), Field(description="At most 1,024 bytes of UTF-8, on one line")]
 _PERMISSIONS = ", ".join(f"{each.value} ({str(each.name).lower()})" for each in Permission)
 Permissions = Annotated[
-    int, Field(ge=0, le=int(ALL_PERMISSIONS), description=f"A sum of {_PERMISSIONS}"), BeforeValidator(_digits)
+    int, Field(ge=0, le=int(ALL_PERMISSIONS), description=f"A sum of {_PERMISSIONS}"), BeforeValidator(digits)
 ]
 NewPermissions = Annotated[
     int,
     Field(ge=1, le=int(ALL_PERMISSIONS), description=f"Of members: a sum of {_PERMISSIONS}; by default 31"),
-    BeforeValidator(_digits),
+    BeforeValidator(digits),
 ]
 Others = Annotated[tuple[UserId, ...], Field(max_length=MAX_MEMBERS - 1, description="Each user once")]
 NewRole = Annotated[str, *_one_of(("ROLE_GUEST", "ROLE_MEMBER"))]
@@ -388,12 +390,12 @@ class NewInvite(Input):
     expires_in_seconds: Annotated[
         int,
         Field(ge=0, le=MAX_INVITE_MS // 1000, description="Seconds until the link ends; 0 for never"),
-        BeforeValidator(_digits),
+        BeforeValidator(digits),
     ] = 7 * 24 * 3600
     max_uses: Annotated[
         int,
         Field(ge=0, le=MAX_USES, description="How many users may join by the link; 0 for any number"),
-        BeforeValidator(_digits),
+        BeforeValidator(digits),
     ] = 0
 
 
@@ -423,7 +425,7 @@ class MembersQuery(Input):
     """A page of members, by rising user id; or the members among `user_ids`, all on one page."""
 
     after: Digits = Field(0, description="Only members with a higher user id")
-    limit: Annotated[int, Field(ge=1, le=MAX_MEMBERS, description="Members on a page"), BeforeValidator(_digits)] = 100
+    limit: Annotated[int, Field(ge=1, le=MAX_MEMBERS, description="Members on a page"), BeforeValidator(digits)] = 100
     user_ids: UserIds | None = None
 
 

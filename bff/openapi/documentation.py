@@ -39,6 +39,9 @@ ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
 
 PART_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_PARTS}
 
+REPEATED = ("post_reserve_file",)
+"""Operations that create something, but not when they are repeated: their status is 200 then."""
+
 STREAMED = ("put_write_part", "post_make_avatar")
 """Operations whose bodies are no JSON, which quart-schema does not know."""
 
@@ -82,6 +85,8 @@ class Provider(OpenAPIProvider):
 
 def _complete(operation: dict[str, Any]) -> None:
     """Add the rules of this server that quart-schema does not know."""
+    if operation["operationId"] in REPEATED:
+        operation["responses"][200] = operation["responses"][201]
     if operation["operationId"] in STREAMED:
         schema = {"type": "string", "format": "binary"}
         operation["requestBody"] = {"content": {STREAMED_TYPE: {"schema": schema}}, "required": True}
