@@ -134,17 +134,17 @@ export class FilesDialog extends Modal {
     const rows = messages.flatMap((message) =>
       linksIn(message).map((url) => {
         const preview = previewOf(message);
-        const title = (preview?.url === url && preview.title) || url.replace(/^https?:\/\//i, "");
+        const title = preview?.url === url ? preview.title : "";
         const link = { class: "file-words", href: url, target: "_blank", rel: "noopener noreferrer" };
-        const host = URL.canParse(url) ? new URL(url).host : url;
+        const address = url.replace(/^https?:\/\//i, "");
         return h(
           "li",
           { key: `${message.message_id} ${url}`, class: "file-row" },
           h(
             "a",
             link,
-            h("span", { class: "file-name", dir: "auto" }, withoutDirectionControls(title)),
-            h("small", { dir: "ltr" }, host),
+            h("span", { class: "file-name", dir: title ? "auto" : "ltr" }, withoutDirectionControls(title || address)),
+            title && h("small", { dir: "ltr" }, address),
             h("small", {}, this.#sent(message)),
           ),
           this.#showInChat(message),
