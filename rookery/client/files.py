@@ -230,8 +230,8 @@ class Files:
     async def of_chat(
         self, chat_id: str, kind: Literal["media", "other", "links"], *, before: int = 0, limit: int = 50
     ) -> ListChatFilesResponse:
-        """Return the messages of a chat with pictures and videos, or with other files, the newest first. The next page
-        is `before` the id of the last message of this one, while it `has_older`."""
+        """Return the messages of a chat with pictures and videos, with other files, or with links in the text as it was
+        sent, the newest first. The next page is `before` the id of the last message, while this one `has_older`."""
         query: Mapping[str, str | int] = {"class": kind, "limit": limit} | ({"before": before} if before else {})
         return decode_proto(await self._api.request("GET", f"{chat_path(chat_id)}/files", query), ListChatFilesResponse)
 
