@@ -1,5 +1,7 @@
 """Looks up the files that a message names: in the archive, or in messages that are not recorded yet."""
 
+from collections.abc import Iterable
+
 from messaging.gateway.history import History
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -7,8 +9,10 @@ from messaging.gateway.requests import SendRequest
 from messaging.gateway.rosters import Rosters
 from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, StoredFile
 from rookery.v1.files_pb2 import FileInfo, FileRef
+from rookery.v1.groups_pb2 import Span
 from shared.contract.chats import is_group
 from shared.contract.errors import Code, Refusal
+from shared.contract.groups import Roster
 
 Files = tuple[FileInfo, ...]
 
@@ -42,12 +46,9 @@ class FileLookups:
         """The file of a message of the tail, which the archive may not have recorded."""
         if not ref.message_id:
             return _no_such_file(field)
-        spans = ()
-        if is_group(ref.chat_id):  # of a channel, the tail does not know which users its messages reach
-            roster = await self._rosters.get(ref.chat_id, [user_id])
-            if isinstance(roster, Refusal):
-                return roster
-            spans = () if roster is None else roster.spans(user_id)
+        spans = await self._spans(user_id, ref.chat_id)
+        if isinstance(spans, Refusal):
+            return spans
         target = await self._lookups.find_target(user_id, ref.chat_id, ref.message_id, field, spans)
         if isinstance(target, Refusal):
             return target if target.retryable else _no_such_file(field)
@@ -55,6 +56,11 @@ class FileLookups:
         event = None if tail is None else tail.event(ref.message_id)
         files = () if event is None else event.message.files  # none of a deleted message
         return next((each for each in files if each.file_id == ref.file_id), _no_such_file(field))
+
+    async def _spans(self, user_id: int, chat_id: str) -> Iterable[Span] | Refusal:
+        """The spans of the user in a group: of a channel, the tail does not know which users its messages reach."""
+        roster = await self._rosters.get(chat_id, [user_id]) if is_group(chat_id) else None
+        return roster.spans(user_id) if isinstance(roster, Roster) else roster or ()
 
 
 def _complete(stored: StoredFile, field: str) -> FileInfo | Refusal:

@@ -119,7 +119,8 @@ class Publisher:
                 return forgotten
             forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
         files: Sequence[FileInfo] | Refusal = ()
-        if request.files and forgotten is None and not self._is_in_tail((session.user_id, request.client_id)):
+        key = session.user_id, request.client_id
+        if isinstance(request, SendRequest) and request.files and forgotten is None and not self._is_in_tail(key):
             files = await self._files.find(session.user_id, request)
             if isinstance(files, Refusal) and files.retryable:
                 return files

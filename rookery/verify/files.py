@@ -37,6 +37,9 @@ before it refuses."""
 
 READS_AT_ONCE, TRIES_AT_ONCE = 8, 50
 
+ANSWER_SECONDS = 30.0
+"""In which a server that runs answers, repetitions included."""
+
 
 class ClientFiles:
     """The files of one client: it uploads them one after the other, and sends them as its messages are due."""
@@ -137,15 +140,18 @@ def due_reads(records: Records, everyone: Sequence[int], users: Mapping[str, Col
 
 
 async def read_files(reads: Sequence[FileRead], clients: Mapping[int, Client], deadline: float) -> Sequence[FileRead]:
-    """Return the readings with their results, of MAX_READS files and MAX_TRIES at most. At the deadline (on Trio's
-    clock) those without an answer have none."""
-    done: list[FileRead] = []
-    wanted = (True, MAX_READS, READS_AT_ONCE), (False, MAX_TRIES, TRIES_AT_ONCE)
-    for may_read, limit, at_once in wanted:
+    """Return the readings with their results: of MAX_READS files and MAX_TRIES at most, and none that would begin after
+    the deadline (on Trio's clock). One without an answer until the deadline, and for ANSWER_SECONDS, has no result."""
+
+    async def read(each: FileRead) -> FileRead | None:
+        now = trio.current_time()
+        return None if now > deadline else await _read(each, clients[each.user_id], max(deadline, now + ANSWER_SECONDS))
+
+    done: list[FileRead | None] = []
+    for may_read, limit, at_once in (False, MAX_TRIES, TRIES_AT_ONCE), (True, MAX_READS, READS_AT_ONCE):
         due = [each for each in reads if bool(each.expected) == may_read]
-        chosen = due[:: max(1, math.ceil(len(due) / limit))]
-        done += await for_each(lambda read: _read(read, clients[read.user_id], deadline), chosen, at_once=at_once)
-    return done
+        done += await for_each(read, due[:: max(1, math.ceil(len(due) / limit))], at_once=at_once)
+    return [each for each in done if each is not None]
 
 
 async def _read(read: FileRead, client: Client, deadline: float) -> FileRead:

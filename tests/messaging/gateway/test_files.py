@@ -3,7 +3,7 @@
 import pytest
 
 from messaging.gateway.gateway import Gateway
-from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_UPLOADING
+from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_UPLOADING, FileState
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import ClientFrame, Deleted, Edited, Event, Send, Text
 from shared.contract.errors import Code, Refusal
@@ -80,7 +80,7 @@ async def test_a_file_of_a_channel_s_message_is_forwarded_by_its_members_before_
 
 @pytest.mark.parametrize("state", [FILE_STATE_UPLOADING, FILE_STATE_BLOCKED, None])
 async def test_only_complete_files_that_the_user_may_read_are_sent(
-    platform: Platform, gateway: Gateway, files: list[FileInfo], state: int | None
+    platform: Platform, gateway: Gateway, files: list[FileInfo], state: FileState | None
 ) -> None:
     if state is None:
         del platform.history.files[OTHER.file_id]

@@ -640,7 +640,7 @@ def test_a_preview_is_a_sentence_with_its_title() -> None:
         ({"url": "https://a.example"}, "linked in [1] to https://a.example"),
         (None, "took the preview away from [1]"),
     ):
-        change = pb.Change(previewed=pb.Previewed(preview=preview))  # type: ignore[arg-type]
+        change = pb.Change(previewed=pb.Previewed(preview=preview))
         assert change_text(change, "[1]", {}) == text
 
 
