@@ -40,6 +40,9 @@ AT_ONCE = 4
 MAX_WAITING = 1_000
 """Files that are completed or wait for it."""
 
+MAX_OF_USER = 8
+"""Files of one user that are completed at once, so that slow pictures of one do not hold up those of all."""
+
 MAX_NAMED = 20
 """Missing parts that a refusal names."""
 
@@ -48,6 +51,10 @@ NO_FILE = Refusal(Code.NOT_FOUND, "You have no such file.", field="file_id")
 ENDED = Refusal(Code.NOT_FOUND, "This upload has ended: reserve the file again.", field="file_id")
 
 _BUSY = Refusal(Code.UNAVAILABLE, "Too many files are completed now: try again soon.")
+
+_MANY = Refusal(
+    Code.RATE_LIMITED, f"At most {MAX_OF_USER} files of a user are completed at once.", retry_after_ms=1_000
+)
 
 _NO_SCANNER = Refusal(Code.UNAVAILABLE, "The virus scanner does not answer: try again soon.")
 
@@ -95,12 +102,14 @@ class Completions:
         cancelled.
 
         Refuses `not_found`; `out_of_order` if parts are missing; `invalid` for another checksum and `forbidden` for a
-        media type that is not allowed, which both end the upload; `unavailable`."""
+        media type that is not allowed, which both end the upload; `rate_limited`; `unavailable`."""
         key = user_id, file_id
         work = self._work.get(key)
         if work is None:
             if len(self._work) >= MAX_WAITING:
                 return _BUSY
+            if sum(each == user_id for each, _ in self._work) >= MAX_OF_USER:
+                return _MANY
             work = self._work[key] = _Work()
             self._nursery.start_soon(self._run, key, work)
         await work.done.wait()

@@ -8,7 +8,7 @@ import pytest
 import trio
 from PIL import Image
 
-from bff.files import uploads
+from bff.files import completion, uploads
 from bff.files.parts import PART_BYTES
 from bff.http.bodies import TooSlow
 from rookery.v1.archive_pb2 import (
@@ -299,6 +299,25 @@ async def test_completions_of_one_file_at_once_have_one_result(client: Client) -
             nursery.start_soon(complete)
     assert [reply.body["state"] for reply in replies] == ["complete"] * 5
     assert [type(request) for request in client.api.archive.requests].count(CompleteFileRequest) == 1
+
+
+async def test_few_files_of_a_user_are_completed_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies: list[Reply] = []
+    refused, get_files = trio.Event(), client.api.archive.get_files
+
+    async def slow(request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        await refused.wait()
+        return await get_files(request)
+
+    async def complete(file_id: int) -> None:
+        replies.append(await client.complete(str(file_id)))
+        refused.set()
+
+    monkeypatch.setattr(client.api.archive, "get_files", slow)
+    async with trio.open_nursery() as nursery:
+        for file_id in range(1, completion.MAX_OF_USER + 2):
+            nursery.start_soon(complete, file_id)
+    assert [reply.status for reply in replies] == [429] + [404] * completion.MAX_OF_USER
 
 
 async def test_an_upload_that_is_cancelled_while_it_is_completed_leaves_nothing(
