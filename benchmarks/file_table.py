@@ -9,7 +9,7 @@ milliseconds. `stall` is the longest time for which the sweep has kept the event
 import argparse
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import count
@@ -150,7 +150,7 @@ def done(files: list[StoredFile]) -> list[StoredFile]:
     return files
 
 
-async def timed(name: str, calls: list[Callable[[], Awaitable[object]]]) -> None:
+async def timed(name: str, calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
     """Print how long the calls take, one after the other."""
     seconds = []
     for call in calls:

@@ -148,7 +148,7 @@ async def _exchange(stream: trio.abc.Stream, http: h11.Connection, request: h11.
 
 async def _next(stream: trio.abc.Stream, http: h11.Connection) -> object:
     while (event := http.next_event()) is h11.NEED_DATA:
-        http.receive_data(await stream.receive_some(READ_BYTES))
+        http.receive_data(bytes(await stream.receive_some(READ_BYTES)))
     return event
 
 

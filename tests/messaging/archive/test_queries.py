@@ -83,6 +83,9 @@ async def sent(chats: SqliteChats) -> Sequence[Event]:
     return events
 
 
+VERSIONED_KINDS = "one of: edited, pinned, previewed, reacted."
+
+
 def ids(response: ListMessagesResponse) -> list[int]:
     return [each.message.message_id for each in response.messages]
 
@@ -431,9 +434,9 @@ async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: s
         (ListMessagesRequest, {"having": "edited", "limit": 1}, "having", f"one of: {', '.join(LISTED)}."),
         (ListMessagesRequest, {"having": "nothing", "limit": 1}, "having", f"one of: {', '.join(LISTED)}."),
         (ListMessagesRequest, {"having": "pinned", "after_id": 1, "limit": 1}, "after_id", "with `having`"),
-        (ListVersionsRequest, {"kind": "", "message_id": 1}, "kind", "one of: edited, pinned, previewed, reacted."),
-        (ListVersionsRequest, {"kind": "deleted", "message_id": 1}, "kind", "one of: edited, pinned, previewed, reacted."),
-        (ListVersionsRequest, {"kind": "hidden", "message_id": 1}, "kind", "one of: edited, pinned, previewed, reacted."),
+        (ListVersionsRequest, {"kind": "", "message_id": 1}, "kind", VERSIONED_KINDS),
+        (ListVersionsRequest, {"kind": "deleted", "message_id": 1}, "kind", VERSIONED_KINDS),
+        (ListVersionsRequest, {"kind": "hidden", "message_id": 1}, "kind", VERSIONED_KINDS),
         (ListVersionsRequest, {"kind": "edited", "message_id": 0}, "message_id", f"1 to {MAX_ID}, not 0."),
         (ListChangesRequest, {"after": -1}, "after", f"0 to {MAX_ID}, not -1."),
         (ListMembersRequest, {"chat_id": "g-5", "limit": 1_001}, "limit", "1 to 1000, not 1001."),
@@ -503,7 +506,8 @@ async def files(chats: SqliteChats, client: Client) -> Sequence[StoredFile]:
 
 
 def reservation(file_id: int, **info: Any) -> ReserveFileRequest:
-    file = StoredFile(file=FileInfo(file_id=file_id, **({"name": "a.png"} | info)), upload_id="u")
+    described: dict[str, Any] = {"name": "a.png"} | info
+    file = StoredFile(file=FileInfo(file_id=file_id, **described), upload_id="u")
     return ReserveFileRequest(user_id=ALICE, client_file_id=f"c{file_id}", file=file, quota_bytes=MAX_ID, max_uploads=9)
 
 

@@ -77,7 +77,7 @@ class Names(trio.abc.HostnameResolver):
         found = self.addresses[name].pop(0) if name in self.addresses else [name]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
-    async def getnameinfo(self, *_: Any) -> Any:
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
         raise NotImplementedError
 
 

@@ -5,6 +5,7 @@ import ssl
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -171,7 +172,8 @@ async def test_a_certificate_has_to_be_that_of_the_name(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(issued.certificate, issued.key)
     (listener,) = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
-    monkeypatch.setitem(connections.PORTS, "https", listener.transport_listener.socket.getsockname()[1])
+    sockets: Any = listener.transport_listener
+    monkeypatch.setitem(connections.PORTS, "https", sockets.socket.getsockname()[1])
     nursery.start_soon(trio.serve_listeners, server.serve, [listener])
     names.addresses = {name: [["127.0.0.1"]] * 2 for name in ("localhost", "example.com")}
     server.answers = {"/": response(b"<title>T</title>")}
