@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
 from messaging.archive.store.files import Exceeded, FileRow, class_of, completed
 from messaging.links import first_link
@@ -144,19 +144,25 @@ class SqliteFiles:
         return await self._database.write(work)
 
 
-def add_uses(connection: sqlite3.Connection, messages: Sequence[tuple[int, Message]]) -> None:
-    """Add the uses of stored messages, which are given with the numbers of their chats, and a row for links."""
+def add_uses(connection: sqlite3.Connection, chats: Mapping[str, int], messages: Iterable[tuple[str, Message]]) -> None:
+    """Add the uses of stored messages, and a row for links. Messages are given with their chat_ids, and `chats` has the
+    numbers of these. Most have neither, at 0.3 microseconds."""
     uses = [
-        (file.file_id, message.message_id, chat, class_of(file)) for chat, message in messages for file in message.files
+        use
+        for chat_id, message in messages
+        if message.files or "://" in message.text.body
+        for use in _uses(chats[chat_id], message)
     ]
-    links = [
-        (NO_FILE, message.message_id, chat, FILE_CLASS_LINKS)
-        for chat, message in messages
-        if first_link(message.text.body)
-    ]
-    if uses or links:
-        connection.executemany(_USE, [*uses, *links])
+    if uses:
+        connection.executemany(_USE, uses)
         revive(connection, [file_id for file_id, *_ in uses])
+
+
+def _uses(chat: int, message: Message) -> Iterator[tuple[int, int, int, int]]:
+    for file in message.files:
+        yield file.file_id, message.message_id, chat, class_of(file)
+    if first_link(message.text.body):
+        yield NO_FILE, message.message_id, chat, FILE_CLASS_LINKS
 
 
 def remove_uses(connection: sqlite3.Connection, chat: int, message_id: int) -> None:

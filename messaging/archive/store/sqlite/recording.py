@@ -197,7 +197,7 @@ def _add_messages(
     ]
     if mentions:
         connection.executemany(_MENTION, mentions)
-    add_uses(connection, [(chats[chat_id], message) for chat_id, message in messages])
+    add_uses(connection, chats, messages)
 
 
 def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -> None:
