@@ -31,7 +31,7 @@ class Profiles:
 
     @endpoint("GET", "/v1/people", models.Profiles)
     async def list_people(self, claims: Claims, query: models.PeopleQuery) -> Response | Refusal:
-        """Everybody with an account, page by page, in no particular order. A page may be shorter than its limit."""
+        """Everybody with an account, page by page, the newest first. A page may be shorter than its limit."""
         limit = query.limit or self._services.live.value.profiles_page_size
         users = await self._services.accounts.list_users(after_id=query.cursor, limit=limit + 1)
         people = [models.Profile.of(user) for user in users[:limit] if not user.is_deleted]

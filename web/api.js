@@ -170,7 +170,7 @@ export class Api {
     return this.signedIn("GET", `/v1/profiles?name_contains=${encodeURIComponent(text)}&limit=20`);
   }
 
-  /** Some of the people with an account, in no particular order. @param {number} limit @returns {Promise<ProfilesPage>} */
+  /** Some of the people with an account, the newest first. @param {number} limit @returns {Promise<ProfilesPage>} */
   people(limit) {
     return this.signedIn("GET", `/v1/people?limit=${limit}`);
   }

@@ -74,8 +74,7 @@ class Admin:
     @endpoint("GET", "/v1/admin/users", models.Accounts)
     async def find_accounts(self, admin: Claims, query: models.UsersQuery) -> Response | Refusal:
         """The accounts whose name contains `part`, sorted by name, 100 at most; or the account with `user_id`, if it
-        exists; or all accounts, page by page: the newest first on SQLite, in no particular order on Cassandra. A page
-        may be shorter than its limit.
+        exists; or all accounts, page by page, the newest first. A page may be shorter than its limit.
         """
         accounts, next_cursor = self._services.accounts, None
         match query.part, query.user_id:

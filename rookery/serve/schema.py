@@ -1,6 +1,6 @@
 """The schema of the Cassandra keyspace: the migrations of every store, in the order in which they are applied."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from messaging.archive.store.cassandra.former_rows import convert_rows
 from messaging.archive.store.cassandra.schema import (
@@ -14,6 +14,7 @@ from messaging.archive.store.cassandra.schema import (
     MENTIONS_SCHEMA,
 )
 from shared.accounts.cassandra.schema import (
+    ACCOUNT_LIST_SCHEMA,
     ACCOUNTS_SCHEMA,
     ADMIN_SCHEMA,
     AVATARS_SCHEMA,
@@ -24,8 +25,10 @@ from shared.accounts.cassandra.schema import (
     READ_MARKS_SCHEMA,
 )
 from shared.accounts.cassandra.search import index_all
+from shared.accounts.cassandra.store import list_all
 from shared.drivers.cassandra.migrations import Fill
 from shared.drivers.cassandra.schema import Migration
+from shared.drivers.cassandra.session import CassandraSession
 
 MIGRATIONS = (
     Migration(1, "chats", CHATS_SCHEMA),
@@ -45,9 +48,16 @@ MIGRATIONS = (
     Migration(15, "channels", CHANNELS_SCHEMA),
     Migration(16, "files", FILES_SCHEMA),
     Migration(17, "avatars", AVATARS_SCHEMA),
+    Migration(18, "account list", ACCOUNT_LIST_SCHEMA),
 )
 
-FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): convert_rows}
-"""Rows that a migration adds: 4 adds the beginnings of words to the index of names. The last one makes changes of
-reactions, adds the kinds of changes, and the users who ask to join to the heads of groups: the last, since archives of
-former releases may record until it is applied again."""
+
+async def _convert(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
+    """Convert the rows of former releases, which may write such rows until this has run again after their end."""
+    await list_all(session, renew)
+    await convert_rows(session, renew)
+
+
+FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): _convert}
+"""Rows that a migration adds: 4 adds the beginnings of words to the index of names. The last one lists the accounts by
+month, makes changes of reactions, adds the kinds of changes, and the users who ask to join to the heads of groups."""

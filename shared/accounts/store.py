@@ -133,8 +133,7 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         ...
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
-        """Return the accounts that follow this one (0: the first ones), deleted ones too, in an order of their ids
-        that is the store's own and never changes: the newest first on SQLite, by their hash on Cassandra."""
+        """Return the accounts with ids below this one (0: all), deleted ones too, the newest first."""
         ...
 
     async def delete_user(self, user_id: int) -> None:

@@ -1,9 +1,9 @@
 """Account status and the audit log on Cassandra: a part of `shared.accounts.cassandra.store`."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from shared.accounts.audit import Actor, AuditEntry
+from shared.accounts.cassandra.schema import month_at
 from shared.accounts.cassandra.sign_ins import FAMILY, NO_FAMILY, USER_OF_FAMILY, CassandraSignIns, family_of_row
 from shared.accounts.store import AccountStatus, Family
 
@@ -109,6 +109,5 @@ def _entry(
 
 
 def _month(entry_id: str) -> int:
-    """The month of an entry, counted from the year 0, by the time in its id."""
-    at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) // 1_000_000_000, UTC)
-    return at.year * 12 + at.month - 1
+    """The month of an entry, by the time in its id."""
+    return month_at(int(entry_id.partition("-")[0]) // 1_000_000)

@@ -1,5 +1,7 @@
 """The tables of accounts on Cassandra, with the reason for each key."""
 
+from datetime import UTC, datetime
+
 ACCOUNTS_SCHEMA: tuple[str, ...] = (
     # Written by lightweight transactions only: mixed with plain writes, differing clocks would decide which one wins.
     """
@@ -219,3 +221,28 @@ AVATARS_SCHEMA: tuple[str, ...] = (
     # Null means none.
     "ALTER TABLE users ADD IF NOT EXISTS avatar text",
 )
+
+ACCOUNT_LIST_SCHEMA: tuple[str, ...] = (
+    # A partition holds the accounts that were created in a month, by their ids: a million have some 30 MB.
+    """
+    CREATE TABLE IF NOT EXISTS users_by_month (
+        month int,
+        user_id bigint,
+        PRIMARY KEY (month, user_id)
+    ) WITH CLUSTERING ORDER BY (user_id DESC)
+    """,
+    # The months with accounts, as `audit_months`.
+    """
+    CREATE TABLE IF NOT EXISTS user_months (
+        all_months int,
+        month int,
+        PRIMARY KEY (all_months, month)
+    ) WITH CLUSTERING ORDER BY (month DESC)
+    """,
+)
+
+
+def month_at(at_ms: int) -> int:
+    """The month of a time (milliseconds since 1970), of UTC and counted from the year 0: a partition of a list."""
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return at.year * 12 + at.month - 1

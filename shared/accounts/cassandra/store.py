@@ -4,7 +4,7 @@ A lightweight transaction inserts the row of a name with all data of the account
 idempotent steps, which the next operation on that name completes after an interruption.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 from shared.accounts.cassandra.admin import ADMIN_STATEMENTS
 from shared.accounts.cassandra.links import LINK_STATEMENTS, REMOVE_RESET
 from shared.accounts.cassandra.people import PEOPLE_STATEMENTS, CassandraPeople
-from shared.accounts.cassandra.search import SEARCH_STATEMENTS, NameIndex, fold
+from shared.accounts.cassandra.schema import month_at
+from shared.accounts.cassandra.search import MIN_TOKEN, PAGE, SEARCH_STATEMENTS, NameIndex, fold
 from shared.accounts.cassandra.sign_ins import SIGN_IN_STATEMENTS
 from shared.accounts.people import WhoMayStart
-from shared.accounts.store import AccountStore, Credentials, SigningKey, User
+from shared.accounts.store import AccountStore, Credentials, SigningKey, User, batches
 from shared.contract.errors import Unavailable
+from shared.contract.ids import MAX_ID, time_of
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 
@@ -46,8 +48,11 @@ ALL_USERS = """
 """
 USER = ALL_USERS + "WHERE user_id = ?"
 USERS = ALL_USERS + "WHERE user_id IN ?"
-FIRST_USERS = ALL_USERS + "LIMIT ?"
-NEXT_USERS = ALL_USERS + "WHERE token(user_id) > token(?) LIMIT ?"
+LIST_MONTH = "INSERT INTO user_months (all_months, month) VALUES (0, ?)"
+LIST_USER = "INSERT INTO users_by_month (month, user_id) VALUES (?, ?)"
+MONTHS = "SELECT month FROM user_months WHERE all_months = 0"
+USERS_OF_MONTH = "SELECT user_id FROM users_by_month WHERE month = ? AND user_id <= ? LIMIT ?"
+SOME_IDS = "SELECT token(user_id), user_id FROM users WHERE token(user_id) > ? LIMIT ?"
 PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
 SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
@@ -81,8 +86,10 @@ ACCOUNT_STATEMENTS = (
     ADD_USER,
     USER,
     USERS,
-    FIRST_USERS,
-    NEXT_USERS,
+    LIST_MONTH,
+    LIST_USER,
+    MONTHS,
+    USERS_OF_MONTH,
     PASSWORD_HASH,
     SET_PASSWORD,
     UPDATE_PROFILE,
@@ -138,9 +145,13 @@ class CassandraAccounts(CassandraPeople):
         return await self._index.find(query, after_name=after_name, limit=limit)
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
-        if after_id:
-            return _users(await self._statements.run(NEXT_USERS, after_id, limit))
-        return _users(await self._statements.run(FIRST_USERS, limit))
+        newest = after_id - 1 if after_id else MAX_ID
+        ids: list[int] = []
+        for (month,) in await self._statements.run(MONTHS):
+            if len(ids) < limit and month <= _month(newest):
+                rows = await self._statements.run(USERS_OF_MONTH, month, newest, limit - len(ids))
+                ids += [user_id for (user_id,) in rows]
+        return [user for batch in batches(ids) for user in await self.users(batch)]
 
     async def delete_user(self, user_id: int) -> None:
         """As in the protocol. The names leave the index first, while they are known."""
@@ -242,7 +253,29 @@ class CassandraAccounts(CassandraPeople):
         await self._index.add(user)
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
         await self._statements.apply(ADD_USER, *columns, password_hash)
+        await _list(self._statements, [user.user_id])
         await self._statements.apply(CLEAR_NAME_ROW, fold(user.name), user.user_id)
+
+
+async def list_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
+    """Add every account to the list of its month. Repeating it changes nothing. Raises Unavailable."""
+    statements, last_token = Statements(session), MIN_TOKEN
+    while rows := await statements.run(SOME_IDS, last_token, PAGE):
+        await _list(statements, [user_id for _, user_id in rows])
+        await renew()
+        last_token = rows[-1][0]
+
+
+async def _list(statements: Statements, user_ids: Iterable[int]) -> None:
+    """Add the accounts to the lists of their months: the months first, since an unlisted month is never read."""
+    rows = [(_month(user_id), user_id) for user_id in user_ids]
+    await statements.run_all(LIST_MONTH, [(month,) for month in {month for month, _ in rows}])
+    await statements.run_all(LIST_USER, rows)
+
+
+def _month(user_id: int) -> int:
+    """The month in which the account was created, by the time in its id."""
+    return month_at(time_of(user_id))
 
 
 def _users(rows: Iterable[Sequence[Any]]) -> list[User]:

@@ -176,7 +176,6 @@ class SqliteAccounts(SqlitePeople):
         return _users(rows)
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
-        """As in the protocol, the newest first."""
         return _users(await self._rows(LIST_USERS, [after_id - 1 if after_id else MAX_ID, limit]))
 
     async def delete_user(self, user_id: int) -> None:

@@ -25,6 +25,8 @@ TABLES = (
     "standings",
     "audit_by_month",
     "audit_months",
+    "users_by_month",
+    "user_months",
     "invites",
     "password_resets",
     "relationships",

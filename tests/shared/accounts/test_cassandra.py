@@ -446,7 +446,7 @@ async def test_a_search_ends_at_its_bound(session: CassandraSession, store: Cass
     assert await store.find_users(both, after_name="", limit=10) == [user]
 
 
-async def test_a_migration_adds_all_accounts_to_the_index(
+async def test_migrations_add_all_accounts_to_the_index_and_to_the_list(
     session: CassandraSession, store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = [new_user() for _ in range(5)]
@@ -460,14 +460,19 @@ async def test_a_migration_adds_all_accounts_to_the_index(
 
     with monkeypatch.context() as patch:
         patch.setattr(NameIndex, "add", nothing)
+        patch.setattr("shared.accounts.cassandra.store._list", nothing)
         for user in users:
             await store.add_user(user, "hash")
             assert await store.find_users(user.name, after_name="", limit=10) == []
-    monkeypatch.setattr("shared.accounts.cassandra.search.PAGE", 2)
+            assert user not in await store.list_users(after_id=user.user_id + 1, limit=1)
+    for module in ("search", "store"):
+        monkeypatch.setattr(f"shared.accounts.cassandra.{module}.PAGE", 2)
     await FILLS[4](session, renew)
+    assert renewals > 2
+    await FILLS[len(MIGRATIONS)](session, renew)
     for user in users:
         assert await store.find_users(user.name[:1], after_name="", limit=10) == [user]
-    assert renewals > 2
+    assert await store.list_users(after_id=users[-1].user_id + 1, limit=5) == users[::-1]
 
 
 # ---- rows that expire

@@ -134,7 +134,7 @@ async def test_a_deleted_account_keeps_only_its_id_and_its_name_for_ever(store: 
     assert await store.find_users("bob", after_name="", limit=10) == [BOB]
 
 
-async def test_pages_of_all_users_neither_skip_nor_repeat(store: AccountStore) -> None:
+async def test_pages_of_all_users_have_the_newest_first_and_neither_skip_nor_repeat(store: AccountStore) -> None:
     users = [replace(ALICE, user_id=number, name=f"user{number}") for number in (1, 2, 500, 2**62, 2**63 - 1)]
     for user in users:
         await store.add_user(user, "hash")
@@ -143,7 +143,7 @@ async def test_pages_of_all_users_neither_skip_nor_repeat(store: AccountStore) -
     while page := await store.list_users(after_id=listed[-1].user_id if listed else 0, limit=2):
         assert len(page) <= 2
         listed += page
-    assert sorted(user.user_id for user in listed) == [user.user_id for user in users]
+    assert [user.user_id for user in listed] == [user.user_id for user in reversed(users)]
     assert [user.user_id for user in listed if user.is_deleted] == [2]
 
 
