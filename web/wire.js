@@ -577,7 +577,7 @@
 
 /**
  * @typedef {object} ListChatFilesResponse
- * @property {HistoryMessage[]} [messages] Messages with such files, the newest first.
+ * @property {HistoryMessage[]} [messages] The messages that have one, the newest first.
  * @property {boolean} [has_older]
  */
 

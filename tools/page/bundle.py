@@ -26,12 +26,14 @@ SCRIPTS = (
 )
 """Scripts of the chats that keep their names, since a page or the service worker names them."""
 
-WITH_APP, WITH_CHAT, WITH_DIALOGS, WITH_PEOPLE = (
+WITH_APP, WITH_CHAT, WITH_DIALOGS, WITH_PEOPLE, WITH_UPLOADS, WITH_FILES = (
     'import "../app.js";\n',
-    'import "./chat-view.js";\n',
+    'import "../components/chat-view.js"; import "../files/kinds.js"; import "../languages/files.js";\n',
     'import "./modal.js"; import "../languages/dialogs.js"; import "./confirmation.js"; import "./outcome.js"; '
     'import "./loaded.js"; import "../stores/people.js";\n',
-    'import "./chat-picker.js"; import "./group-members.js";\n',
+    'import "./chat-picker.js"; import "./group-members.js"; import "./picture-editor.js";\n',
+    'import "../components/attachments.js"; import "../files/uploads.js";\n',
+    'import "./message-files.js"; import "./viewer.js";\n',
 )
 """Imports of modules that are in the browser by the time that a later script needs them, or that most of these need.
 If all of them have the import, the modules share a file. Else each set of modules that some scripts share would be a
@@ -40,17 +42,25 @@ file of its own."""
 LATER = {
     f"components/{name}.js": WITH_APP + shared
     for shared, names in {
-        "": ("chat-view", "start"),
-        WITH_CHAT: ("attachments", "completion", "message-files", "viewer", "voice"),
+        "": ("start",),
+        WITH_CHAT: ("chat-view", "completion"),
+        WITH_CHAT + WITH_UPLOADS: ("attachments", "voice"),
+        WITH_CHAT + WITH_FILES: ("message-files", "viewer"),
         WITH_DIALOGS: (
             *("date-dialog", "delete-dialog", "emoji-picker", "invite", "mute-dialog"),
             *("people-notice", "read-all", "settings"),
         ),
         WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),
-        WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "files-dialog", "listed-dialog"),
+        WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
+        WITH_DIALOGS + WITH_CHAT + WITH_FILES: ("files-dialog",),
     }.items()
     for name in names
-} | {f"{name}.js": WITH_APP for name in ("files/uploads", "stores/channel-members", "stores/channels")}
+} | {
+    "files/server.js": WITH_APP,
+    "files/uploads.js": WITH_APP + WITH_CHAT + WITH_UPLOADS,
+    "stores/channel-members.js": WITH_APP,
+    "stores/channels.js": WITH_APP,
+}
 """Further ones, which the chats load when they are first needed, with the imports by which they share files."""
 
 LATER_STYLES = ("styles/attachments.css", "styles/chat.css", "styles/files.css")

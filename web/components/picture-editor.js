@@ -3,7 +3,6 @@
 
 import { explain } from "../api.js";
 import { Crop } from "../files/crop.js";
-import { FileServer } from "../files/server.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -88,8 +87,10 @@ export class PictureEditor {
       return this.#show(dialogTexts.picture.unknown);
     }
     this.#show("");
-    const upload = async (/** @type {Blob} */ square) =>
-      this.#save(await new FileServer(this.#api).makeAvatar(square, this.#chat_id));
+    const upload = async (/** @type {Blob} */ square) => {
+      const { FileServer } = await import("../files/server.js");
+      return this.#save(await new FileServer(this.#api).makeAvatar(square, this.#chat_id));
+    };
     new CropDialog(picture, this.#chat_id ? "crop group" : "crop", upload).open();
   }
 }
