@@ -119,9 +119,9 @@ class Publisher:
                 return forgotten
             forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
         files: Sequence[FileInfo] | Refusal = ()
-        key = session.user_id, request.client_id
-        if isinstance(request, SendRequest) and request.files and forgotten is None and not self._is_in_tail(key):
-            files = await self._files.find(session.user_id, request)
+        if request.files and isinstance(request, SendRequest) and forgotten is None:
+            if not self._is_in_tail((session.user_id, request.client_id)):
+                files = await self._files.find(session.user_id, request)
             if isinstance(files, Refusal) and files.retryable:
                 return files
         event_id = self._ids.next_nowait() or await self._ids.next()
