@@ -34,6 +34,7 @@ SECRETS = {
     "ROOKERY_FILES__ACCESS_KEY": "rookery",
     "ROOKERY_FILES__SECRET_KEY": "hidden",
     "ROOKERY_TRACES__HEADERS": '{"authorization": "hidden"}',
+    "ROOKERY_PREVIEWS__PROXY": "http://rookery:hidden@proxy:3128",
 }
 """Values of the variables that refer to Secrets."""
 

@@ -131,6 +131,8 @@ def test_every_secret_reaches_the_processes_that_need_it(processes: list[Running
         assert (settings.archive_token.get_secret_value() == SECRETS["ROOKERY_ARCHIVE_TOKEN"]) == is_serving
         assert (settings.files.secret_key.get_secret_value() == "hidden") == (process.role in ("archive", "bff"))
         assert (settings.traces.headers.keys() == {"authorization"}) == is_serving
+        proxy = settings.previews.proxy.get_secret_value()
+        assert (proxy == SECRETS["ROOKERY_PREVIEWS__PROXY"]) == (process.role == "gateway")
 
 
 @pytest.mark.parametrize("case", CASES)

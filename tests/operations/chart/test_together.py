@@ -111,7 +111,7 @@ def test_policies_allow_the_necessary_connections_and_no_other(
     assert leaving == {
         "migrate": engines,
         "archive": serving | {9000},
-        "gateway": serving | {"grpc"},
+        "gateway": serving | {"grpc", 80},  # also 443, of pages for previews
         "bff": serving | {"grpc", 9000},
     }
     assert leaving.keys() == {process.role for process in processes}

@@ -169,6 +169,12 @@ ROOKERY_FILES__CA_FILE: /etc/rookery/files/ca.crt
   valueFrom: {secretKeyRef: {name: {{ .secretName | quote }}, key: {{ .key | quote }}}}
 {{- end }}
 {{- end }}
+{{- with $values.previews.proxy }}
+{{- if and .secretName (has $.role (list "gateway" "embedded")) }}
+- name: ROOKERY_PREVIEWS__PROXY
+  valueFrom: {secretKeyRef: {name: {{ .secretName | quote }}, key: {{ .key | quote }}}}
+{{- end }}
+{{- end }}
 {{- with $values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
