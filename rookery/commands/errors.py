@@ -8,6 +8,7 @@ BAD_SETTINGS = 2
 """Exit status for invalid settings, the same as click's for invalid arguments."""
 
 EXTRAS: dict[str, str] = {
+    "PIL": "server",
     "argon2": "server",
     "cassandra": "distributed",
     "cryptography": "server",
@@ -17,6 +18,10 @@ EXTRAS: dict[str, str] = {
     "opentelemetry": "server",
     "pydantic": "server",
     "pydantic_settings": "server",
+    "pypdfium2": "server",
+    "pypdfium2_cfg": "server",
+    "pypdfium2_cli": "server",
+    "pypdfium2_raw": "server",
     "quart": "server",
     "quart_schema": "server",
     "quart_trio": "server",

@@ -16,7 +16,10 @@ from shared.telemetry.health import Health
 from tests.shared.rpc.conftest import make_services, open_client
 
 ARCHIVE, SESSION = "rookery/v1/archive.proto", "rookery/v1/session.proto"
-IMPORTS = ["rookery/v1/kinds.proto", "google/protobuf/descriptor.proto", "rookery/v1/groups.proto"]
+IMPORTS = [
+    *("rookery/v1/kinds.proto", "google/protobuf/descriptor.proto"),
+    *("rookery/v1/groups.proto", "rookery/v1/files.proto"),
+]
 """The files that SESSION imports, directly or not."""
 
 SERVED = ["rookery.v1.ArchiveService", "rookery.v1.SessionService", *STANDARD_SERVICES]
