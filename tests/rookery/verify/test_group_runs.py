@@ -44,6 +44,8 @@ GROUPS = replace(PLAN, clients=8, messages=800, rate=40.0, groups=(4, 8), change
 class GroupPlatform(Platform):
     """Knows groups, and answers every fifth control change only when it is repeated."""
 
+    plan = GROUPS
+
     def __init__(self) -> None:
         super().__init__()
         self.rosters: dict[str, Roster] = {}
@@ -242,6 +244,9 @@ class TellsRemovedOfChanges(GroupPlatform):
 class LosesEdits(GroupPlatform):
     """Does not deliver the edits of messages of groups."""
 
+    plan = replace(GROUPS, messages=1_600, rate=80.0, changes=100)
+    """Each sender uses each script for a message to a group: fewer may be without an edit."""
+
     def deliver_change(self, actor: FakeClient, event: Event) -> None:
         if not (event.change.HasField("edited") and is_group(event.change.chat_id)):
             super().deliver_change(actor, event)
@@ -269,5 +274,5 @@ class LosesAChange(GroupPlatform):
 async def test_a_broken_promise_about_members_is_found(
     platform: type[GroupPlatform], kinds: set[Kind], autojump_clock: MockClock
 ) -> None:
-    result = await verify(platform(), GROUPS)
+    result = await verify(platform(), platform.plan)
     assert {violation.kind for violation in result.violations} == kinds, result.violations[:3]
