@@ -32,6 +32,7 @@ from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import FileStore, NotFound
+from shared.net.turns import FILES
 from shared.pictures.renditions import Pictures
 
 AT_ONCE = 4
@@ -204,6 +205,7 @@ class Completions:
         try:
             async with self._readers, self._files.read(file_key(file_id)) as chunks:
                 async for chunk in chunks:
+                    await FILES.take_piece()
                     head = head or chunk[:HEAD_BYTES]
                     digest.update(chunk)  # a quarter of a millisecond; others run between two chunks
         except NotFound:

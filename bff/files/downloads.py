@@ -1,8 +1,8 @@
 """Links of files, their downloads, and the files of a chat."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from http import HTTPStatus
 from types import TracebackType
 
@@ -39,6 +39,7 @@ from shared.contract.ids import time_of
 from shared.contract.wire import to_object
 from shared.files import protocol as files
 from shared.files.keys import file_key
+from shared.net.turns import FILES
 
 YOUNG_MS = 30_000
 """Age of a message up to which it may not be recorded yet, although its readers have received it."""
@@ -176,8 +177,8 @@ class Downloads:
         """Open the bytes for one download of the user. Raises CutOff if they end early."""
         self._under_way[user_id] += 1
         try:
-            async with self._services.files.read(key, start, end) as chunks:
-                yield chunks
+            async with self._services.files.read(key, start, end) as chunks, aclosing(_paced(chunks)) as paced:
+                yield paced
         except (files.NotFound, Unavailable) as error:
             _log.warning("download_cut_off", reason=str(error))
             raise CutOff from error
@@ -225,6 +226,13 @@ class Downloads:
         return self._services.files.signed_url(
             key, REDIRECT_SECONDS, disposition=file.disposition, media_type=file.media_type
         )
+
+
+async def _paced(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield each chunk in the turn of files."""
+    async for chunk in chunks:
+        await FILES.take_piece()
+        yield chunk
 
 
 def _has(stored: StoredFile, rendition: str) -> bool:

@@ -16,6 +16,7 @@ from quart import request
 
 from shared.contract.errors import Code, Refusal
 from shared.files.protocol import MAX_PART_BYTES
+from shared.net.turns import FILES
 
 STREAMED = re.compile(r"PUT /v1/files/[^/]+/parts/[^/]+|POST /v1/avatars")
 """Methods and paths of the requests whose body is streamed."""
@@ -64,6 +65,7 @@ class StreamedBody:
         if self._is_whole:
             raise StopAsyncIteration
         if self._gone is None:
+            await FILES.take_piece()
             with trio.move_on_after(PIECE_SECONDS):
                 event = await self._receive()
                 if event["type"] == "http.request":

@@ -1,4 +1,4 @@
-"""One share of the process for all connections of one address, on all listeners.
+"""One share of the process for all connections of one address, on all listeners, and one for the contents of files.
 
 A pass of Trio's scheduler runs every task that is ready. Without a common bound, ten connections of one client process
 ten slices in each pass, and a task of another client, which needs several passes, waits for all of them.
@@ -33,6 +33,11 @@ MESSAGE_SECONDS = 0.0001
 
 REQUEST_SECONDS = 0.001
 """Estimate of a request of HTTP."""
+
+
+PIECE_SECONDS = 0.0005
+"""Estimate of a piece of a file: 64 KiB that are received and stored, or 256 KiB that are read and sent or hashed.
+With four times as much, uploads were a quarter slower, and messages hardly faster (docs/performance.md)."""
 
 
 class Turn:
@@ -72,6 +77,11 @@ class Turn:
         if self._is_awaited:
             self.charge(0.0)
 
+    async def take_piece(self) -> None:
+        """Wait for the turn, and charge it with a piece of a file."""
+        await self.wait()
+        self.charge(PIECE_SECONDS)
+
     async def _begin_next(self) -> None:
         self._ending = True
         try:
@@ -110,3 +120,8 @@ async def await_client(stream: trio.abc.Stream, turn: Turn) -> None:
         await trio.lowlevel.wait_readable(transport.socket)
     await turn.wait()
     turn.charge(TLS_SECONDS if has_tls else CONNECTION_SECONDS)
+
+
+FILES = Turn()
+"""The turn of the contents of all files, of whatever address: in each pass, a message waits for four pieces of them,
+and not for one of each upload and download."""

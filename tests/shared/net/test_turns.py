@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from shared.net import turns as module
-from shared.net.turns import CONNECTION_SECONDS, TURN_SECONDS, Turn, Turns, await_client
+from shared.net.turns import CONNECTION_SECONDS, PIECE_SECONDS, TURN_SECONDS, Turn, Turns, await_client
 
 TASKS = 100
 
@@ -69,6 +69,32 @@ async def test_the_work_of_all_takes_one_turn_in_each_pass(clock: Clock, seconds
     assert clock.now == pytest.approx(TASKS * seconds)
     assert max(spent) < 2 * (TURN_SECONDS + seconds)  # the tasks of two passes may run in either order
     assert passes <= 2 * TASKS + 5
+
+
+async def test_few_pieces_of_files_are_taken_in_each_pass() -> None:
+    turn, taken, most = Turn(), 0, 0
+
+    async def take() -> None:
+        nonlocal taken
+        for _ in range(4):
+            await turn.take_piece()
+            taken += 1
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            before = taken
+            await trio.lowlevel.checkpoint()
+            most = max(most, taken - before)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        async with trio.open_nursery() as files:
+            for _ in range(TASKS):
+                files.start_soon(take)
+        nursery.cancel_scope.cancel()
+    assert taken == 4 * TASKS
+    assert most <= 2 * TURN_SECONDS / PIECE_SECONDS  # as above
 
 
 async def test_a_cancelled_connection_leaves_no_other_waiting(clock: Clock) -> None:
