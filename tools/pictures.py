@@ -2,11 +2,12 @@
 
     python -m tools.pictures [NAME ...]
 
-The twelve pictures of `docs/tour/`, `docs/page.png` and `docs/admin.png`, or the named pictures. A picture shows the
+The thirteen pictures of `docs/tour/`, `docs/page.png` and `docs/admin.png`, or the named pictures. A picture shows the
 real page: the script clicks and types, and changes nothing in the page.
 """
 
 import argparse
+import io
 import subprocess
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
 
 import trio
+from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from rookery.client import Client, Mention, open_api, open_client
@@ -42,7 +44,11 @@ PEOPLE = {
 
 TALKS: dict[str, list[tuple[str, str]]] = {
     "hiro": [("hiro", "👍")],
-    "tomasz": [("ada", "Did the rollback work?"), ("tomasz", "Rolled back, everything is green")],
+    "tomasz": [
+        ("ada", "Did the rollback work?"),
+        ("tomasz", "Rolled back, everything is green"),
+        ("tomasz", "From the roof, right after"),
+    ],
     "leila": [
         ("leila", "صباح الخير آدا، هل وصلت الأرقام؟"),
         ("ada", "نعم، وصلت كلها هذا الصباح"),
@@ -73,6 +79,15 @@ REPLIES = {
 
 EDITS = {"Writing the release note now": "Writing the **release note** now"}
 """The texts of messages that are edited, with the new text."""
+
+PHOTOS = {
+    "From the roof, right after": [
+        "#2b4a7a #f2a65a #26323f",
+        "#7a3b69 #f7c59f #33273a",
+        "#1f5f74 #e8d8a0 #23363a",
+    ]
+}
+"""The texts of messages with photos: the colours of the sky above, of the sky below, and of the hills."""
 
 GROUP = "Night shift"
 
@@ -139,11 +154,30 @@ async def talk_in_group(clients: dict[str, Client]) -> None:
 
 async def say(sender: Client, to: int | str, text: str, ids: dict[str, int], mentions: Iterable[Mention] = ()) -> str:
     """Send a message, and edit it, by REPLIES and EDITS. Add its id to `ids`, by text; return the chat's id."""
-    accepted = await sender.send(to, text, reply_to=ids.get(REPLIES.get(text, ""), 0), mentions=mentions)
+    photos = [draw(colours) for colours in PHOTOS.get(text, ())]
+    files = [await sender.files.upload(photo, name=f"IMG_20{at}.jpg") for at, photo in enumerate(photos)]
+    replied = ids.get(REPLIES.get(text, ""), 0)
+    accepted = await sender.send(to, text, reply_to=replied, mentions=mentions, files=files)
     ids[text] = accepted.event_id
     if text in EDITS:
         await sender.edit(accepted.chat_id, accepted.event_id, EDITS[text])
     return accepted.chat_id
+
+
+def draw(colours: str) -> bytes:
+    """A photo of an evening, as a JPEG."""
+    above, below, hills = colours.split()
+    sky = Image.linear_gradient("L").resize((1200, 900))
+    photo = Image.composite(Image.new("RGB", sky.size, below), Image.new("RGB", sky.size, above), sky)
+    pen = ImageDraw.Draw(photo)
+    pen.ellipse((760, 420, 900, 560), "#fff3d6")
+    photo = photo.filter(ImageFilter.GaussianBlur(3))
+    pen = ImageDraw.Draw(photo)
+    for left, top, width in ((-300, 620, 900), (250, 560, 700), (600, 660, 900)):
+        pen.ellipse((left, top, left + width, top + 900), hills)
+    content = io.BytesIO()
+    photo.save(content, "JPEG", quality=90)
+    return content.getvalue()
 
 
 class Stage:
@@ -253,6 +287,12 @@ def notification(stage: Stage) -> Window:
     return window
 
 
+def photos(stage: Stage) -> Window:
+    window = chats(stage).open_chat("tomasz")
+    window.page.locator("img[src*='/files/']").nth(2).wait_for()
+    return window
+
+
 def phone(stage: Stage) -> Window:
     return stage.open(PHONE, has_touch=True, is_mobile=True).sign_in().open_chat("mira")
 
@@ -282,6 +322,7 @@ PICTURES = {
     "tour/10-dark": dark,
     "tour/11-group": group,
     "tour/12-group-info": group_info,
+    "tour/13-photos": photos,
     "page": chat,
     "admin": admin,
 }
@@ -294,7 +335,7 @@ def main() -> None:
     names = parser.parse_args().names or PICTURES
     with (
         TemporaryDirectory() as folder,
-        running(Rookery(Path(folder) / "data")) as platform,
+        running(Rookery(Path(folder) / "data", settings={"ROOKERY_KAFKA__INSTANCE": "laptop"})) as platform,
         sync_playwright() as playwright,
     ):
         trio.run(talk, platform.url)
