@@ -27,6 +27,7 @@ def test_a_pin_is_seen_by_both_leads_to_its_message_follows_an_edit_and_is_remov
     platform.send(ada, ada.chat_with(mira), *(f"Message {number}" for number in range(MANY)))
     at_mira = seats(platform, mira, chat="Ada Lindqvist")
     at_mira.page.get_by_role("button", name="Go to the newest message").click()
+    expect(at_mira.message(f"Message {MANY - 1}")).to_be_in_viewport()
     at_mira.page.get_by_role("button", name="Pinned message Lunch?").click()
     expect(at_mira.messages.first).to_be_focused()
     expect(at_mira.messages.first).to_contain_text(re.compile("Lunch.*Pinned by Ada Lindqvist"))
