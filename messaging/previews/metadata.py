@@ -132,9 +132,7 @@ def clean(text: str, most_bytes: int) -> str:
     """The text in one line, without control characters and without those that change the direction of what follows, cut
     to at most so many bytes of UTF-8."""
     spaced = " ".join(text.split())
-    kept = "".join(
-        each for each in spaced if each not in _BIDI and unicodedata.category(each) not in ("Cc", "Cs", "Cn")
-    )
+    kept = "".join(each for each in spaced if each not in _BIDI and unicodedata.category(each) not in _REMOVED)
     if len(kept.encode()) <= most_bytes:
         return kept
     return kept.encode()[: most_bytes - 3].decode(errors="ignore").rstrip() + "…"

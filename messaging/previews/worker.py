@@ -7,12 +7,8 @@ no database and no user, but the network of its machine. Run gateways where that
 
 import codecs
 import os
-import resource
-import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from ipaddress import ip_network
-from pathlib import Path
 
 import msgspec
 import trio
@@ -21,6 +17,7 @@ from messaging.previews.connections import Connector
 from messaging.previews.fetching import Page, fetch
 from messaging.previews.metadata import CODECS, Metadata
 from messaging.previews.protocol import Found, Lines, Setup, Wanted
+from shared import rights
 
 MEMORY_BYTES = 1 << 30
 """Most memory, as addresses. Only on Linux."""
@@ -29,9 +26,6 @@ CPU_SECONDS = 600
 """Most CPU; then the process ends, and the previewer starts another one."""
 
 OPEN_FILES = 128
-
-NOBODY = 65534
-"""The user and the group that own nothing, on Linux."""
 
 READ_BYTES = 64 << 10
 
@@ -71,20 +65,7 @@ def give_up_rights() -> None:
     """Set the limits. Python's own files may not be readable for nobody: the encodings are loaded before."""
     for name in ("idna", *CODECS):
         codecs.lookup(name)
-    os.nice(10)  # chat comes first
-    if sys.platform == "linux":
-        with suppress(OSError):  # a container without /proc
-            Path("/proc/self/oom_score_adj").write_text("1000")  # the gateway survives, if memory is short
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        if os.geteuid() == 0:
-            with suppress(OSError):  # a namespace without this user
-                os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-        resource.setrlimit(limit, (0, 0))
+    rights.give_up_rights(MEMORY_BYTES, CPU_SECONDS, open_files=OPEN_FILES, may_start=True)  # threads resolve names
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ never has the bytes of two users.
 """
 
 import os
-import resource
 import sys
 from base64 import b64encode
 from collections.abc import Callable
-from contextlib import suppress
 from json import dumps
-from pathlib import Path
 
 from shared.pictures.purposes import Purpose
 from shared.pictures.rendering import Rendered, render
+from shared.rights import give_up_rights
 
 MEMORY_BYTES = 5 << 28
 """Most memory, as addresses. JPEG, PNG and WebP of 50 megapixels need up to 1 GB, and AVIF 35 MB for each
@@ -29,9 +27,6 @@ SMALL_MEMORY_BYTES = 1 << 29
 
 CPU_SECONDS = 15
 """Most CPU. A picture of 12 megapixels takes up to 1.5 s, of 50 megapixels up to 6."""
-
-NOBODY = 65534
-"""The user and the group that own nothing, on Linux."""
 
 
 def main() -> None:
@@ -63,20 +58,7 @@ def _renderer(media_type: str, purpose: Purpose) -> Callable[[bytes], Rendered]:
 
 def _give_up_rights(memory_bytes: int, *, needs_threads: bool = False) -> None:
     """Set the limits. A decoder that needs threads, as libde265 does, can start processes, too: with these limits."""
-    os.nice(10)  # chat comes first
-    if sys.platform == "linux":
-        with suppress(OSError):  # a container without /proc
-            Path("/proc/self/oom_score_adj").write_text("1000")  # the BFF survives, if memory is short
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-        if os.geteuid() == 0:  # root may exceed limits
-            with suppress(OSError):  # a namespace without this user
-                os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # SIGXCPU, then SIGKILL
-    limits = [resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE]
-    for limit in limits if needs_threads else [*limits, resource.RLIMIT_NPROC]:
-        resource.setrlimit(limit, (0, 0))
+    give_up_rights(memory_bytes, CPU_SECONDS, may_start=needs_threads)
 
 
 def _write(rendered: Rendered) -> None:
