@@ -1,6 +1,7 @@
 """Account status and the audit log on Cassandra: a part of `shared.accounts.cassandra.store`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.cassandra.schema import month_at
@@ -88,14 +89,21 @@ class CassandraAdministration(CassandraSignIns):
         await self._statements.run(ADD_ENTRY, month, *columns, entry.target, entry.detail)
 
     async def audit_entries(self, *, limit: int, before: str = "") -> Sequence[AuditEntry]:
-        entries: list[AuditEntry] = []
-        for (month,) in await self._statements.run(MONTHS):
-            if len(entries) >= limit:
+        month = _month(before) if before else None
+        return [_entry(*row) for row in await self._newest(MONTHS, ENTRIES, month, before or AFTER_ALL, limit)]
+
+    async def _newest(
+        self, months: str, rows_of_month: str, month: int | None, start: str | int, limit: int
+    ) -> Sequence[Sequence[Any]]:
+        """The newest rows of a list by month, at most `limit`: those that the query of a month finds from `start` on,
+        which is in the given month, or after all months."""
+        found: list[Sequence[Any]] = []
+        for (each,) in await self._statements.run(months):
+            if len(found) >= limit:
                 break
-            if not before or month <= _month(before):
-                rows = await self._statements.run(ENTRIES, month, before or AFTER_ALL, limit - len(entries))
-                entries += [_entry(*row) for row in rows]
-        return entries
+            if month is None or each <= month:
+                found += await self._statements.run(rows_of_month, each, start, limit - len(found))
+        return found
 
 
 def _status(is_admin: bool | None, suspended_at_ms: int | None, suspended_reason: str | None) -> AccountStatus:

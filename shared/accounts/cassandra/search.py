@@ -123,11 +123,24 @@ class NameIndex:
 
 async def index_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
     """Add every account to the index, PAGE at a time. Repeating it changes nothing. Raises Unavailable."""
+
+    async def add(statements: Statements, users: Sequence[User]) -> None:
+        await statements.run_all(ADD, [row for user in users for row in _rows(user)])
+
+    await for_all_users(session, renew, add)
+
+
+async def for_all_users(
+    session: CassandraSession,
+    renew: Callable[[], Awaitable[None]],
+    write: Callable[[Statements, Sequence[User]], Awaitable[None]],
+) -> None:
+    """Write rows for every account, PAGE at a time, for a migration. Raises Unavailable."""
     statements, last_token = Statements(session), MIN_TOKEN
-    while accounts := await statements.run(SOME_USERS, last_token, PAGE):
-        await statements.run_all(ADD, [row for _, *columns in accounts for row in _rows(User(*columns))])
+    while rows := await statements.run(SOME_USERS, last_token, PAGE):
+        await write(statements, [User(*columns) for _, *columns in rows])
         await renew()
-        last_token = accounts[-1][0]
+        last_token = rows[-1][0]
 
 
 def fold(name: str) -> str:

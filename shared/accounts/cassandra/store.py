@@ -13,7 +13,7 @@ from shared.accounts.cassandra.admin import ADMIN_STATEMENTS
 from shared.accounts.cassandra.links import LINK_STATEMENTS, REMOVE_RESET
 from shared.accounts.cassandra.people import PEOPLE_STATEMENTS, CassandraPeople
 from shared.accounts.cassandra.schema import month_at
-from shared.accounts.cassandra.search import MIN_TOKEN, PAGE, SEARCH_STATEMENTS, NameIndex, fold
+from shared.accounts.cassandra.search import SEARCH_STATEMENTS, NameIndex, fold, for_all_users
 from shared.accounts.cassandra.sign_ins import SIGN_IN_STATEMENTS
 from shared.accounts.people import WhoMayStart
 from shared.accounts.store import AccountStore, Credentials, SigningKey, User, batches
@@ -52,7 +52,6 @@ LIST_MONTH = "INSERT INTO user_months (all_months, month) VALUES (0, ?)"
 LIST_USER = "INSERT INTO users_by_month (month, user_id) VALUES (?, ?)"
 MONTHS = "SELECT month FROM user_months WHERE all_months = 0"
 USERS_OF_MONTH = "SELECT user_id FROM users_by_month WHERE month = ? AND user_id <= ? LIMIT ?"
-SOME_IDS = "SELECT token(user_id), user_id FROM users WHERE token(user_id) > ? LIMIT ?"
 PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
 SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
@@ -146,12 +145,8 @@ class CassandraAccounts(CassandraPeople):
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
         newest = after_id - 1 if after_id else MAX_ID
-        ids: list[int] = []
-        for (month,) in await self._statements.run(MONTHS):
-            if len(ids) < limit and month <= _month(newest):
-                rows = await self._statements.run(USERS_OF_MONTH, month, newest, limit - len(ids))
-                ids += [user_id for (user_id,) in rows]
-        return [user for batch in batches(ids) for user in await self.users(batch)]
+        rows = await self._newest(MONTHS, USERS_OF_MONTH, _month(newest), newest, limit)
+        return [user for batch in batches(user_id for (user_id,) in rows) for user in await self.users(batch)]
 
     async def delete_user(self, user_id: int) -> None:
         """As in the protocol. The names leave the index first, while they are known."""
@@ -253,22 +248,18 @@ class CassandraAccounts(CassandraPeople):
         await self._index.add(user)
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
         await self._statements.apply(ADD_USER, *columns, password_hash)
-        await _list(self._statements, [user.user_id])
+        await _list(self._statements, [user])
         await self._statements.apply(CLEAR_NAME_ROW, fold(user.name), user.user_id)
 
 
 async def list_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
     """Add every account to the list of its month. Repeating it changes nothing. Raises Unavailable."""
-    statements, last_token = Statements(session), MIN_TOKEN
-    while rows := await statements.run(SOME_IDS, last_token, PAGE):
-        await _list(statements, [user_id for _, user_id in rows])
-        await renew()
-        last_token = rows[-1][0]
+    await for_all_users(session, renew, _list)
 
 
-async def _list(statements: Statements, user_ids: Iterable[int]) -> None:
+async def _list(statements: Statements, users: Iterable[User]) -> None:
     """Add the accounts to the lists of their months: the months first, since an unlisted month is never read."""
-    rows = [(_month(user_id), user_id) for user_id in user_ids]
+    rows = [(_month(user.user_id), user.user_id) for user in users]
     await statements.run_all(LIST_MONTH, [(month,) for month in {month for month, _ in rows}])
     await statements.run_all(LIST_USER, rows)
 

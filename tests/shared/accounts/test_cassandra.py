@@ -465,8 +465,7 @@ async def test_migrations_add_all_accounts_to_the_index_and_to_the_list(
             await store.add_user(user, "hash")
             assert await store.find_users(user.name, after_name="", limit=10) == []
             assert user not in await store.list_users(after_id=user.user_id + 1, limit=1)
-    for module in ("search", "store"):
-        monkeypatch.setattr(f"shared.accounts.cassandra.{module}.PAGE", 2)
+    monkeypatch.setattr("shared.accounts.cassandra.search.PAGE", 2)
     await FILLS[4](session, renew)
     assert renewals > 2
     await FILLS[len(MIGRATIONS)](session, renew)
