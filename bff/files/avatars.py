@@ -1,6 +1,5 @@
 """Avatars: pictures of users and groups, in the file store. A token is used in one place, and once."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,11 +13,10 @@ from werkzeug.exceptions import NotFound
 from bff.files.models import AvatarQuery, MadeAvatar
 from bff.files.served import POLICY
 from bff.http.bodies import Content, TooSlow
-from bff.http.endpoints import REQUEST_DEADLINE, Response, endpoint
-from bff.http.problems import problem
+from bff.http.endpoints import Response, endpoint, in_time
 from bff.services import Services
 from shared.accounts.tokens import Claims
-from shared.contract.avatars import is_avatar_of, new_avatar
+from shared.contract.avatars import is_avatar, is_avatar_of, new_avatar
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files import protocol as files
 from shared.files.keys import AVATARS, avatar_key, avatar_keys
@@ -43,14 +41,12 @@ UPLOAD_SECONDS = 60.0
 
 YEAR = 31_536_000
 
-_TOKEN = re.compile(r"(?:g-)?[0-9]{1,19}\.[A-Za-z0-9_-]{22}")
-
 _log = structlog.get_logger(__name__)
 
 
 class Avatars:
-    """Makes avatars, checks those of profiles and groups, and deletes former ones. A place is the id of a user or of a
-    group."""
+    """Makes avatars, checks the avatars of profiles and groups, and deletes former ones. A place is the id of a user
+    or of a group."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -84,9 +80,7 @@ class Avatars:
         """Add the route of the pictures. It is not in the description of the API, since it returns no JSON."""
 
         async def show(token: str) -> HttpResponse:
-            with trio.move_on_after(REQUEST_DEADLINE):
-                return await self._show(token)
-            return problem(Refusal(Code.TIMED_OUT, f"This took more than {REQUEST_DEADLINE:g} seconds."))
+            return await in_time(self._show(token))
 
         app.add_url_rule("/avatars/<token>", "avatar", hide(show), methods=["GET"])
 
@@ -108,7 +102,7 @@ class Avatars:
     async def _show(self, token: str) -> HttpResponse:
         """The picture with this token; `size` is one of AVATARS, by default the largest."""
         size = request.args.get("size", str(AVATARS[-1]))
-        if not _TOKEN.fullmatch(token) or size not in map(str, AVATARS):
+        if not is_avatar(token) or size not in map(str, AVATARS):
             raise NotFound
         try:
             async with self._reads, self._files.read(avatar_key(token, int(size))) as chunks:

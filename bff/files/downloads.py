@@ -17,7 +17,7 @@ from werkzeug.exceptions import NotFound
 from bff.files.links import FileLink, FileLinks
 from bff.files.models import ChatFilesQuery, Link, Links, WantedFiles
 from bff.files.served import Served, asked_for, headers_of, served
-from bff.http.endpoints import REQUEST_DEADLINE, Response, endpoint, parse_id
+from bff.http.endpoints import Response, endpoint, in_time, parse_id
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
 from bff.own_chats import OwnChats
@@ -123,9 +123,7 @@ class Downloads:
         """Add the route of the links. It is not in the description of the API, since clients do not make its URLs."""
 
         async def download(file_id: str, name: str) -> HttpResponse:
-            with trio.move_on_after(REQUEST_DEADLINE):
-                return await self._download(file_id)
-            return problem(Refusal(Code.TIMED_OUT, f"This took more than {REQUEST_DEADLINE:g} seconds."))
+            return await in_time(self._download(file_id))
 
         app.add_url_rule("/files/<file_id>/<name>", "download", hide(download), methods=["GET"])
 

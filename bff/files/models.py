@@ -8,17 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from bff.files.parts import PART_BYTES
 from bff.models import Digits, Input, Limit, UserId, digits, utf8_bytes, visible
 from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, FileState, StoredFile
 from shared.contract.chats import MAX_CLIENT_ID
-from shared.files.protocol import Part
+from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, Part
 
 MAX_LINKS = 100
 """Links in one request."""
-
-MAX_FILE_NAME_BYTES = 255
-"""The most that file systems allow."""
 
 MAX_VOICE_MS = 24 * 3600 * 1000
 
@@ -48,7 +44,7 @@ def _file_name(name: str) -> str:
 
 FileName = Annotated[
     str,
-    *utf8_bytes(1, MAX_FILE_NAME_BYTES),
+    *utf8_bytes(1, MAX_NAME_BYTES),
     AfterValidator(_file_name),
     AfterValidator(visible),
     Field(description="1 to 255 bytes of UTF-8, without slashes, backslashes, control and direction characters"),
@@ -100,8 +96,8 @@ class FilePart(BaseModel):
 
 
 class File(BaseModel):
-    """A file of the user. While it is uploaded, it has `parts`: those that are stored. Each has `part_bytes`, the last
-    one what remains. The media type, the measures and the previews are those that the server found."""
+    """A file of the user. While it is uploaded, `parts` lists the stored parts. Each has `part_bytes`, and the
+    last one the rest. The server finds the media type, the measures and the previews in the content."""
 
     file_id: str
     name: str

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from rookery.v1.archive_pb2 import StoredFile
 from shared.files.keys import file_key
-from shared.files.protocol import MAX_PARTS, FileStore, NotFound, Part
-
-PART_BYTES = 8 << 20
+from shared.files.protocol import MAX_PARTS, PART_BYTES, FileStore, NotFound, Part
 
 MAX_FILE_BYTES = PART_BYTES * MAX_PARTS
 

@@ -108,13 +108,21 @@ def _view(
         inputs = await _inputs(parameters, path, verifier)
         return inputs if isinstance(inputs, Refusal) else await handler(**inputs)
 
+    async def respond(path: dict[str, str]) -> HttpResponse:
+        result = await run(path)
+        return problem(result) if isinstance(result, Refusal) else _respond(result)
+
     async def view(**path: str) -> HttpResponse:
-        with trio.move_on_after(seconds):
-            result = await run(path)
-            return problem(result) if isinstance(result, Refusal) else _respond(result)
-        return problem(Refusal(Code.TIMED_OUT, f"This took more than {seconds:g} seconds."))
+        return await in_time(respond(path), seconds)
 
     return view
+
+
+async def in_time(response: Awaitable[HttpResponse], seconds: float = REQUEST_DEADLINE) -> HttpResponse:
+    """Return the response; `timed_out` if it takes more than so many seconds."""
+    with trio.move_on_after(seconds):
+        return await response
+    return problem(Refusal(Code.TIMED_OUT, f"This took more than {seconds:g} seconds."))
 
 
 async def _inputs(

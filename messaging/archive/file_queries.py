@@ -34,9 +34,7 @@ from rookery.v1.files_pb2 import FileRef
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID, wall_clock_ms
-
-MAX_FILE_NAME = 255
-"""Bytes of a file's name: see files.proto."""
+from shared.files.protocol import MAX_NAME_BYTES
 
 
 class FileQueries(ArchiveServiceServicer):
@@ -51,7 +49,7 @@ class FileQueries(ArchiveServiceServicer):
             check_range("user_id", request.user_id, 1, MAX_ID)
             or check_bytes("client_file_id", request.client_file_id, MAX_CLIENT_ID)
             or check_range("file_id", file.file_id, 1, MAX_ID)
-            or check_bytes("name", file.name, MAX_FILE_NAME)
+            or check_bytes("name", file.name, MAX_NAME_BYTES)
             or check_range("size", file.size, 0, MAX_ID)
         )
         if refusal:

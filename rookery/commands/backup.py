@@ -33,7 +33,7 @@ from shared.backplane.sqlite.segments import last_segment
 from shared.configuration import sqlite as configuration
 from shared.contract.ids import wall_clock_ms
 from shared.drivers import sqlite
-from shared.files.folder import copy_stored, count_stored
+from shared.files.folder import copy_stored, count_stored, sync
 from shared.files.protocol import Damaged
 from shared.settings import Engine, Settings
 
@@ -119,7 +119,7 @@ def _back_up(settings: Settings, folder: Path, with_files: bool) -> list[str]:
             manifest["stored"] = asdict(copied)
             lines.append(f"{STORE}: {copied.keys:,} files and thumbnails, {copied.bytes:,} bytes")
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2))
-        _sync(unfinished / MANIFEST)
+        sync(unfinished / MANIFEST)
     return [*lines, f"{folder} is complete"]
 
 
@@ -136,12 +136,12 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         ) from None
     try:
         yield unfinished
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.rename(folder)
     except BaseException:  # only to remove unfinished files: raised again
         shutil.rmtree(unfinished)
         raise
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def _copy_database(source: Path, target: Path) -> None:
@@ -155,7 +155,7 @@ def _copy_database(source: Path, target: Path) -> None:
     ):
         old.backup(new)  # all pages in one step: with several steps, each write in between would restart the copy
     target.chmod(mode)
-    _sync(target)
+    sync(target)
 
 
 def _check_consistency(chats: Path, log: Path) -> None:
@@ -200,14 +200,14 @@ def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
             if final == data.log:
                 _skip_offsets(unfinished)
             shutil.copymode(folder / final.name, unfinished)
-            _sync(unfinished)
+            sync(unfinished)
         if (folder / STORE).exists():
             copy_stored(folder / STORE, unfinished_store)
             os.sync()
             unfinished_store.rename(data.files)
         for unfinished, final in copies.items():
             unfinished.rename(final)
-        _sync(data.path)
+        sync(data.path)
     except BaseException:  # only to remove unfinished files: raised again
         for either in (*copies, *copies.values()):
             either.unlink(missing_ok=True)
@@ -272,12 +272,3 @@ def _connect_unchanging(file: Path) -> sqlite3.Connection:
 def _describe(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-
-
-def _sync(path: Path) -> None:
-    """Sync a file, or the entries of a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

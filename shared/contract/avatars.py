@@ -7,7 +7,7 @@ of another one.
 import re
 import secrets
 
-_SECRET = re.compile(r"[A-Za-z0-9_-]{22}")
+_AVATAR = re.compile(r"(?:g-)?[0-9]{1,19}\.[A-Za-z0-9_-]{22}")
 
 
 def new_avatar(place: str) -> str:
@@ -17,4 +17,9 @@ def new_avatar(place: str) -> str:
 
 def is_avatar_of(place: str, token: str) -> bool:
     """Return whether this is a token of the place."""
-    return token.startswith(f"{place}.") and _SECRET.fullmatch(token, len(place) + 1) is not None
+    return token.startswith(f"{place}.") and is_avatar(token)
+
+
+def is_avatar(token: str) -> bool:
+    """Return whether this has the form of a token, of any place."""
+    return _AVATAR.fullmatch(token) is not None

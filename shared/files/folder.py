@@ -218,7 +218,7 @@ class _Folder:
     def begin(self, key: str) -> str:
         upload_id = f"{wall_clock_ms():x}-{token_hex(8)}"
         self.upload(key, upload_id).mkdir(mode=0o700)
-        _sync(self._uploads)
+        sync(self._uploads)
         return upload_id
 
     def finish(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
@@ -231,7 +231,7 @@ class _Folder:
             whole.mkdir(mode=0o700)
             for name in names:
                 os.link(upload / name, whole / name)
-            _sync(whole)
+            sync(whole)
             _make(stored.parent)
             os.rename(whole, stored)
         except FileNotFoundError as error:
@@ -240,7 +240,7 @@ class _Folder:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # stored already
                 raise
-        _sync(stored.parent)
+        sync(stored.parent)
         shutil.rmtree(upload, ignore_errors=True)
 
     def put(self, key: str, content: bytes) -> None:
@@ -315,7 +315,7 @@ class _PartWriter:
         os.fsync(self._file.fileno())
         with _of_upload(self._upload):
             os.rename(self._temporary, path)
-            _sync(self._upload)
+            sync(self._upload)
         for earlier in self._earlier:
             if earlier != path:
                 earlier.unlink(missing_ok=True)
@@ -392,12 +392,12 @@ def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

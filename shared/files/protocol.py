@@ -23,11 +23,17 @@ MIN_PART_BYTES = 5 << 20
 MAX_PART_BYTES = 64 << 20
 """Most bytes of one part, and of one `put`."""
 
+PART_BYTES = 8 << 20
+"""The size of the parts in which Rookery uploads a file; the last one may be smaller."""
+
 MAX_PARTS = 10_000
 """Numbers of parts are 1 to this: the limit of S3."""
 
 CHUNK_BYTES = 256 << 10
 """Most bytes of a chunk that is read: a reader's memory is a few chunks."""
+
+MAX_NAME_BYTES = 255
+"""Of the name that a file has for people: the most that file systems allow. It is not its key."""
 
 MAX_LISTED = 1_000
 """Most entries of one listing."""

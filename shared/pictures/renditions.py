@@ -16,7 +16,7 @@ import trio
 
 from shared.contract.errors import Unavailable
 from shared.files.keys import PICTURE, file_key
-from shared.files.protocol import FileStore, NotFound
+from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, FileStore, NotFound
 from shared.pictures.media_types import DOCUMENTS, MediaType, picture_type
 from shared.pictures.processes import Answer, Refused, Worker, open_worker
 from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
@@ -30,12 +30,6 @@ MAX_AT_ONCE = min(2, os.cpu_count() or 1)
 
 MAX_WAITING = 100
 """Most pictures that wait to be rendered. Further ones are refused."""
-
-MAX_NAME_BYTES = 255
-"""Most bytes of the name of a file."""
-
-PART_BYTES = 8 << 20
-"""A picture that is encoded again is stored in parts of this size, and with less in one `put`."""
 
 CANCEL_SECONDS = 5.0
 """How long the store may take to cancel the upload of a picture that failed. Else the sweep cancels it."""
@@ -75,7 +69,7 @@ class Preview:
 
 
 class Pictures:
-    """Renders pictures. One for each process; all of its methods raise Unavailable."""
+    """Renders pictures, MAX_AT_ONCE at a time. One for each role; all of its methods raise Unavailable."""
 
     def __init__(self) -> None:
         self._turns = trio.CapacityLimiter(MAX_AT_ONCE)
@@ -191,8 +185,8 @@ class _Content(AsyncIterator[bytes]):
 
 
 async def _store(files: FileStore, key: str, worker: Worker, size: int) -> tuple[int, bytes]:
-    """Store the next `size` bytes of the worker. Return the size and the SHA-256 of the bytes that are stored then.
-    Raises Refused and Unavailable."""
+    """Store the next `size` bytes of the worker: up to PART_BYTES in one `put`, more in parts. Return the size and the
+    SHA-256 of the stored bytes. Raises Refused and Unavailable."""
     digest = hashlib.sha256()
     if size <= PART_BYTES:
         content = await worker.exactly(size)

@@ -9,7 +9,6 @@ import trio
 from PIL import Image
 
 from bff.files import completion, uploads
-from bff.files.parts import PART_BYTES
 from bff.http.bodies import TooSlow
 from rookery.v1.archive_pb2 import (
     FILE_STATE_COMPLETE,
@@ -22,7 +21,7 @@ from rookery.v1.archive_pb2 import (
 from shared.configuration.model import LiveConfiguration
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
-from shared.files.protocol import Full
+from shared.files.protocol import PART_BYTES, Full
 from shared.settings import FilesSettings
 from tests.bff.conftest import Api, Reply
 

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from bff.files.downloads import MAX_DOWNLOADS
-from bff.files.parts import PART_BYTES
 from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
@@ -18,6 +17,7 @@ from shared.contract.errors import KINDS, Code, Refusal
 from shared.contract.groups import DEFAULT_PERMISSIONS, GUEST_PERMISSIONS, Permission
 from shared.contract.ids import EPOCH_MS
 from shared.contract.wire import from_json
+from shared.files.protocol import PART_BYTES
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "client-guide.md").read_text()
 
