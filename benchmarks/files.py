@@ -1,4 +1,4 @@
-"""The speed of the stores of files, their CPU, and their memory beside what the process had before:
+"""The speed of the stores of files, their CPU, and the memory that the process gains:
 
     python -m benchmarks.files [--clients 20] [--parts 8] [--folder /var/tmp] [--endpoint http://127.0.0.1:9000]
 
@@ -70,7 +70,7 @@ async def measure(name: str, open_files: OpenFiles, clients: int, parts: int) ->
 
 
 async def measure_all(name: str, clients: int, parts: int, act: Callable[[int], Awaitable[None]]) -> None:
-    """Let the clients act at once, and print what it took."""
+    """Let the clients act at once, and print the time, the CPU and the memory."""
     memory, began, cpu = resident_bytes(os.getpid()), time.perf_counter(), time.process_time()
     async with trio.open_nursery() as nursery:
         for client in range(clients):

@@ -42,7 +42,7 @@ MAX_WAITING = 1_000
 """Files that are completed or wait for it."""
 
 MAX_OF_USER = 8
-"""Files of one user that are completed at once, so that slow pictures of one do not hold up those of all."""
+"""Files of one user that are completed at once, so that the slow pictures of one user do not hold up other users."""
 
 MAX_NAMED = 20
 """Missing parts that a refusal names."""
@@ -250,6 +250,6 @@ def is_allowed(media_type: str, allowed: str) -> bool:
 async def open_completions(
     archive: ArchiveQueries, files: FileStore, pictures: Pictures, scanner: Scanner | None, live: Live
 ) -> AsyncIterator[Completions]:
-    """Complete uploads while the block is open. Those that run when it ends are completed by a retry."""
+    """Complete uploads while the block is open. A retry completes an upload that runs when the block ends."""
     async with open_background() as nursery:
         yield Completions(nursery, archive, files, pictures, scanner, live)

@@ -103,7 +103,7 @@ def _fields_of(query: bytes) -> dict[str, str]:
 
 
 def _link_of(file_id: int, fields: dict[str, str]) -> FileLink | None:
-    """Return what the fields state, without regard to the signature; None if they are not those of a link."""
+    """Return the link with these fields, without a check of its signature; None if a field is missing or invalid."""
     try:
         return FileLink(
             file_id,

@@ -21,13 +21,13 @@ OTHER_TYPE = "application/octet-stream"
 POLICY = (
     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 )
-"""No file runs scripts. The styles and the sources are those of the documents that browsers make around a picture or a
+"""No file runs scripts. The styles and the sources are needed by the documents that browsers make around a picture or a
 video which is opened alone."""
 
 _TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
 
 _ACTIVE = re.compile(r"html|xml|svg|script|flash|xsl|java")
-"""In the media types of what browsers or their plug-ins run or interpret."""
+"""In the media types of files that browsers or their plug-ins run or interpret."""
 
 _RANGE = re.compile(r"bytes=(?:(?P<first>\d{1,19})-(?P<last>\d{0,19})|-(?P<count>\d{1,19}))", re.ASCII)
 
@@ -81,7 +81,8 @@ class Asked:
 
 
 def asked_for(method: str, headers: Headers, etag: str, size: int) -> Asked:
-    """Return what a request with these headers asks for, of a file that never changes (RFC 9110, sections 13 and 14).
+    """Return the status and the bytes for a request with these headers (RFC 9110, sections 13 and 14). The file never
+    changes.
 
     A range that is malformed, and several ranges at once, are ignored: the response is the whole file."""
     if "If-Match" in headers and not parse_etags(headers["If-Match"]).contains(etag):
@@ -110,7 +111,7 @@ def _is_shown(file: FileInfo) -> bool:
 
 
 def _sent_type(media_type: str) -> str:
-    """Return the media type to send. What could run in a browser is sent as bytes, whatever the sniffing found."""
+    """Return the media type to send. A type that could run in a browser is sent as OTHER_TYPE."""
     if not _TYPE.fullmatch(media_type) or _ACTIVE.search(media_type):
         return OTHER_TYPE
     return f"{media_type}; charset=utf-8" if media_type == "text/plain" else media_type

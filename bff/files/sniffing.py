@@ -90,7 +90,7 @@ _STATED_TYPE = re.compile(rb"application/(epub\+zip|vnd\.oasis\.opendocument\.[a
 """The content of the first entry of an EPUB or OpenDocument file, named `mimetype`."""
 
 _BINARY = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-"""Control characters that no text has: all but white space and those of colours in a terminal."""
+"""Control characters that no text has: all but white space and the ones that set colours in a terminal."""
 
 _MPEG_AUDIO = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]", re.DOTALL)
 """The first frame of layer III: a valid version and bit rate. Layer II would be UTF-16, too."""

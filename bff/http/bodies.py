@@ -47,7 +47,7 @@ class Content:
 
 
 class StreamedBody:
-    """The body of one request, as an iterator of pieces of at most 64 KiB, and what Quart gets in its place."""
+    """The body of one request, as an iterator of pieces of at most 64 KiB, and the empty body that Quart receives."""
 
     def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         self._receive = receive

@@ -1,4 +1,4 @@
-"""What the queries have in common: the checks of their fields, and the refusal without the store."""
+"""The checks of fields that several queries share, and the refusal if the store does not answer."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar

@@ -159,7 +159,7 @@ class CassandraFiles:
         return {key: {file.file_id for file in content.files} for key, content in contents.items()}
 
     async def _contents(self, messages: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Message]:
-        """The recorded messages, those of deleted ones without content, by chat_id and message_id."""
+        """The recorded messages by chat_id and message_id; a deleted message without its content."""
         pages = await self._statements.run_all(_CONTENTS, message_reads(messages))
         return {
             (chat_id, message_id): Message.FromString(content or b"")
