@@ -52,8 +52,8 @@ export class Conversations extends Store {
    * @type {Map<string, State>} the one that changed last is the last
    */
   #recent = new Map();
-  /** The load of the messages of the chat that was opened last. */
-  #opening = Promise.resolve();
+  /** @type {Map<string, Promise<void>>} the last load of each chat; it goes on while the chat's phase is "loading" */
+  #opening = new Map();
   /** Whether the reader of the open chat is at its end. */
   #isFollowing = true;
   /** The message that the reader of the open chat sees; empty if there is none. */
@@ -131,12 +131,13 @@ export class Conversations extends Store {
   async open(chat_id, mark = () => "", markKnown = async () => {}) {
     this.enter(chat_id);
     this.#isFollowing = true;
-    if (this.of(chat_id).phase === "loading") await this.#opening; // it may load another page than the wanted one
-    const { phase } = this.of(chat_id);
-    const isDone = phase === "loading" || (phase === "ready" && pieces.covers(this.of(chat_id), mark()));
+    // A load may be of another page than this one, and of several calls that wait for it, each may load its own.
+    while (this.of(chat_id).phase === "loading") await this.#opening.get(chat_id);
+    const isDone = this.of(chat_id).phase === "ready" && pieces.covers(this.of(chat_id), mark());
     if (isDone || chat_id !== this.openChat) return;
-    this.#opening = this.#open(chat_id, mark, markKnown);
-    await this.#opening;
+    const opening = this.#open(chat_id, mark, markKnown);
+    this.#opening.set(chat_id, opening);
+    await opening;
   }
 
   /** @param {string} chat_id @param {() => string} mark @param {(isEmpty: boolean) => Promise<void>} markKnown */

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
 from tests.browser.test_changes import choose
@@ -52,6 +52,34 @@ def test_a_pin_is_seen_by_both_leads_to_its_message_follows_an_edit_and_is_remov
     expect(pins).to_contain_text("No pinned messages")
     for seat in (at_ada, at_mira):
         expect(seat.page.get_by_text("Pinned message", exact=True)).to_have_count(0)
+
+
+def test_of_a_pin_and_the_newest_message_the_list_stands_at_the_one_pressed_last(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
+) -> None:
+    choose(at_ada, "Lunch?", "Pin")
+    platform.send(ada, ada.chat_with(mira), *(f"Message {number}" for number in range(MANY)))
+    seat = seats(platform, mira, chat="Ada Lindqvist")
+    newest, pin = seat.message(f"Message {MANY - 1}"), seat.message("Lunch?")
+    to_newest = seat.page.get_by_role("button", name="Go to the newest message")
+    to_pin = seat.page.get_by_role("button", name="Pinned message Lunch?")
+    to_newest.click()
+    expect(newest).to_be_in_viewport()
+    requests = "**/v1/chats/*/messages*"
+    held: list[Route] = []
+
+    for buttons, shown in (((to_pin, to_newest), newest), ((to_pin, to_newest, to_pin), pin)):
+        seat.page.route(requests, lambda route: held.append(route))
+        for button in buttons:
+            button.click()
+        while not held:
+            seat.page.wait_for_timeout(20)
+        seat.page.unroute(requests)
+        while held:
+            held.pop().continue_()
+        expect(shown).to_be_in_viewport()
+        expect(seat.page.get_by_role("status", name="Loading messages")).to_have_count(0)
+        expect(shown).to_be_in_viewport()
 
 
 def test_a_star_is_on_the_devices_of_its_user_alone_and_leads_to_its_message(

@@ -51,6 +51,8 @@ export class MessageList {
   #target;
   /** Where the next rendering scrolls to. @type {"" | "end" | "unread" | "marked"} */
   #goal = "";
+  /** Counts the movements to another place; while one loads its messages, a later one replaces it. */
+  #moves = 0;
   /** The key of the marked message, for a short time. */
   #marked = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -104,8 +106,9 @@ export class MessageList {
 
   /** Goes to the newest message. */
   async toBottom() {
-    const { conversations } = this.#app.chats;
-    if (this.#loaded.hasNewer) await conversations.openNewest(this.#chat_id);
+    if (!(await this.#moved(this.#app.chats.conversations.openNewest(this.#chat_id)))) return;
+    this.#target = "";
+    this.#isOpened = true;
     this.#part.toEnd(this.#all());
     this.#goal = "end";
     this.#app.root.invalidate();
@@ -115,16 +118,25 @@ export class MessageList {
   async goTo(id) {
     this.#target = id;
     this.#isOpened = false;
-    await this.#app.chats.conversations.openAround(this.#chat_id, idBelow(id));
+    await this.#moved(this.#app.chats.conversations.openAround(this.#chat_id, idBelow(id)));
     this.#app.root.invalidate();
   }
 
   /** Goes to the first unread message. */
   async #toUnread() {
     const { chats } = this.#app;
-    await chats.conversations.openAround(this.#chat_id, chats.unreadMark(this.#chat_id));
+    const loaded = chats.conversations.openAround(this.#chat_id, chats.unreadMark(this.#chat_id));
+    if (!(await this.#moved(loaded))) return;
+    this.#target = "";
     this.#isOpened = false;
     this.#app.root.invalidate();
+  }
+
+  /** Returns whether this is still the last movement when its messages are loaded. @param {Promise<void>} loaded */
+  async #moved(loaded) {
+    const move = ++this.#moves;
+    await loaded;
+    return move === this.#moves;
   }
 
   /** Marks everything as read, also what was not on the screen. */

@@ -180,6 +180,13 @@ test("a place that is wanted while another page is loading is loaded after it", 
   assert.deepEqual(minutesOf(conversations), range(150, 249));
 });
 
+test("of three places that are wanted one after the other, the last is loaded last", async () => {
+  const conversations = new Conversations(archiveOf(range(1, 1_000)));
+  const newest = () => conversations.openNewest(CHAT);
+  await Promise.all([newest(), conversations.openAround(CHAT, idAt(200)), newest()]);
+  assert.deepEqual(minutesOf(conversations), range(901, 1_000));
+});
+
 test("of a hundred thousand messages that are scrolled through, two thousand stay in memory", async () => {
   const minutes = range(1, 100_000);
   const conversations = new Conversations(archiveOf(minutes));
