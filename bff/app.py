@@ -25,6 +25,7 @@ from bff.departures import open_departures
 from bff.files.avatars import Avatars
 from bff.files.completion import open_completions
 from bff.files.downloads import CutOff, Downloads
+from bff.files.reported import ReportedFiles
 from bff.files.scanner import Scanner
 from bff.files.uploads import FileId, Uploads
 from bff.groups import Groups
@@ -194,7 +195,8 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     chats = OwnChats(services.live)
     avatars = Avatars(services)
     groups = Groups(services, chats, avatars)
-    downloads = Downloads(services, chats)
+    reported = ReportedFiles(services)
+    downloads = Downloads(services, chats, reported)
     resources = [
         Accounts(services, avatars),
         Profiles(services),
@@ -205,7 +207,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
         Uploads(services),
         downloads,
         avatars,
-        Admin(services, avatars),
+        Admin(services, avatars, reported),
     ]
     mount(app, resources, services.verifier)
     avatars.mount(app)

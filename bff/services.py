@@ -17,6 +17,8 @@ from rookery.v1.archive_pb2 import (
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
+    GetReportedFileRequest,
+    GetReportedFileResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatFilesRequest,
@@ -89,6 +91,8 @@ class ArchiveQueries(Protocol):
     async def cancel_file(self, request: CancelFileRequest) -> CancelFileResponse | Refusal: ...
 
     async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal: ...
+
+    async def get_reported_file(self, request: GetReportedFileRequest) -> GetReportedFileResponse | Refusal: ...
 
     async def list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal: ...
 

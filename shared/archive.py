@@ -21,6 +21,8 @@ from rookery.v1.archive_pb2 import (
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
+    GetReportedFileRequest,
+    GetReportedFileResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatFilesRequest,
@@ -113,6 +115,9 @@ class ArchiveClient:
 
     async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
         return await self._query(self._stub.GetFiles, request)
+
+    async def get_reported_file(self, request: GetReportedFileRequest) -> GetReportedFileResponse | Refusal:
+        return await self._query(self._stub.GetReportedFile, request)
 
     async def list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
         return await self._query(self._stub.ListChatFiles, request)

@@ -9,6 +9,8 @@ from werkzeug.routing import BaseConverter
 
 from bff.admin import models
 from bff.files.avatars import Avatars
+from bff.files.models import Link, WantedReportedFile
+from bff.files.reported import ReportedFiles
 from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
 from bff.models import MAX_SIGN_INS
@@ -29,9 +31,10 @@ class SettingKey(BaseConverter):
 class Admin:
     """Read the processes and the audit log, change the live configuration, and manage users, invites and reports."""
 
-    def __init__(self, services: Services, avatars: Avatars) -> None:
+    def __init__(self, services: Services, avatars: Avatars, reported: ReportedFiles) -> None:
         self._services = services
         self._avatars = avatars
+        self._reported = reported
         self._administration = administration_of(services)
 
     @endpoint("GET", "/v1/admin/processes", models.Processes)
@@ -210,6 +213,14 @@ class Admin:
         return await self._administration.close_report(await self._actor(admin), report_id, resolution, body.note) or (
             Response()
         )
+
+    @endpoint("POST", "/v1/admin/reports/<report_id>/links", Link)
+    async def open_reported_file(self, admin: Claims, report_id: int, body: WantedReportedFile) -> Response | Refusal:
+        """Make a link of a file of an open report, for this admin and sign-in. The audit log has the first one of each
+        file. The link ends with the report, and with the deletion of the message.
+        """
+        link = await self._reported.open(admin, await self._actor(admin), report_id, body)
+        return link if isinstance(link, Refusal) else Response(link)
 
     # ---- audit
 

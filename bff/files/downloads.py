@@ -16,7 +16,8 @@ from werkzeug.exceptions import NotFound
 
 from bff.files.links import FileLink, FileLinks
 from bff.files.models import ChatFilesQuery, Link, Links, WantedFiles
-from bff.files.served import Served, asked_for, headers_of, served
+from bff.files.reported import ReportedFiles
+from bff.files.served import Served, asked_for, has_rendition, headers_of, served
 from bff.http.endpoints import Response, endpoint, in_time, parse_id
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
@@ -56,6 +57,9 @@ REDIRECT_SECONDS = 60
 
 _CLASSES = {"media": FILE_CLASS_MEDIA, "other": FILE_CLASS_OTHER, "links": FILE_CLASS_LINKS}
 
+_ENDS = (Code.NOT_FOUND, Code.OUT_OF_ORDER)
+"""Codes of refusals by which a link of a report has ended: the report is closed, or the message lost the file."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -72,9 +76,10 @@ class Ended(NotFound):
 class Downloads:
     """Links of files, their downloads, and the files of a chat."""
 
-    def __init__(self, services: Services, chats: OwnChats) -> None:
+    def __init__(self, services: Services, chats: OwnChats, reported: ReportedFiles) -> None:
         self._services = services
         self._chats = chats
+        self._reported = reported
         self._links = FileLinks(services.issuer.keys, services.clock_ms)
         self._under_way: Counter[int] = Counter()
 
@@ -134,15 +139,14 @@ class Downloads:
         if link is None or not await self._is_signed_in(link):
             raise Ended
         mark_authenticated(request.scope)
-        readable = await self._readable([link])
-        if isinstance(readable, Refusal):
-            return problem(readable)
-        stored = readable.get(link.file_id)
-        if stored is None or not _has(stored, link.rendition):
+        stored = await self._read(link)
+        if isinstance(stored, Refusal):
+            return problem(stored)
+        if stored is None or not has_rendition(stored.file, link.rendition):
             raise Ended
         file = served(stored.file, link.rendition, is_download=link.is_download)
         key = file_key(link.file_id, link.rendition or stored.rendition)
-        if not link.rendition and request.method == "GET" and (url := self._store_url(key, file)):
+        if self._may_redirect(link) and (url := self._store_url(key, file)):
             headers = {"Location": url, "Cache-Control": f"private, max-age={REDIRECT_SECONDS // 2}"}
             return HttpResponse(b"", HTTPStatus.TEMPORARY_REDIRECT, headers)
         return await self._send(link, key, file)
@@ -154,7 +158,7 @@ class Downloads:
             raise Ended
         asked = asked_for(request.method, request.headers, file.etag, size)
         headers = headers_of(file, max(link.expires_at - self._services.clock_ms() // 1000, 0))
-        if asked.status >= HTTPStatus.BAD_REQUEST:
+        if link.report_id or asked.status >= HTTPStatus.BAD_REQUEST:
             headers["Cache-Control"] = "no-store"
         if asked.status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             headers["Content-Range"] = f"bytes */{size}"
@@ -185,6 +189,14 @@ class Downloads:
             if not self._under_way[user_id]:
                 del self._under_way[user_id]
 
+    async def _read(self, link: FileLink) -> StoredFile | Refusal | None:
+        """The complete file of the link, if its user may read it now."""
+        if link.report_id:
+            stored = await self._reported.read(link)
+            return None if isinstance(stored, Refusal) and stored.code in _ENDS else stored
+        readable = await self._readable([link])
+        return readable if isinstance(readable, Refusal) else readable.get(link.file_id)
+
     async def _readable(self, links: Sequence[FileLink]) -> dict[int, StoredFile] | Refusal:
         """The complete files of these links of one user that the user may read now, by id.
 
@@ -208,16 +220,20 @@ class Downloads:
 
     async def _signed(self, link: FileLink, stored: StoredFile | None) -> Link | None:
         """The link, signed; None if there is no such file or rendition."""
-        if stored is None or not _has(stored, link.rendition):
+        if stored is None or not has_rendition(stored.file, link.rendition):
             return None
-        url = await self._links.url(link, served(stored.file, link.rendition).name)
-        expires_at_ms = str(link.expires_at * 1000)
-        return Link(file_id=str(link.file_id), rendition=link.rendition, url=url, expires_at_ms=expires_at_ms)
+        return await self._links.sign(link, stored.file)
 
     async def _is_signed_in(self, link: FileLink) -> bool:
-        """Whether the sign-in for which the link was made has not ended, and its user is not suspended."""
+        """Whether the sign-in for which the link was made has not ended, and its user is not suspended, and still an
+        admin if the link is of a report."""
         status = await self._services.accounts.sign_in_status(link.sign_in_id, link.user_id)
-        return status is not None and not status.is_suspended
+        return status is not None and not status.is_suspended and (status.is_admin or not link.report_id)
+
+    def _may_redirect(self, link: FileLink) -> bool:
+        """Whether the object store may send the file: not thumbnails, which are small, and not files of reports, which
+        end at once in any case."""
+        return request.method == "GET" and not link.rendition and not link.report_id
 
     def _store_url(self, key: str, file: Served) -> str | None:
         """The object store's own link, if the operator wants clients to download there."""
@@ -231,10 +247,6 @@ async def _paced(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     async for chunk in chunks:
         await FILES.take_piece()
         yield chunk
-
-
-def _has(stored: StoredFile, rendition: str) -> bool:
-    return not rendition or rendition in map(str, stored.file.thumbnails)
 
 
 class _Content(ResponseBody):

@@ -3,7 +3,7 @@
     /files/123/photo.jpg?user=5&sign_in=ab…&chat=g-7&message=9&rendition=320&expires=1800000000&key=3f…&signature=…
 
 A link only identifies its user: whether they may read the file is checked at each request. Nobody needs an account for
-it, so that it works as the source of a picture.
+it, so that it works as the source of a picture. A link with a report is an admin's, who reads the file as a part of it.
 """
 
 import hmac
@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlencode
 
+from bff.files.models import Link
+from bff.files.served import served
+from rookery.v1.files_pb2 import FileInfo
 from shared.accounts.tokens import SigningKeys, link_secret
 from shared.contract.ids import MAX_ID
 
@@ -19,7 +22,7 @@ WINDOW_SECONDS = 300
 """For this time, the links of a user stay the same, so that browsers have the files in their cache. A link is valid for
 one to two windows."""
 
-_FIELDS = ("user", "sign_in", "chat", "message", "rendition", "download", "expires", "key", "signature")
+_FIELDS = ("user", "sign_in", "chat", "message", "report", "rendition", "download", "expires", "key", "signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class FileLink:
     rendition: str = ""
     is_download: bool = False
     """Whether a browser saves the file, and never shows it."""
+    report_id: int = 0
+    """The report in which an admin reads the message; 0 if the user reads it in the chat."""
 
 
 class FileLinks:
@@ -58,6 +63,12 @@ class FileLinks:
         signature = _signature(link_secret(key), link.file_id, query)
         return f"/files/{link.file_id}/{quote(name, safe='')}?{query}&signature={signature}"
 
+    async def sign(self, link: FileLink, file: FileInfo) -> Link:
+        """Return the link of this file as a response has it. Raises Unavailable."""
+        url = await self.url(link, served(file, link.rendition).name)
+        expires_at_ms = str(link.expires_at * 1000)
+        return Link(file_id=str(link.file_id), rendition=link.rendition, url=url, expires_at_ms=expires_at_ms)
+
     async def verify(self, file_id: int, query: bytes) -> FileLink | None:
         """Return the link of this file with this query; None if it is not one of ours, or has expired. Raises
         Unavailable."""
@@ -79,6 +90,7 @@ def _signed_query(link: FileLink, key_id: str) -> str:
         "sign_in": link.sign_in_id,
         "chat": link.chat_id,
         "message": link.message_id or "",
+        "report": link.report_id or "",
         "rendition": link.rendition,
         "download": 1 if link.is_download else "",
         "expires": link.expires_at,
@@ -114,6 +126,7 @@ def _link_of(file_id: int, fields: dict[str, str]) -> FileLink | None:
             _number(fields.get("message", "0")),
             fields.get("rendition", ""),
             fields.get("download") == "1",
+            _number(fields.get("report", "0")),
         )
     except (KeyError, ValueError):
         return None

@@ -133,24 +133,38 @@ class File(BaseModel):
         )
 
 
+Rendition = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    Field(description="One of the file's `thumbnails`, such as 320; empty for the file itself"),
+]
+
+IsDownload = Annotated[bool, Field(strict=True, description="Whether browsers save it, and never show it")]
+
+
 class WantedFile(Input):
     """A file, and the message in which the user reads it; without a message it is one of the user's own."""
 
     file_id: UserId
     chat_id: Annotated[str, StringConstraints(max_length=64)] = ""
     message_id: Digits = 0
-    rendition: Annotated[str, StringConstraints(max_length=16)] = Field(
-        "", description="One of the file's `thumbnails`, such as 320; empty for the file itself"
-    )
-    download: Annotated[bool, Field(strict=True)] = Field(
-        False, description="Whether browsers save it, and never show it"
-    )
+    rendition: Rendition = ""
+    download: IsDownload = False
 
 
 class WantedFiles(Input):
     """The files that links are wanted for."""
 
     files: Annotated[tuple[WantedFile, ...], Field(min_length=1, max_length=MAX_LINKS)]
+
+
+class WantedReportedFile(Input):
+    """A file of a reported message."""
+
+    message_id: UserId
+    file_id: UserId
+    rendition: Rendition = ""
+    download: IsDownload = False
 
 
 class Link(BaseModel):

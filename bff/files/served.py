@@ -59,6 +59,11 @@ def served(file: FileInfo, rendition: str = "", *, is_download: bool = False) ->
     return Served(file.name, _sent_type(file.media_type), str(file.file_id), not is_download and _is_shown(file))
 
 
+def has_rendition(file: FileInfo, rendition: str) -> bool:
+    """Whether the file has a thumbnail of this name; the empty name is the file itself."""
+    return not rendition or rendition in map(str, file.thumbnails)
+
+
 def headers_of(file: Served, max_age: int) -> dict[str, str]:
     """Return the headers of a response with the file, which browsers keep for some seconds."""
     return {

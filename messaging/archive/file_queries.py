@@ -24,6 +24,8 @@ from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetFilesRequest,
     GetFilesResponse,
+    GetReportedFileRequest,
+    GetReportedFileResponse,
     ListChatFilesRequest,
     ListChatFilesResponse,
     ReserveFileRequest,
@@ -31,7 +33,7 @@ from rookery.v1.archive_pb2 import (
     StoredFile,
 )
 from rookery.v1.files_pb2 import FileRef
-from shared.contract.chats import MAX_CLIENT_ID
+from shared.contract.chats import MAX_CLIENT_ID, direct_members, is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID, wall_clock_ms
 from shared.files.protocol import MAX_NAME_BYTES
@@ -90,6 +92,13 @@ class FileQueries(ArchiveServiceServicer):
             return Refusal(Code.TOO_LARGE, f"`files` must have at most {MAX_LIMIT} references.", field="files")
         return await unless_unavailable(self._get_files(request))
 
+    async def GetReportedFile(self, request: GetReportedFileRequest) -> GetReportedFileResponse | Refusal:
+        ref = request.file
+        if direct_members(ref.chat_id) is None and not is_group(ref.chat_id):
+            return no_such_chat()
+        refusal = check_range("message_id", ref.message_id, 1, MAX_ID) or check_range("file_id", ref.file_id, 1, MAX_ID)
+        return refusal or await unless_unavailable(self._get_reported_file(ref))
+
     async def ListChatFiles(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
         refusal = (
             check_chat(request)
@@ -141,6 +150,14 @@ class FileQueries(ArchiveServiceServicer):
                 messages |= {(chat_id, each) for each in in_chat if 0 < each <= MAX_ID and reader.includes(each)}
         held = await self._chats.files.held_by(messages) if messages else {}
         return {ref.file_id for ref in refs if ref.file_id in held.get((ref.chat_id, ref.message_id), ())}
+
+    async def _get_reported_file(self, ref: FileRef) -> GetReportedFileResponse | Refusal:
+        key = ref.chat_id, ref.message_id
+        row = (await self._chats.files.rows({ref.file_id})).get(ref.file_id)
+        is_held = ref.file_id in (await self._chats.files.held_by({key})).get(key, ())
+        if row is None or row.condemned_ms or row.file.state != FILE_STATE_COMPLETE or not is_held:
+            return Refusal(Code.NOT_FOUND, "The message does not have this file any more.", field="file_id")
+        return GetReportedFileResponse(file=row.file)
 
     async def _list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
         reader = await open_reader(self._chats, request.user_id, request.chat_id)

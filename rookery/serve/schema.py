@@ -20,6 +20,7 @@ from shared.accounts.cassandra.schema import (
     AVATARS_SCHEMA,
     LAST_SEEN_SCHEMA,
     LINKS_SCHEMA,
+    OPENINGS_SCHEMA,
     PEOPLE_SCHEMA,
     PRESENCE_SCHEMA,
     READ_MARKS_SCHEMA,
@@ -49,6 +50,7 @@ MIGRATIONS = (
     Migration(16, "files", FILES_SCHEMA),
     Migration(17, "avatars", AVATARS_SCHEMA),
     Migration(18, "account list", ACCOUNT_LIST_SCHEMA),
+    Migration(19, "report openings", OPENINGS_SCHEMA),
 )
 
 

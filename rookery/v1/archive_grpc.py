@@ -51,6 +51,9 @@ class ArchiveServiceServicer(purerpc.Servicer):
     async def GetFiles(self, input_message):
         raise NotImplementedError()
 
+    async def GetReportedFile(self, input_message):
+        raise NotImplementedError()
+
     async def ListChatFiles(self, input_message):
         raise NotImplementedError()
 
@@ -195,6 +198,15 @@ class ArchiveServiceServicer(purerpc.Servicer):
             )
         )
         service_obj.add_method(
+            "GetReportedFile",
+            self.GetReportedFile,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetReportedFileRequest,
+                rookery_dot_v1_dot_archive__pb2.GetReportedFileResponse,
+            )
+        )
+        service_obj.add_method(
             "ListChatFiles",
             self.ListChatFiles,
             purerpc.RPCSignature(
@@ -330,6 +342,14 @@ class ArchiveServiceStub:
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.GetFilesRequest,
                 rookery_dot_v1_dot_archive__pb2.GetFilesResponse,
+            )
+        )
+        self.GetReportedFile = self._client.get_method_stub(
+            "GetReportedFile",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetReportedFileRequest,
+                rookery_dot_v1_dot_archive__pb2.GetReportedFileResponse,
             )
         )
         self.ListChatFiles = self._client.get_method_stub(

@@ -415,6 +415,18 @@ class GetFilesResponse(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[StoredFile]
     def __init__(self, files: _Optional[_Iterable[_Union[StoredFile, _Mapping]]] = ...) -> None: ...
 
+class GetReportedFileRequest(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: _files_pb2.FileRef
+    def __init__(self, file: _Optional[_Union[_files_pb2.FileRef, _Mapping]] = ...) -> None: ...
+
+class GetReportedFileResponse(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: StoredFile
+    def __init__(self, file: _Optional[_Union[StoredFile, _Mapping]] = ...) -> None: ...
+
 class ListChatFilesRequest(_message.Message):
     __slots__ = ("user_id", "chat_id", "before_id", "limit", "file_class")
     USER_ID_FIELD_NUMBER: _ClassVar[int]

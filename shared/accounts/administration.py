@@ -13,7 +13,7 @@ import structlog
 
 from shared.accounts.audit import Act, Actor, AuditStore, new_entry
 from shared.accounts.links import Invite, new_invite_id, new_link
-from shared.accounts.people import Resolution, end_all
+from shared.accounts.people import Report, Resolution, end_all
 from shared.accounts.store import AccountStore, User
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import describe
@@ -209,16 +209,28 @@ class Administration:
 
     async def close_report(self, actor: Actor, report_id: int, resolution: Resolution, note: str) -> Refusal | None:
         """Close an open report. What it led to, such as a suspension, is an act of its own."""
-        report = await self._accounts.report(report_id)
-        if report is None:
-            return Refusal(Code.NOT_FOUND, f"There is no report {report_id}.", field="report_id")
-        if report.resolution is not None:
-            return _REPORT_IS_CLOSED
+        report = await self.find_open_report(report_id)
+        if isinstance(report, Refusal):
+            return report
         await self._record(actor, Act.CLOSE_REPORT, str(report_id), f"{resolution}: {note}" if note else resolution)
         is_closed = await self._accounts.close_report(
             report_id, resolution=resolution, note=note, closed_by=actor.user_id, at_ms=self._clock_ms()
         )
         return None if is_closed else _REPORT_IS_CLOSED
+
+    async def find_open_report(self, report_id: int) -> Report | Refusal:
+        """Return an open report."""
+        report = await self._accounts.report(report_id)
+        if report is None:
+            return Refusal(Code.NOT_FOUND, f"There is no report {report_id}.", field="report_id")
+        return report if report.resolution is None else _REPORT_IS_CLOSED
+
+    async def open_reported_file(self, actor: Actor, report_id: int, file_id: int) -> None:
+        """Record that an admin opens a file of a report: once, unless two requests for it cross."""
+        if await self._accounts.has_opened(report_id, file_id, actor.user_id):
+            return
+        await self._record(actor, Act.OPEN_REPORTED_FILE, str(report_id), f"file {file_id}")
+        await self._accounts.add_opening(report_id, file_id, actor.user_id)
 
     # ---- live configuration
 

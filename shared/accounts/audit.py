@@ -22,6 +22,7 @@ class Act(StrEnum):
     CREATE_INVITE = "create_invite"
     REVOKE_INVITE = "revoke_invite"
     CLOSE_REPORT = "close_report"
+    OPEN_REPORTED_FILE = "open_reported_file"
     SET_CONFIGURATION = "set_configuration"
     UNSET_CONFIGURATION = "unset_configuration"
     ROTATE_KEYS = "rotate_keys"

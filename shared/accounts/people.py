@@ -4,7 +4,8 @@ Two users have one `Relationship`. A step of one of them is a function from the 
 store replaces one by the other if it has not changed since.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
@@ -150,6 +151,12 @@ class Report:
     """The user id of the admin."""
     closed_at_ms: int = 0
 
+    @property
+    def files(self) -> Set[tuple[int, int]]:
+        """The files that the messages had, each as message_id and file_id."""
+        messages = [each["message"] for each in json.loads(self.messages)]
+        return {(int(one["message_id"]), int(file["file_id"])) for one in messages for file in one.get("files", ())}
+
 
 class PeopleStore(Protocol):
     """Every method raises Unavailable if the engine does not answer."""
@@ -181,6 +188,14 @@ class PeopleStore(Protocol):
         self, report_id: int, *, resolution: Resolution, note: str, closed_by: int, at_ms: int
     ) -> bool:
         """Close the report. False if it does not exist, or is closed."""
+        ...
+
+    async def has_opened(self, report_id: int, file_id: int, admin_id: int) -> bool:
+        """Whether `add_opening` was called with these."""
+        ...
+
+    async def add_opening(self, report_id: int, file_id: int, admin_id: int) -> None:
+        """Store that an admin has opened this file of the report. Storing it again changes nothing."""
         ...
 
 

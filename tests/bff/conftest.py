@@ -30,6 +30,8 @@ from rookery.v1.archive_pb2 import (
     GetGroupResponse,
     GetMessageRequest,
     GetMessageResponse,
+    GetReportedFileRequest,
+    GetReportedFileResponse,
     ListChangesRequest,
     ListChangesResponse,
     ListChatFilesRequest,
@@ -160,6 +162,11 @@ class FakeArchive:
     async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
         found = (self.files.get(ref.file_id) for ref in request.files)
         return self._reply(request, GetFilesResponse(files=[file for file in found if file]))
+
+    async def get_reported_file(self, request: GetReportedFileRequest) -> GetReportedFileResponse | Refusal:
+        if file := self.files.get(request.file.file_id):
+            return self._reply(request, GetReportedFileResponse(file=file))
+        return Refusal(Code.NOT_FOUND, "gone", field="file_id")
 
     async def list_chat_files(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
         return self._reply(request, ListChatFilesResponse())

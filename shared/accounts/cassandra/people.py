@@ -45,6 +45,8 @@ UNLIST_OPEN = "DELETE FROM open_reports WHERE all_reports = 0 AND report_id = ?"
 OPEN_REPORTS = "SELECT report_id FROM open_reports WHERE all_reports = 0 AND report_id > ? LIMIT ?"
 LIST_CLOSED = "INSERT INTO closed_reports (all_reports, report_id) VALUES (0, ?)"
 CLOSED_REPORTS = "SELECT report_id FROM closed_reports WHERE all_reports = 0 AND report_id < ? LIMIT ?"
+OPENING = "SELECT admin_id FROM report_openings WHERE report_id = ? AND file_id = ? AND admin_id = ?"
+ADD_OPENING = "INSERT INTO report_openings (report_id, file_id, admin_id) VALUES (?, ?, ?)"
 
 PEOPLE_STATEMENTS = (
     RELATIONSHIP,
@@ -61,6 +63,8 @@ PEOPLE_STATEMENTS = (
     OPEN_REPORTS,
     LIST_CLOSED,
     CLOSED_REPORTS,
+    OPENING,
+    ADD_OPENING,
 )
 
 
@@ -123,6 +127,12 @@ class CassandraPeople(CassandraLinks):
         applied = await self._statements.apply(CLOSE_REPORT, *columns)
         await self._statements.run(UNLIST_OPEN, report_id)
         return applied
+
+    async def has_opened(self, report_id: int, file_id: int, admin_id: int) -> bool:
+        return bool(await self._statements.run(OPENING, report_id, file_id, admin_id))
+
+    async def add_opening(self, report_id: int, file_id: int, admin_id: int) -> None:
+        await self._statements.run(ADD_OPENING, report_id, file_id, admin_id)
 
 
 def _relationship(user_id: int, row: Row) -> Relationship:

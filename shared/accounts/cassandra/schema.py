@@ -241,6 +241,18 @@ ACCOUNT_LIST_SCHEMA: tuple[str, ...] = (
     """,
 )
 
+OPENINGS_SCHEMA: tuple[str, ...] = (
+    # A partition holds the openings of a report: of at most 200 files, by each admin.
+    """
+    CREATE TABLE IF NOT EXISTS report_openings (
+        report_id bigint,
+        file_id bigint,
+        admin_id bigint,
+        PRIMARY KEY (report_id, file_id, admin_id)
+    )
+    """,
+)
+
 
 def month_at(at_ms: int) -> int:
     """The month of a time (milliseconds since 1970), of UTC and counted from the year 0: a partition of a list."""

@@ -37,6 +37,15 @@ PEOPLE_MIGRATION = """
 """
 """A relationship is stored once from each side, in one transaction."""
 
+OPENINGS_MIGRATION = """
+    CREATE TABLE report_openings (
+        report_id INTEGER NOT NULL,
+        file_id INTEGER NOT NULL,
+        admin_id INTEGER NOT NULL,
+        PRIMARY KEY (report_id, file_id, admin_id)
+    ) STRICT, WITHOUT ROWID;
+"""
+
 RELATIONSHIPS = """
     SELECT user_id, other_id, wants_ms, wanted_ms, blocks_ms, blocked_ms, version FROM relationships
     WHERE user_id = ? AND other_id IN (SELECT value FROM json_each(?))
@@ -60,6 +69,8 @@ CLOSE_REPORT = """
     UPDATE reports SET resolution = ?, note = ?, closed_by = ?, closed_at_ms = ?
     WHERE report_id = ? AND resolution IS NULL
 """
+OPENING = "SELECT 1 FROM report_openings WHERE report_id = ? AND file_id = ? AND admin_id = ?"
+ADD_OPENING = "INSERT INTO report_openings (report_id, file_id, admin_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
 class SqlitePeople(SqliteLinks):
@@ -108,6 +119,14 @@ class SqlitePeople(SqliteLinks):
         self, report_id: int, *, resolution: Resolution, note: str, closed_by: int, at_ms: int
     ) -> bool:
         return await self._changes(CLOSE_REPORT, resolution, note, closed_by, at_ms, report_id)
+
+    async def has_opened(self, report_id: int, file_id: int, admin_id: int) -> bool:
+        key = (report_id, file_id, admin_id)
+        return await self._database.read(lambda connection: connection.execute(OPENING, key).fetchone() is not None)
+
+    async def add_opening(self, report_id: int, file_id: int, admin_id: int) -> None:
+        key = (report_id, file_id, admin_id)
+        await self._database.write(lambda connection: connection.execute(ADD_OPENING, key).rowcount)
 
     async def _reports(self, sql: str, *parameters: object) -> Sequence[Report]:
         def work(connection: sqlite3.Connection) -> Sequence[Report]:

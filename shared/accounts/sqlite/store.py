@@ -15,7 +15,7 @@ from shared.accounts.names import search_terms, searched_text
 from shared.accounts.people import WhoMayStart
 from shared.accounts.sqlite.admin import ADMIN_MIGRATION
 from shared.accounts.sqlite.links import LINKS_MIGRATION
-from shared.accounts.sqlite.people import PEOPLE_MIGRATION, SqlitePeople
+from shared.accounts.sqlite.people import OPENINGS_MIGRATION, PEOPLE_MIGRATION, SqlitePeople
 from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User, may_repeat
 from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database, open_database
@@ -69,6 +69,7 @@ MIGRATIONS = (
     "ALTER TABLE users ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE users ADD COLUMN shows_read_marks INTEGER NOT NULL DEFAULT 1;",
     "ALTER TABLE users ADD COLUMN avatar TEXT NOT NULL DEFAULT '';",
+    OPENINGS_MIGRATION,
 )
 
 ADD_USER = """

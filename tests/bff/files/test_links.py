@@ -14,7 +14,7 @@ from shared.accounts.store import AccountStore
 from shared.accounts.tokens import KEYS_MAX_AGE, SigningKeys, new_signing_key
 from tests.bff.conftest import Clock
 
-LINK = FileLink(123, 5, "sign-in", 1_800_000_400, "g-7", 9, "320", is_download=True)
+LINK = FileLink(123, 5, "sign-in", 1_800_000_400, "g-7", 9, "320", is_download=True, report_id=4)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def query_of(url: str) -> bytes:
 
 
 async def test_a_link_is_verified_by_every_bff_until_it_expires(accounts: AccountStore, clock: Clock) -> None:
-    own = replace(LINK, chat_id="", message_id=0, rendition="", is_download=False)
+    own = replace(LINK, chat_id="", message_id=0, rendition="", is_download=False, report_id=0)
     for link in (LINK, own):
         url = await links_of(accounts, clock).url(link, "a/b?ü.jpg")
         assert url.startswith("/files/123/a%2Fb%3F%C3%BC.jpg?user=5&sign_in=sign-in&")

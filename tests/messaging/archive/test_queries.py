@@ -26,6 +26,7 @@ from rookery.v1.archive_pb2 import (
     GetGroupRequest,
     GetGroupResponse,
     GetMessageRequest,
+    GetReportedFileRequest,
     HistoryMessage,
     ListChangesRequest,
     ListChangesResponse,
@@ -587,6 +588,29 @@ async def test_pages_of_the_files_of_a_chat(client: Client, chats: SqliteChats, 
         seen += [each.message.message_id for each in response.messages]
         request.before_id = seen[-1]
     assert seen == [event.event_id for event in reversed(events)]
+
+
+async def test_a_reported_file_is_found_without_a_user_until_its_message_is_deleted(
+    client: Client, chats: SqliteChats, files: Sequence[StoredFile]
+) -> None:
+    sent, other = new_message(), new_message()
+    for event in (sent, other):
+        event.message.files.append(files[0].file)
+    await chats.record(logged(sent, other), {})
+    gone = (Code.NOT_FOUND, "file_id")
+    assert (await client.call(GetReportedFileRequest(file=ref(1, sent)))).file == files[0]
+    assert await client.refusal(GetReportedFileRequest(file=ref(2, sent))) == gone
+    change = Change(chat_id=CHAT, target_id=sent.event_id, actor_id=ALICE, deleted=Deleted())
+    await chats.record(logged(Event(event_id=sent.event_id + 1, change=change)), {})
+    assert await client.refusal(GetReportedFileRequest(file=ref(1, sent))) == gone
+    assert (await client.call(GetReportedFileRequest(file=ref(1, other)))).file == files[0]
+
+
+@pytest.mark.parametrize("missing", ["chat_id", "message_id", "file_id"])
+async def test_a_reported_file_needs_its_message(client: Client, missing: str) -> None:
+    named: dict[str, Any] = {"file_id": 1, "chat_id": CHAT, "message_id": 1}
+    del named[missing]
+    assert (await client.refusal(GetReportedFileRequest(file=FileRef(**named))))[1] == missing
 
 
 async def test_refused_files(client: Client, files: Sequence[StoredFile]) -> None:

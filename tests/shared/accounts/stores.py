@@ -34,6 +34,7 @@ TABLES = (
     "reports",
     "open_reports",
     "closed_reports",
+    "report_openings",
 )
 
 TRIES = 50

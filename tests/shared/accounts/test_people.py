@@ -1,5 +1,6 @@
 """Relationships and reports in both account stores."""
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -132,3 +133,17 @@ async def test_reports_are_open_until_they_are_closed_once(store: AccountStore) 
     assert await store.reports(is_open=False, after=0, limit=1) == [nine]
     assert await store.reports(is_open=False, after=9, limit=1) == [eight]
     assert (await store.report(9), await store.report(99)) == (nine, None)
+
+
+async def test_the_opening_of_a_file_is_known_by_report_file_and_admin(store: AccountStore) -> None:
+    for _ in range(2):
+        await store.add_opening(7, 70, 3)
+    asked = ((7, 70, 3), (8, 70, 3), (7, 71, 3), (7, 70, 4))
+    assert [await store.has_opened(*each) for each in asked] == [True, False, False, False]
+
+
+def test_a_report_names_the_files_of_its_messages() -> None:
+    messages = [{"message": {"message_id": "5", "files": [{"file_id": "50"}, {"file_id": "51"}]}}]
+    messages.append({"message": {"message_id": "6"}})
+    assert replace(REPORT, messages=json.dumps(messages)).files == {(5, 50), (5, 51)}
+    assert replace(REPORT, messages="[]").files == set()
