@@ -20,4 +20,5 @@ export const KINDS = {
   chat_pinned: { law: "LAST", key: ["actor_id"] },
   archived: { law: "LAST", key: ["actor_id"] },
   previewed: { law: "LAST", key: [] },
+  without_previews: { law: "LAST", key: ["actor_id"] },
 };

@@ -99,6 +99,7 @@
  * @property {ChatPinned} [chat_pinned]
  * @property {Archived} [archived]
  * @property {Previewed} [previewed]
+ * @property {WithoutPreviews} [without_previews]
  */
 
 /**
@@ -193,6 +194,13 @@
  * @property {string} [picture] A WebP of at most 8 KiB, whose longer edge has at most 240 pixels; empty for none.
  * @property {number} [picture_width]
  * @property {number} [picture_height]
+ */
+
+/**
+ * Links that the actor sends in a chat from then on, in messages and edits, get no preview, and the server does not
+ * fetch their pages.
+ * @typedef {object} WithoutPreviews
+ * @property {boolean} [set]
  */
 
 /**

@@ -72,7 +72,7 @@ class Gateway:
         files = FileLookups(history, lookups, self.rosters, self.partitions)
         publisher = self.signals.publisher
         self.publisher = Publisher(backplane, lookups, files, self.rosters, access, self.partitions, ids, publisher)
-        self.previews = None if previewer is None else Previews(previewer, self.publisher, self.rosters, live)
+        self.previews = None if previewer is None else Previews(previewer, self.publisher, lookups, self.rosters, live)
         if self.previews is not None:
             self.publisher.on_done = self.previews.offer
         self.channels = Channels(self.registry, self.partitions)

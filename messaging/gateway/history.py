@@ -37,6 +37,11 @@ class History(Protocol):
         """Whether a message of the user's chat is recorded; a retryable Refusal if the archive does not answer."""
         ...
 
+    async def find_own_change(self, user_id: int, chat_id: str, kind: str) -> Event | Refusal | None:
+        """The recorded change of the chat itself of a private kind, by its name, that is the user's newest; a retryable
+        Refusal if the archive does not answer."""
+        ...
+
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         """The recorded message or change that the user sent with this client id; a retryable Refusal if the archive
         does not answer."""
@@ -86,6 +91,12 @@ class ArchiveHistory:
         if isinstance(answer, Refusal):
             return False if answer.code is Code.NOT_FOUND else _unanswered(answer)
         return answer.chat.HasField("newest")
+
+    async def find_own_change(self, user_id: int, chat_id: str, kind: str) -> Event | Refusal | None:
+        answer = await self._archive.get_chat(GetChatRequest(user_id=user_id, chat_id=chat_id))
+        if isinstance(answer, Refusal):
+            return None if answer.code is Code.NOT_FOUND else _unanswered(answer)
+        return next((event for event in answer.chat.changes if event.change.WhichOneof("body") == kind), None)
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id)

@@ -1,4 +1,5 @@
-"""Looks up the users and messages that a request names, who may write to whom, and the first event of a late retry."""
+"""Looks up the users and messages that a request names, who may write to whom, the first event of a late retry, and a
+user's own settings of a chat."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from messaging.gateway.sent import Sent, sent_of
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.kinds.kind import Target
 from rookery.v1.groups_pb2 import Span
+from rookery.v1.session_pb2 import Event
 from shared.accounts.people import Relationship, WhoMayStart
 from shared.accounts.store import AccountStore
 from shared.archive import ARCHIVE_GROUP
@@ -181,6 +183,21 @@ class Lookups:
             return sent_of(found)
         tail = self._partitions.tails.get(partition)  # perhaps another one by now
         return None if tail is None or self._recorded.reach(partition, tail) else _HISTORY_IS_BEHIND
+
+    async def find_own_change(self, user_id: int, chat_id: str, kind: str) -> Event | Refusal | None:
+        """The user's newest change of the chat itself of a private kind, by its name, that the tail or history has. A
+        retryable Refusal if the archive does not answer, or has not recorded everything from before the tail. Raises
+        Unavailable."""
+        partition, tail = self._partitions.partition_of(user_id), self._partitions.tail_of(user_id)
+        if tail is None:
+            return _HISTORY_IS_BEHIND
+        if found := tail.own_change(user_id, chat_id, kind):
+            return found
+        with _log_deadline():
+            await self._recorded.update(partition, tail)
+        if not self._recorded.reach(partition, tail):
+            return _HISTORY_IS_BEHIND
+        return await self._history.find_own_change(user_id, chat_id, kind)
 
     async def is_history_complete(self, partition: int) -> bool:
         """Whether history has all of a partition's events, of any gateway's, that may be from before this gateway's

@@ -1,6 +1,7 @@
 """Gives accepted messages a preview of their first link, as a change that the server makes.
 
-A preview is lost if its gateway ends meanwhile, or has too many to make: nobody waits for it.
+A preview is lost if its gateway ends meanwhile, or has too many to make: nobody waits for it. Whether the sender
+wants none in the chat is looked up there, too, so that a message without a link pays nothing for it.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from typing import NamedTuple, Protocol
 import structlog
 import trio
 
+from messaging.gateway.lookups import Lookups
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.requests import ChangeRequest, KeptRequest, Members, SendRequest
 from messaging.gateway.rosters import Rosters
@@ -17,7 +19,7 @@ from messaging.kinds import KINDS
 from messaging.links import first_link
 from rookery.v1.session_pb2 import Change, LinkPreview, Previewed
 from shared.configuration.live import Live
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Refusal, Unavailable
 from shared.telemetry.metrics.catalogue import LINK_PREVIEWS
 
 MAX_QUEUED = 100
@@ -28,6 +30,9 @@ AT_ONCE = 5
 
 MAX_PER_MINUTE = 30
 """Links of one user in a minute."""
+
+MAX_ACCEPTED = 10_000
+"""Changes of users who want no previews, or want them again, remembered until the tail has them: about 4 MB."""
 
 _log = structlog.get_logger(__name__)
 
@@ -53,19 +58,24 @@ class _Wanted(NamedTuple):
 class Previews:
     """One for each gateway."""
 
-    def __init__(self, previewer: Previewer, publisher: Publisher, rosters: Rosters, live: Live) -> None:
+    def __init__(
+        self, previewer: Previewer, publisher: Publisher, lookups: Lookups, rosters: Rosters, live: Live
+    ) -> None:
         self._previewer = previewer
         self._publisher = publisher
+        self._lookups = lookups
         self._rosters = rosters
         self._live = live
         self._queue, self._wanted = trio.open_memory_channel[_Wanted](MAX_QUEUED)
         self._minute = 0
         self._in_minute = Counter[int]()
         """By user, the links of this minute."""
+        self._accepted: dict[tuple[int, str], tuple[int, bool]] = {}
+        """By user and chat, the id of the newest accepted `without_previews`, and whether it is set."""
 
     def offer(self, user_id: int, request: KeptRequest, event_id: int, is_stored: bool) -> None:
         """Make a preview of the first link of a stored message, or of an edit, unless previews are off or too many
-        wait. Does not wait."""
+        wait. Does not wait. Has to be called for each `without_previews` too."""
         if not is_stored:
             return
         if isinstance(request, SendRequest):
@@ -73,6 +83,7 @@ class Previews:
         elif request.change.HasField("edited"):
             text, message_id = request.change.edited.text, request.change.target_id
         else:
+            self._note(user_id, request.change, event_id)
             return
         url = first_link(text.body)
         if not url or not self._is_on(request.chat_id, request.members):
@@ -90,16 +101,44 @@ class Previews:
             for _ in range(AT_ONCE):
                 nursery.start_soon(self._work)
 
+    def _note(self, user_id: int, change: Change, event_id: int) -> None:
+        """Remember a change that decides whether the user gets previews: the tail has it a moment later."""
+        if not change.HasField("without_previews"):
+            return
+        key = user_id, change.chat_id
+        self._accepted.pop(key, None)
+        if len(self._accepted) >= MAX_ACCEPTED:
+            del self._accepted[next(iter(self._accepted))]
+        self._accepted[key] = event_id, change.without_previews.set
+
     async def _work(self) -> None:
         async for wanted in self._wanted:
-            preview = await self._previewer.fetch(wanted.url)
             is_made = False
-            if preview is not None and self._is_on(wanted.chat_id, wanted.members):
-                try:
-                    is_made = await self._publisher.make(wanted.user_id, _request(wanted, preview))
-                except Unavailable as error:
-                    _log.warning("preview_not_published", error=str(error))
+            try:
+                is_made = await self._make(wanted)
+            except Unavailable as error:
+                _log.warning("preview_not_made", error=str(error))
             LINK_PREVIEWS.inc("made" if is_made else "none")
+
+    async def _make(self, wanted: _Wanted) -> bool:
+        """Fetch the page, unless the sender wants no previews, and publish its preview. Return whether there is one.
+        Raises Unavailable."""
+        if await self._is_without(wanted.user_id, wanted.chat_id):
+            return False
+        preview = await self._previewer.fetch(wanted.url)
+        if preview is None or not self._is_on(wanted.chat_id, wanted.members):
+            return False
+        return await self._publisher.make(wanted.user_id, _request(wanted, preview))
+
+    async def _is_without(self, user_id: int, chat_id: str) -> bool:
+        """Whether the user wants no previews of their links in the chat, or it is not known now: a page is not fetched
+        against the will of the sender. Raises Unavailable."""
+        found = await self._lookups.find_own_change(user_id, chat_id, "without_previews")
+        if isinstance(found, Refusal):
+            return True
+        read = (found.event_id, found.change.without_previews.set) if found else (0, False)
+        _, is_set = max(read, self._accepted.get((user_id, chat_id), read))
+        return is_set
 
     def _is_on(self, chat_id: str, members: Members) -> bool:
         if self._live.value.link_previews == "off":

@@ -215,6 +215,16 @@ class Tail:
         of_chat = (entry for entry in self._by_user.get(user_id, ()) if entry.chat_id == chat_id and entry.value)
         return any(decode(entry.value).event.HasField("message") for entry in of_chat if not entry.target_id)
 
+    def own_change(self, user_id: int, chat_id: str, kind: str) -> Event | None:
+        """The user's newest change of the chat itself of a private kind, by its name; None if the tail has none. Reads
+        all entries of the user, and decodes those of their own messages and changes of the chat."""
+        for entry in reversed(self._by_user.get(user_id, ())):
+            if entry.chat_id == chat_id and entry.key is not None and entry.key[0] == user_id and not entry.target_id:
+                event = decode(entry.value).event
+                if event.change.WhichOneof("body") == kind:
+                    return event
+        return None
+
     def event(self, event_id: int) -> Event | None:
         """The message with this id, if the tail has it."""
         entry = self._messages.get(event_id)

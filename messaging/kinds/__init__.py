@@ -16,6 +16,7 @@ from messaging.kinds import (
     previewed,
     reacted,
     starred,
+    without_previews,
 )
 from messaging.kinds.kind import Kind
 
@@ -23,6 +24,7 @@ _KINDS: tuple[Kind, ...] = (
     *(reacted.KIND, marked.KIND, edited.KIND, deleted.KIND),
     *(pinned.KIND, hidden.KIND, marked_unread.KIND, starred.KIND),
     *(muted.KIND, chat_pinned.KIND, archived.KIND, previewed.KIND),
+    without_previews.KIND,
 )
 
 KINDS = {kind.contract.name: kind for kind in _KINDS}

@@ -205,7 +205,7 @@ class Client:
         """Mute a chat for the user alone, like `change`, until a time in milliseconds since 1970; 0 ends the mute.
 
         The user's devices do not notify of its messages; with `except_mentions`, they still notify of mentions.
-        `toggle` with the target 0 sets `chat_pinned` and `archived`.
+        `toggle` with the target 0 sets `chat_pinned`, `archived` and `without_previews`.
         """
         return await self._change(chat_id, 0, muted=pb.Muted(until_ms=until_ms, except_mentions=except_mentions))
 

@@ -109,6 +109,8 @@ OWN: dict[tuple[str, ...], tuple[str, bool, str]] = {
     ("/unarchive",): ("archived", False, "moved out of the archive"),
     ("/pin", "chat"): ("chat_pinned", True, "pinned to the top of the list"),
     ("/unpin", "chat"): ("chat_pinned", False, "unpinned from the top of the list"),
+    ("/previews", "off"): ("without_previews", True, "without previews of your links"),
+    ("/previews", "on"): ("without_previews", False, "with previews of your links"),
 }
 """The commands that set (true) or remove one of the user's own settings of the open chat, and what is shown then."""
 
@@ -128,6 +130,7 @@ HELP = f"""\
 /mute [HOURS], /unmute  mute the chat for you alone
 /archive, /unarchive    move the chat to your archive until a message arrives, or out of it
 /pin chat, /unpin chat  keep the chat at the top of your list on the page
+/previews off           make no previews of the links that you send to the chat; /previews on makes them again
 /forward [NUMBER] NAME  send a copy of a message to NAME
 /send FILE [CAPTION]    send a file; quote a path with spaces
 /save NUMBER [PATH]     save the files of a message in a folder, by default this one, or its file to PATH
@@ -742,6 +745,8 @@ def _notes(chat: Chat) -> Iterable[str]:
     newest_id = 0 if is_muted else chat.newest.message.message_id
     if any(event.change.archived.set and event.event_id > newest_id for event in chat.changes):
         yield "archived"
+    if any(event.change.without_previews.set for event in chat.changes):
+        yield "without previews"
 
 
 def _is_marked_unread(chat: Chat) -> bool:

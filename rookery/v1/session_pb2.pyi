@@ -284,7 +284,7 @@ class Mention(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "is_private", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived", "previewed")
+    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "is_private", "reacted", "marked", "edited", "deleted", "pinned", "hidden", "marked_unread", "starred", "muted", "chat_pinned", "archived", "previewed", "without_previews")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +302,7 @@ class Change(_message.Message):
     CHAT_PINNED_FIELD_NUMBER: _ClassVar[int]
     ARCHIVED_FIELD_NUMBER: _ClassVar[int]
     PREVIEWED_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     target_id: int
     actor_id: int
@@ -319,7 +320,8 @@ class Change(_message.Message):
     chat_pinned: ChatPinned
     archived: Archived
     previewed: Previewed
-    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., is_private: _Optional[bool] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ..., previewed: _Optional[_Union[Previewed, _Mapping]] = ...) -> None: ...
+    without_previews: WithoutPreviews
+    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., is_private: _Optional[bool] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ..., pinned: _Optional[_Union[Pinned, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ..., marked_unread: _Optional[_Union[MarkedUnread, _Mapping]] = ..., starred: _Optional[_Union[Starred, _Mapping]] = ..., muted: _Optional[_Union[Muted, _Mapping]] = ..., chat_pinned: _Optional[_Union[ChatPinned, _Mapping]] = ..., archived: _Optional[_Union[Archived, _Mapping]] = ..., previewed: _Optional[_Union[Previewed, _Mapping]] = ..., without_previews: _Optional[_Union[WithoutPreviews, _Mapping]] = ...) -> None: ...
 
 class Reacted(_message.Message):
     __slots__ = ("emoji", "set")
@@ -396,6 +398,12 @@ class Previewed(_message.Message):
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     preview: LinkPreview
     def __init__(self, preview: _Optional[_Union[LinkPreview, _Mapping]] = ...) -> None: ...
+
+class WithoutPreviews(_message.Message):
+    __slots__ = ("set",)
+    SET_FIELD_NUMBER: _ClassVar[int]
+    set: bool
+    def __init__(self, set: _Optional[bool] = ...) -> None: ...
 
 class LinkPreview(_message.Message):
     __slots__ = ("url", "title", "description", "site_name", "picture", "picture_width", "picture_height")

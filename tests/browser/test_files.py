@@ -175,7 +175,10 @@ def test_a_cropped_picture_takes_the_place_of_the_initials(
 class Pages(BaseHTTPRequestHandler):
     """Answers as a proxy: a page at every address, and its picture."""
 
+    fetched: list[str] = []  # noqa: RUF012 - one list for all connections: a server makes a handler for each
+
     def do_GET(self) -> None:
+        self.fetched.append(self.path)
         is_picture = self.path.endswith(".png")
         page = b"<title>Eggs of the rook</title><meta property=og:image content=egg.png>"
         self.send_response(200)
@@ -187,7 +190,7 @@ class Pages(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
-def test_a_link_has_a_preview_until_its_sender_removes_it(
+def test_a_link_has_a_preview_until_its_sender_removes_it_or_wants_none_in_the_chat(
     tmp_path: Path, release: dict[str, str], seats: Seats
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as proxy:
@@ -211,4 +214,19 @@ def test_a_link_has_a_preview_until_its_sender_removes_it(
             at_mira.page.keyboard.press("Escape")
             choose(at_ada, "Look", "Remove preview")
             expect(card).to_have_count(0)
+
+            phone = seats(platform, ada, size="phone", chat="Mira Okafor")
+            at_ada.page.get_by_role("button", name="Chat options").click()
+            at_ada.page.get_by_role("menuitem", name=re.compile("^Don.t preview my links$")).click()
+            phone.page.get_by_role("button", name="Chat options").click()
+            expect(phone.page.get_by_role("menuitem", name="Preview my links", exact=True)).to_be_visible()
+            phone.page.keyboard.press("Escape")
+            phone.write("Quietly: http://eggs.test/off")
+            expect(at_mira.messages.get_by_role("link", name="http://eggs.test/off")).to_be_visible()
+            at_mira.write("Aloud: http://eggs.test/on")
+            expect(at_ada.messages.get_by_role("link", name="eggs.test Eggs of the rook")).to_have_attribute(
+                "href", "http://eggs.test/on"
+            )
+            assert "http://eggs.test/on" in Pages.fetched
+            assert "http://eggs.test/off" not in Pages.fetched
         proxy.shutdown()

@@ -9,6 +9,7 @@ import trio
 from messaging.gateway.history import ArchiveHistory
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
+    Chat,
     GetChatRequest,
     GetChatResponse,
     GetMessageRequest,
@@ -23,7 +24,7 @@ from rookery.v1.archive_pb2 import (
     ListVersionsRequest,
     ListVersionsResponse,
 )
-from rookery.v1.session_pb2 import Message
+from rookery.v1.session_pb2 import Archived, Change, Event, Message, Muted
 from shared.archive import UNAVAILABLE, ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, Status, open_channel, serve_rpc
@@ -33,6 +34,10 @@ TIMEOUT = 20.0
 """Seconds; only ends a test that has failed."""
 
 FOUND = HistoryMessage(message=Message(message_id=3, chat_id="d-1-2"))
+
+MUTE = Event(event_id=7, change=Change(muted=Muted(until_ms=1)))
+
+ARCHIVING = Event(event_id=8, change=Change(archived=Archived(set=True)))
 
 REFUSED = Refusal(Code.OUT_OF_ORDER, "Not yet.", "cursor", 7)
 
@@ -121,3 +126,21 @@ async def test_the_gateway_s_history_returns_the_message_or_when_to_retry(
         assert (found.code, found.retry_after_ms) == (Code.UNAVAILABLE, expected)
     else:
         assert found.message == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (GetChatResponse(chat=Chat(changes=[MUTE, ARCHIVING])), ARCHIVING),
+        (GetChatResponse(chat=Chat(changes=[MUTE])), None),
+        (Refusal(Code.NOT_FOUND, "There is no such chat."), None),
+        (Refusal(Code.TIMED_OUT, "Too slow."), Code.UNAVAILABLE),
+    ],
+)
+async def test_the_gateway_s_history_returns_a_user_s_own_change_of_a_chat(
+    archive: ScriptedArchive, port: int, answer: Any, expected: Event | Code | None
+) -> None:
+    archive.answer = answer
+    async with open_channel("127.0.0.1", port) as channel:
+        found = await ArchiveHistory(channel).find_own_change(1, "d-1-2", "archived")
+    assert (found.code if isinstance(found, Refusal) else found) == expected

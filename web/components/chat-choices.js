@@ -30,8 +30,8 @@ function readChoice(app, chat) {
 function ownChoices(app, chat) {
   const { sending } = app;
   const { chat_id } = chat;
-  const { pin, unpin, mute, unmute, archive, unarchive } = texts.chats;
-  const { isPinned, isMuted, isArchived } = sending.own(chat);
+  const { pin, unpin, mute, unmute, archive, unarchive, withoutPreviews, withPreviews } = texts.chats;
+  const { isPinned, isMuted, isArchived, isWithoutPreviews: set } = sending.own(chat);
   const openMute = () => openDialog(app, () => import("./mute-dialog.js"), ({ MuteDialog }) => new MuteDialog(app, chat_id));
   return [
     { label: isPinned ? unpin : pin, choose: () => sending.setOwn(chat_id, { chat_pinned: { set: !isPinned } }) },
@@ -39,5 +39,8 @@ function ownChoices(app, chat) {
       ? { label: unmute, choose: () => sending.setOwn(chat_id, { muted: { until_ms: "0" } }) }
       : { label: mute, choose: () => void openMute() },
     { label: isArchived ? unarchive : archive, choose: () => sending.setOwn(chat_id, { archived: { set: !isArchived } }) },
+    ...(chat.group?.settings.without_previews
+      ? []
+      : [{ label: set ? withPreviews : withoutPreviews, choose: () => sending.setOwn(chat_id, { without_previews: { set: !set } }) }]),
   ];
 }

@@ -1,5 +1,5 @@
-// A user's own settings of a chat, from the chat's state: whether it is muted, pinned to the top of the list, and
-// archived. Only the user's own devices receive the changes.
+// A user's own settings of a chat, from the chat's state: whether it is muted, pinned to the top of the list, archived, and
+// without previews of the user's links. Only the user's own devices receive the changes.
 
 import { compareIds } from "../ids.js";
 import { isMentioned } from "./edited.js";
@@ -12,8 +12,8 @@ export const FOR_EVER = "9223372036854775807";
 /** Chats at the top of the list, at most. Further pinned chats are in their place by time. */
 export const MAX_PINNED = 50;
 
-/** @typedef {"muted" | "chat_pinned" | "archived"} OwnKind */
-/** @typedef {{isMuted: boolean, isPinned: boolean, isArchived: boolean}} Own */
+/** @typedef {"muted" | "chat_pinned" | "archived" | "without_previews"} OwnKind */
+/** @typedef {{isMuted: boolean, isPinned: boolean, isArchived: boolean, isWithoutPreviews: boolean}} Own */
 
 /**
  * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is muted.
@@ -30,6 +30,7 @@ export function ownSettings(chat, user_id, now_ms) {
     isMuted,
     isPinned: newestOwn(chat, "chat_pinned", user_id)?.change.chat_pinned?.set === true,
     isArchived: archived?.change.archived?.set === true && (isMuted || !isBack),
+    isWithoutPreviews: newestOwn(chat, "without_previews", user_id)?.change.without_previews?.set === true,
   };
 }
 

@@ -89,6 +89,7 @@ export const ar = {
     muted: (reason) => `لم يُحفظ تغيير الكتم. ${reason}`,
     chat_pinned: (reason) => `لم يُحفظ تغيير موضع الدردشة في القائمة. ${reason}`,
     archived: (reason) => `لم يُحفظ تغيير الأرشيف. ${reason}`,
+    without_previews: (reason) => `لم يُحفظ تغيير معاينات روابطك. ${reason}`,
   },
   refusedField: {
     name: `من ${number(3)} إلى ${number(32)} من الحروف a إلى z والأرقام والنقاط والشرطات والشرطات السفلية.`,
@@ -185,6 +186,8 @@ export const ar = {
     unmute: "إلغاء الكتم",
     archive: "أرشفة",
     unarchive: "إخراج من الأرشيف",
+    withoutPreviews: "بلا معاينة لروابطي",
+    withPreviews: "معاينة روابطي",
     pinned: "مثبّتة في الأعلى",
     muted: "مكتومة",
     archived: "الدردشات المؤرشفة",

@@ -73,6 +73,7 @@ export const de = {
     muted: (reason) => `Die Stummschaltung wurde nicht geändert. ${reason}`,
     chat_pinned: (reason) => `Der Platz des Chats in der Liste wurde nicht geändert. ${reason}`,
     archived: (reason) => `Das Archiv wurde nicht geändert. ${reason}`,
+    without_previews: (reason) => `Die Vorschau deiner Links wurde nicht geändert. ${reason}`,
   },
   refusedField: {
     name: "3 bis 32 Zeichen: Buchstaben von a bis z, Ziffern, Punkte, Binde- und Unterstriche.",
@@ -162,6 +163,8 @@ export const de = {
     unmute: "Stummschaltung aufheben",
     archive: "Archivieren",
     unarchive: "Aus dem Archiv holen",
+    withoutPreviews: "Keine Vorschau meiner Links",
+    withPreviews: "Vorschau meiner Links zeigen",
     pinned: "Oben angeheftet",
     muted: "Stummgeschaltet",
     archived: "Archivierte Chats",

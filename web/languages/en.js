@@ -79,6 +79,7 @@ export const en = {
     muted: (/** @type {string} */ reason) => `The mute was not changed. ${reason}`,
     chat_pinned: (/** @type {string} */ reason) => `The chat’s place in the list was not changed. ${reason}`,
     archived: (/** @type {string} */ reason) => `The archive was not changed. ${reason}`,
+    without_previews: (/** @type {string} */ reason) => `The previews of your links were not changed. ${reason}`,
   },
   /** Refusals because of one field. */
   refusedField: {
@@ -171,6 +172,8 @@ export const en = {
     unmute: "Unmute",
     archive: "Archive",
     unarchive: "Move out of the archive",
+    withoutPreviews: "Don’t preview my links",
+    withPreviews: "Preview my links",
     pinned: "Pinned to the top",
     muted: "Muted",
     archived: "Archived chats",

@@ -283,7 +283,8 @@ export class Sending extends Store {
   flush() {
     clearTimeout(this.#flushTimer);
     const now_ms = Date.now();
-    const next_ms = Math.min(this.#sendMessages(now_ms), this.#sendChanges(now_ms));
+    // Changes first: that the user's links get no previews in a chat counts for later messages.
+    const next_ms = Math.min(this.#sendChanges(now_ms), this.#sendMessages(now_ms));
     if (next_ms < Infinity) this.#flushTimer = setTimeout(() => this.flush(), next_ms - now_ms);
   }
 

@@ -1,4 +1,4 @@
-// A user's own settings of a chat: muted, pinned to the top of the list, and archived.
+// A user's own settings of a chat: muted, pinned to the top of the list, archived, and without previews of their links.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
 import { ADA, changeAt, CHAT, fakeDatabase, idAt, MIRA, wireMessage } from "./fakes.js";
 
-const NONE = { isMuted: false, isPinned: false, isArchived: false };
+const NONE = { isMuted: false, isPinned: false, isArchived: false, isWithoutPreviews: false };
 const own = (minutes, change, actor_id) => changeAt(minutes, 0, change, actor_id);
 const message = (minutes, change) => fromWire({ ...wireMessage(minutes), ...change });
 
@@ -36,6 +36,11 @@ test("a later message brings an archived chat back to the list, unless the chat 
   const muted = (until_ms) => own(4, { muted: { until_ms } });
   assert.deepEqual([isArchived(3, muted("501")), isArchived(3, muted("500"))], [true, false]);
   assert.equal(settings(1, [own(2, { archived: { set: false } })]).isArchived, false);
+});
+
+test("previews of the user's links are off until they are switched on again", () => {
+  const isWithout = (set, actor_id) => settings(1, [own(2, { without_previews: { set } }, actor_id)]).isWithoutPreviews;
+  assert.deepEqual([isWithout(true), isWithout(false), isWithout(true, MIRA)], [true, false, false]);
 });
 
 test("a muted chat is silent, except for mentions of the user if they want them", () => {
@@ -74,19 +79,36 @@ test("the menu of a chat changes the settings at once, and a refusal leaves no t
   assert.deepEqual(labels(), []);
   chats.add(message(1));
   const choose = (label) => chatChoices({ chats, sending }, CHAT).find((choice) => choice.label === label).choose();
-  const before = ["Mark as read", "Pin to the top", "Mute", "Archive"];
+  const before = ["Mark as read", "Pin to the top", "Mute", "Archive", "Don’t preview my links"];
   assert.deepEqual(labels(), before);
   choose("Pin to the top");
   choose("Archive");
   sending.setOwn(CHAT, { muted: { until_ms: FOR_EVER } });
-  const set = ["Mark as read", "Unpin from the top", "Unmute", "Move out of the archive"];
+  choose("Don’t preview my links");
+  const set = ["Mark as read", "Unpin from the top", "Unmute", "Move out of the archive", "Preview my links"];
   assert.deepEqual(labels(), set);
   const { chat_id, target_id, chat_pinned, answered } = sent[0];
   assert.deepEqual({ chat_id, target_id, chat_pinned }, { chat_id: CHAT, target_id: "0", chat_pinned: { set: true } });
   answered({ accepted: { event_id: idAt(2) } });
   sent[1].answered({ refused: { code: "forbidden", message: "" } });
-  assert.deepEqual(labels(), [...set.slice(0, 3), "Archive"]);
-  sent.at(-1).answered({ accepted: { event_id: idAt(3) } });
+  assert.deepEqual(labels(), [...set.slice(0, 3), "Archive", "Preview my links"]);
+  for (const at of [2, 3]) sent[at].answered({ accepted: { event_id: idAt(at + 1) } });
   choose("Unmute");
   assert.deepEqual([sent.at(-1).muted, labels()[2]], [{ until_ms: "0" }, "Mute"]);
+  sent.at(-1).answered({ accepted: { event_id: idAt(5) } });
+  choose("Preview my links");
+  assert.deepEqual([sent.at(-1).without_previews, labels()[4]], [{ set: false }, "Don’t preview my links"]);
+});
+
+test("a setting is sent before the messages that were written after it, without a connection", async () => {
+  const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "Ada" });
+  const sent = [];
+  let isOnline = false;
+  const line = { send: (frame) => isOnline && sent.push(frame) > 0 };
+  const sending = new Sending(chats, new Kept(fakeDatabase()), line);
+  sending.setOwn(CHAT, { without_previews: { set: true } });
+  await sending.send(CHAT, "https://example.org");
+  isOnline = true;
+  sending.flush();
+  assert.deepEqual(sent.map(({ change, send }) => change?.without_previews ?? send?.text.body), [{ set: true }, "https://example.org"]);
 });

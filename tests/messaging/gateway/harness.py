@@ -161,6 +161,10 @@ class ScriptedHistory:
         """By chat id."""
         self.sent: dict[str, Event] = {}
         """By client id."""
+        self.own_changes: dict[str, Event] = {}
+        """By kind, the newest of any user and chat."""
+        self.own_finds = 0
+        """How often one of these was looked up."""
         self.files: dict[int, StoredFile] = {}
         """By file id; each user may read them."""
         self.finds = 0
@@ -191,6 +195,11 @@ class ScriptedHistory:
     async def has_message(self, user_id: int, chat_id: str) -> bool | Refusal:
         await self.open.wait()
         return self.refusal or chat_id in {each.message.chat_id for each in self.messages.values()}
+
+    async def find_own_change(self, user_id: int, chat_id: str, kind: str) -> Event | Refusal | None:
+        self.own_finds += 1
+        await self.open.wait()
+        return self.refusal or self.own_changes.get(kind)
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         self.finds += 1

@@ -7,9 +7,32 @@ from trio.testing import wait_all_tasks_blocked
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.previews import AT_ONCE, MAX_PER_MINUTE
 from rookery.v1.group_service_pb2 import ChangeSettings
-from rookery.v1.session_pb2 import ClientFrame, Deleted, Edited, LinkPreview, Previewed, Send, Text
+from rookery.v1.session_pb2 import (
+    Change,
+    ClientFrame,
+    Deleted,
+    Edited,
+    Event,
+    LinkPreview,
+    Previewed,
+    Send,
+    Text,
+    WithoutPreviews,
+)
 from shared.configuration import LiveConfiguration
-from tests.messaging.gateway.harness import ANN, BEN, Client, Crew, Platform, change_frame, text_frame
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import MAX_ID
+from tests.messaging.gateway.harness import (
+    ANN,
+    BEN,
+    CAT,
+    Client,
+    Crew,
+    Platform,
+    ScriptedLog,
+    change_frame,
+    text_frame,
+)
 from tests.waiting import until
 
 LINK = "https://example.org"
@@ -90,6 +113,89 @@ async def test_a_group_or_the_platform_can_be_without_previews(platform: Platfor
         await ann.accepted(text_frame("b", body=LINK))
         await wait_all_tasks_blocked(0.01)
     assert len(previewer.fetched) == (not is_off)
+
+
+async def test_links_of_a_user_who_wants_no_previews_in_a_chat_are_not_fetched(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
+) -> None:
+    """In messages and edits, until they want them again. Links of the other member, and in other chats, are."""
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.accepted(change_frame("a", without_previews=WithoutPreviews(set=True)))
+        message_id = (await ann.accepted(text_frame("b", body=f"{LINK}/message"))).event_id
+        await ann.accepted(change_frame("c", message_id, edited=Edited(text=Text(body=f"{LINK}/edit"))))
+        await ann.accepted(text_frame("d", CAT, body=f"{LINK}/other"))
+        await ben.accepted(text_frame("e", ANN, body=f"{LINK}/answer"))
+        for title in ("Page 1", "Page 2"):
+            assert (await previewed(ann))[1] == title
+        await ann.accepted(change_frame("f", without_previews=WithoutPreviews()))
+        message_id = (await ann.accepted(text_frame("g", body=f"{LINK}/again"))).event_id
+        assert await previewed(ann) == (message_id, "Page 3")
+    assert sorted(previewer.fetched[:2]) == [f"{LINK}/answer", f"{LINK}/other"]
+    assert previewer.fetched[2:] == [f"{LINK}/again"]
+
+
+async def test_the_next_gateway_knows_who_wants_no_previews(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.accepted(change_frame("a", without_previews=WithoutPreviews(set=True)))
+    await gateway.drain()
+    async with platform.sign_in(await platform.start_gateway(previewer=previewer), ANN) as ann:
+        await ann.accepted(text_frame("b", body=LINK))
+        message_id = (await ann.accepted(text_frame("c", CAT, body=f"{LINK}/other"))).event_id
+        assert (await previewed(ann))[0] == message_id
+    assert previewer.fetched == [f"{LINK}/other"]
+
+
+async def test_who_wants_no_previews_is_known_before_the_gateway_has_read_it(
+    platform: Platform, log: ScriptedLog, previewer: ScriptedPreviewer
+) -> None:
+    """The log acknowledges the changes, and its consumer gets no record."""
+    gateway = await platform.start_gateway(previewer=previewer)
+    async with platform.sign_in(gateway, ANN) as ann:
+        for number, is_set in enumerate((True, False)):
+            change = change_frame(f"change {number}", without_previews=WithoutPreviews(set=is_set))
+            for frame in (change, text_frame(f"text {number}", body=f"{LINK}/{is_set}")):
+                await ann.send(frame)
+                await log.until_published()
+                log.acknowledge()
+                await ann.until("accepted")
+        await until(lambda: previewer.fetched != [])
+    assert previewer.fetched == [f"{LINK}/False"]
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+async def test_who_wanted_no_previews_before_the_tail_begins_is_read_from_history(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, is_set: bool
+) -> None:
+    change = Change(without_previews=WithoutPreviews(set=is_set))
+    platform.history.own_changes["without_previews"] = Event(event_id=5, change=change)
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.accepted(text_frame("a", body="without a link"))
+        await ann.accepted(text_frame("b", body=LINK))
+        await wait_all_tasks_blocked(0.01)
+    assert platform.history.own_finds == 1
+    assert previewer.fetched == ([] if is_set else [LINK])
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_no_page_is_fetched_while_history_does_not_tell_whether_the_sender_wants_it(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, is_away: bool
+) -> None:
+    """The archive is away, or has not recorded the changes that the tail has forgotten."""
+    async with platform.sign_in(gateway, ANN) as ann:
+        tail = gateway.partitions.tail_of(ANN)
+        assert tail is not None
+        if is_away:
+            platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+        else:
+            tail.complete_from = MAX_ID
+        await ann.accepted(text_frame("a", body=LINK))
+        await wait_all_tasks_blocked(0.01)
+        platform.history.refusal, tail.complete_from = None, 0
+        await ann.accepted(text_frame("b", body=f"{LINK}/again"))
+        assert (await previewed(ann))[1] == "Page 1"
+    assert previewer.fetched == [f"{LINK}/again"]
 
 
 async def test_a_user_s_links_are_fetched_a_few_at_once_and_not_more_than_the_rate(

@@ -8,7 +8,7 @@ from messaging.kinds.kind import Target
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import Control, Member, Span
-from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Message, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Hidden, Message, Muted, Text, WithoutPreviews
 
 
 def entry(
@@ -175,3 +175,21 @@ def test_the_tail_always_has_the_newest_entries_within_its_bounds(
         assert tail.newer(user_id, 0) == [item for item in left if user_id in item.recipient_ids]
     for item in whole:
         assert (tail.sent_with((1, str(item.offset))) is not None) == (item in left)
+
+
+def test_a_user_s_own_change_of_a_chat_is_the_newest_of_its_kind() -> None:
+    tail = Tail(0)
+    changes = (
+        Change(without_previews=WithoutPreviews(set=True)),
+        Change(without_previews=WithoutPreviews()),
+        Change(muted=Muted(until_ms=1)),
+    )
+    for offset, change in enumerate(changes):
+        made = stored(offset, change=change)
+        made.key = 1, str(offset)
+        tail.append(made)
+    own = tail.own_change(1, "d-1-2", "without_previews")
+    assert own is not None
+    assert own.event_id == 1_001
+    missing = (1, "d-1-3", "muted"), (2, "d-1-2", "muted"), (1, "d-1-2", "archived")
+    assert [tail.own_change(*each) for each in missing] == [None] * 3

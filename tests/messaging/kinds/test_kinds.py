@@ -23,6 +23,7 @@ from rookery.v1.session_pb2 import (
     Reacted,
     Starred,
     Text,
+    WithoutPreviews,
 )
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
@@ -75,6 +76,7 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
         (BEN, THE_CHAT, {"muted": Muted(until_ms=MAX_ID, except_mentions=True)}, None),
         (BEN, THE_CHAT, {"chat_pinned": ChatPinned(set=True)}, None),
         (BEN, THE_CHAT, {"archived": Archived(set=True)}, None),
+        (BEN, THE_CHAT, {"without_previews": WithoutPreviews(set=True)}, None),
         (ANN, ANNS, {"edited": EDIT}, None),
         (ANN, ANNS, {"edited": Edited(text=Text(body=" "))}, Code.INVALID),
         (ANN, WITH_FILE, {"edited": Edited(text=Text())}, None),

@@ -247,8 +247,9 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     newest = page("hello")[1]["messages"][0]
     newest["changes"] = [{"event_id": "40", "change": {"target_id": "1", "edited": {"text": {"body": "x" * 99}}}}]
     wire = {"chat_id": "d-7-9", "unread": 2, "unread_mentions": 1, "newest": newest}
-    own = {"marked_unread": {"set": True}}, {"muted": {"until_ms": str(2**62)}}, {"chat_pinned": {"set": True}}
-    changes = [{"event_id": "40", "change": change} for change in (*own, {"archived": {"set": True}})]
+    own = [{kind: {"set": True}} for kind in ("marked_unread", "chat_pinned", "archived", "without_previews")]
+    muted = {"muted": {"until_ms": str(2**62)}}
+    changes = [{"event_id": "40", "change": change} for change in (*own, muted)]
     marked = {"chat_id": "d-5-7", "changes": changes}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, marked]}
     bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
@@ -259,7 +260,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     await chat.execute("/chats")
     assert screen.shown[2].startswith("grace (2 unread, 1 mention)  2026-01-01 ")
     assert screen.shown[2].endswith(f" {'x' * 60}…")
-    assert screen.shown[3] == "user 5 (unread, muted, pinned, archived)"
+    assert screen.shown[3] == "user 5 (unread, muted, pinned, archived, without previews)"
 
     nursery.start_soon(chat.show_events, nursery)
     connection.message(11)  # a mark on it would mark both messages as read
@@ -282,9 +283,10 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
         ("/unmute", pb.Change(muted=pb.Muted())),
         ("/archive", pb.Change(archived=pb.Archived(set=True))),
         ("/unpin chat", pb.Change(chat_pinned=pb.ChatPinned())),
+        ("/previews off", pb.Change(without_previews=pb.WithoutPreviews(set=True))),
     ],
 )
-async def test_the_open_chat_is_muted_pinned_and_archived(
+async def test_the_user_s_own_settings_of_the_open_chat_are_changed(
     chat: TerminalChat,
     client: Client,
     screen: FakeScreen,
