@@ -64,12 +64,13 @@ from shared.coordination.redis.ownership import RedisDirectory
 from shared.net.certificates import Certificate, read_certificate
 from shared.net.pem import UnusableCertificate
 from shared.pictures.animations import Malformed, clean_gif, clean_webp
+from shared.pictures.cleaning import clean_jpeg, clean_png
 from shared.pictures.processes import decode_answer as answer_of_worker
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.status import RpcError
 from shared.settings import ENV_PREFIX, Settings
 from tests.fuzzing import examples
-from tests.shared.pictures.conftest import encoded, picture
+from tests.shared.pictures.conftest import encoded, picture, with_metadata
 
 USER_ID = 7
 
@@ -171,10 +172,21 @@ def setting_names(model: type[BaseModel], prefix: str = ENV_PREFIX) -> Iterator[
 
 
 PICTURES = {media_type: encoded(picture(8, 4), media_type) for media_type in ("image/gif", "image/webp")}
+PICTURES |= {media_type: with_metadata(media_type, picture(8, 4), 6) for media_type in ("image/jpeg", "image/png")}
 
 DECODERS = [
     Decoder("GIF", clean_gif, nearly(PICTURES["image/gif"]) | st.binary(max_size=60), (Malformed,)),
     Decoder("WebP", clean_webp, nearly(PICTURES["image/webp"]) | st.binary(max_size=60), (Malformed,)),
+    *(
+        Decoder(
+            media_type,
+            clean,
+            nearly(PICTURES[media_type]) | st.binary(max_size=60),
+            (Malformed,),
+            holds=lambda given, result, clean=clean: clean(result) == result and len(result) <= len(given),
+        )
+        for media_type, clean in (("image/jpeg", clean_jpeg), ("image/png", clean_png))
+    ),
     Decoder("answer of a worker", answer_of_worker, JSON_TEXTS, (msgspec.MsgspecError,)),
     Decoder("frame in protobuf", ClientFrame.FromString, frames_in_protobuf | st.binary(max_size=60), (DecodeError,)),
     Decoder(

@@ -21,6 +21,9 @@ class Purpose(StrEnum):
     ORIGINAL = "original"
     """Thumbnails only."""
 
+    CLEANED = "cleaned"
+    """The picture without its metadata, of one that can't be decoded: no thumbnails."""
+
     AVATAR = "avatar"
     """SQUARES of its centre."""
 

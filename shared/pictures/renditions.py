@@ -80,22 +80,36 @@ class Pictures:
         """Render a file whose uploaded bytes are stored, and whose media type was found in them. A retry stores the
         same renditions. With `keep_original`, the uploaded bytes stay those that are read as the file.
 
-        None: the file is no picture or document, or can't be decoded within the limits."""
+        A picture that can't be decoded loses its metadata all the same if its format is parsed: `width` is 0 then.
+        None: the file is no picture or document, or can be neither decoded within the limits nor parsed."""
         if media_type not in get_args(MediaType) or not 0 < size <= MAX_PICTURE_BYTES:
             return None
         keeps = keep_original or media_type in DOCUMENTS
-        rendition, purpose = ("", Purpose.ORIGINAL) if keeps else (PICTURE, Purpose.FILE)
-        try:
-            async with self._worker(cast(MediaType, media_type), purpose) as worker:
-                sha256 = await _send(files, file_key(file_id), worker)
-                answer = await worker.answer()
-                if rendition:
-                    size, sha256 = await _store(files, file_key(file_id, rendition), worker, answer.size)
-                for edge, thumbnail_size in answer.thumbnails:
-                    await files.put(file_key(file_id, str(edge)), await worker.exactly(thumbnail_size))
-        except Refused as refused:
-            _log.info("picture_not_rendered", file_id=str(file_id), media_type=media_type, reason=str(refused))
-            return None
+        for purpose in (Purpose.ORIGINAL,) if keeps else (Purpose.FILE, Purpose.CLEANED):
+            try:
+                return await self._make(files, file_id, name, cast(MediaType, media_type), size, purpose)
+            except Refused as refused:
+                _log.info(
+                    "picture_not_rendered",
+                    file_id=str(file_id),
+                    media_type=media_type,
+                    purpose=purpose,
+                    reason=str(refused),
+                )
+        return None
+
+    async def _make(
+        self, files: FileStore, file_id: int, name: str, media_type: MediaType, size: int, purpose: Purpose
+    ) -> Renditions:
+        """Render a file in a worker of its own. Raises Refused and Unavailable."""
+        rendition = "" if purpose is Purpose.ORIGINAL else PICTURE
+        async with self._worker(media_type, purpose) as worker:
+            sha256 = await _send(files, file_key(file_id), worker)
+            answer = await worker.answer()
+            if rendition:
+                size, sha256 = await _store(files, file_key(file_id, rendition), worker, answer.size)
+            for edge, thumbnail_size in answer.thumbnails:
+                await files.put(file_key(file_id, str(edge)), await worker.exactly(thumbnail_size))
         if rendition and answer.media_type != media_type:  # HEIC has become a JPEG
             name, media_type = _as_jpeg(name), answer.media_type
         shown = answer.width, answer.height, answer.thumbhash, tuple(edge for edge, _ in answer.thumbnails)

@@ -32,7 +32,7 @@ CPU_SECONDS = 15
 def main() -> None:
     media_type, purpose = sys.argv[1], Purpose(sys.argv[2])
     renderer = _renderer(media_type, purpose)
-    memory_bytes = MEMORY_BYTES if purpose in (Purpose.FILE, Purpose.ORIGINAL) else SMALL_MEMORY_BYTES
+    memory_bytes = SMALL_MEMORY_BYTES if purpose in (Purpose.AVATAR, Purpose.PREVIEW) else MEMORY_BYTES
     _give_up_rights(memory_bytes, needs_threads=media_type == "image/heic")
     output = sys.stdout.buffer
     output.write(b"ready\n")

@@ -7,6 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageCms
 
+from shared.pictures import rendering
 from shared.pictures.purposes import PREVIEW_BYTES, Purpose
 from shared.pictures.rendering import MAX_PIXELS, TooLarge, render
 from tests.shared.pictures.conftest import FORMATS, HEIC, SECRET, encoded, opened, picture, with_metadata
@@ -143,6 +144,42 @@ def test_a_picture_for_printers_gets_the_colours_of_the_web() -> None:
 def test_a_small_picture_has_no_thumbnails_and_an_original_stays() -> None:
     rendered = render(encoded(picture(4, 2), "image/png"), "image/png", Purpose.ORIGINAL)
     assert (rendered.thumbnails, rendered.content, rendered.width) == ({}, None, 4)
+
+
+@pytest.mark.parametrize("size", [(4_000, 2_000), (6_500, 100)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_reduced_for_thumbnails_and_its_pixels_stay(
+    size: tuple[int, int], orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = with_metadata("image/jpeg", picture(*size), orientation)
+    monkeypatch.setattr(rendering, "MAX_PIXELS", size[0] * size[1] - 1)
+    rendered = render(content, "image/jpeg", Purpose.FILE)
+
+    assert rendered.content is not None
+    assert SECRET not in rendered.content
+    assert opened(rendered.content).tobytes() == opened(content).tobytes()
+    assert opened(rendered.content).getexif().get(0x0112, 1) == orientation
+    shown = size if orientation == 1 else size[::-1]
+    assert (rendered.width, rendered.height) == shown
+    for edge in (320, 800, 1600):
+        thumbnail = opened(rendered.thumbnails[edge])
+        assert (max(thumbnail.size), thumbnail.width > thumbnail.height) == (edge, orientation == 1)
+        assert is_like(thumbnail.getpixel((1, 1)), RED)
+    original = render(content, "image/jpeg", Purpose.ORIGINAL)
+    assert (original.content, original.width, original.thumbhash) == (None, shown[0], rendered.thumbhash)
+
+
+def test_a_jpeg_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = with_metadata("image/jpeg", picture(4_000, 2_000))
+    for pixels, jpeg_pixels in ((7_999_999, 7_999_999), (124_999, 8_000_000)):
+        monkeypatch.setattr(rendering, "MAX_PIXELS", pixels)
+        monkeypatch.setattr(rendering, "MAX_JPEG_PIXELS", jpeg_pixels)
+        with pytest.raises(TooLarge):
+            render(content, "image/jpeg", Purpose.FILE)
+    cleaned = render(content, "image/jpeg", Purpose.CLEANED)
+    assert cleaned.content is not None
+    assert SECRET not in cleaned.content
+    assert (cleaned.width, cleaned.thumbhash, cleaned.thumbnails) == (0, b"", {})
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:

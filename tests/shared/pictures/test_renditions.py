@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -147,13 +148,72 @@ HOSTILE = {
 }
 
 
+CLEANED = (
+    "a bomb of 10 gigapixels, PNG",
+    "a bomb of 49 megapixels that is not there, PNG",
+    "a bomb in a text, PNG",
+    "a bomb in a colour profile, PNG",
+    "a bomb of 268 megapixels, WebP",
+    "half a picture",
+)
+"""Hostile pictures whose format can be parsed."""
+
+
 @pytest.mark.parametrize("case", HOSTILE)
-async def test_a_hostile_picture_stays_a_file(files: FolderFiles, case: str) -> None:
+async def test_a_hostile_picture_is_not_shown(files: FolderFiles, case: str) -> None:
     media_type, content = HOSTILE[case]
     refused = PICTURES.count("refused")
-    assert await made(files, content, media_type) is None
-    assert PICTURES.count("refused") - refused == (case not in ("nothing", "a drawing with a script"))
+    answer = await made(files, content, media_type)
     assert await content_of(files, "") == content
+    if case in CLEANED:
+        assert answer is not None
+        assert (answer.rendition, answer.width, answer.thumbhash, answer.thumbnails) == (PICTURE, 0, b"", ())
+        assert PICTURES.count("refused") == refused + 1
+    else:
+        assert answer is None
+        assert (PICTURES.count("refused") > refused) == (case not in ("nothing", "a drawing with a script"))
+
+
+def broken(media_type: str) -> bytes:
+    """A picture with metadata that can't be decoded."""
+    content = with_metadata(media_type, Image.effect_noise((150, 100), 90).convert("RGB"))
+    middle = len(content) // 2
+    return content[:middle] + (b"" if media_type == "image/jpeg" else bytes(100) + content[middle + 100 :])
+
+
+@pytest.mark.parametrize("media_type", ["image/jpeg", "image/png"])
+async def test_a_picture_that_cant_be_decoded_loses_its_metadata(files: FolderFiles, media_type: str) -> None:
+    content = broken(media_type)
+    answer = await made(files, content, media_type)
+
+    assert answer is not None
+    stored = await content_of(files, PICTURE)
+    assert (answer.name, answer.media_type) == ("a.jpg", media_type)
+    assert (answer.rendition, answer.size, answer.sha256) == (PICTURE, len(stored), hashlib.sha256(stored).digest())
+    assert (SECRET in content, SECRET in stored) == (True, False)
+    assert await made(files, content, media_type, keep_original=True) is None
+
+
+async def test_a_picture_that_kills_its_decoder_loses_its_metadata(
+    files: FolderFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "worker"
+    dying = "PATH=/bin:/usr/bin; echo ready; cat > /dev/null; kill -SEGV $$"
+    program.write_text(f'#!/bin/sh\nif [ "$5" = file ]; then {dying}; fi\nexec {sys.executable} "$@"\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert await made(files, with_metadata("image/jpeg"), "image/jpeg")
+    assert SECRET not in await content_of(files, PICTURE)
+
+
+async def test_a_jpeg_of_more_pixels_than_are_decoded_has_thumbnails_and_no_metadata(files: FolderFiles) -> None:
+    content = with_metadata("image/jpeg", Image.new("L", (8_000, 6_500)), progressive=True)
+    answer = await made(files, content, "image/jpeg")
+
+    assert answer is not None
+    assert (answer.width, answer.height, answer.thumbnails) == (8_000, 6_500, (320, 800, 1600))
+    assert SECRET not in await content_of(files, PICTURE)
+    assert opened(await content_of(files, "1600")).size == (1600, 1300)
 
 
 async def test_avatars_and_previews_need_no_store() -> None:
