@@ -13,8 +13,8 @@ const LATER = `{{modules components/attachments.js components/chat-view.js compo
   components/delete-dialog.js components/edits-dialog.js components/emoji-picker.js components/files-dialog.js
   components/forward-dialog.js components/group-dialogs.js components/listed-dialog.js components/message-files.js
   components/mute-dialog.js components/people-notice.js components/profile-dialogs.js components/read-all.js
-  components/settings.js components/start.js components/viewer.js components/voice.js files/server.js
-  files/uploads.js stores/channel-members.js stores/channels.js
+  components/settings.js components/start.js components/text-file.js components/text-viewer.js components/viewer.js
+  components/voice.js files/server.js files/uploads.js stores/channel-members.js stores/channels.js
   styles/attachments.css styles/chat.css styles/files.css}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;

@@ -12,7 +12,7 @@ from tests.browser.test_connection import refuse_once
 def choose(seat: Seat, text: str, action: str) -> None:
     """Choose from the menu of a message; another one may quote it."""
     seat.message(text).first.hover()
-    seat.message(text).first.get_by_role("button", name="More").click()
+    seat.message(text).first.get_by_role("button", name="More", exact=True).click()
     seat.page.get_by_role("menuitem", name=action).click()
 
 

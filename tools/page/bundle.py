@@ -28,7 +28,8 @@ SCRIPTS = (
 
 WITH_APP, WITH_CHAT, WITH_DIALOGS, WITH_PEOPLE, WITH_UPLOADS, WITH_FILES = (
     'import "../app.js";\n',
-    'import "../components/chat-view.js"; import "../files/kinds.js"; import "../languages/files.js";\n',
+    'import "../components/chat-view.js"; import "../files/kinds.js"; import "../files/plain-text.js"; '
+    'import "../languages/files.js";\n',
     'import "./modal.js"; import "../languages/dialogs.js"; import "./confirmation.js"; import "./outcome.js"; '
     'import "./loaded.js"; import "../stores/people.js";\n',
     'import "./chat-picker.js"; import "./group-members.js"; import "./picture-editor.js";\n',
@@ -45,14 +46,14 @@ LATER = {
         "": ("start",),
         WITH_CHAT: ("chat-view", "completion"),
         WITH_CHAT + WITH_UPLOADS: ("attachments", "voice"),
-        WITH_CHAT + WITH_FILES: ("message-files", "viewer"),
+        WITH_CHAT + WITH_FILES: ("message-files", "text-file", "viewer"),
         WITH_DIALOGS: (
             *("date-dialog", "delete-dialog", "emoji-picker", "invite", "mute-dialog"),
             *("people-notice", "read-all", "settings"),
         ),
         WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),
         WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
-        WITH_DIALOGS + WITH_CHAT + WITH_FILES: ("files-dialog",),
+        WITH_DIALOGS + WITH_CHAT + WITH_FILES: ("files-dialog", "text-viewer"),
     }.items()
     for name in names
 } | {

@@ -1,5 +1,5 @@
-// The files of a message: pictures and videos as an album, sounds with a player, others as rows. Every size is known
-// before anything is loaded, so that nothing moves. Loaded with the first message that has files.
+// The files of a message: pictures and videos as an album, sounds with a player, others as rows, with the first lines of
+// a text. Every size is known before anything is loaded, so that nothing moves. Loaded with the first message that has files.
 
 import { explain } from "../api.js";
 import { bytesOf, extensionOf, isMedia, kindOf, renditionFor, shapeOf, sizeText } from "../files/kinds.js";
@@ -8,6 +8,7 @@ import { icon } from "../icons.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { linksOf } from "../files/links.js";
+import { linesOf } from "../files/plain-text.js";
 import { placeholder } from "../files/thumbhash.js";
 import { h } from "../view.js";
 import { fileIcon } from "./file-icons.js";
@@ -55,7 +56,7 @@ export function filesView(app, message, tabindex, goTo) {
     "div",
     { class: "files", key: "files" },
     first && album(app, message, [first, ...more], { tabindex, goTo }),
-    others.map((file, at) => row(app, message, file, String(at), tabindex)),
+    others.map((file, at) => [row(app, message, file, String(at), tabindex), beginning(app, message, file, `text ${at}`, tabindex)]),
   );
 }
 
@@ -211,6 +212,32 @@ function firstPage(app, message, file) {
   const wanted = { ...wantedIn(message, file), rendition: String(file.thumbnails?.[0]) };
   const ref = (/** @type {HTMLImageElement} */ element) => showLater(app, element, file, wanted);
   return h("span", { class: "page", key: "page", "aria-hidden": "true" }, h("img", { alt: "", draggable: "false", ref }));
+}
+
+/**
+ * The place of a text's first lines, which are loaded when they come into view, and the button that shows more of it.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {string} key
+ * @param {number} tabindex
+ */
+function beginning(app, message, file, key, tabindex) {
+  const lines = linesOf(file);
+  if (!lines) return null;
+  const ref = (/** @type {HTMLElement} */ place) => {
+    place.style.setProperty("--lines", String(lines));
+    void import("./text-file.js").then(({ showBeginning }) => showBeginning(app, place, message, file), () => {});
+  };
+  const label = fileTexts.text.showMoreOf(withoutDirectionControls(file.name));
+  const open = () => openDialog(app, () => import("./text-viewer.js"), ({ TextViewer }) => new TextViewer(app, message, file));
+  const button = { class: "text-button", type: "button", tabindex, "aria-label": label, "aria-haspopup": "dialog" };
+  return h(
+    "div",
+    { class: "text-file", key, ref },
+    h("pre", { class: "text-lines", dir: "auto" }),
+    h("button", { ...button, onclick: () => void open() }, texts.message.showMore),
+  );
 }
 
 /** Saves a file, by the browser. @param {App} app @param {Message} message @param {MessageFile} file */

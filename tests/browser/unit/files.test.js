@@ -2,11 +2,14 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { NoResponse } from "../../../web/api.js";
 import { barsOf } from "../../../web/components/player.js";
+import { readBeginning } from "../../../web/components/text-file.js";
 import { Zoom } from "../../../web/components/zoom.js";
 import { durationText, extensionOf, kindOf, renditionFor, shapeOf, sizeText } from "../../../web/files/kinds.js";
 import { FileLinks } from "../../../web/files/links.js";
 import { ChatFiles, MediaAround } from "../../../web/files/media.js";
+import { firstLines, linesOf, textIn, typeOfPicked } from "../../../web/files/plain-text.js";
 import { Playback } from "../../../web/files/playback.js";
 import { linksIn } from "../../../web/files/text-links.js";
 import { placeholder } from "../../../web/files/thumbhash.js";
@@ -72,6 +75,64 @@ test("sizes, durations and kinds are short", () => {
   ]);
   assert.deepEqual([0, 5.9, 65, 3_700].map(durationText), ["0:00", "0:05", "1:05", "61:40"]);
   assert.deepEqual(["a.tar.gz", "README", ".profile", "x.JPEG", "a.b-c"].map(extensionOf), ["GZ", "", "", "JPEG", ""]);
+});
+
+// ---- texts
+
+const NOTE = { file_id: "5", name: "note.txt", media_type: "text/plain", size: "9" };
+const bytesOf = (text) => new TextEncoder().encode(text);
+
+test("the place of a text depends on its size alone; an empty file, and what is no text, has none", () => {
+  const lines = (size, media_type = "text/plain") => linesOf({ ...NOTE, media_type, size });
+  assert.deepEqual(["1", "12", "13", "85", "9000000"].map((size) => lines(size)), [1, 1, 2, 8, 8]);
+  assert.deepEqual([lines("0"), lines(undefined), lines("9", "application/pdf"), lines("9", "text/html")], [0, 0, 0, 0]);
+});
+
+test("a text is UTF-8 without control characters, and may be cut within a character", () => {
+  const umlaut = bytesOf("Grüße 👋🏽");
+  assert.deepEqual([textIn(umlaut, false), textIn(bytesOf("\ufeffa"), false)], ["Grüße 👋🏽", "a"]);
+  assert.deepEqual([textIn(umlaut.slice(0, 3), true), textIn(umlaut.slice(0, 3), false)], ["Gr", null]);
+  for (const bytes of [[0xff, 0xfe, 0x41, 0], [0x47, 0xfc, 0x6e], [0x41, 0, 0x42], [7]])
+    assert.equal(textIn(new Uint8Array(bytes), true), null);
+});
+
+test("the first lines of a text are cut at any end of line, and are all of it only if they fit a narrow screen", () => {
+  assert.deepEqual(firstLines("one\r\ntwo\rthree\n\n", 8), { text: "one\ntwo\nthree", isAll: true });
+  assert.deepEqual(firstLines("one\ntwo\nthree", 2), { text: "one\ntwo", isAll: false });
+  assert.deepEqual(firstLines("x".repeat(41), 2), { text: "x".repeat(41), isAll: false });
+});
+
+test("a picked file has the type by its content that the server will find", async () => {
+  const type = (content, stated) => typeOfPicked(new Blob([content]), stated);
+  assert.equal(await type("{}", "application/json"), "text/plain");
+  assert.equal(await type(new Uint8Array([0xff, 0xfe, 0x41, 0]), "text/plain"), "application/octet-stream");
+  assert.equal(await type(new Uint8Array([0xff]), "application/pdf"), "application/pdf");
+  assert.equal(await type("ü".repeat(2_100).slice(1) + "x", ""), "text/plain"); // the head ends within a character
+});
+
+test("the beginning of a file is read from this browser, else by a range of its link, which is renewed once", async (context) => {
+  const requests = [];
+  let answers = [];
+  context.mock.method(globalThis, "fetch", async (url, { headers }) => {
+    requests.push([url, headers.Range]);
+    return answers.shift();
+  });
+  let links = 0;
+  const signedIn = async (_method, _path, { files }) => ({ links: files.map(() => ({ url: `/${++links}`, expires_at_ms: 9e15 })) });
+  const read = (file, app) => readBeginning({ api: { signedIn }, chats: {}, sending: {}, ...app }, fromWire(having(1, [file], "")), file, 4);
+  const found = (status, text = "") => ({ status, arrayBuffer: async () => bytesOf(text).buffer });
+  const local = { uploads: { bytesOf: () => new Blob(["Buy milk"]) } };
+  assert.deepEqual([await read({ ...NOTE, file_id: "" }, { sending: local }), requests], [bytesOf("Buy "), []]);
+  answers = [found(404), found(206, "Buy ")];
+  assert.deepEqual(await read(NOTE), bytesOf("Buy "));
+  assert.deepEqual(requests, [["/1", "bytes=0-3"], ["/2", "bytes=0-3"]]);
+  answers = [found(404), found(404)];
+  assert.equal(await read(NOTE), null);
+  answers = [{ status: 0, type: "opaqueredirect" }];
+  assert.equal(await read(NOTE), null); // the object store is another origin
+  assert.equal(await read(NOTE, { api: { signedIn: async () => ({ links: [null] }) } }), null);
+  answers = [found(503)];
+  await assert.rejects(read(NOTE), NoResponse);
 });
 
 // ---- placeholders

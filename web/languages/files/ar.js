@@ -20,6 +20,10 @@ export const ar = {
   notLoaded: "تعذّر التحميل.",
   copyPicture: "نسخ الصورة",
   pictureCopied: "تم نسخ الصورة.",
+  text: {
+    showMoreOf: (name) => `عرض المزيد من ${isolated(name)}`,
+    cut: (size) => `هذه بداية الملف، ${isolated(size)}. نزّله لقراءة الباقي.`,
+  },
   upload: {
     waiting: "بانتظار الاتصال",
     progress: (sent, size) => `${isolated(sent)} من ${isolated(size)}`,
@@ -68,6 +72,18 @@ export const ar = {
     files: "الملفات",
     tooLarge: (name, size) => `الملف ${isolated(name)} كبير جدًا: الحد الأقصى لحجم الملف هو ${isolated(size)}.`,
     tooMany: (count) => `أقصى عدد من الملفات يمكنك إرفاقه هو ${number(count)}.`,
+    original: "الإرسال بالجودة الأصلية",
+    originalNote: "عندئذ يبقى الموقع وبيانات الكاميرا في الصور، لكل من تصل إليه.",
+    notKept: (names, size) =>
+      `تحتفظ المسودات في هذا المتصفح بملفات حجمها ${isolated(size)} على الأكثر. يُفقد عند إغلاق الصفحة قبل الإرسال: ${isolated(names)}.`,
+    noRoomFor: (names) =>
+      `مساحة التخزين في هذا المتصفح ممتلئة أو محظورة. يُفقد عند إغلاق الصفحة قبل الإرسال: ${isolated(names)}.`,
+    lostFromDraft: (names, count) =>
+      plural(count, {
+        one: `لم يحتفظ هذا المتصفح بالملف ${isolated(names)}. أرفقه مرة أخرى.`,
+        two: `لم يحتفظ هذا المتصفح بالملفين ${isolated(names)}. أرفقهما مرة أخرى.`,
+        other: `لم يحتفظ هذا المتصفح بالملفات ${isolated(names)}. أرفقها مرة أخرى.`,
+      }),
     lost: "لم يحتفظ هذا المتصفح بالملف. أرفقه مرة أخرى.",
     unreadable: "تغيّر الملف أو حُذف على هذا الجهاز. أرفقه مرة أخرى.",
     blocked: "وجد الخادم برمجية خبيثة في الملف.",

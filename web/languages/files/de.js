@@ -17,6 +17,10 @@ export const de = {
   notLoaded: "Das konnte nicht geladen werden.",
   copyPicture: "Foto kopieren",
   pictureCopied: "Das Foto ist kopiert.",
+  text: {
+    showMoreOf: (name) => `Mehr anzeigen von ${name}`,
+    cut: (size) => `Das ist der Anfang der Datei, ${size}. Lade sie herunter, um den Rest zu lesen.`,
+  },
   upload: {
     waiting: "Wartet auf die Verbindung",
     progress: (sent, size) => `${sent} von ${size}`,
@@ -59,6 +63,17 @@ export const de = {
     files: "Dateien",
     tooLarge: (name, size) => `${name} ist zu groß: Eine Datei darf höchstens ${size} haben.`,
     tooMany: (count) => `Du kannst höchstens ${number(count)} Dateien anhängen.`,
+    original: "In Originalqualität senden",
+    originalNote: "Ort und Kameradaten bleiben dann in den Bildern, für alle, die sie bekommen.",
+    notKept: (names, size) =>
+      `Entwürfe behalten in diesem Browser höchstens ${size} an Dateien. Beim Schließen der Seite vor dem Senden geht verloren: ${names}.`,
+    noRoomFor: (names) =>
+      `Der Speicher dieses Browsers ist voll oder blockiert. Beim Schließen der Seite vor dem Senden geht verloren: ${names}.`,
+    lostFromDraft: (names, count) =>
+      plural(count, {
+        one: `Dieser Browser hat die Datei ${names} nicht aufbewahrt. Hänge sie noch einmal an.`,
+        other: `Dieser Browser hat die Dateien ${names} nicht aufbewahrt. Hänge sie noch einmal an.`,
+      }),
     lost: "Dieser Browser hat die Datei nicht aufbewahrt. Hänge sie noch einmal an.",
     unreadable: "Die Datei wurde auf diesem Gerät geändert oder gelöscht. Hänge sie noch einmal an.",
     blocked: "Der Server hat Schadsoftware in der Datei gefunden.",

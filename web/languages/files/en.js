@@ -17,6 +17,11 @@ export const en = {
   notLoaded: "This could not be loaded.",
   copyPicture: "Copy photo",
   pictureCopied: "The photo is copied.",
+  /** Of a file that is a text, whose first lines a message shows. */
+  text: {
+    showMoreOf: (/** @type {Name} */ name) => `Show more of ${name}`,
+    cut: (/** @type {string} */ size) => `This is the beginning of the file, ${size}. Download it to read the rest.`,
+  },
   /** Of an own message whose files are not all sent. */
   upload: {
     waiting: "Waiting for the connection",
@@ -62,6 +67,19 @@ export const en = {
     tooLarge: (/** @type {Name} */ name, /** @type {string} */ size) =>
       `${name} is too large: a file may have ${size} at most.`,
     tooMany: (/** @type {number} */ count) => `You can attach ${number(count)} files at most.`,
+    /** The switch at attached pictures. */
+    original: "Send in original quality",
+    originalNote: "Location and camera data then stay in the pictures, for everyone who gets them.",
+    /** Of attached files that the draft does not keep; `names` are one or several. */
+    notKept: (/** @type {string} */ names, /** @type {string} */ size) =>
+      `Drafts keep ${size} of files in this browser at most. Lost when you close the page before sending: ${names}.`,
+    noRoomFor: (/** @type {string} */ names) =>
+      `This browser’s storage is full or blocked. Lost when you close the page before sending: ${names}.`,
+    lostFromDraft: (/** @type {string} */ names, /** @type {number} */ count) =>
+      plural(count, {
+        one: `This browser has not kept the file ${names}. Attach it again.`,
+        other: `This browser has not kept the files ${names}. Attach them again.`,
+      }),
     lost: "This browser has not kept the file. Attach it again.",
     unreadable: "The file was changed or deleted on this device. Attach it again.",
     blocked: "The server has found malware in the file.",
