@@ -38,8 +38,10 @@ export class Viewer {
   #zoom;
   /** @type {Root} */
   #root = new Root(this.element, () => this.#view());
-  /** The address of the shown picture with all its pixels, once it is loaded; else empty. */
+  /** The address of the shown picture with enough pixels, once it is loaded; else empty. */
   #sharp = "";
+  /** The address that is being loaded in its place, or was loaded last. */
+  #sharper = "";
 
   /**
    * @param {App} app
@@ -54,7 +56,7 @@ export class Viewer {
     this.#item = { message, file };
     this.#around = new MediaAround(app, message, list);
     this.#zoom = new Zoom({
-      changed: this.#root.invalidate,
+      changed: () => this.#zoomed(),
       turn: (by) => this.#turn(by),
       close: () => this.#close(),
     });
@@ -93,12 +95,17 @@ export class Viewer {
     const { items } = this.#around;
     const item = items[this.#at(items) + by];
     if (!item) return;
-    this.#item = item;
-    this.#sharp = "";
-    this.#zoom.reset();
+    this.#choose(item);
     this.#root.render();
     if (!this.element.querySelector(":focus:enabled")) this.element.focus(); // there is no further one: keys go on
     this.#shown();
+  }
+
+  /** @param {Item} item */
+  #choose(item) {
+    this.#item = item;
+    this.#sharp = this.#sharper = "";
+    this.#zoom.reset();
   }
 
   /** Loads all pixels of the shown picture, its neighbours, and older items. */
@@ -122,8 +129,12 @@ export class Viewer {
     const { file } = item;
     if (kindOf(file) !== "picture") return;
     const url = localUrl(this.#app, file) || (await this.#addressOf(item));
-    if (!url || !(await decoded(url)) || item !== this.#item || this.#sharp === url) return;
-    this.#sharp = url;
+    if (!url || item !== this.#item || url === this.#sharper) return;
+    this.#sharper = url;
+    const isLoaded = await decoded(url);
+    if (url !== this.#sharper) return;
+    if (isLoaded) this.#sharp = url;
+    else this.#sharper = "";
     this.#root.invalidate();
   }
 
@@ -181,16 +192,16 @@ export class Viewer {
         h("span", { class: "unseen", "aria-live": "polite" }, withoutDirectionControls(file.name)),
       ),
       isPicture && fileButton(zoomOut, "zoomOut", () => this.#zoom.by(1 / 2), { disabled: this.#zoom.scale <= 1 }),
-      isPicture && fileButton(zoomIn, "zoomIn", () => this.#zoomed(2), { disabled: !this.#zoom.canGrow }),
+      isPicture && fileButton(zoomIn, "zoomIn", () => this.#zoom.by(2), { disabled: !this.#zoom.canGrow }),
       message.message_id && fileButton(showInChat, "showInChat", go),
       file.file_id && fileButton(fileTexts.download, "download", () => void download(this.#app, message, file)),
       iconButton(texts.close, "close", () => this.#close(), { autofocus: true }),
     );
   }
 
-  /** @param {number} factor */
-  #zoomed(factor) {
-    this.#zoom.by(factor);
+  /** By a button, a key, the wheel or fingers: a larger picture needs more pixels. */
+  #zoomed() {
+    this.#root.invalidate();
     void this.#sharpen();
   }
 
@@ -225,9 +236,7 @@ export class Viewer {
     const { message_id } = this.#item.message;
     const other = items.find((item) => compareIds(item.message.message_id, message_id) > 0) ?? items.at(-1);
     if (!other || !isMedia(other.file)) return this.#close();
-    this.#item = other;
-    this.#sharp = "";
-    this.#zoom.reset();
+    this.#choose(other);
     this.#root.invalidate();
     this.#shown();
   }
@@ -241,7 +250,6 @@ export class Viewer {
     if (!isHandled) return;
     event.preventDefault();
     if (by !== undefined && (this.#zoom.scale <= 1 || event.key.startsWith("Page"))) this.#turn(by);
-    else void this.#sharpen();
   }
 }
 

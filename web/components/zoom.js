@@ -141,7 +141,7 @@ export class Zoom {
     const other = [...this.#pointers].find(([id]) => id !== event.pointerId)?.[1];
     this.#pointers.set(event.pointerId, point);
     if (other) {
-      const middle = { x: (point.x + other.x) / 2, y: (point.y + other.y) / 2 };
+      const middle = { x: (before.x + other.x) / 2, y: (before.y + other.y) / 2 };
       this.by(distance(point, other) / Math.max(distance(before, other), 1), middle);
       this.#pan((point.x - before.x) / 2, (point.y - before.y) / 2);
     } else if (this.scale > 1) this.#pan(point.x - before.x, point.y - before.y);
