@@ -19,6 +19,7 @@ from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from shared.telemetry.health import Health
+from tests.cassandra_sessions import OpenSession, sessions
 from tests.hanging import ended_after
 from tests.needed import needed, skip_or_fail
 from tests.spans import Spans, recorded
@@ -155,6 +156,13 @@ def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
     )
     trio.run(migrate, settings, MIGRATIONS)
     return settings
+
+
+@pytest.fixture(scope="session")
+def open_session(cassandra_settings: CassandraSettings) -> Iterator[OpenSession]:
+    """Opens a session in that keyspace: quickly, since all share a connection."""
+    with sessions(cassandra_settings) as opener:
+        yield opener
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ def sqlite(request: pytest.FixtureRequest, *, trigrams: bool = True) -> OpenStor
 
 
 def cassandra(request: pytest.FixtureRequest) -> OpenStore:
-    return over_cassandra(request.getfixturevalue("cassandra_settings"))
+    return over_cassandra(request.getfixturevalue("open_session"))
 
 
 ENGINES = {"sqlite": sqlite, "cassandra": cassandra}

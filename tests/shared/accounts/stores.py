@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
-from rookery.serve.schema import MIGRATIONS
 from shared.accounts.cassandra.store import open_cassandra_accounts
 from shared.accounts.store import AccountStore
 from shared.contract.errors import Unavailable
-from shared.drivers.cassandra.session import CassandraSession, open_cassandra
-from shared.settings import CassandraSettings
+from shared.drivers.cassandra.session import CassandraSession
+from tests.cassandra_sessions import OpenSession
 
 OpenStore = Callable[[], AbstractAsyncContextManager[AccountStore]]
 
@@ -43,14 +42,14 @@ TRIES = 50
 T = TypeVar("T")
 
 
-def over_cassandra(settings: CassandraSettings) -> OpenStore:
+def over_cassandra(open_session: OpenSession) -> OpenStore:
     """Opens the store, which is empty the first time. Each opening has a session of its own, as a process has."""
     is_empty = False
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[AccountStore]:
         nonlocal is_empty
-        async with open_cassandra(settings, MIGRATIONS) as session:
+        async with open_session() as session:
             if not is_empty:
                 await empty(session)
                 is_empty = True

@@ -21,9 +21,9 @@ from shared.accounts.cassandra.sign_ins import KEPT_SECONDS, MAX_SECONDS
 from shared.accounts.cassandra.store import CassandraAccounts
 from shared.accounts.store import Family, Rotation, SigningKey, User
 from shared.contract.errors import Unavailable
-from shared.drivers.cassandra.session import CassandraSession, open_cassandra
+from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
-from shared.settings import CassandraSettings
+from tests.cassandra_sessions import OpenSession
 from tests.shared.accounts.stores import empty, letters, patiently
 
 NUMBERS = itertools.count(1_000)
@@ -33,8 +33,8 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-async def session(cassandra_settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+async def session(open_session: OpenSession) -> AsyncIterator[CassandraSession]:
+    async with open_session() as session:
         yield session
 
 
@@ -380,7 +380,7 @@ async def test_a_late_write_to_the_index_harms_no_later_change(
     limit=st.integers(1, 5),
 )
 async def test_a_search_finds_the_same_as_reading_all_accounts(
-    cassandra_settings: CassandraSettings, display_names: list[list[str]], words: list[str], page: int, limit: int
+    open_session: OpenSession, display_names: list[list[str]], words: list[str], page: int, limit: int
 ) -> None:
     """Though pages of the index are short, and it holds names that no account has had or has any more."""
     own = letters("abcd", next(NUMBERS))
@@ -390,7 +390,7 @@ async def test_a_search_finds_the_same_as_reading_all_accounts(
         names = [*user.name.split(), user.display_name]
         return all(any(word in name if len(word) > 2 else name.startswith(word) for name in names) for word in words)
 
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+    async with open_session() as session:
         statements = Statements(session)
         store = CassandraAccounts(statements)
         index = NameIndex(statements, store.users, page=page)

@@ -9,8 +9,6 @@ import pytest
 from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.protocol import ChatStore
 from messaging.archive.store.sqlite.store import open_sqlite_chats
-from rookery.serve.schema import MIGRATIONS
-from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import NOW_MS
 
 OpenChats = Callable[[], AbstractAsyncContextManager[ChatStore]]
@@ -21,11 +19,11 @@ def sqlite(request: pytest.FixtureRequest) -> OpenChats:
 
 
 def cassandra(request: pytest.FixtureRequest) -> OpenChats:
-    settings = request.getfixturevalue("cassandra_settings")
+    open_session = request.getfixturevalue("open_session")
 
     @asynccontextmanager
     async def open_on_cassandra() -> AsyncIterator[ChatStore]:
-        async with open_cassandra(settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
+        async with open_session() as session, open_cassandra_chats(session) as chats:
             yield chats
 
     return open_on_cassandra

@@ -15,14 +15,13 @@ from messaging.archive.store.cassandra import recording
 from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
-from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER
 from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
-from shared.drivers.cassandra import CassandraSession, open_cassandra
-from shared.settings import CassandraSettings
+from shared.drivers.cassandra import CassandraSession
+from tests.cassandra_sessions import OpenSession
 from tests.messaging.archive.store.chats import (
     ALL,
     Company,
@@ -67,8 +66,8 @@ class Scripted:
 
 
 @pytest.fixture
-async def session(cassandra_settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+async def session(open_session: OpenSession) -> AsyncIterator[CassandraSession]:
+    async with open_session() as session:
         yield session
 
 
@@ -223,13 +222,13 @@ async def test_the_largest_event_is_stored(session: CassandraSession) -> None:
 @hypothetical
 @given(steps=steps, cuts=st.lists(st.tuples(st.integers(0, 25), st.lists(st.integers(0, 20), max_size=4)), max_size=4))
 async def test_a_replay_repairs_a_partly_written_batch(
-    cassandra_settings: CassandraSettings,
+    open_session: OpenSession,
     steps: Sequence[tuple[str, int, int, bool]],
     cuts: list[tuple[int, list[int]]],
 ) -> None:
     whole, cut = Conversation(), Conversation()
     events = history(whole, steps)
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+    async with open_session() as session:
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
             for event in events:
@@ -247,7 +246,7 @@ async def test_a_replay_repairs_a_partly_written_batch(
 @hypothetical
 @given(cuts=st.lists(st.tuples(st.integers(1, 3), st.none() | st.lists(st.integers(0, 30), max_size=8)), max_size=6))
 async def test_the_members_of_a_group_are_never_older_than_its_version(
-    cassandra_settings: CassandraSettings, cuts: list[tuple[int, list[int] | None]]
+    open_session: OpenSession, cuts: list[tuple[int, list[int] | None]]
 ) -> None:
     crew = Company(tuple(itertools.islice(users, 60)))
     events: list[Event] = []
@@ -256,7 +255,7 @@ async def test_the_members_of_a_group_are_never_older_than_its_version(
     for roles in ({0: ROLE_OWNER}, dict.fromkeys(range(60), ROLE_MEMBER), dict.fromkeys(range(9, 50), ROLE_GUEST)):
         events.append(crew.control(roles))
         expected[crew.version] = {user_id: member.version for user_id, member in crew.known.items()}
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+    async with open_session() as session:
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
             for size, scripted.written in [*cuts, (3, None)]:
