@@ -70,7 +70,10 @@ async def migrated(settings: CassandraSettings) -> AsyncIterator[ChatStore]:
         yield chats
 
 
-@pytest.fixture(params=["chats.sql", "changes.sql", "chats.cql", "changes.cql"])
+OLDEST = pytest.param("chats.cql", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["chats.sql", "changes.sql", OLDEST, "changes.cql"])
 def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
     """Migrates the chats of a former release, and opens them; again and again."""
     return opener(request, tmp_path, request.param)
@@ -137,6 +140,7 @@ def former_keyspace(cassandra_server: Cassandra) -> CassandraSettings:
     return keyspace_of(cassandra_server, "chats.cql")
 
 
+@pytest.mark.slow
 async def test_reactions_are_converted_while_archives_record(former_keyspace: CassandraSettings) -> None:
     """The newest change of a reaction stays, and archives of the former release may record until the last run."""
     late = event(LAST.event_id + 100, SECOND, ANN, "👍")
@@ -157,6 +161,7 @@ async def test_reactions_are_converted_while_archives_record(former_keyspace: Ca
     assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [late], events[-1:]]
 
 
+@pytest.mark.slow
 async def test_archives_of_the_release_before_the_feed_record_while_the_schema_changes(
     cassandra_server: Cassandra,
 ) -> None:
