@@ -92,7 +92,7 @@ async def count_probes(port: int, *, attacked: trio.Event) -> int:
     ("name", "bytes_of", "connections", "fewest"),
     [
         ("grpc", lambda _: cancelled_calls(1), 10, 6),  # they never reach their handlers
-        ("grpc", lambda _: cancelled_calls(100), 10, 6),
+        pytest.param("grpc", lambda _: cancelled_calls(100), 10, 6, marks=pytest.mark.slow),
         ("websocket", refused_messages, 15, 30),  # as many sessions as a user may have
         ("page", requests, 50, 80),
     ],

@@ -86,13 +86,13 @@ def health_watch() -> bytes:
 @pytest.mark.parametrize(
     ("name", "sent"),
     [
-        ("page", bytes),
+        pytest.param("page", bytes, marks=pytest.mark.slow),
         ("page", lambda: b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"),
-        ("websocket", bytes),
+        pytest.param("websocket", bytes, marks=pytest.mark.slow),
         ("websocket", websocket_upgrade),
         ("grpc", http2_begun),
         ("grpc", health_watch),
-        ("archive", health_watch),
+        pytest.param("archive", health_watch, marks=pytest.mark.slow),
     ],
     ids=["HTTP, silent", "HTTP, slow", "WebSocket, silent", "WebSocket", "gRPC", "gRPC, watches", "archive, watches"],
 )
