@@ -1,21 +1,25 @@
-// Unsent texts by chat, kept across reloads: at most `MAX_DRAFTS` chats, with texts of `MAX_LENGTH` characters. The tabs
-// of a browser share the texts.
+// Unsent texts and their files by chat, kept across reloads: at most `MAX_DRAFTS` chats, with texts of `MAX_LENGTH`
+// characters. The tabs of a browser share the texts and the files; `files/uploads.js` keeps the bytes.
 
 import { Outbox } from "./outbox.js";
 import { Kept } from "./stores/kept.js";
 import { bodyOf } from "./writing.js";
 
-/** @import {Draft} from "./types.js" */
+/** @import {Draft, MessageFile} from "./types.js" */
 
 /** If there are more drafts, the ones that changed longest ago are dropped. */
 export const MAX_DRAFTS = 500;
 /** Only the start of a longer text is kept: enough for several messages. */
 export const MAX_LENGTH = 100_000;
 /** @type {Draft} */
-const NONE = { text: "", reply_to: "", editing: null };
+const NONE = { text: "", reply_to: "", editing: null, files: [] };
 
 /** @typedef {Pick<BroadcastChannel, "postMessage" | "close" | "onmessage">} Channel */
-/** @typedef {{chat_id: string, text: string, before: string}} Change of the text of a draft, in another tab */
+/** @typedef {readonly MessageFile[]} Files */
+/**
+ * A change of a draft in another tab: of its text, or of its files, which had been `had` there.
+ * @typedef {{chat_id: string, text: string, before: string, files?: Files, had?: Files}} Change
+ */
 /**
  * The text field of the open chat. It shows a text of another tab only if it accepts the change.
  * @typedef {{chat_id: string, accepts: (change: Change) => boolean, show: (text: string) => void}} Field
@@ -54,12 +58,13 @@ export class Drafts {
     const value = toKept({ ...before, ...change });
     if (value) void this.#kept.put("draft", chat_id, value);
     else if (before !== NONE) void this.#kept.remove("draft", chat_id);
-    const { text } = this.get(chat_id);
-    if (text !== before.text) this.#channel?.postMessage({ chat_id, text, before: before.text });
+    const { text, files } = this.get(chat_id);
+    const ofFiles = files !== before.files && { files, had: before.files };
+    if (text !== before.text || ofFiles) this.#channel?.postMessage({ chat_id, text, before: before.text, ...ofFiles });
     for (const dropped of this.chats.slice(0, -MAX_DRAFTS)) void this.#kept.remove("draft", dropped);
   }
 
-  /** Sends changes of texts to the other tabs of this user, and follows theirs. @param {Channel} channel @param {AbortSignal} end */
+  /** Sends changes to the other tabs of this user, and follows theirs. @param {Channel} channel @param {AbortSignal} end */
   share(channel, end) {
     this.#channel = channel;
     channel.onmessage = ({ data }) => this.#receive(data);
@@ -68,18 +73,31 @@ export class Drafts {
 
   /** @param {Change} change */
   #receive(change) {
-    const { chat_id, text } = change;
+    const { chat_id, text, before, files, had = [] } = change;
     const field = this.field?.chat_id === chat_id ? this.field : null;
-    if (field && !field.accepts(change)) return;
-    field?.show(text);
-    this.#kept.follow("draft", chat_id, toKept({ ...this.get(chat_id), text }));
+    const draft = { ...this.get(chat_id) };
+    const isTaken = text !== before && (!field || field.accepts(change));
+    if (isTaken) field?.show(text);
+    if (isTaken) draft.text = text;
+    if (files) draft.files = merged(draft.files, had, files);
+    if (isTaken || files) this.#kept.follow("draft", chat_id, toKept(draft));
   }
 }
 
 /** The value to keep: a text alone as a string; undefined for an empty draft. @param {Draft} draft */
-function toKept({ text, reply_to, editing }) {
+function toKept({ text, reply_to, editing, files }) {
   const start = text.slice(0, MAX_LENGTH);
-  return reply_to || editing ? { text: start, reply_to, editing } : start || undefined;
+  return reply_to || editing || files.length ? { text: start, reply_to, editing, files } : start || undefined;
+}
+
+/** The own files, with the changes that another tab has made to its own. @param {Files} own @param {Files} before @param {Files} after */
+function merged(own, before, after) {
+  const isIn = (/** @type {Files} */ files, /** @type {MessageFile} */ { client_file_id: id }) =>
+    files.some((file) => file.client_file_id === id);
+  return [
+    ...after.filter((file) => isIn(own, file) || !isIn(before, file)),
+    ...own.filter((file) => !isIn(before, file) && !isIn(after, file)),
+  ];
 }
 
 /**

@@ -92,6 +92,12 @@ export function filesText(files) {
   return first.duration_ms ? texts.files.voice : first.name;
 }
 
+/** Files in a few words before a text; either may be missing. @param {readonly MessageFile[]} files @param {string} text */
+export function captioned(files, text) {
+  const words = filesText(files);
+  return words && text ? texts.files.captioned(words, text) : words || text;
+}
+
 /** The present names of the mentioned users, as one text. @param {Message} message @param {Profiles} profiles */
 export const mentionedNames = (message, profiles) =>
   mentionsOf(message)
@@ -113,8 +119,7 @@ export function shownPlain(message, profiles) {
   const known = plainTexts.get(message);
   if (known?.names === names) return known.plain;
   const text = plainText(shownText(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
-  const files = filesText(message.files);
-  const plain = files && text ? texts.files.captioned(files, text) : files || text;
+  const plain = captioned(message.files, text);
   plainTexts.set(message, { plain, names });
   return plain;
 }

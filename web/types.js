@@ -62,8 +62,9 @@
  */
 /**
  * A file of a message, as on the wire. One that this browser uploads has a client_file_id, and an empty file_id until the
- * upload is complete; one that is forwarded has the message in which the user reads it.
- * @typedef {FileInfo & {client_file_id?: string, chat_id?: string, message_id?: string}} MessageFile
+ * upload is complete; one that is forwarded has the message in which the user reads it. A picture with keep_original is
+ * uploaded so that its bytes stay as they are.
+ * @typedef {FileInfo & {client_file_id?: string, chat_id?: string, message_id?: string, keep_original?: boolean}} MessageFile
  */
 /** @typedef {{delivered_up_to: string, read_up_to: string}} Marks */
 /**
@@ -107,11 +108,12 @@
 /** A message that is not accepted yet. @typedef {Queued & Content & {error: string}} Entry */
 /** A change of the user that is not accepted yet. @typedef {Queued & {change: Change}} WaitingChange */
 /**
- * An unsent text, and what it becomes.
+ * An unsent text, what it becomes, and its files.
  * @typedef {object} Draft
  * @property {string} text
  * @property {string} reply_to the message to which it replies; empty if none
  * @property {{message_id: string, text: string} | null} editing the edited message and its unsent text, beside `text`
+ * @property {readonly MessageFile[]} files attached ones whose bytes this browser keeps, in order
  */
 /** @typedef {"connecting" | "online" | "waiting" | "ended"} ConnectionState */
 export {};

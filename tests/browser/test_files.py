@@ -8,11 +8,12 @@ from threading import Thread
 
 import pytest
 from PIL import Image
-from playwright.sync_api import FilePayload, Locator, Route, expect
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import CONDITIONS, expect_accessible
 from tests.browser.test_changes import choose
+from tests.browser.test_unsent import FULL
 from tools.launch.process import running
 
 NOTE: FilePayload = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Buy milk"}
@@ -27,6 +28,23 @@ HAND_OVER = """(element, [type, name]) => {
 }"""
 """Pastes or drops a file."""
 
+KEPT = """new Promise((resolve) => {
+  const opening = indexedDB.open('rookery');
+  opening.onsuccess = () => {
+    const database = opening.result;
+    const store = database.transaction('kept', 'readwrite').objectStore('kept');
+    const keys = store.getAllKeys();
+    const values = store.getAll();
+    values.onsuccess = () => {
+      database.close();
+      for (const [at, value] of values.result.entries())
+        if (value.bytes) store.put({...value, at_ms: 0}, keys.result[at]);
+      resolve(values.result.some(({files}) => files?.length === 2));
+    };
+  };
+})"""
+"""Whether a draft with two files is kept; makes their bytes so old that the page deletes them if nothing has them."""
+
 
 def picture(name: str, width: int = 900, height: int = 600) -> FilePayload:
     content = io.BytesIO()
@@ -34,9 +52,33 @@ def picture(name: str, width: int = 900, height: int = 600) -> FilePayload:
     return {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}
 
 
+def photo(name: str) -> FilePayload:
+    """A JPEG with the data of a camera, `Rook 5000`."""
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[0x0110] = "Rook 5000"
+    Image.new("RGB", (300, 200), "olive").save(content, "JPEG", exif=exif)
+    return {"name": name, "mimeType": "image/jpeg", "buffer": content.getvalue()}
+
+
 def attach(seat: Seat, *files: FilePayload) -> None:
     seat.page.locator(".attach input").first.set_input_files(files)
-    expect(seat.page.locator(".attached > *")).to_have_count(len(files))
+    expect(attached(seat.page)).to_have_count(len(files))
+
+
+def attached(page: Page) -> Locator:
+    return page.locator(".attached > *")
+
+
+def downloaded(seat: Seat, name: str) -> bytes:
+    """The bytes of a picture that is downloaded from the viewer."""
+    seat.page.get_by_role("button", name=f"Open the photo {name}").click()
+    viewer = seat.page.get_by_role("dialog", name="Photos of this chat")
+    expect(viewer.get_by_role("img", name=name)).to_be_visible()
+    with seat.page.expect_download() as download:
+        viewer.get_by_role("button", name="Download").click()
+    seat.page.keyboard.press("Escape")
+    expect(viewer).to_have_count(0)
+    return download.value.path().read_bytes()
 
 
 @pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
@@ -131,6 +173,86 @@ def test_pasted_and_dropped_files_wait_for_the_server_over_a_reload(
     for message, name in (("Both", "a.txt"), ("b.txt", "b.txt")):
         expect(seat.message(message)).to_contain_text("Sent")
         expect(seat.message(message).get_by_role("button", name=name)).to_be_visible()
+
+
+def test_a_draft_has_its_files_after_a_reload_in_another_chat_and_in_another_tab_until_it_is_sent(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    grace = platform.register("Grace Abara")
+    for other in (mira, grace):
+        platform.send(other, ada.chat_with(other), "Show me")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    attach(seat, picture("lake.png"), NOTE)
+    seat.composer.fill("Our trip")
+    seat.open_chat("Grace Abara")
+    expect(seat.row("Mira Okafor")).to_contain_text("Draft: 2 files: Our trip")
+    expect(attached(seat.page)).to_have_count(0)
+    seat.open_chat("Mira Okafor")
+    expect(attached(seat.page)).to_have_count(2)
+    seat.wait_until(KEPT)
+    for _ in range(2):
+        seat.page.reload()
+        expect(attached(seat.page)).to_have_count(2)
+        expect(attached(seat.page).nth(1)).to_contain_text("note.txt")
+        expect(seat.composer).to_have_value("Our trip")
+        seat.wait_until("document.querySelector('.attached img')?.naturalWidth === 900")
+
+    tab = seat.tab()
+    tab.get_by_role("navigation").get_by_role("button", name="Mira Okafor").click()
+    expect(attached(tab)).to_have_count(2)
+    tab.get_by_role("button", name="Remove note.txt").click()
+    expect(attached(seat.page)).to_have_count(1)
+    seat.page.close()
+    seat.page = tab
+    seat.composer.press("Enter")
+    expect(seat.message("Our trip").get_by_role("button", name="Open the photo lake.png")).to_be_visible()
+    expect(seat.message("Our trip")).to_contain_text("Sent")
+    expect(attached(tab)).to_have_count(0)
+    tab.reload()
+    expect(seat.message("Our trip")).to_contain_text("Sent")
+    expect(attached(tab)).to_have_count(0)
+    expect(seat.composer).to_have_value("")
+
+
+def test_a_file_that_the_browser_has_no_room_for_is_named_and_sent(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Show me")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    seat.page.evaluate(f"void ({FULL})")
+    attach(seat, NOTE)
+    expect(seat.page.get_by_role("alert").filter(has_text="this is lost: note.txt.")).to_be_visible()
+    seat.composer.press("Enter")
+    expect(seat.message("note.txt")).to_contain_text("Sent")
+    expect(seat.page.get_by_role("alert").filter(has_text="note.txt")).to_have_count(0)
+
+
+@pytest.mark.parametrize("conditions", [["light", "320 pixels"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+def test_a_picture_keeps_its_bytes_only_if_its_sender_switches_that_on(
+    platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Show me")
+    at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
+    switch = at_ada.page.get_by_role("switch", name="Send in original quality")
+    attach(at_ada, NOTE)
+    expect(switch).to_have_count(0)
+    at_ada.page.get_by_role("button", name="Remove note.txt").click()
+    attach(at_ada, photo("rook.jpg"))
+    expect(switch).not_to_be_checked()
+    expect(switch).to_have_accessible_description(re.compile("Location and camera data"))
+    expect_accessible(at_ada.page, *conditions)
+    at_ada.page.get_by_role("button", name="Remove rook.jpg").focus()
+    at_ada.page.keyboard.press("Tab")
+    at_ada.page.keyboard.press("Space")
+    expect(switch).to_be_checked()
+    at_ada.write("As it is")
+    expect(at_mira.message("As it is").get_by_role("button", name="Open the photo rook.jpg")).to_be_visible()
+    attach(at_ada, photo("crow.jpg"))
+    expect(switch).not_to_be_checked()
+    at_ada.write("Without")
+    expect(at_mira.message("Without").get_by_role("button", name="Open the photo crow.jpg")).to_be_visible()
+    assert downloaded(at_mira, "rook.jpg") == photo("rook.jpg")["buffer"]
+    assert b"Rook 5000" not in downloaded(at_mira, "crow.jpg")
 
 
 def test_a_voice_message_is_recorded_cancelled_and_played(

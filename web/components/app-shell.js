@@ -309,9 +309,9 @@ export class AppShell {
     return this.#isNoticeShown && [h("span", {}, texts.shell.reconnecting), this.#retry];
   }
 
-  /** Only if the browser keeps unsent texts: a reload would lose them otherwise. */
+  /** Only if the browser keeps all that is unsent: a reload would lose it otherwise. */
   get #isUpdateShown() {
-    return this.updates.isReady && this.sending.isDurable;
+    return this.updates.isReady && this.sending.survivesReload;
   }
 
   #updateContent() {

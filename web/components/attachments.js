@@ -2,10 +2,10 @@
 
 import { sizeText } from "../files/kinds.js";
 import { isPicture } from "../files/picked.js";
-import { MAX_ATTACHED } from "../files/uploads.js";
+import { MAX_ATTACHED, MAX_DRAFT_BYTES } from "../files/uploads.js";
 import { moveFocus } from "../focus.js";
 import { fileTexts } from "../languages/files.js";
-import { texts } from "../languages/language.js";
+import { locale, texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { fileIcon } from "./file-icons.js";
@@ -26,13 +26,15 @@ export async function openAttachments({ sending }) {
 
 export class Attachments {
   /** Why files were not attached, for people. */
-  problem = "";
+  #problem = "";
   #app;
   #chat_id;
   #focus;
   /** The ids of pictures that this browser can't show. */
   #broken = new Set();
   #isHeldOver = false;
+  /** @type {HTMLInputElement | undefined} */
+  #original;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -41,14 +43,24 @@ export class Attachments {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#focus = focus;
+    this.#uploads.open(chat_id);
+  }
+
+  /** Why files were not attached, or are not kept with the draft, for people. */
+  get problem() {
+    const { tooMuch, noRoom, lost } = this.#uploads.notKept(this.#chat_id);
+    const { notKept, noRoomFor, lostFromDraft } = fileTexts.sending;
+    const sentences = [
+      this.#problem,
+      lost.length && lostFromDraft(listed(lost), lost.length),
+      tooMuch.length && notKept(listed(tooMuch), sizeText(MAX_DRAFT_BYTES)),
+      noRoom.length && noRoomFor(listed(noRoom)),
+    ];
+    return sentences.filter(Boolean).join(" ");
   }
 
   get #uploads() {
     return /** @type {import("../files/uploads.js").Uploads} */ (this.#app.sending.uploads);
-  }
-
-  get count() {
-    return this.#uploads.attached(this.#chat_id).length;
   }
 
   /** @param {readonly File[]} files */
@@ -57,14 +69,14 @@ export class Attachments {
     this.#isHeldOver = false;
     const { tooLarge, tooMany } = this.#uploads.attach(this.#chat_id, files);
     const [first] = tooLarge;
-    this.problem = tooMany ? fileTexts.sending.tooMany(MAX_ATTACHED) : "";
-    if (first) this.problem = fileTexts.sending.tooLarge(first.name, sizeText(this.#app.sending.maxFileBytes));
+    this.#problem = tooMany ? fileTexts.sending.tooMany(MAX_ATTACHED) : "";
+    if (first) this.#problem = fileTexts.sending.tooLarge(first.name, sizeText(this.#app.sending.maxFileBytes));
     this.#app.root.invalidate();
   }
 
   /** Returns the attached files, and removes them from the draft. */
   take() {
-    this.problem = "";
+    this.#problem = "";
     return this.#uploads.take(this.#chat_id);
   }
 
@@ -93,6 +105,7 @@ export class Attachments {
           { class: "attached", role: "list", "aria-label": fileTexts.sending.attached, key: "attached" },
           files.map((file) => this.#item(file)),
         ),
+      files.some(({ media_type }) => isPicture(media_type)) && this.#quality(),
     ];
   }
 
@@ -115,14 +128,15 @@ export class Attachments {
       this.#broken.add(file.client_file_id);
       this.#app.root.invalidate();
     };
-    return h("img", { src: this.#uploads.urlOf(file), alt: file.name, title: file.name, draggable: "false", onerror });
+    const src = this.#uploads.urlOf(file) || null; // none until the bytes are loaded: an empty one would be an error
+    return h("img", { src, alt: file.name, title: file.name, draggable: "false", onerror });
   }
 
   /** The focus goes to the next file, or to the text. @param {MessageFile} file @param {HTMLElement} button */
   #remove(file, button) {
     const item = button.closest("li");
     const next = item?.nextElementSibling ?? item?.previousElementSibling;
-    this.problem = "";
+    this.#problem = "";
     this.#uploads.detach(this.#chat_id, file);
     const focus = () => {
       const target = next?.querySelector("button");
@@ -131,6 +145,25 @@ export class Attachments {
     };
     this.#app.root.after(focus);
     this.#app.root.invalidate();
+  }
+
+  /** The switch that keeps the camera's data in pictures. */
+  #quality() {
+    const { original, originalNote } = fileTexts.sending;
+    this.#app.root.after(() => {
+      if (this.#original) this.#original.checked = this.#uploads.isOriginal(this.#chat_id); // another tab changes it too
+    });
+    const props = {
+      ...{ type: "checkbox", role: "switch", name: "original", "aria-describedby": "original-note" },
+      ref: (/** @type {HTMLInputElement} */ element) => void (this.#original = element),
+      onchange: () => this.#uploads.setOriginal(this.#chat_id, this.#original?.checked === true),
+    };
+    return h(
+      "div",
+      { class: "quality", key: "quality" },
+      h("label", { class: "choice" }, h("input", props), h("span", {}, original)),
+      h("p", { class: "note", id: "original-note" }, originalNote),
+    );
   }
 
   /**
@@ -170,6 +203,9 @@ export class Attachments {
     if (menu) placeBeside(menu, opener);
   }
 }
+
+/** @param {string[]} names */
+const listed = (names) => new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
 
 /** @param {MessageFile} file */
 function words({ name, size }) {

@@ -40,10 +40,10 @@ export class Composer {
   #leaving = [];
   /** Resolves when what was sent before is kept: files may take longer than a text after them. */
   #kept = Promise.resolve();
-  /** Made when files are first attached. @type {import("./attachments.js").Attachments | null} */
+  /** Made when files are first attached, or the draft has some. @type {import("./attachments.js").Attachments | null} */
   #attachments = null;
   /** While files are being attached: a message that is sent meanwhile waits for them. */
-  #attaching = /** @type {Promise<unknown> | null} */ (null);
+  #attaching = /** @type {Promise<boolean> | null} */ (null);
   /** @type {HTMLInputElement | undefined} */
   #picker;
   /** While a voice message is recorded. @type {import("./voice.js").VoiceMessage | null} */
@@ -58,7 +58,6 @@ export class Composer {
     this.#chat_id = chat_id;
     this.#sent = sent;
     this.#edited = this.#draft.editing?.message_id ?? "";
-    if (app.sending.uploads?.attached(chat_id).length) void this.#loadAttachments();
   }
 
   /** The listeners of the chat on which files can be dropped. */
@@ -93,6 +92,7 @@ export class Composer {
   /** @param {string} name of the recipient; empty while it is loading */
   view(name) {
     if (!this.#isWriting) this.#show();
+    this.#restore();
     const excess = this.#excess();
     const editing = this.#edited !== "";
     const label = name ? texts.composer.label(name) : texts.composer.placeholder;
@@ -179,7 +179,7 @@ export class Composer {
 
   /** Whether a message without text can be sent, or saved. */
   get #hasFiles() {
-    if (!this.#edited) return Boolean(this.#attachments?.count);
+    if (!this.#edited) return this.#app.sending.attached(this.#chat_id).length > 0;
     return Boolean(this.#app.chats.conversations.find(this.#chat_id, this.#edited)?.files.length);
   }
 
@@ -305,12 +305,28 @@ export class Composer {
 
   /** @param {File[]} files */
   async #attach(files) {
-    const attaching = (this.#attaching = this.#loadAttachments());
-    const attachments = await attaching;
-    if (attaching === this.#attaching) this.#attaching = null;
-    if (attachments) attachments.add(files);
-    else this.#app.say(texts.failed.noResponse);
+    if (!(await this.#beginAttaching(files))) this.#app.say(texts.failed.noResponse);
     if (!isTouchScreen()) this.focus();
+  }
+
+  /** Shows the files that the draft has from before a reload, or from another tab. */
+  #restore() {
+    if (!this.#attachments && !this.#attaching && !this.#edited && this.#hasFiles) void this.#beginAttaching([]);
+  }
+
+  /** @param {File[]} files @returns {Promise<boolean>} whether they are attached */
+  async #beginAttaching(files) {
+    const attaching = (this.#attaching = this.#addFiles(files));
+    const isDone = await attaching;
+    if (attaching === this.#attaching) this.#attaching = null;
+    return isDone;
+  }
+
+  /** @param {File[]} files */
+  async #addFiles(files) {
+    const attachments = await this.#loadAttachments();
+    if (files.length) attachments?.add(files);
+    return attachments !== null;
   }
 
   /** Returns null if the server is away, and the browser has not kept the module. */
@@ -414,7 +430,8 @@ export class Composer {
 
   async #submit() {
     if (this.#voice) return this.#sendVoice(this.#voice);
-    if (this.#attaching && !(await this.#attaching)) return; // the person can attach the files again
+    this.#restore();
+    if (this.#attaching && !(await this.#attaching)) return this.#app.say(texts.failed.noResponse);
     const text = this.#unsent();
     const body = bodyOf(text);
     if ((!body && !this.#hasFiles) || this.#excess() > 0) return;

@@ -141,7 +141,7 @@ export class SettingsDialog extends Modal {
       ...Object.entries(LANGUAGES).map(([code, { name }]) => [code, name]),
     ];
     const select = {
-      ...{ id: "language", name: "language", disabled: !sending.isDurable },
+      ...{ id: "language", name: "language", disabled: !sending.survivesReload },
       onchange: (/** @type {Event} */ { target }) =>
         settings.set("language", /** @type {HTMLSelectElement} */ (target).value),
     };

@@ -1,8 +1,8 @@
-// The bytes of files that wait for their upload, in the page's database.
+// The bytes of files that are attached to drafts, or wait for their upload, in the page's database.
 
 import { allOf, answer, commit, opened, STORE } from "../stores/database.js";
 
-/** Bytes that no unsent message has are deleted after this time: another tab may just attach them, in milliseconds. */
+/** Bytes that no draft and no unsent message has are deleted after this time: another tab may just attach them, in milliseconds. */
 const UNUSED_MS = 24 * 60 * 60_000;
 
 const KIND = "file";
@@ -13,7 +13,7 @@ const KIND = "file";
  * @property {(id: string, bytes: Blob, now_ms: number) => Promise<void>} put
  * @property {(id: string) => Promise<Blob | undefined>} get
  * @property {(id: string) => Promise<void>} remove
- * @property {(now_ms: number) => Promise<void>} prune deletes the bytes that no unsent message in the database has
+ * @property {(now_ms: number) => Promise<void>} prune deletes the bytes that no draft and no unsent message in the database has
  */
 
 /** @param {string} user_id @returns {Promise<FileDatabase>} */
@@ -25,12 +25,13 @@ export async function openFiles(user_id) {
     get: async (id) => (await answer(read().get([user_id, KIND, id])))?.bytes,
     remove: (id) => commit(database, "strict", (store) => store.delete([user_id, KIND, id])),
     prune: async (now_ms) => {
-      const [entries, ids, rows] = await Promise.all([
+      const [entries, drafts, ids, rows] = await Promise.all([
         answer(read().getAll(allOf(user_id, "outbox"))),
+        answer(read().getAll(allOf(user_id, "draft"))),
         answer(read().getAllKeys(allOf(user_id, KIND))),
         answer(read().getAll(allOf(user_id, KIND))),
       ]);
-      const used = new Set(entries.flatMap(({ files = [] }) => files).map((file) => file.client_file_id));
+      const used = new Set([...entries, ...drafts].flatMap(({ files = [] }) => files).map((file) => file.client_file_id));
       const stale = ids.filter((key, at) => {
         const [, , id] = /** @type {string[]} */ (key);
         return !used.has(id) && rows[at].at_ms < now_ms - UNUSED_MS;

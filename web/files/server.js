@@ -22,6 +22,7 @@ const DEADLINE_MS = 60_000;
  * @property {string} name
  * @property {string} size in bytes
  * @property {{duration_ms: number, waveform: string}} [voice]
+ * @property {boolean} [keep_original] whether a picture keeps its bytes, with the camera's data
  */
 
 export class FileServer {

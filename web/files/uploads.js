@@ -1,5 +1,5 @@
 // The files of this browser: those that are attached to drafts, and those for which messages of the outbox wait. Their
-// bytes are kept in this browser until the message is accepted, so that uploads go on after a reload.
+// bytes are kept in this browser until the message is accepted, so that drafts have them and uploads go on after a reload.
 
 import { NoResponse, Problem } from "../api.js";
 import { SignedOut } from "../credentials.js";
@@ -8,6 +8,7 @@ import { texts } from "../languages/language.js";
 import { newId } from "../queue.js";
 import { refusalText } from "../refusals.js";
 import { Store } from "../stores/store.js";
+import { Bytes } from "./bytes.js";
 import { openFiles } from "./database.js";
 import { isPicture, picked, sizeOfPicture } from "./picked.js";
 import { FileServer } from "./server.js";
@@ -16,6 +17,7 @@ import { Blocked, Unreadable, upload } from "./upload.js";
 /** @import {Api} from "../api.js" */
 /** @import {FileDatabase} from "./database.js" */
 /** @import {Voice} from "./recorder.js" */
+/** @import {Chats} from "../stores/chats.js" */
 /** @import {Sending} from "../stores/sending.js" */
 /** @import {Content, Entry, Message, MessageFile} from "../types.js" */
 
@@ -23,6 +25,8 @@ import { Blocked, Unreadable, upload } from "./upload.js";
 export const MAX_FILES = 10;
 /** Files attached to a draft at most. */
 export const MAX_ATTACHED = 100;
+/** The files of all drafts of a user that this browser keeps, in bytes; further ones stay in memory only. */
+export const MAX_DRAFT_BYTES = 256_000_000;
 /** Files that are uploaded at once; the parts of each one after another. */
 const AT_ONCE = 3;
 /** Responses other than those that let the file be sent, in a row, after which the upload fails. */
@@ -30,15 +34,25 @@ const MAX_FAILURES = 6;
 /** Without a response, the upload is tried again after these times, in milliseconds. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
-/** Sent files whose bytes stay in memory, so that the page need not load them again. */
-const MAX_SENT = 50;
 
 /** The bytes are not in this browser any more. */
 class Lost extends Error {}
 
 /**
- * An attached file. `ready` resolves when its bytes are kept and a picture is measured.
- * @typedef {{file: MessageFile, ready: Promise<unknown>}} Attached
+ * An attached file.
+ * @typedef {object} Attached
+ * @property {MessageFile} file
+ * @property {Promise<unknown>} ready resolves when its bytes are kept, if there is room, and a picture is measured
+ * @property {boolean} isKept whether the draft has it, for other tabs and after a reload
+ * @property {boolean} isTooMuch whether its bytes are not kept, since those of the drafts have reached their limit
+ * @property {boolean} isLeaving whether it is becoming a part of a message; the draft has it until that is kept
+ */
+/**
+ * Names of attached files that are not kept with the draft.
+ * @typedef {object} NotKept
+ * @property {string[]} tooMuch in memory: the drafts have reached `MAX_DRAFT_BYTES`
+ * @property {string[]} noRoom in memory: the browser's storage is full or blocked
+ * @property {string[]} lost no longer attached: the browser has lost their bytes
  */
 /**
  * @typedef {object} Job
@@ -60,17 +74,12 @@ class Lost extends Error {}
 export class Uploads extends Store {
   #sending;
   #environment;
-  #database;
-  /** The bytes with their object URLs, by client_file_id. @type {Map<string, {bytes: Blob, url: string}>} */
-  #local = new Map();
-  /** The ids of files whose bytes the database may have. */
-  #stored = new Set();
-  /** The ids of files whose bytes are in memory only, though they wait for their upload. */
-  #unkept = new Set();
-  /** By chat_id. @type {Map<string, Attached[]>} */
+  #chats;
+  #bytes;
+  /** Of the chats that were opened in this page, by chat_id; the other drafts have only kept files. @type {Map<string, Attached[]>} */
   #attached = new Map();
-  /** The ids of files that are attached, or become messages. */
-  #held = new Set();
+  /** The names of files that a draft had, and this browser has lost, by chat_id. @type {Map<string, string[]>} */
+  #lost = new Map();
   /** By client_file_id. @type {Map<string, Job>} */
   #jobs = new Map();
   /** The client_file_ids of uploaded files, by file_id. @type {Map<string, string>} */
@@ -78,16 +87,17 @@ export class Uploads extends Store {
   /** Whether the sign-in has ended. */
   #hasEnded = false;
 
-  /** @param {Sending} sending @param {Api} api @param {string} user_id @param {Partial<Environment>} [environment] */
-  constructor(sending, api, user_id, environment) {
+  /** @param {Sending} sending @param {Api} api @param {Chats} chats @param {Partial<Environment>} [environment] */
+  constructor(sending, api, chats, environment) {
     super();
     this.#sending = sending;
+    this.#chats = chats;
     this.#environment = {
-      ...{ server: new FileServer(api), open: () => openFiles(user_id), measure: sizeOfPicture },
+      ...{ server: new FileServer(api), open: () => openFiles(chats.me.user_id), measure: sizeOfPicture },
       ...environment,
     };
-    this.#database = this.#environment.open();
-    this.#database.then((database) => database.prune(Date.now())).catch(() => {});
+    this.#bytes = new Bytes(this.#environment.open());
+    this.#dropSent();
     this.subscribe(() => sending.changed());
     sending.subscribe(() => this.#look());
     this.#look();
@@ -95,14 +105,36 @@ export class Uploads extends Store {
 
   /** Whether all files that wait would survive that the page closes. */
   get isDurable() {
-    return this.#unkept.size === 0;
+    return this.#bytes.isDurable;
+  }
+
+  /** Whether files are attached that are not kept, since those of the drafts have reached their limit. */
+  get hasTooMuch() {
+    return [...this.#attached.values()].flat().some(({ isTooMuch }) => isTooMuch);
+  }
+
+  /** The sign-in has ended, and all that is kept is deleted. */
+  stop() {
+    this.#hasEnded = true;
+    this.#attached.clear();
+    this.#bytes.stop();
   }
 
   // ---- what the page shows
 
   /** An address of the bytes, if they are in memory; else empty. @param {MessageFile} file */
-  urlOf({ client_file_id, file_id }) {
-    return this.#local.get(client_file_id ?? this.#ids.get(file_id) ?? "")?.url ?? "";
+  urlOf(file) {
+    return this.#bytes.urlOf(this.#idOf(file));
+  }
+
+  /** The bytes, if they are in memory. @param {MessageFile} file */
+  bytesOf(file) {
+    return this.#bytes.of(this.#idOf(file));
+  }
+
+  /** @param {MessageFile} file */
+  #idOf({ client_file_id, file_id }) {
+    return client_file_id ?? this.#ids.get(file_id) ?? "";
   }
 
   /**
@@ -118,9 +150,31 @@ export class Uploads extends Store {
 
   // ---- attached files
 
+  /** The chats that were opened in this page and have attached files. */
+  get chats() {
+    return [...this.#attached].filter(([, attached]) => attached.length).map(([chat_id]) => chat_id);
+  }
+
   /** The files that are attached to a chat's draft. @param {string} chat_id @returns {readonly MessageFile[]} */
   attached(chat_id) {
-    return (this.#attached.get(chat_id) ?? []).map(({ file }) => file);
+    if (!this.#attached.has(chat_id)) return this.#sending.drafts.get(chat_id).files;
+    return this.#staying(chat_id).map(({ file }) => file);
+  }
+
+  /** Names of the files that the draft of a chat does not keep. @param {string} chat_id @returns {NotKept} */
+  notKept(chat_id) {
+    const attached = this.#staying(chat_id);
+    const failed = attached.filter(({ file }) => this.#bytes.isUnkept(idOf(file)));
+    return {
+      tooMuch: namesOf(attached.filter(({ isTooMuch }) => isTooMuch)),
+      noRoom: namesOf(failed),
+      lost: this.#lost.get(chat_id) ?? [],
+    };
+  }
+
+  /** The draft of a chat is on the screen: loads the bytes of its files. @param {string} chat_id */
+  open(chat_id) {
+    if (!this.#attached.has(chat_id)) this.#follow(chat_id);
   }
 
   /**
@@ -130,29 +184,128 @@ export class Uploads extends Store {
    * @returns {{tooLarge: File[], tooMany: number}} the files that are not attached
    */
   attach(chat_id, files) {
-    const most = this.#sending.maxFileBytes || Infinity;
+    this.open(chat_id);
     const before = this.#attached.get(chat_id) ?? [];
+    const most = this.#sending.maxFileBytes || Infinity;
+    const keep_original = this.isOriginal(chat_id);
     const fitting = files.filter(({ size }) => size <= most);
-    const taken = fitting.slice(0, MAX_ATTACHED - before.length).map((file) => this.#hold(chat_id, file));
-    if (taken.length) this.#attached.set(chat_id, [...before, ...taken]);
+    const count = MAX_ATTACHED - this.attached(chat_id).length;
+    let room = MAX_DRAFT_BYTES - this.#draftedBytes();
+    const taken = fitting.slice(0, count).map((bytes) => {
+      const held = this.#hold(bytes);
+      if (isPicture(held.file.media_type)) held.file.keep_original = keep_original;
+      held.isTooMuch = bytes.size > room;
+      if (!held.isTooMuch) room -= bytes.size;
+      held.ready = this.#prepare(chat_id, held);
+      return held;
+    });
+    this.#attached.set(chat_id, [...before, ...taken]);
+    this.#lost.delete(chat_id);
     this.changed();
     return { tooLarge: files.filter(({ size }) => size > most), tooMany: fitting.length - taken.length };
   }
 
   /** Removes an attached file. @param {string} chat_id @param {MessageFile} file */
-  detach(chat_id, { client_file_id = "" }) {
-    const rest = (this.#attached.get(chat_id) ?? []).filter(({ file }) => file.client_file_id !== client_file_id);
-    this.#attached.set(chat_id, rest);
-    this.#held.delete(client_file_id);
+  detach(chat_id, file) {
+    this.#lost.delete(chat_id);
+    this.#remove(chat_id, (held) => held.file.client_file_id === file.client_file_id);
+  }
+
+  /** Whether the attached pictures are to keep their bytes, with the camera's data. @param {string} chat_id */
+  isOriginal(chat_id) {
+    return this.attached(chat_id).some((file) => file.keep_original && isPicture(file.media_type));
+  }
+
+  /** @param {string} chat_id @param {boolean} keep_original for all attached pictures, and further ones */
+  setOriginal(chat_id, keep_original) {
+    for (const held of this.#staying(chat_id))
+      if (isPicture(held.file.media_type)) held.file = { ...held.file, keep_original };
+    this.#share(chat_id);
+  }
+
+  /** Returns the files that are attached to a chat's draft, and empties it. @param {string} chat_id after `open` */
+  take(chat_id) {
+    const attached = this.#staying(chat_id);
+    for (const held of attached) held.isLeaving = true;
+    this.#lost.delete(chat_id);
+    this.changed();
+    return attached;
+  }
+
+  /** The attached files that are not leaving. @param {string} chat_id */
+  #staying(chat_id) {
+    return (this.#attached.get(chat_id) ?? []).filter(({ isLeaving }) => !isLeaving);
+  }
+
+  /** Of the files that all drafts keep, or are about to keep. */
+  #draftedBytes() {
+    const { drafts } = this.#sending;
+    const kept = drafts.chats.flatMap((chat_id) => drafts.get(chat_id).files);
+    const coming = [...this.#attached.values()].flat().filter(({ isKept, isTooMuch }) => !isKept && !isTooMuch);
+    return [...kept, ...coming.map(({ file }) => file)].reduce((sum, { size }) => sum + Number(size), 0);
+  }
+
+  /** Puts the kept files into the draft, for other tabs and a later page. @param {string} chat_id */
+  #share(chat_id) {
+    const attached = this.#attached.get(chat_id);
+    const kept = (attached ?? []).filter(({ isKept }) => isKept);
+    if (attached) this.#sending.drafts.keep(chat_id, { files: kept.map(({ file }) => file) });
     this.changed();
   }
 
-  /** Returns the files that are attached to a chat's draft, and empties it. @param {string} chat_id */
-  take(chat_id) {
-    const attached = this.#attached.get(chat_id) ?? [];
-    this.#attached.delete(chat_id);
-    this.changed();
-    return attached;
+  /** @param {string} chat_id @param {(held: Attached) => boolean} isRemoved */
+  #remove(chat_id, isRemoved) {
+    const attached = this.#attached.get(chat_id);
+    if (attached) this.#attached.set(chat_id, attached.filter((held) => !isRemoved(held)));
+    this.#share(chat_id);
+  }
+
+  /** Brings the attached files of an open chat in line with its draft, which other tabs change too. @param {string} chat_id */
+  #follow(chat_id) {
+    const drafted = new Map(this.#sending.drafts.get(chat_id).files.map((file) => [idOf(file), file]));
+    const before = this.#attached.get(chat_id) ?? [];
+    const isGone = (/** @type {Attached} */ { file, isKept, isLeaving }) => isKept && !isLeaving && !drafted.has(idOf(file));
+    for (const { file } of before.filter(isGone)) this.#bytes.release(idOf(file));
+    const stay = before.filter((held) => !isGone(held));
+    for (const held of stay) {
+      held.file = drafted.get(idOf(held.file)) ?? held.file;
+      drafted.delete(idOf(held.file));
+    }
+    this.#attached.set(chat_id, [...stay, ...[...drafted.values()].map((file) => this.#restored(chat_id, file))]);
+  }
+
+  /** A file of a draft that an earlier page, or another tab, has kept. @param {string} chat_id @param {MessageFile} file */
+  #restored(chat_id, file) {
+    const held = { file, ready: Promise.resolve(), isKept: true, isTooMuch: false, isLeaving: false };
+    held.ready = this.#bring(chat_id, held);
+    return held;
+  }
+
+  /** @param {string} chat_id @param {Attached} held */
+  async #bring(chat_id, held) {
+    const id = idOf(held.file);
+    if (this.#bytes.knows(id)) return;
+    if (await this.#bytes.load(id)) return this.changed();
+    if (held.isLeaving) return; // its message reports it
+    this.#lost.set(chat_id, [...(this.#lost.get(chat_id) ?? []), held.file.name]);
+    this.#remove(chat_id, (other) => other === held);
+  }
+
+  /** Files that became messages just before the page closed leave their drafts. */
+  #dropSent() {
+    const { drafts, outbox } = this.#sending;
+    const sent = new Set(outbox.all.flatMap(({ files = [] }) => files.map(idOf)));
+    for (const chat_id of drafts.chats) {
+      const { files } = drafts.get(chat_id);
+      if (files.some((file) => sent.has(idOf(file)))) drafts.keep(chat_id, { files: files.filter((file) => !sent.has(idOf(file))) });
+    }
+  }
+
+  /** Nobody can send the files of a chat that the user has left. @param {string} chat_id */
+  #discard(chat_id) {
+    for (const file of this.attached(chat_id)) this.#bytes.remove(idOf(file));
+    if (this.#attached.has(chat_id)) this.#attached.set(chat_id, []);
+    this.#sending.drafts.keep(chat_id, { files: [] });
   }
 
   /**
@@ -163,12 +316,19 @@ export class Uploads extends Store {
    * @param {readonly Attached[]} attached as taken from a draft
    */
   async send(chat_id, body, content, attached) {
-    await Promise.all(attached.map(({ ready }) => ready));
+    await Promise.all(attached.map((held) => this.#settle(held)));
     const files = attached.map(({ file }) => file);
     await this.#sending.send(chat_id, body, { ...content, files: files.slice(0, MAX_FILES) });
     for (let at = MAX_FILES; at < files.length; at += MAX_FILES)
       await this.#sending.send(chat_id, "", { files: files.slice(at, at + MAX_FILES) });
-    for (const { client_file_id } of files) this.#held.delete(client_file_id);
+    this.#remove(chat_id, (held) => attached.includes(held));
+  }
+
+  /** The bytes of a message are kept without a limit, if there is room. @param {Attached} held */
+  async #settle(held) {
+    await held.ready;
+    const id = idOf(held.file);
+    if (held.isTooMuch || this.#bytes.isUnkept(id)) await this.#bytes.keep(id);
   }
 
   /**
@@ -181,9 +341,13 @@ export class Uploads extends Store {
     const at = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000).toISOString();
     const [, format = "webm"] = bytes.type.split("/");
     const name = `voice-${at.slice(0, 19).replace(/\D/g, "-")}.${format}`;
-    const attached = this.#hold(chat_id, new File([bytes], name, { type: bytes.type }));
-    Object.assign(attached.file, { duration_ms, waveform });
-    await this.send(chat_id, "", { reply_to }, [attached]);
+    const held = this.#hold(new File([bytes], name, { type: bytes.type }));
+    Object.assign(held.file, { duration_ms, waveform });
+    held.isLeaving = true;
+    this.open(chat_id);
+    this.#attached.get(chat_id)?.push(held);
+    held.ready = this.#bytes.keep(idOf(held.file));
+    await this.send(chat_id, "", { reply_to }, [held]);
   }
 
   // ---- messages of the outbox
@@ -224,17 +388,25 @@ export class Uploads extends Store {
   /** The file under another id, which the server does not know. @param {MessageFile} file @returns {MessageFile} */
   #again(file) {
     const client_file_id = newId();
-    const local = this.#local.get(file.client_file_id ?? "");
-    if (local) void this.#keep(client_file_id, local.bytes);
+    const bytes = this.bytesOf(file);
+    if (bytes) {
+      this.#bytes.hold(client_file_id, bytes);
+      void this.#bytes.keep(client_file_id);
+    }
     return { ...file, file_id: "", client_file_id };
   }
 
-  /** Brings jobs and kept bytes in line with the outbox and the drafts. */
+  /** Brings attached files, jobs and kept bytes in line with the drafts and the outbox. */
   #look() {
-    const { all } = this.#sending.outbox;
-    const own = all.flatMap((entry) => (entry.files ?? []).map((file) => ({ entry, file })))
+    const { drafts, outbox } = this.#sending;
+    const withFiles = drafts.chats.filter((chat_id) => drafts.get(chat_id).files.length);
+    for (const chat_id of new Set([...withFiles, ...this.chats])) if (this.#chats.isClosed(chat_id)) this.#discard(chat_id);
+    for (const chat_id of this.#attached.keys()) this.#follow(chat_id);
+    const drafted = withFiles.flatMap((chat_id) => drafts.get(chat_id).files);
+    const attached = [...this.#attached.values()].flat().map(({ file }) => file);
+    const own = outbox.all.flatMap((entry) => (entry.files ?? []).map((file) => ({ entry, file })))
       .filter(({ file }) => file.client_file_id);
-    const known = new Set([...this.#held, ...own.map(({ file }) => file.client_file_id)]);
+    const known = new Set([...drafted, ...attached, ...own.map(({ file }) => file)].map(idOf));
     const wanted = own.filter(({ entry, file }) => entry.state === "pending" && !file.file_id);
     for (const { file } of own) void this.#load(file.client_file_id ?? "");
     for (const [id, job] of this.#jobs) {
@@ -245,74 +417,39 @@ export class Uploads extends Store {
     }
     for (const { file } of wanted)
       if (!this.#hasEnded && this.#jobs.size < AT_ONCE && !this.#jobs.has(file.client_file_id ?? "")) void this.#upload(file);
-    this.#forget(known);
-  }
-
-  /** Deletes the bytes of files that are sent, or were removed; the last ones stay in memory. @param {Set<unknown>} known */
-  #forget(known) {
-    const unused = [...this.#local.keys()].filter((id) => !known.has(id));
-    for (const id of unused) {
-      this.#unkept.delete(id);
-      if (this.#stored.delete(id)) this.#database.then((database) => database.remove(id)).catch(() => {}); // pruned later
-    }
-    for (const id of unused.slice(0, -MAX_SENT)) {
-      URL.revokeObjectURL(this.#local.get(id)?.url ?? "");
-      this.#local.delete(id);
-    }
+    this.#bytes.forget(known);
   }
 
   // ---- the bytes
 
-  /** @param {string} chat_id @param {File} bytes @returns {Attached} */
-  #hold(chat_id, bytes) {
+  /** @param {File} bytes @returns {Attached} */
+  #hold(bytes) {
     const file = picked(bytes);
-    const id = file.client_file_id ?? "";
-    this.#held.add(id);
-    const kept = this.#keep(id, bytes);
-    return { file, ready: Promise.all([kept, this.#measure(chat_id, file)]) };
+    this.#bytes.hold(idOf(file), bytes);
+    return { file, ready: Promise.resolve(), isKept: false, isTooMuch: false, isLeaving: false };
   }
 
-  /** Adds its size to an attached picture. @param {string} chat_id @param {MessageFile} file */
-  async #measure(chat_id, file) {
-    if (!isPicture(file.media_type)) return;
-    const size = await this.#environment.measure(this.urlOf(file));
-    Object.assign(file, size);
-    if (this.attached(chat_id).includes(file)) this.changed();
+  /** Keeps and measures an attached file. @param {string} chat_id @param {Attached} held */
+  async #prepare(chat_id, held) {
+    const keep = async () => {
+      held.isKept = await this.#bytes.keep(idOf(held.file));
+      this.#share(chat_id);
+    };
+    await Promise.all([held.isTooMuch || keep(), this.#measure(held)]);
+    if (this.#attached.get(chat_id)?.includes(held)) this.#share(chat_id);
   }
 
-  /** @param {string} id @param {Blob} bytes */
-  #add(id, bytes) {
-    this.#local.set(id, { bytes, url: URL.createObjectURL(bytes) });
-  }
-
-  /**
-   * Keeps bytes in memory and, if there is room, in the database. The kept bytes stay when the file on the disk changes.
-   * @param {string} id
-   * @param {Blob} bytes
-   */
-  async #keep(id, bytes) {
-    this.#add(id, bytes);
-    this.#stored.add(id);
-    try {
-      const database = await this.#database;
-      await database.put(id, bytes, Date.now());
-      const local = this.#local.get(id);
-      if (local) local.bytes = (await database.get(id)) ?? bytes;
-    } catch {
-      if (this.#local.has(id)) this.#unkept.add(id);
-    }
+  /** Adds its size to an attached picture. @param {Attached} held */
+  async #measure(held) {
+    if (!isPicture(held.file.media_type)) return;
+    const size = await this.#environment.measure(this.urlOf(held.file));
+    held.file = { ...held.file, ...size };
   }
 
   /** Reads the bytes of a message that an earlier page has kept. @param {string} id */
   async #load(id) {
-    if (this.#local.has(id) || this.#stored.has(id)) return;
-    this.#stored.add(id);
-    try {
-      const bytes = await (await this.#database).get(id);
-      if (bytes) this.#add(id, bytes);
-    } catch {
-      // The upload reports it.
-    }
+    if (this.#bytes.knows(id)) return;
+    await this.#bytes.load(id);
     this.changed();
   }
 
@@ -339,7 +476,7 @@ export class Uploads extends Store {
 
   /** Uploads a file, again after each failure that may pass. @param {MessageFile} file @param {Job} job */
   async #persist(file, job) {
-    const { client_file_id: id = "", name, duration_ms, waveform = "" } = file;
+    const { client_file_id: id = "", name, duration_ms, waveform = "", keep_original } = file;
     const voice = duration_ms ? { duration_ms, waveform } : undefined;
     const how = {
       signal: job.end.signal,
@@ -353,10 +490,12 @@ export class Uploads extends Store {
     };
     let [failures, most] = [0, 0];
     for (;;) {
-      const bytes = await this.#bytes(id);
+      const bytes = await this.#bytes.read(id);
+      if (!bytes) throw new Lost();
       job.isPaused = false;
       try {
-        return await upload(this.#environment.server, { client_file_id: id, name, size: String(bytes.size), voice }, bytes, how);
+        const reservation = { client_file_id: id, name, size: String(bytes.size), voice, keep_original };
+        return await upload(this.#environment.server, reservation, bytes, how);
       } catch (fault) {
         how.signal.throwIfAborted();
         failures++;
@@ -368,13 +507,6 @@ export class Uploads extends Store {
         how.signal.throwIfAborted();
       }
     }
-  }
-
-  /** @param {string} id */
-  async #bytes(id) {
-    const bytes = this.#local.get(id)?.bytes ?? (await (await this.#database).get(id).catch(() => undefined));
-    if (!bytes) throw new Lost();
-    return bytes;
   }
 
   /** @param {string} id @param {unknown} fault */
@@ -408,6 +540,11 @@ export class Uploads extends Store {
     return this.#sending.outbox.all.find(({ files = [] }) => files.some(({ client_file_id }) => client_file_id === id));
   }
 }
+
+/** @param {MessageFile} file of this browser */
+const idOf = ({ client_file_id = "" }) => client_file_id;
+
+const namesOf = (/** @type {Attached[]} */ attached) => attached.map(({ file }) => file.name);
 
 /** Whether a further try may succeed. The server forgets an upload that was not used for long: then it is reserved again. */
 const mayPass = (/** @type {unknown} */ fault) =>

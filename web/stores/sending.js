@@ -6,7 +6,7 @@ import { isGroup, timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { ownSettings } from "../kinds/own.js";
 import { hasReacted } from "../kinds/reacted.js";
-import { filesText, fromEntry } from "../messages.js";
+import { captioned, filesText, fromEntry } from "../messages.js";
 import { Outbox } from "../outbox.js";
 import { Changes, WaitingMarks } from "../pending.js";
 import { Queue } from "../queue.js";
@@ -35,13 +35,13 @@ const MAX_TEXT_BYTES = 16 * 1024;
  * is no session
  */
 
-/** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent a text that is not in the history yet */
+/** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent in a few words, what is not in the history yet */
 
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
   /** The limit of a file; 0 if it is not known. */
   maxFileBytes = 0;
-  /** The files of unsent messages, once the module is loaded. @type {Uploads | null} */
+  /** The files of drafts and unsent messages, once the module is loaded. @type {Uploads | null} */
   uploads = null;
   /** Whether to send typing events to the other members. */
   isTypingShown = () => true;
@@ -85,6 +85,11 @@ export class Sending extends Store {
     return this.#kept.isDurable && this.uploads?.isDurable !== false;
   }
 
+  /** Whether a reload loses nothing, not even files that are attached beyond what drafts keep. */
+  get survivesReload() {
+    return this.isDurable && !this.uploads?.hasTooMuch;
+  }
+
   /** The messages of a chat that are not accepted yet, in order. @param {string} chat_id @returns {Message[]} */
   waiting(chat_id) {
     return this.outbox.of(chat_id).map((entry) => fromEntry(entry, this.#chats.me.user_id));
@@ -96,7 +101,7 @@ export class Sending extends Store {
   }
 
   /**
-   * The texts of this browser that are not in the history yet. Of each chat: the failed message, else the draft, else
+   * The texts and files of this browser that are not in the history yet. Of each chat: the failed message, else the draft, else
    * the newest waiting message.
    * @returns {Map<string, Unsent>} by chat_id
    */
@@ -105,11 +110,16 @@ export class Sending extends Store {
     const texts = new Map();
     for (const [chat_id, { state, body, files = [] }] of this.outbox.byChat())
       texts.set(chat_id, { state, text: body || filesText(files) });
-    for (const chat_id of this.drafts.chats) {
-      const text = this.drafts.get(chat_id).text.trim();
+    for (const chat_id of new Set([...this.drafts.chats, ...(this.uploads?.chats ?? [])])) {
+      const text = captioned(this.attached(chat_id), this.drafts.get(chat_id).text.trim());
       if (text && texts.get(chat_id)?.state !== "failed") texts.set(chat_id, { state: "draft", text });
     }
     return texts;
+  }
+
+  /** The files that are attached to a chat's draft. @param {string} chat_id */
+  attached(chat_id) {
+    return this.uploads?.attached(chat_id) ?? this.drafts.get(chat_id).files;
   }
 
   /** Returns when the message is kept. @param {string} chat_id @param {string} body @param {Partial<Content>} [content] */
@@ -124,11 +134,12 @@ export class Sending extends Store {
   /** Loads what uploads files; rejects if the server is away. @returns {Promise<Uploads>} */
   async loadUploads() {
     const { Uploads } = await import("../files/uploads.js");
-    return (this.uploads ??= new Uploads(this, this.#api, this.#chats.me.user_id));
+    return (this.uploads ??= new Uploads(this, this.#api, this.#chats));
   }
 
   #loadNeeded() {
-    if (this.outbox.all.some(({ files }) => files)) this.loadUploads().catch(() => {}); // the next session loads it again
+    const drafts = this.drafts.chats.map((chat_id) => this.drafts.get(chat_id));
+    if ([...this.outbox.all, ...drafts].some(({ files }) => files?.length)) this.loadUploads().catch(() => {}); // the next session loads it again
   }
 
   /** Sends a failed message again. @param {Message} message */
@@ -231,6 +242,7 @@ export class Sending extends Store {
 
   /** Deletes this user's drafts, and unsent messages and changes, from this browser. */
   clear() {
+    this.uploads?.stop();
     return this.#kept.clear();
   }
 

@@ -164,7 +164,7 @@ test("a draft keeps the message that it replies to, and the edit of a message be
   drafts.keep(CHAT, { text: "half a thou" });
   drafts.keep(CHAT, { reply_to: "5" });
   drafts.keep(CHAT, { editing });
-  assert.deepEqual((await openDrafts()).get(CHAT), { text: "half a thou", reply_to: "5", editing });
+  assert.deepEqual((await openDrafts()).get(CHAT), { text: "half a thou", reply_to: "5", editing, files: [] });
   drafts.keep(CHAT, { reply_to: "", editing: null });
   assert.deepEqual([...database.rows.values()], [["draft", CHAT, "half a thou"]]);
 });
@@ -223,4 +223,24 @@ test("ids are 128 random bits", async () => {
   const { ids } = await filled("one", "two");
   assert.match(ids[0], /^[0-9a-f]{32}$/);
   assert.notEqual(ids[0], ids[1]);
+});
+
+test("files that two tabs attach and remove at once are those of both drafts, and change no text", async () => {
+  const [there, here] = await twoTabs();
+  const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => ({ client_file_id: name, name }));
+  const names = (tab) => tab.drafts.get(CHAT).files.map(({ name }) => name);
+  there.drafts.keep(CHAT, { text: "Look", files: [a, b] });
+  const field = { accepts: () => assert.fail("the text has not changed"), show: () => {} };
+  here.drafts.field = { chat_id: CHAT, ...field };
+  const { onmessage } = here.channel;
+  const late = [];
+  here.channel.onmessage = (event) => late.push(event);
+  there.drafts.keep(CHAT, { files: [a, { ...b, width: 9 }, c] });
+  here.drafts.keep(CHAT, { files: [b, d] });
+  for (const event of late) onmessage(event);
+  assert.deepEqual([names(there), names(here)], [["b", "d", "c"], ["b", "c", "d"]]);
+  assert.equal(here.drafts.get(CHAT).files[0].width, 9);
+  assert.equal(here.drafts.get(CHAT).text, "Look");
+  here.drafts.keep(CHAT, { files: [] });
+  assert.deepEqual(names(there), []);
 });

@@ -8,7 +8,7 @@ import { filesIn } from "../../../web/files/dropped.js";
 import { nameOf } from "../../../web/files/picked.js";
 import { Recorder, waveformOf } from "../../../web/files/recorder.js";
 import { FileServer } from "../../../web/files/server.js";
-import { Uploads } from "../../../web/files/uploads.js";
+import { MAX_DRAFT_BYTES, Uploads } from "../../../web/files/uploads.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
@@ -25,8 +25,9 @@ class FakeServer {
   requests = [];
   held = null;
 
-  async reserve({ client_file_id, name, size, voice }) {
-    this.voice = voice;
+  async reserve({ client_file_id, name, size, voice, keep_original }) {
+    Object.assign(this, { voice });
+    this.originals = { ...this.originals, [name]: keep_original === true };
     this.#answer("reserve");
     const known = this.files.get(client_file_id) ?? { file_id: `f${this.files.size + 1}`, name, size, state: "uploading", parts: new Map() };
     this.files.set(client_file_id, known);
@@ -77,14 +78,15 @@ function fakeFiles(rows = new Map()) {
   return Object.assign(files, { put, get: async (id) => rows.get(id), remove: async (id) => rows.delete(id), prune: async () => {} });
 }
 
-/** A page whose session is online. */
-async function opened({ server = new FakeServer(), files = fakeFiles(), database = fakeDatabase() } = {}) {
+/** A page whose session is online; `channel` connects its drafts with another tab. */
+async function opened({ server = new FakeServer(), files = fakeFiles(), database = fakeDatabase(), channel } = {}) {
   const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "" });
   const frames = [];
   const line = { send: (frame, answered) => frames.push({ ...frame.send, answered }) };
   const sending = new Sending(chats, await Kept.open(async () => database), line, {});
+  if (channel) sending.drafts.share(channel, new AbortController().signal);
   const environment = { server, open: async () => files, measure: async () => ({ width: 3, height: 2 }) };
-  const uploads = (sending.uploads = new Uploads(sending, {}, ADA, environment));
+  const uploads = (sending.uploads = new Uploads(sending, {}, chats, environment));
   const page = { server, files, database, chats, sending, uploads, frames };
   return Object.assign(page, { sent: () => frames.map(({ text, files: refs }) => [text.body, refs?.map(({ file_id }) => file_id)]) });
 }
@@ -150,6 +152,162 @@ test("a reload continues the upload, and shows the kept bytes", async () => {
   await pass();
   assert.notEqual(page.uploads.urlOf(waiting(page).files[0]), "");
   assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
+});
+
+const attached = ({ uploads }) => uploads.attached(CHAT).map(({ name }) => name);
+
+/** Attaches files and waits until they are kept. */
+async function attach(page, ...files) {
+  page.uploads.attach(CHAT, files);
+  await pass();
+}
+
+/** The page again after a reload, with the chat open. */
+async function reloaded({ database, files, server }) {
+  const page = await opened({ database, files, server });
+  page.uploads.open(CHAT);
+  await pass();
+  return page;
+}
+
+test("a draft has its files again after a reload, in order and with its text, until they are sent", async () => {
+  const before = await opened();
+  before.sending.drafts.keep(CHAT, { text: "Our trip" });
+  await attach(before, file("first", "b.png"), file("second", "a.txt", "text/plain"));
+  await attach(before, file("third", "c.png"));
+  before.uploads.detach(CHAT, before.uploads.attached(CHAT)[0]);
+  await pass();
+  assert.equal(before.files.rows.size, 2);
+  const page = await reloaded(before);
+  assert.deepEqual(attached(page), ["a.txt", "c.png"]);
+  const [text, picture] = page.uploads.attached(CHAT);
+  assert.deepEqual([picture.width, page.sending.drafts.get(CHAT).text], [3, "Our trip"]);
+  assert.notEqual(page.uploads.urlOf(picture), "");
+  assert.deepEqual(page.sending.unsent().get(CHAT), { state: "draft", text: "2 files: Our trip" });
+  await page.uploads.send(CHAT, "Our trip", {}, page.uploads.take(CHAT));
+  page.sending.drafts.keep(CHAT, { text: "" });
+  await pass();
+  assert.equal(page.server.content(text.client_file_id), "second");
+  assert.deepEqual(page.sent(), [["Our trip", ["f1", "f2"]]]);
+  page.frames[0].answered({ accepted: { event_id: "5" } });
+  await pass();
+  assert.deepEqual([page.files.rows.size, page.database.rows.size, page.sending.unsent().size], [0, 0, 0]);
+});
+
+test("a draft has its files until their message is kept, and then not again", async () => {
+  const page = await opened();
+  await attach(page, file("kept", "kept.png"));
+  const drafted = () => page.sending.drafts.get(CHAT).files.length;
+  let release;
+  const { put } = page.files;
+  page.files.put = (...row) => new Promise((resolve) => (release = () => resolve(put(...row))));
+  page.uploads.attach(CHAT, [file("slow", "slow.png")]);
+  const sent = page.uploads.send(CHAT, "", {}, page.uploads.take(CHAT));
+  await pass();
+  assert.deepEqual([attached(page), drafted()], [[], 1]);
+  const [row] = page.database.rows.values();
+  release();
+  await sent;
+  assert.equal(drafted(), 0);
+  await page.database.put(...row); // as if the page had ended just before
+  assert.deepEqual(attached(await reloaded(page)), []);
+});
+
+test("files beyond the limit of all drafts are named, and are sent nevertheless", async () => {
+  const page = await opened();
+  const large = (name, size) => Object.defineProperty(file("0123", name), "size", { value: size });
+  page.uploads.attach("d-1-11", [large("elsewhere.png", 1_000)]);
+  page.uploads.attach(CHAT, [large("fits.png", MAX_DRAFT_BYTES - 1_000), large("not.png", 1), large("empty.png", 0)]);
+  await pass();
+  assert.deepEqual(page.uploads.notKept(CHAT), { tooMuch: ["not.png"], noRoom: [], lost: [] });
+  assert.deepEqual([page.sending.isDurable, page.sending.survivesReload], [true, false]);
+  assert.deepEqual(attached(page), ["fits.png", "not.png", "empty.png"]);
+  assert.deepEqual(attached(await reloaded(page)), ["fits.png", "empty.png"]);
+  await page.uploads.send(CHAT, "", {}, page.uploads.take(CHAT));
+  await pass();
+  assert.deepEqual([page.sent(), page.sending.survivesReload], [[["", ["f1", "f2", "f3"]]], true]);
+  assert.equal(page.uploads.attach(CHAT, [large("again.png", MAX_DRAFT_BYTES - 1_000)]).tooMany, 0);
+  assert.deepEqual(page.uploads.notKept(CHAT).tooMuch, []);
+});
+
+test("a file for which the browser has no room is named, and lost bytes are named after a reload", async () => {
+  const page = await opened();
+  await attach(page, file("kept", "kept.png"));
+  page.files.isFull = true;
+  await attach(page, file("not", "not.png"));
+  assert.deepEqual(page.uploads.notKept(CHAT), { tooMuch: [], noRoom: ["not.png"], lost: [] });
+  assert.equal(page.sending.isDurable, false);
+  assert.deepEqual(page.sending.unsent().get(CHAT).text, "2 photos");
+  page.files.rows.clear();
+  const after = await reloaded(page);
+  assert.deepEqual([attached(after), after.uploads.notKept(CHAT).lost], [[], ["kept.png"]]);
+  assert.equal(after.database.rows.size, 0);
+  const blocked = await opened({ database: page.database, files: { ...fakeFiles(), put: () => assert.fail(), get: async () => assert.fail() } });
+  await attach(blocked, file("any", "any.png"));
+  assert.deepEqual([attached(blocked), blocked.uploads.notKept(CHAT).noRoom], [["any.png"], ["any.png"]]);
+});
+
+/** Two tabs of a browser, with the chat open in both. */
+async function twoTabs() {
+  const [files, database, server] = [fakeFiles(), fakeDatabase(), new FakeServer()];
+  const channels = [0, 1].map((at) => ({ close() {}, postMessage: (data) => channels[1 - at].onmessage?.({ data: structuredClone(data) }) }));
+  const tabs = [];
+  for (const channel of channels) tabs.push(await opened({ files, database, server, channel }));
+  for (const { uploads } of tabs) uploads.open(CHAT);
+  return tabs;
+}
+
+test("two tabs show the same files, and bytes that a message of one tab needs stay", async () => {
+  const [here, there] = await twoTabs();
+  await attach(here, file("one", "one.png"), file("two", "two.png"));
+  assert.deepEqual(attached(there), ["one.png", "two.png"]);
+  assert.notEqual(there.uploads.urlOf(there.uploads.attached(CHAT)[1]), "");
+  there.uploads.setOriginal(CHAT, true);
+  assert.equal(here.uploads.isOriginal(CHAT), true);
+  there.uploads.detach(CHAT, there.uploads.attached(CHAT)[0]);
+  await pass();
+  assert.deepEqual([attached(here), here.files.rows.size], [["two.png"], 1]);
+  here.server.held = new Promise(() => {});
+  await here.uploads.send(CHAT, "", {}, here.uploads.take(CHAT));
+  await pass();
+  assert.deepEqual([attached(there), there.sending.drafts.chats, there.files.rows.size], [[], [], 1]);
+});
+
+test("only pictures keep their original, those attached later too, and none after the last is removed", async () => {
+  const page = await opened();
+  await attach(page, file("one", "one.png"), file("note", "note.txt", "text/plain"));
+  assert.equal(page.uploads.isOriginal(CHAT), false);
+  page.uploads.setOriginal(CHAT, true);
+  await attach(page, file("two", "two.png"));
+  const after = await reloaded(page);
+  await after.uploads.send(CHAT, "", {}, after.uploads.take(CHAT));
+  await pass();
+  assert.deepEqual(after.server.originals, { "one.png": true, "note.txt": false, "two.png": true });
+  await attach(after, file("three", "three.png"), file("note", "note.txt", "text/plain"));
+  assert.equal(after.uploads.isOriginal(CHAT), false);
+  after.uploads.setOriginal(CHAT, true);
+  after.uploads.detach(CHAT, after.uploads.attached(CHAT)[0]);
+  await attach(after, file("four", "four.png"));
+  assert.equal(after.uploads.isOriginal(CHAT), false);
+});
+
+test("the files of a draft are deleted when the chat is left, and at the sign-out", async () => {
+  const page = await opened();
+  await attach(page, file());
+  const other = await reloaded(page);
+  const closed = new Set();
+  other.chats.isClosed = (chat_id) => closed.has(chat_id);
+  other.uploads.attach("d-1-11", [file()]);
+  await pass();
+  closed.add(CHAT);
+  other.sending.changed();
+  await pass();
+  assert.deepEqual([attached(other), other.sending.drafts.chats, other.files.rows.size], [[], ["d-1-11"], 1]);
+  other.uploads.attach("d-1-11", [file()]);
+  await other.sending.clear();
+  other.files.rows.clear(); // a part of the same database
+  await pass();
+  assert.deepEqual([other.database.rows.size, other.files.rows.size], [0, 0]);
 });
 
 test("what the server refuses fails the message with the reason, and a further try sends it", async () => {

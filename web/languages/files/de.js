@@ -66,9 +66,9 @@ export const de = {
     original: "In Originalqualität senden",
     originalNote: "Ort und Kameradaten bleiben dann in den Bildern, für alle, die sie bekommen.",
     notKept: (names, size) =>
-      `Entwürfe behalten in diesem Browser höchstens ${size} an Dateien. Beim Schließen der Seite vor dem Senden geht verloren: ${names}.`,
+      `Entwürfe behalten in diesem Browser höchstens ${size} an Dateien. Wenn du die Seite vor dem Senden schließt, geht verloren: ${names}.`,
     noRoomFor: (names) =>
-      `Der Speicher dieses Browsers ist voll oder blockiert. Beim Schließen der Seite vor dem Senden geht verloren: ${names}.`,
+      `Der Speicher dieses Browsers ist voll oder blockiert. Wenn du die Seite vor dem Senden schließt, geht verloren: ${names}.`,
     lostFromDraft: (names, count) =>
       plural(count, {
         one: `Dieser Browser hat die Datei ${names} nicht aufbewahrt. Hänge sie noch einmal an.`,

@@ -72,9 +72,9 @@ export const en = {
     originalNote: "Location and camera data then stay in the pictures, for everyone who gets them.",
     /** Of attached files that the draft does not keep; `names` are one or several. */
     notKept: (/** @type {string} */ names, /** @type {string} */ size) =>
-      `Drafts keep ${size} of files in this browser at most. Lost when you close the page before sending: ${names}.`,
+      `Drafts keep ${size} of files in this browser at most. If you close the page before sending, this is lost: ${names}.`,
     noRoomFor: (/** @type {string} */ names) =>
-      `This browser’s storage is full or blocked. Lost when you close the page before sending: ${names}.`,
+      `This browser’s storage is full or blocked. If you close the page before sending, this is lost: ${names}.`,
     lostFromDraft: (/** @type {string} */ names, /** @type {number} */ count) =>
       plural(count, {
         one: `This browser has not kept the file ${names}. Attach it again.`,
