@@ -11,6 +11,7 @@ import { Store } from "../stores/store.js";
 import { Bytes } from "./bytes.js";
 import { openFiles } from "./database.js";
 import { isPicture, picked, sizeOfPicture } from "./picked.js";
+import { typeOfPicked } from "./plain-text.js";
 import { FileServer } from "./server.js";
 import { Blocked, Unreadable, upload } from "./upload.js";
 
@@ -196,7 +197,7 @@ export class Uploads extends Store {
       if (isPicture(held.file.media_type)) held.file.keep_original = keep_original;
       held.isTooMuch = bytes.size > room;
       if (!held.isTooMuch) room -= bytes.size;
-      held.ready = this.#prepare(chat_id, held);
+      held.ready = this.#prepare(chat_id, held, bytes);
       return held;
     });
     this.#attached.set(chat_id, [...before, ...taken]);
@@ -429,21 +430,27 @@ export class Uploads extends Store {
     return { file, ready: Promise.resolve(), isKept: false, isTooMuch: false, isLeaving: false };
   }
 
-  /** Keeps and measures an attached file. @param {string} chat_id @param {Attached} held */
-  async #prepare(chat_id, held) {
+  /** Keeps and measures an attached file. @param {string} chat_id @param {Attached} held @param {Blob} bytes */
+  async #prepare(chat_id, held, bytes) {
     const keep = async () => {
       held.isKept = await this.#bytes.keep(idOf(held.file));
       this.#share(chat_id);
     };
-    await Promise.all([held.isTooMuch || keep(), this.#measure(held)]);
+    await Promise.all([held.isTooMuch || keep(), this.#measure(held, bytes)]);
     if (this.#attached.get(chat_id)?.includes(held)) this.#share(chat_id);
   }
 
-  /** Adds its size to an attached picture. @param {Attached} held */
-  async #measure(held) {
-    if (!isPicture(held.file.media_type)) return;
-    const size = await this.#environment.measure(this.urlOf(held.file));
-    held.file = { ...held.file, ...size };
+  /**
+   * Adds to an attached file how large its picture is, or whether it is a text: its message has room for them at once.
+   * @param {Attached} held
+   * @param {Blob} bytes
+   */
+  async #measure(held, bytes) {
+    const { file } = held;
+    const found = isPicture(file.media_type)
+      ? await this.#environment.measure(this.urlOf(file))
+      : { media_type: await typeOfPicked(bytes, file.media_type).catch(() => file.media_type) };
+    held.file = { ...held.file, ...found };
   }
 
   /** Reads the bytes of a message that an earlier page has kept. @param {string} id */
