@@ -9,12 +9,12 @@ const CACHE = "rookery";
  * Modules that the page loads when needed, also without a connection, in addition to the catalogues in use. The modules
  * that they import are filled in as well.
  */
-const LATER = `{{modules components/attachments.js components/chat-view.js components/completion.js components/date-dialog.js
-  components/delete-dialog.js components/edits-dialog.js components/emoji-picker.js components/files-dialog.js
-  components/forward-dialog.js components/group-dialogs.js components/listed-dialog.js components/message-files.js
-  components/mute-dialog.js components/people-notice.js components/profile-dialogs.js components/read-all.js
-  components/settings.js components/start.js components/text-file.js components/text-viewer.js components/viewer.js
-  components/voice.js files/server.js files/uploads.js stores/channel-members.js stores/channels.js
+const LATER = `{{modules components/attachments.js components/chat-notifications.js components/chat-view.js
+  components/completion.js components/date-dialog.js components/delete-dialog.js components/edits-dialog.js
+  components/emoji-picker.js components/files-dialog.js components/forward-dialog.js components/group-dialogs.js
+  components/listed-dialog.js components/message-files.js components/people-notice.js components/profile-dialogs.js
+  components/read-all.js components/settings.js components/start.js components/text-file.js components/text-viewer.js
+  components/viewer.js components/voice.js files/server.js files/uploads.js stores/channel-members.js stores/channels.js
   styles/attachments.css styles/chat.css styles/files.css}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;

@@ -199,11 +199,13 @@ def test_no_screen_has_a_violation(
         check(page.get_by_role("menuitem", name=choice))
         page.get_by_role("menuitem", name=choice).click()
     check(seat.row("Mira Okafor").locator(".dot"))
-    for choice in ("Pin to the top", "Mute"):
+    for choice in ("Pin to the top", "Notifications"):
         seat.row("Mira Okafor").click(button="right")
         page.get_by_role("menuitem", name=choice).click()
     check(page.get_by_role("dialog"))
-    page.get_by_role("button", name="Mute").click()
+    page.get_by_label("Nothing").check()
+    check(page.get_by_label("Always"))
+    page.get_by_role("button", name="Save").click()
     check(seat.row("Mira Okafor").get_by_title("Muted"))
     page.get_by_role("button", name="Menu").click()
     check(page.get_by_role("menu"))

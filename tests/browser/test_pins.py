@@ -140,9 +140,10 @@ def test_a_chat_is_muted_pinned_and_archived_on_all_devices_until_a_message_brin
     rows = at_ada.page.locator("button.row")
     expect(rows.nth(0)).to_contain_text("Kofi Mensah")
     choose_for(at_ada, "Mira Okafor", "Pin to the top")
-    choose_for(at_ada, "Mira Okafor", "Mute")
+    choose_for(at_ada, "Mira Okafor", "Notifications")
+    at_ada.page.get_by_label("Nothing").check()
     at_ada.page.get_by_label("For 8 hours").check()
-    at_ada.page.get_by_role("dialog").get_by_role("button", name="Mute").click()
+    at_ada.page.get_by_role("dialog").get_by_role("button", name="Save").click()
     for seat in (at_ada, phone):
         expect(seat.page.locator("button.row").nth(0)).to_contain_text(re.compile("Mira.*Pinned to the top.*Muted"))
     choose_for(at_ada, "Mira Okafor", "Archive")
@@ -152,7 +153,9 @@ def test_a_chat_is_muted_pinned_and_archived_on_all_devices_until_a_message_brin
     at_ada.page.get_by_role("button", name="Archived chats").click()
     expect(at_ada.row("Mira Okafor")).to_contain_text("so it stays")
     expect(at_ada.page).to_have_title("(1) Rookery")
-    choose_for(at_ada, "Mira Okafor", "Unmute")
+    choose_for(at_ada, "Mira Okafor", "Notifications")
+    at_ada.page.get_by_label("All messages").check()
+    at_ada.page.get_by_role("dialog").get_by_role("button", name="Save").click()
     for seat in (at_ada, phone):
         expect(seat.page.locator("button.row")).to_have_count(2)
         expect(seat.page.get_by_role("button", name="Archived chats")).to_have_count(0)

@@ -48,7 +48,7 @@ LATER = {
         WITH_CHAT + WITH_UPLOADS: ("attachments", "voice"),
         WITH_CHAT + WITH_FILES: ("message-files", "text-file", "viewer"),
         WITH_DIALOGS: (
-            *("date-dialog", "delete-dialog", "emoji-picker", "invite", "mute-dialog"),
+            *("chat-notifications", "date-dialog", "delete-dialog", "emoji-picker", "invite"),
             *("people-notice", "read-all", "settings"),
         ),
         WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),

@@ -30,14 +30,13 @@ function readChoice(app, chat) {
 function ownChoices(app, chat) {
   const { sending } = app;
   const { chat_id } = chat;
-  const { pin, unpin, mute, unmute, archive, unarchive, withoutPreviews, withPreviews } = texts.chats;
-  const { isPinned, isMuted, isArchived, isWithoutPreviews: set } = sending.own(chat);
-  const openMute = () => openDialog(app, () => import("./mute-dialog.js"), ({ MuteDialog }) => new MuteDialog(app, chat_id));
+  const { pin, unpin, notifications, archive, unarchive, withoutPreviews, withPreviews } = texts.chats;
+  const { isPinned, isArchived, isWithoutPreviews: set } = sending.own(chat);
+  const load = () => import("./chat-notifications.js");
+  const notify = () => void openDialog(app, load, ({ ChatNotifications }) => new ChatNotifications(app, chat_id));
   return [
     { label: isPinned ? unpin : pin, choose: () => sending.setOwn(chat_id, { chat_pinned: { set: !isPinned } }) },
-    isMuted
-      ? { label: unmute, choose: () => sending.setOwn(chat_id, { muted: { until_ms: "0" } }) }
-      : { label: mute, choose: () => void openMute() },
+    { label: notifications, choose: notify },
     { label: isArchived ? unarchive : archive, choose: () => sending.setOwn(chat_id, { archived: { set: !isArchived } }) },
     ...(chat.group?.settings.without_previews
       ? []

@@ -6,6 +6,7 @@ import { isMentioned } from "./edited.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
 /** @import {Chat, Message} from "../types.js" */
+/** @import {Muted} from "../wire.js" */
 
 /** The end of a mute that does not end: the highest value of the field. */
 export const FOR_EVER = "9223372036854775807";
@@ -13,7 +14,7 @@ export const FOR_EVER = "9223372036854775807";
 export const MAX_PINNED = 50;
 
 /** @typedef {"muted" | "chat_pinned" | "archived" | "without_previews"} OwnKind */
-/** @typedef {{isMuted: boolean, isPinned: boolean, isArchived: boolean, isWithoutPreviews: boolean}} Own */
+/** @typedef {{mute: Muted | null, isMuted: boolean, isPinned: boolean, isArchived: boolean, isWithoutPreviews: boolean}} Own */
 
 /**
  * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is muted.
@@ -23,10 +24,12 @@ export const MAX_PINNED = 50;
  * @returns {Own}
  */
 export function ownSettings(chat, user_id, now_ms) {
-  const isMuted = muteAt(chat, user_id, now_ms) !== null;
+  const mute = muteAt(chat, user_id, now_ms);
+  const isMuted = mute !== null;
   const archived = newestOwn(chat, "archived", user_id);
   const isBack = archived && chat.newest && compareIds(chat.newest.message_id, archived.event_id) > 0;
   return {
+    mute,
     isMuted,
     isPinned: newestOwn(chat, "chat_pinned", user_id)?.change.chat_pinned?.set === true,
     isArchived: archived?.change.archived?.set === true && (isMuted || !isBack),

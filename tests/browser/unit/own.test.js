@@ -12,7 +12,7 @@ import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
 import { ADA, changeAt, CHAT, fakeDatabase, idAt, MIRA, wireMessage } from "./fakes.js";
 
-const NONE = { isMuted: false, isPinned: false, isArchived: false, isWithoutPreviews: false };
+const NONE = { mute: null, isMuted: false, isPinned: false, isArchived: false, isWithoutPreviews: false };
 const own = (minutes, change, actor_id) => changeAt(minutes, 0, change, actor_id);
 const message = (minutes, change) => fromWire({ ...wireMessage(minutes), ...change });
 
@@ -79,13 +79,13 @@ test("the menu of a chat changes the settings at once, and a refusal leaves no t
   assert.deepEqual(labels(), []);
   chats.add(message(1));
   const choose = (label) => chatChoices({ chats, sending }, CHAT).find((choice) => choice.label === label).choose();
-  const before = ["Mark as read", "Pin to the top", "Mute", "Archive", "Don’t preview my links"];
+  const before = ["Mark as read", "Pin to the top", "Notifications", "Archive", "Don’t preview my links"];
   assert.deepEqual(labels(), before);
   choose("Pin to the top");
   choose("Archive");
   sending.setOwn(CHAT, { muted: { until_ms: FOR_EVER } });
   choose("Don’t preview my links");
-  const set = ["Mark as read", "Unpin from the top", "Unmute", "Move out of the archive", "Preview my links"];
+  const set = ["Mark as read", "Unpin from the top", "Notifications", "Move out of the archive", "Preview my links"];
   assert.deepEqual(labels(), set);
   const { chat_id, target_id, chat_pinned, answered } = sent[0];
   assert.deepEqual({ chat_id, target_id, chat_pinned }, { chat_id: CHAT, target_id: "0", chat_pinned: { set: true } });
@@ -93,8 +93,10 @@ test("the menu of a chat changes the settings at once, and a refusal leaves no t
   sent[1].answered({ refused: { code: "forbidden", message: "" } });
   assert.deepEqual(labels(), [...set.slice(0, 3), "Archive", "Preview my links"]);
   for (const at of [2, 3]) sent[at].answered({ accepted: { event_id: idAt(at + 1) } });
-  choose("Unmute");
-  assert.deepEqual([sent.at(-1).muted, labels()[2]], [{ until_ms: "0" }, "Mute"]);
+  const mute = () => sending.own(chats.of(CHAT)).mute?.until_ms;
+  assert.equal(mute(), FOR_EVER);
+  sending.setOwn(CHAT, { muted: { until_ms: "0" } });
+  assert.deepEqual([sent.at(-1).muted, mute()], [{ until_ms: "0" }, undefined]);
   sent.at(-1).answered({ accepted: { event_id: idAt(5) } });
   choose("Preview my links");
   assert.deepEqual([sent.at(-1).without_previews, labels()[4]], [{ set: false }, "Don’t preview my links"]);

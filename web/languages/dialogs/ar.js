@@ -476,10 +476,12 @@ export const ar = {
     words: "يشمل ذلك الدردشات المكتومة والمؤرشفة على كل أجهزتك، ولا يمكن التراجع عنه.",
     action: "وضع علامة كمقروء على الكل",
   },
-  mute: {
-    title: "كتم هذه الدردشة",
-    action: "كتم",
-    lasts: { hour: "لمدة ساعة", hours: "لمدة 8 ساعات", week: "لمدة أسبوع", ever: "حتى تلغي الكتم" },
-    exceptMentions: "إشعاري بالإشارات إليّ رغم الكتم",
+  notifications: {
+    messages: "إشعاري بـ",
+    wantedOnes: { all: "كل الرسائل", mentions: "الإشارات إليّ فقط", nothing: "لا شيء" },
+    howLong: "المدة",
+    lasts: { hour: "لمدة ساعة", hours: "لمدة 8 ساعات", week: "لمدة أسبوع", ever: "دائمًا" },
+    until: (time) => `حتى ${time}`,
+    save: "حفظ",
   },
 };

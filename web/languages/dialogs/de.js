@@ -407,10 +407,12 @@ export const de = {
     words: "Das gilt auch für stummgeschaltete und archivierte Chats, auf allen deinen Geräten. Es lässt sich nicht rückgängig machen.",
     action: "Alle als gelesen markieren",
   },
-  mute: {
-    title: "Diesen Chat stummschalten",
-    action: "Stummschalten",
-    lasts: { hour: "Für 1 Stunde", hours: "Für 8 Stunden", week: "Für 1 Woche", ever: "Bis du die Stummschaltung aufhebst" },
-    exceptMentions: "Bei Erwähnungen trotzdem benachrichtigen",
+  notifications: {
+    messages: "Benachrichtigen bei",
+    wantedOnes: { all: "Allen Nachrichten", mentions: "Nur Erwähnungen", nothing: "Nichts" },
+    howLong: "Wie lange",
+    lasts: { hour: "Für 1 Stunde", hours: "Für 8 Stunden", week: "Für 1 Woche", ever: "Immer" },
+    until: (time) => `Bis ${time}`,
+    save: "Speichern",
   },
 };

@@ -409,10 +409,13 @@ export const en = {
     words: "This includes muted and archived chats, on all your devices. It can’t be undone.",
     action: "Mark all as read",
   },
-  mute: {
-    title: "Mute this chat",
-    action: "Mute",
-    lasts: { hour: "For 1 hour", hours: "For 8 hours", week: "For 1 week", ever: "Until you unmute it" },
-    exceptMentions: "Still notify me of mentions",
+  /** Of one chat, on all devices of the user. */
+  notifications: {
+    messages: "Notify me of",
+    wantedOnes: { all: "All messages", mentions: "Only mentions", nothing: "Nothing" },
+    howLong: "For how long",
+    lasts: { hour: "For 1 hour", hours: "For 8 hours", week: "For 1 week", ever: "Always" },
+    until: (/** @type {string} */ time) => `Until ${time}`,
+    save: "Save",
   },
 };
