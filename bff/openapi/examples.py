@@ -59,6 +59,7 @@ GROUP = "g-4611686018427387904"
 
 OF_OPERATION: dict[str, dict[str, Any]] = {
     "post_report": {"user_id": "34", "chat_id": "d-12-34"},
+    "post_open_reported_file": {"message_id": "1378451092000000", "file_id": "1378451090000000", "rendition": "320"},
     "post_reserve_file": {"name": "sunrise.jpg"},
     "post_create_group": {"name": "Rowing club", "topic": "Tuesdays at six", "user_ids": ["34", "56"]},
     "patch_change_group": {"chat_id": GROUP, "name": "Rowing and sailing club"},

@@ -97,7 +97,9 @@ class FileQueries(ArchiveServiceServicer):
         if direct_members(ref.chat_id) is None and not is_group(ref.chat_id):
             return no_such_chat()
         refusal = check_range("message_id", ref.message_id, 1, MAX_ID) or check_range("file_id", ref.file_id, 1, MAX_ID)
-        return refusal or await unless_unavailable(self._get_reported_file(ref))
+        if refusal:
+            return refusal
+        return await unless_unavailable(self._get_reported_file(ref))
 
     async def ListChatFiles(self, request: ListChatFilesRequest) -> ListChatFilesResponse | Refusal:
         refusal = (

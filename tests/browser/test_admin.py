@@ -4,10 +4,12 @@ import json
 
 import httpx
 import pytest
+import trio
 from playwright.sync_api import Page, Route, expect
 
+from rookery.client import open_client
 from shared.contract.chats import direct_chat_id
-from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.conftest import PATIENCE, Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import (
     CONDITIONS,
     SMALL_TARGETS,
@@ -15,6 +17,8 @@ from tests.browser.test_accessibility import (
     expect_no_sideways_scroll,
 )
 from tests.browser.test_connection import LINE_IS_DOWN
+from tests.browser.test_files import NOTE, picture
+from tools.launch.people import PASSWORD
 
 SECTIONS = ("Processes", "Configuration", "Users", "Invites", "Reports", "Audit")
 
@@ -294,6 +298,67 @@ def test_a_report_is_read_answered_by_a_suspension_and_closed(
     expect(report).to_contain_text("Suspended for good")
     expect(report).to_contain_text(f"@{admin.name}")
     expect_in_audit(page, "Close report", "handled: Suspended for good", admin.name)
+
+
+def test_files_of_a_report_are_opened_by_the_admin_until_their_message_is_deleted(
+    platform: Platform, seats: Seats, admin: Account, mira: Account
+) -> None:
+    troll, seat = platform.register("Pia Prankster"), open_admin(seats(platform, allowed=["404"]), admin, "Reports")
+    chat_id, page = troll.chat_with(mira), seat.page
+    message_id = trio.run(send_files, platform.url, troll, mira)
+    platform.history_up_to("Look", mira, chat_id)
+    body = {"user_id": str(troll.user_id), "chat_id": chat_id, "message_ids": [str(message_id)], "reason": "Ugly."}
+    headers = {"Authorization": f"Bearer {mira.access_token}"}
+    httpx.post(f"{platform.url}/v1/reports", json=body, headers=headers, timeout=PATIENCE).raise_for_status()
+
+    opened: list[str] = []
+    page.on("request", lambda request: opened.append(request.url) if "/files/" in request.url else None)
+    page.reload()
+    report = page.get_by_role("article", name=f"Pia Prankster @{troll.name}")
+    files = report.get_by_role("list", name="Files of the message").get_by_role("listitem")
+    expect(files).to_have_count(2)
+    expect(files.first).to_contain_text("lake.png · image/png")
+    expect(files.last).to_contain_text("note.txt · text/plain · 8 bytes")
+    expect(report.get_by_role("img", name="lake.png")).to_have_count(0)
+    assert opened == []
+    expect_accessible(page)
+
+    with page.expect_download() as saved:
+        report.get_by_role("button", name="Download note.txt").click()
+    assert saved.value.path().read_bytes() == NOTE["buffer"]
+    report.get_by_role("button", name="Show lake.png").click()
+    lake = report.get_by_role("img", name="lake.png")
+    expect(lake).to_have_js_property("naturalWidth", 800)
+    expect(report.get_by_role("button", name="Hide lake.png")).to_be_focused()
+    expect_accessible(page)
+    report.get_by_role("button", name="Hide lake.png").click()
+    expect(lake).to_have_count(0)
+
+    trio.run(delete_message, platform.url, troll, chat_id, message_id)
+    platform.history_up_to("", mira, chat_id)
+    report.get_by_role("button", name="Show lake.png").click()
+    expect(report.get_by_text("The message was deleted, and its files with it.")).to_be_visible()
+    expect(lake).to_have_count(0)
+    report.get_by_role("button", name="Dismiss…").click()
+    page.get_by_role("button", name="Dismiss report").click()
+    expect(report).to_have_count(0)
+    page.get_by_role("link", name="Show closed reports").click()
+    expect(files).to_have_count(2)
+    expect(files.get_by_role("button")).to_have_count(0)
+    expect_in_audit(page, "Open reported file", "file", admin.name)
+
+
+async def send_files(url: str, sender: Account, recipient: Account) -> int:
+    """Send a picture and a text file; return the message id."""
+    async with open_client(url, sender.name, PASSWORD) as client:
+        content = picture("lake.png"), NOTE
+        files = [await client.files.upload(each["buffer"], name=each["name"]) for each in content]
+        return (await client.send(recipient.user_id, "Look", files=files)).event_id
+
+
+async def delete_message(url: str, sender: Account, chat_id: str, message_id: int) -> None:
+    async with open_client(url, sender.name, PASSWORD) as client:
+        await client.delete(chat_id, message_id)
 
 
 def test_a_user_is_signed_out_everywhere_at_once(

@@ -137,6 +137,16 @@ export class AdminApi {
   }
 
   /**
+   * Records that the admin opens a file of an open report, and makes a link of it for some minutes.
+   * @param {string} report_id
+   * @param {{message_id: string, file_id: string, rendition?: string, download?: boolean}} wanted
+   * @returns {Promise<{url: string}>}
+   */
+  openReportedFile(report_id, wanted) {
+    return this.#request("POST", `reports/${encodeURIComponent(report_id)}/links`, wanted);
+  }
+
+  /**
    * @param {string} [before] a page's `next`; the newest entries without
    * @returns {Promise<AuditPage>}
    */

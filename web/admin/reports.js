@@ -9,6 +9,7 @@ import { h } from "../view.js";
 import { bodyOf, stamp, usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { Listing } from "./pages.js";
+import { ReportedFiles } from "./reported-files.js";
 import { card, MoreButton, Section } from "./section.js";
 import { suspendDialog } from "./suspend.js";
 import { label } from "./table.js";
@@ -27,12 +28,14 @@ export class Reports extends Section {
   /** @type {Listing<Report>} */
   #reports;
   #more;
+  #files;
   /** The users in the reports, by id. @type {Map<string, Account>} */
   #users = new Map();
 
   /** @param {Frame} frame */
   constructor(frame) {
     super(frame);
+    this.#files = new ReportedFiles(frame);
     this.#reports = this.#listing();
     this.#more = new MoreButton(frame.root, this.#reports);
   }
@@ -89,7 +92,7 @@ export class Reports extends Section {
     const { report_id, user_id, reporter_id, created_at_ms, reason, messages, chat_id } = report;
     const account = this.#users.get(user_id);
     const title = `report-${report_id}`;
-    const list = { class: "reported", "aria-label": texts.reports.messages };
+    const list = { class: "report-messages", "aria-label": texts.reports.messages };
     return h(
       "article",
       { key: report_id, "aria-labelledby": title },
@@ -105,21 +108,22 @@ export class Reports extends Section {
         ...[texts.reports.by, " ", this.#name(reporter_id), " · ", stamp(created_at_ms)],
       ),
       h("p", { class: "reason", dir: "auto" }, reason),
-      messages.length > 0 && h("ol", list, messages.map((one) => this.#message(one))),
+      messages.length > 0 && h("ol", list, messages.map((one) => this.#message(report, one))),
       chat_id && h("p", { class: "soft facts" }, texts.reports.chat, " ", h("span", { class: "code" }, chat_id)),
       report.resolution === null ? this.#buttons(report, account) : this.#end(report),
     );
   }
 
-  /** @param {ReportedMessage} reported */
-  #message(reported) {
+  /** @param {Report} report @param {ReportedMessage} reported */
+  #message(report, reported) {
     const { message_id, sender_id } = reported.message;
     const body = bodyOf(reported);
     return h(
       "li",
       { key: message_id },
       h("p", { class: "soft facts" }, this.#name(sender_id), " · ", stamp(timeOfId(message_id))),
-      body ? h("p", { class: "body", dir: "auto" }, body) : h("p", { class: "soft" }, texts.reports.noText),
+      body && h("p", { class: "body", dir: "auto" }, body),
+      this.#files.view(report, reported) ?? (body ? null : h("p", { class: "soft" }, texts.reports.noText)),
     );
   }
 

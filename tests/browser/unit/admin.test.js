@@ -252,6 +252,7 @@ test("each action sends its request", async () => {
   await admin.audit();
   await admin.reports("closed", "9");
   await admin.closeReport("7", "handled", "Warned.");
+  await admin.openReportedFile("7", { message_id: "8", file_id: "9", download: true });
   assert.deepEqual(api.requests, [
     ["PUT", "/v1/admin/configuration/frame_burst", { value: 900 }],
     ["DELETE", "/v1/admin/configuration/frame_burst"],
@@ -262,6 +263,7 @@ test("each action sends its request", async () => {
     ["GET", "/v1/admin/audit?limit=50"],
     ["GET", "/v1/admin/reports?state=closed&after=9"],
     ["POST", "/v1/admin/reports/7", { resolution: "handled", note: "Warned." }],
+    ["POST", "/v1/admin/reports/7/links", { message_id: "8", file_id: "9", download: true }],
   ]);
 });
 
