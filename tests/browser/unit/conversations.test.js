@@ -16,7 +16,15 @@ const range = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => fro
 /** A server with many messages, in pages of a hundred, by every anchor. */
 function archiveOf(minutes) {
   return async (chat_id, { before_id, after_id, around_id } = {}) => {
-    const below = (id) => minutes.filter((minute) => compareIds(idAt(minute), id) < 0).length;
+    const below = (id) => {
+      let [from, to] = [0, minutes.length];
+      while (from < to) {
+        const middle = (from + to) >> 1;
+        if (compareIds(idAt(minutes[middle]), id) < 0) from = middle + 1;
+        else to = middle;
+      }
+      return from;
+    };
     const start =
       around_id !== undefined ? below(around_id) - 50
       : after_id !== undefined ? below(after_id) + 1
