@@ -124,7 +124,7 @@ export class ReportedFiles {
 const keyOf = ({ report_id, message_id, file }) => [report_id, message_id, file.file_id].join(" ");
 
 /** Whether the message was deleted, and its files with it. @param {unknown} fault */
-const isGone = (fault) => fault instanceof Problem && fault.code === "not_found";
+const isGone = (fault) => fault instanceof Problem && fault.code === "not_found" && fault.field === "file_id";
 
 /** Name, type and size. @param {FileInfo} file */
 const words = ({ name, media_type, size }) => [
