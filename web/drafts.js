@@ -35,9 +35,10 @@ export class Drafts {
   /** @param {Kept} kept @param {Outbox} outbox a draft that became a message just before the page closed is dropped */
   constructor(kept, outbox) {
     this.#kept = kept;
-    for (const chat_id of this.chats)
-      if (outbox.of(chat_id).some(({ body }) => body === bodyOf(this.get(chat_id).text)))
-        this.keep(chat_id, { text: "", reply_to: "" });
+    for (const chat_id of this.chats) {
+      const { text } = this.get(chat_id);
+      if (text && outbox.of(chat_id).some(({ body }) => body === bodyOf(text))) this.keep(chat_id, { text: "", reply_to: "" });
+    }
   }
 
   /** @param {string} chat_id @returns {Draft} */

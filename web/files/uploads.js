@@ -190,7 +190,7 @@ export class Uploads extends Store {
     const most = this.#sending.maxFileBytes || Infinity;
     const keep_original = this.isOriginal(chat_id);
     const fitting = files.filter(({ size }) => size <= most);
-    const count = MAX_ATTACHED - this.attached(chat_id).length;
+    const count = Math.max(MAX_ATTACHED - this.attached(chat_id).length, 0); // two tabs may have attached more
     let room = MAX_DRAFT_BYTES - this.#draftedBytes();
     const taken = fitting.slice(0, count).map((bytes) => {
       const held = this.#hold(bytes);

@@ -135,12 +135,16 @@ test("a kept value that is no message of the outbox is left alone", async () => 
 });
 
 test("a draft that became a message just before the page closed is not offered again", async () => {
-  const { database } = await filled("one");
+  const { database, outbox } = await filled("one");
+  await outbox.add("d-1-3", { body: "", reply_to: "", files: [{ client_file_id: "b" }] }, 1);
   await database.put("draft", CHAT, "one\n");
   await database.put("draft", "d-1-2", "another");
+  const pictures = { text: "", reply_to: "5", editing: null, files: [{ client_file_id: "a" }] };
+  await database.put("draft", "d-1-3", pictures);
   const kept = await Kept.open(async () => database);
   const drafts = new Drafts(kept, new Outbox(kept));
   assert.deepEqual([drafts.get(CHAT).text, drafts.get("d-1-2").text], ["", "another"]);
+  assert.deepEqual(drafts.get("d-1-3"), pictures, "of another message than the waiting one without a text");
 });
 
 test("of too many drafts the one that changed longest ago is dropped, of a long one the end", async () => {

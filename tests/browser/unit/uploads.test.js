@@ -367,6 +367,9 @@ test("many files become several messages, the text with the first, and too many 
   await page.uploads.send(CHAT, "Look", {}, page.uploads.take(CHAT));
   assert.deepEqual(page.sending.waiting(CHAT).map(({ body, files }) => [body, files.length]), [["Look", 10], ["", 1]]);
   assert.equal(page.uploads.attach(CHAT, Array.from({ length: 101 }, () => file())).tooMany, 1);
+  const files = Array.from({ length: 103 }, (_, at) => ({ client_file_id: `${at}`, size: "1" }));
+  page.sending.drafts.keep("d-1-11", { files }); // of two tabs
+  assert.equal(page.uploads.attach("d-1-11", [file(), file(), file(), file()]).tooMany, 4);
 });
 
 test("without room for the bytes, the upload goes on from memory and the page knows that a reload loses them", async () => {
