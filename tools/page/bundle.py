@@ -34,7 +34,7 @@ WITH_APP, WITH_CHAT, WITH_DIALOGS, WITH_PEOPLE, WITH_UPLOADS, WITH_FILES = (
     'import "./loaded.js"; import "../stores/people.js";\n',
     'import "./chat-picker.js"; import "./group-members.js"; import "./picture-editor.js";\n',
     'import "../components/attachments.js"; import "../files/uploads.js";\n',
-    'import "./message-files.js"; import "./viewer.js";\n',
+    'import "./message-files.js"; import "./text-file.js"; import "./viewer.js";\n',
 )
 """Imports of modules that are in the browser by the time that a later script needs them, or that most of these need.
 If all of them have the import, the modules share a file. Else each set of modules that some scripts share would be a

@@ -13,6 +13,8 @@ import { wantedIn } from "./lazy-media.js";
 const AT_ONCE = 3;
 /** After a request without a response, the next one is sent after this time, in milliseconds. */
 const PAUSE_MS = 5_000;
+/** A response that is not there after this time has failed, in milliseconds: it would hold up the others. */
+const PATIENCE_MS = 10_000;
 
 /** @typedef {{app: App, message: Message, file: MessageFile}} Source */
 
@@ -25,10 +27,10 @@ let underWay = 0;
 let observer = null;
 
 /**
- * Shows the beginning of a file in its place once the place comes into view. The place gets `data-state`: "whole",
- * "more" if the text goes on, or "none" if there is none to show.
+ * Shows the beginning of a file in its place once the place comes into view. The place gets `data-state`:
+ * "reading", then "whole", "more" if the text goes on, or "none" if there is none to show.
  * @param {App} app
- * @param {HTMLElement} place with a `pre` element; its size does not depend on the text
+ * @param {HTMLElement} place that was just made, with a `pre` element; its size does not depend on the text
  * @param {Message} message
  * @param {MessageFile} file
  */
@@ -55,10 +57,10 @@ export async function readBeginning(app, message, file, most) {
   const wanted = wantedIn(message, file);
   for (let attempt = 0; attempt < 2; attempt++) {
     const url = await linksOf(app).get(wanted);
-    const response = url && (await request(url, most));
-    if (!response || response.type === "opaqueredirect") return null;
-    if (response.status === 206) return new Uint8Array(await response.arrayBuffer());
-    if (response.status === 429 || response.status >= 500) throw new NoResponse(`status ${response.status}`);
+    if (!url) return null;
+    const { status, bytes } = await request(url, most);
+    if (bytes || !status) return bytes; // no status: a redirect
+    if (status === 429 || status >= 500) throw new NoResponse(`status ${status}`);
     linksOf(app).forget(wanted); // it may have expired
   }
   return null;
@@ -66,8 +68,11 @@ export async function readBeginning(app, message, file, most) {
 
 /** @param {string} url @param {number} most */
 async function request(url, most) {
+  const headers = { Range: `bytes=0-${most - 1}` };
   try {
-    return await fetch(url, { headers: { Range: `bytes=0-${most - 1}` }, redirect: "manual" });
+    const response = await fetch(url, { headers, redirect: "manual", signal: AbortSignal.timeout(PATIENCE_MS) });
+    const { status } = response;
+    return { status, bytes: status === 206 ? new Uint8Array(await response.arrayBuffer()) : null };
   } catch (fault) {
     throw new NoResponse("", { cause: fault });
   }
@@ -77,8 +82,8 @@ async function request(url, most) {
 function seen(entries) {
   for (const { target, isIntersecting } of entries) {
     const place = /** @type {HTMLElement} */ (target);
-    if (isIntersecting) waiting.add(place);
-    else leave(place);
+    if (!isIntersecting) leave(place);
+    else if (!place.dataset["state"]) waiting.add(place);
   }
   next();
 }
@@ -105,13 +110,14 @@ function next() {
 
 /** @param {HTMLElement} place */
 async function fill(place) {
-  const source = /** @type {Source} */ (sources.get(place));
-  const { app, message, file } = source;
+  const { app, message, file } = /** @type {Source} */ (sources.get(place));
+  place.dataset["state"] = "reading";
   try {
     const bytes = await readBeginning(app, message, file, HEAD_BYTES);
     show(place, file, bytes && textIn(bytes, Number(file.size) > bytes.length));
   } catch {
     observer?.unobserve(place);
+    delete place.dataset["state"];
     setTimeout(() => place.isConnected && observer?.observe(place), PAUSE_MS);
   }
 }
