@@ -10,5 +10,6 @@
 | `documents`   | renders the first page of a PDF; runs in the worker only                             |
 | `rendering`   | decodes and encodes with Pillow; runs in the worker only                             |
 | `animations`  | animated GIF and WebP without their metadata                                         |
+| `cleaning`    | JPEG and PNG without their metadata, for pictures that are not decoded in full       |
 | `thumbhash`   | the placeholder                                                                      |
 """

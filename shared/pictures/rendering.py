@@ -74,8 +74,8 @@ smaller than by the fastest search for matches, and a screenshot 5 % larger."""
 _RUNS = 3
 """Z_RLE, a strategy of zlib."""
 
-_AVIF_EFFORT: dict[str, Any] = {"quality": 80, "speed": 9, "max_threads": 1, "advanced": {"deltaq-mode": "0"}}
-"""One quantization for the whole picture: a tenth faster, a tenth smaller, and closer to the original."""
+_AVIF_EFFORT: dict[str, Any] = {"quality": 80, "speed": 9, "max_threads": 1, "advanced": {"tune": "psnr"}}
+"""The encoder's tuning for the eye, its default, takes a third more CPU and 15 % more bytes, as close to the original."""
 
 Image.preinit()
 Image.MAX_IMAGE_PIXELS = None  # render() compares with MAX_PIXELS
