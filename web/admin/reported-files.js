@@ -2,8 +2,8 @@
 // placeholder only, of some 25 bytes. Each opening asks the server for a link, which records it in the audit log.
 
 import { explain, Problem } from "../api.js";
-import { bytesOf, kindOf, sizeText } from "../files/kinds.js";
-import { placeholder } from "../files/thumbhash.js";
+import { kindOf, sizeText } from "../files/kinds.js";
+import { draw } from "../files/thumbhash.js";
 import { withoutDirectionControls } from "../format.js";
 import { h } from "../view.js";
 import { texts } from "./languages/language.js";
@@ -145,11 +145,3 @@ const blurred = (file) =>
     ...{ key: "blurred", class: "seen", "aria-hidden": "true" },
     ref: (/** @type {HTMLCanvasElement} */ canvas) => draw(canvas, file),
   });
-
-/** @param {HTMLCanvasElement} canvas @param {FileInfo} file */
-function draw(canvas, { thumbhash = "", width = 1, height = 1 }) {
-  const pixels = placeholder(bytesOf(thumbhash), width / height);
-  if (!pixels) return;
-  [canvas.width, canvas.height] = [pixels.width, pixels.height];
-  canvas.getContext("2d")?.putImageData(new ImageData(pixels.rgba, pixels.width, pixels.height), 0, 0);
-}

@@ -2,14 +2,14 @@
 // a text. Every size is known before anything is loaded, so that nothing moves. Loaded with the first message that has files.
 
 import { explain } from "../api.js";
-import { bytesOf, extensionOf, isMedia, kindOf, renditionFor, shapeOf, sizeText } from "../files/kinds.js";
+import { extensionOf, isMedia, kindOf, renditionFor, shapeOf, sizeText } from "../files/kinds.js";
 import { withoutDirectionControls } from "../format.js";
 import { icon } from "../icons.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { linksOf } from "../files/links.js";
 import { linesOf } from "../files/plain-text.js";
-import { placeholder } from "../files/thumbhash.js";
+import { draw } from "../files/thumbhash.js";
 import { h } from "../view.js";
 import { fileIcon } from "./file-icons.js";
 import { localUrl, showLater, wantedIn } from "./lazy-media.js";
@@ -123,15 +123,6 @@ export function picture(app, message, file, edge = EDGE) {
 
 /** How large the text is, by the browser and the settings. */
 const remScale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
-
-/** @param {HTMLCanvasElement} canvas @param {MessageFile} file */
-export function draw(canvas, file) {
-  const pixels = placeholder(bytesOf(file.thumbhash ?? ""), (file.width ?? 1) / (file.height || 1));
-  if (!pixels) return;
-  canvas.width = pixels.width;
-  canvas.height = pixels.height;
-  canvas.getContext("2d")?.putImageData(new ImageData(pixels.rgba, pixels.width, pixels.height), 0, 0);
-}
 
 /** @param {HTMLElement} element @param {MessageFile} file */
 function setShape(element, file) {

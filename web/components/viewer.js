@@ -4,6 +4,7 @@
 import { isMedia, kindOf, renditionFor } from "../files/kinds.js";
 import { linksOf } from "../files/links.js";
 import { MediaAround } from "../files/media.js";
+import { draw } from "../files/thumbhash.js";
 import { mirrored } from "../focus.js";
 import { displayName, exactTime, fullTime, withoutDirectionControls } from "../format.js";
 import { compareIds } from "../ids.js";
@@ -15,7 +16,7 @@ import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { fileButton } from "./file-icons.js";
 import { localUrl, showLater, wantedIn } from "./lazy-media.js";
-import { download, draw } from "./message-files.js";
+import { download } from "./message-files.js";
 import { Zoom } from "./zoom.js";
 
 /** @import {App} from "./app-shell.js" */

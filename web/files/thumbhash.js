@@ -2,6 +2,8 @@
 // The format is that of https://evanw.github.io/thumbhash: brightness (l), two differences of colours (p: yellow - blue,
 // q: red - green) and opacity (a), each as the weights of a cosine transform.
 
+import { bytesOf } from "./kinds.js";
+
 /** The longer edge of the drawn placeholder, in pixels: the browser enlarges it smoothly. */
 const EDGE = 32;
 
@@ -11,6 +13,18 @@ const EDGE = 32;
  * One of l, p, q and a: its mean, and the weights of its waves, of `nx` by `ny` frequencies at most.
  * @typedef {{mean: number, nx: number, ny: number, weights: number[]}} Channel
  */
+
+/**
+ * Draws the placeholder of a picture; nothing without a readable one.
+ * @param {HTMLCanvasElement} canvas
+ * @param {{thumbhash?: string, width?: number, height?: number}} file
+ */
+export function draw(canvas, { thumbhash = "", width = 1, height = 1 }) {
+  const pixels = placeholder(bytesOf(thumbhash), width / (height || 1));
+  if (!pixels) return;
+  [canvas.width, canvas.height] = [pixels.width, pixels.height];
+  canvas.getContext("2d")?.putImageData(new ImageData(pixels.rgba, pixels.width, pixels.height), 0, 0);
+}
 
 /**
  * The pixels of the placeholder.
