@@ -52,7 +52,6 @@ export class ReportedFiles {
     const { url, problem } = this.#stateOf(place);
     const name = withoutDirectionControls(file.name);
     const isPicture = kindOf(file) === "picture";
-    const { show, showNamed, hide, hideNamed, download, downloadNamed } = texts.reports;
     return [
       isPicture && (url ? this.#picture(place, url, name) : blurred(file)),
       h("p", { class: "facts", key: "words" }, words(file)),
@@ -61,9 +60,9 @@ export class ReportedFiles {
         { class: "buttons", key: "buttons" },
         isPicture &&
           (url
-            ? button("picture", hide, hideNamed(name), () => this.#set(place, {}))
-            : button("picture", show, showNamed(name), () => void this.#show(place))),
-        button("download", download, downloadNamed(name), () => void this.#download(place)),
+            ? button("picture", texts.reports.hide, texts.reports.hideNamed(name), () => this.#set(place, {}))
+            : button("picture", texts.reports.show, texts.reports.showNamed(name), () => void this.#show(place))),
+        button("download", texts.reports.download, texts.reports.downloadNamed(name), () => void this.#download(place)),
       ),
       h("p", { class: "note error", role: "alert", key: "problem" }, problem),
     ];
