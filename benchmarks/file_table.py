@@ -26,6 +26,7 @@ from messaging.archive.sweep import SHARES, Sweep
 from rookery.v1.archive_pb2 import FILE_CLASS_MEDIA, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.files.folder import open_folder_files
@@ -67,7 +68,11 @@ def main() -> None:
 
 
 async def measure(engine: str, opened: AbstractAsyncContextManager[ChatStore], folder: Path, size: int) -> None:
-    async with opened as chats, open_folder_files(folder / "files") as files:
+    async with (
+        opened as chats,
+        open_sqlite_accounts(folder / "accounts.db") as accounts,
+        open_folder_files(folder / "files") as files,
+    ):
         print(f"{engine}, {size:,} files")
         began = time.perf_counter()
         stored = await add_files(chats, size)
@@ -77,7 +82,7 @@ async def measure(engine: str, opened: AbstractAsyncContextManager[ChatStore], f
         print(f"  recorded in messages: {size / (time.perf_counter() - began):,.0f}/s")
         await measure_calls(chats, stored, events)
         await chats.raise_watermarks({0: wall_clock_ms()})
-        sweep = Sweep(chats, files, partitions=1)
+        sweep = Sweep(chats, accounts, files, partitions=1)
         for name, share in ((f"sweep of a share of {SHARES}", 0), ("sweep of everything", None)):
             began, cpu = time.perf_counter(), time.process_time()
             stall = await longest_stall(sweep.run, share)

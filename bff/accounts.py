@@ -143,9 +143,10 @@ class Accounts:
         """Change the profile, if it is still at the given version."""
         changed: User | None = None
         place = str(claims.user_id)
-        if body.avatar and (refusal := await self._avatars.check(place, body.avatar)):
-            return refusal
         user = await self._user(claims.user_id)
+        new = body.avatar if body.avatar != user.avatar else None
+        if new and (refusal := await self._avatars.check(place, new)):
+            return refusal
         if user.version == body.version:  # else omitted fields would be taken from another version
             changed = await self._services.accounts.update_profile(
                 user.user_id,

@@ -96,11 +96,14 @@ class Groups:
         """The group before its picture changes; empty if it does not. Refuses a picture that is not the group's."""
         if avatar is None or not is_group(chat_id):
             return Chat()
-        if avatar and (refusal := await self._avatars.check(chat_id, avatar)):
-            return refusal
         request = GetChatRequest(user_id=user_id, chat_id=chat_id)
         found = await self._chats.ask(user_id, self._services.archive.get_chat, request)
-        return found if isinstance(found, Refusal) else found.chat
+        if isinstance(found, Refusal):
+            return found
+        is_new = avatar and avatar != found.chat.settings.avatar
+        if is_new and (refusal := await self._avatars.check(chat_id, avatar)):
+            return refusal
+        return found.chat
 
     @endpoint("POST", "/v1/chats/<chat_id>/members", Event)
     async def add_members(

@@ -16,8 +16,9 @@ from bff.http.bodies import Content, TooSlow
 from bff.http.endpoints import Response, endpoint, in_time
 from bff.services import Services
 from shared.accounts.tokens import Claims
-from shared.contract.avatars import is_avatar, is_avatar_of, new_avatar
+from shared.contract.avatars import SETTABLE_MS, is_avatar, is_avatar_of, new_avatar
 from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.files import protocol as files
 from shared.files.keys import AVATARS, avatar_key, avatar_keys
 from shared.throttle import HOUR, Throttle, too_many
@@ -85,9 +86,13 @@ class Avatars:
         app.add_url_rule("/avatars/<token>", "avatar", hide(show), methods=["GET"])
 
     async def check(self, place: str, token: str) -> Refusal | None:
-        """Refuse a token that was not made for the place, or whose picture is deleted. Raises Unavailable."""
-        if is_avatar_of(place, token) and await self._files.size(avatar_key(token, AVATARS[0])) is not None:
-            return None
+        """Refuse a new token of the place unless it was made for it within SETTABLE_MS, and its picture is not deleted.
+        Raises Unavailable."""
+        if is_avatar_of(place, token):
+            after_ms = wall_clock_ms() - SETTABLE_MS
+            found = await self._files.keys(avatar_key(token, AVATARS[0]), limit=1)
+            if found and found[0].at_ms > after_ms:
+                return None
         return Refusal(Code.INVALID, "This picture does not exist: upload it again.", field="avatar")
 
     async def forget(self, place: str, token: str) -> None:

@@ -12,7 +12,6 @@ from messaging.archive.store.protocol import ChatStore
 from messaging.archive.sweep import Sweep, sweep_hourly
 from shared.background import open_background
 from shared.backplane import Backplane
-from shared.files.protocol import FileStore
 from shared.net.admission import ConnectionBudget
 from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
@@ -62,12 +61,12 @@ async def open_archive(
     backplane: Backplane,
     chats: ChatStore,
     health: Health,
-    files: FileStore | None = None,
+    sweep: Sweep | None = None,
     tokens: Sequence[str] = (),
     tls: ServerTls | None = None,
     budget: ConnectionBudget | None = None,
 ) -> AsyncIterator[Archive]:
-    """Record the log, answer queries, and sweep `files` if given, while the block is open.
+    """Record the log, answer queries, and run the `sweep` of files, while the block is open.
 
     Leaving it records and commits the current batch, and waits for running queries, within 2 seconds. The archive opens
     even if the store or the log does not answer: recording waits for it, and queries are refused meanwhile. Only the
@@ -89,8 +88,7 @@ async def open_archive(
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
-        if files is not None:
-            sweep = Sweep(chats, files, backplane.partitions)
+        if sweep is not None:
             nursery.start_soon(sweep_hourly, sweep, lambda: recorder.has_first_partition)
         rpc = await nursery.start(
             partial(

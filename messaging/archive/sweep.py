@@ -1,4 +1,5 @@
-"""Removes files that nobody can need: uploads that have ended, files that no message uses, and bytes without a row.
+"""Removes files that nobody can need: uploads that have ended, files that no message uses, bytes without a row, and
+avatars that no user or group has.
 
 Every step may be repeated and done by several processes at once, and a process may be killed between any two of them:
 
@@ -7,6 +8,8 @@ Every step may be repeated and done by several processes at once, and a process 
 2. Once every message that had got the file before is recorded, and none uses it, its row is removed, unless it was
    revived.
 3. The bytes of the file are deleted. Bytes that are left are found without a row a day later.
+
+Avatars have no rows. One can be set within a day of its upload only, so no user or group gets it while it is deleted.
 """
 
 from collections.abc import Callable, Collection
@@ -20,10 +23,12 @@ from messaging.archive.store.files import FIRST_PLACE, FileRow
 from messaging.archive.store.protocol import ChatStore
 from messaging.archive.watermark import Watermark
 from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE
+from shared.accounts.store import MAX_IDS, AccountStore
+from shared.contract.avatars import SETTABLE_MS, place_of
 from shared.contract.ids import first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
-from shared.files.keys import file_id_of, file_key, keys_of
-from shared.files.protocol import MAX_LISTED, FileStore
+from shared.files.keys import AVATARS_FOLDER, avatar_of, file_id_of, file_key, keys_of
+from shared.files.protocol import MAX_LISTED, FileStore, Stored
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -40,6 +45,9 @@ from the look-up of a file to the log, and than clocks differ."""
 
 LEFT_MS = DAY_MS
 """Bytes and uploads without a row are deleted at this age: an upload begins before its file is reserved."""
+
+AVATAR_MS = SETTABLE_MS + HOUR_MS
+"""From the upload of an avatar to its removal: more than clocks differ, and a change of a profile or a group takes."""
 
 SHARES = 24
 """In so many sweeps, the uses of each file are read once, and the keys of the file store are listed once."""
@@ -58,27 +66,31 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class Swept:
-    """What a sweep has done, in files; `bytes` without a row, in keys of the file store, and uploads without one."""
+    """What a sweep has done, in files; `bytes` without a row, and squares of `avatars`, in keys of the file store; and
+    uploads without a row."""
 
     condemned: int = 0
     revived: int = 0
     forgotten: int = 0
     bytes: int = 0
+    avatars: int = 0
     uploads: int = 0
 
 
 class Sweep:
     """Sweeps the files of a platform."""
 
-    def __init__(self, chats: ChatStore, files: FileStore, partitions: int) -> None:
+    def __init__(self, chats: ChatStore, accounts: AccountStore, files: FileStore, partitions: int) -> None:
         """`partitions` is the number of partitions of the log."""
+        self._chats = chats
+        self._accounts = accounts
         self._table = chats.files
         self._files = files
         self._watermark = Watermark(chats, partitions)
 
     async def run(self, share: int | None = None) -> Swept:
         """Sweep everything, or one of SHARES: in all shares are the files that are condemned or uploading, which are
-        few; the first one has the bytes. Raises Unavailable, and may be repeated."""
+        few; the first one has the bytes and the avatars. Raises Unavailable, and may be repeated."""
         swept = Swept()
         complete_up_to = await self._watermark.complete_up_to()  # before the uses are read
         place: int | None = FIRST_PLACE
@@ -94,6 +106,7 @@ class Sweep:
         if not is_empty:  # else it may be the wrong one, and all bytes are others' files
             if not share:
                 await self._sweep_bytes(swept)
+                await self._sweep_avatars(complete_up_to, swept)
             await self._sweep_uploads(swept)
         return swept
 
@@ -158,6 +171,31 @@ class Sweep:
                 await self._files.cancel(upload.key, upload.upload_id)
                 swept.uploads += 1
 
+    async def _sweep_avatars(self, complete_up_to: int, swept: Swept) -> None:
+        """Delete the squares of avatars that no user and no group has any more, or had in time."""
+        after = ""
+        while True:
+            stored = await self._files.keys(AVATARS_FOLDER, after)
+            settled = [each.key for each in stored if _is_settled(each, complete_up_to)]
+            tokens = {key: token for key in settled if (token := avatar_of(key))}
+            used = await self._avatars({place_of(token) for token in tokens.values()})
+            left = [key for key, token in tokens.items() if token not in used]
+            if left:
+                await self._files.delete(left)
+                swept.avatars += len(left)
+            if len(stored) < MAX_LISTED:
+                return
+            after = stored[-1].key
+
+    async def _avatars(self, places: Collection[str]) -> Collection[str]:
+        """Return the tokens that these users and groups have."""
+        user_ids = [int(place) for place in places if place.isdigit()]
+        groups = [await self._chats.get_group(place) for place in places if not place.isdigit()]
+        used = {group.settings.avatar for group in groups if group}
+        for start in range(0, len(user_ids), MAX_IDS):
+            used |= {user.avatar for user in await self._accounts.users(user_ids[start : start + MAX_IDS])}
+        return used
+
 
 async def sweep_hourly(sweep: Sweep, is_chosen: Callable[[], bool]) -> None:
     """Sweep a share every hour while `is_chosen`, which holds in one process; two at once do no harm."""
@@ -190,6 +228,11 @@ def _share_of(row: FileRow) -> int:
 def _grace_of(row: FileRow) -> int:
     """The event id that history must have reached before a condemned file is forgotten."""
     return first_id_at(row.condemned_ms + GRACE_MS)
+
+
+def _is_settled(stored: Stored, complete_up_to: int) -> bool:
+    """Whether every change that has set this avatar is recorded: nobody can set it any more."""
+    return first_id_at(stored.at_ms + AVATAR_MS) <= complete_up_to
 
 
 def _is_left(key: str, row: FileRow | None) -> bool:

@@ -3,15 +3,16 @@
 import click
 
 from messaging.archive.sweep import Sweep
-from rookery.serve.engines import open_chats, open_files
+from rookery.serve.engines import open_accounts, open_chats, open_files
 from shared.settings import Settings
 
 
 async def sweep(settings: Settings) -> None:
     """Sweep everything now, and print what was done. Rookery may be running, or not."""
     partitions = settings.kafka.partitions if "kafka" in settings.engines else settings.log.partitions
-    async with open_chats(settings) as chats, open_files(settings) as files:
-        swept = await Sweep(chats, files, partitions).run()
+    async with open_chats(settings) as chats, open_accounts(settings) as accounts, open_files(settings) as files:
+        swept = await Sweep(chats, accounts, files, partitions).run()
     click.echo(f"{swept.forgotten} files deleted, which no message uses")
     click.echo(f"{swept.condemned - swept.revived} more can't be sent any more, and are deleted by a later sweep")
+    click.echo(f"{swept.avatars} squares of pictures deleted, which no user and no group has")
     click.echo(f"{swept.bytes} keys and {swept.uploads} uploads without a file deleted")

@@ -14,6 +14,7 @@ from bff.app import open_bff
 from bff.files.scanner import scanner_of
 from bff.services import ARCHIVE_TIMEOUT
 from messaging.archive.role import open_archive
+from messaging.archive.sweep import Sweep
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
 from messaging.previews.previews import open_previewer
@@ -30,6 +31,7 @@ from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import apply_log_levels, grpc_address, started, url
 from rookery.serve.reports import archive_stats, gateway_stats, instance_of
 from rookery.serve.waiting import Waiting, open_waiting, until_available
+from shared.accounts.store import AccountStore
 from shared.archive import ArchiveClient
 from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
@@ -61,6 +63,7 @@ class Foundation:
     settings: Settings
     tls: Tls
     backplane: Backplane
+    accounts: AccountStore
     coordination: Coordination
     live: Live
     reports: Reports
@@ -96,6 +99,7 @@ async def _open_foundation(settings: Settings, roles: Collection[Role]) -> Async
         open_tls(settings.tls) as tls,
         open_waiting(settings.engines, tls.server, _health_addresses(settings, roles)) as waiting,
         waiting.engine("kafka", partial(open_backplane, settings)) as backplane,
+        waiting.engine("cassandra", partial(open_accounts, settings)) as accounts,
         waiting.engine("redis", partial(open_coordination, settings)) as coordination,
         open_live(coordination.configuration, on_change=apply_log_levels(settings)) as live,
         open_reports(coordination.processes, instance_of(settings)) as reports,
@@ -104,6 +108,7 @@ async def _open_foundation(settings: Settings, roles: Collection[Role]) -> Async
             settings,
             tls,
             backplane,
+            accounts,
             coordination,
             live,
             reports,
@@ -136,7 +141,7 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
             settings.archive,
             backplane=on.backplane,
             chats=chats,
-            files=files,
+            sweep=Sweep(chats, on.accounts, files, on.backplane.partitions),
             health=health,
             tokens=settings.archive_tokens,
             tls=on.tls.server,
@@ -152,12 +157,11 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
 async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
     """Open the services that the gateway and the BFF share."""
     async with (
-        on.waiting.engine("cassandra", partial(open_accounts, on.settings)) as accounts,
         on.waiting.engine("redis", partial(open_routing, on.coordination)) as routing,
     ):
         yield Platform(
             backplane=on.backplane,
-            accounts=accounts,
+            accounts=on.accounts,
             configuration=on.coordination.configuration,
             directory=routing.directory,
             ids=routing.ids,

@@ -7,6 +7,9 @@ of another one.
 import re
 import secrets
 
+SETTABLE_MS = 86_400_000
+"""How long after its upload a picture can become the avatar of its place. Later it is deleted, unless it has."""
+
 _AVATAR = re.compile(r"(?:g-)?[0-9]{1,19}\.[A-Za-z0-9_-]{22}")
 
 
@@ -18,6 +21,11 @@ def new_avatar(place: str) -> str:
 def is_avatar_of(place: str, token: str) -> bool:
     """Return whether this is a token of the place."""
     return token.startswith(f"{place}.") and is_avatar(token)
+
+
+def place_of(token: str) -> str:
+    """Return the place of a token."""
+    return token.partition(".")[0]
 
 
 def is_avatar(token: str) -> bool:

@@ -19,9 +19,14 @@ AVATARS = (96, 512)
 FOLDERS = 4096
 """Folders in which the keys of files are spread, so that none of them has too many entries: 250 of a million files."""
 
+AVATARS_FOLDER = "avatars/"
+"""The beginning of the keys of avatars."""
+
 _KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 _FILE_KEY = re.compile(r"[0-9a-f]{3}/([0-9]{1,19})(-[a-z0-9]+)?")
+
+_AVATAR_KEY = re.compile(rf"{AVATARS_FOLDER}((?:g-)?[0-9]{{1,19}})/([A-Za-z0-9_-]+)-[0-9]+")
 
 
 def check_key(key: str) -> None:
@@ -46,12 +51,18 @@ def keys_of(file_id: int) -> list[str]:
 def avatar_key(token: str, edge: int) -> str:
     """Return the key of a square of an avatar. Tokens are those of shared/contract/avatars.py."""
     place, _, secret = token.rpartition(".")
-    return f"avatars/{place}/{secret}-{edge}"
+    return f"{AVATARS_FOLDER}{place}/{secret}-{edge}"
 
 
 def avatar_keys(token: str) -> list[str]:
     """Return the keys of all squares of an avatar; none for an empty token."""
     return [avatar_key(token, edge) for edge in AVATARS] if token else []
+
+
+def avatar_of(key: str) -> str | None:
+    """Return the token of the avatar of which a square has this key; None for another key."""
+    match = _AVATAR_KEY.fullmatch(key)
+    return f"{match[1]}.{match[2]}" if match else None
 
 
 def file_id_of(key: str) -> int | None:

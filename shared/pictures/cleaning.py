@@ -58,7 +58,8 @@ def clean_jpeg(content: bytes) -> bytes:
     """Return a JPEG without its metadata; it may end early. Raises Malformed unless it has the data of a picture."""
     if content[:2] != _JPEG_START:
         raise Malformed("it is no JPEG")
-    view, kept, at, has_picture = memoryview(content), [_JPEG_START], 2, False
+    kept: list[bytes | memoryview] = [_JPEG_START]
+    view, at, has_picture = memoryview(content), 2, False
     while found := _JPEG_MARKER.search(content, at):
         marker, start = content[found.end() - 1], found.end()
         if marker == _JPEG_END:
@@ -100,7 +101,8 @@ def clean_png(content: bytes) -> bytes:
     """Return a PNG without its metadata; it may end early. Raises Malformed unless it has the data of a picture."""
     if not content.startswith(_PNG_START):
         raise Malformed("it is no PNG")
-    view, kept, at, names = memoryview(content), [_PNG_START], len(_PNG_START), set()
+    kept: list[bytes | memoryview] = [_PNG_START]
+    view, at, names = memoryview(content), len(_PNG_START), set()
     while at + _PNG_HEAD_BYTES <= len(content) and b"IEND" not in names:
         size, name = int.from_bytes(content[at : at + 4]), content[at + 4 : at + _PNG_HEAD_BYTES]
         if not _PNG_NAME.fullmatch(name):

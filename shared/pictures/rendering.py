@@ -75,7 +75,8 @@ _RUNS = 3
 """Z_RLE, a strategy of zlib."""
 
 _AVIF_EFFORT: dict[str, Any] = {"quality": 80, "speed": 9, "max_threads": 1, "advanced": {"tune": "psnr"}}
-"""The encoder's tuning for the eye, its default, takes a third more CPU and 15 % more bytes, as close to the original."""
+"""The encoder's default, a tuning for the eye, takes a third more CPU and 15 % more bytes, and is as close to the
+original."""
 
 Image.preinit()
 Image.MAX_IMAGE_PIXELS = None  # render() compares with MAX_PIXELS

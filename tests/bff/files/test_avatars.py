@@ -14,7 +14,7 @@ from rookery.v1.archive_pb2 import Chat, GetChatRequest, GetChatResponse, ListMe
 from rookery.v1.group_service_pb2 import ChangeGroupResponse, ChangeSettings
 from rookery.v1.groups_pb2 import Control, GroupSettings
 from rookery.v1.session_pb2 import Event, Message
-from shared.contract.avatars import new_avatar
+from shared.contract.avatars import SETTABLE_MS, new_avatar
 from shared.contract.errors import Unavailable
 from shared.files.keys import avatar_keys
 from tests.bff.conftest import PASSWORD, Api, Reply
@@ -143,6 +143,20 @@ async def test_a_profile_has_the_picture_made_for_it_until_it_is_replaced_or_del
         assert refused.refusal == (422, "invalid", "avatar")
     deleted = await api.call("POST", "/v1/me/deletion", {"current_password": PASSWORD}, token=token)
     assert (deleted.status, await is_there(api, pictures[1])) == (204, False)
+
+
+async def test_an_old_upload_cant_be_set_any_more(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_id = (await api.call("GET", "/v1/me", token=token)).body["user_id"]
+    present, unset = await stored(api, user_id), await stored(api, user_id)
+    uploaded_ms = max(each.at_ms for each in await api.services.files.keys(f"avatars/{user_id}/"))
+    for version, avatar, age_ms, status in (
+        (1, present, SETTABLE_MS - 60_000, 200),
+        (2, unset, SETTABLE_MS, 422),
+        (2, present, SETTABLE_MS, 200),
+    ):
+        monkeypatch.setattr("bff.files.avatars.wall_clock_ms", partial(int, uploaded_ms + age_ms))
+        changed = await api.call("PATCH", "/v1/me", {"version": version, "avatar": avatar}, token=token)
+        assert changed.status == status
 
 
 @pytest.mark.parametrize(("version", "keeps"), [(4, False), (3, True)], ids=["a change", "a retry of an old change"])

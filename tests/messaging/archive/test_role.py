@@ -12,8 +12,10 @@ import trio
 from messaging.archive import sweep
 from messaging.archive.role import Archive, open_archive
 from messaging.archive.store.sqlite.store import SqliteChats
+from messaging.archive.sweep import Sweep
 from rookery.v1.archive_pb2 import FILE_STATE_UPLOADING, ListChatsRequest, ListChatsResponse, StoredFile
 from rookery.v1.files_pb2 import FileInfo
+from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.archive import ArchiveClient
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
@@ -66,7 +68,10 @@ async def test_an_archive_sweeps_files_once_it_has_the_first_partition(
     await chats.files.reserve("a", file, quota_bytes=1, max_uploads=1)
     async with (
         open_folder_files(tmp_path / "files") as files,
-        open_archive(SETTINGS, backplane=log, chats=chats, files=files, health=health),
+        open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
+        open_archive(
+            SETTINGS, backplane=log, chats=chats, sweep=Sweep(chats, accounts, files, log.partitions), health=health
+        ),
     ):
         with trio.fail_after(PATIENCE):
             while not (await chats.files.rows([1]))[1].condemned_ms:

@@ -1,4 +1,4 @@
-"""The sweep of files, on the embedded stores."""
+"""The sweep of files, on the embedded stores; that of avatars on every store of chats."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -9,8 +9,10 @@ import pytest
 import trio
 
 from messaging.archive import sweep as module
+from messaging.archive.store.protocol import ChatStore
 from messaging.archive.store.sqlite.store import SqliteChats
 from messaging.archive.sweep import (
+    AVATAR_MS,
     DAY_MS,
     FIRST_SECONDS,
     GRACE_MS,
@@ -26,13 +28,18 @@ from messaging.archive.sweep import (
 )
 from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
 from rookery.v1.files_pb2 import FileInfo
+from rookery.v1.groups_pb2 import GroupSettings
 from rookery.v1.session_pb2 import Event
+from shared.accounts.sqlite.store import SqliteAccounts, open_sqlite_accounts
+from shared.accounts.store import User
+from shared.contract.avatars import new_avatar
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, wall_clock_ms
 from shared.files.folder import FolderFiles, open_folder_files
-from shared.files.keys import PICTURE, file_key
+from shared.files.keys import PICTURE, avatar_keys, file_key
 from tests.messaging.archive.conftest import ALICE, BOB, PARTITIONS, new_message
-from tests.messaging.archive.store.chats import Conversation, logged, new_ids
+from tests.messaging.archive.store.chats import Company, Conversation, logged, new_ids, users
+from tests.messaging.archive.store.conftest import ENGINES, OpenChats
 
 
 @pytest.fixture
@@ -41,12 +48,21 @@ async def files(tmp_path: Path) -> AsyncIterator[FolderFiles]:
         yield store
 
 
-class World:
-    """A file table and a file store, a clock, and a process that may be killed before any of its operations."""
+@pytest.fixture
+async def accounts(tmp_path: Path) -> AsyncIterator[SqliteAccounts]:
+    async with open_sqlite_accounts(tmp_path / "accounts.sqlite3") as store:
+        yield store
 
-    def __init__(self, chats: SqliteChats, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.chats, self.files = chats, files
-        self.ahead_ms = 0
+
+class World:
+    """A file table, accounts and a file store, a clock, and a process that may be killed before any of its
+    operations."""
+
+    def __init__(
+        self, chats: ChatStore, accounts: SqliteAccounts, files: FolderFiles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.chats, self.accounts, self.files = chats, accounts, files
+        self.ahead_ms = self.recorded_ms = 0
         self.before: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         monkeypatch.setattr(module, "wall_clock_ms", lambda: self.now_ms)
 
@@ -56,14 +72,18 @@ class World:
 
     async def sweep(self, share: int | None = None) -> Swept:
         """A sweep by a process that has just started."""
-        chats: Any = SimpleNamespace(files=Stepping(self, self.chats.files), watermarks=self.chats.watermarks)
+        chats: Any = Stepping(self, self.chats, files=Stepping(self, self.chats.files), watermarks=self.watermarks)
+        accounts: Any = Stepping(self, self.accounts)
         files: Any = Stepping(self, self.files)
-        return await Sweep(chats, files, PARTITIONS).run(share)
+        return await Sweep(chats, accounts, files, PARTITIONS).run(share)
+
+    async def watermarks(self) -> dict[int, int]:
+        return dict.fromkeys(range(PARTITIONS), self.recorded_ms)
 
     async def record(self, *events: Event) -> None:
         """Record the log up to now."""
         await self.chats.record(logged(*events), {})
-        await self.chats.raise_watermarks(dict.fromkeys(range(PARTITIONS), self.now_ms))
+        self.recorded_ms = self.now_ms
 
     async def add(self, state: int = FILE_STATE_COMPLETE, rendition: str = "") -> StoredFile:
         """A file of Alice; a complete one has a thumbnail too."""
@@ -94,10 +114,11 @@ class World:
 
 
 class Stepping:
-    """A store with `World.before` before each operation."""
+    """A store with `World.before` before each operation, and some attributes of its own."""
 
-    def __init__(self, world: World, store: object) -> None:
+    def __init__(self, world: World, store: object, **own: object) -> None:
         self._world, self._store = world, store
+        self.__dict__.update(own)
 
     def __getattr__(self, name: str) -> Any:
         async def operation(*arguments: Any, **named: Any) -> Any:
@@ -108,8 +129,24 @@ class Stepping:
 
 
 @pytest.fixture
-def world(chats: SqliteChats, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(chats, files, monkeypatch)
+def world(chats: SqliteChats, accounts: SqliteAccounts, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(chats, accounts, files, monkeypatch)
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_any_chats(request: pytest.FixtureRequest) -> OpenChats:
+    return ENGINES[request.param](request)
+
+
+@pytest.fixture
+async def any_world(
+    open_any_chats: OpenChats, accounts: SqliteAccounts, files: FolderFiles, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A world on each store of chats, with a file in a message, since nothing is deleted without files."""
+    async with open_any_chats() as chats:
+        world = World(chats, accounts, files, monkeypatch)
+        await world.record(message_with(await world.add()))
+        yield world
 
 
 def message_with(file: StoredFile) -> Event:
@@ -239,6 +276,110 @@ async def test_a_sweep_that_is_killed_anywhere_loses_no_file_of_a_message_and_is
             await world.record()
             await world.sweep()
         assert [await world.is_there(file) for file in (used, unused)] == [True, False]
+        step += 1
+    assert step > 5
+
+
+class Avatars:
+    """A user and a group, with new avatars that they have, and others that they don't have."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._user_id = next(users)
+        self._group = Company()
+
+    async def set_new(self) -> list[str]:
+        """Give the user and the group new avatars, and return these."""
+        tokens = await self.upload()
+        await self._world.accounts.add_user(User(self._user_id, f"u{self._user_id}", "", "", 1, 1), "hash")
+        [user] = await self._world.accounts.users([self._user_id])
+        texts = {"display_name": "", "about": ""}
+        await self._world.accounts.update_profile(self._user_id, **texts, version=user.version, avatar=tokens[0])
+        settings = {"avatar": tokens[1]}
+        is_new = not self._group.version
+        event = self._group.creation(**settings) if is_new else self._group.control(settings=GroupSettings(**settings))
+        await self._world.record(event)
+        return tokens
+
+    async def upload(self) -> list[str]:
+        """Upload an avatar for the user, and one for the group, and return these."""
+        tokens = [new_avatar(str(self._user_id)), new_avatar(self._group.chat_id)]
+        for key in [key for token in tokens for key in avatar_keys(token)]:
+            await self._world.files.put(key, b"square")
+        return tokens
+
+    async def are_there(self, tokens: list[str]) -> bool:
+        """Whether all of these are whole; if not, nothing is left of them."""
+        stored = [await self._world.files.size(key) for token in tokens for key in avatar_keys(token)]
+        assert all(stored) or not any(stored)
+        return all(stored)
+
+
+async def test_an_avatar_that_nobody_has_is_deleted_once_nobody_can_set_it(any_world: World) -> None:
+    avatars = Avatars(any_world)
+    former, unset, present = await avatars.set_new(), await avatars.upload(), await avatars.set_new()
+    unknown = new_avatar("g-1")
+    await any_world.files.put(avatar_keys(unknown)[0], b"square")
+    for ahead_ms, is_recorded in ((AVATAR_MS - HOUR_MS, True), (2 * HOUR_MS, False)):
+        any_world.ahead_ms += ahead_ms
+        if is_recorded:
+            await any_world.record()
+        assert (await any_world.sweep()).avatars == 0
+    await any_world.record()
+    assert (await any_world.sweep(share=1)).avatars == 0
+    assert (await any_world.sweep(share=0)).avatars == 9
+    assert [await avatars.are_there(each) for each in (former, unset, present)] == [False, False, True]
+    assert (await any_world.sweep()).avatars == 0
+
+
+async def test_a_deleted_account_leaves_no_avatar(world: World) -> None:
+    await world.add(FILE_STATE_UPLOADING)
+    avatars = Avatars(world)
+    user_avatar, _ = await avatars.set_new()
+    await world.accounts.delete_user(int(user_avatar.partition(".")[0]))
+    world.ahead_ms += AVATAR_MS + HOUR_MS
+    await world.record()
+    assert (await world.sweep()).avatars == 2
+    assert not await avatars.are_there([user_avatar])
+
+
+async def test_avatars_of_several_listings_are_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.add(FILE_STATE_UPLOADING)
+    monkeypatch.setattr(module, "MAX_LISTED", 3)
+    list_keys = world.files.keys
+    monkeypatch.setattr(world.files, "keys", lambda prefix="", after="": list_keys(prefix, after, 3))
+    unset = [await Avatars(world).upload() for _ in range(3)]
+    present = await Avatars(world).set_new()
+    world.ahead_ms += AVATAR_MS + HOUR_MS
+    await world.record()
+    assert (await world.sweep()).avatars == 12
+    assert [await Avatars(world).are_there(each) for each in (*unset, present)] == [False, False, False, True]
+
+
+async def test_a_sweep_that_is_killed_anywhere_deletes_no_avatar_that_somebody_has(any_world: World) -> None:
+    step = left = 0
+
+    async def kill() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Unavailable("killed")
+
+    avatars, is_killed = Avatars(any_world), True
+    while is_killed:
+        unset, present = await avatars.upload(), await avatars.set_new()
+        any_world.ahead_ms += AVATAR_MS + HOUR_MS
+        await any_world.record()
+        left, any_world.before = step, kill
+        try:
+            await any_world.sweep()
+            is_killed = False
+        except Unavailable:
+            is_killed = True
+        any_world.before = trio.lowlevel.checkpoint
+        assert await avatars.are_there(present)
+        await any_world.sweep()
+        assert [await avatars.are_there(each) for each in (unset, present)] == [False, True]
         step += 1
     assert step > 5
 

@@ -201,6 +201,7 @@ def test_a_sweep_of_files_prints_what_it_has_done(invoke: Invoke, folder: DataFo
     assert invoke("files", "sweep").output.splitlines() == [
         "0 files deleted, which no message uses",
         "1 more can't be sent any more, and are deleted by a later sweep",
+        "0 squares of pictures deleted, which no user and no group has",
         "0 keys and 0 uploads without a file deleted",
     ]
 
