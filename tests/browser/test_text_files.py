@@ -80,7 +80,7 @@ def test_only_texts_have_a_beginning_in_their_own_direction(
     seat = seats(platform, ada, chat="Mira Okafor")
     arabic = "مرحبا\nHello"
     names = ["empty.txt", "latin.txt", "utf16.txt", "bytes.bin", "arabic.txt"]
-    contents = ["", b"Gr\xfc\xdfe", "Hello".encode("utf-16"), b"\0\1\2", arabic]
+    contents: list[str | bytes] = ["", b"Gr\xfc\xdfe", "Hello".encode("utf-16"), b"\0\1\2", arabic]
     for name, content in zip(names, contents, strict=True):
         attach(seat, text_file(name, content))
         seat.composer.press("Enter")

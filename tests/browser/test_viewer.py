@@ -20,13 +20,16 @@ class Fingers:
     """Touches the screen of a phone."""
 
     def __init__(self, seat: Seat) -> None:
+        self._page = seat.page
         self._session = seat.context.new_cdp_session(seat.page)
 
-    def move(self, *paths: tuple[Point, Point]) -> None:
-        """Put a finger at the start of each path, and move them all to the ends."""
+    def move(self, *paths: tuple[Point, Point], rest_ms: int = 0) -> None:
+        """Put a finger at the start of each path, and move them all to the ends. They rest there for this time: Chromium
+        takes a tap after a fast movement for one that stops it."""
         self._touch("touchStart", [start for start, _ in paths])
         for step in range(1, STEPS + 1):
             self._touch("touchMove", [_between(*path, step / STEPS) for path in paths])
+        self._page.wait_for_timeout(rest_ms)
         self._touch("touchEnd", [])
 
     def tap(self, at: Point) -> None:
@@ -169,7 +172,7 @@ def test_a_video_which_keeps_touches_for_its_controls_has_buttons_to_turn_over(p
     place, fingers = open_picture(phone, "last.png"), Fingers(phone)
     x, y = middle_of(box_of(place))
     expect(phone.page.get_by_role("button", name="Next")).to_be_hidden()
-    fingers.move(((x, y), (x - 150, y)))
+    fingers.move(((x, y), (x - 150, y)), rest_ms=300)
     expect(phone.page.locator("video")).to_be_visible()
     phone.page.get_by_role("button", name="Previous").tap()
     expect(shown(phone, "last.png")).to_be_visible()
