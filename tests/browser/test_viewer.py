@@ -24,8 +24,8 @@ class Fingers:
         self._session = seat.context.new_cdp_session(seat.page)
 
     def move(self, *paths: tuple[Point, Point], rest_ms: int = 0) -> None:
-        """Put a finger at the start of each path, and move them all to the ends. They rest there for this time: Chromium
-        takes a tap after a fast movement for one that stops it."""
+        """Put a finger at the start of each path, and move them all to the ends. They rest there for this time:
+        Chromium takes a tap after a fast movement for one that stops it."""
         self._touch("touchStart", [start for start, _ in paths])
         for step in range(1, STEPS + 1):
             self._touch("touchMove", [_between(*path, step / STEPS) for path in paths])
