@@ -4,7 +4,6 @@ A large file takes longer than a request may. So the work goes on without its ca
 Every step may be repeated, also by another process: until the archive has the file as complete, nobody can read it.
 """
 
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from shared.background import open_background
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
-from shared.files.protocol import FileStore, NotFound
+from shared.files.protocol import FileStore, NotFound, hash_stored
 from shared.net.turns import FILES
 from shared.pictures.renditions import Pictures
 
@@ -201,16 +200,16 @@ class Completions:
 
     async def _read(self, file_id: int) -> tuple[bytes, bytes]:
         """Return the checksum and the first bytes of a file. Raises Unavailable."""
-        digest, head = hashlib.sha256(), b""
-        try:
-            async with self._readers, self._files.read(file_key(file_id)) as chunks:
-                async for chunk in chunks:
-                    await FILES.take_piece()
-                    head = head or chunk[:HEAD_BYTES]
-                    digest.update(chunk)  # a quarter of a millisecond; others run between two chunks
-        except NotFound:
-            raise Unavailable(_GONE) from None
-        return digest.digest(), head
+        head = b""
+
+        async def take(chunk: bytes) -> None:
+            nonlocal head
+            head = head or chunk[:HEAD_BYTES]
+            await FILES.take_piece()
+
+        async with self._readers:
+            _, checksum = await hash_stored(self._files, file_key(file_id), take)
+        return checksum, head
 
     async def _scan(self, file_id: int) -> str:
         """Return the name of the virus in a file; empty without one. Raises Unavailable."""

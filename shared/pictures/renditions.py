@@ -16,7 +16,7 @@ import trio
 
 from shared.contract.errors import Unavailable
 from shared.files.keys import PICTURE, file_key
-from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, FileStore, NotFound
+from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, FileStore, NotFound, hash_stored
 from shared.pictures.media_types import DOCUMENTS, MediaType, picture_type
 from shared.pictures.processes import Answer, Refused, Worker, open_worker
 from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
@@ -104,7 +104,7 @@ class Pictures:
         """Render a file in a worker of its own. Raises Refused and Unavailable."""
         rendition = "" if purpose is Purpose.ORIGINAL else PICTURE
         async with self._worker(media_type, purpose) as worker:
-            sha256 = await _send(files, file_key(file_id), worker)
+            _, sha256 = await hash_stored(files, file_key(file_id), worker.send)
             answer = await worker.answer()
             if rendition:
                 size, sha256 = await _store(files, file_key(file_id, rendition), worker, answer.size)
@@ -168,19 +168,6 @@ def _as_jpeg(name: str) -> str:
     return renamed if len(renamed.encode()) <= MAX_NAME_BYTES else name
 
 
-async def _send(files: FileStore, key: str, worker: Worker) -> bytes:
-    """Send the stored bytes to the worker, and return their SHA-256. Raises Refused and Unavailable."""
-    digest = hashlib.sha256()
-    try:
-        async with files.read(key) as chunks:
-            async for chunk in chunks:
-                digest.update(chunk)
-                await worker.send(chunk)
-    except NotFound:
-        raise Unavailable("the uploaded bytes are gone") from None
-    return digest.digest()
-
-
 class _Content(AsyncIterator[bytes]):
     """The next `size` bytes of the worker, which are added to the digest."""
 
@@ -209,7 +196,7 @@ async def _store(files: FileStore, key: str, worker: Worker, size: int) -> tuple
     else:
         await _upload(files, key, worker, size, digest)
     if await files.size(key) != size:  # an earlier try stored them, with another version of a codec
-        return await _stored(files, key)
+        return await hash_stored(files, key)
     return size, digest.digest()
 
 
@@ -227,16 +214,3 @@ async def _upload(files: FileStore, key: str, worker: Worker, size: int, digest:
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
             await files.cancel(key, upload_id)
         raise
-
-
-async def _stored(files: FileStore, key: str) -> tuple[int, bytes]:
-    """Return the size and the SHA-256 of stored bytes. Raises Unavailable."""
-    size, digest = 0, hashlib.sha256()
-    try:
-        async with files.read(key) as chunks:
-            async for chunk in chunks:
-                size += len(chunk)
-                digest.update(chunk)
-    except NotFound:
-        raise Unavailable("the bytes of a picture are gone") from None
-    return size, digest.digest()
