@@ -30,8 +30,8 @@ from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import GroupSettings
 from rookery.v1.session_pb2 import Event
-from shared.accounts.sqlite.store import SqliteAccounts, open_sqlite_accounts
-from shared.accounts.store import User
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.store import AccountStore, User
 from shared.contract.avatars import new_avatar
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, wall_clock_ms
@@ -49,7 +49,7 @@ async def files(tmp_path: Path) -> AsyncIterator[FolderFiles]:
 
 
 @pytest.fixture
-async def accounts(tmp_path: Path) -> AsyncIterator[SqliteAccounts]:
+async def accounts(tmp_path: Path) -> AsyncIterator[AccountStore]:
     async with open_sqlite_accounts(tmp_path / "accounts.sqlite3") as store:
         yield store
 
@@ -59,7 +59,7 @@ class World:
     operations."""
 
     def __init__(
-        self, chats: ChatStore, accounts: SqliteAccounts, files: FolderFiles, monkeypatch: pytest.MonkeyPatch
+        self, chats: ChatStore, accounts: AccountStore, files: FolderFiles, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.chats, self.accounts, self.files = chats, accounts, files
         self.ahead_ms = self.recorded_ms = 0
@@ -129,7 +129,7 @@ class Stepping:
 
 
 @pytest.fixture
-def world(chats: SqliteChats, accounts: SqliteAccounts, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(chats: SqliteChats, accounts: AccountStore, files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(chats, accounts, files, monkeypatch)
 
 
@@ -140,7 +140,7 @@ def open_any_chats(request: pytest.FixtureRequest) -> OpenChats:
 
 @pytest.fixture
 async def any_world(
-    open_any_chats: OpenChats, accounts: SqliteAccounts, files: FolderFiles, monkeypatch: pytest.MonkeyPatch
+    open_any_chats: OpenChats, accounts: AccountStore, files: FolderFiles, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
     """A world on each store of chats, with a file in a message, since nothing is deleted without files."""
     async with open_any_chats() as chats:
@@ -293,11 +293,13 @@ class Avatars:
         tokens = await self.upload()
         await self._world.accounts.add_user(User(self._user_id, f"u{self._user_id}", "", "", 1, 1), "hash")
         [user] = await self._world.accounts.users([self._user_id])
-        texts = {"display_name": "", "about": ""}
-        await self._world.accounts.update_profile(self._user_id, **texts, version=user.version, avatar=tokens[0])
-        settings = {"avatar": tokens[1]}
-        is_new = not self._group.version
-        event = self._group.creation(**settings) if is_new else self._group.control(settings=GroupSettings(**settings))
+        await self._world.accounts.update_profile(
+            self._user_id, display_name="", about="", version=user.version, avatar=tokens[0]
+        )
+        if self._group.version:
+            event = self._group.control(settings=GroupSettings(avatar=tokens[1]))
+        else:
+            event = self._group.creation(avatar=tokens[1])
         await self._world.record(event)
         return tokens
 
