@@ -67,6 +67,7 @@ ROUTES = {
     "/v1/admin/invites/{invite_id}": {"delete"},
     "/v1/admin/reports": {"get"},
     "/v1/admin/reports/{report_id}": {"post"},
+    "/v1/admin/reports/{report_id}/links": {"post"},
     "/v1/admin/audit": {"get"},
 }
 
