@@ -45,7 +45,10 @@ def sessions(settings: CassandraSettings) -> Iterator[OpenSession]:
     async def open_session() -> AsyncIterator[CassandraSession]:
         session = _Session(connection, settings, prepared)
         session.use(settings.keyspace)
-        yield session
+        try:
+            yield session
+        finally:
+            session._close()
 
     try:
         yield open_session

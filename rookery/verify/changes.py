@@ -52,13 +52,22 @@ SCRIPTS = (
 )
 """Each is used for the same share of the changed messages."""
 
+SENDERS_APART = 7
+"""Scripts between the first ones of two clients, whose user ids follow each other."""
+
 
 def script_of(sent: Sent, percent: float) -> Script | None:
     """Return the script of a message, if so many percent of each sender's messages are changed, and as many of those
     to groups."""
     number = sent.number if sent.recipient_id else sent.number // GROUP_EVERY
     before, after = (int(each * percent / 100) for each in (number, number + 1))
-    return SCRIPTS[(sent.key[0] + before) % len(SCRIPTS)] if after > before else None
+    return script_at(sent.key[0], before) if after > before else None
+
+
+def script_at(user_id: int, number: int) -> Script:
+    """Return the script of a sender's changed message, by its number. Senders begin apart, so that few messages of few
+    senders use all scripts."""
+    return SCRIPTS[(SENDERS_APART * user_id + number) % len(SCRIPTS)]
 
 
 def changes_of(sent: Sent, actor_id: int, script: Script) -> Iterator[Made]:

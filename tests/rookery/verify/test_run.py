@@ -26,7 +26,7 @@ from rookery.client import (
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import Send
 from rookery.verify import Kind, Run, participant
-from rookery.verify.changes import SCRIPTS
+from rookery.verify.changes import SCRIPTS, script_at
 from rookery.verify.records import Sent, place_of
 from rookery.verify.run import longest_pause
 from shared.contract.ids import time_of, wall_clock_ms
@@ -34,7 +34,7 @@ from tests.rookery.verify.platform import PLAN, UNLUCKY, FakeClient, Platform, v
 
 pytestmark = pytest.mark.usefixtures("wall_clock")
 
-_CHANGED = [SCRIPTS[(user_id + n) % len(SCRIPTS)] for user_id in range(1_000, 1_004) for n in range(10)]
+_CHANGED = [script_at(user_id, n) for user_id in range(1_000, 1_004) for n in range(10)]
 
 CHANGES = sum(len(script.by_sender) + len(script.by_recipient) for script in _CHANGED)
 """Of half of the messages."""
@@ -230,6 +230,10 @@ async def test_a_broken_promise_is_found_and_no_other(
     found = {violation.kind for violation in result.violations}
     assert found - OF_ITS_FILE.get(kind, set()) == {kind}
     assert result.exit_code == 1
+
+
+def test_the_messages_of_these_tests_are_changed_by_every_script() -> None:
+    assert all(script in _CHANGED for script in SCRIPTS)
 
 
 async def test_a_platform_that_keeps_its_promises_has_no_violation(autojump_clock: MockClock) -> None:
