@@ -79,7 +79,7 @@ def middle_of(box: FloatRect) -> Point:
     return (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
-@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+@pytest.mark.parametrize("direction", ["ltr", pytest.param("rtl", marks=pytest.mark.slow)])
 def test_a_swipe_shows_the_next_or_the_previous_picture_and_a_swipe_down_closes(phone: Seat, direction: str) -> None:
     phone.page.evaluate("(direction) => (document.dir = direction)", direction)
     place, fingers = open_picture(phone, "wide.png"), Fingers(phone)
@@ -149,6 +149,7 @@ def test_fingers_enlarge_a_picture_around_their_middle_and_move_it_within_its_ed
     expect(shown(phone, "last.png")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_double_tap_enlarges_a_picture_where_it_is_tapped_and_another_one_shows_it_whole(phone: Seat) -> None:
     place, fingers = open_picture(phone, "wide.png"), Fingers(phone)
     before = box_of(place)
@@ -168,6 +169,7 @@ def test_a_double_tap_enlarges_a_picture_where_it_is_tapped_and_another_one_show
     assert box_of(place) == before
 
 
+@pytest.mark.slow
 def test_a_video_which_keeps_touches_for_its_controls_has_buttons_to_turn_over(phone: Seat) -> None:
     place, fingers = open_picture(phone, "last.png"), Fingers(phone)
     x, y = middle_of(box_of(place))
