@@ -76,8 +76,10 @@ class Window:
         await self.until("(text) => document.body.innerText.includes(text)", text)
 
     async def click(self, role: str, name: str) -> None:
-        """Click with the mouse."""
-        where = {"type": "element", "element": await self._find(role, name)}
+        """Scroll to the element, if it is out of view, and click with the mouse."""
+        element = await self._find(role, name)
+        await self.evaluate("(element) => element.scrollIntoView({ block: 'nearest' })", element)
+        where = {"type": "element", "element": element}
         move = {"type": "pointerMove", "x": 0, "y": 0, "origin": where}
         press = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
         await self._act({"type": "pointer", "id": "mouse", "actions": [move, *press]})
