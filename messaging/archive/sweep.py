@@ -12,7 +12,7 @@ Every step may be repeated and done by several processes at once, and a process 
 Avatars have no rows. One can be set within a day of its upload only, so no user or group gets it while it is deleted.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from random import randrange
 
@@ -23,11 +23,11 @@ from messaging.archive.store.files import FIRST_PLACE, FileRow
 from messaging.archive.store.protocol import ChatStore
 from messaging.archive.watermark import Watermark
 from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE
-from shared.accounts.store import MAX_IDS, AccountStore
+from shared.accounts.store import AccountStore, batches
 from shared.contract.avatars import SETTABLE_MS, place_of
 from shared.contract.ids import first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
-from shared.files.keys import AVATARS_FOLDER, avatar_of, file_id_of, file_key, keys_of
+from shared.files.keys import avatar_of, file_id_of, file_key, keys_of
 from shared.files.protocol import MAX_LISTED, FileStore, Stored
 
 HOUR_MS = 3_600_000
@@ -66,8 +66,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class Swept:
-    """What a sweep has done, in files; `bytes` without a row, and squares of `avatars`, in keys of the file store; and
-    uploads without a row."""
+    """The result of a sweep: numbers of files; `bytes` without a row, and squares of `avatars`, in keys of the file
+    store; and `uploads` without a row."""
 
     condemned: int = 0
     revived: int = 0
@@ -105,8 +105,7 @@ class Sweep:
             await self._condemn([row for row in rows if not row.condemned_ms], share, swept)
         if not is_empty:  # else it may be the wrong one, and all bytes are others' files
             if not share:
-                await self._sweep_bytes(swept)
-                await self._sweep_avatars(complete_up_to, swept)
+                await self._sweep_keys(complete_up_to, swept)
             await self._sweep_uploads(swept)
         return swept
 
@@ -144,21 +143,45 @@ class Sweep:
         await self._files.delete([key for row in forgotten for key in keys_of(_id(row))])
         swept.forgotten += len(forgotten)
 
-    async def _sweep_bytes(self, swept: Swept) -> None:
-        """Delete the bytes of files without a row, and those that another rendition is read in place of."""
+    async def _sweep_keys(self, complete_up_to: int, swept: Swept) -> None:
+        """Delete the keys of the file store that nobody reads any more, in one listing of all."""
         after = ""
         while True:
             stored = await self._files.keys(after=after)
-            before_ms = wall_clock_ms() - LEFT_MS
-            old = {each.key: file_id for each in stored if each.at_ms < before_ms and (file_id := file_id_of(each.key))}
-            rows = await self._table.rows({*old.values()}) if old else {}
-            left = [key for key, file_id in old.items() if _is_left(key, rows.get(file_id))]
-            if left:
-                await self._files.delete(left)
-                swept.bytes += len(left)
+            swept.bytes += await self._delete(await self._left_bytes(stored))
+            swept.avatars += await self._delete(await self._left_avatars(stored, complete_up_to))
             if len(stored) < MAX_LISTED:
                 return
             after = stored[-1].key
+
+    async def _delete(self, keys: Sequence[str]) -> int:
+        """Delete keys, and return their number."""
+        if keys:
+            await self._files.delete(keys)
+        return len(keys)
+
+    async def _left_bytes(self, stored: Sequence[Stored]) -> list[str]:
+        """The keys of the bytes of files without a row, and of the bytes that another rendition is read in place of."""
+        before_ms = wall_clock_ms() - LEFT_MS
+        old = {each.key: file_id for each in stored if each.at_ms < before_ms and (file_id := file_id_of(each.key))}
+        rows = await self._table.rows({*old.values()}) if old else {}
+        return [key for key, file_id in old.items() if _is_left(key, rows.get(file_id))]
+
+    async def _left_avatars(self, stored: Sequence[Stored], complete_up_to: int) -> list[str]:
+        """The keys of the squares of avatars that no user and no group has any more, or had in time."""
+        settled = [each.key for each in stored if _is_settled(each, complete_up_to)]
+        tokens = {key: token for key in settled if (token := avatar_of(key))}
+        used = await self._avatars({place_of(token) for token in tokens.values()})
+        return [key for key, token in tokens.items() if token not in used]
+
+    async def _avatars(self, places: Collection[str]) -> Collection[str]:
+        """Return the tokens that these users and groups have."""
+        user_ids = [int(place) for place in places if place.isdigit()]
+        groups = [await self._chats.get_group(place) for place in places if not place.isdigit()]
+        used = {group.settings.avatar for group in groups if group}
+        for batch in batches(user_ids):
+            used |= {user.avatar for user in await self._accounts.users(batch)}
+        return used
 
     async def _sweep_uploads(self, swept: Swept) -> None:
         """Cancel the uploads that no file has: at most MAX_LISTED, in no order, so the next sweep finds others."""
@@ -170,31 +193,6 @@ class Sweep:
             if row is None or row.file.upload_id != upload.upload_id:
                 await self._files.cancel(upload.key, upload.upload_id)
                 swept.uploads += 1
-
-    async def _sweep_avatars(self, complete_up_to: int, swept: Swept) -> None:
-        """Delete the squares of avatars that no user and no group has any more, or had in time."""
-        after = ""
-        while True:
-            stored = await self._files.keys(AVATARS_FOLDER, after)
-            settled = [each.key for each in stored if _is_settled(each, complete_up_to)]
-            tokens = {key: token for key in settled if (token := avatar_of(key))}
-            used = await self._avatars({place_of(token) for token in tokens.values()})
-            left = [key for key, token in tokens.items() if token not in used]
-            if left:
-                await self._files.delete(left)
-                swept.avatars += len(left)
-            if len(stored) < MAX_LISTED:
-                return
-            after = stored[-1].key
-
-    async def _avatars(self, places: Collection[str]) -> Collection[str]:
-        """Return the tokens that these users and groups have."""
-        user_ids = [int(place) for place in places if place.isdigit()]
-        groups = [await self._chats.get_group(place) for place in places if not place.isdigit()]
-        used = {group.settings.avatar for group in groups if group}
-        for start in range(0, len(user_ids), MAX_IDS):
-            used |= {user.avatar for user in await self._accounts.users(user_ids[start : start + MAX_IDS])}
-        return used
 
 
 async def sweep_hourly(sweep: Sweep, is_chosen: Callable[[], bool]) -> None:

@@ -77,6 +77,25 @@ class World:
         files: Any = Stepping(self, self.files)
         return await Sweep(chats, accounts, files, PARTITIONS).run(share)
 
+    async def kill_a_sweep(self, step: int) -> bool:
+        """Sweep with a process that is killed after so many operations. Return whether it was, or had ended before."""
+        left = step
+
+        async def kill() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Unavailable("killed")
+
+        self.before = kill
+        try:
+            await self.sweep()
+        except Unavailable:
+            return True
+        finally:
+            self.before = trio.lowlevel.checkpoint
+        return False
+
     async def watermarks(self) -> dict[int, int]:
         return dict.fromkeys(range(PARTITIONS), self.recorded_ms)
 
@@ -248,28 +267,14 @@ async def test_all_shares_together_sweep_everything(world: World) -> None:
 async def test_a_sweep_that_is_killed_anywhere_loses_no_file_of_a_message_and_is_completed_by_the_next(
     world: World,
 ) -> None:
-    step = left = 0
-
-    async def kill() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Unavailable("killed")
-
-    is_killed = True
+    step, is_killed = 0, True
     while is_killed:
         used, unused = await world.add(), await world.add()
         await world.record(message_with(used))
         for pause_ms in (UNUSED_MS + 1, 2 * GRACE_MS):
             world.ahead_ms += pause_ms
             await world.record()
-            left, world.before = step, kill
-            try:
-                await world.sweep()
-                is_killed = False
-            except Unavailable:
-                is_killed = True
-            world.before = trio.lowlevel.checkpoint
+            is_killed = await world.kill_a_sweep(step)
             await world.sweep(share=0)
         for _ in range(2):
             world.ahead_ms += LEFT_MS + GRACE_MS
@@ -359,26 +364,12 @@ async def test_avatars_of_several_listings_are_swept(world: World, monkeypatch: 
 
 
 async def test_a_sweep_that_is_killed_anywhere_deletes_no_avatar_that_somebody_has(any_world: World) -> None:
-    step = left = 0
-
-    async def kill() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Unavailable("killed")
-
-    avatars, is_killed = Avatars(any_world), True
+    step, avatars, is_killed = 0, Avatars(any_world), True
     while is_killed:
         unset, present = await avatars.upload(), await avatars.set_new()
         any_world.ahead_ms += AVATAR_MS + HOUR_MS
         await any_world.record()
-        left, any_world.before = step, kill
-        try:
-            await any_world.sweep()
-            is_killed = False
-        except Unavailable:
-            is_killed = True
-        any_world.before = trio.lowlevel.checkpoint
+        is_killed = await any_world.kill_a_sweep(step)
         assert await avatars.are_there(present)
         await any_world.sweep()
         assert [await avatars.are_there(each) for each in (unset, present)] == [False, True]
