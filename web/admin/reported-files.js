@@ -3,6 +3,7 @@
 
 import { explain, Problem } from "../api.js";
 import { kindOf, sizeText } from "../files/kinds.js";
+import { saveAs } from "../files/save-as.js";
 import { draw } from "../files/thumbhash.js";
 import { withoutDirectionControls } from "../format.js";
 import { h } from "../view.js";
@@ -26,7 +27,7 @@ export class ReportedFiles {
   }
 
   /**
-   * The files of a message; nothing if it has none. Those of a closed report can't be opened.
+   * The files of a message; nothing if it has none. The files of a closed report can't be opened.
    * @param {Report} report
    * @param {ReportedMessage} reported
    */
@@ -86,10 +87,7 @@ export class ReportedFiles {
   /** Saves the file, by the browser. @param {Place} place */
   async #download(place) {
     const url = await this.#open(place, { download: true });
-    if (!url) return;
-    const link = document.createElement("a");
-    [link.href, link.download] = [url, place.file.name];
-    link.click();
+    if (url) saveAs(url, place.file.name);
   }
 
   /**

@@ -4,8 +4,9 @@ import { sizeText } from "../files/kinds.js";
 import { isPicture } from "../files/picked.js";
 import { MAX_ATTACHED, MAX_DRAFT_BYTES } from "../files/uploads.js";
 import { moveFocus } from "../focus.js";
+import { nameList } from "../format.js";
 import { fileTexts } from "../languages/files.js";
-import { locale, texts } from "../languages/language.js";
+import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { fileIcon } from "./file-icons.js";
@@ -52,9 +53,9 @@ export class Attachments {
     const { notKept, noRoomFor, lostFromDraft } = fileTexts.sending;
     const sentences = [
       this.#problem,
-      lost.length && lostFromDraft(listed(lost), lost.length),
-      tooMuch.length && notKept(listed(tooMuch), sizeText(MAX_DRAFT_BYTES)),
-      noRoom.length && noRoomFor(listed(noRoom)),
+      lost.length && lostFromDraft(nameList(lost), lost.length),
+      tooMuch.length && notKept(nameList(tooMuch), sizeText(MAX_DRAFT_BYTES)),
+      noRoom.length && noRoomFor(nameList(noRoom)),
     ];
     return sentences.filter(Boolean).join(" ");
   }
@@ -203,9 +204,6 @@ export class Attachments {
     if (menu) placeBeside(menu, opener);
   }
 }
-
-/** @param {string[]} names */
-const listed = (names) => new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
 
 /** @param {MessageFile} file */
 function words({ name, size }) {

@@ -9,6 +9,7 @@ import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { linksOf } from "../files/links.js";
 import { linesOf } from "../files/plain-text.js";
+import { saveAs } from "../files/save-as.js";
 import { draw } from "../files/thumbhash.js";
 import { h } from "../view.js";
 import { fileIcon } from "./file-icons.js";
@@ -236,9 +237,7 @@ export async function download(app, message, file) {
   try {
     const url = await linksOf(app).get({ ...wantedIn(message, file), download: true });
     if (!url) return app.say(fileTexts.gone);
-    const link = document.createElement("a");
-    [link.href, link.download] = [url, file.name];
-    link.click();
+    saveAs(url, file.name);
   } catch (fault) {
     app.say(explain(fault));
   }
