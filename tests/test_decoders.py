@@ -174,23 +174,21 @@ def setting_names(model: type[BaseModel], prefix: str = ENV_PREFIX) -> Iterator[
 PICTURES = {media_type: encoded(picture(8, 4), media_type) for media_type in ("image/gif", "image/webp")}
 PICTURES |= {media_type: with_metadata(media_type, picture(8, 4), 6) for media_type in ("image/jpeg", "image/png")}
 
+
+def cleaner(name: str, clean: Callable[[bytes], bytes], picture: bytes) -> Decoder:
+    """A function whose result is clean, and no longer than the picture."""
+
+    def is_clean(given: bytes, result: bytes) -> bool:
+        return clean(result) == result and len(result) <= len(given)
+
+    return Decoder(name, clean, nearly(picture) | st.binary(max_size=60), (Malformed,), holds=is_clean)
+
+
 DECODERS = [
     Decoder("GIF", clean_gif, nearly(PICTURES["image/gif"]) | st.binary(max_size=60), (Malformed,)),
     Decoder("WebP", clean_webp, nearly(PICTURES["image/webp"]) | st.binary(max_size=60), (Malformed,)),
-    Decoder(
-        "JPEG",
-        clean_jpeg,
-        nearly(PICTURES["image/jpeg"]) | st.binary(max_size=60),
-        (Malformed,),
-        holds=lambda given, result: clean_jpeg(result) == result and len(result) <= len(given),
-    ),
-    Decoder(
-        "PNG",
-        clean_png,
-        nearly(PICTURES["image/png"]) | st.binary(max_size=60),
-        (Malformed,),
-        holds=lambda given, result: clean_png(result) == result and len(result) <= len(given),
-    ),
+    cleaner("JPEG", clean_jpeg, PICTURES["image/jpeg"]),
+    cleaner("PNG", clean_png, PICTURES["image/png"]),
     Decoder("answer of a worker", answer_of_worker, JSON_TEXTS, (msgspec.MsgspecError,)),
     Decoder("frame in protobuf", ClientFrame.FromString, frames_in_protobuf | st.binary(max_size=60), (DecodeError,)),
     Decoder(

@@ -33,7 +33,7 @@ from rookery.v1.archive_pb2 import (
     StoredFile,
 )
 from rookery.v1.files_pb2 import FileRef
-from shared.contract.chats import MAX_CLIENT_ID, direct_members, is_group, no_such_chat
+from shared.contract.chats import MAX_CLIENT_ID, is_chat, no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID, wall_clock_ms
 from shared.files.protocol import MAX_NAME_BYTES
@@ -94,7 +94,7 @@ class FileQueries(ArchiveServiceServicer):
 
     async def GetReportedFile(self, request: GetReportedFileRequest) -> GetReportedFileResponse | Refusal:
         ref = request.file
-        if direct_members(ref.chat_id) is None and not is_group(ref.chat_id):
+        if not is_chat(ref.chat_id):
             return no_such_chat()
         refusal = check_range("message_id", ref.message_id, 1, MAX_ID) or check_range("file_id", ref.file_id, 1, MAX_ID)
         if refusal:

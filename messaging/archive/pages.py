@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from messaging.archive.store.protocol import ChatCursor, Page, PublicCursor
-from shared.contract.chats import direct_members, is_group
+from shared.contract.chats import is_chat
 from shared.contract.ids import MAX_ID
 
 MAX_PAGE_BYTES = 1024 * 1024
@@ -68,7 +68,7 @@ def decode_cursor(text: str) -> ChatCursor | None:
         return None
     if match is None or int(match[2]) > MAX_ID:
         return None
-    if direct_members(match[3]) is None and not is_group(match[3]):
+    if not is_chat(match[3]):
         return None
     return ChatCursor(int(match[2]), match[3], is_pinned=match[1] == "1")
 

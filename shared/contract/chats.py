@@ -57,6 +57,11 @@ def is_group(chat_id: str) -> bool:
     return group_number(chat_id) is not None
 
 
+def is_chat(chat_id: str) -> bool:
+    """Whether the id is that of a direct chat or of a group."""
+    return direct_members(chat_id) is not None or is_group(chat_id)
+
+
 def home_partition(chat_id: str, partitions: int) -> int:
     """The partition that orders the control changes of a group. Raises ValueError if the id is not that of a group."""
     number = group_number(chat_id)

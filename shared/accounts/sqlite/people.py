@@ -125,8 +125,7 @@ class SqlitePeople(SqliteLinks):
         return await self._database.read(lambda connection: connection.execute(OPENING, key).fetchone() is not None)
 
     async def add_opening(self, report_id: int, file_id: int, admin_id: int) -> None:
-        key = (report_id, file_id, admin_id)
-        await self._database.write(lambda connection: connection.execute(ADD_OPENING, key).rowcount)
+        await self._changes(ADD_OPENING, report_id, file_id, admin_id)
 
     async def _reports(self, sql: str, *parameters: object) -> Sequence[Report]:
         def work(connection: sqlite3.Connection) -> Sequence[Report]:

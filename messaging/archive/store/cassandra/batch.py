@@ -17,7 +17,7 @@ from messaging.archive.store.laws import (
 from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
-from shared.contract.chats import direct_members, is_group
+from shared.contract.chats import is_chat
 from shared.contract.ids import first_id_at
 
 MAX_EVENT_BYTES = 1 << 20
@@ -212,7 +212,7 @@ def message_reads(messages: Iterable[tuple[str, int]]) -> list[tuple[list[str], 
 
 
 def _check_chat_id(chat_id: str) -> str:
-    if direct_members(chat_id) is None and not is_group(chat_id):
+    if not is_chat(chat_id):
         raise ValueError("chat_id is not that of a chat")
     return chat_id
 
