@@ -1,4 +1,4 @@
-"""Limits of a process that reads what anybody may have written: it is slow, small, and first to be killed."""
+"""Limits of a process that reads untrusted input: it is slow, small, and first to be killed."""
 
 import os
 import resource

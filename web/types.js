@@ -108,7 +108,7 @@
 /** A message that is not accepted yet. @typedef {Queued & Content & {error: string}} Entry */
 /** A change of the user that is not accepted yet. @typedef {Queued & {change: Change}} WaitingChange */
 /**
- * An unsent text, what it becomes, and its files.
+ * An unsent text with its files: a new message, a reply, or the edit of a message.
  * @typedef {object} Draft
  * @property {string} text
  * @property {string} reply_to the message to which it replies; empty if none

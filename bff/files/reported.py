@@ -1,4 +1,4 @@
-"""Files of reported messages: links for the admin who opens them, and the check of each of their uses.
+"""Files of reported messages: links for admins, and the check of each use of a link.
 
 A file is readable while the report is open and the message has the file: whoever deletes the message takes it away from
 the admins, too. The report keeps the metadata only, so it keeps no bytes alive."""

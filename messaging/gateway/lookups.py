@@ -1,5 +1,5 @@
-"""Looks up the users and messages that a request names, who may write to whom, the first event of a late retry, and a
-user's own settings of a chat."""
+"""Looks up the users and messages that a request names, the right of a user to write to another one, the first event of
+a late retry, and a user's own settings of a chat."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

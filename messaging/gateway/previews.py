@@ -32,7 +32,8 @@ MAX_PER_MINUTE = 30
 """Links of one user in a minute."""
 
 MAX_ACCEPTED = 10_000
-"""Changes of users who want no previews, or want them again, remembered until the tail has them: about 4 MB."""
+"""Users and chats whose newest accepted `without_previews` is remembered, since the tail has it a moment later: about
+4 MB."""
 
 _log = structlog.get_logger(__name__)
 

@@ -123,5 +123,5 @@ async def await_client(stream: trio.abc.Stream, turn: Turn) -> None:
 
 
 FILES = Turn()
-"""The turn of the contents of all files, of whatever address: in each pass, a message waits for four pieces of them,
-and not for one of each upload and download."""
+"""The turn of the contents of all files, for all addresses together: in each pass, a message waits for four pieces of
+files, and not for one of each upload and download."""

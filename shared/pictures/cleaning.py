@@ -83,7 +83,7 @@ def clean_jpeg(content: bytes) -> bytes:
 
 
 def _jpeg_application(marker: int, data: bytes) -> bytes:
-    """Return what is kept of a block that does not make the picture: its colours, and how it has to be turned."""
+    """Return a block that does not make the picture with its colours or its orientation only; empty for metadata."""
     if marker == 0xE0 and data.startswith(b"JFIF\0"):
         return _jpeg_block(marker, data[:12] + bytes(2))  # without its thumbnail
     if marker == 0xE1 and data.startswith(_JPEG_EXIF):

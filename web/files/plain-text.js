@@ -1,4 +1,4 @@
-// Texts in files: the place that a message reserves for the first lines, and what is a text at all. Pure functions.
+// Texts in files: which files are texts, and the place that a message reserves for their first lines. Pure functions.
 
 /** @import {MessageFile} from "../types.js" */
 

@@ -45,7 +45,7 @@ class Lost extends Error {}
  * @property {MessageFile} file
  * @property {Promise<unknown>} ready resolves when its bytes are kept, if there is room, and a picture is measured
  * @property {boolean} isKept whether the draft has it, for other tabs and after a reload
- * @property {boolean} isTooMuch whether its bytes are not kept, since those of the drafts have reached their limit
+ * @property {boolean} isTooMuch whether its bytes are not kept, since the files of all drafts have reached `MAX_DRAFT_BYTES`
  * @property {boolean} isLeaving whether it is becoming a part of a message; the draft has it until that is kept
  */
 /**

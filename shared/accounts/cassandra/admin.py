@@ -95,8 +95,8 @@ class CassandraAdministration(CassandraSignIns):
     async def _newest(
         self, months: str, rows_of_month: str, month: int | None, start: str | int, limit: int
     ) -> Sequence[Sequence[Any]]:
-        """The newest rows of a list by month, at most `limit`: those that the query of a month finds from `start` on,
-        which is in the given month, or after all months."""
+        """Return the newest rows of a list by month, at most `limit`. The query `rows_of_month` finds the rows of one
+        month from `start` on. `start` is in the given month, or after all months."""
         found: list[Sequence[Any]] = []
         for (each,) in await self._statements.run(months):
             if len(found) >= limit:

@@ -1,4 +1,4 @@
-"""Files of reported messages: which an admin opens, for how long, and what the audit log has of it."""
+"""Files of reported messages: the openings by an admin, their end, and their entries in the audit log."""
 
 import json
 from dataclasses import dataclass
@@ -179,6 +179,6 @@ async def test_an_archive_that_does_not_answer_is_unavailable(desk: Desk) -> Non
 
 
 async def test_the_object_store_sends_no_file_of_a_report_by_its_own_link(desk: Desk) -> None:
-    """Its links are valid for a minute, whatever happens."""
+    """The object store's own links are valid for a minute, even if the report is closed meanwhile."""
     with patch.object(type(desk.api.services.files), "signed_url", return_value="https://store.example/x"):
         assert (await desk.get(await desk.url())).status == 200

@@ -1,4 +1,4 @@
-"""Of a GIF and a WebP only the blocks stay that make the picture; what is no such file is refused."""
+"""Of a GIF and a WebP only the blocks stay that make the picture; content of another format is refused."""
 
 from collections.abc import Callable
 from io import BytesIO
