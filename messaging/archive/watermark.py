@@ -6,14 +6,21 @@ event is at most MAX_AGE_MS older than its time in the log; otherwise the event 
 finds it by the time of the log.
 """
 
+import math
+
 import trio
 
 from messaging.archive.store.laws import MAX_AGE_MS
 from messaging.archive.store.protocol import ChatStore
+from shared.contract.errors import Unavailable
 from shared.contract.ids import first_id_at
 
 CACHE_SECONDS = 1.0
 """How long the watermarks are not read again. Older ones are valid too: they are lower."""
+
+STALE_SECONDS = 2.0
+"""Up to this age the known watermarks are returned while newer ones are read. Then the calls wait, so that no archive
+returns less than another one returned this long before."""
 
 
 class Watermark:
@@ -24,7 +31,10 @@ class Watermark:
         self._chats = chats
         self._partitions = partitions
         self._complete_up_to = 0
-        self._valid_until = -1.0
+        self._read_at = -math.inf  # when the read began that returned it
+        self._reading = trio.Lock()
+        self._ended_at = -math.inf  # when the read began that ended last
+        self._failure = ""  # of that read
 
     async def complete_up_to(self) -> int:
         """Every event up to this id is recorded, or will be late; 0 if it is not known yet, since a partition has no
@@ -33,9 +43,23 @@ class Watermark:
         Read it before the events for which it is to hold.
         """
         now = trio.current_time()
-        if now >= self._valid_until:
-            self._valid_until = now + CACHE_SECONDS  # other calls return the known one meanwhile
-            watermarks = await self._chats.watermarks()
-            lowest = min(watermarks.get(partition, 0) for partition in range(self._partitions))
-            self._complete_up_to = max(self._complete_up_to, first_id_at(lowest - MAX_AGE_MS))
+        age = now - self._read_at
+        if age < CACHE_SECONDS or (age < STALE_SECONDS and self._reading.locked()):
+            return self._complete_up_to
+        async with self._reading:
+            if now - self._ended_at >= CACHE_SECONDS:  # otherwise the read for which this call waited is its own, too
+                await self._read()
+            if self._failure:
+                raise Unavailable(self._failure)
         return self._complete_up_to
+
+    async def _read(self) -> None:
+        began_at = trio.current_time()
+        try:
+            watermarks = await self._chats.watermarks()
+        except Unavailable as error:
+            self._ended_at, self._failure = began_at, str(error) or "The watermarks can't be read."
+            return
+        lowest = min(watermarks.get(partition, 0) for partition in range(self._partitions))
+        self._complete_up_to = max(self._complete_up_to, first_id_at(lowest - MAX_AGE_MS))
+        self._read_at, self._ended_at, self._failure = began_at, began_at, ""

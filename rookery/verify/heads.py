@@ -12,6 +12,10 @@ from rookery.verify.violations import Kind, Violation
 HEAD_SECONDS = 5.0
 """The least time between two heads of a channel in a session, after the one that answers a Follow."""
 
+STALL_SECONDS = 10.0
+"""Heads that were sent within this time may arrive at once: a client that lacks CPU time, or a network that holds bytes
+back, delays the first ones and not the last one."""
+
 Event = Sent | Made
 
 
@@ -84,14 +88,14 @@ def _outside(event: Event | None, head: Head, membership: Membership, user_id: i
 
 
 def _too_often(heads: Sequence[Head], user_id: int) -> Iterator[Violation]:
-    """Find more than twice as many heads after one Follow as the time between the first and the last allows: while CPU
-    time lacks, they arrive faster than they were sent."""
+    """Find more heads after one Follow than can have been sent from STALL_SECONDS before the first one arrived until the
+    last one arrived."""
     by_follow = defaultdict[tuple[str, int], list[float]](list)
     for head in heads:
         by_follow[head.chat_id, head.follows].append(head.at)
     for (chat_id, _), moments in by_follow.items():
         seconds = moments[-1] - moments[0]
-        if len(moments) > 2 * (1 + seconds / HEAD_SECONDS):
+        if len(moments) > 1 + (seconds + STALL_SECONDS) / HEAD_SECONDS:
             text = f"{len(moments)} heads of {chat_id} arrived within {seconds:.1f} s at the client of {user_id}"
             yield Violation(Kind.TOO_OFTEN, text)
 

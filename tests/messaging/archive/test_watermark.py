@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from messaging.archive.store.laws import MAX_AGE_MS
-from messaging.archive.watermark import CACHE_SECONDS, Watermark
+from messaging.archive.watermark import CACHE_SECONDS, STALE_SECONDS, Watermark
 from shared.contract.errors import Unavailable
 from shared.contract.ids import first_id_at
 from tests.messaging.archive.conftest import FakeChats
@@ -41,3 +41,68 @@ async def test_it_is_read_once_a_second_and_does_not_fall(autojump_clock: MockCl
     with pytest.raises(Unavailable):
         await watermark.complete_up_to()
     assert answers == []
+
+
+async def test_a_slow_read_delays_calls_only_once_the_known_watermark_is_stale(autojump_clock: MockClock) -> None:
+    slow_seconds = 0.0
+
+    async def step() -> None:
+        await trio.sleep(slow_seconds)
+
+    chats: Any = FakeChats(step, stored={0: NOW_MS})
+    watermark = Watermark(chats, 1)
+    first = await watermark.complete_up_to()
+    chats.stored[0], slow_seconds = NOW_MS + 1, 5.0
+    await trio.sleep(CACHE_SECONDS)
+    began_at, answers = trio.current_time(), []
+
+    async def call(delay: float) -> None:
+        await trio.sleep(delay)
+        answers.append((await watermark.complete_up_to(), trio.current_time() - began_at))
+
+    async with trio.open_nursery() as nursery:
+        for delay in (0.0, STALE_SECONDS - CACHE_SECONDS - 0.1, STALE_SECONDS - CACHE_SECONDS):
+            nursery.start_soon(call, delay)
+    second = first_id_at(NOW_MS + 1 - MAX_AGE_MS)
+    assert answers[0] == (first, pytest.approx(0.9)), "not stale yet"
+    assert answers[1] == (second, pytest.approx(5.0)), "the call that reads"
+    assert answers[2] == (second, pytest.approx(10.0)), "a read that began a second before the call does not hold for it"
+
+
+async def test_calls_that_wait_for_a_read_share_its_failure(autojump_clock: MockClock) -> None:
+    reads = 0
+
+    async def step() -> None:
+        nonlocal reads
+        reads += 1
+        await trio.sleep(5)
+        raise Unavailable("away")
+
+    chats: Any = FakeChats(step)
+    watermark = Watermark(chats, 1)
+
+    async def call() -> None:
+        with pytest.raises(Unavailable, match="away"):
+            await watermark.complete_up_to()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(call)
+    assert reads == 1
+
+
+async def test_a_cancelled_call_leaves_the_read_to_one_that_waits(autojump_clock: MockClock) -> None:
+    async def step() -> None:
+        await trio.sleep(0.5)
+
+    chats: Any = FakeChats(step, stored={0: NOW_MS})
+    watermark = Watermark(chats, 1)
+
+    async def call_briefly() -> None:
+        with trio.move_on_after(0.1):
+            await watermark.complete_up_to()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call_briefly)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await watermark.complete_up_to() == first_id_at(NOW_MS - MAX_AGE_MS)
