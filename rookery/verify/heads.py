@@ -88,8 +88,8 @@ def _outside(event: Event | None, head: Head, membership: Membership, user_id: i
 
 
 def _too_often(heads: Sequence[Head], user_id: int) -> Iterator[Violation]:
-    """Find more heads after one Follow than can have been sent from STALL_SECONDS before the first one arrived until the
-    last one arrived."""
+    """Find more heads after one Follow than can have been sent between STALL_SECONDS before the first one arrived and
+    the arrival of the last one."""
     by_follow = defaultdict[tuple[str, int], list[float]](list)
     for head in heads:
         by_follow[head.chat_id, head.follows].append(head.at)

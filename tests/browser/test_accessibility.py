@@ -161,7 +161,8 @@ def emulate(page: Page, condition: str) -> None:
     page.evaluate("direction => { document.dir = direction }", direction)
 
 
-@pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("conditions", [["light"], [*CONDITIONS]])
 def test_no_screen_before_the_sign_in_has_a_violation(platform: Platform, seats: Seats, conditions: list[str]) -> None:
     page = seats(platform, allowed=["404"]).page
     for address, heading in (("", "Welcome to Rookery"), (f"#reset=1.{'a' * 43}", "password"), ("lost", "not found")):
@@ -313,7 +314,8 @@ def test_no_screen_has_a_violation(
     check(page.get_by_text("A new version is ready."))
 
 
-@pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("conditions", [["light"], [*CONDITIONS]])
 def test_no_dialog_of_groups_has_a_violation(
     platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
 ) -> None:

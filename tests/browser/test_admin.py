@@ -117,6 +117,7 @@ def test_the_menu_leads_an_admin_to_the_page_and_the_page_leads_back(
     expect(seat.page.get_by_label("Search people and chats")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_former_admin_loses_access(platform: Platform, seats: Seats) -> None:
     former = make_admin(platform)
     seat = open_admin(poll_fast(seats(platform, allowed=["403"])), former)
@@ -128,6 +129,7 @@ def test_a_former_admin_loses_access(platform: Platform, seats: Seats) -> None:
 # ---- processes
 
 
+@pytest.mark.slow
 def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platform: Platform, seats: Seats) -> None:
     admin, ada = make_admin(own_platform), own_platform.register("Ada Lindqvist")
     page = open_admin(poll_fast(seats(own_platform)), admin).page
@@ -214,6 +216,7 @@ def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_agai
     expect_in_audit(page, "Unset configuration", "chats_page_size", admin.name)
 
 
+@pytest.mark.slow
 def test_an_update_does_not_disturb_typing(platform: Platform, at_admin: Seat) -> None:
     page = at_admin.page
     go(page, "Configuration")
@@ -376,6 +379,7 @@ def test_a_user_is_signed_out_everywhere_at_once(
     expect_in_audit(page, "Sign out user", mira.name)
 
 
+@pytest.mark.slow
 def test_a_refresh_behind_a_dialog_does_not_lose_the_focus(platform: Platform, at_admin: Seat) -> None:
     kofi, page = platform.register("Kofi Boateng"), at_admin.page
     pick(page, kofi)

@@ -74,6 +74,7 @@ def test_the_page_opens_without_a_server_with_what_was_read_and_keeps_messages_f
     assert seat.page.evaluate(STORED) == []
 
 
+@pytest.mark.slow
 def test_an_update_is_offered_and_keeps_the_draft_and_the_modules_of_open_pages(
     updated: tuple[Platform, Path], seats: Seats
 ) -> None:
@@ -114,7 +115,8 @@ def test_the_page_can_be_installed(platform: Platform, chromium: Browser) -> Non
     assert [error["errorId"] for error in errors] == ["in-incognito"]  # every window of these tests is incognito
 
 
-@pytest.mark.parametrize("size", ["desktop", pytest.param("phone", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: Seats, mira: Account, size: str) -> None:
     seat = seats(platform, make_admin(platform), size=size)
     people = seat.page.get_by_role("region", name="People to write to")
@@ -126,6 +128,7 @@ def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: S
     expect(seat.composer).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_page_whose_files_are_missing_for_a_moment_recovers(platform: Platform, seats: Seats) -> None:
     seat = seats(platform, allowed=["404"])
     missing = ["**/stores/sync.js", "**/tokens.css"]

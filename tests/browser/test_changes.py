@@ -93,6 +93,7 @@ def test_a_refused_edit_is_undone_with_its_reason_and_the_text_can_be_edited_fur
     expect(editor(at_ada)).to_have_value("At one")
 
 
+@pytest.mark.slow
 def test_a_quote_leads_to_its_message_which_is_loaded_if_needed(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_completed_mention_is_shown_by_name_and_forwarded_with_its_message_in_
     expect(at_jonas.messages.last.locator(".mention")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_message_deleted_for_oneself_is_gone_on_all_devices_and_can_be_shown_again_by_keyboard(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
 ) -> None:

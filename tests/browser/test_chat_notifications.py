@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
@@ -46,6 +47,7 @@ def save(dialog: Locator) -> None:
     expect(dialog).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_direct_chat_notifies_of_all_or_nothing_for_a_time_that_is_kept(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

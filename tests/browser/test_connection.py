@@ -185,6 +185,7 @@ def test_waiting_messages_survive_a_reload(platform: Platform, seats: Seats, ada
     assert platform.history_up_to("Kept for later", ada, ada.chat_with(mira)) == ["Kept for later"]
 
 
+@pytest.mark.slow
 def test_messages_dropped_before_an_own_accepted_one_are_read_from_history(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:

@@ -1,5 +1,6 @@
 """Emoji: the picker in the composer and for reactions, and shortcodes."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
@@ -61,6 +62,7 @@ def test_emoji_are_picked_by_keyboard_in_the_skin_tone_that_was_chosen(
     expect(seat.message("Hello").get_by_role("button", name="👋🏻 1: you")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_shortcodes_are_completed_while_they_are_written(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

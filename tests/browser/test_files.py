@@ -131,6 +131,7 @@ def test_pictures_and_files_reach_the_other_user_who_opens_them_until_they_are_d
     expect(at_mira.messages.get_by_text("This message was deleted")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_picture_has_its_place_before_it_is_loaded_and_is_loaded_again_after_its_link_has_failed(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -175,6 +176,7 @@ def test_pasted_and_dropped_files_wait_for_the_server_over_a_reload(
         expect(seat.message(message).get_by_role("button", name=name)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_draft_has_its_files_after_a_reload_in_another_chat_and_in_another_tab_until_it_is_sent(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -227,7 +229,8 @@ def test_a_file_that_the_browser_has_no_room_for_is_named_and_sent(
     expect(seat.page.get_by_role("alert").filter(has_text="note.txt")).to_have_count(0)
 
 
-@pytest.mark.parametrize("conditions", [["light", "320 pixels"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("conditions", [["light", "320 pixels"], [*CONDITIONS]])
 def test_a_picture_keeps_its_bytes_only_if_its_sender_switches_that_on(
     platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
 ) -> None:
@@ -312,6 +315,7 @@ class Pages(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
+@pytest.mark.slow
 def test_a_link_has_a_preview_until_its_sender_removes_it_or_wants_none_in_the_chat(
     tmp_path: Path, release: dict[str, str], seats: Seats
 ) -> None:

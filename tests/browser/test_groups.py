@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Account, Platform, Seats
@@ -79,6 +80,7 @@ def test_two_users_create_change_hand_over_and_leave_a_group(
     expect(mirror.get_by_role("dialog").get_by_role("button", name="Ada Lindqvist")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_group_shows_who_wrote_and_what_changed_until_one_is_removed(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

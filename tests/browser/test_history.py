@@ -108,6 +108,7 @@ def test_history_loads_on_scrolling_up_and_lines_in_view_stay_in_place(reading: 
     assert [text.split(":")[0] for text in texts] == [f"Line {number}" for number in range(180)]
 
 
+@pytest.mark.slow
 def test_new_messages_wait_behind_a_pill_while_the_view_is_scrolled_up(
     platform: Platform, reading: Seat, ada: Account, mira: Account
 ) -> None:
@@ -125,6 +126,7 @@ def test_new_messages_wait_behind_a_pill_while_the_view_is_scrolled_up(
     expect(reading.row("Mira Okafor")).not_to_contain_text("unread")
 
 
+@pytest.mark.slow
 def test_a_view_at_the_bottom_follows_new_messages(
     platform: Platform, reading: Seat, ada: Account, mira: Account
 ) -> None:
@@ -248,12 +250,14 @@ def test_a_link_leads_to_its_message_and_a_date_to_its_first(reading: Seat, ada:
     expect(page.get_by_text("Today", exact=True)).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_sending_a_message_scrolls_to_the_bottom(reading: Seat) -> None:
     reading.page.evaluate(SCREENS_UP, 1)
     reading.write("Back down here")
     expect(reading.message("Back down here")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_a_reaction_above_moves_nothing_in_sight(reading: Seat) -> None:
     reading.page.evaluate(SCREENS_UP, 1)
     reading.page.wait_for_timeout(300)
@@ -274,6 +278,7 @@ def reload_until_complete(seat: Seat) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_reader_keeps_the_place_if_too_much_was_missed(reading: Seat, ada: Account, mira: Account) -> None:
     sessions: list[WebSocketRoute] = []
 
@@ -298,6 +303,7 @@ def test_a_reader_keeps_the_place_if_too_much_was_missed(reading: Seat, ada: Acc
     expect(reading.message("Something new")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_a_page_that_opens_again_reads_what_its_kept_chats_lack_and_no_page(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

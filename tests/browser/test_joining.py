@@ -1,5 +1,6 @@
 """Joining groups at the page: by an invite link, and by asking to join a public group."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
@@ -7,6 +8,7 @@ from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_groups import choose_for, open_panel
 
 
+@pytest.mark.slow
 def test_users_join_by_an_invite_link_or_ask_to_join_a_public_group(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_pin_is_seen_by_both_leads_to_its_message_follows_an_edit_and_is_remov
         expect(seat.page.get_by_text("Pinned message", exact=True)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_pin_pressed_while_the_newest_message_is_loading_leads_to_its_message(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_pin_pressed_while_the_newest_message_is_loading_leads_to_its_message(
     expect(seat.messages.first).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_a_star_is_on_the_devices_of_its_user_alone_and_leads_to_its_message(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_star_is_on_the_devices_of_its_user_alone_and_leads_to_its_message(
         expect(seat.message("Lunch?")).not_to_contain_text("Starred")
 
 
+@pytest.mark.slow
 def test_a_chat_marked_as_unread_is_unread_on_all_devices_until_one_of_them_opens_it(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_text_shows_its_first_lines_where_it_is_sent_and_received_and_more_of_
     expect(at_mira.messages.get_by_text("This message was deleted")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_only_texts_have_a_beginning_in_their_own_direction(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -94,6 +95,7 @@ def test_only_texts_have_a_beginning_in_their_own_direction(
     assert text.locator("pre").evaluate("(element) => getComputedStyle(element).direction") == "rtl"
 
 
+@pytest.mark.slow
 def test_the_beginnings_in_view_are_read_a_few_at_once_and_move_nothing_even_if_there_is_none(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_swipe_shows_the_next_or_the_previous_picture_and_a_swipe_down_closes(
     expect(phone.page.get_by_role("button", name="Open the photo wide.png")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_fingers_enlarge_a_picture_around_their_middle_and_move_it_within_its_edges(phone: Seat) -> None:
     place, fingers = open_picture(phone, "wide.png"), Fingers(phone)
     sharp = place.locator(".sharp")

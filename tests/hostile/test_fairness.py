@@ -93,8 +93,10 @@ async def count_probes(port: int, *, attacked: trio.Event) -> int:
     [
         ("grpc", lambda _: cancelled_calls(1), 10, 6),  # they never reach their handlers
         pytest.param("grpc", lambda _: cancelled_calls(100), 10, 6, marks=pytest.mark.slow),
-        ("websocket", refused_messages, 15, 30),  # as many sessions as a user may have
-        ("page", requests, 50, 80),
+        pytest.param(
+            "websocket", refused_messages, 15, 30, marks=pytest.mark.slow
+        ),  # all sessions that a user may have
+        pytest.param("page", requests, 50, 80, marks=pytest.mark.slow),
     ],
     ids=["gRPC, cancelled at once", "gRPC, cancelled later", "WebSocket", "HTTP"],
 )

@@ -48,6 +48,7 @@ def test_bombs_of_gzip_that_are_refused_leave_no_memory_behind(rookery: Rookery)
         channel.close()
 
 
+@pytest.mark.slow
 def test_packed_requests_that_never_end_take_their_packed_size(rookery: Rookery) -> None:
     channels = open_channels(rookery)
     ended = threading.Event()

@@ -29,6 +29,7 @@ def run(platform: Rookery, *words: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 def test_a_verification_finds_nothing_wrong_though_one_bff_is_down(platform: Rookery) -> None:
     urls = ("--url", NOTHING, "--url", platform.url)
     result = run(platform, "verify", *urls, "--clients", "10", "--messages", "500")
@@ -40,6 +41,7 @@ def test_a_verification_finds_nothing_wrong_though_one_bff_is_down(platform: Roo
     assert (result["refused"], result["reconnects"], result["gaps"]) == ({}, 0, 0)
 
 
+@pytest.mark.slow
 def test_background_load_changes_nothing(platform: Rookery) -> None:
     options = ("--clients", "4", "--messages", "100", "--rate", "100", "--slow-clients", "1", "--churn", "100")
     result = run(platform, "verify", "--url", platform.url, *options)
@@ -57,7 +59,7 @@ def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Ro
     assert result["server_pids"] == [platform.process.pid]
 
 
-@pytest.mark.parametrize("transport", ["websocket", "grpc"])
+@pytest.mark.parametrize("transport", ["websocket", pytest.param("grpc", marks=pytest.mark.slow)])
 def test_a_load_of_a_channel_shows_heads_and_counts_a_record_for_each_partition(
     platform: Rookery, transport: str
 ) -> None:

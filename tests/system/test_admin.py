@@ -126,6 +126,7 @@ async def test_commands_are_in_the_audit_log_of_the_running_process(own_rookery:
     assert PASSWORD not in await command(rookery, "audit")
 
 
+@pytest.mark.slow
 async def test_the_three_roles_of_one_process_are_listed_with_its_sessions(own_rookery: Rookery) -> None:
     rookery = own_rookery
     admin = await make_admin(rookery)
@@ -143,6 +144,7 @@ async def test_the_three_roles_of_one_process_are_listed_with_its_sessions(own_r
     assert await command(rookery, "processes") == ""
 
 
+@pytest.mark.slow
 async def test_a_suspension_while_no_process_runs_is_published_at_the_next_start(own_rookery: Rookery) -> None:
     rookery = own_rookery
     bob = await sign_up(rookery.url, "bob")

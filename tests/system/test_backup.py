@@ -31,6 +31,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Rookery]:
         stop_all([process])
 
 
+@pytest.mark.slow
 async def test_a_backup_under_load_has_all_that_was_accepted_before_it_began(
     own_rookery: Rookery, elsewhere: Rookery, tmp_path: Path
 ) -> None:

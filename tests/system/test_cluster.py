@@ -251,6 +251,7 @@ async def test_ten_admins_change_a_group_while_the_gateway_that_orders_their_cha
         assert {int(each["user_id"]) for each in answer.json()["members"]} == {admin.user_id for admin in admins}
 
 
+@pytest.mark.slow
 @each_transport
 async def test_members_at_two_gateways_follow_a_channel_until_they_are_removed(
     cluster: Cluster, transport: str
@@ -293,13 +294,15 @@ async def test_the_end_of_an_archive_fails_no_send(cluster: Cluster, end: Callab
         await talk.run_past(partial(end, archive))
 
 
-@pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
 async def test_the_end_of_a_bff_disturbs_no_session(cluster: Cluster, end: Callable[[Process], object]) -> None:
     bff = cluster.bffs[0]
     async with talking(cluster, "websocket") as talk:
         await talk.run_past(partial(end, bff))
 
 
+@pytest.mark.slow
 async def test_new_certificates_are_used_by_all_while_people_talk(
     cluster: Cluster, authority: Authority, issued: Issued
 ) -> None:
@@ -325,6 +328,7 @@ def has_reloaded(process: Process) -> bool:
 # ---- admins
 
 
+@pytest.mark.slow
 async def test_an_admin_sees_every_process_with_its_partitions_and_its_lag(cluster: Cluster) -> None:
     bff, (first, second) = cluster.bffs[0], cluster.gateways
     admin = await sign_up_at(cluster, first)

@@ -17,6 +17,7 @@ SLACK_SECONDS = 8.0
 """Margin for a busy machine."""
 
 
+@pytest.mark.slow
 async def test_a_changed_limit_holds_in_sessions_that_are_open(own_rookery: Rookery) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
     for transport in TRANSPORTS:
@@ -71,6 +72,7 @@ def test_a_file_that_can_not_be_used_ends_the_start_with_1_and_its_name(tmp_path
 # ---- doctor
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_no_problem_in_a_valid_set_up(rookery: Rookery, tmp_path: Path) -> None:
     for process in (rookery, Rookery(tmp_path / "data")):
         examined = process.run("doctor")

@@ -47,6 +47,7 @@ async def check_refused(client: Client, *files: FileRef) -> None:
         assert caught.value.code == "not_found"
 
 
+@pytest.mark.slow
 async def test_files_reach_the_members_of_a_chat_over_a_kill_and_nobody_after_their_deletion(
     own_rookery: Rookery, tmp_path: Path
 ) -> None:

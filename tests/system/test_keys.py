@@ -56,6 +56,7 @@ async def test_after_a_rotation_the_new_key_signs_and_every_token_stays_valid(ow
                 await session.check_alive()
 
 
+@pytest.mark.slow
 async def test_tokens_of_a_retired_key_are_rejected_and_the_sign_in_stays_valid(own_rookery: Rookery) -> None:
     before = await sign_up(own_rookery.url)
     old = key_of(before)

@@ -100,7 +100,8 @@ async def connect_silently(rookery: Rookery, name: str, data: bytes) -> trio.Soc
     return stream
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_in_time_though_clients_never_read(
     roomy: Rookery, stubs: Path, number: signal.Signals
 ) -> None:
@@ -114,6 +115,7 @@ async def test_a_signal_ends_it_in_time_though_clients_never_read(
     assert [line for line in roomy.log_lines() if line["level"] == "error"] == []
 
 
+@pytest.mark.slow
 async def test_a_second_signal_ends_it_at_once(roomy: Rookery, stubs: Path) -> None:
     async with stalled_clients(roomy, stubs):
         roomy.signal(signal.SIGTERM)

@@ -430,7 +430,8 @@ async def test_a_chunked_body_that_is_too_large_is_refused(api: Api) -> None:
 
 
 async def test_a_body_that_never_comes_is_a_time_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "REQUEST_DEADLINE", 0.1)
+    in_time = endpoints.in_time
+    monkeypatch.setattr(endpoints, "in_time", lambda response, seconds: in_time(response, seconds / 100))
     async with serving(api.app) as server, connected(server) as client:
         await client.send("POST /v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert b"timed_out" in await client.rest()

@@ -66,7 +66,7 @@ async def test_a_slow_read_delays_calls_only_once_the_known_watermark_is_stale(a
     second = first_id_at(NOW_MS + 1 - MAX_AGE_MS)
     assert answers[0] == (first, pytest.approx(0.9)), "not stale yet"
     assert answers[1] == (second, pytest.approx(5.0)), "the call that reads"
-    assert answers[2] == (second, pytest.approx(10.0)), "a read that began a second before the call does not hold for it"
+    assert answers[2] == (second, pytest.approx(10.0)), "a read that began a second before is not enough"
 
 
 async def test_calls_that_wait_for_a_read_share_its_failure(autojump_clock: MockClock) -> None:

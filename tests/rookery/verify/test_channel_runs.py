@@ -160,7 +160,7 @@ class UnfollowedClient(ChannelClient):
         self.queue.put(NotFollowed(refused, tuple(chat_ids), tuple(open_chat_ids)), 0)
 
 
-@pytest.mark.parametrize("platform", [EndsSessions, FollowsLate])
+@pytest.mark.parametrize("platform", [pytest.param(EndsSessions, marks=pytest.mark.slow), FollowsLate])
 async def test_clients_follow_a_channel_which_users_join_and_leave_without_a_violation(
     autojump_clock: MockClock, platform: type[ChannelPlatform]
 ) -> None:

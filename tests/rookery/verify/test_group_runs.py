@@ -264,10 +264,10 @@ class LosesAChange(GroupPlatform):
     ("platform", "kinds"),
     [
         (TellsRemoved, {Kind.OUTSIDE}),
-        (MissesNewcomers, {Kind.NOT_DELIVERED}),
+        pytest.param(MissesNewcomers, {Kind.NOT_DELIVERED}, marks=pytest.mark.slow),
         (ShowsAll, {Kind.OUTSIDE, Kind.READABLE, Kind.WRONG_STATE}),
-        (TellsRemovedOfChanges, {Kind.OUTSIDE}),
-        (LosesEdits, {Kind.WRONG_STATE}),
+        pytest.param(TellsRemovedOfChanges, {Kind.OUTSIDE}, marks=pytest.mark.slow),
+        pytest.param(LosesEdits, {Kind.WRONG_STATE}, marks=pytest.mark.slow),
         (LosesAChange, {Kind.LOST, Kind.FORKED}),
     ],
 )

@@ -372,7 +372,7 @@ async def test_a_late_write_to_the_index_harms_no_later_change(
     assert await rows_in_index(session, user) == {user.display_name}
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings.default.max_examples // 20)
 @given(
     display_names=st.lists(st.lists(st.text("abcd", max_size=5), min_size=1, max_size=4), max_size=8),
     words=st.lists(st.text("abcd", min_size=1, max_size=4), min_size=1, max_size=2),

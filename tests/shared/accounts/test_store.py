@@ -77,8 +77,9 @@ async def test_of_many_concurrent_claims_to_a_name_one_succeeds(open_store: Open
 
 async def test_a_hundred_users_are_returned_in_the_order_of_the_request_and_once(store: AccountStore) -> None:
     users = [replace(ALICE, user_id=number, name=f"user{number:03}") for number in range(1, 101)]
-    for user in users:
-        await store.add_user(user, "hash")
+    async with trio.open_nursery() as nursery:
+        for user in users:
+            nursery.start_soon(store.add_user, user, "hash")
     assert await store.users([100, 999, *(user.user_id for user in reversed(users)), 1]) == users[::-1]
     assert await store.users([]) == []
 

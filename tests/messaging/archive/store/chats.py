@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
@@ -19,8 +19,9 @@ from shared.contract.chats import direct_chat_id
 from shared.contract.groups import DEFAULT_PERMISSIONS
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 
-hypothetical = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-"""The examples share a database, in which each has its own chat. Each opens a session, so there are few."""
+hypothetical = settings(max_examples=settings.default.max_examples // 20)
+"""The examples share a database, in which each has its own chat. An example of Cassandra takes a second, so there are
+few: 5, and 50 in `make test-all`."""
 
 NOW_MS = 1_800_000_000_000
 

@@ -6,10 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-import trio
 
-from rookery.serve.schema import MIGRATIONS
-from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from tests.needed import needed
 from tools.engines.cassandra import Cassandra
@@ -36,14 +33,6 @@ def settings_for(server: Cassandra, *, timeout_seconds: float = PATIENT) -> Cass
 def empty(cassandra_server: Cassandra) -> CassandraSettings:
     """Settings with a keyspace of the test's own, which does not exist yet."""
     return settings_for(cassandra_server)
-
-
-@pytest.fixture(scope="module")
-def migrated(cassandra_server: Cassandra) -> CassandraSettings:
-    """Settings with a keyspace that has the schema."""
-    settings = settings_for(cassandra_server)
-    trio.run(migrate, settings, MIGRATIONS)
-    return settings
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ async def lock_is_free(settings: CassandraSettings) -> None:
             await trio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_concurrent_runs_apply_each_migration_once_and_a_later_run_none(empty: CassandraSettings) -> None:
     applied: list[int] = []
 

@@ -22,17 +22,19 @@ async def add(session: CassandraSession, chat_id: str, count: int, size: int) ->
     await session.execute_all([(insert, (chat_id, 0, n, 1, bytes(size))) for n in range(count)])
 
 
-async def test_rows_are_tuples_over_all_pages(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated, MIGRATIONS) as session:
+async def test_rows_are_tuples_over_all_pages(
+    cassandra_settings: CassandraSettings,
+) -> None:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         await add(session, "pages", 6_000, 1)  # the driver asks for 5,000 at a time
         rows = await session.execute(await session.prepare(READ), ("pages", 0))
     assert sorted(rows) == [(n, b"\0") for n in range(6_000)]
 
 
 async def test_a_statement_is_prepared_once_and_one_with_a_condition_never_sent_twice(
-    migrated: CassandraSettings,
+    cassandra_settings: CassandraSettings,
 ) -> None:
-    async with open_cassandra(migrated, MIGRATIONS) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         plain = await session.prepare(ADD)
         conditional = await session.prepare(ADD + "\nIF NOT EXISTS")
         assert await session.prepare(ADD) is plain
@@ -43,8 +45,10 @@ async def test_a_statement_is_prepared_once_and_one_with_a_condition_never_sent_
     assert not unlogged([(plain, row), (conditional, row)]).is_idempotent
 
 
-async def test_invalid_values_are_refused_and_nothing_is_written(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated, MIGRATIONS) as session:
+async def test_invalid_values_are_refused_and_nothing_is_written(
+    cassandra_settings: CassandraSettings,
+) -> None:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         insert = await session.prepare(ADD)
         good, bad = ("bad", 0, 1, 1, b""), ("bad", 0, 2**70, 1, b"")
         with pytest.raises(ValueError, match="value"):
@@ -58,16 +62,20 @@ async def test_invalid_values_are_refused_and_nothing_is_written(migrated: Cassa
         assert await session.execute(await session.prepare(READ), ("bad", 0)) == []
 
 
-async def test_a_burst_larger_than_the_socket_takes_is_no_error(migrated: CassandraSettings) -> None:
+async def test_a_burst_larger_than_the_socket_takes_is_no_error(
+    cassandra_settings: CassandraSettings,
+) -> None:
     """Where the driver reports a busy connection, and loses a stream for each such request."""
-    async with open_cassandra(migrated, MIGRATIONS) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         await add(session, "burst", 200, 100_000)
         assert session.statistics().under_way == 0
         assert len(await session.execute(await session.prepare(READ), ("burst", 0))) == 200
 
 
-async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_several(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated, MIGRATIONS) as session:
+async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_several(
+    cassandra_settings: CassandraSettings,
+) -> None:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         insert = await session.prepare(ADD)
 
         def batch(chats: list[str]) -> BatchStatement:
@@ -80,10 +88,10 @@ async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_severa
 
 
 async def test_cancelled_at_any_step_it_closes_at_once_and_leaves_nothing(
-    migrated: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+    cassandra_settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
 ) -> None:
     async def use() -> None:
-        async with open_cassandra(migrated, MIGRATIONS) as session:
+        async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
             read = await session.prepare(READ)
             await session.execute_all([(read, ("none", n)) for n in range(10)])
             assert no_thread_stays()
@@ -102,8 +110,8 @@ async def test_cancelled_at_any_step_it_closes_at_once_and_leaves_nothing(
     ],
 )
 async def test_a_wrong_host_or_data_centre_is_named(
-    migrated: CassandraSettings, wrong: dict[str, object], named: str
+    cassandra_settings: CassandraSettings, wrong: dict[str, object], named: str
 ) -> None:
     with pytest.raises(Unavailable, match=named):
-        async with open_cassandra(migrated.model_copy(update=wrong), MIGRATIONS):
+        async with open_cassandra(cassandra_settings.model_copy(update=wrong), MIGRATIONS):
             pass
