@@ -171,6 +171,27 @@ def test_a_double_tap_enlarges_a_picture_where_it_is_tapped_and_another_one_show
 
 
 @pytest.mark.slow
+def test_an_enlarged_picture_stays_within_its_edges_when_the_phone_is_turned(phone: Seat) -> None:
+    place, fingers = open_picture(phone, "wide.png"), Fingers(phone)
+    x, y = middle_of(box_of(place))
+    for _ in range(2):
+        fingers.tap((x, y))
+    for _ in range(6):
+        fingers.move(((350, y), (20, y)))
+    size = phone.page.viewport_size
+    assert size is not None
+    phone.page.set_viewport_size({"width": size["height"], "height": size["width"]})
+    stage = phone.page.locator(".stage")
+    expect(stage).to_have_js_property("clientWidth", size["height"])
+    phone.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    box, room = box_of(place), box_of(stage)
+    assert box["width"] > room["width"]
+    assert box["x"] + box["width"] == pytest.approx(room["x"] + room["width"], abs=1)  # its right edge
+    assert box["y"] <= room["y"] + 1
+    assert box["y"] + box["height"] >= room["y"] + room["height"] - 1
+
+
+@pytest.mark.slow
 def test_a_video_which_keeps_touches_for_its_controls_has_buttons_to_turn_over(phone: Seat) -> None:
     place, fingers = open_picture(phone, "last.png"), Fingers(phone)
     x, y = middle_of(box_of(place))

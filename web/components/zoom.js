@@ -52,6 +52,7 @@ export class Zoom {
     stage.addEventListener("pointermove", (event) => this.#moved(event));
     for (const type of /** @type {const} */ (["pointerup", "pointercancel"]))
       stage.addEventListener(type, (event) => this.#up(event));
+    new ResizeObserver(() => this.#show()).observe(stage); // as when a phone is turned
   }
 
   /** Moves this picture from now on. @param {HTMLElement} picture */

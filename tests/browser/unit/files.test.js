@@ -329,8 +329,16 @@ test("a waveform of any length has the same number of bars, and the loudest is t
 
 // ---- the viewer
 
-test("a picture is enlarged within limits, moved no farther than its edges, and then turned over by none of these keys", () => {
+test("a picture is enlarged within limits, moved no farther than its edges, and then turned over by none of these keys", (context) => {
   const [transforms, turns] = [[], []];
+  let resized = () => {};
+  globalThis.ResizeObserver = /** @type {any} */ (class {
+    constructor(callback) {
+      resized = callback;
+    }
+    observe() {}
+  });
+  context.after(() => Reflect.deleteProperty(globalThis, "ResizeObserver"));
   const zoom = new Zoom({ changed: () => {}, turn: (by) => turns.push(by), close: () => {} });
   const stage = { addEventListener: () => {}, clientWidth: 400, clientHeight: 300, getBoundingClientRect: () => ({ left: 0, top: 0, width: 400, height: 300 }) };
   zoom.listen(/** @type {any} */ (stage));
@@ -344,6 +352,9 @@ test("a picture is enlarged within limits, moved no farther than its edges, and 
   assert.equal(transforms.at(-1), "translate(-200px, 0px) scale(2)");
   zoom.by(2, { x: 200, y: 0 }); // the point at the right edge stays there
   assert.equal(transforms.at(-1), "translate(-600px, 0px) scale(4)");
+  stage.clientWidth = 1_000;
+  resized();
+  assert.equal(transforms.at(-1), "translate(-300px, 0px) scale(4)");
   zoom.reset();
   assert.deepEqual([transforms.at(-1), turns], ["none", []]);
 });
