@@ -1,5 +1,5 @@
 // Unsent texts and their files by chat, kept across reloads: at most `MAX_DRAFTS` chats, with texts of `MAX_LENGTH`
-// characters. The tabs of a browser share the texts and the files; `files/uploads.js` keeps the bytes.
+// characters. The tabs of a browser share the texts and the files; `files/attached.js` keeps the bytes.
 
 import { Outbox } from "./outbox.js";
 import { Kept } from "./stores/kept.js";

@@ -2,7 +2,7 @@
 
 import { sizeText } from "../files/kinds.js";
 import { isPicture } from "../files/picked.js";
-import { MAX_ATTACHED, MAX_DRAFT_BYTES } from "../files/uploads.js";
+import { MAX_ATTACHED, MAX_DRAFT_BYTES } from "../files/attached.js";
 import { moveFocus } from "../focus.js";
 import { nameList } from "../format.js";
 import { fileTexts } from "../languages/files.js";
@@ -44,12 +44,12 @@ export class Attachments {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#focus = focus;
-    this.#uploads.open(chat_id);
+    this.#uploads.attached.open(chat_id);
   }
 
   /** Why files were not attached, or are not kept with the draft, for people. */
   get problem() {
-    const { tooMuch, noRoom, lost } = this.#uploads.notKept(this.#chat_id);
+    const { tooMuch, noRoom, lost } = this.#uploads.attached.notKept(this.#chat_id);
     const { notKept, noRoomFor, lostFromDraft } = fileTexts.sending;
     const sentences = [
       this.#problem,
@@ -68,7 +68,7 @@ export class Attachments {
   add(files) {
     clearTimeout(this.#timer);
     this.#isHeldOver = false;
-    const { tooLarge, tooMany } = this.#uploads.attach(this.#chat_id, files);
+    const { tooLarge, tooMany } = this.#uploads.attached.add(this.#chat_id, files);
     const [first] = tooLarge;
     this.#problem = tooMany ? fileTexts.sending.tooMany(MAX_ATTACHED) : "";
     if (first) this.#problem = fileTexts.sending.tooLarge(first.name, sizeText(this.#app.sending.maxFileBytes));
@@ -78,7 +78,7 @@ export class Attachments {
   /** Returns the attached files, and removes them from the draft. */
   take() {
     this.#problem = "";
-    return this.#uploads.take(this.#chat_id);
+    return this.#uploads.attached.take(this.#chat_id);
   }
 
   /** Files are held over the chat: shows for some time that they can be dropped. */
@@ -96,7 +96,7 @@ export class Attachments {
   }
 
   view() {
-    const files = this.#uploads.attached(this.#chat_id);
+    const files = this.#uploads.attached.of(this.#chat_id);
     return [
       this.#isHeldOver && h("div", { class: "drop-here", key: "drop" }, fileTexts.sending.drop),
       h("p", { class: "unseen", role: "status", key: "attached-count" }, files.length > 0 && fileTexts.sending.count(files.length)),
@@ -138,7 +138,7 @@ export class Attachments {
     const item = button.closest("li");
     const next = item?.nextElementSibling ?? item?.previousElementSibling;
     this.#problem = "";
-    this.#uploads.detach(this.#chat_id, file);
+    this.#uploads.attached.remove(this.#chat_id, file);
     const focus = () => {
       const target = next?.querySelector("button");
       if (target) target.focus();
@@ -152,12 +152,12 @@ export class Attachments {
   #quality() {
     const { original, originalNote } = fileTexts.sending;
     this.#app.root.after(() => {
-      if (this.#original) this.#original.checked = this.#uploads.isOriginal(this.#chat_id); // another tab changes it too
+      if (this.#original) this.#original.checked = this.#uploads.attached.isOriginal(this.#chat_id); // another tab changes it too
     });
     const props = {
       ...{ type: "checkbox", role: "switch", name: "original", "aria-describedby": "original-note" },
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#original = element),
-      onchange: () => this.#uploads.setOriginal(this.#chat_id, this.#original?.checked === true),
+      onchange: () => this.#uploads.attached.setOriginal(this.#chat_id, this.#original?.checked === true),
     };
     return h(
       "div",

@@ -473,7 +473,7 @@ export class Composer {
     const files = this.#attachments?.take() ?? [];
     const send = () =>
       files.length && sending.uploads
-        ? sending.uploads.send(this.#chat_id, written, content, files)
+        ? sending.uploads.attached.send(this.#chat_id, written, content, files)
         : sending.send(this.#chat_id, written, content);
     this.#kept = this.#kept.then(send);
     await this.#kept;

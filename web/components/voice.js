@@ -56,7 +56,7 @@ export class VoiceMessage {
   /** Sends the recording. Returns when it is kept. @param {string} reply_to */
   async send(reply_to) {
     const voice = await this.#recorder.finish();
-    await this.#app.sending.uploads?.sendVoice(this.#chat_id, voice, reply_to);
+    await this.#app.sending.uploads?.attached.sendVoice(this.#chat_id, voice, reply_to);
   }
 
   view() {

@@ -87,7 +87,7 @@ export class Sending extends Store {
 
   /** Whether a reload loses nothing, not even files that are attached beyond what drafts keep. */
   get survivesReload() {
-    return this.isDurable && !this.uploads?.hasTooMuch;
+    return this.isDurable && !this.uploads?.attached.hasTooMuch;
   }
 
   /** The messages of a chat that are not accepted yet, in order. @param {string} chat_id @returns {Message[]} */
@@ -110,7 +110,7 @@ export class Sending extends Store {
     const texts = new Map();
     for (const [chat_id, { state, body, files = [] }] of this.outbox.byChat())
       texts.set(chat_id, { state, text: body || filesText(files) });
-    for (const chat_id of new Set([...this.drafts.chats, ...(this.uploads?.chats ?? [])])) {
+    for (const chat_id of new Set([...this.drafts.chats, ...(this.uploads?.attached.chats ?? [])])) {
       const text = captioned(this.attached(chat_id), this.drafts.get(chat_id).text.trim());
       if (text && texts.get(chat_id)?.state !== "failed") texts.set(chat_id, { state: "draft", text });
     }
@@ -119,7 +119,7 @@ export class Sending extends Store {
 
   /** The files that are attached to a chat's draft. @param {string} chat_id */
   attached(chat_id) {
-    return this.uploads?.attached(chat_id) ?? this.drafts.get(chat_id).files;
+    return this.uploads?.attached.of(chat_id) ?? this.drafts.get(chat_id).files;
   }
 
   /** Returns when the message is kept. @param {string} chat_id @param {string} body @param {Partial<Content>} [content] */

@@ -8,7 +8,8 @@ import { filesIn } from "../../../web/files/dropped.js";
 import { nameOf } from "../../../web/files/picked.js";
 import { Recorder, waveformOf } from "../../../web/files/recorder.js";
 import { FileServer } from "../../../web/files/server.js";
-import { MAX_DRAFT_BYTES, Uploads } from "../../../web/files/uploads.js";
+import { MAX_DRAFT_BYTES } from "../../../web/files/attached.js";
+import { Uploads } from "../../../web/files/uploads.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
@@ -102,8 +103,8 @@ async function pass(seconds = 0) {
 }
 
 async function sendFiles(page, body, ...files) {
-  page.uploads.attach(CHAT, files);
-  await page.uploads.send(CHAT, body, {}, page.uploads.take(CHAT));
+  page.uploads.attached.add(CHAT, files);
+  await page.uploads.attached.send(CHAT, body, {}, page.uploads.attached.take(CHAT));
 }
 
 test("a message is sent when its files are uploaded, in parts, and the next message of the chat waits for it", async () => {
@@ -154,18 +155,18 @@ test("a reload continues the upload, and shows the kept bytes", async () => {
   assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
 });
 
-const attached = ({ uploads }) => uploads.attached(CHAT).map(({ name }) => name);
+const attached = ({ uploads }) => uploads.attached.of(CHAT).map(({ name }) => name);
 
 /** Attaches files and waits until they are kept. */
 async function attach(page, ...files) {
-  page.uploads.attach(CHAT, files);
+  page.uploads.attached.add(CHAT, files);
   await pass();
 }
 
 /** The page again after a reload, with the chat open. */
 async function reloaded({ database, files, server }) {
   const page = await opened({ database, files, server });
-  page.uploads.open(CHAT);
+  page.uploads.attached.open(CHAT);
   await pass();
   return page;
 }
@@ -175,16 +176,16 @@ test("a draft has its files again after a reload, in order and with its text, un
   before.sending.drafts.keep(CHAT, { text: "Our trip" });
   await attach(before, file("first", "b.png"), file("second", "a.txt", "text/plain"));
   await attach(before, file("third", "c.png"));
-  before.uploads.detach(CHAT, before.uploads.attached(CHAT)[0]);
+  before.uploads.attached.remove(CHAT, before.uploads.attached.of(CHAT)[0]);
   await pass();
   assert.equal(before.files.rows.size, 2);
   const page = await reloaded(before);
   assert.deepEqual(attached(page), ["a.txt", "c.png"]);
-  const [text, picture] = page.uploads.attached(CHAT);
+  const [text, picture] = page.uploads.attached.of(CHAT);
   assert.deepEqual([picture.width, page.sending.drafts.get(CHAT).text], [3, "Our trip"]);
   assert.notEqual(page.uploads.urlOf(picture), "");
   assert.deepEqual(page.sending.unsent().get(CHAT), { state: "draft", text: "2 files: Our trip" });
-  await page.uploads.send(CHAT, "Our trip", {}, page.uploads.take(CHAT));
+  await page.uploads.attached.send(CHAT, "Our trip", {}, page.uploads.attached.take(CHAT));
   page.sending.drafts.keep(CHAT, { text: "" });
   await pass();
   assert.equal(page.server.content(text.client_file_id), "second");
@@ -201,8 +202,8 @@ test("a draft has its files until their message is kept, and then not again", as
   let release;
   const { put } = page.files;
   page.files.put = (...row) => new Promise((resolve) => (release = () => resolve(put(...row))));
-  page.uploads.attach(CHAT, [file("slow", "slow.png")]);
-  const sent = page.uploads.send(CHAT, "", {}, page.uploads.take(CHAT));
+  page.uploads.attached.add(CHAT, [file("slow", "slow.png")]);
+  const sent = page.uploads.attached.send(CHAT, "", {}, page.uploads.attached.take(CHAT));
   await pass();
   assert.deepEqual([attached(page), drafted()], [[], 1]);
   const [row] = page.database.rows.values();
@@ -216,18 +217,18 @@ test("a draft has its files until their message is kept, and then not again", as
 test("files beyond the limit of all drafts are named, and are sent nevertheless", async () => {
   const page = await opened();
   const large = (name, size) => Object.defineProperty(file("0123", name), "size", { value: size });
-  page.uploads.attach("d-1-11", [large("elsewhere.png", 1_000)]);
-  page.uploads.attach(CHAT, [large("fits.png", MAX_DRAFT_BYTES - 1_000), large("not.png", 1), large("empty.png", 0)]);
+  page.uploads.attached.add("d-1-11", [large("elsewhere.png", 1_000)]);
+  page.uploads.attached.add(CHAT, [large("fits.png", MAX_DRAFT_BYTES - 1_000), large("not.png", 1), large("empty.png", 0)]);
   await pass();
-  assert.deepEqual(page.uploads.notKept(CHAT), { tooMuch: ["not.png"], noRoom: [], lost: [] });
+  assert.deepEqual(page.uploads.attached.notKept(CHAT), { tooMuch: ["not.png"], noRoom: [], lost: [] });
   assert.deepEqual([page.sending.isDurable, page.sending.survivesReload], [true, false]);
   assert.deepEqual(attached(page), ["fits.png", "not.png", "empty.png"]);
   assert.deepEqual(attached(await reloaded(page)), ["fits.png", "empty.png"]);
-  await page.uploads.send(CHAT, "", {}, page.uploads.take(CHAT));
+  await page.uploads.attached.send(CHAT, "", {}, page.uploads.attached.take(CHAT));
   await pass();
   assert.deepEqual([page.sent(), page.sending.survivesReload], [[["", ["f1", "f2", "f3"]]], true]);
-  assert.equal(page.uploads.attach(CHAT, [large("again.png", MAX_DRAFT_BYTES - 1_000)]).tooMany, 0);
-  assert.deepEqual(page.uploads.notKept(CHAT).tooMuch, []);
+  assert.equal(page.uploads.attached.add(CHAT, [large("again.png", MAX_DRAFT_BYTES - 1_000)]).tooMany, 0);
+  assert.deepEqual(page.uploads.attached.notKept(CHAT).tooMuch, []);
 });
 
 test("a file for which the browser has no room is named, and lost bytes are named after a reload", async () => {
@@ -235,16 +236,16 @@ test("a file for which the browser has no room is named, and lost bytes are name
   await attach(page, file("kept", "kept.png"));
   page.files.isFull = true;
   await attach(page, file("not", "not.png"));
-  assert.deepEqual(page.uploads.notKept(CHAT), { tooMuch: [], noRoom: ["not.png"], lost: [] });
+  assert.deepEqual(page.uploads.attached.notKept(CHAT), { tooMuch: [], noRoom: ["not.png"], lost: [] });
   assert.equal(page.sending.isDurable, false);
   assert.deepEqual(page.sending.unsent().get(CHAT).text, "2 photos");
   page.files.rows.clear();
   const after = await reloaded(page);
-  assert.deepEqual([attached(after), after.uploads.notKept(CHAT).lost], [[], ["kept.png"]]);
+  assert.deepEqual([attached(after), after.uploads.attached.notKept(CHAT).lost], [[], ["kept.png"]]);
   assert.equal(after.database.rows.size, 0);
   const blocked = await opened({ database: page.database, files: { ...fakeFiles(), put: () => assert.fail(), get: async () => assert.fail() } });
   await attach(blocked, file("any", "any.png"));
-  assert.deepEqual([attached(blocked), blocked.uploads.notKept(CHAT).noRoom], [["any.png"], ["any.png"]]);
+  assert.deepEqual([attached(blocked), blocked.uploads.attached.notKept(CHAT).noRoom], [["any.png"], ["any.png"]]);
 });
 
 /** Two tabs of a browser, with the chat open in both. */
@@ -253,7 +254,7 @@ async function twoTabs() {
   const channels = [0, 1].map((at) => ({ close() {}, postMessage: (data) => channels[1 - at].onmessage?.({ data: structuredClone(data) }) }));
   const tabs = [];
   for (const channel of channels) tabs.push(await opened({ files, database, server, channel }));
-  for (const { uploads } of tabs) uploads.open(CHAT);
+  for (const { uploads } of tabs) uploads.attached.open(CHAT);
   return tabs;
 }
 
@@ -261,14 +262,14 @@ test("two tabs show the same files, and bytes that a message of one tab needs st
   const [here, there] = await twoTabs();
   await attach(here, file("one", "one.png"), file("two", "two.png"));
   assert.deepEqual(attached(there), ["one.png", "two.png"]);
-  assert.notEqual(there.uploads.urlOf(there.uploads.attached(CHAT)[1]), "");
-  there.uploads.setOriginal(CHAT, true);
-  assert.equal(here.uploads.isOriginal(CHAT), true);
-  there.uploads.detach(CHAT, there.uploads.attached(CHAT)[0]);
+  assert.notEqual(there.uploads.urlOf(there.uploads.attached.of(CHAT)[1]), "");
+  there.uploads.attached.setOriginal(CHAT, true);
+  assert.equal(here.uploads.attached.isOriginal(CHAT), true);
+  there.uploads.attached.remove(CHAT, there.uploads.attached.of(CHAT)[0]);
   await pass();
   assert.deepEqual([attached(here), here.files.rows.size], [["two.png"], 1]);
   here.server.held = new Promise(() => {});
-  await here.uploads.send(CHAT, "", {}, here.uploads.take(CHAT));
+  await here.uploads.attached.send(CHAT, "", {}, here.uploads.attached.take(CHAT));
   await pass();
   assert.deepEqual([attached(there), there.sending.drafts.chats, there.files.rows.size], [[], [], 1]);
 });
@@ -276,19 +277,19 @@ test("two tabs show the same files, and bytes that a message of one tab needs st
 test("only pictures keep their original, those attached later too, and none after the last is removed", async () => {
   const page = await opened();
   await attach(page, file("one", "one.png"), file("note", "note.txt", "text/plain"));
-  assert.equal(page.uploads.isOriginal(CHAT), false);
-  page.uploads.setOriginal(CHAT, true);
+  assert.equal(page.uploads.attached.isOriginal(CHAT), false);
+  page.uploads.attached.setOriginal(CHAT, true);
   await attach(page, file("two", "two.png"));
   const after = await reloaded(page);
-  await after.uploads.send(CHAT, "", {}, after.uploads.take(CHAT));
+  await after.uploads.attached.send(CHAT, "", {}, after.uploads.attached.take(CHAT));
   await pass();
   assert.deepEqual(after.server.originals, { "one.png": true, "note.txt": false, "two.png": true });
   await attach(after, file("three", "three.png"), file("note", "note.txt", "text/plain"));
-  assert.equal(after.uploads.isOriginal(CHAT), false);
-  after.uploads.setOriginal(CHAT, true);
-  after.uploads.detach(CHAT, after.uploads.attached(CHAT)[0]);
+  assert.equal(after.uploads.attached.isOriginal(CHAT), false);
+  after.uploads.attached.setOriginal(CHAT, true);
+  after.uploads.attached.remove(CHAT, after.uploads.attached.of(CHAT)[0]);
   await attach(after, file("four", "four.png"));
-  assert.equal(after.uploads.isOriginal(CHAT), false);
+  assert.equal(after.uploads.attached.isOriginal(CHAT), false);
 });
 
 test("the files of a draft are deleted when the chat is left, and at the sign-out", async () => {
@@ -297,13 +298,13 @@ test("the files of a draft are deleted when the chat is left, and at the sign-ou
   const other = await reloaded(page);
   const closed = new Set();
   other.chats.isClosed = (chat_id) => closed.has(chat_id);
-  other.uploads.attach("d-1-11", [file()]);
+  other.uploads.attached.add("d-1-11", [file()]);
   await pass();
   closed.add(CHAT);
   other.sending.changed();
   await pass();
   assert.deepEqual([attached(other), other.sending.drafts.chats, other.files.rows.size], [[], ["d-1-11"], 1]);
-  other.uploads.attach("d-1-11", [file()]);
+  other.uploads.attached.add("d-1-11", [file()]);
   await other.sending.clear();
   other.files.rows.clear(); // a part of the same database
   await pass();
@@ -361,15 +362,15 @@ test("many files become several messages, the text with the first, and too many 
   const page = await opened();
   page.sending.maxFileBytes = 10;
   const many = Array.from({ length: 12 }, () => file());
-  const { tooLarge } = page.uploads.attach(CHAT, [file("01234567890", "large.bin"), ...many]);
+  const { tooLarge } = page.uploads.attached.add(CHAT, [file("01234567890", "large.bin"), ...many]);
   assert.deepEqual(tooLarge.map(({ name }) => name), ["large.bin"]);
-  page.uploads.detach(CHAT, page.uploads.attached(CHAT)[0]);
-  await page.uploads.send(CHAT, "Look", {}, page.uploads.take(CHAT));
+  page.uploads.attached.remove(CHAT, page.uploads.attached.of(CHAT)[0]);
+  await page.uploads.attached.send(CHAT, "Look", {}, page.uploads.attached.take(CHAT));
   assert.deepEqual(page.sending.waiting(CHAT).map(({ body, files }) => [body, files.length]), [["Look", 10], ["", 1]]);
-  assert.equal(page.uploads.attach(CHAT, Array.from({ length: 101 }, () => file())).tooMany, 1);
+  assert.equal(page.uploads.attached.add(CHAT, Array.from({ length: 101 }, () => file())).tooMany, 1);
   const files = Array.from({ length: 103 }, (_, at) => ({ client_file_id: `${at}`, size: "1" }));
   page.sending.drafts.keep("d-1-11", { files }); // of two tabs
-  assert.equal(page.uploads.attach("d-1-11", [file(), file(), file(), file()]).tooMany, 4);
+  assert.equal(page.uploads.attached.add("d-1-11", [file(), file(), file(), file()]).tooMany, 4);
 });
 
 test("without room for the bytes, the upload goes on from memory and the page knows that a reload loses them", async () => {
@@ -470,7 +471,7 @@ test("a voice message has its duration and its loudest moments, and the micropho
   await pass(0.05);
   await pass(0.05);
   assert.equal(used.isOpen, true);
-  await page.uploads.sendVoice(CHAT, await recorder.finish(), "4");
+  await page.uploads.attached.sendVoice(CHAT, await recorder.finish(), "4");
   assert.equal(used.isOpen, false);
   const { files, reply_to } = waiting(page);
   assert.deepEqual([files[0].media_type, files[0].waveform, reply_to], ["audio/ogg", btoa("\x00\x80\xff"), "4"]);
