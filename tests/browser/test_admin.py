@@ -303,6 +303,7 @@ def test_a_report_is_read_answered_by_a_suspension_and_closed(
     expect_in_audit(page, "Close report", "handled: Suspended for good", admin.name)
 
 
+@pytest.mark.slow
 def test_files_of_a_report_are_opened_by_the_admin_until_their_message_is_deleted(
     platform: Platform, seats: Seats, admin: Account, mira: Account
 ) -> None:

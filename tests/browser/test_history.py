@@ -219,6 +219,7 @@ def test_few_messages_are_on_the_page_whatever_was_loaded(reading: Seat, ada: Ac
     expect(reading.message("More 199")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_a_link_leads_to_its_message_and_a_date_to_its_first(reading: Seat, ada: Account, mira: Account) -> None:
     page, chat_id = reading.page, ada.chat_with(mira)
     url = f"{reading.platform.url}/v1/chats/{chat_id}/messages?after_id=1&limit=100"

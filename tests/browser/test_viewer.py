@@ -79,7 +79,8 @@ def middle_of(box: FloatRect) -> Point:
     return (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
-@pytest.mark.parametrize("direction", ["ltr", pytest.param("rtl", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
 def test_a_swipe_shows_the_next_or_the_previous_picture_and_a_swipe_down_closes(phone: Seat, direction: str) -> None:
     phone.page.evaluate("(direction) => (document.dir = direction)", direction)
     place, fingers = open_picture(phone, "wide.png"), Fingers(phone)

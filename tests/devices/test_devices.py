@@ -375,7 +375,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
     yield error
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), None])
+@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2)), None])
 def test_all_devices_the_server_and_a_model_agree(
     seed: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

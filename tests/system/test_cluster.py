@@ -287,7 +287,8 @@ async def test_members_at_two_gateways_follow_a_channel_until_they_are_removed(
         assert (await reader.receive_distinct(5))[2:] == [mentioned.event_id, *last]
 
 
-@pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
 async def test_the_end_of_an_archive_fails_no_send(cluster: Cluster, end: Callable[[Process], object]) -> None:
     archive = cluster.archives[0]
     async with talking(cluster, "grpc") as talk:

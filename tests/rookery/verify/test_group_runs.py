@@ -265,7 +265,7 @@ class LosesAChange(GroupPlatform):
     [
         (TellsRemoved, {Kind.OUTSIDE}),
         pytest.param(MissesNewcomers, {Kind.NOT_DELIVERED}, marks=pytest.mark.slow),
-        (ShowsAll, {Kind.OUTSIDE, Kind.READABLE, Kind.WRONG_STATE}),
+        pytest.param(ShowsAll, {Kind.OUTSIDE, Kind.READABLE, Kind.WRONG_STATE}, marks=pytest.mark.slow),
         pytest.param(TellsRemovedOfChanges, {Kind.OUTSIDE}, marks=pytest.mark.slow),
         pytest.param(LosesEdits, {Kind.WRONG_STATE}, marks=pytest.mark.slow),
         (LosesAChange, {Kind.LOST, Kind.FORKED}),

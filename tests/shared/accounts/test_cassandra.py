@@ -92,7 +92,7 @@ class BreakingSession:
         return [await self.execute(*each) for each in work]
 
 
-@pytest.fixture(params=["request lost", "answer lost"])
+@pytest.fixture(params=[pytest.param("request lost", marks=pytest.mark.slow), "answer lost"])
 def breaking_stores(request: pytest.FixtureRequest, session: CassandraSession) -> Iterator[Iterator[CassandraAccounts]]:
     """Stores that break off at their first request, at their second, and so on; the last finishes its work."""
 
@@ -372,7 +372,7 @@ async def test_a_late_write_to_the_index_harms_no_later_change(
     assert await rows_in_index(session, user) == {user.display_name}
 
 
-@settings(max_examples=settings.default.max_examples // 20)
+@settings(max_examples=settings().max_examples // 20)
 @given(
     display_names=st.lists(st.lists(st.text("abcd", max_size=5), min_size=1, max_size=4), max_size=8),
     words=st.lists(st.text("abcd", min_size=1, max_size=4), min_size=1, max_size=2),

@@ -19,7 +19,7 @@ from shared.contract.chats import direct_chat_id
 from shared.contract.groups import DEFAULT_PERMISSIONS
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 
-hypothetical = settings(max_examples=settings.default.max_examples // 20)
+hypothetical = settings(max_examples=settings().max_examples // 20)
 """The examples share a database, in which each has its own chat. An example of Cassandra takes a second, so there are
 few: 5, and 50 in `make test-all`."""
 
