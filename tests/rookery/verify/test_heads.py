@@ -63,8 +63,8 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a private change", private, Kind.OUTSIDE, "x of 1, which is private, is the head of g-1"
     eves = replace(records(heads=[NEWEST]), heads={GRACE: [NEWEST], EVE: [head(25, 26), head(35, 36)]})
     yield "outside", eves, Kind.OUTSIDE, "m1 of 1, id 25, is the head of g-1 at the client of 3"
-    often = [head(35, 36 + second) for second in range(4)]
-    yield "too often", records(heads=often), Kind.TOO_OFTEN, "4 heads of g-1 arrived within 3.0 s at the client of 2"
+    often = [head(35, 36 + second) for second in range(12)]
+    yield "too often", records(heads=often), Kind.TOO_OFTEN, "12 heads of g-1 arrived within 11.0 s at the client of 2"
     unseen = records(heads=[NEWEST], sent=WITH_MENTION, history=MENTIONED)
     yield "a mention", unseen, Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not arrive at the client of 2"
 
