@@ -1,9 +1,12 @@
 """`rookery backup` and `rookery restore`: the restored data, refusals, and the state after a failure."""
 
 import json
+import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ from shared.contract.chats import direct_chat_id
 from shared.files.keys import file_key
 from shared.settings import FilesSettings, Settings
 from tests.shared.files.content import content_of, read, store, write
+
+DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/operations/backup.md").read_text()
 
 DATABASES = ["accounts.db", "chats.db", "configuration.db", "log.db"]
 FILES = sorted([*DATABASES, "backup.json", "files"])
@@ -294,3 +299,17 @@ async def test_a_restore_that_fails_leaves_an_empty_data_folder(
     assert names(elsewhere.data) == ["log.lock"]
     monkeypatch.undo()
     await restore(elsewhere, folder)
+
+
+# ---- the document
+
+
+def test_the_nightly_command_deletes_old_backups_and_no_other_folder(tmp_path: Path) -> None:
+    kept = ["2026-11-25", "before-1.4", "files"]
+    for name, days in {"2026-11-05": 20, "2026-11-25": 0, "before-1.4": 20, "files": 20}.items():
+        (tmp_path / name).mkdir()
+        changed_at = time.time() - days * 86_400
+        os.utime(tmp_path / name, (changed_at, changed_at))
+    (delete,) = [line.partition("&& ")[2] for line in DOCUMENT.splitlines() if "&& find /backups" in line]
+    subprocess.run(["/bin/sh", "-c", delete.replace("/backups", str(tmp_path))], check=True)
+    assert names(tmp_path) == kept
