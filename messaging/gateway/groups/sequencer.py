@@ -257,7 +257,9 @@ class Sequencer:
         return None
 
     async def _recorded_first(self, partition: int, tail: Tail, chat_id: str, key: SendKey) -> Event | Refusal | None:
-        """The control change that was made with this key before the tail begins; None if there is none."""
+        """The control change that was made with this key before the tail begins; None if there is none. Raises
+        Unavailable."""
+        await self._recorded.update(partition, tail)
         found = await self._history.find_sent(key[0], chat_id, key[1])
         if found is None and not self._recorded.reach(partition, tail):
             return _NOT_KNOWN

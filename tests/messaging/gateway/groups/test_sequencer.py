@@ -18,6 +18,7 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster, audience, is_kept
+from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from tests.messaging.gateway.groups.test_commands import changed, declined, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation, invite, joined
@@ -311,6 +312,20 @@ async def test_no_version_is_guessed_while_history_lacks_what_the_tail_has_forgo
         assert (await refused(gateway, 3, in_chat("b", removed(3)))).code == Code.UNAVAILABLE
     world.refusal, world.unrecorded = None, 0
     assert (await made(gateway, 3, in_chat("b", removed(3)))).message.control.version == 3
+
+
+@pytest.mark.parametrize("is_join", [False, True])
+async def test_a_group_is_changed_after_its_owner_s_tail_has_forgotten_its_last_change(
+    world: World, gateway: Gateway, autojump_clock: MockClock, is_join: bool
+) -> None:
+    """Its roster is cached, so nothing else asks the log how far history is."""
+    await made(gateway, ANN, in_chat("b", new_settings(is_public=True)))
+    await trio.sleep(2 * sequencer.TICK_SECONDS)
+    tail = gateway.partitions.tails[HOME]
+    tail.evict(older_than_ms=wall_clock_ms() + 1, max_bytes=10**9)
+    assert tail.complete_from > 0
+    user_id, request = (50, joined()) if is_join else (2, removed(2))
+    assert (await made(gateway, user_id, in_chat("c", request))).message.control.version == 3
 
 
 async def test_members_must_have_accounts(world: World, gateway: Gateway) -> None:
