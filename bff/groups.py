@@ -28,7 +28,7 @@ from rookery.v1.group_service_pb2 import (
     CreateGroup,
     RemoveMember,
 )
-from rookery.v1.groups_pb2 import GroupSettings
+from rookery.v1.groups_pb2 import Control, GroupSettings
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import Claims
 from shared.contract.chats import group_chat_id, is_group
@@ -87,8 +87,7 @@ class Groups:
             claims, token, chat_id, body.client_change_id, body.expected_version, change_settings=change
         )
         response = await self.respond(claims.user_id, answer)
-        # A retry may have the event of an old change, after which the group got another picture.
-        if not isinstance(answer, Refusal) and answer.event.message.control.version > former.version > 0:
+        if not isinstance(answer, Refusal) and _replaces_avatar(answer.event.message.control, former):
             await self._avatars.forget(chat_id, former.settings.avatar)
         return response
 
@@ -211,3 +210,10 @@ class Groups:
         request = ListMembersRequest(user_id=user_id, chat_id=message.chat_id, limit=1)
         response = await self._services.archive.list_members(request)
         return not isinstance(response, Refusal) and response.version >= message.control.version
+
+
+def _replaces_avatar(control: Control, former: Chat) -> bool:
+    """Whether the change took the picture of `former` away. A retry may have the event of an old change, after which the
+    group got the picture that it has."""
+    is_other = "avatar" in control.changed and control.settings.avatar != former.settings.avatar
+    return is_other and control.version > former.version > 0

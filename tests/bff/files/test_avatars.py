@@ -159,6 +159,23 @@ async def test_an_old_upload_cant_be_set_any_more(api: Api, token: str, monkeypa
         assert changed.status == status
 
 
+async def test_a_change_of_a_group_that_repeats_its_picture_keeps_it(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    avatar = await stored(api, GROUP)
+
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        return GetChatResponse(chat=Chat(version=3, settings=GroupSettings(avatar=avatar)))
+
+    monkeypatch.setattr(api.archive, "get_chat", get_chat)
+    api.archive.response = ListMembersResponse(version=4)
+    control = Control(version=4, settings=GroupSettings(name="New", avatar=avatar), changed=["name"])
+    api.groups.response = ChangeGroupResponse(event=Event(message=Message(control=control)))
+    body = {"client_change_id": "a", "name": "New", "avatar": avatar}
+    assert (await api.call("PATCH", f"/v1/chats/{GROUP}", body, token=token)).status == 200
+    assert await is_there(api, avatar)
+
+
 @pytest.mark.parametrize(("version", "keeps"), [(4, False), (3, True)], ids=["a change", "a retry of an old change"])
 async def test_the_former_picture_of_a_group_is_deleted_by_the_change_that_replaces_it(
     api: Api, token: str, monkeypatch: pytest.MonkeyPatch, version: int, keeps: bool
