@@ -75,6 +75,13 @@ PARTS = (
 """The files in the order in which they are copied."""
 
 
+def missing_databases(settings: Settings) -> list[str]:
+    """The names of the databases that do not exist, of those that every platform with these settings has since its
+    first start. Raises OSError if the data folder can't be read."""
+    data = DataFolder(settings.data)
+    return [part.name for part in PARTS if part.engine not in settings.engines and not (data.path / part.name).exists()]
+
+
 async def back_up(settings: Settings, folder: Path, *, with_files: bool = True) -> list[str]:
     """Copy the data folder to a new folder, while Rookery runs or not, and return lines that describe the result.
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from rookery.commands.cli.common import json_option, load_settings, read_password, run
+from rookery.commands.cli.common import json_option, load_started, read_password, run
 
 
 @click.group()
@@ -20,7 +20,7 @@ def add_user(name: str, display_name: str | None, password_stdin: bool) -> None:
     """Create the account NAME. Rookery may be running."""
     from rookery.commands.accounts import add_account
 
-    settings = load_settings()
+    settings = load_started()
     password = read_password(sys.stdin if password_stdin else None, confirm=True)
     account = run(add_account, settings, name, password, display_name)
     click.echo(f"{account.name} is user {account.user_id}")
@@ -33,7 +33,7 @@ def make_admin(name: str, revoke: bool) -> None:
     """Make NAME an admin, who may use the page /admin and its API."""
     from rookery.commands import admin
 
-    run(admin.revoke_admin if revoke else admin.make_admin, load_settings(), name)
+    run(admin.revoke_admin if revoke else admin.make_admin, load_started(), name)
 
 
 @user.command("find")
@@ -43,7 +43,7 @@ def find_users(part: str, as_json: bool) -> None:
     """List the accounts with PART in their name or display name, and which are admins or suspended."""
     from rookery.commands import admin
 
-    run(admin.find, load_settings(), part, as_json)
+    run(admin.find, load_started(), part, as_json)
 
 
 @user.command("suspend")
@@ -53,7 +53,7 @@ def suspend_user(name: str, reason: str) -> None:
     """Suspend NAME: end all their sessions within a second, and refuse sign-ins. Others may still write to them."""
     from rookery.commands import admin
 
-    run(admin.suspend, load_settings(), name, reason)
+    run(admin.suspend, load_started(), name, reason)
 
 
 @user.command("restore")
@@ -62,7 +62,7 @@ def restore_user(name: str) -> None:
     """Restore NAME, who was suspended."""
     from rookery.commands import admin
 
-    run(admin.restore, load_settings(), name)
+    run(admin.restore, load_started(), name)
 
 
 @user.command("sign-out")
@@ -71,7 +71,7 @@ def sign_out_user(name: str) -> None:
     """End all sign-ins of NAME, and with them all sessions."""
     from rookery.commands import admin
 
-    run(admin.sign_out, load_settings(), name)
+    run(admin.sign_out, load_started(), name)
 
 
 @user.command("reset-password")
@@ -80,7 +80,7 @@ def reset_password(name: str) -> None:
     """Print a link with which NAME sets a new password, once, within a day. It replaces an earlier link."""
     from rookery.commands import admin
 
-    run(admin.reset_password, load_settings(), name)
+    run(admin.reset_password, load_started(), name)
 
 
 @user.command("delete")
@@ -94,7 +94,7 @@ def delete_user(name: str) -> None:
     """
     from rookery.commands import admin
 
-    run(admin.delete, load_settings(), name)
+    run(admin.delete, load_started(), name)
 
 
 @click.group()
@@ -109,7 +109,7 @@ def create_invite(uses: int, days: int) -> None:
     """Print a link with which accounts can be created."""
     from rookery.commands import admin
 
-    run(admin.create_invite, load_settings(), uses, days)
+    run(admin.create_invite, load_started(), uses, days)
 
 
 @invite.command("list")
@@ -118,7 +118,7 @@ def list_invites(as_json: bool) -> None:
     """List the invites that have not expired, without their secrets."""
     from rookery.commands import admin
 
-    run(admin.list_invites, load_settings(), as_json)
+    run(admin.list_invites, load_started(), as_json)
 
 
 @invite.command("revoke")
@@ -127,7 +127,7 @@ def revoke_invite(invite_id: str) -> None:
     """Make the link of an invite invalid. Accounts that were created with it stay."""
     from rookery.commands import admin
 
-    run(admin.revoke_invite, load_settings(), invite_id)
+    run(admin.revoke_invite, load_started(), invite_id)
 
 
 COMMANDS = (user, invite)

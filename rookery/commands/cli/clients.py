@@ -155,7 +155,9 @@ def load(
         raise click.UsageError("--rate and --saturate exclude each other")
     if group is None and online is not None:
         raise click.UsageError("--online needs --group")
-    options["accounts_file"] = DataFolder(data).accounts if data else None
+    options["accounts_file"] = accounts_file = DataFolder(data).accounts if data else None
+    if accounts_file and not accounts_file.exists():
+        raise click.UsageError(f"--data must be the data folder of a Rookery: {data} has no {accounts_file.name}")
     rate = None if saturate else rate or (1.0 if group else 500.0)
     users = (online or group) if group else users
     plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, **options)

@@ -50,6 +50,28 @@ def load_settings(**overrides: object) -> "Settings":
     return read_settings(**overrides)
 
 
+def load_started() -> "Settings":
+    """Load the settings of a platform that was started before, running or not.
+
+    Raises InvalidSettings, or ClickException if an embedded database of these settings does not exist: a command must
+    not create one beside the platform that it is meant for.
+    """
+    from rookery.commands.backup import missing_databases
+
+    settings = load_settings()
+    try:
+        missing = missing_databases(settings)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+    if missing:
+        raise click.ClickException(
+            f"Rookery was never started with these settings: the data folder {settings.data.absolute()} has no "
+            f"{', '.join(missing)}. Set ROOKERY_DATA to the folder of the running one, and ROOKERY_ENGINES if it has "
+            "other engines (`rookery up --engines`), or start it first"
+        )
+    return settings
+
+
 def read_password(file: TextIO | None, *, confirm: bool) -> str:
     """Return the first line of the file; without a file, prompt for the password."""
     if file is not None:

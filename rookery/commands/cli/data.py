@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rookery.commands.cli.common import load_settings, run
+from rookery.commands.cli.common import load_settings, load_started, run
 
 
 @click.command("dead-letters")
@@ -14,7 +14,7 @@ def dead_letters(limit: int) -> None:
     """Print the newest dead letters (log records that could not be processed), one line of JSON each."""
     from rookery.commands.dead_letters import show
 
-    run(show, load_settings(), limit)
+    run(show, load_started(), limit)
 
 
 @click.command()
@@ -24,7 +24,7 @@ def backup(folder: Path, without_files: bool) -> None:
     """Copy the data folder to the new folder FOLDER. Rookery may be running."""
     from rookery.commands.backup import back_up
 
-    for line in run(partial(back_up, with_files=not without_files), load_settings(), folder):
+    for line in run(partial(back_up, with_files=not without_files), load_started(), folder):
         click.echo(line)
 
 
@@ -52,7 +52,7 @@ def sweep_files() -> None:
     """
     from rookery.commands.files import sweep
 
-    run(sweep, load_settings())
+    run(sweep, load_started())
 
 
 COMMANDS = (dead_letters, backup, restore_backup, files)

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from rookery.commands.cli.common import json_option, limit_option, load_settings, run
+from rookery.commands.cli.common import json_option, limit_option, load_started, run
 
 
 @click.command()
@@ -13,7 +13,7 @@ def processes(as_json: bool) -> None:
     """List the running processes: readiness, sessions, partitions and lag."""
     from rookery.commands import admin
 
-    run(admin.show_processes, load_settings(), as_json)
+    run(admin.show_processes, load_started(), as_json)
 
 
 @click.command()
@@ -23,7 +23,7 @@ def audit(limit: int, as_json: bool) -> None:
     """Print the newest actions of admins on the page, in the API and in commands, oldest first."""
     from rookery.commands import admin
 
-    run(admin.show_audit, load_settings(), limit, as_json)
+    run(admin.show_audit, load_started(), limit, as_json)
 
 
 @click.command()

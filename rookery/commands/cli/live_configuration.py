@@ -2,7 +2,7 @@
 
 import click
 
-from rookery.commands.cli.common import json_option, limit_option, load_settings, run
+from rookery.commands.cli.common import json_option, limit_option, load_started, run
 
 
 @click.group()
@@ -15,7 +15,7 @@ def list_configuration() -> None:
     """List every key: its value, whether it is set, its bounds and its description."""
     from rookery.commands import configuration
 
-    run(configuration.list_values, load_settings())
+    run(configuration.list_values, load_started())
 
 
 @config.command("get")
@@ -24,7 +24,7 @@ def get_configuration(key: str) -> None:
     """Print the current value of KEY."""
     from rookery.commands import configuration
 
-    run(configuration.get_value, load_settings(), key)
+    run(configuration.get_value, load_started(), key)
 
 
 @config.command("set")
@@ -34,7 +34,7 @@ def set_configuration(key: str, value: str) -> None:
     """Set KEY to VALUE. Running processes follow within a second."""
     from rookery.commands import configuration
 
-    run(configuration.set_value, load_settings(), key, value)
+    run(configuration.set_value, load_started(), key, value)
 
 
 @config.command("unset")
@@ -43,7 +43,7 @@ def unset_configuration(key: str) -> None:
     """Reset KEY to its default."""
     from rookery.commands import configuration
 
-    run(configuration.unset_value, load_settings(), key)
+    run(configuration.unset_value, load_started(), key)
 
 
 @config.command("history")
@@ -53,7 +53,7 @@ def show_configuration_history(limit: int, as_json: bool) -> None:
     """Print the newest changes with their authors, oldest first."""
     from rookery.commands import admin
 
-    run(admin.show_history, load_settings(), limit, as_json)
+    run(admin.show_history, load_started(), limit, as_json)
 
 
 @config.command("watch")
@@ -61,7 +61,7 @@ def watch_configuration() -> None:
     """Print every change as it happens, until Ctrl-C."""
     from rookery.commands import configuration
 
-    run(configuration.watch, load_settings())
+    run(configuration.watch, load_started())
 
 
 COMMANDS = (config,)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.option(
     "--engines",
     metavar="NAMES",
-    help="Comma-separated engines (kafka, cassandra, redis) to use instead of the embedded ones.",
+    help="Comma-separated engines (kafka, cassandra, redis) to use instead of the embedded ones. Other commands need "
+    "the same in ROOKERY_ENGINES.",
 )
 def up(engines: str | None) -> None:
     """Start the whole platform in one process, until Ctrl-C or SIGTERM."""
@@ -52,7 +53,8 @@ def migrate() -> None:
     """Create the topics and tables in the engines. Run it before the first start and before each upgrade."""
     from rookery.serve.migrate import migrate_engines
 
-    for line in run(migrate_engines, load_settings()) or ["nothing to do"]:
+    done = run(migrate_engines, load_settings())
+    for line in done or ["nothing to do: ROOKERY_ENGINES names neither kafka nor cassandra"]:
         click.echo(line)
 
 

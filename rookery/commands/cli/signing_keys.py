@@ -2,7 +2,7 @@
 
 import click
 
-from rookery.commands.cli.common import load_settings, run
+from rookery.commands.cli.common import load_started, run
 
 
 @click.group()
@@ -15,7 +15,7 @@ def list_keys() -> None:
     """List the keys, newest first: id, time of creation, and state."""
     from rookery.commands import keys
 
-    run(keys.list_keys, load_settings())
+    run(keys.list_keys, load_started())
 
 
 @keys.command("rotate")
@@ -23,7 +23,7 @@ def rotate_keys() -> None:
     """Create a new key. Running processes sign with it after about a minute."""
     from rookery.commands import keys
 
-    run(keys.rotate, load_settings())
+    run(keys.rotate, load_started())
 
 
 @keys.command("retire")
@@ -33,7 +33,7 @@ def retire_key(key_id: str, now: bool) -> None:
     """Reject tokens signed with KEY_ID. Running processes follow within a minute."""
     from rookery.commands import keys
 
-    run(keys.retire, load_settings(), key_id, now)
+    run(keys.retire, load_started(), key_id, now)
 
 
 COMMANDS = (keys,)

@@ -8,6 +8,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from rookery.commands.backup import PARTS
 from rookery.commands.cli import main
 from rookery.serve.folder import DataFolder
 from shared.telemetry import logs
@@ -29,6 +30,14 @@ def _own_logs() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
     return DataFolder(tmp_path / "data")
+
+
+@pytest.fixture
+def started(folder: DataFolder) -> None:
+    """The data folder has every database, as after a start. They are empty: the first command migrates them."""
+    folder.path.mkdir()
+    for part in PARTS:
+        (folder.path / part.name).touch()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.rookery.commands.conftest import Invoke
 
 
 @pytest.fixture(autouse=True)
-def users(invoke: Invoke) -> None:
+def users(started: None, invoke: Invoke) -> None:
     """The users ada and grace."""
     for name in ("ada", "grace"):
         assert invoke("user", "add", name, "--password-stdin", stdin="correct horse\n").exit_code == 0

@@ -169,9 +169,10 @@ def test_a_single_role_needs_shared_engines(invoke: Invoke, role: str) -> None:
 
 def test_the_embedded_engines_need_no_migration(invoke: Invoke) -> None:
     result = invoke("migrate")
-    assert (result.exit_code, result.output) == (0, "nothing to do\n")
+    assert (result.exit_code, result.output) == (0, "nothing to do: ROOKERY_ENGINES names neither kafka nor cassandra\n")
 
 
+@pytest.mark.usefixtures("started")
 def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison", "00-0af7-b7ad-01")
 
@@ -189,6 +190,7 @@ def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     assert base64.b64decode(letter["value"]) == record.value
 
 
+@pytest.mark.usefixtures("started")
 def test_a_sweep_of_files_prints_what_it_has_done(invoke: Invoke, folder: DataFolder) -> None:
     stored = StoredFile(file=FileInfo(file_id=1), owner_id=1, state=FILE_STATE_UPLOADING)
 
@@ -220,9 +222,40 @@ async def test_a_probe_prints_the_failed_check(invoke: Invoke, nursery: trio.Nur
     assert (result.exit_code, result.output) == (code, "disk: the disk is full\n" if failing else "")
 
 
+# ---- a platform that was never started
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("config set sign_up invite", "config list", "config get sign_up", "config history", "invite create"),
+        *("user add ada --password-stdin", "user find ada", "audit", "processes", "keys rotate", "dead-letters"),
+        *("files sweep", "backup backup"),
+    ],
+)
+def test_a_command_without_its_platform_is_refused_and_creates_nothing(
+    invoke: Invoke, folder: DataFolder, arguments: str
+) -> None:
+    (folder.path / "files").mkdir(parents=True)  # exists beside other engines too
+    result = invoke(*arguments.split(), stdin="correct horse\n")
+    assert result.exit_code == 1
+    assert f"the data folder {folder.path} has no chats.db, log.db, accounts.db, configuration.db" in result.stderr
+    assert "ROOKERY_DATA" in result.stderr
+    assert "ROOKERY_ENGINES" in result.stderr
+    assert [path.name for path in folder.path.parent.rglob("*")] == ["data", "files"]
+
+
+@pytest.mark.usefixtures("started")
+def test_only_databases_that_no_engine_replaces_are_needed(invoke: Invoke, folder: DataFolder) -> None:
+    folder.log.unlink()
+    assert "has no log.db." in invoke("config", "get", "sign_up").stderr
+    assert invoke("config", "get", "sign_up", ROOKERY_ENGINES="kafka").exit_code == 0
+
+
 # ---- config
 
 
+@pytest.mark.usefixtures("started")
 def test_a_value_is_set_shown_with_its_bounds_and_unset(invoke: Invoke) -> None:
     assert invoke("config", "get", "max_text_bytes").stdout == "16384\n"
     assert invoke("config", "set", "max_text_bytes", "100").stdout == "max_text_bytes = 100\n"
@@ -238,6 +271,7 @@ def test_a_value_is_set_shown_with_its_bounds_and_unset(invoke: Invoke) -> None:
 # ---- user add
 
 
+@pytest.mark.usefixtures("started")
 def test_an_account_is_created_in_the_data_folder(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("user", "add", "Ada", "--password-stdin", "--display-name", "Ada L.", stdin="correct horse\n")
     assert result.exit_code == 0, result.output
@@ -251,6 +285,7 @@ def test_an_account_is_created_in_the_data_folder(invoke: Invoke, tmp_path: Path
     assert trio.run(display_name) == "Ada L."
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize(
     ("name", "password", "words"),
     [("a", "correct horse", "name"), ("ada", "short", "password"), ("a b c", "x" * 10, "name")],
@@ -265,6 +300,7 @@ def test_names_and_passwords_follow_the_rules_of_the_api(invoke: Invoke, name: s
 # ---- refusals that need no server
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -275,6 +311,7 @@ def test_names_and_passwords_follow_the_rules_of_the_api(invoke: Invoke, name: s
         ("probe file:///etc/passwd", 2, "must begin with http:// or https://"),
         ("load --url http://192.0.2.1", 1, "--i-own-this-server"),
         ("load --rate 5 --saturate", 2, "exclude each other"),
+        ("load --data .", 2, "--data must be the data folder of a Rookery: . has no accounts.db"),
         ("chat ada --url http://127.0.0.1:1 --password-file password", 1, "no answer from http://127.0.0.1:1"),
     ],
 )

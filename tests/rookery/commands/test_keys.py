@@ -80,6 +80,7 @@ async def test_the_newest_key_and_an_unknown_key_are_never_retired(settings: Set
     assert await stored(settings) == [new, old]
 
 
+@pytest.mark.usefixtures("started")
 def test_the_commands_rotate_list_and_retire_and_are_in_the_audit_log(invoke: Invoke) -> None:
     for _ in range(2):
         assert invoke("keys", "rotate").exit_code == 0
