@@ -1,5 +1,5 @@
-// A cache of profiles. Reading one that is not cached fetches it, many in one request, and calls the
-// listeners when they arrive.
+// A cache of profiles. Reading one that is not cached, or may have changed since, fetches it, many in one request, and
+// calls the listeners when they arrive.
 
 import { displayName, withoutDirectionControls } from "./format.js";
 import { Store } from "./stores/store.js";
@@ -14,6 +14,8 @@ export class Profiles extends Store {
   #fetch;
   /** @type {Map<string, Profile>} */
   #cached = new Map();
+  /** The cached ones that may have changed, and are fetched when they are read. @type {Set<string>} */
+  #stale = new Set();
   /** @type {Set<string>} */
   #queued = new Set();
   /** @type {Set<string>} */
@@ -27,10 +29,11 @@ export class Profiles extends Store {
     this.me = me;
   }
 
-  /** The profile if it is cached; otherwise it is fetched. @param {string} user_id */
+  /** The profile if it is cached; it is fetched if it is not, or may have changed. @param {string} user_id */
   get(user_id) {
     const profile = this.#cached.get(user_id);
-    if (!profile && user_id && !this.#missing.has(user_id)) this.refresh(user_id);
+    const isNeeded = profile ? this.#stale.delete(user_id) : user_id && !this.#missing.has(user_id);
+    if (isNeeded) this.refresh(user_id);
     return profile;
   }
 
@@ -57,7 +60,25 @@ export class Profiles extends Store {
 
   /** @param {readonly Profile[]} profiles */
   put(profiles) {
-    for (const profile of profiles) this.#cached.set(profile.user_id, profile);
+    for (const profile of profiles) {
+      this.#cached.set(profile.user_id, profile);
+      this.#stale.delete(profile.user_id);
+    }
+    this.changed();
+  }
+
+  /** Shows copies of an earlier page, except of profiles that are cached. @param {readonly Profile[]} profiles */
+  restore(profiles) {
+    for (const profile of profiles.filter(({ user_id }) => !this.#cached.has(user_id))) {
+      this.#cached.set(profile.user_id, profile);
+      this.#stale.add(profile.user_id);
+    }
+    this.changed();
+  }
+
+  /** Any profile may have changed, except the user's own, which is kept up to date with all its fields elsewhere. */
+  expire() {
+    for (const user_id of this.#cached.keys()) if (user_id !== this.me) this.#stale.add(user_id);
     this.changed();
   }
 

@@ -214,7 +214,7 @@ export class Chats extends Store {
       this.#chats.set(chat.chat_id, chat);
       this.conversations.restore(chat.chat_id, copy);
       for (const list of this.#lists) list.restore(copy.messages);
-      this.profiles.put(profiles);
+      this.profiles.restore(profiles);
     }
     this.listed_up_to = copies.map(({ listed_up_to }) => listed_up_to).sort(compareIds)[0] ?? "0";
     this.isStored = copies.length > 0;

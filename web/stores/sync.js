@@ -12,7 +12,7 @@ import { Store } from "./store.js";
 
 /** @import {Channels} from "./channels.js" */
 /** @import {Message} from "../types.js" */
-/** @import {Event as WireEvent, ServerFrame, Welcome} from "../wire.js" */
+/** @import {Event as WireEvent, Gap, ServerFrame, Welcome} from "../wire.js" */
 
 /**
  * The first event so long after the last reading lets the list be read again, in milliseconds. Else a page that is online
@@ -118,6 +118,7 @@ export class Sync extends Store {
   /** @param {Welcome} welcome */
   #welcomed({ limits, replayed = 0, at_ms = "0" }) {
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
+    else this.#chats.profiles.expire(); // signals are not replayed
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits);
     for (const each of [this.#chats.presence, this.#channels]) each?.online(this.#send);
@@ -131,10 +132,16 @@ export class Sync extends Store {
   /** @param {ServerFrame} frame */
   #receive({ event, gap, channel_head }) {
     if (channel_head) void this.#channels?.news(channel_head.chat_id ?? "", channel_head.newest_id);
-    if (gap) this.#missed(Number(gap.at_ms ?? 0));
-    if (gap) this.#chats.presence.watchAgain();
+    if (gap) this.#onGap(gap);
     if (event) this.#onEvent(event);
     if (event?.position && this.#replayLeft) this.#replayLeft--; // signals, such as typing, have no position
+  }
+
+  /** @param {Gap} gap in which signals may have been lost, too */
+  #onGap({ at_ms = "0" }) {
+    this.#missed(Number(at_ms));
+    this.#chats.presence.watchAgain();
+    this.#chats.profiles.expire();
   }
 
   /** @param {WireEvent} event */

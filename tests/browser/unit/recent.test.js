@@ -54,6 +54,28 @@ test("without a connection the chats, the people and the messages that were load
   assert.deepEqual([messages.map(({ body }) => body), isStored], [["text 1", "text 2", "text 3"], true]);
 });
 
+test("the people of the copies are shown at once, and read again, once, when they are shown", async () => {
+  const { copies } = await copied([1]);
+  const requests = [];
+  const renamed = { ...PROFILE, display_name: "Mira Okafor" };
+  const profiles = async (user_ids) => (requests.push(user_ids), { profiles: [renamed] });
+  const { chats, recent } = await opened({ ...fakeApi([1]), profiles }, Promise.resolve(copies));
+  await settle();
+  assert.deepEqual(requests, [], "nothing shows them yet");
+  assert.deepEqual([chats.titleOf(CHAT), chats.titleOf(CHAT)], ["Mira", "Mira"]);
+  await settle();
+  assert.deepEqual([chats.titleOf(CHAT), requests], ["Mira Okafor", [[MIRA]]]);
+  await recent.save();
+  assert.equal(copies.rows.get(CHAT).profiles[0].display_name, "Mira Okafor");
+});
+
+test("the user's own profile is not replaced by a copy", async () => {
+  const { copies } = await copied([1]);
+  copies.rows.get(CHAT).profiles.push({ ...ME, display_name: "Former" });
+  const { chats } = await opened(AWAY, Promise.resolve(copies));
+  assert.equal(chats.profiles.get(ADA)?.display_name, "Ada");
+});
+
 test("of a chat that was not opened the newest message is there", async () => {
   const copies = fakeCopies();
   const { chats, recent } = await opened(fakeApi([1, 2]), Promise.resolve(copies));

@@ -76,6 +76,23 @@ test("the users on the screen are watched in each session and after a gap; a cha
   assert.deepEqual(sockets[1].sent.at(-1), { watch: { user_ids: [MIRA] } });
 });
 
+test("profiles that are shown are read again after a gap, and in a further session, once each", async () => {
+  const { chats, sync, sockets, socket } = await online();
+  const read = mock.method(chats.profiles, "refresh");
+  chats.profiles.put([{ user_id: MIRA, name: "mira", display_name: "Mira" }, { user_id: "8", name: "grace", display_name: "Grace" }]);
+  const show = () => [chats.titleOf(CHAT), chats.profiles.get(ADA)?.name, chats.titleOf(CHAT)];
+  show();
+  assert.equal(read.mock.callCount(), 0);
+  miss(socket, 0);
+  assert.deepEqual(show(), ["Mira", "ada", "Mira"]);
+  sync.session.restart();
+  await pass(2);
+  sockets[1].onopen();
+  sockets[1].deliver({ welcome: { replayed: 0, at_ms: "0" } });
+  show();
+  assert.deepEqual(read.mock.calls.map((call) => call.arguments), [[MIRA], [MIRA]]);
+});
+
 test("missed events are read at once, those between live ones too, and again until history is complete", async () => {
   const { chats, history, socket } = await online();
   history.requests.length = 0;
