@@ -173,13 +173,16 @@ async def test_a_forged_token_is_refused(issuer: TokenIssuer, verifier: TokenVer
     head, _, signature = access.split(".")
     for changed in (f"{head}.{encode({**GOOD, 'sub': '8'})}.{signature}", access[:-4], access + "A"):
         assert await refused(verifier, changed)
+    for extensions in (1, None, True, [1], [[1]], [], ["b64"], {"a": 1}):  # RFC 7515, 4.1.11
+        critical = encode({"alg": "Ed25519", "kid": key_id, "crit": extensions})
+        assert await refused(verifier, f"{critical}.{encode({})}.x"), extensions
 
 
 @pytest.mark.parametrize(
     "token",
     [
         "", ".", "..", "a.b.c", "e30.e30.e30", "x" * 3_000, "ä.ö.ü", "\ud800", "null", '{"a":1}', encode([]) + "..",
-        "a" * 2048, f"{DEEP}.e30.e30",
+        "a" * 2048, f"{DEEP}.e30.e30", encode("alg") + ".e30.x", encode(["alg"]) + ".e30.x",
     ],
 )  # fmt: skip
 async def test_any_other_text_is_refused(verifier: TokenVerifier, token: str) -> None:
