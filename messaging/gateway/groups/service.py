@@ -21,6 +21,7 @@ from rookery.v1.groups_pb2 import ROLE_OWNER
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.configuration.live import Live
+from shared.contract.chats import is_group, no_such_chat
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.rpc import ServerStream, stream_handler
 from shared.rpc.refusals import error_of
@@ -124,6 +125,8 @@ class GroupService(GroupServiceServicer):
         the user joins or invites others."""
         key, now, live = str(user_id), trio.current_time(), self._live.value
         match request.WhichOneof("change"):
+            case "join" if not is_group(request.chat_id):  # no key may be as long as a request
+                return no_such_chat()
             case "create":
                 begun, takes = self._creations.begin(key, live.groups_per_hour, now), "new groups"
             case "add_members" | "join" | "create_invite" as kind:

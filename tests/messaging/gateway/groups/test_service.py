@@ -154,6 +154,16 @@ async def test_a_user_joins_one_group_a_few_times_an_hour(server: Server, monkey
     assert [getattr(answer, "code", "") for answer in answers] == ["not_found", "rate_limited", "not_found"]
 
 
+async def test_nothing_is_remembered_of_a_join_whose_chat_id_is_that_of_no_group(server: Server) -> None:
+    """Such an id may be as long as a request."""
+    request = joined()
+    request.chat_id = "g-" + "7" * 100_000
+    refusal = await server.call(await server.platform.token(ANN), request)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.field) == ("not_found", "chat_id")
+    assert len(server.service._joins) == 0
+
+
 async def test_an_engine_that_does_not_answer_makes_calls_unavailable(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
