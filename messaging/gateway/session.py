@@ -349,7 +349,7 @@ class Session:
                 )
             )
         )
-        if client_id and refusal.retryable:
+        if refusal.retryable and 0 < len(client_id.encode()) <= MAX_CLIENT_ID:  # a longer one is never accepted
             self._refusals += 1
             send = self._refused_sends.setdefault(client_id, _RefusedSend(frame, 0, math.inf))
             send.number, send.held_since = self._refusals, math.inf

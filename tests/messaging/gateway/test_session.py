@@ -37,6 +37,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
+from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import wall_clock_ms
 
@@ -339,6 +340,17 @@ def test_only_a_refusal_that_may_be_repeated_holds_back_and_for_a_bounded_time()
     assert not session.may_send("b", late)
     assert not session.may_send("b", late + REFUSED_SENDS_SECONDS)
     assert session.may_send("b", late + REFUSED_SENDS_SECONDS + 1)
+
+
+@pytest.mark.parametrize("client_id", ["x" * 60_000, "é" * MAX_CLIENT_ID], ids=["long", "of two bytes each"])
+def test_a_client_id_that_is_too_long_to_be_accepted_is_not_remembered_when_its_frame_is_refused(
+    client_id: str,
+) -> None:
+    """The rate is checked before the form: else a session could fill the memory with such ids."""
+    session = live_client(frame_burst=1).session
+    session.receive(ClientFrame(send=Send(client_message_id=client_id, text=Text(body="hi"))), NOW)
+    assert not session._refused_sends
+    assert session.may_send("a", NOW)
 
 
 def test_a_client_that_never_repeats_a_send_is_ended() -> None:
