@@ -96,11 +96,6 @@ class Chats:
 
     async def _hide_read_marks(self, user_id: int, chats: Iterable[Chat]) -> None:
         """Clear the read marks that the user may not see. Only direct chats have marks of another user."""
-        accounts, marks = self._services.accounts, [mark for chat in chats for mark in chat.marks]
-        for mark in await hidden_marks(accounts, user_id, marks):
+        marks = [mark for chat in chats for mark in chat.marks]
+        for mark in await hidden_marks(self._services.accounts, user_id, marks, are_direct=True):
             mark.ClearField("read_up_to")
-        others = [mark for mark in marks if mark.user_id != user_id and mark.read_up_to]
-        relationships = await accounts.relationships(user_id, [mark.user_id for mark in others]) if others else {}
-        for mark in others:
-            if relationships[mark.user_id].is_blocked:
-                mark.ClearField("read_up_to")

@@ -141,12 +141,15 @@ class Groups:
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
     async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
         """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by". Hidden marks are
-        left out; a user with hidden marks gets their own one only. A channel has none."""
+        left out, as is that of the other user of a direct chat while one blocks the other; a user with hidden marks
+        gets their own one only. A channel has none."""
         request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
         response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
         if isinstance(response, Refusal):
             return response
-        hidden = {mark.user_id for mark in await hidden_marks(self._services.accounts, claims.user_id, response.marks)}
+        accounts, is_direct = self._services.accounts, not is_group(chat_id)
+        found = await hidden_marks(accounts, claims.user_id, response.marks, are_direct=is_direct)
+        hidden = {mark.user_id for mark in found}
         # Left out, since in a group the order and `delivered_up_to` follow from reading.
         shown = ListMarksResponse(marks=[mark for mark in response.marks if mark.user_id not in hidden])
         return Response({"marks": [], **to_object(shown)})
@@ -213,7 +216,7 @@ class Groups:
 
 
 def _replaces_avatar(control: Control, former: Chat) -> bool:
-    """Whether the change took the picture of `former` away. A retry may have the event of an old change, after which the
-    group got the picture that it has."""
+    """Whether the change took the picture of `former` away. A retry may have the event of an old change, after which
+    the group got its present picture."""
     is_other = "avatar" in control.changed and control.settings.avatar != former.settings.avatar
     return is_other and control.version > former.version > 0

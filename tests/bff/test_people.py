@@ -7,9 +7,18 @@ import pytest
 from trio.testing import MockClock
 
 from bff.people import CHANGES_PER_MINUTE, INVITATIONS_PER_DAY, REPORTS_PER_DAY
-from rookery.v1.archive_pb2 import Chat, GetMessageResponse, HistoryMessage, ListChatsResponse, Mark
+from rookery.v1.archive_pb2 import (
+    Chat,
+    GetChatResponse,
+    GetMessageResponse,
+    HistoryMessage,
+    ListChatsResponse,
+    ListMarksResponse,
+    Mark,
+)
 from rookery.v1.session_pb2 import Change, Edited, Event, Message, Starred, Text
 from shared.accounts.people import Report
+from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
 from tests.bff.conftest import PASSWORD, Api, Reply
@@ -97,16 +106,26 @@ async def test_a_deleted_account_is_no_connection_any_more(ada: Person, ben: Per
 
 
 async def test_a_block_hides_how_far_both_have_read(api: Api, ada: Person, ben: Person) -> None:
-    async def read(reader: Person, other: Person) -> str | None:
+    async def read(reader: Person, other: Person) -> list[str | None]:
+        """How far the other one has read, as the chat list, the chat and its marks show it."""
         marks = [Mark(user_id=each.user_id, delivered_up_to=8, read_up_to=7) for each in (ada, ben)]
-        api.archive.response = ListChatsResponse(chats=[Chat(chat_id="d-1-2", marks=marks)])
-        (chat,) = (await reader.call("GET", "/v1/chats")).body["chats"]
-        found: dict[str, str | None] = {mark["user_id"]: mark.get("read_up_to") for mark in chat["marks"]}
-        return found[str(other.user_id)]
+        chat_id = direct_chat_id(ada.user_id, ben.user_id)
+        chat = Chat(chat_id=chat_id, marks=marks)
+        found = []
+        for path, response in (
+            ("", ListChatsResponse(chats=[chat])),
+            (f"/{chat_id}", GetChatResponse(chat=chat)),
+            (f"/{chat_id}/marks", ListMarksResponse(marks=marks)),
+        ):
+            api.archive.response = response
+            body = (await reader.call("GET", f"/v1/chats{path}")).body
+            shown = body["marks"] if path else body["chats"][0]["marks"]
+            found.append({mark["user_id"]: mark.get("read_up_to") for mark in shown}.get(str(other.user_id)))
+        return found
 
-    assert [await read(ada, ben), await read(ben, ada)] == ["7", "7"]
+    assert [await read(ada, ben), await read(ben, ada)] == [["7"] * 3] * 2
     await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")
-    assert [await read(ada, ben), await read(ben, ada), await read(ada, ada)] == [None, None, "7"]
+    assert [await read(ada, ben), await read(ben, ada), await read(ada, ada)] == [[None] * 3, [None] * 3, ["7"] * 3]
 
 
 @pytest.mark.parametrize("path", ["/v1/me/connections/", "/v1/me/blocks/"])
