@@ -8,7 +8,9 @@ from shared.accounts.store import AccountStore, batches
 
 async def hidden_marks(accounts: AccountStore, user_id: int, marks: Iterable[Mark], *, are_direct: bool) -> list[Mark]:
     """Return the hidden read marks of others: all of them if the user hides their own, else the marks of users with
-    `shows_read_marks` off and, of direct chats, the mark of the other user if one blocks the other. Raises Unavailable."""
+    `shows_read_marks` off and, of direct chats, the mark of the other user if one blocks the other.
+
+    Raises Unavailable."""
     others = [mark for mark in marks if mark.user_id != user_id and mark.read_up_to]
     if not others:
         return []
