@@ -70,6 +70,8 @@ export class Chats extends Store {
   /** In order; null after a change. @type {Chat[] | null} */
   #sorted = null;
   #nextPage = "";
+  /** Of a page of the list. @type {Promise<void> | null} */
+  #loading = null;
   #lists;
   /** The groups that are being read, and whether their messages are to be read then. @type {Map<string, boolean>} */
   #reading = new Map();
@@ -222,9 +224,9 @@ export class Chats extends Store {
     this.changed();
   }
 
-  /** Loads the first page of the list, or the next one. */
+  /** Loads the first page of the list, or the next one, unless it is being loaded. */
   load() {
-    const loading = this.#load();
+    const loading = (this.#loading ??= this.#load().finally(() => (this.#loading = null)));
     if (this.phase !== "ready") this.#firstPage = loading;
     return loading;
   }

@@ -99,6 +99,23 @@ test("reading a part of the unread messages leaves the others unread, also where
   assert.equal(marked({ ...chat, unread: 100 }, ADA, mark, part).unread, 100, "perhaps more");
 });
 
+test("a page of the list that is being loaded is not requested again", async () => {
+  const [requests, answers] = [[], []];
+  const chats = ({ cursor }) => (requests.push(cursor), new Promise((answered) => answers.push(answered)));
+  const answer = (next_cursor) => answers.shift()({ chats: [], next_cursor });
+  const book = newChats({ chats });
+  const first = book.load();
+  answer("2");
+  await first;
+  const loads = [book.loadMore(), book.loadMore()];
+  answer("3");
+  await Promise.all(loads);
+  const next = book.loadMore();
+  answer("");
+  await next;
+  assert.deepEqual([requests, book.hasMore], [["", "2", "3"], false]);
+});
+
 test("a chat that is not in the list is read when it is opened, to know what is unread in it", async () => {
   const wire = { chat_id: CHAT, newest: historyOf(9)[0], unread: 2, marks: [{ user_id: ADA, read_up_to: idAt(7) }] };
   const book = newChats({
