@@ -382,7 +382,9 @@ export class Conversations extends Store {
   #put(chat_id, conversation) {
     this.#all.delete(chat_id);
     this.#all.set(chat_id, conversation);
-    const [longest] = this.#all.keys();
-    if (this.#all.size > MAX_CHATS && longest !== undefined && longest !== this.openChat) this.#all.delete(longest);
+    for (const longest of this.#all.keys()) {
+      if (this.#all.size <= MAX_CHATS) return;
+      if (longest !== this.openChat) this.#all.delete(longest);
+    }
   }
 }

@@ -236,3 +236,12 @@ test("a chat that was left keeps its newest messages, and opens again without a 
   assert.deepEqual(minutesOf(conversations), range(401, 500));
   assert.equal(requests.length, 2);
 });
+
+test("beside the open chat, however long it has been quiet, the 49 chats that changed last stay in memory", async () => {
+  const conversations = new Conversations(serverOf([1]));
+  await conversations.open(CHAT);
+  const others = range(1, 60).map((other) => `d-8-${100 + other}`);
+  for (const chat_id of others) conversations.add({ ...live(2), chat_id });
+  const isKnown = (chat_id) => conversations.known(chat_id).length > 0;
+  assert.deepEqual([CHAT, ...others].filter(isKnown), [CHAT, ...others.slice(-49)]);
+});
