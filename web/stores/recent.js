@@ -43,8 +43,8 @@ export class Recent {
   #isSignedIn;
   /** The copies in the database. @type {Map<string, Copy>} */
   #copies = new Map();
-  /** The loaded messages from which each copy was made. @type {Map<string, readonly Message[]>} */
-  #sources = new Map();
+  /** The loaded messages from which each copy was made. @type {WeakMap<Copy, readonly Message[]>} */
+  #sources = new WeakMap();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #isStopped = false;
@@ -106,12 +106,13 @@ export class Recent {
       const source = isLoaded ? piece.messages : NONE;
       const after = isLoaded ? piece.after : "0";
       const isSame = before?.chat === chat && before.listed_up_to === listed_up_to && before.after === after;
-      if (isSame && this.#sources.get(chat_id) === source && areSame(before.profiles, this.#profiles(before))) continue;
-      this.#sources.set(chat_id, source);
+      if (isSame && this.#sources.get(before) === source && areSame(before.profiles, this.#profiles(before))) continue;
       const messages = isLoaded ? lastOf(source) : [chat.newest].flatMap((message) => message ?? []);
       const profiles = this.#profiles({ chat, messages });
       const hasOlder = !isLoaded || piece.hasOlder || messages.length < source.length;
-      changed.set(chat_id, { chat, listed_up_to, messages, hasOlder, after, profiles });
+      const copy = { chat, listed_up_to, messages, hasOlder, after, profiles };
+      this.#sources.set(copy, source);
+      changed.set(chat_id, copy);
     }
     const ids = new Set(newest.map(({ chat_id }) => chat_id));
     for (const chat_id of this.#copies.keys()) if (!ids.has(chat_id)) changed.set(chat_id, null);
