@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ import trio
 
 from bff.files.scanner import Scanner
 from messaging.archive.store.sqlite import schema as chats_sqlite
+from rookery.commands.backup import PARTS
 from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
 from rookery.serve.engines import open_files as open_file_store
@@ -78,8 +79,8 @@ class Finding:
     remedy: str = ""
 
 
-Check = Callable[[Settings, bool], Iterator[Finding]]
-"""Takes the settings, and whether a Rookery with these settings is running."""
+Check = Callable[[Settings, Set[str]], Iterator[Finding]]
+"""Takes the settings, and the roles that are running with them, ready or not."""
 
 
 async def examine() -> int:
@@ -102,11 +103,10 @@ def findings() -> Iterator[Finding]:
             yield Finding(Level.PROBLEM, line, "correct it in the environment or in rookery.toml")
         return
     yield Finding(Level.OK, "the settings are valid")
-    running = check_running(settings)
-    yield running
-    is_running = running.level is Level.OK and running.text.startswith("a Rookery")
+    running, roles = check_running(settings)
+    yield from running
     for check in CHECKS:
-        yield from check(settings, is_running)
+        yield from check(settings, roles)
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
@@ -116,29 +116,52 @@ def check_python(version: tuple[int, ...]) -> Finding:
     return Finding(Level.OK, f"Python {number}")
 
 
-def check_running(settings: Settings) -> Finding:
-    """Check whether a Rookery responds on the BFF's port, and whether it is ready."""
-    secure = settings.tls.certificate_file is not None
-    url = f"{url_of('http', settings.bff.host, settings.bff.port, secure=secure)}/readyz"
+def check_running(settings: Settings) -> tuple[list[Finding], set[str]]:
+    """Request the readiness of each role, and return the findings and the roles that respond, ready or not.
+
+    While none responds, this machine may be meant for any of them, and another program on one of their ports is a
+    problem.
+    """
+    roles, findings, others = set(), [], []
+    for role, host, port, variable in _health_ports(settings):
+        url = f"{url_of('http', host, port, secure=settings.tls.certificate_file is not None)}/readyz"
+        try:
+            failed = _failed_checks(settings, url)
+        except (httpx.TransportError, UnusableCertificate):
+            continue
+        except (ValueError, KeyError, TypeError):
+            text = f"another program responds on port {port}"
+            others.append(Finding(Level.PROBLEM, text, f"stop it, or set {variable} to a free port"))
+            continue
+        roles.add(role)
+        findings.append(_readiness(f"a Rookery is running on port {port} ({role})", failed, url))
+    nothing = Finding(Level.OK, "no Rookery with these settings is running")
+    return findings or others or [nothing], roles
+
+
+def _readiness(running: str, failed: list[str], url: str) -> Finding:
+    if failed:
+        return Finding(Level.WARNING, f"{running}, but not ready ({'; '.join(failed)})", f"see {url}")
+    return Finding(Level.OK, f"{running}, and ready")
+
+
+def _failed_checks(settings: Settings, url: str) -> list[str]:
+    """The name and the reason of each failed check in the report of a process.
+
+    Raises httpx.TransportError or UnusableCertificate if no process responds, and ValueError, KeyError or TypeError if
+    the response is no report.
+    """
     tls = client_context("http/1.1")
-    try:
-        if secure:
-            trust_itself(tls, settings.tls)
-        response = httpx.get(url, timeout=3, verify=tls)
-        report = response.json()
-        failing = [check["explanation"] for check in report["checks"] if not check["ok"]]
-    except (httpx.TransportError, UnusableCertificate):
-        return Finding(Level.OK, f"no Rookery is running on port {settings.bff.port}")
-    except (ValueError, KeyError, TypeError):
-        remedy = "stop it, or set ROOKERY_BFF__PORT to a free port"
-        return Finding(Level.PROBLEM, f"another program responds on port {settings.bff.port}", remedy)
-    if failing:
-        return Finding(Level.WARNING, f"a Rookery is running but not ready ({'; '.join(failing)})", f"see {url}")
-    return Finding(Level.OK, f"a Rookery is running on port {settings.bff.port}, and ready")
+    if settings.tls.certificate_file is not None:
+        trust_itself(tls, settings.tls)
+    report = httpx.get(url, timeout=3, verify=tls).json()
+    return [f"{check['name']}: {check['reason']}" for check in report["checks"] if not check["ok"]]
 
 
-def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
-    """Check that the data folder can be written to, and the free space of its disk."""
+def check_folder(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
+    """Check that the data folder can be written to, and the free space of its disk, if a process writes to it."""
+    if not _uses_folder(settings, roles):
+        return
     folder = _existing(settings.data)
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -155,8 +178,10 @@ def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
         yield Finding(level, text, "free some space: on a full disk messages are refused")
 
 
-def check_files(settings: Settings, _: bool) -> Iterator[Finding]:
+def check_files(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     """Check that the store of files' bytes can be used: the object store, or hard links in the data folder."""
+    if roles == {"gateway"}:
+        return
     if settings.files.url:
         yield check_object_store(settings)
         return
@@ -196,7 +221,7 @@ async def _use_object_store(settings: Settings) -> None:
         await files.cancel(key, await files.begin(key))
 
 
-def check_scanner(settings: Settings, _: bool) -> Iterator[Finding]:
+def check_scanner(settings: Settings, _: Set[str]) -> Iterator[Finding]:
     """Check that the virus scanner of the settings answers, if there is one."""
     address = settings.files.scanner
     if not address:
@@ -211,9 +236,9 @@ def check_scanner(settings: Settings, _: bool) -> Iterator[Finding]:
         yield Finding(Level.OK, f"files are scanned for viruses by {address}")
 
 
-def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
+def check_ports(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     """Check that the ports to listen on are free. Skipped while Rookery runs, which has them open itself."""
-    if is_running:
+    if roles:
         return
     for host, port, variable in _ports(settings):
         try:
@@ -226,7 +251,7 @@ def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
             yield Finding(Level.OK, f"{host}:{port} is free")
 
 
-def check_tls(settings: Settings, _: bool) -> Iterator[Finding]:
+def check_tls(settings: Settings, _: Set[str]) -> Iterator[Finding]:
     """Check the certificate and its key; without a certificate, whether plain text is allowed beyond this machine."""
     tls = settings.tls
     if tls.certificate_file is None:
@@ -256,10 +281,10 @@ def check_certificate(certificate: Certificate, file: Path) -> Finding:
     return Finding(Level.OK, f"{text}is valid until {ends}")
 
 
-def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
+def check_log_lock(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     """Check whether another process, which does not respond, has the log open."""
     lock = DataFolder(settings.data).log_lock
-    if is_running or not lock.exists():
+    if roles or not lock.exists():
         return
     with lock.open() as file:
         try:
@@ -271,7 +296,7 @@ def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
             yield Finding(Level.OK, "no other process has the log open")
 
 
-def check_clock(settings: Settings, _: bool) -> Iterator[Finding]:
+def check_clock(settings: Settings, _: Set[str]) -> Iterator[Finding]:
     """Check the clock: message ids contain the time, so no id is generated while the clock is behind."""
     newest = max((path.stat().st_mtime for path in settings.data.glob("*")), default=0.0)
     behind = newest - time.time()
@@ -284,7 +309,7 @@ def check_clock(settings: Settings, _: bool) -> Iterator[Finding]:
         yield Finding(Level.OK, "the clock is not behind the stored data")
 
 
-def check_schemas(settings: Settings, _: bool) -> Iterator[Finding]:
+def check_schemas(settings: Settings, _: Set[str]) -> Iterator[Finding]:
     """Check that this release can read the files."""
     folder = DataFolder(settings.data)
     for path, newest in (
@@ -310,7 +335,7 @@ def check_schema(path: Path, newest: int) -> Finding:
     return Finding(Level.OK, f"{path} is of this release")
 
 
-def check_open_files(_: Settings, __: bool) -> Iterator[Finding]:
+def check_open_files(_: Settings, __: Set[str]) -> Iterator[Finding]:
     allow_most_open_files()
     files = open_files()
     if files is None or files >= FEW_FILES:
@@ -320,7 +345,7 @@ def check_open_files(_: Settings, __: bool) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"only {files} files may be open", remedy)
 
 
-def check_page(_: Settings, __: bool) -> Iterator[Finding]:
+def check_page(_: Settings, __: Set[str]) -> Iterator[Finding]:
     if (WEB_ROOT / "index.html").is_file():
         yield Finding(Level.OK, "the browser client is installed")
     else:
@@ -328,7 +353,7 @@ def check_page(_: Settings, __: bool) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"the browser client is not in {WEB_ROOT}", remedy)
 
 
-def check_engines(settings: Settings, is_running: bool) -> Iterator[Finding]:
+def check_engines(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     """Check that each engine accepts connections."""
     for engine, address, variable in _engines(settings):
         host, _, number = address.rpartition(":")
@@ -355,12 +380,29 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+def _uses_folder(settings: Settings, roles: Set[str]) -> bool:
+    """Whether a process writes to the data folder: an embedded engine, or a BFF or archive that keeps files there."""
+    is_embedded = any(part.engine not in settings.engines for part in PARTS)
+    return is_embedded or not (settings.files.url or roles == {"gateway"})
+
+
 def _existing(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
     folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent
     return folder
+
+
+def _health_ports(settings: Settings) -> Iterator[tuple[str, str, int, str]]:
+    """Yield each role with the host and port where it answers probes, and the variable of the port; not for port 0."""
+    for role, host, port, variable in (
+        ("bff", settings.bff.host, settings.bff.port, "ROOKERY_BFF__PORT"),
+        ("gateway", settings.gateway.host, settings.gateway.health_port, "ROOKERY_GATEWAY__HEALTH_PORT"),
+        ("archive", settings.archive.host, settings.archive.health_port, "ROOKERY_ARCHIVE__HEALTH_PORT"),
+    ):
+        if port:
+            yield role, host, port, variable
 
 
 def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:

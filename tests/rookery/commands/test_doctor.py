@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import trio
@@ -20,9 +21,27 @@ from rookery.commands import doctor
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
 from shared.files.folder import open_folder_files
-from shared.settings import BffSettings, FilesSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
+from shared.net.health_server import serve_health
+from shared.settings import (
+    ArchiveSettings,
+    BffSettings,
+    Engine,
+    FilesSettings,
+    GatewaySettings,
+    KafkaSettings,
+    RedisSettings,
+    Settings,
+    TlsSettings,
+)
+from shared.telemetry.health import Health
 from tests.rookery.commands.conftest import Invoke
 from tools.launch.certificates import Authority
+
+HEALTH_PORTS = {
+    "bff": "ROOKERY_BFF__PORT",
+    "gateway": "ROOKERY_GATEWAY__HEALTH_PORT",
+    "archive": "ROOKERY_ARCHIVE__HEALTH_PORT",
+}
 
 
 @pytest.fixture
@@ -30,8 +49,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path)
 
 
-def found(check: Check, settings: Settings, *, is_running: bool = False) -> list[Level]:
-    findings = list(check(settings, is_running))
+def found(check: Check, settings: Settings, *roles: str) -> list[Level]:
+    findings = list(check(settings, frozenset(roles)))
     assert all(finding.remedy for finding in findings if finding.level is not Level.OK)
     return [finding.level for finding in findings]
 
@@ -75,7 +94,7 @@ def test_an_object_store_that_can_not_be_used_is_a_problem(tmp_path: Path, monke
         url="s3://bucket", endpoint="http://127.0.0.1:1", access_key="key", secret_key=SecretStr("sesame")
     )
     settings = Settings(files=files)
-    (finding,) = doctor.check_files(settings, False)
+    (finding,) = doctor.check_files(settings, frozenset())
     assert finding.level is Level.PROBLEM
     assert "s3://bucket" in finding.text
     assert "sesame" not in str(finding)
@@ -93,7 +112,7 @@ def test_a_full_disk_is_a_problem(settings: Settings, monkeypatch: pytest.Monkey
 def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(data=tmp_path, bff=BffSettings(port=taken.getsockname()[1]))
-        first = next(doctor.check_ports(settings, False))
+        first = next(doctor.check_ports(settings, frozenset()))
     assert first.level is Level.PROBLEM
     assert "ROOKERY_BFF__PORT" in first.remedy
 
@@ -105,8 +124,8 @@ def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) ->
         assert found(doctor.check_log_lock, settings) == [Level.OK]
         fcntl.flock(file, fcntl.LOCK_EX)
         assert found(doctor.check_log_lock, settings) == [Level.PROBLEM]
-        assert found(doctor.check_log_lock, settings, is_running=True) == []
-    assert found(doctor.check_ports, settings, is_running=True) == []
+        assert found(doctor.check_log_lock, settings, "gateway") == []
+    assert found(doctor.check_ports, settings, "gateway") == []
 
 
 def test_an_engine_that_is_down_is_a_problem_and_named() -> None:
@@ -118,7 +137,7 @@ def test_an_engine_that_is_down_is_a_problem_and_named() -> None:
             kafka=KafkaSettings(servers=(there, "127.0.0.1:1")),
             redis=RedisSettings(url=SecretStr("redis://:sesame@127.0.0.1:1/0")),
         )
-        findings = list(doctor.check_engines(settings, False))
+        findings = list(doctor.check_engines(settings, frozenset()))
     assert [finding.level for finding in findings] == [Level.OK, Level.PROBLEM, Level.PROBLEM]
     assert findings[0].text == f"Kafka listens on {there}"
     assert "Redis can't be reached at 127.0.0.1:1" in findings[2].text
@@ -198,8 +217,8 @@ def http_server() -> Iterator[tuple[int, dict[str, bytes]]]:
 @pytest.mark.parametrize(
     ("body", "level", "words"),
     [
-        (json.dumps({"checks": [{"ok": True, "explanation": "x"}]}), Level.OK, "and ready"),
-        (json.dumps({"checks": [{"ok": False, "explanation": "log down"}]}), Level.WARNING, "log down"),
+        (json.dumps({"checks": [{"name": "log", "ok": True, "reason": ""}]}), Level.OK, "(bff), and ready"),
+        (json.dumps({"checks": [{"name": "log", "ok": False, "reason": "down"}]}), Level.WARNING, "log: down"),
         ("<html>", Level.PROBLEM, "another program"),
         ("[]", Level.PROBLEM, "another program"),
     ],
@@ -209,9 +228,36 @@ def test_a_rookery_and_another_program_on_the_port_are_distinguished(
 ) -> None:
     port, answer = http_server
     answer["body"] = body.encode()
-    finding = doctor.check_running(Settings(data=tmp_path, bff=BffSettings(port=port)))
+    others = {"gateway": GatewaySettings(health_port=0), "archive": ArchiveSettings(health_port=0)}
+    (finding,), roles = doctor.check_running(Settings(data=tmp_path, bff=BffSettings(port=port), **others))
     assert finding.level is level
     assert words in finding.text
+    assert roles == ({"bff"} if "a Rookery" in finding.text else set())
+
+
+@pytest.mark.parametrize("role", list(HEALTH_PORTS))
+async def test_a_stopping_process_is_running_and_its_ports_are_no_problem(
+    invoke: Invoke, nursery: trio.Nursery, role: str
+) -> None:
+    health = Health()
+    health.mark_started()
+    health.mark_draining()
+    port = await nursery.start(serve_health, health, "127.0.0.1", 0)
+    ports = dict.fromkeys(HEALTH_PORTS.values(), "0") | {HEALTH_PORTS[role]: str(port)}
+    result = await trio.to_thread.run_sync(lambda: invoke("doctor", **ports))
+    assert f"warning  a Rookery is running on port {port} ({role}), but not ready (draining: stopping)" in result.output
+    assert "can't listen" not in result.output
+    assert result.exit_code == 0, result.output
+
+
+def test_a_gateway_without_embedded_engines_needs_no_folder_and_no_files() -> None:
+    embedded = Settings(data=Path("/proc/rookery"))
+    distributed = embedded.model_copy(update={"engines": frozenset(get_args(Engine))})
+    for check in (doctor.check_folder, doctor.check_files):
+        assert found(check, distributed, "gateway") == []
+        assert Level.PROBLEM in found(check, distributed, "bff")
+        assert Level.PROBLEM in found(check, distributed)
+    assert Level.PROBLEM in found(doctor.check_folder, embedded, "gateway")
 
 
 def test_invalid_settings_are_a_problem_and_exit_1(invoke: Invoke) -> None:
