@@ -232,20 +232,21 @@ async def open_cassandra_chats(session: CassandraSession) -> AsyncIterator[Cassa
 
 def _chat(
     chat_id: str,
-    changed_id: int,
+    changed_id: int | None,
     newest_id: int | None,
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
     changes: Mapping[str, bytes] | None,
 ) -> Chat:
-    """A direct chat, without its newest message and without the number of unread messages."""
+    """A direct chat, without its newest message and without the number of unread messages. `changed_id` is None if the
+    chat has nothing but private changes and marks of the other member."""
     state = sorted(map(Event.FromString, (changes or {}).values()), key=lambda event: event.event_id)
     return Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
         member_ids=direct_members(chat_id),
         marks=_marks(delivered, read),
-        changed_at_ms=time_of(changed_id),
+        changed_at_ms=time_of(changed_id or 0),
         changes=state,
     )
 

@@ -634,6 +634,15 @@ async def test_a_change_without_marks_is_one_of_marks_at_zero(chats: ChatStore, 
     assert list(chat.marks) == [Mark(user_id=talk.members[1])]
 
 
+async def test_a_private_mark_in_a_chat_without_events_leaves_it_readable_for_the_other_member(
+    chats: ChatStore, talk: Conversation
+) -> None:
+    own = talk.mark(1, read=START)
+    own.change.is_private = True
+    await chats.record(logged(own), {})
+    assert [mark.read_up_to for mark in (await chat_of(chats, talk, talk.members[0])).marks] == [START]
+
+
 async def test_a_chat_as_a_user_who_is_no_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
     message = talk.message()
     await chats.record(logged(message), {})
