@@ -111,7 +111,9 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late
         for bounds in pairwise(_STAYING):
             writes.add(in_target, statements[_REMOVE_KINDS_BETWEEN], (MAX_ID, *target, *bounds))
         writes.add(in_target, statements[_REMOVE_HIGHER_KINDS], (MAX_ID, *target, _STAYING[-1]))
-        writes.add(in_target, statements[_EMPTY_MESSAGE], (*target, event_id))
+        # Above that of the content, also if the clock of the message was ahead: counts know a stub by it.
+        emptied_at = max(event_id, min(target_id + 1, MAX_ID))
+        writes.add(in_target, statements[_EMPTY_MESSAGE], (*target, emptied_at))
 
 
 def _set_state_of_chat(

@@ -352,6 +352,22 @@ async def test_a_deletion_leaves_a_stub_and_removes_everything_but_that_users_ha
     assert await find_now(chats, deletion.change) == deletion
 
 
+@pytest.mark.parametrize("order", ["before", "after", "at once"])
+async def test_a_deletion_with_an_id_below_that_of_its_message_empties_it_too(
+    chats: ChatStore, talk: Conversation, order: str
+) -> None:
+    """The clocks of two gateways differ."""
+    message = talk.message(files=[0])
+    deletion = talk.deletion(message.event_id)
+    deletion.event_id = message.event_id - STEP
+    batches = {"before": [[deletion], [message]], "after": [[message], [deletion]]}
+    for some in batches.get(order, [[message, deletion]]):
+        await chats.record(logged(*some), {})
+    assert (await newest_page(chats, talk.chat_id)).messages[0].message == stub_of(message)
+    assert (await chat_of(chats, talk, talk.members[1])).unread == 0
+    assert await chats.files.used([talk.files[0].file_id]) == set()
+
+
 async def test_a_change_of_a_kind_of_a_newer_release_is_kept_and_not_shown(
     chats: ChatStore, talk: Conversation
 ) -> None:
