@@ -362,9 +362,8 @@ class LogConsumer:
         for user_id in envelope.recipient_ids:
             if envelope.sign_out.is_deleted:
                 self._forget_user(user_id)
-            for session in tuple(self._registry.of(user_id)):
-                if family_id in ("", session.family_id):
-                    session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
+            for session in self._registry.of_sign_in(user_id, family_id):
+                session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
 
     def evict(self) -> None:
         """Bound the tails as configured."""

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import trio
 
 from messaging.gateway.session import Session
+from shared.accounts.tokens import Claims
 
 
 class Registry:
@@ -15,6 +17,7 @@ class Registry:
         self._all: set[Session] = set()
         self._by_transport: Counter[str] = Counter()
         self._by_user: dict[int, list[Session]] = {}
+        self._signing_in: dict[int, dict[Session, str]] = {}  # by user, with the sign-in that is checked
         self._empty = trio.lowlevel.ParkingLot()
         self.on_presence: Callable[[int], None] = lambda user_id: None
         """Called with a user when their first session is attached, and when their last one is removed."""
@@ -37,6 +40,18 @@ class Registry:
     def add(self, session: Session) -> None:
         self._all.add(session)
         self._by_transport[session.transport] += 1
+
+    @contextmanager
+    def signing_in(self, session: Session, claims: Claims) -> Iterator[None]:
+        """Have the end of a sign-in that is being checked end the session, too: the store may have been read before."""
+        sessions = self._signing_in.setdefault(claims.user_id, {})
+        sessions[session] = claims.family_id
+        try:
+            yield
+        finally:
+            del sessions[session]
+            if not sessions:
+                del self._signing_in[claims.user_id]
 
     def attach(self, session: Session) -> None:
         """Register the session under its user."""
@@ -61,6 +76,11 @@ class Registry:
     def of(self, user_id: int) -> list[Session]:
         """The user's live sessions. Not to be changed."""
         return self._by_user.get(user_id, _NONE)
+
+    def of_sign_in(self, user_id: int, family_id: str) -> list[Session]:
+        """The user's sessions of a sign-in, or of all if `family_id` is empty; also those whose sign-in is being checked."""
+        sign_ins = {session: session.family_id for session in self.of(user_id)} | self._signing_in.get(user_id, {})
+        return [session for session, sign_in in sign_ins.items() if family_id in ("", sign_in)]
 
     def of_all(self, user_ids: Iterable[int]) -> list[Session]:
         """The live sessions of all these users."""

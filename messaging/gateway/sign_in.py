@@ -47,12 +47,17 @@ class SignIn:
 
     async def authenticate(self, session: Session, frame: Authenticate) -> Refusal | None:
         """Attach the session to its user, or end it. Raises Unavailable."""
-        claims = await self._verifier.verify(frame.access_token)
+        claims = await self._verifier.read(frame.access_token)
         if isinstance(claims, Refusal):
             return claims
-        tail = await self._tail_of(session, claims.user_id)
+        await self._wait_for_owner(session, claims.user_id)
+        with self._registry.signing_in(session, claims):
+            checked = await self._verifier.check(claims)
+        if isinstance(checked, Refusal):
+            return checked
         if session.state is not State.AUTHENTICATING:
-            return None  # it ended during the verification, or while it waited
+            return None  # it ended while it waited, or its sign-in during the check
+        tail = self._partitions.tail_of(claims.user_id)
         if tail is None:
             self._move(session, claims)
             return None
@@ -72,16 +77,15 @@ class SignIn:
         session.renew(claims)
         return None
 
-    async def _tail_of(self, session: Session, user_id: int) -> Tail | None:
-        """The tail of the user's partition; None if another gateway owns it, or none within OWNER_SECONDS."""
+    async def _wait_for_owner(self, session: Session, user_id: int) -> None:
+        """Wait until the user's partition has an owner, for OWNER_SECONDS at most. The sign-in is checked
+        afterwards: it may end meanwhile, and its gateway reads the ends of the user's earlier sign-ins again."""
         partition = self._partitions.partition_of(user_id)
         with trio.move_on_after(OWNER_SECONDS):
-            while session.state is State.AUTHENTICATING:
-                tail = self._partitions.tail_of(user_id)
-                if tail is not None or self._directory.owner(partition) not in (None, self._address):
-                    return tail
+            while session.state is State.AUTHENTICATING and self._partitions.tail_of(user_id) is None:
+                if self._directory.owner(partition) not in (None, self._address):
+                    return
                 await self._directory.changed()
-        return None
 
     def _move(self, session: Session, claims: Claims) -> None:
         """Send the client to the owner of its user's partition."""

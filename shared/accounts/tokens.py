@@ -214,6 +214,12 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Claims | Refusal:
         """Return the claims of the token; a Refusal if it is not valid. Raises Unavailable."""
+        claims = await self.read(token)
+        return claims if isinstance(claims, Refusal) else await self.check(claims)
+
+    async def read(self, token: str) -> Claims | Refusal:
+        """Return the claims of a token that we issued and that has not expired, whether or not its sign-in has ended;
+        else a Refusal. Raises Unavailable."""
         claims = _claims(await signed_payload(self._keys, token))
         if claims is None:
             return Refusal(Code.UNAUTHENTICATED, "The access token is not one that we issued.")
@@ -221,6 +227,11 @@ class TokenVerifier:
             return Refusal(Code.UNAUTHENTICATED, "The access token has expired: refresh it.")
         if claims.not_before_ms > self._clock_ms():
             return Refusal(Code.UNAUTHENTICATED, "The access token is not valid yet.")
+        return claims
+
+    async def check(self, claims: Claims) -> Claims | Refusal:
+        """Return these claims as the store has them; a Refusal if the sign-in has ended, or the account is suspended.
+        Raises Unavailable."""
         status = await self._accounts.sign_in_status(claims.family_id, claims.user_id)
         if status is None:
             return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.")

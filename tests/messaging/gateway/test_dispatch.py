@@ -7,7 +7,6 @@ import trio
 import trio.testing
 
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, Reacted
-from shared.accounts.tokens import TokenVerifier
 from shared.contract.errors import Unavailable
 from tests.messaging.gateway.harness import ANN, BEN, Platform, ScriptedLog, change_frame
 
@@ -55,8 +54,9 @@ async def test_an_unavailable_engine_at_sign_in_ends_the_session(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await platform.start_gateway()
-    monkeypatch.setattr(TokenVerifier, "verify", unavailable)
+    token = await platform.token(ANN)
+    monkeypatch.setattr(platform.accounts, "sign_in_status", unavailable)
     async with platform.connect(gateway) as client:
-        await client.send(ClientFrame(authenticate=Authenticate(access_token="token")))
+        await client.send(ClientFrame(authenticate=Authenticate(access_token=token)))
         assert (await client.expect("goodbye")).goodbye.code == "unavailable"
         assert await client.ended()

@@ -1,14 +1,19 @@
 """Sign-in: accepted tokens, replayed events, and the move of a client to another gateway."""
 
+from typing import Any
+
 import pytest
 import trio.testing
 
 from messaging.gateway.gateway import Gateway
+from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Position, Renew
+from shared.accounts.store import AccountStatus
 from shared.configuration import LiveConfiguration
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress
 from tests.messaging.gateway.harness import ANN, BEN, PARTITIONS, Platform, ScriptedLog
+from tests.waiting import until
 
 HOME = partition_of(ANN, PARTITIONS)
 
@@ -107,3 +112,40 @@ async def test_a_client_waits_until_its_gateway_owns_its_partition(platform: Pla
         await trio.testing.wait_all_tasks_blocked(0.01)
         log.assign(frozenset([HOME]), frozenset(), 3)
         await client.expect("welcome")
+
+
+@pytest.mark.parametrize(("family_id", "answer"), [("family-1", "goodbye"), ("earlier", "welcome")])
+async def test_a_client_that_waits_gets_a_session_if_its_own_sign_in_has_not_ended_meanwhile(
+    platform: Platform, log: ScriptedLog, family_id: str, answer: str
+) -> None:
+    """Also an end of all sign-ins from before its own one is in the tail that its gateway reads."""
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    async with platform.connect(gateway) as client:
+        await client.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await platform.accounts.end_family(family_id)
+        log.overtaking[HOME] = [Envelope(sign_out=SignOut(), recipient_ids=[ANN])]
+        log.assign(frozenset([HOME]), frozenset(), 3)
+        frame = await client.expect(answer)
+        assert frame.goodbye.code == ("unauthenticated" if answer == "goodbye" else "")
+
+
+@pytest.mark.parametrize("family_id", ["family-1", ""])
+async def test_a_sign_in_that_ends_while_it_is_checked_gets_no_session(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch, family_id: str
+) -> None:
+    gateway = await platform.start_gateway()
+    read = platform.accounts.sign_in_status
+
+    async def read_before_the_end(*sign_in: Any) -> AccountStatus | None:
+        status = await read(*sign_in)
+        offset = log.store(HOME, Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[ANN]))
+        await until(lambda: gateway.partitions.tails[HOME].next_offset > offset)
+        return status
+
+    monkeypatch.setattr(platform.accounts, "sign_in_status", read_before_the_end)
+    async with platform.connect(gateway) as client:
+        await client.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        assert (await client.expect("goodbye")).goodbye.code == "unauthenticated"
+        assert await client.ended()
