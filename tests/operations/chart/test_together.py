@@ -1,7 +1,9 @@
 """Parts of the chart that must match: archive addresses, policies, budgets, autoscaling, monitoring."""
 
+import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -187,6 +189,34 @@ def test_metrics_are_found_by_annotations_or_by_the_monitor(objects: list[Manife
             assert annotations["prometheus.io/port"] == str(ports_of(workload)[port])
             scheme = container_of(workload)["livenessProbe"]["httpGet"]["scheme"]
             assert annotations["prometheus.io/scheme"] == scheme.lower()
+
+
+def job_of(pod: Manifest, relabelings: list[dict[str, Any]]) -> str:
+    """The label `job` of a pod's metrics, as Prometheus derives it from the labels that it discovers."""
+    labels = {"job": "people/chat-rookery"}  # the operator's own: namespace and name of the monitor
+    for key, value in pod["labels"].items():
+        labels["__meta_kubernetes_pod_label_" + re.sub("[^a-z]", "_", key)] = value
+    for rule in relabelings:
+        assert rule.keys() == {"sourceLabels", "targetLabel", "replacement"}
+        (source,) = rule["sourceLabels"]
+        labels[rule["targetLabel"]] = rule["replacement"].replace("$1", labels[source])
+    return labels["job"]
+
+
+@pytest.mark.parametrize("case", ["production"])
+def test_the_alerts_select_the_jobs_of_the_monitor(objects: list[Manifest]) -> None:
+    (monitor,), (rules,) = of_kind(objects, "PodMonitor"), of_kind(objects, "PrometheusRule")
+    expressions = " ".join(rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"])
+    patterns = set(re.findall(r'job=~"([^"]+)"', expressions))
+    assert patterns
+    jobs = {
+        job_of(pod_of(workload)["metadata"], endpoint.get("relabelings", []))
+        for workload in of_kind(objects, "Deployment", "StatefulSet")
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]
+        if endpoint["port"] in ports_of(workload)
+    }
+    assert jobs == {"rookery-archive", "rookery-bff", "rookery-gateway"}
+    assert all(re.fullmatch(pattern, job) for pattern in patterns for job in jobs)
 
 
 @pytest.mark.parametrize("case", ["production"])
