@@ -289,14 +289,12 @@ class TerminalChat:
                 case "/send", text:
                     await self._send_file(text)
                 case "/save", number, *place if _is_number([number]):
-                    if message := self._shown_message(int(number)):
-                        for line in await self._files.save(message, " ".join(place)):
-                            self._screen.show(line)
+                    for line in await self._files.save(self._shown_message(int(number)), " ".join(place)):
+                        self._screen.show(line)
                 case "/open", name:
                     await self._open_group(name)
                 case "/report", number, reason if _is_number([number]):
-                    if message := self._shown_message(int(number)):
-                        self._screen.show(await self._people.report(message, reason))
+                    self._screen.show(await self._people.report(self._shown_message(int(number)), reason))
                 case "/report", name, reason:
                     self._screen.show(await self._people.report_user(name, reason))
                 case _ if command in PEOPLE_COMMANDS:
@@ -316,8 +314,9 @@ class TerminalChat:
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
-                    self._screen.show("unknown command: /help lists the commands")
+                    raise InvalidCommand("unknown command: /help lists the commands")
         except InvalidCommand as error:
+            self.failed = True
             self._screen.show(str(error))
         except RookeryError as error:
             self.failed = True
@@ -360,17 +359,14 @@ class TerminalChat:
             self._screen.show(f"the missed events can't be read: {error}")
 
     async def _send(self, text: str) -> None:
-        if not self._has_chat():
-            return
-        sent = await self._send_to(self._chat_id, text)
+        sent = await self._send_to(self._open_chat_id(), text)
         self._screen.erase_typed(text)
         await self._show_message(sent)
 
     async def _send_file(self, text: str) -> None:
-        if self._has_chat():
-            chat_id = self._chat_id  # the first message of another chat may open it while the file is uploaded
-            file, caption = await self._files.upload(text)
-            await self._show_message(await self._send_to(chat_id, caption, [file]))
+        chat_id = self._open_chat_id()  # the first message of another chat may open it while the file is uploaded
+        file, caption = await self._files.upload(text)
+        await self._show_message(await self._send_to(chat_id, caption, [file]))
 
     async def _send_to(self, chat_id: str, text: str, files: Sequence[FileInfo] = ()) -> Message:
         """Send a message, and return it."""
@@ -380,20 +376,18 @@ class TerminalChat:
         sender_id = self._client.me.user_id
         return Message(message_id=accepted.event_id, chat_id=chat_id, sender_id=sender_id, text=content, files=files)
 
-    def _has_chat(self) -> bool:
-        """Whether a chat is open; if not, show that the command has failed."""
+    def _open_chat_id(self) -> str:
+        """The chat that is open. Raises InvalidCommand without one."""
         if not self._chat_id:
-            self._screen.show(NO_CHAT)
-            self.failed = True
-        return bool(self._chat_id)
+            raise InvalidCommand(NO_CHAT)
+        return self._chat_id
 
     async def _edit(self, number: int, text: str) -> None:
         """Replace the text of a message."""
-        if message := self._shown_message(number):
-            content = self._content(message.chat_id, text)
-            mentions, everyone = content.mentions, content.mentions_everyone
-            edit = partial(self._client.edit, mentions=mentions, mentions_everyone=everyone)
-            await self._change(edit, number, text)
+        content = self._content(self._shown_message(number).chat_id, text)
+        mentions, everyone = content.mentions, content.mentions_everyone
+        edit = partial(self._client.edit, mentions=mentions, mentions_everyone=everyone)
+        await self._change(edit, number, text)
 
     def _content(self, chat_id: str, text: str) -> Text:
         """Return the text with its mentions of members of the chat; of a group, only if it is the open one."""
@@ -407,12 +401,9 @@ class TerminalChat:
     async def _forward(self, number: int, name: str) -> None:
         """Send a copy of a message to another user."""
         message = self._shown_message(number)
-        if message is None:
-            return
         content = content_of(message, self._state(message.message_id))
         if content is None:
-            self._screen.show(f"[{number}] was deleted")
-            return
+            raise InvalidCommand(f"[{number}] was deleted")
         user = await self._client.api.find_user(name)
         members = self._client.me.user_id, user.user_id
         mentions = [mention for mention in content.mentions if mention.user_id in members]
@@ -507,14 +498,11 @@ class TerminalChat:
             self._behind.discard(chat_id)
 
     async def _show_history(self, count: int, *, older: bool) -> None:
-        if not self._chat_id:
-            self._screen.show(NO_CHAT)
-            return
+        chat_id = self._open_chat_id()
         if not 1 <= count <= MAX_PAGE:
-            self._screen.show(f"COUNT is 1 to {MAX_PAGE}")
-            return
+            raise InvalidCommand(f"COUNT is 1 to {MAX_PAGE}")
         anchor = {"before_id": self._oldest} if older and self._oldest else {}
-        page = await self._client.api.history(self._chat_id, limit=count, **anchor)
+        page = await self._client.api.history(chat_id, limit=count, **anchor)
         for item in page.messages:
             await self._show_item(item)
         if page.messages:
@@ -522,10 +510,7 @@ class TerminalChat:
         self._screen.show("/older shows earlier messages" if page.has_older else "the chat begins here")
 
     async def _show_messages_having(self, kind: str) -> None:
-        if not self._chat_id:
-            self._screen.show(NO_CHAT)
-            return
-        page = await self._client.api.history(self._chat_id, limit=MAX_PAGE, having=kind)
+        page = await self._client.api.history(self._open_chat_id(), limit=MAX_PAGE, having=kind)
         for item in page.messages:
             await self._show_item(item)
         if page.has_older:
@@ -536,8 +521,6 @@ class TerminalChat:
     async def _show_edits(self, number: int) -> None:
         """Show the text of a message as it was sent, and each text that replaced it."""
         message = self._shown_message(number)
-        if message is None:
-            return
         edits = await self._client.api.versions(message.chat_id, message.message_id, "edited")
         texts = [(message.message_id, message.text), *((edit.event_id, edit.change.edited.text) for edit in edits)]
         for event_id, text in texts if edits else ():
@@ -547,15 +530,14 @@ class TerminalChat:
 
     async def _change(self, change: Callable[..., Awaitable[Event]], number: int, *arguments: str) -> None:
         """Call a method of the client that changes a message, and show the change."""
-        if message := self._shown_message(number):
-            await self._show_change(await change(message.chat_id, message.message_id, *arguments))
+        message = self._shown_message(number)
+        await self._show_change(await change(message.chat_id, message.message_id, *arguments))
 
-    def _shown_message(self, number: int) -> Message | None:
-        """Return the message with this number; if there is none, show that."""
-        message = self._shown.get(number)
-        if message is None:
-            self._screen.show(f"there is no message [{number}]" if number else "no message is shown yet")
-        return message
+    def _shown_message(self, number: int) -> Message:
+        """The message with this number. Raises InvalidCommand if there is none."""
+        if number not in self._shown:
+            raise InvalidCommand(f"there is no message [{number}]" if number else "no message is shown yet")
+        return self._shown[number]
 
     async def _mute(self, hours: int | None, *, is_set: bool) -> None:
         until_ms = FOR_EVER if hours is None else int(time.time() * 1000) + hours * HOUR_MS
@@ -564,10 +546,7 @@ class TerminalChat:
 
     async def _set_own(self, change: Callable[[str], Awaitable[Event]], done: str) -> None:
         """Change one of the user's own settings of the open chat."""
-        if not self._chat_id:
-            self._screen.show(NO_CHAT)
-            return
-        await change(self._chat_id)
+        await change(self._open_chat_id())
         self._screen.show(f"the chat is {done}")
 
     async def _show_event(self, event: object) -> None:

@@ -26,7 +26,7 @@ def chat(
     password_file: TextIO | None,
     ca_file: Path | None,
 ) -> None:
-    """Chat as NAME in the terminal or in a pipe."""
+    """Chat as NAME in the terminal or in a pipe. The exit status is 0 if every line was carried out."""
     from rookery.commands.terminal import find_server, run_chat
 
     run_client(find_server, url, ca_file)

@@ -295,8 +295,10 @@ async def test_the_user_s_own_settings_of_the_open_chat_are_changed(
     line: str,
     body: pb.Change,
 ) -> None:
-    await TerminalChat(client, screen).execute(line)
+    without_chat = TerminalChat(client, screen)
+    await without_chat.execute(line)
     assert screen.shown[-1] == "no chat is open: choose a user with /with NAME, or a group with /open NAME"
+    assert without_chat.failed
     nursery.start_soon(connection.accept_next)
     await chat.execute(line)
     sent = connection.received[-1].change
@@ -373,11 +375,17 @@ async def test_a_long_session_reads_once_an_hour_what_it_may_lack(
         ("/edits 7", "no message [7]"),
         ("/with", "unknown"),
         ("/history 101", "COUNT is 1 to 100"),
+        ("/send missing", "missing can't be read"),
+        ("/save 7", "no message [7]"),
+        ("/leave", "no group is open"),
     ],
 )
-async def test_an_invalid_command_is_reported(chat: TerminalChat, screen: FakeScreen, line: str, words: str) -> None:
+async def test_an_invalid_command_is_reported_and_sets_the_exit_status(
+    chat: TerminalChat, screen: FakeScreen, line: str, words: str
+) -> None:
     assert await chat.execute(line)
     assert words in screen.shown[-1]
+    assert chat.failed
 
 
 async def test_quit_ends_the_chat_and_an_empty_line_does_nothing(chat: TerminalChat, screen: FakeScreen) -> None:
@@ -573,6 +581,7 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert (screen.shown[-1][:8], screen.shown[-1][-16:]) == ("Trains  ", " ada added grace")
     await group.execute("/open trains")
     assert "writing to Trains" in screen.shown
+    assert not group.failed
     await group.execute("/open Engines")
     assert "no group" in screen.shown[-1]
     bff.answers["GET /v1/chats/g-1"] = 200, {"chat_id": "g-1", "settings": settings, "version": "4", "own": {}}
@@ -580,7 +589,6 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert "not a member any more" in screen.shown[-1]
     await group.execute("/leave")
     assert "no group is open" in screen.shown[-1]
-    assert not group.failed
 
 
 async def accept_follows(connection: Any) -> None:
