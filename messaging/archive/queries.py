@@ -232,7 +232,8 @@ class ArchiveQueries(FileQueries):
         reader = await open_reader(self._chats, request.user_id, request.chat_id)
         if isinstance(reader, Refusal):
             return reader
-        return ListVersionsResponse(changes=await reader.versions(request.message_id, KINDS[request.kind]))
+        changes = await reader.versions(request.message_id, KINDS[request.kind])
+        return ListVersionsResponse(changes=fitting(reversed(changes), MAX_PAGE_BYTES)[::-1])
 
     async def _list_members(self, request: ListMembersRequest) -> ListMembersResponse | Refusal:
         membership = await self._chats.get_member(request.chat_id, request.user_id)

@@ -8,7 +8,7 @@ import pytest
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
 from messaging.archive.queries import MAX_CHANGES_AGE_MS, ArchiveQueries
 from messaging.archive.store.laws import MAX_AGE_MS
-from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, ChatCursor
+from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, MAX_VERSIONS, ChatCursor
 from messaging.archive.store.sqlite.store import SqliteChats
 from messaging.envelopes import kind_name
 from rookery.v1.archive_pb2 import (
@@ -315,6 +315,17 @@ async def test_messages_with_a_pin_page_by_page_and_the_versions_of_one(
         assert (ids(page), page.has_older) == ([sent[n].event_id for n in expected], has_older)
     versions = ListVersionsRequest(user_id=BOB, chat_id=CHAT, message_id=sent[7].event_id, kind="pinned")
     assert list((await client.call(versions)).changes) == [pins[2], unpin]
+
+
+async def test_the_newest_versions_are_returned_that_a_response_may_hold(client: Client, chats: SqliteChats) -> None:
+    talk = Conversation((ALICE, BOB))
+    message = talk.message()
+    edits = [talk.edit(message.event_id, "x" * 60_000) for _ in range(MAX_VERSIONS)]
+    await chats.record(logged(message, *edits), {})
+    versions = ListVersionsRequest(user_id=BOB, chat_id=CHAT, message_id=message.event_id, kind="edited")
+    answer = await client.call(versions)
+    assert answer.changes == edits[-len(answer.changes) :]
+    assert MAX_PAGE_BYTES - 70_000 < answer.ByteSize() <= MAX_PAGE_BYTES + 1_000  # with the length of each
 
 
 # ---- groups
