@@ -251,14 +251,15 @@ class Publisher:
         records = self._records(
             session.user_id, session.session_id, request, sent, tail.fences.epoch, roster, is_first=first is None
         )
-        if stored or forgotten:  # the gateway that accepted it may have died before it published the copies
+        is_kept = bool(stored or forgotten)
+        if is_kept:  # the gateway that accepted it may have died before it published the copies
             has_content = has_files and first is not None and first.content is not None
             records = records[1:] if has_content else []  # without: it was deleted since
         self._unconfirmed.pop(key, None)
         if records:
             command.defer()
-            on_done = None if stored or forgotten else self.on_done
-            self._publish_kept(session.user_id, request, tail, sent, records, [command], on_done)
+            on_done = None if is_kept else self.on_done
+            self._publish_kept(session.user_id, request, tail, sent, records, [command], on_done, is_kept=is_kept)
         else:
             command.defer()
             _answer(command, _accepted(request, sent.event_id))
@@ -330,9 +331,12 @@ class Publisher:
         records: Sequence[Record],
         commands: list[Command],
         on_done: OnDone | None,
+        *,
+        is_kept: bool = False,
     ) -> None:
-        """Publish an event's records. When they are acknowledged, answer the deferred commands and their retries, and
-        call `on_done`. Both happen once, also if the log is full."""
+        """Publish an event's records; copies only, if its record of truth `is_kept` already. When they are
+        acknowledged, answer the deferred commands and their retries, and call `on_done`. Both happen once, also if the
+        log is full."""
         key = (user_id, request.client_id) if request.client_id else None
         epoch, span = tail.fences.epoch, commands[0].span if commands else None
         if key is not None:
@@ -343,10 +347,10 @@ class Publisher:
             if key is not None:
                 del self._in_flight[key]
                 self._acknowledged.unpark_all()
-                if is_stored:
-                    tail.accept(key, sent, is_message=request.is_message)
-                else:
+                if not is_stored:
                     self._remember_unconfirmed(key, sent, epoch)
+                elif not is_kept:  # else no record would end what the tail remembers
+                    tail.accept(key, sent, is_message=request.is_message)
             answer = _accepted(request, sent.event_id) if is_stored else _NOT_STORED
             for each in commands:
                 _answer(each, answer)

@@ -324,7 +324,7 @@ async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
     platform: Platform, log: ScriptedLog, make: Make, former: Event, other_code: str, copies: int
 ) -> None:
     """Its copies are published again, since its gateway may have died before it did. Of a deleted message no content is
-    left to compare, or to publish."""
+    left to compare, or to publish. The tail remembers nothing of it, since it gets no record that ends that."""
     gateway = await platform.start_gateway()
     platform.history.sent["a"] = former
     platform.history.add(OLD, deleted=Deleted())  # since the first: the retry is answered all the same
@@ -336,6 +336,9 @@ async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
         assert [list(each.event.message.files) for each in envelopes] == [list(former.message.files)] * copies
         log.acknowledge()
         assert (await ann.expect("accepted")).accepted.event_id == 77
+        tail = gateway.partitions.tail_of(ANN)
+        assert tail is not None
+        assert tail.sent_with((ANN, "a")) is tail.target(ANN, "d-1-2", 77) is None
         await ann.send(repeated(make("a", "two")))
         assert (await ann.next()).refused.code == other_code
 
