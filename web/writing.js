@@ -7,9 +7,6 @@ import { AT_EVERYONE } from "./mentions.js";
 /** @import {Profile} from "./types.js" */
 /** @import {Mention, Text} from "./wire.js" */
 
-/** The keyCode of a key that an input method handles. */
-const IN_COMPOSITION = 229;
-
 /** The server's limits: the users whom a text mentions, and the bytes of a name. */
 const MAX_MENTIONS = 50;
 const MAX_NAME = 64;
@@ -66,19 +63,14 @@ export function textWith(body, members, before = [], mayMentionEveryone = false)
 
 const bytesOf = (name = "") => encoder.encode(name).length;
 
-/**
- * Whether a key sends the message. Enter also ends the composition of a word by an input method: Safari reports that
- * key after the composition, and only its keyCode shows that the key belongs to the composition.
- * @param {Pick<KeyboardEvent, "key" | "shiftKey" | "isComposing" | "keyCode">} event
- */
-export const sends = ({ key, shiftKey, isComposing, keyCode }) =>
-  key === "Enter" && !shiftKey && !isComposing && keyCode !== IN_COMPOSITION;
+/** Whether a key sends the message. @param {Pick<KeyboardEvent, "key" | "shiftKey">} event */
+export const sends = ({ key, shiftKey }) => key === "Enter" && !shiftKey;
 
 /**
  * The marker that a key puts around the selection; empty for other keys.
- * @param {Pick<KeyboardEvent, "key" | "shiftKey" | "ctrlKey" | "metaKey" | "altKey" | "isComposing">} event
+ * @param {Pick<KeyboardEvent, "key" | "shiftKey" | "ctrlKey" | "metaKey" | "altKey">} event
  */
-export function markerOf({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }) {
-  if (ctrlKey === metaKey || altKey || isComposing) return "";
+export function markerOf({ key, shiftKey, ctrlKey, metaKey, altKey }) {
+  if (ctrlKey === metaKey || altKey) return "";
   return MARKERS[`${shiftKey ? "shift " : ""}${key.toLowerCase()}`] ?? "";
 }

@@ -1,6 +1,7 @@
 """The list of chats: filters, mentions, who is online, and marking all as read."""
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Account, Platform, Seats
 from tests.browser.test_accessibility import expect_accessible, expect_no_sideways_scroll
@@ -55,3 +56,28 @@ def test_users_see_that_another_is_online_unless_one_of_them_hides_it(
     other.page.get_by_label("Show others when I am online").uncheck()
     expect(head).to_contain_text(f"@{mira.name}")
     expect(own.row("Mira Okafor")).not_to_contain_text("online")
+
+
+@pytest.mark.slow
+def test_keys_of_an_input_method_are_left_to_it(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
+    platform.send(ada, ada.chat_with(mira), "Hello")
+    own = seats(platform, ada, chat="Mira Okafor")
+
+    def compose(field: Locator) -> None:
+        for key in ("ArrowDown", "Enter", "Escape"):
+            for sign in ({"isComposing": True}, {"keyCode": 229}):  # the second one only, in Safari
+                field.dispatch_event("keydown", {"key": key, "bubbles": True, "cancelable": True, **sign})
+
+    own.composer.fill("Merle")
+    compose(own.composer)
+    search = own.page.get_by_label("Search people and chats")
+    search.fill("Mira")
+    expect(own.row("Mira Okafor")).to_be_visible()
+    compose(search)
+    expect(search).to_be_focused()
+    expect(search).to_have_value("Mira")
+    search.press("Escape")
+    expect(search).to_have_value("")
+    expect(own.composer).to_have_value("Merle")
+    search.press("Escape")
+    expect(own.composer).to_have_count(0)

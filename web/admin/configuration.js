@@ -4,6 +4,7 @@ import { explain } from "../api.js";
 import { emptyState } from "../components/empty.js";
 import { Form, Invalid } from "../components/form.js";
 import { searchBox } from "../components/search-box.js";
+import { isForInputMethod } from "../keys.js";
 import { h } from "../view.js";
 import { stamp, parseValue, valueText } from "./figures.js";
 import { texts } from "./languages/language.js";
@@ -146,7 +147,7 @@ class ValueRow {
     const reset = () => void form.run(() => this.#change(() => api.unsetValue(key), words));
     const button = (/** @type {string} */ words, /** @type {() => void} */ onclick) =>
       h("button", { class: "quiet", type: "button", key: words, disabled: form.isBusy, onclick }, words);
-    const closing = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.#close();
+    const closing = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && !isForInputMethod(event) && this.#close();
     return h(
       "form",
       { class: "setting-form", key: "form", ...form.props, onkeydown: closing },

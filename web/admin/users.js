@@ -9,6 +9,7 @@ import { searchBox } from "../components/search-box.js";
 import { moveFocus } from "../focus.js";
 import { displayName } from "../format.js";
 import { icon } from "../icons.js";
+import { isForInputMethod } from "../keys.js";
 import { h } from "../view.js";
 import { usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
@@ -206,6 +207,7 @@ export class Users extends Section {
 
   /** @param {KeyboardEvent} event */
   #keyInSearch(event) {
+    if (isForInputMethod(event)) return;
     const first = this.#rows()[0];
     if (event.key === "ArrowDown" && first) {
       event.preventDefault();

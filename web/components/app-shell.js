@@ -5,6 +5,7 @@ import { showBadge } from "../badge.js";
 import { copyText } from "../clipboard.js";
 import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
+import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
 import { isSilent } from "../kinds/own.js";
@@ -382,6 +383,7 @@ export class AppShell {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
+    if (isForInputMethod(event)) return;
     if (document.querySelector("dialog[open], [popover]:popover-open")) return;
     if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();

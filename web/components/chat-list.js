@@ -5,6 +5,7 @@ import { fullTime, shortTime, unreadLabel } from "../format.js";
 import { plainText } from "../formatting.js";
 import { icon, mark } from "../icons.js";
 import { isGroup } from "../ids.js";
+import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
 import { pinnedFirst } from "../kinds/own.js";
@@ -322,6 +323,7 @@ export class ChatList {
 
   /** @param {KeyboardEvent} event */
   #keyInSearch(event) {
+    if (isForInputMethod(event)) return;
     if (event.key === "Escape" && this.#input?.value) {
       event.preventDefault();
       this.#clear();
@@ -329,7 +331,7 @@ export class ChatList {
       event.preventDefault();
       if (this.#results.text) this.#results.focusFirst();
       else this.#rows()[0]?.focus();
-    } else if (event.key === "Enter" && !event.isComposing) {
+    } else if (event.key === "Enter") {
       event.preventDefault(); // or the key adds a line break in the composer, which has the focus then
       this.#results.chooseFirst();
     }

@@ -3,6 +3,7 @@
 
 import { moveFocus } from "../focus.js";
 import { icon } from "../icons.js";
+import { isForInputMethod } from "../keys.js";
 import { h, memo } from "../view.js";
 import { Modal } from "./modal.js";
 import { PeopleSearch } from "./people-search.js";
@@ -122,10 +123,11 @@ export class ChatPicker {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
+    if (isForInputMethod(event)) return;
     if (event.key === "ArrowDown") {
       event.preventDefault();
       this.#rows()[0]?.focus();
-    } else if (event.key === "Enter" && !event.isComposing) {
+    } else if (event.key === "Enter") {
       event.preventDefault(); // or the key sends the form around it
       if (this.#search.text) this.#search.chooseFirst();
       this.#input?.select(); // the next name follows

@@ -102,7 +102,7 @@ export class Completion {
   keyPressed(event) {
     const { choices } = this.#offer;
     const marked = choices[this.#at];
-    if (!marked || isForInputMethod(event)) return false;
+    if (!marked) return false;
     if (event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return false;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) this.#at = (this.#at + step + choices.length) % choices.length;
@@ -171,6 +171,3 @@ export class Completion {
 }
 
 const loadChannelMembers = () => import("../stores/channel-members.js");
-
-/** Safari ends a composition before its final Enter, which has the keyCode 229. @param {KeyboardEvent} event */
-const isForInputMethod = ({ isComposing, keyCode }) => isComposing || keyCode === 229;

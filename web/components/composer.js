@@ -6,6 +6,7 @@ import { filesIn } from "../files/dropped.js";
 import { isTouchScreen } from "../focus.js";
 import { may } from "../groups.js";
 import { icon } from "../icons.js";
+import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
 import { isHidden } from "../kinds/hidden.js";
@@ -392,6 +393,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
+    if (isForInputMethod(event)) return;
     if (this.#completion?.keyPressed(event) || this.#editKeyPressed(event) || this.#markerKeyPressed(event)) return;
     if (!sends(event) || isTouchScreen()) return;
     event.preventDefault();
@@ -400,7 +402,7 @@ export class Composer {
 
   /** Escape ends the edit or the reply; the arrow up edits the user's last message. @param {KeyboardEvent} event */
   #editKeyPressed(event) {
-    const isPlain = !(event.isComposing || event.shiftKey || event.ctrlKey || event.altKey || event.metaKey);
+    const isPlain = !(event.shiftKey || event.ctrlKey || event.altKey || event.metaKey);
     const last = isPlain && event.key === "ArrowUp" && !this.#text && !this.#edited ? this.#lastOwn() : undefined;
     if (last) this.edit(last);
     else if (isPlain && event.key === "Escape" && (this.#edited || this.#draft.reply_to)) this.#cancel();

@@ -7,6 +7,7 @@ import { choices, toned } from "../emoji/choices.js";
 import { Grid } from "../emoji/grid.js";
 import { MODIFIERS, withTone } from "../emoji/tones.js";
 import { icon } from "../icons.js";
+import { isForInputMethod } from "../keys.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { h, memo, Root } from "../view.js";
@@ -311,7 +312,7 @@ class EmojiPicker {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isForInputMethod(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const { key } = event;
     const target = /** @type {HTMLElement} */ (event.target);
     const cell = /** @type {HTMLElement | null} */ (target.closest("[data-at]"));

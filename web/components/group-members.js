@@ -4,6 +4,7 @@
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
 import { isMember } from "../groups.js";
+import { isForInputMethod } from "../keys.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { locale, texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
@@ -111,7 +112,7 @@ export class GroupMembers {
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
       oninput: () => this.#find(this.#input?.value.trim() ?? ""),
       onkeydown: (/** @type {KeyboardEvent} */ event) => {
-        if (event.key !== "ArrowDown") return;
+        if (event.key !== "ArrowDown" || isForInputMethod(event)) return;
         event.preventDefault();
         this.#rows()[0]?.focus();
       },

@@ -3,6 +3,7 @@
 import { isTouchScreen } from "../focus.js";
 import { GroupChanges } from "../group-changes.js";
 import { MAX_ADDED, MAX_CHANNEL_MEMBERS } from "../groups.js";
+import { isForInputMethod } from "../keys.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -63,7 +64,7 @@ export class NewGroup extends Modal {
 
   /** The Enter key goes on to the people: the group is not complete yet. */
   #keyPressed = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Enter" || event.isComposing) return;
+    if (event.key !== "Enter" || isForInputMethod(event)) return;
     event.preventDefault();
     this.#picker.focus();
   };
