@@ -72,7 +72,7 @@ class Channel:
         self.open: dict[Session, _Follower] = {}
         """The sessions that have it open."""
         self.others: dict[Session, _Follower] = {}
-        """The sessions that get its heads."""
+        """The sessions that get its heads: the one that has waited longest first."""
         self._shared: SharedHead | None = None  # with the newest event's id
 
     def note(self, offset: int, event_id: int) -> None:
@@ -197,15 +197,18 @@ class Channels:
     def send_heads(self, channel: Channel, now: float) -> int:
         """Send HEADS_AT_ONCE of a channel's heads that are due, and schedule the others. Return how many were sent."""
         self._heads_at.pop(channel, None)
-        sent = 0
+        served: list[Session] = []
         for session, follower in channel.others.items():
-            if sent == HEADS_AT_ONCE:
+            if len(served) == HEADS_AT_ONCE:
                 self._wait(channel, now)
                 break
             before = follower.head_at
             self._wait(channel, channel.send_head(session, follower, now))
-            sent += follower.head_at != before
-        return sent
+            if follower.head_at != before:
+                served.append(session)
+        for session in served:  # to the end
+            channel.others[session] = channel.others.pop(session)
+        return len(served)
 
     # ----
 

@@ -278,18 +278,35 @@ def test_a_head_for_which_there_is_no_room_is_sent_later() -> None:
     assert index.channels.due(math.inf) == []
 
 
-def test_heads_for_many_sessions_are_sent_in_parts() -> None:
-    index = Index()
-    for _ in range(HEADS_AT_ONCE + 1):
-        session = Session("s", ProtobufEncoding(), LiveConfiguration, 0.0)
+def followers(index: Index, count: int) -> list[Session]:
+    """More sessions of Ben that follow the channel."""
+    sessions = [Session(str(number), ProtobufEncoding(), LiveConfiguration, 0.0) for number in range(count)]
+    for session in sessions:
         session.user_id, session.state = BEN, State.LIVE
         index.channels.follow(session, [index.crews[0].roster], (), 0.0)
+    return sessions
+
+
+def test_heads_for_many_sessions_are_sent_in_parts() -> None:
+    index = Index()
+    followers(index, HEADS_AT_ONCE + 1)
     index.read(0, 100)
     assert [index.channels.send_heads(each, 1.0) for _ in "ab" for each in index.channels.due(1.0)] == [
         HEADS_AT_ONCE,
         1,
     ]
     assert index.channels.due(math.inf) == []
+
+
+def test_the_sessions_that_have_waited_longest_get_heads_first() -> None:
+    """A gateway may send so few in the shortest interval between two heads that the first sessions are due again."""
+    index = Index()
+    sessions = followers(index, 2 * HEADS_AT_ONCE + 1)
+    for number in range(3):
+        index.read(number, 100 + number)
+        for each in index.channels.due(number * HEAD_SECONDS):
+            index.channels.send_heads(each, number * HEAD_SECONDS)
+    assert all(session.has_frames for session in sessions)
 
 
 def test_a_control_change_from_before_the_look_up_of_a_member_changes_nothing() -> None:
