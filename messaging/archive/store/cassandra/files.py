@@ -71,6 +71,9 @@ class CassandraFiles:
         owner_id, file_id = file.owner_id, file.file.file_id
         if first := await self._first(owner_id, client_file_id):
             return first
+        # Before the claim too: if Cassandra fails after it, a retry finds the claim, and gets the file.
+        if excess := await self._excess(owner_id, quota_bytes - file.file.size, max_uploads - 1):
+            return excess
         row = file_id, owner_id, client_file_id, file.state, file.reserved_at_ms, file.SerializeToString()
         await self._statements.run(_ADD, *row)
         if not await self._statements.apply(_CLAIM, owner_id, client_file_id, file_id, file.file.size, True):
@@ -80,16 +83,23 @@ class CassandraFiles:
             if first is not None:
                 return first
             raise Unavailable("the client_file_id is being reserved and released by others")
-        ((used, uploads),) = await self._statements.run(_USAGE, owner_id)  # with this file, and with concurrent ones
-        if used <= quota_bytes and uploads <= max_uploads:
+        excess = await self._excess(owner_id, quota_bytes, max_uploads)  # with this file, and with concurrent ones
+        if excess is None:
             return file
         await self._statements.apply(_RELEASE, owner_id, client_file_id, file_id)
         await self._statements.apply(_WITHDRAW, file_id, FILE_STATE_UPLOADING)
-        return Exceeded.QUOTA if used > quota_bytes else Exceeded.UPLOADS
+        return excess
+
+    async def _excess(self, owner_id: int, max_bytes: int, max_uploads: int) -> Exceeded | None:
+        """The limit that the files of the owner exceed, if any."""
+        ((used, uploads),) = await self._statements.run(_USAGE, owner_id)
+        if used > max_bytes:
+            return Exceeded.QUOTA
+        return Exceeded.UPLOADS if uploads > max_uploads else None
 
     async def _first(self, owner_id: int, client_file_id: str) -> StoredFile | None:
-        """The file that the owner has reserved with this client_file_id. That of a condemned or forgotten one is
-        released."""
+        """The file that the owner has reserved with this client_file_id. The client_file_id of a condemned or forgotten
+        file is released."""
         for (file_id,) in await self._statements.run(_CLAIMED, owner_id, client_file_id):
             row = (await self.rows([file_id])).get(file_id)
             if row is not None and not row.condemned_ms:

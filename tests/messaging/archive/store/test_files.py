@@ -1,10 +1,15 @@
 """The contract of every FileTable, and of the uses that a ChatStore records, on the engines of conftest.py."""
 
 import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
+from cassandra.query import PreparedStatement
 
+from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.files import FIRST_PLACE, Exceeded, FileRow
 from messaging.archive.store.protocol import ChatStore
 from rookery.v1.archive_pb2 import (
@@ -18,7 +23,10 @@ from rookery.v1.archive_pb2 import (
 )
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Event
+from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
+from shared.drivers.cassandra import CassandraSession
+from tests.cassandra_sessions import OpenSession
 from tests.messaging.archive.store.chats import NOW_MS, Conversation, ids, logged, new_ids, users
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -60,6 +68,23 @@ async def complete_file(chats: ChatStore, owner_id: int, **info: object) -> File
 
 async def row_of(chats: ChatStore, file_id: int) -> FileRow:
     return (await chats.files.rows([file_id]))[file_id]
+
+
+class FailingOnce:
+    """A session that fails before its first deletion."""
+
+    def __init__(self, session: CassandraSession) -> None:
+        self._session = session
+        self._has_failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def execute(self, statement: PreparedStatement, parameters: Sequence[object] = ()) -> list[Any]:
+        if statement.query_string.startswith("DELETE") and not self._has_failed:
+            self._has_failed = True
+            raise Unavailable("away")
+        return await self._session.execute(statement, parameters)
 
 
 def with_files(event: Event, *files: FileInfo) -> Event:
@@ -118,6 +143,15 @@ async def test_concurrent_reservations_stay_within_the_limits(chats: ChatStore) 
     reserved = {each.file.file_id for each in results if isinstance(each, StoredFile)}
     assert len(reserved) <= 3
     assert {*await chats.files.rows(reserved)} == reserved
+
+
+async def test_a_refusal_that_a_failing_engine_interrupts_leaves_no_file(open_session: OpenSession) -> None:
+    file = upload(next(users))
+    async with open_session() as session, open_cassandra_chats(FailingOnce(session)) as chats:  # type: ignore[arg-type]
+        with suppress(Unavailable):
+            await reserve(chats, file, "a", quota_bytes=5)
+        assert await reserve(chats, file, "a", quota_bytes=5) is Exceeded.QUOTA
+        assert await chats.files.rows([file.file.file_id]) == {}
 
 
 async def test_a_file_is_completed_or_blocked_once_by_its_owner(chats: ChatStore) -> None:
