@@ -140,7 +140,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(server: ApiServ
 
         assert release.run("upgrade", "--set", "gateway.replicas=5").returncode == 0
         assert release.replicas("StatefulSet", "gateway") == 5
-        assert len(jobs) == 2
+        assert len(jobs) == 3  # once before the upgrade, and once after it
 
         assert helm.run("rollback", RELEASE, "1", "-n", namespace).returncode == 0
         assert release.replicas("StatefulSet", "gateway") == 3

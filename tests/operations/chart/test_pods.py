@@ -109,6 +109,16 @@ def test_containers_have_no_privileges_and_no_service_links(objects: list[Manife
         assert account["automountServiceAccountToken"] is False
 
 
+@pytest.mark.parametrize("case", DISTRIBUTED)
+def test_migrations_run_before_a_release_and_after_an_upgrade(objects: list[Manifest]) -> None:
+    jobs = {job["metadata"]["annotations"]["helm.sh/hook"]: pod_of(job) for job in of_kind(objects, "Job")}
+    assert jobs.keys() == {"pre-install,pre-upgrade", "post-upgrade"}
+    assert jobs["pre-install,pre-upgrade"] == jobs["post-upgrade"]
+    for event, pod in jobs.items():
+        account = named(objects, "ServiceAccount", pod["spec"]["serviceAccountName"])
+        assert {*event.split(",")} <= {*account["metadata"]["annotations"]["helm.sh/hook"].split(",")}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_secrets_are_references_and_no_values(objects: list[Manifest]) -> None:
     secret = {f"{ENV_PREFIX}{name}" for name in secret_settings()}

@@ -71,9 +71,10 @@ def test_services_and_policies_name_existing_ports(objects: list[Manifest]) -> N
         (workload,) = selected(objects, service["spec"]["selector"], without="statefulset.kubernetes.io/pod-name")
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports_of(workload).keys()
     for policy in of_kind(objects, "NetworkPolicy"):
-        (workload,) = selected(objects, policy["spec"]["podSelector"]["matchLabels"])
+        chosen = selected(objects, policy["spec"]["podSelector"]["matchLabels"])
         names = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
-        assert names <= ports_of(workload).keys()
+        assert chosen
+        assert all(names <= ports_of(workload).keys() for workload in chosen)
 
 
 @pytest.mark.parametrize("case", ["production"])
@@ -86,8 +87,7 @@ def test_policies_allow_the_necessary_connections_and_no_other(
     entering: set[tuple[str, str, str]] = set()
     leaving: dict[str, set[int | str]] = {}
     for policy in of_kind(objects, "NetworkPolicy"):
-        (workload,) = selected(objects, policy["spec"]["podSelector"]["matchLabels"])
-        role = role_of(workload)
+        (role,) = {role_of(each) for each in selected(objects, policy["spec"]["podSelector"]["matchLabels"])}
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
         for rule in policy["spec"]["ingress"]:
             if str(rule["from"]) in names:
