@@ -124,7 +124,7 @@ class CassandraAccounts(CassandraPeople):
     async def add_user(self, user: User, password_hash: str) -> bool:
         """As in the protocol; also True if this account has the name from an interrupted attempt."""
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
-        if await self._statements.apply(TAKE_NAME, fold(user.name), *columns, password_hash):
+        if await self._statements.apply(TAKE_NAME, _key(user.name), *columns, password_hash):
             await self._complete(user, password_hash)
             return True
         owner_id = await self._owner(user.name)
@@ -235,7 +235,7 @@ class CassandraAccounts(CassandraPeople):
 
     async def _owner(self, name: str) -> int | None:
         """Return the owner of the name, after completing an account whose creation was interrupted."""
-        rows = await self._statements.run(TAKEN_NAME, fold(name)) if name else []
+        rows = await self._statements.run(TAKEN_NAME, _key(name)) if name else []
         if not rows:
             return None
         user_id, written_name, *columns, password_hash = rows[0]
@@ -249,7 +249,7 @@ class CassandraAccounts(CassandraPeople):
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
         await self._statements.apply(ADD_USER, *columns, password_hash)
         await _list(self._statements, [user])
-        await self._statements.apply(CLEAR_NAME_ROW, fold(user.name), user.user_id)
+        await self._statements.apply(CLEAR_NAME_ROW, _key(user.name), user.user_id)
 
 
 async def list_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
@@ -262,6 +262,12 @@ async def _list(statements: Statements, users: Iterable[User]) -> None:
     rows = [(_month(user.user_id), user.user_id) for user in users]
     await statements.run_all(LIST_MONTH, [(month,) for month in {month for month, _ in rows}])
     await statements.run_all(LIST_USER, rows)
+
+
+def _key(name: str) -> str:
+    """The name as the key of its row: its letters of ASCII in lower case, as `NOCASE` of SQLite compares names. Folded,
+    other letters would find the account too, and limits by name count their names apart."""
+    return name.encode().lower().decode()
 
 
 def _month(user_id: int) -> int:

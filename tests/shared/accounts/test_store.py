@@ -56,6 +56,15 @@ async def test_a_name_is_taken_whatever_its_case(store: AccountStore, name: str)
         assert credentials.user_id == ALICE.user_id
 
 
+async def test_a_letter_of_another_alphabet_finds_no_name_that_it_folds_to(store: AccountStore) -> None:
+    """Limits of sign-ins count by the name in lower case: an account with two such names would have two limits."""
+    for user_id, name in enumerate(("sam", "kam", "stam", "strasse"), 1):
+        assert await store.add_user(replace(ALICE, user_id=user_id, name=name), "hash")
+        assert await store.credentials(name) is not None
+    for other in ("\u017fam", "\u212aam", "\ufb06am", "stra\u00dfe"):
+        assert await store.credentials(other) is None, other
+
+
 async def test_of_many_concurrent_claims_to_a_name_one_succeeds(open_store: OpenStore) -> None:
     taken: dict[int, bool] = {}
 
