@@ -518,7 +518,7 @@ class JoinableChat(BaseModel):
 
 
 class PublicChats(BaseModel):
-    """A page of public groups, by name. `after` is that of the next page."""
+    """A page of public groups, by name. `after` is the parameter for the next page."""
 
     chats: list[JoinableChat]
     has_more: bool

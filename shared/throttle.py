@@ -90,7 +90,7 @@ def take_all(takes: Sequence[Take], now: float) -> Attempt | float:
 
 
 def too_many(takes: str, wait: float) -> Refusal:
-    """The refusal of a take for which a client has to wait. `takes` names what there are too many of."""
+    """The refusal of a take for which a client has to wait. `takes` names the takes, such as `watch frames`."""
     seconds = math.ceil(wait)
     return Refusal(
         Code.RATE_LIMITED, f"Too many {takes}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000

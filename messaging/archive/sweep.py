@@ -129,7 +129,7 @@ class Sweep:
         return used
 
     async def _used(self, rows: Collection[FileRow]) -> Collection[int]:
-        """The ids of those that a message uses."""
+        """The ids of the files that a message uses."""
         return await self._table.used([_id(row) for row in rows]) if rows else ()
 
     async def _forget(self, rows: Collection[FileRow], swept: Swept) -> None:

@@ -25,7 +25,7 @@ class View(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_member(cls, member: Member, *, shows_history: bool) -> "View":
-        """The view of a present or former member of a group. `shows_history` is that of its present settings."""
+        """The view of a present or former member of a group. `shows_history` is the group's present setting."""
         if member.role and shows_history:
             return cls(member.user_id)
         spans = ((span.first, MAX_ID if span.last == OPEN else span.last) for span in member.spans)

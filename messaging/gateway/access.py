@@ -1,6 +1,6 @@
-"""Decides what a user may do in a chat: looks up what a request names, then refuses it or not, in two steps.
+"""Decides what a user may do in a chat: looks up the chat, users and messages of a request, then refuses it or not.
 
-The first step waits. The second does not, so that the request is published by the members and the permissions of that
+The first step waits. The second does not, so that the request is published with the members and permissions of that
 moment.
 """
 
@@ -88,8 +88,8 @@ class Access:
     async def find_roster(
         self, user_ids: Sequence[int], chat_id: str, field: str, *, is_personal: bool = False
     ) -> Refusal | None:
-        """Load the roster of a group, unless it is cached; that of a channel knows these users. The refusal of the
-        first user, who makes a request, if they are not a member, with `is_personal` also not a former one. They may
+        """Load the roster of a group, unless it is cached; the roster of a channel knows these users. Return a refusal
+        if the first user, who makes a request, is not a member, with `is_personal` also not a former one. The user may
         have been added just now: waits JOIN_SECONDS for that."""
         deadline = trio.current_time() + JOIN_SECONDS
         while True:

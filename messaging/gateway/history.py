@@ -53,8 +53,8 @@ class History(Protocol):
         ...
 
     async def find_files(self, user_id: int, files: Sequence[FileRef]) -> Sequence[StoredFile] | Refusal:
-        """Those of the files that the user may read, as GetFiles returns them; a retryable Refusal if the archive does
-        not answer."""
+        """The files that the user may read, as GetFiles returns them; a retryable Refusal if the archive does not
+        answer."""
         ...
 
 

@@ -36,8 +36,8 @@ MAX_UNCONFIRMED = 100_000
 """Messages and changes remembered that the log did not acknowledge, and may have kept: about 20 MB."""
 
 RETRY_MARGIN_MS = 60_000
-"""By so much the tail must reach back further than to a retry's first Send: the retry may have been on its way for as
-long as its connection was not found dead, and clocks differ."""
+"""How far the tail must reach back beyond the first Send of a retry: the retry may have been on its way for as long as
+its connection was not found dead, and clocks differ."""
 
 MAX_TYPING_MEMBERS = 500
 """Members of a group with which the others still learn who is typing."""
@@ -226,8 +226,8 @@ class Publisher:
         files: Sequence[FileInfo],
     ) -> Refusal | None:
         """Publish the event as `event_id`, unless its key is in flight or in the tail, or `forgotten` is its first
-        event, from before the tail: answer with the first. A first event gets `refusal`, if that is given: what was
-        accepted stays so, also if it would be refused now. `files` are those of a first message."""
+        event, from before the tail: answer with the first. A first event gets `refusal`, if that is given: an event
+        that was accepted stays accepted, even if it would be refused now. `files` are the files of a first message."""
         session = command.session
         key = (session.user_id, request.client_id)  # without a client id, it is never found
         in_flight = self._in_flight.get(key)

@@ -3,8 +3,8 @@
 A gateway reads every control change of a group of which it has a member's partition, or the home partition, and every
 one of a channel. So a roster that is loaded once stays up to date; a control change that is not the next one drops it.
 
-That of a channel has a part of the members: those whom this gateway has looked up, and those whom control changes have
-changed since. Others are looked up when they are needed.
+The roster of a channel has only some of its members: the members that this gateway has looked up, and the members that
+control changes have changed since. Others are looked up when they are needed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -139,9 +139,9 @@ class Rosters:
         return cached.roster
 
     async def get(self, chat_id: str, user_ids: Collection[int] = ()) -> Roster | Refusal | None:
-        """The group's roster, if need be of the archive; None if there is no such group. That of a channel knows these
-        users. A retryable Refusal if the archive does not answer, or is behind: minutes, or BEHIND_SECONDS behind a
-        control change that this gateway has read. Raises Unavailable."""
+        """The group's roster, if need be of the archive; None if there is no such group. The roster of a channel knows
+        these users. A retryable Refusal if the archive does not answer, or is behind: minutes, or BEHIND_SECONDS behind
+        a control change that this gateway has read. Raises Unavailable."""
         wanted: Collection[int] = ()
         while True:
             roster = self.cached(chat_id)
@@ -180,7 +180,7 @@ class Rosters:
     # ---- for the log consumer
 
     def read(self, chat_id: str, control: Control, *, is_live: bool = True, is_channel: bool = False) -> None:
-        """Apply a control change of the log. One that is known already changes nothing. It is not live while a tail is
+        """Apply a control change of the log. A known change has no effect. A change is not live while a tail is
         rebuilt: then a group that was created may have changed since, before another tail of this gateway begins."""
         known = self._cached.get(chat_id)
         read = self._noted(chat_id, control.version)
@@ -194,8 +194,8 @@ class Rosters:
         self._news.unpark_all()
 
     def within(self, chat_id: str, version: int, event_id: int, user_ids: tuple[int, ...]) -> tuple[int, ...]:
-        """Those of the users in whose spans the event is, as far as this gateway knows. `version` is that of the chat
-        as its sender knew it: an older roster does not decide, since the users may have joined since."""
+        """The users in whose spans the event is, as far as this gateway knows. `version` is the version of the chat as
+        the sender of the event knew it: an older roster does not decide, since the users may have joined since."""
         cached, read = self._cached.get(chat_id), self._read.get(chat_id)
         if self.version(chat_id) < version:
             return user_ids

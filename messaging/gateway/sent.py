@@ -18,7 +18,7 @@ class Sent(NamedTuple):
     content: int | None
     """The hash of its content, within one process; None if the content was deleted."""
     files: Sequence[FileInfo] = ()
-    """Those of a message that is not read from the tail."""
+    """The files of a message that is not read from the tail."""
 
     def is_repeated_by(self, other: "Sent") -> bool:
         """Whether the other one, with the same key, may be a retry."""

@@ -111,5 +111,5 @@ def refuse_control(field: str) -> Refusal:
 
 
 def refuse_without(permission: Permission, field: str) -> Refusal:
-    """The refusal of what needs a permission that the user lacks; `field` is what needs it, or names the chat."""
+    """The refusal for a missing permission; `field` names the field that needs it, or the chat."""
     return Refusal(Code.FORBIDDEN, f"You may not {WORDS[permission]} here.", field)

@@ -1,6 +1,6 @@
 """Connections to servers that anybody names: to public addresses only, or through the operator's proxy.
 
-The address that was checked is the one that is connected to. What the name resolves to a moment later does not matter.
+It connects to the address that it has checked: another address that the name has a moment later does not matter.
 """
 
 import ssl

@@ -32,7 +32,7 @@ _ENDS = {
     name: re.compile(end, re.IGNORECASE)
     for name, end in (("!--", "-->"), *((name, f"</{name}") for name in ("script", "style", "noscript")))
 }
-"""The ends of what contains no tag."""
+"""The ends of comments, and of elements whose content is skipped."""
 
 _MARKS = (*((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),)
 """Byte order marks."""
@@ -50,13 +50,13 @@ _DESCRIPTIONS = ("og:description", "twitter:description", "description")
 _PICTURES = ("og:image:secure_url", "og:image", "og:image:url", "twitter:image", "twitter:image:src")
 
 _REMOVED = ("Cc", "Cs", "Cn")
-"""The categories of control characters, of halves of pairs, and of what is no character."""
+"""The Unicode categories of control characters, surrogates and unassigned code points."""
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Metadata(NamedTuple):
-    """How a page describes itself; empty for what it does not."""
+    """How a page describes itself; a field is empty if the page does not state it."""
 
     title: str = ""
     description: str = ""

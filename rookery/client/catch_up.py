@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 
 
 MissedEvent = pb.Message | pb.Event | pb.ChannelHead | TooOld
-"""An event of `CatchUp.events`: a `pb.Event` is that of a change, as in `Client.events`."""
+"""An event of `CatchUp.events`: a `pb.Event` is always a change, as in `Client.events`."""
 
 
 class CatchUp:

@@ -64,7 +64,7 @@ ChannelEvent = pb.ChannelHead | Followed | NotFollowed | TooOld
 """An event of `Client.events` about channels."""
 
 ClientEvent = pb.Message | pb.Event | Signal | pb.Gap | Connected | Disconnected | ChannelEvent
-"""An event of `Client.events`. A `pb.Event` is that of a change."""
+"""An event of `Client.events`. A `pb.Event` is always a change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ Progress = Callable[[int], object]
 
 
 class Voice(msgspec.Struct, frozen=True):
-    """What the sender of a voice message states of it."""
+    """The duration and the loudness of a voice message, as its sender states them."""
 
     duration_ms: int
     waveform: bytes

@@ -55,7 +55,7 @@ class ClientFiles:
         self._offset = offset
         self._to_send, self._uploaded = trio.open_memory_channel[SentFile](READY)
         self._waiting = deque[SentFile](maxlen=READY)
-        """Those of others that it forwards, and its own that were not for a group."""
+        """Files of others that it forwards, and its own files that were not for a group."""
         self._last: SentFile | None = None
 
     async def upload_all(self) -> None:

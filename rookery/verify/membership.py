@@ -10,8 +10,8 @@ from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
 
 UNKNOWN_SECONDS = 5.0
-"""For so long after the answer to a control change, gateways may not know it: that of a new member refuses a send, and
-those of others send messages without regard to the new member, who receives them later, in any order."""
+"""For so long after the answer to a control change, gateways may not know it: the gateway of a new member refuses a
+send, and other gateways send messages without regard to the new member, who receives them later, in any order."""
 
 UNRECORDED_SECONDS = 60.0
 """For so long after the answer to a removal, archives may not have recorded it, and return newer messages to the

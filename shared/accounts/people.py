@@ -43,7 +43,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """A user's relationship to another user. Times are in milliseconds since 1970, and 0 for what is not so."""
+    """A user's relationship to another user. Times are in milliseconds since 1970; 0 means no."""
 
     user_id: int
     other_id: int

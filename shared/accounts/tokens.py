@@ -35,7 +35,7 @@ ARGON2 = argon2.Parameters(
     time_cost=2, memory_cost=19_456, parallelism=1,
 )  # fmt: skip
 """19 MiB, 2 passes, 1 lane: the first choice of OWASP's Password Storage Cheat Sheet; salt and length of RFC 9106,
-section 4. About 26 ms on the machines that FACTS were measured on, where RFC 9106's 64 MiB take 110."""
+section 4. About 26 ms on the machine of docs/performance.md, where RFC 9106's 64 MiB take 110."""
 
 HASHES_AT_ONCE = 2
 """Concurrent password hashes: each takes a core, and 19 MiB."""

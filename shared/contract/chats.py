@@ -15,7 +15,8 @@ MAX_CLIENT_ID = 64
 """Bytes of the id that a client chooses for a message or a change."""
 
 MAX_STORED_CLIENT_ID = 72
-"""Bytes of the client id of a stored message: that of a control change is made of the id that its client chose."""
+"""Bytes of the client id of a stored message: a control change has a longer one, made of the id that its client
+chose."""
 
 _DIRECT = re.compile(r"d-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 _GROUP = re.compile(r"g-([1-9][0-9]{0,18})")

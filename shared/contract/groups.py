@@ -88,7 +88,7 @@ DEFAULT_PERMISSIONS = (
 """Of the members of a new group, unless its creation sets others."""
 
 GUEST_PERMISSIONS = Permission.POST | Permission.REACT
-"""Of the group's permissions, those that guests have."""
+"""The permissions that guests have, as far as the group's settings grant them."""
 
 DIRECT_PERMISSIONS = Permission.POST | Permission.REACT | Permission.PIN
 """Of both members of a direct chat."""
@@ -115,8 +115,8 @@ def is_within(spans: Iterable[Span], event_id: int) -> bool:
 
 
 class Roster(msgspec.Struct, dict=True):
-    """A group as after one of its control changes. That of a channel has a part of its members: those that were looked
-    up, and those that control changes have changed since."""
+    """A group as after one of its control changes. The roster of a channel has only some of its members: the members
+    that were looked up, and the members that control changes have changed since."""
 
     chat_id: str
     version: int

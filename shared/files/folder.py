@@ -62,7 +62,7 @@ _PART = re.compile(r"(\d{5})-(\d+)-([0-9a-f]{8})")
 _log = structlog.get_logger(__name__)
 
 _UPLOAD_ID = re.compile(r"([0-9a-f]+)-[0-9a-f]{16}")
-"""When it began, in milliseconds since 1970, and what makes it unique."""
+"""The time of its beginning, in milliseconds since 1970, and a random suffix that makes it unique."""
 
 _UPLOAD = re.compile(rf"([A-Za-z0-9_+-]+)\.({_UPLOAD_ID.pattern})")
 """The name of its folder."""

@@ -53,7 +53,7 @@ class Slot:
         self.address = address
         """The key of `address_key`; empty if no cap applies."""
         self.turn = turn
-        """That of the client's address, in which its server processes the client's bytes."""
+        """The turn of the client's address, in which its server processes the client's bytes."""
         self.is_authenticated = False
         self.is_open = True
         self._admission = admission

@@ -3,10 +3,10 @@
 from typing import Literal
 
 MediaType = Literal["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "application/pdf"]
-"""What a worker can render. SVG is not among it, since it may have scripts."""
+"""The media types that a worker can render. SVG is not among them, since it may have scripts."""
 
 DOCUMENTS = ("application/pdf",)
-"""Those of documents, of which the first page is rendered."""
+"""The media types of documents, of which the first page is rendered."""
 
 _SIGNATURES: tuple[tuple[int, bytes, MediaType], ...] = (
     (0, b"\xff\xd8\xff", "image/jpeg"),

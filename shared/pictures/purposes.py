@@ -1,4 +1,4 @@
-"""What pictures are rendered for."""
+"""The purposes for which pictures are rendered."""
 
 from enum import StrEnum
 

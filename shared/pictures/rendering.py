@@ -65,7 +65,7 @@ _TURNS = {
 }
 
 _KEPT_INFO = ("transparency", "background", "loop", "duration", "default_image")
-"""What Pillow may take from the decoded picture when it encodes it. The rest is metadata."""
+"""The data that Pillow may take from the decoded picture when it encodes it. The rest is metadata."""
 
 _FAST_PNG_PIXELS = 4_000_000
 """From this size on, a PNG is compressed by its runs only: in 1 s instead of 5 for 12 megapixels. A photograph gets

@@ -73,8 +73,8 @@ class FileTable(Protocol):
         ...
 
     async def held_by(self, messages: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Set[int]]:
-        """The ids of the files of messages, which are given as chat_id and message_id. Those of deleted and unknown
-        messages are none, and may be left out."""
+        """The ids of the files of messages, which are given as chat_id and message_id. A deleted or unknown message has
+        none, and may be left out."""
         ...
 
     async def condemn(self, rows: Collection[FileRow], at_ms: int) -> None:

@@ -268,8 +268,8 @@ class Sequencer:
     # ---- the newest version
 
     async def _newest(self, chat_id: str, chat: _Chat, tail: Tail, user_ids: Collection[int]) -> Roster | Refusal:
-        """The group as after its newest control change; empty before its creation. That of a channel knows these users
-        and the creators of the invite links. Raises Unavailable."""
+        """The group as after its newest control change; empty before its creation. The roster of a channel knows
+        these users and the creators of the invite links. Raises Unavailable."""
         cached = self._rosters.cached(chat_id)
         if cached is not None and (cached.version, tail.fences.epoch) == (chat.version, chat.epoch):
             roster: Roster | Refusal | None = cached

@@ -92,8 +92,8 @@ class Watches:
     # ---- sessions
 
     async def watch(self, command: Command, request: WatchRequest) -> Refusal | None:
-        """Accept, and deliver the presence of each user: of those that are not watched yet, once their owner has
-        answered. Raises Unavailable."""
+        """Accept, and deliver the presence of each user; of a user that is not watched yet, once the owner of
+        the user's partition has answered. Raises Unavailable."""
         session = command.session
         if wait := self._throttle.take(str(session.user_id), WATCHES_PER_MINUTE, trio.current_time()):
             return too_many("watch frames", wait)
@@ -141,7 +141,7 @@ class Watches:
             viewer.is_blocked = {key: value for key, value in viewer.is_blocked.items() if key in watched}
 
     def _show(self, session: Session, user_ids: Iterable[int]) -> None:
-        """Deliver the presence of these users, as far as it is known. One that the viewer must not see is offline."""
+        """Deliver the presence of these users, if it is known. A user whom the viewer must not see is offline."""
         viewer = self._viewers.get(session.user_id)
         for user_id in user_ids if viewer is not None else ():
             if (state := self._states.get(user_id)) is not None and viewer is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from shared.backplane.kafka.kafka_python import ConsumerProtocolAssignment, CooperativeStickyAssignor
 
 NEWCOMER = b"newcomer"
-"""The user data of a newcomer's subscription. That of any other member is empty, as in releases without newcomers."""
+"""The user data of a newcomer's subscription. Other members have empty data, as in releases without newcomers."""
 
 Partitions = dict[str, set[int]]
 """Partitions by member."""

@@ -39,7 +39,7 @@ async def migrate(
 ) -> list[int]:
     """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
 
-    `fills` has steps of migrations, by number. That of the newest migration runs every time, since processes of the
+    `fills` has steps of migrations, by number. The step of the newest migration runs every time, since processes of the
     former release may have written rows after it.
 
     Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the

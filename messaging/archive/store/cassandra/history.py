@@ -126,9 +126,9 @@ class History:
         viewer_id: int | None,
         has: Callable[[HistoryMessage], bool],
     ) -> Page:
-        """The newest messages below the id, at most `limit` of them, among those that the query finds in the chat that
-        is first in the key, and that `has` holds for. Each `limit` messages that had it once, or were deleted, cost a
-        further round of reads."""
+        """The newest messages below the id, at most `limit`, that the query finds in the chat, the first value of the
+        key, and for which `has` is true. Each `limit` messages that the query finds, but that were deleted or for which
+        `has` is no longer true, cost a further round of reads."""
         chat_id = key[0]
         found: list[HistoryMessage] = []  # newest first
         is_last = False

@@ -1,10 +1,11 @@
 """The tables of the chat store on Cassandra.
 
-A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes that of the newer event wins in
-any order of arrival, so events can be recorded again in any order. Where that of the older one wins, the timestamp is
-MAX_ID less the snowflake; what a control change sets of a group has its version as timestamp. Consequence: to delete
-a row by hand, give the DELETE the timestamp of the row (a lower one changes nothing, and a higher one removes later
-writes too); and leave the node's guardrails `minimum_timestamp` and `maximum_timestamp` off.
+A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes, the write of the newer event
+wins in any order of arrival, so events can be recorded again in any order. Where the write of the older event has to
+win, the timestamp is MAX_ID less the snowflake. The timestamp of a group's cells is the version of the control change
+that sets them. Consequence: to delete a row by hand, give the DELETE the timestamp of the row (a lower one changes
+nothing, and a higher one removes later writes too); and leave the node's guardrails `minimum_timestamp` and
+`maximum_timestamp` off.
 """
 
 BUCKET_BITS = 52
