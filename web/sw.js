@@ -108,16 +108,17 @@ async function keep(page) {
   const cache = await caches.open(CACHE);
   const before = versionOf(await (await cache.match("/"))?.text());
   const html = await page.clone().text();
-  const files = [...new Set(html.match(/\/assets\/[^"]+\.(?:js|css|svg)/g))];
-  const missing = await Promise.all(files.map(async (path) => ((await cache.match(path)) ? "" : path)));
-  await cache.addAll(missing.filter(Boolean));
-  await cache.put("/", page);
   const version = versionOf(html);
-  if (version === before) return;
-  const catalogues = (await cache.keys()).flatMap(({ url }) => url.split(`${before}/languages/`)[1] ?? []);
+  const kept = new Set((await cache.keys()).map(({ url }) => new URL(url, location.origin).pathname));
+  const files = [...new Set(html.match(/\/assets\/[^"]+\.(?:js|css|svg)/g))];
+  await cache.addAll(files.filter((path) => !kept.has(path)));
+  await cache.put("/", page);
+  const catalogues = [...kept].flatMap((path) => path.split(`${before}/languages/`)[1] ?? []);
   const later = [...LATER, ...catalogues.map((name) => `languages/${name}`)].map((path) => `${version}/${path}`);
-  // A module that this version does not have is not needed.
-  await Promise.all(later.filter((path) => !files.includes(path)).map((path) => cache.add(path).catch(() => {})));
+  const missing = later.filter((path) => !kept.has(path) && !files.includes(path));
+  // A module that this version does not have is not needed; the next opening tries again what could not be loaded.
+  await Promise.all(missing.map((path) => cache.add(path).catch(() => {})));
+  if (version === before) return;
   for (const request of await cache.keys()) {
     const owner = versionOf(request.url);
     if (owner && owner !== version && owner !== before) await cache.delete(request);

@@ -12,6 +12,9 @@ const WEB = new URL("../../../web/", import.meta.url);
 const MODULES = /\{\{modules ([^}]+)\}\}/;
 const [OLD, NEW] = ["/assets/00000000000000aa", "/assets/00000000000000bb"];
 
+/** The module that the tests' page loads when needed. */
+const LATER = "components/chat-view.js";
+
 /** `navigator.serviceWorker`; the test sends the worker's messages. */
 function fakeContainer() {
   const update = mock.fn(async () => {});
@@ -100,7 +103,7 @@ function worker(files) {
   const self = { clients, skipWaiting: async () => {}, addEventListener: (type, one) => (listeners[type] = one) };
   const source = readFileSync(new URL("sw.js", WEB), "utf8")
     .replace("{{assets}}", NEW)
-    .replace(MODULES, "$1");
+    .replace(MODULES, LATER);
   vm.runInNewContext(source, { self, fetch, location, URL, TypeError, setTimeout, caches: { open: async () => cache } });
   const emit = async (type, event = {}) => {
     const work = [];
@@ -119,7 +122,10 @@ function worker(files) {
   return { server, kept, clients, windows, emit, get, text };
 }
 
-const filesOf = (assets) => ({ "/": page(assets), [`${assets}/base.css`]: "css", [`${assets}/main.js`]: "js" });
+const filesOf = (assets) => ({
+  "/": page(assets),
+  ...Object.fromEntries([["base.css", "css"], ["main.js", "js"], [LATER, "later"]].map(([path, text]) => [`${assets}/${path}`, text])),
+});
 
 test("the page opens with its files after the connection is lost, and a warm start asks for the page alone", async () => {
   const { server, emit, text } = worker(filesOf(OLD));
@@ -140,6 +146,17 @@ test("a new version is kept with the catalogue that the version before has used"
   server.files = { ...filesOf(NEW), [`${NEW}/languages/ar.js`]: "ar" };
   await get("/", "navigate");
   assert.ok(kept.has(`${NEW}/languages/ar.js`));
+});
+
+test("a later module that is missing is kept with the next opening, or by a worker of a new version that has it", async () => {
+  const { server, kept, emit, get } = worker({ ...filesOf(OLD), [`${OLD}/${LATER}`]: undefined });
+  await emit("install");
+  server.files = filesOf(OLD);
+  await get("/", "navigate");
+  assert.ok(kept.has(`${OLD}/${LATER}`));
+  kept.delete(`${OLD}/${LATER}`); // as after an opening with a former worker, which does not know the module
+  await emit("install");
+  assert.ok(kept.has(`${OLD}/${LATER}`));
 });
 
 test("a failing server, or one that needs more than 3 seconds, gets the kept page", async (context) => {
