@@ -30,7 +30,7 @@ export async function showChats(user, { storage, settings, credentials, api }, e
   const [kept] = await Promise.all([openKept(storage, user.user_id), recent.start()]);
   const sync = new Sync(api, chats, kept);
   if ("BroadcastChannel" in globalThis)
-    sync.sending.drafts.share(new BroadcastChannel(`rookery.drafts-${user.user_id}`), life.signal);
+    sync.sending.share((name) => new BroadcastChannel(`rookery.${name}-${user.user_id}`), life.signal);
   const shell = new AppShell(api, chats, sync, settings, updates);
   sync.subscribe(() => {
     if (sync.isOnline) void updates.check(); // the server may be updated

@@ -1,9 +1,11 @@
 // Messages or changes that are not accepted yet. They are kept across reloads and sent in order, one of a chat at a
-// time, again with the same client id until they are accepted or finally refused.
+// time, again with the same client id until they are accepted or finally refused. All tabs of a browser have them; the
+// tab in which an entry was written sends it, and another one only if that tab is gone.
 
 import { Kept } from "./stores/kept.js";
 
 /** @import {Kind} from "./stores/kept.js" */
+/** @import {Channel} from "./tabs.js" */
 /** @import {Queued} from "./types.js" */
 /** @import {Refused} from "./wire.js" */
 
@@ -13,16 +15,44 @@ const FIRST_PAUSE_MS = 500;
 /** In first_sent_ms_ago: so long ago, or not known. */
 const MAX_MS_AGO = 2 ** 32 - 1;
 
+/** A tab says again after this time that it sends the entries that were written in it, in milliseconds. */
+const RENEWED_MS = 3_000;
+/** After this time without it, the others send them, too. */
+const RESERVED_MS = 8_000;
+
 const UNSENT = { isSent: false, attempts: 0, not_before_ms: 0 };
+
+/**
+ * A note from a tab to the others: an entry as it is now, and whether it was written in that tab; or the id of an entry
+ * that is accepted, as this event, or discarded.
+ * @typedef {{entry: unknown, isOwn: boolean} | {removed: string, event_id: string}} Note
+ */
 
 /** @template {Queued} E */
 export class Queue {
+  /**
+   * Called with an entry that the server has accepted, from this tab or another one.
+   * @param {E} _entry
+   * @param {string} _event_id
+   */
+  onAccepted = (_entry, _event_id) => {};
+  /** Called after a note of another tab. */
+  onFollowed = () => {};
   #kept;
   #kind;
+  #isEntry;
+  /** @type {Channel | null} */
+  #channel = null;
   /** In the order of writing. @type {Map<string, E>} */
   #entries = new Map();
   /** How far the sending of an entry is, by client_id. @type {Map<string, typeof UNSENT>} */
   #sendings = new Map();
+  /** The client_ids of the entries that were written in this tab. @type {Set<string>} */
+  #own = new Set();
+  /** Until when another tab sends an entry, in milliseconds since 1970, by client_id. @type {Map<string, number>} */
+  #reserved = new Map();
+  /** The client_ids of removed entries: a note that crosses the removal does not bring them back. @type {Set<string>} */
+  #removed = new Set();
 
   /**
    * @param {Kept} kept
@@ -33,6 +63,7 @@ export class Queue {
   constructor(kept, kind, isEntry) {
     this.#kept = kept;
     this.#kind = kind;
+    this.#isEntry = isEntry;
     const values = kept.all(kind).map(([client_id, value]) => ({ .../** @type {object} */ (value), client_id }));
     for (const entry of values.filter(isEntry).sort((a, b) => a.created_ms - b.created_ms)) {
       const first_sent_ms = entry.first_sent_ms || entry.created_ms; // it may have been sent at once
@@ -59,9 +90,32 @@ export class Queue {
     return this.#entries.get(client_id);
   }
 
+  /** Sends changes to the other tabs of this user, and follows theirs. @param {Channel} channel @param {AbortSignal} end */
+  share(channel, end) {
+    this.#channel = channel;
+    channel.onmessage = ({ data }) => this.#receive(data);
+    const renewing = setInterval(() => {
+      for (const entry of this.all) if (this.#own.has(entry.client_id)) this.#announce(entry);
+    }, RENEWED_MS);
+    end.addEventListener("abort", () => {
+      clearInterval(renewing);
+      this.#channel = null;
+      channel.close();
+    });
+  }
+
+  /** Whether another tab sends an entry. @param {string} client_id @param {number} now_ms */
+  isReserved(client_id, now_ms) {
+    return (this.#reserved.get(client_id) ?? 0) > now_ms;
+  }
+
   /** Adds an entry at the end, or replaces it in its place. @param {E} entry */
   put(entry) {
-    this.#entries.set(entry.client_id, entry);
+    const { client_id } = entry;
+    if (!this.#entries.has(client_id)) this.#own.add(client_id);
+    this.#reserved.delete(client_id);
+    this.#entries.set(client_id, entry);
+    this.#announce(entry);
   }
 
   /** Returns when the entry is kept. @param {E} entry */
@@ -75,11 +129,47 @@ export class Queue {
     void this.keep(entry);
   }
 
-  /** Removes an entry that is accepted or discarded. @param {string} client_id */
-  remove(client_id) {
-    this.#entries.delete(client_id);
-    this.#sendings.delete(client_id);
-    void this.#kept.remove(this.#kind, client_id);
+  /** Removes an entry that is accepted, as an event, or discarded. @param {string} client_id @param {string} [event_id] */
+  remove(client_id, event_id = "") {
+    this.#remove(client_id, event_id);
+    this.#post({ removed: client_id, event_id });
+  }
+
+  /** @param {string} client_id @param {string} event_id empty if it is discarded */
+  #remove(client_id, event_id) {
+    const entry = this.#entries.get(client_id);
+    this.#removed.add(client_id);
+    for (const each of [this.#entries, this.#sendings, this.#own, this.#reserved]) each.delete(client_id);
+    void this.#kept.remove(this.#kind, client_id); // in each tab: a write of this one may be under way
+    if (entry && event_id) this.onAccepted(entry, event_id);
+  }
+
+  /** @param {any} note of another tab, in which another version of the page may run */
+  #receive({ entry, isOwn, removed, event_id }) {
+    if (removed) this.#remove(removed, event_id);
+    else if (this.#isEntry(entry) && !this.#removed.has(entry.client_id)) this.#follow(entry, isOwn);
+    this.onFollowed();
+  }
+
+  /** @param {E} entry as another tab has it @param {boolean} isOwn whether it was written there */
+  #follow(entry, isOwn) {
+    const { client_id } = entry;
+    const isNew = !this.#entries.has(client_id);
+    this.#entries.set(client_id, entry);
+    if (isNew) this.#entries = new Map([...this.#entries].sort(([, a], [, b]) => a.created_ms - b.created_ms));
+    if (isOwn) this.#reserved.set(client_id, Date.now() + RESERVED_MS);
+    if (entry.state === "failed") this.#sendings.delete(client_id);
+    this.#kept.follow(this.#kind, client_id, entry);
+  }
+
+  /** @param {E} entry */
+  #announce(entry) {
+    this.#post({ entry, isOwn: this.#own.has(entry.client_id) });
+  }
+
+  /** @param {Note} note */
+  #post(note) {
+    this.#channel?.postMessage(note);
   }
 
   /**
@@ -93,9 +183,11 @@ export class Queue {
     for (const entry of this.#entries.values()) {
       if (entry.state === "pending" && !heads.has(entry.chat_id)) heads.set(entry.chat_id, entry);
     }
-    const isDue = (/** @type {E} */ entry) => !this.#sending(entry.client_id).isSent && this.isReady(entry);
+    const isDue = (/** @type {E} */ entry) =>
+      !this.#sending(entry.client_id).isSent && (this.isReady(entry) || this.isReserved(entry.client_id, now_ms));
     const ready = [...heads.values()].filter(isDue);
-    const dueAt = (/** @type {E} */ { client_id }) => this.#sending(client_id).not_before_ms;
+    const dueAt = (/** @type {E} */ { client_id }) =>
+      Math.max(this.#sending(client_id).not_before_ms, this.#reserved.get(client_id) ?? 0);
     const later = ready.map(dueAt).filter((at_ms) => at_ms > now_ms);
     return { due: ready.filter((entry) => dueAt(entry) <= now_ms), next_ms: Math.min(Infinity, ...later) };
   }

@@ -122,6 +122,34 @@ def test_a_page_that_ends_as_soon_as_the_message_is_kept_sends_it_once(
     expect(seat.message("Kept once")).to_contain_text("Sent")
 
 
+@pytest.mark.slow
+def test_a_message_that_waits_is_in_all_tabs_and_sent_by_another_one_when_its_tab_is_closed(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    seat = seats(platform)
+    down = [True]
+    seat.context.route_web_socket(
+        "**/session", lambda client: client.close() if down[0] else client.connect_to_server()
+    )
+    seat.begin_chat(ada, mira)
+    other = seat.tab()
+    other.goto(f"{platform.url}/#{ada.chat_with(mira)}")
+    seat.write("Written elsewhere")
+    shown = other.locator("rookery-message").filter(has_text="Written elsewhere")
+    expect(shown).to_contain_text("Waiting to send")
+    questions: list[str] = []
+    other.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+    other.get_by_role("button", name="Menu").click()
+    other.get_by_role("menuitem", name="Sign out").click()
+    expect(shown).to_contain_text("Waiting to send")
+    assert len(questions) == 1
+    assert questions[0].startswith("One message")
+    seat.page.close()
+    down[0] = False
+    expect(shown).to_contain_text("Sent")
+    assert platform.history_up_to("Written elsewhere", ada, ada.chat_with(mira)) == ["Written elsewhere"]
+
+
 def test_what_is_typed_while_a_message_is_being_kept_stays(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

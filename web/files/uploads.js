@@ -171,7 +171,9 @@ export class Uploads extends Store {
     const own = outbox.all.flatMap((entry) => (entry.files ?? []).map((file) => ({ entry, file })))
       .filter(({ file }) => file.client_file_id);
     const known = new Set([...attached, ...own.map(({ file }) => file)].map(idOf));
-    const wanted = own.filter(({ entry, file }) => entry.state === "pending" && !file.file_id);
+    const now_ms = Date.now();
+    const isWanted = (/** @type {Entry} */ { client_id, state }) => state === "pending" && !outbox.isReserved(client_id, now_ms);
+    const wanted = own.filter(({ entry, file }) => isWanted(entry) && !file.file_id);
     for (const { file } of own) void this.#load(file.client_file_id ?? "");
     for (const [id, job] of this.#jobs) {
       if (wanted.some(({ file }) => file.client_file_id === id) || job.end.signal.aborted) continue;

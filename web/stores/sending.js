@@ -18,8 +18,9 @@ import { Store } from "./store.js";
 /** @import {Uploads} from "../files/uploads.js" */
 /** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {OwnKind} from "../kinds/own.js" */
+/** @import {Channel} from "../tabs.js" */
 /** @import {Chat, Content, Message, Queued} from "../types.js" */
-/** @import {Accepted, Change, ClientFrame, Limits, Marked, Refused, ServerFrame, Text} from "../wire.js" */
+/** @import {Change, ClientFrame, Limits, Marked, Refused, ServerFrame, Text} from "../wire.js" */
 
 /** Marks within this many milliseconds are sent together. */
 const MARKS_PAUSE_MS = 150;
@@ -74,10 +75,32 @@ export class Sending extends Store {
     this.outbox = new Outbox(kept);
     this.changes = new Changes(kept);
     this.drafts = new Drafts(kept, this.outbox);
+    this.outbox.onAccepted = (entry, event_id) => {
+      const message = fromEntry(entry, chats.me.user_id);
+      chats.add({ ...message, message_id: event_id, at_ms: timeOfId(event_id), state: "accepted", error: "" });
+    };
+    this.changes.onAccepted = ({ change }, event_id) => chats.change({ event_id, change });
+    for (const queue of [this.outbox, this.changes]) queue.onFollowed = () => this.#followed();
     this.#marks = new WaitingMarks(() => chats.me.shows_read_marks === false);
     kept.subscribe(() => this.changed());
     this.#loadNeeded();
     chats.onUndelivered = (chat_id, delivered_up_to) => isGroup(chat_id) || this.#mark(chat_id, { delivered_up_to });
+  }
+
+  /**
+   * Shares drafts, and unsent messages and changes, with the other tabs of this user.
+   * @param {(name: "drafts" | "outbox" | "changes") => Channel} open
+   * @param {AbortSignal} end
+   */
+  share(open, end) {
+    for (const name of /** @type {const} */ (["drafts", "outbox", "changes"])) this[name].share(open(name), end);
+  }
+
+  /** Another tab has changed what is not sent yet. */
+  #followed() {
+    this.#loadNeeded();
+    this.flush();
+    this.changed();
   }
 
   /** Whether what is not sent yet would survive that the page closes. */
@@ -297,7 +320,13 @@ export class Sending extends Store {
     const now_ms = Date.now();
     // Changes first: that the user's links get no previews in a chat counts for later messages.
     const next_ms = Math.min(this.#sendChanges(now_ms), this.#sendMessages(now_ms));
-    if (next_ms < Infinity) this.#flushTimer = setTimeout(() => this.flush(), next_ms - now_ms);
+    if (next_ms < Infinity) this.#flushTimer = setTimeout(() => this.#delayed(), next_ms - now_ms);
+  }
+
+  /** Delayed entries are due; among them may be some with files to upload that another tab had reserved. */
+  #delayed() {
+    this.flush();
+    this.changed();
   }
 
   /** @param {number} now_ms @returns {number} when the next delayed message is due */
@@ -308,11 +337,6 @@ export class Sending extends Store {
         const refs = files?.map(({ file_id, chat_id, message_id }) => ({ file_id, chat_id, message_id }));
         const send = { client_message_id: client_id, chat_id, text, reply_to: reply_to || undefined, forwarded };
         return { send: { ...send, files: refs } };
-      },
-      accepted: (entry, { event_id = "0" }) => {
-        const at_ms = timeOfId(event_id);
-        const message = fromEntry(entry, this.#chats.me.user_id);
-        this.#chats.add({ ...message, message_id: event_id, at_ms, state: "accepted", error: "" });
       },
       refused: ({ client_id, chat_id }, { code, field }) => {
         this.uploads?.refused(client_id, field);
@@ -327,7 +351,6 @@ export class Sending extends Store {
       frameOf: ({ client_id, change: { actor_id, ...change } }) => ({
         change: { ...change, client_change_id: client_id },
       }),
-      accepted: ({ change }, { event_id = "0" }) => this.#chats.change({ event_id, change }),
       refused: ({ client_id, change }, refused) => {
         this.changes.remove(client_id);
         this.#restoreEdit(change);
@@ -350,23 +373,19 @@ export class Sending extends Store {
    * @param {number} now_ms
    * @param {object} kind
    * @param {(entry: E) => ClientFrame} kind.frameOf
-   * @param {(entry: E, accepted: Accepted) => void} kind.accepted called when the entry has left the queue
    * @param {(entry: E, refused: Refused) => void} kind.refused called after the final refusal
    * @returns {number} when the next delayed entry is due; Infinity if none is
    */
-  #sendDue(queue, now_ms, { frameOf, accepted, refused }) {
+  #sendDue(queue, now_ms, { frameOf, refused }) {
     const { due, next_ms } = queue.due(now_ms);
     for (const entry of due) {
       const { client_id } = entry;
       const frame = { ...frameOf(entry), first_sent_ms_ago: queue.firstSentMsAgo(client_id, now_ms) };
       const isSent = this.#line.send(frame, (answer) => {
-        const answered = queue.get(client_id);
-        if (answered && answer.accepted) {
-          queue.remove(client_id);
-          accepted(answered, answer.accepted);
-        } else if (answered && answer.refused && queue.refused(client_id, answer.refused, Date.now())) {
+        const answered = queue.get(client_id); // another tab may have removed it, or noted its refusal
+        if (answered && answer.accepted) queue.remove(client_id, answer.accepted.event_id ?? "0");
+        else if (answered?.state === "pending" && answer.refused && queue.refused(client_id, answer.refused, Date.now()))
           refused(answered, answer.refused);
-        }
         this.flush();
         this.changed();
       });

@@ -30,6 +30,29 @@ export function fakeDatabase() {
   });
 }
 
+/** Two ends of a BroadcastChannel, each in a tab; `cross` lets what both send from then on arrive after that. */
+export function fakeChannels() {
+  const late = [];
+  let isCrossing = false;
+  const ends = [0, 1].map((at) => ({
+    close() {},
+    onmessage() {},
+    postMessage(note) {
+      const data = structuredClone(note);
+      const deliver = () => ends[1 - at].onmessage({ data });
+      if (isCrossing) late.push(deliver);
+      else deliver();
+    },
+  }));
+  const cross = (work) => {
+    isCrossing = true;
+    work();
+    isCrossing = false;
+    for (const deliver of late.splice(0)) deliver();
+  };
+  return { ends, cross };
+}
+
 /** A database of copied chats, with its rows; like a browser's, it copies values. */
 export function fakeCopies(rows = new Map()) {
   return {

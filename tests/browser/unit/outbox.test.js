@@ -1,12 +1,12 @@
 // The outbox: order, one message of a chat at a time, retries with the same id, and reloads.
 
 import assert from "node:assert/strict";
-import test from "node:test";
+import test, { mock } from "node:test";
 import { Drafts, mayReplace, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
 import { fromEntry } from "../../../web/messages.js";
 import { Outbox } from "../../../web/outbox.js";
 import { Kept } from "../../../web/stores/kept.js";
-import { CHAT, fakeDatabase } from "./fakes.js";
+import { CHAT, fakeChannels, fakeDatabase } from "./fakes.js";
 
 const dueIn = (outbox, now_ms = 1_000) => outbox.due(now_ms).due.map(({ body }) => body);
 
@@ -179,6 +179,89 @@ test("a message that an earlier version of the page kept is sent", async () => {
   await database.put("outbox", "c1", entry);
   const { due } = (await opened(database)).due(1_000);
   assert.deepEqual(due.map(({ client_id, body }) => [client_id, body]), [["c1", "old"]]);
+});
+
+/** The outboxes of two tabs of a browser, over one database. Time is mocked. */
+async function twoOutboxes(context) {
+  mock.timers.enable({ apis: ["setInterval", "Date"] });
+  const database = fakeDatabase();
+  const [a, b] = [await opened(database), await opened(database)];
+  const { ends, cross } = fakeChannels();
+  const [closesA, closesB] = [new AbortController(), new AbortController()];
+  a.share(ends[0], closesA.signal);
+  b.share(ends[1], closesB.signal);
+  context.after(() => {
+    for (const each of [closesA, closesB]) each.abort();
+    mock.timers.reset();
+  });
+  const add = async (outbox, body) => {
+    await outbox.add(CHAT, { body, reply_to: "" }, Date.now());
+    return outbox.all.find((entry) => entry.body === body)?.client_id;
+  };
+  return { database, a, b, cross, add, closeA: () => closesA.abort() };
+}
+
+test("a message is in all tabs at once, and another tab sends it only when its own is gone", async (context) => {
+  const { a, b, add, closeA } = await twoOutboxes(context);
+  await add(a, "one");
+  assert.deepEqual([a.size, b.size, dueIn(b, Date.now())], [1, 1, []]);
+  mock.timers.tick(60_000);
+  assert.deepEqual([dueIn(a, Date.now()), dueIn(b, Date.now())], [["one"], []]);
+  closeA();
+  const { next_ms } = b.due(Date.now());
+  mock.timers.tick(next_ms - Date.now());
+  assert.deepEqual(dueIn(b, Date.now()), ["one"]);
+});
+
+test("messages of two tabs have one order in both, and wait for each other", async (context) => {
+  const { a, b, cross, add } = await twoOutboxes(context);
+  const first = await add(a, "one");
+  const one = a.get(first);
+  cross(() => {
+    b.put({ ...one, client_id: "c3", body: "three", created_ms: one.created_ms + 2 });
+    a.put({ ...one, client_id: "c2", body: "two", created_ms: one.created_ms + 1 });
+  });
+  assert.deepEqual([a, b].map((each) => each.all.map(({ body }) => body)), Array(2).fill(["one", "two", "three"]));
+  assert.deepEqual([dueIn(a, Date.now()), dueIn(b, Date.now())], [["one"], []]);
+  for (const id of [first, "c2"]) a.remove(id, "5");
+  assert.deepEqual([dueIn(a, Date.now()), dueIn(b, Date.now())], [[], ["three"]]);
+});
+
+test("a message that a tab takes back, or that is accepted there, leaves all tabs and the database", async (context) => {
+  const { a, b, database, cross, add } = await twoOutboxes(context);
+  const accepted = [a, b].map((each) => {
+    const ids = [];
+    each.onAccepted = ({ client_id }, event_id) => ids.push([client_id, event_id]);
+    return ids;
+  });
+  const [one, two] = [await add(a, "one"), await add(a, "two")];
+  b.sent(one, Date.now());
+  a.remove(one, "5");
+  assert.deepEqual(accepted, [[[one, "5"]], [[one, "5"]]]);
+  cross(() => {
+    b.remove(two);
+    a.change({ ...a.get(two), files: [{ file_id: "f1" }] });
+  });
+  assert.deepEqual([a.size, b.size, database.rows.size], [0, 0, 0]);
+  assert.deepEqual(accepted.map(({ length }) => length), [1, 1]);
+});
+
+test("a refusal, and a further try, are the same in all tabs", async (context) => {
+  const { a, b, add } = await twoOutboxes(context);
+  const id = await add(a, "one");
+  b.sent(id, Date.now());
+  a.refused(id, { code: "malformed", message: "Too long" }, Date.now());
+  assert.deepEqual([b.get(id).state, b.get(id).error], ["failed", "Too long"]);
+  b.retry(id);
+  assert.deepEqual([dueIn(a, Date.now()), dueIn(b, Date.now())], [["one"], ["one"]]);
+});
+
+test("a note that is no message of the outbox is ignored", async (context) => {
+  const { b } = await twoOutboxes(context);
+  const { ends } = fakeChannels();
+  b.share(ends[1], new AbortController().signal);
+  for (const entry of [null, {}, { client_id: "c1", chat_id: CHAT }]) ends[0].postMessage({ entry, isOwn: true });
+  assert.equal(b.size, 0);
 });
 
 /** The drafts of two tabs of a browser. */

@@ -13,11 +13,11 @@ import { Uploads } from "../../../web/files/uploads.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
-import { ADA, CHAT, fakeDatabase, settle } from "./fakes.js";
+import { ADA, CHAT, fakeChannels, fakeDatabase, settle } from "./fakes.js";
 
 const PART_BYTES = 4;
 
-mock.timers.enable({ apis: ["setTimeout", "Date"] });
+mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
 
 /** A server that keeps files, refuses with the next of `faults`, and lets the test hold its parts. */
 class FakeServer {
@@ -79,16 +79,17 @@ function fakeFiles(rows = new Map()) {
   return Object.assign(files, { put, get: async (id) => rows.get(id), remove: async (id) => rows.delete(id), prune: async () => {} });
 }
 
-/** A page whose session is online; `channel` connects its drafts with another tab. */
-async function opened({ server = new FakeServer(), files = fakeFiles(), database = fakeDatabase(), channel } = {}) {
+/** A page whose session is online; `channels`, by name, connect it with another tab until `close`. */
+async function opened({ server = new FakeServer(), files = fakeFiles(), database = fakeDatabase(), channels } = {}) {
   const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "" });
   const frames = [];
   const line = { send: (frame, answered) => frames.push({ ...frame.send, answered }) };
   const sending = new Sending(chats, await Kept.open(async () => database), line, {});
-  if (channel) sending.drafts.share(channel, new AbortController().signal);
+  const life = new AbortController();
+  if (channels) sending.share((name) => channels[name], life.signal);
   const environment = { server, open: async () => files, measure: async () => ({ width: 3, height: 2 }) };
   const uploads = (sending.uploads = new Uploads(sending, {}, chats, environment));
-  const page = { server, files, database, chats, sending, uploads, frames };
+  const page = { server, files, database, chats, sending, uploads, frames, close: () => life.abort() };
   return Object.assign(page, { sent: () => frames.map(({ text, files: refs }) => [text.body, refs?.map(({ file_id }) => file_id)]) });
 }
 
@@ -248,15 +249,19 @@ test("a file for which the browser has no room is named, and lost bytes are name
   assert.deepEqual([attached(blocked), blocked.uploads.attached.notKept(CHAT).noRoom], [["any.png"], ["any.png"]]);
 });
 
-/** Two tabs of a browser, with the chat open in both. */
-async function twoTabs() {
+/** Functions that open two tabs of a browser, with the chat open in them. */
+function newTabs() {
   const [files, database, server] = [fakeFiles(), fakeDatabase(), new FakeServer()];
-  const channels = [0, 1].map((at) => ({ close() {}, postMessage: (data) => channels[1 - at].onmessage?.({ data: structuredClone(data) }) }));
-  const tabs = [];
-  for (const channel of channels) tabs.push(await opened({ files, database, server, channel }));
-  for (const { uploads } of tabs) uploads.attached.open(CHAT);
-  return tabs;
+  const pairs = ["drafts", "outbox", "changes"].map((name) => [name, fakeChannels().ends]);
+  return [0, 1].map((at) => async () => {
+    const channels = Object.fromEntries(pairs.map(([name, ends]) => [name, ends[at]]));
+    const page = await opened({ files, database, server, channels });
+    page.uploads.attached.open(CHAT);
+    return page;
+  });
 }
+
+const twoTabs = () => Promise.all(newTabs().map((open) => open()));
 
 test("two tabs show the same files, and bytes that a message of one tab needs stay", async () => {
   const [here, there] = await twoTabs();
@@ -272,6 +277,35 @@ test("two tabs show the same files, and bytes that a message of one tab needs st
   await here.uploads.attached.send(CHAT, "", {}, here.uploads.attached.take(CHAT));
   await pass();
   assert.deepEqual([attached(there), there.sending.drafts.chats, there.files.rows.size], [[], [], 1]);
+});
+
+test("a file is uploaded by the tab that sends its message, and by another one only when that tab is gone", async () => {
+  const [here, there] = await twoTabs();
+  here.server.held = new Promise(() => {});
+  await sendFiles(here, "Look", file());
+  await pass(60);
+  assert.deepEqual([here.server.requests, waiting(there).body], [["reserve"], "Look"]);
+  assert.notEqual(there.uploads.urlOf(waiting(there).files[0]), "");
+  here.close();
+  here.server.held = null;
+  await pass(8);
+  assert.equal(there.server.content(waiting(there).files[0].client_file_id), "0123456789");
+  assert.deepEqual(there.sent(), [["Look", ["f1"]]]);
+});
+
+test("a message that is taken back in one tab is not sent by another one that was opened while it was uploaded", async () => {
+  const [open, openOther] = newTabs();
+  const here = await open();
+  here.server.held = new Promise(() => {});
+  await sendFiles(here, "Look", file());
+  await pass();
+  const there = await openOther();
+  await pass();
+  here.uploads.cancel(waiting(here));
+  here.server.held = null;
+  await pass(60);
+  assert.deepEqual([here, there].map((tab) => [waiting(tab), tab.sent(), tab.sending.drafts.get(CHAT).text]), Array(2).fill([undefined, [], "Look"]));
+  assert.deepEqual([here.server.requests.includes("complete"), here.files.rows.size], [false, 0]);
 });
 
 test("only pictures keep their original, those attached later too, and none after the last is removed", async () => {
