@@ -239,7 +239,9 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     chat = _check_to(send, user_id)
     if isinstance(chat, Refusal):
         return chat
-    text, reply_to = send.text, send.reply_to
+    text, reply_to = Text(), send.reply_to
+    text.CopyFrom(send.text)
+    text.DiscardUnknownFields()
     files = tuple(send.files) if send.files else ()
     if files and (refusal := _check_files(files, user_id)):
         return refusal

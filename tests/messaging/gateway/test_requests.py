@@ -196,6 +196,16 @@ def test_markup_and_sql_are_text_like_any_other() -> None:
     assert request.text.body == body
 
 
+def test_a_text_keeps_no_field_that_this_version_does_not_know() -> None:
+    """Its limit counts the body alone."""
+    text = mentioning(*EVERYBODY)
+    for part in (text, text.mentions[0]):
+        part.MergeFromString(b"\xfa\x7f\x05extra")
+    request = check(send(text=text), USER, LIMITS)
+    assert isinstance(request, SendRequest)
+    assert request.text.SerializeToString() == mentioning(*EVERYBODY).SerializeToString()
+
+
 def test_changes_typing_watching_and_following() -> None:
     members = (USER, OTHER)
     frame = change(actor_id=OTHER, reacted=THUMB)
