@@ -361,6 +361,10 @@ class Publisher:
             publish(self._backplane, records, done, span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
+        except BaseException:
+            if key is not None:
+                del self._in_flight[key]
+            raise
 
     def _unconfirmed_of(self, key: SendKey, tail: Tail) -> Sent | None:
         """The event that it published with this key in the tail's epoch, and that may be in the log. One of an

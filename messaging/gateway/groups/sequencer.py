@@ -344,6 +344,9 @@ class Sequencer:
             publish(self._backplane, change.records, done, span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
+        except BaseException:
+            chat.pending = chat.settled = None
+            raise
         await settled.wait()
         return chat.pending is not change
 

@@ -48,6 +48,7 @@ from tests.messaging.gateway.harness import (
     BEN,
     CAT,
     PARTITIONS,
+    PATIENCE,
     Client,
     Platform,
     ScriptedLog,
@@ -175,6 +176,26 @@ async def test_a_retry_after_a_gateway_s_death_is_recognised_from_the_log_and_pu
             assert replayed[2].message == replayed[0].message
             assert len(replayed[2].message.files) == (2 if make is picture else 0)
             assert (await ann.accepted(text("b"))).event_id > first.event_id
+
+
+async def test_an_event_that_the_log_can_t_take_is_not_in_flight(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry would wait for ever, and so would a gateway that stops."""
+
+    def too_large(*_: object, **__: object) -> None:
+        raise ValueError("a record is too large")
+
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        (session,) = gateway.registry.of(ANN)
+        with monkeypatch.context() as patch, pytest.raises(ValueError, match="too large"):
+            patch.setattr(log, "publish", too_large)
+            await gateway.dispatcher.receive(session, text())
+        with trio.fail_after(PATIENCE):
+            await gateway.publisher.wait_idle()
+        await ann.send(text())
+        await log.until_published()
 
 
 @BOTH

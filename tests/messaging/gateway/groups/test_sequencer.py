@@ -371,6 +371,20 @@ async def test_a_change_whose_client_is_gone_is_settled_before_the_next_one_and_
     assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 4
 
 
+async def test_a_group_goes_on_after_a_change_that_the_log_can_t_take(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise ValueError("a record is too large")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="too large"):
+        patch.setattr(world.ways[0], "publish", too_large)
+        await change(gateway, ANN, in_chat("b", removed(2)))
+    with trio.fail_after(10):
+        assert (await made(gateway, ANN, in_chat("c", removed(3)))).message.control.version == 2
+        await gateway.sequencer.wait_idle()
+
+
 async def test_a_group_that_was_forgotten_goes_on(
     world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
