@@ -54,6 +54,7 @@ class _Wanted(NamedTuple):
     members: Members
     message_id: int
     url: str
+    is_edit: bool
 
 
 class Previews:
@@ -92,7 +93,8 @@ class Previews:
         try:
             if not self._may_have_one_more(user_id):
                 raise trio.WouldBlock
-            self._queue.send_nowait(_Wanted(user_id, request.chat_id, request.members, message_id, url))
+            is_edit = message_id != event_id
+            self._queue.send_nowait(_Wanted(user_id, request.chat_id, request.members, message_id, url, is_edit))
         except trio.WouldBlock:
             LINK_PREVIEWS.inc("dropped")
 
@@ -122,9 +124,9 @@ class Previews:
             LINK_PREVIEWS.inc("made" if is_made else "none")
 
     async def _make(self, wanted: _Wanted) -> bool:
-        """Fetch the page, unless the sender wants no previews, and publish its preview. Return whether there is one.
-        Raises Unavailable."""
-        if await self._is_without(wanted.user_id, wanted.chat_id):
+        """Fetch the page, unless the sender wants no previews or the message had one of this link, and publish its
+        preview. Return whether there is one. Raises Unavailable."""
+        if await self._is_without(wanted.user_id, wanted.chat_id) or await self._was_made(wanted):
             return False
         preview = await self._previewer.fetch(wanted.url)
         if preview is None or not self._is_on(wanted.chat_id, wanted.members):
@@ -140,6 +142,13 @@ class Previews:
         read = (found.event_id, found.change.without_previews.set) if found else (0, False)
         _, is_set = max(read, self._accepted.get((user_id, chat_id), read))
         return is_set
+
+    async def _was_made(self, wanted: _Wanted) -> bool:
+        """Whether the message had a preview of this link before the tail begins, which may have been taken away since,
+        or it is not known now. Raises Unavailable."""
+        if not wanted.is_edit:
+            return False
+        return await self._lookups.find_sent(wanted.user_id, _request(wanted, LinkPreview())) is not None
 
     def _is_on(self, chat_id: str, members: Members) -> bool:
         if self._live.value.link_previews == "off":
@@ -157,7 +166,7 @@ class Previews:
 
 def _request(wanted: _Wanted, preview: LinkPreview) -> ChangeRequest:
     """The change of the message. Its client id is the same for each time that the message has this link first, so that
-    the gateway publishes it once."""
+    it is published once, and does not come back when it was taken away."""
     digest = hashlib.sha256(wanted.url.encode()).hexdigest()[:16]
     client_id = f"preview:{wanted.message_id}:{digest}"
     change = Change(

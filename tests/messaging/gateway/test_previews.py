@@ -86,6 +86,29 @@ async def test_the_first_link_gets_one_preview_at_all_sessions_and_an_edit_anoth
     assert previewer.fetched == [f"{LINK}/1", f"{LINK}/1", f"{LINK}/3"]
 
 
+async def test_a_preview_that_was_taken_away_does_not_come_back_when_the_tail_has_forgotten_it(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
+) -> None:
+    """By an edit that keeps the link. Another link gets one."""
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        message_id = (await ann.accepted(text_frame("a", body=LINK))).event_id
+        while not (made := (await ben.until("event")).event).change.HasField("previewed"):
+            pass
+        await ann.accepted(change_frame("b", message_id, previewed=Previewed()))
+        tail = gateway.partitions.tail_of(ANN)
+        assert tail is not None
+        await until(lambda: tail.sent_with((ANN, "b")) is not None)
+        tail.evict(older_than_ms=MAX_ID, max_bytes=0)
+        tail.complete_from = 0
+        platform.history.add(message_id, ANN)
+        platform.history.sent[made.change.client_change_id] = made
+        await ann.accepted(change_frame("c", message_id, edited=Edited(text=Text(body=f"{LINK} again"))))
+        await ann.accepted(change_frame("d", message_id, edited=Edited(text=Text(body=f"{LINK}/other"))))
+        assert await previewed(ben) == (message_id, "")
+        assert await previewed(ben) == (message_id, "Page 2")
+    assert previewer.fetched == [LINK, f"{LINK}/other"]
+
+
 async def test_a_message_without_a_page_or_that_is_deleted_meanwhile_gets_no_preview(
     platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
 ) -> None:
