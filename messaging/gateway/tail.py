@@ -231,9 +231,10 @@ class Tail:
         return None if entry is None or not entry.value else decode(entry.value).event
 
     def sent_after(self, chat_id: str, event_id: int) -> list[Entry]:
-        """The records of truth of a group's messages and changes with a higher id than this one. Not of control
-        changes, nor of events of a channel, which do not list the members."""
-        newer = takewhile(lambda entry: entry.event_id > event_id, reversed(self._of_groups.get(chat_id, ())))
+        """The records of truth of a group's messages and changes with a higher id than this one, in order. Not of
+        control changes, nor of events of a channel, which do not list the members. Reads all entries of the group: ids
+        are not in order, since a repeated send keeps its own."""
+        newer = (entry for entry in self._of_groups.get(chat_id, ()) if entry.event_id > event_id)
         return [entry for entry in newer if not entry.is_control and not entry.is_to_members and entry.value]
 
     def controls(self, chat_id: str) -> list[Event]:

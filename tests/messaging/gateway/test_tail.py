@@ -134,6 +134,13 @@ def test_the_control_changes_and_the_other_events_of_a_group_are_found() -> None
     assert [tail.target(2, "g-7", event_id) for event_id in (12, 13)] == [Target(1, False, 0, True), Target(1, False)]
 
 
+def test_the_events_after_a_join_are_found_in_front_of_a_repeated_send_that_kept_its_lower_id() -> None:
+    tail = Tail(0)
+    for offset, event_id in enumerate([10, 11, 5, 12]):
+        tail.append(of_group(offset, event_id, 1, 2))
+    assert [found.event_id for found in tail.sent_after("g-7", 8)] == [10, 11, 12]
+
+
 def test_the_events_of_a_channel_are_of_its_members_and_the_newest_is_its_head() -> None:
     tail = Tail(0)
     for offset, event_id in enumerate([20, 30, 25]):
