@@ -97,20 +97,25 @@ class Watches:
         session = command.session
         if wait := self._throttle.take(str(session.user_id), WATCHES_PER_MINUTE, trio.current_time()):
             return too_many("watch frames", wait)
-        await self._view(session.user_id, request.user_ids)
-        if session.state is not State.LIVE:
-            return None
-        session.accept(Accepted(frame=command.frame))
-        self._replace(session, request.user_ids)
-        self._forget_relationships(session.user_id)
-        self._show(session, request.user_ids)
-        self._publisher.watched(self._gateway, [user_id for user_id in request.user_ids if user_id not in self._states])
+        try:
+            await self._view(session.user_id, request.user_ids)
+            if session.state is State.LIVE:
+                session.accept(Accepted(frame=command.frame))
+                self._watch(session, request.user_ids)
+        finally:
+            self._forget_idle(session.user_id)
         return None
 
     def close(self, session: Session) -> None:
         """Watch nobody for a session that has ended."""
         if session in self._watched:
             self._replace(session, ())
+
+    def _watch(self, session: Session, user_ids: Sequence[int]) -> None:
+        self._replace(session, user_ids)
+        self._forget_relationships(session.user_id)
+        self._show(session, user_ids)
+        self._publisher.watched(self._gateway, [user_id for user_id in user_ids if user_id not in self._states])
 
     def _replace(self, session: Session, user_ids: Sequence[int]) -> None:
         former = self._watched.pop(session, ())
@@ -132,7 +137,12 @@ class Watches:
             sessions.discard(session)
         if not sessions:
             del self._sessions[session.user_id]
-            self._viewers.pop(session.user_id, None)
+            self._forget_idle(session.user_id)
+
+    def _forget_idle(self, viewer_id: int) -> None:
+        """Forget what a viewer may see, unless a session of theirs watches."""
+        if viewer_id not in self._sessions:
+            self._viewers.pop(viewer_id, None)
 
     def _forget_relationships(self, viewer_id: int) -> None:
         viewer = self._viewers.get(viewer_id)
@@ -192,9 +202,12 @@ class Watches:
 
     async def _review_viewer(self, user_id: int) -> None:
         """Raises Unavailable."""
-        for session in tuple(self._sessions.get(user_id, ())):
-            await self._view(user_id, self._watched.get(session, ()))
-            self._show(session, self._watched.get(session, ()))
+        try:
+            for session in tuple(self._sessions.get(user_id, ())):
+                await self._view(user_id, self._watched.get(session, ()))
+                self._show(session, self._watched.get(session, ()))
+        finally:
+            self._forget_idle(user_id)
 
     async def _view(self, viewer_id: int, user_ids: Sequence[int]) -> None:
         """Read what a viewer may see of these users, unless it is known. Raises Unavailable."""

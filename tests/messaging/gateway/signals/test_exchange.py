@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import trio
@@ -12,7 +13,8 @@ from messaging.gateway.signals.presences import OFFLINE_SECONDS, WATCH_SECONDS
 from messaging.gateway.signals.watches import ROUND_SECONDS
 from rookery.v1.session_pb2 import Event
 from rookery.v1.signals_pb2 import Signal
-from shared.contract.errors import Code
+from shared.accounts.people import Relationship
+from shared.contract.errors import Code, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.signals.publisher import SignalPublisher
@@ -218,6 +220,33 @@ async def test_watching_is_limited_in_its_rate_and_in_what_is_remembered(
         await ann.watch(2 * number + 4, 2 * number + 5)
         assert len(gateway.exchange.watches._viewers[ANN].is_blocked) <= 3
     assert (await ann.refused(BEN)).code is Code.RATE_LIMITED
+
+
+@pytest.mark.parametrize("is_reviewed", [False, True])
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_viewer_whose_session_ends_while_relationships_are_read_is_forgotten(
+    world: World, gateway: GatewayOfUsers, monkeypatch: pytest.MonkeyPatch, is_reviewed: bool, is_away: bool
+) -> None:
+    """At the first watch, and when a relationship has changed."""
+    ann = gateway.sign_in(ANN)
+    if is_reviewed:
+        await ann.watch(BEN)
+
+    async def end(*_: object) -> dict[int, Relationship]:
+        ann.leave()
+        ann.session.abandon()
+        if is_away:
+            raise Unavailable("away")
+        return {}
+
+    monkeypatch.setattr(world, "relationships", end)
+    if is_reviewed:
+        gateway.exchange.forget_relationship(ANN, BEN)
+        await settle()
+    else:
+        with suppress(Unavailable):
+            await ann._watch((BEN,))
+    assert not gateway.exchange.watches._viewers
 
 
 async def test_a_gateway_that_stops_stores_when_its_users_were_last_seen(
