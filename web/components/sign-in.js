@@ -1,6 +1,7 @@
 // The form to sign in, to create an account, or to set a new password with the link of an admin.
 
 import { Api, Problem } from "../api.js";
+import { FirstStep, Uncertain } from "../first-step.js";
 import { mark } from "../icons.js";
 import { texts } from "../languages/language.js";
 import { linkIn } from "../links.js";
@@ -65,6 +66,7 @@ export class SignIn {
   /** @type {Root} */
   #root = new Root(this.element, () => this.#view());
   #form = new Form(this.#root, (values) => this.#send(values));
+  #firstStep;
   #isPasswordShown = false;
   #link = linkIn(location.hash);
   /** @type {Purpose} */
@@ -73,6 +75,7 @@ export class SignIn {
   /** @param {Api} api @param {string} notice @param {() => void} done */
   constructor(api, notice, done) {
     this.api = api;
+    this.#firstStep = new FirstStep((name, password) => api.signIn(name, password));
     this.notice = notice;
     this.done = done;
     this.element.className = "sign-in";
@@ -147,6 +150,7 @@ export class SignIn {
     try {
       await this.#request(name, shown.trim(), password);
     } catch (fault) {
+      if (fault instanceof Uncertain) throw new Invalid({}, texts.reset.perhapsSet);
       if (fault instanceof Problem && fault.status === 401)
         throw new Invalid({ password: texts.signIn.wrong });
       if (fault instanceof Problem && fault.code === "name_taken")
@@ -160,12 +164,11 @@ export class SignIn {
   /** @param {string} name @param {string} display_name @param {string} password */
   async #request(name, display_name, password) {
     const { kind, token } = this.#link;
-    if (this.#purpose === "create") {
-      const invite = kind === "invite" ? token : "";
-      await this.api.register({ name, password, ...(display_name && { display_name }), ...(invite && { invite }) });
-    }
-    const reset = this.#purpose === "reset" ? await this.api.resetPassword(token, password) : null;
-    await this.api.signIn(reset?.name ?? name, password);
+    if (this.#purpose === "signIn") return this.api.signIn(name, password);
+    if (this.#purpose === "reset") return this.#firstStep.run(() => this.api.resetPassword(token, password), password);
+    const invite = kind === "invite" ? token : "";
+    const account = { name, password, ...(display_name && { display_name }), ...(invite && { invite }) };
+    return this.#firstStep.run(() => this.api.register(account), password, name);
   }
 
   /** @param {string} name @param {string} password @returns {Values} */

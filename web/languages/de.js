@@ -111,6 +111,8 @@ export const de = {
     lead: "Du wirst auf allen deinen Geräten abgemeldet.",
     submit: "Passwort festlegen",
     toSignIn: "Stattdessen anmelden",
+    perhapsSet:
+      "Der Link wurde schon benutzt, vielleicht durch deinen ersten Versuch, dessen Antwort verloren ging. Versuche, dich mit dem neuen Passwort anzumelden.",
   },
 
   shell: {

@@ -119,6 +119,8 @@ export const en = {
     lead: "You will be signed out on all your devices.",
     submit: "Set password",
     toSignIn: "Sign in instead",
+    perhapsSet:
+      "The link was used, perhaps by your first try, whose answer was lost. Try to sign in with the new password.",
   },
 
   // ---- around the chats
