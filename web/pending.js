@@ -81,8 +81,9 @@ function acceptedNow({ change, created_ms }, state) {
 const isChange = (value) => isQueued(value) && typeof value.change?.target_id === "string";
 
 /**
- * The user's marks that are not accepted yet, merged per chat. They are not kept across reloads. While the user hides how
- * far they have read, others do not receive a change with `read_up_to`: `delivered_up_to` is sent in another one.
+ * The user's marks that are not accepted yet, merged per chat. After a reload, those that a copied chat has and the server
+ * lacks are added again (`Chats.onUnsent`). While the user hides how far they have read, others do not receive a change
+ * with `read_up_to`: `delivered_up_to` is sent in another one.
  */
 export class WaitingMarks {
   /** @type {Map<string, {chat_id: string, marked: Marks, isSent: boolean}>} by chat_id and, if apart, kind of mark */

@@ -31,7 +31,7 @@ import { Store } from "./store.js";
 /** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
-/** @import {Chat as WireChat, Control, Event as WireEvent} from "../wire.js" */
+/** @import {Chat as WireChat, Control, Event as WireEvent, Marked} from "../wire.js" */
 
 /** The archive lags behind sessions: the pauses after which a group is read, in milliseconds. */
 const PAUSES_MS = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
@@ -53,6 +53,12 @@ export class Chats extends Store {
    * @param {string} _message_id
    */
   onUndelivered = (_chat_id, _message_id) => {};
+  /**
+   * Called with a mark of the user in a copied chat that the server does not have: the page closed before it was sent.
+   * @param {string} _chat_id
+   * @param {Marked} _marked
+   */
+  onUnsent = (_chat_id, _marked) => {};
   /** Called after each change of a channel. */
   onChannel = () => {};
   /**
@@ -77,6 +83,8 @@ export class Chats extends Store {
   #reading = new Map();
   /** The chats whose counts will be read. @type {Set<string>} */
   #counting = new Set();
+  /** The copied chats that the server has not returned yet. @type {Set<string>} */
+  #restored = new Set();
   /** Groups that do not exist, or are not this user's. @type {Set<string>} */
   #missing = new Set();
   /** The group whose creation arrived last, until it is opened: nothing is pinned in it that has not arrived, too. */
@@ -214,6 +222,7 @@ export class Chats extends Store {
   restore(copies) {
     for (const { chat, profiles, ...copy } of copies) {
       this.#chats.set(chat.chat_id, chat);
+      this.#restored.add(chat.chat_id);
       this.conversations.restore(chat.chat_id, copy);
       for (const list of this.#lists) list.restore(copy.messages);
       this.profiles.restore(profiles);
@@ -528,12 +537,20 @@ export class Chats extends Store {
       const live = messages.reduce((chat, message) => withMessage(chat, message, me), newest);
       this.#set(withChatChanges(live, before.changes.values(), me, this.#loaded(chat_id)));
       if (canReadMore(before, live)) void this.#readGroup(chat_id, true);
+      if (this.#restored.delete(chat_id)) this.#compareMarks(before, listed);
       const undelivered = this.undelivered(chat_id);
       if (undelivered) this.onUndelivered(chat_id, undelivered);
       const shown = this.of(chat_id).newest;
       if (undelivered && shown) fresh.push(shown);
     }
     return fresh;
+  }
+
+  /** Passes on the user's marks that only a copy of a chat has. @param {Chat} copy @param {Chat} listed */
+  #compareMarks(copy, listed) {
+    const [own, known] = [marksOf(copy, this.me.user_id), marksOf(listed, this.me.user_id)];
+    for (const mark of /** @type {const} */ (["delivered_up_to", "read_up_to"]))
+      if (compareIds(own[mark], known[mark]) > 0) this.onUnsent(copy.chat_id, { [mark]: own[mark] });
   }
 
   /** @param {string} chat_id */

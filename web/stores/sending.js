@@ -85,6 +85,7 @@ export class Sending extends Store {
     kept.subscribe(() => this.changed());
     this.#loadNeeded();
     chats.onUndelivered = (chat_id, delivered_up_to) => isGroup(chat_id) || this.#mark(chat_id, { delivered_up_to });
+    chats.onUnsent = (chat_id, marked) => this.#mark(chat_id, marked);
   }
 
   /**

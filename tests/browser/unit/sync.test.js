@@ -282,6 +282,26 @@ test("a page with kept chats reads what they lack, also of last year's messages,
   assert.equal(chats.all.length, 3);
 });
 
+test("marks that a page could not send before it was closed are sent by the next one, once", async () => {
+  const copies = fakeCopies();
+  const first = await online({ copies });
+  const { history } = first;
+  first.sync.session.end();
+  history.record([2, 3, 4].map((minute) => sentAt(minute)));
+  history.about.set(CHAT, { unread: 3 });
+  await first.chats.readHead(CHAT);
+  first.sync.sending.markRead(CHAT, idAt(4));
+  await first.recent.save();
+  const { chats, socket } = await online({ copies, history });
+  await pass(1);
+  assert.equal(chats.of(CHAT).unread, 0);
+  const marked = () => socket.sent.flatMap(({ change }) => change?.marked ?? []);
+  assert.deepEqual(marked(), [{ delivered_up_to: idAt(4), read_up_to: idAt(4) }]);
+  await chats.readHead(CHAT);
+  await pass(1);
+  assert.equal(marked().length, 1);
+});
+
 test("messages that are older than the page are not passed on as missed", async () => {
   const copies = fakeCopies();
   const { history, recent } = await online({ copies });
