@@ -161,7 +161,10 @@ class Tail:
         if not outside:
             return
         withdrawn = {entry.offset for entry in outside}
-        self._by_user[member.user_id] = deque(entry for entry in entries if entry.offset not in withdrawn)
+        if kept := deque(entry for entry in entries if entry.offset not in withdrawn):
+            self._by_user[member.user_id] = kept
+        else:
+            del self._by_user[member.user_id]
         for entry in outside:
             self._bytes -= entry.size
             entry.recipient_ids = tuple(each for each in entry.recipient_ids if each != member.user_id)
@@ -263,10 +266,9 @@ class Tail:
 
     def time_at(self, offset: int) -> int:
         """The time of the newest entry up to this offset, in milliseconds since 1970; 0 if the tail begins later."""
-        for entry in reversed(self._entries):
-            if entry.offset <= offset:
-                return entry.at_ms
-        return 0
+        if not self._entries or offset < self._entries[0].offset:
+            return 0
+        return next(entry.at_ms for entry in reversed(self._entries) if entry.offset <= offset)
 
     def _forget(self, entry: Entry) -> None:
         for recipient_id in entry.recipient_ids:

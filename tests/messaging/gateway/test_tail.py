@@ -1,3 +1,6 @@
+from collections import deque
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +42,26 @@ def test_a_recipient_gets_the_newer_entries_in_order() -> None:
     assert [found.offset for found in tail.newer(1, 3)] == [4, 6, 8]
     assert [found.offset for found in tail.since(2, 6)] == [7, 9]
     assert tail.newer(3, 0) == []
+
+
+def test_the_time_at_an_offset_from_before_the_tail_is_unknown_and_is_not_looked_for() -> None:
+    """Each client that was away for longer than the tail reaches back asks for it."""
+    visited = list[Entry]()
+
+    class Counted(deque[Entry]):
+        def __reversed__(self) -> Iterator[Entry]:
+            for item in super().__reversed__():
+                visited.append(item)
+                yield item
+
+    tail = Tail(5)
+    assert tail.time_at(9) == 0
+    for offset in range(5, 9):
+        tail.append(entry(offset, 1))
+    tail._entries = Counted(tail._entries)
+    assert [tail.time_at(offset) for offset in (4, 5, 7, 9)] == [0, 5, 7, 8]
+    visited.clear()
+    assert (tail.time_at(4), visited) == (0, [])
 
 
 def test_a_send_is_recognised_until_it_is_evicted() -> None:
@@ -118,6 +141,13 @@ def test_a_removed_member_loses_the_events_after_their_removal_whose_senders_did
     assert tail.target(4, "g-7", 30) is not None
     tail.evict(older_than_ms=6, max_bytes=10**6)
     assert (len(tail), tail.size, tail.newer(2, 0), tail.sent_after("g-7", 0)) == (0, 0, [], [])
+
+
+def test_nothing_is_left_of_a_user_from_whom_all_events_were_withdrawn() -> None:
+    tail = Tail(0)
+    tail.append(of_group(0, 30, 1, 2))
+    tail.withdraw("g-7", Member(user_id=2, version=2, spans=[Span(first=1, last=20)]))
+    assert list(tail._by_user) == [1]
 
 
 def test_the_control_changes_and_the_other_events_of_a_group_are_found() -> None:
