@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import msgspec
-from quart import Quart
+from quart import Quart, request
 from quart import Response as HttpResponse
 from quart_schema import QuartSchema, hide
 from werkzeug.exceptions import NotFound
@@ -20,6 +20,9 @@ from shared.telemetry.health import PROBES, Probe
 
 KEYS_MAX_AGE = 60
 """Seconds for which others may cache the public keys: a new key should sign only after that time."""
+
+FORWARDED = ("X-Forwarded-For", "Forwarded")
+"""A proxy adds one of them to requests of clients. Prometheus scrapes each process directly."""
 
 DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -73,6 +76,8 @@ class Operations:
         return _json(report, status)
 
     async def _metrics(self) -> HttpResponse:
+        if any(name in request.headers for name in FORWARDED):
+            raise NotFound
         return HttpResponse(await metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
     async def _public_keys(self) -> HttpResponse:

@@ -90,6 +90,13 @@ async def test_the_public_keys_verify_and_have_no_private_half(api: Api, token: 
     assert "d" not in key
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics"])
+async def test_metrics_are_for_direct_requests_alone(api: Api, path: str) -> None:
+    assert b"process_open_fds" in (await api.call("GET", path)).text
+    for header in ("X-Forwarded-For", "Forwarded"):
+        assert (await api.call("GET", path, headers={header: "192.0.2.1"})).status == 404
+
+
 @pytest.fixture
 async def openapi(api: Api) -> Any:
     return (await api.call("GET", "/openapi.json")).body

@@ -171,11 +171,13 @@ async def test_requests_are_shared_out_and_seem_to_come_by_https(
     before = [len(bff.log_lines()) for bff in cluster.bffs]
     async with open_browser(haproxy, authority) as http:
         answers = [await http.get("/v1/profiles/1") for _ in range(20)]
-        assert (await http.get("/metrics")).status_code == httpx.codes.NOT_FOUND
+        refusals = [await http.get(path) for path in ("/metrics", "/%6Detrics", "/metrics?a=b")]
         page = await http.get("/")
     assert Counter(answer.status_code for answer in answers) == {httpx.codes.UNAUTHORIZED: 20}
     assert answers[0].headers["Strict-Transport-Security"] == "max-age=3600"
     assert page.is_success
+    assert {refusal.status_code for refusal in refusals} == {httpx.codes.NOT_FOUND}
+    assert all("Strict-Transport-Security" not in refusal.headers for refusal in refusals)  # of HAProxy, not of a BFF
     for bff, lines in zip(cluster.bffs, before, strict=True):
         assert await trio.to_thread.run_sync(wait_until, partial(has_served, bff, lines)), bff.name
 
