@@ -11,12 +11,12 @@ from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
 from bff.http.sign_in_throttle import SignInThrottle
 from bff.services import Services, administration_of
-from bff.sign_ins import SignIns
+from bff.sign_ins import WRONG_CREDENTIALS, SignIns
 from shared.accounts.audit import Actor
 from shared.accounts.devices import DeviceTokens
 from shared.accounts.links import read_link
 from shared.accounts.people import WhoMayStart
-from shared.accounts.store import User
+from shared.accounts.store import Credentials, User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.telemetry.metrics.catalogue import PASSWORD_RESETS, REFRESHES, REGISTRATIONS, SIGN_INS
@@ -112,10 +112,11 @@ class Accounts:
         """Sign in."""
         device_id = await self._devices.verify(body.device_token, body.name) if body.device_token else None
         attempt = self._attempts.begin(body.name, client_address(request), device_id, *self._sign_in_limit())
-        user_id = await self._check(body.name, body.password, attempt)
-        if isinstance(user_id, Refusal):
-            return user_id
-        tokens = await self._sign_ins.start(await self._user(user_id), body.device_name)
+        verified = await self._check(body.name, body.password, attempt)
+        if isinstance(verified, Refusal):
+            return verified
+        user = await self._user(verified.user_id)
+        tokens = await self._sign_ins.start(user, verified.password_hash, body.device_name)
         if isinstance(tokens, Refusal):
             return tokens
         return Response(models.SignedIn(**dict(tokens), device_token=await self._devices.issue(body.name)))
@@ -169,12 +170,14 @@ class Accounts:
     @endpoint("PUT", "/v1/me/password", status=204)
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
-        user = await self._confirm(claims, body.current_password)
-        if isinstance(user, Refusal):
-            return user
+        verified = await self._confirm(claims, body.current_password)
+        if isinstance(verified, Refusal):
+            return verified
+        accounts, former = self._services.accounts, verified.password_hash
         password_hash = await self._services.passwords.hash(body.new_password)
-        await self._services.accounts.set_password(user.user_id, password_hash)
-        await self._sign_ins.end_others(user.user_id, claims.family_id)
+        if not await accounts.set_password(claims.user_id, password_hash, former=former):
+            return _WRONG_PASSWORD  # it was changed while this request was under way
+        await self._sign_ins.end_others(claims.user_id, claims.family_id)
         return Response()
 
     # A POST, since proxies may drop the body of a DELETE.
@@ -182,9 +185,10 @@ class Accounts:
     async def delete_me(self, claims: Claims, body: models.Confirmation) -> Response | Refusal:
         """Delete this account for ever. Its chats stay with their other members; it leaves its groups, of which another
         member becomes the owner. An admin can't be deleted."""
-        user = await self._confirm(claims, body.current_password)
-        if isinstance(user, Refusal):
-            return user
+        verified = await self._confirm(claims, body.current_password)
+        if isinstance(verified, Refusal):
+            return verified
+        user = await self._user(claims.user_id)
         actor = Actor(user.user_id, user.name, client_address(request))
         if refusal := await self._administration.delete_user(actor, user):
             return refusal
@@ -240,17 +244,15 @@ class Accounts:
         (user,) = await self._services.accounts.users([user_id])
         return user
 
-    async def _confirm(self, claims: Claims, password: str) -> User | Refusal:
-        """The signed-in user, if this is the password."""
+    async def _confirm(self, claims: Claims, password: str) -> Credentials | Refusal:
+        """The credentials of the signed-in user, if this is the password."""
         user = await self._user(claims.user_id)
         attempt = self._own_passwords.begin(claims.family_id, *self._sign_in_limit())
         checked = await self._check(user.name, password, attempt)
-        if isinstance(checked, Refusal):
-            return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
-        return user
+        return _WRONG_PASSWORD if checked == WRONG_CREDENTIALS else checked
 
-    async def _check(self, name: str, password: str, attempt: Attempt | float) -> int | Refusal:
-        """Verify name and password; the user's id. The refusal and its duration do not disclose which is wrong."""
+    async def _check(self, name: str, password: str, attempt: Attempt | float) -> Credentials | Refusal:
+        """Verify name and password. The refusal and its duration do not disclose which is wrong."""
         if not isinstance(attempt, Attempt):
             return too_many("failed sign-ins", attempt)
         try:
@@ -261,9 +263,9 @@ class Accounts:
             attempt.forgive()
             raise
         if credentials is None or not correct:
-            return Refusal(Code.UNAUTHENTICATED, "The name or the password is wrong.")
+            return WRONG_CREDENTIALS
         attempt.forgive()
-        return credentials.user_id
+        return credentials
 
 
 def _account(user: User, claims: Claims) -> Response:

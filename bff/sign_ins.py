@@ -13,6 +13,9 @@ from shared.contract.errors import Code, Refusal
 
 DAY_MS = 24 * 60 * 60 * 1000
 
+WRONG_CREDENTIALS = Refusal(Code.UNAUTHENTICATED, "The name or the password is wrong.")
+"""Does not disclose which of the two is wrong."""
+
 
 class SignIns:
     """Families of refresh tokens, and the access tokens of each family."""
@@ -20,14 +23,22 @@ class SignIns:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def start(self, user: accounts.User, device_name: str) -> Tokens | Refusal:
-        """Start a sign-in of this user, whose password is verified."""
+    async def start(self, user: accounts.User, password_hash: str, device_name: str) -> Tokens | Refusal:
+        """Start a sign-in of this user, whose password was verified against this hash.
+
+        Who changes a password ends the sign-ins that have started. So one whose password was changed before it started
+        is ended here.
+        """
+        store = self._services.accounts
         status = await self._status(user.user_id)
         if status.is_suspended:
             return tokens.SUSPENDED
         family = Family(tokens.new_family_id(), user.user_id, device_name, self._services.clock_ms())
         refresh_token = tokens.new_refresh_token()
-        await self._services.accounts.start_family(family, tokens.digest(refresh_token), self._ends_at_ms())
+        await store.start_family(family, tokens.digest(refresh_token), self._ends_at_ms())
+        if await store.password_hash(user.user_id) != password_hash:
+            await store.end_family(family.family_id)
+            return WRONG_CREDENTIALS
         return await self._tokens(user, status, family.family_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> Tokens | Refusal:

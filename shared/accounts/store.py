@@ -147,8 +147,8 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
 
     async def password_hash(self, user_id: int) -> str | None: ...
 
-    async def set_password(self, user_id: int, password_hash: str) -> None:
-        """Replace the password, unless the account is deleted."""
+    async def set_password(self, user_id: int, password_hash: str, *, former: str | None = None) -> bool:
+        """Replace the password. False if the account is deleted, or if its password hash is not `former`."""
         ...
 
     async def update_profile(

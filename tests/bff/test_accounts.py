@@ -1,15 +1,17 @@
 """Accounts and sign-ins over HTTP: the promises of each route."""
 
 import pytest
+import trio
 
 from bff import gateways
 from rookery.v1.signals_pb2 import Signal
 from shared.accounts.links import Invite, new_link
 from shared.accounts.store import AccountStore
+from shared.accounts.tokens import PasswordHasher
 from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
-from tests.bff.conftest import PASSWORD, Api
+from tests.bff.conftest import PASSWORD, Api, Reply
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -278,6 +280,53 @@ async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api
     assert "" not in api.log.ended()
     assert (await api.call("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD})).status == 401
     await api.sign_in(password="another password")
+
+
+CHANGE = {"current_password": PASSWORD, "new_password": "another password"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "refusal"),
+    [
+        ("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD}, (401, "unauthenticated", "")),
+        ("PUT", "/v1/me/password", CHANGE, (403, "forbidden", "current_password")),
+    ],
+    ids=["a sign-in", "a change"],
+)
+async def test_a_request_with_the_former_password_that_is_under_way_has_no_effect_after_a_change(
+    api: Api,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: dict[str, str],
+    refusal: tuple[int, str, str],
+) -> None:
+    verified, may_go_on = trio.Event(), trio.Event()
+    verify = PasswordHasher.verify
+
+    async def verify_slowly(self: PasswordHasher, password_hash: str | None, password: str) -> bool:
+        monkeypatch.setattr(PasswordHasher, "verify", verify)  # for the next one
+        correct = await verify(self, password_hash, password)
+        verified.set()
+        await may_go_on.wait()
+        return correct
+
+    async def request_slowly() -> None:
+        replies.append(await api.call(method, path, body, token=other))
+
+    replies: list[Reply] = []
+    other = (await api.sign_in())["access_token"]
+    monkeypatch.setattr(PasswordHasher, "verify", verify_slowly)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(request_slowly)
+        await verified.wait()
+        change = {"current_password": PASSWORD, "new_password": "the user's password"}
+        assert (await api.call("PUT", "/v1/me/password", change, token=token)).status == 204
+        may_go_on.set()
+    assert replies[0].refusal == refusal
+    assert len((await api.call("GET", "/v1/me/sign-ins", token=token)).body["sign_ins"]) == 1
+    await api.sign_in(password="the user's password")
 
 
 @pytest.mark.parametrize("path", ["others", ""])

@@ -15,8 +15,8 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         password_hash text
     )
     """,
-    # `name` has its letters of ASCII in lower case. The columns after `user_id` are set only until the row in `users` has
-    # been made from them.
+    # `name` has its letters of ASCII in lower case. The columns after `user_id` are set only until the row in `users`
+    # has been made from them.
     """
     CREATE TABLE IF NOT EXISTS user_by_name (
         name text PRIMARY KEY,

@@ -54,6 +54,7 @@ MONTHS = "SELECT month FROM user_months WHERE all_months = 0"
 USERS_OF_MONTH = "SELECT user_id FROM users_by_month WHERE month = ? AND user_id <= ? LIMIT ?"
 PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
 SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
+REPLACE_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash = ?"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
     UPDATE users SET display_name = ?, about = ?, version = ?, who_may_start = ?, shows_presence = ?,
         shows_read_marks = ?, avatar = ?
@@ -91,6 +92,7 @@ ACCOUNT_STATEMENTS = (
     USERS_OF_MONTH,
     PASSWORD_HASH,
     SET_PASSWORD,
+    REPLACE_PASSWORD,
     UPDATE_PROFILE,
     DELETE_USER,
     NOTE_LAST_SEEN,
@@ -165,8 +167,10 @@ class CassandraAccounts(CassandraPeople):
         rows = await self._statements.run(PASSWORD_HASH, user_id)
         return str(rows[0][0]) if rows and rows[0][0] is not None else None
 
-    async def set_password(self, user_id: int, password_hash: str) -> None:
-        await self._statements.apply(SET_PASSWORD, password_hash, user_id)
+    async def set_password(self, user_id: int, password_hash: str, *, former: str | None = None) -> bool:
+        if former is None:
+            return await self._statements.apply(SET_PASSWORD, password_hash, user_id)
+        return await self._statements.apply(REPLACE_PASSWORD, password_hash, user_id, former)
 
     async def update_profile(
         self,

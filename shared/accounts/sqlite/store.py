@@ -196,9 +196,12 @@ class SqliteAccounts(SqlitePeople):
         rows = await self._rows("SELECT password_hash FROM users WHERE user_id = ? AND NOT is_deleted", [user_id])
         return str(rows[0][0]) if rows else None
 
-    async def set_password(self, user_id: int, password_hash: str) -> None:
-        sql = "UPDATE users SET password_hash = ? WHERE user_id = ? AND NOT is_deleted"
-        await self._execute(sql, password_hash, user_id)
+    async def set_password(self, user_id: int, password_hash: str, *, former: str | None = None) -> bool:
+        sql = """
+            UPDATE users SET password_hash = ? WHERE user_id = ? AND password_hash = coalesce(?, password_hash)
+            AND NOT is_deleted
+        """
+        return await self._changes(sql, password_hash, user_id, former)
 
     async def update_profile(
         self,

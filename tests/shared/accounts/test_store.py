@@ -106,9 +106,12 @@ async def test_a_changed_profile_keeps_the_password_and_a_changed_password_the_p
     await store.add_user(ALICE, "old")
     changed = await store.update_profile(ALICE.user_id, display_name="Al", about="", version=1)
     assert await store.password_hash(ALICE.user_id) == "old"
-    await store.set_password(ALICE.user_id, "new")
+    assert await store.set_password(ALICE.user_id, "new")
     assert await store.password_hash(ALICE.user_id) == "new"
     assert await store.users([ALICE.user_id]) == [changed]
+    for former, changes, password_hash in (("old", False, "new"), ("new", True, "newer")):
+        assert await store.set_password(ALICE.user_id, "newer", former=former) == changes
+        assert await store.password_hash(ALICE.user_id) == password_hash
 
 
 async def test_the_latest_time_at_which_a_user_was_seen_is_kept(store: AccountStore) -> None:
@@ -130,7 +133,8 @@ async def test_a_deleted_account_keeps_only_its_id_and_its_name_for_ever(store: 
     gone = replace(ALICE, display_name="", version=2, is_deleted=True)
     for _ in range(2):
         await store.delete_user(ALICE.user_id)
-        await store.set_password(ALICE.user_id, "new")
+        assert not await store.set_password(ALICE.user_id, "new")
+        assert not await store.set_password(ALICE.user_id, "new", former="")
         await store.note_last_seen({ALICE.user_id: 6_000})
         assert await store.last_seen([ALICE.user_id]) == {}
         assert await store.update_profile(ALICE.user_id, display_name="Back", about="", version=2) is None
