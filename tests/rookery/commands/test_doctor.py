@@ -228,8 +228,9 @@ def test_a_rookery_and_another_program_on_the_port_are_distinguished(
 ) -> None:
     port, answer = http_server
     answer["body"] = body.encode()
-    others = {"gateway": GatewaySettings(health_port=0), "archive": ArchiveSettings(health_port=0)}
-    (finding,), roles = doctor.check_running(Settings(data=tmp_path, bff=BffSettings(port=port), **others))
+    gateway, archive = GatewaySettings(health_port=0), ArchiveSettings(health_port=0)
+    settings = Settings(data=tmp_path, bff=BffSettings(port=port), gateway=gateway, archive=archive)
+    (finding,), roles = doctor.check_running(settings)
     assert finding.level is level
     assert words in finding.text
     assert roles == ({"bff"} if "a Rookery" in finding.text else set())
