@@ -294,6 +294,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self._loop.assert_in_kafka_thread()
         try:
             if (coordinator := self._coordinator) is not None and coordinator.coordinator_id and self.failure is None:
+                coordinator.is_leaving = True
                 # Another connection: a broker answers no second request while it holds back the response to a join.
                 node = int(str(coordinator.coordinator_id).removeprefix("coordinator-"))
                 manager = leave_through._manager

@@ -22,7 +22,13 @@ class PausedSubscription(SubscriptionState):  # type: ignore[misc]
 
 
 class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
-    """Reports to its member: confirmed heartbeats, fencing by another process of the same name, and completed joins."""
+    """Reports to its member: confirmed heartbeats, fencing by another process of the same name, and completed joins.
+
+    Does not join again once `is_leaving` is set. The library would: the group answers a pending join with "unknown
+    member" when the member leaves, and the next join makes a member of the same name, without a process.
+    """
+
+    is_leaving = False
 
     def __init__(
         self,
@@ -38,6 +44,9 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
         self._on_fenced = on_fenced
         self._on_joined = on_joined
         super().__init__(client, subscription, **options)
+
+    def need_rejoin(self) -> bool:
+        return not self.is_leaving and bool(super().need_rejoin())
 
     def _handle_heartbeat_response(self, response: Any, send_time: float) -> None:
         try:

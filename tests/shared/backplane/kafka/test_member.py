@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -44,6 +44,37 @@ async def block_kafka_thread(backplane: KafkaBackplane) -> Callable[[], None]:
     backplane._loop.call_soon(block)
     await trio.to_thread.run_sync(blocked.wait)
     return go_on.set
+
+
+async def test_a_member_that_closes_during_a_rebalance_does_not_join_again(
+    kafka_server: Kafka, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = kafka_settings(kafka_server)
+    async with opened(instance(settings, "b")) as b, b.consume("group") as second:
+        await gain(second, PARTITIONS)
+        async with opened(instance(settings, "a")) as a, a.consume("group") as first:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(gain, second, 1000)  # it releases what it loses
+                await gain(first, PARTITIONS // 2)
+                nursery.cancel_scope.cancel()
+            go_on = await block_kafka_thread(b)
+            settle(first)
+            await until(lambda: first._member._coordinator._join_task)  # it waits for b, or the end of a's membership
+            monkeypatch.setattr(a._client._manager, "wait_for", wait_longer(a))
+        go_on()
+        with trio.fail_after(LONG_SESSION - 5):  # even on a busy machine
+            await gain(second, PARTITIONS // 2)
+
+
+def wait_longer(backplane: KafkaBackplane) -> Callable[..., Awaitable[None]]:
+    """Return a `wait_for` of its manager that takes a second longer: so a later answer may come first."""
+    wait_for = backplane._client._manager.wait_for
+
+    async def wait(*arguments: object) -> None:
+        await wait_for(*arguments)
+        await backplane._loop.net.sleep(1)
+
+    return wait
 
 
 async def test_the_partitions_of_a_frozen_member_move_and_it_is_notified_when_it_wakes(kafka_server: Kafka) -> None:
