@@ -88,6 +88,7 @@ class SqliteConsumer:
             return
         if len(self._buffer) + len(records) > MAX_BUFFERED:
             self._live.clear()
+            self._wake.set()
             return
         live = self._live
         self._buffer.extend([record for record in records if record.partition in live])

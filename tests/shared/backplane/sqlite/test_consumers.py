@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from shared.backplane import Assignment, Record
 from shared.backplane.publishing import publish_and_wait
@@ -43,3 +45,18 @@ async def test_a_consumer_that_is_far_behind_reads_from_the_file(
     for partition in (0, 1):
         mine = [int(record.value) for record in records if record.partition == partition]
         assert mine == list(range(partition, 60, 2))
+
+
+async def test_an_up_to_date_consumer_wakes_for_more_records_than_it_buffers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "MAX_BUFFERED", 10)
+    async with (
+        open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log,
+        log.consume("readers") as consumer,
+        trio.open_nursery() as nursery,
+    ):
+        await consumer.fetch()
+        nursery.start_soon(read, consumer, 11)
+        await wait_all_tasks_blocked()
+        await publish_and_wait(log, [Record(0, b"%d" % number) for number in range(11)])
