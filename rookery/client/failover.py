@@ -31,19 +31,22 @@ class Failover(httpx.AsyncBaseTransport):
         if len(self._urls) > 1:
             timeout = request.extensions.get("timeout", {})
             request.extensions["timeout"] = timeout | {"connect": MAX_CONNECT_SECONDS}
-        for _ in self._urls[1:]:
+        first, count = self._current, len(self._urls)
+        *others, last = ((first + number) % count for number in range(count))
+        for index in others:
             with suppress(*([httpx.TransportError] if request.method == "GET" else NOT_SENT)):
-                return await self._forward(request)
-        return await self._forward(request)
+                return await self._forward(request, index)
+        return await self._forward(request, last)
 
-    async def _forward(self, request: httpx.Request) -> httpx.Response:
-        target = self._urls[self._current]
+    async def _forward(self, request: httpx.Request, index: int) -> httpx.Response:
+        target = self._urls[index]
         request.url = request.url.copy_with(scheme=target.scheme, host=target.host, port=target.port)
         request.headers["Host"] = target.netloc.decode("ascii")
         try:
             return await self._transport.handle_async_request(request)
         except httpx.TransportError:
-            self._current = (self._current + 1) % len(self._urls)
+            if self._current == index:  # else another request that failed has moved it
+                self._current = (index + 1) % len(self._urls)
             raise
 
     async def aclose(self) -> None:

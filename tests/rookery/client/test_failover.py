@@ -2,6 +2,8 @@
 
 import httpx
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from rookery.client import Unreachable, open_api
 from rookery.client.failover import Failover
@@ -15,6 +17,8 @@ class Bffs:
     def __init__(self) -> None:
         self.down: set[str] = set()
         self.silent: set[str] = set()
+        self.answering = trio.Event()
+        self.answering.set()
         self.requested: list[str] = []
 
     @property
@@ -23,6 +27,7 @@ class Bffs:
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requested.append(request.url.host)
+        await self.answering.wait()
         if request.url.host in self.down:
             raise httpx.ConnectError("down", request=request)
         if request.url.host in self.silent:
@@ -75,3 +80,23 @@ async def test_a_get_without_an_answer_goes_to_the_next_bff() -> None:
         with pytest.raises(httpx.ReadTimeout):
             await http.get("http://any/v1/me")
     assert bffs.requested == ["two", "three", "one", "one", "two", "three"]
+
+
+async def test_requests_that_fail_together_go_to_the_same_next_bff() -> None:
+    bffs = Bffs()
+    bffs.down = {"one"}
+    bffs.answering = trio.Event()
+    answers: list[str] = []
+    async with httpx.AsyncClient(transport=Failover(URLS[:2], transport=bffs.transport)) as http:
+
+        async def get() -> None:
+            answers.append((await http.get("http://any/v1/me")).json()["name"])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get)
+            nursery.start_soon(get)
+            await wait_all_tasks_blocked()
+            bffs.answering.set()
+        await get()
+    assert answers == ["http://two:2"] * 3
+    assert bffs.requested == ["one", "one", "two", "two", "two"]
