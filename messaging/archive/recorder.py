@@ -166,14 +166,15 @@ class Recorder:
         self._inherited.update(await consumer.committed(gained))
         watermarks = await self._persist(self._chats.watermarks)
         offsets = await self._persist(self._chats.recorded_offsets)
-        for partition in gained & offsets.keys():
+        for partition in gained if offsets is not None else ():
+            offset = offsets.get(partition, 0)
             end = await self._backplane.end_offset(partition)
-            if offsets[partition] <= end:
-                consumer.seek(partition, offsets[partition])
-                # The log's own may be older, after a crash.
-                self._recorded[partition] = self._checkpoint_at(partition, offsets[partition])
+            if offset <= end:
+                consumer.seek(partition, offset)
+                # The log's own may be older, after a crash. Without one, the embedded log removes unread records.
+                self._recorded[partition] = self._checkpoint_at(partition, offset)
             else:
-                _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
+                _log.error("log_replaced", partition=partition, recorded=offset, end=end)
         for partition in gained:  # at last: the watermark of a partition may rise from here on
             self._watermarks[partition] = self._stored_watermarks[partition] = watermarks.get(partition, 0)
 

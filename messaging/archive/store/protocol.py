@@ -124,8 +124,9 @@ class ChatStore(Protocol):
         """
         ...
 
-    async def recorded_offsets(self) -> Mapping[int, int]:
-        """By partition, the next offset to record, if the engine stores it with the events; else empty."""
+    async def recorded_offsets(self) -> Mapping[int, int] | None:
+        """By partition, the next offset to record, if the engine stores it with the events; else None. Nothing of a
+        partition without one is recorded."""
         ...
 
     async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:

@@ -215,9 +215,9 @@ class FakeChats:
         self.offsets |= offsets
         await self.step()
 
-    async def recorded_offsets(self) -> Mapping[int, int]:
+    async def recorded_offsets(self) -> Mapping[int, int] | None:
         await self.step()
-        return dict(self.offsets) if self.keeps_offsets else {}
+        return dict(self.offsets) if self.keeps_offsets else None
 
     async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:
         await self.step()

@@ -80,7 +80,7 @@ async def test_messages_in_the_log_are_recorded_and_then_committed(log: SqliteLo
     await record_until(recorder, events=3)
     assert await history(chats, CHAT) == [event.event_id for event in events]
     offsets = await committed(log)
-    assert offsets == {partition: offset for partition, offset in (await chats.recorded_offsets()).items() if offset}
+    assert offsets == {**dict.fromkeys(range(log.partitions), 0), **await chats.recorded_offsets()}
     assert sum(offsets.values()) == sum([await log.end_offset(partition) for partition in range(log.partitions)])
 
 
@@ -116,8 +116,8 @@ async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: Sqlit
         watermarks = staticmethod(chats.watermarks)
         raise_watermarks = staticmethod(chats.raise_watermarks)
 
-        async def recorded_offsets(self) -> dict[int, int]:
-            return {}
+        async def recorded_offsets(self) -> None:
+            return None
 
     events = [new_message() for _ in range(5)]
     await publish_and_wait(log, records_of(*events))
@@ -127,16 +127,16 @@ async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: Sqlit
     assert await history(chats, CHAT) == [event.event_id for event in events]
 
 
+@pytest.mark.parametrize("left", [{}, {0: 0}])
 async def test_events_that_the_store_lost_in_a_power_loss_are_recorded_again(
-    log: SqliteLog, chats: SqliteChats
+    log: SqliteLog, chats: SqliteChats, left: dict[int, int]
 ) -> None:
     event = new_message()
-    record = records_of(event)[0]
-    await publish_and_wait(log, [record])
+    await publish_and_wait(log, [truth_of(event)])
     async with log.consume(GROUP) as consumer:
         await consumer.fetch()
-        await consumer.commit({record.partition: Checkpoint(1)})  # committed in the log, lost in the store
-    await chats.record([], {record.partition: 0})
+        await consumer.commit({0: Checkpoint(1)})  # committed in the log, lost in the store
+    await chats.record([], left)
     await record_until(Recorder(log, chats), events=1)
     assert await history(chats, CHAT) == [event.event_id]
 
@@ -149,6 +149,19 @@ async def test_an_unavailable_store_does_not_block_publishers(log: SqliteLog) ->
             for _ in range(50):
                 await publish_and_wait(log, records_of(new_message()))
     assert chats.events == {}
+
+
+async def test_the_log_keeps_the_first_records_of_a_partition_until_the_store_has_them(log: SqliteLog) -> None:
+    chats: Any = FakeChats(failures=[Unavailable("away")] * 1_000)
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(log, chats).run)
+        with trio.fail_after(PATIENCE):
+            while len(await committed(log)) < log.partitions:
+                await trio.sleep(0.01)
+        for _ in range(10):
+            await publish_and_wait(log, [truth_of(new_message())])
+        await log.trim(older_than_ms=2**60)
+        assert await log.offset_at(0, 0) == 0
 
 
 # ---- recorded events
@@ -211,7 +224,7 @@ async def test_a_late_record_of_a_former_owner_is_not_recorded_also_after_a_rest
     first, late, later, own = (new_message() for _ in range(4))
     fake_log.publish([truth_of(first, epoch=1), fence_of(1), truth_of(late, epoch=1)])
     await run_for(Recorder(fake_log, fake_chats), 5)
-    assert (fake_log.committed, fake_log.epochs) == ({0: 3}, {0: 2})
+    assert (fake_log.committed, fake_log.epochs) == ({0: 3, 1: 0}, {0: 2, 1: 0})
     fake_log.publish([truth_of(later, epoch=1), truth_of(own, epoch=2)])
     fake_chats.keeps_offsets = False
     await run_for(Recorder(fake_log, fake_chats), 5)
@@ -259,7 +272,7 @@ async def test_retries_become_rare_but_never_end(autojump_clock: MockClock, fake
     recorder = Recorder(fake_log, fake_chats)
     await run_for(recorder, 100 * MAX_PAUSE)
     assert 100 < recorder.statistics().retries < 220
-    assert fake_log.committed == {}
+    assert fake_log.committed == {0: 0, 1: 0}
 
 
 async def test_a_store_that_hangs_is_retried(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:
@@ -308,7 +321,7 @@ async def test_a_failed_commit_is_repeated_later(autojump_clock: MockClock, fake
         assert fake_log.committed == {}
         fake_log.step = trio.lowlevel.checkpoint
         await trio.sleep(COMMIT_SECONDS)
-        assert fake_log.committed == {0: 1}
+        assert fake_log.committed == {0: 1, 1: 0}
 
 
 async def test_a_log_that_was_replaced_is_read_from_its_start(
@@ -327,7 +340,7 @@ async def test_partitions_are_committed_before_they_are_released(
     fake_log.loses = True
     fake_log.publish([truth_of(new_message()), truth_of(new_message())])
     await run_for(Recorder(fake_log, fake_chats), COMMIT_SECONDS / 2)
-    assert fake_log.committed_when_lost == {0: 2}
+    assert fake_log.committed_when_lost == {0: 2, 1: 0}
 
 
 # ---- watermarks
@@ -476,7 +489,7 @@ async def test_a_stop_finishes_and_commits_the_current_batch(
         await trio.sleep(GATHER_SECONDS + 0.5)
         assert len(fake_chats.events) == 1
     assert len(fake_chats.events) == 2
-    assert fake_log.committed == {0: 2}
+    assert fake_log.committed == {0: 2, 1: 0}
 
 
 @pytest.mark.parametrize("keeps_offsets", [True, False])
@@ -489,7 +502,7 @@ async def test_a_cancellation_at_any_await_loses_nothing(autojump_clock: MockClo
         with trio.move_on_after(10) as scope:
             log.step = chats.step = cancel_at(last_step, scope)
             await Recorder(log, chats).run()
-        assert all(log.committed[partition] <= chats.offsets[partition] for partition in log.committed)
+        assert all(log.committed[partition] <= chats.offsets.get(partition, 0) for partition in log.committed)
         for partition, at_ms in chats.stored.items():
             unrecorded = log.records[partition][chats.offsets.get(partition, 0) :]
             assert not unrecorded or at_ms < unrecorded[0].at_ms

@@ -67,8 +67,8 @@ class CassandraChats:
         messages = [event.message for event, _ in events if event.HasField("message")]
         await self.files.revive_condemned({file.file_id for message in messages for file in message.files})
 
-    async def recorded_offsets(self) -> Mapping[int, int]:
-        return {}
+    async def recorded_offsets(self) -> None:
+        return None
 
     async def raise_watermarks(self, watermarks: Mapping[int, int]) -> None:
         raised = self._statements[_RAISE_WATERMARK]
