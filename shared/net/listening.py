@@ -32,8 +32,8 @@ class TcpListener(trio.abc.Listener[trio.SocketStream]):
             self._left -= 1
             try:
                 return trio.SocketStream(trio.socket.from_stdlib_socket(self._non_blocking.accept()[0]))
-            except (BlockingIOError, ConnectionAbortedError):
-                pass
+            except OSError:  # no connection waits, or one has an error, or none can be accepted
+                pass  # Trio's `accept` waits, ignores it, or raises it
         self._left = AT_ONCE - 1
         return await self._listener.accept()
 

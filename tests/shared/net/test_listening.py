@@ -1,5 +1,6 @@
 """Listeners accept connections at once, with the newest certificate or in plain text."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from shared.net.listening import AT_ONCE, TlsListener, listen, port_of, transport_of
+from shared.net.listening import AT_ONCE, TcpListener, TlsListener, listen, port_of, transport_of
 from shared.net.pem import UnusableCertificate
 from shared.net.tls import ServerTls
 from tools.launch.certificates import Authority, Issued
@@ -59,6 +60,28 @@ async def test_connections_that_wait_are_accepted_in_one_pass() -> None:
             for _ in range(1, AT_ONCE):
                 stack.push_async_callback((await listener.accept()).aclose)
         with trio.testing.assert_checkpoints():
+            stack.push_async_callback((await listener.accept()).aclose)
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.ECONNRESET])
+async def test_an_error_of_one_connection_does_not_end_the_listener(error: int) -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    assert isinstance(listener, TcpListener)
+
+    class Failing:
+        """The socket, whose next connection has an error."""
+
+        detach = listener._non_blocking.detach
+
+        def accept(self) -> None:
+            raise OSError(error, "of the connection")
+
+    async with listener, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port_of([listener])))
+        stack.push_async_callback((await listener.accept()).aclose)
+        listener._non_blocking = Failing()  # type: ignore[assignment]
+        with trio.fail_after(PATIENCE):
             stack.push_async_callback((await listener.accept()).aclose)
 
 
