@@ -5,6 +5,7 @@ by themselves, without a delay that would have to be chosen. Each batch has the 
 number, so that a broker stores a batch once, however often it is sent.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,10 @@ class Batcher:
         with the same first partition is answered with an error: it must not overtake the repetition of that one."""
         usual, early = self._calls
         for call in calls:
-            (early if usual and usual[-1].deadline > call.deadline else usual).append(call)
+            if usual and usual[-1].deadline > call.deadline:
+                insort(early, call, key=lambda each: each.deadline)
+            else:
+                usual.append(call)
             first, call.rest = call.split()
             if first is None:
                 self._finish(call, [])

@@ -206,6 +206,19 @@ def test_a_call_that_must_end_early_does() -> None:
     assert [type(answer) for answer in early] == [Unavailable]
 
 
+def test_a_call_whose_time_is_over_is_not_sent_though_another_early_one_is_pending() -> None:
+    kafka = Simulation(leaders=[None] * PARTITIONS)
+    usual, early = kafka.publish((0, b"usual")), kafka.publish((0, b"early"), until=TIMEOUT / 2)
+    over = kafka.publish((1, b"over"), until=-math.inf)
+    kafka.wait(0)
+    kafka.leaders = [1] * PARTITIONS
+    kafka.wait(RETRY_BACKOFF)
+    assert [type(answer) for answer in over] == [Unavailable]
+    assert values(kafka.requests[0]) == {0: [b"usual", b"early"]}
+    kafka.complete()
+    assert (usual, early) == ([[0]], [[1]])
+
+
 def test_calls_that_begin_in_a_partition_that_moves_are_answered_and_their_copies_not_sent() -> None:
     kafka = Simulation()
     sent, elsewhere = kafka.publish((0, b"sent"), (1, b"copy")), kafka.publish((1, b"elsewhere"), (0, b"copy"))
