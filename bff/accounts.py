@@ -110,7 +110,7 @@ class Accounts:
     @counted(SIGN_INS, _SIGN_IN_RESULTS)
     async def sign_in(self, body: models.SignIn) -> Response | Refusal:
         """Sign in."""
-        device_id = await self._devices.verify(body.device_token, body.name) if body.device_token else None
+        device_id = await self._known_device(body)
         attempt = self._attempts.begin(body.name, client_address(request), device_id, *self._sign_in_limit())
         verified = await self._check(body.name, body.password, attempt)
         if isinstance(verified, Refusal):
@@ -119,7 +119,8 @@ class Accounts:
         tokens = await self._sign_ins.start(user, verified.password_hash, body.device_name)
         if isinstance(tokens, Refusal):
             return tokens
-        return Response(models.SignedIn(**dict(tokens), device_token=await self._devices.issue(body.name)))
+        device_token = await self._devices.issue(body.name, verified.password_hash)
+        return Response(models.SignedIn(**dict(tokens), device_token=device_token))
 
     @endpoint("POST", "/v1/tokens/refresh", models.Tokens)
     @counted(REFRESHES, {Code.UNAUTHENTICATED: "ended", Code.SUSPENDED: "suspended"})
@@ -239,6 +240,12 @@ class Accounts:
     def _sign_in_limit(self) -> tuple[int, float]:
         """Failed sign-ins per minute, and the time of the attempt."""
         return self._services.live.value.sign_ins_per_minute, trio.current_time()
+
+    async def _known_device(self, body: models.SignIn) -> str | None:
+        """The id of the device, if it has signed in to this account with the present password."""
+        device = await self._devices.verify(body.device_token, body.name) if body.device_token else None
+        credentials = await self._services.accounts.credentials(body.name) if device else None
+        return device.device_id if device and credentials and device.knows(credentials.password_hash) else None
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])

@@ -28,6 +28,6 @@ async def test_a_departure_token_is_valid_for_a_deleted_account_for_a_minute_and
             later = DepartureTokens(accounts, issuer.keys, clock_ms=partial(int, NOW_MS + age * 1000))
             assert (await later.verify(token) is not None) == valid
         access = (await issuer.issue(7, "family", 900)).token
-        for other in (access, await DeviceTokens(issuer.keys, clock_ms=lambda: NOW_MS).issue("7"), "", "a.b.c"):
+        for other in (access, await DeviceTokens(issuer.keys, clock_ms=lambda: NOW_MS).issue("7", "hash"), "", "a.b.c"):
             assert await departures.verify(other) is None
         assert not isinstance(await TokenVerifier(accounts, clock_ms=lambda: NOW_MS).verify(token), Claims)

@@ -1,4 +1,4 @@
-"""Device tokens: valid for one account, for a year, and for nothing else."""
+"""Device tokens: valid for one account and password, for a year, and for nothing else."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.accounts.devices import LIFETIME_SECONDS, DeviceTokens
+from shared.accounts.devices import AUDIENCE, LIFETIME_SECONDS, DeviceTokens
 from shared.accounts.sqlite.store import open_sqlite_accounts
-from shared.accounts.tokens import SigningKeys, TokenIssuer
+from shared.accounts.tokens import ISSUER, SigningKeys, TokenIssuer, sign
 
 NOW_MS = 1_800_000_000_000
 
@@ -21,7 +21,7 @@ async def keys(tmp_path: Path) -> AsyncIterator[SigningKeys]:
 
 async def test_a_device_token_is_valid_for_its_account_for_a_year(keys: SigningKeys) -> None:
     devices = DeviceTokens(keys, clock_ms=lambda: NOW_MS)
-    token = await devices.issue("ada")
+    token = await devices.issue("ada", "hash")
     assert await devices.verify(token, "ada")
     assert await devices.verify(token, "mira") is None
     for age, valid in ((LIFETIME_SECONDS - 1, True), (LIFETIME_SECONDS, False)):
@@ -31,7 +31,17 @@ async def test_a_device_token_is_valid_for_its_account_for_a_year(keys: SigningK
 
 async def test_each_token_has_a_device_id_of_its_own(keys: SigningKeys) -> None:
     devices = DeviceTokens(keys, clock_ms=lambda: NOW_MS)
-    assert len({await devices.verify(await devices.issue("ada"), "ada") for _ in range(3)}) == 3
+    found = [await devices.verify(await devices.issue("ada", "hash"), "ada") for _ in range(3)]
+    assert len({device.device_id for device in found if device}) == 3
+
+
+async def test_a_device_knows_the_password_with_which_it_signed_in_and_no_other(keys: SigningKeys) -> None:
+    devices = DeviceTokens(keys, clock_ms=lambda: NOW_MS)
+    device = await devices.verify(await devices.issue("ada", "hash"), "ada")
+    assert device is not None
+    assert [device.knows(password_hash) for password_hash in ("hash", "other", "")] == [True, False, False]
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": NOW_MS // 1000 + 60, "jti": "of a former release"}
+    assert await devices.verify(await sign(keys, claims), "ada") is None
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "e30.e30.e30", "x" * 3_000])
