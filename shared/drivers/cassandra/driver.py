@@ -110,16 +110,22 @@ def is_no_response(error: Exception) -> bool:
 
 
 def translate(error: Exception) -> Exception:
-    """Translate the driver's error: ValueError for an invalid statement, else Unavailable."""
+    """Translate the driver's error: ValueError for values that it can't send, else Unavailable.
+
+    A node's refusal is Unavailable too, since it need not be about the statement: a node answers InvalidRequest while a
+    disk is too full, or a table is missing.
+    """
     match error:
         case Unavailable():
             return error
         case Unauthorized():
             return Unavailable(f"Cassandra does not allow this: {error}")
-        case RequestValidationException() | TypeError() | ValueError() | KeyError() | struct.error():
-            return ValueError(f"not a statement for Cassandra: {error}")
+        case RequestValidationException():
+            return Unavailable(f"Cassandra refuses this: {error}")
+        case TypeError() | ValueError() | KeyError() | struct.error():
+            return ValueError(f"not a value for Cassandra: {error}")
         case NoHostAvailable() if causes := [each for each in _causes(error) if isinstance(each, _BAD_VALUES)]:
-            return ValueError(f"not a statement for Cassandra: {causes[0]}")
+            return ValueError(f"not a value for Cassandra: {causes[0]}")
         case OperationTimedOut():
             return Unavailable("Cassandra did not answer in time")
         case NoHostAvailable() | ConnectionException():

@@ -85,8 +85,8 @@ class CassandraSession:
     async def prepare(self, cql: str) -> PreparedStatement:
         """Prepare a statement, and cache it.
 
-        Raises Unavailable if no node answers in time, and ValueError for an invalid statement. One without `IF` is
-        marked as idempotent: it is retried on another node if the first one fails.
+        Raises Unavailable if no node answers in time, or one refuses the statement. One without `IF` is marked as
+        idempotent: it is retried on another node if the first one fails.
         """
         if cql not in self._prepared:
             self._refuse_if_silent()
@@ -109,9 +109,9 @@ class CassandraSession:
     async def execute_all(self, work: Sequence[tuple[Statement, Sequence[object]]]) -> list[list[Row]]:
         """Execute the statements concurrently, in no order, and return the rows of each.
 
-        Raises ValueError, before anything is sent, for values of a wrong type; ValueError also if Cassandra rejects a
-        statement as invalid. Raises Unavailable if one of them fails or is not answered in time; the others may be
-        executed all the same. Cancellation does not undo requests that were sent.
+        Raises ValueError, before anything is sent, for values of a wrong type. Raises Unavailable if one of them fails,
+        is refused or is not answered in time; the others may be executed all the same. Cancellation does not undo
+        requests that were sent.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         bound = [self._bound(statement, parameters) for statement, parameters in work]

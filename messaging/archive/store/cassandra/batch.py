@@ -84,6 +84,7 @@ class Batch:
         one also counts for the members whom it changes: in the list of a former one, no later event of others does."""
         check_control(message)
         chat_id, control = message.chat_id, message.control
+        _check_size("the name", control.settings.name.casefold())
         first = self.controls.setdefault(chat_id, {}).setdefault(control.version, message)
         if first.message_id != message.message_id:
             return False

@@ -8,20 +8,25 @@ from typing import Any
 
 import pytest
 import trio
+from cassandra import InvalidRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messaging.archive.recorder import Recorder
 from messaging.archive.store.cassandra import recording
 from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
 from rookery.v1.archive_pb2 import Group
-from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER
+from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, GroupSettings
 from rookery.v1.session_pb2 import Event
+from shared.background import open_background
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
+from shared.drivers.cassandra.driver import translate
 from tests.cassandra_sessions import OpenSession
+from tests.messaging.archive.conftest import FakeLog, truth_of
 from tests.messaging.archive.store.chats import (
     ALL,
     Company,
@@ -36,6 +41,7 @@ from tests.messaging.archive.store.chats import (
     steps,
     users,
 )
+from tests.waiting import until
 
 SPAN = 1 << 52
 """Of a bucket, as a distance of ids."""
@@ -50,12 +56,15 @@ class Scripted:
         self.before_writes = trio.Event()
         self.before_writes.set()
         self.requests: list[int] = []
+        self.refusal: Exception | None = None  # of every request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
     async def execute_all(self, work: Sequence[Any]) -> list[list[Any]]:
         self.requests.append(len(work))
+        if self.refusal is not None:
+            raise self.refusal
         if any(parameters for _, parameters in work) or not work:
             return await self._session.execute_all(work)
         await self.before_writes.wait()
@@ -188,7 +197,7 @@ def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> No
 # ---- sizes
 
 
-@pytest.mark.parametrize("part", ["client id", "key", "message", "change"])
+@pytest.mark.parametrize("part", ["client id", "key", "name", "message", "change"])
 async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_written(
     session: CassandraSession, part: str
 ) -> None:
@@ -197,6 +206,7 @@ async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_writt
     bad = {
         "client id": talk.message(client_message_id="é" * 33_000),
         "key": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
+        "name": Company().control(settings=GroupSettings(name="x" * (MAX_KEY_BYTES + 1))),
         "message": talk.message(body="x" * (1 << 20)),
         "change": talk.edit(good.event_id, "x" * (1 << 20)),
     }[part]
@@ -214,6 +224,31 @@ async def test_the_largest_event_is_stored(session: CassandraSession) -> None:
         page = await newest_page(chats, talk.chat_id)
     assert ids(page.messages) == [message.event_id]
     assert len(page.messages[0].changes) == 1
+
+
+# ---- refusals of a node
+
+
+async def test_events_that_a_node_refuses_are_recorded_later_and_only_invalid_ones_are_skipped(
+    session: CassandraSession,
+) -> None:
+    """A node calls each write invalid while its disk is too full."""
+    talk, log = Conversation(), FakeLog()
+    good, bad = talk.messages(4), talk.message()
+    bad.message.chat_id = "bad"
+    log.publish([truth_of(event) for event in (*good[:2], bad, *good[2:])])
+    scripted = Scripted(session)
+    async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+        scripted.refusal = translate(InvalidRequest("disk usage exceeds failure threshold"))
+        recorder = Recorder(log, chats)  # type: ignore[arg-type]
+        async with open_background() as nursery:
+            nursery.start_soon(recorder.run)
+            await until(lambda: recorder.statistics().retries >= 3)
+            assert (log.letters, log.committed.get(0, 0)) == ([], 0)
+            scripted.refusal = None
+            await until(lambda: log.committed.get(0, 0) == 5)
+        assert await all_of(chats, talk) == [event.event_id for event in good]
+    assert [letter.record.offset for letter in log.letters] == [2]
 
 
 # ---- partial writes, and concurrent archives

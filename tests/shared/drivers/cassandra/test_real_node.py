@@ -55,11 +55,17 @@ async def test_invalid_values_are_refused_and_nothing_is_written(
             await session.execute_all([(insert, good), (insert, bad)])
         with pytest.raises(ValueError, match="value"):
             unlogged([(insert, good), (insert, ("bad", 0, "one", 1, b""))])
-        with pytest.raises(ValueError, match="statement"):
+        with pytest.raises(ValueError, match="value"):
             await session.execute(insert, ("x" * 70_000, 0, 1, 1, b""))
-        with pytest.raises(ValueError, match="statement"):
-            await session.prepare("SELECT nothing FROM nowhere")
         assert await session.execute(await session.prepare(READ), ("bad", 0)) == []
+
+
+async def test_a_statement_that_a_node_refuses_is_no_error_of_the_values(cassandra_settings: CassandraSettings) -> None:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+        with pytest.raises(Unavailable, match="refuses"):
+            await session.execute("SELECT number FROM schema_migrations WHERE number = 'one'")
+        with pytest.raises(Unavailable, match="refuses"):
+            await session.prepare("SELECT nothing FROM nowhere")
 
 
 async def test_a_burst_larger_than_the_socket_takes_is_no_error(
@@ -83,7 +89,7 @@ async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_severa
 
         await session.execute(batch(["one"]))
         assert len(await session.execute(await session.prepare(READ), ("one", 0))) == 20
-        with pytest.raises(ValueError, match="Batch too large"):
+        with pytest.raises(Unavailable, match="Batch too large"):
             await session.execute(batch(["one", "two"]))
 
 

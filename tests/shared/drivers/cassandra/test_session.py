@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import trio
-from cassandra import InvalidRequest, OperationTimedOut, ReadTimeout
+from cassandra import AlreadyExists, InvalidRequest, OperationTimedOut, ReadTimeout
 from cassandra.cluster import NoHostAvailable
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -210,7 +210,7 @@ async def test_the_first_failure_ends_a_call(
 ) -> None:
     outcome = await start(nursery, session, numbered("a", 10))
     await fail(driver.sent[1], InvalidRequest("no such table"))
-    assert isinstance(outcome.error, ValueError)
+    assert isinstance(outcome.error, Unavailable)
     assert len(driver.sent) == 4
     await answer(*(driver.sent[0], *driver.sent[2:]))
     assert len(driver.sent) == 4
@@ -223,7 +223,8 @@ async def test_the_first_failure_ends_a_call(
         (OperationTimedOut(), Unavailable),
         (NoHostAvailable("none", {}), Unavailable),
         (ReadTimeout("replicas are silent"), Unavailable),
-        (InvalidRequest("bad"), ValueError),
+        (InvalidRequest("disk usage exceeds failure threshold"), Unavailable),
+        (AlreadyExists("keyspace", "table"), Unavailable),
         (NoHostAvailable("none", {"host": TypeError("not a number")}), ValueError),
         (RuntimeError("a bug of the driver"), Unavailable),
     ],
