@@ -274,20 +274,20 @@ class Channels:
             self._stale.set()
             await opened.answered.wait()
         if opened.refused is None:
-            opened.after = after or await self._complete_up_to(chat_id)
+            opened.after = after or await self._complete_up_to(chat_id, is_new=True)
             opened.ready.set()
             self._behind.set()
 
-    async def _complete_up_to(self, chat_id: str) -> int:
-        """Return the id up to which history has all events of a channel that the server follows: wait until it has the
-        channel, and knows the id. Raises Refused."""
+    async def _complete_up_to(self, chat_id: str, *, is_new: bool = False) -> int:
+        """Return the id up to which history has all events of a channel: wait until it knows the id, and until it has
+        the channel if that `is_new`, since a gateway may know a channel before. Raises Refused."""
         while True:
             try:
                 page = await repeat(self._api.history, chat_id, limit=1)
                 if page.complete_up_to:
                     return page.complete_up_to
             except Refused as refused:
-                if refused.code != "not_found":
+                if refused.code != "not_found" or not is_new:
                     raise
             await trio.sleep(RECORDED_PAUSE)
 

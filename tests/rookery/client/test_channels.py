@@ -330,6 +330,26 @@ async def test_a_channel_of_which_too_much_is_missing_is_yielded_once_and_read_o
     assert missed in ids_of(found)
 
 
+async def test_a_channel_from_which_the_user_is_removed_while_it_is_read_holds_up_no_other(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def history(chat_id: str, *, limit: int) -> None:
+        raise Refused("not_found", "You are no member.")
+
+    platform, client = opened
+    platform.join("g-2")
+    for chat_id in (CHAT, "g-2"):
+        await client.channels.open(chat_id)
+    await trio.sleep(60)
+    platform.too_old = {CHAT: first_id_at(platform.now_ms)}
+    monkeypatch.setattr(platform, "history", history)
+    platform.requests.clear()
+    platform.reply(gap=pb.Gap(at_ms=platform.now_ms, dropped=1))
+    await trio.sleep(60)
+    assert platform.requests.count(f"changes {CHAT}") == 1
+    assert platform.requests.count("changes g-2") > 1, "until nothing is missing"
+
+
 async def test_an_open_channel_is_read_from_where_the_user_joined_though_that_was_recorded_late(
     opened: tuple[FakePlatform, Client], autojump_clock: MockClock
 ) -> None:
