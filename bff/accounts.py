@@ -14,7 +14,7 @@ from bff.services import Services, administration_of
 from bff.sign_ins import WRONG_CREDENTIALS, SignIns
 from shared.accounts.audit import Actor
 from shared.accounts.devices import DeviceTokens
-from shared.accounts.links import read_link
+from shared.accounts.links import creator_of, read_link
 from shared.accounts.people import WhoMayStart
 from shared.accounts.store import Credentials, User
 from shared.accounts.tokens import Claims
@@ -99,6 +99,8 @@ class Accounts:
         if isinstance(user_id, Refusal):
             return _WRONG_RESET
         password_hash = await services.passwords.hash(body.password)
+        if not await self._may_reset(user_id, creator_of(body.token)):
+            return _WRONG_RESET
         if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
             return _WRONG_RESET
         attempt.forgive()
@@ -240,6 +242,13 @@ class Accounts:
     def _sign_in_limit(self) -> tuple[int, float]:
         """Failed sign-ins per minute, and the time of the attempt."""
         return self._services.live.value.sign_ins_per_minute, trio.current_time()
+
+    async def _may_reset(self, user_id: int, creator: str) -> bool:
+        """Whether a link of this creator may be used; one without was made by a command."""
+        if not creator:
+            return True
+        creator_id = parse_id("token", creator)
+        return isinstance(creator_id, int) and await self._administration.may_reset(creator_id, user_id)
 
     async def _known_device(self, body: models.SignIn) -> str | None:
         """The id of the device, if it has signed in to this account with the present password."""

@@ -130,14 +130,21 @@ class Administration:
 
     async def reset_password(self, actor: Actor, user: User) -> PasswordReset | Refusal:
         """Make the link with which the user sets a new password, once, within RESET_HOURS. The present password and
-        sign-ins stay valid until then. Over HTTP no admin gets the link of another, with whose role they could act.
+        sign-ins stay valid until then. Over HTTP no admin gets the link of another, with whose role they could act; and
+        `may_reset` has to hold when it is used.
         """
         if actor.user_id and (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
             return _is_reset_by_command(user)
         await self._record(actor, Act.RESET_PASSWORD, named(user))
-        link, expires_at_ms = new_link(str(user.user_id)), self._clock_ms() + RESET_HOURS * HOUR_MS
+        link, expires_at_ms = new_link(str(user.user_id), actor.user_id), self._clock_ms() + RESET_HOURS * HOUR_MS
         await self._accounts.add_password_reset(user.user_id, link.digest, expires_at_ms)
         return PasswordReset(link.token, expires_at_ms)
+
+    async def may_reset(self, creator_id: int, user_id: int) -> bool:
+        """Whether the link of a password reset that this admin made over HTTP may be used now: not once its creator is
+        no admin any more, nor once its user is one."""
+        statuses = await self._accounts.account_statuses([creator_id, user_id])
+        return statuses[creator_id].is_admin and not statuses[user_id].is_admin
 
     async def make_admin(self, actor: Actor, user: User) -> Refusal | None:
         if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:

@@ -1,7 +1,8 @@
 """Links with a secret: an invite creates accounts, a password reset sets the password of one account.
 
 A link's token is `key.secret`. Of the secret, 256 random bits, only the SHA-256 digest is stored: a reader of the store
-can't use it. The key finds the digest: the id of the invite, or of the user.
+can't use it. The key finds the digest: the id of the invite, or of the user. The secret of a password reset ends with
+the id of the admin who made it, `.id`, if it was made over HTTP.
 """
 
 import hashlib
@@ -30,9 +31,9 @@ class Link(NamedTuple):
     digest: bytes
 
 
-def new_link(key: str) -> Link:
+def new_link(key: str, creator_id: int = 0) -> Link:
     """Make the token of an invite or of a password reset. The key has no dot."""
-    secret = secrets.token_urlsafe(32)
+    secret = secrets.token_urlsafe(32) + (f".{creator_id}" if creator_id else "")
     return Link(f"{key}.{secret}", _digest(secret))
 
 
@@ -40,6 +41,12 @@ def read_link(token: str) -> tuple[str, bytes]:
     """Return the key and the digest of any text: no link has the digest of a text that is no token."""
     key, _, secret = token.partition(".")
     return key, _digest(secret)
+
+
+def creator_of(token: str) -> str:
+    """Return the id of the admin who made a link, in a token or any other text; empty if it has none. The digest covers
+    it, so no other id leads to the link."""
+    return "".join(token.split(".", 2)[2:])
 
 
 def new_invite_id() -> str:

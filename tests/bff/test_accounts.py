@@ -121,7 +121,7 @@ async def test_a_link_sets_the_password_once_and_ends_all_sign_ins(api: Api, tok
 
 
 async def test_guesses_of_a_link_are_limited_by_address(api: Api, token: str) -> None:
-    guesses = ["x", "1.x", "9" * 30 + ".x", "-1.x", "é.x"] * 2
+    guesses = ["1.x", "9" * 30 + ".x", "-1.x", "é.x", "1.x." + "9" * 30] * 2
     for guess in guesses:
         reply = await api.call("POST", "/v1/password-resets", {"token": guess, "password": PASSWORD})
         assert reply.refusal == (404, "not_found", "token")

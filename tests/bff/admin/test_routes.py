@@ -253,6 +253,22 @@ async def test_a_password_is_reset_but_not_that_of_another_admin(api: Api, admin
     assert "rookery user reset-password bob" in refused.body["detail"]
 
 
+async def test_a_link_ends_with_the_role_of_its_creator_and_is_for_no_admin(
+    api: Api, admin: Signed, bob: Signed
+) -> None:
+    link = (await admin.call("POST", f"/v1/admin/users/{bob.user_id}/password-reset")).body["token"]
+    body = {"token": link, "password": "another password"}
+    await api.accounts.make_admin(int(bob.user_id))  # at the same moment, so that it does not withdraw the link
+    assert (await api.call("POST", "/v1/password-resets", body)).refusal == (404, "not_found", "token")
+    await api.accounts.revoke_admin(int(bob.user_id))
+    await api.accounts.revoke_admin(int(admin.user_id))
+    for token in (link, link.rpartition(".")[0], link.replace(admin.user_id, bob.user_id), f"{link}9"):
+        reply = await api.call("POST", "/v1/password-resets", body | {"token": token})
+        assert reply.refusal == (404, "not_found", "token"), token
+    await api.accounts.make_admin(int(admin.user_id))
+    assert (await api.call("POST", "/v1/password-resets", body)).status == 200
+
+
 async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, admin: Signed, bob: Signed) -> None:
     path = f"/v1/admin/users/{bob.user_id}"
     reset = (await admin.call("POST", f"{path}/password-reset")).body["token"]

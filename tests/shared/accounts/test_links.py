@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import trio
 
-from shared.accounts.links import Invite, new_link, read_link
+from shared.accounts.links import Invite, creator_of, new_link, read_link
 from shared.accounts.store import AccountStore, User
 from tests.shared.accounts.stores import OpenStore, patiently
 
@@ -20,6 +20,16 @@ def test_a_token_is_read_as_its_key_and_the_digest_of_its_secret() -> None:
     assert link.token not in repr(link.digest)
     for text in ("", "one", ".", "one.", "one.two.three", "é🙂"):
         assert read_link(text)[1] != link.digest
+
+
+def test_the_creator_of_a_link_is_in_its_token_and_can_not_be_changed() -> None:
+    link, made_by_command = new_link("7", 12), new_link("7")
+    assert (creator_of(link.token), creator_of(made_by_command.token)) == ("12", "")
+    assert read_link(link.token) == ("7", link.digest)
+    for other in (link.token.removesuffix(".12"), link.token + "3", link.token + ".", made_by_command.token + ".12"):
+        assert read_link(other)[1] not in (link.digest, made_by_command.digest)
+    for text in ("", "7", "7.", "7.x"):
+        assert creator_of(text) == ""
 
 
 async def test_an_invite_is_used_until_it_has_no_use_left_and_a_use_can_be_returned(store: AccountStore) -> None:
