@@ -360,7 +360,7 @@ async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
         assert (await ann.expect("accepted")).accepted.event_id == 77
         tail = gateway.partitions.tail_of(ANN)
         assert tail is not None
-        assert tail.sent_with((ANN, "a")) is tail.target(ANN, "d-1-2", 77) is None
+        assert (tail.sent_with((ANN, "a")), tail.target(ANN, "d-1-2", 77)) == (None, None)
         await ann.send(repeated(make("a", "two")))
         assert (await ann.next()).refused.code == other_code
 
