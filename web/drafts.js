@@ -21,14 +21,27 @@ const NONE = { text: "", reply_to: "", editing: null, files: [] };
  * @typedef {{chat_id: string, text: string, before: string, files?: Files, had?: Files}} Change
  */
 /**
- * The text field of the open chat. It shows a text of another tab only if it accepts the change.
- * @typedef {{chat_id: string, accepts: (change: Change) => boolean, show: (text: string) => void}} Field
+ * The text field of the open chat. It shows a text of another tab only if it accepts the change, and removes a piece that
+ * has become a message.
+ * @typedef {object} Field
+ * @property {string} chat_id
+ * @property {(change: Change) => boolean} accepts
+ * @property {(text: string) => void} show
+ * @property {(piece: Piece) => void} remove
+ */
+/** @typedef {{text: string}} Piece the text of a message */
+/**
+ * What is leaving a draft: the pieces at its start that are being kept in the outbox, and a promise that resolves when all
+ * that was sent is kept, since files may take longer than a text after them.
+ * @typedef {{pieces: Piece[], kept: Promise<void>}} Leaving
  */
 
 export class Drafts {
   /** @type {Field | null} */
   field = null;
   #kept;
+  /** By chat_id. @type {Map<string, Leaving>} */
+  #leaving = new Map();
   /** @type {Channel | null} */
   #channel = null;
 
@@ -51,6 +64,13 @@ export class Drafts {
   /** The chats with a draft, the last changed draft at the end. */
   get chats() {
     return this.#kept.all("draft").map(([chat_id]) => chat_id);
+  }
+
+  /** The same object for all composers of a chat: it may be left, and opened again, meanwhile. @param {string} chat_id */
+  leaving(chat_id) {
+    const leaving = this.#leaving.get(chat_id) ?? { pieces: [], kept: Promise.resolve() };
+    this.#leaving.set(chat_id, leaving);
+    return leaving;
   }
 
   /** Changes parts of a draft; an empty one is deleted. @param {string} chat_id @param {Partial<Draft>} change */

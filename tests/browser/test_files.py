@@ -216,6 +216,42 @@ def test_a_draft_has_its_files_after_a_reload_in_another_chat_and_in_another_tab
     expect(seat.composer).to_have_value("")
 
 
+@pytest.mark.slow
+def test_a_text_whose_files_are_being_kept_leaves_its_chat_once_that_was_left_and_opened_again(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    grace = platform.register("Grace Abara")
+    for other in (mira, grace):
+        platform.send(other, ada.chat_with(other), "Show me")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    seat.page.evaluate("""() => {
+      IDBObjectStore.prototype.get = () => {
+        const request = {};
+        window.goOn = () => request.onsuccess();
+        return request;
+      };
+    }""")
+    attach(seat, NOTE)
+    seat.composer.press_sequentially("My note")
+    seat.composer.press("Enter")
+    seat.open_chat("Grace Abara")
+    expect(seat.composer).to_have_value("")
+    seat.open_chat("Mira Okafor")
+    expect(seat.composer).to_have_value("My note")
+    seat.composer.press("End")
+    seat.composer.press_sequentially("Do you")
+    seat.page.evaluate("goOn()")
+    expect(seat.message("My note")).to_contain_text("Sent")
+    expect(seat.composer).to_have_value("Do you")
+    seat.composer.press_sequentially(" like it?")
+    seat.open_chat("Grace Abara")
+    seat.open_chat("Mira Okafor")
+    expect(seat.composer).to_have_value("Do you like it?")
+    seat.composer.press("Enter")
+    expect(seat.message("Do you like it?")).to_contain_text("Sent")
+    assert seat.messages.locator(".text").all_inner_texts() == ["Show me", "My note", "Do you like it?"]
+
+
 def test_a_file_that_the_browser_has_no_room_for_is_named_and_sent(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

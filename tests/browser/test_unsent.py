@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import WebSocketRoute, expect
+from playwright.sync_api import Dialog, WebSocketRoute, expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
 
@@ -138,7 +138,12 @@ def test_a_message_that_waits_is_in_all_tabs_and_sent_by_another_one_when_its_ta
     shown = other.locator("rookery-message").filter(has_text="Written elsewhere")
     expect(shown).to_contain_text("Waiting to send")
     questions: list[str] = []
-    other.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        questions.append(dialog.message)
+        dialog.dismiss()
+
+    other.once("dialog", stay)
     other.get_by_role("button", name="Menu").click()
     other.get_by_role("menuitem", name="Sign out").click()
     expect(shown).to_contain_text("Waiting to send")

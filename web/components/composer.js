@@ -20,6 +20,7 @@ import { pickEmoji } from "./pick-emoji.js";
 import { quote, quotedIn } from "./quote.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Piece} from "../drafts.js" */
 /** @import {Draft, Message} from "../types.js" */
 /** @import {Mention} from "../wire.js" */
 
@@ -37,10 +38,7 @@ export class Composer {
   #edited;
   /** Whether the person wrote the draft in this tab; if not, it comes from another tab, or from before a reload. */
   #isOwn = false;
-  /** The pieces at the start of the draft that are being kept in the outbox. @type {{text: string}[]} */
-  #leaving = [];
-  /** Resolves when what was sent before is kept: files may take longer than a text after them. */
-  #kept = Promise.resolve();
+  #leaving;
   /** Made when files are first attached, or the draft has some. @type {import("./attachments.js").Attachments | null} */
   #attachments = null;
   /** While files are being attached: a message that is sent meanwhile waits for them. */
@@ -58,6 +56,7 @@ export class Composer {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#sent = sent;
+    this.#leaving = app.sending.drafts.leaving(chat_id);
     this.#edited = this.#draft.editing?.message_id ?? "";
   }
 
@@ -69,6 +68,7 @@ export class Composer {
 
   stop() {
     this.#isStopped = true;
+    this.#field = undefined; // the draft has its text, which the next composer may change
     this.#voice?.cancel();
   }
 
@@ -196,7 +196,7 @@ export class Composer {
 
   /** The text of the draft, which is not in the field while a message is edited. */
   get #draftText() {
-    return this.#edited ? this.#draft.text : this.#text;
+    return (this.#edited ? undefined : this.#field?.value) ?? this.#draft.text;
   }
 
   /** @param {Partial<Draft>} change */
@@ -251,6 +251,7 @@ export class Composer {
         if (!this.#edited) field.value = text;
         this.#isOwn = false;
       },
+      remove: (piece) => this.#remove(piece),
     };
   }
 
@@ -374,8 +375,7 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#setVoice(null);
     if (reply_to) this.#keep({ reply_to: "" });
-    this.#kept = this.#kept.then(() => voice.send(reply_to));
-    await this.#kept;
+    await this.#keepNext(() => voice.send(reply_to));
     this.#sent();
   }
 
@@ -467,7 +467,7 @@ export class Composer {
   async #send(text, body) {
     const piece = { text };
     const { reply_to } = this.#draft;
-    this.#leaving.push(piece);
+    this.#leaving.pieces.push(piece);
     if (reply_to) this.#keep({ reply_to: "" });
     const { body: written, ...mentioned } = this.#textOf(body);
     const { sending } = this.#app;
@@ -477,18 +477,24 @@ export class Composer {
       files.length && sending.uploads
         ? sending.uploads.attached.send(this.#chat_id, written, content, files)
         : sending.send(this.#chat_id, written, content);
-    this.#kept = this.#kept.then(send);
-    await this.#kept;
-    this.#remove(piece);
+    await this.#keepNext(send);
+    const { field } = sending.drafts;
+    if (field?.chat_id === this.#chat_id) field.remove(piece);
+    else this.#remove(piece);
     this.#sent();
   }
 
-  /** @param {{text: string}} piece that is kept in the outbox */
+  /** Sends a message after those that were sent before. Returns when it is kept. @param {() => Promise<void>} send */
+  #keepNext(send) {
+    return (this.#leaving.kept = this.#leaving.kept.then(send));
+  }
+
+  /** @param {Piece} piece that is kept in the outbox */
   #remove(piece) {
     const rest = this.#unsentDraft();
-    const pieces = this.#leaving.filter((other) => other !== piece);
-    if (pieces.length === this.#leaving.length) return; // the person changed the text meanwhile
-    this.#leaving = pieces;
+    const pieces = this.#leaving.pieces.filter((other) => other !== piece);
+    if (pieces.length === this.#leaving.pieces.length) return; // the person changed the text meanwhile
+    this.#leaving.pieces = pieces;
     const text = pieces.map((other) => other.text).join("") + rest;
     if (this.#field && !this.#edited) this.#field.value = text;
     this.#keep({ text });
@@ -501,10 +507,10 @@ export class Composer {
 
   /** The draft without its start that is being kept in the outbox. */
   #unsentDraft() {
-    const leaving = this.#leaving.map((piece) => piece.text).join("");
+    const leaving = this.#leaving.pieces.map((piece) => piece.text).join("");
     const text = this.#draftText;
     if (text.startsWith(leaving)) return text.slice(leaving.length);
-    this.#leaving = []; // the person changed it meanwhile
+    this.#leaving.pieces = []; // the person changed it meanwhile
     return text;
   }
 
