@@ -166,17 +166,22 @@ class Recorder:
         self._inherited.update(await consumer.committed(gained))
         watermarks = await self._persist(self._chats.watermarks)
         offsets = await self._persist(self._chats.recorded_offsets)
-        for partition in gained if offsets is not None else ():
-            offset = offsets.get(partition, 0)
+        if offsets is not None:
+            await self._seek(consumer, {partition: offsets.get(partition, 0) for partition in gained})
+        for partition in gained:  # at last: the watermark of a partition may rise from here on
+            self._watermarks[partition] = self._stored_watermarks[partition] = watermarks.get(partition, 0)
+
+    async def _seek(self, consumer: Consumer, offsets: Mapping[int, int]) -> None:
+        """Continue at the store's offsets, except where the log was replaced."""
+        for partition, offset in offsets.items():
             end = await self._backplane.end_offset(partition)
             if offset <= end:
                 consumer.seek(partition, offset)
-                # The log's own may be older, after a crash. Without one, the embedded log removes unread records.
+                # Committed: the log's own checkpoint may be older, after a crash; and without one, the embedded log
+                # removes records that are not recorded.
                 self._recorded[partition] = self._checkpoint_at(partition, offset)
             else:
                 _log.error("log_replaced", partition=partition, recorded=offset, end=end)
-        for partition in gained:  # at last: the watermark of a partition may rise from here on
-            self._watermarks[partition] = self._stored_watermarks[partition] = watermarks.get(partition, 0)
 
     async def _record_all(self, records: Sequence[StoredRecord]) -> None:
         """Record the records in batches; after a small batch, wait for more records to gather."""

@@ -67,11 +67,12 @@ async def test_connections_that_wait_are_accepted_in_one_pass() -> None:
 async def test_an_error_of_one_connection_does_not_end_the_listener(error: int) -> None:
     (listener,) = await listen("127.0.0.1", 0)
     assert isinstance(listener, TcpListener)
+    accepting = listener._non_blocking
 
     class Failing:
         """The socket, whose next connection has an error."""
 
-        detach = listener._non_blocking.detach
+        detach = accepting.detach
 
         def accept(self) -> None:
             raise OSError(error, "of the connection")
