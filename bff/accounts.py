@@ -16,6 +16,7 @@ from shared.accounts.audit import Actor
 from shared.accounts.devices import DeviceTokens
 from shared.accounts.links import creator_of, read_link
 from shared.accounts.people import WhoMayStart
+from shared.accounts.sign_outs import completed
 from shared.accounts.store import Credentials, User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -101,11 +102,12 @@ class Accounts:
         password_hash = await services.passwords.hash(body.password)
         if not await self._may_reset(user_id, creator_of(body.token)):
             return _WRONG_RESET
-        if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
-            return _WRONG_RESET
-        attempt.forgive()
-        await services.accounts.set_password(user_id, password_hash)
-        await self._sign_ins.end_others(user_id, "")
+        with completed():
+            if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
+                return _WRONG_RESET
+            attempt.forgive()
+            await services.accounts.set_password(user_id, password_hash)
+            await self._sign_ins.end_others(user_id, "")
         return Response(models.Profile.of(await self._user(user_id)))
 
     @endpoint("POST", "/v1/tokens", models.SignedIn)
@@ -178,9 +180,10 @@ class Accounts:
             return verified
         accounts, former = self._services.accounts, verified.password_hash
         password_hash = await self._services.passwords.hash(body.new_password)
-        if not await accounts.set_password(claims.user_id, password_hash, former=former):
-            return _WRONG_PASSWORD  # it was changed while this request was under way
-        await self._sign_ins.end_others(claims.user_id, claims.family_id)
+        with completed():
+            if not await accounts.set_password(claims.user_id, password_hash, former=former):
+                return _WRONG_PASSWORD  # it was changed while this request was under way
+            await self._sign_ins.end_others(claims.user_id, claims.family_id)
         return Response()
 
     # A POST, since proxies may drop the body of a DELETE.

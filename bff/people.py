@@ -25,6 +25,7 @@ from shared.accounts.people import (
     unblock,
 )
 from shared.accounts.people_changes import announce_change
+from shared.accounts.sign_outs import completed
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
@@ -190,10 +191,11 @@ class People:
         services = self._services
         if wait := self._changes.take(str(claims.user_id), CHANGES_PER_MINUTE, trio.current_time()):
             return too_many("changes of connections and blocks", wait)
-        taken = await take_step(services.accounts, claims.user_id, user_id, step, services.clock_ms())
-        if isinstance(taken, Refusal):
-            return taken
-        before, after = taken
-        if after != before:
-            await announce_change(services.publisher, before, after)
+        with completed():
+            taken = await take_step(services.accounts, claims.user_id, user_id, step, services.clock_ms())
+            if isinstance(taken, Refusal):
+                return taken
+            before, after = taken
+            if after != before:
+                await announce_change(services.publisher, before, after)
         return after

@@ -7,7 +7,7 @@ from bff.models import Tokens, User
 from bff.services import Services
 from shared.accounts import store as accounts
 from shared.accounts import tokens
-from shared.accounts.sign_outs import announce_or_log
+from shared.accounts.sign_outs import announce_or_log, completed
 from shared.accounts.store import AccountStatus, Family, Rotation
 from shared.contract.errors import Code, Refusal
 
@@ -53,17 +53,18 @@ class SignIns:
         family = await store.family_of(old_digest)
         if family is not None and (await self._status(family.user_id)).is_suspended:
             return tokens.SUSPENDED
-        rotation = await store.rotate(
-            old_digest, tokens.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
-        )
+        with completed():
+            rotation = await store.rotate(
+                old_digest, tokens.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
+            )
+            if rotation is Rotation.REUSED and family is not None:
+                await self._announce(family.user_id, [family.family_id])
         match rotation:
             case Rotation.UNKNOWN:
                 return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.", field="refresh_token")
             case Rotation.EXPIRED:
                 return Refusal(Code.UNAUTHENTICATED, "This sign-in has expired: sign in again.", field="refresh_token")
             case Rotation.REUSED:
-                if family is not None:
-                    await self._announce(family.user_id, [family.family_id])
                 message = "This token was used before, so its sign-in has been ended: sign in again."
                 return Refusal(Code.UNAUTHENTICATED, message, field="refresh_token")
             case Family(family_id=family_id, user_id=user_id):
@@ -73,14 +74,16 @@ class SignIns:
                 assert_never(rotation)
 
     async def end(self, user_id: int, family_id: str) -> None:
-        """End a sign-in."""
-        await self._services.accounts.end_family(family_id)
-        await self._announce(user_id, [family_id])
+        """End a sign-in, also if the caller is cancelled."""
+        with completed():
+            await self._services.accounts.end_family(family_id)
+            await self._announce(user_id, [family_id])
 
     async def end_others(self, user_id: int, kept_family_id: str) -> None:
-        """End all other sign-ins of the user."""
-        ended = await self._services.accounts.end_families(user_id, except_family_id=kept_family_id)
-        await self._announce(user_id, ended)
+        """End all other sign-ins of the user, also if the caller is cancelled."""
+        with completed():
+            ended = await self._services.accounts.end_families(user_id, except_family_id=kept_family_id)
+            await self._announce(user_id, ended)
 
     async def _announce(self, user_id: int, family_ids: Sequence[str]) -> None:
         await announce_or_log(self._services.publisher, user_id, family_ids)

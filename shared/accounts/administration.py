@@ -14,6 +14,7 @@ import structlog
 from shared.accounts.audit import Act, Actor, AuditStore, new_entry
 from shared.accounts.links import Invite, new_invite_id, new_link
 from shared.accounts.people import Report, Resolution, end_all
+from shared.accounts.sign_outs import completed
 from shared.accounts.store import AccountStore, User
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import describe
@@ -167,9 +168,10 @@ class Administration:
         if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
             return _is_admin(user)
         await self._record(actor, Act.SUSPEND_USER, named(user), reason)
-        if not await self._accounts.suspend(user.user_id, reason, self._clock_ms()):
-            return _is_admin(user)
-        await self._announce(user.user_id)
+        with completed():
+            if not await self._accounts.suspend(user.user_id, reason, self._clock_ms()):
+                return _is_admin(user)
+            await self._announce(user.user_id)
         return None
 
     async def restore(self, actor: Actor, user: User) -> None:
@@ -183,8 +185,9 @@ class Administration:
     async def sign_out(self, actor: Actor, user: User) -> None:
         """End all sign-ins of the user, with their sessions."""
         await self._record(actor, Act.SIGN_OUT_USER, named(user))
-        await self._accounts.end_families(user.user_id)
-        await self._announce(user.user_id)
+        with completed():
+            await self._accounts.end_families(user.user_id)
+            await self._announce(user.user_id)
 
     # ---- invites
 

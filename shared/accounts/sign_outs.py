@@ -1,6 +1,7 @@
 """Announces the end of sign-ins to the gateways, which end their sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 import trio
@@ -17,7 +18,20 @@ ALL_SIGN_INS = ("",)
 ANNOUNCE_DEADLINE = 5.0
 """Seconds for an announcement. It is shielded that long, since the client that asked for it may have gone."""
 
+WRITE_DEADLINE = 10.0
+"""Seconds for writes and their announcement, after which an engine counts as away."""
+
 _log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def completed() -> Iterator[None]:
+    """Complete the writes of the block and their announcement, also if the caller is cancelled: a client that closes
+    its connection in between would leave sessions that nobody ends. Raises Unavailable after WRITE_DEADLINE."""
+    with trio.move_on_after(WRITE_DEADLINE, shield=True) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise Unavailable("the store does not answer")
 
 
 async def announce_or_log(

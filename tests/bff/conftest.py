@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import argon2
 import pytest
+import trio
 from quart import Response
 from werkzeug.datastructures import Headers
 
@@ -285,6 +286,26 @@ class Api:
         reply = await self.call("POST", "/v1/tokens", {"name": name, "password": password})
         assert reply.status == 200, reply.text
         return dict(reply.body)
+
+
+async def disconnect_after_write(accounts: AccountStore, write: str, request: Callable[[], Awaitable[Reply]]) -> None:
+    """Make a request, and cancel it, as a disconnected client does, when this method of the store has written."""
+    written, is_cancelled = trio.Event(), trio.Event()
+
+    async def write_slowly(*arguments: Any, **named: Any) -> Any:
+        result = await method(*arguments, **named)
+        written.set()
+        await is_cancelled.wait()
+        return result
+
+    method = getattr(accounts, write)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, write, write_slowly)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(request)
+            await written.wait()
+            nursery.cancel_scope.cancel()
+            is_cancelled.set()
 
 
 async def _reply(response: Any) -> Reply:

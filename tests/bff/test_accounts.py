@@ -1,5 +1,8 @@
 """Accounts and sign-ins over HTTP: the promises of each route."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 import trio
 
@@ -11,9 +14,11 @@ from shared.accounts.tokens import PasswordHasher
 from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
-from tests.bff.conftest import PASSWORD, Api, Reply
+from tests.bff.conftest import PASSWORD, Api, Reply, disconnect_after_write
 
 DAY_MS = 24 * 60 * 60 * 1000
+
+CHANGE = {"current_password": PASSWORD, "new_password": "another password"}
 
 
 # ---- registration
@@ -215,6 +220,44 @@ async def test_a_sign_out_ends_the_sign_in_and_is_published_if_the_log_is_up(
     assert len(api.log.ended()) == (0 if is_down else 1)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "write"),
+    [
+        ("DELETE", "/v1/tokens/current", None, "end_family"),
+        ("DELETE", "/v1/me/sign-ins/others", None, "end_families"),
+        ("PUT", "/v1/me/password", CHANGE, "set_password"),
+    ],
+)
+async def test_a_client_that_disconnects_while_sign_ins_end_leaves_no_session(
+    api: Api, token: str, method: str, path: str, body: Any, write: str
+) -> None:
+    other = (await api.sign_in())["access_token"]
+    sign_ins = (await api.call("GET", "/v1/me/sign-ins", token=token)).body["sign_ins"]
+    of_request = write == "end_family"
+    await disconnect_after_write(api.accounts, write, partial(api.call, method, path, body, token=token))
+    assert api.log.ended() == [each["sign_in_id"] for each in sign_ins if each["is_current"] == of_request]
+    assert (await api.call("GET", "/v1/me", token=token if of_request else other)).status == 401
+
+
+async def test_a_client_that_disconnects_while_it_reuses_a_token_leaves_no_session(api: Api, token: str) -> None:
+    old = (await api.sign_in())["refresh_token"]
+    await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old})
+    api.clock.now_ms += 30_001
+    reuse = partial(api.call, "POST", "/v1/tokens/refresh", {"refresh_token": old})
+    await disconnect_after_write(api.accounts, "rotate", reuse)
+    assert len(api.log.ended()) == 1
+
+
+async def test_a_client_that_disconnects_while_it_uses_a_link_has_set_the_password(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    link = new_link(str(user_id))
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + DAY_MS)
+    use = partial(api.call, "POST", "/v1/password-resets", {"token": link.token, "password": "another password"})
+    await disconnect_after_write(api.accounts, "use_password_reset", use)
+    assert len(api.log.ended()) == 1
+    await api.sign_in(password="another password")
+
+
 # ---- access tokens
 
 
@@ -280,9 +323,6 @@ async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api
     assert "" not in api.log.ended()
     assert (await api.call("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD})).status == 401
     await api.sign_in(password="another password")
-
-
-CHANGE = {"current_password": PASSWORD, "new_password": "another password"}
 
 
 @pytest.mark.parametrize(

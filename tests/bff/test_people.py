@@ -1,6 +1,7 @@
 """Connections, blocks and reports over HTTP."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from shared.accounts.people import Report
 from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
-from tests.bff.conftest import PASSWORD, Api, Reply
+from tests.bff.conftest import PASSWORD, Api, Reply, disconnect_after_write
 
 
 class Person:
@@ -140,6 +141,14 @@ async def test_a_block_counts_also_if_the_log_is_away(api: Api, ada: Person, ben
     api.log.down = True
     assert (await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")).status == 204
     assert (await api.accounts.relationships(ben.user_id, [ada.user_id]))[ada.user_id].is_blocked
+
+
+async def test_a_client_that_disconnects_while_it_blocks_has_told_the_gateways(
+    api: Api, ada: Person, ben: Person
+) -> None:
+    block = partial(ada.call, "PUT", f"/v1/me/blocks/{ben.user_id}")
+    await disconnect_after_write(api.accounts, "change_relationship", block)
+    assert {envelope.sender_id for _, envelope in api.log.published} == {ada.user_id, ben.user_id}
 
 
 async def test_connections_and_blocks_have_limits(

@@ -15,7 +15,7 @@ from shared.accounts.people import Report
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.coordination.processes import ProcessReport, ProcessStats
-from tests.bff.conftest import PASSWORD, Api
+from tests.bff.conftest import PASSWORD, Api, disconnect_after_write
 
 
 class Signed:
@@ -231,6 +231,19 @@ async def test_a_created_account_gets_its_password_by_a_link_that_no_admin_needs
     assert taken.refusal == (409, "name_taken", "name")
     target = f"carol ({created.body['user']['user_id']})"
     assert await acts(api) == [(admin.in_log, act, target, "") for act in ("add_user", "reset_password")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "write"),
+    [("PUT", "suspension", {"reason": "spam"}, "suspend"), ("DELETE", "sign-ins", None, "end_families")],
+)
+async def test_an_admin_who_disconnects_while_sessions_end_leaves_none(
+    api: Api, admin: Signed, bob: Signed, method: str, path: str, body: Any, write: str
+) -> None:
+    act = partial(admin.call, method, f"/v1/admin/users/{bob.user_id}/{path}", body)
+    await disconnect_after_write(api.accounts, write, act)
+    ((_, envelope),) = api.log.published
+    assert (envelope.sign_out.family_id, list(envelope.recipient_ids)) == ("", [int(bob.user_id)])
 
 
 async def test_a_password_is_reset_but_not_that_of_another_admin(api: Api, admin: Signed, bob: Signed) -> None:
