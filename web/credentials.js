@@ -120,8 +120,11 @@ export class Credentials {
       await this.#replacementRead();
       const fetched = this.#usable(rejected);
       if (fetched) return fetched;
-      const refresh_token = this.current?.refresh_token ?? "";
+      const { refresh_token, user } = /** @type {Stored} */ (this.current);
       const tokens = await refresh(refresh_token);
+      const { current } = this; // a tab may have signed out meanwhile, or in again
+      if (current?.user.user_id !== user.user_id) throw new SignedOut();
+      if (current.refresh_token !== refresh_token) return current.access_token;
       if (!tokens) return this.end();
       this.store(tokens);
       await this.#locks.markUsed(refresh_token);

@@ -112,6 +112,29 @@ test("a refused refresh ends the sign-in", async () => {
   assert.equal(credentials.current, null);
 });
 
+test("an answer to a refresh does not bring back a sign-in that has ended meanwhile, nor ends the next one", async () => {
+  for (const answer of [tokens("b"), null])
+    for (const next of [null, { ...tokens("c"), user: { user_id: "7" } }]) {
+      const credentials = new Credentials(fakeStorage(), fakeLocks());
+      credentials.store(tokens("a"));
+      const refresh = async () => {
+        credentials.clear();
+        if (next) credentials.store(next);
+        return answer;
+      };
+      await assert.rejects(credentials.access("access a", refresh), SignedOut);
+      assert.equal(credentials.current?.refresh_token, next?.refresh_token);
+    }
+});
+
+test("a person who signs in again during a refresh keeps the new sign-in", async () => {
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
+  credentials.store(tokens("a"));
+  const refresh = async () => (credentials.store(tokens("c")), null);
+  assert.equal(await credentials.access("access a", refresh), "access c");
+  assert.equal(credentials.current.refresh_token, "refresh c");
+});
+
 test("a refresh without a response keeps the sign-in", async () => {
   const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));
