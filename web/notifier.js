@@ -106,6 +106,7 @@ export class Notifier {
     if (compareIds(message_id, this.#handled.get(chat_id) ?? "0") <= 0) return;
     const waiting = this.#waiting.get(chat_id);
     if (waiting) return void (waiting.message = message);
+    this.#tabs.check(chat_id);
     const since_ms = performance.now() - (this.#notified_ms.get(chat_id) ?? -Infinity);
     const after_ms = Math.max(FIRST_TURN_MS, PAUSE_MS - since_ms) + this.#tabs.turn * TURN_MS;
     this.#waiting.set(chat_id, { message, timer: setTimeout(() => this.#take(chat_id), after_ms) });

@@ -2,6 +2,8 @@
 // use, so every tab knows whether to act for all. This needs no lock: browsers support locks only over https.
 
 const CHANNEL = "rookery.tabs";
+/** The time in which another tab answers; notifications wait longer. */
+const ANSWER_MS = 150;
 
 /**
  * @typedef {object} Tab
@@ -10,7 +12,7 @@ const CHANNEL = "rookery.tabs";
  * @property {string} screen the chat whose end is on its screen; empty if there is none
  */
 /**
- * A note from a tab to the others: its state, and whether the tab is new, so that the others send theirs; that the
+ * A note from a tab to the others: its state, and whether it needs theirs, as a new tab does; that the
  * tab is closed; or that the tab has handled a message.
  * @typedef {{tab: Tab, isNew?: boolean} | {closed: string} | {handled: Handled}} Note
  */
@@ -42,6 +44,20 @@ export class Tabs {
   /** Announces this tab and requests the states of the others; also after the browser has restored this tab. */
   announce() {
     this.#send({ tab: this.#own, isNew: true });
+  }
+
+  /**
+   * Asks the other tabs on whose screen a chat is: one that does not answer has crashed, and is forgotten until its next
+   * note.
+   * @param {string} chat_id
+   */
+  check(chat_id) {
+    const asked = [...this.#others.values()].filter(({ screen }) => screen === chat_id);
+    if (!asked.length) return;
+    this.announce();
+    setTimeout(() => {
+      for (const tab of asked) if (this.#others.get(tab.id) === tab) this.#others.delete(tab.id);
+    }, ANSWER_MS);
   }
 
   /** Called when this tab is closed, or frozen by the browser. */

@@ -236,6 +236,21 @@ test("what is on the screen of one tab is not notified of in another", () => {
   assert.deepEqual([other, third].map(({ take }) => take().length), [0, 2]);
 });
 
+test("a tab that has crashed with a chat on its screen keeps no other from notifying of it, and one that has not does", () => {
+  const [crashed, other] = [newTab(), newTab()];
+  crashed.tabs.show(CHAT);
+  crashed.channel.isFrozen = true;
+  arrive(1, other);
+  seconds(10);
+  assert.equal(other.take().length, 2);
+  assert.equal(other.tabs.isShown(CHAT), false);
+  crashed.channel.isFrozen = false; // it only was slow
+  crashed.tabs.used();
+  arrive(2, other);
+  seconds(10);
+  assert.deepEqual([other.take(), other.tabs.isShown(CHAT)], [[], true]);
+});
+
 test("a tab that is brought back is known again, and a browser without channels has one tab", () => {
   const [one, other] = [newTab(), newTab()];
   other.tabs.leave();
