@@ -1,10 +1,15 @@
 // The bytes of files in this browser: in memory while the page shows them, and in its database as long as a draft or an
 // unsent message needs them, so that they are there after a reload.
 
+import { inTime } from "../in-time.js";
+
 /** @import {FileDatabase} from "./database.js" */
 
 /** Files that nothing needs any more, whose bytes stay in memory, so that the page need not load them again. */
 const MAX_UNUSED = 50;
+/** Opening the database, or keeping a file, counts as failed if it takes longer: a message waits for it. */
+const OPEN_DEADLINE_MS = 10_000;
+const KEEP_DEADLINE_MS = 30_000;
 
 export class Bytes {
   #database;
@@ -17,8 +22,8 @@ export class Bytes {
 
   /** @param {Promise<FileDatabase>} database */
   constructor(database) {
-    this.#database = database;
-    database.then((opened) => opened.prune(Date.now())).catch(() => {});
+    this.#database = inTime(OPEN_DEADLINE_MS, database);
+    this.#database.then((opened) => opened.prune(Date.now())).catch(() => {});
   }
 
   /** Whether the database took all bytes that it was to keep. */
@@ -54,23 +59,28 @@ export class Bytes {
   /**
    * Keeps bytes that are in memory in the database too, from where on they stay when the file on the disk changes.
    * @param {string} id
-   * @returns {Promise<boolean>} whether the database has them; it may be full or blocked
+   * @returns {Promise<boolean>} whether the database has them; it may be full, blocked or too slow
    */
   async keep(id) {
     const local = this.#local.get(id);
     if (!local) return false;
     this.#stored.add(id);
     try {
-      const database = await this.#database;
-      await database.put(id, local.bytes, Date.now());
-      local.bytes = (await database.get(id)) ?? local.bytes;
+      await inTime(KEEP_DEADLINE_MS, this.#put(id, local));
       this.#unkept.delete(id);
-      if (!this.#stored.has(id)) await database.remove(id); // it was removed meanwhile
       return this.#stored.has(id);
     } catch {
       if (this.#stored.has(id)) this.#unkept.add(id);
       return false;
     }
+  }
+
+  /** @param {string} id @param {{bytes: Blob}} local */
+  async #put(id, local) {
+    const database = await this.#database;
+    await database.put(id, local.bytes, Date.now());
+    local.bytes = (await database.get(id)) ?? local.bytes;
+    if (!this.#stored.has(id)) await database.remove(id); // it was removed meanwhile
   }
 
   /** Reads bytes that an earlier page, or another tab, has kept. Returns false if the database has none. @param {string} id */

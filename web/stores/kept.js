@@ -1,6 +1,7 @@
 // One user's drafts, and unsent messages and changes, kept in this browser across reloads. All of them are in memory as
 // well: a value that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
 
+import { inTime } from "../in-time.js";
 import { Store } from "./store.js";
 
 /** Opening and reading that takes longer counts as failed: the page waits for it. */
@@ -133,23 +134,3 @@ export class Kept extends Store {
 
 /** @param {Kind} kind @param {string} id */
 const keyOf = (kind, id) => `${kind} ${id}`;
-
-/**
- * @template Result
- * @param {number} deadline_ms
- * @param {Promise<Result>} work
- * @returns {Promise<Result>}
- * @throws {Error} after the deadline
- */
-async function inTime(deadline_ms, work) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the browser's storage did not respond")), deadline_ms);
-  });
-  try {
-    return /** @type {Result} */ (await Promise.race([work, late]));
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
+import { Bytes } from "../../../web/files/bytes.js";
 import { Crop } from "../../../web/files/crop.js";
 import { filesIn } from "../../../web/files/dropped.js";
 import { nameOf } from "../../../web/files/picked.js";
@@ -80,14 +81,14 @@ function fakeFiles(rows = new Map()) {
 }
 
 /** A page whose session is online; `channels`, by name, connect it with another tab until `close`. */
-async function opened({ server = new FakeServer(), files = fakeFiles(), database = fakeDatabase(), channels } = {}) {
+async function opened({ server = new FakeServer(), files = fakeFiles(), open = async () => files, database = fakeDatabase(), channels } = {}) {
   const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "" });
   const frames = [];
   const line = { send: (frame, answered) => frames.push({ ...frame.send, answered }) };
   const sending = new Sending(chats, await Kept.open(async () => database), line, {});
   const life = new AbortController();
   if (channels) sending.share((name) => channels[name], life.signal);
-  const environment = { server, open: async () => files, measure: async () => ({ width: 3, height: 2 }) };
+  const environment = { server, open, measure: async () => ({ width: 3, height: 2 }) };
   const uploads = (sending.uploads = new Uploads(sending, {}, chats, environment));
   const page = { server, files, database, chats, sending, uploads, frames, close: () => life.abort() };
   return Object.assign(page, { sent: () => frames.map(({ text, files: refs }) => [text.body, refs?.map(({ file_id }) => file_id)]) });
@@ -415,6 +416,34 @@ test("without room for the bytes, the upload goes on from memory and the page kn
   assert.deepEqual(page.sent(), [["", ["f1"]]]);
   page.frames[0].answered({ accepted: { event_id: "5" } });
   assert.equal(page.sending.isDurable, true);
+});
+
+test("a database that does not respond delays a message with files, and does not hold it back", async () => {
+  const never = () => new Promise(() => {});
+  for (const [stuck, seconds] of [[{ open: never }, 10], [{ files: { ...fakeFiles(), put: never } }, 60]]) {
+    const page = await opened(stuck);
+    const sending = sendFiles(page, "Look", file());
+    for (let second = 0; second < seconds; second++) await pass(1);
+    await sending;
+    await pass();
+    assert.deepEqual([page.sent(), page.sending.isDurable], [[["Look", ["f1"]]], false]);
+  }
+});
+
+test("bytes that are kept too late, after the sign-in has ended, are deleted", async () => {
+  const files = fakeFiles();
+  const { put } = files;
+  let goOn;
+  files.put = async (...row) => (await new Promise((resolve) => (goOn = resolve)), put(...row));
+  const bytes = new Bytes(Promise.resolve(files));
+  bytes.hold("a", file());
+  const keeping = bytes.keep("a");
+  await pass(30);
+  assert.equal(await keeping, false);
+  bytes.stop();
+  goOn();
+  await pass();
+  assert.equal(files.rows.size, 0);
 });
 
 test("bytes that the browser has lost fail the message", async () => {
