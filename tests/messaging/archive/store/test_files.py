@@ -81,7 +81,7 @@ class FailingOnce:
         return getattr(self._session, name)
 
     async def execute(self, statement: PreparedStatement, parameters: Sequence[object] = ()) -> list[Any]:
-        if statement.query_string.startswith("DELETE") and not self._has_failed:
+        if str(statement.query_string).startswith("DELETE") and not self._has_failed:
             self._has_failed = True
             raise Unavailable("away")
         return await self._session.execute(statement, parameters)
