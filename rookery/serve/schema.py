@@ -1,6 +1,6 @@
 """The schema of the Cassandra keyspace: the migrations of every store, in the order in which they are applied."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from messaging.archive.store.cassandra.former_rows import convert_rows
 from messaging.archive.store.cassandra.schema import (
@@ -27,7 +27,7 @@ from shared.accounts.cassandra.schema import (
 )
 from shared.accounts.cassandra.search import index_all
 from shared.accounts.cassandra.store import list_all
-from shared.drivers.cassandra.migrations import Fill
+from shared.drivers.cassandra.migrations import Fill, Progress
 from shared.drivers.cassandra.schema import Migration
 from shared.drivers.cassandra.session import CassandraSession
 
@@ -54,10 +54,10 @@ MIGRATIONS = (
 )
 
 
-async def _convert(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
+async def _convert(session: CassandraSession, progress: Progress) -> None:
     """Convert the rows of former releases, which may write such rows until this has run again after their end."""
-    await list_all(session, renew)
-    await convert_rows(session, renew)
+    await list_all(session, progress)
+    await convert_rows(session, progress)
 
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): _convert}

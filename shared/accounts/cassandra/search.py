@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.accounts.names import is_match, search_terms, searched_text, trigrams_of
 from shared.accounts.store import User
+from shared.drivers.cassandra.migrations import Progress
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 
@@ -38,9 +39,6 @@ SOME_USERS = """
     SELECT token(user_id), user_id, name, display_name, about, version, created_at_ms FROM users
     WHERE token(user_id) > ? LIMIT ?
 """
-
-MIN_TOKEN = -(2**63)
-"""Below the token of every row."""
 
 SEARCH_STATEMENTS = (ADD, REMOVE, AFTER_NAME, AFTER_ROW)
 
@@ -121,26 +119,26 @@ class NameIndex:
         await self._statements.run_all(REMOVE, rows)
 
 
-async def index_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
+async def index_all(session: CassandraSession, progress: Progress) -> None:
     """Add every account to the index, PAGE at a time. Repeating it changes nothing. Raises Unavailable."""
 
     async def add(statements: Statements, users: Sequence[User]) -> None:
         await statements.run_all(ADD, [row for user in users for row in _rows(user)])
 
-    await for_all_users(session, renew, add)
+    await for_all_users(session, progress, add)
 
 
 async def for_all_users(
     session: CassandraSession,
-    renew: Callable[[], Awaitable[None]],
+    progress: Progress,
     write: Callable[[Statements, Sequence[User]], Awaitable[None]],
 ) -> None:
     """Write rows for every account, PAGE at a time, for a migration. Raises Unavailable."""
-    statements, last_token = Statements(session), MIN_TOKEN
-    while rows := await statements.run(SOME_USERS, last_token, PAGE):
+    statements, place = Statements(session), progress.place("users")
+    while rows := await statements.run(SOME_USERS, place, PAGE):
         await write(statements, [User(*columns) for _, *columns in rows])
-        await renew()
-        last_token = rows[-1][0]
+        place = rows[-1][0]
+        await progress.note("users", place)
 
 
 def fold(name: str) -> str:

@@ -4,7 +4,7 @@ A lightweight transaction inserts the row of a name with all data of the account
 idempotent steps, which the next operation on that name completes after an interruption.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from shared.accounts.people import WhoMayStart
 from shared.accounts.store import AccountStore, Credentials, SigningKey, User, batches
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, time_of
+from shared.drivers.cassandra.migrations import Progress
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 
@@ -256,9 +257,9 @@ class CassandraAccounts(CassandraPeople):
         await self._statements.apply(CLEAR_NAME_ROW, _key(user.name), user.user_id)
 
 
-async def list_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
+async def list_all(session: CassandraSession, progress: Progress) -> None:
     """Add every account to the list of its month. Repeating it changes nothing. Raises Unavailable."""
-    await for_all_users(session, renew, _list)
+    await for_all_users(session, progress, _list)
 
 
 async def _list(statements: Statements, users: Iterable[User]) -> None:

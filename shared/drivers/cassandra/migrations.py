@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 import trio
 from cassandra.query import PreparedStatement
@@ -22,16 +23,40 @@ renewed before each."""
 LOCK_PAUSE = 0.5
 """Seconds between attempts to get the lock."""
 
+FIRST_PLACE = -(2**63)
+"""Below the token of every row."""
+
+MIXED_MS = 7 * 24 * 3600 * 1000
+"""How long after the newest migration its step is repeated by each run: processes of the former release may write rows
+meanwhile."""
+
 _TAKE = "INSERT INTO {keyspace}.schema_lock (name, owner) VALUES ('schema', ?) IF NOT EXISTS USING TTL {seconds}"
 _RENEW = "UPDATE {keyspace}.schema_lock USING TTL {seconds} SET owner = ? WHERE name = 'schema' IF owner = ?"
 _RELEASE = "DELETE FROM {keyspace}.schema_lock WHERE name = 'schema' IF owner = ?"
 
+_AGE = "SELECT toUnixTimestamp(now()), toUnixTimestamp(applied_at) FROM schema_migrations WHERE number = ?"
+_FILL = "SELECT places, is_over FROM schema_fills WHERE number = ?"
+_SET_PLACE = "UPDATE schema_fills SET places[?] = ? WHERE number = ?"
+_END = "INSERT INTO schema_fills (number, places, is_over) VALUES (?, null, ?)"
+
 _NAMESPACE = uuid.UUID("4f4bd3c1-7f0b-4f37-9a3c-5a8bb21c2f4e")
 
 
-Fill = Callable[[CassandraSession, Callable[[], Awaitable[None]]], Awaitable[None]]
-"""Writes rows that a migration needs, after its script; it may be repeated. It calls the function that it gets at least
-once in LOCK_SECONDS."""
+class Progress(Protocol):
+    """How far a step of a migration has come, by table."""
+
+    def place(self, table: str) -> int:
+        """The token of the last row of the table that an interrupted run has noted, or FIRST_PLACE."""
+        ...
+
+    async def note(self, table: str, token: int) -> None:
+        """Remember that the step is complete up to this token. It has to be called at least once in LOCK_SECONDS, since
+        it renews the lock. Raises Unavailable."""
+        ...
+
+
+Fill = Callable[[CassandraSession, Progress], Awaitable[None]]
+"""Writes rows that a migration needs, after its script; it may be repeated."""
 
 
 async def migrate(
@@ -40,7 +65,7 @@ async def migrate(
     """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
 
     `fills` has steps of migrations, by number. The step of the newest migration runs every time, since processes of the
-    former release may have written rows after it.
+    former release may have written rows after it, up to the first run that begins MIXED_MS after it, which is the last one.
 
     Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the
     keyspace has a migration that is not in the list. After an interruption the next run continues.
@@ -58,15 +83,17 @@ async def migrate(
                 for statement in migration.script:
                     await renew()
                     await session.execute(statement)
-                await _fill(session, renew, (fills or {}).get(migration.number))
+                if fill := (fills or {}).get(migration.number):
+                    await _fill(session, renew, migration.number, fill, is_last=False)
                 await _note(session, migration)
-            if not missing:
-                await _fill(session, renew, (fills or {}).get(len(migrations)))
+            if not missing and (fill := (fills or {}).get(len(migrations))):
+                await _repeat(session, renew, len(migrations), fill)
     return [migration.number for migration in missing]
 
 
 async def _make_keyspace(session: CassandraSession, settings: CassandraSettings) -> None:
-    """Create the keyspace and the tables of the lock and of the applied migrations, which can't be made under the lock.
+    """Create the keyspace and the tables of the lock, of the applied migrations and of their steps, which can't be made
+    under the lock.
 
     Their ids are fixed, so that two processes that create them on two nodes at once create the same tables.
     """
@@ -80,6 +107,7 @@ async def _make_keyspace(session: CassandraSession, settings: CassandraSettings)
     for table, columns in (
         ("schema_lock", "name text PRIMARY KEY, owner uuid"),
         ("schema_migrations", "number int PRIMARY KEY, name text, checksum text, applied_at timestamp"),
+        ("schema_fills", "number int PRIMARY KEY, places map<text, bigint>, is_over boolean"),
     ):
         table_id = uuid.uuid5(_NAMESPACE, f"{keyspace}.{table}")
         await session.execute(f"CREATE TABLE IF NOT EXISTS {keyspace}.{table} ({columns}) WITH id = {table_id}")
@@ -118,11 +146,54 @@ class _Renew:
             raise Unavailable("lost the lock of the schema: run `rookery migrate` again")
 
 
-async def _fill(session: CassandraSession, renew: "_Renew", fill: Fill | None) -> None:
-    """Write the rows of a migration, if it adds any."""
-    if fill is not None:
+class _Progress:
+    """A Progress that begins at these places. If it is not kept, a step begins anew after an interruption."""
+
+    def __init__(
+        self, session: CassandraSession, renew: _Renew, number: int, places: Mapping[str, int], *, is_kept: bool
+    ) -> None:
+        self._session = session
+        self._renew = renew
+        self._renewed_at = trio.current_time()
+        self._number = number
+        self._places = places
+        self._is_kept = is_kept
+
+    def place(self, table: str) -> int:
+        return self._places.get(table, FIRST_PLACE)
+
+    async def note(self, table: str, token: int) -> None:
+        if self._is_kept:
+            await self._session.execute(await self._session.prepare(_SET_PLACE), (table, token, self._number))
+        if trio.current_time() - self._renewed_at >= LOCK_SECONDS / 4:
+            await self._renew()
+            self._renewed_at = trio.current_time()
+
+
+async def _fill(session: CassandraSession, renew: _Renew, number: int, fill: Fill, *, is_last: bool) -> None:
+    """Write the rows of a migration, from where an interrupted run has stopped."""
+    await renew()
+    rows = await session.execute(await session.prepare(_FILL), (number,))
+    places = (rows[0][0] or {}) if rows else {}
+    await fill(session, _Progress(session, renew, number, places, is_kept=True))
+    await session.execute(await session.prepare(_END), (number, is_last))
+
+
+async def _repeat(session: CassandraSession, renew: _Renew, number: int, fill: Fill) -> None:
+    """Write the rows of the newest migration again, unless the last time is over.
+
+    Before the last time, each run begins with the first row: processes of the former release may have written rows
+    that an interrupted run had passed, and may have ended since.
+    """
+    rows = await session.execute(await session.prepare(_FILL), (number,))
+    if rows and rows[0][1]:
+        return
+    ((now_ms, applied_ms),) = await session.execute(await session.prepare(_AGE), (number,))
+    if now_ms - applied_ms >= MIXED_MS:
+        await _fill(session, renew, number, fill, is_last=True)
+    else:
         await renew()
-        await fill(session, renew)
+        await fill(session, _Progress(session, renew, number, {}, is_kept=False))
 
 
 async def _note(session: CassandraSession, migration: Migration) -> None:

@@ -21,6 +21,7 @@ from shared.accounts.cassandra.sign_ins import KEPT_SECONDS, MAX_SECONDS
 from shared.accounts.cassandra.store import CassandraAccounts
 from shared.accounts.store import Family, Rotation, SigningKey, User
 from shared.contract.errors import Unavailable
+from shared.drivers.cassandra.migrations import FIRST_PLACE
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 from tests.cassandra_sessions import OpenSession
@@ -450,11 +451,18 @@ async def test_migrations_add_all_accounts_to_the_index_and_to_the_list(
     session: CassandraSession, store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = [new_user() for _ in range(5)]
-    renewals = 0
 
-    async def renew() -> None:
-        nonlocal renewals
-        renewals += 1
+    class Noted:
+        """A Progress from the first row on."""
+
+        def __init__(self) -> None:
+            self.places: list[int] = []
+
+        def place(self, table: str) -> int:
+            return FIRST_PLACE
+
+        async def note(self, table: str, token: int) -> None:
+            self.places.append(token)
 
     async def nothing(*_: object) -> None: ...
 
@@ -466,9 +474,11 @@ async def test_migrations_add_all_accounts_to_the_index_and_to_the_list(
             assert await store.find_users(user.name, after_name="", limit=10) == []
             assert user not in await store.list_users(after_id=user.user_id + 1, limit=1)
     monkeypatch.setattr("shared.accounts.cassandra.search.PAGE", 2)
-    await FILLS[4](session, renew)
-    assert renewals > 2
-    await FILLS[len(MIGRATIONS)](session, renew)
+    progress = Noted()
+    await FILLS[4](session, progress)
+    assert len(progress.places) > 2
+    assert progress.places == sorted(progress.places)
+    await FILLS[len(MIGRATIONS)](session, Noted())
     for user in users:
         assert await store.find_users(user.name[:1], after_name="", limit=10) == [user]
     assert await store.list_users(after_id=users[-1].user_id + 1, limit=5) == users[::-1]

@@ -3,7 +3,7 @@ kind, and the heads of groups get the users who ask to join.
 
 Repeating it changes nothing, nor does running it while archives record: a later change of a reaction wins."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable, Iterable
 
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
 from messaging.archive.store.cassandra.group_rows import ASKS
@@ -12,12 +12,12 @@ from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Change, Event, Reacted
 from shared.contract.changes import kind_of
 from shared.drivers.cassandra import CassandraSession
+from shared.drivers.cassandra.migrations import Progress
+from shared.drivers.cassandra.session import Row
 
-PARTITIONS = 100
-"""Partitions that are found at a time."""
-
-_MIN_TOKEN = -(2**63)
-"""Below the token of every row."""
+PARTITIONS = 20
+"""Partitions that are converted at once. All their rows are in memory: mostly some kilobytes, megabytes of a busy
+chat."""
 
 _PARTITIONS = "SELECT DISTINCT token({key}), {key} FROM {table} WHERE token({key}) > ? LIMIT ?"
 _REACTIONS = "SELECT message_id, emoji, user_id, first_id FROM reactions_by_chat WHERE chat_id = ? AND bucket = ?"
@@ -32,58 +32,69 @@ _NO_MEMBERS = """
     SELECT user_id, version, member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND role = 0 ALLOW FILTERING
 """
 
-Renew = Callable[[], Awaitable[None]]
+_Convert = Callable[[Writes, str, int, Iterable[Row]], None]
+"""Adds the writes for the rows of a partition, which is given by its key."""
 
 
-async def convert_rows(session: CassandraSession, renew: Renew) -> None:
-    """Convert all rows; `renew` as for `Fill`. Raises Unavailable."""
-    await _convert_reactions(session, renew)
-    await _set_kinds(session, renew)
-    await _note_asking(session, renew)
+async def convert_rows(session: CassandraSession, progress: Progress) -> None:
+    """Convert all rows, as a `Fill`. Raises Unavailable."""
+    await _convert_reactions(session, progress)
+    await _set_kinds(session, progress)
+    await _note_asking(session, progress)
 
 
-async def _convert_reactions(session: CassandraSession, renew: Renew) -> None:
-    reactions = await session.prepare(_REACTIONS)
+async def _convert_reactions(session: CassandraSession, progress: Progress) -> None:
     statements = {cql: await session.prepare(cql) for cql in CHANGE_STATEMENTS}
-    async for chat_id, bucket in _partitions(session, "reactions_by_chat"):
-        writes = Writes()
-        for row in await session.execute(reactions, (chat_id, bucket)):
+
+    def convert(writes: Writes, chat_id: str, bucket: int, rows: Iterable[Row]) -> None:
+        for row in rows:
             add_change(writes, statements, _event(chat_id, *row))
-        await session.execute_all(await writes.requests())
-        await renew()
+
+    await _for_all_partitions(session, progress, "reactions_by_chat", _REACTIONS, convert)
 
 
-async def _set_kinds(session: CassandraSession, renew: Renew) -> None:
-    changes, set_kind = await session.prepare(_CHANGES), await session.prepare(_SET_KIND)
-    async for key in _partitions(session, "changes_by_target"):
-        writes = Writes()
-        for target_id, event_id, number, content in await session.execute(changes, key):
+async def _set_kinds(session: CassandraSession, progress: Progress) -> None:
+    set_kind = await session.prepare(_SET_KIND)
+
+    def convert(writes: Writes, chat_id: str, bucket: int, rows: Iterable[Row]) -> None:
+        for target_id, event_id, number, content in rows:
             if number is None and (kind := kind_of(Event.FromString(content).change)):
-                writes.add(key, set_kind, (event_id, kind.number, *key, target_id, event_id))
-        await session.execute_all(await writes.requests())
-        await renew()
+                row = event_id, kind.number, chat_id, bucket, target_id, event_id
+                writes.add((chat_id, bucket), set_kind, row)
+
+    await _for_all_partitions(session, progress, "changes_by_target", _CHANGES, convert)
 
 
-async def _note_asking(session: CassandraSession, renew: Renew) -> None:
-    no_members, asks = await session.prepare(_NO_MEMBERS), await session.prepare(ASKS)
-    async for chat_id, shard in _partitions(session, "members_by_chat", "chat_id, shard"):
-        writes = Writes()
-        for user_id, version, content in await session.execute(no_members, (chat_id, shard)):
+async def _note_asking(session: CassandraSession, progress: Progress) -> None:
+    asks = await session.prepare(ASKS)
+
+    def convert(writes: Writes, chat_id: str, shard: int, rows: Iterable[Row]) -> None:
+        for user_id, version, content in rows:
             if Member.FromString(content).asked_at_ms:
                 writes.add(chat_id, asks, (version, {user_id}, chat_id))
-        await session.execute_all(await writes.requests())
-        await renew()
+
+    await _for_all_partitions(session, progress, "members_by_chat", _NO_MEMBERS, convert, "chat_id, shard")
 
 
-async def _partitions(
-    session: CassandraSession, table: str, key: str = "chat_id, bucket"
-) -> AsyncIterator[tuple[str, int]]:
+async def _for_all_partitions(
+    session: CassandraSession,
+    progress: Progress,
+    table: str,
+    read: str,
+    convert: _Convert,
+    key: str = "chat_id, bucket",
+) -> None:
+    """Convert the partitions of a table from its place on, PARTITIONS at once; `read` reads the rows of one."""
     partitions = await session.prepare(_PARTITIONS.format(table=table, key=key))
-    last_token = _MIN_TOKEN
-    while found := await session.execute(partitions, (last_token, PARTITIONS)):
-        for _, chat_id, number in found:
-            yield chat_id, number
-        last_token = found[-1][0]
+    rows_of, place = await session.prepare(read), progress.place(table)
+    while found := await session.execute(partitions, (place, PARTITIONS)):
+        keys = [(chat_id, number) for _, chat_id, number in found]
+        writes = Writes()
+        for each, rows in zip(keys, await session.execute_all([(rows_of, each) for each in keys]), strict=True):
+            convert(writes, *each, rows)
+        await session.execute_all(await writes.requests())
+        place = found[-1][0]
+        await progress.note(table, place)
 
 
 def _event(chat_id: str, message_id: int, emoji: str, user_id: int, first_id: int) -> Event:

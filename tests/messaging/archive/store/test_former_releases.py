@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trio
 
+from messaging.archive.store.cassandra.former_rows import convert_rows
 from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.protocol import FIRST_PUBLIC, ChatStore
 from messaging.archive.store.sqlite.store import open_sqlite_chats
@@ -23,8 +24,9 @@ from rookery.v1.archive_pb2 import Group, Mark
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member, Span
 from rookery.v1.session_pb2 import Change, Deleted, Event, Message, Reacted
 from shared.contract.changes import KINDS
+from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import open_cassandra
-from shared.drivers.cassandra.migrations import migrate
+from shared.drivers.cassandra.migrations import FIRST_PLACE, migrate
 from shared.settings import CassandraSettings
 from tests.messaging.archive.store.chats import logged, newest_page
 from tests.shared.drivers.cassandra.conftest import settings_for
@@ -160,6 +162,47 @@ async def test_reactions_are_converted_while_archives_record(former_keyspace: Ca
         await migrate(former_keyspace, MIGRATIONS, FILLS)
         page = await newest_page(chats, CHAT)
     assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [late], events[-1:]]
+
+
+class Partitions:
+    """A session with these partitions in each table, by token, without rows; and a Progress, which fails when it notes
+    `broken`."""
+
+    def __init__(self, count: int, broken: int) -> None:
+        self._count = count
+        self.broken: int | None = broken
+        self._places: dict[str, int] = {}
+        self.read: list[int] = []
+
+    async def prepare(self, cql: str) -> str:
+        return cql
+
+    async def execute(self, statement: str, parameters: tuple[int, int]) -> list[tuple[int, str, int]]:
+        place, limit = parameters
+        return [(token, CHAT, token) for token in range(max(place + 1, 0), self._count)][:limit]
+
+    async def execute_all(self, work: list[tuple[str, tuple[str, int]]]) -> list[list[Any]]:
+        self.read += [bucket for _, (_, bucket) in work]
+        return [[] for _ in work]
+
+    def place(self, table: str) -> int:
+        return self._places.get(table, FIRST_PLACE)
+
+    async def note(self, table: str, token: int) -> None:
+        if token == self.broken:
+            raise Unavailable("interrupted")
+        self._places[table] = token
+
+
+async def test_an_interrupted_conversion_reads_the_rest_only() -> None:
+    partitions: Any = Partitions(50, broken=39)
+    with pytest.raises(Unavailable):
+        await convert_rows(partitions, partitions)
+    assert partitions.read == [*range(40)]
+    partitions.broken = None
+    partitions.read.clear()
+    await convert_rows(partitions, partitions)
+    assert partitions.read == [*range(20, 50), *range(50), *range(50)]  # of three tables
 
 
 @pytest.mark.slow

@@ -1,15 +1,17 @@
 """`migrate` and the check of the schema."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from rookery.serve.schema import MIGRATIONS
 from shared.contract.errors import Unavailable
-from shared.drivers.cassandra import migrations, open_cassandra
-from shared.drivers.cassandra.migrations import migrate
+from shared.drivers.cassandra import CassandraSession, migrations, open_cassandra
+from shared.drivers.cassandra.migrations import LOCK_SECONDS, Progress, migrate
 from shared.drivers.cassandra.schema import Migration
 from shared.drivers.cassandra.session import open_session
 from shared.settings import CassandraSettings
@@ -79,6 +81,63 @@ async def test_a_missing_or_older_schema_is_refused_and_can_be_migrated(empty: C
     with pytest.raises(Unavailable, match="is not the one of this program"):
         async with open_cassandra(empty, [one, Migration(2, "other", two.script + one.script)]):
             pass
+
+
+class Rows:
+    """A step of a migration that writes rows 0 to 9, and is interrupted before the rows in `stops`."""
+
+    def __init__(self, *stops: int) -> None:
+        self.stops = [*stops]
+        self.written: list[int] = []
+
+    async def __call__(self, session: CassandraSession, progress: Progress) -> None:
+        for row in range(max(progress.place("rows") + 1, 0), 10):
+            if self.stops and row == self.stops[0]:
+                self.stops.pop(0)
+                raise Unavailable("interrupted")
+            self.written.append(row)
+            await progress.note("rows", row)
+
+    async def run(self, settings: CassandraSettings) -> list[int]:
+        """Run the migration, and return the rows that were written."""
+        self.written.clear()
+        with suppress(Unavailable):
+            await migrate(settings, [Migration(1, "rows", ())], {1: self})
+        return [*self.written]
+
+
+async def test_the_step_of_a_migration_goes_on_where_it_was_interrupted(empty: CassandraSettings) -> None:
+    rows = Rows(4, 7)
+    assert [await rows.run(empty) for _ in range(3)] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
+async def test_a_step_is_repeated_from_the_first_row_on_and_a_week_later_for_the_last_time(
+    empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes of the former release may have written rows that an interrupted run had passed."""
+    everything, rows = [*range(10)], Rows()
+    assert await rows.run(empty) == everything
+    rows.stops = [4]
+    assert [await rows.run(empty) for _ in range(2)] == [[0, 1, 2, 3], everything]
+    monkeypatch.setattr(migrations, "MIXED_MS", 0)
+    rows.stops = [6]
+    assert [await rows.run(empty) for _ in range(3)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9], []]
+
+
+async def test_a_step_renews_the_lock_a_few_times_in_its_life_and_not_for_each_row(
+    autojump_clock: MockClock,
+) -> None:
+    renewals: list[float] = []
+
+    async def renew() -> None:
+        renewals.append(trio.current_time())
+
+    session: Any = None
+    progress = migrations._Progress(session, renew, 1, {}, is_kept=False)  # type: ignore[arg-type]
+    for row in range(LOCK_SECONDS):
+        await trio.sleep(1)
+        await progress.note("rows", row)
+    assert renewals == [30, 60, 90, 120]
 
 
 async def test_a_lock_that_was_lost_stops_it(empty: CassandraSettings) -> None:
