@@ -65,7 +65,7 @@ async def migrate(
     """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
 
     `fills` has steps of migrations, by number. The step of the newest migration runs every time, since processes of the
-    former release may have written rows after it, up to the first run that begins MIXED_MS after it, which is the last one.
+    former release may have written rows after it. It runs for the last time if the run begins MIXED_MS after it.
 
     Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the
     keyspace has a migration that is not in the list. After an interruption the next run continues.
