@@ -4,6 +4,7 @@ import trio
 from quart import request
 
 from bff import models
+from bff.deletions import Deletions
 from bff.files.avatars import Avatars
 from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
@@ -53,9 +54,10 @@ _SIGN_IN_RESULTS = {
 class Accounts:
     """Register, sign in and out, and change the account."""
 
-    def __init__(self, services: Services, avatars: Avatars) -> None:
+    def __init__(self, services: Services, avatars: Avatars, deletions: Deletions) -> None:
         self._services = services
         self._avatars = avatars
+        self._deletions = deletions
         self._sign_ins = SignIns(services)
         self._administration = administration_of(services)
         self._gateways = Gateways(services.directory, services.publisher.partitions)
@@ -190,17 +192,13 @@ class Accounts:
     @endpoint("POST", "/v1/me/deletion", status=204)
     async def delete_me(self, claims: Claims, body: models.Confirmation) -> Response | Refusal:
         """Delete this account for ever. Its chats stay with their other members; it leaves its groups, of which another
-        member becomes the owner. An admin can't be deleted."""
+        member becomes the owner. An admin can't be deleted. After `timed_out` the deletion goes on."""
         verified = await self._confirm(claims, body.current_password)
         if isinstance(verified, Refusal):
             return verified
         user = await self._user(claims.user_id)
         actor = Actor(user.user_id, user.name, client_address(request))
-        if refusal := await self._administration.delete_user(actor, user):
-            return refusal
-        await self._avatars.forget(str(user.user_id), user.avatar)
-        self._services.leave_groups(user.user_id)
-        return Response()
+        return await self._deletions.delete(actor, user) or Response()
 
     @endpoint("GET", "/v1/me/sign-ins", models.OwnSignIns)
     async def list_sign_ins(self, claims: Claims) -> Response | Refusal:

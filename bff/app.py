@@ -21,6 +21,7 @@ from werkzeug.routing import MapAdapter
 from bff.accounts import Accounts
 from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
+from bff.deletions import Deletions
 from bff.departures import open_departures
 from bff.files.avatars import Avatars
 from bff.files.completion import open_completions
@@ -46,6 +47,7 @@ from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.background import open_background
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.files.protocol import FileStore
@@ -120,6 +122,7 @@ async def open_bff(
     async with (
         open_departures(accounts, archive, groups, tokens) as departures,
         open_completions(archive, files, pictures := Pictures(), scanner, platform.live) as completions,
+        open_background() as deletions,
     ):
         services = Services(
             accounts=accounts,
@@ -140,6 +143,7 @@ async def open_bff(
             clock_ms=wall_clock_ms,
             make_squares=pictures.make_squares,
             complete_file=completions.complete,
+            deletions=deletions,
             leave_groups=departures.begin,
             files_origin=files_origin,
             websocket_origins=settings.websocket_origins,
@@ -194,11 +198,12 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app.url_map.converters |= {"setting": SettingKey, "file": FileId}
     chats = OwnChats(services.live)
     avatars = Avatars(services)
+    deletions = Deletions(services, avatars)
     groups = Groups(services, chats, avatars)
     reported = ReportedFiles(services)
     downloads = Downloads(services, chats, reported)
     resources = [
-        Accounts(services, avatars),
+        Accounts(services, avatars, deletions),
         Profiles(services),
         People(services, chats),
         Chats(services, chats),
@@ -207,7 +212,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
         Uploads(services),
         downloads,
         avatars,
-        Admin(services, avatars, reported),
+        Admin(services, deletions, reported),
     ]
     mount(app, resources, services.verifier)
     avatars.mount(app)

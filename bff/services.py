@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from rookery.v1.archive_pb2 import (
     CancelFileRequest,
     CancelFileResponse,
@@ -128,6 +130,8 @@ class Services:
     Unavailable."""
     complete_file: Callable[[int, int], Awaitable[StoredFile | Refusal]]
     """Completes the upload of a file, by the ids of its owner and of itself."""
+    deletions: trio.Nursery
+    """Runs deletions of accounts, which go on without their requests."""
     leave_groups: Callable[[int], None]
     """Takes a deleted account, by its user id, out of its groups, in the background."""
     files_origin: str = ""

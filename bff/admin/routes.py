@@ -8,7 +8,7 @@ from quart import request
 from werkzeug.routing import BaseConverter
 
 from bff.admin import models
-from bff.files.avatars import Avatars
+from bff.deletions import Deletions
 from bff.files.models import Link, WantedReportedFile
 from bff.files.reported import ReportedFiles
 from bff.http.endpoints import Response, endpoint
@@ -31,9 +31,9 @@ class SettingKey(BaseConverter):
 class Admin:
     """Read the processes and the audit log, change the live configuration, and manage users, invites and reports."""
 
-    def __init__(self, services: Services, avatars: Avatars, reported: ReportedFiles) -> None:
+    def __init__(self, services: Services, deletions: Deletions, reported: ReportedFiles) -> None:
         self._services = services
-        self._avatars = avatars
+        self._deletions = deletions
         self._reported = reported
         self._administration = administration_of(services)
 
@@ -114,16 +114,13 @@ class Admin:
     @endpoint("DELETE", "/v1/admin/users/<user_id>", status=204)
     async def delete_account(self, admin: Claims, user_id: int) -> Response | Refusal:
         """Delete an account for ever. Its chats stay with their other members; it leaves its groups, of which another
-        member becomes the owner. An admin can't be deleted. Repeating it takes the account out of groups that are left.
+        member becomes the owner. An admin can't be deleted. After `timed_out` the deletion goes on. Repeating it takes
+        the account out of groups that are left.
         """
         users = await self._services.accounts.users([user_id])
         if not users:
             return _no_user(user_id)
-        if refusal := await self._administration.delete_user(await self._actor(admin), users[0]):
-            return refusal
-        await self._avatars.forget(str(user_id), users[0].avatar)
-        self._services.leave_groups(user_id)
-        return Response()
+        return await self._deletions.delete(await self._actor(admin), users[0]) or Response()
 
     @endpoint("POST", "/v1/admin/users/<user_id>/password-reset", models.ResetLink, status=201)
     async def create_password_reset(self, admin: Claims, user_id: int) -> Response | Refusal:

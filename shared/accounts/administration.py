@@ -112,21 +112,29 @@ class Administration:
         return None if await self._accounts.add_user(user, password_hash) else _name_taken(user)
 
     async def delete_user(self, actor: Actor, user: User) -> Refusal | None:
-        """Delete the account: its sign-ins and sessions end, messages to it are refused, and its profile, connections
-        and blocks are cleared.
+        """Delete the account, unless it is an admin's. Repeating it announces the deletion again."""
+        return await self.record_deletion(actor, user) or await self.complete_deletion(user)
 
-        Its chats stay with their other members, and its name is not used again. It is suspended first, so that no
-        sign-in begins meanwhile. An admin can't be deleted. Repeating it announces the deletion again.
-        """
+    async def record_deletion(self, actor: Actor, user: User) -> Refusal | None:
+        """Begin to delete an account. An admin can't be deleted."""
         if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
             return _is_admin(user)
         await self._record(actor, Act.DELETE_USER, named(user))
+        return None
+
+    async def complete_deletion(self, user: User) -> Refusal | None:
+        """Delete an account whose deletion is recorded: its sign-ins and sessions end, messages to it are refused, and
+        its profile, connections and blocks are cleared. After an interruption repeat it, since the user no longer can.
+
+        Its chats stay with their other members, and its name is not used again. It is suspended first, so that no
+        sign-in begins meanwhile.
+        """
         if not await self._accounts.suspend(user.user_id, DELETED, self._clock_ms()):
             return _is_admin(user)
         await self._accounts.delete_user(user.user_id)
-        await end_all(self._accounts, user.user_id)
         await self._accounts.end_families(user.user_id)
         await self._announce(user.user_id, is_deleted=True)
+        await end_all(self._accounts, user.user_id)
         return None
 
     async def reset_password(self, actor: Actor, user: User) -> PasswordReset | Refusal:

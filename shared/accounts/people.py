@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from shared.contract.errors import Code, Refusal
+import trio
+
+from shared.contract.errors import Code, Refusal, Unavailable
 
 MAX_CONNECTIONS = 1_000
 """Connections of a user, invitations from and to them included."""
@@ -20,6 +22,9 @@ MAX_BLOCKS = 1_000
 
 MAX_ASKED = 200
 """Other users in one read of relationships."""
+
+ENDED_AT_ONCE = 32
+"""Relationships of a deleted account: of 2,000, each a transaction, so that it takes seconds."""
 
 MAX_REPORTED_MESSAGES = 20
 
@@ -213,10 +218,23 @@ async def take_step(
 
 
 async def end_all(store: PeopleStore, user_id: int) -> None:
-    """Remove the connections, invitations and blocks of a user whose account is deleted. Blocks by others stay."""
+    """Remove the connections, invitations and blocks of a user whose account is deleted, ENDED_AT_ONCE at a time.
+    Blocks by others stay. Raises Unavailable; it may be repeated then."""
 
     def end(before: Relationship, now_ms: int) -> Relationship:
         return unblock(part(before, now_ms), now_ms)
 
-    for relationship in await store.relationships_of(user_id):
-        await take_step(store, user_id, relationship.other_id, end, 0)
+    async def end_next() -> None:
+        for relationship in remaining:
+            try:
+                await take_step(store, user_id, relationship.other_id, end, 0)
+            except Unavailable as error:
+                failures.append(error)
+                return
+
+    remaining, failures = iter(await store.relationships_of(user_id)), list[Unavailable]()
+    async with trio.open_nursery() as nursery:
+        for _ in range(ENDED_AT_ONCE):
+            nursery.start_soon(end_next)
+    if failures:
+        raise failures[0]

@@ -58,6 +58,7 @@ from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.background import open_background
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.configuration import ConfigurationStore
@@ -366,6 +367,7 @@ async def api(
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
         open_folder_files(tmp_path / "files") as files,
         open_completions(archive, files, pictures := Pictures(), scanner, Live.fixed(configuration)) as completions,
+        open_background() as deletions,
     ):
         services = Services(
             accounts=accounts,
@@ -386,6 +388,7 @@ async def api(
             clock_ms=clock,
             make_squares=pictures.make_squares,
             complete_file=completions.complete,
+            deletions=deletions,
             leave_groups=lambda user_id: groups.left.append(user_id),
             trusted_proxies=trusted_proxies,
         )

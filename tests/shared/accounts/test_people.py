@@ -1,13 +1,17 @@
 """Relationships and reports in both account stores."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from shared.accounts.people import (
+    PeopleStore,
     Relationship,
     Report,
     Resolution,
@@ -22,7 +26,7 @@ from shared.accounts.people import (
     unblock,
 )
 from shared.accounts.store import AccountStore, User
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from tests.shared.accounts.stores import OpenStore, patiently
 
 REPORT = Report(7, 1, 2, "d-1-2", '[{"message":{}}]', "Rude.")
@@ -95,12 +99,46 @@ async def test_concurrent_steps_of_two_processes_all_take_effect(open_store: Ope
         assert [each.other_id for each in await store.relationships_of(3)] == [1, 2, 4]
 
 
+class SlowRelationships:
+    """The relationships of user 1 in a store of which each call takes 10 ms, and of which one change fails once."""
+
+    def __init__(self, count: int) -> None:
+        self.listed = set(range(2, count + 2))
+        self.fails = True
+
+    async def relationships_of(self, user_id: int) -> list[Relationship]:
+        return [Relationship(user_id, other_id, wants_ms=1, version=1) for other_id in sorted(self.listed)]
+
+    async def relationships(self, user_id: int, other_ids: Sequence[int]) -> dict[int, Relationship]:
+        await trio.sleep(0.01)
+        return {other_id: Relationship(user_id, other_id, wants_ms=1, version=1) for other_id in other_ids}
+
+    async def change_relationship(self, before: Relationship, after: Relationship) -> bool:
+        await trio.sleep(0.01)
+        if before.other_id == 1_000 and self.fails:
+            self.fails = False
+            raise Unavailable("away")
+        self.listed.remove(before.other_id)
+        return True
+
+
 async def test_a_deleted_account_keeps_no_relationship_but_blocks_by_others(store: AccountStore) -> None:
     for user_id, step, other_id in ((1, invite, 2), (1, block, 3), (4, invite, 1), (5, block, 1)):
         await take(store, user_id, step, other_id)
     await end_all(store, 1)
     assert [await store.relationships_of(user_id) for user_id in (1, 2, 3, 4)] == [[]] * 4
     assert [each.other_id for each in await store.relationships_of(5)] == [1]
+
+
+async def test_many_relationships_of_a_deleted_account_end_at_once_and_after_a_failure_when_it_is_repeated(
+    autojump_clock: MockClock,
+) -> None:
+    world = SlowRelationships(2_000)
+    with pytest.raises(Unavailable):
+        await end_all(cast(PeopleStore, world), 1)
+    await end_all(cast(PeopleStore, world), 1)
+    assert world.listed == set()
+    assert trio.current_time() < 5
 
 
 async def test_settings_of_an_account_change_with_its_profile_or_stay(store: AccountStore) -> None:
