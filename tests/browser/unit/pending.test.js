@@ -8,7 +8,7 @@ import { reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromHistory } from "../../../web/messages.js";
 import { Changes, WaitingMarks } from "../../../web/pending.js";
 import { Kept } from "../../../web/stores/kept.js";
-import { ADA, CHAT, changeAt, fakeDatabase, idAt, wireMessage } from "./fakes.js";
+import { ADA, CHAT, changeAt, fakeChannels, fakeDatabase, idAt, wireMessage } from "./fakes.js";
 
 const reacted = (target, emoji, set) => changeAt(0, target, { reacted: { emoji, set } }).change;
 const edited = (target, body) => changeAt(0, target, { edited: { text: { body } } }).change;
@@ -64,6 +64,20 @@ test("a change replaces a change with the same key that was not sent yet, and no
     changes.all.map(({ change }) => change.reacted?.set ?? change.edited.text.body),
     [true, false, "text 1", "text 2"],
   );
+});
+
+test("a change is shown in all tabs while it waits, and one that takes its place there, too", async (context) => {
+  mock.timers.enable({ apis: ["setInterval"] });
+  context.after(() => mock.timers.reset());
+  const database = fakeDatabase();
+  const [here, there] = [await opened(database), await opened(database)];
+  for (const [at, end] of fakeChannels().ends.entries()) [here, there][at].share(end, new AbortController().signal);
+  here.add(edited(1, "better"), 1);
+  assert.equal(textOf(there.over(message)), "better");
+  there.add(edited(1, "best"), 2);
+  assert.deepEqual([here, there].map((tab) => [textOf(tab.over(message)), tab.size]), Array(2).fill(["best", 1]));
+  here.remove(here.all[0].client_id);
+  assert.equal(there.over(message), message);
 });
 
 /** Marks with the frames that they sent, and a function that answers the newest one. */
