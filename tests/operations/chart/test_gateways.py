@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from shared.contract.addresses import GrpcAddress
+from shared.files.protocol import PART_BYTES
 from tools.operations.kubernetes import Manifest
 from tools.operations.manifests import (
     EXPOSED,
@@ -86,6 +87,30 @@ def test_the_announced_addresses_of_a_gateway_lead_to_it_alone_ready_or_not(obje
     own = [spec for spec in services if "statefulset.kubernetes.io/pod-name" in spec["selector"]]
     assert own
     assert all(spec["publishNotReadyAddresses"] is True for spec in own)
+
+
+@pytest.mark.parametrize("case", ["ingress", "embedded-ingress"])
+def test_nginx_speaks_the_protocol_of_the_pods_and_lets_uploads_and_silent_sessions_pass(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
+    ingresses = of_kind(objects, "Ingress")
+    own = {ingress["metadata"]["name"].rpartition("-")[2]: annotations_of(ingress) for ingress in ingresses}
+    assert all(each.settings.tls.certificate_file for each in processes if each.role != "migrate")
+    assert {name: each["backend-protocol"] for name, each in own.items()} == {
+        "bff": "HTTPS", "websocket": "HTTPS", "grpc": "GRPCS",
+    }  # fmt: skip
+    assert own["bff"]["proxy-body-size"] == f"{PART_BYTES // 2**20 + 1}m"
+    for each in (own["websocket"], own["grpc"]):
+        assert min(int(each["proxy-read-timeout"]), int(each["proxy-send-timeout"])) > 60
+    for each in processes:
+        for section in {"bff": ["bff"], "gateway": ["gateway"], "embedded": ["bff", "gateway"]}.get(each.role, []):
+            assert getattr(each.settings, section).trusted_proxies
+
+
+def annotations_of(ingress: Manifest) -> dict[str, str]:
+    """Annotations for ingress-nginx, by their short names."""
+    found = ingress["metadata"].get("annotations", {}).items()
+    return {name.removeprefix("nginx.ingress.kubernetes.io/"): value for name, value in found}
 
 
 @pytest.mark.parametrize("case", EXPOSED)
