@@ -57,6 +57,10 @@ def test_all_missing_values_are_named_at_once(helm: Helm) -> None:
         ("files.url=s3://own", "files.url needs files.credentials.secretName"),
         ("mode=embedded", "files.claimName is for mode distributed"),
         ("kafka.security=SASL_SSL", "needs kafka.credentials.secretName"),
+        (
+            "networkPolicy.enabled=true,networkPolicy.ingressFrom[0].ipBlock.cidr=10.0.0.0/8",
+            "networkPolicy.ingressFrom needs networkPolicy.metricsFrom",
+        ),
     ],
 )
 def test_contradictory_values_are_refused(helm: Helm, values: str, words: str) -> None:
