@@ -190,16 +190,23 @@ def test_a_change_of_settings_rolls_the_pods_that_read_them(helm: Helm, objects:
     assert changed("gateway.replicas=4") == set()
 
 
-@pytest.mark.parametrize("case", ["plaintext"])
-def test_roles_can_be_upgraded_one_by_one(helm: Helm, objects: list[Manifest]) -> None:
-    words = ("-f", values_of("plaintext"), "--set", "gateway.imageTag=next")
-    after = helm.template(CHART, *words, release=RELEASE, namespace=NAMESPACE)
-    changed = [
-        role_of(new)
+@pytest.mark.parametrize(
+    ("case", "value"),
+    [
+        ("plaintext", "gateway.imageTag=next"),
+        ("production", "gateway.imageTag=next"),
+        ("production", f"gateway.imageDigest=sha256:{'1' * 64}"),
+    ],
+)
+def test_roles_can_be_upgraded_one_by_one(helm: Helm, objects: list[Manifest], case: str, value: str) -> None:
+    after = helm.template(CHART, "-f", values_of(case), "--set", value, release=RELEASE, namespace=NAMESPACE)
+    changed = {
+        role_of(new): container_of(new)["image"]
         for old, new in zip(workloads(objects), workloads(after), strict=True)
         if pod_of(old) != pod_of(new)
-    ]
-    assert changed == ["gateway"]
+    }
+    assert changed.keys() == {"gateway"}
+    assert changed["gateway"].endswith(value.partition("=")[2])
 
 
 @pytest.mark.parametrize("case", ["embedded"])

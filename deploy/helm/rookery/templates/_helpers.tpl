@@ -48,10 +48,13 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .role }}
 {{- end -}}
 
+{{/* The image of a role: its own digest or tag, else that of all roles. Takes root and role. */}}
 {{- define "rookery.image" -}}
 {{- $image := .root.Values.image -}}
-{{- $tag := (index .root.Values .role).imageTag | default $image.tag | default .root.Chart.AppVersion -}}
-{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}{{ else }}{{ $image.repository }}:{{ $tag }}{{ end -}}
+{{- $own := index .root.Values .role -}}
+{{- $digest := $own.imageDigest | default (ternary "" $image.digest (not (empty $own.imageTag))) -}}
+{{- $tag := $own.imageTag | default $image.tag | default .root.Chart.AppVersion -}}
+{{- if $digest }}{{ $image.repository }}@{{ $digest }}{{ else }}{{ $image.repository }}:{{ $tag }}{{ end -}}
 {{- end -}}
 
 {{/* Seconds from a pod's deletion to SIGKILL. Takes root and role. */}}
