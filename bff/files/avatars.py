@@ -21,7 +21,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.files import protocol as files
 from shared.files.keys import AVATARS, avatar_key, avatar_keys
-from shared.throttle import HOUR, Throttle, too_many
+from shared.throttle import HOUR, Attempt, Throttle, too_many
 
 MAX_AVATAR_BYTES = 5_000_000
 """Of an uploaded picture, which is in memory until it is decoded."""
@@ -127,11 +127,15 @@ class Avatars:
         if user_id in self._receiving or len(self._receiving) >= MAX_AT_ONCE:
             yield Refusal(Code.RATE_LIMITED, "Too many pictures at once: try again soon.")
             return
-        if wait := self._made.take(str(user_id), AVATARS_PER_DAY, trio.current_time()):
-            yield too_many("pictures", wait)
+        attempt = self._made.begin(str(user_id), AVATARS_PER_DAY, trio.current_time())
+        if not isinstance(attempt, Attempt):
+            yield too_many("pictures", attempt)
             return
         self._receiving.add(user_id)
         try:
             yield None
+        except Unavailable:
+            attempt.forgive()
+            raise
         finally:
             self._receiving.discard(user_id)
