@@ -135,20 +135,26 @@ class Completions:
         if isinstance(stored, Refusal):
             return stored
         if stored.state == FILE_STATE_UPLOADING:
-            refusal = await self._join(stored) or await self._examine(stored)
-            if refusal:
-                return refusal
-            answer = await self._archive.complete_file(CompleteFileRequest(file=stored))
-            if isinstance(answer, Refusal):
-                if answer.code is Code.NOT_FOUND:  # cancelled meanwhile
-                    await self._files.delete(keys_of(file_id))
-                return answer
-            stored = answer.file
+            completed = await self._join(stored) or await self._examine(stored) or await self._record(stored)
+            if completed == ENDED:
+                completed = await completed_elsewhere(self._archive, user_id, file_id)
+            if isinstance(completed, Refusal):
+                return completed
+            stored = completed
         if stored.state == FILE_STATE_BLOCKED:
             await self._files.delete(keys_of(file_id))
         elif stored.rendition:
             await self._files.delete([file_key(file_id)])
         return stored
+
+    async def _record(self, stored: StoredFile) -> StoredFile | Refusal:
+        """Have the archive store the file as complete. Raises Unavailable."""
+        answer = await self._archive.complete_file(CompleteFileRequest(file=stored))
+        if not isinstance(answer, Refusal):
+            return answer.file
+        if answer.code is Code.NOT_FOUND:  # cancelled meanwhile
+            await self._files.delete(keys_of(stored.file.file_id))
+        return answer
 
     async def _join(self, stored: StoredFile) -> Refusal | None:
         """Join the parts. Raises Unavailable."""
@@ -237,6 +243,14 @@ async def own_file(archive: ArchiveQueries, user_id: int, file_id: int) -> Store
     if isinstance(answer, Refusal):
         return answer
     return next((stored for stored in answer.files if stored.owner_id == user_id), NO_FILE)
+
+
+async def completed_elsewhere(archive: ArchiveQueries, user_id: int, file_id: int) -> StoredFile | Refusal:
+    """Return a file whose parts are gone, if another process has completed it meanwhile; else refuse `ENDED`."""
+    stored = await own_file(archive, user_id, file_id)
+    if isinstance(stored, Refusal):
+        return stored
+    return ENDED if stored.state == FILE_STATE_UPLOADING else stored
 
 
 def is_allowed(media_type: str, allowed: str) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import trio
 from werkzeug.routing import BaseConverter
 
-from bff.files.completion import ENDED, own_file
+from bff.files.completion import ENDED, completed_elsewhere, own_file
 from bff.files.models import File, NewFile
 from bff.files.parts import bytes_of, parts_of, stored_parts
 from bff.http.bodies import Content, TooSlow
@@ -148,7 +148,10 @@ class Uploads:
         if stored.state != FILE_STATE_UPLOADING:
             return Response(File.of(stored))
         parts = await stored_parts(self._files, stored)
-        return ENDED if parts is None else Response(File.of(stored, parts))
+        if parts is not None:
+            return Response(File.of(stored, parts))
+        completed = await completed_elsewhere(self._archive, stored.owner_id, stored.file.file_id)
+        return completed if isinstance(completed, Refusal) else Response(File.of(completed))
 
     @contextmanager
     def _reception(self, user_id: int) -> Iterator[Refusal | None]:

@@ -17,6 +17,7 @@ from rookery.v1.archive_pb2 import (
     GetFilesRequest,
     GetFilesResponse,
     ReserveFileRequest,
+    StoredFile,
 )
 from shared.configuration.model import LiveConfiguration
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -332,6 +333,26 @@ async def test_an_upload_that_is_cancelled_while_it_is_completed_leaves_nothing(
     monkeypatch.setattr(archive, "complete_file", cancelled)
     assert (await client.complete(file_id)).refusal == (404, "not_found", "file_id")
     assert not await client.has_bytes(file_id)
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/complete"), ("GET", "")])
+async def test_a_picture_that_another_process_completes_at_the_same_moment_has_not_ended(
+    client: Client, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    image = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(image, "PNG")
+    file_id = await client.upload(image.getvalue())
+    archive, get_files = client.api.archive, client.api.archive.get_files
+    before = StoredFile.FromString(archive.files[int(file_id)].SerializeToString())
+    file = (await client.complete(file_id)).body  # the other one, which has deleted the uploaded bytes
+    answers = iter([GetFilesResponse(files=[before])])
+
+    async def get_files_before(request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        return next(answers, None) or await get_files(request)
+
+    monkeypatch.setattr(archive, "get_files", get_files_before)
+    reply = await client.call(method, f"/{file_id}{path}")
+    assert (reply.status, reply.body) == (200, file)
 
 
 async def test_a_completion_goes_on_without_its_caller(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
