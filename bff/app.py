@@ -31,7 +31,7 @@ from bff.files.scanner import Scanner
 from bff.files.uploads import FileId, Uploads
 from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
-from bff.http.endpoints import MAX_BODY_BYTES, mount
+from bff.http.endpoints import MAX_BODY_BYTES, mount, request_of
 from bff.http.measures import bff_readings, measure_request
 from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_http, refusal_of_store
 from bff.http.proxy_headers import apply_proxy_headers
@@ -178,7 +178,8 @@ class Application(QuartTrio):
         scope = apply_proxy_headers(scope, self.trusted_proxies)
         if body := stream_body(scope, receive, send):
             receive, send = body.receive, body.send
-        await super().asgi_app(scope, receive, send)
+        with request_of(scope) as scope:
+            await super().asgi_app(scope, receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         if request is None:

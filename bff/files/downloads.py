@@ -18,7 +18,7 @@ from bff.files.links import FileLink, FileLinks
 from bff.files.models import ChatFilesQuery, Link, Links, WantedFiles
 from bff.files.reported import ReportedFiles
 from bff.files.served import Served, asked_for, has_rendition, headers_of, served
-from bff.http.endpoints import Response, endpoint, in_time, parse_id
+from bff.http.endpoints import Response, at_end, endpoint, in_time, parse_id
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
 from bff.own_chats import OwnChats
@@ -166,28 +166,38 @@ class Downloads:
             headers["Content-Range"] = f"bytes {asked.start}-{asked.end - 1}/{size}"
         content: ResponseBody | bytes = b""
         if request.method == "GET" and asked.start < asked.end:
-            if self._under_way[link.user_id] >= MAX_DOWNLOADS:
+            if not self._begin(link.user_id):
                 return problem(Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once."))
-            content = _Content(self._content(link.user_id, key, asked.start, asked.end))
+            content = _Content(self._content(key, asked.start, asked.end))
         response = HttpResponse(content, asked.status, headers)
         if asked.status is not HTTPStatus.NOT_MODIFIED:
             response.content_length = asked.end - asked.start
         return response
 
-    @asynccontextmanager
-    async def _content(self, user_id: int, key: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open the bytes for one download of the user. Raises CutOff if they end early."""
+    def _begin(self, user_id: int) -> bool:
+        """Count a download of the user until the request ends, whether its body is ever opened or not. False if there
+        are too many."""
+
+        def end() -> None:
+            self._under_way[user_id] -= 1
+            if not self._under_way[user_id]:
+                del self._under_way[user_id]
+
+        if self._under_way[user_id] >= MAX_DOWNLOADS:
+            return False
         self._under_way[user_id] += 1
+        at_end(end)
+        return True
+
+    @asynccontextmanager
+    async def _content(self, key: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the bytes for one download. Raises CutOff if they end early."""
         try:
             async with self._services.files.read(key, start, end) as chunks, aclosing(_paced(chunks)) as paced:
                 yield paced
         except (files.NotFound, Unavailable) as error:
             _log.warning("download_cut_off", reason=str(error))
             raise CutOff from error
-        finally:
-            self._under_way[user_id] -= 1
-            if not self._under_way[user_id]:
-                del self._under_way[user_id]
 
     async def _read(self, link: FileLink) -> StoredFile | Refusal | None:
         """The complete file of the link, if its user may read it now."""

@@ -7,15 +7,17 @@ Refusal, which is sent as a problem.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
 import trio
 from google.protobuf.message import Message
+from hypercorn.typing import Scope
 from pydantic import BaseModel, ValidationError
 from quart import Quart, request
 from quart import Response as HttpResponse
@@ -45,6 +47,9 @@ MAX_QUERY_FIELDS = 32
 
 _SPECIFICATION = "_endpoint"
 
+_AT_END = "rookery.at_end"
+"""The key of a request's scope for what happens at its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -53,6 +58,19 @@ class Response:
     body: BaseModel | Mapping[str, Any] | None = None
     status: int = 200
     etag: str = ""
+
+
+@contextmanager
+def request_of(scope: Scope) -> Iterator[Scope]:
+    """The scope of a request that ends with the block, when its response is sent or given up; see `at_end`."""
+    with ExitStack() as stack:
+        yield cast(Scope, {**scope, _AT_END: stack})
+
+
+def at_end(function: Callable[[], None]) -> None:
+    """Call the function when the response to this request is sent or given up."""
+    stack: ExitStack = cast(dict[str, Any], request.scope)[_AT_END]
+    stack.callback(function)
 
 
 @dataclass(frozen=True, slots=True)

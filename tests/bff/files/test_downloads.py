@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+from quart import Response as HttpResponse
 
 from bff.app import ignore_disconnects, make_app
 from bff.files import downloads
@@ -321,3 +322,32 @@ async def test_a_user_has_few_downloads_at_once(shared: Shared, monkeypatch: pyt
         async with connected(server) as client:
             await client.get(url)
             assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_downloads_that_begin_at_once_are_counted_until_they_end_also_without_a_body(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
+    url, waiting, statuses = await shared.url(), [trio.Event() for _ in range(3)], list[int]()
+    app = shared.api.app = make_app(shared.api.services, shared.api.web_root)
+
+    async def wait_for_the_others(response: HttpResponse) -> HttpResponse:
+        """Before the body is opened."""
+        next(event for event in waiting if not event.is_set()).set()
+        await waiting[-1].wait()
+        return response
+
+    async def get() -> None:
+        statuses.append((await shared.get(url)).status)
+
+    app.after_request(wait_for_the_others)
+    async with trio.open_nursery() as nursery:  # clients that disconnect
+        for _ in range(2):
+            nursery.start_soon(get)
+        await waiting[1].wait()
+        nursery.cancel_scope.cancel()
+    waiting[:] = [trio.Event() for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(get)
+    assert sorted(statuses) == [200, 200, 429]
