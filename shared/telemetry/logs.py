@@ -1,8 +1,8 @@
 """Logs: one JSON object a line on stderr, from structlog and from the standard library's logging alike.
 
 Every line has `time` (RFC 3339, UTC), `level`, `event`, `logger` and `role`; within a sampled span `trace_id` and
-`span_id`; within a session `session_id` and `user_id`. `exception` is a traceback. Values are texts, numbers, booleans,
-or lists of them, so that each field has one type in an index of the lines.
+`span_id`; within a session `session_id` and `user_id`. `exception` is a traceback; of a long one the middle is left
+out. Values are texts, numbers, booleans, or lists of them, so that each field has one type in an index of the lines.
 
 Levels are those of the standard library's loggers, a tree by the dots in their names: `set_levels` changes them while
 the process runs. Passwords, tokens and the content of messages are never passed to a logger.
@@ -15,6 +15,7 @@ import math
 import re
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -46,6 +47,9 @@ _FIRST_FIELDS = ("time", "level", "event", "logger")
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 """With a fraction always: programs that parse the lines expect one format."""
+
+_MAX_EXCEPTION_BYTES = 12 << 10
+"""As JSON: container engines split lines of more than 16 KiB, whose parts lose their fields."""
 
 _MAX_EXACT = 2**53
 """Larger whole numbers, such as ids, are logged as texts: a reader that parses numbers as doubles would round them."""
@@ -220,12 +224,29 @@ def _formatter(role: str) -> logging.Formatter:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            _shorten_exception,
             structlog.processors.StackInfoRenderer(),
             _flatten,
             _order_fields,
             structlog.processors.JSONRenderer(),
         ],
     )
+
+
+def _shorten_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Leave out the middle of a long traceback: its begin has the place, its end the error."""
+    text = event.get("exception", "")
+    if isinstance(text, str) and len(json.dumps(text)) > _MAX_EXCEPTION_BYTES:
+        first, last = _fitting(text), _fitting(text[::-1])
+        left_out = len(text) - first - last
+        event["exception"] = f"{text[:first]}\n[{left_out} characters left out]\n{text[len(text) - last :]}"
+    return event
+
+
+def _fitting(text: str) -> int:
+    """The number of leading characters that are at most half of `_MAX_EXCEPTION_BYTES` as JSON."""
+    half = _MAX_EXCEPTION_BYTES // 2
+    return bisect_right(range(half), half, key=lambda count: len(json.dumps(text[:count]))) - 1
 
 
 def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

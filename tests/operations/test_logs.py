@@ -268,6 +268,21 @@ def test_fluentd_makes_the_same_document_of_a_line_as_rsyslog() -> None:
     }  # fmt: skip
 
 
+def test_fluentd_reads_the_lines_in_files_of_kubernetes_and_leaves_others_to_its_next_parsers() -> None:
+    parsers = [section for name, section in fluentd_sections((DEPLOY / "fluentd.conf").read_text()) if name == "parse"]
+    assert [parser["@type"] for parser in parsers] == ["none", "regexp", "json", "json"]
+    expression = re.compile(parsers[1]["expression"].strip("/").replace("(?<", "(?P<"))
+    line = json.dumps({"time": "2001-02-03T04:05:06.789012Z", "level": "info", "event": "a b"})
+    for time in ("2001-02-03T04:05:06.789012345Z", "2001-02-03T05:05:06.7+01:00"):
+        for tag in "FP":
+            found = expression.match(f"{time} stderr {tag} {line}")
+            assert found is not None
+            assert found.groupdict() == {"time": time, "stream": "stderr", "log": line}
+    docker = json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2001-02-03T04:05:06.789012345Z"})
+    assert [expression.match(other) for other in (line, docker, NO_LINE)] == [None, None, None]
+    assert (parsers[1]["keep_time_key"], parsers[1]["time_format"]) == ("true", parsers[2]["time_format"])
+
+
 def test_old_indices_are_found_by_their_names() -> None:
     policy = json.loads((DEPLOY / "retention-opensearch.json").read_text())["policy"]
     assert policy["ism_template"][0]["index_patterns"] == TEMPLATE["index_patterns"]

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -73,6 +74,23 @@ def test_an_exception_is_text_in_its_line(stream: io.StringIO) -> None:
         assert line["level"] == "error"
         assert line["event"] == "failed"
         assert "ValueError: one\n" in line["exception"]
+
+
+@pytest.mark.parametrize("text", ["boom " * 300, "\U0001f4a5" * 1_000, '"' * 100_000])
+def test_a_line_with_a_long_exception_is_shorter_than_the_parts_of_container_logs(
+    stream: io.StringIO, text: str
+) -> None:
+    group = ExceptionGroup("many", [ValueError(f"{number} {text}") for number in range(30)])
+    logging.getLogger("a").error("failed", exc_info=group)
+    (line,) = lines(stream)
+    assert 12 << 10 < len(stream.getvalue()) < 16 << 10
+    first, left_out, last = re.split(r"\n\[(\d+) characters left out\]\n", line["exception"])
+    whole = "".join(traceback.format_exception(group)).rstrip("\n")
+    assert whole.startswith(first)
+    assert whole.endswith(last)
+    assert len(first) + int(left_out) + len(last) == len(whole)
+    assert "many (30 sub-exceptions)" in first
+    assert "and 15 more exceptions" in last
 
 
 def test_anything_can_be_logged_in_one_line(stream: io.StringIO) -> None:
