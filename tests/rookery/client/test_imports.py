@@ -28,6 +28,8 @@ def test_importing_the_client_loads_no_engine_no_server_and_no_package_of_an_ext
 
 
 def test_a_command_for_an_admin_loads_neither_the_web_server_nor_the_client(tmp_path: Path) -> None:
+    for name in ("accounts", "chats", "configuration", "log"):
+        (tmp_path / f"{name}.db").touch()  # the platform has been started
     loaded = modules_after(COMMAND, ROOKERY_DATA=str(tmp_path))
     assert "rookery.commands.admin" in loaded
     assert {"bff.app", "hypercorn", "quart", "rookery.client"}.isdisjoint(loaded)
