@@ -100,11 +100,11 @@ def test_nginx_speaks_the_protocol_of_the_pods_and_lets_uploads_and_silent_sessi
         "bff": "HTTPS", "websocket": "HTTPS", "grpc": "GRPCS",
     }  # fmt: skip
     assert own["bff"]["proxy-body-size"] == f"{PART_BYTES // 2**20 + 1}m"
-    for each in (own["websocket"], own["grpc"]):
-        assert min(int(each["proxy-read-timeout"]), int(each["proxy-send-timeout"])) > 60
-    for each in processes:
-        for section in {"bff": ["bff"], "gateway": ["gateway"], "embedded": ["bff", "gateway"]}.get(each.role, []):
-            assert getattr(each.settings, section).trusted_proxies
+    waits = [int(own[name][f"proxy-{way}-timeout"]) for name in ("websocket", "grpc") for way in ("read", "send")]
+    assert min(waits) > 60
+    for process in processes:
+        for section in {"bff": ["bff"], "gateway": ["gateway"], "embedded": ["bff", "gateway"]}.get(process.role, []):
+            assert getattr(process.settings, section).trusted_proxies
 
 
 def annotations_of(ingress: Manifest) -> dict[str, str]:
