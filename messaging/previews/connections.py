@@ -14,6 +14,7 @@ import httpx
 import trio
 
 from messaging.previews.addresses import Network, may_connect
+from messaging.previews.hosts import HOST_PAGES, HOST_SECONDS, Hosts
 
 PORTS = {"http": 80, "https": 443}
 
@@ -40,6 +41,7 @@ class Connector:
         self._proxy = httpx.URL(proxy) if proxy else None
         self._allowed = allowed
         self._tls = tls or ssl.create_default_context()
+        self._hosts = Hosts()
 
     def checked(self, url: str) -> httpx.URL:
         """The URL, if it may be fetched. Raises Refused."""
@@ -55,6 +57,14 @@ class Connector:
             raise Refused("only the ports 80 and 443")
         with suppress(ValueError):  # a name
             self._check_addresses([target.host])  # a proxy would connect to it
+        return target
+
+    def followed(self, page: httpx.URL, place: str) -> httpx.URL:
+        """The checked URL of a place to which a page leads, by a redirect or as its picture. Many sites may lead to one
+        host, so it has a limit here. Raises Refused."""
+        target = self.checked(str(page.join(place)))
+        if target.host != page.host and not self._hosts.take(target.host):
+            raise Refused(f"{target.host} was asked {HOST_PAGES} times in {HOST_SECONDS:g} seconds")
         return target
 
     def _check_addresses(self, addresses: Collection[str]) -> None:

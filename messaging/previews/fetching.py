@@ -63,7 +63,7 @@ async def fetch(url: str, connector: Connector) -> Page | None:
     page: Page | None = None
     with trio.move_on_after(TOTAL_SECONDS):
         try:
-            response = await _get(url, connector, PAGE_TYPES + PICTURE_TYPES)
+            response = await _get(connector.checked(url), connector, PAGE_TYPES + PICTURE_TYPES)
             if response.media_type in PICTURE_TYPES:
                 name = response.url.path.rsplit("/", 1)[-1]
                 return Page(Metadata(title=clean(name, MAX_TITLE)), response.body)
@@ -72,23 +72,23 @@ async def fetch(url: str, connector: Connector) -> Page | None:
                 return None
             page = Page(metadata)
             if metadata.picture:
-                picture = await _get(str(response.url.join(metadata.picture)), connector, PICTURE_TYPES)
+                place = connector.followed(response.url, metadata.picture)
+                picture = await _get(place, connector, PICTURE_TYPES)
                 page = Page(metadata, picture.body)
         except _FAILURES:
             pass
     return page
 
 
-async def _get(url: str, connector: Connector, media_types: Collection[str]) -> _Response:
-    """Return the response behind a URL and its redirects. Raises Refused, and the errors of a connection."""
+async def _get(target: httpx.URL, connector: Connector, media_types: Collection[str]) -> _Response:
+    """Return the response behind a checked URL and its redirects. Raises Refused, and the errors of a connection."""
     for _ in range(1 + MAX_REDIRECTS):
-        target = connector.checked(url)
         connection = await connector.connect(target)
         try:
             head = await connection.request(target, HEADERS)
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
             if head.status_code in _REDIRECTS and "location" in headers:
-                url = str(target.join(headers["location"]))
+                target = connector.followed(target, headers["location"])
                 continue
             if head.status_code != 200:
                 raise Refused(f"status {head.status_code}")

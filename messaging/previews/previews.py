@@ -1,7 +1,7 @@
 """The previewer of a gateway: it asks a worker for pages, has their pictures made small, and keeps the results."""
 
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ import msgspec
 import structlog
 import trio
 
+from messaging.previews.hosts import Hosts
 from messaging.previews.metadata import MAX_DESCRIPTION, MAX_SITE_NAME, MAX_TITLE, clean
 from messaging.previews.protocol import Found, Lines, Setup, Wanted
 from rookery.v1.session_pb2 import LinkPreview
@@ -33,9 +34,6 @@ CACHE_SECONDS = 3_600.0
 
 FAILURE_SECONDS = 300.0
 """How long a URL without a preview is not asked for again."""
-
-HOST_PAGES, HOST_SECONDS = 10, 60.0
-"""Pages of one host that are fetched in so many seconds."""
 
 READ_BYTES = 64 << 10
 
@@ -126,7 +124,7 @@ class Previewer:
         self._starting = trio.Lock()
         self._cache: OrderedDict[str, tuple[float, LinkPreview | None]] = OrderedDict()  # with the time of its end
         self._under_way: dict[str, trio.Event] = {}
-        self._hosts: dict[str, deque[float]] = {}  # the times of the latest pages
+        self._hosts = Hosts()
 
     async def fetch(self, url: str) -> LinkPreview | None:
         """Return the preview of a page; None if it has none, does not answer within seconds, or if its host has been
@@ -192,18 +190,12 @@ class Previewer:
             self._cache.popitem(last=False)
 
     def _may_ask(self, url: str) -> bool:
-        """Whether the host of a URL has been asked for few pages in the last HOST_SECONDS; then count one more."""
+        """Whether the host of a URL has been asked for few pages; then count one more. The worker counts the hosts to
+        which pages lead."""
         try:
-            host = httpx.URL(url).host
+            return self._hosts.take(httpx.URL(url).host)
         except (httpx.InvalidURL, ValueError):
             return False
-        since = trio.current_time() - HOST_SECONDS
-        self._hosts = {each: times for each, times in self._hosts.items() if times[-1] > since}
-        times = self._hosts.setdefault(host, deque(maxlen=HOST_PAGES))
-        if len(times) == HOST_PAGES and times[0] > since:
-            return False
-        times.append(trio.current_time())
-        return True
 
 
 @asynccontextmanager

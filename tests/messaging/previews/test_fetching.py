@@ -13,6 +13,7 @@ import trio
 from messaging.previews import connections, fetching
 from messaging.previews.connections import Connector
 from messaging.previews.fetching import MAX_PAGE_BYTES, MAX_PICTURE_BYTES, MAX_REDIRECTS, Page, fetch
+from messaging.previews.hosts import HOST_PAGES
 from messaging.previews.metadata import Metadata
 from tests.messaging.previews.conftest import PAGE, Names, Server, response
 from tools.launch.certificates import Authority
@@ -193,3 +194,22 @@ async def test_a_proxy_gets_the_url_and_its_password(server: Server) -> None:
     assert await fetch("http://10.0.0.1/", connector) is None
     assert server.requests == ["http://example.com/a", "example.com:443"]
     assert all(b"Basic bWU6c2VjcmV0" in head for head in server.heads)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(status=302, location="http://site.example/p"),
+        response(b"<title>T</title><meta property=og:image content=http://site.example/p>"),
+    ],
+    ids=["redirects", "pictures"],
+)
+async def test_many_hosts_that_lead_to_one_have_its_limit(
+    answer: bytes, web: Server, names: Names, connector: Connector
+) -> None:
+    hosts = [f"a{number}.example" for number in range(HOST_PAGES + 2)]
+    names.addresses = {"site.example": [["127.0.0.1"]] * len(hosts)} | {host: [["127.0.0.1"]] for host in hosts}
+    web.answers = {"/": answer, "/p": response(b"x", "image/png")}
+    for host in hosts:
+        await fetch(f"http://{host}/", connector)
+    assert [web.requests.count(target) for target in ("/", "/p")] == [len(hosts), HOST_PAGES]

@@ -1,0 +1,26 @@
+"""Limits how often a host is asked, since anybody may name it in many links."""
+
+from collections import deque
+
+import trio
+
+HOST_PAGES, HOST_SECONDS = 10, 60.0
+"""Requests to one host in so many seconds."""
+
+
+class Hosts:
+    """Counts the requests to each host in the last HOST_SECONDS."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[float]] = {}
+
+    def take(self, host: str) -> bool:
+        """Count a request to the host; False, without counting it, if there are HOST_PAGES."""
+        now = trio.current_time()
+        since = now - HOST_SECONDS
+        self._times = {each: times for each, times in self._times.items() if times[-1] > since}
+        times = self._times.setdefault(host, deque(maxlen=HOST_PAGES))
+        if len(times) == HOST_PAGES and times[0] > since:
+            return False
+        times.append(now)
+        return True
