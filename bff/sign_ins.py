@@ -26,8 +26,8 @@ class SignIns:
     async def start(self, user: accounts.User, password_hash: str, device_name: str) -> Tokens | Refusal:
         """Start a sign-in of this user, whose password was verified against this hash.
 
-        Who changes a password ends the sign-ins that have started. So one whose password was changed before it started
-        is ended here.
+        A change of the password ends the sign-ins that have started before. One that starts after the change, because
+        its password was verified before, is ended here.
         """
         store = self._services.accounts
         status = await self._status(user.user_id)
