@@ -253,8 +253,8 @@ class Publisher:
         )
         is_kept = bool(stored or forgotten)
         if is_kept:  # the gateway that accepted it may have died before it published the copies
-            has_content = has_files and first is not None and first.content is not None
-            records = records[1:] if has_content else []  # without: it was deleted since
+            is_deleted = sent.event_id in tail.deletions or (first is not None and first.content is None)
+            records = records[1:] if has_files and not is_deleted else []
         self._unconfirmed.pop(key, None)
         if records:
             command.defer()

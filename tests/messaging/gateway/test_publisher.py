@@ -567,6 +567,28 @@ async def test_a_change_reaches_every_session_of_both_but_its_origin_and_needs_a
 EDIT = Edited(text=Text(body="better"))
 
 
+async def test_a_retry_of_a_message_that_was_deleted_since_publishes_nothing(
+    platform: Platform, gateway: Gateway
+) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, ANN) as phone,
+        platform.sign_in(gateway, BEN) as ben,
+    ):
+        message_id = (await ann.accepted(text("a", "secret"))).event_id
+        await ann.accepted(change_frame("b", message_id, deleted=Deleted()))
+        for client in (phone, ben) * 2:
+            await client.expect("event")
+        own, others = gateway.partitions.tail_of(ANN), gateway.partitions.tail_of(BEN)
+        assert own is not None
+        assert others is not None
+        assert own is not others
+        others.deletions.clear()  # as a tail that is shorter, since it has more bytes
+        assert (await ann.accepted(text("a", "secret"))).event_id == message_id
+        await ann.accepted(text("c"))
+        assert client_id_of((await ben.expect("event")).event) == "c"
+
+
 async def test_a_sender_edits_and_deletes_a_message_at_once(platform: Platform, gateway: Gateway) -> None:
     """Of a deleted message nothing is replayed but a stub and the deletion."""
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
