@@ -209,9 +209,16 @@ class RunningGateway:
         await self.world.take_time()
         return {each: Relationship(user_id, each) for each in other_ids}
 
-    async def verify(self, token: str) -> Claims:
+    async def read(self, token: str) -> Claims:
         await trio.lowlevel.checkpoint()
         return Claims(int(token), "family", 2**60)
+
+    async def check(self, claims: Claims) -> Claims:
+        await trio.lowlevel.checkpoint()
+        return claims
+
+    async def verify(self, token: str) -> Claims:
+        return await self.check(await self.read(token))
 
     async def note_last_seen(self, seen: Mapping[int, int]) -> None:
         await self.world.take_time()
