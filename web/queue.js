@@ -19,6 +19,8 @@ const MAX_MS_AGO = 2 ** 32 - 1;
 const RENEWED_MS = 3_000;
 /** After this time without it, the others send them, too. */
 const RESERVED_MS = 8_000;
+/** Removed entries that are remembered; notes cross a removal by milliseconds. */
+const MAX_REMOVED = 1_000;
 
 const UNSENT = { isSent: false, attempts: 0, not_before_ms: 0 };
 
@@ -139,6 +141,8 @@ export class Queue {
   #remove(client_id, event_id) {
     const entry = this.#entries.get(client_id);
     this.#removed.add(client_id);
+    const [oldest = ""] = this.#removed;
+    if (this.#removed.size > MAX_REMOVED) this.#removed.delete(oldest);
     for (const each of [this.#entries, this.#sendings, this.#own, this.#reserved]) each.delete(client_id);
     void this.#kept.remove(this.#kind, client_id); // in each tab: a write of this one may be under way
     if (entry && event_id) this.onAccepted(entry, event_id);
