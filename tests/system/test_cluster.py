@@ -412,4 +412,4 @@ async def test_one_process_on_the_same_engines_is_a_platform_too(cluster: Cluste
         assert await trio.to_thread.run_sync(rookery.terminate) == 0
     finally:
         stop_all([rookery])
-    assert not rookery.data.exists()
+    assert [each.name for each in rookery.data.iterdir()] == ["files"], "without `files.url`, that is their only place"
