@@ -1,13 +1,12 @@
 """Deletes accounts. A deletion goes on without its request: its user can't repeat it, since the account is suspended
 first."""
 
-from dataclasses import dataclass, field
-
 import structlog
 import trio
 
 from bff.files.avatars import Avatars
 from bff.services import Services, administration_of
+from bff.work import FAULT, STOPS, Work
 from shared.accounts.audit import Actor
 from shared.accounts.store import User
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -22,19 +21,7 @@ _BUSY = Refusal(Code.UNAVAILABLE, "Too many accounts are deleted now: try again 
 
 _AWAY = Refusal(Code.UNAVAILABLE, "The store does not answer: try again soon.")
 
-_FAULT = Refusal(Code.INTERNAL, "Something went wrong on our side.")
-
-_STOPS = Refusal(Code.UNAVAILABLE, "The server stops: try again soon.")
-
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Work:
-    """A deletion. `result` is valid once it is done."""
-
-    result: Refusal | None = _STOPS
-    done: trio.Event = field(default_factory=trio.Event)
 
 
 class Deletions:
@@ -55,12 +42,12 @@ class Deletions:
             return _BUSY
         if refusal := await self._administration.record_deletion(actor, user):
             return refusal
-        work = _Work()
+        work = Work[None]()
         self._nursery.start_soon(self._run, user, work)
         await work.done.wait()
         return work.result
 
-    async def _run(self, user: User, work: _Work) -> None:
+    async def _run(self, user: User, work: Work[None]) -> None:
         try:
             for pause in PAUSES:
                 await trio.sleep(pause)
@@ -68,7 +55,7 @@ class Deletions:
                 if work.result != _AWAY:
                     return
         finally:
-            if work.result in (_AWAY, _FAULT, _STOPS):
+            if work.result in (_AWAY, FAULT, STOPS):
                 _log.warning("account_not_deleted", user_id=str(user.user_id), reason=work.result.message)
             work.done.set()
 
@@ -80,7 +67,7 @@ class Deletions:
             return _AWAY
         except Exception as error:  # a fault of ours ends this deletion, and not the BFF
             _log.error("deletion_failed", user_id=str(user.user_id), exc_info=error)
-            return _FAULT
+            return FAULT
         await self._avatars.forget(str(user.user_id), user.avatar)
         self._services.leave_groups(user.user_id)
         return None

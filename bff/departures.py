@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from bff.services import ArchiveQueries, GroupChanges
+from bff.work import FAULT
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, ListChatsRequest, ListMembersRequest
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_OWNER, Member
@@ -32,8 +33,6 @@ PAGE = 100
 """Chats on a page of the archive, and accounts that are read at once."""
 
 _STORE_AWAY = Refusal(Code.UNAVAILABLE, "The store does not answer.")
-
-_FAULT = Refusal(Code.INTERNAL, "Something went wrong on our side.")
 
 _NO_SUCCESSOR = Refusal(Code.UNAVAILABLE, "The other members of the group are not known now.")
 
@@ -78,7 +77,7 @@ class Departures:
                     refusal = _STORE_AWAY
                 except Exception as error:  # a fault of ours ends this pass, and not the BFF
                     _log.error("departure_failed", user_id=str(user_id), exc_info=error)
-                    refusal = _FAULT
+                    refusal = FAULT
                 if refusal is not None:
                     reason = refusal.message
                 elif number:

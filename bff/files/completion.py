@@ -6,7 +6,6 @@ Every step may be repeated, also by another process: until the archive has the f
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -16,6 +15,7 @@ from bff.files.scanner import Scanner, ScannerAway
 from bff.files.sniffing import HEAD_BYTES, sniff
 from bff.http.problems import refusal_of_store
 from bff.services import ArchiveQueries
+from bff.work import FAULT, Work
 from rookery.v1.archive_pb2 import (
     FILE_STATE_BLOCKED,
     FILE_STATE_COMPLETE,
@@ -58,21 +58,9 @@ _MANY = Refusal(
 
 _NO_SCANNER = Refusal(Code.UNAVAILABLE, "The virus scanner does not answer: try again soon.")
 
-_FAULT = Refusal(Code.INTERNAL, "Something went wrong on our side.")
-
-_STOPS = Refusal(Code.UNAVAILABLE, "The server stops: try again soon.")
-
 _GONE = "a file was deleted while it was completed"
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Work:
-    """The completion of one file. `result` is valid once it is done."""
-
-    result: StoredFile | Refusal = _STOPS
-    done: trio.Event = field(default_factory=trio.Event)
 
 
 class Completions:
@@ -93,7 +81,7 @@ class Completions:
         self._pictures = pictures
         self._scanner = scanner
         self._live = live
-        self._work: dict[tuple[int, int], _Work] = {}
+        self._work: dict[tuple[int, int], Work[StoredFile]] = {}
         """By the user and the file."""
         self._readers = trio.CapacityLimiter(AT_ONCE)
 
@@ -110,12 +98,12 @@ class Completions:
                 return _BUSY
             if sum(each == user_id for each, _ in self._work) >= MAX_OF_USER:
                 return _MANY
-            work = self._work[key] = _Work()
+            work = self._work[key] = Work()
             self._nursery.start_soon(self._run, key, work)
         await work.done.wait()
         return work.result
 
-    async def _run(self, key: tuple[int, int], work: _Work) -> None:
+    async def _run(self, key: tuple[int, int], work: Work[StoredFile]) -> None:
         try:
             work.result = await self._complete(*key)
         except ScannerAway as error:
@@ -125,7 +113,7 @@ class Completions:
             work.result = refusal_of_store(error)
         except Exception as error:  # a fault of ours ends this completion, and not the BFF
             _log.error("completion_failed", file_id=str(key[1]), exc_info=error)
-            work.result = _FAULT
+            work.result = FAULT
         finally:
             del self._work[key]
             work.done.set()
