@@ -177,7 +177,7 @@ class Accounts:
     @endpoint("PUT", "/v1/me/password", status=204)
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
-        verified = await self._confirm(claims, body.current_password)
+        verified = await self._confirm(claims, await self._user(claims.user_id), body.current_password)
         if isinstance(verified, Refusal):
             return verified
         accounts, former = self._services.accounts, verified.password_hash
@@ -193,10 +193,10 @@ class Accounts:
     async def delete_me(self, claims: Claims, body: models.Confirmation) -> Response | Refusal:
         """Delete this account for ever. Its chats stay with their other members; it leaves its groups, of which another
         member becomes the owner. An admin can't be deleted. After `timed_out` the deletion goes on."""
-        verified = await self._confirm(claims, body.current_password)
+        user = await self._user(claims.user_id)
+        verified = await self._confirm(claims, user, body.current_password)
         if isinstance(verified, Refusal):
             return verified
-        user = await self._user(claims.user_id)
         actor = Actor(user.user_id, user.name, client_address(request))
         return await self._deletions.delete(actor, user) or Response()
 
@@ -261,9 +261,8 @@ class Accounts:
         (user,) = await self._services.accounts.users([user_id])
         return user
 
-    async def _confirm(self, claims: Claims, password: str) -> Credentials | Refusal:
+    async def _confirm(self, claims: Claims, user: User, password: str) -> Credentials | Refusal:
         """The credentials of the signed-in user, if this is the password."""
-        user = await self._user(claims.user_id)
         attempt = self._own_passwords.begin(claims.family_id, *self._sign_in_limit())
         checked = await self._check(user.name, password, attempt)
         return _WRONG_PASSWORD if checked == WRONG_CREDENTIALS else checked
