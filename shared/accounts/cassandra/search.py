@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.accounts.names import is_match, search_terms, searched_text, trigrams_of
 from shared.accounts.store import User
-from shared.drivers.cassandra.migrations import Progress
+from shared.drivers.cassandra.migrations import Progress, pages_from
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 
@@ -134,11 +134,9 @@ async def for_all_users(
     write: Callable[[Statements, Sequence[User]], Awaitable[None]],
 ) -> None:
     """Write rows for every account, PAGE at a time, for a migration. Raises Unavailable."""
-    statements, place = Statements(session), progress.place("users")
-    while rows := await statements.run(SOME_USERS, place, PAGE):
+    statements = Statements(session)
+    async for rows in pages_from(session, progress, "users", SOME_USERS, PAGE):
         await write(statements, [User(*columns) for _, *columns in rows])
-        place = rows[-1][0]
-        await progress.note("users", place)
 
 
 def fold(name: str) -> str:

@@ -10,7 +10,7 @@ from cassandra.query import PreparedStatement
 
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.schema import Migration, applied_migrations, refuse_other_schema
-from shared.drivers.cassandra.session import CassandraSession, open_session
+from shared.drivers.cassandra.session import CassandraSession, Row, open_session
 from shared.settings import CassandraSettings
 
 STATEMENT_SECONDS = 30.0
@@ -53,6 +53,18 @@ class Progress(Protocol):
         """Remember that the step is complete up to this token. It has to be called at least once in LOCK_SECONDS, since
         it renews the lock. Raises Unavailable."""
         ...
+
+
+async def pages_from(
+    session: CassandraSession, progress: Progress, table: str, query: str, limit: int
+) -> AsyncIterator[list[Row]]:
+    """Yield the rows of a table from its place on, `limit` at a time, and note their place once they are processed.
+    `query` takes a token and a limit, and returns the token of each row first. Raises Unavailable."""
+    statement, place = await session.prepare(query), progress.place(table)
+    while rows := await session.execute(statement, (place, limit)):
+        yield rows
+        place = rows[-1][0]
+        await progress.note(table, place)
 
 
 Fill = Callable[[CassandraSession, Progress], Awaitable[None]]

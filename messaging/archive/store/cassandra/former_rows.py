@@ -12,7 +12,7 @@ from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Change, Event, Reacted
 from shared.contract.changes import kind_of
 from shared.drivers.cassandra import CassandraSession
-from shared.drivers.cassandra.migrations import Progress
+from shared.drivers.cassandra.migrations import Progress, pages_from
 from shared.drivers.cassandra.session import Row
 
 PARTITIONS = 20
@@ -85,16 +85,13 @@ async def _for_all_partitions(
     key: str = "chat_id, bucket",
 ) -> None:
     """Convert the partitions of a table from its place on, PARTITIONS at once; `read` reads the rows of one."""
-    partitions = await session.prepare(_PARTITIONS.format(table=table, key=key))
-    rows_of, place = await session.prepare(read), progress.place(table)
-    while found := await session.execute(partitions, (place, PARTITIONS)):
+    partitions, rows_of = _PARTITIONS.format(table=table, key=key), await session.prepare(read)
+    async for found in pages_from(session, progress, table, partitions, PARTITIONS):
         keys = [(chat_id, number) for _, chat_id, number in found]
         writes = Writes()
         for each, rows in zip(keys, await session.execute_all([(rows_of, each) for each in keys]), strict=True):
             convert(writes, *each, rows)
         await session.execute_all(await writes.requests())
-        place = found[-1][0]
-        await progress.note(table, place)
 
 
 def _event(chat_id: str, message_id: int, emoji: str, user_id: int, first_id: int) -> Event:
