@@ -31,8 +31,8 @@ const NONE = { text: "", reply_to: "", editing: null, files: [] };
  */
 /** @typedef {{text: string}} Piece the text of a message */
 /**
- * What is leaving a draft: the pieces at its start that are being kept in the outbox, and a promise that resolves when all
- * that was sent is kept, since files may take longer than a text after them.
+ * The messages that are leaving a draft. `pieces` are the texts at its start that are being kept in the outbox; `kept`
+ * resolves when each message that was sent before is kept or has failed: files may take longer than a text after them.
  * @typedef {{pieces: Piece[], kept: Promise<void>}} Leaving
  */
 
@@ -71,6 +71,18 @@ export class Drafts {
     const leaving = this.#leaving.get(chat_id) ?? { pieces: [], kept: Promise.resolve() };
     this.#leaving.set(chat_id, leaving);
     return leaving;
+  }
+
+  /**
+   * Keeps a message of a chat after the messages that were sent before. Returns when it is kept.
+   * @param {string} chat_id
+   * @param {() => Promise<void>} keep
+   */
+  keepNext(chat_id, keep) {
+    const leaving = this.leaving(chat_id);
+    const kept = leaving.kept.then(keep);
+    leaving.kept = kept.catch(() => {}); // a failure is the caller's, and holds up no later message
+    return kept;
   }
 
   /** Changes parts of a draft; an empty one is deleted. @param {string} chat_id @param {Partial<Draft>} change */

@@ -196,7 +196,7 @@ export class Composer {
 
   /** The text of the draft, which is not in the field while a message is edited. */
   get #draftText() {
-    return (this.#edited ? undefined : this.#field?.value) ?? this.#draft.text;
+    return this.#edited ? this.#draft.text : (this.#field?.value ?? this.#draft.text);
   }
 
   /** @param {Partial<Draft>} change */
@@ -375,7 +375,7 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#setVoice(null);
     if (reply_to) this.#keep({ reply_to: "" });
-    await this.#keepNext(() => voice.send(reply_to));
+    await this.#app.sending.drafts.keepNext(this.#chat_id, () => voice.send(reply_to));
     this.#sent();
   }
 
@@ -477,16 +477,11 @@ export class Composer {
       files.length && sending.uploads
         ? sending.uploads.attached.send(this.#chat_id, written, content, files)
         : sending.send(this.#chat_id, written, content);
-    await this.#keepNext(send);
+    await sending.drafts.keepNext(this.#chat_id, send);
     const { field } = sending.drafts;
     if (field?.chat_id === this.#chat_id) field.remove(piece);
     else this.#remove(piece);
     this.#sent();
-  }
-
-  /** Sends a message after those that were sent before. Returns when it is kept. @param {() => Promise<void>} send */
-  #keepNext(send) {
-    return (this.#leaving.kept = this.#leaving.kept.then(send));
   }
 
   /** @param {Piece} piece that is kept in the outbox */

@@ -147,6 +147,20 @@ test("a draft that became a message just before the page closed is not offered a
   assert.deepEqual(drafts.get("d-1-3"), pictures, "of another message than the waiting one without a text");
 });
 
+test("messages of a chat are kept one after the other, and one that fails does not hold up the next", async () => {
+  const kept = await Kept.open(async () => fakeDatabase());
+  const drafts = new Drafts(kept, new Outbox(kept));
+  const done = [];
+  const failing = drafts.keepNext(CHAT, async () => {
+    done.push("first");
+    throw new Error("no voice");
+  });
+  const next = drafts.keepNext(CHAT, async () => void done.push("second"));
+  await assert.rejects(failing, /no voice/);
+  await next;
+  assert.deepEqual(done, ["first", "second"]);
+});
+
 test("of too many drafts the one that changed longest ago is dropped, of a long one the end", async () => {
   const kept = await Kept.open(async () => fakeDatabase());
   const drafts = new Drafts(kept, new Outbox(kept));
