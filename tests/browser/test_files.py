@@ -176,14 +176,19 @@ def test_pasted_and_dropped_files_wait_for_the_server_over_a_reload(
         expect(seat.message(message).get_by_role("button", name=name)).to_be_visible()
 
 
+def in_two_chats(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
+    """Ada's page at her chat with Mira; she has another one with Grace Abara."""
+    grace = platform.register("Grace Abara")
+    for other in (mira, grace):
+        platform.send(other, ada.chat_with(other), "Show me")
+    return seats(platform, ada, chat="Mira Okafor")
+
+
 @pytest.mark.slow
 def test_a_draft_has_its_files_after_a_reload_in_another_chat_and_in_another_tab_until_it_is_sent(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
-    grace = platform.register("Grace Abara")
-    for other in (mira, grace):
-        platform.send(other, ada.chat_with(other), "Show me")
-    seat = seats(platform, ada, chat="Mira Okafor")
+    seat = in_two_chats(platform, seats, ada, mira)
     attach(seat, picture("lake.png"), NOTE)
     seat.composer.fill("Our trip")
     seat.open_chat("Grace Abara")
@@ -220,10 +225,7 @@ def test_a_draft_has_its_files_after_a_reload_in_another_chat_and_in_another_tab
 def test_a_text_whose_files_are_being_kept_leaves_its_chat_once_that_was_left_and_opened_again(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
-    grace = platform.register("Grace Abara")
-    for other in (mira, grace):
-        platform.send(other, ada.chat_with(other), "Show me")
-    seat = seats(platform, ada, chat="Mira Okafor")
+    seat = in_two_chats(platform, seats, ada, mira)
     seat.page.evaluate("""() => {
       IDBObjectStore.prototype.get = () => {
         const request = {};

@@ -1,15 +1,17 @@
 """Consumers of the SQLite log: memory is bounded, and the file has the rest."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from shared.backplane import Assignment, Record
+from shared.backplane import Assignment, Consumer, Record
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import consumers
-from shared.backplane.sqlite.log import open_sqlite_log
+from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from tests.shared.backplane.conftest import read
 
 
@@ -28,14 +30,21 @@ async def test_a_lost_partition_is_lost_once_however_often_the_group_changes_bef
         assert await first.fetch() == Assignment(frozenset({1}), frozenset(), 4)
 
 
+@asynccontextmanager
+async def consuming(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SqliteLog, Consumer]]:
+    """Open a log of two partitions, and a consumer that buffers 10 records."""
+    monkeypatch.setattr(consumers, "MAX_BUFFERED", 10)
+    async with (
+        open_sqlite_log(folder / "log.sqlite3", partitions=2, retention_hours=1) as log,
+        log.consume("readers") as consumer,
+    ):
+        yield log, consumer
+
+
 async def test_a_consumer_that_is_far_behind_reads_from_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "MAX_BUFFERED", 10)
-    async with (
-        open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log,
-        log.consume("readers") as consumer,
-    ):
+    async with consuming(tmp_path, monkeypatch) as (log, consumer):
         await consumer.fetch()
         await publish_and_wait(log, [Record(0, b"first")])
         await read(consumer, 1)  # up to date from here on
@@ -50,12 +59,7 @@ async def test_a_consumer_that_is_far_behind_reads_from_the_file(
 async def test_an_up_to_date_consumer_wakes_for_more_records_than_it_buffers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "MAX_BUFFERED", 10)
-    async with (
-        open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log,
-        log.consume("readers") as consumer,
-        trio.open_nursery() as nursery,
-    ):
+    async with consuming(tmp_path, monkeypatch) as (log, consumer), trio.open_nursery() as nursery:
         await consumer.fetch()
         nursery.start_soon(read, consumer, 11)
         await wait_all_tasks_blocked()
