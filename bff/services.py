@@ -131,7 +131,7 @@ class Services:
     complete_file: Callable[[int, int], Awaitable[StoredFile | Refusal]]
     """Completes the upload of a file, by the ids of its owner and of itself."""
     deletions: trio.Nursery
-    """Runs deletions of accounts, which go on without their requests."""
+    """Runs deletions of accounts: they go on when their requests end."""
     leave_groups: Callable[[int], None]
     """Takes a deleted account, by its user id, out of its groups, in the background."""
     files_origin: str = ""

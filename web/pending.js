@@ -81,8 +81,8 @@ function acceptedNow({ change, created_ms }, state) {
 const isChange = (value) => isQueued(value) && typeof value.change?.target_id === "string";
 
 /**
- * The user's marks that are not accepted yet, merged per chat. After a reload, those that a copied chat has and the server
- * lacks are added again (`Chats.onUnsent`). While the user hides how far they have read, others do not receive a change
+ * The user's marks that are not accepted yet, merged per chat. After a reload, the marks that a copied chat has and the
+ * server lacks are added again (`Chats.onUnsent`). While the user hides how far they have read, others do not receive a change
  * with `read_up_to`: `delivered_up_to` is sent in another one.
  */
 export class WaitingMarks {

@@ -116,7 +116,7 @@ async function keep(page) {
   const catalogues = [...kept].flatMap((path) => path.split(`${before}/languages/`)[1] ?? []);
   const later = [...LATER, ...catalogues.map((name) => `languages/${name}`)].map((path) => `${version}/${path}`);
   const missing = later.filter((path) => !kept.has(path) && !files.includes(path));
-  // A module that this version does not have is not needed; the next opening tries again what could not be loaded.
+  // This version needs no module that it does not have. The next opening loads the modules again that failed now.
   await Promise.all(missing.map((path) => cache.add(path).catch(() => {})));
   if (version === before) return;
   for (const request of await cache.keys()) {

@@ -48,7 +48,7 @@ MAX_QUERY_FIELDS = 32
 _SPECIFICATION = "_endpoint"
 
 _AT_END = "rookery.at_end"
-"""The key of a request's scope for what happens at its end."""
+"""The key of a request's scope for the functions that are called at its end."""
 
 
 @dataclass(frozen=True, slots=True)

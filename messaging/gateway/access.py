@@ -1,4 +1,4 @@
-"""Decides what a user may do in a chat: looks up the chat, users and messages of a request, then refuses it or not.
+"""Checks the right to make a request, in two steps: looks up its chat, users and messages, then refuses it or not.
 
 The first step waits. The second does not, so that the request is published with the members and permissions of that
 moment.

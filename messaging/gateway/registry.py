@@ -78,7 +78,8 @@ class Registry:
         return self._by_user.get(user_id, _NONE)
 
     def of_sign_in(self, user_id: int, family_id: str) -> list[Session]:
-        """The user's sessions of a sign-in, or of all if `family_id` is empty; also those that wait for its check."""
+        """The user's sessions of a sign-in, or of all if `family_id` is empty; sessions whose sign-in is being
+        checked, too."""
         sign_ins = {session: session.family_id for session in self.of(user_id)} | self._signing_in.get(user_id, {})
         return [session for session, sign_in in sign_ins.items() if family_id in ("", sign_in)]
 

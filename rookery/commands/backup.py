@@ -76,8 +76,8 @@ PARTS = (
 
 
 def missing_databases(settings: Settings) -> list[str]:
-    """The names of the databases that do not exist, of those that every platform with these settings has since its
-    first start. Raises OSError if the data folder can't be read."""
+    """Return the names of the missing databases: a platform with these settings creates them at its first start. Raises
+    OSError if the data folder can't be read."""
     data = DataFolder(settings.data)
     return [part.name for part in PARTS if part.engine not in settings.engines and not (data.path / part.name).exists()]
 

@@ -44,8 +44,8 @@ def read_link(token: str) -> tuple[str, bytes]:
 
 
 def creator_of(token: str) -> str:
-    """Return the id of the admin who made a link, in a token or any other text; empty if it has none. The digest covers
-    it, so no other id leads to the link."""
+    """Return the id of the link's creator, an admin, from a token or from any other text; empty if there is no id. The
+    digest covers the id, so a token with another id has no link."""
     return "".join(token.split(".", 2)[2:])
 
 

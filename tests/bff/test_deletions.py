@@ -1,4 +1,4 @@
-"""Deletions of accounts: each is completed, whatever happens to its request."""
+"""A deletion of an account is completed even if its request is cancelled or times out, or the store is away."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

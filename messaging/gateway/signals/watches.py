@@ -140,7 +140,7 @@ class Watches:
             self._forget_idle(session.user_id)
 
     def _forget_idle(self, viewer_id: int) -> None:
-        """Forget what a viewer may see, unless a session of theirs watches."""
+        """Remove the viewer from the cache, unless one of the viewer's sessions watches users."""
         if viewer_id not in self._sessions:
             self._viewers.pop(viewer_id, None)
 
