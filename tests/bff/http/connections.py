@@ -95,11 +95,12 @@ async def serving(
 
 @asynccontextmanager
 async def connected(
-    server: Server, context: ssl.SSLContext | None = None, *, lenient: bool = False
+    server: Server, context: ssl.SSLContext | None = None, *, lenient: bool = False, receive_buffer: int | None = None
 ) -> AsyncIterator[Client]:
     """A connection; with a context over TLS, after the handshake. Unless it is lenient, as clients of HTTPS are,
-    reading raises BrokenResourceError if the stream ends without TLS's close message."""
-    tcp = await trio.open_tcp_stream(*server.address)
+    reading raises BrokenResourceError if the stream ends without TLS's close message. The system may enlarge the
+    receive buffer, unless its size in bytes is given, and offers room to the server only when much of it is free."""
+    tcp = await open_tcp(*server.address, receive_buffer)
     stream: trio.abc.Stream = tcp
     try:
         if context is not None:
@@ -110,6 +111,20 @@ async def connected(
         yield Client(stream)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def open_tcp(host: str, port: int, receive_buffer: int | None) -> trio.SocketStream:
+    """Connect, with a receive buffer of this size in bytes, which has to be set before the handshake of TCP."""
+    if receive_buffer is None:
+        return await trio.open_tcp_stream(host, port)
+    sock = trio.socket.socket()
+    try:
+        sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+        await sock.connect((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
 
 
 async def until_connections(server: Server, count: int) -> None:
