@@ -1,16 +1,18 @@
 """Inject every fault at full scale on real engines; print a table in Markdown. Exit status 1: a promise was broken.
 
-    python -m tools.faults [--short] [NAME ...]
+    python -m tools.faults [--short] [--rate N] [NAME ...]
 
 SIGINT and SIGTERM stop everything that it has started; the exit status is 130.
 """
 
 import argparse
+import math
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     selected = [scenario for scenario in SCENARIOS if not options.names or scenario.name in options.names]
     scale = SHORT if options.short else FULL
+    if options.rate:
+        scale = replace(scale, rate=options.rate)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background, where shells ignore it
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -38,12 +42,20 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="few clients and messages, as in the test suite")
+    parser.add_argument("--rate", type=positive, metavar="N", help=f"messages per second; {FULL.rate:g} at full scale")
     known = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of a fault: {', '.join(known)}; all by default")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     return options
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
 
 
 def interrupt(_: int, frame: FrameType | None) -> None:
