@@ -27,7 +27,7 @@ def chat(
     ca_file: Path | None,
 ) -> None:
     """Chat as NAME in the terminal or in a pipe. The exit status is 0 if every line was carried out."""
-    from rookery.commands.terminal import find_server, run_chat
+    from rookery.commands.terminal.chat import find_server, run_chat
 
     run_client(find_server, url, ca_file)
     password = read_password(password_file, confirm=register or bool(invite))
@@ -38,7 +38,7 @@ def chat(
 
 def _create_account(url: str, name: str, password: str, invite: str, ca_file: Path | None) -> None:
     """Create the account. If sign-up needs an invite and none is passed, prompt for it. Raises ClickException."""
-    from rookery.commands.terminal import create_account
+    from rookery.commands.terminal.chat import create_account
 
     if run_client(create_account, url, name, password, _token_of(invite), ca_file):
         return

@@ -17,7 +17,7 @@ COMMAND = "from rookery.commands.cli import main; main(['config', 'list'], stand
 
 
 @pytest.mark.parametrize(
-    "module", ["rookery.client", "rookery.commands.terminal, rookery.load.report, rookery.verify.run"]
+    "module", ["rookery.client", "rookery.commands.terminal.chat, rookery.load.report, rookery.verify.run"]
 )
 def test_importing_the_client_loads_no_engine_no_server_and_no_package_of_an_extra(module: str) -> None:
     loaded = modules_after(f"import {module}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import trio
 
 from rookery.client import Client, FileInfo, Message, refs_in
-from rookery.commands.message_text import size_text
-from rookery.commands.terminal_groups import InvalidCommand
+from rookery.commands.terminal.commands import InvalidCommand
+from rookery.commands.terminal.texts import size_text
 
 PROGRESS_SECONDS = 5.0
 """Between two lines about the progress of an upload or a download."""

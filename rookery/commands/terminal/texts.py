@@ -1,6 +1,7 @@
 """The texts that `rookery chat` shows of messages and of their changes: none for a kind that it does not know."""
 
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -20,6 +21,7 @@ from rookery.client import (
     Text,
 )
 from shared.contract.changes import LISTED
+from shared.contract.ids import time_of
 
 Names = Mapping[int, str]
 """The names of users by their ids. A mention of another user is shown as its sender wrote it."""
@@ -213,3 +215,19 @@ def _listed(user_ids: Sequence[int], names: Names) -> str:
     if len(user_ids) > MAX_NAMED:
         known.append(f"{len(user_ids) - MAX_NAMED} others")
     return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"
+
+
+def indented(text: str) -> str:
+    """Indent all lines but the first: a line of a text must not look like another message."""
+    return text.replace("\n", "\n    ")
+
+
+def clock(event_id: int) -> str:
+    """Return the local time of a message or a change, with the date unless it is from today."""
+    return local_time(time_of(event_id))
+
+
+def local_time(at_ms: int) -> str:
+    """Return the local time of a moment in milliseconds since 1970, with the date unless it is today."""
+    at = time.localtime(at_ms / 1000)
+    return time.strftime("%H:%M" if at[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", at)

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from rookery.client import Client, Message
-from rookery.commands.names import UserNames
-from rookery.commands.terminal_groups import InvalidCommand
+from rookery.commands.terminal.commands import InvalidCommand
+from rookery.commands.terminal.names import UserNames
 
 COMMANDS = ("/connect", "/disconnect", "/connections", "/block", "/unblock", "/blocks")
 

@@ -15,8 +15,9 @@ from rookery.client import (
     Message,
     RookeryError,
 )
-from rookery.commands.message_text import ROLE_NAMES
-from rookery.commands.names import UserNames
+from rookery.commands.terminal.commands import InvalidCommand
+from rookery.commands.terminal.names import UserNames
+from rookery.commands.terminal.texts import ROLE_NAMES
 from shared.contract.joining import JoinToken
 
 ROLES = {name: role for role, name in ROLE_NAMES.items()}
@@ -49,10 +50,6 @@ MAX_LISTED = 20
 """Public groups that are listed at most."""
 
 NO_GROUP = "no group is open: choose one with /open NAME"
-
-
-class InvalidCommand(Exception):
-    """The message is for the user."""
 
 
 class TerminalGroups:

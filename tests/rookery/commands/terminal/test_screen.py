@@ -2,7 +2,7 @@
 
 import pytest
 
-from rookery.commands.screen import LINE_UP, Screen
+from rookery.commands.terminal.screen import LINE_UP, Screen
 
 
 @pytest.mark.parametrize(

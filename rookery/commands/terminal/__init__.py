@@ -1,0 +1,1 @@
+"""`rookery chat`: a chat in the terminal."""

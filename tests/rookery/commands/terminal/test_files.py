@@ -1,0 +1,76 @@
+"""Files in `rookery chat`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from rookery.commands.terminal.chat import TerminalChat
+from tests.rookery.commands.terminal.screens import (
+    MESSAGES,
+    FakeScreen,
+    page,
+)
+
+FILES: list[dict[str, object]] = [
+    {"file_id": "5", "name": "../.photo.png", "media_type": "image/png", "size": "3400000", "width": 40, "height": 30},
+    {"file_id": "6", "name": "notes", "media_type": "text/plain", "size": "7"},
+]
+
+
+@pytest.fixture
+def with_files(bff: Any) -> None:
+    """The files of the first message of the chat's history, each of which has 7 bytes."""
+    listed = page("look")
+    listed[1]["messages"][0]["message"]["files"] = FILES
+    bff.answers[f"{MESSAGES}limit=20"] = listed
+    bff.answers["POST /v1/files/links"] = 200, {"links": [{"url": "/files/5?s=1", "expires_at_ms": "1"}]}
+    bff.answers["GET /files/5?s=1"] = 200, "bytes"
+
+
+async def test_a_file_is_sent_with_its_caption(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    path = tmp_path / "my photo.png"
+    path.write_bytes(b"\0" * 3_400_000)
+    bff.answers["POST /v1/files"] = 200, FILES[0] | {"state": "complete"}
+    nursery.start_soon(connection.accept_next)
+    await chat.execute(f"/send '{path}' for  @grace")
+    assert bff.bodies[-1]["name"] == path.name
+    send = connection.received[-1].send
+    assert (send.text.body, [file.file_id for file in send.files]) == ("for  @grace", [5])
+    assert send.text.mentions[0].user_id == 9
+    assert screen.shown[-2] == "uploading my photo.png (3.4 MB)"
+    assert screen.shown[-1].endswith(
+        " ada: for  @grace\n    [../.photo.png: image/png, 3.4 MB, 40\N{MULTIPLICATION SIGN}30]"
+    )
+    nursery.start_soon(connection.accept_next)
+    await chat.execute(f"/send {str(path).replace(' ', chr(92) + ' ')}")
+    assert screen.shown[-1].endswith(" ada: [../.photo.png: image/png, 3.4 MB, 40\N{MULTIPLICATION SIGN}30]")
+    await chat.execute(f"/send {tmp_path}/missing")
+    await chat.execute("/send 'open")
+    assert screen.shown[-2:] == [
+        f"{tmp_path}/missing can't be read: No such file or directory",
+        "a quote is not closed",
+    ]
+
+
+@pytest.mark.usefixtures("with_files")
+async def test_the_files_of_a_message_are_saved_under_safe_new_names_and_forwarded(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    await chat.execute("/history")
+    for _ in range(2):
+        await chat.execute(f"/save 1 {tmp_path}")
+    names = "_.photo (2).png", "_.photo.png", "notes", "notes (2)"
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == dict.fromkeys(names, b'"bytes"')
+    assert screen.shown[-1] == f"saved {tmp_path}/notes (2) (7 bytes)"
+    await chat.execute(f"/save 1 {tmp_path}/notes")
+    assert screen.shown[-1] == f"{tmp_path}/notes is no folder"
+    nursery.start_soon(connection.accept_next)
+    await chat.execute("/forward grace")
+    assert [(file.file_id, file.chat_id, file.message_id) for file in connection.received[-1].send.files] == [
+        (5, "d-7-9", 1), (6, "d-7-9", 1)
+    ]  # fmt: skip

@@ -1,0 +1,189 @@
+"""Groups and channels in `rookery chat`."""
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from rookery.client import Control, Message
+from rookery.commands.terminal.chat import TerminalChat
+from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import MAX_ID
+from tests.rookery.commands.terminal.screens import ADDED, GRACE, SETTINGS, FakeScreen, control
+
+CHANNEL = SETTINGS | {"is_channel": True}
+
+
+@pytest.mark.parametrize(
+    ("line", "request_line", "body"),
+    [
+        ("/add grace", "POST /v1/chats/g-1/members", {"user_ids": ["9"], "role": "ROLE_MEMBER"}),
+        ("/rename Steam  engines", "PATCH /v1/chats/g-1", {"name": "Steam  engines"}),
+        ("/topic", "PATCH /v1/chats/g-1", {"topic": ""}),
+        ("/role grace admin", "PATCH /v1/chats/g-1/members/9", {"role": "ROLE_ADMIN"}),
+        ("/accept grace", "POST /v1/chats/g-1/members", {"user_ids": ["9"], "role": "ROLE_MEMBER"}),
+    ],
+)
+async def test_a_command_changes_the_open_group(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, line: str, request_line: str, body: Any
+) -> None:
+    bff.answers[request_line] = 200, control(21, **ADDED)
+    await group.execute(line)
+    assert bff.bodies[-1] == body | {"client_change_id": bff.bodies[-1]["client_change_id"]}
+    event = pb.Event(message=Message(message_id=21, chat_id="g-1", sender_id=7, control=Control(version=2)))
+    connection.reply(pb.ServerFrame(event=event))  # all sessions receive it
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1].endswith(" ada added grace")
+
+
+async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
+    group: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    used = {"invite_id": "8", "creator_id": "7", "expires_at_ms": "0", "max_uses": 2, "uses": 1, "is_revoked": False}
+    used["is_usable"] = True
+    asking = [{"user_id": "9", "asked_at_ms": "4"}]
+    bff.answers |= {
+        "POST /v1/chats/g-1/invites": (201, {"invite": used, "token": "1.s"}),
+        "GET /v1/chats/g-1/invites": (200, {"invites": [used | {"is_usable": False}, used], "version": "2"}),
+        "GET /v1/chats/g-1/requests": (200, {"requests": asking, "version": "2"}),
+        "GET /v1/profiles?user_ids=9": (200, {"profiles": [GRACE], "next_cursor": ""}),
+    }
+    await group.execute("/invite 1 2")
+    assert screen.shown[-2:] == ["others join with /join 1.s", "it can be used 2 times, never ends"]
+    assert (bff.bodies[-1]["expires_in_seconds"], bff.bodies[-1]["max_uses"]) == (86_400, 2)
+    await group.execute("/revoke 1")
+    assert "/invites lists" in screen.shown[-1]
+    await group.execute("/invites")
+    assert screen.shown[-1] == "1: of ada, used 1 times, can be used 2 times, never ends"
+    await group.execute("/requests")
+    assert screen.shown[-1] == "grace"
+    for line, path in (("/revoke 1", "invites/8"), ("/decline grace", "requests/9")):
+        await group.execute(line)
+        assert bff.requests[-1].startswith(f"DELETE /v1/chats/g-1/{path}?client_change_id=")
+    await group.execute("/invite 1 2 3")
+    assert "/help shows" in screen.shown[-1]
+
+
+async def test_a_user_joins_by_a_link_or_by_the_name_of_a_public_group(
+    chat: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    token = f"1.{'s' * 22}"
+    boats = {"chat_id": "g-1", "name": "Big Boats", "topic": "", "members": 1, "is_member": False}
+    boats |= {"asks_to_join": True, "has_asked": False}
+    joined, asked = ([{"user_id": "7", each: value}] for each, value in (("role", "ROLE_MEMBER"), ("asked_at_ms", "4")))
+    bff.answers |= {
+        f"GET /v1/joining/{token}": (200, boats),
+        f"POST /v1/joining/{token}": (200, control(21, version="2", members=joined)),
+        "GET /v1/public-chats?query=big+boats&after=&limit=20": (200, {"chats": [boats], "has_more": 0, "after": ""}),
+        "POST /v1/public-chats/g-1/joining": (200, control(22, version="3", members=asked)),
+        "GET /v1/public-chats?query=&after=&limit=20": (200, {"chats": [], "has_more": False, "after": ""}),
+    }
+    await chat.execute(f"/join {token}")
+    assert screen.shown[-1] == "you joined Big Boats: /open Big Boats writes to it"
+    await chat.execute("/join big boats")
+    assert screen.shown[-1].startswith("you asked to join Big Boats")
+    await chat.execute("/public big boats")
+    assert screen.shown[-1] == "Big Boats (1 member, members decide who joins)"
+    await chat.execute("/public")
+    assert screen.shown[-1] == "no public group is found"
+
+
+async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_is_opened_by_its_name(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    await group.execute("/open Engines")
+    assert screen.shown[-3:] == ["writing to Engines", "2 members: /members lists them", "topic: Steam"]
+    nursery.start_soon(connection.accept_next)  # the mark
+    nursery.start_soon(connection.accept_next)
+    await group.execute("hello @grace @everyone")
+    assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
+    assert connection.received[-1].send.text.mentions_everyone
+    for user_id in (7, 9):
+        connection.reply(pb.ServerFrame(event=pb.Event(presence=pb.Presence(user_id=user_id, is_online=user_id == 7))))
+    await wait_all_tasks_blocked()
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner), online", "grace"]
+    await group.execute("/with grace")
+    message = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
+    settings = {"name": "Trains"}
+    renamed = Message(message_id=31, chat_id="g-1", sender_id=9, control={"settings": settings, "changed": ["name"]})
+    renamed.control.version = 3
+    for each in (message, renamed):
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=each.message_id, message=each)))
+    await wait_all_tasks_blocked()
+    assert screen.shown[-2].endswith(" grace in Engines: hi")
+    assert screen.shown[-1].endswith(" grace in Trains renamed the group to Trains")
+    listed = {
+        "chat_id": "g-1",
+        "version": "3",
+        "settings": settings,
+        "newest": {"message": control(31, **ADDED)["message"]},
+    }
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
+    await group.execute("/chats")
+    assert (screen.shown[-1][:8], screen.shown[-1][-16:]) == ("Trains  ", " ada added grace")
+    await group.execute("/open trains")
+    assert "writing to Trains" in screen.shown
+    assert not group.failed
+    await group.execute("/open Engines")
+    assert "no group" in screen.shown[-1]
+    bff.answers["GET /v1/chats/g-1"] = 200, {"chat_id": "g-1", "settings": settings, "version": "4", "own": {}}
+    await group.execute("/open Trains")
+    assert "not a member any more" in screen.shown[-1]
+    await group.execute("/leave")
+    assert "no group is open" in screen.shown[-1]
+
+
+async def accept_follows(connection: Any) -> None:
+    """Accept whatever the client sends."""
+    while True:
+        connection.accept(await connection.next_frame(), 0)
+
+
+async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_to(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(accept_follows, connection)
+    made = control(21, version="2", settings=CHANNEL, changed=["is_channel"])
+    member_page = {"members": [{"user_id": "7", "role": "ROLE_OWNER"}], "has_more": True}
+    bff.answers |= {
+        "PATCH /v1/chats/g-1": (200, made),
+        "GET /v1/chats/g-1/messages?limit=1": (200, {"complete_up_to": str(MAX_ID)}),
+        "GET /v1/chats/g-1/members?after=0&limit=100": (200, member_page),
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": []}),
+        "GET /v1/chats/g-1": (
+            200,
+            {"chat_id": "g-1", "settings": CHANNEL, "version": "2", "own": {"role": "ROLE_OWNER"}},
+        ),
+    }
+    await group.execute("/channel")
+    assert bff.bodies[-1]["is_channel"]
+    change = {"version": 2, "settings": CHANNEL, "changed": ["is_channel"]}
+    converted = Message(message_id=21, chat_id="g-1", sender_id=7, control=change)
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=21, message=converted)))
+    await trio.sleep(0.1)
+    assert connection.received[-1].follow.open_chat_ids == ["g-1"]
+    written = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, message=written)))
+    await trio.sleep(0.1)
+    assert screen.shown[-1].endswith("grace: hi")
+    await group.execute("hello @grace")
+    assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "only 100 members are listed"]
+    await group.execute("/with grace")
+    await trio.sleep(0.1)
+    assert [*connection.received[-1].follow.chat_ids, *connection.received[-1].follow.open_chat_ids] == ["g-1"]
+    for _ in range(2):
+        connection.reply(pb.ServerFrame(channel_head=pb.ChannelHead(chat_id="g-1", newest_id=31)))
+    mention = Message(message_id=31, chat_id="g-1", sender_id=9, text=pb.Text(body="@ada"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=31, message=mention)))
+    await trio.sleep(0.1)
+    assert screen.shown[-2] == "there are new messages in Engines: /open Engines shows them"
+    assert screen.shown[-1].endswith("grace in Engines: @ada")
+    assert connection.received[-1].HasField("follow"), "the mention is not marked as read: others before it are not"
+    await group.execute("/open Engines")
+    assert connection.received[-1].follow.open_chat_ids == ["g-1"]
+    assert not group.failed

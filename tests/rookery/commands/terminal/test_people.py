@@ -1,0 +1,46 @@
+"""Connections, blocks and reports in `rookery chat`."""
+
+from typing import Any
+
+from trio.testing import wait_all_tasks_blocked
+
+from rookery.client import Message
+from rookery.commands.terminal.chat import TerminalChat
+from rookery.v1 import session_pb2 as pb
+from tests.rookery.commands.terminal.screens import FIND_GRACE, GRACE, FakeScreen
+
+
+async def test_people_are_connected_blocked_and_reported(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any
+) -> None:
+    invited = {"user_id": "9", "state": "invited", "since_ms": "5"}
+    bff.answers |= {
+        FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}),
+        "GET /v1/profiles?user_ids=9": (200, {"profiles": [GRACE], "next_cursor": ""}),
+        "PUT /v1/me/connections/9": (200, {"connection": invited}),
+        "GET /v1/me/connections": (200, {"connections": [invited]}),
+        "DELETE /v1/me/connections/9": (204, {}),
+        "PUT /v1/me/blocks/9": (204, {}),
+        "DELETE /v1/me/blocks/9": (204, {}),
+        "GET /v1/me/blocks": (200, {"user_ids": []}),
+        "POST /v1/reports": (201, {"report_id": "77"}),
+    }
+    for line, words in (
+        ("/connect grace", "invited grace"),
+        ("/connections", "grace (invited)"),
+        ("/disconnect grace", "not connected to grace"),
+        ("/block grace", "grace is blocked: /unblock ends that"),
+        ("/unblock grace", "grace is not blocked any more"),
+        ("/blocks", "you block nobody"),
+        ("/report grace Writes  too much", "reported grace to the admins"),
+        ("/report 7 Rude", "there is no message [7]"),
+        ("/block", "/block needs other arguments: /help shows them"),
+    ):
+        await chat.execute(line)
+        assert screen.shown[-1] == words
+    assert bff.bodies[-1] == {"user_id": "9", "chat_id": "", "message_ids": [], "reason": "Writes  too much"}
+    event = pb.Event(message=Message(message_id=21, chat_id="d-7-9", sender_id=9, text=pb.Text(body="hi")))
+    connection.reply(pb.ServerFrame(event=event))
+    await wait_all_tasks_blocked()
+    await chat.execute("/report 1 Rude")
+    assert bff.bodies[-1] == {"user_id": "9", "chat_id": "d-7-9", "message_ids": ["21"], "reason": "Rude"}
