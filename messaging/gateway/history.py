@@ -12,6 +12,7 @@ from rookery.v1.archive_pb2 import (
     GetMessageRequest,
     GetMessageResponse,
     Group,
+    ListVersionsRequest,
     StoredFile,
 )
 from rookery.v1.files_pb2 import FileRef
@@ -39,6 +40,11 @@ class History(Protocol):
 
     async def find_own_change(self, user_id: int, chat_id: str, kind: str) -> Event | Refusal | None:
         """The recorded change of the chat itself of a private kind, by its name, that is the user's newest; a retryable
+        Refusal if the archive does not answer."""
+        ...
+
+    async def find_versions(self, user_id: int, chat_id: str, message_id: int, kind: str) -> Sequence[Event] | Refusal:
+        """The recorded changes of this kind, by its name, of a message, as ListVersions returns them; a retryable
         Refusal if the archive does not answer."""
         ...
 
@@ -97,6 +103,11 @@ class ArchiveHistory:
         if isinstance(answer, Refusal):
             return None if answer.code is Code.NOT_FOUND else _unanswered(answer)
         return next((event for event in answer.chat.changes if event.change.WhichOneof("body") == kind), None)
+
+    async def find_versions(self, user_id: int, chat_id: str, message_id: int, kind: str) -> Sequence[Event] | Refusal:
+        request = ListVersionsRequest(user_id=user_id, chat_id=chat_id, message_id=message_id, kind=kind)
+        answer = await self._archive.list_versions(request)
+        return _unanswered(answer) if isinstance(answer, Refusal) else answer.changes
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id)

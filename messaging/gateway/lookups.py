@@ -1,7 +1,7 @@
 """Looks up the users and messages that a request names, the right of a user to write to another one, the first event of
 a late retry, and a user's own settings of a chat."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -188,16 +188,20 @@ class Lookups:
         """The user's newest change of the chat itself of a private kind, by its name, that the tail or history has. A
         retryable Refusal if the archive does not answer, or has not recorded everything from before the tail. Raises
         Unavailable."""
-        partition, tail = self._partitions.partition_of(user_id), self._partitions.tail_of(user_id)
-        if tail is None:
-            return _HISTORY_IS_BEHIND
-        if found := tail.own_change(user_id, chat_id, kind):
+        tail = self._partitions.tail_of(user_id)
+        if tail is not None and (found := tail.own_change(user_id, chat_id, kind)):
             return found
-        with _log_deadline():
-            await self._recorded.update(partition, tail)
-        if not self._recorded.reach(partition, tail):
+        if not await self._reaches_tail(user_id):
             return _HISTORY_IS_BEHIND
         return await self._history.find_own_change(user_id, chat_id, kind)
+
+    async def find_versions(self, user_id: int, chat_id: str, message_id: int, kind: str) -> Sequence[Event] | Refusal:
+        """The changes of this kind, by its name, of the user's message that history has, as ListVersions returns them:
+        all of the user's from before the tail. A retryable Refusal if the archive does not answer, or has not recorded
+        everything from before the tail. Raises Unavailable."""
+        if not await self._reaches_tail(user_id):
+            return _HISTORY_IS_BEHIND
+        return await self._history.find_versions(user_id, chat_id, message_id, kind)
 
     async def is_history_complete(self, partition: int) -> bool:
         """Whether history has all of a partition's events, of any gateway's, that may be from before this gateway's
@@ -213,6 +217,15 @@ class Lookups:
                 return False
             self._recorded_ms[partition] = begins_ms + tail_ms // 2
         return True
+
+    async def _reaches_tail(self, user_id: int) -> bool:
+        """Whether history has every event of the user's partition from before its tail. Raises Unavailable."""
+        partition, tail = self._partitions.partition_of(user_id), self._partitions.tail_of(user_id)
+        if tail is None:
+            return False
+        with _log_deadline():
+            await self._recorded.update(partition, tail)
+        return self._recorded.reach(partition, tail)
 
     async def _relationship(self, user_id: int, other_id: int) -> Relationship:
         return (await self._accounts.relationships(user_id, [other_id]))[other_id]

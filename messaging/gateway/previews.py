@@ -145,10 +145,14 @@ class Previews:
 
     async def _was_made(self, wanted: _Wanted) -> bool:
         """Whether the message had a preview of this link before the tail begins, which may have been taken away since,
-        or it is not known now. Raises Unavailable."""
+        among the newest that ListVersions returns; or it is not known now. A look-up by the client id finds only the
+        previews of some days. Raises Unavailable."""
         if not wanted.is_edit:
             return False
-        return await self._lookups.find_sent(wanted.user_id, _request(wanted, LinkPreview())) is not None
+        user_id, chat_id, message_id = wanted.user_id, wanted.chat_id, wanted.message_id
+        made = await self._lookups.find_versions(user_id, chat_id, message_id, "previewed")
+        client_id = _client_id(wanted)
+        return isinstance(made, Refusal) or any(event.change.client_change_id == client_id for event in made)
 
     def _is_on(self, chat_id: str, members: Members) -> bool:
         if self._live.value.link_previews == "off":
@@ -165,10 +169,8 @@ class Previews:
 
 
 def _request(wanted: _Wanted, preview: LinkPreview) -> ChangeRequest:
-    """The change of the message. Its client id is the same for each time that the message has this link first, so that
-    it is published once, and does not come back when it was taken away."""
-    digest = hashlib.sha256(wanted.url.encode()).hexdigest()[:16]
-    client_id = f"preview:{wanted.message_id}:{digest}"
+    """The change of the message."""
+    client_id = _client_id(wanted)
     change = Change(
         chat_id=wanted.chat_id,
         target_id=wanted.message_id,
@@ -177,3 +179,10 @@ def _request(wanted: _Wanted, preview: LinkPreview) -> ChangeRequest:
         previewed=Previewed(preview=preview),
     )
     return ChangeRequest(client_id, wanted.chat_id, wanted.members, KINDS["previewed"], change, 0)
+
+
+def _client_id(wanted: _Wanted) -> str:
+    """The same for each time that the message has this link first, so that its preview is published once, and does not
+    come back when it was taken away."""
+    digest = hashlib.sha256(wanted.url.encode()).hexdigest()[:16]
+    return f"preview:{wanted.message_id}:{digest}"

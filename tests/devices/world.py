@@ -236,6 +236,9 @@ class RunningGateway:
     async def find_own_change(self, user_id: int, chat_id: str, kind: str) -> Event | Refusal | None:
         raise AssertionError("gateways have no previewer")
 
+    async def find_versions(self, user_id: int, chat_id: str, message_id: int, kind: str) -> Sequence[Event] | Refusal:
+        raise AssertionError("gateways have no previewer")
+
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         answer = await self._ask("FindSent", FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id))
         if isinstance(answer, Refusal):

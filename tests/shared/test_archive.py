@@ -144,3 +144,16 @@ async def test_the_gateway_s_history_returns_a_user_s_own_change_of_a_chat(
     async with open_channel("127.0.0.1", port) as channel:
         found = await ArchiveHistory(channel).find_own_change(1, "d-1-2", "archived")
     assert (found.code if isinstance(found, Refusal) else found) == expected
+
+
+async def test_the_gateway_s_history_returns_the_changes_of_a_message_or_when_to_retry(
+    archive: ScriptedArchive, port: int
+) -> None:
+    async with open_channel("127.0.0.1", port) as channel:
+        history = ArchiveHistory(channel)
+        archive.answer = ListVersionsResponse(changes=[MUTE, ARCHIVING])
+        assert await history.find_versions(1, "d-1-2", 3, "previewed") == [MUTE, ARCHIVING]
+        archive.answer = Refusal(Code.NOT_FOUND, "There is no such chat.")
+        found = await history.find_versions(1, "d-1-2", 3, "previewed")
+    assert isinstance(found, Refusal)
+    assert found.code is Code.UNAVAILABLE

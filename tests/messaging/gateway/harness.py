@@ -161,6 +161,8 @@ class ScriptedHistory:
         """By chat id."""
         self.sent: dict[str, Event] = {}
         """By client id."""
+        self.versions: dict[tuple[int, str], list[Event]] = {}
+        """By message and kind."""
         self.own_changes: dict[str, Event] = {}
         """By kind, the newest of any user and chat."""
         self.own_finds = 0
@@ -200,6 +202,10 @@ class ScriptedHistory:
         self.own_finds += 1
         await self.open.wait()
         return self.refusal or self.own_changes.get(kind)
+
+    async def find_versions(self, user_id: int, chat_id: str, message_id: int, kind: str) -> Sequence[Event] | Refusal:
+        await self.open.wait()
+        return self.refusal or self.versions.get((message_id, kind), [])
 
     async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         self.finds += 1
