@@ -178,7 +178,7 @@ class Application(QuartTrio):
         scope = apply_proxy_headers(scope, self.trusted_proxies)
         if body := stream_body(scope, receive, send):
             receive, send = body.receive, body.send
-        with request_of(scope) as scope:
+        async with request_of(scope) as scope:
             await super().asgi_app(scope, receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:

@@ -2,23 +2,20 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from http import HTTPStatus
-from types import TracebackType
 
 import structlog
 import trio
 from quart import Quart, request
 from quart import Response as HttpResponse
-from quart.wrappers.response import ResponseBody
 from quart_schema import hide
 from werkzeug.exceptions import NotFound
 
 from bff.files.links import FileLink, FileLinks
 from bff.files.models import ChatFilesQuery, Link, Links, WantedFiles
 from bff.files.reported import ReportedFiles
-from bff.files.served import Served, asked_for, has_rendition, headers_of, served
-from bff.http.endpoints import Response, at_end, endpoint, in_time, parse_id
+from bff.files.served import Served, asked_for, has_rendition, headers_of, is_for_all, served
+from bff.http.endpoints import Response, at_end, endpoint, in_time, open_until_end, parse_id
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
 from bff.own_chats import OwnChats
@@ -152,8 +149,13 @@ class Downloads:
         return await self._send(link, key, file)
 
     async def _send(self, link: FileLink, key: str, file: Served) -> HttpResponse:
-        """The response with the bytes that the request asks for, from the file store."""
-        size = await self._services.files.size(key)
+        """The response with the bytes that the request asks for, from the file store.
+
+        The usual request for all bytes needs one request to the store, whose answer has their number."""
+        opened = await self._open(link.user_id, key) if is_for_all(request.method, request.headers) else None
+        if isinstance(opened, Refusal):
+            return problem(opened)
+        size = opened.size if opened else await self._services.files.size(key)
         if size is None:
             raise Ended
         asked = asked_for(request.method, request.headers, file.etag, size)
@@ -164,19 +166,27 @@ class Downloads:
             headers["Content-Range"] = f"bytes */{size}"
         if asked.status is HTTPStatus.PARTIAL_CONTENT:
             headers["Content-Range"] = f"bytes {asked.start}-{asked.end - 1}/{size}"
-        content: ResponseBody | bytes = b""
-        if request.method == "GET" and asked.start < asked.end:
-            if not self._begin(link.user_id):
-                return problem(Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once."))
-            content = _Content(self._content(key, asked.start, asked.end))
-        response = HttpResponse(content, asked.status, headers)
+        if request.method == "GET" and asked.start < asked.end and not opened:
+            opened = await self._open(link.user_id, key, asked.start, asked.end)
+            if isinstance(opened, Refusal):
+                return problem(opened)
+        response = HttpResponse(_paced(opened) if opened else b"", asked.status, headers)
         if asked.status is not HTTPStatus.NOT_MODIFIED:
             response.content_length = asked.end - asked.start
         return response
 
+    async def _open(self, user_id: int, key: str, start: int = 0, end: int | None = None) -> files.Opened | Refusal:
+        """Open bytes for a download of the user until the request ends, whether they are sent or not: before the head
+        of the response, so that it says whether there are any. Raises Ended, and Unavailable."""
+        if not self._begin(user_id):
+            return Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once.")
+        try:
+            return await open_until_end(self._services.files.read(key, start, end))
+        except files.NotFound:
+            raise Ended from None
+
     def _begin(self, user_id: int) -> bool:
-        """Count a download of the user until the request ends, whether its body is ever opened or not. False if there
-        are too many."""
+        """Count a download of the user until the request ends. False if there are too many."""
 
         def end() -> None:
             self._under_way[user_id] -= 1
@@ -188,16 +198,6 @@ class Downloads:
         self._under_way[user_id] += 1
         at_end(end)
         return True
-
-    @asynccontextmanager
-    async def _content(self, key: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open the bytes for one download. Raises CutOff if they end early."""
-        try:
-            async with self._services.files.read(key, start, end) as chunks, aclosing(_paced(chunks)) as paced:
-                yield paced
-        except (files.NotFound, Unavailable) as error:
-            _log.warning("download_cut_off", reason=str(error))
-            raise CutOff from error
 
     async def _read(self, link: FileLink) -> StoredFile | Refusal | None:
         """The complete file of the link, if its user may read it now."""
@@ -253,22 +253,11 @@ class Downloads:
 
 
 async def _paced(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield each chunk in the turn of files."""
-    async for chunk in chunks:
-        await FILES.take_piece()
-        yield chunk
-
-
-class _Content(ResponseBody):
-    """A body that is opened when it is sent."""
-
-    def __init__(self, opened: AbstractAsyncContextManager[AsyncIterator[bytes]]) -> None:
-        self._opened = opened
-
-    async def __aenter__(self) -> AsyncIterator[bytes]:
-        return await self._opened.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._opened.__aexit__(kind, error, trace)
+    """Yield each chunk in the turn of files. Raises CutOff if they end early."""
+    try:
+        async for chunk in chunks:
+            await FILES.take_piece()
+            yield chunk
+    except (files.NotFound, Unavailable) as error:
+        _log.warning("download_cut_off", reason=str(error))
+        raise CutOff from error

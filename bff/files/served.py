@@ -85,6 +85,11 @@ class Asked:
     end: int = 0
 
 
+def is_for_all(method: str, headers: Headers) -> bool:
+    """Whether a request, as most do, asks for all bytes, whatever their number and the ETag are."""
+    return method == "GET" and not any(name in headers for name in ("If-Match", "If-None-Match", "Range"))
+
+
 def asked_for(method: str, headers: Headers, etag: str, size: int) -> Asked:
     """Return the status and the bytes for a request with these headers (RFC 9110, sections 13 and 14). The file never
     changes.

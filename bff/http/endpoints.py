@@ -7,8 +7,8 @@ Refusal, which is sent as a problem.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -35,6 +35,7 @@ from shared.telemetry import traces
 
 M = TypeVar("M", bound=BaseModel)
 H = TypeVar("H", bound="Callable[..., Awaitable[Response | Refusal]]")
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 64 * 1024
 """Of a request. The largest valid one, a creation of a group with 999 user ids, has under 32 KB."""
@@ -48,7 +49,7 @@ MAX_QUERY_FIELDS = 32
 _SPECIFICATION = "_endpoint"
 
 _AT_END = "rookery.at_end"
-"""The key of a request's scope for the functions that are called at its end."""
+"""The key of a request's scope for the stack of what ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,26 @@ class Response:
     etag: str = ""
 
 
-@contextmanager
-def request_of(scope: Scope) -> Iterator[Scope]:
+@asynccontextmanager
+async def request_of(scope: Scope) -> AsyncIterator[Scope]:
     """The scope of a request that ends with the block, when its response is sent or given up; see `at_end`."""
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         yield cast(Scope, {**scope, _AT_END: stack})
 
 
 def at_end(function: Callable[[], None]) -> None:
     """Call the function when the response to this request is sent or given up."""
-    stack: ExitStack = cast(dict[str, Any], request.scope)[_AT_END]
-    stack.callback(function)
+    _stack().callback(function)
+
+
+async def open_until_end(opened: AbstractAsyncContextManager[T]) -> T:
+    """Enter the context, and exit it when the response to this request is sent or given up. It may hold no nursery and
+    no cancel scope, since another task exits it."""
+    return await _stack().enter_async_context(opened)
+
+
+def _stack() -> AsyncExitStack:
+    return cast(AsyncExitStack, cast(dict[str, Any], request.scope)[_AT_END])
 
 
 @dataclass(frozen=True, slots=True)

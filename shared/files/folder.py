@@ -36,6 +36,7 @@ from shared.files.protocol import (
     Damaged,
     Full,
     NotFound,
+    Opened,
     Part,
     Stored,
     Upload,
@@ -126,13 +127,15 @@ class FolderFiles:
             return None
 
     @asynccontextmanager
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[Opened]:
         check_key(key)
         check_range(start, end)
         stored = self._folder.stored(key)
-        with closing(_read(stored, await self._run(_parts, stored), start, end)) as reader:
+        parts = await self._run(_parts, stored)
+        size = sum(part.size for part in parts)
+        with closing(_read(stored, parts, start, end)) as reader:
             async with aclosing(self._chunks(reader)) as chunks:
-                yield chunks
+                yield Opened(len(range(size)[start:end]), chunks)
 
     async def delete(self, keys: Collection[str]) -> None:
         for key in keys:

@@ -79,6 +79,17 @@ class Upload:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Opened(AsyncIterator[bytes]):
+    """Bytes that are read, in chunks of at most CHUNK_BYTES. If it ends, it has yielded all `size` of them."""
+
+    size: int
+    chunks: AsyncIterator[bytes]
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self.chunks.__anext__()
+
+
 class FileStore(Protocol):
     """Bytes under keys. `shared/files/keys.py` says which keys there are."""
 
@@ -114,14 +125,9 @@ class FileStore(Protocol):
         """Return the number of bytes; None without the key."""
         ...
 
-    def read(
-        self, key: str, start: int = 0, end: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open the bytes from `start` to before `end`, by default to the last one, in chunks of at most CHUNK_BYTES.
-        Positions behind the last byte are allowed.
-
-        Raises NotFound, also from the iterator if the key is deleted meanwhile, and Damaged. An iterator that ends has
-        yielded all bytes."""
+    def read(self, key: str, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[Opened]:
+        """Open the bytes from `start` to before `end`, by default to the last one. Positions behind the last byte are
+        allowed. Raises NotFound, also from the iterator if the key is deleted meanwhile, and Damaged."""
         ...
 
     async def delete(self, keys: Collection[str]) -> None:

@@ -7,6 +7,7 @@ of a transfer, three times that for a small request, and three times FINISH_SECO
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
@@ -19,6 +20,7 @@ from shared.files.keys import check_key
 from shared.files.protocol import (
     MAX_LISTED,
     NotFound,
+    Opened,
     Part,
     Stored,
     Upload,
@@ -102,14 +104,15 @@ class S3Files:
         return int(answer.headers["content-length"])
 
     @asynccontextmanager
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[Opened]:
         check_range(start, end)
         if start == end and await self.size(key) is None:
             raise NotFound(f"no {key}")
-        async with aclosing(self._chunks(self._name(key), start, end)) as chunks:
+        asked = _Range(start, end)
+        async with aclosing(self._chunks(self._name(key), asked)) as chunks:
             first = await anext(chunks, b"")
             async with aclosing(_joined(first, chunks)) as joined:
-                yield joined
+                yield Opened(asked.size, joined)
 
     async def delete(self, keys: Collection[str]) -> None:
         names = iter([self._name(key) for key in keys])
@@ -183,21 +186,19 @@ class S3Files:
                 return
             at = {parameter: _text(page, element) for parameter, element in markers.items()}
 
-    async def _chunks(self, name: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, name: str, asked: "_Range") -> AsyncGenerator[bytes, None]:
         """Yield the bytes of a range. A lost connection is opened again at the next byte, of the same object."""
-        headers: dict[str, str] = {}
         failures = 0
-        while end is None or start < end:
-            if start or end is not None:
-                headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        while asked.end is None or asked.start < asked.end:
+            headers = asked.headers()
             try:
                 async with self._requests.download(name, headers) as response:
                     if "range" in headers and response.status_code != httpx.codes.PARTIAL_CONTENT:
                         raise Unavailable("the object store ignores ranges")
-                    headers["if-match"] = response.headers["etag"]
+                    asked.answered(response.headers)
                     async with body_of(response) as chunks:
                         async for chunk in chunks:
-                            start += len(chunk)
+                            asked.start += len(chunk)
                             failures = 0
                             yield chunk
                 return
@@ -208,6 +209,29 @@ class S3Files:
                 if failures == ATTEMPTS:
                     raise
             await pause(failures)
+
+
+@dataclass(slots=True)
+class _Range:
+    """The bytes of an object that are still to be read: from `start` to before `end`, or to the last one."""
+
+    start: int
+    end: int | None
+    size: int = 0
+    """Of all that was asked for, once the object store has answered."""
+    etag: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the next request."""
+        headers = {"if-match": self.etag} if self.etag else {}
+        if self.start or self.end is not None:
+            headers["range"] = f"bytes={self.start}-{'' if self.end is None else self.end - 1}"
+        return headers
+
+    def answered(self, headers: httpx.Headers) -> None:
+        """Take the size, and the object, of the first answer."""
+        if not self.etag:
+            self.etag, self.size = headers["etag"], int(headers["content-length"])
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

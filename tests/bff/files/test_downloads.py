@@ -1,6 +1,6 @@
 """Links and downloads of files: who receives them, when that ends, conditions, slow clients, and lost bytes."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -26,7 +26,7 @@ from rookery.v1.files_pb2 import FileInfo, FileRef
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import first_id_at
 from shared.files.keys import file_key
-from shared.files.protocol import FileStore
+from shared.files.protocol import FileStore, Opened
 from tests.bff.conftest import Api, Reply
 from tests.bff.http.connections import MEGABYTE, NEVER, PATIENCE, connected, serving, until_connections
 from tests.shared.files.content import content_of, store
@@ -246,24 +246,29 @@ async def test_the_files_of_a_chat_are_listed_by_class(api: Api, token: str) -> 
 class Endless:
     """A file store in which every file has 5 GB. `read_bytes` counts what was read; `fails_at` is where it fails."""
 
-    size_bytes = 5_000 * MEGABYTE
-
-    def __init__(self, fails_at: int = size_bytes) -> None:
+    def __init__(self, fails_at: int = 5_000 * MEGABYTE, size_bytes: int = 5_000 * MEGABYTE) -> None:
+        self.size_bytes = size_bytes
+        self.calls: list[str] = []
         self.read_bytes = 0
         self.open = 0
         self._fails_at = fails_at
 
     async def size(self, key: str) -> int:
+        self.calls.append("size")
         return self.size_bytes
 
     def signed_url(self, key: str, seconds: int, *, disposition: str, media_type: str) -> None: ...
 
     @asynccontextmanager
-    async def read(self, key: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[Opened]:
+        self.calls.append("read")
+        end = end or self.size_bytes
+        if not self._fails_at:
+            raise Unavailable("away")
         self.open += 1
         try:
             async with aclosing(self._chunks(end - start)) as chunks:
-                yield chunks
+                yield Opened(end - start, chunks)
         finally:
             self.open -= 1
 
@@ -309,6 +314,33 @@ async def test_bytes_that_end_early_end_the_connection(shared: Shared, caplog: p
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_an_object_store_that_is_away_is_an_answer_and_no_lost_connection(shared: Shared) -> None:
+    async with serving_from(shared, Endless(fails_at=0)) as server, connected(server) as client:
+        for headers in ("", "Range: bytes=0-9\r\n"):
+            await client.get(await shared.url(), headers)
+            assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
+            await client.until(b"}")
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "calls"),
+    [
+        ("GET", "", ["read"]),
+        ("GET", "Range: bytes=0-9\r\n", ["size", "read"]),
+        ("GET", f'If-None-Match: "{FILE}"\r\n', ["size"]),
+        ("HEAD", "", ["size"]),
+    ],
+)
+async def test_the_usual_request_is_one_to_the_file_store(
+    shared: Shared, method: str, headers: str, calls: Sequence[str]
+) -> None:
+    endless, url = Endless(), await shared.url()
+    async with serving_from(shared, endless) as server, connected(server) as client:
+        await client.send(f"{method} {url} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
+        await client.until(b"\r\n\r\n")
+        assert endless.calls == calls
+
+
 async def test_a_user_has_few_downloads_at_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
     url, endless = await shared.url(), Endless()
@@ -332,10 +364,12 @@ async def test_downloads_that_begin_at_once_are_counted_until_they_end_also_with
 ) -> None:
     monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
     url, waiting, statuses = await shared.url(), [trio.Event() for _ in range(3)], list[int]()
-    app = shared.api.app = make_app(shared.api.services, shared.api.web_root)
+    endless = Endless(size_bytes=MEGABYTE)
+    services = replace(shared.api.services, files=cast(FileStore, endless))
+    app = shared.api.app = make_app(services, shared.api.web_root)
 
     async def wait_for_the_others(response: HttpResponse) -> HttpResponse:
-        """Before the body is opened."""
+        """Before the body is sent."""
         next(event for event in waiting if not event.is_set()).set()
         await waiting[-1].wait()
         return response
@@ -348,9 +382,12 @@ async def test_downloads_that_begin_at_once_are_counted_until_they_end_also_with
         for _ in range(2):
             nursery.start_soon(get)
         await waiting[1].wait()
+        assert endless.open == 2
         nursery.cancel_scope.cancel()
+    assert endless.open == 0
     waiting[:] = [trio.Event() for _ in range(3)]
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(get)
     assert sorted(statuses) == [200, 200, 429]
+    assert endless.open == 0

@@ -110,7 +110,10 @@ async def test_finishing_twice_and_at_once_is_finishing_once(open_files: OpenFil
 )
 async def test_ranges(files: FileStore, start: int, end: int | None) -> None:
     await store(files, KEY, [FIRST, LAST])
-    assert await read(files, KEY, start, end) == (FIRST + LAST)[start:end]
+    expected = (FIRST + LAST)[start:end]
+    async with files.read(KEY, start, end) as opened:
+        assert opened.size == len(expected)
+        assert b"".join([chunk async for chunk in opened]) == expected
     with pytest.raises(NotFound):
         await read(files, "absent", start, end)
     for wrong in ((-1, None), (2, 1)):
@@ -122,7 +125,9 @@ async def test_bytes_that_are_put_are_readable(files: FileStore) -> None:
     for content in (b"", b"1", FIRST):
         await files.put(f"{KEY}-{len(content)}", content)
         assert await files.size(f"{KEY}-{len(content)}") == len(content)
-        assert await read(files, f"{KEY}-{len(content)}") == content
+        async with files.read(f"{KEY}-{len(content)}") as opened:
+            assert opened.size == len(content)
+            assert b"".join([chunk async for chunk in opened]) == content
     await files.put(KEY, b"one")
     await files.put(KEY, b"two")
     assert await read(files, KEY) in (b"one", b"two")
