@@ -3,6 +3,7 @@
 import { Credentials, SignedOut } from "./credentials.js";
 import { texts } from "./languages/language.js";
 import { refusalText } from "./refusals.js";
+import { parsed } from "./stores/storage.js";
 
 /** @import {Query} from "./conversations.js" */
 /** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
@@ -333,7 +334,7 @@ export class Api {
     try {
       return await this.#request("POST", "/v1/tokens/refresh", { refresh_token });
     } catch (fault) {
-      if (fault instanceof Problem && fault.status < 429) return null;
+      if (fault instanceof Problem && fault.code && fault.status < 429) return null; // a proxy's refusal has no code
       throw fault;
     }
   }
@@ -385,17 +386,9 @@ async function fetchJson(path, request) {
   try {
     const response = await fetch(path, { cache: "no-store", ...request });
     const text = await response.text();
-    return { ok: response.ok, status: response.status, body: parseJson(text) };
+    const body = response.ok ? JSON.parse(text || "null") : parsed(text); // throws if a proxy sent its own page
+    return { ok: response.ok, status: response.status, body };
   } catch (fault) {
     throw new NoResponse("no response", { cause: fault });
-  }
-}
-
-/** The text parsed as JSON; null if it is not JSON, such as a proxy's error page. @param {string} text */
-function parseJson(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Api } from "../../../web/api.js";
+import { Api, NoResponse, Problem } from "../../../web/api.js";
 import { Credentials, SignedOut } from "../../../web/credentials.js";
 import { fakeStorage, settle } from "./fakes.js";
 
@@ -177,4 +177,27 @@ test("the sign-in of a suspended user ends with the first response that reports 
   await assert.rejects(new Api(credentials).me(), SignedOut);
   assert.equal(ended, 1);
   assert.equal(credentials.current, null);
+});
+
+/** A page for people, which a proxy sends in place of an answer. */
+const PROXY_PAGE = "<!doctype html><title>Please sign in to the network</title>";
+
+test("a page of a proxy in place of an answer to a refresh keeps the sign-in", async (context) => {
+  for (const status of [200, 403, 404]) {
+    const credentials = new Credentials(fakeStorage(), fakeLocks());
+    credentials.store(tokens("a"));
+    context.mock.method(globalThis, "fetch", async () => new Response(PROXY_PAGE, { status }));
+    await assert.rejects(new Api(credentials).accessToken("access a"), status === 200 ? NoResponse : Problem);
+    assert.equal(credentials.current?.refresh_token, "refresh a", String(status));
+  }
+});
+
+test("a page of a proxy in place of an answer is no success", async (context) => {
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
+  credentials.store(tokens("a"));
+  context.mock.method(globalThis, "fetch", async () => new Response(PROXY_PAGE));
+  await assert.rejects(new Api(credentials).deleteAccount("correct horse battery"), NoResponse);
+  assert.ok(credentials.current);
+  context.mock.method(globalThis, "fetch", async () => new Response(null, { status: 204 }));
+  assert.equal(await new Api(credentials).endOtherSignIns(), null);
 });
