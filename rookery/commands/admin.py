@@ -75,7 +75,8 @@ async def reset_password(settings: Settings, name: str) -> None:
 
 
 async def delete(settings: Settings, name: str) -> None:
-    async with _open_for_user(settings, name) as (administration, user):
+    """Delete the account. The command may be repeated, which completes a deletion that was interrupted."""
+    async with _open_for_user(settings, name, or_deleted=True) as (administration, user):
         raise_refusal(await administration.delete_user(system_user(), user))
     if user.avatar:
         async with open_files(settings) as files:
@@ -182,19 +183,17 @@ def log_acts() -> None:
 
 
 @asynccontextmanager
-async def _open_for_user(settings: Settings, name: str) -> AsyncIterator[tuple[Administration, User]]:
-    """Open the administration, and find the user of this name. Raises ClickException if there is none."""
+async def _open_for_user(
+    settings: Settings, name: str, *, or_deleted: bool = False
+) -> AsyncIterator[tuple[Administration, User]]:
+    """Open the administration, and find the user of this name. Raises ClickException if there is none, or if the
+    account was deleted, without `or_deleted`."""
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        yield administration, await find_user(accounts, name)
-
-
-async def find_user(accounts: AccountStore, name: str) -> User:
-    """Return the user with this name. Raises ClickException if there is none."""
-    credentials = await accounts.credentials(name)
-    users = [] if credentials is None else await accounts.users([credentials.user_id])
-    if not users:
-        raise click.ClickException(f"there is no user {name}")
-    return users[0]
+        user_id = await accounts.user_id_of(name)
+        users = [] if user_id is None else await accounts.users([user_id])
+        if not users or (users[0].is_deleted and not or_deleted):
+            raise click.ClickException(f"there is no user {name}")
+        yield administration, users[0]
 
 
 def system_user() -> Actor:

@@ -106,7 +106,7 @@ class Administration:
     # ---- users
 
     async def add_user(self, actor: Actor, user: User, password_hash: str) -> Refusal | None:
-        if await self._accounts.credentials(user.name) is not None:
+        if await self._accounts.user_id_of(user.name) is not None:
             return _name_taken(user)
         await self._record(actor, Act.ADD_USER, named(user))
         return None if await self._accounts.add_user(user, password_hash) else _name_taken(user)

@@ -141,6 +141,10 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         changes nothing. Suspend the user first: this ends no sign-in."""
         ...
 
+    async def user_id_of(self, name: str) -> int | None:
+        """Return the id of the account with this name, also of a deleted one; None if the name is not taken."""
+        ...
+
     async def credentials(self, name: str) -> Credentials | None:
         """Return the credentials of this name; None if no user has it, or the account is deleted."""
         ...

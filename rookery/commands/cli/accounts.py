@@ -89,8 +89,8 @@ def reset_password(name: str) -> None:
 def delete_user(name: str) -> None:
     """Delete NAME for ever: end all sessions, clear the profile, and refuse messages. Chats stay with their others.
 
-    The name is not used again. The account stays a member of its groups until an admin deletes it over HTTP, too
-    (docs/admin.md).
+    The name is not used again. If the command was interrupted, repeat it. The account stays a member of its groups
+    until an admin deletes it over HTTP, too (docs/admin.md).
     """
     from rookery.commands import admin
 

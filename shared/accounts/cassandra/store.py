@@ -130,7 +130,7 @@ class CassandraAccounts(CassandraPeople):
         if await self._statements.apply(TAKE_NAME, _key(user.name), *columns, password_hash):
             await self._complete(user, password_hash)
             return True
-        owner_id = await self._owner(user.name)
+        owner_id = await self.user_id_of(user.name)
         if owner_id is None:
             raise Unavailable("a name that is taken could not be read: are reads less consistent than writes?")
         return owner_id == user.user_id
@@ -159,8 +159,18 @@ class CassandraAccounts(CassandraPeople):
             await self._statements.apply(DELETE_USER, user.version + 1, user_id, user.version)
         await self._statements.run(FORGET_LAST_SEEN, user_id)
 
+    async def user_id_of(self, name: str) -> int | None:
+        """As in the protocol. It completes an account whose creation was interrupted."""
+        rows = await self._statements.run(TAKEN_NAME, _key(name)) if name else []
+        if not rows:
+            return None
+        user_id, written_name, *columns, password_hash = rows[0]
+        if password_hash is not None:
+            await self._complete(User(user_id, written_name, *columns), password_hash)
+        return int(user_id)
+
     async def credentials(self, name: str) -> Credentials | None:
-        user_id = await self._owner(name)
+        user_id = await self.user_id_of(name)
         password_hash = None if user_id is None else await self.password_hash(user_id)
         return None if user_id is None or password_hash is None else Credentials(user_id, password_hash)
 
@@ -237,16 +247,6 @@ class CassandraAccounts(CassandraPeople):
 
     async def _user(self, user_id: int) -> User | None:
         return next(iter(await self.users([user_id])), None)
-
-    async def _owner(self, name: str) -> int | None:
-        """Return the owner of the name, after completing an account whose creation was interrupted."""
-        rows = await self._statements.run(TAKEN_NAME, _key(name)) if name else []
-        if not rows:
-            return None
-        user_id, written_name, *columns, password_hash = rows[0]
-        if password_hash is not None:
-            await self._complete(User(user_id, written_name, *columns), password_hash)
-        return int(user_id)
 
     async def _complete(self, user: User, password_hash: str) -> None:
         """Create the account from the row of its name, and clear the other columns of that row."""

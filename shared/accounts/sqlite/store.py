@@ -188,6 +188,10 @@ class SqliteAccounts(SqlitePeople):
 
         await self._database.write(work)
 
+    async def user_id_of(self, name: str) -> int | None:
+        rows = await self._rows("SELECT user_id FROM users WHERE name = ?", [name])
+        return int(rows[0][0]) if rows else None
+
     async def credentials(self, name: str) -> Credentials | None:
         rows = await self._rows("SELECT user_id, password_hash FROM users WHERE name = ? AND NOT is_deleted", [name])
         return Credentials(*rows[0]) if rows else None

@@ -10,8 +10,9 @@ from click.testing import Result
 
 from rookery.serve.folder import DataFolder
 from shared.accounts.sign_outs import end_of_sign_in
-from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.sqlite.store import SqliteAccounts, open_sqlite_accounts
 from shared.contract.avatars import new_avatar
+from shared.contract.errors import Unavailable
 from shared.files.folder import open_folder_files
 from shared.files.keys import avatar_keys
 from tests.rookery.commands.conftest import Invoke
@@ -146,9 +147,27 @@ def test_a_deleted_user_is_not_found_and_the_deletion_is_spooled(invoke: Invoke,
     assert (
         "the name grace is taken" in invoke("user", "add", "grace", "--password-stdin", stdin="correct horse\n").output
     )
+    assert [act for act, _, _ in actions(invoke)] == ["delete_user"]
     invoke("user", "admin", "ada")
     refused = invoke("user", "delete", "ada", "--yes")
     assert (refused.exit_code, "rookery user admin ada --revoke" in refused.output) == (1, True)
+
+
+def test_a_deletion_that_broke_off_is_completed_by_the_same_command(
+    invoke: Invoke, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: SqliteAccounts, user_id: int) -> None:
+        raise Unavailable("the disk is full")
+
+    user_id = int(str(found(invoke, "grace")["user_id"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteAccounts, "end_families", fail)
+        assert invoke("user", "delete", "grace", "--yes").exit_code == 1
+    assert list(folder.spool.glob("*")) == []
+    assert invoke("user", "delete", "GRACE", "--yes").output.endswith(f"grace ({user_id}) is deleted\n")
+    (spooled,) = folder.spool.iterdir()
+    assert spooled.read_bytes() == end_of_sign_in(user_id, "", is_deleted=True)
+    assert invoke("user", "restore", "grace").exit_code == 1
 
 
 def test_an_admin_gets_a_new_password_by_command(invoke: Invoke) -> None:

@@ -40,6 +40,7 @@ async def test_an_added_user_is_found_by_id_and_by_name_and_no_other_is(store: A
     assert (credentials.user_id, credentials.password_hash) == (ALICE.user_id, "hash")
     assert await store.password_hash(ALICE.user_id) == "hash"
     assert await store.credentials("nobody") is None
+    assert await store.user_id_of("nobody") is None
     assert await store.password_hash(99) is None
 
 
@@ -54,6 +55,7 @@ async def test_a_name_is_taken_whatever_its_case(store: AccountStore, name: str)
         credentials = await store.credentials(spelling)
         assert credentials is not None
         assert credentials.user_id == ALICE.user_id
+        assert await store.user_id_of(spelling) == ALICE.user_id
 
 
 async def test_a_letter_of_another_alphabet_finds_no_name_that_it_folds_to(store: AccountStore) -> None:
@@ -140,6 +142,7 @@ async def test_a_deleted_account_keeps_only_its_id_and_its_name_for_ever(store: 
         assert await store.update_profile(ALICE.user_id, display_name="Back", about="", version=2) is None
         assert await store.users([ALICE.user_id, BOB.user_id]) == [gone, BOB]
         assert await store.credentials("alice") is None
+        assert await store.user_id_of("alice") == ALICE.user_id
         assert await store.password_hash(ALICE.user_id) is None
         for part in ("alice", "liddell", "back"):
             assert await store.find_users(part, after_name="", limit=10) == []
