@@ -182,6 +182,8 @@ class Accounts:
             return verified
         accounts, former = self._services.accounts, verified.password_hash
         password_hash = await self._services.passwords.hash(body.new_password)
+        if refusal := await self._overtaken(claims, verified):
+            return refusal
         with completed():
             if not await accounts.set_password(claims.user_id, password_hash, former=former):
                 return _WRONG_PASSWORD  # it was changed while this request was under way
@@ -197,6 +199,8 @@ class Accounts:
         verified = await self._confirm(claims, user, body.current_password)
         if isinstance(verified, Refusal):
             return verified
+        if refusal := await self._overtaken(claims, verified):
+            return refusal
         actor = Actor(user.user_id, user.name, client_address(request))
         return await self._deletions.delete(actor, user) or Response()
 
@@ -266,6 +270,14 @@ class Accounts:
         attempt = self._own_passwords.begin(claims.family_id, *self._sign_in_limit())
         checked = await self._check(user.name, password, attempt)
         return _WRONG_PASSWORD if checked == WRONG_CREDENTIALS else checked
+
+    async def _overtaken(self, claims: Claims, verified: Credentials) -> Refusal | None:
+        """A refusal if the password has changed, or the sign-in has ended, since the password was verified: hashes wait
+        for each other, so the user may have shut out a thief meanwhile."""
+        if await self._services.accounts.password_hash(verified.user_id) != verified.password_hash:
+            return _WRONG_PASSWORD
+        checked = await self._services.verifier.check(claims)
+        return checked if isinstance(checked, Refusal) else None
 
     async def _check(self, name: str, password: str, attempt: Attempt | float) -> Credentials | Refusal:
         """Verify name and password. The refusal and its duration do not disclose which is wrong."""

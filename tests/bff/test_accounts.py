@@ -1,5 +1,6 @@
 """Accounts and sign-ins over HTTP: the promises of each route."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,8 @@ from shared.contract.partitions import partition_of
 from tests.bff.conftest import PASSWORD, Api, Reply, disconnect_after_write
 
 DAY_MS = 24 * 60 * 60 * 1000
+
+CONFIRMATION = {"current_password": PASSWORD}
 
 CHANGE = {"current_password": PASSWORD, "new_password": "another password"}
 
@@ -330,8 +333,9 @@ async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api
     [
         ("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD}, (401, "unauthenticated", "")),
         ("PUT", "/v1/me/password", CHANGE, (403, "forbidden", "current_password")),
+        ("POST", "/v1/me/deletion", CONFIRMATION, (403, "forbidden", "current_password")),
     ],
-    ids=["a sign-in", "a change"],
+    ids=["a sign-in", "a change", "a deletion"],
 )
 async def test_a_request_with_the_former_password_that_is_under_way_has_no_effect_after_a_change(
     api: Api,
@@ -342,31 +346,69 @@ async def test_a_request_with_the_former_password_that_is_under_way_has_no_effec
     body: dict[str, str],
     refusal: tuple[int, str, str],
 ) -> None:
-    verified, may_go_on = trio.Event(), trio.Event()
+    async def change_password() -> None:
+        change = {"current_password": PASSWORD, "new_password": "the user's password"}
+        assert (await api.call("PUT", "/v1/me/password", change, token=token)).status == 204
+
+    other = (await api.sign_in())["access_token"]
+    request = partial(api.call, method, path, body, token=other)
+    assert (await overtaken(monkeypatch, request, change_password)).refusal == refusal
+    assert len((await api.call("GET", "/v1/me/sign-ins", token=token)).body["sign_ins"]) == 1
+    await api.sign_in(password="the user's password")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [("PUT", "/v1/me/password", CHANGE), ("POST", "/v1/me/deletion", CONFIRMATION)]
+)
+@pytest.mark.parametrize(("is_suspended", "status"), [(True, 403), (False, 401)])
+async def test_a_confirmed_request_that_is_under_way_has_no_effect_after_the_end_of_its_sign_in(
+    api: Api,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: dict[str, str],
+    is_suspended: bool,
+    status: int,
+) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+
+    async def end() -> None:
+        if is_suspended:
+            await api.accounts.suspend(user_id, "spam", api.clock.now_ms)
+        else:
+            await api.accounts.end_families(user_id)
+
+    assert (await overtaken(monkeypatch, partial(api.call, method, path, body, token=token), end)).status == status
+    await api.accounts.restore(user_id)
+    await api.sign_in()
+
+
+async def overtaken(
+    monkeypatch: pytest.MonkeyPatch, request: Callable[[], Awaitable[Reply]], act: Callable[[], Awaitable[None]]
+) -> Reply:
+    """Make a request, and act when its password has been verified."""
+    verified, has_acted = trio.Event(), trio.Event()
     verify = PasswordHasher.verify
 
     async def verify_slowly(self: PasswordHasher, password_hash: str | None, password: str) -> bool:
         monkeypatch.setattr(PasswordHasher, "verify", verify)  # for the next one
         correct = await verify(self, password_hash, password)
         verified.set()
-        await may_go_on.wait()
+        await has_acted.wait()
         return correct
 
-    async def request_slowly() -> None:
-        replies.append(await api.call(method, path, body, token=other))
+    async def make() -> None:
+        replies.append(await request())
 
     replies: list[Reply] = []
-    other = (await api.sign_in())["access_token"]
     monkeypatch.setattr(PasswordHasher, "verify", verify_slowly)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(request_slowly)
+        nursery.start_soon(make)
         await verified.wait()
-        change = {"current_password": PASSWORD, "new_password": "the user's password"}
-        assert (await api.call("PUT", "/v1/me/password", change, token=token)).status == 204
-        may_go_on.set()
-    assert replies[0].refusal == refusal
-    assert len((await api.call("GET", "/v1/me/sign-ins", token=token)).body["sign_ins"]) == 1
-    await api.sign_in(password="the user's password")
+        await act()
+        has_acted.set()
+    return replies[0]
 
 
 @pytest.mark.parametrize("path", ["others", ""])
