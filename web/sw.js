@@ -93,7 +93,9 @@ async function file(event) {
   const kept = await cache.match(event.request);
   if (kept) return kept;
   const response = await fetch(event.request);
-  if (response.ok) event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
+  // A proxy's page in place of the file, such as the sign-in to a network, would stay as long as the version.
+  const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
+  if (response.ok && !isPage) event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
   return response;
 }
 
@@ -101,14 +103,14 @@ async function file(event) {
  * Keeps a page with its scripts, styles, drawings and later modules, and drops the files of all versions older than the
  * previous one.
  * @param {Response} page
- * @throws {TypeError} if a file could not be loaded; then the previous page stays
+ * @throws {TypeError} if it is not this page, or a file could not be loaded; then the previous page stays
  */
 async function keep(page) {
-  if (!page.ok) throw new TypeError(`the page has the status ${page.status}`);
-  const cache = await caches.open(CACHE);
-  const before = versionOf(await (await cache.match("/"))?.text());
   const html = await page.clone().text();
   const version = versionOf(html);
+  if (!page.ok || !version) throw new TypeError(`no page of Rookery, with the status ${page.status}`);
+  const cache = await caches.open(CACHE);
+  const before = versionOf(await (await cache.match("/"))?.text());
   const kept = new Set((await cache.keys()).map(({ url }) => new URL(url, location.origin).pathname));
   const files = [...new Set(html.match(/\/assets\/[^"]+\.(?:js|css|svg)/g))];
   await cache.addAll(files.filter((path) => !kept.has(path)));

@@ -73,14 +73,15 @@ const page = (assets) => `<link href="${assets}/base.css"><script src="${assets}
 /** The service worker with a cache, and a server whose `files` the test changes; null: no connection. */
 function worker(files) {
   const kept = new Map();
-  const server = { files, requests: [], status: 200, stuck: false };
+  const server = { files, requests: [], status: 200, stuck: false, type: "" };
   const path = (request) => new URL(request.url ?? request, "http://localhost").pathname;
   const fetch = async (request) => {
     server.requests.push(path(request));
     if (server.files === null) throw new TypeError("offline");
     if (server.stuck) await new Promise(() => {});
     const body = server.files[path(request)];
-    return new Response(body, { status: body === undefined ? 404 : server.status });
+    const headers = { "Content-Type": server.type };
+    return new Response(body, { status: body === undefined ? 404 : server.status, headers });
   };
   const cache = {
     match: async (request) => kept.get(path(request))?.clone(),
@@ -187,6 +188,20 @@ test("a new version is kept beside the one before it, and only when it is whole"
   server.files = filesOf(third);
   await get("/", "navigate");
   assert.deepEqual([kept.has(`${OLD}/main.js`), kept.has(`${NEW}/main.js`), kept.has(`${third}/main.js`)], [false, true, true]);
+});
+
+test("the page of a proxy, such as the sign-in to a network, takes no place of the kept page, nor of a file", async () => {
+  const { server, kept, emit, get } = worker(filesOf(OLD));
+  await emit("install");
+  kept.delete(`${OLD}/main.js`);
+  server.files = { "/": "Please sign in.", [`${OLD}/main.js`]: "Please sign in." };
+  server.type = "text/html; charset=utf-8";
+  await get("/", "navigate");
+  await get(`${OLD}/main.js`);
+  server.files = filesOf(OLD);
+  server.type = "text/javascript";
+  assert.equal(await kept.get("/").clone().text(), page(OLD));
+  assert.equal(await (await get(`${OLD}/main.js`)).text(), "js");
 });
 
 test("the API, the admin page, other pages and other servers are left to the network", async () => {
