@@ -244,14 +244,15 @@ class Recorder:
         await self._write(last, offsets)
 
     async def _write(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
-        """Write the events to the store. An event that it rejects is found by bisection and becomes a dead letter."""
+        """Write the events to the store, in halves if they take it too long. An event that it rejects is found by
+        bisection and becomes a dead letter."""
         # Clients may have read up to the watermark. If the log's clock is behind it, the event is as late as that.
         watermarks = self._watermarks
         events = [Logged(event, max(record.at_ms, watermarks[record.partition] + 1)) for record, event in recordable]
         spans = [self._spans[record] for record, _ in recordable if record in self._spans] if self._spans else ()
         try:
             with current(*spans) if spans else nullcontext():
-                await self._persist(lambda: self._chats.record(events, offsets))
+                await self._persist(lambda: self._chats.record(events, offsets), is_divisible=len(events) > 1)
         except ValueError as error:
             if not recordable:
                 raise
@@ -259,16 +260,23 @@ class Recorder:
                 await self._dead_letter(recordable[0][0], error)
                 await self._write([], offsets)
             else:
-                middle = len(recordable) // 2
-                await self._write(recordable[:middle], {})
-                await self._write(recordable[middle:], offsets)
+                await self._write_halves(recordable, offsets)
+        except trio.TooSlowError:
+            await self._write_halves(recordable, offsets)
         else:
             self._events += len(events)
             self._batches += 1
 
-    async def _persist(self, operation: Callable[[], Awaitable[Result]], *, engine: str = "store") -> Result:
+    async def _write_halves(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
+        middle = len(recordable) // 2
+        await self._write(recordable[:middle], {})
+        await self._write(recordable[middle:], offsets)
+
+    async def _persist(
+        self, operation: Callable[[], Awaitable[Result]], *, engine: str = "store", is_divisible: bool = False
+    ) -> Result:
         """Retry an operation of the store, or of another engine, until it succeeds. Raises the ValueError of an invalid
-        event.
+        event, and TooSlowError if one that `is_divisible` has not ended in time: in parts it may.
 
         A running attempt is not cancelled, since the store would complete it anyway.
         """
@@ -281,6 +289,8 @@ class Recorder:
                 raise
             except Exception as error:  # supervises the engine: no fault of it may advance the position in the log
                 await self._pause(engine, error, pause)
+                if is_divisible and isinstance(error, trio.TooSlowError):
+                    raise
                 pause = min(2 * pause, MAX_PAUSE)
 
     async def _pause(self, engine: str, error: Exception, pause: float) -> None:

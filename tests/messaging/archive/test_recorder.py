@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from messaging.archive.recorder import (
     STORE_DEADLINE,
     Recorder,
 )
+from messaging.archive.store.protocol import Logged
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.backplane_pb2 import Envelope, FormerEvent, FormerReaction, SignOut
 from rookery.v1.session_pb2 import Change, Event, Reacted, Typing
@@ -472,6 +473,22 @@ async def test_a_batch_of_large_events_is_written_in_parts(
     await record_until(Recorder(fake_log, fake_chats), events=3)
     assert [len(batch) for batch in fake_chats.batches] == sizes
     assert fake_chats.offsets == {records[0].partition: 3}
+
+
+async def test_a_batch_that_takes_a_slow_store_too_long_is_written_in_parts(
+    autojump_clock: MockClock, fake_log: Any
+) -> None:
+    class SlowChats(FakeChats):
+        async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
+            await trio.sleep(0.4 * STORE_DEADLINE * len(events))
+            await super().record(events, offsets)
+
+    chats: Any = SlowChats()
+    events = [new_message() for _ in range(3)]  # which the log returns at once
+    fake_log.publish([truth_of(event) for event in events])
+    await run_for(Recorder(fake_log, chats), 4 * STORE_DEADLINE)
+    assert chats.batches == [[events[0].event_id], [event.event_id for event in events[1:]]]
+    assert chats.offsets == {0: 3}
 
 
 async def test_a_stop_finishes_and_commits_the_current_batch(
