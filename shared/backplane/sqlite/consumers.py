@@ -50,7 +50,8 @@ class SqliteConsumer:
         while True:
             if self._gained or self._lost or not self._fetched_once:
                 return await self._take_assignment()
-            if records := self._take_buffered() or await self._read_behind():
+            behind = await self._read_behind()  # first: under load, there are always buffered records of the others
+            if records := behind + self._take_buffered():
                 return Fetched(records)
             await self._wake.wait()
             self._wake = trio.Event()

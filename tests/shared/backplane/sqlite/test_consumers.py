@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from shared.backplane import Assignment, Consumer, Record
+from shared.backplane import Assignment, Consumer, Fetched, Record
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import consumers
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
@@ -64,3 +64,21 @@ async def test_an_up_to_date_consumer_wakes_for_more_records_than_it_buffers(
         nursery.start_soon(read, consumer, 11)
         await wait_all_tasks_blocked()
         await publish_and_wait(log, [Record(0, b"%d" % number) for number in range(11)])
+
+
+async def test_a_partition_that_is_read_from_the_file_does_not_wait_for_a_pause_of_the_others(tmp_path: Path) -> None:
+    async with (
+        open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log,
+        log.consume("readers") as consumer,
+    ):
+        await publish_and_wait(log, [Record(0, b"0"), Record(1, b"1")])
+        await consumer.fetch()
+        await read(consumer, 2)
+        consumer.seek(1, 0)
+        seen = set[int]()
+        for _ in range(3):
+            await publish_and_wait(log, [Record(0, b"more")])  # while the consumer handles the records before it
+            fetched = await consumer.fetch()
+            assert isinstance(fetched, Fetched)
+            seen |= {record.partition for record in fetched.records}
+    assert seen == {0, 1}
