@@ -142,9 +142,11 @@ class Tail:
         if message := self._messages.get(message_id):
             self._make_stub(message)
         for entry in self._changes.get(message_id, ()):
+            if entry is deletion or not entry.value:
+                continue
             if not entry.target_id:
                 self._make_stub(entry)
-            elif entry is not deletion and not (entry.value and outlives(decode(entry.value).event.change)):
+            elif not outlives(decode(entry.value).event.change):
                 self._replace(entry, b"")
 
     def withdraw(self, chat_id: str, member: Member) -> None:

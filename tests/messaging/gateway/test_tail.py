@@ -114,6 +114,21 @@ def test_a_deletion_leaves_a_stub_of_the_message_and_of_its_repeated_copy_and_no
     assert (len(tail), tail.size, tail.deletions) == (0, 0, {})
 
 
+def test_a_message_that_is_deleted_again_after_the_tail_has_forgotten_the_first_time_comes_back_in_no_form() -> None:
+    tail, message = Tail(0), Message(message_id=1_000, sender_id=1, text=Text(body="secret"))
+    deletions = [stored(offset, change=Change(target_id=1_000, deleted=Deleted())) for offset in (1, 3)]
+    tail.append(stored(0, message=message))
+    tail.append(deletions[0])
+    tail.delete(deletions[0])
+    repeated = stored(2, event_id=1_000)
+    repeated.value = b""  # a copy for recipients who have received the message
+    tail.append(repeated)
+    tail.evict(older_than_ms=2, max_bytes=10**6)
+    tail.append(deletions[1])
+    tail.delete(deletions[1])
+    assert [kept.offset for kept in tail.newer(2, 0)] == [3]
+
+
 def of_group(
     offset: int, event_id: int, *recipient_ids: int, version: int = 1, control: Control | None = None
 ) -> Entry:
