@@ -375,7 +375,7 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#setVoice(null);
     if (reply_to) this.#keep({ reply_to: "" });
-    await this.#app.sending.drafts.keepNext(this.#chat_id, () => voice.send(reply_to));
+    await voice.send(reply_to);
     this.#sent();
   }
 

@@ -53,10 +53,15 @@ export class VoiceMessage {
     this.#ended();
   }
 
-  /** Sends the recording. Returns when it is kept. @param {string} reply_to */
-  async send(reply_to) {
-    const voice = await this.#recorder.finish();
-    await this.#app.sending.uploads?.attached.sendVoice(this.#chat_id, voice, reply_to);
+  /**
+   * Ends the recording now, and sends it after the messages of the chat that are being kept. Returns when it is kept.
+   * @param {string} reply_to
+   */
+  send(reply_to) {
+    const { drafts, uploads } = this.#app.sending;
+    const finished = this.#recorder.finish();
+    const keep = async () => uploads?.attached.sendVoice(this.#chat_id, await finished, reply_to);
+    return drafts.keepNext(this.#chat_id, keep);
   }
 
   view() {

@@ -43,7 +43,13 @@ export class Recorder {
   /** Begins to record. @param {Microphone} microphone @throws {DOMException} if it can't be used */
   static async begin(microphone = browserMicrophone) {
     const type = TYPES.find(microphone.supports) ?? "";
-    return new Recorder(microphone, await microphone.open(), type);
+    const stream = await microphone.open();
+    try {
+      return new Recorder(microphone, stream, type);
+    } catch (fault) {
+      close(stream);
+      throw fault;
+    }
   }
 
   /** @param {Microphone} microphone @param {MediaStream} stream @param {string} type */
@@ -105,9 +111,14 @@ export class Recorder {
     this.#ended_ms ||= this.#now();
     clearTimeout(this.#timer);
     this.#meter.stop();
-    for (const track of this.#stream.getTracks()) track.stop();
+    close(this.#stream);
     this.onChange();
   }
+}
+
+/** Ends the use of a microphone. @param {MediaStream} stream */
+function close(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** The waveform of a recording: the loudest value of each piece. @param {readonly number[]} levels from 0 to 1 */

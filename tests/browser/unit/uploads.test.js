@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
+import { VoiceMessage } from "../../../web/components/voice.js";
 import { Bytes } from "../../../web/files/bytes.js";
 import { Crop } from "../../../web/files/crop.js";
 import { filesIn } from "../../../web/files/dropped.js";
@@ -542,6 +543,31 @@ test("a voice message has its duration and its loudest moments, and the micropho
   await pass();
   assert.deepEqual(page.server.voice, { duration_ms: files[0].duration_ms, waveform: files[0].waveform });
   assert.equal(page.server.content(files[0].client_file_id), "Opus");
+});
+
+test("a voice message ends when it is sent, also if it waits for a message that is being kept", async () => {
+  const page = await opened();
+  const used = microphone();
+  const voice = new VoiceMessage({ root: { invalidate() {} }, sending: page.sending }, CHAT, await Recorder.begin(used), () => {});
+  let kept;
+  const before = page.sending.drafts.keepNext(CHAT, () => new Promise((resolve) => (kept = resolve)));
+  await pass(1);
+  const sent = voice.send("");
+  assert.equal(used.isOpen, false);
+  await pass(20);
+  assert.equal(waiting(page), undefined);
+  kept();
+  await Promise.all([before, sent]);
+  assert.equal(waiting(page).files[0].duration_ms, 1_000);
+});
+
+test("a microphone that can't be recorded is closed", async () => {
+  const used = microphone();
+  used.record = () => {
+    throw new DOMException("no such format", "NotSupportedError");
+  };
+  await assert.rejects(Recorder.begin(used), DOMException);
+  assert.equal(used.isOpen, false);
 });
 
 test("a recording ends by itself, and a cancelled one closes the microphone", async () => {
