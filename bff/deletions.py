@@ -63,11 +63,11 @@ class Deletions:
         try:
             if refusal := await self._administration.complete_deletion(user):
                 return refusal
+            self._services.leave_groups(user.user_id)
+            await self._avatars.forget(str(user.user_id), user.avatar)
         except Unavailable:
             return _AWAY
         except Exception as error:  # a fault of ours ends this deletion, and not the BFF
             _log.error("deletion_failed", user_id=str(user.user_id), exc_info=error)
             return FAULT
-        await self._avatars.forget(str(user.user_id), user.avatar)
-        self._services.leave_groups(user.user_id)
         return None

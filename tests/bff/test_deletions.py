@@ -100,6 +100,21 @@ async def test_a_deletion_that_can_not_be_completed_is_logged(
     assert [line["user_id"] for line in logs if line["event"] == "account_not_deleted"] == [str(user.user_id)]
 
 
+async def test_a_fault_in_a_deletion_ends_no_other_one(
+    api: Api, delete: Delete, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: Avatars, place: str, token: str) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(Avatars, "forget", fail)
+    assert (await delete()).status == 500
+    await api.register("bob")
+    bob = (await api.sign_in("bob"))["access_token"]
+    monkeypatch.undo()
+    body = {"current_password": PASSWORD}
+    assert (await api.call("POST", "/v1/me/deletion", body, token=bob)).status == 204
+
+
 async def test_a_deletion_that_a_stop_cuts_off_is_logged(
     api: Api, token: str, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
