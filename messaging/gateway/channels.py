@@ -47,14 +47,18 @@ class _Follower(msgspec.Struct, eq=False, gc=False):
     earlier: tuple[int, ...] = ()
     """The first and the last id of each earlier span: one tuple takes less memory than objects."""
 
-    def set_spans(self, spans: Sequence[Span], version: int) -> bool:
-        """Set the user's spans, as of this version of the chat. Return whether they changed."""
+    def set_spans(self, spans: Sequence[Span], version: int, first_offset: int) -> bool:
+        """Set the user's spans, as of this version of the chat. Return whether they changed: then events may have been
+        read, from the session's first offset on, that the user may read only now."""
         before = self.first, self.last, self.earlier
         *earlier, newest = spans or [_NEVER]
         self.first, self.last = newest.first, newest.last
         self.earlier = tuple(limit for span in earlier for limit in (span.first, span.last))
         self.version = version
-        return before != (self.first, self.last, self.earlier)
+        if before == (self.first, self.last, self.earlier):
+            return False
+        self.seen = first_offset
+        return True
 
     def may_read(self, event_id: int) -> bool:
         if event_id >= self.first:
@@ -129,7 +133,7 @@ class Channels:
                 self._count += 1
             member = roster.members[session.user_id]
             if follower.version < (version := max(roster.version, member.version)):  # it may have been looked up later
-                follower.set_spans(member.spans, version)
+                follower.set_spans(member.spans, version, session.first_offset)
             (channel.open if roster.chat_id in open_chat_ids else channel.others)[session] = follower
             followed.append(channel)
         session.followed = tuple(channel.chat_id for channel in followed)
@@ -162,8 +166,7 @@ class Channels:
                 follower = None if channel is None else channel.open.get(session) or channel.others.get(session)
                 if channel is None or follower is None or follower.version >= control.version:
                     continue
-                if follower.set_spans(member.spans, control.version):
-                    follower.seen = session.first_offset  # events were read that the user may read only now
+                if follower.set_spans(member.spans, control.version, session.first_offset):
                     self._heads_at.setdefault(channel, -math.inf)
 
     def readers(

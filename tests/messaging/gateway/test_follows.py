@@ -322,6 +322,21 @@ def test_a_control_change_from_before_the_look_up_of_a_member_changes_nothing() 
     assert [index.read(1, event_id) for event_id in (250, 301)] == [[index.session], []]
 
 
+def test_a_follow_by_a_newer_roster_gets_a_head_of_events_that_were_outside_the_user_s_spans_until_then() -> None:
+    """The event was read before the control change that adds the user again, which the archive has recorded already."""
+    index = Index()
+    crew = index.crews[0]
+    index.channels.follow(index.session, [crew.roster], (), 0.0)
+    crew.remove(200, BEN)
+    crew.add(201, BEN)
+    index.channels.apply(CHAT, crew.control(2))
+    index.read(0, 202)
+    assert index.heads(1.0) == []
+    index.channels.follow(index.session, [crew.roster], (), 2.0)
+    index.channels.apply(CHAT, crew.control(3))
+    assert index.heads(2.0) == [202]
+
+
 async def test_a_follow_that_is_cancelled_at_any_await_leaves_the_former_one_or_the_new_one() -> None:
     step, is_cancelled, outcomes, this = 1, True, set[int](), trio.lowlevel.current_task()
     while is_cancelled:
