@@ -17,7 +17,7 @@ from messaging.gateway.history import History
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.chats import home_partition
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import (
     MAX_LOOKED_UP,
     Roster,
@@ -92,8 +92,10 @@ class _Load:
         self.wanted: set[int] = set()
         """The users whom the tasks that wait for its end need to know."""
         self.is_answered = False
-        """Whether there is an answer: not if the query was cancelled."""
+        """Whether there is an answer: not if the query has failed, or was cancelled."""
         self.answer: Roster | Refusal | None = None
+        self.failure = ""
+        """Why it has failed; empty if it has not."""
 
 
 class Rosters:
@@ -153,6 +155,8 @@ class Rosters:
             else:
                 load.wanted.update(user_ids)
                 await load.ended.wait()
+                if load.failure:  # a query of its own would follow those of all who have waited longer
+                    raise Unavailable(load.failure)
                 if not load.is_answered:
                     continue
                 answer, wanted = self.cached(chat_id) or load.answer, load.wanted
@@ -258,6 +262,9 @@ class Rosters:
             load.answer = await self._query(chat_id, unknown[:MAX_LOOKED_UP])
             load.is_answered = True
             return load.answer
+        except Unavailable as error:
+            load.failure = str(error)
+            raise
         finally:
             del self._loads[chat_id]
             load.ended.set()

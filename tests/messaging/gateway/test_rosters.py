@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.gateway import rosters as module
+from messaging.gateway.lookups import LOG_SECONDS
 from messaging.gateway.rosters import BEHIND_SECONDS, Rosters
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.group_service_pb2 import ChangeSettings
 from rookery.v1.groups_pb2 import ROLE_MEMBER, GroupSettings, Member, Span
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster
 from tests.messaging.gateway.harness import ANN, BEN, CAT, Crew, ScriptedHistory, looked_up
 
@@ -53,6 +54,26 @@ async def test_one_query_serves_all_who_wait_also_if_the_first_of_them_is_cancel
     assert (found, history.finds) == ([crew.roster] * 2, 2)
     assert await rosters.get(crew.chat_id) is rosters.cached(crew.chat_id)
     assert await rosters.get("g-8") is None
+
+
+async def test_all_who_wait_for_a_log_that_does_not_answer_are_refused_at_once(
+    history: ScriptedHistory, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def is_complete(partition: int) -> bool:
+        await trio.sleep(LOG_SECONDS)
+        raise Unavailable("the log does not answer")
+
+    rosters = Rosters(history, 4, lambda _: None, is_complete)
+
+    async def get() -> None:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await rosters.get("g-7")
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(get)
+    assert trio.current_time() - began == pytest.approx(LOG_SECONDS)
 
 
 async def test_a_version_that_was_read_is_waited_for_until_the_archive_has_recorded_it(
