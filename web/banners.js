@@ -49,13 +49,15 @@ export function show(chat_id, { title, body }, open) {
   });
 }
 
-/** @param {string} chat_id */
+/** Closes the notification of a chat; without a chat all, also those of other tabs and former pages. @param {string} [chat_id] */
 export function close(chat_id) {
   inOrder(async () => {
     const worker = await registration();
-    for (const banner of (await worker?.getNotifications({ tag: chat_id })) ?? []) banner.close();
-    shown.get(chat_id)?.close();
-    shown.delete(chat_id);
+    for (const banner of (await worker?.getNotifications(chat_id ? { tag: chat_id } : {})) ?? []) banner.close();
+    for (const id of chat_id ? [chat_id] : shown.keys()) {
+      shown.get(id)?.close();
+      shown.delete(id);
+    }
   });
 }
 

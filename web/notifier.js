@@ -66,7 +66,7 @@ export const shouldAsk = ({ hasSent, desktop, permission }) =>
  * @typedef {object} Browser
  * @property {() => NotificationPermission} permission "denied" without support for notifications
  * @property {(chat_id: string, texts: {title: string, body: string}) => void} show replaces the chat's earlier one
- * @property {(chat_id: string) => void} close
+ * @property {(chat_id?: string) => void} close without a chat: all of this browser
  * @property {() => void} playSound
  */
 
@@ -121,9 +121,10 @@ export class Notifier {
     }
   }
 
+  /** The sign-in has ended. */
   stop() {
     for (const { timer } of this.#waiting.values()) clearTimeout(timer);
-    for (const chat_id of this.#shown.keys()) this.#browser.close(chat_id);
+    this.#browser.close();
   }
 
   /** Called at the turn of this tab: notifies of the message. @param {string} chat_id */

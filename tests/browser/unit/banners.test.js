@@ -37,7 +37,7 @@ beforeEach(() => {
   worker = {
     active: {},
     showNotification: async (title, options) => void new Banner(title, { ...options, byWorker: true }),
-    getNotifications: async ({ tag }) => shown.filter((banner) => banner.byWorker && banner.tag === tag),
+    getNotifications: async ({ tag }) => shown.filter((banner) => banner.byWorker && (!tag || banner.tag === tag)),
   };
   setNavigator({ serviceWorker: { getRegistration: async () => worker } });
   Object.assign(globalThis, { isSecureContext: true, Notification: Banner, focus: () => {} });
@@ -55,6 +55,20 @@ test("the service worker shows notifications, which name their chat", async () =
   await settle();
   assert.equal(shown.length, 1);
   banners.close(CHAT);
+  await settle();
+  assert.equal(shown.length, 0);
+});
+
+test("all notifications are closed at once, also those that another tab or a former page has shown", async () => {
+  new Banner("Grace", { tag: "another chat", byWorker: true });
+  banners.show(CHAT, TEXTS, () => {});
+  await settle();
+  setNavigator({ serviceWorker: { getRegistration: async () => undefined } });
+  banners.show(CHAT, TEXTS, () => {});
+  await settle();
+  assert.equal(shown.length, 3);
+  setNavigator({ serviceWorker: { getRegistration: async () => worker } });
+  banners.close();
   await settle();
   assert.equal(shown.length, 0);
 });

@@ -52,7 +52,7 @@ function newTab(storage = fakeStorage()) {
   const notifier = new Notifier(chats, settings, tabs, {
     permission: () => "granted",
     show: (chat_id, { title, body }) => did.push(`${title}: ${body}`),
-    close: (chat_id) => did.push(`close ${chat_id}`),
+    close: (chat_id = "all") => did.push(`close ${chat_id}`),
     playSound: () => did.push("sound"),
   });
   chats.subscribe(() => notifier.chatsChanged());
@@ -265,7 +265,7 @@ test("a tab that is brought back is known again, and a browser without channels 
   alone.stop();
 });
 
-test("after the end nothing is shown any more, and what is shown is closed", () => {
+test("after the end nothing is shown any more, and all that is shown is closed, also by other tabs and former pages", () => {
   const tab = newTab();
   arrive(1, tab);
   seconds(3);
@@ -273,5 +273,5 @@ test("after the end nothing is shown any more, and what is shown is closed", () 
   arrive(2, tab);
   tab.notifier.stop();
   seconds(5);
-  assert.deepEqual(tab.take(), [`close ${CHAT}`]);
+  assert.deepEqual(tab.take(), ["close all"]);
 });
