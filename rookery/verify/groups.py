@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, product
 
 import trio
 
@@ -25,12 +25,17 @@ MAX_TIMES = 15
 RENAME_EVERY = 7
 """Every so manieth control change is a new name."""
 
+LINK_EVERY = 3
+"""Every so manieth time a user comes back by the invite link, at most 5 times: a user may join a group 10 times an
+hour, and a retry may count."""
+
 Request = Callable[[str], Awaitable[Message]]
 """Makes a control change with a client id."""
 
 
 class Group:
-    """A group, and the control changes that its owner, an admin and leaving members make at the same time."""
+    """A group, and the control changes that its owner, an admin, and leaving and joining members make at the same
+    time."""
 
     def __init__(
         self, number: int, clients: Sequence[Client], run_id: str, *, open_at: Collection[int] | None = None
@@ -49,6 +54,8 @@ class Group:
         self._name = f"Verify {run_id} {number}"
         self._prefix = f"{run_id}-g{number}"
         self._names = count()
+        self._token = ""
+        """Of the invite link."""
         self._is_over = False
 
     @property
@@ -79,8 +86,9 @@ class Group:
         change.accept(await groups.change_member(self.chat_id, admin_id, role=ROLE_ADMIN, client_change_id=key))
 
     async def change(self) -> None:
-        """Make control changes until `stop`."""
+        """Create the invite link, then make control changes until `stop`."""
         owner, admin = list(self.clients.values())[:2]
+        await self._request(owner.me.user_id, self._create_link)
         movers = [client for user_id, client in self.clients.items() if user_id not in self.stay]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._change_as, owner, movers[::2])
@@ -101,12 +109,13 @@ class Group:
 
     def _requests(self, client: Client, movers: Sequence[Client]) -> Iterator[tuple[Client, Request]]:
         """Yield the client that makes each change, and the change: each mover is removed, or leaves, and is added again
-        after some others."""
-        removed: deque[Client] = deque()
-        for number, mover in enumerate(mover for _ in range(MAX_TIMES) for mover in movers):
-            if len(removed) == min(AWAY, len(movers)):
-                yield client, self._add(client, removed.popleft())
-            removed.append(mover)
+        or joins by the link after some others."""
+        returns: deque[tuple[Client, Request]] = deque()
+        for number, (times, (place, mover)) in enumerate(product(range(MAX_TIMES), enumerate(movers))):
+            if len(returns) == min(AWAY, len(movers)):
+                yield returns.popleft()
+            is_by_link = (times + place) % LINK_EVERY == 0
+            returns.append((mover, self._join(mover)) if is_by_link else (client, self._add(client, mover)))
             yield (mover, self._leave(mover)) if number % 2 else (client, self._remove(client, mover))
         while True:
             yield client, self._rename(client)
@@ -118,11 +127,25 @@ class Group:
     def _add(self, client: Client, mover: Client) -> Request:
         return lambda key: client.groups.add_members(self.chat_id, [mover.me.user_id], client_change_id=key)
 
+    def _join(self, mover: Client) -> Request:
+        return lambda key: mover.groups.join(self._token, client_change_id=key)
+
     def _remove(self, client: Client, mover: Client) -> Request:
         return lambda key: client.groups.remove_member(self.chat_id, mover.me.user_id, client_change_id=key)
 
     def _leave(self, mover: Client) -> Request:
         return lambda key: mover.groups.leave(self.chat_id, client_change_id=key)
+
+    async def _create_link(self, key: str) -> Message:
+        """Create the invite link. Only history has its control change, whose id is that of the link."""
+        created = await self.owner.groups.create_invite(self.chat_id, client_change_id=key)
+        self._token, link_id = created.token, created.invite.invite_id
+        while True:
+            page = await retry(self.owner.api.history, self.chat_id, limit=1, after_id=link_id - 1)
+            for item in page.messages if page else ():
+                if item.message.message_id == link_id:
+                    return item.message
+            await trio.sleep(RETRY_PAUSE)
 
     async def _request(self, actor_id: int, request: Request) -> None:
         """Make a control change, and record its answer. Repeats it until there is one."""

@@ -1,6 +1,6 @@
 """A whole run with groups against a platform in memory that breaks one promise of their members at a time."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -17,19 +17,23 @@ from rookery.client import (
     Chat,
     Control,
     Event,
+    GroupInvite,
     GroupSettings,
     ListMembersResponse,
     Member,
     Message,
+    NewGroupInvite,
     Refused,
     Span,
     State,
     Unreachable,
     apply_change,
 )
+from rookery.v1.groups_pb2 import Invite
 from rookery.v1.session_pb2 import Send
 from rookery.verify import Kind
 from rookery.verify.changes import is_visible
+from rookery.verify.groups import LINK_EVERY, MAX_TIMES
 from rookery.verify.records import Place, place_of
 from shared.contract.chats import is_group
 from shared.contract.groups import Roster, audience
@@ -156,6 +160,16 @@ class GroupClient(FakeClient):
 
         return await self._control(client_change_id, chat_id, make)
 
+    async def create_invite(self, chat_id: str, *, client_change_id: str) -> NewGroupInvite:
+        invite = Invite(creator_id=self.me.user_id)
+        message = await self._control(client_change_id, chat_id, lambda *_: (), invites=[invite])
+        created = GroupInvite(message.message_id, self.me.user_id, 0, 0, 0, is_revoked=False, is_usable=True)
+        return NewGroupInvite(created, f"to {chat_id}")
+
+    async def join(self, token: str, *, client_change_id: str) -> Message:
+        chat_id = token.removeprefix("to ")
+        return await self.add_members(chat_id, [self.me.user_id], client_change_id=client_change_id)
+
     async def remove_member(self, chat_id: str, user_id: int, *, client_change_id: str) -> Message:
         def make(roster: Roster, event_id: int) -> Iterable[Member]:
             member = changed(roster, user_id, 0)
@@ -203,6 +217,15 @@ async def test_users_join_and_leave_groups_without_a_violation(autojump_clock: M
     assert result.accepted == result.sent == 800 - result.not_members
     assert result.in_groups > 20
     assert sum(is_group(event.change.chat_id) for event in platform.events.values()) > 20
+    by_link = [join for each in platform.controls.values() if (join := joined_by_link(each))]
+    assert len(by_link) > 5
+    assert max(Counter(by_link).values()) <= MAX_TIMES / LINK_EVERY
+
+
+def joined_by_link(message: Message) -> tuple[str, int] | None:
+    """The group and its user who has joined by this control change; None for another one."""
+    joined = [each.user_id for each in message.control.members if each.role and not each.former_role]
+    return (message.chat_id, message.sender_id) if joined == [message.sender_id] else None
 
 
 class TellsRemoved(GroupPlatform):
