@@ -76,8 +76,10 @@ class SignIns:
     async def end(self, user_id: int, family_id: str) -> None:
         """End a sign-in, also if the caller is cancelled."""
         with completed():
-            await self._services.accounts.end_family(family_id)
-            await self._announce(user_id, [family_id])
+            try:
+                await self._services.accounts.end_family(family_id)
+            finally:  # after a lost answer too: a repeated request would find no sign-in, and leave its sessions
+                await self._announce(user_id, [family_id])
 
     async def end_others(self, user_id: int, kept_family_id: str) -> None:
         """End all other sign-ins of the user, also if the caller is cancelled."""

@@ -10,7 +10,6 @@ import trio
 from bff import gateways
 from rookery.v1.signals_pb2 import Signal
 from shared.accounts.links import Invite, new_link
-from shared.accounts.store import AccountStore
 from shared.accounts.tokens import PasswordHasher
 from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
@@ -22,6 +21,11 @@ DAY_MS = 24 * 60 * 60 * 1000
 CONFIRMATION = {"current_password": PASSWORD}
 
 CHANGE = {"current_password": PASSWORD, "new_password": "another password"}
+
+
+async def unavailable(*_: object, **__: object) -> None:
+    """A method of a store that is down."""
+    raise Unavailable("the disk is gone")
 
 
 # ---- registration
@@ -221,6 +225,25 @@ async def test_a_sign_out_ends_the_sign_in_and_is_published_if_the_log_is_up(
     assert (reply.status, reply.text) == (204, b"")
     assert (await api.call("GET", "/v1/me", token=token)).status == 401
     assert len(api.log.ended()) == (0 if is_down else 1)
+
+
+@pytest.mark.parametrize("path", ["tokens/current", "me/sign-ins/{}"])
+async def test_a_sign_out_whose_end_the_store_did_not_confirm_ends_the_sessions(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A repeated request finds no sign-in, and could end no session."""
+    (own,) = (await api.call("GET", "/v1/me/sign-ins", token=token)).body["sign_ins"]
+    end_family = api.accounts.end_family
+
+    async def lose_answer(family_id: str) -> None:
+        await end_family(family_id)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(api.accounts, "end_family", lose_answer)
+    path = "/v1/" + path.format(own["sign_in_id"])
+    assert (await api.call("DELETE", path, token=token)).status == 503
+    assert (await api.call("DELETE", path, token=token)).status == 401
+    assert api.log.ended() == [own["sign_in_id"]]
 
 
 @pytest.mark.parametrize(
@@ -505,11 +528,8 @@ async def test_a_refusal_without_a_gateway_has_a_retry_delay(
 
 
 async def test_a_store_that_is_down_is_reported_at_once(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def down(*_: object, **__: object) -> None:
-        raise Unavailable("the disk is gone")
-
     for name in ("users", "sign_in_status", "credentials", "add_user", "rotate", "family_of"):
-        monkeypatch.setattr(type(api.accounts), name, down)
+        monkeypatch.setattr(api.accounts, name, unavailable)
     requests = (
         ("GET", "/v1/me", None),
         ("POST", "/v1/users", {"name": "bob", "password": PASSWORD}),
@@ -526,11 +546,7 @@ async def test_a_store_that_is_down_is_reported_at_once(api: Api, token: str, mo
 async def test_a_store_that_is_down_does_not_lock_anyone_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await api.register("alice")
     with monkeypatch.context() as patch:
-
-        async def down(self: AccountStore, name: str) -> None:
-            raise Unavailable("gone")
-
-        patch.setattr(type(api.accounts), "credentials", down)
+        patch.setattr(api.accounts, "credentials", unavailable)
         for _ in range(30):
             assert (await api.call("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD})).status == 503
     await api.sign_in()
