@@ -81,12 +81,13 @@ class Accounts:
         user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
         password_hash = await services.passwords.hash(body.password)
         invite_id, digest = read_link(body.invite)
-        if needs_invite and not await services.accounts.use_invite(invite_id, digest, now_ms=user.created_at_ms):
-            return _WRONG_INVITE
-        if not await services.accounts.add_user(user, password_hash):
-            if needs_invite:
-                await services.accounts.return_use(invite_id)
-            return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
+        with completed():
+            if needs_invite and not await services.accounts.use_invite(invite_id, digest, now_ms=user.created_at_ms):
+                return _WRONG_INVITE
+            if not await services.accounts.add_user(user, password_hash):
+                if needs_invite:
+                    await services.accounts.return_use(invite_id)
+                return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
         return Response(models.User.of(user), status=201)
 
     @endpoint("POST", "/v1/password-resets", models.Profile)

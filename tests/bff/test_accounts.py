@@ -114,6 +114,12 @@ async def test_an_invite_expires_and_while_sign_up_is_open_none_is_needed(api: A
     await api.register("alice", invite=invite)
 
 
+async def test_a_client_that_disconnects_while_it_uses_an_invite_has_registered(api: Api, invite: str) -> None:
+    account = {"name": "alice", "password": PASSWORD, "invite": invite}
+    await disconnect_after_write(api.accounts, "use_invite", partial(api.call, "POST", "/v1/users", account))
+    await api.sign_in()
+
+
 # ---- password reset
 
 
