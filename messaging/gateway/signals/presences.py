@@ -61,6 +61,7 @@ class Presences:
         self._publisher = publisher
         self._watchers: dict[int, dict[int, float]] = {}  # by user: gateways, and until when each watches
         self._known: dict[int, _Account] = {}  # of watched users
+        self._reading: set[int] = set()  # users whose accounts are being read, and have not changed meanwhile
         self._left: dict[int, tuple[float, int]] = {}  # users who are offline from then on; when their session ended
         self._owned_since: dict[int, float] = {}  # by partition
         self._unsettled: set[int] = set()  # partitions that are owned for less than OFFLINE_SECONDS
@@ -116,6 +117,7 @@ class Presences:
         """Forward the event of a changed profile to the gateways that watch its user, whose settings are read again."""
         user_id = event.profile_changed.user_id
         self._known.pop(user_id, None)
+        self._reading.discard(user_id)
         for gateway in self._watching(user_id):
             self._publisher.forward(gateway, event)
         self._announce(user_id)
@@ -209,24 +211,25 @@ class Presences:
         return Presence(user_id=user_id, last_seen_ms=account.last_seen_ms), is_provisional
 
     async def _read_accounts(self, user_ids: Sequence[int]) -> None:
-        """Read the accounts that are not known, or not fresh. Raises Unavailable."""
+        """Read the accounts that are not known or not fresh; again if they change meanwhile. Raises Unavailable."""
         now = trio.current_time()
         unread = [
             user_id
             for user_id in user_ids
             if user_id not in self._known or self._known[user_id].read_at + FRESH_SECONDS <= now
         ]
-        if not unread:
-            return
-        users = await self._accounts.users(unread)
-        seen = await self._accounts.last_seen(unread)
-        for user_id in unread:
-            self._known.pop(user_id, None)
-        for user in users:
-            shows_presence = user.shows_presence and not user.is_deleted
-            last_seen_ms = max(seen.get(user.user_id, 0), self._notes.get(user.user_id, 0))
-            if user.user_id in self._watchers:
-                self._known[user.user_id] = _Account(shows_presence, last_seen_ms, now)
+        while unread:
+            now, self._reading = trio.current_time(), set(unread)
+            users = await self._accounts.users(unread)
+            seen = await self._accounts.last_seen(unread)
+            for user_id in unread:
+                self._known.pop(user_id, None)
+            for user in users:
+                shows_presence = user.shows_presence and not user.is_deleted
+                last_seen_ms = max(seen.get(user.user_id, 0), self._notes.get(user.user_id, 0))
+                if user.user_id in self._watchers and user.user_id in self._reading:
+                    self._known[user.user_id] = _Account(shows_presence, last_seen_ms, now)
+            unread = [user_id for user_id in unread if user_id not in self._reading]
 
     # ---- last seen
 

@@ -40,13 +40,13 @@ _log = structlog.get_logger(__name__)
 class _Viewer(msgspec.Struct, eq=False):
     """A user with a session that watches, and what they may see."""
 
-    shows_presence: bool = False
-    """A user who hides their presence sees nobody's."""
+    shows_presence: bool | None = None
+    """A user who hides their presence sees nobody's. None: it is not read yet."""
     is_blocked: dict[int, bool] = {}
     """For each watched user, whether one of the two blocks the other."""
 
     def sees(self, user_id: int) -> bool:
-        return self.shows_presence and not self.is_blocked.get(user_id, True)
+        return bool(self.shows_presence) and not self.is_blocked.get(user_id, True)
 
 
 class _State(msgspec.Struct):
@@ -213,10 +213,10 @@ class Watches:
         """Read what a viewer may see of these users, unless it is known. Raises Unavailable."""
         viewer: _Viewer | None = None
         while viewer is None or self._viewers.get(viewer_id) is not viewer:  # it may be forgotten while it is read
-            viewer = self._viewers.get(viewer_id)
-            if viewer is None:
+            viewer = self._viewers.setdefault(viewer_id, _Viewer())
+            if viewer.shows_presence is None:
                 users = await self._accounts.users([viewer_id])
-                viewer = self._viewers[viewer_id] = _Viewer(bool(users) and users[0].shows_presence)
+                viewer.shows_presence = bool(users) and users[0].shows_presence
             unread = [user_id for user_id in user_ids if user_id not in viewer.is_blocked]
             if unread:
                 relationships = await self._accounts.relationships(viewer_id, unread)

@@ -1,8 +1,9 @@
 """Presence, last seen and changed profiles, between the gateways of users and of those who watch them."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from typing import cast
 
 import pytest
 import trio
@@ -11,9 +12,10 @@ import trio.testing
 from messaging.gateway.signals import presences, watches
 from messaging.gateway.signals.presences import OFFLINE_SECONDS, WATCH_SECONDS
 from messaging.gateway.signals.watches import ROUND_SECONDS
-from rookery.v1.session_pb2 import Event
-from rookery.v1.signals_pb2 import Signal
+from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, ServerFrame
+from rookery.v1.signals_pb2 import Signal, SignalEvent
 from shared.accounts.people import Relationship
+from shared.accounts.store import User
 from shared.contract.errors import Code, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
@@ -119,6 +121,29 @@ async def test_presence_is_hidden_from_and_by_users_who_hide_theirs_and_between_
     assert await ann.presences() == {}
     await ann.watch(BEN)
     assert await ann.presences() == {BEN: 0}
+
+
+@pytest.mark.parametrize("hidden", [ANN, BEN])
+async def test_a_user_who_hides_their_presence_while_their_account_is_read_is_hidden(
+    world: World, gateway: GatewayOfUsers, monkeypatch: pytest.MonkeyPatch, hidden: int
+) -> None:
+    ann = gateway.sign_in(ANN)
+    gateway.sign_in(BEN)
+    read = world.users
+
+    async def users(user_ids: Sequence[int]) -> Sequence[User]:
+        found = await read(user_ids)
+        if hidden in user_ids and hidden not in world.hidden:
+            world.hidden.add(hidden)
+            event = Event(profile_changed=ProfileChanged(user_id=hidden))
+            gateway.exchange.receive(Signal(event=SignalEvent(event=event, recipient_ids=[hidden])).SerializeToString())
+        return found
+
+    monkeypatch.setattr(world, "users", users)
+    assert await ann._watch((BEN,)) is None
+    await settle()
+    taken = [ServerFrame.FromString(cast(bytes, frame)).event for frame in ann.session.take()]
+    assert [event.presence for event in taken if event.HasField("presence")] == [Presence(user_id=BEN)]
 
 
 async def test_a_changed_profile_reaches_the_user_and_everybody_who_watches_them(
