@@ -69,7 +69,6 @@ export class Sync extends Store {
   start() {
     this.session.connect();
     void this.#chats.load();
-    this.#chats.refreshMe().catch(() => {}); // on failure the stored profile stays in use
   }
 
   get isOnline() {
@@ -119,6 +118,7 @@ export class Sync extends Store {
   #welcomed({ limits, replayed = 0, at_ms = "0" }) {
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     else this.#chats.profiles.expire(); // signals are not replayed
+    this.#chats.profileChanged(this.#chats.me.user_id);
     this.#replayLeft = this.#replayLeft === null ? replayed : 0;
     this.sending.online(limits);
     for (const each of [this.#chats.presence, this.#channels]) each?.online(this.#send);
@@ -142,6 +142,7 @@ export class Sync extends Store {
     this.#missed(Number(at_ms));
     this.#chats.presence.watchAgain();
     this.#chats.profiles.expire();
+    this.#chats.profileChanged(this.#chats.me.user_id);
   }
 
   /** @param {WireEvent} event */

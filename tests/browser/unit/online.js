@@ -8,8 +8,10 @@ import { Recent } from "../../../web/stores/recent.js";
 import { Sync } from "../../../web/stores/sync.js";
 import { ADA, CHAT, fakeCopies, fakeDatabase, FakeHistory, FakeSocket, idAt, sentAt, settle } from "./fakes.js";
 
-/** A client that is online in a chat whose history has one message. */
-export async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0, replayed = 0 } = {}) {
+const ME = async () => ({ user_id: ADA, name: "ada" });
+
+/** A client that is online in a chat whose history has one message. `meBefore` returns its user before the session begins. */
+export async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0, replayed = 0, me = ME, meBefore = me } = {}) {
   const sockets = [];
   globalThis.WebSocket = class extends FakeSocket {
     constructor(url, protocol) {
@@ -33,7 +35,7 @@ export async function online({ history = new FakeHistory(), copies = fakeCopies(
     changes: (chat_id, after) => history.changes(chat_id, after),
     accessToken: async () => "token",
     gateway: async () => ({ websocket: "ws://here/session" }),
-    me: async () => ({ user_id: ADA, name: "ada" }),
+    me: meBefore,
     profiles: async () => ({ profiles: [] }),
   };
   const chats = new Chats(api, { user_id: ADA, name: "ada", display_name: "" });
@@ -43,10 +45,11 @@ export async function online({ history = new FakeHistory(), copies = fakeCopies(
   sync.start();
   chats.open(CHAT);
   await settle();
+  api.me = me;
   sockets[0].onopen();
   sockets[0].deliver({ welcome: { heartbeat_interval_ms: 1e9, replayed, at_ms: minute ? String(timeOf(minute)) : "0" } });
   await settle();
-  return { chats, sync, history, recent, sockets, socket: sockets[0] };
+  return { api, chats, sync, history, recent, sockets, socket: sockets[0] };
 }
 
 /** The server's time at a minute, in milliseconds since 1970. */

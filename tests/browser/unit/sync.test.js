@@ -93,6 +93,28 @@ test("profiles that are shown are read again after a gap, and in a further sessi
   assert.deepEqual(read.mock.calls.map((call) => call.arguments), [[MIRA], [MIRA]]);
 });
 
+test("the user's own profile, which another device may have changed, is read again in each session and after a gap", async () => {
+  const { chats, sync, api, sockets, socket } = await online();
+  const change = (version) => (api.me = async () => ({ user_id: ADA, name: "ada", version }));
+  change(2);
+  miss(socket, 0);
+  await settle();
+  assert.equal(chats.me.version, 2);
+  change(3);
+  sync.session.restart();
+  await pass(2);
+  sockets[1].onopen();
+  sockets[1].deliver({ welcome: { replayed: 0, at_ms: "0" } });
+  await settle();
+  assert.equal(chats.me.version, 3);
+});
+
+test("a page that was opened without a connection reads the user's own profile when it has one", async () => {
+  const me = async () => ({ user_id: ADA, name: "ada", version: 2 });
+  const { chats } = await online({ me, meBefore: async () => assert.fail("away") });
+  assert.equal(chats.me.version, 2);
+});
+
 test("missed events are read at once, those between live ones too, and again until history is complete", async () => {
   const { chats, history, socket } = await online();
   history.requests.length = 0;
