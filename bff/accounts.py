@@ -94,23 +94,17 @@ class Accounts:
     @counted(PASSWORD_RESETS, {Code.NOT_FOUND: "wrong_link", Code.RATE_LIMITED: "throttled"})
     async def reset_password(self, body: models.NewPasswordByLink) -> Response | Refusal:
         """Set the password with the link of an admin, once. Every sign-in of the account ends, with its sessions."""
-        services = self._services
         attempt = self._resets.begin(client_address(request), *self._sign_in_limit())
         if not isinstance(attempt, Attempt):
             return too_many("wrong links from this address", attempt)
-        key, digest = read_link(body.token)
-        user_id = parse_id("token", key)
-        if isinstance(user_id, Refusal):
-            return _WRONG_RESET
-        password_hash = await services.passwords.hash(body.password)
-        if not await self._may_reset(user_id, creator_of(body.token)):
-            return _WRONG_RESET
-        with completed():
-            if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
-                return _WRONG_RESET
+        try:
+            user_id = await self._use_reset(body)
+        except Unavailable:
             attempt.forgive()
-            await services.accounts.set_password(user_id, password_hash)
-            await self._sign_ins.end_others(user_id, "")
+            raise
+        if isinstance(user_id, Refusal):
+            return user_id
+        attempt.forgive()
         return Response(models.Profile.of(await self._user(user_id)))
 
     @endpoint("POST", "/v1/tokens", models.SignedIn)
@@ -181,15 +175,14 @@ class Accounts:
         verified = await self._confirm(claims, await self._user(claims.user_id), body.current_password)
         if isinstance(verified, Refusal):
             return verified
-        accounts, former = self._services.accounts, verified.password_hash
         password_hash = await self._services.passwords.hash(body.new_password)
         if refusal := await self._overtaken(claims, verified):
             return refusal
         with completed():
-            if not await accounts.set_password(claims.user_id, password_hash, former=former):
-                return _WRONG_PASSWORD  # it was changed while this request was under way
-            await self._sign_ins.end_others(claims.user_id, claims.family_id)
-        return Response()
+            is_set = await self._set_password(
+                claims.user_id, password_hash, former=verified.password_hash, kept_family_id=claims.family_id
+            )
+        return Response() if is_set else _WRONG_PASSWORD  # it was changed while this request was under way
 
     # A POST, since proxies may drop the body of a DELETE.
     @endpoint("POST", "/v1/me/deletion", status=204)
@@ -248,6 +241,34 @@ class Accounts:
     def _sign_in_limit(self) -> tuple[int, float]:
         """Failed sign-ins per minute, and the time of the attempt."""
         return self._services.live.value.sign_ins_per_minute, trio.current_time()
+
+    async def _use_reset(self, body: models.NewPasswordByLink) -> int | Refusal:
+        """Use the link of a password reset; the id of its user. Raises Unavailable."""
+        services = self._services
+        key, digest = read_link(body.token)
+        user_id = parse_id("token", key)
+        if isinstance(user_id, Refusal):
+            return _WRONG_RESET
+        password_hash = await services.passwords.hash(body.password)
+        if not await self._may_reset(user_id, creator_of(body.token)):
+            return _WRONG_RESET
+        with completed():
+            if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
+                return _WRONG_RESET
+            return user_id if await self._set_password(user_id, password_hash) else _WRONG_RESET
+
+    async def _set_password(
+        self, user_id: int, password_hash: str, *, former: str | None = None, kept_family_id: str = ""
+    ) -> bool:
+        """Set the password, as the store does, and end every sign-in but one. Raises Unavailable.
+
+        The sign-ins end first: a request that failed between the two would leave the sign-in of a thief, and could not
+        be repeated, since its password, or its link, is used up. Those that began meanwhile end afterwards.
+        """
+        await self._sign_ins.end_others(user_id, kept_family_id)
+        is_set = await self._services.accounts.set_password(user_id, password_hash, former=former)
+        await self._sign_ins.end_others(user_id, kept_family_id)
+        return is_set
 
     async def _may_reset(self, user_id: int, creator: str) -> bool:
         """Whether a link of this creator may be used; one without was made by a command."""

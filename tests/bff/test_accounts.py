@@ -138,6 +138,29 @@ async def test_a_link_sets_the_password_once_and_ends_all_sign_ins(api: Api, tok
     await api.sign_in(password="another password")
 
 
+async def test_links_that_could_not_be_checked_are_no_guesses(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    link = new_link(str(user_id))
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + DAY_MS)
+    body = {"token": link.token, "password": "another password"}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.accounts, "use_password_reset", unavailable)
+        for _ in range(30):
+            assert (await api.call("POST", "/v1/password-resets", body)).status == 503
+    assert (await api.call("POST", "/v1/password-resets", body)).status == 200
+
+
+async def test_a_link_for_a_deleted_account_is_refused(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    link = new_link(str(user_id))
+    await api.accounts.delete_user(user_id)
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + DAY_MS)  # made meanwhile
+    body = {"token": link.token, "password": "another password"}
+    assert (await api.call("POST", "/v1/password-resets", body)).refusal == (404, "not_found", "token")
+
+
 async def test_guesses_of_a_link_are_limited_by_address(api: Api, token: str) -> None:
     guesses = ["1.x", "9" * 30 + ".x", "-1.x", "é.x", "1.x." + "9" * 30] * 2
     for guess in guesses:
@@ -496,6 +519,22 @@ async def test_an_account_is_deleted_by_its_user_with_the_password_but_not_an_ad
     (entry,) = await api.accounts.audit_entries(limit=2)
     assert (entry.act, entry.actor.user_id, entry.target) == ("delete_user", user_id, f"alice ({user_id})")
     assert api.groups.left == [user_id]
+
+
+async def test_a_password_is_set_only_once_the_former_sign_ins_have_ended(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a repeated request has the wrong password, or a used link, and the sign-in of a thief goes on."""
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    link, other = new_link(str(user_id)), (await api.sign_in())["access_token"]
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + DAY_MS)
+    reset = {"token": link.token, "password": "another password"}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.accounts, "end_families", unavailable)
+        assert (await api.call("PUT", "/v1/me/password", CHANGE, token=token)).status == 503
+        assert (await api.call("POST", "/v1/password-resets", reset)).status == 503
+    assert (await api.call("PUT", "/v1/me/password", CHANGE, token=token)).status == 204
+    assert (await api.call("GET", "/v1/me", token=other)).status == 401
 
 
 async def test_a_password_changes_only_with_the_current_one(api: Api, token: str) -> None:
