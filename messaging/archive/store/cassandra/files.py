@@ -123,13 +123,15 @@ class CassandraFiles:
         return row.file
 
     async def cancel(self, owner_id: int, file_id: int, at_ms: int) -> bool:
-        row = await self._row_of(owner_id, file_id)
-        if row is None:
+        row = (await self.rows([file_id])).get(file_id)
+        if row is None or row.file.owner_id != owner_id:
+            return True
+        if row.condemned_ms:
+            await self._release([row])  # an earlier call may have failed before it did
             return True
         if row.file.state == FILE_STATE_UPLOADING:
             await self.condemn([row], at_ms)
-            row = await self._row_of(owner_id, file_id)
-        return row is None
+        return await self._row_of(owner_id, file_id) is None
 
     async def _row_of(self, owner_id: int, file_id: int) -> FileRow | None:
         """The row of a file of this owner that is not condemned."""

@@ -81,10 +81,13 @@ class FailingOnce:
         return getattr(self._session, name)
 
     async def execute(self, statement: PreparedStatement, parameters: Sequence[object] = ()) -> list[Any]:
-        if str(statement.query_string).startswith("DELETE") and not self._has_failed:
+        return (await self.execute_all([(statement, parameters)]))[0]
+
+    async def execute_all(self, work: Sequence[tuple[PreparedStatement, Sequence[object]]]) -> list[list[Any]]:
+        if not self._has_failed and any(str(each.query_string).startswith("DELETE") for each, _ in work):
             self._has_failed = True
             raise Unavailable("away")
-        return await self._session.execute(statement, parameters)
+        return await self._session.execute_all(work)
 
 
 def with_files(event: Event, *files: FileInfo) -> Event:
@@ -152,6 +155,18 @@ async def test_a_refusal_that_a_failing_engine_interrupts_leaves_no_file(open_se
             await reserve(chats, file, "a", quota_bytes=5)
         assert await reserve(chats, file, "a", quota_bytes=5) is Exceeded.QUOTA
         assert await chats.files.rows([file.file.file_id]) == {}
+
+
+async def test_a_cancellation_that_a_failing_engine_interrupts_leaves_room_when_it_is_repeated(
+    open_session: OpenSession,
+) -> None:
+    file = upload(next(users), 100)
+    async with open_session() as session, open_cassandra_chats(FailingOnce(session)) as chats:  # type: ignore[arg-type]
+        await reserve(chats, file, "a")
+        with pytest.raises(Unavailable):
+            await chats.files.cancel(file.owner_id, file.file.file_id, NOW_MS)
+        assert await chats.files.cancel(file.owner_id, file.file.file_id, NOW_MS)
+        assert isinstance(await reserve(chats, upload(file.owner_id, 100), max_uploads=1), StoredFile)
 
 
 async def test_a_file_is_completed_or_blocked_once_by_its_owner(chats: ChatStore) -> None:
