@@ -1,5 +1,6 @@
 """Groups and their members: `/v1/chats`. Gateways make the changes, archives answer the queries."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -8,6 +9,7 @@ from bff import models
 from bff.files.avatars import Avatars
 from bff.http.endpoints import Response, endpoint
 from bff.own_chats import OwnChats
+from bff.profiles import search_users
 from bff.read_marks import hidden_marks
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
@@ -30,6 +32,7 @@ from rookery.v1.group_service_pb2 import (
 )
 from rookery.v1.groups_pb2 import Control, GroupSettings
 from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.store import MAX_IDS, User
 from shared.accounts.tokens import Claims
 from shared.contract.chats import group_chat_id, is_group
 from shared.contract.errors import Code, Refusal
@@ -40,6 +43,9 @@ RECORDED_SECONDS = 1.0
 
 RETRY_SECONDS = 0.05
 """Between queries of the archive, which does not announce recorded events."""
+
+MAX_SEARCHED = 1_000
+"""Accounts among which one request looks for members by name; the next page goes on after them."""
 
 NO_GROUP = Refusal(Code.NOT_FOUND, "There is no such group among your chats.", field="chat_id")
 
@@ -138,6 +144,18 @@ class Groups:
             return response
         return Response({"members": [], "has_more": False, "version": "0", **to_object(response)})
 
+    @endpoint("GET", "/v1/chats/<chat_id>/profiles", models.Profiles)
+    async def find_members(self, claims: Claims, chat_id: str, query: models.MemberSearch) -> Response | Refusal:
+        """A page of the profiles of a group's members whom a search by a part of a name finds: the one with this name,
+        then the others by name. A request looks for members among 1,000 accounts with such names at most: a page may be
+        shorter than its limit, or empty, and have a `next_cursor`."""
+        own = await self._among(claims.user_id, chat_id, [claims.user_id])
+        if isinstance(own, Refusal):
+            return own
+        if not own:  # a former member reads no members
+            return Response(models.Profiles.of([]))
+        return await self._search(claims.user_id, chat_id, query)
+
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
     async def list_marks(self, claims: Claims, chat_id: str, query: models.MarksQuery) -> Response | Refusal:
         """The read marks of the members of a chat, the 1,000 highest, by which clients list "seen by". Hidden marks are
@@ -213,6 +231,31 @@ class Groups:
         request = ListMembersRequest(user_id=user_id, chat_id=message.chat_id, limit=1)
         response = await self._services.archive.list_members(request)
         return not isinstance(response, Refusal) and response.version >= message.control.version
+
+    async def _search(self, user_id: int, chat_id: str, query: models.MemberSearch) -> Response | Refusal:
+        """The members on a page of a search: it reads on in the accounts until the page is full, or to MAX_SEARCHED."""
+        limit = query.limit or self._services.live.value.profiles_page_size
+        cursor, members = query.cursor, list[User]()
+        for _ in range(MAX_SEARCHED // MAX_IDS):
+            found = await search_users(self._services.accounts, query.name_contains, cursor=cursor, limit=MAX_IDS)
+            ids = await self._among(user_id, chat_id, [user.user_id for user in found.users])
+            if isinstance(ids, Refusal):
+                return ids
+            cursor = found.next_cursor
+            members += [user for user in found.users if user.user_id in ids]
+            if len(members) > limit:
+                cursor = found.cursor_after(members[limit - 1])
+            if len(members) >= limit or not cursor:
+                break
+        return Response(models.Profiles.of(members[:limit], cursor))
+
+    async def _among(self, user_id: int, chat_id: str, user_ids: Sequence[int]) -> set[int] | Refusal:
+        """Those of up to 100 users who are members of a chat; none for a former member of it."""
+        if not user_ids:
+            return set()
+        request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=1, user_ids=user_ids)
+        response = await self._chats.ask(user_id, self._services.archive.list_members, request)
+        return response if isinstance(response, Refusal) else {member.user_id for member in response.members}
 
 
 def _replaces_avatar(control: Control, former: Chat) -> bool:

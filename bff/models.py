@@ -429,6 +429,14 @@ class MembersQuery(Input):
     user_ids: UserIds | None = None
 
 
+class MemberSearch(Input):
+    """A search of members by their names."""
+
+    name_contains: SearchPart
+    limit: Limit | None = None
+    cursor: Annotated[Cursor, Field(description="The `next_cursor` of the previous page")] = ""
+
+
 class MarksQuery(Input):
     """The members who have read or received a message, or a later one."""
 
@@ -636,6 +644,10 @@ class Profiles(BaseModel):
 
     profiles: list[Profile]
     next_cursor: str = ""
+
+    @classmethod
+    def of(cls, users: Sequence[accounts.User], next_cursor: str = "") -> "Profiles":
+        return cls(profiles=[Profile.of(user) for user in users], next_cursor=next_cursor)
 
 
 class Connection(BaseModel):

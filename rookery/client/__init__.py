@@ -37,7 +37,15 @@ from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected, Followed, NotFollowed, TooOld
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.files import Files, Link, Voice, refs_in
-from rookery.client.groups import GroupInvite, Groups, JoinableChat, JoinRequest, NewGroupInvite, PublicChats
+from rookery.client.groups import (
+    FoundMembers,
+    GroupInvite,
+    Groups,
+    JoinableChat,
+    JoinRequest,
+    NewGroupInvite,
+    PublicChats,
+)
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import FOR_EVER, MAX_WATCHED, Client, Submission, open_client
 from rookery.client.people import Connection, People
@@ -108,6 +116,7 @@ __all__ = [
     "FileRef",
     "Files",
     "Followed",
+    "FoundMembers",
     "Gap",
     "GatewayEndpoints",
     "GroupInvite",

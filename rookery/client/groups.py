@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from rookery.client.http import Api, chat_path, decode_json, decode_proto
+from rookery.client.http import Api, Profile, chat_path, decode_json, decode_proto
 from rookery.v1.archive_pb2 import ListMarksResponse, ListMembersResponse
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Role
 from rookery.v1.session_pb2 import Event, Message
@@ -61,6 +61,14 @@ class PublicChats(msgspec.Struct, frozen=True):
     has_more: bool
     after: str
     """Of the next page."""
+
+
+class FoundMembers(msgspec.Struct, frozen=True):
+    """A page of the members whom a search finds: the one with this name, then the others by name."""
+
+    profiles: Sequence[Profile]
+    next_cursor: str
+    """The `cursor` of the next page; empty on the last one."""
 
 
 class JoinRequest(msgspec.Struct, frozen=True):
@@ -207,6 +215,16 @@ class Groups:
         """
         path, query = f"{chat_path(chat_id)}/members", {"after": after, "limit": limit}
         return decode_proto(await self._api.request("GET", path, query), ListMembersResponse)
+
+    async def find_members(self, chat_id: str, text: str, *, limit: int = 20, cursor: str = "") -> FoundMembers:
+        """Return a page of the members whom a text of 1 to 64 characters finds, as `Api.find_users` does. A former
+        member finds none.
+
+        A page has at most `limit` members, 1 to 100, and is made of at most 1,000 of the accounts that the text finds:
+        it may have fewer members, or none, and a `next_cursor`, with which to read on.
+        """
+        query: dict[str, str | int] = {"name_contains": text, "limit": limit, "cursor": cursor}
+        return decode_json(await self._api.request("GET", f"{chat_path(chat_id)}/profiles", query), FoundMembers)
 
     async def marks(self, chat_id: str, *, from_id: int = 0) -> ListMarksResponse:
         """Return the marks of the members who have read or received this message, or a later one: who has seen it."""

@@ -1,12 +1,14 @@
 """Groups over HTTP: the changes that gateways get, the queries that archives get, invalid requests, and the limits."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
+from bff import groups as module
 from bff.groups import RECORDED_SECONDS, RETRY_SECONDS
 from rookery.v1.archive_pb2 import (
     Chat,
@@ -27,8 +29,9 @@ from rookery.v1.group_service_pb2 import (
     CreateGroup,
     RemoveMember,
 )
-from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, Control, GroupSettings
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, Control, GroupSettings, Member
 from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.store import User
 from shared.configuration.model import LiveConfiguration
 from shared.contract.chats import group_chat_id
 from shared.contract.errors import Code, Refusal
@@ -128,6 +131,9 @@ async def test_a_group_with_999_others_is_created_under_the_id_that_a_retry_make
         ("PATCH", f"{GROUP}/members/3", {"client_change_id": "x", "role": "ROLE_KING"}, "role", "ROLE_OWNER"),
         ("DELETE", f"{GROUP}/members/3?client_change_id=", None, "client_change_id", "1 to 64 bytes"),
         ("GET", f"{GROUP}/members?limit=1001", None, "limit", "at most 1000"),
+        ("GET", f"{GROUP}/profiles?name_contains={'n' * 65}", None, "name_contains", "at most 64 characters"),
+        ("GET", f"{GROUP}/profiles?name_contains=n&limit=101", None, "limit", "at most 100"),
+        ("GET", f"{GROUP}/profiles?name_contains=n&cursor={'n' * 257}", None, "cursor", "at most 256 characters"),
         ("GET", f"{GROUP}/members?user_ids={'1,' * 100}1", None, "user_ids", "at most 100"),
     ],
 )
@@ -151,6 +157,88 @@ async def test_members_and_marks_are_those_of_the_archive(api: Api, token: str) 
         ListMembersRequest(user_id=user_id, chat_id="g-7", limit=100, user_ids=[3, 4]),
         ListMarksRequest(user_id=user_id, chat_id="g-7", from_id=9),
     ]
+
+
+class Members:
+    """Answers queries for the members of g-7 as an archive does, and counts them."""
+
+    def __init__(self, *user_ids: int) -> None:
+        self.user_ids = {*user_ids}
+        self.queries = 0
+
+    async def list_members(self, request: ListMembersRequest) -> ListMembersResponse:
+        assert 0 < len(request.user_ids) <= 100
+        assert request.user_id in self.user_ids
+        self.queries += 1
+        return ListMembersResponse(members=[Member(user_id=each) for each in self.user_ids & {*request.user_ids}])
+
+
+@pytest.fixture
+async def members(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> Members:
+    """The members of g-7: at first this user."""
+    members = Members(int((await api.call("GET", "/v1/me", token=token)).body["user_id"]))
+    monkeypatch.setattr(api.archive, "list_members", members.list_members)
+    return members
+
+
+async def add_accounts(api: Api, *names: str) -> list[int]:
+    users = [User.new(number, name, None, 0) for number, name in enumerate(names, 101)]
+    for user in users:
+        await api.accounts.add_user(user, "hash")
+    return [user.user_id for user in users]
+
+
+async def test_a_member_is_found_after_a_hundred_accounts_with_such_names_that_are_no_members(
+    api: Api, token: str, members: Members
+) -> None:
+    *_, anton = await add_accounts(api, *(f"ann-{number:03}" for number in range(150)), "anton")
+    members.user_ids.add(anton)
+    found = await api.call("GET", f"{GROUP}/profiles?name_contains=an", token=token)
+    (profile,) = found.body["profiles"]
+    assert (profile["name"], profile["display_name"], found.body["next_cursor"]) == ("anton", "anton", "")
+
+
+async def test_pages_of_found_members_neither_skip_nor_repeat_and_begin_with_the_member_of_this_name(
+    api: Api, token: str, members: Members
+) -> None:
+    names = ["ann", *sorted(f"{first}ann{number}" for first in "ab-z" for number in range(30))]
+    ids = await add_accounts(api, *names)
+    members.user_ids |= {user_id for user_id in ids if user_id % 3 != 0}
+    expected = [name for name, user_id in zip(names, ids, strict=True) if user_id % 3 != 0]
+    assert expected[0] == "ann"
+    for limit in (1, 2, 7, 79, 80, 81, 100):
+        found, cursor = list[str](), ""
+        while True:
+            path = f"{GROUP}/profiles?name_contains=%40Ann&limit={limit}&cursor={quote(cursor)}"
+            page = (await api.call("GET", path, token=token)).body
+            assert len(page["profiles"]) <= limit
+            found += [profile["name"] for profile in page["profiles"]]
+            if not (cursor := page["next_cursor"]):
+                break
+        assert found == expected, limit
+
+
+async def test_a_search_of_members_reads_a_bounded_number_of_accounts_and_the_next_page_reads_on(
+    api: Api, token: str, members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_SEARCHED", 200)
+    *_, anton = await add_accounts(api, *(f"ann-{number:03}" for number in range(250)), "anton")
+    members.user_ids.add(anton)
+    path = f"{GROUP}/profiles?name_contains=an"
+    first = await api.call("GET", path, token=token)
+    assert (first.body, members.queries) == ({"profiles": [], "next_cursor": "ann-199"}, 3)
+    second = await api.call("GET", f"{path}&cursor=ann-199", token=token)
+    assert ([each["name"] for each in second.body["profiles"]], second.body["next_cursor"]) == (["anton"], "")
+
+
+async def test_only_members_find_members(api: Api, token: str) -> None:
+    await add_accounts(api, "anton")
+    path = f"{GROUP}/profiles?name_contains=anton"
+    former = await api.call("GET", path, token=token)
+    assert (former.status, former.body) == (200, {"profiles": [], "next_cursor": ""})
+    api.archive.response = UNKNOWN
+    assert (await api.call("GET", path, token=token)).refusal == (404, "not_found", "chat_id")
+    assert len(api.archive.requests) == 2  # neither was told which of the accounts are members
 
 
 async def test_read_marks_are_hidden_of_and_from_users_who_show_none(api: Api, token: str) -> None:

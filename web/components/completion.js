@@ -148,10 +148,10 @@ export class Completion {
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     if (this.#searched.name !== name) return;
     const found = loadChannelMembers().then(({ membersNamed }) => membersNamed(this.#app, this.#chat_id, name));
-    const members = await found.catch(() => null); // null: the server is away
-    if (this.#searched.name !== name || !members) return;
-    this.#searched.isVain = !members.length;
-    if (members.length && document.activeElement === this.#field) this.look();
+    const page = await found.catch(() => null); // null: the server is away
+    if (this.#searched.name !== name || !page) return;
+    this.#searched.isVain = !page.profiles.length && !page.next_cursor;
+    if (page.profiles.length && document.activeElement === this.#field) this.look();
   }
 
   /** @param {Choice} choice */

@@ -106,7 +106,8 @@ export class GroupMembers {
     const part = this.#growing.part(found);
     if (pages?.canGrow && part.length >= members.length) void pages.load();
     const isCounted = this.#search && (!pages || pages.areFound);
-    const count = pages?.canGrow ? -1 : found.length;
+    const counted = pages?.arePartial ? dialogTexts.groupPanel.foundSome : dialogTexts.groupPanel.found;
+    const count = pages?.canGrow || pages?.arePartial ? -1 : found.length;
     this.#app.chats.presence.watch("members", part.map(({ user_id }) => user_id));
     const search = {
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
@@ -123,7 +124,7 @@ export class GroupMembers {
     };
     return [
       searchBox(dialogTexts.groupPanel.search, search),
-      h("p", { class: "note", role: "status", key: "found" }, isCounted && dialogTexts.groupPanel.found(found.length)),
+      h("p", { class: "note", role: "status", key: "found" }, isCounted && counted(found.length)),
       h("ul", list, part.map((member, at) => this.#row(member, at, count))),
       failed,
       this.#menuView(),

@@ -1,5 +1,5 @@
-// The members of a channel: nobody loads all of them. Pages in the order of their ids, and members by name: accounts that
-// the search of people finds, as far as they are members. Loaded when it is first needed.
+// The members of a channel: nobody loads all of them. Pages in the order of their ids, and members by name, which the
+// server finds among a bounded number of accounts with such names. Loaded when it is first needed.
 
 import { isMember } from "../groups.js";
 import { compareIds } from "../ids.js";
@@ -7,11 +7,16 @@ import { Store } from "./store.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {Chats} from "./chats.js" */
+/** @import {ProfilesPage} from "../types.js" */
 /** @import {Control, ListMembersResponse, Member} from "../wire.js" */
-/** @typedef {{api: Pick<Api, "findPeople" | "members" | "signedIn">, chats: Pick<Chats, "found" | "profiles">}} Source */
+/** @typedef {{api: Pick<Api, "members" | "signedIn">, chats: Pick<Chats, "found" | "profiles">}} Source */
 
 /** Members on a page; their profiles are one request. */
 const PAGE = 100;
+/** Requests of one search of the list, each for the members among at most 1,000 accounts with the name. */
+const MAX_REQUESTS = 10;
+/** Members to mention that one search finds. */
+const MENTIONED = 20;
 /** The pause in typing after which the search begins. */
 const PAUSE_MS = 200;
 /** Names of a text that are searched, the last ones. */
@@ -34,14 +39,31 @@ export async function membersAmong({ api }, chat_id, user_ids) {
   return members;
 }
 
+/**
+ * A page of the members with a name. It may have few members, or none, and a `next_cursor`.
+ * @param {Source} source
+ * @param {string} chat_id
+ * @param {string} name
+ * @param {number} limit at most 100
+ * @param {string} [cursor] of the page; empty for the first one
+ * @returns {Promise<ProfilesPage>}
+ */
+async function findMembers({ api, chats }, chat_id, name, limit, cursor = "") {
+  const path = `/v1/chats/${encodeURIComponent(chat_id)}/profiles`;
+  const query = new URLSearchParams({ name_contains: name, limit: String(limit), cursor });
+  /** @type {ProfilesPage} */
+  const page = await api.signedIn("GET", `${path}?${query}`);
+  chats.profiles.put(page.profiles);
+  return page;
+}
+
 /** Some members with a name; from then on, the user can mention them. @param {Source} source @param {string} chat_id @param {string} name */
-export async function membersNamed({ api, chats }, chat_id, name) {
-  const { profiles } = await api.findPeople(name);
-  const members = await membersAmong({ api }, chat_id, profiles.map(({ user_id }) => user_id));
-  const found = [...(chats.found.get(chat_id) ?? []), ...members.map(({ user_id }) => user_id)];
-  chats.found.set(chat_id, new Set(found.slice(-MAX_FOUND)));
-  chats.profiles.put(profiles);
-  return members;
+export async function membersNamed(source, chat_id, name) {
+  const page = await findMembers(source, chat_id, name, MENTIONED);
+  const { found } = source.chats;
+  const all = [...(found.get(chat_id) ?? []), ...page.profiles.map(({ user_id }) => user_id)];
+  found.set(chat_id, new Set(all.slice(-MAX_FOUND)));
+  return page;
 }
 
 /** A word after `@`, which may begin a name. */
@@ -50,7 +72,7 @@ const MENTION = /(?<=@)[\p{L}\p{M}\p{N}_.-]*[\p{L}\p{M}\p{N}]/gu;
 /** Finds the members whom a text may mention. @param {Source} source @param {string} chat_id @param {string} text */
 export async function findMentioned(source, chat_id, text) {
   const names = [...new Set(text.match(MENTION))].slice(-MAX_NAMES);
-  await Promise.all(names.map((name) => membersNamed(source, chat_id, name).catch(() => []))); // the server is away
+  await Promise.all(names.map((name) => membersNamed(source, chat_id, name).catch(() => null))); // the server is away
 }
 
 export class ChannelMembers extends Store {
@@ -67,6 +89,8 @@ export class ChannelMembers extends Store {
   #name = "";
   /** The members with the name; null until they are found. @type {readonly Member[] | null} */
   #found = null;
+  /** Whether the search has not read all accounts with the name. */
+  #isPartial = false;
   /** Rises with each search, so that a late response to an older one is ignored. */
   #search = 0;
   /** Whether a page is being loaded. */
@@ -88,6 +112,11 @@ export class ChannelMembers extends Store {
   /** Whether `members` are those with the searched name. */
   get areFound() {
     return this.#found !== null;
+  }
+
+  /** Whether a longer name may find members who are not among these. */
+  get arePartial() {
+    return this.areFound && this.#isPartial;
   }
 
   /** Whether `load` would load a further page. */
@@ -116,10 +145,26 @@ export class ChannelMembers extends Store {
     }
   }
 
-  /** @param {number} search */
+  /** Reads on until a page of members is found. @param {number} search */
   async #loadFound(search) {
-    const found = await membersNamed(this.#source, this.#chat_id, this.#name);
-    if (search === this.#search) this.#found = found;
+    let cursor = "";
+    for (let requests = 0; requests < MAX_REQUESTS; requests++) {
+      const { members, next_cursor = "" } = await this.#findPage(cursor);
+      if (search !== this.#search) return;
+      this.#found = cursor ? [...(this.#found ?? []), ...members] : members;
+      this.#isPartial = next_cursor !== "";
+      if (!next_cursor || this.#found.length >= PAGE) return;
+      this.changed();
+      cursor = next_cursor;
+    }
+  }
+
+  /** @param {string} cursor */
+  async #findPage(cursor) {
+    const { profiles, next_cursor } = await findMembers(this.#source, this.#chat_id, this.#name, PAGE, cursor);
+    const ids = profiles.map(({ user_id }) => user_id);
+    const members = new Map((await membersAmong(this.#source, this.#chat_id, ids)).map((each) => [each.user_id, each]));
+    return { members: ids.flatMap((user_id) => members.get(user_id) ?? []), next_cursor };
   }
 
   async #loadPage() {

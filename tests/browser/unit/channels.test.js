@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { Completion } from "../../../web/components/completion.js";
 import { ChannelMembers, findMentioned } from "../../../web/stores/channel-members.js";
 import "../../../web/stores/channels.js"; // the page loads it later: then that takes no time
 import { textOf } from "../../../web/kinds/edited.js";
@@ -178,8 +179,11 @@ test("a group that becomes a channel is followed at once, with what the session 
   assert.deepEqual([chats.isChannel("g-7"), chats.of("g-7").group.member_count], [true, 12]);
 });
 
-/** Members 1 to `count` of a channel, with names; the search finds an account that is no member, too. */
-function channelOf(count) {
+/**
+ * Members 1 to `count` of a channel. `pages` of a search by name have the ids of members, and all but the last one a
+ * cursor.
+ */
+function channelOf(count, pages = [["7"]]) {
   const all = Array.from({ length: count }, (_, at) => member(String(at + 1)));
   const requests = [];
   const profiles = new Map();
@@ -190,8 +194,14 @@ function channelOf(count) {
       const rest = all.slice(Number(after));
       return { members: rest.slice(0, limit), has_more: rest.length > limit, version: "1" };
     },
-    findPeople: async (name) => (requests.push(name), { profiles: ["7", "1000"].map((user_id) => ({ user_id, name })) }),
-    signedIn: async (_, path) => ({ members: all.filter(({ user_id }) => path.split("=")[1]?.split(",").includes(user_id)) }),
+    signedIn: async (_, path) => {
+      const { pathname, searchParams } = new URL(path, "https://rookery.example");
+      if (!pathname.endsWith("/profiles")) return { members: all.filter(({ user_id }) => searchParams.get("user_ids").split(",").includes(user_id)) };
+      const [name, cursor] = [searchParams.get("name_contains"), searchParams.get("cursor")];
+      requests.push(`${name}${cursor}`);
+      const at = Number(cursor) + 1;
+      return { profiles: pages[at - 1].map((user_id) => ({ user_id, name })), next_cursor: at < pages.length ? String(at) : "" };
+    },
   };
   return { source: { api, chats }, requests, profiles };
 }
@@ -214,6 +224,49 @@ test("the members of a channel are loaded page by page, found by name, and follo
   members.find("");
   await Promise.all([members.load(), members.load()]);
   assert.deepEqual([ids().length, members.canGrow, requests.length], [149, false, 3]);
+});
+
+test("a search reads on past accounts that are no members, in the order of the names", async () => {
+  const { source, requests } = channelOf(150, [[], ["9", "3"], ["7"]]);
+  const members = new ChannelMembers(source, NEWS);
+  members.find("an");
+  await pass(0.2);
+  assert.deepEqual([requests, members.phase], [["0", "an", "an1", "an2"], "ready"]);
+  assert.deepEqual(members.members.map(({ user_id }) => user_id), ["9", "3", "7"]);
+  assert.equal(members.arePartial, false);
+});
+
+test("a search ends after ten requests or a hundred members, and tells that a longer name may find others", async () => {
+  const many = Array.from({ length: 100 }, (_, at) => String(at + 1));
+  for (const [pages, found, count] of [[Array.from({ length: 11 }, () => []), 0, 10], [[["150"], many, ["101"]], 101, 2]]) {
+    const { source, requests } = channelOf(150, pages);
+    const members = new ChannelMembers(source, NEWS);
+    members.find("an");
+    await pass(0.2);
+    assert.deepEqual([members.members.length, members.arePartial, members.phase], [found, true, "ready"]);
+    assert.equal(requests.filter((request) => request.startsWith("an")).length, count);
+    members.find("");
+    assert.equal(members.arePartial, false);
+  }
+});
+
+test("a member to mention is searched by each longer name, unless a shorter one finds no member at all", async (context) => {
+  context.after(() => delete globalThis.document);
+  globalThis.document = { activeElement: null };
+  for (const [pages, searched] of [[[[], []], ["an", "anto"]], [[[]], ["an"]]]) {
+    const { source, requests } = channelOf(9, pages);
+    const field = { value: "", selectionStart: 0, selectionEnd: 0, addEventListener() {} };
+    const chats = { ...source.chats, isChannel: () => true, members: () => [], of: () => ({}) };
+    const completion = new Completion(field, { api: source.api, chats, root: { invalidate() {} } }, NEWS);
+    await settle();
+    for (const typed of ["@an", "@anto"]) {
+      Object.assign(field, { value: typed, selectionStart: typed.length, selectionEnd: typed.length });
+      completion.look();
+      await pass(0.2);
+      await settle();
+    }
+    assert.deepEqual(requests, searched);
+  }
 });
 
 test("a text mentions the members of a channel whom the search finds, and those who wrote", async () => {

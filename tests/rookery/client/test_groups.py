@@ -11,11 +11,13 @@ from rookery.client import (
     ROLE_ADMIN,
     ROLE_GUEST,
     Client,
+    FoundMembers,
     GroupInvite,
     Groups,
     JoinRequest,
     NewGroupInvite,
     Permission,
+    Profile,
     PublicChats,
     Refused,
     Unreachable,
@@ -110,6 +112,18 @@ async def test_a_user_leaves_and_members_and_marks_are_read(client: Client, bff:
     assert (await client.groups.leave("g-1", client_change_id="mine")).chat_id == "g-1"
     assert [member.user_id for member in (await client.groups.members("g-1", after=9)).members] == [10]
     assert [mark.read_up_to for mark in (await client.groups.marks("g-1", from_id=5)).marks] == [6]
+
+
+async def test_members_are_found_by_name_page_by_page(client: Client, bff: Any) -> None:
+    anne = {"user_id": "9", "name": "anne", "display_name": "Anne", "about": "", "avatar": "", "deleted": False}
+    path = "GET /v1/chats/g-1/profiles?name_contains=an&limit=20&cursor="
+    bff.answers = {
+        path: (200, {"profiles": [], "next_cursor": "andy"}),
+        f"{path}andy": (200, {"profiles": [anne], "next_cursor": ""}),
+    }
+    assert await client.groups.find_members("g-1", "an") == FoundMembers([], "andy")
+    found = await client.groups.find_members("g-1", "an", cursor="andy")
+    assert found == FoundMembers([Profile(9, "anne", "Anne", "")], "")
 
 
 async def test_a_change_without_an_answer_is_repeated_with_its_client_id_and_a_refused_one_is_not(

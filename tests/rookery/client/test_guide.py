@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from bff.files.downloads import MAX_DOWNLOADS
+from bff.groups import MAX_SEARCHED
 from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
@@ -78,6 +79,7 @@ def test_the_permissions_and_limits_match_the_code() -> None:
         f"A group has {groups.MAX_INVITES}\nlinks",
         f"{groups.MAX_ASKING} users at once may wait",
         f"for up to {groups.MAX_CHANNEL_MEMBERS:,} members",
+        f"among the next {MAX_SEARCHED:,} accounts",
         f"at most {MAX_FOLLOWED} channels, and `open_chat_ids`, at most {MAX_OPEN} of them",
         f"each {READ_AGAIN_EVENTS} events",
         f"A message has up to {MAX_FILES} files",

@@ -214,6 +214,8 @@ export const de = {
     members: "Mitglieder",
     search: "Mitglieder suchen",
     found: (count) => plural(count, { one: "1 Mitglied gefunden", other: `${number(count)} Mitglieder gefunden` }),
+    foundSome: (count) =>
+      `Bisher gefundene Mitglieder: ${number(count)}. Gib mehr vom Namen ein, um weitere zu finden.`,
     notLoaded: "Die Mitglieder konnten nicht geladen werden.",
     leave: "Gruppe verlassen",
     former: "Du bist nicht mehr Mitglied dieser Gruppe.",

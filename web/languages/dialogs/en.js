@@ -214,6 +214,8 @@ export const en = {
     search: "Search members",
     found: (/** @type {number} */ count) =>
       plural(count, { one: "1 member found", other: `${number(count)} members found` }),
+    foundSome: (/** @type {number} */ count) =>
+      `Members found so far: ${number(count)}. Type more of the name to find others.`,
     notLoaded: "The members could not be loaded.",
     leave: "Leave group",
     former: "You are not a member of this group any more.",
