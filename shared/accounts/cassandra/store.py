@@ -155,6 +155,7 @@ class CassandraAccounts(CassandraPeople):
         """As in the protocol. The names leave the index first, while they are known."""
         await self._statements.apply(REMOVE_RESET, user_id)
         while (user := await self._user(user_id)) is not None and not user.is_deleted:
+            await self.user_id_of(user.name)  # the row of its name has the password until its creation is completed
             await self._index.remove(user, user.version)
             await self._statements.apply(DELETE_USER, user.version + 1, user_id, user.version)
         await self._statements.run(FORGET_LAST_SEEN, user_id)

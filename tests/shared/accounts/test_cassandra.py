@@ -179,6 +179,21 @@ async def test_a_deletion_that_broke_off_can_be_repeated_and_leaves_no_name_in_t
         assert await rows_in_index(session, user) == set()
 
 
+async def test_an_account_whose_creation_broke_off_is_deleted_with_its_password(
+    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+) -> None:
+    select = await session.prepare("SELECT password_hash, display_name FROM user_by_name WHERE name = ?")
+    deleted = []
+    for breaking in breaking_stores:
+        user = new_user()
+        with suppress(Unavailable):
+            await breaking.add_user(user, "hash")
+        await store.delete_user(user.user_id)
+        if await store.users([user.user_id]):
+            deleted += await session.execute(select, [user.name])
+    assert set(deleted) == {(None, None)}
+
+
 async def test_a_sign_in_that_broke_off_harms_no_later_one(
     store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
 ) -> None:
