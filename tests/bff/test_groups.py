@@ -278,7 +278,8 @@ async def test_requests_for_chats_of_others_are_limited_at_all_routes_together(
     assert (await api.call("PATCH", GROUP, change, token=token)).refusal == (404, "not_found", "chat_id")
     assert (await api.call("PATCH", "/v1/chats/d-1-2", change, token=token)).refusal == (404, "not_found", "chat_id")
     assert (await api.call("GET", f"{GROUP}/messages", token=token)).status == 404
-    for path in (GROUP, f"{GROUP}/messages", f"{GROUP}/changes?after=1", f"{GROUP}/members", f"{GROUP}/marks"):
+    paths = ("", "/messages", "/changes?after=1", "/members", "/profiles?name_contains=n", "/marks")
+    for path in (GROUP + each for each in paths):
         reply = await api.call("GET", path, token=token)
         assert (reply.status, reply.body["code"], reply.body["retry_after_ms"]) == (429, "rate_limited", 20_000), path
     assert (await api.call("GET", "/v1/chats/g-7/messages/1/versions?kind=edited", token=token)).status == 429
