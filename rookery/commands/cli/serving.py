@@ -1,6 +1,7 @@
 """Commands that run the platform's processes, prepare their engines, and check their health."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,18 @@ def archive() -> None:
 
 
 @click.command()
-def migrate() -> None:
-    """Create the topics and tables in the engines. Run it before the first start and before each upgrade."""
+@click.option(
+    "--last",
+    "is_last",
+    is_flag=True,
+    help="No process of the former release runs any more: convert its rows for the last time. Without it, each run in "
+    "the week after an upgrade reads all chats.",
+)
+def migrate(*, is_last: bool) -> None:
+    """Create the topics and tables in the engines. Run it before the first start, before each upgrade, and after it."""
     from rookery.serve.migrate import migrate_engines
 
-    done = run(migrate_engines, load_settings())
+    done = run(partial(migrate_engines, is_last=is_last), load_settings())
     for line in done or ["nothing to do: ROOKERY_ENGINES names neither kafka nor cassandra"]:
         click.echo(line)
 

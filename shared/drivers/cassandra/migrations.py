@@ -72,12 +72,17 @@ Fill = Callable[[CassandraSession, Progress], Awaitable[None]]
 
 
 async def migrate(
-    settings: CassandraSettings, migrations: Sequence[Migration], fills: Mapping[int, Fill] | None = None
+    settings: CassandraSettings,
+    migrations: Sequence[Migration],
+    fills: Mapping[int, Fill] | None = None,
+    *,
+    is_last: bool = False,
 ) -> list[int]:
     """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
 
     `fills` has steps of migrations, by number. The step of the newest migration runs every time, since processes of the
-    former release may have written rows after it. It runs for the last time if the run begins MIXED_MS after it.
+    former release may have written rows after it. It runs for the last time if the run begins MIXED_MS after it, or
+    `is_last`: the caller knows that no process of the former release runs any more.
 
     Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the
     keyspace has a migration that is not in the list. After an interruption the next run continues.
@@ -98,8 +103,8 @@ async def migrate(
                 if fill := (fills or {}).get(migration.number):
                     await _fill(session, renew, migration.number, fill, is_last=False)
                 await _note(session, migration)
-            if not missing and (fill := (fills or {}).get(len(migrations))):
-                await _repeat(session, renew, len(migrations), fill)
+            if (is_last or not missing) and (fill := (fills or {}).get(len(migrations))):
+                await _repeat(session, renew, len(migrations), fill, is_last=is_last)
     return [migration.number for migration in missing]
 
 
@@ -191,7 +196,7 @@ async def _fill(session: CassandraSession, renew: _Renew, number: int, fill: Fil
     await session.execute(await session.prepare(_END), (number, is_last))
 
 
-async def _repeat(session: CassandraSession, renew: _Renew, number: int, fill: Fill) -> None:
+async def _repeat(session: CassandraSession, renew: _Renew, number: int, fill: Fill, *, is_last: bool) -> None:
     """Write the rows of the newest migration again, unless the last time is over.
 
     Before the last time, each run begins with the first row: processes of the former release may have written rows
@@ -201,7 +206,7 @@ async def _repeat(session: CassandraSession, renew: _Renew, number: int, fill: F
     if rows and rows[0][1]:
         return
     ((now_ms, applied_ms),) = await session.execute(await session.prepare(_AGE), (number,))
-    if now_ms - applied_ms >= MIXED_MS:
+    if is_last or now_ms - applied_ms >= MIXED_MS:
         await _fill(session, renew, number, fill, is_last=True)
     else:
         await renew()

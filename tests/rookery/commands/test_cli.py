@@ -173,6 +173,23 @@ def test_the_embedded_engines_need_no_migration(invoke: Invoke) -> None:
     assert result.output == "nothing to do: ROOKERY_ENGINES names neither kafka nor cassandra\n"
 
 
+@pytest.mark.parametrize("is_last", [True, False])
+def test_rows_are_converted_for_the_last_time_if_the_operator_says_so(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, is_last: bool
+) -> None:
+    runs: list[bool] = []
+
+    async def migrate(*_: object, is_last: bool) -> list[int]:
+        runs.append(is_last)
+        await trio.lowlevel.checkpoint()
+        return []
+
+    monkeypatch.setattr("shared.drivers.cassandra.migrations.migrate", migrate)
+    result = invoke("migrate", *["--last"][:is_last], ROOKERY_ENGINES="cassandra")
+    assert result.output == "the keyspace rookery exists\n"
+    assert runs == [is_last]
+
+
 @pytest.mark.usefixtures("started")
 def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison", "00-0af7-b7ad-01")

@@ -98,11 +98,11 @@ class Rows:
             self.written.append(row)
             await progress.note("rows", row)
 
-    async def run(self, settings: CassandraSettings) -> list[int]:
+    async def run(self, settings: CassandraSettings, *, is_last: bool = False) -> list[int]:
         """Run the migration, and return the rows that were written."""
         self.written.clear()
         with suppress(Unavailable):
-            await migrate(settings, [Migration(1, "rows", ())], {1: self})
+            await migrate(settings, [Migration(1, "rows", ())], {1: self}, is_last=is_last)
         return [*self.written]
 
 
@@ -122,6 +122,23 @@ async def test_a_step_is_repeated_from_the_first_row_on_and_a_week_later_for_the
     monkeypatch.setattr(migrations, "MIXED_MS", 0)
     rows.stops = [6]
     assert [await rows.run(empty) for _ in range(3)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9], []]
+
+
+async def test_the_last_run_has_all_rows_that_the_former_release_wrote_since_the_first(
+    empty: CassandraSettings,
+) -> None:
+    """Also if it is the second one, and completes the first."""
+    rows = Rows(4)
+    assert await rows.run(empty) == [0, 1, 2, 3]
+    assert [await rows.run(empty, is_last=True) for _ in range(2)] == [[*range(4, 10), *range(10)], []]
+
+
+async def test_the_last_run_can_be_in_the_week_and_goes_on_where_it_was_interrupted(empty: CassandraSettings) -> None:
+    everything, rows = [*range(10)], Rows()
+    assert await rows.run(empty) == everything
+    rows.stops = [6]
+    assert [await rows.run(empty, is_last=True) for _ in range(2)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    assert [await rows.run(empty, is_last=each) for each in (False, True)] == [[], []]
 
 
 async def test_a_step_renews_the_lock_a_few_times_in_its_life_and_not_for_each_row(
