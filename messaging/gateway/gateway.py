@@ -16,7 +16,7 @@ from messaging.gateway.follows import Follows
 from messaging.gateway.frames import Encoding
 from messaging.gateway.groups.sequencer import Sequencer
 from messaging.gateway.history import History
-from messaging.gateway.log_consumer import LogConsumer
+from messaging.gateway.log_consumer import SETTLE_SECONDS, LogConsumer
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.previews import Previewer, Previews
@@ -133,12 +133,14 @@ class Gateway:
                 session.tick(now, now_ms)
 
     async def drain(self) -> None:
-        """Answer the events in flight, leave the group, send every client Reconnect, and wait until all have gone.
+        """Answer the events in flight, within SETTLE_SECONDS, leave the group, send every client Reconnect, and wait
+        until all have gone.
 
         The group is left before the clients reconnect, so that their partitions have a next owner by then.
         """
         self.publisher.is_closed = self.sequencer.is_closed = True
-        await self._wait_idle()
+        with trio.move_on_after(SETTLE_SECONDS):
+            await self._wait_idle()
         await self.log_consumer.leave()
         for session in self.registry:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing

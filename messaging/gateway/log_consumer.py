@@ -42,8 +42,8 @@ SLICE = 2_000
 turn of theirs, deliveries would fall behind for as long as that continues."""
 
 SETTLE_SECONDS = 2.0
-"""How long a leaving partition waits for the answers to its users' messages: the client of an answered send does not
-retry it with the next owner, which may not have read it yet."""
+"""How long a leaving partition, or a gateway that stops, waits for the answers to messages: the client of an answered
+send does not retry it with the next owner, which may not have read it yet."""
 
 RECONNECT_SPREAD_MS = 500
 """Users of a leaving partition reconnect over this time: about as long as its next owner needs to read its tail."""
@@ -131,8 +131,9 @@ class LogConsumer:
             self._ended.set()
 
     async def leave(self) -> None:
-        """Leave the group, so that its other members get the partitions. Sessions stay."""
+        """Leave the group, so that its other members get the partitions. Sessions stay; events in flight fail."""
         self._partitions.leaving = frozenset(self._partitions.tails)
+        self._backplane.withdraw(self._partitions.leaving)
         self._scope.cancel()
         await self._ended.wait()
 

@@ -5,12 +5,13 @@ from contextlib import AsyncExitStack
 import trio
 import trio.testing
 
+from messaging.gateway import role
 from messaging.gateway.gateway import Gateway
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Typing, Watch
 from shared.contract.chats import direct_chat_id
 from shared.contract.partitions import partition_of
 from shared.signals.redis import open_redis_signals
-from tests.messaging.gateway.harness import ANN, BEN, PARTITIONS, PATIENCE, Client, Platform, ScriptedLog
+from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Client, Platform, ScriptedLog
 from tests.shared.drivers.redis_clients import settings_for
 from tests.waiting import until
 from tools.engines.redis import Redis
@@ -83,6 +84,21 @@ async def test_a_drain_leaves_the_group_before_the_clients_reconnect(platform: P
         assert log.has_left
         assert platform.directory.owner(HOME) is None
         assert await ann.ended()
+
+
+async def test_a_drain_sends_every_client_reconnect_also_if_the_log_answers_nothing(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("in flight", BEN)
+        await log.until_published()
+        with trio.move_on_after(role.DRAIN_SECONDS) as scope:
+            await gateway.drain()
+        assert not scope.cancelled_caught
+        assert (log.has_left, log.withdrawn) == (True, ALL)
+        assert await ann.ended()
+        assert [frame.WhichOneof("frame") for frame in ann.frames][-2:] == ["reconnect", "goodbye"]
 
 
 async def test_signals_reach_users_of_two_gateways_over_redis(platform: Platform, redis_server: Redis) -> None:
