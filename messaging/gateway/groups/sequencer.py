@@ -198,7 +198,7 @@ class Sequencer:
         if tail is None:
             return _NOT_OWNED
         epoch = tail.fences.epoch
-        if refusal := await self._settle(chat, tail):
+        if refusal := await self._settle(chat_id, chat, tail):
             return refusal
         if (first := _first(chat, tail, key)) is not None:
             return _answer(request, first)
@@ -314,10 +314,13 @@ class Sequencer:
 
     # ---- the log
 
-    async def _settle(self, chat: _Chat, tail: Tail) -> Refusal | None:
-        """Have the log acknowledge the group's pending change, if there is one; a Refusal if it does not."""
+    async def _settle(self, chat_id: str, chat: _Chat, tail: Tail) -> Refusal | None:
+        """Have the log acknowledge the group's pending change, if there is one; a Refusal if it does not, or if this
+        gateway does not own the group any more."""
         while chat.settled is not None:  # the client of its request is gone
             await chat.settled.wait()
+        if self._owned(self._home_of(chat_id)) is not tail:  # the record of truth would be late, its copies delivered
+            return _NOT_OWNED
         change = chat.pending
         if change is None:
             return None
@@ -367,7 +370,7 @@ class Sequencer:
         tail = self._owned(self._home_of(chat_id))
         async with self._turn(chat_id) as chat:
             if chat is not None and tail is not None:
-                await self._settle(chat, tail)
+                await self._settle(chat_id, chat, tail)
 
     async def _republish(self, partition: int, tail: Tail) -> None:
         """Publish copies of the newest control changes of a gained partition, once in each epoch."""

@@ -371,6 +371,33 @@ async def test_a_change_whose_client_is_gone_is_settled_before_the_next_one_and_
     assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 4
 
 
+async def test_a_change_that_fails_when_its_partition_is_released_is_not_published_again_by_its_former_owner(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    """Its record of truth would come too late to count, but its copies would reach members."""
+    second, way = await world.start_gateway()
+    old = world.ways[0]
+    await trio.sleep(2)
+    old.outcome = lambda: "held"
+    old.withdraw = lambda partitions: old.fail_held()  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(1):
+            await change(gateway, 2, in_chat("b", removed(2)))
+
+        @nursery.start_soon
+        async def next_one() -> None:
+            assert (await refused(gateway, 3, in_chat("b", removed(3)))).code == Code.UNAVAILABLE
+
+        await trio.testing.wait_all_tasks_blocked()
+        old.assign((), ALL)
+        await trio.sleep(5 * sequencer.TICK_SECONDS)
+        assert HOME not in gateway.partitions.tails
+        assert not old.held
+    way.assign(ALL)
+    await trio.sleep(0.1)
+    assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 2
+
+
 async def test_a_group_goes_on_after_a_change_that_the_log_can_t_take(
     world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,11 @@ class Way:
             done([self.log.append(record) for record in records])
         self.held.clear()
 
+    def fail_held(self) -> None:
+        held, self.held = self.held, []
+        for _, done in held:
+            done(Unavailable("withdrawn"))
+
     def deliver_late(self) -> None:
         while self._late:
             self.log.append(self._late.pop(0))
