@@ -108,7 +108,7 @@ async function file(event) {
 async function keep(page) {
   const html = await page.clone().text();
   const version = versionOf(html);
-  if (!page.ok || !version) throw new TypeError(`no page of Rookery, with the status ${page.status}`);
+  if (!page.ok || !version) throw new TypeError(`the page has the status ${page.status} and the version ${version}`);
   const cache = await caches.open(CACHE);
   const before = versionOf(await (await cache.match("/"))?.text());
   const kept = new Set((await cache.keys()).map(({ url }) => new URL(url, location.origin).pathname));
