@@ -73,6 +73,20 @@ test("a list that is older than the session removes no live message and no mark"
   assert.equal(book.of(CHAT).unread, 1);
 });
 
+test("a message that is read stays read, if the archive has its mark before the message, or the mark arrives first", () => {
+  const book = newChats();
+  for (const minutes of [1, 2]) book.add(message(minutes));
+  book.change(markAt(3, ADA, { read_up_to: idAt(2) }));
+  const marks = [{ user_id: ADA, read_up_to: idAt(2) }];
+  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: historyOf(1)[0], marks }]);
+  assert.deepEqual([book.of(CHAT).newest.message_id, book.of(CHAT).unread], [idAt(2), 0]);
+  book.change(markAt(5, ADA, { read_up_to: idAt(4) }));
+  book.add(message(4));
+  assert.equal(book.of(CHAT).unread, 0);
+  book.add(message(6));
+  assert.equal(book.of(CHAT).unread, 1);
+});
+
 test("a message in a chat on a later page of the list adds to the chat's unread messages there", async (context) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   context.after(() => mock.timers.reset());
