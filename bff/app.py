@@ -52,6 +52,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.files.protocol import FileStore
 from shared.net.client_address import Network
+from shared.net.health_server import serve_health
 from shared.net.tls import add_certificate_check
 from shared.pictures.renditions import Pictures
 from shared.platform import Platform
@@ -86,11 +87,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bff:
-    """An open BFF and its address."""
+    """An open BFF and its address. Without a health port of its own, probes and metrics are at `port`."""
 
     app: QuartTrio
     host: str
     port: int
+    health_port: int | None
 
 
 @with_role("bff")
@@ -111,7 +113,7 @@ async def open_bff(
 ) -> AsyncIterator[Bff]:
     """Serve the API and the page while the block is open; leaving it drains for `limits.drain_seconds` at most.
 
-    Raises OSError if the address can't be bound. Only the account store makes the BFF unready: users still sign in
+    Raises OSError if an address can't be bound. Only the account store makes the BFF unready: users still sign in
     without the archive or a gateway.
     """
     accounts = platform.accounts
@@ -149,21 +151,30 @@ async def open_bff(
             websocket_origins=settings.websocket_origins,
             strict_transport_seconds=settings.strict_transport_seconds,
             trusted_proxies=settings.trusted_proxies,
+            serves_metrics=settings.health_port is None,
         )
         app = make_app(services, web_root)
         live = platform.live
         traced = trace_requests(ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
-        async with open_http_server(
-            traced,
-            settings.host,
-            settings.port,
-            limits,
-            tls=platform.tls,
-            budget=platform.connections,
-            trusted_proxies=settings.trusted_proxies,
-        ) as server:
+        async with (
+            open_background() as probes,  # answered until the server has drained
+            open_http_server(
+                traced,
+                settings.host,
+                settings.port,
+                limits,
+                tls=platform.tls,
+                budget=platform.connections,
+                trusted_proxies=settings.trusted_proxies,
+            ) as server,
+        ):
             with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
-                yield Bff(app, *server.address)
+                health_port = settings.health_port
+                if health_port is not None:
+                    health_port = await probes.start(
+                        partial(serve_health, health, settings.host, health_port, tls=platform.tls)
+                    )
+                yield Bff(app, *server.address, health_port)
 
 
 class Application(QuartTrio):

@@ -76,7 +76,7 @@ class Operations:
         return _json(report, status)
 
     async def _metrics(self) -> HttpResponse:
-        if any(name in request.headers for name in FORWARDED):
+        if not self._services.serves_metrics or any(name in request.headers for name in FORWARDED):
             raise NotFound
         return HttpResponse(await metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 

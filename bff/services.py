@@ -142,6 +142,8 @@ class Services:
     """`max-age` of Strict-Transport-Security in answers over HTTPS; 0 sends no such header."""
     trusted_proxies: Sequence[Network] = ()
     """Proxies whose `X-Forwarded-*` headers are trusted."""
+    serves_metrics: bool = True
+    """Whether `/metrics` is a route: not if the process has a health port."""
 
 
 def administration_of(services: Services) -> Administration:

@@ -132,6 +132,9 @@ class BffSettings(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    health_port: Port | None = Field(
+        default=None, description="Port of metrics, which `port` has otherwise, and of probes, which both have"
+    )
     websocket_origins: Annotated[Names, AfterValidator(_check_origins)] = Field(
         default=(),
         description="Origins to which the page may connect besides the current gateways, such as wss://*.example.org",
@@ -146,6 +149,11 @@ class BffSettings(_Section):
         default=(),
         description="Networks of load balancers whose X-Forwarded-For and X-Forwarded-Proto are trusted",
     )
+
+    @property
+    def probed_port(self) -> int:
+        """The port for probes and metrics."""
+        return self.port if self.health_port is None else self.health_port
 
 
 class GatewaySettings(_Section):

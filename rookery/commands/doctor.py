@@ -396,8 +396,9 @@ def _existing(folder: Path) -> Path:
 
 def _health_ports(settings: Settings) -> Iterator[tuple[str, str, int, str]]:
     """Yield each role with the host and port where it answers probes, and the variable of the port; not for port 0."""
+    of_bff = "ROOKERY_BFF__PORT" if settings.bff.health_port is None else "ROOKERY_BFF__HEALTH_PORT"
     for role, host, port, variable in (
-        ("bff", settings.bff.host, settings.bff.port, "ROOKERY_BFF__PORT"),
+        ("bff", settings.bff.host, settings.bff.probed_port, of_bff),
         ("gateway", settings.gateway.host, settings.gateway.health_port, "ROOKERY_GATEWAY__HEALTH_PORT"),
         ("archive", settings.archive.host, settings.archive.health_port, "ROOKERY_ARCHIVE__HEALTH_PORT"),
     ):

@@ -123,7 +123,7 @@ def _health_addresses(settings: Settings, roles: Collection[Role]) -> dict[str, 
     addresses: dict[Role, tuple[str, int]] = {
         "archive": (settings.archive.host, settings.archive.health_port),
         "gateway": (settings.gateway.host, settings.gateway.health_port),
-        "bff": (settings.bff.host, settings.bff.port),
+        "bff": (settings.bff.host, settings.bff.probed_port),
     }
     return {role: addresses[role] for role in roles}
 
@@ -211,7 +211,7 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives, *, o
         ) as bff,
     ):
         on.reports.add("bff", health)
-        on.announcement.add_bff(bff.port)
+        on.announcement.add_bff(bff.port, bff.health_port)
         yield
 
 
@@ -275,9 +275,9 @@ class Announcement:
         self.addresses.insert(0, f"  browsers   {self._url('ws', host, websocket_port)}/session")
         self._add_health(host, health_port)
 
-    def add_bff(self, port: int) -> None:
+    def add_bff(self, port: int, health_port: int | None) -> None:
         self.page = f"{self._url('http', self.settings.bff.host, port)}/"
-        self._add_health(self.settings.bff.host, port)
+        self._add_health(self.settings.bff.host, port if health_port is None else health_port)
 
     def lines(self, roles: Collection[Role]) -> list[str]:
         name = "Rookery" if len(roles) == len(ROLES) else f"Rookery's {' and '.join(roles)}"

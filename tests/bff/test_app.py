@@ -1,6 +1,7 @@
 """The BFF as it is opened, with an archive over gRPC, and how the application reports errors."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 import trio
 
 from bff.app import Bff, open_bff
+from bff.services import Services
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, ListMessagesRequest
 from shared.archive import ArchiveClient
@@ -40,13 +42,13 @@ async def archive_port(nursery: trio.Nursery) -> int:
     return int(listeners[0].socket.getsockname()[1])
 
 
-@pytest.fixture
-async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]:
-    services = api.services
+@asynccontextmanager
+async def open_on(services: Services, archive_port: int, web_root: Path, settings: BffSettings) -> AsyncIterator[Bff]:
+    """A BFF with listeners, on the stores of `services`."""
     async with (
         open_channel("127.0.0.1", archive_port) as channel,
         open_bff(
-            BffSettings(port=0),
+            settings,
             Platform(
                 backplane=services.publisher,
                 accounts=services.accounts,
@@ -67,6 +69,12 @@ async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]
         yield bff
 
 
+@pytest.fixture
+async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]:
+    async with open_on(api.services, archive_port, web_root, BffSettings(port=0)) as bff:
+        yield bff
+
+
 async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
     async with httpx.AsyncClient(base_url=f"http://{bff.host}:{bff.port}", timeout=PATIENCE) as client:
         user = (await client.post("/v1/users", json={"name": "alice", "password": PASSWORD})).json()
@@ -81,6 +89,21 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
     assert (messages.status_code, messages.json()["detail"]) == (404, "There is no such chat.")
     assert page.text.startswith("<!doctype html>")
     assert (gone.status_code, after.status_code) == (204, 401)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics"])
+async def test_with_a_health_port_metrics_are_there_alone_and_probes_at_both(
+    api: Api, archive_port: int, web_root: Path, path: str
+) -> None:
+    async with (
+        open_on(api.services, archive_port, web_root, BffSettings(port=0, health_port=0)) as bff,
+        httpx.AsyncClient(base_url=f"http://{bff.host}:{bff.port}", timeout=PATIENCE) as public,
+        httpx.AsyncClient(base_url=f"http://{bff.host}:{bff.health_port}", timeout=PATIENCE) as health,
+    ):
+        assert (await public.get(path)).status_code == 404
+        assert 'rookery_ready{role="bff"} 1' in (await health.get("/metrics")).text
+        for each in (public, health):
+            assert (await each.get("/readyz")).json()["status"] == "ok"
 
 
 async def test_an_unknown_path_is_not_found(api: Api, token: str) -> None:

@@ -99,7 +99,7 @@ def test_each_process_of_the_compose_file_is_scraped() -> None:
         if job["job_name"].startswith("rookery-")
     }
     ports = {
-        "bff": "ROOKERY_BFF__PORT",
+        "bff": "ROOKERY_BFF__HEALTH_PORT",
         "gateway": "ROOKERY_GATEWAY__HEALTH_PORT",
         "archive": "ROOKERY_ARCHIVE__HEALTH_PORT",
     }

@@ -45,7 +45,7 @@ ONCE = ("migrate", "log-setup")
 PORTS: dict[str, tuple[str, ...]] = {
     "archive": ("ARCHIVE__GRPC_PORT", "ARCHIVE__HEALTH_PORT"),
     "gateway": ("GATEWAY__WEBSOCKET_PORT", "GATEWAY__GRPC_PORT", "GATEWAY__HEALTH_PORT"),
-    "bff": ("BFF__PORT",),
+    "bff": ("BFF__PORT", "BFF__HEALTH_PORT"),
 }
 """Ports of each role."""
 

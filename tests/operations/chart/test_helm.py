@@ -57,10 +57,6 @@ def test_all_missing_values_are_named_at_once(helm: Helm) -> None:
         ("files.url=s3://own", "files.url needs files.credentials.secretName"),
         ("mode=embedded", "files.claimName is for mode distributed"),
         ("kafka.security=SASL_SSL", "needs kafka.credentials.secretName"),
-        (
-            "networkPolicy.enabled=true,networkPolicy.ingressFrom[0].ipBlock.cidr=10.0.0.0/8",
-            "networkPolicy.ingressFrom needs networkPolicy.metricsFrom",
-        ),
     ],
 )
 def test_contradictory_values_are_refused(helm: Helm, values: str, words: str) -> None:
@@ -80,6 +76,7 @@ def test_contradictory_values_are_refused(helm: Helm, values: str, words: str) -
         ("kafka.servers={kafka}", "kafka/servers"),
         ("image.digest=latest", "image/digest"),
         ("settings.STOP_DEADLINE=20", "STOP_DEADLINE"),
+        ("settings.BFF__HEALTH_PORT=8080", "BFF__HEALTH_PORT"),
         ("bff.resources.request.cpu=1", "request"),
         *((f"settings.{name}=hidden", name) for name in (*secret_settings(), "TRACES__HEADERS__AUTHORIZATION")),
     ],

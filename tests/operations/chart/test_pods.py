@@ -48,8 +48,8 @@ def test_settings_and_commands_exist(processes: list[Running], case: str) -> Non
 def test_each_port_is_one_on_which_the_process_listens(processes: list[Running]) -> None:
     for process in processes:
         settings = process.settings
-        ports = {
-            "bff": {"http": settings.bff.port},
+        ports: dict[str, dict[str, int | None]] = {
+            "bff": {"http": settings.bff.port, "health": settings.bff.health_port},
             "gateway": {
                 "websocket": settings.gateway.websocket_port,
                 "grpc": settings.gateway.grpc_port,
@@ -58,7 +58,7 @@ def test_each_port_is_one_on_which_the_process_listens(processes: list[Running])
             "archive": {"grpc": settings.archive.grpc_port, "health": settings.archive.health_port},
             "migrate": {},
         }
-        ports["embedded"] = ports["bff"] | ports["gateway"]
+        ports["embedded"] = ports["gateway"] | ports["bff"]
         assert ports_of(process.workload) == ports[process.role]
         for section in {"embedded": ["bff", "gateway"], "migrate": []}.get(process.role, [process.role]):
             assert getattr(settings, section).host == "0.0.0.0"
@@ -69,11 +69,11 @@ def test_probes_ask_where_health_is_and_wait_longer_than_its_checks(processes: l
     for process in processes:
         if process.role == "migrate":
             continue
-        container, port = container_of(process.workload), "http" if process.role in ("bff", "embedded") else "health"
+        container = container_of(process.workload)
         for probe, path in zip(("livenessProbe", "readinessProbe", "startupProbe"), PROBES, strict=True):
             get = container[probe]["httpGet"]
             assert get["path"] == f"/{path}"
-            assert get["port"] == port
+            assert get["port"] == "health"
             assert (get["scheme"] == "HTTPS") == (process.settings.tls.certificate_file is not None)
             assert container[probe]["timeoutSeconds"] > CHECK_DEADLINE
 

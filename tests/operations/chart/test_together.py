@@ -104,7 +104,7 @@ def test_policies_allow_the_necessary_connections_and_no_other(
         ("bff", "archive", "grpc"),
         ("bff", "gateway", "grpc"),
         ("gateway", "archive", "grpc"),
-        ("metrics", "bff", "http"),
+        ("metrics", "bff", "health"),
         ("metrics", "gateway", "health"),
         ("metrics", "archive", "health"),
     }
@@ -179,16 +179,29 @@ def test_metrics_are_found_by_annotations_or_by_the_monitor(objects: list[Manife
     monitors = of_kind(objects, "PodMonitor")
     assert bool(monitors) == (case == "production")
     for workload in of_kind(objects, "Deployment", "StatefulSet"):
-        port = "http" if role_of(workload) in ("bff", "embedded") else "health"
+        port = ports_of(workload)["health"]
         annotations = pod_of(workload)["metadata"]["annotations"]
         if monitors:
-            names = {endpoint["port"] for endpoint in monitors[0]["spec"]["podMetricsEndpoints"]}
-            assert names & ports_of(workload).keys() == {port}
+            assert [endpoint["port"] for endpoint in monitors[0]["spec"]["podMetricsEndpoints"]] == ["health"]
             assert "prometheus.io/scrape" not in annotations
         else:
-            assert annotations["prometheus.io/port"] == str(ports_of(workload)[port])
+            assert annotations["prometheus.io/port"] == str(port)
             scheme = container_of(workload)["livenessProbe"]["httpGet"]["scheme"]
             assert annotations["prometheus.io/scheme"] == scheme.lower()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_service_and_no_peer_of_clients_reaches_the_port_of_metrics(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
+    for service in of_kind(objects, "Service"):
+        assert "health" not in {port["targetPort"] for port in service["spec"]["ports"]}
+    for policy in of_kind(objects, "NetworkPolicy"):
+        rules = [{port["port"] for port in rule["ports"]} for rule in policy["spec"]["ingress"]]
+        assert [ports for ports in rules if "health" in ports] == ([] if not rules else [{"health"}])
+    for process in processes:
+        if process.role in ("bff", "embedded"):  # else metrics would be at the port of clients
+            assert process.settings.bff.health_port == ports_of(process.workload)["health"]
 
 
 def job_of(pod: Manifest, relabelings: list[dict[str, Any]]) -> str:

@@ -236,15 +236,15 @@ def test_a_rookery_and_another_program_on_the_port_are_distinguished(
     assert roles == ({"bff"} if "a Rookery" in finding.text else set())
 
 
-@pytest.mark.parametrize("role", list(HEALTH_PORTS))
+@pytest.mark.parametrize(("role", "variable"), [*HEALTH_PORTS.items(), ("bff", "ROOKERY_BFF__HEALTH_PORT")])
 async def test_a_stopping_process_is_running_and_its_ports_are_no_problem(
-    invoke: Invoke, nursery: trio.Nursery, role: str
+    invoke: Invoke, nursery: trio.Nursery, role: str, variable: str
 ) -> None:
     health = Health()
     health.mark_started()
     health.mark_draining()
     port = await nursery.start(serve_health, health, "127.0.0.1", 0)
-    ports = dict.fromkeys(HEALTH_PORTS.values(), "0") | {HEALTH_PORTS[role]: str(port)}
+    ports = dict.fromkeys(HEALTH_PORTS.values(), "0") | {variable: str(port)}
     result = await trio.to_thread.run_sync(lambda: invoke("doctor", **ports))
     assert f"warning  a Rookery is running on port {port} ({role}), but not ready (draining: stopping)" in result.output
     assert "can't listen" not in result.output

@@ -37,7 +37,10 @@ GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 CLIENT_HELLO_BEGUN = b"\x16\x03\x01\x02\x00\x01"
 
-LISTENERS = pytest.mark.parametrize("name", ANNOUNCED)
+ADDRESSES = {name: pattern for name, (pattern, _) in ANNOUNCED.items()} | {"bff_health": r"health +(\S+),"}
+"""Patterns of the lines that a platform prints, the BFF having a health port."""
+
+LISTENERS = pytest.mark.parametrize("name", ADDRESSES)
 GRPC = ("grpc", "archive")
 
 TlsStream = trio.SSLStream[trio.SocketStream]
@@ -54,7 +57,7 @@ class Secured:
 
     def settings(self, folder: Path, **others: Any) -> Settings:
         free: dict[str, Any] = {
-            "bff": {"port": 0},
+            "bff": {"port": 0, "health_port": 0},
             "gateway": {"websocket_port": 0, "grpc_port": 0, "health_port": 0},
             "archive": {"grpc_port": 0, "health_port": 0},
             "tls": self.issued.settings(client_ca_file=self.authority.file),
@@ -64,7 +67,7 @@ class Secured:
     @asynccontextmanager
     async def open(self, folder: Path, **others: Any) -> AsyncIterator["Secured"]:
         async with open_up(self.settings(folder, **others)) as lines:
-            for name, (pattern, _) in ANNOUNCED.items():
+            for name, pattern in ADDRESSES.items():
                 found = re.search(pattern, "\n".join(lines))
                 assert found is not None
                 self.ports[name] = port_of(found[1])
@@ -287,7 +290,7 @@ async def test_an_expired_certificate_makes_every_role_unready_until_a_valid_one
             if expected:
                 secured.authority.issue()
                 os.kill(os.getpid(), signal.SIGHUP)
-            for name in ("page", "gateway_health", "archive_health"):
+            for name in ("page", "bff_health", "gateway_health", "archive_health"):
                 reason = await until_ready(secured, name, settings, expected=expected)
                 assert ("expired at 2023-11-14T22:13:20Z" in reason) == (not expected)
             for name in GRPC:

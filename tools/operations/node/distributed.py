@@ -39,7 +39,7 @@ HOSTS = (
 )
 """Names in the certificate of all pods: the names of docs/kubernetes.md, and one for this run."""
 
-HEALTH_PORTS = {"archive": 8093, "gateway": 8091, "bff": 8080}
+HEALTH_PORTS = {"archive": 8093, "gateway": 8091, "bff": 8090}
 
 SMALL = {"replicas": 2, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}}
 

@@ -24,11 +24,6 @@
 {{- $wrong = append $wrong "exposure.kind loadBalancer needs TLS in the pods, which tls.plaintext disables" -}}
 {{- end -}}
 {{- end -}}
-{{- with $values.networkPolicy -}}
-{{- if and .enabled .ingressFrom (not .metricsFrom) -}}
-{{- $wrong = append $wrong "networkPolicy.ingressFrom needs networkPolicy.metricsFrom: clients and metrics of BFFs share a port, which would be open to any peer" -}}
-{{- end -}}
-{{- end -}}
 {{- range $role := splitList " " (include "rookery.roles" .) -}}
 {{- $needed := add (index $values $role).preStopSeconds (ceil $values.stopDeadlineSeconds) -}}
 {{- if and $values.terminationGracePeriodSeconds (le (int $values.terminationGracePeriodSeconds) (int $needed)) -}}

@@ -1,9 +1,10 @@
 {{/* The pod of a role: one container without privileges. Takes root and role. */}}
 
-{{/* The ports of a role: the container's ports by name, and the one for health and metrics. */}}
+{{/* The ports of a role's container, by name. `health` has probes and metrics; in one pod with all roles it is the BFF's. */}}
 {{- define "rookery.ports" -}}
 {{- if eq .role "bff" -}}
 http: 8080
+health: 8090
 {{- else if eq .role "gateway" -}}
 websocket: 8081
 grpc: 8082
@@ -15,12 +16,8 @@ health: 8093
 http: 8080
 websocket: 8081
 grpc: 8082
-health: 8091
+health: 8090
 {{- end -}}
-{{- end -}}
-
-{{- define "rookery.healthPort" -}}
-{{ ternary "http" "health" (has .role (list "bff" "embedded")) }}
 {{- end -}}
 
 {{- define "rookery.pod" -}}
@@ -28,7 +25,6 @@ health: 8091
 {{- $values := $root.Values -}}
 {{- $own := index $values .role -}}
 {{- $ports := include "rookery.ports" . | fromYaml -}}
-{{- $health := include "rookery.healthPort" . -}}
 metadata:
   labels: # without versions, so that an upgrade rolls only changed pods
     {{- include "rookery.selector" . | nindent 4 }}
@@ -41,7 +37,7 @@ metadata:
     {{- if and $values.monitoring.annotations (not $values.monitoring.podMonitor.enabled) }}
     prometheus.io/scrape: "true"
     prometheus.io/path: /metrics
-    prometheus.io/port: {{ index $ports $health | quote }}
+    prometheus.io/port: {{ $ports.health | quote }}
     prometheus.io/scheme: {{ ternary "https" "http" (not (empty (include "rookery.secure" $root))) }}
     {{- end }}
     {{- with mergeOverwrite (dict) $values.podAnnotations $own.podAnnotations }}
@@ -81,7 +77,7 @@ spec:
 
 {{/* Checks take at most 2 seconds; a probe's timeout leaves time for the response. A start may read tails of the log first. */}}
 {{- define "rookery.probes" -}}
-{{- $get := printf "port: %s, scheme: %s" (include "rookery.healthPort" .) (ternary "HTTPS" "HTTP" (not (empty (include "rookery.secure" .root)))) -}}
+{{- $get := printf "port: health, scheme: %s" (ternary "HTTPS" "HTTP" (not (empty (include "rookery.secure" .root)))) -}}
 startupProbe:
   httpGet: {path: /startupz, {{ $get }}}
   periodSeconds: 2

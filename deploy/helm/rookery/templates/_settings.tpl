@@ -19,6 +19,7 @@
 {{- end -}}
 {{- if has .role (list "bff" "embedded") -}}
 {{- $_ := set $settings "ROOKERY_BFF__HOST" "0.0.0.0" -}}
+{{- $_ := set $settings "ROOKERY_BFF__HEALTH_PORT" "8090" -}}
 {{- with $values.exposure.trustedProxies }}{{ $_ := set $settings "ROOKERY_BFF__TRUSTED_PROXIES" (join "," .) }}{{ end -}}
 {{- if include "rookery.exposed" .root -}}
 {{- $_ := set $settings "ROOKERY_BFF__WEBSOCKET_ORIGINS" (printf "wss://*.%s" $values.public.gatewayDomain) -}}
