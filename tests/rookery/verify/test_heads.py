@@ -50,6 +50,11 @@ def change(target: Sent, event_id: int, actor: int, **body: Any) -> Made:
     return made
 
 
+def test_heads_may_arrive_at_once_after_a_stall() -> None:
+    seconds = [0.0, 5.0, *[31.0] * 6, *range(35, 100, 5)]
+    assert check_records(records(heads=[head(35, 36 + each) for each in seconds])) == []
+
+
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "no head", records(heads=[head(30, 31)]), Kind.NOT_SHOWN, "id 35 is the newest event of g-1, and the client"
     edit = change(M2, 40, ADA, edited=Edited(text=Text(body="new")))
@@ -64,7 +69,9 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     eves = replace(records(heads=[NEWEST]), heads={GRACE: [NEWEST], EVE: [head(25, 26), head(35, 36)]})
     yield "outside", eves, Kind.OUTSIDE, "m1 of 1, id 25, is the head of g-1 at the client of 3"
     often = [head(35, 36 + second) for second in range(12)]
-    yield "too often", records(heads=often), Kind.TOO_OFTEN, "12 heads of g-1 arrived within 11.0 s at the client of 2"
+    yield "too often", records(heads=often), Kind.TOO_OFTEN, "10 heads of g-1 arrived within 9.0 s at the client of 2"
+    burst = [*([head(35, 36)] * 7), head(35, 96)]
+    yield "a burst", records(heads=burst), Kind.TOO_OFTEN, "7 heads of g-1 arrived within 0.0 s at the client of 2"
     unseen = records(heads=[NEWEST], sent=WITH_MENTION, history=MENTIONED)
     yield "a mention", unseen, Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not arrive at the client of 2"
 
