@@ -28,7 +28,7 @@ from shared.contract.avatars import SETTABLE_MS, place_of
 from shared.contract.ids import first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.files.keys import avatar_of, file_id_of, file_key, keys_of
-from shared.files.protocol import MAX_LISTED, FileStore, Stored
+from shared.files.protocol import MAX_LISTED, FileStore, Stored, Upload
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -184,15 +184,24 @@ class Sweep:
         return used
 
     async def _sweep_uploads(self, swept: Swept) -> None:
-        """Cancel the uploads that no file has: at most MAX_LISTED, in no order, so the next sweep finds others."""
-        uploads = await self._files.uploads(wall_clock_ms() - LEFT_MS)
-        ids = {upload: file_id for upload in uploads if (file_id := file_id_of(upload.key))}
-        rows = await self._table.rows({*ids.values()}) if ids else {}
-        for upload, file_id in ids.items():
-            row = rows.get(file_id)
-            if row is None or row.file.upload_id != upload.upload_id:
+        """Cancel the uploads that no file has, in one listing of all."""
+        before_ms, after = wall_clock_ms() - LEFT_MS, ""
+        while True:
+            uploads = await self._files.uploads(before_ms, after, MAX_LISTED)
+            for upload in await self._left_uploads(uploads):
                 await self._files.cancel(upload.key, upload.upload_id)
                 swept.uploads += 1
+            if len(uploads) < MAX_LISTED:
+                return
+            after = uploads[-1].key
+
+    async def _left_uploads(self, uploads: Sequence[Upload]) -> list[Upload]:
+        """Those of avatars, which a process was killed in the middle of, and those that no row of a file has."""
+        ids = {upload: file_id for upload in uploads if (file_id := file_id_of(upload.key))}
+        rows = await self._table.rows({*ids.values()}) if ids else {}
+        used = {(file_id, row.file.upload_id) for file_id, row in rows.items()}
+        without_row = [upload for upload, file_id in ids.items() if (file_id, upload.upload_id) not in used]
+        return without_row + [upload for upload in uploads if avatar_of(upload.key)]
 
 
 async def sweep_hourly(sweep: Sweep, is_chosen: Callable[[], bool]) -> None:

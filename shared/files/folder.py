@@ -19,6 +19,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
@@ -145,8 +146,8 @@ class FolderFiles:
     async def keys(self, prefix: str = "", after: str = "", limit: int = MAX_LISTED) -> Sequence[Stored]:
         return await self._run(self._folder.keys, prefix, after, min(limit, MAX_LISTED))
 
-    async def uploads(self, before_ms: int, limit: int = MAX_LISTED) -> Sequence[Upload]:
-        return await self._run(self._folder.uploads, before_ms, min(limit, MAX_LISTED))
+    async def uploads(self, before_ms: int, after: str = "", limit: int = MAX_LISTED) -> Sequence[Upload]:
+        return await self._run(self._folder.uploads, before_ms, after, min(limit, MAX_LISTED))
 
     def signed_url(self, key: str, seconds: int, *, disposition: str, media_type: str) -> None:
         check_key(key)
@@ -266,10 +267,11 @@ class _Folder:
     def keys(self, prefix: str, after: str, limit: int) -> list[Stored]:
         return list(islice(self.walk(prefix, after), limit))
 
-    def uploads(self, before_ms: int, limit: int) -> list[Upload]:
+    def uploads(self, before_ms: int, after: str, limit: int) -> list[Upload]:
         matches = filter(None, map(_UPLOAD.fullmatch, os.listdir(self._uploads)))
         found = (Upload(match[1].replace("+", "/"), match[2], int(match[3], 16)) for match in matches)
-        return list(islice((upload for upload in found if upload.at_ms < before_ms), limit))
+        wanted = (upload for upload in found if upload.at_ms < before_ms and upload.key > after)
+        return nsmallest(limit, wanted, key=lambda upload: upload.key)
 
     def walk(self, prefix: str = "", after: str = "") -> Iterator[Stored]:
         """The keys above `after` that begin with the prefix, in ascending order."""

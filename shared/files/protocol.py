@@ -139,8 +139,9 @@ class FileStore(Protocol):
         more if there are `limit` of them."""
         ...
 
-    async def uploads(self, before_ms: int, limit: int = MAX_LISTED) -> Sequence[Upload]:
-        """Return up to `limit` uploads that began before this moment."""
+    async def uploads(self, before_ms: int, after: str = "", limit: int = MAX_LISTED) -> Sequence[Upload]:
+        """Return the first `limit` uploads that began before this moment, of keys above `after`, in ascending order of
+        the keys. There may be more if there are `limit` of them."""
         ...
 
     def signed_url(self, key: str, seconds: int, *, disposition: str, media_type: str) -> str | None:

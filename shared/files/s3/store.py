@@ -147,16 +147,19 @@ class S3Files:
             for entry in answer.xml().iterfind("{*}Contents")
         ]
 
-    async def uploads(self, before_ms: int, limit: int = MAX_LISTED) -> Sequence[Upload]:
+    async def uploads(self, before_ms: int, after: str = "", limit: int = MAX_LISTED) -> Sequence[Upload]:
         query = {"uploads": "", "prefix": self._prefix}
+        if after:
+            query["key-marker"] = self._prefix + after
         markers = {"key-marker": "NextKeyMarker", "upload-id-marker": "NextUploadIdMarker"}
         found: list[Upload] = []
         async with aclosing(self._pages("", query, markers)) as pages:
             async for page in pages:
-                found += (upload for upload in self._uploads_of(page) if upload.at_ms < before_ms)
+                wanted = (upload for upload in self._uploads_of(page) if upload.at_ms < before_ms)
+                found += (upload for upload in wanted if upload.key > after)  # some stores ignore the marker
                 if len(found) >= limit:
                     break
-        return found[: min(limit, MAX_LISTED)]
+        return sorted(found, key=lambda upload: upload.key)[: min(limit, MAX_LISTED)]
 
     def signed_url(self, key: str, seconds: int, *, disposition: str, media_type: str) -> str | None:
         name = self._name(key)

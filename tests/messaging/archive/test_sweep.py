@@ -248,6 +248,19 @@ async def test_bytes_and_uploads_without_a_file_are_deleted_after_a_day(world: W
     assert [upload.upload_id for upload in await world.files.uploads(MAX_ID)] == [uploading.upload_id]
 
 
+async def test_left_uploads_are_found_behind_any_number_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LISTED", 1)
+    uploading = [await world.add(FILE_STATE_UPLOADING) for _ in range(3)]
+    for key in (*map(file_key, range(1, 4)), *avatar_keys(new_avatar(str(ALICE))), "others/1"):
+        await world.files.begin(key)
+    world.ahead_ms += LEFT_MS + 60_000
+    assert await world.sweep() == Swept(uploads=5)
+    left = {upload.key for upload in await world.files.uploads(MAX_ID)}
+    assert left == {file_key(file.file.file_id) for file in uploading} | {"others/1"}
+
+
 async def test_no_bytes_are_deleted_while_the_file_table_is_empty(world: World) -> None:
     await world.files.put(file_key(1), b"x")
     world.ahead_ms += 10 * DAY_MS

@@ -149,6 +149,16 @@ async def test_keys_are_listed_in_ascending_order_page_by_page(files: FileStore)
             assert [stored.key for stored in await files.keys(prefix, after, 3)] == expected[:3]
 
 
+async def test_uploads_are_listed_in_the_order_of_their_keys_page_by_page(files: FileStore) -> None:
+    keys = ["a/1", "b", "b-2", "b/1", "c"]
+    for key in reversed(keys):
+        await files.begin(key)
+    later_ms = wall_clock_ms() + 60_000
+    for after in ("", "a", "b", "b-", "c"):
+        listed = await files.uploads(later_ms, after, 2)
+        assert [upload.key for upload in listed] == [key for key in keys if key > after][:2]
+
+
 async def test_deleted_bytes_are_gone_and_their_reader_gets_all_or_an_error(files: FileStore) -> None:
     for key in ("one", "two", "kept"):
         await store(files, key, [FIRST, LAST])
