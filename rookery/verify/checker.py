@@ -68,7 +68,7 @@ def check_records(records: Records) -> list[Violation]:
         violations += _went_back(user_id, answers)
         for answer in answers:
             allowed = (each for each in due[answer.chat_id] if membership.allows(answer.chat_id, user_id, each[0]))
-            violations += _check_feed(records, allowed, user_id, answer)
+            violations += _check_feed(records, membership, allowed, user_id, answer)
     violations += [*check_groups(records, membership), *check_heads(records, membership)]
     violations += [Violation(Kind.NOT_UPLOADED, text) for text in records.not_uploaded]
     return [*violations, *(violation for read in records.file_reads for violation in _check_read(read))]
@@ -245,7 +245,7 @@ def _due_in_feeds(records: Records) -> Mapping[str, list[tuple[int, str, int]]]:
 
 
 def _check_feed(
-    records: Records, due: Iterable[tuple[int, str, int]], user_id: int, answer: Answer
+    records: Records, membership: Membership, due: Iterable[tuple[int, str, int]], user_id: int, answer: Answer
 ) -> Iterator[Violation]:
     """Check a list of changes against all accepted events."""
     where = f"in the changes of {answer.chat_id} after {answer.after} as {user_id} reads them"
@@ -261,6 +261,9 @@ def _check_feed(
                 yield from _compare(records.sent[copy.key], copy, is_due=copy.chat_id == answer.chat_id, where=where)
         elif change := made.get((event.change.actor_id, event.change.client_change_id)):
             yield from _compare_change(change, event, where)
+            is_deletion = event.change.HasField("deleted")  # which is visible where its message is
+            copy = Copy(change.key, event.change.target_id if is_deletion else event.event_id, answer.chat_id, "")
+            yield from membership.outside(change, copy, user_id, where, seconds=UNRECORDED_SECONDS)
 
 
 def _compare_change(made: Made, event: Event, where: str) -> Iterator[Violation]:

@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 
-from rookery.client import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Control, Member, Span
+from rookery.client import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Change, Control, Event, Member, Span
+from rookery.v1.session_pb2 import Hidden, Reacted
 from rookery.verify.checker import check_records
 from rookery.verify.membership import UNKNOWN_SECONDS, UNRECORDED_SECONDS
-from rookery.verify.records import Answer, Copy, Delivery, GroupRecord, Listed, Records, Sent, View, by_key, text_of
+from rookery.verify.records import (
+    Answer,
+    Copy,
+    Delivery,
+    GroupRecord,
+    Listed,
+    Made,
+    Records,
+    Sent,
+    View,
+    by_key,
+    text_of,
+)
 from rookery.verify.violations import Kind
 
 ADA, GRACE, EVE = 1, 2, 3
@@ -88,7 +101,7 @@ def test_correct_records_have_no_violation() -> None:
 def test_a_former_member_has_no_unread_messages() -> None:
     left = [CREATED, M0, REMOVED]
     copies, roles = [copy_of(each) for each in left], {ADA: ROLE_OWNER, GRACE: ROLE_MEMBER}
-    views = {ADA: View(2, OWNER, roles), EVE: View(2, EVE_LEFT, {})}
+    views = {ADA: View(2, OWNER, roles), GRACE: View(2, OTHER, roles), EVE: View(2, EVE_LEFT, {})}
     everywhere = {user: copies for user in ROLES}
     listed = [Listed(EVE, CHAT, 10, 10, unread) for unread in (0, 1)]
     found = check_records(records(sent=left, views=views, history=everywhere, live=everywhere, listed=listed))
@@ -147,6 +160,17 @@ def test_a_removed_user_may_get_what_was_sent_before_the_servers_could_know(
     assert [violation.kind for violation in found] == [Kind.OUTSIDE] * is_found
 
 
+def test_a_user_who_comes_back_by_a_link_is_judged_as_one_who_is_added() -> None:
+    joined = replace(ADDED, key=(EVE, "c3"), retried=True)
+    sent = [joined if each is ADDED else each for each in ALL]
+    copies = [copy_of(each) for each in sent]
+    own = [copy for copy in copies if not 20 < copy.message_id < 30]
+    correct = records(sent=sent, history={ADA: copies, GRACE: copies, EVE: own}, live={GRACE: copies, EVE: own})
+    assert check_records(correct) == []
+    deliveries = {**correct.deliveries, EVE: [Delivery(copy, 0.0) for copy in copies]}
+    assert [each.kind for each in check_records(replace(correct, deliveries=deliveries))] == [Kind.OUTSIDE]
+
+
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     before = message(3, 5)
     yield "before joining", records(live={GRACE: [copy_of(before), *COPIES]}, sent=[*ALL, before]), Kind.OUTSIDE, "id 5"
@@ -167,6 +191,21 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     ):
         views = VIEWS | {view.own.user_id: view}
         yield name, records(views=views), Kind.OTHER_MEMBERS, f"g-1 has for {view.own.user_id} version"
+    change = Change(
+        chat_id=CHAT, target_id=15, actor_id=ADA, client_change_id="x", reacted=Reacted(emoji="👍", set=True)
+    )
+    made = Made(M0, change, event=Event(event_id=25, change=change))
+    late = replace(made, at_ms=round(1000 * (21 - M0.at + UNRECORDED_SECONDS)))
+    feed = {EVE: [Answer(90.0, 90.0, 26, CHAT, 20, [late.event])]}
+    yield "a change in a feed", records(made=[late], answers=feed), Kind.OUTSIDE, "x of 1, id 25, is in the changes of"
+    hidden = Change(chat_id=CHAT, target_id=35, actor_id=ADA, client_change_id="y", hidden=Hidden(set=True))
+    private = Made(M2, hidden, event=Event(event_id=40, change=hidden))
+    received = {EVE: [(private.key, 40)]}
+    leaked = records(made=[private], received_changes=received)
+    yield "a private change", leaked, Kind.OUTSIDE, "y of 1, which is private, is at the client of 3"
+    feed = {EVE: [Answer(90.0, 90.0, 41, CHAT, 39, [private.event])]}
+    leaked = records(made=[private], answers=feed)
+    yield "a private change in a feed", leaked, Kind.OUTSIDE, "y of 1, which is private, is in the changes of g-1 after"
     refusal = replace(ADDED, message_id=0, control=None, text="", refused="forbidden", key=(ADA, "c4"))
     yield "a refusal", records(sent=[*ALL, refusal]), Kind.NOT_ACCEPTED, "c4 of 1 was refused: forbidden"
     refused = refused_message(GRACE, 25)
