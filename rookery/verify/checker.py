@@ -35,7 +35,9 @@ def check_records(records: Records) -> list[Violation]:
         by_chat[each.chat_id].append(each)
         for recipient_id in membership.recipients(each):
             by_recipient[recipient_id].append(each)
-    violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values()), *_other_answers(sent.values())]
+    controls = itertools.chain.from_iterable(group.controls for group in records.groups)
+    events = [*(each for each in sent.values() if not each.is_control), *controls]  # two with one answer have one key
+    violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(events), *_other_answers(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
         due_here = [each for each in by_chat[chat_id] if membership.allows(chat_id, reader, each.message_id)]
         violations += _check_history(sent, due_here, membership, reader, chat_id, copies)

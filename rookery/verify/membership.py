@@ -4,7 +4,7 @@ violations out."""
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from rookery.client import Control, Member
+from rookery.client import Control, Member, Span
 from rookery.verify.records import Copy, GroupRecord, Made, Records, Sent, View, mentions_of
 from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
@@ -141,10 +141,11 @@ def fold(controls: Iterable[Control | None]) -> Mapping[int, Member]:
 
 
 def check_groups(records: Records, membership: Membership) -> Iterator[Violation]:
-    """Check versions, the members that each user is shown, and refusals."""
+    """Check versions, the members that each user is shown, spans, and refusals."""
     for group in records.groups:
         yield from _forked(records, group)
         yield from _other_members(group, membership.members(group.chat_id), _newest(records, group))
+        yield from _other_spans(group)
         yield from _refused(records, group)
 
 
@@ -177,17 +178,30 @@ def _forked(records: Records, group: GroupRecord) -> Iterator[Violation]:
 
 def _other_members(group: GroupRecord, members: Mapping[int, Member], newest: int) -> Iterator[Violation]:
     roles = {user_id: member.role for user_id, member in members.items() if member.role}
-    for user_id, view in group.views.items():
-        member = members.get(user_id, Member())
+    for user_id, member in members.items():
+        view = group.views.get(user_id)
         right = View(newest, member, roles) if member.role else View(member.version, member, {})
         if view != right:
             text = f"{group.chat_id} has for {user_id} {_shown(view)}, and should have {_shown(right)}"
             yield Violation(Kind.OTHER_MEMBERS, text)
 
 
-def _shown(view: View) -> str:
+def _shown(view: View | None) -> str:
+    if view is None:
+        return "no answer"
     spans = ", ".join(f"{span.first} to {span.last or 'now'}" for span in view.own.spans)
     return f"version {view.version}, role {view.own.role} from {spans}, and {len(view.roles)} members"
+
+
+def _other_spans(group: GroupRecord) -> Iterator[Violation]:
+    """Find the control changes by which a user joins or leaves, and the user's span does not begin or end with them."""
+    for each in group.controls:
+        for member in each.control.members if each.control is not None else ():
+            span = member.spans[-1] if member.spans else Span()
+            right = (each.message_id, OPEN) if member.role else (span.first, each.message_id)
+            if bool(member.role) != bool(member.former_role) and (span.first, span.last) != right:
+                name = f"{member.user_id} joined or left {group.chat_id} by {each.message_id}"
+                yield Violation(Kind.OTHER_MEMBERS, f"{name}, with a span from {span.first} to {span.last or 'now'}")
 
 
 def _refused(records: Records, group: GroupRecord) -> Iterator[Violation]:

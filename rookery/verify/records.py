@@ -283,7 +283,7 @@ class GroupRecord:
     controls: Sequence[Sent]
     """The requested control changes."""
     views: Mapping[int, View]
-    """By user, of all who were members at some time; without the ones who got no answer."""
+    """By user; without the ones who got no answer."""
     stay: Collection[int] = ()
     """The members throughout."""
     open_at: Collection[int] | None = None

@@ -116,8 +116,7 @@ class Run:
         with trio.move_on_after(settle):
             await self._catch_up()
         records = self._records(histories)
-        deadline = trio.current_time() + settle
-        records.groups = [await group.record(deadline) for group in self._groups]
+        records.groups = [await group.record(trio.current_time() + settle) for group in self._groups]
         records.listed = await self._read_chat_lists(records.histories)
         records.file_reads = await self._read_files(records)
         return self._result(records, ended)

@@ -171,6 +171,29 @@ def test_a_user_who_comes_back_by_a_link_is_judged_as_one_who_is_added() -> None
     assert [each.kind for each in check_records(replace(correct, deliveries=deliveries))] == [Kind.OUTSIDE]
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "span"),
+    [
+        (ADDED, member(EVE, ROLE_MEMBER, 3, (10, 20), (29, 0)), "from 29 to now"),
+        (ADDED, member(EVE, ROLE_MEMBER, 3, (10, 20), (30, 40)), "from 30 to 40"),
+        (
+            REMOVED,
+            Member(user_id=EVE, former_role=ROLE_MEMBER, version=2, spans=[Span(first=10, last=21)]),
+            "from 10 to 21",
+        ),
+    ],
+)
+def test_a_span_that_does_not_begin_or_end_with_its_control_change_is_found(
+    right: Sent, wrong: Member, span: str
+) -> None:
+    assert right.control is not None
+    made = control(right.message_id, right.control.version, wrong)
+    sent = [made if each is right else each for each in ALL]
+    found = [each for each in check_records(records(sent=sent)) if "joined or left" in each.text]
+    text = f"3 joined or left g-1 by {right.message_id}, with a span {span}"
+    assert [(each.kind, each.text) for each in found] == [(Kind.OTHER_MEMBERS, text)]
+
+
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     before = message(3, 5)
     yield "before joining", records(live={GRACE: [copy_of(before), *COPIES]}, sent=[*ALL, before]), Kind.OUTSIDE, "id 5"
@@ -191,6 +214,10 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     ):
         views = VIEWS | {view.own.user_id: view}
         yield name, records(views=views), Kind.OTHER_MEMBERS, f"g-1 has for {view.own.user_id} version"
+    unseen = {user_id: view for user_id, view in VIEWS.items() if user_id != EVE}
+    yield "no answer", records(views=unseen), Kind.OTHER_MEMBERS, "g-1 has for 3 no answer, and should have version 3"
+    again = replace(ADDED, at=32)
+    yield "one answer for two", records(sent=[*ALL, again]), Kind.ID_TWICE, "c3 of 1 and c3 of 1 were both accepted as"
     change = Change(
         chat_id=CHAT, target_id=15, actor_id=ADA, client_change_id="x", reacted=Reacted(emoji="👍", set=True)
     )
