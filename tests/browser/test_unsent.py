@@ -155,6 +155,30 @@ def test_a_message_that_waits_is_in_all_tabs_and_sent_by_another_one_when_its_ta
     assert platform.history_up_to("Written elsewhere", ada, ada.chat_with(mira)) == ["Written elsewhere"]
 
 
+@pytest.mark.slow
+def test_signing_out_asks_if_a_change_waits(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
+    platform.send(ada, ada.chat_with(mira), "Delete me")
+    seat = seats(platform, ada)
+    offline(seat)
+    seat.page.goto(f"{platform.url}/#{ada.chat_with(mira)}")
+    seat.page.reload()
+    seat.message("Delete me").hover()
+    seat.message("Delete me").get_by_role("button", name="More", exact=True).click()
+    seat.page.get_by_role("menuitem", name="Delete").click()
+    seat.page.get_by_role("button", name="Delete for everyone").click()
+    expect(seat.messages).to_contain_text("This message was deleted")
+    questions: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        questions.append(dialog.message)
+        dialog.dismiss()
+
+    seat.page.once("dialog", stay)
+    seat.choose("Sign out")
+    expect(seat.messages).to_contain_text("This message was deleted")
+    assert [question.startswith("One message or change is not sent yet") for question in questions] == [True]
+
+
 def test_what_is_typed_while_a_message_is_being_kept_stays(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

@@ -60,7 +60,7 @@ const OFFERED_MS = 5_000;
  * @property {() => void} close returns to the list
  * @property {(text: string, offer?: Offer) => void} say shows a short notice
  * @property {typeof copyText} copyText
- * @property {() => Promise<void>} signOut asks for confirmation if messages are not sent yet
+ * @property {() => Promise<void>} signOut asks for confirmation if messages or changes are not sent yet
  * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
 
@@ -201,7 +201,7 @@ export class AppShell {
   }
 
   async signOut() {
-    const unsent = this.sending.outbox.size;
+    const unsent = this.sending.outbox.size + this.sending.changes.size;
     if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave("", () => this.api.signOut());
   }
 

@@ -135,8 +135,8 @@ export const de = {
     accountDeleted: "Dein Konto ist gelöscht.",
     unsentAtSignOut: (count) =>
       plural(count, {
-        one: "Eine Nachricht ist noch nicht gesendet und geht verloren. Abmelden?",
-        other: `${number(count)} Nachrichten sind noch nicht gesendet und gehen verloren. Abmelden?`,
+        one: "Eine Nachricht oder Änderung ist noch nicht gesendet und geht verloren. Abmelden?",
+        other: `${number(count)} Nachrichten oder Änderungen sind noch nicht gesendet und gehen verloren. Abmelden?`,
       }),
   },
   notification: {

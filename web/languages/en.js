@@ -142,8 +142,8 @@ export const en = {
     accountDeleted: "Your account is deleted.",
     unsentAtSignOut: (/** @type {number} */ count) =>
       plural(count, {
-        one: "One message is not sent yet and will be lost. Sign out?",
-        other: `${number(count)} messages are not sent yet and will be lost. Sign out?`,
+        one: "One message or change is not sent yet and will be lost. Sign out?",
+        other: `${number(count)} messages or changes are not sent yet and will be lost. Sign out?`,
       }),
   },
   notification: {
