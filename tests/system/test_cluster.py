@@ -110,6 +110,39 @@ async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
             assert [item.message.text.body for item in history] == ["from ada", "from grace"]
 
 
+async def test_users_see_who_comes_online_and_types_at_another_gateway(cluster: Cluster) -> None:
+    first, second = cluster.gateways
+    ada, grace = await sign_up_at(cluster, first), await sign_up_at(cluster, second)
+    async with open_session(connector(first, "websocket"), ada) as viewer:
+        await viewer.ask(watch=pb.Watch(user_ids=[grace.user_id]))
+        assert not (await viewer.next_event("presence")).presence.is_online
+        async with open_session(connector(second, "grpc"), grace) as watched:
+            online = pb.Presence(user_id=grace.user_id, is_online=True)
+            assert (await viewer.next_event("presence")).presence == online
+            await watched.ask(typing=pb.Typing(chat_id=grace.chat_with(ada)))
+            assert (await viewer.next_event("typing")).typing.user_id == grace.user_id
+
+
+@pytest.mark.slow
+async def test_users_see_who_has_left_another_gateway_once_no_reconnect_is_expected(cluster: Cluster) -> None:
+    first, second = cluster.gateways
+    ada, grace = await sign_up_at(cluster, first), await sign_up_at(cluster, second)
+    async with open_session(connector(first, "websocket"), ada) as viewer:
+
+        def shown() -> list[pb.Presence]:
+            return [frame.event.presence for frame in viewer.frames if frame.event.HasField("presence")]
+
+        async with open_session(connector(second, "grpc"), grace):
+            await viewer.ask(watch=pb.Watch(user_ids=[grace.user_id]))
+            await viewer.next_event("presence")
+        with trio.fail_after(2 * PATIENCE):  # it takes 30 s, in which the session must exchange frames
+            while len(shown()) == 1:
+                await viewer.check_alive()
+                await trio.sleep(1)
+    online, offline = shown()
+    assert (online.is_online, offline.is_online, offline.last_seen_ms > 0) == (True, False, True)
+
+
 @each_transport
 async def test_a_session_at_the_wrong_gateway_gets_the_address_of_the_right_one(
     cluster: Cluster, transport: str
