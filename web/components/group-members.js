@@ -108,7 +108,8 @@ export class GroupMembers {
     const isCounted = this.#search && (!pages || pages.areFound);
     const counted = pages?.arePartial ? dialogTexts.groupPanel.foundSome : dialogTexts.groupPanel.found;
     const count = pages?.canGrow || pages?.arePartial ? -1 : found.length;
-    this.#app.chats.presence.watch("members", part.map(({ user_id }) => user_id));
+    const isOnPage = this.#modal.element.isConnected; // a closed modal may be rendered once more
+    this.#app.chats.presence.watch("members", isOnPage ? part.map(({ user_id }) => user_id) : []);
     const search = {
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
       oninput: () => this.#find(this.#input?.value.trim() ?? ""),

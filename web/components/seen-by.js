@@ -42,13 +42,13 @@ export class SeenBy extends Modal {
     void this.#load();
   }
 
-  /** Reads the marks again and again; a hidden page waits. */
+  /** Reads the marks again and again while it is on the page, which the end of the sign-in takes away; a hidden page waits. */
   async #load() {
     clearTimeout(this.#timer);
     this.#hasFailed = false;
     this.root.invalidate();
     if (document.visibilityState === "visible" || !this.#readers) await this.#read();
-    if (this.element.open) this.#timer = setTimeout(() => void this.#load(), REFRESH_MS);
+    if (this.element.isConnected) this.#timer = setTimeout(() => void this.#load(), REFRESH_MS);
     this.root.invalidate();
   }
 

@@ -1,12 +1,15 @@
 // What the dialogs of groups decide: who may do what, what a form sends, and what happens when others are faster.
 
 import assert from "node:assert/strict";
-import test from "node:test";
+import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
-import { inOrder } from "../../../web/components/group-members.js";
+import { GroupMembers, inOrder } from "../../../web/components/group-members.js";
+import { SeenBy } from "../../../web/components/seen-by.js";
 import { actionsOn } from "../../../web/group-actions.js";
 import { fits, GroupChanges, refusedSetting, refusedUser } from "../../../web/group-changes.js";
 import { bodyOf, GroupDraft, valuesOf } from "../../../web/group-draft.js";
+import { Store } from "../../../web/stores/store.js";
+import { FakeDocument, settle } from "./fakes.js";
 
 const GROUP = "g-5";
 const member = (user_id, name, more = {}) => ({ user_id, role: `ROLE_${name}`, ...more });
@@ -121,4 +124,55 @@ test("texts are limited in bytes, and refusals name the setting or the user", ()
   assert.equal(refusedSetting(refusal("forbidden", "name")), "");
   assert.equal(refusedUser(refusal("not_found", "user_ids[1]"), ["7", "8"]), "8");
   assert.equal(refusedUser(new NoResponse(), ["7"]), "");
+});
+
+test("the members of a dialog that is closed are not watched any more, also if it is rendered once more", () => {
+  const watched = [];
+  const profiles = Object.assign(new Store(), { get: () => ({ display_name: "Ada", name: "ada" }) });
+  const presence = { watch: (part, user_ids) => watched.push(user_ids), isOnline: () => false };
+  const rosters = { of: () => ({ phase: "ready", members: [member("1", "OWNER")] }) };
+  const chats = { me: { user_id: "1" }, isChannel: () => false, profiles, presence, rosters };
+  const element = Object.assign(new EventTarget(), { isConnected: true });
+  const members = new GroupMembers({ chats }, { element }, GROUP, () => []);
+  members.view();
+  element.isConnected = false;
+  element.dispatchEvent(new Event("close"));
+  members.view();
+  assert.deepEqual(watched, [["1"], [], []]);
+});
+
+/** A document whose dialogs can be opened. */
+function withDialogs() {
+  const page = Object.assign(new FakeDocument(), { visibilityState: "visible" });
+  const create = page.createElement.bind(page);
+  page.createElement = (tag) => Object.assign(create(tag), { classList: { add() {} }, open: false, showModal() { this.open = true; } });
+  page.body.append = (child) => page.body.insertBefore(child, null);
+  return page;
+}
+
+test("the readers of a message are read again as long as the dialog is on the page: not after the sign-in has ended", async (context) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  Object.assign(globalThis, { document: withDialogs(), requestAnimationFrame: () => {} });
+  context.after(() => {
+    mock.timers.reset();
+    delete globalThis.document;
+    delete globalThis.requestAnimationFrame;
+  });
+  let requests = 0;
+  const api = { marks: async () => (requests++, {}) };
+  const chats = Object.assign(new Store(), { me: { user_id: "1" } });
+  const dialog = new SeenBy({ api, chats }, { chat_id: GROUP, message_id: "5", sender_id: "1" });
+  dialog.open();
+  for (let turn = 0; turn < 3; turn++) {
+    await settle();
+    mock.timers.tick(5_000);
+  }
+  await settle();
+  assert.equal(requests, 4);
+  document.body.removeChild(dialog.element); // as the sign-in takes the place of the chats
+  for (let turn = 0; turn < 3; turn++) {
+    mock.timers.tick(5_000);
+    await settle();
+  }
+  assert.ok(requests <= 5, String(requests));
 });
