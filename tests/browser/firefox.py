@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,13 @@ PATIENCE = 60.0
 """Seconds for a step; only ends a test that has failed."""
 
 LISTENS = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
+
+PREFERENCES = {
+    "browser.download.folderList": 2,  # that of `browser.download.dir`
+    "media.navigator.permission.disabled": True,
+    "media.navigator.streams.fake": True,
+}
+"""Downloads go to a folder, and a microphone without a device is used without a question."""
 
 KEYS = {"Enter": "\ue007", "ArrowUp": "\ue013", "Escape": "\ue00c"}
 """The key codes of WebDriver."""
@@ -34,6 +41,10 @@ FIND = """([role, name]) => {
   return shown.find((node) => nameOf(node).includes(name)) ?? null;
 }"""
 """The first visible element of a role whose name contains a text, in the open dialog if there is one."""
+
+
+class Refused(AssertionError):
+    """Firefox refused a command."""
 
 
 class Window:
@@ -77,12 +88,14 @@ class Window:
 
     async def click(self, role: str, name: str) -> None:
         """Scroll to the element, if it is out of view, and click with the mouse."""
-        element = await self._find(role, name)
-        await self.evaluate("(element) => element.scrollIntoView({ block: 'nearest' })", element)
-        where = {"type": "element", "element": element}
-        move = {"type": "pointerMove", "x": 0, "y": 0, "origin": where}
         press = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
-        await self._act({"type": "pointer", "id": "mouse", "actions": [move, *press]})
+        with trio.fail_after(PATIENCE):
+            while True:
+                element = await self._find(role, name)
+                move = {"type": "pointerMove", "x": 0, "y": 0, "origin": {"type": "element", "element": element}}
+                with suppress(Refused):  # the page has drawn another one in its place: nothing is clicked yet
+                    await self.evaluate("(element) => element.scrollIntoView({ block: 'nearest' })", element)
+                    return await self._act({"type": "pointer", "id": "mouse", "actions": [move, *press]})
 
     async def type(self, name: str, *keys: str) -> None:
         """Focus a field, and type texts or keys of KEYS."""
@@ -95,10 +108,18 @@ class Window:
         strokes = [{"type": kind, "value": code} for code in codes for kind in ("keyDown", "keyUp")]
         await self._act({"type": "key", "id": "keyboard", "actions": strokes})
 
+    async def attach(self, selector: str, *paths: Path) -> None:
+        """Choose files in an input of the page, shown or not."""
+        field = await self.until("(selector) => document.querySelector(selector)", selector)
+        element, files = {"sharedId": field["sharedId"]}, [str(path) for path in paths]
+        await self._send("input.setFiles", context=self._context, element=element, files=files)
+
     async def _find(self, role: str, name: str) -> dict[str, Any]:
         return {"sharedId": (await self.until(FIND, [role, name]))["sharedId"]}
 
     async def _act(self, source: Mapping[str, object]) -> None:
+        """Do as a person does in the window: in the active one, since buttons of others ignore keys."""
+        await self._send("browsingContext.activate", context=self._context)
         await self._send("input.performActions", context=self._context, actions=[source])
 
     async def _send(self, method: str, **parameters: object) -> dict[str, Any]:
@@ -108,8 +129,9 @@ class Window:
 class Firefox:
     """A session with a running Firefox."""
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, downloads: Path) -> None:
         self._socket = socket
+        self._downloads = downloads
         self._numbers = itertools.count(1)
         self._answers: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
         self.problems: list[str] = []
@@ -131,9 +153,18 @@ class Firefox:
         await self._socket.send_message(json.dumps({"id": number, "method": method, "params": parameters}))
         with trio.fail_after(PATIENCE):
             frame = await answer.receive()
-        assert frame["type"] == "success", f"{method}: {frame.get('error')}: {frame.get('message')}"
+        if frame["type"] != "success":
+            raise Refused(f"{method}: {frame.get('error')}: {frame.get('message')}")
         result: dict[str, Any] = frame["result"]
         return result
+
+    async def downloaded(self, name: str) -> bytes:
+        """Wait until a download is complete; return its bytes. Until then it has none under its name."""
+        path = self._downloads / name
+        with trio.fail_after(PATIENCE):
+            while not (path.exists() and path.stat().st_size):
+                await trio.sleep(0.05)
+        return path.read_bytes()
 
     async def window(self) -> Window:
         """Open a window with its own storage."""
@@ -145,9 +176,10 @@ class Firefox:
 @asynccontextmanager
 async def open_firefox(profile: Path) -> AsyncIterator[Firefox]:
     """Start a Firefox of its own, without a screen, and connect to it."""
-    with _process(profile) as url:
+    downloads = profile / "downloads"
+    with _process(profile, downloads) as url:
         async with trio_websocket.open_websocket_url(f"{url}/session") as socket, trio.open_nursery() as nursery:
-            browser = Firefox(socket)
+            browser = Firefox(socket, downloads)
             nursery.start_soon(browser.receive)
             await browser.send("session.new", capabilities={})
             await browser.send("session.subscribe", events=["log.entryAdded"])
@@ -156,9 +188,12 @@ async def open_firefox(profile: Path) -> AsyncIterator[Firefox]:
 
 
 @contextmanager
-def _process(profile: Path) -> Iterator[str]:
+def _process(profile: Path, downloads: Path) -> Iterator[str]:
     """A running Firefox; yields the address at which it listens."""
-    profile.mkdir()
+    downloads.mkdir(parents=True)
+    preferences = PREFERENCES | {"browser.download.dir": str(downloads)}
+    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items())
+    (profile / "user.js").write_text("".join(lines))
     log = profile / "log"
     command = [str(FIREFOX), "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
