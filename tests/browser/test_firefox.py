@@ -13,7 +13,6 @@ from tests.browser.test_files import NOTE, picture
 from tests.needed import skip_or_fail
 from tools.launch.people import PASSWORD
 
-
 LOADED = """(selector) => {
   const image = document.querySelector(selector);
   return image?.checkVisibility() && image.naturalWidth;
