@@ -35,6 +35,17 @@ export function setTimeFormat(format) {
   formats.clear();
 }
 
+/** The time zone of the formats, as its offset in minutes. */
+let offset = new Date().getTimezoneOffset();
+
+/** Whether the time zone has changed since the last call, as on a journey: from now on times are formatted in the new one. */
+export function hasMoved() {
+  const before = offset;
+  offset = new Date().getTimezoneOffset();
+  if (offset !== before) formats.clear();
+  return offset !== before;
+}
+
 /** The time of day, such as 14:32. @param {number} at_ms */
 export const timeOfDay = (at_ms) => formatted("clock", at_ms);
 

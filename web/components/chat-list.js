@@ -1,7 +1,7 @@
 // The left pane: the user's chats, newest first, and the search for people and chats.
 
 import { moveFocus } from "../focus.js";
-import { fullTime, shortTime, unreadLabel } from "../format.js";
+import { fullTime, hasMoved, shortTime, unreadLabel } from "../format.js";
 import { plainText } from "../formatting.js";
 import { icon, mark } from "../icons.js";
 import { isGroup } from "../ids.js";
@@ -12,7 +12,7 @@ import { pinnedFirst } from "../kinds/own.js";
 import { texts } from "../languages/language.js";
 import { shownPlain } from "../messages.js";
 import { MAX_WATCHED } from "../presence.js";
-import { h, memo } from "../view.js";
+import { h, memo, renderMemosAgain } from "../view.js";
 import { chatAvatar, onlineWord } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
@@ -35,7 +35,7 @@ import { typingText } from "./typing-text.js";
 const SCREENS_AHEAD = 1;
 /** Shown characters of an unsent text: more than fit in a line. */
 const PREVIEW_LENGTH = 200;
-/** How often relative times such as "Mon" are rendered again. */
+/** How often relative times such as "Mon" are rendered again, and the time zone is looked at. */
 const MINUTE_MS = 60_000;
 
 export class ChatList {
@@ -74,7 +74,10 @@ export class ChatList {
 
   /** @param {AbortSignal} signal that ends it */
   start(signal) {
-    const clock = setInterval(this.#app.root.invalidate, MINUTE_MS);
+    const clock = setInterval(() => {
+      if (hasMoved()) renderMemosAgain();
+      this.#app.root.invalidate();
+    }, MINUTE_MS);
     signal.addEventListener("abort", () => clearInterval(clock));
   }
 

@@ -8,9 +8,11 @@ import {
   dayLabel,
   daysBetween,
   displayName,
+  hasMoved,
   initials,
   isOnlyEmoji,
   shortTime,
+  timeOfDay,
   unreadLabel,
 } from "../../../web/format.js";
 
@@ -28,6 +30,23 @@ test("a list shows a time today, a weekday this week, and then a date", () => {
   assert.match(shortTime(noon, noon), /12[:.]00/);
   assert.match(shortTime(noon - 3 * DAY_MS, noon), /^\p{L}+\.?$/u);
   assert.match(shortTime(noon - 12 * DAY_MS, noon), /12/);
+});
+
+test("times are those of the present time zone, also after a journey", (context) => {
+  const home = process.env.TZ;
+  context.after(() => {
+    process.env.TZ = home ?? "";
+    if (home === undefined) delete process.env.TZ;
+    hasMoved();
+  });
+  process.env.TZ = "Europe/Lisbon";
+  hasMoved();
+  const noonUtc = Date.UTC(2026, 10, 24, 12);
+  assert.match(timeOfDay(noonUtc), /^12:00/);
+  assert.equal(hasMoved(), false);
+  process.env.TZ = "Asia/Tokyo";
+  assert.equal(hasMoved(), true);
+  assert.match(timeOfDay(noonUtc), /^0?9:00\sPM$/u);
 });
 
 test("initials come from the first and the last word, in any script", () => {
