@@ -89,6 +89,13 @@ def test_the_announced_addresses_of_a_gateway_lead_to_it_alone_ready_or_not(obje
     assert all(spec["publishNotReadyAddresses"] is True for spec in own)
 
 
+@pytest.mark.parametrize("case", ["gateway-api"])
+def test_no_route_bounds_the_time_of_a_session_an_upload_or_a_download(objects: list[Manifest]) -> None:
+    rules = [rule for route in of_kind(objects, "HTTPRoute") for rule in route["spec"]["rules"]]
+    assert len(rules) > 2
+    assert all(rule["timeouts"] == {"request": "0s", "backendRequest": "0s"} for rule in rules)
+
+
 @pytest.mark.parametrize("case", ["ingress", "embedded-ingress"])
 def test_nginx_speaks_the_protocol_of_the_pods_and_lets_uploads_and_silent_sessions_pass(
     objects: list[Manifest], processes: list[Running]
@@ -134,10 +141,14 @@ def test_the_internal_address_of_a_gateway_is_its_own_name_in_the_cluster(proces
 
 
 @pytest.mark.parametrize("case", ["tls", "plaintext"])
-def test_inside_the_cluster_a_gateway_has_its_own_name(objects: list[Manifest], processes: list[Running]) -> None:
+def test_inside_the_cluster_a_gateway_has_its_own_name_and_accepts_the_page_of_the_bffs(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
     (gateway,) = [each.settings.gateway for each in processes if each.role == "gateway"]
     service = named(objects, "Service", "chat-rookery-gateway")["spec"]
     host = f"chat-rookery-gateway-0.chat-rookery-gateway.{NAMESPACE}.svc"
     assert urlsplit(gateway.public_websocket).hostname == GrpcAddress.parse(gateway.public_grpc).host == host
     assert service["clusterIP"] == "None"
     assert service["publishNotReadyAddresses"] is True
+    scheme = urlsplit(gateway.public_websocket).scheme.replace("ws", "http")
+    assert gateway.allowed_origins == (f"{scheme}://chat-rookery-bff.{NAMESPACE}.svc:8080",)

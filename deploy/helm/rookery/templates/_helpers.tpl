@@ -114,6 +114,11 @@ replicas: {{ .replicas }}
 {{ include "rookery.fullname" . }}-archive.{{ .Release.Namespace }}.svc
 {{- end -}}
 
+{{/* The origin of the page inside the cluster. */}}
+{{- define "rookery.internalPage" -}}
+{{ ternary "https" "http" (not (empty (include "rookery.secure" .))) }}://{{ include "rookery.fullname" . }}-bff.{{ .Release.Namespace }}.svc:8080
+{{- end -}}
+
 {{/* A value of a role, or the value of all roles. Takes root, role and name. */}}
 {{- define "rookery.ownOrShared" -}}
 {{- $value := index (index .root.Values .role) .name | default (index .root.Values .name) -}}

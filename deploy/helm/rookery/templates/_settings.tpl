@@ -30,6 +30,8 @@
 {{- with $values.exposure.trustedProxies }}{{ $_ := set $settings "ROOKERY_GATEWAY__TRUSTED_PROXIES" (join "," .) }}{{ end -}}
 {{- if include "rookery.exposed" .root -}}
 {{- $_ := set $settings "ROOKERY_GATEWAY__ALLOWED_ORIGINS" (printf "https://%s" $values.public.host) -}}
+{{- else if eq .role "gateway" -}}
+{{- $_ := set $settings "ROOKERY_GATEWAY__ALLOWED_ORIGINS" (include "rookery.internalPage" .root) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq .role "archive" -}}
