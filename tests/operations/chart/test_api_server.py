@@ -150,6 +150,24 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(server: ApiServ
     assert [item for kind in kinds for item in server.list(*kind, namespace)] == []
 
 
+@pytest.mark.parametrize(
+    ("case", "dns"),
+    [
+        ("ingress", "needs *.sessions.chat.example.org, and a certificate *.sessions"),
+        ("gateway-api", "needs *.sessions.chat.example.org, and a certificate *.sessions"),
+        ("production", "needs an entry for each of their Services (external-dns makes them), and a certificate *.sessions"),
+    ],
+)
+def test_the_notes_name_the_entries_of_the_dns_and_missing_proxies(release: Release, case: str, dns: str) -> None:
+    install = ("install", RELEASE, CHART, "-n", release.namespace, "--dry-run=client", "-f", values_of(case))
+    notes = [
+        " ".join(release.helm.run(*install, *words).stdout.partition("NOTES:")[2].split())
+        for words in ((), ("--set", "exposure.trustedProxies=null"))
+    ]
+    assert all(dns in each for each in notes)
+    assert ["set exposure.trustedProxies" in each for each in notes] == [False, case != "production"]
+
+
 def test_nothing_is_installed_when_the_migration_fails(server: ApiServer, release: Release) -> None:
     with finishing_jobs(server, release.namespace, well=False):
         done = release.run("install")

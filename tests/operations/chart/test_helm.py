@@ -66,6 +66,20 @@ def test_contradictory_values_are_refused(helm: Helm, values: str, words: str) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("case", "values", "words"),
+    [
+        ("production", "exposure.trustedProxies={10.0.0.0/8}", "exposure.trustedProxies is for proxies of HTTP"),
+        ("ingress", "exposure.kind=loadBalancer,exposure.trustedProxies=null", "needs tls.publicSecretName"),
+        ("production", "monitoring.podMonitor.tlsConfig=null", "needs monitoring.podMonitor.tlsConfig"),
+    ],
+)
+def test_contradictions_of_exposed_values_are_refused(helm: Helm, case: str, values: str, words: str) -> None:
+    with pytest.raises(HelmFailed, match=words):
+        helm.template(CHART, "-f", values_of(case), "--set", values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("values", "words"),
     [
         ("gatway.replicas=2", "gatway"),
@@ -77,6 +91,7 @@ def test_contradictory_values_are_refused(helm: Helm, values: str, words: str) -
         ("image.digest=latest", "image/digest"),
         ("settings.STOP_DEADLINE=20", "STOP_DEADLINE"),
         ("settings.BFF__HEALTH_PORT=8080", "BFF__HEALTH_PORT"),
+        ("exposure.loadBalancer.grpcPort=443", "loadBalancer/grpcPort"),
         ("bff.resources.request.cpu=1", "request"),
         *((f"settings.{name}=hidden", name) for name in (*secret_settings(), "TRACES__HEADERS__AUTHORIZATION")),
     ],

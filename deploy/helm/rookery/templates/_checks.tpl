@@ -20,9 +20,20 @@
 {{- if and (eq $values.exposure.kind "gatewayApi") (not $values.exposure.gatewayApi.parentRefs) -}}
 {{- $wrong = append $wrong "exposure.kind gatewayApi needs exposure.gatewayApi.parentRefs" -}}
 {{- end -}}
-{{- if and (eq $values.exposure.kind "loadBalancer") $values.tls.plaintext -}}
+{{- if eq $values.exposure.kind "loadBalancer" -}}
+{{- if $values.tls.plaintext -}}
 {{- $wrong = append $wrong "exposure.kind loadBalancer needs TLS in the pods, which tls.plaintext disables" -}}
 {{- end -}}
+{{- if and $values.tls.certManager.enabled (not $values.tls.publicSecretName) -}}
+{{- $wrong = append $wrong "exposure.kind loadBalancer needs tls.publicSecretName: the certificate of tls.certManager has no public name" -}}
+{{- end -}}
+{{- if $values.exposure.trustedProxies -}}
+{{- $wrong = append $wrong "exposure.trustedProxies is for proxies of HTTP: with exposure.kind loadBalancer, X-Forwarded-For is what clients wrote" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $values.monitoring.podMonitor.enabled $values.tls.publicSecretName (not $values.monitoring.podMonitor.tlsConfig) -}}
+{{- $wrong = append $wrong "monitoring.podMonitor with tls.publicSecretName needs monitoring.podMonitor.tlsConfig: pods present that certificate" -}}
 {{- end -}}
 {{- range $role := splitList " " (include "rookery.roles" .) -}}
 {{- $needed := add (index $values $role).preStopSeconds (ceil $values.stopDeadlineSeconds) -}}
