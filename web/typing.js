@@ -10,17 +10,20 @@ const SHOWN_MS = 6_000;
 
 export class Typing extends Store {
   #lastSent_ms = -Infinity;
+  /** The chat of the last signal. */
+  #chat_id = "";
   /** By chat_id and user_id. @type {Map<string, Map<string, ReturnType<typeof setTimeout>>>} */
   #shown = new Map();
 
   /**
-   * Sends the user's typing signal, unless one was sent less than `REPEAT_MS` ago.
+   * Sends the user's typing signal, unless the last one was of this chat, less than `REPEAT_MS` ago.
    * @param {string} chat_id
    * @param {(frame: ClientFrame) => boolean} send
    */
   announce(chat_id, send) {
     const now_ms = performance.now();
-    if (now_ms - this.#lastSent_ms >= REPEAT_MS && send({ typing: { chat_id } })) this.#lastSent_ms = now_ms;
+    const isDue = chat_id !== this.#chat_id || now_ms - this.#lastSent_ms >= REPEAT_MS;
+    if (isDue && send({ typing: { chat_id } })) [this.#chat_id, this.#lastSent_ms] = [chat_id, now_ms];
   }
 
   /** Lets the next letter send a signal at once, after the text was sent. */

@@ -475,4 +475,7 @@ test("others are told of writing unless the person hides it", async () => {
   sync.sending.isTypingShown = () => true;
   sync.sending.writing(CHAT);
   assert.deepEqual(socket.sent.at(-1), { typing: { chat_id: CHAT } });
+  sync.sending.writing(OTHER);
+  sync.sending.writing(OTHER);
+  assert.deepEqual(socket.sent.flatMap(({ typing }) => typing?.chat_id ?? []), [CHAT, OTHER], "the other chat need not wait");
 });
