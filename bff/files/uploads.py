@@ -61,11 +61,20 @@ class Uploads:
             return Refusal(Code.TOO_LARGE, f"A file may have {limits.max_file_bytes} bytes at most.", field="size")
         if wait := self._reservations.take(str(claims.user_id), limits.files_per_hour, trio.current_time()):
             return too_many("new files", wait)
+        response = await self._reserve(claims.user_id, body)
+        if response == ENDED:
+            response = await self._reserve(claims.user_id, body)
+        return response
+
+    async def _reserve(self, user_id: int, body: NewFile) -> Response | Refusal:
+        """The new file, or the first one with this client_file_id. Refuses ENDED, and frees the id, if the store has
+        lost the upload of that, as after a restore of a backup, or by a rule for old ones."""
+        limits = self._services.live.value
         file_id = await self._services.ids.next()
         upload_id = await self._files.begin(file_key(file_id)) if body.size else ""
         answer = await self._archive.reserve_file(
             ReserveFileRequest(
-                user_id=claims.user_id,
+                user_id=user_id,
                 client_file_id=body.client_file_id,
                 file=_reserved(file_id, upload_id, body),
                 quota_bytes=limits.max_user_file_bytes,
@@ -83,7 +92,10 @@ class Uploads:
         if _differs(stored, body):
             message = "You have another file with this id: choose a new one."
             return Refusal(Code.VERSION_CONFLICT, message, field="client_file_id")
-        return await self._describe(stored)
+        described = await self._describe(stored)
+        if described == ENDED:
+            await self._archive.cancel_file(CancelFileRequest(user_id=user_id, file_id=stored.file.file_id))
+        return described
 
     @endpoint("PUT", "/v1/files/<file:file_id>/parts/<number>", status=204, seconds=PART_SECONDS)
     async def write_part(self, claims: Claims, file_id: int, number: int, content: Content) -> Response | Refusal:

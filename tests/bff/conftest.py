@@ -141,7 +141,7 @@ class FakeArchive:
 
     async def reserve_file(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
         key = request.user_id, request.client_file_id
-        if key not in self.reserved:
+        if self.reserved.get(key) not in self.files:
             self.reserved[key] = request.file.file.file_id
             file = self.files[request.file.file.file_id] = request.file
             file.owner_id, file.state = request.user_id, FILE_STATE_UPLOADING

@@ -123,6 +123,19 @@ async def test_a_retried_reservation_returns_the_first_file_and_leaves_no_upload
     assert other.refusal == (409, "version_conflict", "client_file_id")
 
 
+async def test_a_file_whose_upload_the_store_has_lost_is_reserved_again_with_the_same_id(client: Client) -> None:
+    file_id = await client.upload(b"text")
+    await client.api.services.files.cancel(
+        file_key(int(file_id)), client.api.archive.files[int(file_id)].upload_id
+    )  # as after a restore of a backup
+    ended = await client.send(file_id, 1, b"text")
+    assert ended.body["detail"] == "This upload has ended: reserve the file again."
+    again = await client.upload(b"text")
+    assert again != file_id
+    assert (await client.complete(again)).body["state"] == "complete"
+    assert len(await client.api.services.files.uploads(before_ms=2**62)) == 0
+
+
 async def test_a_user_reserves_a_limited_number_of_files_in_an_hour(client: Client) -> None:
     for number in range(10):
         await client.reserve(client_file_id=f"c{number}", size=0)
