@@ -196,11 +196,20 @@ class MessageStream(Generic[Incoming, Outgoing]):
             self._connection.flush()
             self._inbound.credit = 0
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether the peer takes no more messages."""
+        return self.failure is not None
+
+    def _check_open(self) -> None:
+        """Raise RpcError if the peer takes no more messages."""
+        if self.failure is not None:
+            raise self.failure.again()
+
     async def _send(self, data: bytes) -> None:
         """Send framed messages, after the messages that other tasks are sending."""
         http2 = self._connection.http2
-        if self.failure is not None:
-            raise self.failure.again()
+        self._check_open()
         free = self._send_lock is None or not self._send_lock.locked()
         if free and self._connection.has_room and len(data) <= http2.sendable(self.stream_id):
             http2.send_data_frame(self.stream_id, data)
@@ -223,7 +232,8 @@ class MessageStream(Generic[Incoming, Outgoing]):
         except BaseException:  # trio.Cancelled too: a message that is cut off breaks the stream; raised again
             if sent:
                 self._partly_sent = True
-                self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))
+                if not self._is_over:
+                    self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))
             raise
         finally:
             self._connection.waiting.pop(self, None)
@@ -233,8 +243,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
         """Wait until the peer and the socket take more. Returns the size of the next frame."""
         connection = self._connection
         while True:
-            if self.failure is not None:
-                raise self.failure.again()
+            self._check_open()
             size = connection.http2.sendable(self.stream_id)
             if size > 0 and connection.has_room:
                 return size
@@ -395,6 +404,7 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
         if error is not None:
             self.abort(error)
         self._notify_receiver()
+        self.window_opened()
 
     def end_received(self) -> None:
         if not self._ended:
@@ -410,7 +420,11 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
         self._connection.flush()
         self._server.forget(self)
 
-    async def _send(self, data: bytes) -> None:
-        if self._ended and self.failure is None:
+    @property
+    def _is_over(self) -> bool:
+        return self.outcome is not None
+
+    def _check_open(self) -> None:
+        super()._check_open()
+        if self._ended:
             raise RpcError(Status.CANCELLED, "the server has ended the call")
-        await super()._send(data)

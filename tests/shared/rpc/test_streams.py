@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ServerFrame
+from rookery.v1.session_pb2 import ClientFrame, Ping, ServerFrame
 from shared.rpc import Limits, RpcError, Status, open_channel, open_stream
 from shared.rpc.framing import PREFIX
 from tests.shared.rpc.conftest import CONNECT, GET_CHAT, Connect, ConnectRaw, IdleHandler, Serve, SessionStream
+from tests.waiting import PATIENCE
 
 
 async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: ConnectRaw) -> None:
@@ -255,6 +256,24 @@ async def test_a_stream_that_is_reset_at_once_never_reaches_its_handler(
     await trio.testing.wait_all_tasks_blocked()
     await client.prove_alive()
     assert idle_handler.entered == 0
+
+
+async def test_a_message_that_waits_for_the_server_is_not_sent_once_the_call_has_ended(
+    serve: Serve,
+) -> None:
+    async def connect(stream: SessionStream) -> None:
+        await stream.receive()  # and end the call with OK
+
+    server = await serve(connect=connect)
+    async with (
+        open_channel("127.0.0.1", server.port) as channel,
+        open_stream(SessionServiceStub(channel).Connect) as stream,
+    ):
+        await stream.send(ClientFrame(ping=Ping()))
+        with trio.fail_after(PATIENCE), pytest.raises(RpcError, match="has ended the call"):
+            await stream.send(ClientFrame(ping=Ping(payload=bytes(1_000_000))))
+        assert stream.outcome is Status.OK
+        assert await stream.receive() is None
 
 
 async def test_a_stream_has_its_method_peer_and_deadline(serve: Serve) -> None:
