@@ -153,9 +153,9 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(server: ApiServ
 @pytest.mark.parametrize(
     ("case", "dns"),
     [
-        ("ingress", "needs *.sessions.chat.example.org, and a certificate *.sessions"),
-        ("gateway-api", "needs *.sessions.chat.example.org, and a certificate *.sessions"),
-        ("production", "needs an entry for each of their Services (external-dns makes them), and a certificate *.sessions"),
+        ("ingress", "the DNS needs *.sessions.chat.example.org, and"),
+        ("gateway-api", "the DNS needs *.sessions.chat.example.org, and"),
+        ("production", "the DNS needs an entry for each of their Services (external-dns makes them), and"),
     ],
 )
 def test_the_notes_name_the_entries_of_the_dns_and_missing_proxies(release: Release, case: str, dns: str) -> None:
