@@ -5,7 +5,11 @@ import { texts } from "../languages/language.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
 
+/** Counts the dialogs that were asked for. */
+let asked = 0;
+
 /**
+ * Opens a dialog when its module is loaded, unless another one was asked for meanwhile: an impatient person clicks again.
  * Shows a short notice if the module can't be loaded: the next call loads it again.
  * @template Module
  * @param {Pick<App, "say">} app
@@ -13,13 +17,14 @@ import { texts } from "../languages/language.js";
  * @param {(module: Module) => {open: () => void}} make the dialog
  */
 export async function openDialog(app, load, make) {
+  const turn = ++asked;
   let module;
   try {
     module = await load();
   } catch {
     return app.say(texts.failed.noResponse);
   }
-  make(module).open();
+  if (turn === asked) make(module).open();
 }
 
 /** Loads the dialogs of groups. */
