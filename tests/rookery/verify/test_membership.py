@@ -218,20 +218,18 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "no answer", records(views=unseen), Kind.OTHER_MEMBERS, "g-1 has for 3 no answer, and should have version 3"
     again = replace(ADDED, at=32)
     yield "one answer for two", records(sent=[*ALL, again]), Kind.ID_TWICE, "c3 of 1 and c3 of 1 were both accepted as"
-    change = Change(
-        chat_id=CHAT, target_id=15, actor_id=ADA, client_change_id="x", reacted=Reacted(emoji="👍", set=True)
-    )
-    made = Made(M0, change, event=Event(event_id=25, change=change))
-    late = replace(made, at_ms=round(1000 * (21 - M0.at + UNRECORDED_SECONDS)))
-    feed = {EVE: [Answer(90.0, 90.0, 26, CHAT, 20, [late.event])]}
-    yield "a change in a feed", records(made=[late], answers=feed), Kind.OUTSIDE, "x of 1, id 25, is in the changes of"
+    body = Reacted(emoji="👍", set=True)
+    reacted = Change(chat_id=CHAT, target_id=15, actor_id=ADA, client_change_id="x", reacted=body)
+    reaction = Event(event_id=25, change=reacted)
+    made = Made(M0, reacted, at_ms=round(1000 * (21 - M0.at + UNRECORDED_SECONDS)), event=reaction)
+    feed = {EVE: [Answer(90.0, 90.0, 26, CHAT, 20, [reaction])]}
+    yield "a change in a feed", records(made=[made], answers=feed), Kind.OUTSIDE, "x of 1, id 25, is in the changes of"
     hidden = Change(chat_id=CHAT, target_id=35, actor_id=ADA, client_change_id="y", hidden=Hidden(set=True))
-    private = Made(M2, hidden, event=Event(event_id=40, change=hidden))
-    received = {EVE: [(private.key, 40)]}
-    leaked = records(made=[private], received_changes=received)
+    hiding = Event(event_id=40, change=hidden)
+    private = Made(M2, hidden, event=hiding)
+    leaked = records(made=[private], received_changes={EVE: [(private.key, 40)]})
     yield "a private change", leaked, Kind.OUTSIDE, "y of 1, which is private, is at the client of 3"
-    feed = {EVE: [Answer(90.0, 90.0, 41, CHAT, 39, [private.event])]}
-    leaked = records(made=[private], answers=feed)
+    leaked = records(made=[private], answers={EVE: [Answer(90.0, 90.0, 41, CHAT, 39, [hiding])]})
     yield "a private change in a feed", leaked, Kind.OUTSIDE, "y of 1, which is private, is in the changes of g-1 after"
     refusal = replace(ADDED, message_id=0, control=None, text="", refused="forbidden", key=(ADA, "c4"))
     yield "a refusal", records(sent=[*ALL, refusal]), Kind.NOT_ACCEPTED, "c4 of 1 was refused: forbidden"
