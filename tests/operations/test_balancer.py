@@ -2,9 +2,10 @@
 
 import secrets
 import socket
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority
 from tools.launch.cluster import PARTITIONS, Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, read_history, sign_up
-from tools.launch.process import POLL_SECONDS, Process, wait_until
+from tools.launch.process import POLL_SECONDS, Process, port_of, wait_until
 from tools.operations.balancer import DOMAIN, HaProxy, servers_of
 
 pytestmark = pytest.mark.slow
@@ -180,6 +181,23 @@ async def test_requests_are_shared_out_and_seem_to_come_by_https(
     assert all("Strict-Transport-Security" not in refusal.headers for refusal in refusals)  # of HAProxy, not of a BFF
     for bff, lines in zip(cluster.bffs, before, strict=True):
         assert await trio.to_thread.run_sync(wait_until, partial(has_served, bff, lines)), bff.name
+
+
+def test_connections_of_one_address_are_bounded(authority: Authority, tmp_path: Path) -> None:
+    alone = HaProxy(tmp_path / "haproxy", authority.issue("alone", DOMAIN), per_address=3)
+    with running(alone), ExitStack() as stack:
+
+        def connect(source: str) -> None:
+            """Connect from an address of this machine, shake hands, and stay."""
+            to, source_address = ("127.0.0.1", port_of(alone.url)), (source, 0)
+            plain = stack.enter_context(socket.create_connection(to, PATIENCE, source_address))
+            stack.enter_context(authority.trusting().wrap_socket(plain, server_hostname=DOMAIN))
+
+        for _ in range(3):
+            connect("127.0.0.1")
+        with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+            connect("127.0.0.1")
+        connect("127.0.0.2")
 
 
 async def test_plain_http_is_sent_to_https(haproxy: HaProxy) -> None:

@@ -29,13 +29,17 @@ class HaProxy(Engine):
     request = b"GET /metrics HTTP/1.0\r\n\r\n"
     reply = re.compile(rb"HTTP/1\.\d 200 ")
 
-    def __init__(self, home: Path, certificate: Issued, *, patience: int | None = None) -> None:
-        """`patience`: seconds of the timeouts in `SHORTENED`, instead of the configuration's."""
+    def __init__(
+        self, home: Path, certificate: Issued, *, patience: int | None = None, per_address: int = 2000
+    ) -> None:
+        """`patience`: seconds of the timeouts in `SHORTENED`, instead of the configuration's. `per_address`: the most
+        connections of an address."""
         super().__init__(home)
         self.servers: dict[str, str] = {}
         """Addresses by the names of the configuration; set before the start."""
         self._certificate = certificate
         self._patience = patience
+        self._per_address = per_address
 
     @classmethod
     def install(cls) -> None:
@@ -81,6 +85,7 @@ class HaProxy(Engine):
         file.write_text(text)
         environment = {
             "MAXCONN": "2000",
+            "MAXCONN_OF_ADDRESS": str(self._per_address),
             "CERTIFICATE": str(pem),
             "BIND_HTTPS": f"{self.host}:{ports['https']}",
             "BIND_HTTP": f"{self.host}:{ports['http']}",
