@@ -6,7 +6,7 @@ Two coroutines of the library's loop run as long as the member does: one keeps i
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -117,10 +117,18 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         fetcher = RecordFetcher(self._client, self._subscription, **options | fetch_options(self._gather))
 
         async def read() -> None:
-            await self.reader.run(fetcher, self._committed)
+            await self._supervise(self.reader.run(fetcher, self._committed))
 
         self._loop.net.call_soon(read)
-        await self._stay_in_group()
+        await self._supervise(self._stay_in_group())
+
+    async def _supervise(self, work: Awaitable[None]) -> None:
+        """End the member with the work if that fails: it would hold partitions that nobody reads."""
+        try:
+            await work
+        except Exception as error:  # supervision: the consumer raises Unavailable, and its user joins anew
+            _log.exception("consumer_failed", group=self._group)
+            self._fail(f"the member of the consumer group {self._group} has failed: {describe(error)}")
 
     async def _connect(self) -> bool:
         """Wait for a broker. False: the member was closed first."""

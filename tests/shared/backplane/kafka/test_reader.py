@@ -1,6 +1,7 @@
 """The reader: where it continues, that it loses no record, and how much it buffers."""
 
 import itertools
+import math
 
 import pytest
 import trio
@@ -9,8 +10,10 @@ from shared.backplane import Record
 from shared.backplane.kafka import fetch_queue, reader
 from shared.backplane.kafka.kafka_python import errors
 from shared.backplane.publishing import publish_and_wait
+from shared.contract.errors import Unavailable
 from tests.shared.backplane.conftest import PARTITIONS, kafka_settings, read
 from tests.shared.backplane.kafka.conftest import acknowledge, gain, opened
+from tests.waiting import PATIENCE
 from tools.engines.kafka import Kafka
 
 
@@ -39,6 +42,21 @@ async def test_a_fetch_that_can_not_be_sent_loses_nothing_of_the_one_before(kafk
             await publish_and_wait(backplane, [Record(0, b"%d" % number)])
         records = await read(consumer, 50)
         assert [int(record.value) for record in records] == list(range(50))
+
+
+async def test_a_fault_of_the_reader_ends_its_member_so_that_the_consumer_joins_again(kafka_server: Kafka) -> None:
+    """Otherwise it would stay in its group, and hold partitions of which it reads nothing."""
+    async with opened(kafka_settings(kafka_server)) as backplane:
+        async with backplane.consume("readers") as consumer:
+            await gain(consumer, PARTITIONS)
+            consumer._member.reader._fetcher.fetched_records = lambda: 1 // 0
+            await publish_and_wait(backplane, [Record(0, b"one")])
+            with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match="ZeroDivisionError"):
+                await consumer.fetch()
+            assert consumer.held_until == -math.inf
+        async with backplane.consume("readers") as consumer:
+            await gain(consumer, PARTITIONS)
+            assert [record.value for record in await read(consumer, 1)] == [b"one"]
 
 
 async def test_the_queue_of_a_consumer_that_does_not_fetch_is_bounded(
