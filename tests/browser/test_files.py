@@ -314,6 +314,26 @@ def test_a_voice_message_is_recorded_cancelled_and_played(
     expect(seat.messages.last.get_by_role("button", name="Pause")).to_be_visible()
 
 
+HELD = """const { mediaDevices } = navigator;
+const open = mediaDevices.getUserMedia.bind(mediaDevices);
+mediaDevices.getUserMedia = async (wanted) => (window.microphone = await open(wanted));"""
+
+
+@pytest.mark.slow
+def test_a_recording_ends_when_the_chat_can_not_be_written_in_any_more(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    chat_id = platform.change_group(mira, "POST", "", name="Rookery", user_ids=[str(ada.user_id)])
+    seat = seats(platform, ada, chat="Rookery", permissions=["microphone"])
+    seat.page.add_init_script(HELD)
+    seat.page.reload()
+    seat.page.get_by_role("button", name="Voice message").click()
+    expect(seat.page.get_by_role("timer")).to_have_text("0:01")
+    platform.change_group(mira, "DELETE", f"/{chat_id}/members/{ada.user_id}")
+    expect(seat.page.get_by_role("timer")).to_have_count(0)
+    seat.wait_until("window.microphone.getTracks().every((track) => track.readyState === 'ended')")
+
+
 def test_a_cropped_picture_takes_the_place_of_the_initials(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

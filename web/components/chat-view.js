@@ -132,14 +132,19 @@ export class ChatView {
 
   /** The composer, below an invitation to connect, or the reason why there is none. @param {string} name */
   #composerOrNote(name) {
+    const closed = this.#notes?.blocked() ?? this.#closed();
+    if (!closed) return [this.#notes?.invitation(), this.#composer.view(name)];
+    this.#composer.hide();
+    return closed;
+  }
+
+  /** The reason why the user can't write; null if they can. */
+  #closed() {
     const { chats } = this.#app;
     const chat = chats.of(this.#chat_id);
-    const blocked = this.#notes?.blocked();
-    if (blocked) return blocked;
     if (isFormer(chat)) return note(texts.chat.left);
     if (chats.isClosed(this.#chat_id)) return note(texts.chat.closed);
-    if (chat.group && !may(chat, "POST")) return note(texts.chat.readOnly);
-    return [this.#notes?.invitation(), this.#composer.view(name)];
+    return chat.group && !may(chat, "POST") ? note(texts.chat.readOnly) : null;
   }
 
   /** @param {string} user_id of the other member */

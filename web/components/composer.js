@@ -72,6 +72,11 @@ export class Composer {
     this.#voice?.cancel();
   }
 
+  /** The chat shows something else in its place: a recording would go on unseen. */
+  hide() {
+    this.#voice?.cancel();
+  }
+
   focus() {
     this.#field?.focus();
   }
