@@ -1,6 +1,8 @@
 """Limits how often a host is asked, since anybody may name it in many links."""
 
+import socket
 from collections import deque
+from ipaddress import ip_address
 
 import trio
 
@@ -16,7 +18,7 @@ class Hosts:
 
     def take(self, host: str) -> bool:
         """Count a request to the host; False, without counting it, if there are HOST_PAGES."""
-        now = trio.current_time()
+        host, now = _in_one_form(host), trio.current_time()
         since = now - HOST_SECONDS
         self._times = {each: times for each, times in self._times.items() if times[-1] > since}
         times = self._times.setdefault(host, deque(maxlen=HOST_PAGES))
@@ -24,3 +26,16 @@ class Hosts:
             return False
         times.append(now)
         return True
+
+
+def _in_one_form(host: str) -> str:
+    """The name or the address of a host, which has many forms: an IPv4 address may be one number, also hexadecimal and
+    with any number of zeros in front."""
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        pass
+    try:
+        return ip_address(host).compressed
+    except ValueError:
+        return host.rstrip(".")
