@@ -45,6 +45,7 @@ ROUTES = {
     "/v1/public-chats/{chat_id}/joining": {"post"},
     "/v1/chats/{chat_id}/members": {"get", "post"},
     "/v1/chats/{chat_id}/members/{user_id}": {"patch", "delete"},
+    "/v1/chats/{chat_id}/profiles": {"get"},
     "/v1/files": {"post"},
     "/v1/files/links": {"post"},
     "/v1/files/{file_id}": {"get", "delete"},
