@@ -430,10 +430,13 @@ class Sequencer:
     def _forget_idle(self) -> None:
         """Bound the memory of groups."""
         for chat_id, chat in self._chats.items():
-            if chat.unread and (tail := self._partitions.tails.get(self._home_of(chat_id))):
+            if chat.is_idle:
+                continue
+            if tail := self._partitions.tails.get(self._home_of(chat_id)):
                 chat.forget_read(tail)
-            elif chat.unread:
-                chat.unread.clear()  # the partition has left
+            elif not (chat.turn.locked() or chat.settled):
+                # The partition has left: its next owner has these, or they do not count.
+                chat.pending, chat.unread = None, {}
         idle = [chat_id for chat_id, chat in self._chats.items() if chat.is_idle]
         for chat_id in idle[: max(len(self._chats) - MAX_CHATS, 0)]:
             del self._chats[chat_id]

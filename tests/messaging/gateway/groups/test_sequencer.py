@@ -393,6 +393,7 @@ async def test_a_change_that_fails_when_its_partition_is_released_is_not_publish
         await trio.sleep(5 * sequencer.TICK_SECONDS)
         assert HOME not in gateway.partitions.tails
         assert not old.held
+        assert gateway.sequencer._chats[CHAT].is_idle, "kept in memory for good"
     way.assign(ALL)
     await trio.sleep(0.1)
     assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 2
