@@ -192,3 +192,15 @@ def test_a_message_deleted_for_oneself_is_gone_on_all_devices_and_can_be_shown_a
     elsewhere.page.get_by_role("button", name="Delete for everyone").click()
     expect(at_ada.page.get_by_role("alert").filter(has_text="This message was deleted meanwhile")).to_be_visible()
     expect(at_ada.page.get_by_role("dialog").get_by_role("button", name="Forward")).to_be_disabled()
+
+
+@pytest.mark.slow
+def test_the_edit_of_a_message_ends_when_the_message_is_deleted(at_ada: Seat) -> None:
+    at_ada.composer.press_sequentially("Half a thou")
+    choose(at_ada, "At noon", "Edit")
+    editor(at_ada).press_sequentially(" sharp")
+    choose(at_ada, "At noon", "Delete")
+    at_ada.page.get_by_role("button", name="Delete for everyone").click()
+    expect(at_ada.messages.last).to_contain_text("This message was deleted")
+    expect(at_ada.page.get_by_text("Editing a message")).to_be_hidden()
+    expect(at_ada.composer).to_have_value("Half a thou")

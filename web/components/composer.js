@@ -1,6 +1,7 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits messages;
 // the draft comes back afterwards.
 
+import { newestOf } from "../changes.js";
 import { mayReplace } from "../drafts.js";
 import { filesIn } from "../files/dropped.js";
 import { isTouchScreen } from "../focus.js";
@@ -97,6 +98,7 @@ export class Composer {
 
   /** @param {string} name of the recipient; empty while it is loading */
   view(name) {
+    this.#endDeleted();
     if (!this.#isWriting) this.#show();
     this.#restore();
     const excess = this.#excess();
@@ -223,6 +225,21 @@ export class Composer {
     this.#edited = edited;
     this.#field.value = editing?.text ?? text;
     this.#loadMembers();
+  }
+
+  /**
+   * Ends the edit of a message that was deleted. If the user deleted it, the text of the edit goes, too; else it becomes
+   * the draft, unless there is one.
+   */
+  #endDeleted() {
+    const { chats, sending } = this.#app;
+    const message = this.#edited && chats.conversations.find(this.#chat_id, this.#edited);
+    const deletion = message && newestOf(sending.shown(message).changes, "deleted");
+    if (!deletion) return;
+    const { text, editing } = this.#draft;
+    const isKept = !text && deletion.change.actor_id !== chats.me.user_id;
+    this.#keep({ editing: null, text: isKept ? (editing?.text ?? "") : text });
+    this.#show();
   }
 
   /** Loads the members of a group if the text may mention some; of a channel, the completion finds those. */
