@@ -245,7 +245,8 @@ class Presences:
 
     async def _store_notes(self) -> None:
         for user_ids in batches(tuple(self._notes)):
-            notes = {user_id: self._notes[user_id] for user_id in user_ids}
+            # Both `close` and the task of every second may be here: the other one may have stored some already.
+            notes = {user_id: self._notes[user_id] for user_id in user_ids if user_id in self._notes}
             try:
                 await self._accounts.note_last_seen(notes)
             except Unavailable as error:

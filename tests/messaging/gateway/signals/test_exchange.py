@@ -1,7 +1,7 @@
 """Presence, last seen and changed profiles, between the gateways of users and of those who watch them."""
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -10,12 +10,12 @@ import trio
 import trio.testing
 
 from messaging.gateway.signals import presences, watches
-from messaging.gateway.signals.presences import OFFLINE_SECONDS, WATCH_SECONDS
+from messaging.gateway.signals.presences import OFFLINE_SECONDS, TICK_SECONDS, WATCH_SECONDS
 from messaging.gateway.signals.watches import ROUND_SECONDS
 from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, ServerFrame
 from rookery.v1.signals_pb2 import Signal, SignalEvent
 from shared.accounts.people import Relationship
-from shared.accounts.store import User
+from shared.accounts.store import MAX_IDS, User
 from shared.contract.errors import Code, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
@@ -281,6 +281,31 @@ async def test_a_gateway_that_stops_stores_when_its_users_were_last_seen(
     gateway.sign_in(BEN).leave()
     await gateway.exchange.presences.close()
     assert {user_id for notes in world.notes for user_id in notes} == {ANN, BEN}
+
+
+async def test_a_gateway_that_stops_stores_each_time_once_also_if_others_are_being_stored(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its task that stores times every second goes on meanwhile, and overtakes it here."""
+    note, goes_on, calls = world.note_last_seen, trio.Event(), itertools.count()
+
+    async def note_last_seen(seen: Mapping[int, int]) -> None:
+        if next(calls) == 0:
+            await goes_on.wait()
+        await note(seen)
+
+    monkeypatch.setattr(world, "note_last_seen", note_last_seen)
+    users = range(1, 2 * MAX_IDS + 1)
+    for user_id in users:
+        gateway.sign_in(user_id)
+    clock.jump(TICK_SECONDS / 2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gateway.exchange.presences.close)
+        await settle()
+        clock.jump(TICK_SECONDS / 2)
+        await settle()
+        goes_on.set()
+    assert world.seen.keys() == {*users}
 
 
 @pytest.mark.parametrize("value", [b"\xff", b"", Signal(event={"event": Event()}).SerializeToString()])
