@@ -3,7 +3,6 @@
 import trio
 from quart import request
 
-from bff import models
 from bff.deletions import Deletions
 from bff.files.avatars import Avatars
 from bff.gateways import Gateways
@@ -11,6 +10,8 @@ from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
 from bff.http.sign_in_throttle import SignInThrottle
+from bff.models import accounts as models
+from bff.models.people import Profile
 from bff.services import Services, administration_of
 from bff.sign_ins import WRONG_CREDENTIALS, SignIns
 from shared.accounts.audit import Actor
@@ -90,7 +91,7 @@ class Accounts:
                 return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
         return Response(models.User.of(user), status=201)
 
-    @endpoint("POST", "/v1/password-resets", models.Profile)
+    @endpoint("POST", "/v1/password-resets", Profile)
     @counted(PASSWORD_RESETS, {Code.NOT_FOUND: "wrong_link", Code.RATE_LIMITED: "throttled"})
     async def reset_password(self, body: models.NewPasswordByLink) -> Response | Refusal:
         """Set the password with the link of an admin, once. Every sign-in of the account ends, with its sessions."""
@@ -105,7 +106,7 @@ class Accounts:
         if isinstance(user_id, Refusal):
             return user_id
         attempt.forgive()
-        return Response(models.Profile.of(await self._user(user_id)))
+        return Response(Profile.of(await self._user(user_id)))
 
     @endpoint("POST", "/v1/tokens", models.SignedIn)
     @counted(SIGN_INS, _SIGN_IN_RESULTS)

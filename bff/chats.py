@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bff.http.endpoints import Response, endpoint
-from bff.models import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
+from bff.models.chats import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
 from bff.own_chats import OwnChats
 from bff.read_marks import hidden_marks
 from bff.services import Services

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from bff.models import GatewayLocation
+from bff.models.accounts import GatewayLocation
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import Directory, GatewayAddress
 

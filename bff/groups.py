@@ -5,9 +5,10 @@ from typing import Any
 
 import trio
 
-from bff import models
 from bff.files.avatars import Avatars
 from bff.http.endpoints import Response, endpoint
+from bff.models import groups as models
+from bff.models.people import Profiles
 from bff.own_chats import OwnChats
 from bff.profiles import search_users
 from bff.read_marks import hidden_marks
@@ -144,7 +145,7 @@ class Groups:
             return response
         return Response({"members": [], "has_more": False, "version": "0", **to_object(response)})
 
-    @endpoint("GET", "/v1/chats/<chat_id>/profiles", models.Profiles)
+    @endpoint("GET", "/v1/chats/<chat_id>/profiles", Profiles)
     async def find_members(self, claims: Claims, chat_id: str, query: models.MemberSearch) -> Response | Refusal:
         """A page of the profiles of a group's members whom a search by a part of a name finds: the one with this name,
         then the others by name. A request looks for members among 1,000 accounts with such names at most: a page may be
@@ -153,7 +154,7 @@ class Groups:
         if isinstance(own, Refusal):
             return own
         if not own:  # a former member reads no members
-            return Response(models.Profiles.of([]))
+            return Response(Profiles.of([]))
         return await self._search(claims.user_id, chat_id, query)
 
     @endpoint("GET", "/v1/chats/<chat_id>/marks", ListMarksResponse)
@@ -247,7 +248,7 @@ class Groups:
                 cursor = found.cursor_after(members[limit - 1])
             if len(members) >= limit or not cursor:
                 break
-        return Response(models.Profiles.of(members[:limit], cursor))
+        return Response(Profiles.of(members[:limit], cursor))
 
     async def _among(self, user_id: int, chat_id: str, user_ids: Sequence[int]) -> set[int] | Refusal:
         """Those of up to 100 users who are members of a chat; none for a former member of it."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 import trio
 from quart import request
 
-from bff import models
 from bff.groups import NO_GROUP, Groups
 from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
+from bff.models import groups as models
 from bff.own_chats import OwnChats
 from bff.services import Services
 from rookery.v1.archive_pb2 import GetGroupRequest, GetGroupResponse, ListPublicChatsRequest

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import trio
 
-from bff import models
 from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
+from bff.models import people as models
 from bff.own_chats import OwnChats
 from bff.services import Services
 from rookery.v1.archive_pb2 import GetChatRequest, GetMessageRequest, HistoryMessage

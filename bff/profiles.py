@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bff import models
 from bff.http.endpoints import Response, endpoint
+from bff.models import people as models
 from bff.services import Services
 from shared.accounts.store import AccountStore, User
 from shared.accounts.tokens import Claims

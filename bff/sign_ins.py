@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from bff.models import Tokens, User
+from bff.models.accounts import Tokens, User
 from bff.services import Services
 from shared.accounts import store as accounts
 from shared.accounts import tokens

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bff.models import PATTERNS
+from bff.models.fields import PATTERNS
 from shared.contract.errors import Code, Refusal
 
 MAX_FIELD = 64

@@ -21,17 +21,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bff.http.endpoints import parse_body, parse_id, parse_query
-from bff.models import (
-    ChatsQuery,
-    Input,
-    MessagesQuery,
-    PasswordChange,
-    ProfileChange,
-    ProfilesQuery,
-    Refresh,
-    Registration,
-    SignIn,
-)
+from bff.models.accounts import PasswordChange, ProfileChange, Refresh, Registration, SignIn
+from bff.models.chats import ChatsQuery, MessagesQuery
+from bff.models.fields import Input
+from bff.models.people import ProfilesQuery
 from messaging.archive.pages import decode_cursor, encode_cursor
 from messaging.archive.store.protocol import ChatCursor
 from messaging.gateway.requests import check, check_authenticate, check_ping

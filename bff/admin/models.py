@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StringConstraints
 
-from bff.models import (
+from bff.models.fields import (
     ONE_LINE,
     Digits,
     DisplayName,

@@ -13,7 +13,7 @@ from bff.files.models import Link, WantedReportedFile
 from bff.files.reported import ReportedFiles
 from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
-from bff.models import MAX_SIGN_INS
+from bff.models.accounts import MAX_SIGN_INS
 from bff.services import Services, administration_of
 from shared.accounts.audit import Actor
 from shared.accounts.people import Resolution

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from bff.models import Digits, Input, Limit, UserId, digits, utf8_bytes, visible
+from bff.models.fields import Digits, Input, Limit, UserId, digits, utf8_bytes, visible
 from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, FileState, StoredFile
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, Part

@@ -9,7 +9,7 @@ from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import OpenAPIProvider
 
 from bff.http.problems import MEDIA_TYPE
-from bff.models import MAX_PROFILES
+from bff.models.fields import MAX_PROFILES
 from bff.openapi.examples import STREAMED_TYPE
 from bff.openapi.schemas import REFERENCE, reference_to, schemas_of
 from shared.contract.errors import Code

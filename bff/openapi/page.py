@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from bff.models import ONE_LINE_PATTERN, PATTERNS
+from bff.models.fields import ONE_LINE_PATTERN, PATTERNS
 from bff.openapi.examples import PYTHON, curl
 from bff.openapi.schemas import REFERENCE
 from shared.contract.errors import KINDS

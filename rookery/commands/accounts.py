@@ -1,6 +1,6 @@
 """`rookery user add`: creates an account directly in the store, under the same rules as the HTTP API."""
 
-from bff.models import Registration
+from bff.models.accounts import Registration
 from rookery.commands.admin import open_administration, raise_refusal, system_user, validation_errors
 from rookery.serve.engines import open_accounts, open_coordination, open_routing
 from rookery.serve.folder import COMMAND_GENERATOR

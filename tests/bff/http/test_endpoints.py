@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.http.endpoints import MAX_BODY_BYTES, parse_body, parse_query
-from bff.models import ChangesQuery, MessagesQuery, ProfilesQuery, Registration, VersionsQuery
+from bff.models.accounts import Registration
+from bff.models.chats import ChangesQuery, MessagesQuery, VersionsQuery
+from bff.models.people import ProfilesQuery
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 from tests.bff.conftest import PASSWORD, Api
