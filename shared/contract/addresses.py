@@ -7,7 +7,7 @@ from typing import Self
 
 SECURE = "grpcs://"
 
-_TARGET = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+_TARGET = re.compile(r"(?P<host>\[[^\]]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class GrpcAddress:
     def parse(cls, text: str) -> Self:
         """Raises ValueError if the text is not such an address."""
         match = _TARGET.fullmatch(text.removeprefix(SECURE))
-        if match is None or int(match["port"]) > 65535:
+        if match is None or int(match["port"]) > 65535 or not _is_host(match["host"]):
             raise ValueError(f"{text!r} is not a host and a port, such as chat.example.org:443 or {SECURE}…")
         return cls(match["host"].strip("[]"), int(match["port"]), text.startswith(SECURE))
 
@@ -42,6 +42,14 @@ def connectable_host(host: str) -> str:
     """A host to connect to: loopback for a host that stands for all of this machine's addresses. An IPv6 address is in
     brackets."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+
+
+def _is_host(text: str) -> bool:
+    """Whether the host has brackets only around an IPv6 address."""
+    try:
+        return not text.startswith("[") or bool(ipaddress.IPv6Address(text[1:-1]))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -27,7 +27,10 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "host", "host:", ":80", "host:port", "host:65536", "a b:1", "http://host:1", "grpcs://", "::1:80", "[::1]"],
+    [
+        *["", "host", "host:", ":80", "host:port", "host:65536", "a b:1", "http://host:1", "grpcs://", "::1:80"],
+        *["[::1]", "[1]:443", "[host]:443", "[1:2]:443"],
+    ],
 )
 def test_a_text_without_host_or_port_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a host and a port"):
