@@ -172,7 +172,8 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             await self._loop.net.sleep(GROUP_INTERVAL)
 
     def _on_heartbeat(self, at: float) -> None:
-        self.heartbeat_at = at
+        if not self._ended:  # the library goes on until the consumer is closed
+            self.heartbeat_at = at
         self._reported.clear()
 
     def _on_fenced(self) -> None:

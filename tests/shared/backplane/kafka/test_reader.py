@@ -9,6 +9,7 @@ import trio
 from shared.backplane import Record
 from shared.backplane.kafka import fetch_queue, reader
 from shared.backplane.kafka.kafka_python import errors
+from shared.backplane.kafka.member import HEARTBEAT_MS
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from tests.shared.backplane.conftest import PARTITIONS, kafka_settings, read
@@ -53,6 +54,7 @@ async def test_a_fault_of_the_reader_ends_its_member_so_that_the_consumer_joins_
             await publish_and_wait(backplane, [Record(0, b"one")])
             with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match="ZeroDivisionError"):
                 await consumer.fetch()
+            await trio.sleep(2 * HEARTBEAT_MS / 1000)
             assert consumer.held_until == -math.inf
         async with backplane.consume("readers") as consumer:
             await gain(consumer, PARTITIONS)
