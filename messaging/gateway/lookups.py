@@ -1,6 +1,7 @@
 """Looks up the users and messages that a request names, the right of a user to write to another one, the first event of
 a late retry, and a user's own settings of a chat."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -73,6 +74,7 @@ class Lookups:
         self._recorded = RecordedOffsets(backplane)
         self._recorded_ms: dict[int, int] = {}
         """By partition, a moment (since 1970) up to which history was complete."""
+        self._turns = defaultdict[int, trio.Lock](trio.Lock)  # to ask the log for that, by partition
         self._forgotten = 0
 
     def is_open(self, chat_id: str, recipient_id: int) -> bool:
@@ -205,17 +207,20 @@ class Lookups:
 
     async def is_history_complete(self, partition: int) -> bool:
         """Whether history has all of a partition's events, of any gateway's, that may be from before this gateway's
-        tails. Asks the log about twice in the time of a tail. Raises Unavailable."""
+        tails. Asks the log about twice in the time of a tail, however many tasks want to know. Raises Unavailable."""
         now_ms = wall_clock_ms()
         begins_ms = max((tail.complete_from_ms for tail in self._partitions.tails.values()), default=now_ms)
         tail_ms = now_ms - begins_ms
-        if self._recorded_ms.get(partition, 0) < begins_ms + tail_ms // 4:  # clocks differ by less
-            with _log_deadline():
-                recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
-                needed = await self._backplane.offset_at(partition, begins_ms + tail_ms // 2)
-            if recorded < needed:
-                return False
-            self._recorded_ms[partition] = begins_ms + tail_ms // 2
+        needed_ms = begins_ms + tail_ms // 4  # clocks differ by less
+        if self._recorded_ms.get(partition, 0) >= needed_ms:
+            return True
+        with _log_deadline():
+            async with self._turns[partition]:
+                if self._recorded_ms.get(partition, 0) < needed_ms:
+                    recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
+                    if recorded < await self._backplane.offset_at(partition, begins_ms + tail_ms // 2):
+                        return False
+                    self._recorded_ms[partition] = begins_ms + tail_ms // 2
         return True
 
     async def _reaches_tail(self, user_id: int) -> bool:

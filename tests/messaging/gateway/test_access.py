@@ -2,12 +2,16 @@
 
 import itertools
 from functools import partial
+from typing import Any, cast
 
 import pytest
+import trio
 
 from messaging.envelopes import decode, fan_out
 from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.lookups import Lookups
+from messaging.gateway.owned_partitions import OwnedPartitions
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import AddMembers, ChangeMember, ChangeSettings, Join
@@ -30,6 +34,7 @@ from rookery.v1.session_pb2 import (
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code
 from shared.contract.groups import Permission, Roster, audience
+from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
 from tests.waiting import until
@@ -217,6 +222,26 @@ async def test_a_group_waits_until_history_has_what_the_tails_may_not_have(
         log.recorded = 5
         await ann.send(send("a"))
         await log.until_published()
+
+
+async def test_the_log_is_asked_once_how_far_history_is_for_all_groups_that_are_looked_up_at_once(
+    log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after each rebalance, when a gateway has dropped all rosters."""
+    committed, asked = log.committed_offset, list[int]()
+
+    async def committed_offset(group: str, partition: int) -> int:
+        asked.append(partition)
+        return await committed(group, partition)
+
+    monkeypatch.setattr(log, "committed_offset", committed_offset)
+    partitions = OwnedPartitions(PARTITIONS)
+    partitions.assign(0, 0, 0, wall_clock_ms() - 60_000)
+    lookups = Lookups(cast(Any, None), cast(Any, None), cast(Any, log), partitions)
+    async with trio.open_nursery() as nursery:
+        for partition in (1, 2) * 10:
+            nursery.start_soon(lookups.is_history_complete, partition)
+    assert sorted(asked) == [1, 2]
 
 
 async def publish(platform: Platform, crew: Crew, before: Roster) -> None:
