@@ -201,7 +201,8 @@ class Participant:
                     match event:
                         case Message():
                             self._receive_live(client.me.user_id, Copy.of(event))
-                            self._follow(client, event)
+                            if self._follow(client, event):
+                                nursery.start_soon(self._read_opened, client, event.chat_id, time_of(event.message_id))
                         case Followed():
                             self._follows += 1
                             for chat_id in event.open_chat_ids:
@@ -264,12 +265,16 @@ class Participant:
 
     # ---- channels
 
-    def _follow(self, client: Client, message: Message) -> None:
-        """Follow a channel once a control change has made the client's user a member."""
-        if message.control.settings.is_channel or message.chat_id in self._memberships:
-            for member in message.control.members:
-                if member.user_id == client.me.user_id:
-                    self._note_member(client, message.chat_id, member)
+    def _follow(self, client: Client, message: Message) -> bool:
+        """Follow a channel once a control change has made the client's user a member. Return whether it has removed the
+        user from an open one: the session may have lost the Follow some events before."""
+        if not message.control.settings.is_channel and message.chat_id not in self._memberships:
+            return False
+        own = next((member for member in message.control.members if member.user_id == client.me.user_id), None)
+        if own is None:
+            return False
+        self._note_member(client, message.chat_id, own)
+        return not own.role and message.chat_id in self._opened_ms
 
     def _note_chat(self, client: Client, chat: Chat) -> None:
         """Follow a channel of which the client's user has become a member without a control change in the session."""

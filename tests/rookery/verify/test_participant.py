@@ -1,0 +1,81 @@
+"""The events that one client of a verification records."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rookery.client import Client, Connected, Disconnected, Event, Followed, ListChangesResponse, Message
+from rookery.client.events import EventQueue
+from rookery.v1.archive_pb2 import ListChatsResponse
+from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, Member, Span
+from rookery.verify.participant import Participant
+from shared.contract.ids import first_id_at, wall_clock_ms
+
+CHANNEL, ME, OTHER = "g-1", 7, 8
+
+
+class Observer:
+    """Ignores what is observed."""
+
+    def accepted(self, sent: Any) -> None: ...
+
+    def made(self, made: Any) -> None: ...
+
+    def delivered(self, key: Any) -> None: ...
+
+
+class FakeClient:
+    """A client whose session has the events of the queue, and whose history has the messages of the channel."""
+
+    def __init__(self) -> None:
+        self.me = SimpleNamespace(user_id=ME)
+        self.queue = EventQueue()
+        self.history: list[Message] = []
+        self.api = self
+
+    def events(self) -> EventQueue:
+        return self.queue
+
+    def follow(self, chat_ids: Any, open_chat_ids: Any) -> None: ...
+
+    async def chats(self, **query: Any) -> ListChatsResponse:
+        await trio.lowlevel.checkpoint()
+        return ListChatsResponse(complete_up_to=first_id_at(wall_clock_ms()))
+
+    async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
+        await trio.lowlevel.checkpoint()
+        found = [Event(event_id=each.message_id, message=each) for each in self.history if each.message_id > after]
+        return ListChangesResponse(events=found, complete_up_to=first_id_at(wall_clock_ms()))
+
+    def post(self, sender_id: int, **fields: Any) -> Message:
+        """A new message of the channel."""
+        event_id = first_id_at(wall_clock_ms()) + len(self.history)
+        message = Message(message_id=event_id, chat_id=CHANNEL, sender_id=sender_id, **fields)
+        self.history.append(message)
+        return message
+
+
+@pytest.mark.usefixtures("wall_clock")
+async def test_a_client_that_is_removed_before_it_follows_again_reads_what_was_sent_until_then(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client, participant = FakeClient(), Participant(0, Observer())
+    participant.began_ms = wall_clock_ms()
+    nursery.start_soon(participant.listen, cast(Client, client))
+    spans = [Span(first=first_id_at(wall_clock_ms()))]
+    added = Control(version=1, members=[Member(user_id=ME, role=ROLE_MEMBER, version=1, spans=spans)])
+    added.settings.is_channel = True
+    client.queue.put(client.post(OTHER, control=added), 0)
+    client.queue.put(Followed(wall_clock_ms(), (CHANNEL,), (CHANNEL,)), 0)
+    await trio.sleep(20)  # until all from before the Follow is read
+    client.queue.put(Disconnected("killed"), 0)
+    client.queue.put(Connected("s", 0), 0)
+    missed = client.post(OTHER, client_message_id="missed")
+    await trio.sleep(0.1)
+    removed = Control(version=2, members=[Member(user_id=ME, version=2, former_role=ROLE_MEMBER)])
+    client.queue.put(client.post(OTHER, control=removed), 0)
+    await trio.sleep(20)
+    assert missed.message_id in [each.copy.message_id for each in participant.deliveries]
