@@ -67,7 +67,7 @@ export const shouldAsk = ({ hasSent, desktop, permission }) =>
  * @property {() => NotificationPermission} permission "denied" without support for notifications
  * @property {(chat_id: string, texts: {title: string, body: string}) => void} show replaces the chat's earlier one
  * @property {(chat_id?: string) => void} close without a chat: all of this browser
- * @property {() => void} playSound
+ * @property {() => unknown} playSound
  */
 
 export class Notifier {

@@ -59,6 +59,7 @@ LATER = {
 } | {
     "files/server.js": WITH_APP,
     "files/uploads.js": WITH_APP + WITH_CHAT + WITH_UPLOADS,
+    "sound.js": "",
     "stores/channel-members.js": WITH_APP,
     "stores/channels.js": WITH_APP,
 }

@@ -3,7 +3,6 @@
 import * as banners from "../banners.js";
 import { texts } from "../languages/language.js";
 import { Notifier, shouldAsk } from "../notifier.js";
-import { playSound } from "../sound.js";
 import { Tabs } from "../tabs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -28,7 +27,7 @@ export class Notifications {
       permission: banners.permission,
       show: (chat_id, texts) => banners.show(chat_id, texts, () => app.open(chat_id)),
       close: banners.close,
-      playSound,
+      playSound: () => import("../sound.js").then(({ playSound }) => playSound()).catch(() => {}),
     });
   }
 
