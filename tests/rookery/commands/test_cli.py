@@ -14,8 +14,8 @@ import trio
 
 from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.client import open_api
-from rookery.commands import terminal
 from rookery.commands.options import read_settings
+from rookery.commands.terminal import chat as terminal_chat
 from rookery.serve.folder import DataFolder
 from rookery.v1.archive_pb2 import FILE_STATE_UPLOADING, StoredFile
 from rookery.v1.files_pb2 import FileInfo
@@ -95,8 +95,8 @@ def test_an_account_is_created_with_an_invite(
         return 0
 
     bff.answers["POST /v1/users"] = 201, {"user_id": "7", "name": "ada", "display_name": "Ada"}
-    monkeypatch.setattr(terminal, "open_api", partial(open_api, transport=httpx.MockTransport(answer)))
-    monkeypatch.setattr(terminal, "run_chat", chat)
+    monkeypatch.setattr(terminal_chat, "open_api", partial(open_api, transport=httpx.MockTransport(answer)))
+    monkeypatch.setattr(terminal_chat, "run_chat", chat)
     result = invoke("chat", "ada", *options, stdin="correct horse\n" * 2)
     assert (result.exit_code, words in result.output) == (exit_code, True), result.output
 
