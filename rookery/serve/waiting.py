@@ -92,7 +92,7 @@ class Waiting:
     ) -> None:
         try:
             with scope:
-                await serve_health(self._health, host, port, tls=self._tls, task_status=task_status)
+                await serve_health(self._health, host, port, tls=self._tls, is_starting=True, task_status=task_status)
         finally:
             ended.set()
 

@@ -1,6 +1,7 @@
 """A small HTTP server for the probes of a process and for `/metrics`."""
 
 import json
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ import h11
 import structlog
 import trio
 
+from shared.contract.errors import Code, Refusal
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget
 from shared.net.client_address import peer_address
@@ -23,6 +25,16 @@ MAX_CONNECTIONS = 32
 CONNECTION_DEADLINE = 5.0
 """Longest life of a probe's connection in seconds."""
 
+RETRY_AFTER_MS = 1_000
+"""After which a client sends a request again to a server that is starting."""
+
+Response = tuple[int, str, bytes]
+"""Status, content type and content."""
+
+Respond = Callable[[h11.Request], Awaitable[Response]]
+
+_STARTING = Refusal(Code.UNAVAILABLE, "This server is starting: try again soon.")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -32,33 +44,38 @@ async def serve_health(
     port: int,
     *,
     tls: ServerTls | None = None,
+    is_starting: bool = False,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve probes over HTTP/1.1 until cancelled. Passes the bound port to `task_status.started`.
+
+    Other requests are refused; with `is_starting` by a 503 that asks to send them again, for they are meant for the
+    server that has the port later.
 
     Each connection serves one request, for `CONNECTION_DEADLINE` seconds at most; `MAX_CONNECTIONS` may be open.
     """
     listeners = await listen(host, port, tls=tls)
     task_status.started(port_of(listeners))
     admission = ConnectionBudget(total=MAX_CONNECTIONS).add_listener()
-    await serve_listeners(partial(_serve_connection, health, admission), listeners)
+    respond = partial(_respond, health, is_starting)
+    await serve_listeners(partial(_serve_connection, respond, admission), listeners)
 
 
-async def _serve_connection(health: Health, admission: Admission, stream: ClientStream) -> None:
+async def _serve_connection(respond: Respond, admission: Admission, stream: ClientStream) -> None:
     scope = trio.CancelScope(deadline=trio.current_time() + CONNECTION_DEADLINE)
     slot = admission.admit(peer_address(stream), scope.cancel)
     if slot is None:
         return
     try:
         with scope:
-            await _serve_request(health, stream)
+            await _serve_request(respond, stream)
     except (trio.BrokenResourceError, h11.LocalProtocolError) as error:
         _log.debug("probe_disconnected", reason=str(error))
     finally:
         slot.release()
 
 
-async def _serve_request(health: Health, stream: ClientStream) -> None:
+async def _serve_request(respond: Respond, stream: ClientStream) -> None:
     connection = h11.Connection(h11.SERVER)
     method = b""
     try:
@@ -66,10 +83,12 @@ async def _serve_request(health: Health, stream: ClientStream) -> None:
         if request is None:
             return
         method = request.method
-        status, content_type, content = await _respond(health, request)
+        status, content_type, content = await respond(request)
     except h11.RemoteProtocolError:
         status, content_type, content = _json(HTTPStatus.BAD_REQUEST, {"status": "not understood"})
     headers = [("Content-Type", content_type), ("Content-Length", str(len(content))), ("Connection", "close")]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("Retry-After", str(RETRY_AFTER_MS // 1_000)))
     events: list[h11.Event] = [h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)]
     if method != b"HEAD":
         events.append(h11.Data(content))
@@ -83,20 +102,36 @@ async def _receive_request(connection: h11.Connection, stream: ClientStream) -> 
     return event if isinstance(event, h11.Request) else None
 
 
-async def _respond(health: Health, request: h11.Request) -> tuple[int, str, bytes]:
-    """Return the status, the content type and the content of the response."""
-    if request.method not in (b"GET", b"HEAD"):
-        return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
+async def _respond(health: Health, is_starting: bool, request: h11.Request) -> Response:
     path = request.target.partition(b"?")[0].decode()
-    if path == "/metrics":
+    is_read = request.method in (b"GET", b"HEAD")
+    if is_read and path == "/metrics":
         return HTTPStatus.OK, metrics.CONTENT_TYPE, await metrics.exposition()
     for probe in PROBES:
-        if path == f"/{probe}":
+        if is_read and path == f"/{probe}":
             return _json(*await health.report(probe))
+    if is_starting:
+        return _problem(_STARTING)
+    if not is_read:
+        return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
     return _json(
         HTTPStatus.NOT_FOUND, {"status": "not found", "paths": [*(f"/{probe}" for probe in PROBES), "/metrics"]}
     )
 
 
-def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:
+def _problem(refusal: Refusal) -> Response:
+    """A problem, as those of the HTTP API."""
+    kind = refusal.kind
+    body = {
+        "type": f"/docs#{refusal.code}",
+        "title": kind.title,
+        "status": kind.http_status,
+        "detail": refusal.message,
+        "code": refusal.code,
+        "retry_after_ms": RETRY_AFTER_MS,
+    }
+    return kind.http_status, "application/problem+json", json.dumps(body).encode()
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
     return status, "application/json", json.dumps(body).encode()

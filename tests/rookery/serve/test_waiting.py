@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from rookery.client import Refused
 from rookery.serve.waiting import LONGEST_PAUSE, open_waiting, until_available
 from shared.contract.errors import Unavailable
 from shared.settings import Engine
@@ -69,6 +70,10 @@ async def test_a_role_is_unready_and_names_the_engine_until_it_opens() -> None:
             assert ready.status_code == 503
             assert "kafka: no broker answers" in ready.text
             assert (await http.get("/livez")).status_code == 200
+            for other in (await http.get("/v1/me"), await http.post("/v1/files"), await http.get("/")):
+                assert (other.status_code, other.headers["Retry-After"]) == (503, "1")
+                refused = Refused.from_problem(503, other.json())
+                assert (refused.code, refused.retryable, refused.retry_after_ms) == ("unavailable", True, 1_000)
             opening.cancel()
         async with waiting.end("gateway"):
             (listener,) = await trio.open_tcp_listeners(port, host="127.0.0.1")  # the role's own
