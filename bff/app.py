@@ -33,7 +33,7 @@ from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
 from bff.http.endpoints import MAX_BODY_BYTES, mount, request_of
 from bff.http.measures import bff_readings, measure_request
-from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_http, refusal_of_store
+from bff.http.problems import allowed_methods, problem, refusal_of_http, refusal_of_store
 from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
 from bff.http.tracing import set_result, trace_requests
@@ -50,6 +50,7 @@ from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.background import open_background
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
+from shared.contract.problems import MEDIA_TYPE
 from shared.files.protocol import FileStore
 from shared.net.client_address import Network
 from shared.net.health_server import serve_health

@@ -1,43 +1,20 @@
-"""Refusals in HTTP: `application/problem+json` of RFC 9457, with our stable code."""
+"""Refusals in the responses of the HTTP API, and refusals of the exceptions that Quart raises."""
 
-import math
-
-import msgspec
 import structlog
 from quart import Response as HttpResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, RequestTimeout
 
 from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.problems import MEDIA_TYPE, problem_of
 from shared.files.protocol import Full
-
-MEDIA_TYPE = "application/problem+json"
-
-RETRY_AFTER_MS = 1_000
-"""Of a retryable refusal that has no time of its own: about the time that an engine takes to restart."""
 
 _log = structlog.get_logger(__name__)
 
 
 def problem(refusal: Refusal) -> HttpResponse:
-    """The response for a refusal. A retryable one has `retry_after_ms`, and `Retry-After` in seconds."""
-    kind = refusal.kind
-    body: dict[str, str | int] = {
-        "type": f"/docs#{refusal.code}",
-        "title": kind.title,
-        "status": kind.http_status,
-        "detail": refusal.message,
-        "code": refusal.code,
-    }
-    headers = {"Cache-Control": "no-store"}
-    if refusal.field:
-        body["field"] = refusal.field
-    if kind.retryable:
-        retry_after_ms = refusal.retry_after_ms or RETRY_AFTER_MS
-        body["retry_after_ms"] = retry_after_ms
-        headers["Retry-After"] = str(math.ceil(retry_after_ms / 1000))
-    if refusal.code is Code.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return HttpResponse(msgspec.json.encode(body), kind.http_status, headers, content_type=MEDIA_TYPE)
+    """The response for a refusal."""
+    content, headers = problem_of(refusal)
+    return HttpResponse(content, refusal.kind.http_status, headers, content_type=MEDIA_TYPE)
 
 
 def refusal_of_store(error: Unavailable) -> Refusal:

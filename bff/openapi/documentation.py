@@ -8,12 +8,12 @@ from quart import Quart
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import OpenAPIProvider
 
-from bff.http.problems import MEDIA_TYPE
 from bff.models.fields import MAX_PROFILES
 from bff.openapi.examples import STREAMED_TYPE
 from bff.openapi.schemas import REFERENCE, reference_to, schemas_of
 from shared.contract.errors import Code
 from shared.contract.ids import MAX_ID
+from shared.contract.problems import MEDIA_TYPE
 from shared.files.protocol import MAX_PARTS
 
 PROBLEM = {

@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from shared.contract.errors import Code, Refusal
+from shared.contract.problems import MEDIA_TYPE, problem_of
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget
 from shared.net.client_address import peer_address
@@ -25,11 +26,8 @@ MAX_CONNECTIONS = 32
 CONNECTION_DEADLINE = 5.0
 """Longest life of a probe's connection in seconds."""
 
-RETRY_AFTER_MS = 1_000
-"""After which a client sends a request again to a server that is starting."""
-
-Response = tuple[int, str, bytes]
-"""Status, content type and content."""
+Response = tuple[int, dict[str, str], bytes]
+"""Status, headers and content."""
 
 Respond = Callable[[h11.Request], Awaitable[Response]]
 
@@ -83,13 +81,11 @@ async def _serve_request(respond: Respond, stream: ClientStream) -> None:
         if request is None:
             return
         method = request.method
-        status, content_type, content = await respond(request)
+        status, headers, content = await respond(request)
     except h11.RemoteProtocolError:
-        status, content_type, content = _json(HTTPStatus.BAD_REQUEST, {"status": "not understood"})
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(content))), ("Connection", "close")]
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.append(("Retry-After", str(RETRY_AFTER_MS // 1_000)))
-    events: list[h11.Event] = [h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)]
+        status, headers, content = _json(HTTPStatus.BAD_REQUEST, {"status": "not understood"})
+    fields = [*headers.items(), ("Content-Length", str(len(content))), ("Connection", "close")]
+    events: list[h11.Event] = [h11.Response(status_code=status, headers=fields, reason=HTTPStatus(status).phrase)]
     if method != b"HEAD":
         events.append(h11.Data(content))
     await stream.send_all(b"".join(connection.send(event) or b"" for event in [*events, h11.EndOfMessage()]))
@@ -106,12 +102,13 @@ async def _respond(health: Health, is_starting: bool, request: h11.Request) -> R
     path = request.target.partition(b"?")[0].decode()
     is_read = request.method in (b"GET", b"HEAD")
     if is_read and path == "/metrics":
-        return HTTPStatus.OK, metrics.CONTENT_TYPE, await metrics.exposition()
+        return HTTPStatus.OK, {"Content-Type": metrics.CONTENT_TYPE}, await metrics.exposition()
     for probe in PROBES:
         if is_read and path == f"/{probe}":
             return _json(*await health.report(probe))
     if is_starting:
-        return _problem(_STARTING)
+        content, headers = problem_of(_STARTING)
+        return _STARTING.kind.http_status, {"Content-Type": MEDIA_TYPE, **headers}, content
     if not is_read:
         return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
     return _json(
@@ -119,19 +116,5 @@ async def _respond(health: Health, is_starting: bool, request: h11.Request) -> R
     )
 
 
-def _problem(refusal: Refusal) -> Response:
-    """A problem, as those of the HTTP API."""
-    kind = refusal.kind
-    body = {
-        "type": f"/docs#{refusal.code}",
-        "title": kind.title,
-        "status": kind.http_status,
-        "detail": refusal.message,
-        "code": refusal.code,
-        "retry_after_ms": RETRY_AFTER_MS,
-    }
-    return kind.http_status, "application/problem+json", json.dumps(body).encode()
-
-
 def _json(status: int, body: dict[str, Any]) -> Response:
-    return status, "application/json", json.dumps(body).encode()
+    return status, {"Content-Type": "application/json"}, json.dumps(body).encode()

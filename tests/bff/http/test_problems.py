@@ -14,8 +14,9 @@ from werkzeug.exceptions import (
     RequestURITooLarge,
 )
 
-from bff.http.problems import MEDIA_TYPE, problem, refusal_of_http
+from bff.http.problems import problem, refusal_of_http
 from shared.contract.errors import Code, Refusal
+from shared.contract.problems import MEDIA_TYPE
 
 
 @pytest.mark.parametrize("code", Code)
