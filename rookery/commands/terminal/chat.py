@@ -4,7 +4,7 @@ Shown messages are numbered, so that a command can refer to one.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from itertools import islice
@@ -166,8 +166,7 @@ class TerminalChat:
                 case "/with", name:
                     await self._open_chat(name)
                 case ("/chats",):
-                    for line in await self._chats.lines():
-                        self._screen.show(line)
+                    self._show_lines(await self._chats.lines())
                 case "/find", *words if words:
                     await self._find(" ".join(words))
                 case "/history" | "/older", *count if is_number(count):
@@ -198,8 +197,7 @@ class TerminalChat:
                 case "/send", text:
                     await self._send_file(text)
                 case "/save", number, *place if is_number([number]):
-                    for line in await self._files.save(self._messages.get(int(number)), " ".join(place)):
-                        self._screen.show(line)
+                    self._show_lines(await self._files.save(self._messages.get(int(number)), " ".join(place)))
                 case "/open", name:
                     await self._open_group(name)
                 case "/report", number, reason if is_number([number]):
@@ -207,11 +205,9 @@ class TerminalChat:
                 case "/report", name, reason:
                     self._screen.show(await self._people.report_user(name, reason))
                 case _ if command in PEOPLE_COMMANDS:
-                    for line in await self._people.execute(command, arguments):
-                        self._screen.show(line)
+                    self._show_lines(await self._people.execute(command, arguments))
                 case _ if command in LISTINGS:
-                    for line in await self._groups.lines(command, arguments):
-                        self._screen.show(line)
+                    self._show_lines(await self._groups.lines(command, arguments))
                 case _ if command in COMMANDS:
                     message = await self._groups.execute(command, arguments)
                     await self._show_event(message)
@@ -352,8 +348,7 @@ class TerminalChat:
         self._set_open(chat_id)
         await self._follow_open()
         self._screen.show(f"writing to {await self._chats.title(chat_id)}")
-        for line in about:
-            self._screen.show(line)
+        self._show_lines(about)
 
     def _set_open(self, chat_id: str) -> None:
         """Write to a chat. Watch its other member, or up to MAX_WATCHED known members of a group."""
@@ -440,6 +435,10 @@ class TerminalChat:
         """Change one of the user's own settings of the open chat."""
         await change(self._open_chat_id())
         self._screen.show(f"the chat is {done}")
+
+    def _show_lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._screen.show(line)
 
     async def _show_event(self, event: object) -> None:
         match event:
