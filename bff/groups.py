@@ -251,7 +251,7 @@ class Groups:
         return Response(Profiles.of(members[:limit], cursor))
 
     async def _among(self, user_id: int, chat_id: str, user_ids: Sequence[int]) -> set[int] | Refusal:
-        """Those of up to 100 users who are members of a chat; none for a former member of it."""
+        """The ids of the members of a chat among up to 100 users; empty if the asking user is a former member."""
         if not user_ids:
             return set()
         request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=1, user_ids=user_ids)

@@ -86,7 +86,7 @@ class Asked:
 
 
 def is_for_all(method: str, headers: Headers) -> bool:
-    """Whether a request, as most do, asks for all bytes, whatever their number and the ETag are."""
+    """Whether a request asks for all bytes, without a range or a condition, so that its answer needs no size before."""
     return method == "GET" and not any(name in headers for name in ("If-Match", "If-None-Match", "Range"))
 
 

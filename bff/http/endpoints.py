@@ -49,7 +49,7 @@ MAX_QUERY_FIELDS = 32
 _SPECIFICATION = "_endpoint"
 
 _AT_END = "rookery.at_end"
-"""The key of a request's scope for the stack of what ends with it."""
+"""The key of a request's scope for its stack of contexts and callbacks, which ends with the request."""
 
 
 @dataclass(frozen=True, slots=True)

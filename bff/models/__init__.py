@@ -1,1 +1,1 @@
-"""Bodies and queries of the HTTP API. Those of administration and of files are in their rooms."""
+"""Bodies and queries of the HTTP API. `bff/admin/` and `bff/files/` have their own."""

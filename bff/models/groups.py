@@ -60,7 +60,7 @@ AnyRole = Annotated[str, *one_of(("ROLE_GUEST", "ROLE_MEMBER", "ROLE_ADMIN", "RO
 
 
 class NewGroup(Input):
-    """A group with these users beside its owner, the user who creates it."""
+    """A new group: its creator becomes the owner, and these users become its members."""
 
     client_change_id: ClientChangeId
     name: GroupName
@@ -176,7 +176,7 @@ class MemberSearch(Input):
 
 
 class MarksQuery(Input):
-    """The members who have read or received a message, or a later one."""
+    """The members whose marks are at a message or above it: they have read or received it."""
 
     from_id: Digits = Field(0, description="The id of the message; 0 for the marks of all members")
 

@@ -196,7 +196,7 @@ class Sweep:
             after = uploads[-1].key
 
     async def _left_uploads(self, uploads: Sequence[Upload]) -> list[Upload]:
-        """Those of avatars, which a process was killed in the middle of, and those that no row of a file has."""
+        """Return the uploads of files without a row, and all of avatars: their processes were killed during them."""
         ids = {upload: file_id for upload in uploads if (file_id := file_id_of(upload.key))}
         rows = await self._table.rows({*ids.values()}) if ids else {}
         used = {(file_id, row.file.upload_id) for file_id, row in rows.items()}

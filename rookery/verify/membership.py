@@ -102,9 +102,9 @@ class Membership:
     def outside(
         self, sent: Sent | Made | None, copy: Copy, user_id: int, where: str, *, seconds: float | None
     ) -> Iterator[Violation]:
-        """Find a copy at a user who may not read it: a private change of another user, or an event of a group at which
-        the user was no member. With `seconds`, not if the event was sent before so long after the answer to the user's
-        removal: a server could not know better."""
+        """Report a copy that its receiver may not read: a private change of another user, or an event of a group at
+        which the user was no member. With `seconds`, not if the event was sent before so long after the answer to the
+        user's removal: a server could not know better."""
         if isinstance(sent, Made) and sent.is_private and sent.change.actor_id != user_id:
             yield Violation(Kind.OUTSIDE, f"{copy.key[1]} of {copy.key[0]}, which is private, is {where}")
             return

@@ -283,7 +283,7 @@ class GroupRecord:
     controls: Sequence[Sent]
     """The requested control changes."""
     views: Mapping[int, View]
-    """By user; without the ones who got no answer."""
+    """By user; a user whose query had no answer is missing."""
     stay: Collection[int] = ()
     """The members throughout."""
     open_at: Collection[int] | None = None

@@ -48,7 +48,7 @@ class Kind(StrEnum):
     READABLE = "readable"
     """A file of a message that is deleted, or that the user never could read."""
     OUTSIDE = "outside of the membership"
-    """A message or a change of a group at a user who was no member at it, or a private change of another user."""
+    """A user has a message or a change of a group from outside their membership, or another user's private change."""
     NOT_SHOWN = "not shown by a head"
     """The newest event of a channel at a client that follows it, and has not received the event itself."""
     NOT_OPEN = "not open"

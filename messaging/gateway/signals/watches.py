@@ -41,7 +41,7 @@ class _Viewer(msgspec.Struct, eq=False):
     """A user with a session that watches, and what they may see."""
 
     shows_presence: bool | None = None
-    """A user who hides their presence sees nobody's. None: it is not read yet."""
+    """Whether the viewer shows their presence: if not, they see nobody's. None until the account is read."""
     is_blocked: dict[int, bool] = {}
     """For each watched user, whether one of the two blocks the other."""
 

@@ -31,7 +31,7 @@ OWN: dict[tuple[str, ...], tuple[str, bool, str]] = {
     ("/previews", "off"): ("without_previews", True, "without previews of your links"),
     ("/previews", "on"): ("without_previews", False, "with previews of your links"),
 }
-"""The commands that set (true) or remove one of the user's own settings of the open chat, and what is shown then."""
+"""The commands that set (true) or remove one of the user's own settings of the open chat, and the confirmation."""
 
 HELP = f"""\
 /chats                  list your chats and their unread messages

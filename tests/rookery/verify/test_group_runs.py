@@ -223,7 +223,7 @@ async def test_users_join_and_leave_groups_without_a_violation(autojump_clock: M
 
 
 def joined_by_link(message: Message) -> tuple[str, int] | None:
-    """The group and its user who has joined by this control change; None for another one."""
+    """Return the group and the user of a control change by which a user joins; None for any other change."""
     joined = [each.user_id for each in message.control.members if each.role and not each.former_role]
     return (message.chat_id, message.sender_id) if joined == [message.sender_id] else None
 

@@ -137,7 +137,7 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
 
 
 async def accept_follows(connection: Any) -> None:
-    """Accept whatever the client sends."""
+    """Accept every frame of the client."""
     while True:
         connection.accept(await connection.next_frame(), 0)
 
