@@ -114,6 +114,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: Platform, seats: Sea
     expect(seat.composer).to_have_value("")
 
 
+@pytest.mark.slow
 def test_closed_menus_and_dialogs_return_the_focus(chatting: Seat) -> None:
     page, keys = chatting.page, chatting.page.keyboard
     menu = page.get_by_role("button", name="Menu")
@@ -162,27 +163,41 @@ def emulate(page: Page, condition: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("conditions", [["light"], [*CONDITIONS]])
-def test_no_screen_before_the_sign_in_has_a_violation(platform: Platform, seats: Seats, conditions: list[str]) -> None:
+def test_no_screen_before_the_sign_in_has_a_violation(platform: Platform, seats: Seats) -> None:
     page = seats(platform, allowed=["404"]).page
     for address, heading in (("", "Welcome to Rookery"), (f"#reset=1.{'a' * 43}", "password"), ("lost", "not found")):
         page.goto("about:blank")
         page.goto(f"{platform.url}/{address}")
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
-        expect_accessible(page, *conditions)
+        expect_accessible(page, *CONDITIONS)
     page.goto(platform.url)
     page.get_by_role("button", name="Create an account").click()
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_label("User name")).to_have_attribute("aria-invalid", "true")
-    expect_accessible(page, *conditions)
+    expect_accessible(page, *CONDITIONS)
     page.goto(f"{platform.url}/docs")
-    expect_no_violation(page, *conditions)
+    expect_no_violation(page, *CONDITIONS)
 
 
-@pytest.mark.parametrize("conditions", [["light"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
-def test_no_screen_has_a_violation(
-    platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
-) -> None:
+def test_the_list_a_chat_and_a_dialog_have_no_violation(platform: Platform, chatting: Seat) -> None:
+    page = chatting.page
+    expect_accessible(page)
+    chatting.open_chat("Mira Okafor")
+    chatting.write("Hello")
+    expect(chatting.message("Hello")).to_contain_text("Sent")
+    expect_accessible(page, "light", "dark")
+    chatting.message("Third").hover()
+    chatting.message("Third").get_by_role("button", name="More").click()
+    expect(page.get_by_role("menuitem", name="Reply")).to_be_visible()
+    expect_accessible(page)
+    page.keyboard.press("Escape")
+    page.get_by_title("Profile").click()
+    expect(page.get_by_role("dialog", name="Profile").get_by_role("button", name="Connect")).to_be_visible()
+    expect_accessible(page)
+
+
+@pytest.mark.slow
+def test_no_screen_has_a_violation(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     seat = seats(platform, ada)
     page, keys = seat.page, seat.page.keyboard
     refuse_once(page, {"never"}, {"code": "forbidden", "message": "Not in this chat."})
@@ -190,7 +205,7 @@ def test_no_screen_has_a_violation(
 
     def check(shown: Locator) -> None:
         expect(shown).to_be_visible()
-        expect_accessible(page, *conditions)
+        expect_accessible(page, *CONDITIONS)
 
     check(page.get_by_text("People to write to"))
     platform.send(mira, ada.chat_with(mira), "First", "Second https://rookery.test ||x||\n```\n1\n```", "Third")
@@ -315,16 +330,13 @@ def test_no_screen_has_a_violation(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("conditions", [["light"], [*CONDITIONS]])
-def test_no_dialog_of_groups_has_a_violation(
-    platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
-) -> None:
+def test_no_dialog_of_groups_has_a_violation(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     seat = seats(platform, ada)
     page, keys = seat.page, seat.page.keyboard
 
     def check(shown: Locator) -> None:
         expect(shown).to_be_visible()
-        expect_accessible(page, *conditions)
+        expect_accessible(page, *CONDITIONS)
 
     seat.begin_group("Team", mira)
     check(page.get_by_role("button", name="Remove Mira Okafor"))
@@ -410,6 +422,7 @@ def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_role("navigation")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_description_of_the_api_fits_a_phone_and_its_examples_can_be_copied(
     platform: Platform, seats: Seats
 ) -> None:
@@ -443,6 +456,7 @@ def test_the_scheme_is_the_system_s(platform: Platform, seats: Seats) -> None:
     expect(seat.page.locator("body")).to_have_css("background-color", "rgb(251, 250, 247)")
 
 
+@pytest.mark.slow
 def test_nothing_moves_where_the_system_asks_for_none(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -457,6 +471,7 @@ def test_nothing_moves_where_the_system_asks_for_none(
     expect(seat.page.get_by_role("dialog")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_focus_can_be_seen_at_each_stop_of_the_tab_key_and_leaves_it(chatting: Seat) -> None:
     chatting.open_chat("Mira Okafor")
     expect(chatting.composer).to_be_focused()

@@ -107,6 +107,7 @@ def test_a_user_without_admin_rights_sees_no_link_fetches_nothing_of_it_and_is_r
     expect(seat.page.get_by_text("No chats yet")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_menu_leads_an_admin_to_the_page_and_the_page_leads_back(
     platform: Platform, seats: Seats, admin: Account
 ) -> None:
@@ -150,6 +151,7 @@ def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platfo
     assert chips.count() == int(owned.inner_text())
 
 
+@pytest.mark.slow
 def test_a_silent_process_and_partitions_without_an_owner_are_marked(
     platform: Platform, seats: Seats, admin: Account
 ) -> None:
@@ -365,6 +367,7 @@ async def delete_message(url: str, sender: Account, chat_id: str, message_id: in
         await client.delete(chat_id, message_id)
 
 
+@pytest.mark.slow
 def test_a_user_is_signed_out_everywhere_at_once(
     platform: Platform, seats: Seats, at_admin: Seat, mira: Account
 ) -> None:
@@ -391,12 +394,14 @@ def test_a_refresh_behind_a_dialog_does_not_lose_the_focus(platform: Platform, a
     expect(page.get_by_role("heading", name=kofi.display_name)).to_be_focused()
 
 
+@pytest.mark.slow
 def test_an_admin_cannot_be_suspended_and_the_page_shows_the_reason(at_admin: Seat, admin: Account) -> None:
     pick(at_admin.page, admin)
     expect(at_admin.page.get_by_role("button", name="Suspend…")).to_be_disabled()
     expect(at_admin.page.get_by_text("Revoke the admin role first")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: Seat, mira: Account) -> None:
     page = at_admin.page
     go(page, "Users")
@@ -416,6 +421,7 @@ def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: Seat, mira: A
 # ---- the frame
 
 
+@pytest.mark.slow
 def test_reload_and_back_keep_the_place(at_admin: Seat, mira: Account) -> None:
     page = at_admin.page
     pick(page, mira)
@@ -484,6 +490,7 @@ def test_no_section_has_a_violation(
     expect_accessible(page, *conditions)
 
 
+@pytest.mark.slow
 def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     platform: Platform, seats: Seats, admin: Account, mira: Account
 ) -> None:
@@ -499,7 +506,8 @@ def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
 
 
-@pytest.mark.parametrize("size", ["desktop", pytest.param("phone", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_in_arabic_the_page_runs_from_right_to_left(
     platform: Platform, seats: Seats, admin: Account, size: str
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_page_whose_files_are_missing_for_a_moment_recovers(platform: Platform
     expect(seat.page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_an_unknown_address_leads_back_and_a_dropped_file_does_not_leave(platform: Platform, seats: Seats) -> None:
     seat = seats(platform, allowed=["404"])
     seat.page.goto(f"{platform.url}/none")

@@ -81,6 +81,7 @@ def test_an_edit_by_keyboard_gives_the_draft_back_and_survives_a_reload(at_ada: 
     expect(at_ada.message("At noon")).not_to_contain_text("edited")
 
 
+@pytest.mark.slow
 def test_a_refused_edit_is_undone_with_its_reason_and_the_text_can_be_edited_further(at_ada: Seat) -> None:
     refuse_once(at_ada.page, {"At one"}, {"code": "forbidden", "message": "Too late."})
     at_ada.page.reload()

@@ -2,6 +2,7 @@
 
 import secrets
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
@@ -97,6 +98,7 @@ def test_a_draft_the_open_chat_and_history_survive_a_reload(
     expect(seat.row("Mira Okafor")).to_contain_text("Draft: Half a thought!")
 
 
+@pytest.mark.slow
 def test_going_back_from_any_chat_leads_to_the_list(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -111,6 +113,7 @@ def test_going_back_from_any_chat_leads_to_the_list(
     expect(seat.row("Jonas Weber")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_typing_is_shown_until_the_message_comes(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
     at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
@@ -188,6 +191,7 @@ def test_markup_is_shown_opened_copied_and_written(
     expect(seat.composer).to_have_value("**word**")
 
 
+@pytest.mark.slow
 def test_a_message_that_is_too_long_is_held_back_with_its_reason(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -224,6 +228,7 @@ def test_an_error_of_a_sign_in_is_shown_at_its_field(platform: Platform, seats: 
     expect(page.get_by_label("User name")).to_have_accessible_description("That name is taken. Try another.")
 
 
+@pytest.mark.slow
 def test_other_users_see_a_changed_profile(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
     at_mira = seats(platform, mira)
@@ -238,6 +243,7 @@ def test_other_users_see_a_changed_profile(platform: Platform, seats: Seats, ada
     expect(at_ada.page.get_by_role("dialog")).to_contain_text("Gateways, mostly.")
 
 
+@pytest.mark.slow
 def test_a_changed_password_signs_in(platform: Platform, seats: Seats, ada: Account) -> None:
     seat = seats(platform, ada)
     seat.choose("Settings")
@@ -254,6 +260,7 @@ def test_a_changed_password_signs_in(platform: Platform, seats: Seats, ada: Acco
     expect(fresh.page.get_by_text("No chats yet")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_an_empty_search_and_an_unknown_chat_are_explained(platform: Platform, seats: Seats, ada: Account) -> None:
     seat = seats(platform, ada)
     seat.page.get_by_label("Search people and chats").fill(f"@{ada.name[:6]} {ada.name}")
@@ -264,6 +271,7 @@ def test_an_empty_search_and_an_unknown_chat_are_explained(platform: Platform, s
     expect(seat.page.get_by_text("Chat not found")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_each_text_and_name_has_its_own_direction(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -282,6 +290,7 @@ def test_each_text_and_name_has_its_own_direction(
     assert seat.composer.evaluate(direction) == "rtl"
 
 
+@pytest.mark.slow
 def test_a_name_can_not_imitate_another_by_controls_of_direction(
     platform: Platform, seats: Seats, ada: Account
 ) -> None:

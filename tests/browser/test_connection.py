@@ -93,6 +93,7 @@ def test_messages_written_while_the_server_is_down_arrive_once_after_its_restart
     assert own_platform.history_up_to(expected[-1], mira, ada.chat_with(mira)) == expected
 
 
+@pytest.mark.slow
 def test_a_silent_connection_is_shown_within_three_seconds(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     assert platform.history_up_to("And then", ada, ada.chat_with(mira)) == ["Only once", "And then"]
 
 
+@pytest.mark.slow
 def test_a_refused_message_is_marked_and_retried_in_its_place_or_deleted(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_refused_message_is_marked_and_retried_in_its_place_or_deleted(
     assert platform.history_up_to("and the upgrade guide", ada, ada.chat_with(mira)) == ["and the upgrade guide"]
 
 
+@pytest.mark.slow
 def test_a_retryable_refusal_is_retried_silently(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     seat = seats(platform)
     refused = {"code": "unavailable", "message": "Not now.", "retryable": True, "retry_after_ms": 300}
@@ -171,6 +174,7 @@ def test_a_retryable_refusal_is_retried_silently(platform: Platform, seats: Seat
     assert platform.history_up_to("and order", ada, ada.chat_with(mira)) == ["patience", "and order"]
 
 
+@pytest.mark.slow
 def test_waiting_messages_survive_a_reload(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     seat = seats(platform)
     down = [True]

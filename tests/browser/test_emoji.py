@@ -12,6 +12,7 @@ ENTER_OF_A_COMPOSITION = (
 )
 
 
+@pytest.mark.slow
 def test_emoji_are_picked_by_keyboard_in_the_skin_tone_that_was_chosen(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

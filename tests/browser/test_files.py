@@ -254,6 +254,7 @@ def test_a_text_whose_files_are_being_kept_leaves_its_chat_once_that_was_left_an
     assert seat.messages.locator(".text").all_inner_texts() == ["Show me", "My note", "Do you like it?"]
 
 
+@pytest.mark.slow
 def test_a_file_that_the_browser_has_no_room_for_is_named_and_sent(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -334,6 +335,7 @@ def test_a_recording_ends_when_the_chat_can_not_be_written_in_any_more(
     seat.wait_until("window.microphone.getTracks().every((track) => track.readyState === 'ended')")
 
 
+@pytest.mark.slow
 def test_a_cropped_picture_takes_the_place_of_the_initials(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

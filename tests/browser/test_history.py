@@ -157,6 +157,7 @@ def test_a_chat_opens_at_the_first_unread_message(
     expect(row).not_to_contain_text("unread")
 
 
+@pytest.mark.slow
 def test_messages_that_were_not_on_the_screen_stay_unread(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -176,6 +177,7 @@ def test_messages_that_were_not_on_the_screen_stay_unread(
     expect(seat.row("Mira Okafor")).not_to_contain_text("unread")
 
 
+@pytest.mark.slow
 def test_a_chat_that_is_opened_again_is_at_its_end(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -330,6 +332,7 @@ def test_a_page_that_opens_again_reads_what_its_kept_chats_lack_and_no_page(
     assert [url for url in requests if re.search("/messages[?](?!having)", url)] == []
 
 
+@pytest.mark.slow
 def test_a_failed_load_of_history_can_be_retried(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Worth the wait")
     seat = seats(platform, ada, allowed=["ERR_FAILED"])
@@ -342,6 +345,7 @@ def test_a_failed_load_of_history_can_be_retried(platform: Platform, seats: Seat
     expect(seat.message("Worth the wait")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_loading_is_shown(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform)

@@ -7,6 +7,7 @@ from tests.browser.conftest import Account, Platform, Seats
 from tests.browser.test_accessibility import expect_accessible, expect_no_sideways_scroll
 
 
+@pytest.mark.slow
 def test_a_mention_of_everyone_is_filtered_and_all_chats_are_marked_as_read(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

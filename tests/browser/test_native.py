@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import trio
 from playwright.sync_api import expect
 
@@ -26,6 +27,7 @@ async def answer_question(platform: Platform, person: Account, listening: Callab
                 return
 
 
+@pytest.mark.slow
 def test_two_browsers_and_a_native_program_chat(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     """Mira has a page and a native program; both and Ada's page show each message."""
     platform.send(ada, ada.chat_with(mira), "Good morning")  # may be replayed to the program

@@ -127,6 +127,7 @@ def test_a_chat_marked_as_unread_is_unread_on_all_devices_until_one_of_them_open
         expect(row).not_to_contain_text("Marked as unread")
 
 
+@pytest.mark.slow
 def test_a_chat_is_muted_pinned_and_archived_on_all_devices_until_a_message_brings_it_back(
     platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
 ) -> None:

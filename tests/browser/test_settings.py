@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
@@ -59,6 +60,7 @@ def test_other_sign_ins_are_ended_and_the_account_is_deleted_with_its_password(
     expect(here.page.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_message_is_notified_of_in_one_tab_unless_it_is_on_the_screen(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

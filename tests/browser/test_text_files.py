@@ -33,9 +33,9 @@ def beginning_of(seat: Seat, name: str) -> Locator:
     return seat.message(name).locator(".text-file")
 
 
-@pytest.mark.parametrize("conditions", [["light", "320 pixels"], pytest.param([*CONDITIONS], marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_text_shows_its_first_lines_where_it_is_sent_and_received_and_more_of_it_in_a_dialog(
-    platform: Platform, seats: Seats, ada: Account, mira: Account, conditions: list[str]
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "Show me")
     at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
@@ -49,7 +49,7 @@ def test_a_text_shows_its_first_lines_where_it_is_sent_and_received_and_more_of_
     for seat in (at_ada, at_mira):
         expect(beginning_of(seat, "server.log").locator("pre")).to_have_text("\n".join(shown[:8]))
         expect(beginning_of(seat, "server.log").locator("pre > *")).to_have_count(0)
-        expect_accessible(seat.page, *conditions)
+        expect_accessible(seat.page, *CONDITIONS)
     assert [*filter(None, ranges)] == ["bytes=0-4095"]  # the sender has the bytes
 
     more = at_mira.page.get_by_role("button", name="Show more of server.log")
@@ -59,7 +59,7 @@ def test_a_text_shows_its_first_lines_where_it_is_sent_and_received_and_more_of_
     expect(text).to_contain_text(shown[1_500])
     assert len((text.text_content() or "").encode()) == 64_000
     expect(dialog).to_contain_text("the beginning of the file, 64 kB")
-    expect_accessible(at_mira.page, *conditions)
+    expect_accessible(at_mira.page, *CONDITIONS)
     with at_mira.page.expect_download() as download:
         dialog.get_by_role("button", name="Download").click()
     assert download.value.path().read_bytes() == LINES.encode()

@@ -31,6 +31,7 @@ def offline(seat: Seat) -> None:
     seat.page.route_web_socket("**/session", refuse)
 
 
+@pytest.mark.slow
 def test_a_message_without_room_to_keep_it_is_shown_sent_and_reported(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_message_without_room_to_keep_it_is_shown_sent_and_reported(
     assert platform.history_up_to("No room", ada, ada.chat_with(mira)) == ["No room"]
 
 
+@pytest.mark.slow
 def test_a_page_whose_storage_is_blocked_works_and_reports_it(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -74,6 +76,7 @@ def test_corrupt_storage_shows_the_page(platform: Platform, seats: Seats, ada: A
     expect(seat.page.get_by_text("No chats yet")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_unsent_text_that_an_earlier_version_kept_is_taken_over(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -90,6 +93,7 @@ def test_unsent_text_that_an_earlier_version_kept_is_taken_over(
     assert seat.page.evaluate("Object.keys(localStorage).filter((key) => key.includes('outbox'))") == []
 
 
+@pytest.mark.slow
 def test_a_page_that_ends_before_the_message_is_kept_still_has_the_text(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

@@ -10,7 +10,7 @@ from tools.launch.process import Rookery, wait_until
 
 MIB = 1024 * 1024
 
-CALLS = 200
+CALLS = 100
 """Over CONNECTIONS; each kept its MiB when errors were stored with their frames."""
 
 CONNECTIONS = 6

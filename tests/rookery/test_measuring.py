@@ -59,7 +59,8 @@ def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Ro
     assert result["server_pids"] == [platform.process.pid]
 
 
-@pytest.mark.parametrize("transport", ["websocket", pytest.param("grpc", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["websocket", "grpc"])
 def test_a_load_of_a_channel_shows_heads_and_counts_a_record_for_each_partition(
     platform: Rookery, transport: str
 ) -> None:

@@ -116,6 +116,7 @@ async def test_commands_end_sessions_of_the_running_process(own_rookery: Rookery
     assert await audited_acts(rookery) == ["sign_out_user", "suspend_user", "restore_user", "delete_user"]
 
 
+@pytest.mark.slow
 async def test_commands_are_in_the_audit_log_of_the_running_process(own_rookery: Rookery) -> None:
     rookery = own_rookery
     await command(rookery, "config", "set", "max_text_bytes", "100")

@@ -88,7 +88,9 @@ def cluster(shared_cluster: Cluster) -> Cluster:
 # ---- one platform
 
 
-@pytest.mark.parametrize(("transport", "other_transport"), [("websocket", "grpc"), ("grpc", "websocket")])
+@pytest.mark.parametrize(
+    ("transport", "other_transport"), [("websocket", "grpc"), pytest.param("grpc", "websocket", marks=pytest.mark.slow)]
+)
 async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
     cluster: Cluster, transport: str, other_transport: str
 ) -> None:
@@ -409,6 +411,7 @@ async def test_a_gateway_that_was_killed_is_left_out_and_its_partitions_have_ano
             answer = await list_processes(bff, admin, {"websocket": 0, "grpc": 0})
 
 
+@pytest.mark.slow
 @each_transport
 async def test_a_suspension_by_command_ends_the_sessions_at_any_gateway(cluster: Cluster, transport: str) -> None:
     gateway = cluster.gateways[1]

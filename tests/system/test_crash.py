@@ -14,7 +14,7 @@ CLIENTS = 8
 
 @pytest.mark.parametrize(
     "moments",
-    [pytest.param((1,), marks=pytest.mark.slow), (100, 500), pytest.param((780,), marks=pytest.mark.slow)],
+    [(300,), *(pytest.param(moments, marks=pytest.mark.slow) for moments in [(1,), (100, 500), (780,)])],
 )
 async def test_messages_accepted_before_a_kill_are_kept_once_and_in_order(
     own_rookery: Rookery, moments: tuple[int, ...]

@@ -129,6 +129,7 @@ async def test_the_python_client_receives_groups_and_reads_what_it_missed_of_the
         assert (await grace.api.chat(chat_id)).own.spans[-1].last == removed.message_id
 
 
+@pytest.mark.slow
 async def test_users_join_by_a_link_and_by_asking_and_find_public_groups(platform: tuple[str, Process]) -> None:
     url, _ = platform
     async with AsyncExitStack() as stack:

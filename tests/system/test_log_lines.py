@@ -1,5 +1,6 @@
 """Log records have user, session and role. `test_log_secrecy.py` changes levels while Rookery runs."""
 
+import pytest
 import trio
 
 from tests.system.commands import command
@@ -36,6 +37,7 @@ async def test_records_have_user_session_and_role(own_rookery: Rookery) -> None:
     assert [line["role"] for line in lines if line["event"] == "stopped"] == ["up"]
 
 
+@pytest.mark.slow
 async def test_the_user_of_a_request_is_not_in_the_record_of_the_next_on_the_connection(own_rookery: Rookery) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
     headers: list[dict[str, str]] = [ada.headers, {}, grace.headers, {"Authorization": "Bearer none"}]

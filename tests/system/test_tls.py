@@ -160,6 +160,7 @@ async def test_our_client_chats_over_tls_and_reads_history(rookery: Secured, tra
 # ---- commands
 
 
+@pytest.mark.slow
 def test_a_probe_beside_the_process_needs_no_authority(rookery: Secured, tmp_path: Path) -> None:
     for name in ("page", "gateway_health", "archive_health"):
         url = f"https://127.0.0.1:{port_of(rookery.addresses[name])}/readyz"
@@ -178,6 +179,7 @@ def test_the_doctor_checks_the_certificate(rookery: Secured) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_chat_in_the_terminal_trusts_the_given_authority(rookery: Secured, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD)

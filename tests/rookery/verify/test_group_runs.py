@@ -291,7 +291,7 @@ class LosesAChange(GroupPlatform):
         pytest.param(ShowsAll, {Kind.OUTSIDE, Kind.READABLE, Kind.WRONG_STATE}, marks=pytest.mark.slow),
         pytest.param(TellsRemovedOfChanges, {Kind.OUTSIDE}, marks=pytest.mark.slow),
         pytest.param(LosesEdits, {Kind.WRONG_STATE}, marks=pytest.mark.slow),
-        (LosesAChange, {Kind.LOST, Kind.FORKED}),
+        pytest.param(LosesAChange, {Kind.LOST, Kind.FORKED}, marks=pytest.mark.slow),
     ],
 )
 async def test_a_broken_promise_about_members_is_found(
