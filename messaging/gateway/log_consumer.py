@@ -99,8 +99,8 @@ class LogConsumer:
         """Check readiness. Raises Unavailable while an assigned partition is not owned yet, or if the group may have
         expelled this gateway. A gateway without partitions is ready to be assigned some."""
         partitions = self._partitions
-        if partitions.rebuilding:
-            served, others = len(partitions.owned), len(partitions.rebuilding)
+        if others := len(partitions.rebuilding) + len(partitions.unread):
+            served = len(partitions.owned)
             raise Unavailable(f"{served} partitions are served, {others} are read or wait for their fence")
         if not partitions.is_held:
             raise Unavailable("the consumer group may have expelled this gateway")
@@ -145,20 +145,26 @@ class LogConsumer:
                 await self._follow(consumer, started)
             except Unavailable as error:
                 _log.warning("backplane_unavailable", error=str(error))
-                await self._lose(frozenset(self._partitions.tails))
+                await self._lose(self._partitions.tails.keys() | self._partitions.unread)
             finally:
                 self._partitions.set_consumer(None)  # before this gateway leaves the group: others own them then
 
     async def _follow(self, consumer: Consumer, started: Callable[[], None]) -> None:
         """Handle assignments and records. Raises Unavailable."""
         async with open_background() as nursery:
+
+            def fence_rebuilt() -> None:
+                for partition in self._partitions.take_rebuilt():
+                    nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
+
             while True:
                 match await consumer.fetch():
                     case Assignment(gained, lost, epoch):
                         self._epoch = epoch
                         await self._lose(lost)
                         self._rosters.clear()
-                        await self._gain(consumer, gained)
+                        for partition in await self._gain(consumer, gained):
+                            nursery.start_soon(self._begin_late, consumer, partition, fence_rebuilt)
                     case Fetched(records):
                         await self._deliver_all(records)
                     case never:
@@ -167,8 +173,7 @@ class LogConsumer:
                     self._announce_owned()
                 for missed in self.take_missed():
                     nursery.start_soon(self._publish_missed, *missed)
-                for partition in self._partitions.take_rebuilt():
-                    nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
+                fence_rebuilt()
                 if not self._partitions.rebuilding:
                     started()
 
@@ -374,23 +379,30 @@ class LogConsumer:
 
     # ---- assignments
 
-    async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
-        """Begin to read the gained partitions, from where their tails begin."""
-
-        async def begin(partition: int) -> None:
-            while True:
-                try:
-                    return await self._begin_tail(consumer, partition)
-                except Unavailable as error:  # to leave the group for it would cost all owned partitions
-                    _log.warning("tail_not_begun", partition=partition, error=str(error))
-                    await trio.sleep(RETRY_SECONDS)
-
+    async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> Collection[int]:
+        """Begin to read the gained partitions, from where their tails begin. Return the partitions that the log could
+        not look up, for instance without a leader: to wait for them here would delay the deliveries of all others."""
+        self._partitions.unread.update(partitions)
         async with trio.open_nursery() as nursery:
             for partition in partitions:
-                nursery.start_soon(begin, partition)
+                nursery.start_soon(self._try_to_begin, consumer, partition)
+        return self._partitions.unread.intersection(partitions)
+
+    async def _begin_late(self, consumer: Consumer, partition: int, fence_rebuilt: Callable[[], None]) -> None:
+        """Begin the tail of a gained partition once the log can look it up, unless the partition is lost before."""
+        while partition in self._partitions.unread:
+            await trio.sleep(RETRY_SECONDS)
+            await self._try_to_begin(consumer, partition)
+        fence_rebuilt()  # the tail may be complete without a record
+
+    async def _try_to_begin(self, consumer: Consumer, partition: int) -> None:
+        try:
+            await self._begin_tail(consumer, partition)
+        except Unavailable as error:  # to leave the group for it would cost all owned partitions
+            _log.warning("tail_not_begun", partition=partition, error=str(error))
 
     async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
-        """Raises Unavailable."""
+        """Begin to read a partition, unless it was lost meanwhile. Raises Unavailable."""
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
         end = await self._backplane.end_offset(partition)
@@ -399,8 +411,9 @@ class LogConsumer:
         # that came after `end_offset`.
         since = min(await self._backplane.offset_at(partition, since_ms), end)
         start = max(since, full)
-        consumer.seek(partition, start)
-        self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
+        if partition in self._partitions.unread:
+            consumer.seek(partition, start)
+            self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
 
     async def _fence(self, partition: int, tail: Tail, started: Callable[[], None]) -> None:
         """Publish this gateway's fence until the log has stored it, or the partition has left. The partition is owned
@@ -445,6 +458,7 @@ class LogConsumer:
         """Accept no more messages of the partitions' users, answer the ones in flight, and send the users Reconnect."""
         if not partitions:
             return
+        self._partitions.unread.difference_update(partitions)
         self._partitions.leaving = frozenset(partitions)
         with trio.move_on_after(SETTLE_SECONDS):
             await self._settle_sends(partitions)

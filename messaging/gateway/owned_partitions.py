@@ -13,13 +13,15 @@ from shared.contract.partitions import partition_of
 class OwnedPartitions:
     """One for each gateway. The log consumer writes it, sign-in and publisher read it; no method waits.
 
-    A partition is assigned, *owned* once its tail is rebuilt and this gateway's fence is in force, and in the end
-    leaving. Its users are served while it is owned.
+    A partition is gained, gets a tail as soon as the log can look it up, is *owned* once its tail is rebuilt and this
+    gateway's fence is in force, and in the end leaving. Its users are served while it is owned.
     """
 
     def __init__(self, count: int) -> None:
         """`count` is the number of partitions of the log, whichever gateway owns them."""
         self.count = count
+        self.unread: set[int] = set()
+        """Gained partitions without a tail: the log could not look them up yet."""
         self.tails: dict[int, Tail] = {}
         """By assigned partition."""
         self.rebuilding: dict[int, int] = {}
@@ -76,6 +78,7 @@ class OwnedPartitions:
     def assign(self, partition: int, start: int, end: int, complete_from_ms: int) -> None:
         """Begin a tail at offset `start`, which will have every event from `complete_from_ms` on (since 1970); it is
         complete once it has been read up to `end`."""
+        self.unread.discard(partition)
         self.tails[partition] = Tail(start, complete_from_ms)
         self.rebuilding[partition] = end
         self.on_change()

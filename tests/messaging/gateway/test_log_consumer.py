@@ -154,16 +154,27 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
     gateway = await platform.start_gateway()
     log.assign(frozenset(), frozenset([HOME]), 2)
-    look_up, failures = log.end_offset, [Unavailable("slow"), Unavailable("slow")]
+    look_up = log.end_offset
 
     async def end_offset(partition: int) -> int:
-        if failures:
-            raise failures.pop()
-        return await look_up(partition)
+        raise Unavailable("no leader")
 
     monkeypatch.setattr(log, "end_offset", end_offset)
     log.assign(frozenset([HOME]), frozenset(), 3)
-    await until(lambda: gateway.partitions.owned == ALL)
+    async with platform.sign_in(gateway, BEN) as ben:
+        message = Message(message_id=5, chat_id="d-2-3", sender_id=CAT, text=Text(body="Hello"))
+        log.store(
+            partition_of(BEN, PARTITIONS), Envelope(event=Event(event_id=5, message=message), recipient_ids=[BEN])
+        )
+        await ben.expect("event")
+        with pytest.raises(Unavailable, match="1 are read"):
+            await gateway.log_consumer.check()
+        log.assign(frozenset(), frozenset([HOME]), 4)
+        await until(lambda: not gateway.partitions.unread)
+        log.assign(frozenset([HOME]), frozenset(), 5)
+        await until(lambda: gateway.partitions.unread == {HOME})
+        monkeypatch.setattr(log, "end_offset", look_up)
+        await until(lambda: gateway.partitions.owned == ALL)
     assert not log.has_left
 
 
