@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The time of every file in a wheel, so that the same sources make the same bytes: 2026-01-01.
 WHEEL_TIME := 1767225600
+# Python compiles a module when it is first imported; most are never.
+PIP_FLAGS := -q --disable-pip-version-check --no-deps --no-compile
 SOLVE := -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml
 
@@ -72,11 +74,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.run: requirements.lock deploy/build.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up (once) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -r deploy/build.lock
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install $(PIP_FLAGS) --require-hashes -r requirements.lock -r deploy/build.lock
+	@$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@echo "Setting up for development (once) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
 	@touch $@

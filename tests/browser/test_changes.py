@@ -65,6 +65,7 @@ def test_edits_and_deletions_are_seen_by_both_in_the_chat_in_quotes_and_in_the_l
     expect(at_ada.messages.nth(1)).to_contain_text("At one")
 
 
+@pytest.mark.slow
 def test_an_edit_by_keyboard_gives_the_draft_back_and_survives_a_reload(at_ada: Seat) -> None:
     at_ada.composer.press("ArrowUp")
     expect(at_ada.page.get_by_text("Editing a message")).to_be_visible()

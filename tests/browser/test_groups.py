@@ -121,6 +121,7 @@ def test_a_group_shows_who_wrote_and_what_changed_until_one_is_removed(
     expect(other.row("Eggs")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_two_users_create_and_use_a_channel(platform: Platform, seats: Seats, ada: Account) -> None:
     quilla = platform.register("Quilla Oduya")  # a search of people finds 20: no other test has this name
     own, other = seats(platform, ada), seats(platform, quilla)

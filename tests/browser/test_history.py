@@ -139,6 +139,7 @@ def test_a_view_at_the_bottom_follows_new_messages(
     wait_until_at_bottom(reading.page)
 
 
+@pytest.mark.slow
 def test_a_chat_opens_at_the_first_unread_message(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

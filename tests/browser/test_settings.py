@@ -43,6 +43,7 @@ def test_settings_apply_at_once_in_every_tab_and_stay(
     expect_no_sideways_scroll(seat.page)
 
 
+@pytest.mark.slow
 def test_other_sign_ins_are_ended_and_the_account_is_deleted_with_its_password(
     platform: Platform, seats: Seats, ada: Account
 ) -> None:

@@ -183,6 +183,7 @@ def test_signing_out_asks_if_a_change_waits(platform: Platform, seats: Seats, ad
     assert [question.startswith("One message or change is not sent yet") for question in questions] == [True]
 
 
+@pytest.mark.slow
 def test_what_is_typed_while_a_message_is_being_kept_stays(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

@@ -90,7 +90,7 @@ def health_watch() -> bytes:
         ("page", lambda: b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"),
         pytest.param("websocket", bytes, marks=pytest.mark.slow),
         ("websocket", websocket_upgrade),
-        ("grpc", http2_begun),
+        pytest.param("grpc", http2_begun, marks=pytest.mark.slow),
         ("grpc", health_watch),
         pytest.param("archive", health_watch, marks=pytest.mark.slow),
     ],

@@ -6,7 +6,7 @@ import trio
 from rookery.verify import Plan, open_verification
 from tools.launch.process import Rookery
 
-MESSAGES = 800
+MESSAGES = 400
 
 CLIENTS = 8
 """One half on WebSocket, the other on gRPC."""
@@ -14,13 +14,14 @@ CLIENTS = 8
 
 @pytest.mark.parametrize(
     "moments",
-    [(300,), *(pytest.param(moments, marks=pytest.mark.slow) for moments in [(1,), (100, 500), (780,)])],
+    [(150,), *(pytest.param(moments, marks=pytest.mark.slow) for moments in [(1,), (50, 250), (380,)])],
 )
 async def test_messages_accepted_before_a_kill_are_kept_once_and_in_order(
     own_rookery: Rookery, moments: tuple[int, ...]
 ) -> None:
     """`moments` are numbers of accepted messages."""
-    async with open_verification(Plan(urls=(own_rookery.url,), clients=CLIENTS, messages=MESSAGES)) as run:
+    plan = Plan(urls=(own_rookery.url,), clients=CLIENTS, messages=MESSAGES, files=0)
+    async with open_verification(plan) as run:
         for moment in moments:
             await run.until(accepted=moment)
             await trio.to_thread.run_sync(own_rookery.kill)

@@ -84,6 +84,7 @@ async def test_a_client_finds_what_it_missed_in_an_absence(platform: Rookery, mo
     assert result.caught_up > 0
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_after_its_own_newest_message_is_found(
     platform: Rookery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
