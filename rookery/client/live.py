@@ -292,7 +292,7 @@ class Submission:
             with trio.move_on_after(deadline):
                 await self._answered.wait()
         finally:
-            self._outbox.forget(self._frame)
+            self._outbox.forget(self._frame, self._finish)
         if self._answer is None:
             raise Unreachable(f"no answer within {deadline:g} s", client_id=self.client_id)
         if isinstance(self._answer, Refused):
@@ -301,7 +301,7 @@ class Submission:
 
     def withdraw(self) -> None:
         """Do not send it again. `answer` must be cancelled."""
-        self._outbox.forget(self._frame)
+        self._outbox.forget(self._frame, self._finish)
 
     def _finish(self, answer: pb.Accepted | Refused) -> None:
         self._answer = answer

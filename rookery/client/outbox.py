@@ -96,11 +96,13 @@ class Outbox:
         self._pending[key] = Command(key, frame, waiters, first_sent_ms=first_sent_ms)
         self._unsent.append(self._pending[key])
 
-    def forget(self, frame: pb.ClientFrame) -> None:
-        """Do not send the command again, unless another caller waits for it."""
+    def forget(self, frame: pb.ClientFrame, finish: Finish) -> None:
+        """Do not send the command again, unless another caller waits for it. Both arguments are those of `submit`."""
         command = self._pending.get(key_of(frame))
-        if command is not None and command.frame is frame and len(command.waiters) == 1:
-            self._release(command)
+        if command is not None and finish in command.waiters:
+            command.waiters.remove(finish)
+            if not command.waiters:
+                self._release(command)
 
     def notify(self, frame: pb.ClientFrame) -> None:
         """Send a frame that has no answer, on this connection or never."""

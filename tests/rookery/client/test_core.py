@@ -124,7 +124,7 @@ def test_a_refusal_of_a_withdrawn_message_does_not_count_when_the_message_was_se
     first = send("a")
     server.submit(first)
     server.sent()  # frame 2, after Authenticate
-    server.session.outbox.forget(first)
+    server.session.outbox.forget(first, server.finished.append)
     server.submit(send("a"))
     server.sent()
     server.reply(refused(2, "a"))

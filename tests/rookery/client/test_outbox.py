@@ -84,7 +84,20 @@ def test_a_follow_is_never_refused_and_takes_the_place_of_the_former_one(outbox:
 def test_a_forgotten_message_is_not_sent_again(outbox: Outbox) -> None:
     frame = send("a")
     outbox.submit(frame, ignore)
-    outbox.forget(frame)
+    outbox.forget(frame, ignore)
+    assert taken(outbox) == ""
+
+
+def test_a_command_submitted_twice_is_sent_until_both_callers_have_forgotten_it(outbox: Outbox) -> None:
+    first, second = send("a"), send("a")
+    answers: list[object] = []
+    outbox.submit(first, ignore)
+    outbox.submit(second, answers.append)
+    for _ in range(2):
+        outbox.forget(first, ignore)
+    assert taken(outbox) == "a"
+    outbox.forget(second, answers.append)
+    outbox.begin()
     assert taken(outbox) == ""
 
 
