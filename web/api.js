@@ -6,7 +6,7 @@ import { refusalText } from "./refusals.js";
 import { parsed } from "./stores/storage.js";
 
 /** @import {Query} from "./conversations.js" */
-/** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
+/** @import {Profile, ProfilesPage, Tokens, User} from "./types.js" */
 /**
  * @import {
  *   Chat as WireChat, Event as WireEvent, GroupSettings, HistoryMessage, ListChangesResponse, ListChatsResponse,
@@ -118,24 +118,6 @@ export class Api {
   /** @param {string} current_password @param {string} new_password */
   changePassword(current_password, new_password) {
     return this.signedIn("PUT", "/v1/me/password", { current_password, new_password });
-  }
-
-  /**
-   * The sign-ins of this account, newest first, 100 at most.
-   * @returns {Promise<OwnSignIns>}
-   */
-  signIns() {
-    return this.signedIn("GET", "/v1/me/sign-ins");
-  }
-
-  /** @param {string} sign_in_id */
-  endSignIn(sign_in_id) {
-    return this.signedIn("DELETE", `/v1/me/sign-ins/${encodeURIComponent(sign_in_id)}`);
-  }
-
-  /** Ends all sign-ins but this one. */
-  endOtherSignIns() {
-    return this.signedIn("DELETE", "/v1/me/sign-ins/others");
   }
 
   /** Deletes the account for ever, which ends this sign-in. @param {string} current_password */

@@ -23,7 +23,6 @@
  * @property {string} last_seen_at_ms the time of its last refresh
  * @property {boolean} is_current whether it is this browser's sign-in
  */
-/** @typedef {{sign_ins: SignInDetails[]}} OwnSignIns */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
 /**
  * @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean, who_may_start?: WhoMayStart,

@@ -1,6 +1,6 @@
 // The settings of this browser, and of the account.
 
-import { Api, explain, Problem } from "../api.js";
+import { explain, Problem } from "../api.js";
 import * as banners from "../banners.js";
 import { fullTime } from "../format.js";
 import { dialogTexts } from "../languages/dialogs.js";
@@ -18,6 +18,9 @@ import { openPeople } from "./open-dialog.js";
 /** @import {Setting} from "../stores/settings.js" */
 /** @import {SignInDetails, User} from "../types.js" */
 /** @import {Children} from "../view.js" */
+
+/** Newest first, 100 at most. */
+const SIGN_INS = "/v1/me/sign-ins";
 
 /**
  * A group of radio buttons: the label of each value.
@@ -270,7 +273,7 @@ export class SettingsDialog extends Modal {
     return [
       h("ul", { class: "list" }, this.#signIns.map((each) => this.#signIn(each))),
       h("p", { class: "note" }, dialogTexts.signIns.hint),
-      hasOthers && textButton("text-button", () => void this.#end((api) => api.endOtherSignIns()), dialogTexts.signIns.endOthers),
+      hasOthers && textButton("text-button", () => void this.#end("others"), dialogTexts.signIns.endOthers),
     ];
   }
 
@@ -287,29 +290,27 @@ export class SettingsDialog extends Modal {
         h("strong", { dir: "auto" }, name),
         h("small", {}, is_current ? dialogTexts.signIns.here : dialogTexts.signIns.lastSeen(fullTime(Number(last_seen_at_ms)))),
       ),
-      !is_current && h("button", { ...end, onclick: () => void this.#end((api) => api.endSignIn(sign_in_id)) }, dialogTexts.signIns.end),
+      !is_current && h("button", { ...end, onclick: () => void this.#end(sign_in_id) }, dialogTexts.signIns.end),
     );
   }
 
   #load() {
     this.#signIns = null;
-    return this.#read((api) => api.signIns());
+    return this.#read();
   }
 
-  /** Ends sign-ins, and reads the remaining ones. @param {(api: Api) => Promise<unknown>} end */
-  #end(end) {
-    return this.#read(async (api) => {
-      await end(api);
-      return api.signIns();
-    });
+  /** Ends a sign-in, or all `others`, and reads the remaining ones. @param {string} sign_in_id */
+  #end(sign_in_id) {
+    return this.#read(() => this.#app.api.signedIn("DELETE", `${SIGN_INS}/${encodeURIComponent(sign_in_id)}`));
   }
 
-  /** @param {(api: Api) => Promise<{sign_ins: SignInDetails[]}>} read */
-  async #read(read) {
+  /** Reads the sign-ins. @param {() => Promise<unknown>} [before] a request before that */
+  async #read(before) {
     this.#problem = "";
     this.root.invalidate();
     try {
-      this.#signIns = (await read(this.#app.api)).sign_ins;
+      await before?.();
+      this.#signIns = (await this.#app.api.signedIn("GET", SIGN_INS)).sign_ins;
     } catch (fault) {
       this.#problem = explain(fault);
     }

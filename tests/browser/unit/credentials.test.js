@@ -199,5 +199,5 @@ test("a page of a proxy in place of an answer is no success", async (context) =>
   await assert.rejects(new Api(credentials).deleteAccount("correct horse battery"), NoResponse);
   assert.ok(credentials.current);
   context.mock.method(globalThis, "fetch", async () => new Response(null, { status: 204 }));
-  assert.equal(await new Api(credentials).endOtherSignIns(), null);
+  assert.equal(await new Api(credentials).signedIn("DELETE", "/v1/me/sign-ins/others"), null);
 });
