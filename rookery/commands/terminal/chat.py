@@ -214,8 +214,8 @@ class TerminalChat:
                     if message.control.version == 1:
                         self._groups.open_created(message)
                         self._set_open(message.chat_id)
-                        await self._follow_open()
                         self._screen.show(f"writing to {await self._chats.title(message.chat_id)}")
+                        await self._follow_open()
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
@@ -344,11 +344,15 @@ class TerminalChat:
 
     async def _enter(self, chat_id: str) -> None:
         """Let the following lines be sent to a chat. Raises RookeryError."""
-        about = await self._groups.load(chat_id) if is_group(chat_id) else []
+        about: Sequence[str] = ()
+        if is_group(chat_id):
+            about = await self._groups.load(chat_id)
+        else:
+            self._groups.close()
         self._set_open(chat_id)
-        await self._follow_open()
         self._screen.show(f"writing to {await self._chats.title(chat_id)}")
         self._show_lines(about)
+        await self._follow_open()
 
     def _set_open(self, chat_id: str) -> None:
         """Write to a chat. Watch its other member, or up to MAX_WATCHED known members of a group."""

@@ -131,8 +131,20 @@ class TerminalGroups:
         self.apply(creation)
 
     async def load(self, chat_id: str) -> Sequence[str]:
-        """Read a group that is opened. Return lines that describe it. Raises RookeryError."""
+        """Read a group that is opened. Return lines that describe it. Raises RookeryError: the former one stays open."""
+        former = self._open, self._members, self._invites
+        self.close()
+        try:
+            return await self._read(chat_id)
+        except RookeryError:
+            self._open, self._members, self._invites = former
+            raise
+
+    def close(self) -> None:
+        """Leave no group open, such as when the user writes to a direct chat."""
         self._open, self._members, self._invites = "", {}, ()
+
+    async def _read(self, chat_id: str) -> Sequence[str]:
         chat = await self._client.api.chat(chat_id)
         self.note([chat])
         if not chat.own.role:

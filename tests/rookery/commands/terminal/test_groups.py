@@ -136,6 +136,34 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert "no group is open" in screen.shown[-1]
 
 
+@pytest.mark.parametrize("failing", ["GET /v1/chats/g-2", "GET /v1/chats/g-2/members?after=0&limit=1000"])
+async def test_lines_and_commands_stay_with_the_open_group_if_another_one_can_not_be_read(
+    group: TerminalChat, screen: FakeScreen, bff: Any, failing: str
+) -> None:
+    trains = {"chat_id": "g-2", "settings": {"name": "Trains"}, "version": "1", "own": {"role": "ROLE_OWNER"}}
+    bff.answers |= {
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": [trains]}),
+        "GET /v1/chats/g-2": (200, trains),
+        failing: (403, {"code": "forbidden", "detail": "Not now."}),
+        "PATCH /v1/chats/g-1": (200, control(21, **ADDED)),
+    }
+    await group.execute("/open Trains")
+    assert screen.shown[-1].startswith("failed: ")
+    await group.execute("/members")
+    assert screen.shown[-1] == "ada (owner)"
+    await group.execute("/topic Steam")
+    assert bff.requests[-1] == "PATCH /v1/chats/g-1"
+
+
+async def test_a_command_for_groups_is_refused_while_a_user_is_written_to(
+    group: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    await group.execute("/with grace")
+    await group.execute("/leave")
+    assert screen.shown[-1].startswith("no group is open")
+    assert not [request for request in bff.requests if request.startswith("DELETE")]
+
+
 async def accept_follows(connection: Any) -> None:
     """Accept every frame of the client."""
     while True:
