@@ -101,7 +101,10 @@ export class Drafts {
   share(channel, end) {
     this.#channel = channel;
     channel.onmessage = ({ data }) => this.#receive(data);
-    end.addEventListener("abort", () => channel.close());
+    end.addEventListener("abort", () => {
+      this.#channel = null;
+      channel.close();
+    });
   }
 
   /** @param {Change} change */

@@ -314,6 +314,16 @@ test("a draft that changed in another tab changes here, in the open chat if its 
   assert.deepEqual(there.drafts.chats, ["d-1-2"]);
 });
 
+test("a draft changes without a fault after the sign-in has ended, when its channel is closed", async () => {
+  const kept = await Kept.open(async () => fakeDatabase());
+  const drafts = new Drafts(kept, new Outbox(kept));
+  const life = new AbortController();
+  drafts.share(new BroadcastChannel("drafts"), life.signal);
+  life.abort();
+  drafts.keep(CHAT, { text: "one" });
+  assert.equal(drafts.get(CHAT).text, "one");
+});
+
 test("a text of another tab never replaces keystrokes that it does not have", () => {
   const may = (text, isFocused, isOwn) => mayReplace({ text, isFocused, isOwn }, { before: "one", text: "one two" });
   assert.deepEqual([may("", true, true), may("one", false, true), may("older", false, false)], [true, true, true]);
