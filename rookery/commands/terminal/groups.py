@@ -131,7 +131,10 @@ class TerminalGroups:
         self.apply(creation)
 
     async def load(self, chat_id: str) -> Sequence[str]:
-        """Read a group that is opened. Return lines that describe it. Raises RookeryError: the former one stays open."""
+        """Read a group that is opened. Return lines that describe it.
+
+        Raises RookeryError; the former group stays open then.
+        """
         former = self._open, self._members, self._invites
         self.close()
         try:
