@@ -11,7 +11,7 @@ from rookery.client.errors import Refused, Unreachable
 from rookery.client.events import EventQueue
 from rookery.client.http import Api
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.archive_pb2 import Chat
+from rookery.v1.archive_pb2 import Chat, ListChangesResponse
 from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.ids import time_of
 
@@ -319,7 +319,7 @@ class Channels:
             pause = PAUSE if any(opened.is_behind for opened in self._open.values()) else READ_AGAIN_SECONDS
 
     async def _read(self, chat_id: str, opened: _Opened) -> None:
-        """Publish the events after `after` that the client does not have, and raise `after`."""
+        """Publish the events after `after` that the client does not have, and raise `after` if there was room."""
         opened.received, opened.read_at, after = 0, trio.current_time(), opened.after
         try:
             answer = await repeat(self._api.changes, chat_id, after=after)
@@ -330,13 +330,17 @@ class Channels:
             return
         if self._open.get(chat_id) is not opened or (answer.too_old and not opened.is_behind):
             return
-        if answer.too_old:
-            self._queue.put(TooOld(chat_id), self._session.newest_ms)
-        for event in answer.events:
-            if self._session.is_new(event) and not self._publish(event):
-                return  # it is read again
+        if not self._publish_missing(chat_id, answer):
+            self._expect(self._session.server_ms(), chat_id)  # it is read again once there is room
+            return
         if opened.after == after:  # else more is to be read, since the user has joined meanwhile
             opened.after = max(after, complete_up_to)
+
+    def _publish_missing(self, chat_id: str, answer: ListChangesResponse) -> bool:
+        """Return whether there was room for all events that the client does not have, or for TooOld."""
+        if answer.too_old:
+            return self._queue.put(TooOld(chat_id), self._session.newest_ms)
+        return all(self._publish(event) for event in answer.events if self._session.is_new(event))
 
     def _publish(self, event: pb.Event) -> bool:
         """Return whether there was room for the event."""

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from rookery.client import Client, Gap, GatewayEndpoints, Refused, SignedOut, TooOld, Unreachable, User
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS, READ_AGAIN_SECONDS
 from rookery.v1 import session_pb2 as pb
+from rookery.v1.archive_pb2 import ListChangesResponse
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member, Span
 from shared.background import open_background
 from shared.contract.ids import first_id_at
@@ -328,6 +329,50 @@ async def test_a_channel_of_which_too_much_is_missing_is_yielded_once_and_read_o
     found = await taken(client)
     assert [event for event in found if isinstance(event, TooOld)] == [TooOld(CHAT)]
     assert missed in ids_of(found)
+
+
+def fill_queue_during_next_reading(platform: FakePlatform, client: Client, patch: pytest.MonkeyPatch) -> None:
+    read = platform.changes
+
+    async def changes(chat_id: str, *, after: int) -> ListChangesResponse:
+        patch.setattr(platform, "changes", read)
+        while client._queue.put(pb.Typing(), 0):
+            pass
+        return await read(chat_id, after=after)
+
+    patch.setattr(platform, "changes", changes)
+
+
+async def test_too_much_is_missing_is_told_once_there_is_room_for_it(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    await trio.sleep(60)
+    platform.too_old = {CHAT: first_id_at(platform.now_ms - 15_000)}
+    fill_queue_during_next_reading(platform, client, monkeypatch)
+    platform.lose()
+    await trio.sleep(60)
+    found = await taken(client)
+    await trio.sleep(60)
+    found += await taken(client)
+    assert TooOld(CHAT) in found
+
+
+async def test_an_event_that_was_not_known_to_be_missing_comes_once_there_is_room_for_it(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    await trio.sleep(60)
+    missed = platform.log(CHAT)
+    monkeypatch.setattr(client._session, "server_ms", lambda: platform.now_ms)
+    fill_queue_during_next_reading(platform, client, monkeypatch)
+    await trio.sleep(READ_AGAIN_SECONDS + 60)
+    found = await taken(client)
+    await trio.sleep(60)
+    found += await taken(client)
+    assert missed.event_id in ids_of(found)
 
 
 async def test_a_channel_from_which_the_user_is_removed_while_it_is_read_holds_up_no_other(
