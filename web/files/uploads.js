@@ -58,8 +58,6 @@ export class Uploads extends Store {
   #jobs = new Map();
   /** The client_file_ids of uploaded files, by file_id. @type {Map<string, string>} */
   #ids = new Map();
-  /** Whether the sign-in has ended. */
-  #hasEnded = false;
 
   /** @param {Sending} sending @param {Api} api @param {Chats} chats @param {Partial<Environment>} [environment] */
   constructor(sending, api, chats, environment) {
@@ -83,9 +81,16 @@ export class Uploads extends Store {
     return this.#bytes.isDurable;
   }
 
-  /** The sign-in has ended, and all that is kept is deleted. */
+  /** The sign-in has ended: all uploads end. */
   stop() {
-    this.#hasEnded = true;
+    for (const job of this.#jobs.values()) {
+      job.end.abort();
+      job.wake();
+    }
+  }
+
+  /** The sign-in has ended, and all that is kept is deleted. */
+  clear() {
     this.attached.stop();
     this.#bytes.stop();
   }
@@ -182,7 +187,7 @@ export class Uploads extends Store {
       if (!known.has(id) && job.file_id) this.#environment.server.cancel(job.file_id).catch(() => {}); // it is swept later
     }
     for (const { file } of wanted)
-      if (!this.#hasEnded && this.#jobs.size < AT_ONCE && !this.#jobs.has(file.client_file_id ?? "")) void this.#upload(file);
+      if (!this.#sending.hasEnded && this.#jobs.size < AT_ONCE && !this.#jobs.has(file.client_file_id ?? "")) void this.#upload(file);
     this.#bytes.forget(known);
   }
 
@@ -208,8 +213,8 @@ export class Uploads extends Store {
       this.#ids.set(info.file_id, id);
       this.#change(id, (other) => ({ ...other, ...info, size: String(info.size) }));
     } catch (fault) {
-      this.#hasEnded ||= fault instanceof SignedOut;
-      if (!job.end.signal.aborted && !this.#hasEnded) this.#failed(id, fault);
+      if (fault instanceof SignedOut) this.#sending.stop();
+      if (!job.end.signal.aborted) this.#failed(id, fault);
     }
     this.#jobs.delete(id);
     this.#sending.flush();
@@ -233,6 +238,7 @@ export class Uploads extends Store {
     let [failures, most] = [0, 0];
     for (;;) {
       const bytes = await this.#bytes.read(id);
+      how.signal.throwIfAborted();
       if (!bytes) throw new Lost();
       job.isPaused = false;
       try {

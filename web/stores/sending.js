@@ -44,6 +44,8 @@ export class Sending extends Store {
   maxFileBytes = 0;
   /** The files of drafts and unsent messages, once the module is loaded. @type {Uploads | null} */
   uploads = null;
+  /** Whether the sign-in has ended. */
+  hasEnded = false;
   /** Whether to send typing events to the other members. */
   isTypingShown = () => true;
   /** Whether a message was sent since the page was opened. */
@@ -264,9 +266,16 @@ export class Sending extends Store {
     if (this.isTypingShown() && !this.#chats.isChannel(chat_id)) this.#chats.typing.announce(chat_id, this.#line.send);
   }
 
-  /** Deletes this user's drafts, and unsent messages and changes, from this browser. */
-  clear() {
+  /** The sign-in has ended: uploads end, since the next sign-in may be of another user. */
+  stop() {
+    this.hasEnded = true;
     this.uploads?.stop();
+  }
+
+  /** The sign-in has ended: deletes this user's drafts, and unsent messages and changes, from this browser. */
+  clear() {
+    this.stop();
+    this.uploads?.clear();
     return this.#kept.clear();
   }
 

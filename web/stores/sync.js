@@ -110,7 +110,7 @@ export class Sync extends Store {
 
   #stateChanged() {
     if (!this.isOnline) for (const each of [this.sending, this.#chats.presence, this.#channels]) each?.offline();
-    if (this.hasEnded) this.#catchUp.stop();
+    if (this.hasEnded) for (const each of [this.sending, this.#catchUp]) each.stop();
     this.changed();
   }
 

@@ -366,6 +366,17 @@ test("a sent message is in the outbox until it is accepted, and then in the hist
   assert.deepEqual(shown(chats), ["text 1", "mine"]);
 });
 
+test("the end of the sign-in ends the uploads, and messages that are not sent stay", async () => {
+  const { sync } = await online();
+  await sync.sending.send(CHAT, "mine");
+  sync.sending.uploads = { stop: mock.fn() };
+  sync.session.restart();
+  assert.equal(sync.sending.uploads.stop.mock.callCount(), 0);
+  sync.session.end();
+  assert.equal(sync.sending.uploads.stop.mock.callCount(), 1);
+  assert.deepEqual(sync.sending.waiting(CHAT).map(({ body }) => body), ["mine"]);
+});
+
 test("a message of another is delivered at once, read when it was seen, and both are sent together", async () => {
   const { chats, sync, socket } = await online();
   const arrived = [];

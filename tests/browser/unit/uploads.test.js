@@ -370,6 +370,41 @@ test("a server that keeps failing is left alone after six attempts", async () =>
   assert.equal(waiting(page).state, "failed");
 });
 
+test("an upload ends with the sign-in, begins in no module that is loaded later, and goes on at the user's next sign-in", async () => {
+  const page = await opened();
+  let release;
+  page.server.held = new Promise((resolve) => (release = resolve));
+  await sendFiles(page, "Look", file());
+  await pass();
+  const { server, files, database, sending, chats } = page;
+  sending.stop();
+  release();
+  await pass();
+  new Uploads(sending, {}, chats, { server, open: async () => files });
+  await pass();
+  assert.deepEqual([server.requests, waiting(page).state], [["reserve"], "pending"]);
+  const again = await opened({ database, files, server });
+  await pass();
+  assert.deepEqual(again.sent(), [["Look", ["f1"]]]);
+});
+
+test("no upload begins after a sign-out in the pause after a failure, or while the bytes are read", async () => {
+  const page = await opened();
+  page.server.faults = [null, new NoResponse("away")];
+  await sendFiles(page, "Look", file());
+  await pass();
+  const { database, files } = page;
+  let release;
+  const { get } = files;
+  files.get = (id) => new Promise((resolve) => (release = () => resolve(get(id))));
+  const reading = await opened({ database: Object.assign(fakeDatabase(), { read: database.read }), files });
+  await pass();
+  await Promise.all([page, reading].map(({ sending }) => sending.clear()));
+  release();
+  await pass(15);
+  assert.deepEqual([page.server.requests, reading.server.requests], [["reserve", "part 1"], []]);
+});
+
 test("a message that is taken back ends its upload, and its text becomes the draft", async () => {
   const page = await opened();
   page.server.held = new Promise(() => {});
