@@ -37,6 +37,10 @@ GROUP = "gateway"
 RETRY_SECONDS = 1.0
 """Delay before the group is joined, a tail begun, or a fence published again, after the backplane was unavailable."""
 
+GAIN_SECONDS = 1.0
+"""How long all deliveries wait for the look-ups of gained partitions, which take 0.1 s: a loss that comes meanwhile has
+to be handled within 3 s."""
+
 SLICE = 2_000
 """Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one
 turn of theirs, deliveries would fall behind for as long as that continues."""
@@ -380,12 +384,13 @@ class LogConsumer:
     # ---- assignments
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> Collection[int]:
-        """Begin to read the gained partitions, from where their tails begin. Return the partitions that the log could
-        not look up, for instance without a leader: to wait for them here would delay the deliveries of all others."""
+        """Begin to read the gained partitions, from where their tails begin. Return the partitions that the log did not
+        look up within GAIN_SECONDS, for instance without a leader."""
         self._partitions.unread.update(partitions)
-        async with trio.open_nursery() as nursery:
-            for partition in partitions:
-                nursery.start_soon(self._try_to_begin, consumer, partition)
+        with trio.move_on_after(GAIN_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for partition in partitions:
+                    nursery.start_soon(self._try_to_begin, consumer, partition)
         return self._partitions.unread.intersection(partitions)
 
     async def _begin_late(self, consumer: Consumer, partition: int, fence_rebuilt: Callable[[], None]) -> None:

@@ -154,11 +154,13 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
     gateway = await platform.start_gateway()
     log.assign(frozenset(), frozenset([HOME]), 2)
-    look_up = log.end_offset
+    look_up, answer = log.end_offset, trio.Event()
 
     async def end_offset(partition: int) -> int:
+        await answer.wait()
         raise Unavailable("no leader")
 
+    monkeypatch.setattr(log_consumer, "GAIN_SECONDS", 0.01)
     monkeypatch.setattr(log, "end_offset", end_offset)
     log.assign(frozenset([HOME]), frozenset(), 3)
     async with platform.sign_in(gateway, BEN) as ben:
@@ -166,7 +168,8 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
         log.store(
             partition_of(BEN, PARTITIONS), Envelope(event=Event(event_id=5, message=message), recipient_ids=[BEN])
         )
-        await ben.expect("event")
+        await ben.expect("event")  # before the log answers
+        answer.set()
         with pytest.raises(Unavailable, match="1 are read"):
             await gateway.log_consumer.check()
         log.assign(frozenset(), frozenset([HOME]), 4)
