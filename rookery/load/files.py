@@ -65,7 +65,7 @@ class FileLoad:
             trio.open_nursery() as nursery,
         ):
             for token in self._tokens:
-                nursery.start_soon(self._use, Files(_SignedIn(http, token)))
+                nursery.start_soon(self._use, Files(_SignedIn(http, token, self._ca_file)))
             await trio.sleep(warm_up)
             uploaded, downloaded = self._uploaded, self._downloaded
             self._failures.clear()
@@ -113,8 +113,8 @@ class FileLoad:
 class _SignedIn(Api):
     """The API for a user with a token."""
 
-    def __init__(self, http: httpx.AsyncClient, token: str) -> None:
-        super().__init__(http, "", "", "")
+    def __init__(self, http: httpx.AsyncClient, token: str, ca_file: Path | None) -> None:
+        super().__init__(http, "", "", "", ca_file)
         self._token = token
 
     async def access_token(self, *, older_than: str = "") -> str:

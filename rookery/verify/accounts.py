@@ -72,7 +72,8 @@ class Accounts:
 
     def open_api(self, name: str, number: int) -> AbstractAsyncContextManager[Api]:
         """Open the HTTP API for the account, without signing in."""
-        return open_api(self._plan.urls[0], name, PASSWORD, device_name="verify", transport=self._http(number))
+        url, ca_file = self._plan.urls[0], self._plan.ca_file
+        return open_api(url, name, PASSWORD, device_name="verify", ca_file=ca_file, transport=self._http(number))
 
     async def _exists(self, name: str) -> bool:
         try:

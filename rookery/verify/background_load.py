@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import trio
 
@@ -30,12 +31,13 @@ FLOOD_RATE = 25.0
 class Churn:
     """Sessions of the clients' users, opened and closed: half of them with a proper close, half without."""
 
-    def __init__(self, clients: Sequence[Client], count: int) -> None:
+    def __init__(self, clients: Sequence[Client], count: int, ca_file: Path | None) -> None:
         self.opened = 0
         self.failed = 0
         """Sessions without a welcome, for instance while a gateway is replaced."""
         self._clients = clients
         self._numbers = iter(range(count))
+        self._ca_file = ca_file
 
     async def run(self) -> None:
         """Open and close all sessions, then return."""
@@ -49,7 +51,7 @@ class Churn:
             transport = TRANSPORTS[number // len(self._clients) % 2]
             try:
                 with trio.CancelScope() as scope:
-                    async with open_session(client.api, transport):
+                    async with open_session(client.api, transport, self._ca_file):
                         self.opened += 1
                         if number % 2:
                             scope.cancel()
@@ -61,12 +63,13 @@ class Churn:
 class SlowClient:
     """A user that receives messages all the time, and a session of the user that is never read."""
 
-    def __init__(self, api: Api, writer: Client, transport: Transport, *, reads: bool) -> None:
+    def __init__(self, api: Api, writer: Client, transport: Transport, *, reads: bool, ca_file: Path | None) -> None:
         """`api` is signed in as the user. `reads` makes it a client that does read, for comparison."""
         self._api = api
         self._writer = writer
         self._transport: Transport = transport
         self._reads = reads
+        self._ca_file = ca_file
 
     async def run(self) -> None:
         """Hold the session and send to it, until cancelled."""
@@ -78,7 +81,7 @@ class SlowClient:
         while True:
             try:
                 with trio.move_on_after(HOLD_SECONDS):
-                    async with open_session(self._api, self._transport) as stream:
+                    async with open_session(self._api, self._transport, self._ca_file) as stream:
                         while self._reads and await stream.receive():
                             pass
                         await trio.sleep_forever()
@@ -94,12 +97,13 @@ class SlowClient:
 
 
 @asynccontextmanager
-async def open_session(api: Api, transport: Transport) -> AsyncIterator[SessionStream]:
-    """Open a session up to its welcome. Raises RookeryError."""
+async def open_session(api: Api, transport: Transport, ca_file: Path | None) -> AsyncIterator[SessionStream]:
+    """Open a session up to its welcome. Raises RookeryError. `ca_file` is that of `open_client`."""
     with trio.move_on_after(SESSION_DEADLINE) as scope:
         address = await api.gateway()
         token = await api.access_token()
-        async with CONNECT[transport](address.websocket if transport == "websocket" else address.grpc) as stream:
+        endpoint = address.websocket if transport == "websocket" else address.grpc
+        async with CONNECT[transport](endpoint, ca_file) as stream:
             await stream.send(pb.ClientFrame(authenticate=pb.Authenticate(access_token=token, client_name="verify")))
             frame = await stream.receive()
             if frame is None or not frame.HasField("welcome"):

@@ -48,7 +48,7 @@ class Run:
         self.clients: list[Client] = []
         self.participants = [Participant(number, self) for number in range(plan.clients)]
         self.accepted_count = 0
-        self.churn = Churn((), 0)
+        self.churn = Churn((), 0, None)
         self._run_id = secrets.token_hex(3)
         self._began = self._stops = 0.0
         self._began_ms = 0
@@ -180,7 +180,7 @@ class Run:
         self.clients = await for_each(hold, range(plan.clients), at_once=AT_ONCE)
         for number in range(plan.slow_clients):
             await nursery.start(self._hold_slow, accounts, extra[2 * number], extra[2 * number + 1], number)
-        self.churn = Churn(self.clients, plan.churn)
+        self.churn = Churn(self.clients, plan.churn, plan.ca_file)
         self._began = trio.current_time()
         self._began_ms = wall_clock_ms() - CLOCK_MARGIN_MS
         self._stops = self._began + plan.seconds
@@ -217,7 +217,8 @@ class Run:
         ):
             await api.sign_in()
             task_status.started()
-            await SlowClient(api, writer, transport, reads=self.plan.slow_clients_read).run()
+            plan = self.plan
+            await SlowClient(api, writer, transport, reads=plan.slow_clients_read, ca_file=plan.ca_file).run()
 
     async def _send_all(self) -> None:
         user_ids = [client.me.user_id for client in self.clients]
