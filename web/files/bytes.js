@@ -19,6 +19,7 @@ export class Bytes {
   #stored = new Set();
   /** The ids of files whose bytes are in memory only, since the database failed. */
   #unkept = new Set();
+  #isStopped = false;
 
   /** @param {Promise<FileDatabase>} database */
   constructor(database) {
@@ -63,7 +64,7 @@ export class Bytes {
    */
   async keep(id) {
     const local = this.#local.get(id);
-    if (!local) return false;
+    if (!local || this.#isStopped) return false;
     this.#stored.add(id);
     try {
       await inTime(KEEP_DEADLINE_MS, this.#put(id, local));
@@ -122,8 +123,9 @@ export class Bytes {
     }
   }
 
-  /** The sign-in has ended, and all that is kept is deleted: what is being kept is deleted as well. */
+  /** The sign-in has ended, and all that is kept is deleted, with what is being kept; nothing is kept from then on. */
   stop() {
+    this.#isStopped = true;
     this.#stored.clear();
   }
 }

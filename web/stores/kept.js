@@ -91,10 +91,13 @@ export class Kept extends Store {
     await this.#try((database) => database.remove(kind, id));
   }
 
+  /** Deletes everything. What is put later, such as a message whose files are being kept, is in memory alone. */
   async clear() {
     this.#values.clear();
     this.#unsaved.clear();
-    await this.#try((database) => database.clear());
+    const clearing = this.#try((database) => database.clear());
+    this.#database = null;
+    await clearing;
   }
 
   /** @param {Kind} kind @param {string} id @param {unknown} value */

@@ -23,6 +23,17 @@ test("values are there again after a reload, and removed ones are not", async ()
   assert.deepEqual((await open(database)).all("outbox"), []);
 });
 
+test("a value that is put after, or while, everything is deleted is in memory alone", async () => {
+  const database = fakeDatabase();
+  const kept = await open(database);
+  await kept.put("draft", "a", "one");
+  const clearing = kept.clear();
+  const saved = [await kept.put("outbox", "a", "two"), (await clearing, await kept.put("outbox", "b", "three"))];
+  assert.deepEqual([saved, database.rows.size], [[false, false], 0]);
+  assert.deepEqual(kept.all("outbox"), [["a", "two"], ["b", "three"]]);
+  assert.equal(await (await open(database)).put("draft", "a", "of the next sign-in"), true);
+});
+
 test("a database that can't be opened or read is replaced by memory, which is reported", async () => {
   const blocked = await Kept.open(() => Promise.reject(new Error("SecurityError")));
   assert.equal(blocked.isDurable, false);

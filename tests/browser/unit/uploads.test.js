@@ -482,6 +482,23 @@ test("bytes that are kept too late, after the sign-in has ended, are deleted", a
   assert.equal(files.rows.size, 0);
 });
 
+test("a message whose files are kept at the sign-out is not kept any more, nor are its bytes", async () => {
+  const page = await opened();
+  page.files.isFull = true;
+  await attach(page, file()); // once more, as a message
+  page.files.isFull = false;
+  const { database, files, sending, uploads } = page;
+  const taken = uploads.attached.take(CHAT);
+  let goOn;
+  taken[0].ready = new Promise((resolve) => (goOn = resolve));
+  const sent = uploads.attached.send(CHAT, "Look", {}, taken);
+  await sending.clear();
+  goOn();
+  await sent;
+  await pass();
+  assert.deepEqual([database.rows.size, files.rows.size], [0, 0]);
+});
+
 test("bytes that the browser has lost fail the message", async () => {
   const { database } = await (async () => {
     const page = await opened();
