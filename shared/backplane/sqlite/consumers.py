@@ -36,6 +36,7 @@ class SqliteConsumer:
         self._members = members
         self._positions: dict[int, int] = {}
         self._live: set[int] = set()  # partitions whose new records are buffered in memory
+        self._last_read = -1  # the partition that was read last from the file
         self._buffer: deque[StoredRecord] = deque()
         self._gained: set[int] = set()
         self._lost: set[int] = set()
@@ -137,20 +138,28 @@ class SqliteConsumer:
         return self._advance(records)
 
     async def _read_behind(self) -> list[StoredRecord]:
-        """Read records from the file, of the first partition that is behind; partitions that are not become live."""
+        """Read records from the file, of one partition that is behind: they take turns."""
+        self._go_live()
+        behind = self._positions.keys() - self._live
+        if not behind:
+            return []
+        partition = self._last_read = min(behind, key=lambda each: (each <= self._last_read, each))
+        position = self._positions[partition]
+        segments = await self._read_segments(partition, position)
+        if self._positions.get(partition) != position:  # lost, or sought in, during the await
+            return []
+        records = [record for segment in segments for record in segment if record.offset >= position]
+        if records and records[0].offset > position:
+            self._positions[partition] = records[0].offset  # trimmed: skip to the oldest record
+        taken = self._advance(records)
+        self._go_live()  # now: with a record before its next turn, the partition would be behind again
+        return taken
+
+    def _go_live(self) -> None:
+        """Buffer the new records of the partitions that are not behind."""
         for partition in self._positions.keys() - self._live:
-            position = self._positions[partition]
-            if position >= self._log.end_of(partition):
+            if self._positions[partition] >= self._log.end_of(partition):
                 self._live.add(partition)
-                continue
-            segments = await self._read_segments(partition, position)
-            if self._positions.get(partition) != position:  # lost, or sought in, during the await
-                return []
-            records = [record for segment in segments for record in segment if record.offset >= position]
-            if records and records[0].offset > position:
-                self._positions[partition] = records[0].offset  # trimmed: skip to the oldest record
-            return self._advance(records)
-        return []
 
     async def _read_segments(self, partition: int, position: int) -> list[list[StoredRecord]]:
         """Read the segment that contains the position, and the next ones, at most READ_AHEAD."""

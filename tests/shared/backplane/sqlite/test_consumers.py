@@ -82,3 +82,27 @@ async def test_a_partition_that_is_read_from_the_file_does_not_wait_for_a_pause_
             assert isinstance(fetched, Fetched)
             seen |= {record.partition for record in fetched.records}
     assert seen == {0, 1}
+
+
+async def test_partitions_that_are_read_from_the_file_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "READ_AHEAD", 1)
+    async with consuming(tmp_path, monkeypatch) as (log, consumer):
+        for partition in (0, 0, 0, 1):
+            await publish_and_wait(log, [Record(partition, b"")])
+        await consumer.fetch()
+        records = [*await read(consumer, 1), *await read(consumer, 1)]
+    assert {record.partition for record in records} == {0, 1}
+
+
+async def test_new_records_of_a_partition_that_was_read_to_its_end_do_not_wait_while_another_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with consuming(tmp_path, monkeypatch) as (log, consumer):
+        await publish_and_wait(log, [Record(0, b""), Record(1, b"")])
+        await consumer.fetch()
+        (first,) = await read(consumer, 1)
+        await publish_and_wait(log, [Record(first.partition, b"new")])
+        records = await read(consumer, 1)
+    assert {record.partition for record in records} == {0, 1}
