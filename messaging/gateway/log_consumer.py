@@ -184,9 +184,11 @@ class LogConsumer:
     # ---- records
 
     async def _deliver_all(self, records: Sequence[StoredRecord]) -> None:
+        begun = frozenset(self._partitions.tails)  # a tail that begins at a checkpoint reads from its own seek on
         for start in range(0, len(records), SLICE):
             for record in records[start : start + SLICE]:
-                self.deliver(record)
+                if record.partition in begun:
+                    self.deliver(record)
             self.evict()
             await trio.lowlevel.checkpoint()
 
@@ -385,7 +387,8 @@ class LogConsumer:
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> Collection[int]:
         """Begin to read the gained partitions, from where their tails begin. Return the partitions that the log did not
-        look up within GAIN_SECONDS, for instance without a leader."""
+        look up within GAIN_SECONDS, for instance without a leader. Until their tails begin, mostly a second later, they
+        are read from their oldest record, and none of these records is delivered."""
         self._partitions.unread.update(partitions)
         with trio.move_on_after(GAIN_SECONDS):
             async with trio.open_nursery() as nursery:

@@ -181,6 +181,41 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     assert not log.has_left
 
 
+async def test_a_tail_that_begins_while_records_are_delivered_has_all_of_them_from_its_beginning_on(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then its partition was read from the oldest record. It is read again from where the tail begins."""
+    monkeypatch.setattr(log_consumer, "SLICE", 1)
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    looked_up, evicted = list[int](), trio.Event()
+
+    async def end_offset(partition: int) -> int:
+        looked_up.append(partition)
+        await evicted.wait()
+        return 20
+
+    async def offset_at(partition: int, at_ms: int) -> int:
+        return 0
+
+    monkeypatch.setattr(log_consumer, "GAIN_SECONDS", 0.01)
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(log, "end_offset", end_offset)
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    monkeypatch.setattr(gateway.log_consumer, "evict", evicted.set)
+    log.assign(frozenset([HOME]), frozenset(), 3)
+    event = Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=BEN))
+    value = Envelope(event=event, recipient_ids=[ANN]).SerializeToString()
+    records = [StoredRecord(HOME, offset, wall_clock_ms(), value) for offset in range(20)]
+    await until(lambda: looked_up == [HOME, HOME])  # in the background now
+    log.deliver(records)
+    await until(lambda: HOME in gateway.partitions.tails)
+    log.deliver(records)
+    tail = gateway.partitions.tails[HOME]
+    await until(lambda: tail.next_offset == 20)
+    assert [entry.offset for entry in tail.newer(ANN, 0)] == list(range(20))
+
+
 def foreign_fence(read_up_to: int) -> Envelope:
     return Envelope(fence=Fence(gateway=1, read_up_to=read_up_to))
 
