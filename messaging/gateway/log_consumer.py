@@ -422,6 +422,7 @@ class LogConsumer:
         if partition in self._partitions.unread:
             consumer.seek(partition, start)
             self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
+            self._rosters.clear()  # control changes that came before were not read
 
     async def _fence(self, partition: int, tail: Tail, started: Callable[[], None]) -> None:
         """Publish this gateway's fence until the log has stored it, or the partition has left. The partition is owned

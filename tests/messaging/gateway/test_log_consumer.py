@@ -181,6 +181,27 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     assert not log.has_left
 
 
+async def test_rosters_from_before_a_tail_that_begins_late_are_dropped(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway has not read the control changes of the partition meanwhile."""
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    failures = [Unavailable("no leader")]
+
+    async def end_offset(partition: int) -> int:
+        if failures:
+            gateway.rosters.applied("g-7", Crew(ANN).roster, 1)
+            raise failures.pop()
+        return 0
+
+    monkeypatch.setattr(log, "end_offset", end_offset)
+    log.assign(frozenset([HOME]), frozenset(), 3)
+    await until(lambda: not failures and gateway.partitions.owned == ALL)
+    assert gateway.rosters.cached("g-7") is None
+
+
 async def test_a_tail_that_begins_while_records_are_delivered_has_all_of_them_from_its_beginning_on(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
