@@ -1,8 +1,10 @@
 """Consumers of the SQLite log, and the groups that divide its partitions among them. For Trio's thread."""
 
 import math
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
 from typing import Any, Protocol
 
 import trio
@@ -13,8 +15,11 @@ from shared.backplane.sqlite.segments import records_of
 MAX_BUFFERED = 20_000
 """Records in memory for one consumer at most; beyond that it reads them from the file again."""
 
-READ_AHEAD = 50
-"""Segments to read from the file at once."""
+READ_AHEAD = 1_000
+"""Segments to read from the file at once, at most: each has the records of one write, which is often a single one."""
+
+READ_BYTES = 4 * 1024 * 1024
+"""Bytes of values after which no further segment is read at once."""
 
 
 class Log(Protocol):
@@ -162,7 +167,7 @@ class SqliteConsumer:
                 self._live.add(partition)
 
     async def _read_segments(self, partition: int, position: int) -> list[list[StoredRecord]]:
-        """Read the segment that contains the position, and the next ones, at most READ_AHEAD."""
+        """Read the segment that contains the position, and the next ones, up to READ_AHEAD or READ_BYTES."""
         low = partition << 48
         first = "SELECT max(place) FROM segments WHERE place >= ? AND place <= ?"
         query = (
@@ -171,8 +176,18 @@ class SqliteConsumer:
         )
         end = low + self._log.end_of(partition)
         values = (low, low + position, low, end, READ_AHEAD)
-        rows = await self._log.read(lambda connection: connection.execute(query, values).fetchall())
-        return [records_of(partition, *row) for row in rows]
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, int, bytes, bytes | None]]:
+            rows, size = [], 0
+            with closing(connection.execute(query, values)) as cursor:
+                for row in cursor:
+                    rows.append(row)
+                    size += len(row[2])
+                    if size >= READ_BYTES:
+                        break
+            return rows
+
+        return [records_of(partition, *row) for row in await self._log.read(read)]
 
     def _advance(self, records: Iterable[StoredRecord]) -> list[StoredRecord]:
         """Return the records that are next in their partitions, and move the positions behind them."""

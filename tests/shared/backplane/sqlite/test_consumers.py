@@ -106,3 +106,26 @@ async def test_new_records_of_a_partition_that_was_read_to_its_end_do_not_wait_w
         await publish_and_wait(log, [Record(first.partition, b"new")])
         records = await read(consumer, 1)
     assert {record.partition for record in records} == {0, 1}
+
+
+async def test_a_consumer_that_is_behind_reads_many_small_segments_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with consuming(tmp_path, monkeypatch) as (log, consumer):
+        for _ in range(100):
+            await publish_and_wait(log, [Record(0, b"")])
+        await consumer.fetch()
+        records = await read(consumer, 1)
+    assert len(records) == 100
+
+
+async def test_the_bytes_that_are_read_from_the_file_at_once_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "READ_BYTES", 30)
+    async with consuming(tmp_path, monkeypatch) as (log, consumer):
+        for size in (10, 10, 10, 100):
+            await publish_and_wait(log, [Record(0, bytes(size))])
+        await consumer.fetch()
+        at_once = [await read(consumer, 1) for _ in range(2)]
+    assert [[record.offset for record in records] for records in at_once] == [[0, 1, 2], [3]]
