@@ -2,6 +2,7 @@
 
 import { fold, UNCHANGED } from "./changes.js";
 import { compareIds } from "./ids.js";
+import { isDeleted } from "./kinds/deleted.js";
 import { isMentioned } from "./kinds/edited.js";
 import { fromMark, marksOf, MAX_UNREAD, readUpTo, unreadAfter } from "./kinds/marked.js";
 import { groupFromWire, withControl } from "./groups.js";
@@ -49,9 +50,9 @@ export function chatFromWire(wire) {
 }
 
 /**
- * The chat after a message: a newer message becomes the newest, and counts as unread if another user sent it, unless the
- * user's mark, which may arrive first, is at it or above. The newest message itself may have further changes. A control
- * change also changes the state of the group.
+ * The chat after a message: a newer message becomes the newest, and counts as unread if another user sent it, unless it is
+ * deleted, or the user's mark, which may arrive first, is at it or above. The newest message itself may have further
+ * changes. A control change also changes the state of the group.
  * @param {Chat} before
  * @param {Message} message
  * @param {string} me
@@ -62,8 +63,9 @@ export function withMessage(before, message, me) {
   const order = chat.newest ? compareIds(message.message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;
   if (order === 0) return withNewestChanged(chat, message.changes.values());
-  const isRead = message.sender_id === me || compareIds(message.message_id, readUpTo(chat, me)) <= 0;
-  if (isRead) return { ...chat, newest: message };
+  const isNew = message.sender_id !== me && compareIds(message.message_id, readUpTo(chat, me)) > 0;
+  const isUnread = isNew && !isDeleted(message);
+  if (!isUnread) return { ...chat, newest: message };
   const unread = Math.min(chat.unread + 1, MAX_UNREAD);
   return { ...withMentions(chat, isMentioned(message, me) ? 1 : 0), newest: message, unread };
 }

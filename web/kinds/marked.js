@@ -1,6 +1,7 @@
 // The marks of a chat's members, from the chat's state. Reading implies delivery.
 
 import { compareIds, idBelow, laterId } from "../ids.js";
+import { isDeleted } from "./deleted.js";
 import { isMentioned } from "./edited.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
@@ -65,7 +66,7 @@ export function progress({ message_id }, chat, me) {
 export function unreadAfter(before, after, me, loaded) {
   const mark = readUpTo(after, me);
   if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return { unread: 0, unread_mentions: 0 };
-  const others = loaded.messages.filter((message) => message.sender_id !== me);
+  const others = loaded.messages.filter((message) => message.sender_id !== me && !isDeleted(message));
   const oldest = loaded.messages[0];
   const isWhole = oldest && !loaded.hasNewer && (!loaded.hasOlder || compareIds(oldest.message_id, mark) <= 0);
   const left = (/** @type {number} */ count, /** @type {Message[]} */ messages) => {

@@ -477,7 +477,8 @@ export class Chats extends Store {
     const newest = chat.newest?.message_id === target_id ? chat.newest : undefined;
     const message = this.conversations.find(chat_id, target_id) ?? newest;
     const mentioned = message ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
-    if (!message && !isRecorded && this.#mayChangeMentions(chat, event)) void this.#readCounts(chat_id);
+    const isCounted = message && !event.change.deleted; // else the number of unread messages is not known
+    if (!isCounted && !isRecorded && this.#mayChangeCounts(chat, event)) void this.#readCounts(chat_id);
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     for (const list of this.#lists) list.change(event);
@@ -486,11 +487,11 @@ export class Chats extends Store {
   }
 
   /**
-   * Whether a change to a message that is not in memory may change the count of unread mentions.
+   * Whether a change to a message may change the counts of unread messages and mentions.
    * @param {Chat} chat
    * @param {ChangeEvent} event
    */
-  #mayChangeMentions(chat, { change: { target_id = "0", edited, deleted } }) {
+  #mayChangeCounts(chat, { change: { target_id = "0", edited, deleted } }) {
     const isUnread = chat.unread > 0 && compareIds(target_id, readUpTo(chat, this.me.user_id)) > 0;
     return isUnread && (edited ?? deleted) !== undefined;
   }

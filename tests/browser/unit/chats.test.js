@@ -15,7 +15,7 @@ import {
 import { isDeleted } from "../../../web/kinds/deleted.js";
 import { textOf } from "../../../web/kinds/edited.js";
 import { marksOf } from "../../../web/kinds/marked.js";
-import { fromWire } from "../../../web/messages.js";
+import { fromWire, withChanges } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { ADA, changeAt, CHAT, historyOf, idAt, markAt, MIRA, settle, wireMessage } from "./fakes.js";
 
@@ -54,6 +54,8 @@ test("reading on another device leaves only messages above the mark unread", () 
   assert.equal(marked(chat, ADA, { read_up_to: idAt(2) }, all(messages)).unread, 1);
   assert.equal(marked(chat, ADA, { read_up_to: idAt(3) }, all(messages)).unread, 0);
   assert.equal(marked(chat, MIRA, { read_up_to: idAt(3) }, all(messages)).unread, 3);
+  const deleted = withChanges(messages[2], [changeAt(5, 3, { deleted: {} }, MIRA)]);
+  assert.equal(marked(chat, ADA, { read_up_to: idAt(1) }, all([...messages.slice(0, 2), deleted])).unread, 1, "it is deleted");
 });
 
 test("chats are in the order of their newest messages, without empty ones", () => {
@@ -192,6 +194,22 @@ test("an edit of an unread message that is not in memory reads the counts again,
   context.mock.timers.tick(5_000);
   await settle();
   assert.deepEqual([reads, book.of(CHAT).unread_mentions], [1, 1]);
+});
+
+test("a deleted message is not unread: the counts are read again, and it does not count anew", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  let reads = 0;
+  const book = newChats({ chat: async () => (reads++, { chat_id: CHAT, newest: historyOf(1)[0], unread: 1 }) });
+  for (const minutes of [1, 2, 3]) book.add(message(minutes));
+  for (const target of [3, 2]) book.change(changeAt(5, target, { deleted: {} }, MIRA));
+  context.mock.timers.tick(5_000);
+  await settle();
+  assert.deepEqual([reads, book.of(CHAT).unread], [1, 1], "the archive lacks the deleted messages yet");
+  book.change(markAt(6, ADA, { read_up_to: idAt(3) }));
+  book.change(changeAt(7, 1, { deleted: {} }, MIRA));
+  context.mock.timers.tick(5_000);
+  await settle();
+  assert.deepEqual([reads, book.of(CHAT).unread], [1, 0], "it was read");
 });
 
 test("a response with an older version of the user's own profile changes nothing", async () => {
