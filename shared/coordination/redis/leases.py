@@ -108,7 +108,6 @@ class Lease:
         self._clock = clock
         self._taken_at = -float("inf")
         self._number = 0
-        self._held = trio.Event()
         self._was_held = False
         self._obstacle = ""
         self.tried = trio.Event()
@@ -122,11 +121,6 @@ class Lease:
 
     def is_held(self) -> bool:
         return self._clock() < self._taken_at + HOLD_SECONDS
-
-    async def wait(self) -> None:
-        """Wait until a lease is held."""
-        while not self.is_held():
-            await self._held.wait()
 
     async def keep(self) -> None:
         """Take a new lease before the current one ends, until cancelled."""
@@ -155,8 +149,6 @@ class Lease:
         if not self._was_held:
             self._was_held = True
             _log.info("generator_held", number=number)
-        self._held.set()
-        self._held = trio.Event()
         self.tried.set()
         return RETRY_SECONDS
 

@@ -241,7 +241,7 @@ async def test_there_are_no_ids_before_the_first_lease_for_which_it_waits_as_lon
     with pytest.raises(Unavailable):
         lease.ids.next_nowait()
     nursery.start_soon(lease.keep)
-    await lease.wait()
+    await lease.tried.wait()
     assert trio.current_time() == pytest.approx(0.7)
     assert lease.number == 7
 
@@ -249,7 +249,7 @@ async def test_there_are_no_ids_before_the_first_lease_for_which_it_waits_as_lon
 async def test_it_is_renewed_while_it_is_good_for_another_minute(
     lease: Lease, fake: Redises, autojump_clock: MockClock
 ) -> None:
-    await lease.wait()
+    await lease.tried.wait()
     for _ in range(3600):
         await trio.sleep(1)
         assert lease.is_held()
@@ -259,7 +259,7 @@ async def test_it_is_renewed_while_it_is_good_for_another_minute(
 async def test_an_outage_of_nearly_a_minute_stops_nothing(
     lease: Lease, fake: Redises, autojump_clock: MockClock
 ) -> None:
-    await lease.wait()
+    await lease.tried.wait()
     await trio.sleep(RENEW_SECONDS - 0.5)
     fake.is_away = True
     for _ in range(int(HOLD_SECONDS - RENEW_SECONDS - 2)):
@@ -273,7 +273,7 @@ async def test_an_outage_of_nearly_a_minute_stops_nothing(
 async def test_a_longer_outage_stops_ids_until_there_is_a_new_number(
     lease: Lease, fake: Redises, autojump_clock: MockClock
 ) -> None:
-    await lease.wait()
+    await lease.tried.wait()
     with structlog.testing.capture_logs() as logs:
         fake.is_away = True
         await trio.sleep(HOLD_SECONDS + 0.1)
@@ -282,7 +282,7 @@ async def test_a_longer_outage_stops_ids_until_there_is_a_new_number(
             await lease.ids.next()
         await trio.sleep(1000)
         fake.is_away = False
-        await lease.wait()
+        await until(lease.is_held)
         assert lease.number == 8
         assert await lease.ids.next()
     assert [entry["event"] for entry in logs] == ["generator_not_held", "generator_held"]
@@ -294,7 +294,7 @@ async def test_the_time_of_a_lease_counts_from_before_its_request(
     fake.seconds = 30
     lease = Lease(fake.take, trio.current_time)
     nursery.start_soon(lease.keep)
-    await lease.wait()
+    await lease.tried.wait()
     fake.is_away = True
     await trio.sleep(HOLD_SECONDS - 30 - 0.1)
     assert lease.is_held()
@@ -309,12 +309,12 @@ async def test_a_process_that_was_suspended_has_no_lease_when_it_wakes_and_soon_
     suspended = 0.0
     lease = Lease(fake.take, lambda: trio.current_time() + suspended)
     nursery.start_soon(lease.keep)
-    await lease.wait()
+    await lease.tried.wait()
     await trio.sleep(5)
     suspended = HOLD_SECONDS
     assert not lease.is_held()
     with trio.fail_after(2 * RETRY_SECONDS):
-        await lease.wait()
+        await until(lease.is_held)
     assert lease.number == 8
 
 
@@ -346,16 +346,14 @@ async def test_after_a_restart_without_persistence_a_holder_continues_and_a_new_
     server = own_redis()
     own = settings_for(server)
     async with open_redis(own) as client, open_generator_lease(client, own.prefix) as old:
-        with trio.fail_after(PATIENCE):
-            await old.wait()
+        await until(old.is_held)
         held = old.number
         await blocking(server.kill)
         assert await old.ids.next()
         await blocking(server.start)
         began = time.monotonic()
         async with open_redis(own) as other, open_generator_lease(other, own.prefix) as new:
-            with trio.fail_after(PATIENCE):
-                await new.wait()
+            await until(new.is_held)
             assert time.monotonic() - began > SETTLE_MS / 1000
             assert new.number != held
             assert old.is_held()
