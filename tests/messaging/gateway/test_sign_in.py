@@ -72,15 +72,17 @@ async def test_a_session_without_a_position_or_from_before_the_first_event_gets_
 
 
 async def test_a_position_that_the_tail_does_not_reach_causes_a_gap(platform: Platform) -> None:
+    """The gap states the time of a position that the tail has, and from which too many events would be replayed."""
     gateway = await platform.start_gateway(LiveConfiguration(replay_events=3, replay_seconds=0))
     async with platform.sign_in(gateway, ANN) as ann:
         for number in range(6):
             await ann.send_accepted(str(number), BEN)
-        for position in (Position(offset=0, epoch=99), Position(offset=10**9, epoch=1), Position(offset=0, epoch=1)):
+        for offset, epoch, is_held in ((0, 99, False), (10**9, 1, False), (0, 1, False), (1, 1, True)):
+            position = Position(offset=offset, epoch=epoch)
             async with platform.sign_in(gateway, BEN, position) as ben:
                 assert ben.frames[0].welcome.position == position, "a client that is cut off here gets the gap again"
                 gap = (await ben.expect("gap")).gap
-                assert gap.since == position
+                assert (gap.since, gap.since_ms > 0) == (position, is_held)
             async with platform.sign_in(gateway, BEN, gap.position) as ben:
                 await ann.send_text(f"after {position}", BEN)
                 assert (await ben.expect("event")).event.message.client_message_id == f"after {position}"
