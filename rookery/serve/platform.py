@@ -30,7 +30,7 @@ from rookery.serve.engines import (
 from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import apply_log_levels, grpc_address, started, url
 from rookery.serve.reports import archive_stats, gateway_stats, instance_of
-from rookery.serve.waiting import Waiting, open_waiting, until_available
+from rookery.serve.waiting import Waiting, open_waiting
 from shared.accounts.store import AccountStore
 from shared.archive import ArchiveClient
 from shared.backplane import Backplane
@@ -219,11 +219,19 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives, *, o
 async def open_up(settings: Settings) -> AsyncIterator[Sequence[str]]:
     """Migrate the engines, then open every role in this process, as `rookery up` does."""
     if settings.engines:
-        await until_available(" and ".join(sorted(settings.engines)), partial(migrate_engines, settings))
-    else:
-        await migrate_engines(settings)
+        await _migrate(settings)
     async with open_platform(settings) as lines:
         yield lines
+
+
+async def _migrate(settings: Settings) -> None:
+    """Migrate the engines, once they answer. The health ports of all roles answer meanwhile."""
+    engines = " and ".join(sorted(settings.engines))
+    async with (
+        open_tls(settings.tls) as tls,
+        open_waiting(settings.engines, tls.server, _health_addresses(settings, ROLES)) as waiting,
+    ):
+        await waiting.until(engines, partial(migrate_engines, settings), "the migration has not ended yet")
 
 
 def open_archives(settings: Settings, tls: Tls, local_port: int | None = None) -> AbstractAsyncContextManager[Archives]:

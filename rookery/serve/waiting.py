@@ -29,9 +29,7 @@ Opened = TypeVar("Opened")
 _log = structlog.get_logger(__name__)
 
 
-async def until_available(
-    engine: str, attempt: Callable[[], Awaitable[Opened]], note: Callable[[str], None] = lambda _: None
-) -> Opened:
+async def until_available(engine: str, attempt: Callable[[], Awaitable[Opened]], note: Callable[[str], None]) -> Opened:
     """Await the attempt, again after each Unavailable, whose text `note` gets; an empty one once it has succeeded."""
     pause = FIRST_PAUSE
     while True:
@@ -68,9 +66,13 @@ class Waiting:
             if engine not in self._engines:
                 yield await stack.enter_async_context(open_engine())
                 return
-            note = partial(self._reasons.__setitem__, engine)
-            note("it has not answered yet")
-            yield await until_available(engine, lambda: stack.enter_async_context(open_engine()), note)
+            yield await self.until(engine, lambda: stack.enter_async_context(open_engine()), "it has not answered yet")
+
+    async def until(self, engines: str, attempt: Callable[[], Awaitable[Opened]], reason: str) -> Opened:
+        """Await the attempt, again while engines are away. Probes get the reason, then that of the newest failure."""
+        note = partial(self._reasons.__setitem__, engines)
+        note(reason)
+        return await until_available(engines, attempt, note)
 
     async def listen(self, role: str, host: str, port: int) -> None:
         """Answer the probes of a role: it is unready. Raises OSError if the address can't be bound."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,9 +11,11 @@ import trio.testing
 from trio.testing import MockClock
 
 from rookery.client import Refused
+from rookery.serve.platform import open_up
 from rookery.serve.waiting import LONGEST_PAUSE, open_waiting, until_available
 from shared.contract.errors import Unavailable
-from shared.settings import Engine
+from shared.settings import Engine, Settings
+from tests.waiting import PATIENCE
 from tools.engines.engine import free_port
 
 KAFKA: frozenset[Engine] = frozenset({"kafka"})
@@ -78,6 +81,44 @@ async def test_a_role_is_unready_and_names_the_engine_until_it_opens() -> None:
         async with waiting.end("gateway"):
             (listener,) = await trio.open_tcp_listeners(port, host="127.0.0.1")  # the role's own
             await listener.aclose()
+
+
+async def test_a_process_of_all_roles_is_unready_and_names_the_engine_while_it_waits_to_migrate_it(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    port = free_port()
+    settings = Settings.model_validate(
+        {
+            "data": tmp_path,
+            "engines": "kafka",
+            "kafka": {"servers": [f"127.0.0.1:{free_port()}"]},
+            "gateway": {"health_port": port},
+            "archive": {"health_port": 0},
+            "bff": {"port": 0},
+        }
+    )
+
+    async def go_up() -> None:
+        async with open_up(settings):
+            pass
+
+    nursery.start_soon(go_up)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        with trio.fail_after(PATIENCE):
+            while not (reasons := await readiness(http)):
+                await trio.sleep(0.05)
+        assert "kafka: " in reasons
+        assert (await http.get("/livez")).status_code == 200
+
+
+async def readiness(http: httpx.AsyncClient) -> str:
+    """Why the process is unready; empty before it listens."""
+    try:
+        ready = await http.get("/readyz")
+    except httpx.ConnectError:
+        return ""
+    assert ready.status_code == 503
+    return ready.text
 
 
 async def test_work_is_repeated_until_its_engine_answers(autojump_clock: MockClock) -> None:
