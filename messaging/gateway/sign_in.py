@@ -133,8 +133,8 @@ def replayed(entries: Sequence[Entry]) -> list[SharedEvent]:
 
 
 def time_of_position(tail: Tail, position: Position) -> int:
-    """About when the position was the newest, in milliseconds since 1970; 0 if the tail does not have it: the position is
-    older, or above the newest one, since the log was lost and made again."""
+    """About when the position was the newest, in milliseconds since 1970; 0 if the tail does not have it: it is older,
+    or above the newest position, since the log was lost and made again."""
     is_held = position.epoch == PARTITION_MAP_EPOCH and position.offset < tail.next_offset
     at_ms = tail.time_at(position.offset) if is_held else 0
     return max(at_ms - GAP_MARGIN_MS, 0)
