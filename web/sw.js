@@ -93,11 +93,16 @@ async function file(event) {
   const kept = await cache.match(event.request);
   if (kept) return kept;
   const response = await fetch(event.request);
-  // A proxy's page in place of the file, such as the sign-in to a network, would stay as long as the version.
-  const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
-  if (response.ok && !isPage) event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
+  if (isFile(response)) event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
   return response;
 }
+
+/**
+ * Whether a response has the file that was requested. A proxy's page in its place, such as the sign-in to a network, would
+ * stay as long as the version.
+ * @param {Response} response
+ */
+const isFile = ({ ok, headers }) => ok && !headers.get("Content-Type")?.startsWith("text/html");
 
 /**
  * Keeps a page with its scripts, styles, drawings and later modules, and drops the files of all versions older than the
@@ -113,18 +118,25 @@ async function keep(page) {
   const before = versionOf(await (await cache.match("/"))?.text());
   const kept = new Set((await cache.keys()).map(({ url }) => new URL(url, location.origin).pathname));
   const files = [...new Set(html.match(/\/assets\/[^"]+\.(?:js|css|svg)/g))];
-  await cache.addAll(files.filter((path) => !kept.has(path)));
+  await Promise.all(files.filter((path) => !kept.has(path)).map((path) => add(cache, path)));
   await cache.put("/", page);
   const catalogues = [...kept].flatMap((path) => path.split(`${before}/languages/`)[1] ?? []);
   const later = [...LATER, ...catalogues.map((name) => `languages/${name}`)].map((path) => `${version}/${path}`);
   const missing = later.filter((path) => !kept.has(path) && !files.includes(path));
   // This version needs no module that it does not have. The next opening loads the modules again that failed now.
-  await Promise.all(missing.map((path) => cache.add(path).catch(() => {})));
+  await Promise.all(missing.map((path) => add(cache, path).catch(() => {})));
   if (version === before) return;
   for (const request of await cache.keys()) {
     const owner = versionOf(request.url);
     if (owner && owner !== version && owner !== before) await cache.delete(request);
   }
+}
+
+/** @param {Cache} cache @param {string} path of a file @throws {TypeError} if it could not be loaded */
+async function add(cache, path) {
+  const response = await fetch(path);
+  if (!isFile(response)) throw new TypeError(`${path} has the status ${response.status}, or is a page`);
+  await cache.put(path, response);
 }
 
 /** @param {string} [text] of a page, or a path */

@@ -73,14 +73,14 @@ const page = (assets) => `<link href="${assets}/base.css"><script src="${assets}
 /** The service worker with a cache, and a server whose `files` the test changes; null: no connection. */
 function worker(files) {
   const kept = new Map();
-  const server = { files, requests: [], status: 200, stuck: false, type: "" };
+  const server = { files, requests: [], status: 200, stuck: false, pages: ["/"] };
   const path = (request) => new URL(request.url ?? request, "http://localhost").pathname;
   const fetch = async (request) => {
     server.requests.push(path(request));
     if (server.files === null) throw new TypeError("offline");
     if (server.stuck) await new Promise(() => {});
     const body = server.files[path(request)];
-    const headers = { "Content-Type": server.type };
+    const headers = server.pages.includes(path(request)) ? { "Content-Type": "text/html; charset=utf-8" } : {};
     return new Response(body, { status: body === undefined ? 404 : server.status, headers });
   };
   const cache = {
@@ -88,14 +88,6 @@ function worker(files) {
     put: async (request, response) => void kept.set(path(request), response),
     keys: async () => [...kept.keys()].map((url) => ({ url })),
     delete: async (request) => kept.delete(request.url),
-    add: (one) => cache.addAll([one]),
-    addAll: async (paths) => {
-      for (const one of paths) {
-        const response = await fetch(one);
-        if (!response.ok) throw new TypeError(one);
-        kept.set(one, response);
-      }
-    },
   };
   const listeners = {};
   const windows = [];
@@ -195,13 +187,25 @@ test("the page of a proxy, such as the sign-in to a network, takes no place of t
   await emit("install");
   kept.delete(`${OLD}/main.js`);
   server.files = { "/": "Please sign in.", [`${OLD}/main.js`]: "Please sign in." };
-  server.type = "text/html; charset=utf-8";
+  server.pages = ["/", `${OLD}/main.js`];
   await get("/", "navigate");
   await get(`${OLD}/main.js`);
   server.files = filesOf(OLD);
-  server.type = "text/javascript";
+  server.pages = ["/"];
   assert.equal(await kept.get("/").clone().text(), page(OLD));
   assert.equal(await (await get(`${OLD}/main.js`)).text(), "js");
+});
+
+test("the page of a proxy takes no place of a file that is loaded with its page", async () => {
+  for (const path of ["main.js", LATER]) {
+    const { server, kept, get } = worker(filesOf(OLD));
+    server.pages = ["/", `${OLD}/${path}`];
+    await get("/", "navigate");
+    server.pages = ["/"];
+    assert.deepEqual([kept.has(`${OLD}/base.css`), kept.has(`${OLD}/${path}`), kept.has("/")], [true, false, path === LATER]);
+    await get("/", "navigate");
+    assert.ok(Object.keys(filesOf(OLD)).every((one) => kept.has(one)), path);
+  }
 });
 
 test("the API, the admin page, other pages and other servers are left to the network", async () => {
