@@ -241,14 +241,15 @@ def check_ports(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     if roles:
         return
     for host, port, variable in _ports(settings):
+        family, shown = (socket.AF_INET6, f"[{host}]:{port}") if ":" in host else (socket.AF_INET, f"{host}:{port}")
         try:
-            with socket.create_server((host, port)):
+            with socket.create_server((host, port), family=family):
                 pass
         except OSError as error:
-            text = f"can't listen on {host}:{port} ({error.strerror})"
+            text = f"can't listen on {shown} ({error.strerror})"
             yield Finding(Level.PROBLEM, text, f"stop the program that uses the port, or set {variable}")
         else:
-            yield Finding(Level.OK, f"{host}:{port} is free")
+            yield Finding(Level.OK, f"{shown} is free")
 
 
 def check_tls(settings: Settings, _: Set[str]) -> Iterator[Finding]:

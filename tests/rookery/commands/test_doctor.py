@@ -117,6 +117,14 @@ def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
     assert "ROOKERY_BFF__PORT" in first.remedy
 
 
+def test_a_port_of_an_ipv6_address_is_free_or_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        settings = Settings(data=tmp_path, bff=BffSettings(host="::1", port=taken.getsockname()[1]))
+        assert next(doctor.check_ports(settings, frozenset())).level is Level.PROBLEM
+    free = next(doctor.check_ports(settings, frozenset()))
+    assert (free.level, free.text) == (Level.OK, f"[::1]:{settings.bff.port} is free")
+
+
 def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) -> None:
     lock = DataFolder(settings.data).log_lock
     assert found(doctor.check_log_lock, settings) == []
