@@ -131,7 +131,8 @@ class Sequencer:
         self._ids = ids
         self._chats: dict[str, _Chat] = {}  # the latest used last
         self._recorded = RecordedOffsets(backplane)
-        self._republished: dict[int, int] = {}  # by partition, the epoch
+        self._republications: dict[int, tuple[int, list[Envelope]]] = {}
+        """By partition, the epoch, and the control changes of it whose copies are not published again yet."""
         self._settled = trio.lowlevel.ParkingLot()
         self._warning = Interval()
         self.is_closed = False
@@ -373,25 +374,31 @@ class Sequencer:
                 await self._settle(chat_id, chat, tail)
 
     async def _republish(self, partition: int, tail: Tail) -> None:
-        """Publish copies of the newest control changes of a gained partition, once in each epoch."""
-        epoch = tail.fences.epoch
-        if self._republished.get(partition) == epoch:
-            return
-        for envelope in tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS):
-            chat_id = envelope.event.message.chat_id
+        """Publish copies of the newest control changes of a gained partition, of each once in each epoch."""
+        epoch, waiting = self._republications.get(partition, (0, []))
+        if epoch != tail.fences.epoch:
+            waiting = tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS)
+            self._republications[partition] = tail.fences.epoch, waiting
+        while waiting:
+            chat_id = waiting[0].event.message.chat_id
             try:
-                async with self._turn(chat_id) as chat:
-                    actor = [envelope.sender_id]
-                    roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail, actor)
-                if isinstance(roster, Refusal):
-                    raise Unavailable(roster.message)
-                if records := self._copies(envelope, roster, partition):
-                    await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
+                await self._republish_change(waiting[0], partition, tail)
             except Unavailable as error:
                 if self._warning.has_passed():
                     _log.warning("controls_not_republished", partition=partition, error=str(error))
+                waiting.sort(key=lambda each: each.event.message.chat_id == chat_id)  # others come first
                 return  # until the next tick
-        self._republished[partition] = epoch
+            del waiting[0]
+
+    async def _republish_change(self, envelope: Envelope, partition: int, tail: Tail) -> None:
+        """Publish copies of a control change. Raises Unavailable."""
+        chat_id = envelope.event.message.chat_id
+        async with self._turn(chat_id) as chat:
+            roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail, [envelope.sender_id])
+        if isinstance(roster, Refusal):
+            raise Unavailable(roster.message)
+        if records := self._copies(envelope, roster, partition):
+            await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
 
     def _copies(self, envelope: Envelope, roster: Roster, home: int) -> list[Record]:
         """Records for the members, at this control change, whose partition is not the home partition, and for the

@@ -1,7 +1,7 @@
 """The control changes of a group: one event for each version and each client id, whatever fails in between."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 import trio
@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.groups import sequencer
 from messaging.gateway.groups.forms import stored_client_id
+from rookery.v1.archive_pb2 import Group
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import home_partition
@@ -30,6 +31,15 @@ ALL = range(PARTITIONS)
 CHAT = creation().chat_id
 
 HOME = home_partition(CHAT, PARTITIONS)
+
+OTHER = next(
+    each
+    for each in (creation(str(number), *range(2, 8)) for number in range(100))
+    if home_partition(each.chat_id, PARTITIONS) == HOME
+)
+"""The creation of another group with the same home."""
+
+CHATS = [CHAT, OTHER.chat_id]
 
 
 def in_chat(client_id: str, request: ChangeGroupRequest, version: int = 0) -> ChangeGroupRequest:
@@ -292,6 +302,34 @@ async def test_the_partition_of_a_member_who_has_left_gets_the_control_changes_t
     await taken_over(world)
     await trio.sleep(2 * sequencer.TICK_SECONDS)
     assert copies() == 2
+
+
+@pytest.mark.parametrize("unknown", CHATS)
+async def test_the_next_owner_publishes_each_control_change_once_though_history_lacks_another_group_for_a_while(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, unknown: str
+) -> None:
+    await made(gateway, ANN, OTHER)
+    find_group = world.find_group
+
+    async def find_known(chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        if chat_id == unknown:
+            return Refusal(Code.UNAVAILABLE, "away")
+        return await find_group(chat_id, user_ids)
+
+    monkeypatch.setattr(world, "find_group", find_known)
+
+    def copies(chat_id: str) -> set[int]:
+        """How many copies of the creation the members' partitions have, one of them by the first owner."""
+        envelopes = [[*world.log.counting(each)] for each in ALL if each != HOME]
+        counts = {len([each for each in found if each.event.message.chat_id == chat_id]) for found in envelopes}
+        return counts - {0}
+
+    await taken_over(world)
+    await trio.sleep(4 * sequencer.TICK_SECONDS)
+    assert [copies(each) for each in CHATS] == [{1 if each == unknown else 2} for each in CHATS]
+    monkeypatch.setattr(world, "find_group", find_group)
+    await trio.sleep(2 * sequencer.TICK_SECONDS)
+    assert [copies(each) for each in CHATS] == [{2}, {2}]
 
 
 async def test_no_version_is_guessed_while_history_lacks_what_the_tail_has_forgotten(
