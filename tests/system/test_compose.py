@@ -17,6 +17,7 @@ import yaml
 
 from rookery.commands.cli import main
 from rookery.commands.options import read_settings
+from shared.pictures.worker import SMALL_MEMORY_BYTES
 from shared.settings import Settings
 from tests.needed import needed
 from tools.launch.process import Role
@@ -171,6 +172,13 @@ def test_data_is_on_named_volumes_and_each_service_has_bounds() -> None:
         assert kept == owned or [each.partition(":")[0] for each in kept] == [name]
         mounted |= {each.partition(":")[0] for each in kept}
     assert mounted == volumes == {*ENGINES, "files", "prometheus", "grafana", "elasticsearch", "fluent-bit"}
+
+
+@pytest.mark.parametrize("name", [name for name in SERVING if role_of(name) == "gateway"])
+def test_a_gateway_has_memory_for_two_pictures_of_link_previews_beside_its_own(name: str) -> None:
+    limit = SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+    assert limit.endswith("M")
+    assert int(limit[:-1]) << 20 >= 2 * SMALL_MEMORY_BYTES + (512 << 20)
 
 
 def test_our_containers_have_no_privileges() -> None:
