@@ -116,7 +116,7 @@ class LogConsumer:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Consume the log until cancelled, or until `leave`. Started once this gateway has joined the group and owns
-        the partitions of its first assignment."""
+        the partitions of its first assignment, except those that the log can't look up or fence yet."""
         is_started = False
 
         def started() -> None:

@@ -23,7 +23,7 @@ class OwnedPartitions:
         self.unread: set[int] = set()
         """Gained partitions without a tail: the log could not look them up yet."""
         self.tails: dict[int, Tail] = {}
-        """By assigned partition."""
+        """By assigned partition that is not in `unread`."""
         self.rebuilding: dict[int, int] = {}
         """By partition that is not owned yet, the offset at which its tail is complete."""
         self.fencing: set[int] = set()

@@ -68,8 +68,9 @@ async def open_gateway(
     health: Health,
     previewer: Previewer | None = None,
 ) -> AsyncIterator[RunningGateway]:
-    """Serve sessions while the block is open. It is entered once this gateway owns its first assignment of partitions.
-    Without a previewer, links in messages get no previews.
+    """Serve sessions while the block is open. It is entered once this gateway owns its first assignment of partitions,
+    except those that the log can't look up or fence yet, which leave it unready. Without a previewer, links in messages
+    get no previews.
 
     Leaving it answers the messages in flight, sends every client Reconnect, and closes, within DRAIN_SECONDS and the
     time that gRPC takes to close.

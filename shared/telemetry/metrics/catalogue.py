@@ -134,7 +134,8 @@ PARTITIONS = Gauge("rookery_partitions", "Partitions of the log", roles=["gatewa
 PARTITIONS_OWNED = Gauge("rookery_partitions_owned", "Partitions whose users this gateway serves", roles=["gateway"])
 PARTITIONS_REBUILDING = Gauge(
     "rookery_partitions_rebuilding",
-    "Partitions assigned to this gateway that it does not serve yet: it reads their tails or waits for its fence",
+    "Partitions assigned to this gateway that it does not serve yet: it can't look them up yet, reads their tails "
+    "or waits for its fence",
     roles=["gateway"],
 )
 REBUILDS = Counter(
