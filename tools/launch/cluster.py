@@ -9,13 +9,11 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from rookery.load.process import cpu_seconds, resident_bytes
 from shared.contract.addresses import SECURE
 from shared.coordination.redis.ownership import open_redis_directory
 from shared.drivers.redis import open_redis
@@ -158,12 +156,6 @@ class Cluster:
         """Log records of all runs of each process."""
         return {process.name: process.log_lines() for process in self.processes if process.log.exists()}
 
-    def usage(self) -> dict[str, "Usage"]:
-        """CPU time and memory of each running process, engines included."""
-        pids = {process.name: process.process.pid for process in self.running()}
-        pids |= {engine.name: engine.pid for engine in self.engines if engine.is_running}
-        return {name: Usage(cpu_seconds(pid), resident_bytes(pid)) for name, pid in pids.items()}
-
     def _shared_environment(self, folder: Path) -> dict[str, str]:
         name = secrets.token_hex(4)
         kafka, cassandra, redis = self.engines.kafka, self.engines.cassandra, self.engines.redis
@@ -211,14 +203,6 @@ class Cluster:
 
 class NotSettled(Exception):
     """The cluster did not reach a state in SETTLE_SECONDS; the text has the current one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """CPU time and memory of a process since its start."""
-
-    cpu_seconds: float
-    resident_bytes: int
 
 
 @contextmanager
