@@ -1,7 +1,7 @@
 """The file table in Cassandra. The tables are defined in `schema`.
 
 A row of `files` changes by lightweight transactions only, which its first write precedes by its timestamp. The rows of
-`files_by_owner` and of uses follow: each method repairs them if it is called again. A use is a row that no deletion
+`files_by_owner` and of uses change before or after it: each method repairs them if it is called again. A use is a row that no deletion
 removes, so it counts if the message still has the file: deletions read nothing, and any order of recording is right.
 """
 
@@ -186,20 +186,19 @@ class CassandraFiles:
         await self._release([row for row, ((applied, *_),) in zip(rows, results, strict=True) if applied])
 
     async def revive(self, file_ids: Collection[int]) -> None:
-        values = [(file_id, FILE_STATE_COMPLETE) for file_id in file_ids]
-        results = await self._statements.run_all(_REVIVE, values)
-        revived = [file_id for file_id, ((applied, *_),) in zip(file_ids, results, strict=True) if applied]
-        rows = await self.rows(revived)
+        """As in the protocol. The bytes count first: if Cassandra fails after that, the file is still condemned, and a
+        repetition revives it."""
+        found = (await self.rows(file_ids)).items()
+        rows = {file_id: row for file_id, row in found if row.condemned_ms and row.file.state == FILE_STATE_COMPLETE}
+        if not rows:
+            return
         claims = [
             (row.file.owner_id, row.client_file_id, file_id, row.file.file.size, None) for file_id, row in rows.items()
         ]
         await self._statements.run_all(_CLAIM, claims)
-
-    async def revive_condemned(self, file_ids: Collection[int]) -> None:
-        """Revive those of the files that are condemned: few are, so they are read first."""
-        rows = await self.rows(file_ids) if file_ids else {}
-        if condemned := [file_id for file_id, row in rows.items() if row.condemned_ms]:
-            await self.revive(condemned)
+        await self._statements.run_all(_REVIVE, [(file_id, FILE_STATE_COMPLETE) for file_id in rows])
+        left = await self.rows(rows.keys())
+        await self._release([row for file_id, row in rows.items() if file_id not in left])  # forgotten meanwhile
 
     async def forget(self, rows: Collection[FileRow]) -> Collection[FileRow]:
         current = await self.rows([row.file.file.file_id for row in rows])

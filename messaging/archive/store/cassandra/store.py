@@ -65,7 +65,8 @@ class CassandraChats:
         """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
         await self._recording.record(events)
         messages = [event.message for event, _ in events if event.HasField("message")]
-        await self.files.revive_condemned({file.file_id for message in messages for file in message.files})
+        if used := {file.file_id for message in messages for file in message.files}:
+            await self.files.revive(used)
 
     async def recorded_offsets(self) -> None:
         return None

@@ -1,7 +1,7 @@
 """The contract of every FileTable, and of the uses that a ChatStore records, on the engines of conftest.py."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,7 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
+from shared.drivers.cassandra.session import Statement
 from tests.cassandra_sessions import OpenSession
 from tests.messaging.archive.store.chats import NOW_MS, Conversation, ids, logged, new_ids, users
 
@@ -70,12 +71,20 @@ async def row_of(chats: ChatStore, file_id: int) -> FileRow:
     return (await chats.files.rows([file_id]))[file_id]
 
 
-class FailingOnce:
-    """A session that fails before its first deletion."""
+async def away() -> None:
+    raise Unavailable("away")
 
-    def __init__(self, session: CassandraSession) -> None:
+
+class Interrupted:
+    """A session that calls `interrupt` once, before the first statement that begins with `before`."""
+
+    def __init__(
+        self, session: CassandraSession, before: str, interrupt: Callable[[], Awaitable[object]] = away
+    ) -> None:
         self._session = session
-        self._has_failed = False
+        self._before = before
+        self._interrupt = interrupt
+        self._was_interrupted = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -83,11 +92,15 @@ class FailingOnce:
     async def execute(self, statement: PreparedStatement, parameters: Sequence[object] = ()) -> list[Any]:
         return (await self.execute_all([(statement, parameters)]))[0]
 
-    async def execute_all(self, work: Sequence[tuple[PreparedStatement, Sequence[object]]]) -> list[list[Any]]:
-        if not self._has_failed and any(str(each.query_string).startswith("DELETE") for each, _ in work):
-            self._has_failed = True
-            raise Unavailable("away")
+    async def execute_all(self, work: Sequence[tuple[Statement, Sequence[object]]]) -> list[list[Any]]:
+        if not self._was_interrupted and any(_text(statement).startswith(self._before) for statement, _ in work):
+            self._was_interrupted = True
+            await self._interrupt()
         return await self._session.execute_all(work)
+
+
+def _text(statement: Statement) -> str:
+    return str(statement.query_string).strip() if isinstance(statement, PreparedStatement) else ""
 
 
 def with_files(event: Event, *files: FileInfo) -> Event:
@@ -150,7 +163,7 @@ async def test_concurrent_reservations_stay_within_the_limits(chats: ChatStore) 
 
 async def test_a_refusal_that_a_failing_engine_interrupts_leaves_no_file(open_session: OpenSession) -> None:
     file = upload(next(users))
-    async with open_session() as session, open_cassandra_chats(FailingOnce(session)) as chats:  # type: ignore[arg-type]
+    async with open_session() as session, open_cassandra_chats(Interrupted(session, "DELETE")) as chats:  # type: ignore[arg-type]
         with suppress(Unavailable):
             await reserve(chats, file, "a", quota_bytes=5)
         assert await reserve(chats, file, "a", quota_bytes=5) is Exceeded.QUOTA
@@ -161,12 +174,48 @@ async def test_a_cancellation_that_a_failing_engine_interrupts_leaves_room_when_
     open_session: OpenSession,
 ) -> None:
     file = upload(next(users), 100)
-    async with open_session() as session, open_cassandra_chats(FailingOnce(session)) as chats:  # type: ignore[arg-type]
+    async with open_session() as session, open_cassandra_chats(Interrupted(session, "DELETE")) as chats:  # type: ignore[arg-type]
         await reserve(chats, file, "a")
         with pytest.raises(Unavailable):
             await chats.files.cancel(file.owner_id, file.file.file_id, NOW_MS)
         assert await chats.files.cancel(file.owner_id, file.file.file_id, NOW_MS)
         assert isinstance(await reserve(chats, upload(file.owner_id, 100), max_uploads=1), StoredFile)
+
+
+async def test_a_revival_that_a_failing_engine_interrupts_counts_the_file_when_it_is_repeated(
+    open_session: OpenSession, talk: Conversation
+) -> None:
+    async with (
+        open_session() as session,
+        open_cassandra_chats(session) as chats,
+        open_cassandra_chats(Interrupted(session, "INSERT INTO files_by_owner")) as interrupted,  # type: ignore[arg-type]
+    ):
+        file = await complete_file(chats, talk.members[0], size=5)
+        await chats.files.condemn([await row_of(chats, file.file_id)], NOW_MS)
+        use = logged(with_files(talk.message(), file))
+        with pytest.raises(Unavailable):
+            await interrupted.record(use, {})
+        await interrupted.record(use, {})
+        assert (await row_of(chats, file.file_id)).condemned_ms == 0
+        assert await reserve(chats, upload(talk.members[0], 96)) is Exceeded.QUOTA
+
+
+async def test_a_file_that_is_forgotten_during_its_revival_leaves_room(
+    open_session: OpenSession, talk: Conversation
+) -> None:
+    async def forget() -> None:
+        assert await chats.files.forget([await row_of(chats, file.file_id)])
+
+    async with (
+        open_session() as session,
+        open_cassandra_chats(session) as chats,
+        open_cassandra_chats(Interrupted(session, "INSERT INTO files_by_owner", forget)) as interrupted,  # type: ignore[arg-type]
+    ):
+        file = await complete_file(chats, talk.members[0], size=5)
+        await chats.files.condemn([await row_of(chats, file.file_id)], NOW_MS)
+        await interrupted.files.revive([file.file_id])
+        assert await chats.files.rows([file.file_id]) == {}
+        assert isinstance(await reserve(chats, upload(talk.members[0], 100)), StoredFile)
 
 
 async def test_a_file_is_completed_or_blocked_once_by_its_owner(chats: ChatStore) -> None:
