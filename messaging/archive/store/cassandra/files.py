@@ -1,8 +1,9 @@
 """The file table in Cassandra. The tables are defined in `schema`.
 
 A row of `files` changes by lightweight transactions only, which its first write precedes by its timestamp. The rows of
-`files_by_owner` and of uses change before or after it: each method repairs them if it is called again. A use is a row that no deletion
-removes, so it counts if the message still has the file: deletions read nothing, and any order of recording is right.
+`files_by_owner` and of uses change before or after it: each method repairs them if it is called again. A use is a row
+that no deletion removes, so it counts if the message still has the file: deletions read nothing, and any order of
+recording is right.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
