@@ -54,7 +54,9 @@ MAX_WAITING = 500
 class Observer(Protocol):
     """Receives the answers and the deliveries of messages and changes."""
 
-    def accepted(self, sent: Sent) -> None: ...
+    def accepted(self, sent: Sent) -> None:
+        """The message was accepted, or refused for good."""
+        ...
 
     def made(self, made: Made) -> None:
         """The change was accepted, or refused for good."""

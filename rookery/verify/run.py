@@ -124,7 +124,7 @@ class Run:
     # ---- Observer
 
     def accepted(self, sent: Sent) -> None:
-        self.accepted_count += 1
+        self.accepted_count += sent.is_accepted
         if sent.other_id and sent.is_accepted:
             self._change(sent, sent.key[0])
             self._undelivered[sent.key] = sent

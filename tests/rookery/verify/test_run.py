@@ -453,6 +453,13 @@ def sent(at: float, accepted_at: float) -> Sent:
     return Sent((1, "m"), "d-1-2", 2, "m", 0, at=at, accepted_at=accepted_at)
 
 
+async def test_a_message_that_is_refused_for_good_does_not_count_as_accepted() -> None:
+    run = Run(PLAN)
+    run.accepted(replace(sent(1, 2), recipient_id=0, message_id=5))
+    run.accepted(replace(sent(1, math.inf), refused="forbidden"))
+    assert run.accepted_count == 1
+
+
 @pytest.mark.parametrize(
     ("messages", "pause"),
     [
