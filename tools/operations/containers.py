@@ -115,7 +115,7 @@ class Containers:
                 raise Missing(f"podman can't run containers here: {tried.stderr.strip()}")
 
     def build(self, tag: str, *options: str, folder: Path = ROOT) -> str:
-        """Build the image of the Dockerfile, from a copy of the files in git; return its id.
+        """Build the image of the Dockerfile from the files of a folder; return its id.
 
         Steps that have not changed since the last build are not repeated, unless an option requires it.
         """

@@ -149,6 +149,6 @@ def kill_container(pod: Manifest) -> None:
 
 
 def statuses(pod: Manifest) -> list[Manifest]:
-    """Logs of its containers."""
+    """Statuses of its containers."""
     found: list[Manifest] = pod["status"]["containerStatuses"]
     return found

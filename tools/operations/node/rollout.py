@@ -32,7 +32,7 @@ class Rollout:
         self.replaced: list[Replaced] = []
         """New pods, in the order in which they became ready."""
         self.fewest = {role: len([pod for pod in pods if role_of(pod) == role]) for role in ROLES}
-        """Least and largest number of ready pods, by role."""
+        """Least number of ready pods, by role."""
         self._uids = {pod["metadata"]["uid"] for pod in pods}
         self._began = time.monotonic()
 
