@@ -317,7 +317,13 @@ def test_a_voice_message_is_recorded_cancelled_and_played(
 
 HELD = """const { mediaDevices } = navigator;
 const open = mediaDevices.getUserMedia.bind(mediaDevices);
-mediaDevices.getUserMedia = async (wanted) => (window.microphone = await open(wanted));"""
+window.tracks = [];
+mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await open(wanted);
+  window.tracks.push(...stream.getTracks());
+  return stream;
+};"""
+ALL_ENDED = "window.tracks.every(({ readyState }) => readyState === 'ended')"
 
 
 @pytest.mark.slow
@@ -332,7 +338,23 @@ def test_a_recording_ends_when_the_chat_can_not_be_written_in_any_more(
     expect(seat.page.get_by_role("timer")).to_have_text("0:01")
     platform.change_group(mira, "DELETE", f"/{chat_id}/members/{ada.user_id}")
     expect(seat.page.get_by_role("timer")).to_have_count(0)
-    seat.wait_until("window.microphone.getTracks().every((track) => track.readyState === 'ended')")
+    seat.wait_until(ALL_ENDED)
+
+
+@pytest.mark.slow
+def test_a_double_click_records_one_voice_message(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Say something")
+    seat = seats(platform, ada, chat="Mira Okafor", permissions=["microphone"])
+    seat.page.add_init_script(HELD)
+    seat.page.reload()
+    seat.page.get_by_role("button", name="Voice message").dblclick()
+    seat.wait_until("window.tracks.length === 2 && window.tracks.some(({ readyState }) => readyState === 'ended')")
+    expect(seat.page.get_by_role("timer")).to_be_visible()
+    seat.page.keyboard.press("Escape")
+    expect(seat.composer).to_be_focused()
+    seat.wait_until(ALL_ENDED)
 
 
 @pytest.mark.slow

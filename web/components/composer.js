@@ -370,7 +370,8 @@ export class Composer {
   async #record() {
     try {
       const { VoiceMessage } = await import("./voice.js");
-      const voice = await VoiceMessage.begin(this.#app, this.#chat_id, () => this.#setVoice(null));
+      const ended = () => voice === this.#voice && this.#setVoice(null); // a double click begins two: one goes on
+      const voice = await VoiceMessage.begin(this.#app, this.#chat_id, ended);
       if (!voice || this.#isStopped || this.#voice) return voice?.cancel();
       this.#setVoice(voice);
     } catch {
