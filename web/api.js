@@ -115,11 +115,6 @@ export class Api {
     return user;
   }
 
-  /** @param {string} current_password @param {string} new_password */
-  changePassword(current_password, new_password) {
-    return this.signedIn("PUT", "/v1/me/password", { current_password, new_password });
-  }
-
   /** Deletes the account for ever, which ends this sign-in. @param {string} current_password */
   async deleteAccount(current_password) {
     await this.signedIn("POST", "/v1/me/deletion", { current_password });

@@ -356,7 +356,7 @@ export class SettingsDialog extends Modal {
       current_password: current_password ? "" : dialogTexts.password.typeCurrent,
       new_password: newPasswordProblem(new_password),
     });
-    await this.#app.api.changePassword(current_password, new_password);
+    await this.#app.api.signedIn("PUT", "/v1/me/password", { current_password, new_password });
     this.#isPasswordChanged = true;
     void this.#load();
   }
