@@ -226,17 +226,15 @@ class Publisher:
         files: Sequence[FileInfo],
     ) -> Refusal | None:
         """Publish the event as `event_id`, unless its key is in flight or in the tail, or `forgotten` is its first
-        event, from before the tail: answer with the first, which stays accepted, even if it would be refused now. Any
-        other gets `refusal`, if that is given: also the retry of an event that the log did not acknowledge. Once the
-        tail shows that the log has kept that one, a further retry is answered. `files` are those of a first message."""
+        event, from before the tail: answer with the first. A first event gets `refusal`, if that is given: an event
+        that was accepted stays accepted, even if it would be refused now. `files` are the files of a first message."""
         session = command.session
         key = (session.user_id, request.client_id)  # without a client id, it is never found
         in_flight = self._in_flight.get(key)
         stored = tail.sent_with(key)
-        first = in_flight.sent if in_flight else stored or forgotten
+        first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed_of(key, tail)
         if first is None and refusal is not None:
             return refusal
-        first = first or self._unconfirmed_of(key, tail)
         sent = Sent(event_id, request.chat_id, request.content_hash(), files)
         if first is not None:
             if not first.is_repeated_by(sent):
@@ -249,7 +247,7 @@ class Publisher:
             return None
         has_files = bool(sent.files) or not request.files
         if not has_files and not (stored or forgotten):
-            return _NOT_STORED  # instead of a look-up, it was in flight, and has failed
+            return refusal or _NOT_STORED  # instead of a look-up, it was in flight, and has failed
         records = self._records(
             session.user_id, session.session_id, request, sent, tail.fences.epoch, roster, is_first=first is None
         )

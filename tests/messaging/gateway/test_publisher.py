@@ -16,7 +16,7 @@ from messaging.gateway.gateway import Gateway
 from messaging.gateway.lookups import LOG_SECONDS
 from messaging.kinds import reacted
 from rookery.v1.archive_pb2 import HistoryMessage
-from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
+from rookery.v1.backplane_pb2 import Envelope, Fence
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import (
     Change,
@@ -216,33 +216,6 @@ async def test_a_retry_of_an_unconfirmed_event_has_the_same_id(
         await log.until_published()
         log.acknowledge()
         assert (await ann.expect("accepted")).accepted.event_id == first
-
-
-async def test_a_retry_of_an_unconfirmed_message_is_refused_if_its_recipient_was_deleted_since_until_the_log_has_it(
-    platform: Platform, log: ScriptedLog
-) -> None:
-    """It is published in no case: its recipient may have been deleted hours ago."""
-    gateway = await platform.start_gateway()
-    async with platform.sign_in(gateway, ANN) as ann:
-        await ann.send(text())
-        await log.until_published()
-        ((records, _),) = log.unacknowledged
-        log.acknowledge(Unavailable("no answer"))
-        await ann.expect("refused")
-        await platform.accounts.delete_user(BEN)
-        home = gateway.partitions.partition_of(ANN)
-        offset = log.store(home, Envelope(sign_out=SignOut(is_deleted=True), recipient_ids=[BEN]))
-        await until(lambda: gateway.partitions.tails[home].next_offset > offset)
-        assert (await ann.refused(text())).code == "recipient_deleted"
-        first = Envelope.FromString(records[0].value)
-        offset = log.store(home, first)  # the log had kept it
-        await until(lambda: gateway.partitions.tails[home].next_offset > offset)
-        await ann.send(text())
-        await log.until_published()
-        ((copies, _),) = log.unacknowledged
-        assert all(not Envelope.FromString(each.value).truth for each in copies)
-        log.acknowledge()
-        assert (await ann.until("accepted")).accepted.event_id == first.event.event_id
 
 
 @BOTH
