@@ -337,7 +337,7 @@ class Channels:
             opened.after = max(after, complete_up_to)
 
     def _publish_missing(self, chat_id: str, answer: ListChangesResponse) -> bool:
-        """Return whether there was room for all events that the client does not have, or for TooOld."""
+        """Publish the events that the client does not have, or TooOld. Return whether there was room for all."""
         if answer.too_old:
             return self._queue.put(TooOld(chat_id), self._session.newest_ms)
         return all(self._publish(event) for event in answer.events if self._session.is_new(event))
