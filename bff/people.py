@@ -192,7 +192,12 @@ class People:
         if wait := self._changes.take(str(claims.user_id), CHANGES_PER_MINUTE, trio.current_time()):
             return too_many("changes of connections and blocks", wait)
         with completed():
-            taken = await take_step(services.accounts, claims.user_id, user_id, step, services.clock_ms())
+            try:
+                taken = await take_step(services.accounts, claims.user_id, user_id, step, services.clock_ms())
+            except BaseException:  # after a lost answer too: a repeated request would find no difference to announce
+                unknown = Relationship(claims.user_id, user_id)
+                await announce_change(services.publisher, unknown, unknown)
+                raise
             if isinstance(taken, Refusal):
                 return taken
             before, after = taken

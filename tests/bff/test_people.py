@@ -18,9 +18,9 @@ from rookery.v1.archive_pb2 import (
     Mark,
 )
 from rookery.v1.session_pb2 import Change, Edited, Event, Message, Starred, Text
-from shared.accounts.people import Report
+from shared.accounts.people import Relationship, Report
 from shared.contract.chats import direct_chat_id
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.wire import to_object
 from tests.bff.conftest import PASSWORD, Api, Reply, disconnect_after_write
 
@@ -149,6 +149,26 @@ async def test_a_client_that_disconnects_while_it_blocks_has_told_the_gateways(
     block = partial(ada.call, "PUT", f"/v1/me/blocks/{ben.user_id}")
     await disconnect_after_write(api.accounts, "change_relationship", block)
     assert {envelope.sender_id for _, envelope in api.log.published} == {ada.user_id, ben.user_id}
+
+
+async def test_a_block_that_the_store_did_not_confirm_is_told_to_the_gateways(
+    api: Api, ada: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeated request finds the block, and would announce nothing."""
+    change_relationship = api.accounts.change_relationship
+
+    async def lose_answer(before: Relationship, after: Relationship) -> None:
+        await change_relationship(before, after)
+        raise Unavailable("no answer")
+
+    path = f"/v1/me/blocks/{ben.user_id}"
+    with monkeypatch.context() as patch:
+        patch.setattr(api.accounts, "change_relationship", lose_answer)
+        assert (await ada.call("PUT", path)).status == 503
+    assert {envelope.sender_id for _, envelope in api.log.published} == {ada.user_id, ben.user_id}
+    assert told(api) == set()
+    assert (await ada.call("PUT", path)).status == 204
+    assert (await ada.call("GET", "/v1/me/blocks")).body == {"user_ids": [str(ben.user_id)]}
 
 
 async def test_connections_and_blocks_have_limits(
