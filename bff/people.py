@@ -27,7 +27,7 @@ from shared.accounts.people import (
 from shared.accounts.people_changes import announce_change
 from shared.accounts.sign_outs import completed
 from shared.accounts.tokens import Claims
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.wire import to_object
 from shared.telemetry.metrics.catalogue import REPORTS
 from shared.throttle import HOUR, Attempt, Throttle, too_many
@@ -133,9 +133,20 @@ class People:
         attempt = self._reports.begin(str(claims.user_id), REPORTS_PER_DAY, trio.current_time())
         if not isinstance(attempt, Attempt):
             return too_many("reports", attempt)
+        try:
+            report_id = await self._store(claims, body)
+        except Unavailable:
+            attempt.forgive()
+            raise
+        if isinstance(report_id, Refusal):
+            attempt.forgive()
+            return report_id
+        return Response(models.ReportReceipt(report_id=str(report_id)), status=201)
+
+    async def _store(self, claims: Claims, body: models.NewReport) -> int | Refusal:
+        """Store a report with its messages, and return its id. Raises Unavailable."""
         messages = await self._read(claims, body)
         if isinstance(messages, Refusal):
-            attempt.forgive()
             return messages
         report = Report(
             report_id=await self._services.ids.next(),
@@ -146,7 +157,7 @@ class People:
             reason=body.reason,
         )
         await self._services.accounts.add_report(report)
-        return Response(models.ReportReceipt(report_id=str(report.report_id)), status=201)
+        return report.report_id
 
     async def _read(self, claims: Claims, body: models.NewReport) -> Sequence[HistoryMessage] | Refusal:
         """The reported messages of the reporter's chat, as they are now."""

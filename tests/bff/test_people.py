@@ -252,3 +252,17 @@ async def test_a_user_makes_a_bounded_number_of_reports_a_day_and_of_own_chats_o
         assert (await ada.call("POST", "/v1/reports", body)).status == 201
     assert (await ada.call("POST", "/v1/reports", body)).refusal[:2] == (429, "rate_limited")
     assert (await ben.call("POST", "/v1/reports", body | {"user_id": str(ada.user_id)})).status == 201
+
+
+async def test_a_report_that_could_not_be_stored_counts_for_nothing(
+    api: Api, ada: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(_: Report) -> None:
+        raise Unavailable("the disk is gone")
+
+    body = {"user_id": str(ben.user_id), "reason": "Rude."}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.accounts, "add_report", unavailable)
+        for _ in range(REPORTS_PER_DAY):
+            assert (await ada.call("POST", "/v1/reports", body)).status == 503
+    assert (await ada.call("POST", "/v1/reports", body)).status == 201
