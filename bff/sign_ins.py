@@ -7,7 +7,7 @@ from bff.models.accounts import Tokens, User
 from bff.services import Services
 from shared.accounts import store as accounts
 from shared.accounts import tokens
-from shared.accounts.sign_outs import announce_or_log, completed
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log, completed
 from shared.accounts.store import AccountStatus, Family, Rotation
 from shared.contract.errors import Code, Refusal
 
@@ -82,10 +82,17 @@ class SignIns:
                 await self._announce(user_id, [family_id])
 
     async def end_others(self, user_id: int, kept_family_id: str) -> None:
-        """End all other sign-ins of the user, also if the caller is cancelled."""
+        """End all other sign-ins of the user, also if the caller is cancelled.
+
+        After a lost answer some may have ended, which a repeated request would not name: so all sessions end, and the
+        clients of the sign-in that is kept connect again.
+        """
+        ended: Sequence[str] = ALL_SIGN_INS
         with completed():
-            ended = await self._services.accounts.end_families(user_id, except_family_id=kept_family_id)
-            await self._announce(user_id, ended)
+            try:
+                ended = await self._services.accounts.end_families(user_id, except_family_id=kept_family_id)
+            finally:
+                await self._announce(user_id, ended)
 
     async def _announce(self, user_id: int, family_ids: Sequence[str]) -> None:
         await announce_or_log(self._services.publisher, user_id, family_ids)

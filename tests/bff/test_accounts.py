@@ -10,6 +10,7 @@ import trio
 from bff import gateways
 from rookery.v1.signals_pb2 import Signal
 from shared.accounts.links import Invite, new_link
+from shared.accounts.sign_outs import ALL_SIGN_INS
 from shared.accounts.tokens import PasswordHasher
 from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
@@ -273,6 +274,23 @@ async def test_a_sign_out_whose_end_the_store_did_not_confirm_ends_the_sessions(
     assert (await api.call("DELETE", path, token=token)).status == 503
     assert (await api.call("DELETE", path, token=token)).status == 401
     assert api.log.ended() == [own["sign_in_id"]]
+
+
+async def test_an_end_of_the_other_sign_ins_that_the_store_did_not_confirm_ends_their_sessions(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which ones have ended is not known then: all sessions end, and those of the remaining sign-in come back."""
+    other = (await api.sign_in())["access_token"]
+    end_families = api.accounts.end_families
+
+    async def lose_answer(user_id: int, *, except_family_id: str) -> None:
+        await end_families(user_id, except_family_id=except_family_id)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(api.accounts, "end_families", lose_answer)
+    assert (await api.call("DELETE", "/v1/me/sign-ins/others", token=token)).status == 503
+    assert [(await api.call("GET", "/v1/me", token=each)).status for each in (token, other)] == [200, 401]
+    assert api.log.ended() == list(ALL_SIGN_INS)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ class CassandraSignIns:
             await self._end(found[0].user_id, [family_id])
 
     async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
-        """As in the protocol. After an interrupted end it also returns the ids that had ended then."""
+        """As in the protocol. After an interrupted end it also returns the ids that had ended then, except those whose
+        rows by user were removed already."""
         rows = await self._statements.run(FAMILIES_OF_USER, user_id)
         ended = [family_id for (family_id,) in rows if family_id != except_family_id]
         await self._end(user_id, ended)
