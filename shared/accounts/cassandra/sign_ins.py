@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from shared.accounts.store import Family, Rotation, may_repeat
+from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.statements import Statements
 
 KEPT_SECONDS = 24 * 60 * 60
@@ -88,7 +89,7 @@ class CassandraSignIns:
         if current_digest is None:  # the family was ended meanwhile
             return Rotation.UNKNOWN
         if current_digest != new_digest or not may_repeat(ends_at_ms, expires_at_ms):
-            await self._end(family.user_id, [family.family_id])
+            await self._end_reused(family)
             return Rotation.REUSED
         await self._add_references(family, new_digest, seconds)
         return family
@@ -129,6 +130,15 @@ class CassandraSignIns:
         """Add the rows by which the sign-in is found from its user and its token."""
         await self._statements.run(ADD_TO_USER, family.user_id, family.family_id, seconds)
         await self._statements.run(ADD_TOKEN, digest, family.family_id, seconds)
+
+    async def _end_reused(self, family: Family) -> None:
+        """End a sign-in whose token was reused. Raises Unavailable only if it goes on, or if that is not known: once it
+        has ended, a repeat finds no reuse to announce."""
+        try:
+            await self._end(family.user_id, [family.family_id])
+        except Unavailable:
+            if await self.is_live(family.family_id):
+                raise
 
     async def _end(self, user_id: int, family_ids: Sequence[str]) -> None:
         """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""

@@ -5,7 +5,7 @@ All tests share a keyspace, and have users, names and tokens of their own.
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -253,6 +253,26 @@ async def test_a_reuse_that_broke_off_ends_the_family_when_it_is_repeated(
         outcome = await store.rotate(token, b"-", now_ms=2_000, expires_at_ms=9_000)
         assert outcome in (Rotation.REUSED, Rotation.UNKNOWN)
         assert not await store.is_live(family.family_id)
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+async def test_a_reuse_whose_end_was_not_confirmed_is_one_if_the_family_has_ended(
+    store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch, *, has_ended: bool
+) -> None:
+    """So that it is announced to the gateways: a repeat finds no family."""
+
+    async def end_unconfirmed(user_id: int, family_ids: Sequence[str]) -> None:
+        if has_ended:
+            await end(user_id, family_ids)
+        raise Unavailable("no answer")
+
+    family, token = new_family(new_user())
+    await store.start_family(family, token, 9_000)
+    await store.rotate(token, token + b"+", now_ms=2_000, expires_at_ms=9_000)
+    end = store._end
+    monkeypatch.setattr(store, "_end", end_unconfirmed)
+    with nullcontext() if has_ended else pytest.raises(Unavailable):
+        assert await store.rotate(token, b"-", now_ms=2_000, expires_at_ms=9_000) is Rotation.REUSED
 
 
 @pytest.mark.parametrize("is_one_kept", [True, False])
