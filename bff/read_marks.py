@@ -11,7 +11,7 @@ async def hidden_marks(accounts: AccountStore, user_id: int, marks: Iterable[Mar
     `shows_read_marks` off and, of direct chats, the mark of the other user if one blocks the other.
 
     Raises Unavailable."""
-    others = [mark for mark in marks if mark.user_id != user_id and mark.read_up_to]
+    others = [mark for mark in marks if mark.user_id != user_id]
     if not others:
         return []
     other_ids = list(dict.fromkeys(mark.user_id for mark in others))

@@ -270,6 +270,17 @@ async def test_read_marks_are_hidden_of_and_from_users_who_show_none(api: Api, t
     assert await readers() == [[own]] * 3
 
 
+async def test_the_mark_of_a_user_who_shows_none_is_left_out_before_they_read_too(api: Api, token: str) -> None:
+    """Else it would disappear when they read."""
+    ben = int((await api.register("ben"))["user_id"])
+    bens = (await api.sign_in("ben"))["access_token"]
+    await api.call("PATCH", "/v1/me", {"shows_read_marks": False, "version": 1}, token=bens)
+    for read_up_to in (0, 7):
+        mark = Mark(user_id=ben, delivered_up_to=8, read_up_to=read_up_to)
+        api.archive.response = ListMarksResponse(marks=[mark])
+        assert (await api.call("GET", f"{GROUP}/marks", token=token)).body == {"marks": []}
+
+
 async def test_requests_for_chats_of_others_are_limited_at_all_routes_together(
     api: Api, token: str, mock_clock: MockClock
 ) -> None:
