@@ -152,22 +152,24 @@ class Accounts:
         if new and (refusal := await self._avatars.check(place, new)):
             return refusal
         if user.version == body.version:  # else omitted fields would be taken from another version
-            changed = await self._services.accounts.update_profile(
-                user.user_id,
-                display_name=user.display_name if body.display_name is None else body.display_name,
-                about=user.about if body.about is None else body.about,
-                version=body.version,
-                who_may_start=None if body.who_may_start is None else WhoMayStart(body.who_may_start),
-                shows_presence=body.shows_presence,
-                shows_read_marks=body.shows_read_marks,
-                avatar=body.avatar,
-            )
+            try:
+                changed = await self._services.accounts.update_profile(
+                    user.user_id,
+                    display_name=user.display_name if body.display_name is None else body.display_name,
+                    about=user.about if body.about is None else body.about,
+                    version=body.version,
+                    who_may_start=None if body.who_may_start is None else WhoMayStart(body.who_may_start),
+                    shows_presence=body.shows_presence,
+                    shows_read_marks=body.shows_read_marks,
+                    avatar=body.avatar,
+                )
+            finally:  # after a lost answer too: a repeated request would have an old version, and signal nothing
+                self._services.signals.profile_changed(user.user_id)
         if changed is None:
             message = f"The profile is not at version {body.version} any more: read it again."
             return Refusal(Code.VERSION_CONFLICT, message, field="version")
         if changed.avatar != user.avatar:
             await self._avatars.forget(place, user.avatar)
-        self._services.signals.profile_changed(user.user_id)
         return _account(changed, claims)
 
     @endpoint("PUT", "/v1/me/password", status=204)

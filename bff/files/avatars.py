@@ -40,6 +40,9 @@ DAY = 24 * HOUR
 UPLOAD_SECONDS = 60.0
 """For the body, and the squares."""
 
+FORGET_SECONDS = 2.0
+"""For the deletion of a former picture. The sweep deletes those that are left."""
+
 YEAR = 31_536_000
 
 _log = structlog.get_logger(__name__)
@@ -96,13 +99,14 @@ class Avatars:
         return Refusal(Code.INVALID, "This picture does not exist: upload it again.", field="avatar")
 
     async def forget(self, place: str, token: str) -> None:
-        """Delete a picture that the place does not have any more. It stays if the store is away."""
+        """Delete a picture that the place does not have any more. It stays if the store is away, or too slow."""
         if not is_avatar_of(place, token):
             return
         try:
-            await self._files.delete(avatar_keys(token))
-        except Unavailable as error:
-            _log.warning("avatar_left", place=place, error=str(error))
+            with trio.fail_after(FORGET_SECONDS):
+                await self._files.delete(avatar_keys(token))
+        except (Unavailable, trio.TooSlowError) as error:
+            _log.warning("avatar_left", place=place, error=str(error) or "too slow")
 
     async def _show(self, token: str) -> HttpResponse:
         """The picture with this token; `size` is one of AVATARS, by default the largest."""

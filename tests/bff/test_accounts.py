@@ -523,6 +523,23 @@ async def test_a_changed_profile_and_a_deleted_account_are_signalled_to_the_gate
     assert all(each.is_for_watchers and each.recipient_ids == [user_id] for each in signals)
 
 
+async def test_a_profile_change_that_the_store_did_not_confirm_is_signalled_to_the_gateways(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeated request has an old version, and would signal nothing."""
+    update_profile = api.accounts.update_profile
+
+    async def lose_answer(user_id: int, **fields: Any) -> None:
+        await update_profile(user_id, **fields)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(api.accounts, "update_profile", lose_answer)
+    body = {"version": 1, "shows_presence": False}
+    assert [(await api.call("PATCH", "/v1/me", body, token=token)).status for _ in range(2)] == [503, 409]
+    (signal,) = [Signal.FromString(value).event.event for value in await api.signals.receive()]
+    assert signal.HasField("profile_changed")
+
+
 async def test_an_account_is_deleted_by_its_user_with_the_password_but_not_an_admin_s(api: Api, token: str) -> None:
     user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
     path, body = "/v1/me/deletion", {"current_password": PASSWORD}

@@ -147,6 +147,20 @@ async def test_a_profile_has_the_picture_made_for_it_until_it_is_replaced_or_del
     assert (deleted.status, await is_there(api, pictures[1])) == (204, False)
 
 
+async def test_an_object_store_that_hangs_does_not_hold_up_a_profile(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    avatar = await stored(api, (await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    await api.call("PATCH", "/v1/me", {"version": 1, "avatar": avatar}, token=token)
+    monkeypatch.setattr(type(api.services.files), "delete", hang)
+    monkeypatch.setattr("bff.files.avatars.FORGET_SECONDS", 0.01)
+    changed = await api.call("PATCH", "/v1/me", {"version": 2, "avatar": ""}, token=token)
+    assert (changed.status, changed.body["avatar"]) == (200, "")
+
+
 async def test_an_old_upload_cant_be_set_any_more(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     user_id = (await api.call("GET", "/v1/me", token=token)).body["user_id"]
     present, unset = await stored(api, user_id), await stored(api, user_id)
