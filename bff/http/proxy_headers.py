@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 
 from hypercorn.typing import HTTPScope, Scope
 from quart import Request
 
 from shared.net.client_address import Network, address_key, forwarded_client, is_among, parse_address, split_list
 
-_HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[([0-9A-Fa-f:.]{2,45})\])(?::[0-9]{1,5})?")
 
 
 def apply_proxy_headers(scope: Scope, proxies: Sequence[Network]) -> Scope:
@@ -35,7 +36,15 @@ def client_address(request: Request) -> str:
 def hostname(request: Request) -> str:
     """The host in the request's `Host` header, without port; empty if it is missing or invalid."""
     match = _HOST.fullmatch(request.headers.get("Host", ""))
-    return match[1] if match else ""
+    return match[1] if match and (match[2] is None or _is_ipv6(match[2])) else ""
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _items(scope: HTTPScope, name: bytes) -> list[str]:

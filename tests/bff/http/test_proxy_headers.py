@@ -1,13 +1,15 @@
 """The client of a request behind proxies: only headers of trusted proxies count."""
 
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.http.proxy_headers import apply_proxy_headers
+from bff.http.proxy_headers import apply_proxy_headers, hostname
 from shared.configuration.model import LiveConfiguration
 from shared.settings import BffSettings
 from tests.bff.conftest import Api
@@ -87,6 +89,23 @@ def test_a_client_can_not_invent_its_address(invented: list[str]) -> None:
 def test_proxies_in_the_settings_are_networks_or_addresses() -> None:
     settings = BffSettings.model_validate({"trusted_proxies": "10.0.0.0/8, 192.0.2.1 ,fd00::/8"})
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]
+
+
+@pytest.mark.parametrize(
+    ("header", "host"),
+    [
+        ("chat.example.org:8080", "chat.example.org"),
+        ("[2001:db8::7]:8080", "[2001:db8::7]"),
+        ("[::ffff:192.0.2.7]", "[::ffff:192.0.2.7]"),
+        ("[::::]", ""),
+        ("[192.0.2.7]", ""),
+        ("2001:db8::7", ""),
+    ],
+)
+def test_the_host_of_a_request_is_valid_in_a_url_or_empty(header: str, host: str) -> None:
+    request: Any = SimpleNamespace(headers={"Host": header})
+    assert hostname(request) == host
+    assert urlsplit(f"ws://{host}:8081/session").netloc == f"{host}:8081"
 
 
 # ---- over HTTP
