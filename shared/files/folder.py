@@ -245,7 +245,7 @@ class _Folder:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # stored already
                 raise
         sync(stored.parent)
-        shutil.rmtree(upload, ignore_errors=True)
+        self.remove([upload])
 
     def put(self, key: str, content: bytes) -> None:
         upload_id = self.begin(key)

@@ -79,6 +79,21 @@ async def test_a_process_that_is_killed_at_any_call_leaves_the_file_whole_or_abs
     pytest.fail("it never ended")
 
 
+async def test_an_upload_is_gone_once_it_is_finished_however_long_its_removal_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a process that is killed in it leaves some of the parts, and a retry finds an incomplete upload."""
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    async with open_folder_files(tmp_path) as files:
+        upload_id = await files.begin(KEY)
+        parts = [await write(files, KEY, upload_id, 1, LAST)]
+        await files.finish(KEY, upload_id, parts)
+        with pytest.raises(NotFound):
+            await files.parts(KEY, upload_id)
+        await files.finish(KEY, upload_id, parts)
+        assert await read(files, KEY) == LAST
+
+
 def _remove_while(dying: Dying) -> Callable[..., None]:
     original = shutil.rmtree
 
