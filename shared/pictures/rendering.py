@@ -238,6 +238,7 @@ def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: i
         animation = clean_webp(content)
         if animation.frames > 1:
             return animation.content
+        content = animation.content
     image.info = {key: value for key, value in image.info.items() if key in _KEPT_INFO}
     colours = {} if profile is None else {"icc_profile": profile}
     turned = _upright(image, orientation)

@@ -84,6 +84,12 @@ def test_a_webp_without_loss_stays_so() -> None:
     assert opened(rendered.content).tobytes() == noise.tobytes()
 
 
+def test_bytes_behind_the_end_of_a_webp_are_dropped() -> None:
+    rendered = render(encoded(picture(), "image/webp") + b"PK\3\4<script>", "image/webp", Purpose.FILE)
+    assert rendered.content is not None
+    assert (b"<script>" in rendered.content, rendered.width) == (False, 1000)
+
+
 def test_of_a_jpeg_with_several_pictures_the_first_is_shown() -> None:
     file = BytesIO()
     picture().save(file, "MPO", save_all=True, append_images=[picture(20, 20)])
