@@ -19,6 +19,9 @@ _WEBP_CHUNKS = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
 
 _WEBP_FRAME_CHUNKS = (b"ALPH", b"VP8 ", b"VP8L")
 
+_WEBP_PICTURES = (b"ANMF", b"VP8 ", b"VP8L")
+"""Chunks with the pixels of a frame, or of a picture that is not animated."""
+
 _WEBP_METADATA = 0x08 | 0x04
 """Flags of VP8X: the file has EXIF, and XMP."""
 
@@ -93,6 +96,8 @@ def clean_gif(content: bytes) -> Animation:
                 kept += [b"\x21\xff", *data[:2], b"\0"]
         else:
             raise Malformed(f"it has an unknown block: {block}")
+    if not frames.count:
+        raise Malformed("it has no picture")
     return Animation(frames.count, b"".join([*kept, b"\x3b"]))
 
 
@@ -124,6 +129,8 @@ def clean_webp(content: bytes) -> Animation:
             data = place + b"".join(_chunk(*each) for each in _chunks(data[16:]) if each[0] in _WEBP_FRAME_CHUNKS)
         if name in _WEBP_CHUNKS:
             kept.append(_chunk(name, data))
+    if not any(chunk.startswith(_WEBP_PICTURES) for chunk in kept):
+        raise Malformed("it has no picture")
     body = b"WEBP" + b"".join(kept)
     return Animation(max(frames.count, 1), b"RIFF" + len(body).to_bytes(4, "little") + body)
 

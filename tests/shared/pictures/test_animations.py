@@ -51,6 +51,19 @@ def test_bytes_that_end_early_are_refused(clean: Clean, animated: bytes) -> None
             clean(animated[:size])
 
 
+@pytest.mark.parametrize(
+    ("clean", "content"),
+    [
+        (clean_gif, b"GIF89a\2\0\2\0\0\0\0;"),
+        (clean_webp, b"RIFF\x04\0\0\0WEBP"),
+        (clean_webp, b"RIFF\x10\0\0\0WEBPEXIF\x04\0\0\0MM\0*"),
+    ],
+)
+def test_bytes_without_a_picture_are_refused(clean: Clean, content: bytes) -> None:
+    with pytest.raises(Malformed, match="picture"):
+        clean(content)
+
+
 def test_too_many_frames_are_refused(clean: Clean, animated: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(animations, "MAX_FRAMES", 2)
     with pytest.raises(Malformed, match="frames"):
