@@ -476,9 +476,10 @@ export class Chats extends Store {
     }
     const newest = chat.newest?.message_id === target_id ? chat.newest : undefined;
     const message = this.conversations.find(chat_id, target_id) ?? newest;
-    const mentioned = message ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
-    const isCounted = message && !event.change.deleted; // else the number of unread messages is not known
-    if (!isCounted && !isRecorded && this.#mayChangeCounts(chat, event)) void this.#readCounts(chat_id);
+    const mentioned = message && !isRecorded ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
+    // The list was read before the changes of history, but that of a channel. A deletion changes the unread messages, too.
+    const isCounted = isRecorded ? !this.isChannel(chat_id) : message && !event.change.deleted;
+    if (!isCounted && this.#mayChangeCounts(chat, event)) void this.#readCounts(chat_id);
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     for (const list of this.#lists) list.change(event);

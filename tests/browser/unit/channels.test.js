@@ -6,7 +6,7 @@ import { Completion } from "../../../web/components/completion.js";
 import { ChannelMembers, findMentioned } from "../../../web/stores/channel-members.js";
 import "../../../web/stores/channels.js"; // the page loads it later: then that takes no time
 import { textOf } from "../../../web/kinds/edited.js";
-import { ADA, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
+import { ADA, changeAt, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 import { online, pass, timeOf } from "./online.js";
 
 const [NEWS, CLUB] = ["g-5", "g-6"];
@@ -112,6 +112,22 @@ test("news of a channel update the list within 3 seconds, and at most every 5; t
   assert.deepEqual(history.requests, Array(3).fill(`chat ${NEWS}`));
   assert.deepEqual(told, ["text 4", "text 5"]);
   assert.deepEqual(shown(chats, NEWS), []);
+});
+
+test("the counts of an opened channel, whose list is not read then, are read after a missed edit of an unread message", async () => {
+  const { chats, history, socket } = await inChannels();
+  history.record(sentTo(NEWS, 3));
+  chats.open(NEWS);
+  await pass(0);
+  socket.deliver({ event: sentTo(NEWS, 3) });
+  const { event_id, change } = changeAt(4, 3, { edited: { text: { body: "@all", mentions_everyone: true } } }, MIRA);
+  history.record({ event_id, change: { ...change, chat_id: NEWS } });
+  Object.assign(history.about.get(NEWS), { unread: 1, unread_mentions: 1 });
+  accept(socket, 5);
+  history.complete = 5;
+  await pass(1);
+  await pass(5);
+  assert.deepEqual([shown(chats, NEWS), chats.of(NEWS).unread_mentions], [["text 1", "@all"], 1]);
 });
 
 test("an opened channel is read until history is complete up to the time of the Follow; then its events arrive", async () => {

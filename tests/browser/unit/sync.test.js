@@ -235,6 +235,23 @@ test("a chat that moves to a page of the list that was read already is read too"
   assert.deepEqual(shown(chats), ["text 1", "text 2", "text 5"]);
 });
 
+test("the counts of a chat have a missed edit and a missed deletion once", async () => {
+  const everyone = { edited: { text: { body: "@all", mentions_everyone: true } } };
+  for (const [body, unread, mentions] of [[everyone, 2, 1], [{ deleted: {} }, 1, 0]]) {
+    const { chats, history, socket } = await online();
+    for (const event of [sentAt(2), sentAt(3)]) {
+      history.record(event);
+      socket.deliver({ event });
+    }
+    history.record(changeAt(4, 2, body, MIRA));
+    history.about.set(CHAT, { unread, unread_mentions: mentions });
+    history.complete = 5;
+    miss(socket, 5);
+    await settle();
+    assert.deepEqual([chats.of(CHAT).unread, chats.of(CHAT).unread_mentions], [unread, mentions]);
+  }
+});
+
 test("the newest missed message of a chat is passed on, once", async () => {
   const { sync, history, socket } = await online();
   const missed = [];
