@@ -135,7 +135,7 @@ async function keep(page) {
 /** @param {Cache} cache @param {string} path of a file @throws {TypeError} if it could not be loaded */
 async function add(cache, path) {
   const response = await fetch(path);
-  if (!isFile(response)) throw new TypeError(`${path} has the status ${response.status}, or is a page`);
+  if (!isFile(response)) throw new TypeError(path);
   await cache.put(path, response);
 }
 

@@ -477,7 +477,8 @@ export class Chats extends Store {
     const newest = chat.newest?.message_id === target_id ? chat.newest : undefined;
     const message = this.conversations.find(chat_id, target_id) ?? newest;
     const mentioned = message && !isRecorded ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
-    // The list was read before the changes of history, but that of a channel. A deletion changes the unread messages, too.
+    // The list that was read before has the counts after changes of history, but an opened channel is read without it. The
+    // unread messages without a deleted one are not counted here.
     const isCounted = isRecorded ? !this.isChannel(chat_id) : message && !event.change.deleted;
     if (!isCounted && this.#mayChangeCounts(chat, event)) void this.#readCounts(chat_id);
     this.conversations.change(event, isRecorded);
