@@ -5,12 +5,16 @@ import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rookery.commands.errors import InvalidSettings
 from shared.net.pem import UnusableCertificate
 from shared.net.trust import client_context, trust, trust_itself
+
+if TYPE_CHECKING:
+    from shared.settings import TlsSettings
 
 DEADLINE = 4.0
 """Seconds. The checks of a report take 2 at most."""
@@ -33,17 +37,25 @@ def check_health(url: str, ca_file: Path | None = None) -> int:
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     """Trust the CAs of the file; without it the certificate of the settings; without one the CAs of the system."""
-    from rookery.commands.options import read_settings  # imported here because most probes do not need the settings
-
-    context, settings = client_context("http/1.1"), read_settings().tls
+    context = client_context("http/1.1")
+    settings = _tls_settings() if ca_file is None else None
     try:
-        if ca_file is None and settings.certificate_file is not None:
+        if settings is not None and settings.certificate_file is not None:
             trust_itself(context, settings)
         else:
             trust(context, ca_file)
     except UnusableCertificate as error:
         raise InvalidSettings(str(error)) from error
     return context
+
+
+def _tls_settings() -> "TlsSettings | None":
+    """The settings of the process on this machine; None if only the client is installed, which has no settings."""
+    try:
+        from rookery.commands.options import read_settings  # imported here because most probes do not need the settings
+    except ModuleNotFoundError:
+        return None
+    return read_settings().tls
 
 
 def _explain(body: bytes) -> str:

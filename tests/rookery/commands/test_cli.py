@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -25,8 +26,10 @@ from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.net.health_server import serve_health
+from shared.net.tls import ServerTls
 from shared.telemetry.health import Health
 from tests.rookery.commands.conftest import Invoke
+from tools.launch.certificates import Authority, Issued
 
 ROLES = ["bff", "gateway", "archive"]
 COMMANDS = [
@@ -238,6 +241,26 @@ async def test_a_probe_prints_the_failed_check(invoke: Invoke, nursery: trio.Nur
     port = await nursery.start(serve_health, health, "127.0.0.1", 0)
     result = await trio.to_thread.run_sync(invoke, "probe", f"http://127.0.0.1:{port}/readyz")
     assert (result.exit_code, result.output) == (code, "disk: the disk is full\n" if failing else "")
+
+
+@pytest.mark.parametrize("words", [["--ca-file", "{ca}"], []], ids=["of a file", "of the system"])
+async def test_a_probe_of_the_client_alone_trusts_authorities(
+    nursery: trio.Nursery, authority: Authority, issued: Issued, words: list[str]
+) -> None:
+    health = Health()
+    health.mark_started()
+    tls = ServerTls(issued.settings(), issued.certificate)
+    port = await nursery.start(partial(serve_health, health, "127.0.0.1", 0, tls=tls))
+    client = "import sys; sys.modules['pydantic'] = None; from rookery.commands.cli import main; main()"
+    arguments = ["probe", *(word.format(ca=authority.file) for word in words), f"https://127.0.0.1:{port}/readyz"]
+    result = await trio.run_process(
+        [sys.executable, "-c", client, *arguments],
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env={**os.environ, **({} if words else {"SSL_CERT_FILE": str(authority.file)})},
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
 # ---- a platform that was never started
