@@ -126,7 +126,7 @@
 
 /**
  * The sender of a message, or in a group a member with PERMISSION_DELETE_MESSAGES, deleted it for everyone: its content
- * and all its changes are removed from every store.
+ * and all its changes except `Hidden` are removed from every store.
  * @typedef {object} Deleted
  */
 
