@@ -1,8 +1,9 @@
 """The process that fetches pages: `python -I -m messaging.previews.worker`. It reads and writes the lines of
 `protocol.py`, and ends with its standard input.
 
-It has an empty environment, opens no file, and has limits on memory and CPU: a page that takes it over finds no secret,
-no database and no user, but the network of its machine. Run gateways where that is little, or set a proxy.
+It has an empty environment, opens no file, and has limits on memory and CPU: a page that takes it over finds no
+database and no user, but the network of its machine, and the password of `previews.proxy`. Run gateways where that is
+little, or set a proxy.
 """
 
 import codecs
