@@ -64,6 +64,9 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeVali
 
 ENV_PREFIX = "ROOKERY_"
 
+FILE_VARIABLE = f"{ENV_PREFIX}FILE"
+"""The environment variable that names the file of the settings."""
+
 Engine = Literal["kafka", "cassandra", "redis"]
 
 TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
@@ -435,5 +438,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = Path(os.environ.get(f"{ENV_PREFIX}FILE", "rookery.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, settings_file())
+
+
+def settings_file() -> Path:
+    """Return the file of the settings. Raises OSError if the environment names one that can't be read."""
+    named = os.environ.get(FILE_VARIABLE)
+    if named:
+        Path(named).open("rb").close()  # pydantic-settings would skip it; os.devnull stands for no settings
+    return Path("rookery.toml" if named is None else named)

@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from rookery.commands.errors import InvalidSettings
-from shared.settings import ENV_PREFIX, Settings
+from shared.settings import ENV_PREFIX, FILE_VARIABLE, Settings, settings_file
 
 
 def read_settings(**overrides: Any) -> Settings:
@@ -23,18 +23,26 @@ def read_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(detail) for detail in error.errors())) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"rookery.toml is not TOML: {error}") from error
+        raise InvalidSettings(f"{settings_file()} is not TOML: {error}") from error
     except (SettingsError, OSError) as error:
         raise InvalidSettings(f"the settings can't be read: {error}") from error
 
 
 def _unknown_variables() -> Iterator[str]:
     """Yield a message per variable with our prefix that names no setting: pydantic-settings ignores such variables."""
-    names = [f"{ENV_PREFIX}FILE", *(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields)]
+    fields = {f"{ENV_PREFIX}{name.upper()}": field for name, field in Settings.model_fields.items()}
+    sections = [name for name, field in fields.items() if _is_section(field.annotation)]
     for variable in os.environ:
-        if variable.upper().startswith(ENV_PREFIX) and variable.upper().partition("__")[0] not in names:
-            near = difflib.get_close_matches(variable.upper(), names, n=1)
+        name, below, _ = variable.upper().partition("__")
+        known = sections if below else [FILE_VARIABLE, *fields]
+        if variable.upper().startswith(ENV_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             yield f"there is no setting {variable}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _is_section(annotation: Any) -> bool:
+    """Whether a setting of this type has settings below it."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -118,6 +118,10 @@ def test_an_account_is_created_with_an_invite(
         ("ROOKERY_KAFKA__TOPIC", "no spaces", "the setting `kafka.topic` (ROOKERY_KAFKA__TOPIC) is 'no spaces'"),
         ("ROOKERY_BFF__WEBSOCKET_ORIGINS", "wss://x.org; script-src *", "is not an origin"),
         ("ROOKERY_DTAA", "/x", "there is no setting ROOKERY_DTAA: did you mean ROOKERY_DATA?"),
+        ("ROOKERY_FILE__URL", "s3://b", "there is no setting ROOKERY_FILE__URL: did you mean ROOKERY_FILES?"),
+        ("ROOKERY_LOG_LEVEL__BFF", "debug", "there is no setting ROOKERY_LOG_LEVEL__BFF"),
+        ("ROOKERY_FILE", "/nowhere/r.toml", "/nowhere/r.toml"),
+        ("ROOKERY_FILE", "/", "the settings can't be read"),
     ],
 )
 def test_an_invalid_setting_is_named_and_exits_2(invoke: Invoke, variable: str, value: str, words: str) -> None:
