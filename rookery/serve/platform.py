@@ -242,7 +242,8 @@ def open_archives(settings: Settings, tls: Tls, local_port: int | None = None) -
     prepare: list[Prepare] = [propagate_trace, *map(send_token, settings.archive_tokens[:1])]
     if local_port is not None:
         host = connectable_host(settings.archive.host).strip("[]")
-        return open_channel(host, local_port, tls=tls.to_itself() if tls.server else None, prepare=prepare)
+        context = tls.to_itself() if tls.server else None
+        return open_channel(host, local_port, tls=context, prepare=prepare, is_measured=True)
     addresses = [GrpcAddress.parse(address) for address in settings.archives]
     context = tls.to_archives() if addresses[0].is_secure else None
     return open_balancer([address.target for address in addresses], tls=context, prepare=prepare)

@@ -17,6 +17,7 @@ from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.group_client import CALL_SECONDS, RETRY_SECONDS, UNAVAILABLE, WAIT_SECONDS, GroupClient, open_group_client
 from shared.rpc import serve_rpc
 from shared.rpc.refusals import INTERNAL
+from shared.telemetry.metrics.catalogue import RPC_CLIENT_SERVERS
 
 PARTITIONS = 4
 
@@ -155,6 +156,16 @@ async def test_a_gateway_that_is_gone_or_silent_is_not_waited_for_beyond_the_dea
         with trio.fail_after(WAIT_SECONDS + CALL_SECONDS):
             assert await client.change(REQUEST, "secret") == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
         await listener.aclose()
+
+
+async def test_the_metrics_of_calls_to_archives_count_no_gateway(
+    client: GroupClient, directory: LocalDirectory, gateway: Open
+) -> None:
+    owner = await gateway(DONE)
+    directory.publish(owner.address, [HOME], 1)
+    before = RPC_CLIENT_SERVERS.family().samples
+    assert await client.change(REQUEST, "secret") == DONE
+    assert RPC_CLIENT_SERVERS.family().samples == before
 
 
 async def test_a_gateway_has_one_channel_which_closes_after_it_has_left_the_directory(

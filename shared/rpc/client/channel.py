@@ -30,18 +30,19 @@ async def open_channel(
     server_name: str | None = None,
     prepare: Sequence[Prepare] = (),
     limits: Limits = DEFAULT_LIMITS,
+    is_measured: bool = False,
 ) -> AsyncIterator["Channel"]:
     """Open a channel to one server, for stubs. It connects on the first call: an unreachable server fails the calls,
     not the opening. The end of the block ends open calls.
 
     With `tls`, whose ALPN is set to `h2`, the server's certificate must be for the host, or for `server_name`. Each
-    call passes the functions of `prepare`, in order.
+    call passes the functions of `prepare`, in order. `is_measured`: the metrics of calls to archives include its calls.
     """
     options = ClientOptions(limits, for_http2(tls), prepare)
     async with open_background() as nursery:
         channel = Channel(nursery, options)
         channel.set_endpoints([endpoint_of(host, port, server_name)])
-        with register_readings(channel_readings(channel.statistics)):
+        with register_readings(channel_readings(channel.statistics) if is_measured else {}):
             yield channel
 
 

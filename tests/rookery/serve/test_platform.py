@@ -13,6 +13,7 @@ from shared.net.listening import listen, port_of
 from shared.net.tls import ServerTls, open_tls
 from shared.rpc import serve_rpc
 from shared.settings import Settings, TlsSettings
+from shared.telemetry.metrics.catalogue import RPC_CLIENT_SERVERS
 from tests.shared.net.handshakes import server_of, shake_hands
 from tools.launch.certificates import Authority
 
@@ -48,6 +49,16 @@ async def ask(settings: Settings) -> GetChatResponse | Refusal:
 async def test_archives_without_tls_are_called_in_plain_text(nursery: trio.Nursery) -> None:
     port = await serve_archive(nursery, TlsSettings())
     assert await ask(Settings(archives=(f"127.0.0.1:{port}",))) == ANSWER
+
+
+async def test_calls_to_archives_are_measured_in_this_process_too(nursery: trio.Nursery) -> None:
+    port = await serve_archive(nursery, TlsSettings())
+    settings = Settings(archives=(f"127.0.0.1:{port}",))
+    async with open_tls(settings.tls) as tls:
+        for local_port in (None, port):
+            async with open_archives(settings, tls, local_port) as archives:
+                await ArchiveClient(archives, timeout=PATIENCE).get_chat(GetChatRequest(user_id=1, chat_id="d-1-2"))
+                assert [sample.value for sample in RPC_CLIENT_SERVERS.family().samples] == [1, 1]
 
 
 async def test_archives_of_the_authority_are_called_over_tls(nursery: trio.Nursery, authority: Authority) -> None:
