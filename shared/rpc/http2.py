@@ -131,8 +131,10 @@ class Http2Connection(H2Connection):
         )
 
     def forgive_idle_frames(self, seconds: float) -> None:
-        """Add the frames without work that the peer may send in this time."""
-        self._idle_frames = min(self._idle_frames + seconds * self._idle_frames_per_second, self._most_idle_frames)
+        """Add the frames without work that the peer may send in this time, up to the limit. Frames above it, which
+        data has earned, stay: a peer may open its windows late."""
+        forgiven = min(self._idle_frames + seconds * self._idle_frames_per_second, self._most_idle_frames)
+        self._idle_frames = max(self._idle_frames, forgiven)
 
     def send_data_frame(self, stream_id: int, data: bytes, *, sliver: bool = False) -> None:
         """Send at most `sendable` bytes on an open stream, as h2's `send_data` does: in 0.3 microseconds instead of 5.

@@ -198,6 +198,18 @@ def test_too_many_frames_that_no_client_sends_end_the_connection(before: bytes, 
         server.receive_data(frame * MANY)
 
 
+def test_frames_that_data_has_earned_stay_until_the_peer_sends_them() -> None:
+    _, server = connections()
+    count = Limits().idle_frames
+    for _ in range(count):
+        server.send_data_frame(1, b"x")
+    server.forgive_idle_frames(1.0)
+    opened = b"".join(WindowUpdateFrame(stream_id, window_increment=1).serialize() for stream_id in (0, 1))
+    server.receive_data(opened * count)
+    with pytest.raises(DenialOfServiceError):
+        server.receive_data(opened * count)
+
+
 def send_after_the_end(kind: type[DataFrame | HeadersFrame], client: H2Connection, server: Http2Connection) -> None:
     """Open and end many streams, and send one more frame on each, for which the server resets it."""
     for stream_id in range(5, 2 * MANY + 7, 2):
