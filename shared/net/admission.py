@@ -49,7 +49,7 @@ class Slot:
         self, admission: "Admission", number: int, address: str, turn: Turn, close: Callable[[], None]
     ) -> None:
         self.number = number
-        """Smaller than that of each younger connection of the process."""
+        """Smaller than that of each younger connection of the process. The end of an authentication sets a new one."""
         self.address = address
         """The key of `address_key`; empty if no cap applies."""
         self.turn = turn
@@ -146,6 +146,7 @@ class Admission:
 
     def add_unauthenticated(self, slot: Slot) -> None:
         """Let newcomers push the connection out, after all others. Called by the slot."""
+        slot.number = self._budget.next_number()
         self.unauthenticated[slot] = None
         self._budget.add_to_address(slot)
         self._budget.enforce_cap(slot.address)
@@ -232,12 +233,16 @@ class ConnectionBudget:
 
     def open_slot(self, listener: Admission, address: str, turn: Turn, close: Callable[[], None]) -> Slot:
         """Take a slot, which must be free, for an unauthenticated connection."""
-        self._newest += 1
-        slot = Slot(listener, self._newest, address, turn, close)
+        slot = Slot(listener, self.next_number(), address, turn, close)
         listener.open += 1
         listener.unauthenticated[slot] = None
         self.add_to_address(slot)
         return slot
+
+    def next_number(self) -> int:
+        """Return the number of a connection that is younger than all others."""
+        self._newest += 1
+        return self._newest
 
     def add_to_address(self, slot: Slot) -> None:
         """Count the connection for its address."""

@@ -48,6 +48,17 @@ def test_a_newcomer_closes_the_oldest_connection_that_never_authenticated() -> N
     assert peers.listener.open == 3
 
 
+def test_a_connection_whose_authentication_has_ended_is_closed_after_those_of_all_listeners() -> None:
+    budget = budget_of(2)
+    former, other = Peers(budget.add_listener()), Peers(budget.add_listener())
+    ended, waiting = former.connect(authenticated=True), other.connect()
+    assert ended is not None
+    assert waiting is not None
+    ended.end_authentication()
+    other.connect()
+    assert (ended.is_open, waiting.is_open) == (True, False)
+
+
 def test_a_newcomer_is_refused_where_all_have_authenticated() -> None:
     peers = Peers(budget_of(3).add_listener())
     slots = peers.connect_many(3, authenticated=True)
