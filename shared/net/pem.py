@@ -30,7 +30,7 @@ def load_authorities(context: ssl.SSLContext, file: Path) -> None:
 def first_certificate(file: Path) -> str:
     """Return the first certificate in the file, which is the one sent to peers. Raises UnusableCertificate."""
     with explain_errors(file):
-        match = _CERTIFICATE.search(file.read_text("ascii"))
+        match = _CERTIFICATE.search(file.read_text("latin-1"))  # which decodes the bytes of any comment
         if match is None:
             raise ValueError("there is no certificate in it")
         return match[0]

@@ -25,6 +25,13 @@ def test_a_key_may_be_in_the_file_of_its_certificate_which_is_the_first(issued: 
     assert ssl.PEM_cert_to_DER_cert(first_certificate(issued.certificate)) == issued.newest
 
 
+def test_comments_around_a_certificate_may_have_any_bytes(issued: Issued) -> None:
+    newest = issued.newest
+    issued.certificate.write_bytes("# Zürich\n".encode() + b"\xff\n" + issued.certificate.read_bytes())
+    load(issued.certificate, issued.key)
+    assert ssl.PEM_cert_to_DER_cert(first_certificate(issued.certificate)) == newest
+
+
 def test_files_that_are_not_there_are_named(issued: Issued, tmp_path: Path) -> None:
     with pytest.raises(UnusableCertificate, match=f"^there is no file {tmp_path}/none.key$"):
         load(issued.certificate, tmp_path / "none.key")
