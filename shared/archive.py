@@ -50,7 +50,8 @@ ARCHIVE_GROUP = "archive"
 """The consumer group of the archives: up to the offsets that it has committed, history is complete."""
 
 ATTEMPTS = 3
-"""Archives that a query is sent to at most. A query changes nothing, so it may be repeated even if one has run it."""
+"""Archives that a call is sent to at most. Each may be repeated even if an archive has run it: queries change nothing,
+and a repeated ReserveFile, CompleteFile or CancelFile has no second effect."""
 
 ATTEMPT_TIMEOUT = 1.0
 """Seconds after which the query is sent to another archive. The last attempt has the rest of the deadline, since the
