@@ -5,8 +5,6 @@ The counterparts for our own calls are in `client/prepare.py`.
 
 import hmac
 import logging
-import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 
 import structlog
@@ -159,31 +157,26 @@ def equals(*secrets: str) -> Callable[[str], bool]:
     return lambda token: any([hmac.compare_digest(token.encode(), secret.encode()) for secret in secrets])
 
 
-def limit_calls(
-    *, total: float = math.inf, per_peer: float = math.inf, retry_after: float = RETRY_AFTER
-) -> Interceptor:
-    """Bound the concurrent calls, in total and per client address; clients behind one address share its bound.
+def limit_calls(total: int) -> Interceptor:
+    """Bound the concurrent calls.
 
-    A call over a bound gets RESOURCE_EXHAUSTED, to be retried after `retry_after` seconds. gRPC's own retries
-    read `grpc-retry-pushback-ms`, other clients the RetryInfo.
+    A call over the bound gets RESOURCE_EXHAUSTED, to be retried after RETRY_AFTER seconds. gRPC's own retries read
+    `grpc-retry-pushback-ms`, other clients the RetryInfo.
     """
-    all_peers = "all"
-    under_way: Counter[str] = Counter()
-    refusal = Refusal(Code.RATE_LIMITED, "Too many calls are under way.", retry_after_ms=round(retry_after * 1000))
+    under_way = 0
+    refusal = Refusal(Code.RATE_LIMITED, "Too many calls are under way.", retry_after_ms=round(RETRY_AFTER * 1000))
 
     async def limit(stream: AnyServerStream, handler: Handler) -> None:
-        peer = stream.peer.rpartition(":")[0]
-        if under_way[all_peers] >= total or under_way[peer] >= per_peer:
+        nonlocal under_way
+        if under_way >= total:
             error = error_of(refusal)
-            error.retry_after = retry_after
+            error.retry_after = RETRY_AFTER
             raise error
-        under_way.update((all_peers, peer))
+        under_way += 1
         try:
             await handler(stream)
         finally:
-            under_way.subtract((all_peers, peer))
-            if not under_way[peer]:
-                del under_way[peer]
+            under_way -= 1
 
     return limit
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import structlog
 import trio
-import trio.testing
 from google.rpc.error_details_pb2 import RetryInfo
 from trio.testing import MockClock
 
@@ -18,7 +17,14 @@ from rookery.v1.session_grpc import SessionServiceStub
 from shared.net.admission import ConnectionBudget
 from shared.rpc import Metadata, RpcError, Status, call_unary, open_channel, open_stream
 from shared.rpc.client.prepare import send_token
-from shared.rpc.server.interceptors import authenticate, bound_strangers, equals, limit_calls, log_calls
+from shared.rpc.server.interceptors import (
+    RETRY_AFTER,
+    authenticate,
+    bound_strangers,
+    equals,
+    limit_calls,
+    log_calls,
+)
 from shared.rpc.server.methods import AnyServerStream
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.rpc.standard.health_grpc import HealthStub
@@ -216,12 +222,9 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
     return scope
 
 
-@pytest.mark.parametrize("limits", [{"total": 2}, {"per_peer": 2}, {"total": 100, "per_peer": 2}])
-async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
-    waiting: Waiting, limits: dict[str, float]
-) -> None:
-    services, limit = make_services(get_chat=waiting.get_chat), limit_calls(**limits, retry_after=2.5)
-    async with open_client(services, limit) as channel, trio.open_nursery() as calls:
+async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(waiting: Waiting) -> None:
+    services = make_services(get_chat=waiting.get_chat)
+    async with open_client(services, limit_calls(total=2)) as channel, trio.open_nursery() as calls:
         for _ in range(2):
             hold(channel, calls)
         await eventually(lambda: waiting.inside == 2)
@@ -229,8 +232,8 @@ async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
         assert error.status is Status.RESOURCE_EXHAUSTED
         detail = error.detail(RetryInfo)
         assert detail is not None
-        assert detail.retry_delay.ToMilliseconds() == 2500
-        assert error.retry_after == 2.5
+        assert detail.retry_delay.ToMilliseconds() == RETRY_AFTER * 1000
+        assert error.retry_after == RETRY_AFTER
         assert waiting.entered == 2
         waiting.go_on.set()
         await eventually(lambda: waiting.inside == 0)
@@ -243,7 +246,7 @@ async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(waiting: Waiting
             raise RpcError(Status.NOT_FOUND, "there is none")
         return await waiting.get_chat(request)
 
-    async with open_client(make_services(get_chat=get_chat), limit_calls(total=1, per_peer=1)) as channel:
+    async with open_client(make_services(get_chat=get_chat), limit_calls(total=1)) as channel:
         for round_number in range(1, 4):
             scope = hold(channel, nursery)
             await eventually(lambda: waiting.inside == 1)
@@ -252,23 +255,6 @@ async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(waiting: Waiting
             assert waiting.entered == round_number
             with pytest.raises(RpcError, match="NOT_FOUND"):
                 await call_unary(ArchiveServiceStub(channel).GetChat, GetChatRequest(user_id=1), timeout=PATIENCE)
-
-
-async def test_the_bound_of_a_peer_is_no_bound_for_another(waiting: Waiting, nursery: trio.Nursery) -> None:
-    class Call:
-        def __init__(self, peer: str) -> None:
-            self.peer = peer
-
-    limit = limit_calls(per_peer=1)
-    handler: Any = waiting.connect
-    calls: list[Any] = [Call("10.0.0.1:1000"), Call("10.0.0.2:1000"), Call("2001:db8::1:1000")]
-    for call in calls:
-        nursery.start_soon(limit, call, handler)
-    await trio.testing.wait_all_tasks_blocked()
-    assert waiting.inside == 3
-    same_host: Any = Call("10.0.0.1:2000")
-    with pytest.raises(RpcError):
-        await limit(same_host, handler)
 
 
 # ---- bound_strangers
