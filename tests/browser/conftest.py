@@ -120,7 +120,7 @@ class Platform(Rookery):
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         skip_or_fail(f"no Chromium at {CHROMIUM}: install Debian's package chromium, or set CHROMIUM")
-    expect.set_options(timeout=15_000)  # for a busy machine
+    expect.set_options(timeout=1_000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield browser

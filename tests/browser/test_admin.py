@@ -280,7 +280,8 @@ def test_a_report_is_read_answered_by_a_suspension_and_closed(
     troll, page = platform.register("Tom Troll"), at_admin.page
     chat_id = direct_chat_id(int(troll.user_id), int(mira.user_id))
     platform.send(troll, chat_id, "You are stupid.")
-    with httpx.Client(base_url=platform.url, headers={"Authorization": f"Bearer {mira.access_token}"}) as http:
+    headers = {"Authorization": f"Bearer {mira.access_token}"}
+    with httpx.Client(base_url=platform.url, headers=headers, timeout=PATIENCE) as http:
         (reported,) = http.get(f"/v1/chats/{chat_id}/messages").json()["messages"]
         message_ids = [reported["message"]["message_id"]]
         body = {"user_id": str(troll.user_id), "chat_id": chat_id, "message_ids": message_ids, "reason": "Insults me."}

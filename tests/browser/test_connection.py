@@ -84,7 +84,7 @@ def test_messages_written_while_the_server_is_down_arrive_once_after_its_restart
     expect(at_ada.message("and once")).to_contain_text("Waiting to send")
     own_platform.start()
 
-    expect(at_mira.message("and once")).to_be_visible(timeout=40_000)
+    expect(at_mira.message("and once")).to_be_visible()
     expect(at_ada.page.get_by_text(NOTICE)).to_be_hidden()
     expect(at_ada.message("and once")).to_contain_text("Read")
     expected = ["Before", "While it was down", "in order", "and once"]

@@ -297,6 +297,10 @@ def test_a_picture_keeps_its_bytes_only_if_its_sender_switches_that_on(
     assert b"Rook 5000" not in downloaded(at_mira, "crow.jpg")
 
 
+RECORDED = re.compile(r"0:(0[1-9]|[1-5]\d)")
+"""The timer after a second or more: a busy browser may skip some."""
+
+
 def test_a_voice_message_is_recorded_cancelled_and_played(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -304,7 +308,7 @@ def test_a_voice_message_is_recorded_cancelled_and_played(
     seat = seats(platform, ada, chat="Mira Okafor", permissions=["microphone"])
     for key in ("Escape", "Enter"):
         seat.page.get_by_role("button", name="Voice message").click()
-        expect(seat.page.get_by_role("timer")).to_have_text("0:01")
+        expect(seat.page.get_by_role("timer")).to_have_text(RECORDED)
         if key == "Enter":
             expect_accessible(seat.page, "light")
         seat.page.keyboard.press(key)
@@ -335,7 +339,7 @@ def test_a_recording_ends_when_the_chat_can_not_be_written_in_any_more(
     seat.page.add_init_script(HELD)
     seat.page.reload()
     seat.page.get_by_role("button", name="Voice message").click()
-    expect(seat.page.get_by_role("timer")).to_have_text("0:01")
+    expect(seat.page.get_by_role("timer")).to_have_text(RECORDED)
     platform.change_group(mira, "DELETE", f"/{chat_id}/members/{ada.user_id}")
     expect(seat.page.get_by_role("timer")).to_have_count(0)
     seat.wait_until(ALL_ENDED)

@@ -28,7 +28,7 @@ def test_settings_apply_at_once_in_every_tab_and_stay(
     tabs = (seat.page, seat.tab())
     for tab in tabs:
         expect(tab.locator("body")).to_have_css("background-color", "rgb(18, 21, 23)")
-        assert tab.locator('meta[name="theme-color"]').nth(1).get_attribute("media") == "all"
+        expect(tab.locator('meta[name="theme-color"]').nth(1)).to_have_attribute("media", "all")
         expect(tab.locator("body")).to_have_css("font-size", "20.625px")
         expect(tab.get_by_role("navigation", include_hidden=True).locator("time")).to_have_text(re.compile("[ap]m$"))
     seat.page.get_by_role("radio", name="Light").check()
