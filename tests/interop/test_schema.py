@@ -10,7 +10,7 @@ import pytest
 
 from tests.needed import needed
 from tools import toolchains
-from tools.launch.people import PASSWORD
+from tools.launch.people import PASSWORD, PATIENCE
 from tools.launch.process import Rookery, running
 
 pytestmark = pytest.mark.slow
@@ -43,9 +43,9 @@ def test_schemathesis_finds_no_difference_between_the_api_and_its_description(
     rookery: Rookery, schemathesis: list[str]
 ) -> None:
     account = {"name": "ada", "password": PASSWORD}
-    httpx.post(f"{rookery.url}/v1/users", json=account).raise_for_status()
+    httpx.post(f"{rookery.url}/v1/users", json=account, timeout=PATIENCE).raise_for_status()
     assert rookery.run("user", "admin", "ada").returncode == 0
-    access_token = httpx.post(f"{rookery.url}/v1/tokens", json=account).json()["access_token"]
+    access_token = httpx.post(f"{rookery.url}/v1/tokens", json=account, timeout=PATIENCE).json()["access_token"]
     command = [*schemathesis, "run", f"{rookery.url}/openapi.json", "--max-examples", str(EXAMPLES)]
     command += ["--header", f"Authorization: Bearer {access_token}", *EXCLUDED, "--continue-on-failure"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=SECONDS)

@@ -71,7 +71,7 @@ async def test_a_user_accepts_first_messages_from_connections_only(platform: tup
         people = [await sign_up(url, name) for name in ("ada", "grace", "alan")]
         ada, grace, alan = [await stack.enter_async_context(open_client(url, each.name, PASSWORD)) for each in people]
         await alan.send(grace.me.user_id, "Hello")
-        async with httpx.AsyncClient(base_url=url, headers=people[1].headers) as http:
+        async with httpx.AsyncClient(base_url=url, headers=people[1].headers, timeout=PATIENCE) as http:
             body = {"version": 1, "who_may_start": "connections"}
             assert (await http.patch("/v1/me", json=body)).raise_for_status().json()["who_may_start"] == "connections"
         assert (await refusal_of(ada, grace.me.user_id)).code == "forbidden"

@@ -17,7 +17,7 @@ from tools.launch.process import Process, stop_all
 async def readiness(process: Process) -> tuple[int, str]:
     """The status and the text of the archive's readiness; 0 while nothing listens."""
     url = f"http://127.0.0.1:{process.environment['ROOKERY_ARCHIVE__HEALTH_PORT']}/readyz"
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         try:
             response = await http.get(url)
         except httpx.TransportError:

@@ -27,7 +27,7 @@ from tools.launch.freezing import freeze
 from tools.launch.people import read_history, sign_up
 from tools.launch.process import ANNOUNCED, Rookery, port_of, running, wait_until
 
-READY_SECONDS = 10.0
+READY_SECONDS = 60.0
 """Until it is ready: 2 s on an idle machine, with a margin for a busy one."""
 
 STOP_SECONDS = 10.0

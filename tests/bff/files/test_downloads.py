@@ -290,12 +290,12 @@ def serving_from(shared: Shared, endless: Endless, **limits: Any) -> AbstractAsy
 async def test_a_slow_reader_costs_little_memory_and_ends_when_it_stops_reading(shared: Shared) -> None:
     endless = Endless()
     async with (
-        serving_from(shared, endless, send_seconds=1.0) as server,
+        serving_from(shared, endless, send_seconds=3.0) as server,
         connected(server, receive_buffer=65_536) as client,
     ):
         await client.get(await shared.url())
         received = 0
-        for _ in range(15):  # slower than one chunk in `send_seconds`
+        for _ in range(40):  # slower than one chunk in `send_seconds`
             await trio.sleep(0.1)
             received += len(await client.stream.receive_some(65_536))
         assert endless.open == 1

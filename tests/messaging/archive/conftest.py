@@ -21,9 +21,7 @@ from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
 from tests.messaging.archive.store.chats import NOW_MS, Conversation
-
-PATIENCE = 20.0
-"""Seconds; only ends a test that has failed."""
+from tests.waiting import PATIENCE
 
 PARTITIONS = 4
 ALICE, BOB, CAROL = 11, 22, 33

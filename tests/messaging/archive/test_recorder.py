@@ -36,7 +36,6 @@ from tests.messaging.archive.conftest import (
     ALICE,
     BOB,
     CHAT,
-    PATIENCE,
     FakeChats,
     FakeLog,
     committed,
@@ -47,6 +46,7 @@ from tests.messaging.archive.conftest import (
     truth_of,
 )
 from tests.messaging.archive.store.chats import NOW_MS, logged
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -30,10 +30,8 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
 from tests.messaging.archive.conftest import ALICE, BOB, FakeChats, committed, new_message, records_of
+from tests.waiting import PATIENCE
 from tools.launch.certificates import Authority
-
-PATIENCE = 20.0
-"""Seconds; only ends a test that has failed."""
 
 TOKEN = "a-token-for-tests-only"
 
@@ -51,8 +49,8 @@ async def test_a_published_message_is_in_the_members_lists(archive: Archive, log
     await publish_and_wait(log, records_of(event))
     request = ListChatsRequest(user_id=BOB, limit=10)
     async with open_channel("127.0.0.1", archive.port) as channel:
-        client = ArchiveClient(channel, timeout=20)
-        with trio.fail_after(20):
+        client = ArchiveClient(channel, timeout=PATIENCE)
+        with trio.fail_after(PATIENCE):
             while (chats := await client.list_chats(request)) == ListChatsResponse():
                 await trio.sleep(0.001)
     assert not isinstance(chats, Refusal)
@@ -103,7 +101,7 @@ async def test_a_stopping_archive_records_and_commits_its_batch(
 ) -> None:
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
         await publish_and_wait(log, records_of(new_message()))
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while not archive.recorder.statistics().events:
                 await trio.sleep(0.001)
     recorded = await chats.recorded_offsets()

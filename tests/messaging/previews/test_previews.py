@@ -17,6 +17,7 @@ from messaging.previews.protocol import MAX_LINE_BYTES, Lines
 from rookery.v1.session_pb2 import LinkPreview
 from shared.settings import PreviewsSettings
 from tests.messaging.previews.conftest import PAGE, Server, response
+from tests.waiting import PATIENCE
 
 URL = "http://example.com/"
 
@@ -31,7 +32,8 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.fixture
-async def previewer(server: Server) -> AsyncIterator[Previewer]:
+async def previewer(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Previewer]:
+    monkeypatch.setattr(module, "WAIT_SECONDS", PATIENCE)  # which includes the start of the worker
     settings = PreviewsSettings(proxy=SecretStr(f"http://127.0.0.1:{server.port}"))
     async with open_previewer(settings) as previewer:
         yield previewer
@@ -100,7 +102,7 @@ async def test_a_worker_that_was_killed_or_hangs_is_replaced(
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.2)
     assert await previewer.fetch(f"{URL}2") is None
     await hanging.wait()
-    monkeypatch.setattr(module, "WAIT_SECONDS", 20)
+    monkeypatch.setattr(module, "WAIT_SECONDS", PATIENCE)
     assert await previewer.fetch(f"{URL}3")
 
 
@@ -115,9 +117,9 @@ async def test_a_worker_that_ends_at_its_start_is_a_page_without_a_preview(
         await process.wait()
         return process
 
-    monkeypatch.setattr(trio.lowlevel, "open_process", open_dead)
-    assert await previewer.fetch(URL) is None
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.lowlevel, "open_process", open_dead)
+        assert await previewer.fetch(URL) is None
     server.answers = {f"{URL}1": response(b"<title>T</title>")}
     while not previewer._worker or not previewer._worker.is_dead:
         await trio.sleep(0.001)

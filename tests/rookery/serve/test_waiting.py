@@ -68,7 +68,7 @@ async def test_a_role_is_unready_and_names_the_engine_until_it_opens() -> None:
 
         nursery.start_soon(open_engine)
         await trio.testing.wait_all_tasks_blocked()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
             ready = await http.get("/readyz")
             assert ready.status_code == 503
             assert "kafka: no broker answers" in ready.text
@@ -103,7 +103,7 @@ async def test_a_process_of_all_roles_is_unready_and_names_the_engine_while_it_w
             pass
 
     nursery.start_soon(go_up)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
         with trio.fail_after(PATIENCE):
             while not (reasons := await readiness(http)):
                 await trio.sleep(0.05)

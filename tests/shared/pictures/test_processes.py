@@ -53,9 +53,9 @@ async def test_a_worker_that_does_not_start_is_no_fault_of_the_picture(
 async def test_a_machine_without_time_or_memory_is_no_fault_of_the_picture(
     script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(processes, "RENDER_SECONDS", 0.5)
     be(monkeypatch, tmp_path, f"PATH=/bin:/usr/bin; echo ready; {script}")
     async with open_worker("image/jpeg", Purpose.FILE) as worker:
+        worker._patience = 0.5  # not before: it bounds the start too
         with pytest.raises(Unavailable):
             await worker.answer()
 

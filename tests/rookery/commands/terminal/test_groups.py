@@ -11,6 +11,7 @@ from rookery.commands.terminal.chat import TerminalChat
 from rookery.v1 import session_pb2 as pb
 from shared.contract.ids import MAX_ID
 from tests.rookery.commands.terminal.screens import ADDED, GRACE, SETTINGS, FakeScreen, control
+from tests.waiting import until
 
 CHANNEL = SETTINGS | {"is_channel": True}
 
@@ -191,26 +192,24 @@ async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_t
     change = {"version": 2, "settings": CHANNEL, "changed": ["is_channel"]}
     converted = Message(message_id=21, chat_id="g-1", sender_id=7, control=change)
     connection.reply(pb.ServerFrame(event=pb.Event(event_id=21, message=converted)))
-    await trio.sleep(0.1)
-    assert connection.received[-1].follow.open_chat_ids == ["g-1"]
+    await until(lambda: connection.received[-1].follow.open_chat_ids == ["g-1"])
     written = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
     connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, message=written)))
-    await trio.sleep(0.1)
-    assert screen.shown[-1].endswith("grace: hi")
+    await until(lambda: screen.shown[-1].endswith("grace: hi"))
     await group.execute("hello @grace")
     assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=9, name="grace")]
     await group.execute("/members")
     assert screen.shown[-2:] == ["ada (owner)", "only 100 members are listed"]
     await group.execute("/with grace")
-    await trio.sleep(0.1)
-    assert [*connection.received[-1].follow.chat_ids, *connection.received[-1].follow.open_chat_ids] == ["g-1"]
+    await until(lambda: connection.received[-1].follow.chat_ids == ["g-1"])
+    assert connection.received[-1].follow.open_chat_ids == []
     for _ in range(2):
         connection.reply(pb.ServerFrame(channel_head=pb.ChannelHead(chat_id="g-1", newest_id=31)))
     mention = Message(message_id=31, chat_id="g-1", sender_id=9, text=pb.Text(body="@ada"))
     connection.reply(pb.ServerFrame(event=pb.Event(event_id=31, message=mention)))
-    await trio.sleep(0.1)
+    await until(lambda: screen.shown[-1].endswith("grace in Engines: @ada"))
     assert screen.shown[-2] == "there are new messages in Engines: /open Engines shows them"
-    assert screen.shown[-1].endswith("grace in Engines: @ada")
+    await wait_all_tasks_blocked()
     assert connection.received[-1].HasField("follow"), "the mention is not marked as read: others before it are not"
     await group.execute("/open Engines")
     assert connection.received[-1].follow.open_chat_ids == ["g-1"]

@@ -15,6 +15,7 @@ from shared.settings import FilesSettings
 from tests.shared.files.conftest import settings_for
 from tests.shared.files.content import content_of, read, write
 from tests.shared.files.content import store as store_parts
+from tests.waiting import PATIENCE
 from tools.engines.engine import free_port, running
 from tools.engines.moto import Moto
 
@@ -114,8 +115,10 @@ async def test_an_object_store_that_is_away_frozen_or_answers_503_is_unavailable
     async with open_s3_files(settings_for(frozen_moto.url)) as files:
         with pytest.raises(Unavailable):
             await CALLS[name](files)
+    monkeypatch.setattr(store, "FINISH_SECONDS", PATIENCE)
     between.handle = refusing(503, "SlowDown")
-    async with open_s3_files(settings_for(frozen_moto.url), transport=between) as files:
+    settings = settings_for(frozen_moto.url, timeout_seconds=PATIENCE)
+    async with open_s3_files(settings, transport=between) as files:
         with pytest.raises(Unavailable, match="503"):
             await CALLS[name](files)
     assert len(between.sent) in ((1,) if name == "write_part" else (3, 6))
