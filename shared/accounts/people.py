@@ -20,9 +20,6 @@ MAX_CONNECTIONS = 1_000
 MAX_BLOCKS = 1_000
 """Users whom a user blocks at once."""
 
-MAX_ASKED = 200
-"""Other users in one read of relationships."""
-
 ENDED_AT_ONCE = 32
 """Relationships of a deleted account: of 2,000, each a transaction, so that it takes seconds."""
 
@@ -167,7 +164,7 @@ class PeopleStore(Protocol):
     """Every method raises Unavailable if the engine does not answer."""
 
     async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
-        """Return the relationship of the user to each of these, whether they exist or not. At most MAX_ASKED ids."""
+        """Return the relationship of the user to each of these, whether they exist or not."""
         ...
 
     async def relationships_of(self, user_id: int) -> Sequence[Relationship]:
