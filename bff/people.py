@@ -69,7 +69,8 @@ class People:
 
     @endpoint("GET", "/v1/me/connections", models.Connections)
     async def list_connections(self, claims: Claims) -> Response | Refusal:
-        """The user's connections, and the invitations from and to the user; 1,000 at most."""
+        """The user's connections, and the invitations from and to the user: 1,000 at most, besides invitations that
+        came while the user blocked their senders."""
         found = await self._services.accounts.relationships_of(claims.user_id)
         return Response(models.Connections(connections=[models.Connection.of(each) for each in found if each.state]))
 
