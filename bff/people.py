@@ -111,7 +111,8 @@ class People:
         connection ends. Groups stay as they are. The blocked user is not told."""
         if refusal := await self._check_other(claims, user_id):
             return refusal
-        if sum(bool(each.blocks_ms) for each in await self._of(claims.user_id)) >= MAX_BLOCKS:
+        blocked = {each.other_id for each in await self._of(claims.user_id) if each.blocks_ms}
+        if user_id not in blocked and len(blocked) >= MAX_BLOCKS:
             return _BLOCKS_LIMIT
         changed = await self._take(claims, user_id, block)
         return changed if isinstance(changed, Refusal) else Response()

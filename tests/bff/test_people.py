@@ -180,6 +180,7 @@ async def test_connections_and_blocks_have_limits(
     await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")
     await ada.call("PUT", f"/v1/me/blocks/{cat.user_id}")
     assert (await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")).refusal == (409, "out_of_order", "")
+    assert (await ada.call("PUT", f"/v1/me/blocks/{cat.user_id}")).status == 204, "a repetition"
     await ada.call("DELETE", f"/v1/me/blocks/{cat.user_id}")
     assert (await ada.call("PUT", f"/v1/me/connections/{cat.user_id}")).refusal == (409, "out_of_order", "")
     assert (await cat.call("PUT", f"/v1/me/connections/{ben.user_id}")).refusal == (409, "out_of_order", "user_id")
