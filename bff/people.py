@@ -80,16 +80,28 @@ class People:
         if refusal := await self._check_other(claims, user_id):
             return refusal
         relationship = (await self._services.accounts.relationships(claims.user_id, [user_id]))[user_id]
-        if relationship.state is State.NONE and not relationship.blocks_ms:
-            if wait := self._invitations.take(str(claims.user_id), INVITATIONS_PER_DAY, trio.current_time()):
-                return too_many("invitations", wait)
-            for each, refusal in ((claims.user_id, _OWN_LIMIT), (user_id, _OTHER_LIMIT)):
-                if sum(bool(found.state) for found in await self._of(each)) >= MAX_CONNECTIONS:
-                    return refusal
-        changed = await self._take(claims, user_id, invite)
+        is_new = relationship.state is State.NONE and not relationship.blocks_ms
+        changed = await (self._invite(claims, user_id) if is_new else self._take(claims, user_id, invite))
         if isinstance(changed, Refusal):
             return changed
         return Response(models.OneConnection(connection=models.Connection.of(changed)))
+
+    async def _invite(self, claims: Claims, user_id: int) -> Relationship | Refusal:
+        """Invite a user within the limits. A refused invitation does not count in those of the day."""
+        attempt = self._invitations.begin(str(claims.user_id), INVITATIONS_PER_DAY, trio.current_time())
+        if not isinstance(attempt, Attempt):
+            return too_many("invitations", attempt)
+        invited = await self._check_connections(claims.user_id, user_id) or await self._take(claims, user_id, invite)
+        if isinstance(invited, Refusal):
+            attempt.forgive()
+        return invited
+
+    async def _check_connections(self, user_id: int, other_id: int) -> Refusal | None:
+        """The refusal of an invitation by a user, or to one, with too many connections."""
+        for each, refusal in ((user_id, _OWN_LIMIT), (other_id, _OTHER_LIMIT)):
+            if sum(bool(found.state) for found in await self._of(each)) >= MAX_CONNECTIONS:
+                return refusal
+        return None
 
     @endpoint("DELETE", "/v1/me/connections/<user_id>", status=204)
     async def disconnect(self, claims: Claims, user_id: int) -> Response | Refusal:

@@ -187,6 +187,22 @@ async def test_connections_and_blocks_have_limits(
     assert (await ben.call("PUT", f"/v1/me/connections/{ada.user_id}")).body["connection"]["state"] == "connected"
 
 
+async def test_refused_invitations_do_not_count_in_those_of_the_day(
+    api: Api, ada: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat = await person(api, "cat")
+    monkeypatch.setattr("bff.people.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("bff.people.INVITATIONS_PER_DAY", 1)
+    await cat.call("PUT", f"/v1/me/connections/{ben.user_id}")
+    for _ in range(2):
+        refused = await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")
+        assert refused.refusal == (409, "out_of_order", "user_id")
+    await cat.call("DELETE", f"/v1/me/connections/{ben.user_id}")
+    assert (await ada.call("PUT", f"/v1/me/connections/{ben.user_id}")).status == 200
+    await ada.call("DELETE", f"/v1/me/connections/{ben.user_id}")
+    assert (await ada.call("PUT", f"/v1/me/connections/{cat.user_id}")).refusal[:2] == (429, "rate_limited")
+
+
 @pytest.mark.parametrize("limit", [CHANGES_PER_MINUTE, INVITATIONS_PER_DAY])
 async def test_changes_and_invitations_are_limited(
     api: Api, ada: Person, ben: Person, limit: int, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
