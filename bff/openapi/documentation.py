@@ -35,7 +35,12 @@ PROBLEM = {
 HEAD_TOO_LARGE = {"description": "The request's line and headers are too large. The response has no body."}
 
 ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
-"""Of a user, a message or a file in a path, which quart-schema takes for any string."""
+
+IDS = ("user_id", "message_id", "file_id", "report_id")
+"""Parts of a path that are an ID, which quart-schema takes for any string."""
+
+INVITES_OF_GROUPS = "delete_revoke_group_invite"
+"""The operation whose `invite_id` is an ID, too; that of an invite to register is not."""
 
 PART_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_PARTS}
 
@@ -93,7 +98,8 @@ def _complete(operation: dict[str, Any]) -> None:
     elif "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "path" and parameter["name"] in ("user_id", "message_id", "file_id"):
+        ids = (*IDS, "invite_id") if operation["operationId"] == INVITES_OF_GROUPS else IDS
+        if parameter["in"] == "path" and parameter["name"] in ids:
             parameter["schema"] = ID
         if parameter["name"] == "number":
             parameter["schema"] = PART_NUMBER

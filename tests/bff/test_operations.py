@@ -73,6 +73,10 @@ ROUTES = {
 }
 
 
+ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+"""The schema of an id in a request."""
+
+
 @pytest.mark.parametrize("probe", ["livez", "readyz", "startupz"])
 async def test_a_healthy_process_is_ok(api: Api, probe: str) -> None:
     reply = await api.call("GET", f"/{probe}")
@@ -129,6 +133,21 @@ async def test_messages_in_the_document_are_as_on_the_wire(openapi: Any) -> None
     versions = openapi["paths"]["/v1/chats/{chat_id}/messages/{message_id}/versions"]["get"]["parameters"]
     assert [(each["name"], each["required"]) for each in versions if each["in"] == "query"] == [("kind", True)]
     assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}  # no body
+
+
+async def test_ids_in_paths_have_their_bounds_in_the_document(openapi: Any) -> None:
+    """Not the id of an invite to register, which is no number."""
+    unbounded = {
+        (path, parameter["name"])
+        for path, methods in openapi["paths"].items()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "path" and parameter["name"].endswith("_id") and parameter["schema"] != ID
+    }
+    assert {(path, name) for path, name in unbounded if name != "chat_id"} == {
+        ("/v1/me/sign-ins/{sign_in_id}", "sign_in_id"),
+        ("/v1/admin/invites/{invite_id}", "invite_id"),
+    }
 
 
 async def test_the_description_of_sessions_is_served_and_cached(api: Api) -> None:
