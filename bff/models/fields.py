@@ -82,9 +82,12 @@ def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
+INT64 = Field(json_schema_extra={"format": "int64"})
+"""In the JSON Schema of an integer: generated clients take one without a format for 32 bits."""
+
 # The bounds come before the validators, so that the JSON Schema has them as `minimum` and `maximum`.
-Digits = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(digits)]
-UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(digits)]
+Digits = Annotated[int, Field(ge=0, le=MAX_ID), INT64, BeforeValidator(digits)]
+UserId = Annotated[int, Field(ge=1, le=MAX_ID), INT64, BeforeValidator(digits)]
 UserIds = Annotated[
     tuple[UserId, ...],
     BeforeValidator(_split),

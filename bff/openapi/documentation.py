@@ -34,7 +34,7 @@ PROBLEM = {
 
 HEAD_TOO_LARGE = {"description": "The request's line and headers are too large. The response has no body."}
 
-ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
+ID = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 IDS = ("user_id", "message_id", "file_id", "report_id")
 """Parts of a path that are an ID, which quart-schema takes for any string."""

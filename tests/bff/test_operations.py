@@ -73,7 +73,7 @@ ROUTES = {
 }
 
 
-ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+ID = {"type": "integer", "format": "int64", "minimum": 1, "maximum": 2**63 - 1}
 """The schema of an id in a request."""
 
 
@@ -130,6 +130,10 @@ async def test_messages_in_the_document_are_as_on_the_wire(openapi: Any) -> None
         "type": "array",
         "items": {"$ref": "#/components/schemas/HistoryMessage"},
     }
+    report = openapi["paths"]["/v1/reports"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    user_id, message_id = report["properties"]["user_id"], report["properties"]["message_ids"]["items"]
+    for schema in (user_id, message_id):
+        assert {name: schema.get(name) for name in ID} == ID
     versions = openapi["paths"]["/v1/chats/{chat_id}/messages/{message_id}/versions"]["get"]["parameters"]
     assert [(each["name"], each["required"]) for each in versions if each["in"] == "query"] == [("kind", True)]
     assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}  # no body
