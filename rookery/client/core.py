@@ -162,7 +162,11 @@ class Session:
         self._received = frame.sequence
         match frame.WhichOneof("frame"):
             case "welcome":
+                # The former connections ended before their first event, so the server does not know what is missing.
+                is_anew = self.user_id != 0 and self.position is None
                 yield self._welcomed(frame.welcome)
+                if is_anew:
+                    yield pb.Gap(since_ms=self.newest_ms, at_ms=self.server_ms())
             case "event":
                 yield from self._event(frame.event)
             case "accepted":

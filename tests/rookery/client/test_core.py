@@ -188,6 +188,17 @@ def test_an_unfinished_replay_is_resumed_where_it_stopped(server: Server) -> Non
     assert server.connect().authenticate.last_position.offset == 10
 
 
+def test_a_later_session_without_a_position_begins_with_a_gap(server: Server) -> None:
+    server.connect(replayed=2, offset=10)
+    assert not server.connect(replayed=1, offset=12).authenticate.HasField("last_position")
+    server.message(1, offset=12)
+    server.connect(offset=12)
+    first, second, gap, *_, third = server.events
+    assert (first, second, third) == (Connected("s", 2), Connected("s", 1), Connected("s", 0))
+    assert isinstance(gap, pb.Gap)
+    assert gap.at_ms >= gap.since_ms
+
+
 @pytest.mark.parametrize("second_id", [1, 2])
 @pytest.mark.parametrize("receive", [Server.message, Server.change])
 def test_a_repeated_event_is_dropped_even_under_another_id(
