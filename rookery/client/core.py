@@ -199,7 +199,7 @@ class Session:
         if welcome.at_ms:
             self._ahead_ms = welcome.at_ms - wall_clock_ms()
         if not welcome.replayed:
-            self._advance(welcome.position)
+            self.position = welcome.position
         self._watch_again()
         self._send_follow()
         return Connected(welcome.session_id, welcome.replayed)
@@ -260,13 +260,13 @@ class Session:
         # copies. The retry writes them, and Accepted confirms it.
 
     def _count(self, event: pb.Event) -> None:
-        """Advance by an event of the log."""
-        self._advance(event.position)
+        """Note the position and the id of an event of the log. The position falls after the log was made again."""
+        self.position = event.position
         self._newest_event_id = max(self._newest_event_id, event.event_id)
         if self._replay_left:
             self._replay_left -= 1
             if not self._replay_left and self.welcome is not None:
-                self._advance(self.welcome.position)
+                self.position = self.welcome.position
 
     def is_new(self, event: pb.Event) -> bool:
         """Remember a message or a change; return whether it is the first of its id, and of its author with this client
@@ -304,12 +304,6 @@ class Session:
                 client_id=refused.client_id,
             ),
         )
-
-    def _advance(self, position: pb.Position) -> None:
-        """Move the position forward within an epoch: a replay may lie before the newest one."""
-        newest = self.position
-        if newest is None or position.epoch != newest.epoch or position.offset > newest.offset:
-            self.position = position
 
     def _is_new(self, event_id: int, author_id: int, client_id: str) -> bool:
         is_new = self._remember(event_id)

@@ -199,6 +199,17 @@ def test_a_later_session_without_a_position_begins_with_a_gap(server: Server) ->
     assert gap.at_ms >= gap.since_ms
 
 
+def test_the_position_falls_with_a_log_that_was_made_again(server: Server) -> None:
+    """Else it would stay until the new log has as many events, and then skip the ones that are missing."""
+    server.connect(offset=1_000)
+    server.connect(replayed=2, offset=49)
+    server.reply(pb.ServerFrame(gap=pb.Gap()))
+    server.message(1, offset=47)
+    assert server.connect(replayed=1, offset=49).authenticate.last_position.offset == 47
+    server.message(2, offset=48)
+    assert server.connect(offset=49).authenticate.last_position.offset == 49
+
+
 @pytest.mark.parametrize("second_id", [1, 2])
 @pytest.mark.parametrize("receive", [Server.message, Server.change])
 def test_a_repeated_event_is_dropped_even_under_another_id(
