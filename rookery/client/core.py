@@ -88,7 +88,8 @@ class Session:
     """Pass received frames to `receive`, send the frames of `outgoing`, and call `begin` for each new connection."""
 
     def __init__(self, opened_ms: int = 0) -> None:
-        """`opened_ms`, in milliseconds since 1970, counts as the newest event until there is one."""
+        """`opened_ms`, by this machine's clock, in milliseconds since 1970, is the time of the newest event until there
+        is one."""
         self.outbox = Outbox()
         self.user_id = 0
         self.welcome: pb.Welcome | None = None
@@ -106,11 +107,11 @@ class Session:
 
     @property
     def newest_ms(self) -> int:
-        """The time of the newest event, in milliseconds since 1970.
+        """The server's time of the newest event, in milliseconds since 1970.
 
         The user's own accepted messages and changes do not count: events may be missing before them.
         """
-        return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms
+        return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms + self._ahead_ms
 
     def server_ms(self) -> int:
         """The server's time by its newest welcome, in milliseconds since 1970; before that, this machine's time."""

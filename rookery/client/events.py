@@ -7,7 +7,6 @@ import trio
 
 from rookery.client.core import ClientEvent
 from rookery.v1.session_pb2 import Gap
-from shared.contract.ids import wall_clock_ms
 
 MAX_EVENTS = 10_000
 """Bound of the queue: twice the events that a server replays to one session by default."""
@@ -16,7 +15,8 @@ MAX_EVENTS = 10_000
 class EventQueue:
     """A full queue drops new events, and counts them in one Gap at its end, as a server does with a slow client."""
 
-    def __init__(self, max_events: int = MAX_EVENTS, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(self, clock_ms: Callable[[], int], max_events: int = MAX_EVENTS) -> None:
+        """`clock_ms` returns the server's time in milliseconds since 1970."""
         self._max_events = max_events
         self._clock_ms = clock_ms
         self._events: deque[ClientEvent] = deque()

@@ -52,7 +52,7 @@ class Client:
         """Uploads and downloads files."""
         self.people = People(api)
         """Connects with users, blocks and reports them."""
-        self._queue = EventQueue()
+        self._queue = EventQueue(lambda: self._session.server_ms())
         self._reconnector = Reconnector(
             api, client_name, transport, connect, self._queue, lambda event: self.channels.note(event)
         )

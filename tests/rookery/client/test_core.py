@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from rookery.client.core import Connected, Followed, NotFollowed, Reconnect, RenewToken, Session
 from rookery.client.errors import Refused
 from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import wall_clock_ms
 
 ME = 7
 OTHER = 9
 CHAT = "d-7-9"
 MOVED = pb.Moved(grpc="b:1")
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
 class Server:
@@ -208,6 +210,18 @@ def test_the_position_falls_with_a_log_that_was_made_again(server: Server) -> No
     assert server.connect(replayed=1, offset=49).authenticate.last_position.offset == 47
     server.message(2, offset=48)
     assert server.connect(offset=49).authenticate.last_position.offset == 49
+
+
+def test_the_times_of_a_session_are_the_server_s(server: Server) -> None:
+    opened_ms = wall_clock_ms()
+    server.session = Session(opened_ms)
+    welcome = pb.Welcome(user_id=ME, at_ms=opened_ms - HOUR_MS)
+    server.reply(pb.ServerFrame(welcome=welcome))
+    server.reply(pb.ServerFrame(gap=pb.Gap()))
+    _, gap = server.events
+    assert isinstance(gap, pb.Gap)
+    for time_ms in (server.session.server_ms(), server.session.newest_ms, gap.since_ms, gap.at_ms):
+        assert abs(time_ms - welcome.at_ms) < MINUTE_MS
 
 
 @pytest.mark.parametrize("second_id", [1, 2])

@@ -9,8 +9,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client, Connected, Disconnected, Gap, Message, SignedOut
 from rookery.client.backoff import LONGEST
+from rookery.client.events import MAX_EVENTS
 from rookery.client.reconnector import CHECK_SECONDS, LONGEST_WELCOME_DEADLINE, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import wall_clock_ms
 from tests.rookery.conftest import WAIT_FOR_ANOTHER_SECONDS
 
 GOODBYE = pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated", message="Expired."))
@@ -51,6 +53,20 @@ async def test_events_come_once_and_in_order_over_a_reconnect(
     assert [type(event) for event in events if not isinstance(event, Message)] == [
         Connected, Disconnected, Connected, Gap,
     ]  # fmt: skip
+
+
+async def test_the_gap_of_a_full_queue_has_the_server_s_time(
+    client: Client, connection: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    connection.end()
+    second = await gateway.next_connection()
+    server_ms = wall_clock_ms() - 3_600_000
+    await second.welcome(at_ms=server_ms)
+    await wait_all_tasks_blocked()
+    while client._queue.put(pb.Typing(), client._session.newest_ms):
+        pass
+    gap = next(event for event in await take(client, MAX_EVENTS + 1) if isinstance(event, Gap))
+    assert abs(gap.at_ms - server_ms) < 600_000
 
 
 async def test_a_long_replay_reaches_the_reader_without_a_gap(

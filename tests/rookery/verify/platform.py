@@ -189,7 +189,7 @@ class FakeClient:
 
     def __init__(self, platform: Platform, user_id: int) -> None:
         self.me = SimpleNamespace(user_id=user_id)
-        self.queue = EventQueue()
+        self.queue = EventQueue(wall_clock_ms)
         self.is_connected = True
         self.newest = 0
         """The newest own accepted message."""

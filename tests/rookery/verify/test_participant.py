@@ -32,7 +32,7 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.me = SimpleNamespace(user_id=ME)
-        self.queue = EventQueue()
+        self.queue = EventQueue(wall_clock_ms)
         self.history: list[Message] = []
         self.api = self
 
