@@ -129,7 +129,7 @@ class Client:
     ) -> "Submission":
         """Send like `send`, but return at once. Messages are sent in the order of their submission.
 
-        Raises SignedOut; Refused if 1,000 commands wait for an answer.
+        Raises SignedOut; Refused if 1,000 commands wait for an answer, or one with this client id and another content.
         """
         client_id = client_message_id or _new_client_id()
         content = pb.Text(body=text, mentions=mentions, mentions_everyone=mentions_everyone)

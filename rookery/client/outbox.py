@@ -79,7 +79,8 @@ class Outbox:
         that was sent before it is submitted here.
 
         A command with the client id of a pending one joins it. Commands without a client id, which change the same
-        state, are merged. Raises Refused if `MAX_PENDING` commands wait; not for a Follow.
+        state, are merged. Raises Refused if `MAX_PENDING` commands wait, but not for a Follow; also for a command with
+        the client id of a pending one and another content.
         """
         key = key_of(frame)
         waiting = self._pending.get(key)
@@ -87,6 +88,8 @@ class Outbox:
             raise Refused("rate_limited", f"{MAX_PENDING} commands wait for an answer already", retryable=True)
         waiters = [*waiting.waiters, finish] if waiting else [finish]
         if waiting and isinstance(key, str):
+            if (waiting.frame.send, waiting.frame.change) != (frame.send, frame.change):  # their ages differ in a retry
+                raise Refused("invalid", "A pending command with another content has this client id", client_id=key)
             waiting.waiters = waiters
             return
         if waiting:

@@ -109,6 +109,21 @@ def test_a_command_submitted_twice_is_sent_once_and_answers_both(outbox: Outbox)
     assert outcomes == [ACCEPTED, ACCEPTED]
 
 
+def test_a_second_content_under_the_client_id_of_a_pending_command_is_refused(outbox: Outbox) -> None:
+    other, change = send("a"), pb.ClientFrame(change=pb.Change(client_change_id="a", deleted=pb.Deleted()))
+    other.send.text.body = "another text"
+    outcomes: list[object] = []
+    outbox.submit(send("a"), outcomes.append)
+    for frame in (other, change):
+        with pytest.raises(Refused, match="another content") as caught:
+            outbox.submit(frame, outcomes.append)
+        assert (caught.value.code, caught.value.retryable, caught.value.client_id) == ("invalid", False, "a")
+    assert [frame.send.text.body for frame in outbox.take(64)] == ["hi"]
+    outbox.submit(send("a"), outcomes.append)
+    outbox.finish(2, ACCEPTED)
+    assert outcomes == [ACCEPTED, ACCEPTED]
+
+
 def test_marks_of_one_chat_are_merged_until_they_are_accepted(outbox: Outbox) -> None:
     answers: list[object] = []
     outbox.submit(mark(read_up_to=5), answers.append)
