@@ -292,7 +292,9 @@ class Sequencer:
         found = await self._history.find_group(chat_id, user_ids)
         if isinstance(found, Refusal):
             return found
-        if not self._recorded.reach(partition, tail) or tail.fences.epoch != epoch:
+        if not self._partitions.holds(tail, epoch):
+            return _NOT_OWNED  # this gateway may have read changes of the next owner, in partitions of members
+        if not self._recorded.reach(partition, tail):
             return _NOT_KNOWN
         roster, highest = Roster.empty(chat_id), 0
         if found is not None:

@@ -437,6 +437,37 @@ async def test_a_change_that_fails_when_its_partition_is_released_is_not_publish
     assert (await made(second, 4, in_chat("b", removed(4)))).message.control.version == 2
 
 
+async def test_a_former_owner_keeps_no_roster_from_before_the_changes_of_the_next_owner(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive answers it after it has read these changes, in the partitions of members that it has kept."""
+    second, way = await world.start_gateway()
+    await made(gateway, ANN, in_chat("b", added(100)))
+    find_group, answers = world.find_group, trio.Event()
+
+    async def find_slowly(chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        found = await find_group(chat_id, user_ids)
+        await answers.wait()
+        return found
+
+    gateway.rosters.clear()
+    async with trio.open_nursery() as nursery:
+        with monkeypatch.context() as patch:
+            patch.setattr(world, "find_group", find_slowly)
+            nursery.start_soon(refused, gateway, 3, in_chat("c", removed(3)))
+            await trio.testing.wait_all_tasks_blocked()
+        world.ways[0].assign((), [HOME])
+        way.assign([HOME])
+        await trio.sleep(2)
+        await made(second, 2, in_chat("d", removed(2)))
+        await trio.sleep(1)
+        assert gateway.rosters.version(CHAT) == 3
+        answers.set()
+    roster = await gateway.rosters.get(CHAT)
+    assert isinstance(roster, Roster)
+    assert (roster.version, 2 in roster) == (3, False)
+
+
 async def test_a_group_goes_on_after_a_change_that_the_log_can_t_take(
     world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
