@@ -67,7 +67,9 @@ class Gateway:
         self.partitions = OwnedPartitions(backplane.partitions)
         lookups = Lookups(accounts, history, backplane, self.partitions)
         self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
-        self.signals = SignalExchange(signals, self.partitions, self.registry, directory, accounts, lookups.forget_user)
+        self.signals = SignalExchange(
+            signals, self.partitions, self.registry, self.rosters, directory, accounts, lookups.forget_user
+        )
         access = Access(lookups, self.rosters, self.partitions, ids, live)
         files = FileLookups(history, lookups, self.rosters, self.partitions)
         publisher = self.signals.publisher

@@ -258,7 +258,7 @@ class LogConsumer:
         """Read an event of a group, first of all if it is a control change. Return the recipients that may read it, as
         far as this gateway knows."""
         event, version = envelope.event, envelope.chat_version
-        if kind == "typing":
+        if kind == "typing":  # of a former release
             return self._rosters.within(event.typing.chat_id, version, MAX_ID, recipient_ids)
         chat_id = _chat_id(event)
         if event.message.HasField("control"):

@@ -10,11 +10,13 @@ from google.protobuf.message import DecodeError
 from messaging.gateway.frames import SharedEvent
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
+from messaging.gateway.rosters import Rosters
 from messaging.gateway.signals.presences import Presences
 from messaging.gateway.signals.watches import Watches
 from rookery.v1.signals_pb2 import Signal, SignalEvent
 from shared.accounts.store import AccountStore
 from shared.background import open_background
+from shared.contract.ids import MAX_ID
 from shared.coordination.ownership import Directory
 from shared.signals.protocol import Listener, Signals
 from shared.signals.publisher import SignalPublisher, gateway_channel, partition_channel
@@ -33,6 +35,7 @@ class SignalExchange:
         signals: Signals,
         partitions: OwnedPartitions,
         registry: Registry,
+        rosters: Rosters,
         directory: Directory,
         accounts: AccountStore,
         forget_user: Callable[[int], None],
@@ -41,6 +44,7 @@ class SignalExchange:
         self._signals = signals
         self._partitions = partitions
         self._registry = registry
+        self._rosters = rosters
         self._forget_user = forget_user
         self._number = random.getrandbits(63)
         self.publisher = SignalPublisher(signals, partitions.count)
@@ -90,9 +94,11 @@ class SignalExchange:
         listener.listen_to([gateway_channel(self._number), *map(partition_channel, self._partitions.tails)])
 
     def _deliver(self, signal: SignalEvent) -> None:
-        event = signal.event
+        event, recipient_ids = signal.event, tuple(signal.recipient_ids)
+        if event.HasField("typing"):  # its sender may not have read who has left the group
+            recipient_ids = self._rosters.within(event.typing.chat_id, 0, MAX_ID, recipient_ids)
         shared = SharedEvent(event, event.ByteSize())
-        for recipient_id in signal.recipient_ids:
+        for recipient_id in recipient_ids:
             for session in self._registry.of(recipient_id):
                 session.signal(shared)
         if not event.HasField("profile_changed"):

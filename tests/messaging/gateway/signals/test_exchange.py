@@ -9,10 +9,11 @@ import pytest
 import trio
 import trio.testing
 
+from messaging.envelopes import by_partition
 from messaging.gateway.signals import presences, watches
 from messaging.gateway.signals.presences import OFFLINE_SECONDS, TICK_SECONDS, WATCH_SECONDS
 from messaging.gateway.signals.watches import ROUND_SECONDS
-from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, ServerFrame
+from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, ServerFrame, Typing
 from rookery.v1.signals_pb2 import Signal, SignalEvent
 from shared.accounts.people import Relationship
 from shared.accounts.store import MAX_IDS, User
@@ -20,6 +21,7 @@ from shared.contract.errors import Code, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.signals.publisher import SignalPublisher
+from tests.messaging.gateway.harness import Crew
 from tests.messaging.gateway.signals.world import ALL, PARTITIONS, GatewayOfUsers, World, settle
 
 ANN, BEN, CAT = 1, 2, 3
@@ -157,6 +159,25 @@ async def test_a_changed_profile_reaches_the_user_and_everybody_who_watches_them
     for session, count in ((ann, 1), (ben, 1), (cat, 0)):
         assert [event.profile_changed.user_id for event in await session.events()] == [BEN] * count
     assert gateway.forgotten == [BEN]
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+async def test_typing_reaches_no_user_whose_removal_only_their_own_gateway_has_read(
+    world: World, gateway: GatewayOfUsers, is_cached: bool
+) -> None:
+    """Also if that gateway has not cached the roster."""
+    crew = Crew(ANN, BEN, CAT)
+    crew.remove(2, CAT)
+    for version in (1, 2):
+        gateway.rosters.read(crew.chat_id, crew.control(version), is_live=is_cached)
+    assert (gateway.rosters.cached(crew.chat_id) is not None) == is_cached
+    ben, cat = gateway.sign_in(BEN), gateway.sign_in(CAT)
+    for session in (ben, cat):
+        await session.watch()
+    typing = Typing(chat_id=crew.chat_id, user_id=ANN)
+    SignalPublisher(world.signals, PARTITIONS).typing(typing, by_partition((ANN, BEN, CAT), PARTITIONS))
+    assert [event.typing for event in await ben.events()] == [typing]
+    assert await cat.events() == []
 
 
 async def test_users_stay_online_while_their_partition_moves_and_are_offline_if_they_do_not_return(

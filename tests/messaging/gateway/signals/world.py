@@ -10,6 +10,7 @@ from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
 from messaging.gateway.requests import WatchRequest
+from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Command, Session
 from messaging.gateway.signals.exchange import SignalExchange
 from rookery.v1.session_pb2 import Event, Position, ServerFrame
@@ -88,12 +89,14 @@ class GatewayOfUsers:
         self.partitions = OwnedPartitions(PARTITIONS)
         self.partitions.set_consumer(cast(Any, Consumer()))
         self.registry = Registry()
+        self.rosters = Rosters(cast(Any, None), PARTITIONS, lambda _: None, cast(Any, None))
         self.forgotten: list[int] = []
         self.address = GatewayAddress(f"ws://{id(self)}", f"grpc:{id(self)}")
         self.exchange = SignalExchange(
             world.signals,
             self.partitions,
             self.registry,
+            self.rosters,
             world.directory,
             cast(Any, world),
             self.forgotten.append,
