@@ -120,6 +120,8 @@ class Lookups:
         now, forgotten = trio.current_time(), self._forgotten
         unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
         users = await self._accounts.users(unknown) if unknown else ()
+        for each in unknown:
+            self._shows_read_marks.pop(each, None)
         for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
             value = user.shows_read_marks, now + READ_MARKS_SECONDS
             _remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)

@@ -1,16 +1,19 @@
 """Who may do what in a group, over sessions: members, by their permissions. And which sessions get it."""
 
+import dataclasses
 import itertools
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from messaging.envelopes import decode, fan_out
 from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.lookups import Lookups
+from messaging.gateway.lookups import READ_MARKS_SECONDS, Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
@@ -31,6 +34,8 @@ from rookery.v1.session_pb2 import (
     Text,
     Typing,
 )
+from shared.accounts.people import Relationship
+from shared.accounts.store import User
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code
 from shared.contract.groups import Permission, Roster, audience
@@ -242,6 +247,35 @@ async def test_the_log_is_asked_once_how_far_history_is_for_all_groups_that_are_
         for partition in (1, 2) * 10:
             nursery.start_soon(lookups.is_history_complete, partition)
     assert sorted(asked) == [1, 2]
+
+
+async def test_a_user_who_was_found_to_hide_read_marks_shows_none_whatever_else_changed_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    class Accounts:
+        hider = 0
+
+        async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
+            await trio.lowlevel.checkpoint()
+            if self.hider in user_ids:
+                lookups.forget_user(99)
+            found = (User.new(each, f"user{each}", None, 1) for each in user_ids)
+            return [dataclasses.replace(each, shows_read_marks=each.user_id != self.hider) for each in found]
+
+        async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
+            await trio.lowlevel.checkpoint()
+            return {other: Relationship(user_id, other) for other in other_ids}
+
+    accounts = Accounts()
+    lookups = Lookups(cast(Any, accounts), cast(Any, None), cast(Any, None), OwnedPartitions(PARTITIONS))
+    await lookups.find_read_marks((BEN, CAT))
+    await trio.sleep(READ_MARKS_SECONDS / 2)
+    await lookups.find_read_marks((ANN, BEN))
+    assert lookups.show_read_marks((ANN, BEN))
+    accounts.hider = BEN
+    await trio.sleep(READ_MARKS_SECONDS / 2 + 1)
+    await lookups.find_read_marks((ANN, BEN))
+    assert not lookups.show_read_marks((ANN, BEN))
 
 
 async def publish(platform: Platform, crew: Crew, before: Roster) -> None:
