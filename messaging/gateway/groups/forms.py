@@ -106,7 +106,8 @@ def role_of_added(add: AddMembers) -> Role:
 
 
 def settings_of_new(create: CreateGroup) -> GroupSettings:
-    """The settings of a group that is created, without the fields that this release does not know."""
+    """The settings of a group that is created, without the fields that this release does not know, and without a
+    picture, which a group can only get later."""
     given = create.settings
     return GroupSettings(
         name=given.name,
@@ -116,6 +117,7 @@ def settings_of_new(create: CreateGroup) -> GroupSettings:
         is_public=given.is_public,
         asks_to_join=given.asks_to_join,
         is_channel=given.is_channel,
+        without_previews=given.without_previews,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from messaging.gateway.groups.forms import check, is_result, stored_client_id
+from messaging.gateway.groups.forms import check, is_result, settings_of_new, stored_client_id
 from rookery.v1.group_service_pb2 import (
     AddMembers,
     ChangeGroupRequest,
@@ -151,6 +151,15 @@ def test_a_well_formed_request_is_not_refused(request_: ChangeGroupRequest) -> N
 def test_no_request_is_taken_for_the_retry_of_another(request_: ChangeGroupRequest, control: Control) -> None:
     """That a retry is recognised is tested with the changes that `commands` makes."""
     assert not is_result(request_, control)
+
+
+def test_a_group_is_created_with_all_given_settings_except_a_picture() -> None:
+    given = GroupSettings()
+    for field in GroupSettings.DESCRIPTOR.fields:
+        setattr(given, field.name, "a" if field.type == field.TYPE_STRING else 1)
+    kept = settings_of_new(CreateGroup(settings=given))
+    given.ClearField("avatar")
+    assert kept == given
 
 
 def test_each_kind_of_change_is_measured() -> None:
