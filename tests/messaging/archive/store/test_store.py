@@ -316,6 +316,22 @@ async def test_a_change_may_come_before_its_message(chats: ChatStore, talk: Conv
     assert [list(each.changes) for each in page.messages] == [[change] for change in changes]
 
 
+async def test_a_deletion_that_is_recorded_before_its_message_has_no_place_on_a_page(
+    chats: ChatStore, talk: Conversation
+) -> None:
+    awaited = [next(new_ids)]
+    message = talk.message()
+    awaited.append(next(new_ids))
+    await chats.record(logged(message, *map(talk.deletion, awaited)), {})
+    for page in (
+        await chats.messages_before(talk.chat_id, message.event_id + 1, 1),
+        await chats.messages_after(talk.chat_id, message.event_id - 1, 1),
+        await chats.messages_before(talk.chat_id, MAX_ID, 1),
+        await chats.messages_after(talk.chat_id, 0, 1),
+    ):
+        assert (ids(page.messages), page.has_older, page.has_newer) == ([message.event_id], False, False)
+
+
 async def find_now(chats: ChatStore, change: Change) -> Event | None:
     """The event that is found by the client id of the change."""
     return await chats.find_sent(change.chat_id, change.actor_id, change.client_change_id)
