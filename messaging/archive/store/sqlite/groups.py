@@ -26,7 +26,7 @@ _SET_MEMBER = """
 """
 _LIST_FOR = """
     INSERT INTO chats_by_user (user_id, chat, until_ms) VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET until_ms = excluded.until_ms
+    ON CONFLICT DO UPDATE SET until_ms = excluded.until_ms, is_listed = 1
 """
 _SET_GROUP = """
     UPDATE chats SET version = :version, member_count = ifnull(

@@ -37,8 +37,12 @@ _CHANGE_CHAT = """
     ON CONFLICT (chat_id) DO UPDATE SET changed_ms = max(changed_ms, excluded.changed_ms)
     RETURNING chat, listed
 """
-_LIST_FOR = "INSERT INTO chats_by_user (user_id, chat) VALUES (?, ?)"
-_CHANGE_FOR = "UPDATE chats_by_user SET changed_ms = max(changed_ms, ?) WHERE user_id = ? AND chat = ?"
+_LIST_FOR = "INSERT INTO chats_by_user (user_id, chat) VALUES (?, ?) ON CONFLICT DO UPDATE SET is_listed = 1"
+# The change may be recorded before the chat is in the user's list.
+_CHANGE_FOR = """
+    INSERT INTO chats_by_user (changed_ms, user_id, chat, is_listed) VALUES (?, ?, ?, 0)
+    ON CONFLICT DO UPDATE SET changed_ms = max(changed_ms, excluded.changed_ms)
+"""
 _ADD_EVENTS = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id) VALUES "
 _ADD_CHANGES = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id, kind) VALUES "
 # A row without author waits for its message, of which the deletion is recorded already.

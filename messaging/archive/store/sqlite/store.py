@@ -67,7 +67,7 @@ _LIST_CHATS = """
         max(ifnull(until_ms, chats.changed_ms), chats_by_user.changed_ms) AS changed,
         chats.chat IN (SELECT value FROM json_each(?)) AS is_pinned
     FROM chats_by_user JOIN chats USING (chat)
-    WHERE user_id = ? AND changed >= ? AND (is_pinned, changed, chat_id) < (?, ?, ?)
+    WHERE user_id = ? AND is_listed AND changed >= ? AND (is_pinned, changed, chat_id) < (?, ?, ?)
     ORDER BY is_pinned DESC, changed DESC, chat_id DESC LIMIT ?
 """
 # CROSS JOIN sets the order of the tables: the planner would read the states of all users' chats first.

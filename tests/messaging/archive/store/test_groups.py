@@ -102,6 +102,21 @@ async def test_messages_may_be_recorded_before_the_creation_of_their_group(chats
     assert (chat.newest.message, chat.unread, chat.changed_at_ms) == (message.message, 1, time_of(message.event_id))
 
 
+async def test_a_mark_counts_in_the_list_of_its_actor_if_it_is_recorded_before_the_creation(
+    chats: ChatStore, crew: Company
+) -> None:
+    creation, marks = crew.creation(), [crew.mark(who, read=1) for who in (1, 2)]
+    await chats.record(logged(*marks), {})
+    assert [await all_chats(chats, user) for user in crew.members] == [[], [], []]
+    await chats.record(logged(creation), {})
+    listed = [await all_chats(chats, user) for user in crew.members]
+    assert [[chat.changed_at_ms for chat in each] for each in listed] == [
+        [time_of(creation.event_id)],
+        [time_of(marks[0].event_id)],
+        [],
+    ]
+
+
 async def test_a_former_member_keeps_the_group_as_it_was_when_they_left(chats: ChatStore, crew: Company) -> None:
     member = crew.members[1]
     events = [

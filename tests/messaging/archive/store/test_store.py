@@ -727,6 +727,21 @@ async def test_a_chat_is_listed_from_its_first_message_on(chats: ChatStore, talk
         assert [chat.newest.message for chat in await all_chats(chats, member)] == [message.message]
 
 
+async def test_a_private_change_counts_in_the_list_if_it_is_recorded_before_the_first_message(
+    chats: ChatStore, talk: Conversation
+) -> None:
+    message, pin = talk.message(), talk.toggle("chat_pinned", 0)
+    await chats.record(logged(pin), {})
+    assert await all_chats(chats, talk.members[0]) == []
+    assert (await chat_of(chats, talk, talk.members[0])).changed_at_ms == time_of(pin.event_id)
+    await chats.record(logged(message), {})
+    listed = [await all_chats(chats, member) for member in talk.members]
+    assert [[chat.changed_at_ms for chat in each] for each in listed] == [
+        [time_of(pin.event_id)],
+        [time_of(message.event_id)],
+    ]
+
+
 async def test_chats_are_listed_by_their_last_change(chats: ChatStore) -> None:
     user = next(users)
     talks = [Conversation((user, next(users))) for _ in range(3)]
