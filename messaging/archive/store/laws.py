@@ -31,6 +31,8 @@ PRIVATE = tuple(kind.number for kind in KINDS.values() if kind.is_private)
 OUTLIVING = tuple(kind.number for kind in KINDS.values() if kind.outlives)
 """The numbers of the kinds whose changes a deletion does not remove."""
 
+MAX_NUMBER = 2**31 - 1
+"""The highest version of a group or of an invite link, and the highest number of members: each engine can store it."""
 
 MAX_AGE_MS = 10_000
 """An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
@@ -91,8 +93,12 @@ def check_control(message: Message) -> None:
     control = message.control
     if not is_group(message.chat_id):
         raise ValueError("chat_id is not that of a group")
-    if control.version < 1:
-        raise ValueError("control.version must be 1 or more, not 0")
+    if not 1 <= control.version <= MAX_NUMBER:
+        raise ValueError(f"control.version must be 1 to {MAX_NUMBER}, not {control.version}")
+    if control.member_count > MAX_NUMBER:
+        raise ValueError(f"control.member_count must be {MAX_NUMBER} at most, not {control.member_count}")
+    if any(invite.version > MAX_NUMBER for invite in control.invites):
+        raise ValueError(f"the version of each invite must be {MAX_NUMBER} at most")
     if any(member.user_id < 1 for member in control.members):
         raise ValueError("the user_id of each member must be 1 or more")
     if not all(member.spans for member in control.members if member.role):

@@ -217,13 +217,21 @@ async def test_of_two_control_changes_with_one_version_the_first_recorded_stays(
     assert await chats.find_sent(crew.chat_id, crew.members[0], fork.message.client_message_id) is None
 
 
-@pytest.mark.parametrize("field", ["version", "user_id", "spans", "chat_id"])
+@pytest.mark.parametrize(
+    "field", ["version", "control.version", "member_count", "version of each invite", "user_id", "spans", "chat_id"]
+)
 async def test_an_invalid_control_change_writes_nothing(chats: ChatStore, crew: Company, field: str) -> None:
     creation = crew.creation()
     bad = Event.FromString(creation.SerializeToString())
     match field:
         case "version":
             bad.message.control.version = 0
+        case "control.version":
+            bad.message.control.version = 2**31
+        case "member_count":
+            bad.message.control.member_count = 2**31
+        case "version of each invite":
+            bad.message.control.invites.add(invite_id=1, version=2**63)
         case "user_id":
             bad.message.control.members[1].user_id = 0
         case "spans":
