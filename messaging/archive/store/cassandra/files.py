@@ -184,7 +184,9 @@ class CassandraFiles:
     async def condemn(self, rows: Collection[FileRow], at_ms: int) -> None:
         values = [(at_ms, row.file.file.file_id, row.file.state) for row in rows]
         results = await self._statements.run_all(_CONDEMN, values)
-        await self._release([row for row, ((applied, *_),) in zip(rows, results, strict=True) if applied])
+        condemned = [row for row, ((applied, *_),) in zip(rows, results, strict=True) if applied]
+        await self._release(condemned)
+        await self._claim_revived(condemned)
 
     async def revive(self, file_ids: Collection[int]) -> None:
         """As in the protocol. The bytes count first: if Cassandra fails after that, the file is still condemned, and a
@@ -193,12 +195,9 @@ class CassandraFiles:
         rows = {file_id: row for file_id, row in found if row.condemned_ms and row.file.state == FILE_STATE_COMPLETE}
         if not rows:
             return
-        claims = [
-            (row.file.owner_id, row.client_file_id, file_id, row.file.file.size, None) for file_id, row in rows.items()
-        ]
-        await self._statements.run_all(_CLAIM, claims)
+        await self._claim(rows.values())
         await self._statements.run_all(_REVIVE, [(file_id, FILE_STATE_COMPLETE) for file_id in rows])
-        left = await self.rows(rows.keys())
+        left = await self._claim_revived(rows.values())
         await self._release([row for file_id, row in rows.items() if file_id not in left])  # forgotten meanwhile
 
     async def forget(self, rows: Collection[FileRow]) -> Collection[FileRow]:
@@ -208,7 +207,22 @@ class CassandraFiles:
         results = await self._statements.run_all(_FORGET, [(row.file.file.file_id, row.condemned_ms) for row in rows])
         forgotten = [row for row, ((applied, *_),) in zip(rows, results, strict=True) if applied]
         await self._statements.run_all(_REMOVE_USES, [(MAX_ID, row.file.file.file_id) for row in forgotten])
+        await self._claim_revived(rows)
         return forgotten
+
+    async def _claim(self, rows: Iterable[FileRow]) -> None:
+        """Take the client_file_id and the bytes of complete files."""
+        values = [
+            (row.file.owner_id, row.client_file_id, row.file.file.file_id, row.file.file.size, None) for row in rows
+        ]
+        await self._statements.run_all(_CLAIM, values)
+
+    async def _claim_revived(self, rows: Collection[FileRow]) -> Mapping[int, FileRow]:
+        """Claim those of the files that are revived, since a call at the same moment may have released them. Return the
+        rows that are left, by file_id."""
+        left = await self.rows([row.file.file.file_id for row in rows])
+        await self._claim([row for row in left.values() if not row.condemned_ms])
+        return left
 
     async def _release(self, rows: Iterable[FileRow]) -> None:
         """Free the client_file_id and the bytes of files."""

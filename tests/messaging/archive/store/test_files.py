@@ -218,6 +218,56 @@ async def test_a_file_that_is_forgotten_during_its_revival_leaves_room(
         assert isinstance(await reserve(chats, upload(talk.members[0], 100)), StoredFile)
 
 
+@pytest.mark.parametrize("step", ["condemn", "forget"])
+async def test_a_file_that_is_revived_before_its_bytes_are_released_counts(
+    open_session: OpenSession, talk: Conversation, step: str
+) -> None:
+    async def revive() -> None:
+        await chats.files.revive([file.file_id])
+
+    async with (
+        open_session() as session,
+        open_cassandra_chats(session) as chats,
+        open_cassandra_chats(Interrupted(session, "DELETE FROM files_by_owner", revive)) as interrupted,  # type: ignore[arg-type]
+    ):
+        file = await complete_file(chats, talk.members[0], size=5)
+        condemning = chats if step == "forget" else interrupted
+        await condemning.files.condemn([await row_of(chats, file.file_id)], NOW_MS)
+        if step == "forget":
+            assert await interrupted.files.forget([await row_of(chats, file.file_id)]) == []
+        assert (await row_of(chats, file.file_id)).condemned_ms == 0
+        assert await reserve(chats, upload(talk.members[0], 96)) is Exceeded.QUOTA
+
+
+async def test_a_file_whose_bytes_are_released_during_its_revival_counts(
+    open_session: OpenSession, talk: Conversation
+) -> None:
+    claimed, released = trio.Event(), trio.Event()
+
+    async def revive() -> None:
+        nursery.start_soon(reviving.files.revive, [file.file_id])
+        await claimed.wait()
+
+    async def wait_for_release() -> None:
+        claimed.set()
+        await released.wait()
+
+    async with (
+        open_session() as session,
+        open_cassandra_chats(session) as chats,
+        open_cassandra_chats(Interrupted(session, "DELETE FROM files_by_owner", revive)) as condemning,  # type: ignore[arg-type]
+        open_cassandra_chats(
+            Interrupted(session, "UPDATE files SET condemned_ms = null", wait_for_release)  # type: ignore[arg-type]
+        ) as reviving,
+    ):
+        file = await complete_file(chats, talk.members[0], size=5)
+        async with trio.open_nursery() as nursery:
+            await condemning.files.condemn([await row_of(chats, file.file_id)], NOW_MS)
+            released.set()
+        assert (await row_of(chats, file.file_id)).condemned_ms == 0
+        assert await reserve(chats, upload(talk.members[0], 96)) is Exceeded.QUOTA
+
+
 async def test_a_file_is_completed_or_blocked_once_by_its_owner(chats: ChatStore) -> None:
     file = upload(next(users))
     await reserve(chats, file, "a")
