@@ -140,9 +140,9 @@ export class Notifier {
       sound: this.#settings.get("sound"),
       permission: this.#browser.permission(),
     });
-    const isNotified = banner || sound;
-    this.#tabs.handled({ chat_id, message_id: message.message_id, isNotified });
-    if (isNotified) this.#notified_ms.set(chat_id, performance.now());
+    const handled = { chat_id, message_id: message.message_id, isNotified: banner || sound };
+    this.#tabs.handled(handled);
+    this.#wasHandled(handled);
     if (banner) this.#show(message);
     if (sound) this.#sound();
   }
@@ -168,7 +168,7 @@ export class Notifier {
     return compareIds(mark, message.message_id) < 0 && !isDeleted(current) && !isHidden(current);
   }
 
-  /** @param {Handled} handled */
+  /** A tab, this one or another, has handled a message. @param {Handled} handled */
   #wasHandled({ chat_id, message_id, isNotified }) {
     if (isNotified) this.#notified_ms.set(chat_id, performance.now());
     this.#handled.set(chat_id, laterId(this.#handled.get(chat_id) ?? "0", message_id));

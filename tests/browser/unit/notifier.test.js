@@ -117,6 +117,16 @@ test("a message is notified of once, and what is on the screen not at all", () =
   assert.deepEqual(tab.take(), []);
 });
 
+test("a message that stays unread is notified of once, also if it is read again as a missed one", () => {
+  const tab = newTab();
+  arrive(1, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Mira Okafor: text 1", "sound"]);
+  arrive(1, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), []);
+});
+
 test("what is read elsewhere before its turn is not notified of, and closed after it", () => {
   const tab = newTab();
   arrive(1, tab);
