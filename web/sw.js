@@ -75,7 +75,7 @@ const pages = () => scope.clients.matchAll({ type: "window", includeUncontrolled
  * @returns {Promise<Response>}
  */
 async function openPage(event) {
-  const kept = await (await caches.open(CACHE)).match("/");
+  const kept = await keptOf("/");
   const loading = fetch(event.request);
   event.waitUntil(loading.then((page) => keep(page.clone())).catch(() => {}));
   if (!kept) return loading;
@@ -89,12 +89,23 @@ async function openPage(event) {
  * @returns {Promise<Response>}
  */
 async function file(event) {
-  const cache = await caches.open(CACHE);
-  const kept = await cache.match(event.request);
+  const kept = await keptOf(event.request);
   if (kept) return kept;
   const response = await fetch(event.request);
-  if (isFile(response)) event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
+  if (isFile(response)) event.waitUntil(keepFile(event.request, response.clone()).catch(() => {}));
   return response;
+}
+
+/**
+ * What the cache has for a request. If the storage of this browser fails, that is nothing: the server has all files.
+ * @param {RequestInfo} request
+ */
+const keptOf = (request) => caches.open(CACHE).then((cache) => cache.match(request)).catch(() => undefined);
+
+/** @param {Request} request @param {Response} response */
+async function keepFile(request, response) {
+  const cache = await caches.open(CACHE);
+  await cache.put(request, response);
 }
 
 /**

@@ -89,6 +89,7 @@ function worker(files) {
     keys: async () => [...kept.keys()].map((url) => ({ url })),
     delete: async (request) => kept.delete(request.url),
   };
+  const caches = { open: async () => cache };
   const listeners = {};
   const windows = [];
   const clients = { claim: async () => {}, matchAll: async () => windows, openWindow: mock.fn(async () => {}) };
@@ -97,7 +98,7 @@ function worker(files) {
   const source = readFileSync(new URL("sw.js", WEB), "utf8")
     .replace("{{assets}}", NEW)
     .replace(MODULES, LATER);
-  vm.runInNewContext(source, { self, fetch, location, URL, TypeError, setTimeout, caches: { open: async () => cache } });
+  vm.runInNewContext(source, { self, fetch, location, URL, TypeError, setTimeout, caches });
   const emit = async (type, event = {}) => {
     const work = [];
     let response;
@@ -112,7 +113,7 @@ function worker(files) {
     return emit("fetch", { request });
   };
   const text = async (address, mode) => (await get(address, mode))?.text();
-  return { server, kept, clients, windows, emit, get, text };
+  return { server, kept, caches, clients, windows, emit, get, text };
 }
 
 const filesOf = (assets) => ({
@@ -165,6 +166,15 @@ test("a failing server, or one that needs more than 3 seconds, gets the kept pag
   assert.equal(await Promise.race([opening, settle()]), undefined);
   context.mock.timers.tick(1);
   assert.equal(await opening, page(OLD));
+});
+
+test("the server's page and files are used while the browser's storage fails", async () => {
+  const { caches, text } = worker(filesOf(OLD));
+  caches.open = async () => {
+    throw new TypeError("the storage fails");
+  };
+  assert.equal(await text("/", "navigate"), page(OLD));
+  assert.equal(await text(`${OLD}/main.js`), "js");
 });
 
 test("a new version is kept beside the one before it, and only when it is whole", async () => {
