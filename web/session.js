@@ -80,8 +80,8 @@ export class Session {
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
   #heartbeatMs = HEARTBEAT_MS;
-  /** @type {Record<"pause" | "deadline" | "silence" | "heartbeat", ReturnType<typeof setTimeout> | undefined>} */
-  #timers = { pause: undefined, deadline: undefined, silence: undefined, heartbeat: undefined };
+  /** @type {Partial<Record<"pause" | "deadline" | "silence" | "heartbeat", ReturnType<typeof setTimeout>>>} */
+  #timers = {};
 
   /** @param {Environment} environment @param {Listener} listener */
   constructor(environment, listener) {
@@ -185,8 +185,7 @@ export class Session {
 
   /** @param {ServerFrame} frame */
   #receive(frame) {
-    if (this.state === "online") clearTimeout(this.#timers.deadline);
-    this.#heard();
+    if (this.state === "online" || frame.welcome) this.#heard();
     this.#unreachable = "";
     if (frame.welcome) this.#onWelcome(frame.welcome);
     else if (frame.expiring) void this.#renew();
@@ -219,7 +218,6 @@ export class Session {
 
   /** @param {Welcome} welcome */
   #onWelcome(welcome) {
-    clearTimeout(this.#timers.deadline);
     this.#failures = this.#paused_ms = this.#waited_ms = 0;
     this.#welcomeDeadline_ms = WELCOME_DEADLINE_MS;
     this.#heartbeatMs = welcome.heartbeat_interval_ms || HEARTBEAT_MS;
@@ -270,15 +268,16 @@ export class Session {
     }, this.#heartbeatMs);
   }
 
+  /** An unanswered ping keeps its deadline: heartbeats may be more frequent. */
   #ping() {
     this.send({ ping: {} });
-    clearTimeout(this.#timers.deadline);
-    this.#timers.deadline = setTimeout(() => this.#reconnectLater(), PONG_DEADLINE_MS);
+    this.#timers.deadline ??= setTimeout(() => this.#reconnectLater(), PONG_DEADLINE_MS);
   }
 
   #heard() {
+    clearTimeout(this.#timers.deadline);
     clearTimeout(this.#timers.silence);
-    this.#timers.silence = undefined;
+    this.#timers.deadline = this.#timers.silence = undefined;
     this.#setSilent(false);
   }
 
@@ -310,7 +309,7 @@ export class Session {
     this.#socket = null;
     this.#attempt++;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-    this.#timers.silence = undefined;
+    this.#timers = {};
     this.#unanswered.clear();
     this.isSilent = false;
     socket?.close();

@@ -251,6 +251,19 @@ test("a ping without a response ends the connection, one with a response does no
   assert.ok(sockets[0].closed);
 });
 
+test("a connection without a response is replaced also where pings are more frequent than their deadline", async () => {
+  const { session, sockets } = await online();
+  sockets[0].deliver({ welcome: { heartbeat_interval_ms: 5_000 } });
+  mock.timers.tick(5_000);
+  sockets[0].deliver({ pong: {} });
+  for (const seconds of [5, 5, 2]) {
+    assert.equal(session.state, "online");
+    mock.timers.tick(seconds * 1_000);
+  }
+  mock.timers.tick(1_000);
+  assert.equal(session.state, "waiting");
+});
+
 test("an answer of the server that is overdue is reported, until any frame comes or the connection ends", async () => {
   const { session, sockets, calls } = await online();
   for (const [at, frame] of [{ typing: {} }, { ping: {} }].entries()) {
