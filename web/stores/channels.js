@@ -35,6 +35,8 @@ export class Channels {
   #chats;
   /** Null while there is no session. @type {Send | null} */
   #send = null;
+  /** The chat that was open when quotes were last forgotten. */
+  #open = "";
   /** What this session follows, as JSON; empty before its first Follow. */
   #followed = "";
   /** The channels that the server refused to follow, as they were then. @type {Map<string, Group | null>} */
@@ -126,6 +128,7 @@ export class Channels {
   }
 
   #follow() {
+    this.#forgetQuotes();
     const follow = this.#wanted();
     const followed = JSON.stringify(follow);
     const isNothing = !this.#followed && !follow.chat_ids.length;
@@ -137,6 +140,14 @@ export class Channels {
     if (this.#areAllListed) return;
     this.#areAllListed = true;
     void this.#chats.loadSearched();
+  }
+
+  /** Forgets the quotes of closed channels without messages in memory: opening these reads no missed changes. */
+  #forgetQuotes() {
+    const { openChat, conversations, quotes } = this.#chats;
+    if (openChat === this.#open) return;
+    this.#open = openChat;
+    quotes.forget((chat_id) => !conversations.isLive(chat_id) && !conversations.isHeld(chat_id));
   }
 
   /** @param {Followed} follow @param {ServerFrame} answer */

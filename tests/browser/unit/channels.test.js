@@ -175,9 +175,33 @@ test("events of a channel that is not open are shown when it is opened, with tho
   history.tooOld.add(NEWS);
   const forget = mock.method(chats.quotes, "forget");
   chats.open(NEWS);
-  await pass(0);
+  await settle();
   assert.deepEqual(shown(chats, NEWS).at(-1), "text 6");
   assert.equal(forget.mock.callCount(), 1, "quoted messages may have changed meanwhile");
+});
+
+test("a quote in a channel that is opened again has the changes that were made while it was closed", async () => {
+  const { chats, history } = await inChannels();
+  history.record(Array.from({ length: 300 }, (_, at) => sentTo(NEWS, at + 10)));
+  history.about.get(NEWS).unread = 300; // it opens at the first of them
+  await chats.readHead(NEWS);
+  const opened = async (chat_id) => {
+    chats.open(chat_id);
+    await pass(0);
+  };
+  const quoted = async () => {
+    chats.quotes.get(NEWS, idAt(150));
+    await settle();
+    return textOf(chats.quotes.get(NEWS, idAt(150)));
+  };
+  await opened(NEWS);
+  assert.equal(await quoted(), "text 150");
+  await opened(CHAT);
+  const { event_id, change } = changeAt(401, 150, { edited: { text: { body: "better" } } }, MIRA);
+  history.record({ event_id, change: { ...change, chat_id: NEWS } });
+  history.complete = 402;
+  await opened(NEWS);
+  assert.equal(await quoted(), "better");
 });
 
 test("a group that becomes a channel is followed at once, with what the session got of it", async () => {
