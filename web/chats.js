@@ -63,12 +63,19 @@ export function withMessage(before, message, me) {
   const order = chat.newest ? compareIds(message.message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;
   if (order === 0) return withNewestChanged(chat, message.changes.values());
-  const isNew = message.sender_id !== me && compareIds(message.message_id, readUpTo(chat, me)) > 0;
-  const isUnread = isNew && !isDeleted(message);
-  if (!isUnread) return { ...chat, newest: message };
+  if (!isNew(message, chat, me) || isDeleted(message)) return { ...chat, newest: message };
   const unread = Math.min(chat.unread + 1, MAX_UNREAD);
   return { ...withMentions(chat, isMentioned(message, me) ? 1 : 0), newest: message, unread };
 }
+
+/**
+ * Whether a message is of another user, and above the mark of this one.
+ * @param {Message} message
+ * @param {Chat} chat
+ * @param {string} me
+ */
+export const isNew = (message, chat, me) =>
+  message.sender_id !== me && compareIds(message.message_id, readUpTo(chat, me)) > 0;
 
 /** The chat with more or fewer unread mentions. @param {Chat} chat @param {number} more @returns {Chat} */
 const withMentions = (chat, more) => ({
@@ -85,9 +92,8 @@ const withMentions = (chat, more) => ({
  * @param {string} me
  */
 export function withMentionChanged(chat, message, event, me) {
-  const isUnread = message.sender_id !== me && compareIds(message.message_id, readUpTo(chat, me)) > 0;
   const more = Number(isMentioned(withChanges(message, [event]), me)) - Number(isMentioned(message, me));
-  return isUnread && more ? withMentions(chat, more) : chat;
+  return more && isNew(message, chat, me) ? withMentions(chat, more) : chat;
 }
 
 /**

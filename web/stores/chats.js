@@ -6,6 +6,7 @@ import {
   chatFromWire,
   emptyChat,
   inOrder,
+  isNew,
   otherMember,
   withChatChanges,
   withMentionChanged,
@@ -377,13 +378,16 @@ export class Chats extends Store {
    * @param {boolean} [isRecorded] whether it answers a request, or is of history: a channel that is not open gets it, too
    */
   add(message, isRecorded = false) {
-    const { chat_id, control } = message;
+    const { chat_id, control, message_id } = message;
     const own = control?.members?.find(({ user_id }) => user_id === this.me.user_id);
     if (own && isRequest(own)) return; // the user may not read the group
     const before = this.of(chat_id);
     const chat = withMessage(before, this.conversations.current(message), this.me.user_id);
     this.#set(chat);
     const isAdded = isRecorded || this.conversations.isLive(chat_id);
+    // `withMessage` counts only a new newest message; whether the list has counted an earlier one is not known.
+    const isKnown = isRecorded || chat.newest !== before.newest || this.conversations.find(chat_id, message_id);
+    if (!isKnown && isNew(message, chat, this.me.user_id)) void this.#readCounts(chat_id);
     if (isAdded) this.conversations.add(message);
     if (control) this.onControl(chat_id, control);
     if (control && !this.isChannel(chat_id)) this.rosters.fold(chat_id, control);

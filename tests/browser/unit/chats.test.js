@@ -212,6 +212,20 @@ test("a deleted message is not unread: the counts are read again, and it does no
   assert.deepEqual([reads, book.of(CHAT).unread], [1, 0], "it was read");
 });
 
+test("a message that arrives after a later one is counted as unread, and only once if it arrives again", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  let reads = 0;
+  const book = newChats({ chat: async () => (reads++, { chat_id: CHAT, newest: historyOf(2)[0], unread: 2 }) });
+  for (const minutes of [2, 1, 1, 2]) book.add(message(minutes));
+  context.mock.timers.tick(5_000);
+  await settle();
+  assert.deepEqual([reads, book.of(CHAT).unread], [1, 2]);
+  for (const [minutes, sender_id] of [[1, MIRA], [2, MIRA], [0, ADA]]) book.add(message(minutes, { sender_id }));
+  context.mock.timers.tick(5_000);
+  await settle();
+  assert.equal(reads, 1, "they are in memory, or the user's own");
+});
+
 test("a response with an older version of the user's own profile changes nothing", async () => {
   const versions = [3, 2];
   const book = newChats({ me: async () => ({ user_id: ADA, version: versions.shift() }) });
