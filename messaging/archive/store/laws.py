@@ -32,7 +32,8 @@ OUTLIVING = tuple(kind.number for kind in KINDS.values() if kind.outlives)
 """The numbers of the kinds whose changes a deletion does not remove."""
 
 MAX_NUMBER = 2**31 - 1
-"""The highest version of a group or of an invite link, and the highest number of members: each engine can store it."""
+"""The highest version of a group or of an invite link, and the highest number of members: each engine can store it. The
+engines refuse higher ones too late: SQLite with no ValueError, Cassandra after it has written other rows."""
 
 MAX_AGE_MS = 10_000
 """An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
