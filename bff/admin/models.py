@@ -301,8 +301,8 @@ class CreatedAccount(BaseModel):
     password_reset: ResetLink
 
 
-class Invite(BaseModel):
-    """An invite, as it is listed. `created_by` is `name (user_id)`, or `command:` and the system's user."""
+class SignUpInvite(BaseModel):
+    """An invite to sign up, as it is listed. `created_by` is `name (user_id)`, or `command:` and the system's user."""
 
     invite_id: str
     created_by: str
@@ -312,20 +312,20 @@ class Invite(BaseModel):
     uses_left: int
 
     @classmethod
-    def of(cls, invite: links.Invite) -> "Invite":
+    def of(cls, invite: links.Invite) -> "SignUpInvite":
         return cls(**asdict(invite))
 
 
 class Invites(BaseModel):
     """The invites that have not expired, used-up ones too, newest first; 100 at most."""
 
-    invites: list[Invite]
+    invites: list[SignUpInvite]
 
 
 class CreatedInvite(BaseModel):
     """A new invite with the token of its link, `/#invite=TOKEN` on the page. The token can't be read again."""
 
-    invite: Invite
+    invite: SignUpInvite
     token: str
 
 

@@ -176,7 +176,7 @@ class Admin:
     async def list_invites(self, admin: Claims) -> Response | Refusal:
         """The invites that have not expired."""
         invites = await self._administration.invites()
-        return Response(models.Invites(invites=[models.Invite.of(each) for each in invites]))
+        return Response(models.Invites(invites=[models.SignUpInvite.of(each) for each in invites]))
 
     @endpoint("POST", "/v1/admin/invites", models.CreatedInvite, status=201)
     async def create_invite(self, admin: Claims, body: models.NewInvite) -> Response | Refusal:
@@ -184,7 +184,9 @@ class Admin:
         created = await self._administration.create_invite(await self._actor(admin), uses=body.uses, days=body.days)
         if isinstance(created, Refusal):
             return created
-        return Response(models.CreatedInvite(invite=models.Invite.of(created.invite), token=created.token), status=201)
+        return Response(
+            models.CreatedInvite(invite=models.SignUpInvite.of(created.invite), token=created.token), status=201
+        )
 
     @endpoint("DELETE", "/v1/admin/invites/<invite_id>", status=204)
     async def revoke_invite(self, admin: Claims, invite_id: str) -> Response | Refusal:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from bff.models.fields import Digits, Input, Limit, UserId, digits, utf8_bytes, visible
+from bff.models.fields import Digits, Flag, Input, Limit, UserId, digits, utf8_bytes, visible
 from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, FileState, StoredFile
 from shared.contract.chats import MAX_CLIENT_ID
 from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, Part
@@ -82,7 +82,7 @@ class NewFile(Input):
     name: FileName
     size: Annotated[Digits, Field(description="In bytes, at most max_file_bytes of the session's limits")]
     sha256: Annotated[str, StringConstraints(pattern="^([0-9a-fA-F]{64})?$")] = ""
-    keep_original: Annotated[bool, Field(strict=True)] = Field(
+    keep_original: Flag = Field(
         False, description="Whether a picture keeps its bytes, those of the camera's data included"
     )
     voice: Voice | None = None
@@ -139,7 +139,7 @@ Rendition = Annotated[
     Field(description="One of the file's `thumbnails`, such as 320; empty for the file itself"),
 ]
 
-IsDownload = Annotated[bool, Field(strict=True, description="Whether browsers save it, and never show it")]
+IsDownload = Annotated[Flag, Field(description="Whether browsers save it, and never show it")]
 
 
 class WantedFile(Input):

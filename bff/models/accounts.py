@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
-from bff.models.fields import ONE_LINE, Avatar, DisplayName, Input, LinkToken, Name, one_line, one_of, whole
+from bff.models.fields import ONE_LINE, Avatar, DisplayName, Flag, Input, LinkToken, Name, one_line, one_of, whole
 from shared.accounts import store as accounts
 from shared.accounts.people import WhoMayStart
 
@@ -55,10 +55,10 @@ class ProfileChange(Input):
     who_may_start: StartedBy | None = Field(
         None, description="Who may send the user the first message of a direct chat; at first `everyone`"
     )
-    shows_presence: Annotated[bool, Field(strict=True)] | None = Field(
+    shows_presence: Flag | None = Field(
         None, description="Whether others see that the user is online, and the user that others are; at first true"
     )
-    shows_read_marks: Annotated[bool, Field(strict=True)] | None = Field(
+    shows_read_marks: Flag | None = Field(
         None, description="Whether others see how far the user has read, and the user how far others; at first true"
     )
     avatar: Avatar | None = None

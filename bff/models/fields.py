@@ -55,6 +55,10 @@ def visible(text: str) -> str:
     return text
 
 
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false: neither 0 nor "false"."""
+
+
 def one_of(names: Sequence[str]) -> tuple[AfterValidator, Any]:
     """The validation and the schema of a text that is one of the names."""
 

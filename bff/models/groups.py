@@ -9,6 +9,7 @@ from bff.models.fields import (
     Avatar,
     Cursor,
     Digits,
+    Flag,
     Input,
     Limit,
     SearchPart,
@@ -67,10 +68,10 @@ class NewGroup(Input):
     topic: Topic = ""
     user_ids: Others = ()
     permissions: NewPermissions | None = None
-    shows_history: bool = Field(False, description="Whether members may read messages from before they joined")
-    is_public: bool = Field(False, description="Whether every user may find the group and join it")
-    asks_to_join: bool = Field(False, description="Whether users who join become members only when they are added")
-    is_channel: bool = Field(
+    shows_history: Flag = Field(False, description="Whether members may read messages from before they joined")
+    is_public: Flag = Field(False, description="Whether every user may find the group and join it")
+    asks_to_join: Flag = Field(False, description="Whether users who join become members only when they are added")
+    is_channel: Flag = Field(
         False,
         description=f"Whether the group is a channel, which may have {MAX_CHANNEL_MEMBERS:,} members in place of "
         f"{MAX_MEMBERS:,}, and whose events only the sessions receive that follow it. A channel stays one",
@@ -85,12 +86,12 @@ class GroupChange(Input):
     name: GroupName | None = None
     topic: Topic | None = None
     permissions: Permissions | None = None
-    shows_history: bool | None = None
-    is_public: bool | None = None
-    asks_to_join: bool | None = None
-    is_channel: bool | None = Field(None, description="True makes the group a channel; false is refused")
+    shows_history: Flag | None = None
+    is_public: Flag | None = None
+    asks_to_join: Flag | None = None
+    is_channel: Flag | None = Field(None, description="True makes the group a channel; false is refused")
     avatar: Avatar | None = None
-    without_previews: bool | None = Field(None, description="Whether links in messages get no previews")
+    without_previews: Flag | None = Field(None, description="Whether links in messages get no previews")
 
 
 class NewMembers(Input):

@@ -146,6 +146,16 @@ async def test_an_invalid_request_names_the_field_and_the_limit(
     assert api.groups.changes == []
 
 
+@pytest.mark.parametrize(("field", "value"), [("is_public", 0), ("shows_history", "yes"), ("is_channel", 1.0)])
+async def test_a_setting_that_is_neither_true_nor_false_is_malformed(
+    api: Api, token: str, field: str, value: object
+) -> None:
+    for method, path in (("POST", "/v1/chats"), ("PATCH", GROUP)):
+        reply = await api.call(method, path, {"client_change_id": "x", "name": "n", field: value}, token=token)
+        assert reply.refusal == (400, "malformed", field)
+        assert "must be true or false" in reply.body["detail"]
+
+
 async def test_members_and_marks_are_those_of_the_archive(api: Api, token: str) -> None:
     user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
     members = await api.call("GET", f"{GROUP}/members?after=5&limit=1000", token=token)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rookery.v1.groups_pb2 import Invite
 from tests.bff.conftest import Api
 
 FREE = {"/v1/users", "/v1/password-resets", "/v1/tokens", "/v1/tokens/refresh"}
@@ -130,6 +131,7 @@ async def test_messages_in_the_document_are_as_on_the_wire(openapi: Any) -> None
         "type": "array",
         "items": {"$ref": "#/components/schemas/HistoryMessage"},
     }
+    assert set(schemas["Invite"]["properties"]) == set(Invite.DESCRIPTOR.fields_by_name)
     report = openapi["paths"]["/v1/reports"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     user_id, message_id = report["properties"]["user_id"], report["properties"]["message_ids"]["items"]
     for schema in (user_id, message_id):
