@@ -100,7 +100,7 @@ async def list_invites(settings: Settings, as_json: bool) -> None:
     async with open_accounts(settings) as accounts:
         invites = await accounts.invites(now_ms=wall_clock_ms())
     for invite in invites:
-        click.echo(models.Invite.of(invite).model_dump_json() if as_json else _invite(invite))
+        click.echo(models.SignUpInvite.of(invite).model_dump_json() if as_json else _invite(invite))
 
 
 async def revoke_invite(settings: Settings, invite_id: str) -> None:
