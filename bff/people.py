@@ -87,7 +87,7 @@ class People:
         return Response(models.OneConnection(connection=models.Connection.of(changed)))
 
     async def _invite(self, claims: Claims, user_id: int) -> Relationship | Refusal:
-        """Invite a user within the limits. A refused invitation does not count in those of the day."""
+        """Invite a user within the limits. A refused invitation does not count towards the daily limit."""
         attempt = self._invitations.begin(str(claims.user_id), INVITATIONS_PER_DAY, trio.current_time())
         if not isinstance(attempt, Attempt):
             return too_many("invitations", attempt)

@@ -97,7 +97,7 @@ async function file(event) {
 }
 
 /**
- * What the cache has for a request. If the storage of this browser fails, that is nothing: the server has all files.
+ * The cached response to a request; undefined without one, or if the storage of this browser fails.
  * @param {RequestInfo} request
  */
 const keptOf = (request) => caches.open(CACHE).then((cache) => cache.match(request)).catch(() => undefined);

@@ -41,7 +41,7 @@ UPLOAD_SECONDS = 60.0
 """For the body, and the squares."""
 
 FORGET_SECONDS = 2.0
-"""For the deletion of a former picture. The sweep deletes those that are left."""
+"""For the deletion of a former picture. The sweep deletes the pictures whose deletion takes longer."""
 
 YEAR = 31_536_000
 

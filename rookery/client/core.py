@@ -163,7 +163,7 @@ class Session:
         self._received = frame.sequence
         match frame.WhichOneof("frame"):
             case "welcome":
-                # The former connections ended before their first event, so the server does not know what is missing.
+                # The former connections ended before their first event: without a position, the server reports no Gap.
                 is_anew = self.user_id != 0 and self.position is None
                 yield self._welcomed(frame.welcome)
                 if is_anew:

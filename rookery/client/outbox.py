@@ -100,7 +100,7 @@ class Outbox:
         self._unsent.append(self._pending[key])
 
     def forget(self, frame: pb.ClientFrame, finish: Finish) -> None:
-        """Do not send the command again, unless another caller waits for it. Both arguments are those of `submit`."""
+        """Do not send the command again, unless another caller waits for it. Pass the arguments that `submit` got."""
         command = self._pending.get(key_of(frame))
         if command is not None and finish in command.waiters:
             command.waiters.remove(finish)

@@ -279,7 +279,7 @@ async def test_a_sign_out_whose_end_the_store_did_not_confirm_ends_the_sessions(
 async def test_an_end_of_the_other_sign_ins_that_the_store_did_not_confirm_ends_their_sessions(
     api: Api, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which ones have ended is not known then: all sessions end, and those of the remaining sign-in come back."""
+    """The BFF does not know the ended sign-ins: all sessions end, and the clients of the kept sign-in reconnect."""
     other = (await api.sign_in())["access_token"]
     end_families = api.accounts.end_families
 

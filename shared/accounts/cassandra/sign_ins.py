@@ -104,8 +104,8 @@ class CassandraSignIns:
             await self._end(found[0].user_id, [family_id])
 
     async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
-        """As in the protocol. After an interrupted end it also returns the ids that had ended then, except those whose
-        rows by user were removed already."""
+        """As in the protocol. A call that repeats an interrupted one also returns the sign-ins that the first one
+        ended, unless that removed their rows by user, too."""
         rows = await self._statements.run(FAMILIES_OF_USER, user_id)
         ended = [family_id for (family_id,) in rows if family_id != except_family_id]
         await self._end(user_id, ended)
