@@ -55,10 +55,6 @@ def visible(text: str) -> str:
     return text
 
 
-Flag = Annotated[bool, Field(strict=True)]
-"""True or false: neither 0 nor "false"."""
-
-
 def one_of(names: Sequence[str]) -> tuple[AfterValidator, Any]:
     """The validation and the schema of a text that is one of the names."""
 
@@ -85,6 +81,9 @@ def utf8_bytes(least: int, most: int) -> tuple[AfterValidator, Any]:
 def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
+
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false: neither 0 nor "false"."""
 
 INT64 = Field(json_schema_extra={"format": "int64"})
 """In the JSON Schema of an integer: generated clients take one without a format for 32 bits."""

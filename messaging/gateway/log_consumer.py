@@ -103,7 +103,7 @@ class LogConsumer:
         """Check readiness. Raises Unavailable while an assigned partition is not owned yet, or if the group may have
         expelled this gateway. A gateway without partitions is ready to be assigned some."""
         partitions = self._partitions
-        if others := len(partitions.rebuilding) + len(partitions.unread):
+        if others := partitions.unserved:
             served = len(partitions.owned)
             raise Unavailable(f"{served} partitions are served, {others} are read or wait for their fence")
         if not partitions.is_held:

@@ -22,7 +22,7 @@ def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Serve
         metrics.WEBSOCKET_HANDSHAKES: lambda: websocket.handshakes,
         metrics.PARTITIONS: lambda: partitions.count,
         metrics.PARTITIONS_OWNED: lambda: len(partitions.owned),
-        metrics.PARTITIONS_REBUILDING: lambda: len(partitions.rebuilding) + len(partitions.unread),
+        metrics.PARTITIONS_REBUILDING: lambda: partitions.unserved,
         metrics.TAIL_EVENTS: lambda: sum(map(len, partitions.tails.values())),
         metrics.TAIL_BYTES: lambda: sum(tail.size for tail in partitions.tails.values()),
         metrics.ROSTER_BYTES: lambda: gateway.rosters.size,

@@ -44,6 +44,11 @@ class OwnedPartitions:
         return frozenset(self.tails.keys() - self.rebuilding.keys() - self.leaving)
 
     @property
+    def unserved(self) -> int:
+        """The number of gained partitions that are not owned yet."""
+        return len(self.rebuilding) + len(self.unread)
+
+    @property
     def held_until(self) -> float:
         """The time up to which no other gateway can own one of these partitions; the past while none is assigned."""
         return -math.inf if self.consumer is None else self.consumer.held_until

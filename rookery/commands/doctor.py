@@ -34,6 +34,7 @@ from rookery.serve.process import url as url_of
 from shared.accounts.sqlite import store as accounts_sqlite
 from shared.backplane.sqlite import log as sqlite_log
 from shared.configuration import sqlite as configuration_sqlite
+from shared.contract.addresses import join_host_port
 from shared.contract.errors import Unavailable
 from shared.contract.ids import EPOCH_MS, wall_clock_ms
 from shared.files.protocol import NotFound
@@ -241,7 +242,7 @@ def check_ports(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     if roles:
         return
     for host, port, variable in _ports(settings):
-        family, shown = (socket.AF_INET6, f"[{host}]:{port}") if ":" in host else (socket.AF_INET, f"{host}:{port}")
+        family, shown = socket.AF_INET6 if ":" in host else socket.AF_INET, join_host_port(host, port)
         try:
             with socket.create_server((host, port), family=family):
                 pass

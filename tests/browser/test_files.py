@@ -330,14 +330,20 @@ mediaDevices.getUserMedia = async (wanted) => {
 ALL_ENDED = "window.tracks.every(({ readyState }) => readyState === 'ended')"
 
 
+def seat_with_held_tracks(platform: Platform, seats: Seats, user: Account, chat: str) -> Seat:
+    """A seat in a chat whose page holds the tracks of each recording in `window.tracks`."""
+    seat = seats(platform, user, chat=chat, permissions=["microphone"])
+    seat.page.add_init_script(HELD)
+    seat.page.reload()
+    return seat
+
+
 @pytest.mark.slow
 def test_a_recording_ends_when_the_chat_can_not_be_written_in_any_more(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     chat_id = platform.change_group(mira, "POST", "", name="Rookery", user_ids=[str(ada.user_id)])
-    seat = seats(platform, ada, chat="Rookery", permissions=["microphone"])
-    seat.page.add_init_script(HELD)
-    seat.page.reload()
+    seat = seat_with_held_tracks(platform, seats, ada, "Rookery")
     seat.page.get_by_role("button", name="Voice message").click()
     expect(seat.page.get_by_role("timer")).to_have_text(RECORDED)
     platform.change_group(mira, "DELETE", f"/{chat_id}/members/{ada.user_id}")
@@ -350,9 +356,7 @@ def test_a_double_click_records_one_voice_message(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "Say something")
-    seat = seats(platform, ada, chat="Mira Okafor", permissions=["microphone"])
-    seat.page.add_init_script(HELD)
-    seat.page.reload()
+    seat = seat_with_held_tracks(platform, seats, ada, "Mira Okafor")
     seat.page.get_by_role("button", name="Voice message").dblclick()
     seat.wait_until("window.tracks.length === 2 && window.tracks.some(({ readyState }) => readyState === 'ended')")
     expect(seat.page.get_by_role("timer")).to_be_visible()

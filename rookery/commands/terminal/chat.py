@@ -213,9 +213,7 @@ class TerminalChat:
                     await self._show_event(message)
                     if message.control.version == 1:
                         self._groups.open_created(message)
-                        self._set_open(message.chat_id)
-                        self._screen.show(f"writing to {await self._chats.title(message.chat_id)}")
-                        await self._follow_open()
+                        await self._write_to(message.chat_id)
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
@@ -349,6 +347,10 @@ class TerminalChat:
             about = await self._groups.load(chat_id)
         else:
             self._groups.close()
+        await self._write_to(chat_id, about)
+
+    async def _write_to(self, chat_id: str, about: Sequence[str] = ()) -> None:
+        """Open a chat that is loaded, show its title and the lines about it, and follow it. Raises RookeryError."""
         self._set_open(chat_id)
         self._screen.show(f"writing to {await self._chats.title(chat_id)}")
         self._show_lines(about)

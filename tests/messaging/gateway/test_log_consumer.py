@@ -148,19 +148,25 @@ async def test_a_tail_is_complete_from_the_configured_time_unless_its_size_cuts_
         assert began_ms - age_ms <= tail.complete_from_ms <= wall_clock_ms() - age_ms
 
 
+async def start_without_home(platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """Start a gateway that loses HOME, and that waits little for the look-ups of the partitions that it gains."""
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(log_consumer, "GAIN_SECONDS", 0.01)
+    return gateway
+
+
 async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
-    gateway = await platform.start_gateway()
-    log.assign(frozenset(), frozenset([HOME]), 2)
+    gateway = await start_without_home(platform, log, monkeypatch)
     look_up, answer = log.end_offset, trio.Event()
 
     async def end_offset(partition: int) -> int:
         await answer.wait()
         raise Unavailable("no leader")
 
-    monkeypatch.setattr(log_consumer, "GAIN_SECONDS", 0.01)
     monkeypatch.setattr(log, "end_offset", end_offset)
     log.assign(frozenset([HOME]), frozenset(), 3)
     async with platform.sign_in(gateway, BEN) as ben:
@@ -185,9 +191,7 @@ async def test_rosters_from_before_a_tail_that_begins_late_are_dropped(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway has not read the control changes of the partition meanwhile."""
-    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
-    gateway = await platform.start_gateway()
-    log.assign(frozenset(), frozenset([HOME]), 2)
+    gateway = await start_without_home(platform, log, monkeypatch)
     failures = [Unavailable("no leader")]
 
     async def end_offset(partition: int) -> int:
@@ -207,8 +211,7 @@ async def test_a_tail_that_begins_while_records_are_delivered_has_all_of_them_fr
 ) -> None:
     """Until then its partition was read from the oldest record. It is read again from where the tail begins."""
     monkeypatch.setattr(log_consumer, "SLICE", 1)
-    gateway = await platform.start_gateway()
-    log.assign(frozenset(), frozenset([HOME]), 2)
+    gateway = await start_without_home(platform, log, monkeypatch)
     looked_up, evicted = list[int](), trio.Event()
 
     async def end_offset(partition: int) -> int:
@@ -219,8 +222,6 @@ async def test_a_tail_that_begins_while_records_are_delivered_has_all_of_them_fr
     async def offset_at(partition: int, at_ms: int) -> int:
         return 0
 
-    monkeypatch.setattr(log_consumer, "GAIN_SECONDS", 0.01)
-    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(log, "end_offset", end_offset)
     monkeypatch.setattr(log, "offset_at", offset_at)
     monkeypatch.setattr(gateway.log_consumer, "evict", evicted.set)

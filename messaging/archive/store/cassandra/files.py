@@ -205,9 +205,10 @@ class CassandraFiles:
         rows = [row for row in rows if current.get(row.file.file.file_id) == row]
         await self._release(rows)  # first: without the row of the file, nothing would repeat it
         results = await self._statements.run_all(_FORGET, [(row.file.file.file_id, row.condemned_ms) for row in rows])
-        forgotten = [row for row, ((applied, *_),) in zip(rows, results, strict=True) if applied]
+        outcomes = [(row, applied) for row, ((applied, *_),) in zip(rows, results, strict=True)]
+        forgotten = [row for row, is_forgotten in outcomes if is_forgotten]
         await self._statements.run_all(_REMOVE_USES, [(MAX_ID, row.file.file.file_id) for row in forgotten])
-        await self._claim_revived(rows)
+        await self._claim_revived([row for row, is_forgotten in outcomes if not is_forgotten])
         return forgotten
 
     async def _claim(self, rows: Iterable[FileRow]) -> None:
@@ -218,8 +219,8 @@ class CassandraFiles:
         await self._statements.run_all(_CLAIM, values)
 
     async def _claim_revived(self, rows: Collection[FileRow]) -> Mapping[int, FileRow]:
-        """Claim those of the files that are revived, since a call at the same moment may have released them. Return the
-        rows that are left, by file_id."""
+        """Claim the revived files among these again: a call at the same moment may have released their claims. Return
+        the rows of the files that still have one, by file_id."""
         left = await self.rows([row.file.file.file_id for row in rows])
         await self._claim([row for row in left.values() if not row.condemned_ms])
         return left

@@ -27,19 +27,14 @@ COUNTED_AT_ONCE = 200
 
 _BUCKETS = "SELECT bucket FROM buckets_by_chat WHERE chat_id = ?"
 _MESSAGES = "SELECT chat_id, message_id, sender_id, client_message_id, message FROM messages_by_chat "
+_IDS = "SELECT message_id FROM messages_by_chat "
 # A row without sender has no place on a page: only the deletion of its message is recorded yet. The filter reads the
 # rows of one partition only.
 _SENT = "WHERE chat_id = ? AND bucket = ? AND sender_id > 0 "
 _BEFORE = _MESSAGES + _SENT + "AND message_id < ? ORDER BY message_id DESC LIMIT ? ALLOW FILTERING"
 _AFTER = _MESSAGES + _SENT + "AND message_id > ? ORDER BY message_id ASC LIMIT ? ALLOW FILTERING"
-_FROM_ON = """
-    SELECT message_id FROM messages_by_chat
-    WHERE chat_id = ? AND bucket = ? AND sender_id > 0 AND message_id >= ? LIMIT 1 ALLOW FILTERING
-"""
-_UP_TO = """
-    SELECT message_id FROM messages_by_chat
-    WHERE chat_id = ? AND bucket = ? AND sender_id > 0 AND message_id <= ? LIMIT 1 ALLOW FILTERING
-"""
+_FROM_ON = _IDS + _SENT + "AND message_id >= ? LIMIT 1 ALLOW FILTERING"
+_UP_TO = _IDS + _SENT + "AND message_id <= ? LIMIT 1 ALLOW FILTERING"
 _MESSAGE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id = ?"
 _MESSAGES_IN = _MESSAGES + "WHERE chat_id IN ? AND bucket = ? AND message_id IN ?"
 # A message has its id as timestamp, and the stub of a deleted one the id of its deletion.
