@@ -19,7 +19,7 @@ MAX_WAITING = 500
 
 
 class Gateways:
-    """Finds the gateways of users. One for each BFF."""
+    """Finds the gateways of users; one for each BFF."""
 
     def __init__(self, directory: Directory, partitions: int) -> None:
         self._directory = directory

@@ -15,7 +15,8 @@ Response = TypeVar("Response", bound=Message)
 
 
 class OwnChats:
-    """One for each BFF: a limit counts the requests of a user at all routes of chats together."""
+    """Limits the requests of a user for chats of others; one for each BFF, since the limit counts the requests at all
+    routes of chats together."""
 
     def __init__(self, live: Live) -> None:
         self._live = live

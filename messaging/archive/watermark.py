@@ -24,7 +24,7 @@ returns less than another one returned this long before."""
 
 
 class Watermark:
-    """One for each archive."""
+    """Computes the event id up to which history is complete; one for each archive."""
 
     def __init__(self, chats: ChatStore, partitions: int) -> None:
         """`partitions` is the number of partitions of the log."""

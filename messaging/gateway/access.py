@@ -31,7 +31,7 @@ ROSTER_DROPPED = Refusal(Code.UNAVAILABLE, "The members of this group are changi
 
 
 class Access:
-    """One for each gateway."""
+    """Checks the rights of users to make requests; one for each gateway."""
 
     def __init__(
         self, lookups: Lookups, rosters: Rosters, partitions: OwnedPartitions, ids: SnowflakeGenerator, live: Live

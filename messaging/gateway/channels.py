@@ -102,7 +102,8 @@ class Channel:
 
 
 class Channels:
-    """One for each gateway. Each method is one step; `now` is always the clock of `trio.current_time`, in seconds."""
+    """The followers of channels, and the heads that are due; one for each gateway. Each method is one step; `now` is
+    always the clock of `trio.current_time`, in seconds."""
 
     def __init__(self, registry: Registry, partitions: OwnedPartitions) -> None:
         self._registry = registry

@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """One for each gateway."""
+    """Passes each command to its handler, and sends the refusals; one for each gateway."""
 
     def __init__(self, sign_in: SignIn, publisher: Publisher, watches: Watches, follows: Follows, live: Live) -> None:
         self._sign_in = sign_in

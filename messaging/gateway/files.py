@@ -18,7 +18,7 @@ Files = tuple[FileInfo, ...]
 
 
 class FileLookups:
-    """One for each gateway."""
+    """Looks up the files that messages name; one for each gateway."""
 
     def __init__(self, history: History, lookups: Lookups, rosters: Rosters, partitions: OwnedPartitions) -> None:
         self._history = history

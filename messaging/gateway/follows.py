@@ -41,7 +41,7 @@ _FULL = Refusal(
 
 
 class Follows:
-    """One for each gateway."""
+    """Handles Follow, and sends the heads that are due; one for each gateway."""
 
     def __init__(self, channels: Channels, rosters: Rosters, access: Access) -> None:
         self._channels = channels

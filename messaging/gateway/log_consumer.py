@@ -63,7 +63,7 @@ SettleSends = Callable[[Collection[int]], Awaitable[None]]
 
 
 class LogConsumer:
-    """One for each gateway."""
+    """Reads the assigned partitions into tails, and delivers their events; one for each gateway."""
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ Value = TypeVar("Value")
 
 
 class Lookups:
-    """One for each gateway."""
+    """Looks up users, messages and settings in tails, stores and caches; one for each gateway."""
 
     def __init__(
         self, accounts: AccountStore, history: History, backplane: Backplane, partitions: OwnedPartitions

@@ -11,7 +11,8 @@ from shared.contract.partitions import partition_of
 
 
 class OwnedPartitions:
-    """One for each gateway. The log consumer writes it, sign-in and publisher read it; no method waits.
+    """The assigned partitions and their tails; one for each gateway. The log consumer writes it, sign-in and publisher
+    read it; no method waits.
 
     A partition is gained, gets a tail as soon as the log can look it up, is *owned* once its tail is rebuilt and this
     gateway's fence is in force, and in the end leaving. Its users are served while it is owned.

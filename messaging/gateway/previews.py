@@ -58,7 +58,7 @@ class _Wanted(NamedTuple):
 
 
 class Previews:
-    """One for each gateway."""
+    """Queues links of accepted messages, and publishes their previews; one for each gateway."""
 
     def __init__(
         self, previewer: Previewer, publisher: Publisher, lookups: Lookups, rosters: Rosters, live: Live
@@ -134,8 +134,8 @@ class Previews:
         return await self._publisher.make(wanted.user_id, _request(wanted, preview))
 
     async def _is_without(self, user_id: int, chat_id: str) -> bool:
-        """Whether the user wants no previews of their links in the chat, or it is not known now: a page is not fetched
-        against the will of the sender. Raises Unavailable."""
+        """Whether the user wants no previews of their links in the chat; True while history can't answer, so that no
+        page is fetched against the will of the sender. Raises Unavailable."""
         found = await self._lookups.find_own_change(user_id, chat_id, "without_previews")
         if isinstance(found, Refusal):
             return True
@@ -144,9 +144,9 @@ class Previews:
         return is_set
 
     async def _was_made(self, wanted: _Wanted) -> bool:
-        """Whether the message had a preview of this link before the tail begins, which may have been taken away since,
-        among the newest that ListVersions returns; or it is not known now. A look-up by the client id finds only the
-        previews of some days. Raises Unavailable."""
+        """Whether one of the newest previews that ListVersions returns is of this link, also if it was removed since;
+        True while history can't answer. A look-up by the client id finds only the previews of some days. Raises
+        Unavailable."""
         if not wanted.is_edit:
             return False
         user_id, chat_id, message_id = wanted.user_id, wanted.chat_id, wanted.message_id
@@ -182,7 +182,7 @@ def _request(wanted: _Wanted, preview: LinkPreview) -> ChangeRequest:
 
 
 def _client_id(wanted: _Wanted) -> str:
-    """The same for each time that the message has this link first, so that its preview is published once, and does not
-    come back when it was taken away."""
+    """Return the client id of the preview, the same for each appearance of this link as the message's first, so that
+    the preview is published once."""
     digest = hashlib.sha256(wanted.url.encode()).hexdigest()[:16]
     return f"preview:{wanted.message_id}:{digest}"

@@ -66,7 +66,8 @@ class _InFlight(NamedTuple):
 
 
 class Publisher:
-    """One for each gateway. Each handler returns a Refusal, or None if the command is deferred or stays unanswered."""
+    """Publishes the events of commands; one for each gateway. Each handler returns a Refusal, or None if the command is
+    deferred or stays unanswered."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class SendRequest(msgspec.Struct, frozen=True):
     """The message to which it replies; 0 if none."""
     forwarded: bool
     first_sent_ms_ago: int | None
-    """0 if the client sends it for the first time; None if the client does not tell."""
+    """0 if the client sends it for the first time; None if the frame has no `first_sent_ms_ago`."""
     files: tuple[FileRef, ...] = ()
 
     @property
@@ -95,7 +95,7 @@ class SendRequest(msgspec.Struct, frozen=True):
         return "session send"
 
     def content_hash(self) -> int:
-        """Tells a retry from another message with the same client id."""
+        """The hash of the content, by which a retry differs from another message with the same client id."""
         return message_hash(self.text, self.reply_to, self.forwarded, self.files)
 
     def event(self, event_id: int, user_id: int, files: Sequence[FileInfo] = ()) -> Event:

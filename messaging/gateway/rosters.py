@@ -77,11 +77,11 @@ class _Read(msgspec.Struct):
     """The newest state of one group's changed members, by the control changes that this gateway read or published."""
 
     version: int = 0
-    """Of the newest."""
+    """The version of the newest control change that was read or published."""
     members: dict[int, Member] | KnownMembers = {}
     """The changed members, as they are after their newest change that was read."""
     remembered: int = 0
-    """The version that was read last."""
+    """The version of the control change that was read last."""
 
 
 class _Load:
@@ -99,7 +99,8 @@ class _Load:
 
 
 class Rosters:
-    """One for each gateway. The log consumer writes it; publisher and sequencer read it."""
+    """Caches and loads the rosters of groups; one for each gateway. The log consumer updates them; publisher and
+    sequencer read them."""
 
     def __init__(
         self,

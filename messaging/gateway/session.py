@@ -112,9 +112,9 @@ class _RefusedSend(msgspec.Struct):
     frame: int
     """The number of the first of its frames that was refused."""
     number: int
-    """Of its last refusal, rising; 0 once it is repeated, until that is answered."""
+    """The number of its last refusal, which rises with each refusal; 0 while a repetition awaits its answer."""
     held_since: float
-    """When it held back a later one first, since its last refusal; infinite before."""
+    """When it first held back a later one after its last refusal; infinite before."""
 
 
 class Session:
@@ -330,7 +330,7 @@ class Session:
         return not any(each.number for each in refused.values())
 
     def may_repeat(self, now: float) -> bool:
-        """Whether a frame of a client that does not tell may repeat one of an earlier session, from before the tail."""
+        """Whether a frame without `first_sent_ms_ago` may repeat one of an earlier session, from before the tail."""
         return not self.is_resumed and now - self._opened < RESEND_SECONDS
 
     def refuse(self, refusal: Refusal, frame: int, client_id: str = "") -> None:

@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class SignIn:
-    """One for each gateway."""
+    """Signs sessions in, and renews their tokens; one for each gateway."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class Preview:
 
 
 class Pictures:
-    """Renders pictures, MAX_AT_ONCE at a time. One for each role; all of its methods raise Unavailable."""
+    """Renders pictures, MAX_AT_ONCE at a time; one for each role. All methods raise Unavailable."""
 
     def __init__(self) -> None:
         self._turns = trio.CapacityLimiter(MAX_AT_ONCE)

@@ -25,7 +25,7 @@ def gateway_channel(gateway: int) -> str:
 
 
 class SignalPublisher:
-    """One for each gateway and each BFF."""
+    """Publishes typing, presence and changed profiles; one for each gateway and each BFF."""
 
     def __init__(self, signals: Signals, partitions: int) -> None:
         self._signals = signals

@@ -112,7 +112,7 @@ class _Chat:
 
 
 class Sequencer:
-    """One for each gateway."""
+    """Makes the control changes of groups; one for each gateway."""
 
     def __init__(
         self,

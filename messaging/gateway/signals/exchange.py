@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 class SignalExchange:
-    """One for each gateway."""
+    """Receives signals, and delivers them to sessions; one for each gateway."""
 
     def __init__(
         self,

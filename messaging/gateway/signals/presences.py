@@ -50,7 +50,8 @@ class _Account(msgspec.Struct):
 
 
 class Presences:
-    """One for each gateway. No method but `run` and `close` waits."""
+    """Sends the presence of users to the gateways that watch them; one for each gateway. No method but `run` and
+    `close` waits."""
 
     def __init__(
         self, partitions: OwnedPartitions, registry: Registry, accounts: AccountStore, publisher: SignalPublisher

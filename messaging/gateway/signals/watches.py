@@ -55,7 +55,7 @@ class _State(msgspec.Struct):
 
 
 class Watches:
-    """One for each gateway."""
+    """The users whom sessions watch, and their newest presence; one for each gateway."""
 
     def __init__(
         self, gateway: int, partitions: int, accounts: AccountStore, directory: Directory, publisher: SignalPublisher

@@ -109,7 +109,8 @@ class WebSocketTransport:
 
 
 class WebSocketServer:
-    """One for each gateway. Pages of these `origins` may connect; if empty, pages of the same host only."""
+    """Serves sessions over WebSocket; one for each gateway. Pages of these `origins` may connect; if empty, pages of
+    the same host only."""
 
     def __init__(
         self, gateway: Gateway, flusher: Flusher, origins: Sequence[str], admission: Admission | None = None
