@@ -35,8 +35,8 @@ DELETED = "The account was deleted."
 
 
 class Announce(Protocol):
-    """Tells the gateways to end all sessions of the user that began before now, and to refuse messages to the user if
-    the account was deleted."""
+    """Makes the gateways end all sessions of the user that began before now, and refuse messages to the user if the
+    account was deleted."""
 
     async def __call__(self, user_id: int, *, is_deleted: bool = False) -> None: ...
 
@@ -139,8 +139,8 @@ class Administration:
 
     async def reset_password(self, actor: Actor, user: User) -> PasswordReset | Refusal:
         """Make the link with which the user sets a new password, once, within RESET_HOURS. The present password and
-        sign-ins stay valid until then. Over HTTP no admin gets the link of another, with whose role they could act; and
-        `may_reset` has to hold when it is used.
+        sign-ins stay valid until then. Over HTTP, an admin gets no link for another admin, whose role it
+        would give away, and `may_reset` has to be true when a link is used.
         """
         if actor.user_id and (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
             return _is_reset_by_command(user)
@@ -150,8 +150,8 @@ class Administration:
         return PasswordReset(link.token, expires_at_ms)
 
     async def may_reset(self, creator_id: int, user_id: int) -> bool:
-        """Whether the link of a password reset that this admin made over HTTP may be used now: not once its creator is
-        no admin any more, nor once its user is one."""
+        """Whether the link of a password reset that this creator made over HTTP may be used now: its creator is still
+        an admin, and its user is none."""
         statuses = await self._accounts.account_statuses([creator_id, user_id])
         return statuses[creator_id].is_admin and not statuses[user_id].is_admin
 
@@ -226,7 +226,7 @@ class Administration:
     # ---- reports
 
     async def close_report(self, actor: Actor, report_id: int, resolution: Resolution, note: str) -> Refusal | None:
-        """Close an open report. What it led to, such as a suspension, is an act of its own."""
+        """Close an open report. Its consequence, such as a suspension, is an act of its own."""
         report = await self.find_open_report(report_id)
         if isinstance(report, Refusal):
             return report

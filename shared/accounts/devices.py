@@ -21,7 +21,7 @@ LIFETIME_SECONDS = 365 * 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that has signed in with a password, of which this is the digest of the hash."""
+    """A device that has signed in, and the digest of the hash of the password with which it did."""
 
     device_id: str
     password_digest: str
@@ -55,5 +55,5 @@ class DeviceTokens:
 
 
 def _digest(password_hash: str) -> str:
-    """Nobody can find a hash, or try passwords, by its digest: it has 128 bits of salt."""
+    """Return a digest of which nobody can find the hash, or try passwords: a hash has 128 bits of salt."""
     return hashlib.sha256(password_hash.encode()).hexdigest()[:32]

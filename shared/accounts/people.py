@@ -18,7 +18,7 @@ MAX_CONNECTIONS = 1_000
 """Connections of a user, invitations from and to them included."""
 
 MAX_BLOCKS = 1_000
-"""Users whom a user blocks at once."""
+"""Users whom one user may block at the same time."""
 
 ENDED_AT_ONCE = 32
 """Relationships of a deleted account: of 2,000, each a transaction, so that it takes seconds."""
@@ -58,7 +58,7 @@ class Relationship:
     blocked_ms: int = 0
     """Since when the other one blocks the user, which the user must not learn."""
     version: int = 0
-    """Of the stored value, which both users share; 0 before the first."""
+    """The version of the stored value, which both users share; 0 before the first."""
 
     @property
     def is_connected(self) -> bool:
@@ -142,7 +142,7 @@ class Report:
     reporter_id: int
     user_id: int
     chat_id: str
-    """Of the messages; empty without one."""
+    """The chat of the messages; empty without messages."""
     messages: str
     """The messages when they were reported: a JSON array of HistoryMessage, in the JSON form of the protos."""
     reason: str
@@ -193,7 +193,7 @@ class PeopleStore(Protocol):
         ...
 
     async def has_opened(self, report_id: int, file_id: int, admin_id: int) -> bool:
-        """Whether `add_opening` was called with these."""
+        """Whether `add_opening` has stored this opening."""
         ...
 
     async def add_opening(self, report_id: int, file_id: int, admin_id: int) -> None:

@@ -32,5 +32,5 @@ async def announce_change(publisher: Backplane, before: Relationship, after: Rel
 
 
 def _seen(relationship: Relationship) -> tuple[State, bool]:
-    """What its user sees of it."""
+    """Return the part of a relationship that its user sees."""
     return relationship.state, bool(relationship.blocks_ms)

@@ -44,9 +44,9 @@ class User:
     is_deleted: bool = False
     who_may_start: WhoMayStart = WhoMayStart.EVERYONE
     shows_presence: bool = True
-    """Whether others see that the user is online, and the user that others are."""
+    """Whether others see when the user is online, and the user sees when others are."""
     shows_read_marks: bool = True
-    """Whether others see how far the user has read, and the user how far others have."""
+    """Whether others see how far the user has read, and the user sees how far others have."""
     avatar: str = ""
     """The token of the user's picture; empty without one."""
 

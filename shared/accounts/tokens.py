@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 ISSUER = "rookery"
 ALGORITHM = "Ed25519"
-"""Of RFC 9864, which names the curve; the `EdDSA` of RFC 8037 is deprecated by it."""
+"""The name in RFC 9864, which includes the curve and deprecates the `EdDSA` of RFC 8037."""
 
 ARGON2 = argon2.Parameters(
     type=argon2.Type.ID, version=argon2.low_level.ARGON2_VERSION, salt_len=16, hash_len=32,
@@ -41,7 +41,7 @@ HASHES_AT_ONCE = 2
 """Concurrent password hashes: each takes a core, and 19 MiB."""
 
 MAX_WAITING_HASHES = 64
-"""Bound of the queue of passwords: 64 at 26 ms, two at a time, is under a second."""
+"""Bound of the queue of passwords: to hash 64, two at a time, 26 ms each, takes under a second."""
 
 MAX_TOKEN_CHARACTERS = 2_048
 """Longest access token; ours have about 330 characters."""
@@ -253,7 +253,7 @@ async def signed_payload(keys: SigningKeys, token: str) -> object:
     try:
         signature = jws.extract_compact(token.encode())
         headers: object = signature.headers()
-        if not isinstance(headers, dict) or "crit" in headers:  # none of ours is so, and joserfc may not expect it
+        if not isinstance(headers, dict) or "crit" in headers:  # our tokens have no `crit`, and joserfc may fail
             return None
         key = await keys.find(str(headers.get("kid")))
         if key is None or not jws.validate_compact(signature, key, algorithms=[ALGORITHM]):

@@ -144,7 +144,7 @@ LINKS_SCHEMA: tuple[str, ...] = (
 LAST_SEEN_SCHEMA: tuple[str, ...] = ("ALTER TABLE families ADD IF NOT EXISTS refreshed_at_ms bigint",)
 
 PEOPLE_SCHEMA: tuple[str, ...] = (
-    # What two users are to each other: null or 0 means no. `low_id` is the lower of their ids. Written by lightweight
+    # The relationship of two users: null or 0 means no. `low_id` is the lower of their ids. Written by lightweight
     # transactions only, so that both have the same connection.
     """
     CREATE TABLE IF NOT EXISTS relationships (
