@@ -80,8 +80,9 @@ class Consumer(Protocol):
     @property
     def held_until(self) -> float:
         """The time (of `trio.current_time`) up to which no other member can own this consumer's partitions. Each
-        heartbeat that the group confirms extends it: a process that was frozen finds it in the past. After partitions
-        moved that were not released, it is in the past until the consumer has handled their loss and fetches again."""
+        heartbeat that the group confirms extends it: a process that was frozen, or suspended with its machine, finds it
+        in the past. After partitions moved that were not released, it is in the past until the consumer has handled
+        their loss and fetches again."""
         ...
 
     def lag(self) -> Mapping[int, int]:
@@ -102,7 +103,7 @@ class Consumer(Protocol):
 
 
 Done = Callable[[Sequence[int] | Exception], None]
-"""Called once, in the Trio thread: with the offsets of the records, in the order given, once all are on disk; or with
+"""Called once, in the Trio thread: with the offsets of the records, in the order given, once all are stored; or with
 Unavailable, after which any of them may or may not be in the log. Must not raise or block."""
 
 
@@ -120,7 +121,8 @@ class DeadLetter(NamedTuple):
 
 
 class Backplane(Protocol):
-    """A log of partitions. An acknowledged record survives the end of any process."""
+    """A log of partitions. A record is *stored* once the engine has acknowledged it: with an fsync in SQLite, on
+    `min_in_sync` brokers with Kafka. A stored record survives the end of any process."""
 
     @property
     def partitions(self) -> int:
@@ -133,10 +135,10 @@ class Backplane(Protocol):
     def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         """Append the records, and call `done` with the result. Returns at once.
 
-        Records that are not on disk by `until`, a time of `trio.current_time`, are not sent any more: by then, another
+        Records that are not stored by `until`, a time of `trio.current_time`, are not sent any more: by then, another
         process may own their sender's partition.
 
-        The first record is on disk before any other of the call is written, so an interrupted call never leaves others
+        The first record is stored before any other of the call is written, so an interrupted call never leaves others
         without it. In each partition, records follow the records of earlier calls whose first record went to the same
         partition, and of every call that was acknowledged before. With a call that fails, the calls fail that wait
         behind it in its partition and were made before its `done` was called: none overtakes a call that is repeated.
@@ -146,8 +148,8 @@ class Backplane(Protocol):
         ...
 
     def withdraw(self, partitions: Collection[int]) -> None:
-        """Fail the calls whose first record goes to one of these partitions and is not on disk yet, before their next
-        owner can publish. Their other records are not written; of the first one that is not known."""
+        """Fail the calls whose first record goes to one of these partitions and is not stored yet, before their next
+        owner can publish. Their other records are not written; whether the first one is stored is unknown."""
         ...
 
     def consume(self, group: str, *, gather: float = 0.0) -> AbstractAsyncContextManager[Consumer]:

@@ -44,7 +44,7 @@ def _publish_traced(backplane: Backplane, records: Sequence[Record], done: Done,
 async def publish_and_wait(
     backplane: Backplane, records: Sequence[Record], *, until: float = math.inf
 ) -> Sequence[int]:
-    """Publish, wait until the records are on disk, and return their offsets. Not for the hot path. Raises Unavailable.
+    """Publish, wait until the records are stored, and return their offsets. Not for the hot path. Raises Unavailable.
 
     A cancelled wait does not withdraw the records.
     """

@@ -1,6 +1,7 @@
-"""Divides the partitions among the members of a group: evenly, with few moves, and not to members that may not stay.
+"""Divides the partitions among the members of a group: evenly, with few moves; a newcomer gains from newcomers only.
 
-For Kafka's thread. The group's leader divides; each member sends the partitions that it owns, and if it is a newcomer.
+For Kafka's thread. The group's leader divides; each member sends the partitions that it owns, and whether it is a
+newcomer.
 """
 
 from collections import Counter, defaultdict

@@ -220,8 +220,8 @@ class Batcher:
         partition.waiting.clear()
 
     def _reject_incomplete(self) -> None:
-        """Answer all calls that begin where a call has failed of which only the first record is stored: their further
-        records must not overtake those of that call, which its caller repeats."""
+        """Answer all calls that begin in the same partition as a failed call of which only the first record is stored:
+        their other records must not overtake those of the failed call, which its caller repeats."""
         while self._incomplete:
             first = self._incomplete.pop()
             for call in chain(*self._calls):
