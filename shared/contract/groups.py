@@ -85,17 +85,18 @@ ALL_PERMISSIONS = Permission(sum(Permission))
 DEFAULT_PERMISSIONS = (
     Permission.POST | Permission.REACT | Permission.PIN | Permission.ADD_MEMBERS | Permission.EDIT_SETTINGS
 )
-"""Of the members of a new group, unless its creation sets others."""
+"""The permissions of members in a new group, unless its creation sets others."""
 
 GUEST_PERMISSIONS = Permission.POST | Permission.REACT
 """The permissions that guests have, as far as the group's settings grant them."""
 
 DIRECT_PERMISSIONS = Permission.POST | Permission.REACT | Permission.PIN
-"""Of both members of a direct chat."""
+"""The permissions of both members of a direct chat."""
 
 
 def permissions_of(settings: GroupSettings, member: Member) -> Permission:
-    """The permissions of a member: of their role, then those that only they have or lack. The owner has all."""
+    """The permissions of a member: those of the role, with the ones that `allow` adds and without the ones that `deny`
+    removes. The owner has all."""
     role = member.role
     if role == ROLE_OWNER:
         return ALL_PERMISSIONS
@@ -156,7 +157,7 @@ class Roster(msgspec.Struct, dict=True):
         return user_id in self.members and bool(self.members[cast(int, user_id)].role)
 
     def knows(self, user_ids: Iterable[int]) -> bool:
-        """Whether the roster states of each of these users whether they are a member."""
+        """Whether the roster states of each of these users that they are a member, or that they are none."""
         return not self.is_channel or all(user_id in self.members for user_id in user_ids)
 
     def knowing(self, found: Mapping[int, Member]) -> "Roster":

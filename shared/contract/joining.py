@@ -31,7 +31,7 @@ class JoinToken(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "JoinToken | None":
-        """The token with this text; None if it has not the form of one."""
+        """The token with this text; None if the text does not have the form of a token."""
         match = _TOKEN.fullmatch(text)
         return cls(f"g-{match[1]}", match[2]) if match and is_group(f"g-{match[1]}") else None
 

@@ -9,7 +9,7 @@ from shared.contract.errors import Code, Refusal
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER_MS = 1_000
-"""Of a retryable refusal that has no time of its own: about the time that an engine takes to restart."""
+"""The pause before a retry if a retryable refusal states none: about the time that an engine takes to restart."""
 
 
 def problem_of(refusal: Refusal) -> tuple[bytes, dict[str, str]]:

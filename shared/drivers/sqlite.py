@@ -79,7 +79,7 @@ class Database:
         return await trio.to_thread.run_sync(run, limiter=self._limiter)
 
     async def sync(self) -> None:
-        """Make what was committed before survive a power loss too: with `synchronous` NORMAL, commits do not. Raises
+        """Make all earlier commits survive a power loss too: with `synchronous` NORMAL, a commit alone does not. Raises
         Unavailable if the disk fails."""
 
         def run() -> None:

@@ -2,7 +2,7 @@
 
     stored/3fa/1234.file/00001-8388608-1a2b3c4d    the bytes of the key 3fa/1234, in their parts: number, size, CRC-32
     uploads/3fa+1234.18f3c0a2b4d-5e6f.../          an upload: its parts so far
-    deleted/                                       what is being deleted
+    deleted/                                       folders that are being deleted
 
 Each byte is written once: `finish` makes a folder of hard links to the parts, and renames it, which is atomic. A part
 is written under a temporary name beside the others and renamed too, so a late writer never reaches a finished file.
@@ -55,7 +55,8 @@ THREADS = 8
 """Most concurrent operations of a store; more would only queue for the disk."""
 
 _SUFFIX = ".file"
-"""Of the folder with the bytes of a key: no key has a dot, so it is never taken for a part of a longer key."""
+"""The suffix of the folder with the bytes of a key: no key has a dot, so it is never taken for a part of
+a longer key."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -64,15 +65,15 @@ _PART = re.compile(r"(\d{5})-(\d+)-([0-9a-f]{8})")
 _log = structlog.get_logger(__name__)
 
 _UPLOAD_ID = re.compile(r"([0-9a-f]+)-[0-9a-f]{16}")
-"""The time of its beginning, in milliseconds since 1970, and a random suffix that makes it unique."""
+"""The id of an upload: the time of its beginning, in milliseconds since 1970, and a random suffix."""
 
 _UPLOAD = re.compile(rf"([A-Za-z0-9_+-]+)\.({_UPLOAD_ID.pattern})")
-"""The name of its folder."""
+"""The name of the folder of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy of a folder has."""
+    """The number of keys in a copy of a folder, and of their bytes."""
 
     keys: int
     bytes: int
@@ -157,7 +158,7 @@ class FolderFiles:
             yield chunk
 
     async def _run(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-        """Do the work in a thread. It is never abandoned: what a thread does is done before its caller continues."""
+        """Do the work in a thread. A cancelled caller also waits until the thread has finished."""
         try:
             return await trio.to_thread.run_sync(work, *arguments, limiter=self._limiter)
         except OSError as error:

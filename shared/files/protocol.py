@@ -34,7 +34,7 @@ CHUNK_BYTES = 256 << 10
 """Most bytes of a chunk that is read: a reader's memory is a few chunks."""
 
 MAX_NAME_BYTES = 255
-"""Of the name that a file has for people: the most that file systems allow. It is not its key."""
+"""Most bytes of the name that people see of a file, which is not its key: the limit of file systems."""
 
 MAX_LISTED = 1_000
 """Most entries of one listing."""

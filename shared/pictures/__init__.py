@@ -4,7 +4,7 @@
 | ------------- | ------------------------------------------------------------------------------------ |
 | `renditions`  | renders files in their store, avatars, and the pictures of link previews             |
 | `processes`   | starts a worker, and speaks with it                                                  |
-| `purposes`,   | what pictures are rendered for; the media types that can be rendered                 |
+| `purposes`,   | the purposes of rendered pictures; the media types that can be rendered              |
 | `media_types` |                                                                                      |
 | `worker`      | the process that decodes one picture, within limits that it can't lift               |
 | `documents`   | renders the first page of a PDF; runs in the worker only                             |

@@ -1,7 +1,7 @@
 """Animated GIF and WebP without their metadata: their bytes are parsed, and only the blocks that make the picture are
 kept. Frames are not decoded, so a picture is neither changed nor expensive.
 
-What follows the end of the picture is dropped, as are comments, camera data, and the data of programs.
+Bytes after the end of the picture are dropped, as are comments, camera data, and the data of programs.
 """
 
 from collections.abc import Iterator

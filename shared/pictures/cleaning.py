@@ -1,7 +1,7 @@
 """JPEG and PNG without their metadata, for pictures that are not decoded, or not in full: their bytes are parsed, and
-only the blocks that make the picture are kept, so no pixel changes. How the picture has to be turned is kept too.
+only the blocks that make the picture are kept, so no pixel changes. The orientation is kept too.
 
-What follows the end of the picture is dropped: further pictures, the film of a moving one, and the data of programs.
+Bytes after the end of the picture are dropped: further pictures, the film of a moving one, and the data of programs.
 """
 
 import re
@@ -30,7 +30,7 @@ _JPEG_EXIF = b"Exif\0\0"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _PNG_HEAD_BYTES = 8
-"""Of a chunk: its size and its name. Its data and its checksum follow."""
+"""Bytes of the size and the name of a chunk. Its data and its checksum follow."""
 
 _PNG_NAME = re.compile(rb"[A-Za-z]{4}")
 
@@ -83,7 +83,7 @@ def clean_jpeg(content: bytes) -> bytes:
 
 
 def _jpeg_application(marker: int, data: bytes) -> bytes:
-    """Return a block that does not make the picture with its colours or its orientation only; empty for metadata."""
+    """Return a block of an application with the colours or the orientation only; empty for other metadata."""
     if marker == 0xE0 and data.startswith(b"JFIF\0"):
         return _jpeg_block(marker, data[:12] + bytes(2))  # without its thumbnail
     if marker == 0xE1 and data.startswith(_JPEG_EXIF):
@@ -124,8 +124,8 @@ def _png_exif(turn: bytes) -> bytes:
 
 
 def turn_of(exif: bytes) -> bytes:
-    """Return camera data (EXIF) that say how the picture has to be turned, and nothing else. Empty if it is upright, or
-    if they are broken."""
+    """Return camera data (EXIF) with the orientation only. Empty if the picture is upright, or the camera data are
+    broken."""
     order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
 
     def number(at: int, size: int) -> int:

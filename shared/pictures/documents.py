@@ -11,7 +11,7 @@ EDGES = (320, 800)
 
 
 def render_first_page(content: bytes) -> Rendered:
-    """Return thumbnails of the first page. Whatever it raises: it is no document that can be shown, such as one with a
+    """Return thumbnails of the first page. Any exception means that the document can't be shown: it may have a
     password."""
     page = pypdfium2.PdfDocument(content)[0]
     shown = page.render(scale=max(EDGES) / max(page.get_size())).to_pil().convert("RGB")

@@ -9,11 +9,11 @@ PREVIEW_EDGE = 240
 """The longer edge of the picture in the preview of a link, at most, in pixels."""
 
 PREVIEW_BYTES = 8 << 10
-"""Most bytes of it: it is in an event, and not in the store of files."""
+"""Most bytes of the picture in a preview: it is in an event, and not in the store of files."""
 
 
 class Purpose(StrEnum):
-    """What a worker makes of a picture."""
+    """The purpose of a rendered picture, which determines the result of the worker."""
 
     FILE = "file"
     """The picture without its metadata, and its thumbnails."""
@@ -22,7 +22,7 @@ class Purpose(StrEnum):
     """Thumbnails only."""
 
     CLEANED = "cleaned"
-    """The picture without its metadata, of one that can't be decoded: no thumbnails."""
+    """The picture without its metadata, but not decoded, and without thumbnails."""
 
     AVATAR = "avatar"
     """SQUARES of its centre."""

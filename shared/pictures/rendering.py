@@ -108,7 +108,7 @@ class Rendered:
 
 
 def render(content: bytes, media_type: str, purpose: Purpose) -> Rendered:
-    """Render a picture of one of the types in FORMATS. Whatever it raises: it is no picture that can be shown."""
+    """Render a picture of one of the types in FORMATS. Any exception means that it can't be shown."""
     if purpose is Purpose.CLEANED:
         return Rendered(media_type, 0, 0, b"", {}, clean(content, media_type))
     image = Image.open(BytesIO(content), formats=[FORMATS[media_type]])

@@ -11,7 +11,7 @@ from math import cos, pi
 
 @dataclass(frozen=True, slots=True)
 class _Frequencies:
-    """Of a channel: its average, the largest amount of the others, and these in units of it, from 0 to 1."""
+    """The frequencies of a channel: its average, and `others`, in which 0 and 1 stand for -`scale` and `scale`."""
 
     average: float
     scale: float
@@ -58,7 +58,7 @@ def thumbhash(width: int, height: int, rgba: bytes) -> bytes:
 
 
 def _on_average(values: Sequence[float], opacity: Sequence[float], whole: float) -> list[float]:
-    """Return the values of a colour as they are seen on the picture's average of it."""
+    """Return the values of a colour after each pixel is drawn, with its opacity, on the average of that colour."""
     average = sum(value * share for value, share in zip(values, opacity, strict=True)) / whole if whole else 0.0
     return [average + (value - average) * share for value, share in zip(values, opacity, strict=True)]
 

@@ -83,7 +83,7 @@ _CONNECT = frozenset((b":method",))
 _EXTENDED_CONNECT = _REQUEST | {b":protocol"}
 _RESPONSE = frozenset((b":status",))
 _OPTIONAL = frozenset((b":authority",))
-"""Of a request."""
+"""The optional pseudo-headers of a request."""
 
 
 def read_headers(headers: Headers, part: Part) -> list[tuple[str, str]]:

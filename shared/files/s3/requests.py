@@ -18,7 +18,7 @@ from shared.files.s3.signing import UNSIGNED, Signer, encode_query
 from shared.net.bodies import BytesBody, body_of
 
 ATTEMPTS = 3
-"""Of one request. A content that is sent as it comes is sent once."""
+"""Attempts of one request. A content that is sent as it comes is sent once."""
 
 BACKOFF_SECONDS = 0.2
 """Mean pause after the first attempt; it doubles with each further one."""
@@ -104,8 +104,8 @@ class S3Requests:
     ) -> httpx.Headers:
         """PUT the content as it comes, once, and return the answer's headers.
 
-        Raises what `call` raises, and what the content raises: the object store drops what it got by then. It may end
-        the request of a content that pauses for long."""
+        Raises the exceptions of `call` and of the content; then the object store drops the bytes that it has received.
+        It may end the request of a content that pauses for long."""
         request = self._request("PUT", name, query, {}, UNSIGNED, self._timeout_seconds)
         request.stream = _Stream(content)
         request.headers["content-length"] = str(size)

@@ -221,7 +221,7 @@ class _Range:
     start: int
     end: int | None
     size: int = 0
-    """Of all that was asked for, once the object store has answered."""
+    """Bytes of the requested range, once the object store has answered."""
     etag: str = ""
 
     def headers(self) -> dict[str, str]:
