@@ -27,8 +27,8 @@ are the messages of `rookery.v1`.
 
 A message of a group with a `control` has the changed settings and members of the group, and no text.
 
-What has become of a message is a `State`, to which `apply_change` applies changes from `Client.events`, from the
-client's own calls, and from the `changes` of history, in any order and any number of times.
+The edits, reactions and other changes of a message are a `State`, to which `apply_change` applies changes from
+`Client.events`, from the client's own calls, and from the `changes` of history, in any order and any number of times.
 """
 
 from rookery.client.catch_up import CatchUp, MissedEvent

@@ -6,16 +6,17 @@ FIRST = 0.5
 """Upper bound of the first random pause, in seconds; each failure doubles the bound, up to the longest."""
 
 LONGEST_SOON = 2.0
-"""Seconds, while another gateway takes over: that lasts some seconds, and a pause must not double them."""
+"""Upper bound of a pause in seconds while another gateway takes over: that takes some seconds, which a pause must not
+double."""
 
 OUTAGE_SHARE = 1 / 4
 """In a longer outage a pause is at most this share of it, and at most `LONGEST`."""
 
 LONGEST = 5.0
-"""Seconds."""
+"""Upper bound of a pause in a longer outage, in seconds."""
 
 MAX_DOUBLINGS = 10
-"""More do not change the bound."""
+"""Most doublings of the first bound: more would exceed any longest pause."""
 
 
 class Backoff:

@@ -39,19 +39,19 @@ class NewGroupInvite(msgspec.Struct, frozen=True):
 
 
 class JoinableChat(msgspec.Struct, frozen=True):
-    """A group that the user may join, as they see it before."""
+    """A group that the user may join, as shown to users who are no members."""
 
     chat_id: str
     name: str
     topic: str
     members: int
-    """Their number."""
+    """The number of members."""
     is_member: bool
     asks_to_join: bool
     has_asked: bool
     is_channel: bool = False
     avatar: str = ""
-    """As that of a Profile."""
+    """The token of its picture, as in `Profile.avatar`."""
 
 
 class PublicChats(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class PublicChats(msgspec.Struct, frozen=True):
     chats: Sequence[JoinableChat]
     has_more: bool
     after: str
-    """Of the next page."""
+    """The `after` of the request for the next page."""
 
 
 class FoundMembers(msgspec.Struct, frozen=True):

@@ -87,7 +87,7 @@ def reset_password(name: str) -> None:
 @click.argument("name")
 @click.confirmation_option(prompt="Delete the account for ever?")
 def delete_user(name: str) -> None:
-    """Delete NAME for ever: end all sessions, clear the profile, and refuse messages. Chats stay with their others.
+    """Delete NAME for ever: end all sessions, clear the profile, and refuse messages. Others keep their chats.
 
     The name is not used again. If the command was interrupted, repeat it. The account stays a member of its groups
     until an admin deletes it over HTTP, too (docs/admin.md).

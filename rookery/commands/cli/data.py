@@ -45,9 +45,9 @@ def files() -> None:
 
 @files.command("sweep")
 def sweep_files() -> None:
-    """Delete what nobody can need: uploads that have ended, files that no message uses, and bytes without a file.
+    """Delete unneeded data: uploads that have ended, files that no message uses, and bytes without a file.
 
-    The archive does this all the time, a part every hour; here everything is looked at now. A file is deleted in two
+    The archive sweeps a part of all files every hour; this command sweeps all of them now. A file is deleted in two
     sweeps, an hour or more apart, between which Rookery must run.
     """
     from rookery.commands.files import sweep

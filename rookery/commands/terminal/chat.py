@@ -67,10 +67,10 @@ from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members, is_group
 
 KEEP_UP_SECONDS = 3600.0
-"""Between two readings without a Gap, after which fewer events are to be read if there is one."""
+"""Seconds between two readings without a Gap, so that the next Gap has fewer events."""
 
 TYPING_SECONDS = 10.0
-"""After which a user who is typing is shown to be typing again. Clients repeat it every 4 seconds."""
+"""Seconds after which a user who is still typing is shown again. Clients repeat the signal every 4 seconds."""
 
 HOUR_MS = 60 * 60 * 1000
 

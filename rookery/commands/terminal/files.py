@@ -13,10 +13,10 @@ from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.texts import size_text
 
 PROGRESS_SECONDS = 5.0
-"""Between two lines about the progress of an upload or a download."""
+"""Seconds between two lines about the progress of an upload or a download."""
 
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
-"""Characters of a name that another user chose, which a path must not have."""
+"""Characters that a path must not have, though a name that another user chose may have them."""
 
 
 class TerminalFiles:
@@ -86,7 +86,7 @@ def split_file(text: str) -> tuple[str, str]:
 
 
 def _names(name: str) -> Iterator[str]:
-    """Yield names for a file: its own, without what could lead to another folder or hide it, then numbered ones."""
+    """Yield names for a file: its own, without characters that lead to another folder or hide it, then numbered ones."""
     safe = Path(_UNSAFE.sub("_", name).lstrip(". ") or "file")
     yield safe.name
     for number in range(2, 1_000):

@@ -41,7 +41,7 @@ LISTINGS = ("/members", "/invite", "/invites", "/requests", "/public", "/join")
 """The commands about groups that show lines."""
 
 DAYS = 7
-"""After which an invite link ends."""
+"""Days after which an invite link ends."""
 
 MAX_MEMBERS = 100
 """Members of a channel that /members lists."""
@@ -65,11 +65,11 @@ class TerminalGroups:
         self._open = ""
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
-        """Of a channel, the ones who wrote the shown messages, or changed."""
+        """The known members of the open group; of a channel, the ones who wrote the shown messages, or changed."""
         self._online: set[int] = set()
-        """Of the watched users."""
+        """The watched users who are online."""
         self._invites: Sequence[GroupInvite] = ()
-        """As they were listed last."""
+        """The invite links as they were listed last."""
 
     @property
     def members(self) -> Mapping[int, str]:
