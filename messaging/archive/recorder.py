@@ -34,7 +34,7 @@ MAX_BATCH = 1_000
 """Records in one batch: about 2 ms to decode in the loop, about 25 ms to write in the store's thread."""
 
 MAX_WRITE_BYTES = 128 * 1024
-"""Of the events that are written at once, as records, or one event: a batch of larger ones is written in parts. A
+"""Most bytes of events in one write, as records, unless it has one event: a larger batch is written in parts. A
 control change that adds 999 members has 30 KB and takes Cassandra 0.1 to 0.25 seconds, or 0.7 on a busy machine, of the
 5 of STORE_DEADLINE. A message has some 300 bytes."""
 
@@ -43,7 +43,8 @@ GATHER_SECONDS = 0.1
 batches. In SQLite a message costs 25 microseconds in a batch of 200, and 200 microseconds alone."""
 
 COMMIT_SECONDS = 1.0
-"""From one commit to the next: the most that is read again after a crash, if the store keeps no offsets."""
+"""Seconds from one commit to the next: records of this time are read again after a crash, if the store keeps no
+offsets."""
 
 LAST_COMMIT_SECONDS = 1.0
 """Deadline of the last commit of a recorder that stops: without that commit, the last records are read again."""
@@ -58,7 +59,7 @@ MAX_PAUSE = 5.0
 """The longest pause, so that recording resumes soon after the store is back."""
 
 IDLE_SECONDS = 5.0
-"""From one advance of the watermark of an idle partition to the next, and up to COMMIT_SECONDS more."""
+"""Seconds from one advance of the watermark of an idle partition to the next, which may take COMMIT_SECONDS more."""
 
 IDLE_MARGIN_MS = 5_000
 """The watermark of an idle partition stays this far behind the clock: brokers' clocks, which stamp the next record,

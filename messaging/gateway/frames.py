@@ -9,7 +9,7 @@ from shared.contract import wire
 from shared.contract.partitions import PARTITION_MAP_EPOCH
 
 HEAD_BYTES = 64
-"""Of a ChannelHead in a queue, about."""
+"""The approximate size of a ChannelHead in a queue."""
 
 
 class SharedFrame:
@@ -23,7 +23,7 @@ class SharedFrame:
         self.size = size
         """Bytes that it takes in a queue, about."""
         self.at_ms = at_ms
-        """Of a live message: when the log stored it, in milliseconds since 1970; else 0."""
+        """When the log stored a live message, in milliseconds since 1970; 0 for other frames."""
 
     @property
     def json(self) -> str:

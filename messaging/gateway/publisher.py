@@ -92,7 +92,7 @@ class Publisher:
         self._unconfirmed: dict[SendKey, tuple[Sent, int]] = {}  # with the epoch of their records
         self._acknowledged = trio.lowlevel.ParkingLot()
         self.on_done: OnDone | None = None
-        """For each new message and change of a client."""
+        """Called for each new message and change of a client."""
         self.is_closed = False
         """Whether all further commands stay unanswered, since their sessions get Reconnect: the client retries."""
 

@@ -183,7 +183,7 @@ class FollowRequest(msgspec.Struct, frozen=True):
 
 
 KeptRequest = SendRequest | ChangeRequest
-"""Of an event that is stored durably."""
+"""A request whose event is stored durably."""
 
 Request = KeptRequest | TypingRequest | WatchRequest | FollowRequest
 

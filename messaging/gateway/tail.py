@@ -32,14 +32,14 @@ class Entry(msgspec.Struct, gc=False):
     event_id: int
     recipient_ids: Sequence[int]
     key: SendKey | None
-    """Of the record of truth of a message or a change with a client id; else None."""
+    """The key of a record of truth, of a message or a change with a client id; None for other records."""
     chat_id: str
     value: bytes
     """Empty for a change of a deleted message; the message itself has become a stub."""
     content: int = 0
     """The hash of the content, if there is a key that the tail does not have yet."""
     target_id: int = 0
-    """Of a change: the message that it changes, if any."""
+    """The message that a change changes; 0 for other events."""
     chat_version: int = 0
     """The version of the group whose members the recipients are; 0 for other events."""
     is_control: bool = False
@@ -62,9 +62,9 @@ class Head(NamedTuple):
     """The newest event of a channel in one partition."""
 
     offset: int
-    """Of the event that was read last."""
+    """The offset of the event that was read last."""
     event_id: int
-    """The highest id, mostly that of the same event."""
+    """The highest id of an event, in most cases of the event at the offset."""
 
 
 class Tail:
@@ -79,7 +79,7 @@ class Tail:
         self._messages: dict[int, Entry] = {}  # by id; also other events that have no target
         self._changes: dict[int, list[Entry]] = {}  # by target; also repeated copies of the message itself
         self.deletions: dict[int, Entry] = {}
-        """By deleted message."""
+        """The entries of deletions, by deleted message."""
         self._of_groups: dict[str, deque[Entry]] = {}  # records of truth with a key, by group
         self._heads: dict[str, Head] = {}  # by channel
         self._bytes = 0

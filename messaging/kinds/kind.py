@@ -19,7 +19,7 @@ class Target(NamedTuple):
     sender_id: int
     is_deleted: bool
     changes: int = 0
-    """About how many changes it has."""
+    """The approximate number of its changes."""
     is_control: bool = False
     """Whether it is a control change of a group."""
     has_files: bool = False
@@ -33,9 +33,9 @@ class Circumstances(NamedTuple):
     """The facts by which a change is allowed, beside its own fields. Times are in milliseconds since 1970."""
 
     members: Container[int]
-    """Of the chat."""
+    """The members of the chat."""
     permissions: Permission
-    """Of the actor in the chat."""
+    """The permissions of the actor in the chat."""
     target: Target
     now_ms: int
     newest_ms: int

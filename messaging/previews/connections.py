@@ -21,10 +21,10 @@ PORTS = {"http": 80, "https": 443}
 MAX_URL_BYTES = 2_048
 
 MAX_ADDRESSES = 3
-"""Of one name that are tried."""
+"""Addresses of one name that are tried."""
 
 MAX_HEADER_BYTES = 64 << 10
-"""Of one response."""
+"""Most bytes of the headers of one response."""
 
 READ_BYTES = 64 << 10
 

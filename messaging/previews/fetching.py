@@ -13,12 +13,12 @@ from messaging.previews.connections import Connection, Connector, Refused
 from messaging.previews.metadata import MAX_TITLE, Metadata, clean, decoded, metadata_of
 
 TOTAL_SECONDS = 5.0
-"""For a page with its picture. A picture that comes later is left out."""
+"""Seconds for a page with its picture. A picture that comes later is left out."""
 
 MAX_REDIRECTS = 3
 
 MAX_PAGE_BYTES = 512 << 10
-"""Of a page, decompressed: its head is in there, or the page has no preview."""
+"""Decompressed bytes of a page that are read: its head is among them, or the page has no preview."""
 
 MAX_PICTURE_BYTES = 5 << 20
 
@@ -41,7 +41,7 @@ _FAILURES = (
     *(Refused, OSError, ssl.SSLError, ValueError, httpx.InvalidURL, h11.ProtocolError),
     *(trio.BrokenResourceError, trio.ClosedResourceError),
 )
-"""Of a page that is not fetched: it has no preview, whatever the reason."""
+"""The exceptions of a page that can't be fetched, which then has no preview."""
 
 
 class Page(NamedTuple):

@@ -69,7 +69,7 @@ class FileTable(Protocol):
         ...
 
     async def used(self, file_ids: Collection[int]) -> Set[int]:
-        """Which of the files a recorded message uses that is not deleted."""
+        """The files that are used by a recorded message which is not deleted."""
         ...
 
     async def held_by(self, messages: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Set[int]]:

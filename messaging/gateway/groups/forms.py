@@ -40,10 +40,10 @@ from shared.contract.ids import MAX_ID
 from shared.contract.joining import secret_hash
 
 HASH_BYTES = 32
-"""Of SHA-256."""
+"""Bytes of a hash, which is SHA-256."""
 
 MAX_SECRET_BYTES = 64
-"""Of a secret that is compared. That of a token has 22."""
+"""Most bytes of a secret. The secret of a token has 22."""
 
 MAX_ADDED = MAX_MEMBERS - 1
 """Users that one request adds at most: see group_service.proto."""

@@ -79,7 +79,7 @@ class _Change(msgspec.Struct, frozen=True):
     epoch: int
     event: Event
     roster: Roster
-    """After it."""
+    """The roster after the control change."""
     records: Sequence[Record]
 
 
@@ -90,9 +90,9 @@ class _Chat:
         self.turn = trio.Lock()
         """Held by the one request that is handled."""
         self.epoch = 0
-        """Of the home partition, when the version became known; 0: it is not known."""
+        """The epoch of the home partition when the version became known; 0: the version is not known."""
         self.version = 0
-        """The newest one that the log has acknowledged."""
+        """The newest version that the log has acknowledged."""
         self.highest = 0
         """The highest id by which a user joined or left, or of the newest control change here."""
         self.pending: _Change | None = None

@@ -19,7 +19,7 @@ from shared.contract.groups import invites_after, members_after
 from shared.contract.ids import MAX_ID
 
 SHARD = 0
-"""Of the rows of all members."""
+"""The shard of the rows of all members."""
 
 _CHANGE = "INSERT INTO chat_heads (chat_id, changed_id) VALUES (?, ?) USING TIMESTAMP ?"
 _NEWEST = "INSERT INTO chat_heads (chat_id, newest_id) VALUES (?, ?) USING TIMESTAMP ?"
@@ -98,16 +98,16 @@ class Controls:
 
     chat_id: str
     changes: Mapping[int, Message]
-    """By version."""
+    """The control changes by version."""
     counts: Mapping[int, int]
     """The numbers of members after the stored control changes by version, from the lowest in the batch on; 0 if a
     former release made the change."""
     version: int
-    """Of the stored head; 0 if it has none."""
+    """The version in the stored head; 0 if it has none."""
     settings: GroupSettings
-    """Of the stored head."""
+    """The settings in the stored head."""
     asking: Collection[int]
-    """Of the stored head."""
+    """The users who ask to join, in the stored head."""
     invites: Sequence[Invite]
     """The stored invite links."""
     members: Mapping[int, tuple[int, int]] = field(default_factory=dict)
