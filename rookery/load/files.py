@@ -18,20 +18,20 @@ CHUNK = bytes(range(256)) * 1024
 """256 KiB of the content of the files."""
 
 SAMPLE_SECONDS = 0.1
-"""Between two readings of the servers' memory."""
+"""Seconds between two readings of the servers' memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What the clients have done in the measured seconds."""
+    """The transfers of the clients in the measured seconds."""
 
     uploaded_per_second: float
-    """In bytes, those of unfinished files included."""
+    """Bytes, also of unfinished files."""
     downloaded_per_second: float
     failures: dict[str, int]
     """Uploads and downloads that failed, by the code of the refusal or the kind of the error."""
     server_memory_bytes: int | None
-    """The most memory of the servers in this time beside what they had before; None without a known process."""
+    """The largest growth of the servers' memory in this time; None without a known process."""
 
 
 class FileLoad:

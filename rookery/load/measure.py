@@ -17,7 +17,7 @@ NEVER = math.nan
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """In milliseconds; NaN without any."""
+    """Percentiles of durations in milliseconds; NaN without any duration."""
 
     count: int
     p50: float
@@ -132,7 +132,7 @@ class GroupRecord(Record):
 
     recipients: int = 1
     missing: "array[int]" = field(default_factory=lambda: array("I"))
-    """By message, the recipients that it has not reached. `delivered` is the time of the last one."""
+    """The number of recipients that each message has not reached. `delivered` is the time of the last delivery."""
     each: "array[float]" = field(default_factory=lambda: array("d"))
     """The time of each delivery."""
     each_number: "array[int]" = field(default_factory=lambda: array("I"))

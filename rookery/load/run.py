@@ -88,10 +88,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the servers counted up to a moment, or in a run."""
+    """The counters of the servers at a moment, or their increase in a run."""
 
     accepted: int
-    """Messages."""
+    """Accepted messages."""
     records: float
     """Log records that were acknowledged."""
     writes: float
@@ -110,9 +110,9 @@ class Result:
     server_cpu_us_per_message: float | None
     """Microseconds of the servers' CPU for each delivery."""
     server_cpu_share: float | None
-    """Of one core."""
+    """The servers' share of one core."""
     server_resident_bytes: int | None
-    """At the end."""
+    """The resident memory of the servers at the end."""
     engine_cpu_us_per_message: float | None
     """Microseconds of the engines' CPU for each delivery."""
     bytes_per_idle_session: float | None

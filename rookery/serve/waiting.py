@@ -1,6 +1,6 @@
 """Waits for the engines of other processes that are away when this one starts. Its health ports answer meanwhile.
 
-An embedded engine is not waited for: a person has to mend what keeps it from opening.
+An embedded engine is not waited for: a person has to mend the cause of the failure.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -18,9 +18,10 @@ class Script(msgspec.Struct, frozen=True):
     """The changes of one message, in the order in which each member makes theirs."""
 
     by_sender: Sequence[Change] = ()
-    """From the acceptance of the message on."""
+    """The changes by the sender, made after the acceptance of the message."""
     by_recipient: Sequence[Change] = ()
-    """From the acceptance and the delivery of the message on; in a group, by the partner of its sender."""
+    """The changes by the recipient, or in a group by the partner of the sender, made after the acceptance and the
+    delivery of the message."""
 
 
 def _edited(text: str) -> Change:

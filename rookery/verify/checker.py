@@ -19,11 +19,11 @@ archive.proto. Deleted messages do not count."""
 UNREAD_AMONG = 2_000
 
 LATE_MS = 9_000
-"""An event may miss in a list of changes if its id is as old as this when it is accepted: a later list has it then. 10
-seconds, by docs/architecture.md, less the difference of clocks."""
+"""The age of an id at its acceptance, from which on the event may be missing in a list of changes: a later list has it.
+10 seconds, by docs/decisions/0033-feed.md, less the difference of clocks."""
 
 STALE_SECONDS = 2.0
-"""For so long an archive may answer with an earlier `complete_up_to`, after another one has answered with a later."""
+"""Seconds in which an archive may return a lower `complete_up_to` than another archive has returned before."""
 
 
 def check_records(records: Records) -> list[Violation]:

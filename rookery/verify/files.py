@@ -38,14 +38,14 @@ before it refuses."""
 READS_AT_ONCE, TRIES_AT_ONCE = 8, 50
 
 ANSWER_SECONDS = 30.0
-"""In which a server that runs answers, repetitions included."""
+"""Seconds in which a running server answers, repetitions included."""
 
 
 class ClientFiles:
     """The files of one client: it uploads them one after the other, and sends them as its messages are due."""
 
     def __init__(self, client: Client, prefix: str, percent: float, offset: int) -> None:
-        """So many percent of the client's messages have a file, if one is uploaded by then. The `offset` differs for
+        """`percent` of the client's messages have a file, if one is uploaded by then. The `offset` differs for
         each client, so that not all of them send one at once."""
         self.failures: list[str] = []
         """Uploads that were refused for good."""

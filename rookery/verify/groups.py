@@ -46,7 +46,7 @@ class Group:
         self.open_at = open_at
         self.controls: list[Sent] = []
         self.clients = {client.me.user_id: client for client in clients}
-        """Of all users who are members at some time."""
+        """The clients of all users who are members at some time."""
         self.present = set(self.clients)
         """The members, as far as it is known."""
         self.stay = set(list(self.clients)[: len(clients) - len(clients) // 2])
@@ -55,7 +55,7 @@ class Group:
         self._prefix = f"{run_id}-g{number}"
         self._names = count()
         self._token = ""
-        """Of the invite link."""
+        """The token of the invite link."""
         self._is_over = False
 
     @property

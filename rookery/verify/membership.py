@@ -10,11 +10,11 @@ from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
 
 UNKNOWN_SECONDS = 5.0
-"""For so long after the answer to a control change, gateways may not know it: the gateway of a new member refuses a
-send, and other gateways send messages without regard to the new member, who receives them later, in any order."""
+"""Seconds after the answer to a control change, in which gateways may not know it: the gateway of a new member refuses
+a send, and other gateways send messages without regard to the new member, who receives them later, in any order."""
 
 UNRECORDED_SECONDS = 60.0
-"""For so long after the answer to a removal, archives may not have recorded it, and return newer messages to the
+"""Seconds after the answer to a removal, in which archives may not have recorded it, and return newer messages to the
 removed user who reads after a Gap. Sessions have no such time: the log has the removal before its answer, and so before
 every message that is sent later."""
 
@@ -24,7 +24,7 @@ class Membership:
 
     def __init__(self, records: Records) -> None:
         self._controls: dict[str, Mapping[int, Sent]] = {}
-        """The accepted ones of each group, by event id."""
+        """The accepted control changes of each group, by event id."""
         self._members: dict[str, Mapping[int, Member]] = {}
         self._stay: dict[str, Collection[int]] = {}
         """The members of each group throughout."""
@@ -103,8 +103,8 @@ class Membership:
         self, sent: Sent | Made | None, copy: Copy, user_id: int, where: str, *, seconds: float | None
     ) -> Iterator[Violation]:
         """Report a copy that its receiver may not read: a private change of another user, or an event of a group at
-        which the user was no member. With `seconds`, not if the event was sent before so long after the answer to the
-        user's removal: a server could not know better."""
+        which the user was no member. With `seconds`, not an event that was sent less than so long after the answer to
+        the user's removal: no server can detect this."""
         if isinstance(sent, Made) and sent.is_private and sent.change.actor_id != user_id:
             yield Violation(Kind.OUTSIDE, f"{copy.key[1]} of {copy.key[0]}, which is private, is {where}")
             return

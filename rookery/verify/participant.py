@@ -75,7 +75,7 @@ class Participant:
         self.received_changes: list[tuple[Key, int]] = []
         """The key and the event id of each change of a message that arrived in the session."""
         self.states: dict[Place, State] = {}
-        """Of messages and chats."""
+        """The states of messages and chats."""
         self.answers: list[Answer] = []
         """The lists of chats and of changes that the client has read after Gaps, and of opened channels."""
         self.heads: list[Head] = []
@@ -84,7 +84,7 @@ class Participant:
         self.newest: Counter[str] = Counter()
         """The id of the newest event that the client knows, by chat: from a session, a head or a list of changes."""
         self.refused = Counter[str]()
-        """By code."""
+        """The refusals by code."""
         self.unanswered = 0
         """The number of answers that did not arrive in time."""
         self.outages: list[tuple[float, float]] = []
@@ -99,18 +99,18 @@ class Participant:
         self._clock = clock
         self._pipeline: Pipeline | None = None
         self._slots = trio.Semaphore(0)
-        """Of the messages in flight."""
+        """Slots for messages in flight."""
         self._seen: set[Key | int] = set()
         self._read: set[Key | int] = set()
         """The part of `_seen` that was read after a Gap, and may arrive in the session too."""
         self._catch_up: CatchUp
         self._memberships: dict[str, Member] = {}
-        """The newest of the user in each channel."""
+        """The newest membership of the user in each channel."""
         self._follows = 0
         self._opened_ms: Counter[str] = Counter()
-        """By channel that is open: when the newest Follow was accepted, in milliseconds since 1970."""
+        """When the newest Follow of each open channel was accepted, in milliseconds since 1970."""
         self._complete: Counter[str] = Counter()
-        """By opened channel: the client has read all events up to this id."""
+        """The id up to which the client has read all events of each opened channel."""
 
     # ---- sending
 

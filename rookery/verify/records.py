@@ -92,12 +92,12 @@ class Sent:
     """A sent message, or a requested control change, and its answer. Times are in seconds on one clock."""
 
     key: Key
-    """Of an accepted control change, with the client id that the server has given its message."""
+    """The key of the message; of an accepted control change, with the client id that the server made."""
     chat_id: str
     recipient_id: int
     """0 in a group."""
     text: str
-    """Of a control change, that of `text_of`, empty until it is accepted."""
+    """The text of the message; of a control change, the text of `text_of`, empty until it is accepted."""
     number: int
     """Its number among the sender's messages, in the order of their first sending; -1 of a control change, which has no
     place in this order."""
@@ -123,7 +123,7 @@ class Sent:
     may_be_deleted: bool = False
     """Whether its sender has tried to delete it."""
     control: Control | None = None
-    """Of a control change, once it is accepted."""
+    """The content of an accepted control change; None for other messages."""
     refused: str = ""
     """The code of a refusal that no retry changes, of a control change or of a message to a group."""
     refused_at: float = math.inf
@@ -252,7 +252,7 @@ class FileRead:
 
     user_id: int
     key: Key
-    """Of the message."""
+    """The key of the message."""
     ref: FileRef
     expected: str
     """The digest of its bytes; empty if the user may not read it."""
@@ -270,7 +270,7 @@ class View:
     version: int
     own: Member
     roles: Mapping[int, int]
-    """Of the present members, by user; none for a former member."""
+    """The roles of the present members, by user; none for a former member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +283,11 @@ class GroupRecord:
     controls: Sequence[Sent]
     """The requested control changes."""
     views: Mapping[int, View]
-    """By user; a user whose query had no answer is missing."""
+    """The views by user; a user whose query had no answer is missing."""
     stay: Collection[int] = ()
     """The members throughout."""
     open_at: Collection[int] | None = None
-    """Of a channel, the users whose clients have it open; None of another group."""
+    """The users whose clients have the channel open; None for another group."""
 
 
 @dataclass(slots=True)
