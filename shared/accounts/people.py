@@ -204,7 +204,7 @@ class PeopleStore(Protocol):
 async def take_step(
     store: PeopleStore, user_id: int, other_id: int, step: Step, now_ms: int
 ) -> tuple[Relationship, Relationship] | Refusal:
-    """Change the relationship of two users, and return what it was and what it is. Raises Unavailable."""
+    """Change the relationship of two users, and return the former and the new one. Raises Unavailable."""
     while True:  # once more for each change that another process makes meanwhile
         before = (await store.relationships(user_id, [other_id]))[other_id]
         after = step(before, now_ms)

@@ -23,8 +23,8 @@ class KnownMembers(Mapping[int, Member]):
         return members if isinstance(members, cls) else cls({}, frozenset()).after(members.values())
 
     def after(self, changed: Iterable[Member], limit: int | None = None) -> "KnownMembers":
-        """All of these members, and the others as they are here; of more than `limit`, those that changed last. Equal
-        ones, as users who join together are, share memory."""
+        """These members, and the other members as they are here; of more than `limit`, the last changed ones. Equal
+        encodings, such as those of users who join together, share memory."""
         encoded, asking, shared = self._encoded.copy(), set(self.asking), dict[bytes, bytes]()
         for member in changed:
             user_id, without_id = member.user_id, Member()

@@ -19,7 +19,7 @@ INTERNAL = "Something went wrong on our side."
 """The message of a refusal for a fault of a process of ours."""
 
 DOMAIN = "rookery"
-"""Of our ErrorInfo: a reason of another domain is not one of our codes."""
+"""The domain of our ErrorInfo: a reason of another domain is not one of our codes."""
 
 CODES_WITHOUT_REFUSAL: dict[Status, Code] = {
     Status.UNAVAILABLE: Code.UNAVAILABLE,

@@ -1,4 +1,4 @@
-"""A thread with a connection of its own that receives what Redis publishes, and reconnects when necessary."""
+"""A thread with its own connection, which receives the messages that Redis publishes, and reconnects when necessary."""
 
 import threading
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """Messages over channels of Redis: one thread publishes them in pipelines, another receives those of some channels.
 
-Unlike a notification, a message has a value, and none is kept: what Redis does not accept at once is lost.
+Unlike a notification, a message has a value, and none is kept: a message that Redis does not accept at once is lost.
 """
 
 import secrets

@@ -9,7 +9,7 @@ from shared.drivers.redis.link import Link, Reply
 from shared.drivers.redis.listening import ListeningThread
 
 SUFFIX = ":changes"
-"""Of every channel with notifications. Other channels have messages: see `messages.py`."""
+"""The end of the name of every channel with notifications. Other channels have messages: see `messages.py`."""
 
 
 class Subscriber(ListeningThread):

@@ -115,8 +115,8 @@ class S3Requests:
 
     @asynccontextmanager
     async def download(self, name: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        """GET an object, once, and yield the answer before its body. Raises what `call` raises, Passing also from the
-        block, and BehindEnd."""
+        """GET an object, once, and yield the answer before its body. Raises the exceptions of `call`, Passing also
+        from the block, and BehindEnd."""
         request = self._request("GET", name, None, headers, sha256().hexdigest(), self._timeout_seconds)
         async with self._sent(request) as response:
             yield response
