@@ -1,7 +1,8 @@
 """One share of the process for all connections of one address, on all listeners, and one for the contents of files.
 
 A pass of Trio's scheduler runs every task that is ready. Without a common bound, ten connections of one client process
-ten slices in each pass, and a task of another client, which needs several passes, waits for all of them.
+ten slices in each pass, and a task of another client, which needs several passes, waits for all of them. The contents
+of files give way to all other tasks.
 
 Work that does not await is measured; other work is charged with an estimate before it begins.
 """
@@ -11,6 +12,7 @@ from types import TracebackType
 from weakref import WeakValueDictionary
 
 import trio
+from trio.testing import wait_all_tasks_blocked  # a part of Trio's scheduler: it needs no test and no mock clock
 
 from shared.net.client_address import UNKNOWN, address_key
 
@@ -34,10 +36,13 @@ MESSAGE_SECONDS = 0.0001
 REQUEST_SECONDS = 0.001
 """Estimate of a request of HTTP."""
 
-
 PIECE_SECONDS = 0.0005
 """Estimate of a piece of a file: 64 KiB that are received and stored, or 256 KiB that are read and sent or hashed.
 With four times as much, uploads were a quarter slower, and messages hardly faster (docs/performance.md)."""
+
+FILES_WAIT_SECONDS = 0.01
+"""Most seconds for which the contents of files wait for a process whose other tasks never all wait. Four pieces of
+64 KiB in each are 26 MB/s."""
 
 
 class Turn:
@@ -77,19 +82,31 @@ class Turn:
         if self._is_awaited:
             self.charge(0.0)
 
+    async def _begin_next(self) -> None:
+        self._ending = True
+        try:
+            await self._wait_for_next()
+        finally:  # also if this connection is cancelled: others wait
+            self._ending = False
+            self._spent = 0.0
+            self._waiting.unpark(count=WOKEN_AT_ONCE)
+
+    async def _wait_for_next(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class FilesTurn(Turn):
+    """The bound of the contents of all files, for all addresses together. A turn begins when all other tasks wait, so
+    that a message waits for one turn, and not for one in each of the passes that it needs."""
+
     async def take_piece(self) -> None:
         """Wait for the turn, and charge it with a piece of a file."""
         await self.wait()
         self.charge(PIECE_SECONDS)
 
-    async def _begin_next(self) -> None:
-        self._ending = True
-        try:
-            await trio.lowlevel.checkpoint()
-        finally:  # also if this connection is cancelled: others wait
-            self._ending = False
-            self._spent = 0.0
-            self._waiting.unpark(count=WOKEN_AT_ONCE)
+    async def _wait_for_next(self) -> None:
+        with trio.move_on_after(FILES_WAIT_SECONDS):
+            await wait_all_tasks_blocked()
 
 
 class Turns:
@@ -122,6 +139,5 @@ async def await_client(stream: trio.abc.Stream, turn: Turn) -> None:
     turn.charge(TLS_SECONDS if has_tls else CONNECTION_SECONDS)
 
 
-FILES = Turn()
-"""The turn of the contents of all files, for all addresses together: in each pass, a message waits for four pieces of
-files, and not for one of each upload and download."""
+FILES = FilesTurn()
+"""The turn of this process."""

@@ -9,7 +9,16 @@ import trio
 import trio.testing
 
 from shared.net import turns as module
-from shared.net.turns import CONNECTION_SECONDS, PIECE_SECONDS, TURN_SECONDS, Turn, Turns, await_client
+from shared.net.turns import (
+    CONNECTION_SECONDS,
+    FILES_WAIT_SECONDS,
+    PIECE_SECONDS,
+    TURN_SECONDS,
+    FilesTurn,
+    Turn,
+    Turns,
+    await_client,
+)
 
 TASKS = 100
 
@@ -71,8 +80,12 @@ async def test_the_work_of_all_takes_one_turn_in_each_pass(clock: Clock, seconds
     assert passes <= 2 * TASKS + 5
 
 
-async def test_few_pieces_of_files_are_taken_in_each_pass() -> None:
-    turn, taken, most = Turn(), 0, 0
+PIECES = math.ceil(TURN_SECONDS / PIECE_SECONDS)
+"""Pieces of a turn."""
+
+
+async def test_pieces_of_files_are_taken_when_all_other_tasks_wait(autojump_clock: trio.testing.MockClock) -> None:
+    turn, taken = FilesTurn(), 0
 
     async def take() -> None:
         nonlocal taken
@@ -80,21 +93,36 @@ async def test_few_pieces_of_files_are_taken_in_each_pass() -> None:
             await turn.take_piece()
             taken += 1
 
-    async def watch() -> None:
-        nonlocal most
-        while True:
-            before = taken
+    async with trio.open_nursery() as files:
+        for _ in range(TASKS):
+            files.start_soon(take)
+        for _ in range(20):  # the passes of a message
             await trio.lowlevel.checkpoint()
-            most = max(most, taken - before)
+        assert taken <= PIECES
+        await trio.sleep(1)
+        assert taken == 4 * TASKS
+    assert trio.current_time() == pytest.approx(1)
+
+
+async def test_pieces_of_files_wait_for_a_bounded_time_if_another_task_never_waits(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    turn, taken = FilesTurn(), 0
+
+    async def take() -> None:
+        nonlocal taken
+        while True:
+            await turn.take_piece()
+            taken += 1
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        async with trio.open_nursery() as files:
-            for _ in range(TASKS):
-                files.start_soon(take)
+        nursery.start_soon(take)
+        for turns in range(1, 4):
+            for _ in range(20):
+                await trio.lowlevel.checkpoint()
+            assert taken == turns * PIECES
+            mock_clock.jump(FILES_WAIT_SECONDS)
         nursery.cancel_scope.cancel()
-    assert taken == 4 * TASKS
-    assert most <= 2 * TURN_SECONDS / PIECE_SECONDS  # as above
 
 
 async def test_a_cancelled_connection_leaves_no_other_waiting(clock: Clock) -> None:
