@@ -83,7 +83,7 @@ export const de = {
     wrongPassword: "Das aktuelle Passwort ist falsch.",
     notMember: "Du erwähnst jemanden, der nicht Mitglied dieser Gruppe ist.",
     notAccepted: "Diese Person nimmt keine Nachrichten von Unbekannten an.",
-    usedLink: "Dieser Link ist abgelaufen oder wurde schon benutzt. Bitte einen Admin um einen neuen.",
+    usedLink: "Dieser Link ist abgelaufen, wurde schon benutzt oder ersetzt. Bitte einen Admin um einen neuen.",
   },
 
   signIn: {

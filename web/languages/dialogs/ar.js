@@ -228,7 +228,7 @@ export const ar = {
         other: `يمكنك اختيار ${number(count)} شخص كحد أقصى.`,
       }),
     refused: (name) =>
-      `تتعذّر إضافة ${isolated(name)} بسبب عضوية سابقة في المجموعة أو حذف الحساب. يرجى إزالة هذا الاختيار ثم إعادة المحاولة.`,
+      `تتعذّر إضافة ${isolated(name)}: إما أن هذا الشخص عضو في المجموعة بالفعل، أو أن حسابه حُذف. يرجى إزالة هذا الاختيار ثم إعادة المحاولة.`,
   },
   groupNew: { title: "مجموعة جديدة", people: "الأعضاء", create: "إنشاء المجموعة", find: "البحث عن مجموعة عامة بدلًا من ذلك" },
   groupAdd: {
@@ -271,11 +271,11 @@ export const ar = {
     menu: "خيارات هذا العضو",
     chat: "فتح الدردشة",
     profile: "الملف الشخصي",
-    makeAdmin: "تعيين مشرفًا",
-    makeMember: "تعيين عضوًا عاديًا",
-    makeGuest: "تعيين ضيفًا",
+    makeAdmin: "منح دور «مشرف»",
+    makeMember: "منح دور «عضو»",
+    makeGuest: "منح دور «ضيف»",
     rights: "الصلاحيات",
-    handOver: "تسليم المجموعة",
+    handOver: "نقل ملكية المجموعة",
     remove: "إزالة من المجموعة",
     changed: (name) => `تم تغيير دور ${isolated(name)}.`,
   },
@@ -339,7 +339,7 @@ export const ar = {
     title: "روابط الدعوة",
     hint: "يتيح الرابط الانضمام ما دام العضو الذي أنشأه يملك صلاحية إضافة أشخاص.",
     ends: "ينتهي الرابط",
-    lasts: { day: "بعد يوم واحد", week: "بعد 7 أيام", month: "بعد 30 يومًا", never: "لا ينتهي" },
+    lasts: { day: "بعد يوم واحد", week: `بعد ${number(7)} أيام`, month: `بعد ${number(30)} يومًا`, never: "لا ينتهي" },
     uses: "عدد مرات الاستخدام",
     times: (count) =>
       count
@@ -353,8 +353,8 @@ export const ar = {
     create: "إنشاء رابط",
     link: "الرابط الجديد",
     once: "لا يظهر الرابط إلا الآن، ويجب نسخه قبل الإغلاق.",
-    current: "الروابط المستخدمة",
-    none: "لا توجد روابط مستخدمة.",
+    current: "الروابط الصالحة",
+    none: "لا توجد روابط صالحة.",
     by: (name) => `أنشأه ${isolated(name)}`,
     byYou: "من إنشائك",
     used: (count) =>
@@ -391,7 +391,7 @@ export const ar = {
     stepsOf: {
       join: (group) => `انضمام إلى ${isolated(group)}`,
       ask: (group) => `طلب الانضمام إلى ${isolated(group)}`,
-      takeBack: (group) => `سحب الطلب إلى ${isolated(group)}`,
+      takeBack: (group) => `سحب طلب الانضمام إلى ${isolated(group)}`,
       open: (group) => `فتح ${isolated(group)}`,
     },
     approval: "يقرر أعضاء المجموعة من ينضم إليها.",
@@ -409,10 +409,10 @@ export const ar = {
     gone: "لم تعد هذه المجموعة متاحة للجميع.",
   },
   groupHandOver: {
-    title: "تسليم المجموعة؟",
+    title: "نقل ملكية المجموعة؟",
     words: (name) =>
       `تنتقل ملكية المجموعة إلى ${isolated(name)}، ويصبح دورك الإشراف، ولا يمكن لأحد غير المالك الجديد التراجع عن ذلك.`,
-    action: "تسليم",
+    action: "نقل الملكية",
     done: (name) => `انتقلت ملكية المجموعة إلى ${isolated(name)}.`,
   },
   groupRemoval: {
@@ -427,7 +427,7 @@ export const ar = {
     lastWords: "أنت العضو الوحيد، ولن يتمكن أحد من استخدام المجموعة بعد مغادرتك. يمكنك قراءة رسائلها لاحقًا.",
     action: "مغادرة",
     ownerTitle: "أنت مالك هذه المجموعة",
-    ownerWords: (action) => `يجب تسليم المجموعة قبل مغادرتها: اختر عضوًا من القائمة ثم «${action}».`,
+    ownerWords: (action) => `يجب نقل ملكية المجموعة قبل مغادرتها: اختر عضوًا من القائمة ثم «${action}».`,
     choose: "اختيار عضو",
     left: "غادرت المجموعة.",
   },
@@ -482,7 +482,7 @@ export const ar = {
     messages: "إشعاري بـ",
     wantedOnes: { all: "كل الرسائل", mentions: "الإشارات إليّ فقط", nothing: "لا شيء" },
     howLong: "المدة",
-    lasts: { hour: "لمدة ساعة", hours: "لمدة 8 ساعات", week: "لمدة أسبوع", ever: "دائمًا" },
+    lasts: { hour: "لمدة ساعة", hours: `لمدة ${number(8)} ساعات`, week: "لمدة أسبوع", ever: "دائمًا" },
     until: (time) => `حتى ${time}`,
     save: "حفظ",
   },

@@ -137,7 +137,7 @@ export const de = {
   },
   signIns: {
     title: "Wo du angemeldet bist",
-    hint: "Ein Browser in Gebrauch meldet sich alle paar Minuten.",
+    hint: "Die Zeit eines benutzten Browsers wird alle paar Minuten erneuert.",
     endOthers: "Alle anderen abmelden",
     unnamed: "Gerät ohne Namen",
     here: "Dieser Browser",
@@ -258,7 +258,7 @@ export const de = {
     block: "Blockieren",
     blockTitle: "Diese Person blockieren?",
     blockWords: (name) =>
-      `Du und ${name} könnt einander nicht mehr schreiben und seht nicht mehr, wann der andere online ist. In gemeinsamen Gruppen ändert sich nichts. ${name} erfährt nichts davon.`,
+      `Du und ${name} könnt einander nicht mehr schreiben und seht voneinander nicht mehr, wann ihr online seid. In gemeinsamen Gruppen ändert sich nichts. ${name} erfährt nichts davon.`,
     blocked: (name) => `${name} ist blockiert.`,
     isBlocked: (name) => `Du hast ${name} blockiert.`,
     unblock: "Blockierung aufheben",
