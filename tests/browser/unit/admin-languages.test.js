@@ -10,7 +10,7 @@ const ADMIN = new URL("../../../web/admin/", import.meta.url);
 /** Texts that are the same in English and German. */
 const SAME = [
   ...["roles.gateway.title", "roles.bff.title", "processes.transports", "processes.version"],
-  ...["users.displayName", "user.admin", "link.link"],
+  ...["users.displayName", "user.admin", "reports.chat", "link.link"],
 ];
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */
 const VALUES = [0, 1, 2, 3, 11, 100].map((count) => [count, "7", "Mira"]);
