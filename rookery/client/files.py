@@ -27,10 +27,10 @@ PARTS_AT_ONCE = 3
 """Parts that are sent at once, and the most that an upload has in memory. The server names their size: 8 MiB."""
 
 PART_SECONDS = 30.0
-"""In which the server stores a part that it has received."""
+"""Seconds in which the server stores a part that it has received."""
 
 COMPLETE_SECONDS = 120.0
-"""In which the server reads the whole file, and makes the thumbnails of a picture."""
+"""Seconds in which the server reads the whole file, and makes the thumbnails of a picture."""
 
 CHUNK_BYTES = 1 << 20
 """Bytes of a file that are read at once."""
@@ -48,7 +48,7 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Where anybody can read a file, until the link expires or the user may not read the file any more."""
+    """A link by which anybody can read a file, until it expires or its user may not read the file any more."""
 
     url: str
     """Relative to the base URL of the BFF."""
@@ -278,7 +278,7 @@ class _Source:
     def __init__(self, chunks: AsyncIterator[bytes], size: int, sha256: str = "") -> None:
         self.size = size
         self.sha256 = sha256
-        """Of the content, as hexadecimal digits; empty if it is not known."""
+        """The SHA-256 of the content, as hexadecimal digits; empty if it is not known."""
         self._chunks = chunks
         self._read = bytearray()
 

@@ -31,13 +31,13 @@ TIMEOUT = 10.0
 """Seconds for a response, more than the server's own deadlines."""
 
 REPEAT_SECONDS = 30.0
-"""For which a request without an answer is repeated: long enough for another gateway to take over."""
+"""Seconds for which a request without an answer is repeated: long enough for another gateway to take over."""
 
 AVATAR_SECONDS = 60.0
-"""In which the server makes the squares of a picture."""
+"""Seconds in which the server makes the squares of a picture."""
 
 LEAST_ATTEMPTS = 3
-"""Of a request that is repeated, even if they take longer."""
+"""Attempts of a request that is repeated, even if they take longer than REPEAT_SECONDS."""
 
 REFRESH_BEFORE_MS = 10_000
 """Access tokens are refreshed so long before they expire: enough for a slow request, below the shortest lifetime."""
@@ -69,7 +69,7 @@ class Profile(msgspec.Struct, frozen=True):
     deleted: bool = False
     """Whether the account was deleted: its name is empty, and messages to it are refused."""
     avatar: str = ""
-    """As that of a User."""
+    """The token of the picture, as in `User.avatar`."""
 
 
 class GatewayEndpoints(msgspec.Struct, frozen=True):

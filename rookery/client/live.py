@@ -179,7 +179,7 @@ class Client:
         return await self._change(chat_id, message_id, deleted=pb.Deleted())
 
     async def remove_preview(self, chat_id: str, message_id: int) -> pb.Event:
-        """Take the preview of its link away from an own message, like `change`."""
+        """Remove the preview of the link in an own message, like `change`."""
         return await self._change(chat_id, message_id, previewed=pb.Previewed())
 
     async def react(self, chat_id: str, message_id: int, emoji: str) -> pb.Event:
@@ -237,8 +237,8 @@ class Client:
         """Follow these channels, 200 at most, and have 20 of them open at most, in place of the former ones: only for a
         program that was opened with `follow_channels` false, since `channels` does it otherwise.
 
-        `events` has Followed, or NotFollowed, now and after each reconnect. The program reads itself what is missing of
-        the open ones. Raises ValueError for more.
+        `events` has Followed, or NotFollowed, now and after each reconnect. The program itself reads the missing events
+        of the open ones. Raises ValueError for more.
         """
         followed, opened = tuple(dict.fromkeys(chat_ids)), tuple(dict.fromkeys(open_chat_ids))
         if len(followed) > MAX_FOLLOWED or len(opened) > MAX_OPEN:

@@ -16,7 +16,7 @@ MAX_NOTIFICATIONS = 100
 """Frames without an answer that may wait to be sent; further ones are dropped, as they would be stale."""
 
 MAX_MS_AGO = 2**32 - 1
-"""In `first_sent_ms_ago`: so long ago, or not known."""
+"""The `first_sent_ms_ago` of a command that was first sent this long ago, or at an unknown time."""
 
 Finish = Callable[[pb.Accepted | Refused], None]
 """Called once with a command's answer."""

@@ -8,7 +8,7 @@ from shared.settings import Settings
 
 
 async def sweep(settings: Settings) -> None:
-    """Sweep everything now, and print what was done. Rookery may be running, or not."""
+    """Sweep all files now, and print the numbers. Rookery may be running, or not."""
     partitions = settings.kafka.partitions if "kafka" in settings.engines else settings.log.partitions
     async with open_chats(settings) as chats, open_accounts(settings) as accounts, open_files(settings) as files:
         swept = await Sweep(chats, accounts, files, partitions).run()

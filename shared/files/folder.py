@@ -206,7 +206,7 @@ class _Folder:
         self._deleted = root / "deleted"
 
     def prepare(self) -> None:
-        """Create the folders, and delete what a killed process was deleting."""
+        """Create the folders, and delete the ones that a killed process was deleting."""
         for folder in (self._stored, self._uploads, self._deleted):
             _make(folder)
         for left in self._deleted.iterdir():

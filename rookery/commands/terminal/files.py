@@ -86,7 +86,7 @@ def split_file(text: str) -> tuple[str, str]:
 
 
 def _names(name: str) -> Iterator[str]:
-    """Yield names for a file: its own, without characters that lead to another folder or hide it, then numbered ones."""
+    """Yield names for a file: its own without characters that lead to another folder or hide it, then numbered ones."""
     safe = Path(_UNSAFE.sub("_", name).lstrip(". ") or "file")
     yield safe.name
     for number in range(2, 1_000):

@@ -29,7 +29,7 @@ from shared.backplane.kafka.subclasses import Coordinator, PausedSubscription, R
 from shared.backplane.protocol import Assignment, Checkpoint
 
 HEARTBEAT_MS = 300
-"""Between heartbeats, whose responses announce a rebalance."""
+"""Milliseconds between heartbeats, whose responses announce a rebalance."""
 
 REBALANCE_TIMEOUT_MS = 10_000
 """How long the group waits for a member to rejoin before it excludes it: more than RELEASE_TIMEOUT."""
@@ -123,7 +123,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         await self._supervise(self._stay_in_group())
 
     async def _supervise(self, work: Awaitable[None]) -> None:
-        """End the member with the work if that fails: it would hold partitions that nobody reads."""
+        """Do the work, and end the member if it fails: a member that goes on would hold partitions that nobody reads."""
         try:
             await work
         except Exception as error:  # supervision: the consumer raises Unavailable, and its user joins anew
