@@ -123,7 +123,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         await self._supervise(self._stay_in_group())
 
     async def _supervise(self, work: Awaitable[None]) -> None:
-        """Do the work, and end the member if it fails: a member that goes on would hold partitions that nobody reads."""
+        """Do the work, and end the member if it fails: otherwise it would hold partitions that nobody reads."""
         try:
             await work
         except Exception as error:  # supervision: the consumer raises Unavailable, and its user joins anew
