@@ -21,7 +21,7 @@ from rookery.commands.terminal.texts import (
 from shared.contract.chats import is_group
 
 MAX_SHOWN = 10_000
-"""The largest number of a message, and the bound of the messages whose changes are kept."""
+"""Messages whose changes are kept; the first known is dropped first: commands can't refer to it any more."""
 
 
 class ShownMessages:
@@ -33,8 +33,12 @@ class ShownMessages:
         self._show = show
         self._names = names
         self._groups = groups
+        self._last = 0
+        """The highest number of a message."""
         self._shown: dict[int, Message] = {}
+        """By number."""
         self._numbers: dict[int, int] = {}
+        """By message id. Each message with a number has a state."""
         self._states: dict[int, State] = {}
         """By message id. A change may come before its message."""
 
@@ -57,7 +61,7 @@ class ShownMessages:
     def state(self, message_id: int) -> State:
         """Return the state of a message: changes may be applied to it."""
         if message_id not in self._states and len(self._states) >= MAX_SHOWN:
-            del self._states[next(iter(self._states))]
+            self._drop(next(iter(self._states)))
         return self._states.setdefault(message_id, {})
 
     async def show(self, message: Message) -> None:
@@ -65,10 +69,7 @@ class ShownMessages:
         state = self.state(message.message_id)
         if is_set(state, "hidden"):
             return
-        number = self._numbers.get(message.message_id) or len(self._shown) + 1
-        if number <= MAX_SHOWN:
-            self._shown[number] = message
-            self._numbers[message.message_id] = number
+        number = self._number_of(message)
         content = content_of(message, state)
         self._groups.note_sender(message)
         await self._names.read(users_in(message, content))
@@ -101,3 +102,17 @@ class ShownMessages:
             text = change_text(event.change, f"[{number}]" if number else "an older message", self._names.known)
             if text:
                 self._show(f"{await self._names.of(event.change.actor_id)} {indented(text)}")
+
+    def _number_of(self, message: Message) -> int:
+        """Return the number of a message; a message that has none gets the next one."""
+        number = self._numbers.setdefault(message.message_id, self._last + 1)
+        self._last = max(self._last, number)
+        self._shown[number] = message
+        return number
+
+    def _drop(self, message_id: int) -> None:
+        """Forget the state of a message, and its number with it: without the state, a command would take the message
+        as it was sent, although it may be deleted."""
+        del self._states[message_id]
+        if number := self._numbers.pop(message_id, 0):
+            del self._shown[number]

@@ -111,6 +111,26 @@ async def test_a_command_changes_a_message_by_its_number(
     assert screen.shown[-1] == shown
 
 
+async def test_of_very_many_messages_the_first_ones_can_not_be_referred_to_any_more(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @nursery.start_soon
+    async def accept() -> None:
+        while True:
+            await connection.accept_next(50)
+
+    monkeypatch.setattr("rookery.commands.terminal.messages.MAX_SHOWN", 2)
+    for message_id in (11, 12, 13):
+        connection.message(message_id)
+    await wait_all_tasks_blocked()
+    assert [line.partition(" ")[0] for line in screen.shown[-3:]] == ["[1]", "[2]", "[3]"]
+    await chat.execute("/forward 1 grace")
+    assert screen.shown[-1] == "there is no message [1]"
+    await chat.execute("/react 👍")
+    assert screen.shown[-1] == "ada reacted with 👍 to [3]"
+    assert connection.received[-1].change.target_id == 13
+
+
 async def test_a_message_is_forwarded_with_its_present_text(
     chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
 ) -> None:
