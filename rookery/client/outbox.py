@@ -1,6 +1,6 @@
 """The unanswered commands of a client, in order, and the frames to send now. No I/O."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ class Outbox:
     def __init__(self) -> None:
         self._pending: dict[Key, Command] = {}
         self._by_number: dict[int, Command] = {}
-        self._unsent: deque[Command] = deque()
+        self._unsent: OrderedDict[Command, None] = OrderedDict()  # keys: a command in the middle may be withdrawn
         self._notifications: list[pb.ClientFrame] = []
         self._sent = 0
 
@@ -96,8 +96,8 @@ class Outbox:
             if key != FOLLOW:
                 frame = pb.ClientFrame(change=_merged(waiting.frame.change, frame.change))
             self._release(waiting)
-        self._pending[key] = Command(key, frame, waiters, first_sent_ms=first_sent_ms)
-        self._unsent.append(self._pending[key])
+        command = self._pending[key] = Command(key, frame, waiters, first_sent_ms=first_sent_ms)
+        self._unsent[command] = None
 
     def forget(self, frame: pb.ClientFrame, finish: Finish) -> None:
         """Do not send the command again, unless another caller waits for it. Pass the arguments that `submit` got."""
@@ -123,21 +123,20 @@ class Outbox:
         for command in self._pending.values():
             command.number = 0
         self._by_number.clear()
-        self._unsent = deque(self._pending.values())
+        self._unsent = OrderedDict.fromkeys(self._pending.values())
 
     def take(self, max_in_flight: int) -> list[pb.ClientFrame]:
         """Return the frames to send now, in order, with at most so many commands in flight."""
         frames, self._notifications = self._notifications, []
         self._sent += len(frames)
         while self._unsent and len(self._by_number) < max_in_flight:
-            command = self._unsent.popleft()
-            if self._pending.get(command.key) is command:  # else it was answered, merged or forgotten
-                if command.key != FOLLOW:
-                    _set_age(command)
-                self._sent += 1
-                command.number = self._sent
-                self._by_number[command.number] = command
-                frames.append(command.frame)
+            command, _ = self._unsent.popitem(last=False)
+            if command.key != FOLLOW:
+                _set_age(command)
+            self._sent += 1
+            command.number = self._sent
+            self._by_number[command.number] = command
+            frames.append(command.frame)
         return frames
 
     def finish(self, number: int, answer: pb.Accepted | Refused) -> None:
@@ -159,6 +158,7 @@ class Outbox:
 
     def _release(self, command: Command) -> None:
         del self._pending[command.key]
+        self._unsent.pop(command, None)
         self._by_number.pop(command.number, None)
 
 

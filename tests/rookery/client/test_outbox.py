@@ -88,6 +88,17 @@ def test_a_forgotten_message_is_not_sent_again(outbox: Outbox) -> None:
     assert taken(outbox) == ""
 
 
+def test_commands_that_are_withdrawn_or_merged_before_they_are_sent_are_not_kept(outbox: Outbox) -> None:
+    frame = send("a")
+    outbox.submit(frame, ignore)
+    outbox.forget(frame, ignore)
+    assert not outbox.wants_to_send
+    for message_id in (5, 7):
+        outbox.submit(mark(read_up_to=message_id), ignore)
+    assert len(outbox._unsent) == 1
+    assert [frame.change.marked.read_up_to for frame in outbox.take(64)] == [7]
+
+
 def test_a_command_submitted_twice_is_sent_until_both_callers_have_forgotten_it(outbox: Outbox) -> None:
     first, second = send("a"), send("a")
     answers: list[object] = []
