@@ -40,7 +40,8 @@ LEAST_ATTEMPTS = 3
 """Attempts of a request that is repeated, even if they take longer than REPEAT_SECONDS."""
 
 REFRESH_BEFORE_MS = 10_000
-"""Access tokens are refreshed so long before they expire: enough for a slow request, below the shortest lifetime."""
+"""Access tokens are refreshed so long before they expire: enough for a slow request, below the shortest lifetime. Also
+the least time between two such refreshes."""
 
 Value = TypeVar("Value")
 Proto = TypeVar("Proto", bound=ProtoMessage)
@@ -114,6 +115,7 @@ class Api:
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
+        self._received_at = 0.0  # the tokens, by `trio.current_time`
         # One at a time: a refresh token that is used again 30 s later ends the sign-in.
         self._refreshing = trio.Lock()
 
@@ -148,8 +150,8 @@ class Api:
 
     async def sign_in(self) -> User:
         body = self._credentials | {"device_name": self._device_name}
-        self._tokens = decode_json(await self._request("POST", "/v1/tokens", body=body), _Tokens)
-        return self._tokens.user
+        self._keep(await self._request("POST", "/v1/tokens", body=body))
+        return self.me
 
     async def sign_out(self) -> None:
         """End this sign-in with its tokens and sessions."""
@@ -157,15 +159,16 @@ class Api:
         self._tokens = None
 
     async def access_token(self, *, older_than: str = "") -> str:
-        """Return a token that is valid for at least 10 s. A newest token equal to `older_than` is refreshed first."""
+        """Return the newest access token. It is refreshed first if it equals `older_than`, or if it ends within 10 s by
+        this machine's clock and was received 10 s ago: a wrong clock must not cause a refresh at each request."""
         async with self._refreshing:
             tokens = self._tokens
             if tokens is None:
                 await self._sign_in_again()
-            elif tokens.access_token == older_than or _ends_soon(tokens):
+            elif tokens.access_token == older_than or self._ends_soon(tokens):
                 try:
                     body = {"refresh_token": tokens.refresh_token}
-                    self._tokens = decode_json(await self._request("POST", "/v1/tokens/refresh", body=body), _Tokens)
+                    self._keep(await self._request("POST", "/v1/tokens/refresh", body=body))
                 except Refused as refused:
                     if refused.retryable:
                         raise
@@ -248,6 +251,15 @@ class Api:
         path = f"{chat_path(chat_id)}/messages/{message_id}/versions"
         response = decode_proto(await self.request("GET", path, {"kind": kind}), ListVersionsResponse)
         return response.changes
+
+    def _keep(self, answer: bytes) -> None:
+        """Keep the tokens of an answer. Raises Unreachable if it is not one of Rookery."""
+        self._tokens, self._received_at = decode_json(answer, _Tokens), trio.current_time()
+
+    def _ends_soon(self, tokens: _Tokens) -> bool:
+        """Whether the access token ends soon by this machine's clock. A new one does not: that clock is wrong."""
+        is_old = trio.current_time() >= self._received_at + REFRESH_BEFORE_MS / 1000
+        return is_old and tokens.access_token_expires_at_ms - wall_clock_ms() < REFRESH_BEFORE_MS
 
     async def _sign_in_again(self) -> None:
         try:
@@ -392,10 +404,6 @@ async def open_api(
 def chat_path(chat_id: str) -> str:
     """The path of a chat, below which its parts are."""
     return f"/v1/chats/{quote(chat_id, safe='')}"
-
-
-def _ends_soon(tokens: _Tokens) -> bool:
-    return tokens.access_token_expires_at_ms - wall_clock_ms() < REFRESH_BEFORE_MS
 
 
 @asynccontextmanager

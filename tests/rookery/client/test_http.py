@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from trio.testing import MockClock
 
 from rookery.client import Api, Change, Event, Refused, SignedOut, Unreachable, open_api
 
@@ -78,10 +79,15 @@ async def test_a_response_of_another_kind_of_server_is_unreachable(api: Api, bff
         await api.gateway()
 
 
-async def test_a_token_that_expires_soon_is_refreshed_first(api: Api, bff: Any) -> None:
-    bff.token_seconds = 5
+async def test_a_token_that_expires_soon_is_refreshed_first_but_not_again_within_10_s(
+    api: Api, bff: Any, mock_clock: MockClock
+) -> None:
+    bff.token_seconds = 5  # the server's; or the clock of this machine is ahead
     await api.sign_in()
-    assert await api.access_token() == "token-2"
+    for seconds, token in ((9, "token-1"), (1, "token-2"), (9, "token-2")):
+        mock_clock.jump(seconds)
+        assert [await api.access_token() for _ in range(2)] == [token] * 2
+    assert await api.access_token(older_than="token-2") == "token-3"
 
 
 async def test_a_request_with_a_revoked_token_is_repeated_with_a_fresh_one(api: Api, bff: Any) -> None:
