@@ -48,6 +48,8 @@ class _Opened:
         self.refused = refused
         self.ready = trio.Event()
         """Set once `after` is known."""
+        self.settled = trio.Event()
+        """Set once it is ready, or closed."""
         self.after = 0
         """All its events up to this id were received, or are in history."""
         self.until_ms = 0
@@ -62,6 +64,11 @@ class _Opened:
             raise self.refused
         if not self.ready.is_set():
             raise Unreachable(f"no answer within {deadline:g} s")
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it was closed before it was ready, for another reason than a refusal of the server."""
+        return self.settled.is_set() and not self.ready.is_set() and self.refused is None
 
     @property
     def is_behind(self) -> bool:
@@ -108,25 +115,29 @@ class Channels:
         Raises Refused: `not_found` for a channel of which the user is no member, `invalid` for a chat that is no
         channel; Unreachable without an answer within `deadline` seconds; SignedOut; ValueError if 20 channels are open.
         """
-        if opened := self._open.get(chat_id):
-            with trio.move_on_after(deadline):
-                await opened.ready.wait()
-            opened.check(deadline)
-            return
+        give_up_at = trio.current_time() + deadline
+        while opened := self._open.get(chat_id):
+            with trio.move_on_at(give_up_at):
+                await opened.settled.wait()
+            if not opened.was_given_up:
+                opened.check(deadline)
+                return
         if len(self._open) >= MAX_OPEN:
             raise ValueError(f"a session may have {MAX_OPEN} channels open")
         opened = self._open[chat_id] = _Opened(self._ended)
         try:
-            with trio.move_on_after(deadline):
+            with trio.move_on_at(give_up_at):
                 await self._start(chat_id, opened, after)
             opened.check(deadline)
         except BaseException:  # trio.Cancelled too: only to close the channel; raised again
-            self.close(chat_id)
+            if self._open.get(chat_id) is opened:  # else it was closed, and perhaps opened again
+                self.close(chat_id)
             raise
 
     def close(self, chat_id: str) -> None:
         """Get a ChannelHead in place of all events again. Return at once; some events may still come."""
-        if self._open.pop(chat_id, None) is not None:
+        if opened := self._open.pop(chat_id, None):
+            opened.settled.set()
             self._stale.set()
 
     def is_open(self, chat_id: str) -> bool:
@@ -176,26 +187,26 @@ class Channels:
 
     def note_chat(self, chat: Chat) -> None:
         """Follow a chat of the user's list, if it is a channel and the user is a member."""
-        if chat.settings.is_channel and chat.own.role:
+        if _is_own_channel(chat):
             self._follow(chat.chat_id)
 
     # ---- what is followed
 
     async def _list(self) -> None:
         """Follow the newest channels of the user's list."""
-        chats: list[Chat] = []
+        channels: list[Chat] = []
         cursor = ""
         try:
-            while len(chats) < MAX_FOLLOWED:
+            while len(channels) < MAX_FOLLOWED:
                 page = await repeat(self._api.chats, limit=PAGE, cursor=cursor)
-                chats += page.chats
+                channels += filter(_is_own_channel, page.chats)
                 cursor = page.next_cursor
                 if not cursor:
                     break
         except Refused:  # the sign-in has ended
             return
-        for chat in reversed(chats):
-            self.note_chat(chat)
+        for channel in reversed(channels[:MAX_FOLLOWED]):
+            self._follow(channel.chat_id)
 
     def _apply(self, chat_id: str, control: Control) -> None:
         """Follow a channel that the user joins, or that a group of theirs becomes, until they leave. Control changes
@@ -276,6 +287,7 @@ class Channels:
         if opened.refused is None:
             opened.after = after or await self._complete_up_to(chat_id, is_new=True)
             opened.ready.set()
+            opened.settled.set()
             self._behind.set()
 
     async def _complete_up_to(self, chat_id: str, *, is_new: bool = False) -> int:
@@ -349,3 +361,8 @@ class Channels:
         if not has_room:
             self._session.forget(published)
         return has_room
+
+
+def _is_own_channel(chat: Chat) -> bool:
+    """Whether the chat is a channel of which the user is a member."""
+    return chat.settings.is_channel and bool(chat.own.role)

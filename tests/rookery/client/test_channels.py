@@ -1,6 +1,6 @@
 """The client follows the user's channels, and has each event of the open ones once, whatever happens to its session."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -148,9 +148,10 @@ class _Connection:
 
 
 @asynccontextmanager
-async def open_platform() -> AsyncIterator[tuple[FakePlatform, Client]]:
+async def open_platform(other_chats: Iterable[str] = ()) -> AsyncIterator[tuple[FakePlatform, Client]]:
     platform: Any = FakePlatform()
-    platform.log(CHAT)
+    for chat_id in (CHAT, *other_chats):
+        platform.log(chat_id)
     client = Client(platform, "test", "grpc", platform.connect)
     async with open_background() as nursery:
         await client._open(nursery, follow_channels=True)
@@ -281,6 +282,70 @@ async def test_a_channel_that_can_not_be_opened_stays_closed(
         with pytest.raises(ValueError, match="20 channels"):
             await client.channels.open("g-99")
         nursery.cancel_scope.cancel()
+
+
+async def test_channels_behind_any_number_of_other_chats_are_followed(autojump_clock: MockClock) -> None:
+    others = [f"d-{ME}-{user_id}" for user_id in range(10, 10 + MAX_FOLLOWED)]
+    async with open_platform(others) as (platform, client):
+        assert client.channels.followed == (CHAT,)
+        assert len([each for each in platform.requests if each.startswith("chats")]) > MAX_FOLLOWED / 2
+
+
+async def test_all_callers_that_open_a_channel_learn_at_once_that_it_is_refused(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    _, client = opened
+    codes: list[str] = []
+
+    async def open_it() -> None:
+        with pytest.raises(Refused) as refused:
+            await client.channels.open("g-9")
+        codes.append(refused.value.code)
+
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(open_it)
+    assert codes == ["not_found"] * 2
+
+
+async def test_a_channel_opens_for_the_second_caller_if_the_first_one_gives_up(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    platform.is_silent = True
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as first:
+            first.start_soon(client.channels.open, CHAT)
+            await trio.sleep(1)
+            nursery.start_soon(client.channels.open, CHAT)
+            await trio.sleep(1)
+            first.cancel_scope.cancel()
+        platform.is_silent = False
+        platform.lose()
+    posted = platform.post()
+    assert client.channels.is_open(CHAT)
+    assert ids_of(await taken(client)) == [posted]
+
+
+async def test_an_opening_that_fails_leaves_the_channel_open_that_was_closed_and_opened_again_meanwhile(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    platform.is_silent = True
+
+    async def give_up() -> None:
+        with pytest.raises(Unreachable):
+            await client.channels.open(CHAT, deadline=20)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(give_up)
+        await trio.sleep(1)
+        client.channels.close(CHAT)
+        platform.is_silent = False
+        platform.lose()
+        await client.channels.open(CHAT, deadline=15)
+    assert client.channels.is_open(CHAT)
 
 
 async def test_more_channels_than_a_session_may_follow_displace_the_oldest_closed_ones(
