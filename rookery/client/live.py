@@ -272,7 +272,7 @@ class Client:
         if self._reconnector.ended is not None:
             raise self._reconnector.ended
         if not self.is_connected:
-            raise Unreachable(f"no session within {OPEN_DEADLINE:g} s")
+            raise Unreachable(f"no session within {OPEN_DEADLINE:g} s: {self._reconnector.reason}")
 
 
 class Submission:

@@ -53,6 +53,8 @@ class Reconnector:
         self.ready = trio.Event()
         """Set by the first welcome, or when the sign-in has ended."""
         self.ended: SignedOut | None = None
+        self.reason = "no answer"
+        """Why the newest connection ended, or could not be opened."""
         self._api = api
         self._client_name = client_name
         self._transport = transport
@@ -87,6 +89,7 @@ class Reconnector:
                 return
             except RookeryError as error:
                 reconnect = Reconnect(str(error), after_ms=error.retry_after_ms if isinstance(error, Refused) else 0)
+            self.reason = reconnect.reason
             after, moved = reconnect.after_ms / 1000, reconnect.moved is not None
             pause = self._backoff.pause(trio.current_time(), after, moved=moved)
             await trio.sleep(pause if after else max(pause - self._waited, 0.0))

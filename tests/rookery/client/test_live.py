@@ -34,6 +34,20 @@ async def test_the_opening_gives_up_without_a_gateway(
             pass
 
 
+async def test_the_opening_names_the_reason_for_which_there_is_no_session(
+    open_fake_client: OpenClient, gateway: Any, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    @nursery.start_soon
+    async def refuse() -> None:
+        while True:
+            goodbye = pb.Goodbye(code="rate_limited", message="A user may have 16 sessions at once.")
+            (await gateway.next_connection()).reply(pb.ServerFrame(goodbye=goodbye))
+
+    with pytest.raises(Unreachable, match=r"no session within 15 s: A user may have 16 sessions at once\."):
+        async with open_fake_client():
+            pass
+
+
 async def test_a_client_counts_all_events_before_its_session_as_received(
     open_fake_client: OpenClient, bff: Any, gateway: Any, nursery: trio.Nursery
 ) -> None:
