@@ -6,12 +6,14 @@ from pathlib import Path
 
 from bff.files.downloads import MAX_DOWNLOADS
 from bff.groups import MAX_SEARCHED
+from bff.joining import ADDRESS_FACTOR
 from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS
 from rookery.v1.kinds_pb2 import Law
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.configuration.model import LiveConfiguration
 from shared.contract import groups
 from shared.contract.changes import KINDS as KINDS_OF_CHANGES
 from shared.contract.errors import KINDS, Code, Refusal
@@ -85,5 +87,17 @@ def test_the_permissions_and_limits_match_the_code() -> None:
         f"A message has up to {MAX_FILES} files",
         f"`part_bytes`, which is {PART_BYTES >> 20} MiB",
         f"At most {MAX_DOWNLOADS} downloads",
+    )
+    assert [each for each in sentences if each not in GUIDE] == []
+
+
+def test_the_limits_that_operators_can_change_have_their_defaults() -> None:
+    live = LiveConfiguration()
+    unknown = live.unknown_chats_per_minute
+    sentences = (
+        f"the user has {live.max_sessions_per_user} sessions",
+        f"create {live.groups_per_hour} groups an hour, make {live.member_additions_per_minute} requests a minute that",
+        f"request {unknown} chats a minute",
+        f"is {unknown} such requests a minute for a user, and {unknown * ADDRESS_FACTOR} for an address",
     )
     assert [each for each in sentences if each not in GUIDE] == []
