@@ -121,7 +121,7 @@ class Channels:
                 await opened.settled.wait()
             if not opened.was_given_up:
                 opened.check(deadline)
-                return
+                return  # else another call gave up, or it was closed: this call opens it
         if len(self._open) >= MAX_OPEN:
             raise ValueError(f"a session may have {MAX_OPEN} channels open")
         opened = self._open[chat_id] = _Opened(self._ended)
