@@ -205,7 +205,7 @@ def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
             unfinished.touch(mode=0o600)
             shutil.copyfile(folder / final.name, unfinished)
             if final == data.log:
-                _skip_offsets(unfinished)
+                _prepare_log(unfinished)
             shutil.copymode(folder / final.name, unfinished)
             sync(unfinished)
         if (folder / STORE).exists():
@@ -223,18 +223,27 @@ def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
         raise
 
 
-def _skip_offsets(log: Path) -> None:
+def _prepare_log(file: Path) -> None:
+    """Skip offsets, and set the log's own offsets of its consumers back to its beginning.
+
+    The log was copied after chats.db, so its offsets may be above the recorded ones, and the records between them would
+    be trimmed before the archive has recorded them: after a restore they are older than the retention. Where the
+    archive continues is in chats.db.
+    """
+    with closing(sqlite.connect(file)) as connection:
+        sqlite.migrate(connection, sqlite_log.MIGRATIONS)
+        connection.execute("UPDATE offsets SET offset = 0, epoch = 0")
+        _skip_offsets(connection)
+
+
+def _skip_offsets(connection: sqlite3.Connection) -> None:
     """Append an empty record `OFFSET_GAP` offsets behind the last one of each partition that has records."""
-    with closing(sqlite.connect(log)) as connection:
-        fillers = []
-        for (partition,) in connection.execute("SELECT DISTINCT place >> 48 FROM segments"):
-            if last := last_segment(connection, (partition + 1 << 48) - 1):
-                fillers.append(
-                    (last.place + last.records + OFFSET_GAP, 1, wall_clock_ms(), msgspec.msgpack.encode([b""]))
-                )
-        # Columns are named because the file may be of an older release.
-        insert = "INSERT INTO segments (place, records, at_ms, record_values) VALUES (?, ?, ?, ?)"
-        connection.executemany(insert, fillers)
+    fillers = []
+    for (partition,) in connection.execute("SELECT DISTINCT place >> 48 FROM segments"):
+        if last := last_segment(connection, (partition + 1 << 48) - 1):
+            fillers.append((last.place + last.records + OFFSET_GAP, 1, wall_clock_ms(), msgspec.msgpack.encode([b""])))
+    insert = "INSERT INTO segments (place, records, at_ms, record_values) VALUES (?, ?, ?, ?)"
+    connection.executemany(insert, fillers)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from rookery.commands.backup import OFFSET_GAP, UNFINISHED, back_up, restore
 from rookery.serve.engines import open_accounts, open_backplane, open_chats, open_configuration, open_files
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import new_signing_key
-from shared.backplane import Assignment, Backplane, Record
+from shared.archive import ARCHIVE_GROUP
+from shared.backplane import Assignment, Backplane, Checkpoint, Record
 from shared.backplane.publishing import publish_and_wait
-from shared.backplane.sqlite.log import LogInUse, hold
+from shared.backplane.sqlite.log import LogInUse, hold, open_sqlite_log
 from shared.contract.chats import direct_chat_id
+from shared.contract.ids import wall_clock_ms
 from shared.files.keys import file_key
 from shared.settings import FilesSettings, Settings
 from tests.shared.files.content import content_of, read, store, write
@@ -163,6 +165,21 @@ async def test_a_restored_log_continues_behind_every_position_that_clients_may_h
         # The unrecorded record is still read, then the new one.
         assert await read_from(log, 2, 3) == [(2, b"three"), (3 + OFFSET_GAP, b""), (offset, b"next")]
         assert await log.end_offset(1) == offset + 1
+
+
+async def test_a_restored_log_keeps_what_was_recorded_between_the_copies_of_the_two_databases(
+    settings: Settings, elsewhere: Settings, folder: Path
+) -> None:
+    again = folder.with_name("again")
+    async with open_backplane(settings) as log, log.consume(ARCHIVE_GROUP) as consumer:
+        await consumer.commit({1: Checkpoint(3, 1)})
+    await back_up(settings, again)
+    await restore(elsewhere, again)
+    async with open_sqlite_log(elsewhere.data / "log.db", partitions=4, retention_hours=1) as restored:
+        await restored.trim(wall_clock_ms() + 1)
+        assert await read_from(restored, 2, 1) == [(2, b"three")]
+        async with restored.consume(ARCHIVE_GROUP) as consumer:
+            assert await consumer.committed([1]) == {1: Checkpoint(0, 0)}
 
 
 async def test_a_backup_of_a_stopped_rookery_is_the_same(folder: Path, settings: Settings, tmp_path: Path) -> None:
