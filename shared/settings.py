@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
@@ -263,10 +264,27 @@ class CassandraSettings(_Section):
     timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Time-out of one request")
 
 
+def _check_redis_url(url: SecretStr) -> SecretStr:
+    """Reject another URL without showing it: often the mistake in it is a password that is not encoded."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        is_misplaced = "@" in parts.path + parts.query + parts.fragment  # then it follows a /, ? or # in the password
+        is_usable = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0 and not is_misplaced
+    except ValueError:  # whose text may have a part of the password
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "it must be redis://USER:PASSWORD@HOST:PORT/0 (rediss:// for TLS), with special characters percent-encoded"
+        )
+    return url
+
+
 class RedisSettings(_Section):
     """Live configuration, ownership and leases on Redis."""
 
-    url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// (TLS)")
+    url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// (TLS)"
+    )
     prefix: str = Field(default="rookery:", min_length=1, max_length=64, description="Prefix of every key and channel")
     timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Time-out of one command")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from shared.settings import Settings, TlsSettings
+from shared.settings import RedisSettings, Settings, TlsSettings
 
 PEM = Path("server.pem")
 
@@ -85,3 +85,34 @@ def test_an_object_store_needs_keys_and_plain_names(files: dict[str, str], field
         Settings.model_validate({"files": files})
     keys = {"access_key": "key", "secret_key": "secret"}
     Settings.model_validate({"files": {"url": "s3://bucket/a/b", "endpoint": "http://[::1]:9000", **keys}})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://:secret@host",
+        "unix:///secret",
+        "redis://:secret@/0",
+        "redis://:secret@host:port/0",
+        "redis://:secret@host:0/0",
+        "redis://:sec/ret@host:6379/0",
+        "redis://user:12/secret@host",
+        "redis://user:12?secret@host",
+        "redis://user:12#secret@host",
+        "redis://:secret@[::1",
+    ],
+)
+def test_a_url_of_redis_that_can_not_be_used_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        RedisSettings.model_validate({"url": url})
+    (error,) = refused.value.errors()
+    assert error["loc"] == ("url",)
+    assert "redis://USER:PASSWORD@HOST:PORT/0" in error["msg"]
+    assert "sec" not in error["msg"]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host", "redis://host/1", "rediss://user:p%2Fss@[::1]:6380/0?ssl_ca_certs=/ca.pem"]
+)
+def test_a_url_of_redis_needs_a_host_alone(url: str) -> None:
+    assert RedisSettings.model_validate({"url": url}).url.get_secret_value() == url

@@ -108,7 +108,7 @@ def _encoded(word: Argument) -> bytes:
 @asynccontextmanager
 async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
     """Open a client. Opening never waits for Redis; closing takes a second at most. Raises ValueError for an invalid
-    URL."""
+    option in the URL."""
     connect = connector(settings)
     commands, notices = Link(settings, connect), Link(settings, connect)
     async with (

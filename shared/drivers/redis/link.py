@@ -44,8 +44,7 @@ class Refused(Unavailable):
 def connector(settings: RedisSettings, *, texts: bool = True) -> Callable[[], Connection]:
     """Return a function that makes connections, not yet connected. With `texts`, replies have `str`, else `bytes`.
 
-    Raises ValueError for an invalid URL, without the URL: it may hold a password, and a password that is not quoted
-    often is the mistake in it.
+    Raises ValueError for an unknown or invalid option in the URL, without the URL, which may have a password.
     """
     try:
         pool = ConnectionPool.from_url(
@@ -58,10 +57,7 @@ def connector(settings: RedisSettings, *, texts: bool = True) -> Callable[[], Co
         )
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):
-        raise ValueError(
-            "redis.url is not of the form redis://user:password@host:port/0 (rediss:// for TLS);"
-            " special characters in a user or password must be percent-encoded"
-        ) from None
+        raise ValueError("redis.url has an option, behind its `?`, that is not known or invalid") from None
     return lambda: cast(Connection, pool.connection_class(**pool.connection_kwargs))
 
 

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from messaging.archive.store.sqlite.store import open_sqlite_chats
+from messaging.archive.sweep import GRACE_MS
 from rookery.client import open_api
 from rookery.commands.options import read_settings
 from rookery.commands.terminal import chat as terminal_chat
@@ -25,6 +26,7 @@ from shared.backplane import DeadLetter, StoredRecord
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.net.health_server import serve_health
 from shared.net.tls import ServerTls
 from shared.telemetry.health import Health
@@ -151,6 +153,13 @@ def test_an_invalid_secret_is_named_and_not_shown(invoke: Invoke, token: str) ->
     assert token.strip() not in result.output
 
 
+def test_an_invalid_url_of_redis_is_named_and_not_shown(invoke: Invoke) -> None:
+    result = invoke("config", "list", ROOKERY_REDIS__URL="redis://:sec/ret@host:6379/0")
+    assert result.exit_code == 2
+    assert "`redis.url` (ROOKERY_REDIS__URL) can't be used" in result.output
+    assert "sec" not in result.output
+
+
 def test_lists_in_the_environment_have_commas_and_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOKERY_ENGINES", "redis, kafka")
     monkeypatch.setenv("ROOKERY_KAFKA__SERVERS", "one:9092,two:9092")
@@ -231,6 +240,25 @@ def test_a_sweep_of_files_prints_what_it_has_done(invoke: Invoke, folder: DataFo
         "0 squares of pictures deleted, which no user and no group has",
         "0 keys and 0 uploads without a file deleted",
     ]
+
+
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize(("behind", "deleted"), [({}, 1), ({5: 1}, 0)])
+def test_a_sweep_of_files_waits_for_partitions_that_the_settings_leave_out(
+    invoke: Invoke, folder: DataFolder, behind: dict[int, int], deleted: int
+) -> None:
+    """The shell may have another number of partitions than the processes: here 4, while history has six."""
+    now_ms = wall_clock_ms()
+    stored = StoredFile(file=FileInfo(file_id=1), owner_id=1, state=FILE_STATE_UPLOADING)
+
+    async def condemn() -> None:
+        async with open_sqlite_chats(folder.chats) as chats:
+            await chats.files.reserve("a", stored, quota_bytes=1, max_uploads=1)
+            await chats.files.condemn((await chats.files.rows([1])).values(), now_ms - 2 * GRACE_MS)
+            await chats.raise_watermarks(dict.fromkeys(range(4), now_ms) | behind)
+
+    trio.run(condemn)
+    assert invoke("files", "sweep").output.startswith(f"{deleted} files deleted")
 
 
 @pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])
