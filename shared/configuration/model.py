@@ -11,6 +11,9 @@ from shared.telemetry.logs import LEVELS, MAX_LEVELS, parse_levels
 Value = int | float | str
 """The value of one key."""
 
+LONGEST_TOKEN_SECONDS = 86_400
+"""The upper bound of `access_token_seconds`: a token that is older has expired, whatever the value was."""
+
 
 FILE_TYPE = re.compile(r"[a-z]+/(\*|[a-z0-9.+-]+)")
 """A media type, or all of one kind, as in `allowed_file_types`."""
@@ -132,7 +135,9 @@ class LiveConfiguration(BaseModel):
         description="Requests of one user for chats that do not exist or are not theirs; after them, for all chats. "
         "Of invalid links to groups too, and ten times as many per address",
     )
-    access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token, in seconds")
+    access_token_seconds: int = Field(
+        default=900, ge=30, le=LONGEST_TOKEN_SECONDS, description="Life of an access token, in seconds"
+    )
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of an unused refresh token, in days")
     trace_ratio: float = Field(
         default=0.01, ge=0, le=1, description="Share of messages and requests that are traced, with a collector"

@@ -6,8 +6,10 @@ import click
 import pytest
 
 from rookery.commands import keys
-from rookery.serve.engines import open_accounts, open_configuration
+from rookery.serve.engines import open_accounts
+from rookery.serve.folder import DataFolder
 from shared.accounts.tokens import new_signing_key
+from shared.configuration.sqlite import open_sqlite_configuration
 from shared.contract.ids import wall_clock_ms
 from shared.settings import Settings
 from tests.rookery.commands.conftest import Invoke
@@ -63,12 +65,36 @@ async def test_a_key_whose_tokens_may_be_valid_is_retired_only_with_now(settings
     assert await stored(settings) == [new]
 
 
+async def set_lifetime(settings: Settings, seconds: int, *, ago: float = 0) -> None:
+    """Set the lifetime of tokens as if it were `ago` seconds earlier."""
+    at_ms = int(wall_clock_ms() - ago * 1000)
+    path = DataFolder(settings.data).configuration
+    async with open_sqlite_configuration(path, clock_ms=lambda: at_ms) as configuration:
+        await configuration.set("access_token_seconds", str(seconds))
+
+
 async def test_the_lifetime_of_tokens_decides_how_long_a_key_is_needed(settings: Settings) -> None:
     old = await add_key(settings, age=3_600)
     await add_key(settings, age=105)
-    async with open_configuration(settings) as configuration:
-        await configuration.set("access_token_seconds", "30")
+    await set_lifetime(settings, 30, ago=105 + 86_401)
     await keys.retire(settings, old, now=False)
+
+
+async def test_a_lifetime_that_was_shortened_counts_while_tokens_may_have_the_longer_one(settings: Settings) -> None:
+    old = await add_key(settings, age=3_600)
+    await add_key(settings, age=971)
+    await set_lifetime(settings, 7_200, ago=1_800)
+    await set_lifetime(settings, 30, ago=900)
+    with pytest.raises(click.ClickException, match=r"may be valid for 6\d\d\d more seconds"):
+        await keys.retire(settings, old, now=False)
+
+
+async def test_the_default_lifetime_counts_while_tokens_may_have_it(settings: Settings) -> None:
+    old = await add_key(settings, age=3_600)
+    await add_key(settings, age=105)
+    await set_lifetime(settings, 30)
+    with pytest.raises(click.ClickException, match=r"may be valid for 86\d more seconds"):
+        await keys.retire(settings, old, now=False)
 
 
 @pytest.mark.parametrize("now", [False, True])
