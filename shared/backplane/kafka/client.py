@@ -6,6 +6,7 @@ records cross to and from Trio in batches. Exceptions of the library become Unav
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -22,6 +23,7 @@ from shared.backplane.kafka.kafka_python import (
     NetworkSelector,
 )
 from shared.contract.errors import Unavailable
+from shared.net.pem import load_authorities, load_pair
 from shared.settings import KafkaSettings
 
 Result = TypeVar("Result")
@@ -76,6 +78,17 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.username
         options["sasl_plain_password"] = settings.password.get_secret_value()
     return options
+
+
+def _check_files(settings: KafkaSettings) -> None:
+    """Raise UnusableCertificate for a file of TLS that can't be loaded: the library would report the broker as away,
+    or ask for a key's password on the terminal."""
+    if settings.security.endswith("SSL"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if settings.ca_file is not None:
+            load_authorities(context, settings.ca_file)
+        if settings.certificate_file is not None:
+            load_pair(context, settings.certificate_file, settings.key_file)
 
 
 @contextmanager
@@ -227,7 +240,11 @@ class KafkaLoop:
 
 @asynccontextmanager
 async def open_kafka_loop(settings: KafkaSettings) -> AsyncIterator[KafkaLoop]:
-    """Run kafka-python's event loop in a thread of its own until the block ends, and join it, within CLOSE_TIMEOUT."""
+    """Run kafka-python's event loop in a thread of its own until the block ends, and join it, within CLOSE_TIMEOUT.
+
+    Raises UnusableCertificate.
+    """
+    _check_files(settings)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     loop = KafkaLoop(settings)

@@ -30,6 +30,7 @@ from cassandra.policies import (
 from cassandra.query import tuple_factory
 
 from shared.contract.errors import Unavailable
+from shared.net.pem import explain_errors, load_pair
 from shared.settings import CassandraSettings
 
 CONNECT_SECONDS = 3.0
@@ -80,7 +81,8 @@ logging.getLogger("cassandra.protocol").addFilter(lambda record: "`USE <keyspace
 
 
 def connect(settings: CassandraSettings) -> Session:
-    """Return a session without a keyspace, on its own cluster object. Raises Unavailable if no node can be used."""
+    """Return a session without a keyspace, on its own cluster object. Raises Unavailable if no node can be used, and
+    UnusableCertificate."""
     cluster = _cluster(settings)
     try:
         session: Session = cluster.connect()
@@ -188,9 +190,11 @@ def _credentials(settings: CassandraSettings) -> PlainTextAuthProvider | None:
 
 
 def _tls(settings: CassandraSettings) -> ssl.SSLContext | None:
+    """The context for the nodes; None for plain text. Raises UnusableCertificate."""
     if settings.ca_file is None:
         return None
-    context = ssl.create_default_context(cafile=settings.ca_file)
+    with explain_errors(settings.ca_file):
+        context = ssl.create_default_context(cafile=settings.ca_file)
     if settings.certificate_file is not None:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
+        load_pair(context, settings.certificate_file, settings.key_file)
     return context

@@ -172,8 +172,9 @@ async def open_cassandra(
 ) -> AsyncIterator[CassandraSession]:
     """A session in the keyspace of the settings, for as long as the block is open.
 
-    Raises Unavailable if no node can be used, or if the keyspace has not exactly these migrations. A request that waits
-    at the end of the block gets Unavailable. A cancelled block is left at once, even while no node answers.
+    Raises UnusableCertificate, and Unavailable if no node can be used, or if the keyspace has not exactly these
+    migrations. A request that waits at the end of the block gets Unavailable. A cancelled block is left at once, even
+    while no node answers.
     """
     async with open_session(settings, probe_cql=PROBE.format(keyspace=settings.keyspace)) as session:
         await check_schema(session.execute, settings.keyspace, migrations)

@@ -1,6 +1,7 @@
 """Kafka's thread and how it connects."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from shared.backplane.kafka.backplane import open_kafka
 from shared.backplane.kafka.client import connection_options, open_kafka_loop
 from shared.backplane.kafka.topics import migrate_topics
 from shared.contract.errors import Unavailable
+from shared.net.pem import UnusableCertificate
 from shared.settings import KafkaSettings
 from tests.waiting import PATIENCE
 from tools.engines.engine import free_port
+from tools.launch.certificates import Authority
 
 
 async def test_the_assertions_distinguish_the_two_threads() -> None:
@@ -46,6 +49,15 @@ async def test_a_broker_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPa
     for use in uses:
         with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match=r"Kafka at 127\.0\.0\.1"):
             await use()
+
+
+async def test_a_file_of_tls_that_can_not_be_used_is_named(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = {"ca_file": authority.file, "certificate_file": authority.issue().certificate}
+    for name, file in {"ca_file": "none.pem", "key_file": "none.key"}.items():
+        settings = KafkaSettings.model_validate({"security": "SSL", **files, name: tmp_path / file})
+        with pytest.raises(UnusableCertificate, match=file):
+            await open_kafka(settings).__aenter__()
 
 
 def test_settings_decide_how_to_connect() -> None:
