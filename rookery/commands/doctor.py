@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from secrets import token_hex
 from typing import assert_never
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 import httpx
@@ -286,7 +286,10 @@ def check_certificate(certificate: Certificate, file: Path) -> Finding:
 def check_log_lock(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
     """Check whether another process, which does not respond, has the log open."""
     lock = DataFolder(settings.data).log_lock
-    if roles or not lock.exists():
+    if roles or not os.access(lock, os.F_OK):
+        return
+    if not os.access(lock, os.R_OK):
+        yield _unreadable(lock)
         return
     with lock.open() as file:
         try:
@@ -300,14 +303,15 @@ def check_log_lock(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
 
 def check_clock(settings: Settings, _: Set[str]) -> Iterator[Finding]:
     """Check the clock: message ids contain the time, so no id is generated while the clock is behind."""
-    newest = max((path.stat().st_mtime for path in settings.data.glob("*")), default=0.0)
+    files = settings.data.glob("*") if _can_enter(settings.data) else ()
+    newest = max((path.stat().st_mtime for path in files), default=0.0)
     behind = newest - time.time()
     if wall_clock_ms() < EPOCH_MS:
         yield Finding(Level.PROBLEM, "the clock is before 2026", "set it")
     elif behind > CLOCK_LEEWAY_SECONDS:
         text = f"the clock is {behind:.0f} s behind the newest file in {settings.data}"
         yield Finding(Level.PROBLEM, text, "set it: Rookery generates no message ids until it has caught up")
-    else:
+    elif newest:
         yield Finding(Level.OK, "the clock is not behind the stored data")
 
 
@@ -320,13 +324,15 @@ def check_schemas(settings: Settings, _: Set[str]) -> Iterator[Finding]:
         (folder.accounts, len(accounts_sqlite.MIGRATIONS)),
         (folder.configuration, len(configuration_sqlite.MIGRATIONS)),
     ):
-        if path.exists():
+        if os.access(path, os.F_OK):
             yield check_schema(path, newest)
 
 
 def check_schema(path: Path, newest: int) -> Finding:
+    if not os.access(path, os.R_OK):
+        return _unreadable(path)
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         return Finding(Level.PROBLEM, f"{path} can't be read ({error})", "restore it from a backup")
@@ -391,9 +397,19 @@ def _uses_folder(settings: Settings, roles: Set[str]) -> bool:
 def _existing(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
     folder = folder.absolute()
-    while not folder.exists():
+    while not os.access(folder, os.F_OK):
         folder = folder.parent
     return folder
+
+
+def _can_enter(folder: Path) -> bool:
+    """Whether the files of a folder can be found. `check_folder` reports a folder that can't be entered."""
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def _unreadable(path: Path) -> Finding:
+    text = f"user id {os.getuid()} can't read {path}"
+    return Finding(Level.PROBLEM, text, "run this command as the user of Rookery")
 
 
 def _health_ports(settings: Settings) -> Iterator[tuple[str, str, int, str]]:

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 
 from bff.files.scanner import Scanner
 from rookery.commands import doctor
+from rookery.commands.backup import PARTS
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
 from shared.files.folder import open_folder_files
@@ -153,9 +155,10 @@ def test_an_engine_that_is_down_is_a_problem_and_named() -> None:
 
 
 def test_a_clock_behind_the_data_is_a_problem(settings: Settings) -> None:
-    assert found(doctor.check_clock, settings) == [Level.OK]
+    assert found(doctor.check_clock, settings) == []
     file = settings.data / "log.db"
     file.touch()
+    assert found(doctor.check_clock, settings) == [Level.OK]
     os.utime(file, (time.time() + 3600, time.time() + 3600))
     assert found(doctor.check_clock, settings) == [Level.PROBLEM]
 
@@ -168,6 +171,41 @@ def test_a_file_of_a_newer_release_or_a_broken_one_is_a_problem(settings: Settin
     assert found(doctor.check_schemas, settings) == [Level.PROBLEM]
     path.write_bytes(b"not a database" * 100)
     assert found(doctor.check_schemas, settings) == [Level.PROBLEM]
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "a#b?c%41")
+    settings.data.mkdir()
+    for part in PARTS:
+        with closing(sqlite3.connect(settings.data / part.name)) as connection:
+            connection.execute(f"PRAGMA user_version = {len(part.migrations)}")
+    texts = [finding.text for finding in doctor.check_schemas(settings, frozenset())]
+    assert sorted(texts) == sorted(f"{settings.data / part.name} is of this release" for part in PARTS)
+    assert list(tmp_path.iterdir()) == [settings.data]
+
+
+def test_a_file_of_another_user_is_no_reason_to_restore_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DataFolder(settings.data)
+    for path in (data.log, data.log_lock):
+        path.touch()
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: mode == os.F_OK and access(path, mode))
+    for check, path in ((doctor.check_schemas, data.log), (doctor.check_log_lock, data.log_lock)):
+        (finding,) = check(settings, frozenset())
+        assert finding.level is Level.PROBLEM
+        assert finding.text.endswith(f"can't read {path}")
+        assert finding.remedy == "run this command as the user of Rookery"
+
+
+def test_a_folder_that_can_not_be_entered_is_examined_no_further(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = DataFolder(settings.data)
+    for path in (data.log, data.log_lock):
+        path.touch()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for check in (doctor.check_log_lock, doctor.check_clock, doctor.check_schemas):
+        assert found(check, settings) == []
 
 
 def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +311,13 @@ def test_invalid_settings_are_a_problem_and_exit_1(invoke: Invoke) -> None:
     result = invoke("doctor", ROOKERY_BFF__PROT="1")
     assert result.exit_code == 1
     assert "problem  there is no setting `bff.prot`" in result.output
+
+
+def test_no_part_of_the_password_of_an_invalid_url_is_shown(invoke: Invoke) -> None:
+    result = invoke("doctor", ROOKERY_ENGINES="redis", ROOKERY_REDIS__URL="redis://:sec/ret@host:6379/0")
+    assert result.exit_code == 1
+    assert "problem  the setting `redis.url`" in result.output
+    assert "sec" not in result.output
 
 
 def test_every_line_begins_with_its_level(invoke: Invoke) -> None:
