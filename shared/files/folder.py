@@ -142,7 +142,7 @@ class FolderFiles:
     async def delete(self, keys: Collection[str]) -> None:
         for key in keys:
             check_key(key)
-        await self._run(self._folder.remove, [self._folder.stored(key) for key in keys])
+        await self._run(self._folder.delete, keys)
 
     async def keys(self, prefix: str = "", after: str = "", limit: int = MAX_LISTED) -> Sequence[Stored]:
         return await self._run(self._folder.keys, prefix, after, min(limit, MAX_LISTED))
@@ -237,8 +237,7 @@ class _Folder:
             for name in names:
                 os.link(upload / name, whole / name)
             sync(whole)
-            _make(stored.parent)
-            os.rename(whole, stored)
+            self._place(whole, stored)
         except FileNotFoundError as error:
             if {_name(part) for part in _parts(stored)} != set(names):  # else this is a retry
                 raise NotFound(f"no upload {upload_id} of {key} with all of its parts") from error
@@ -247,6 +246,19 @@ class _Folder:
                 raise
         sync(stored.parent)
         self.remove([upload])
+
+    def _place(self, whole: Path, stored: Path) -> None:
+        """Rename the whole file, in a folder that `delete` may remove meanwhile. Raises FileNotFoundError if the upload
+        has ended."""
+        while True:
+            _make(stored.parent)
+            try:
+                os.rename(whole, stored)
+            except FileNotFoundError:
+                if not whole.exists():
+                    raise
+            else:
+                return
 
     def put(self, key: str, content: bytes) -> None:
         upload_id = self.begin(key)
@@ -264,6 +276,14 @@ class _Folder:
             with suppress(FileNotFoundError):
                 os.rename(folder, condemned)
                 shutil.rmtree(condemned, ignore_errors=True)
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Delete the keys, and their folders that have no other key: each user and group has one for its avatars."""
+        stored = [self.stored(key) for key in keys]
+        self.remove(stored)
+        for folder in {path.parent for path in stored} - {self._stored}:
+            with suppress(OSError):  # it has other keys, or is deleted already
+                folder.rmdir()
 
     def keys(self, prefix: str, after: str, limit: int) -> list[Stored]:
         return list(islice(self.walk(prefix, after), limit))
@@ -380,7 +400,10 @@ def _name(part: Part) -> str:
 
 def _names(folder: Path) -> list[str]:
     """Return the last parts of the keys in a folder, in their order; those of folders end with a slash."""
-    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    except FileNotFoundError:  # deleted meanwhile, without a key in it
+        return []
     return sorted(name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else f"{name}/" for name in names)
 
 

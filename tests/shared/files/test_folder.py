@@ -202,3 +202,41 @@ async def test_a_copy_leaves_out_what_is_deleted_meanwhile(tmp_path: Path, monke
         assert copy_stored(tmp_path / "old", tmp_path / "new") == Copied(2, 6) == count_stored(tmp_path / "new")
         assert [await read(new, key) for key in ("a/1", "b/3")] == [b"a/1", b"b/3"]
         assert [each.key for each in await new.keys()] == ["a/1", "b/3"]
+
+
+async def test_a_folder_goes_with_its_last_key(tmp_path: Path) -> None:
+    async with open_folder_files(tmp_path) as files:
+        for key in ("avatars/7/x-96", "avatars/7/y-96", "avatars/8/z-96", "top"):
+            await files.put(key, LAST)
+        await files.delete(["avatars/7/x-96", "avatars/8/z-96", "avatars/9/never"])
+        assert [path.name for path in found(tmp_path, "stored/avatars/*")] == ["7"]
+        await files.delete(["avatars/7/y-96", "top"])
+        assert found(tmp_path, "stored/avatars/*") == []
+        assert await files.keys() == []
+
+
+async def test_a_folder_may_go_while_a_key_is_placed_in_it_and_while_it_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, listed = folder._make, folder._names
+    doomed = tmp_path / "stored" / "3fa"
+
+    def make_in_vain(path: Path) -> None:
+        make(path)
+        if path == doomed:
+            monkeypatch.undo()
+            path.rmdir()
+
+    def delete_after(path: Path) -> list[str]:
+        names = listed(path)
+        monkeypatch.undo()
+        shutil.rmtree(doomed)
+        return names
+
+    async with open_folder_files(tmp_path) as files:
+        monkeypatch.setattr(folder, "_make", make_in_vain)
+        await files.put(KEY, LAST)
+        assert await read(files, KEY) == LAST
+        await files.put("b/3", LAST)
+        monkeypatch.setattr(folder, "_names", delete_after)
+        assert [each.key for each in await files.keys()] == ["b/3"]
