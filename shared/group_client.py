@@ -110,10 +110,12 @@ class GroupClient:
         tls = self._context_for(address)
         async with open_channel(parsed.host, parsed.port, tls=tls, prepare=[propagate_trace]) as channel:
             stub = self._stubs[address] = GroupServiceStub(channel)
-            task_status.started(stub)
-            while any(self._owner(partition) == address for partition in range(self._partitions)):
-                await self._directory.changed()
-            del self._stubs[address]
+            try:
+                task_status.started(stub)
+                while any(self._owner(partition) == address for partition in range(self._partitions)):
+                    await self._directory.changed()
+            finally:  # also if the first caller was cancelled before: the channel ends with it then
+                del self._stubs[address]
             await trio.sleep(CALL_SECONDS)  # until the last call has ended
 
 

@@ -182,3 +182,20 @@ async def test_a_gateway_has_one_channel_which_closes_after_it_has_left_the_dire
         await trio.sleep(CALL_SECONDS + 1)
         assert not client._nursery.child_tasks
     assert len(owner.calls) == 10
+
+
+async def test_a_change_that_is_cancelled_while_its_channel_opens_leaves_no_dead_channel(
+    directory: LocalDirectory, gateway: Open, autojump_clock: MockClock
+) -> None:
+    owner = await gateway(DONE)
+    directory.publish(owner.address, [HOME], 1)
+    caller = trio.CancelScope()
+
+    def cancel_caller(_: str) -> None:
+        caller.cancel()
+
+    async with open_group_client(directory, PARTITIONS, cancel_caller) as client:
+        with caller:
+            await client.change(REQUEST, "secret")
+        assert caller.cancelled_caught
+        assert await client.change(REQUEST, "secret") == DONE
