@@ -205,6 +205,7 @@ class Server:
 async def _hold_nursery(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
     """Hold a nursery that is shielded from outer cancellation: its owner cancels it."""
     async with trio.open_nursery() as nursery:
-        nursery.cancel_scope.shield = True
         task_status.started(nursery)
+        await trio.lowlevel.checkpoint_if_cancelled()  # then nobody got the nursery, and nobody would cancel it
+        nursery.cancel_scope.shield = True
         await trio.sleep_forever()

@@ -20,7 +20,7 @@ from trio.testing import MockClock
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.rpc import Channel, Limits, Status, open_channel
 from shared.rpc.connection import keep_alive
-from shared.rpc.server.server import Server
+from shared.rpc.server.server import Server, serve_rpc
 from tests.shared.rpc.calling import get_chat
 from tests.shared.rpc.conftest import (
     FRAME,
@@ -69,6 +69,14 @@ async def test_a_client_that_does_not_finish_its_preface_is_closed(
     statistics = first.server.statistics()
     assert (statistics.connections, statistics.handshaking, statistics.handshakes_failed) == (1, 0, 1)
     await first.prove_alive()
+
+
+async def test_a_server_that_is_cancelled_before_it_begins_ends() -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            scope.cancel()
+            await nursery.start(serve_rpc, [], [])
+    assert scope.cancelled_caught
 
 
 async def test_a_client_that_has_shaken_hands_may_be_silent(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:
