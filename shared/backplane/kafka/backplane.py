@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from shared.background import open_background
 from shared.backplane.kafka.client import KafkaLoop, open_kafka_loop
 from shared.backplane.kafka.consumer import KafkaConsumer
 from shared.backplane.kafka.dead_letters import DEAD_LETTER_TIMEOUT, read_letters, write_letter
@@ -132,7 +133,8 @@ class KafkaBackplane:
 async def open_kafka(settings: KafkaSettings) -> AsyncIterator[KafkaBackplane]:
     """Open the backplane on Kafka, whose topics `rookery migrate` has made.
 
-    Raises Unavailable if no broker answers, if the topic does not exist, or if it has another number of partitions.
+    Raises UnusableCertificate, and Unavailable if no broker answers, if the topic does not exist, or if it has another
+    number of partitions.
     """
     async with AsyncExitStack() as stack:
         loop = await stack.enter_async_context(open_kafka_loop(settings))
@@ -140,7 +142,9 @@ async def open_kafka(settings: KafkaSettings) -> AsyncIterator[KafkaBackplane]:
         await open_topic(loop, client, settings)
         backplane = KafkaBackplane(loop, client)
         try:
-            yield backplane
+            async with open_background() as nursery:
+                nursery.start_soon(backplane._producer.supervise)
+                yield backplane
         finally:
             with trio.CancelScope(shield=True):
                 await backplane.close()

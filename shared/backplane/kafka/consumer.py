@@ -13,6 +13,7 @@ from shared.backplane.kafka.fetch_queue import Chunk, FetchQueue, Notification
 from shared.backplane.kafka.kafka_python import Client
 from shared.backplane.kafka.member import Member
 from shared.backplane.protocol import Assignment, Checkpoint, Fetched, StoredRecord
+from shared.clock import elapsed
 from shared.contract.errors import Unavailable
 
 COMMIT_TIMEOUT = 5.0
@@ -53,8 +54,8 @@ class KafkaConsumer:
     def held_until(self) -> float:
         if self._acknowledged < self._member.unreleased:
             return -math.inf
-        # The two clocks run alike, also while the process is stopped; only their zero differs.
-        return self._member.heartbeat_at + self._session_timeout + (trio.current_time() - time.monotonic())
+        # Both clocks run on while the process is stopped, but only `elapsed` while the machine is suspended.
+        return self._member.heartbeat_at + self._session_timeout + (trio.current_time() - elapsed())
 
     def lag(self) -> Mapping[int, int]:
         ends = self._member.reader.ends

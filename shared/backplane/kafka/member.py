@@ -85,7 +85,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self._ended = False
         self._reported: set[str] = set()
         self.heartbeat_at = float("-inf")
-        """When the last request was sent that the group confirmed (of time.monotonic); -inf: not a member."""
+        """When the last request was sent that the group confirmed (of `elapsed`); -inf: not a member."""
         self.unreleased = 0
         """The number of the newest notification of a loss that the group did not wait for: until the consumer has
         handled it, others may own partitions that it takes for its own."""

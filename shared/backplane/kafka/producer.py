@@ -4,11 +4,11 @@ kafka-python's own KafkaProducer is not used: it can neither hold records back u
 records that were refused.
 """
 
-import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import structlog
 import trio
@@ -26,6 +26,7 @@ from shared.backplane.kafka.kafka_python import (
 )
 from shared.backplane.protocol import Done, Record
 from shared.bridge import BridgeStatistics
+from shared.clock import elapsed
 from shared.contract.errors import Unavailable
 from shared.contract.ids import wall_clock_ms
 
@@ -46,9 +47,24 @@ MAX_PENDING_CALLS = 50_000
 
 _log = structlog.get_logger("rookery.backplane")
 
+P = ParamSpec("P")
+
+
+def _supervised(work: "Callable[Concatenate[Producer, P], None]") -> "Callable[Concatenate[Producer, P], None]":
+    """Wrap a callback of the library, which logs a fault of ours and goes on: end the producer with it."""
+
+    @wraps(work)
+    def supervised(producer: "Producer", *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            work(producer, *arguments, **named)
+        except Exception as fault:  # supervision: raised again by `supervise`
+            producer._loop.call_trio_soon(producer._fail, fault)
+
+    return supervised
+
 
 class Producer:
-    """Publishes to one topic. Public methods and `_deliver` are for Trio's thread, all others for Kafka's."""
+    """Publishes to one topic. Public methods, `_fail` and `_deliver` are for Trio's thread, all others for Kafka's."""
 
     def __init__(self, loop: KafkaLoop, client: Client, topic: str, partitions: int) -> None:
         self._loop = loop
@@ -70,6 +86,8 @@ class Producer:
         self._finished = 0
         self._known_errors = 0
         self._idle: trio.Event | None = None
+        self._fault: Exception | None = None
+        self._failed = trio.Event()
 
     def publish(self, records: Sequence[Record], size: int, done: Done, seconds: float) -> None:
         """Send records of this total size in bytes, within `seconds` at most. See Backplane.publish."""
@@ -81,7 +99,7 @@ class Producer:
             )
         self.pending_bytes += size
         self.pending_calls += 1
-        deadline = time.monotonic() + min(DELIVERY_TIMEOUT, seconds)
+        deadline = elapsed() + min(DELIVERY_TIMEOUT, seconds)
         self._inbox.append(Call(records, done, size, deadline, self._known_errors))
         if len(self._inbox) == 1:  # otherwise `_step` is scheduled already, and takes this call too
             self._loop.assert_in_trio_thread()  # here, not at each call of the hot path
@@ -107,6 +125,17 @@ class Producer:
         with suppress(Unavailable):
             await self._loop.call("closing", CLOSE_TIMEOUT, self._reject_all)
 
+    async def supervise(self) -> None:
+        """Raise a fault of Kafka's thread, after which calls could wait for ever. Else wait until cancelled."""
+        await self._failed.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    def _fail(self, fault: Exception) -> None:
+        self._closed = True
+        self._fault = self._fault or fault
+        self._failed.set()
+
     def _deliver(self, results: list[Result], size: int, errors: int) -> None:
         """In Trio's thread again: call the callbacks of calls that have this total size. `errors`: of all calls until
         then."""
@@ -122,6 +151,7 @@ class Producer:
 
     # ---- in Kafka's thread
 
+    @_supervised
     def _step(self) -> None:
         """Batch the calls of the inbox, send the batches that are due, and deliver the results."""
         self._loop.assert_in_kafka_thread()
@@ -132,6 +162,7 @@ class Producer:
             self._expiring = True
             self._loop.net.call_later(EXPIRY_INTERVAL, self._expire)
 
+    @_supervised
     def _withdraw(self, partitions: Collection[int]) -> None:
         self._batcher.add(self._take_inbox())
         self._batcher.withdraw(partitions, Unavailable("another process may own the partition by now"))
@@ -144,10 +175,10 @@ class Producer:
         return calls
 
     def _poll(self) -> None:
-        self._reject_late()  # a process that was frozen must not send them before it has checked
+        self._reject_late()  # a process that was frozen, or suspended with its machine, must not send them
         if self._batcher.needs_identity:
             self._identify()
-        now = time.monotonic()
+        now = elapsed()
         poll = self._batcher.poll(now, wall_clock_ms(), self._leader_of)
         if poll.leaders_missing:
             self._client.cluster.request_update()
@@ -162,11 +193,12 @@ class Producer:
         return None if leader == -1 else leader
 
     def _poll_later(self, delay: float) -> None:
-        at = time.monotonic() + delay
+        at = elapsed() + delay
         if not self._closed and (self._poll_at is None or self._poll_at > at):
             self._poll_at = at
             self._loop.net.call_later(delay, self._poll_now)
 
+    @_supervised
     def _poll_now(self) -> None:
         self._poll_at = None
         self._poll()
@@ -193,6 +225,7 @@ class Producer:
         except errors.KafkaError as error:  # of a broker that is unknown, or rejects our credentials
             return Future().failure(error)
 
+    @_supervised
     def _on_response(self, request: Request, response: Any) -> None:
         outcomes = {
             partition.index: _outcome(partition)
@@ -202,6 +235,7 @@ class Producer:
         self._complete(request, outcomes)
         self._step()
 
+    @_supervised
     def _on_lost(self, request: Request, _: Exception) -> None:
         """The connection was lost, or not made: whether the batches are stored is unknown."""
         self._complete(request, {})
@@ -209,7 +243,7 @@ class Producer:
 
     def _complete(self, request: Request, outcomes: Mapping[int, Outcome]) -> None:
         self._reject_late()  # the records of a late response may have come after another owner's
-        self._batcher.complete(request, outcomes, time.monotonic())
+        self._batcher.complete(request, outcomes, elapsed())
         if not outcomes or None in outcomes.values():
             self._client.cluster.request_update()
         if self._failing and any(isinstance(outcome, int) for outcome in outcomes.values()):
@@ -228,6 +262,7 @@ class Producer:
         future.add_callback(self._on_identity)
         future.add_errback(lambda _: self._on_identity(None))
 
+    @_supervised
     def _on_identity(self, response: Any) -> None:
         self._identifying = False
         if response is None or response.error_code:
@@ -243,7 +278,7 @@ class Producer:
     def _reject_late(self) -> None:
         """Reject the calls whose time is over. Log the first until a batch is stored again."""
         late = Unavailable(f"Kafka did not acknowledge within {DELIVERY_TIMEOUT:g} s")
-        if self._batcher.expire(time.monotonic(), late) and not self._failing:
+        if self._batcher.expire(elapsed(), late) and not self._failing:
             self._failing = True
             _log.warning("publishing_failing", topic=self._topic, timeout_seconds=DELIVERY_TIMEOUT)
 

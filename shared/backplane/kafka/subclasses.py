@@ -3,12 +3,14 @@
 For Kafka's thread.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.backplane.kafka.batches import TRACEPARENT
 from shared.backplane.kafka.kafka_python import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState, errors
 from shared.backplane.protocol import StoredRecord
+from shared.clock import elapsed
 
 
 class PausedSubscription(SubscriptionState):  # type: ignore[misc]
@@ -22,13 +24,15 @@ class PausedSubscription(SubscriptionState):  # type: ignore[misc]
 
 
 class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
-    """Reports to its member: confirmed heartbeats, fencing by another process of the same name, and completed joins.
+    """Reports to its member: confirmed heartbeats, each with the time at which it was sent (of `elapsed`), fencing by
+    another process of the same name, and completed joins.
 
     Does not join again once `is_leaving` is set. The library would: the group answers a pending join with "unknown
     member" when the member leaves, and the next join makes a member of the same name, without a process.
     """
 
     is_leaving = False
+    _joined_at = -math.inf
 
     def __init__(
         self,
@@ -48,20 +52,25 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
     def need_rejoin(self) -> bool:
         return not self.is_leaving and bool(super().need_rejoin())
 
-    def _handle_heartbeat_response(self, response: Any, send_time: float) -> None:
+    async def _send_heartbeat_request(self) -> None:
+        sent_at = elapsed()
         try:
-            super()._handle_heartbeat_response(response, send_time)
+            await super()._send_heartbeat_request()
         except errors.RebalanceInProgressError:
-            self._on_heartbeat(send_time)
+            self._on_heartbeat(sent_at)
             raise
         except errors.FencedInstanceIdError:  # the library only logs it and keeps fetching
             self._on_fenced()
             raise
-        self._on_heartbeat(send_time)
+        self._on_heartbeat(sent_at)
+
+    def _process_join_group_response(self, response: Any, send_time: float) -> None:
+        super()._process_join_group_response(response, send_time)
+        self._joined_at = elapsed()
 
     def _process_sync_group_response(self, response: Any, send_time: float) -> Any:
         assignment = super()._process_sync_group_response(response, send_time)
-        self._on_heartbeat(send_time)
+        self._on_heartbeat(self._joined_at)  # just before the request; `send_time` is of another clock
         return assignment
 
     async def _on_join_complete_async(self, *arguments: Any) -> None:

@@ -23,7 +23,6 @@ Assumptions, with their margins:
   restarts after its clock was set back.
 """
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -31,6 +30,7 @@ import structlog
 import trio
 
 from shared.background import open_background
+from shared.clock import elapsed
 from shared.contract.errors import Unavailable
 from shared.contract.ids import SnowflakeGenerator
 from shared.drivers.redis import RedisClient
@@ -92,11 +92,6 @@ _log = structlog.get_logger(__name__)
 
 Take = Callable[[], Awaitable[tuple[int, int]]]
 """Requests a lease: returns its number and 0, or 0 and the milliseconds to wait. Raises Unavailable."""
-
-
-def elapsed() -> float:
-    """Return the seconds of a clock that never steps and that runs on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Lease:

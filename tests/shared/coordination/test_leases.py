@@ -30,7 +30,6 @@ from shared.coordination.redis.leases import (
     SETTLE_MS,
     SLOT_MS,
     Lease,
-    elapsed,
     open_generator,
     open_generator_lease,
 )
@@ -316,12 +315,6 @@ async def test_a_process_that_was_suspended_has_no_lease_when_it_wakes_and_soon_
     with trio.fail_after(2 * RETRY_SECONDS):
         await until(lease.is_held)
     assert lease.number == 8
-
-
-def test_the_clock_of_leases_is_one_that_never_steps() -> None:
-    before = elapsed()
-    assert 0 <= elapsed() - before < PATIENCE
-    assert abs(elapsed() - time.clock_gettime(time.CLOCK_BOOTTIME)) < PATIENCE
 
 
 async def test_processes_have_ids_from_the_start_with_different_numbers(

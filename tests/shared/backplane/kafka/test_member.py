@@ -2,12 +2,13 @@
 
 import math
 import threading
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 
-from shared.backplane import Assignment, Checkpoint
+from shared.backplane import Assignment, Checkpoint, Record
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka.backplane import KafkaBackplane
 from shared.backplane.kafka.consumer import KafkaConsumer
@@ -97,6 +98,26 @@ async def test_the_partitions_of_a_frozen_member_move_and_it_is_notified_when_it
             await frozen.commit({0: Checkpoint(1)})  # of a partition that it lost: no effect
         assert await gain(frozen, PARTITIONS) == set(range(PARTITIONS))
         await until(lambda: frozen.held_until > trio.current_time())
+
+
+async def test_a_member_whose_machine_was_suspended_sends_and_holds_nothing_until_the_group_confirms_it_anew(
+    kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile CLOCK_MONOTONIC stands still, and CLOCK_BOOTTIME runs on."""
+    clock_gettime, suspended = time.clock_gettime, 0.0
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: clock_gettime(clock) + suspended)
+    async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("group") as consumer:
+        await gain(consumer, PARTITIONS)
+        await until(lambda: consumer.held_until > trio.current_time())
+        go_on = await block_kafka_thread(backplane)
+        answers: list[object] = []
+        backplane.publish([Record(0, b"late")], answers.append, until=consumer.held_until)
+        suspended = 2 * LONG_SESSION
+        assert consumer.held_until < trio.current_time()
+        go_on()
+        await until(lambda: answers)
+        assert isinstance(answers[0], Unavailable)
+        await until(lambda: consumer.held_until > trio.current_time())
 
 
 async def test_a_killed_process_that_returns_soon_has_its_partitions_without_a_rebalance(kafka_server: Kafka) -> None:

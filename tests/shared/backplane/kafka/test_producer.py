@@ -44,3 +44,21 @@ def test_a_response_is_an_outcome_and_a_rejection_has_the_broker_s_reason() -> N
     assert outcome(6) is None, "not the leader"
     assert isinstance(outcome(10), Unavailable)
     assert "MessageSizeTooLargeError" in str(outcome(10))
+
+
+@pytest.mark.parametrize("step", ["add", "poll", "complete", "expire"])
+async def test_a_fault_in_kafka_s_thread_ends_the_block_in_which_publishers_would_wait_for_ever(
+    kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(ZeroDivisionError, match=step)):
+        async with opened(kafka_settings(kafka_server)) as backplane:
+            batcher = backplane._producer._batcher
+            work, faults = getattr(batcher, step), iter([ZeroDivisionError(step)])
+
+            def fail_once(*arguments: object) -> object:
+                for fault in faults:
+                    raise fault
+                return work(*arguments)
+
+            monkeypatch.setattr(batcher, step, fail_once)
+            await publish_and_wait(backplane, [Record(0, b"x")])
