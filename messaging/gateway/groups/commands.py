@@ -44,7 +44,7 @@ from shared.contract.groups import (
     Roster,
     permissions_of,
 )
-from shared.contract.ids import time_of
+from shared.contract.ids import MAX_AHEAD_MS, time_of
 from shared.contract.joining import NO_LINK, secret_hash
 
 ROLES = {
@@ -347,7 +347,8 @@ def _create_invite(decision: _Decision, create: CreateInvite) -> Control | Refus
     if refusal := decision.must_have(Permission.ADD_MEMBERS):
         return refusal
     roster, now_ms = decision.roster, decision.now_ms
-    if create.expires_at_ms and not now_ms < create.expires_at_ms <= now_ms + MAX_INVITE_MS:
+    latest_ms = now_ms + MAX_INVITE_MS + MAX_AHEAD_MS  # the BFF adds the duration to its own clock, which may be ahead
+    if create.expires_at_ms and not now_ms < create.expires_at_ms <= latest_ms:
         return Refusal(Code.INVALID, "An invite link ends within the next year, or never.", "expires_at_ms")
     invite = Invite(
         invite_id=decision.event_id,

@@ -17,6 +17,7 @@ from shared.contract.groups import (
     MAX_ASKING,
     MAX_CHANNEL_MEMBERS,
     MAX_EVER,
+    MAX_INVITE_MS,
     MAX_INVITES,
     MAX_MEMBERS,
     MAX_SPANS,
@@ -262,6 +263,14 @@ def test_the_hundred_and_first_invite_link_takes_the_place_of_one_that_has_ended
     roster = roster.after(made(invite(), OWNER, roster))
     assert (len(roster.invites), 6 in roster.invites) == (MAX_INVITES, False)
     assert roster.invites[roster.version].creator_id == OWNER
+
+
+def test_an_invite_link_of_a_year_is_made_although_the_clock_of_the_bff_is_ahead() -> None:
+    roster = group()
+    event_id = first_id_at(EPOCH_MS + 1_000_000)
+    ends_at_ms = EPOCH_MS + 1_000_000 + MAX_INVITE_MS + 5_000
+    (made_invite,) = made(invite(expires_at_ms=ends_at_ms), OWNER, roster, event_id).invites
+    assert made_invite.expires_at_ms == ends_at_ms
 
 
 def test_the_owner_hands_the_group_over_and_becomes_an_admin() -> None:
