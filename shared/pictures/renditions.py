@@ -7,7 +7,7 @@ the store through the process and back, so the memory of this process is some MB
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, cast, get_args
 
@@ -211,6 +211,6 @@ async def _upload(files: FileStore, key: str, worker: Worker, size: int, digest:
     except NotFound:
         raise Unavailable("the upload of a picture was cancelled") from None
     except BaseException:
-        with trio.move_on_after(CANCEL_SECONDS, shield=True):
+        with trio.move_on_after(CANCEL_SECONDS, shield=True), suppress(Unavailable):  # it would replace the cause
             await files.cancel(key, upload_id)
         raise

@@ -6,10 +6,12 @@ import sys
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from PIL import Image
+from trio.testing import MockClock
 
 from shared.contract.errors import Unavailable
 from shared.files.folder import FolderFiles, open_folder_files
@@ -255,3 +257,25 @@ async def test_pictures_that_would_wait_too_long_are_refused(
 async def test_a_picture_whose_bytes_are_gone_is_unavailable(files: FolderFiles) -> None:
     with pytest.raises(Unavailable, match="gone"):
         await Pictures().make_renditions(files, FILE_ID, "a.jpg", "image/jpeg", 10)
+
+
+class Hanging:
+    """A file store in which a part never ends, and that is away when the upload is to be cancelled."""
+
+    async def begin(self, key: str) -> str:
+        await trio.lowlevel.checkpoint()
+        return "upload"
+
+    async def write_part(self, *_: object) -> None:
+        await trio.sleep_forever()
+
+    async def cancel(self, key: str, upload_id: str) -> None:
+        raise Unavailable("the store is away")
+
+
+async def test_a_cancelled_rendering_ends_although_the_store_is_away(autojump_clock: MockClock) -> None:
+    files: Any = Hanging()
+    worker: Any = None
+    with trio.move_on_after(1) as scope:
+        await renditions._upload(files, "key", worker, 1, hashlib.sha256())
+    assert scope.cancelled_caught
