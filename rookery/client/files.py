@@ -4,7 +4,7 @@ import base64
 import secrets
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from io import SEEK_END, BytesIO
@@ -126,7 +126,8 @@ class Files:
                 try:
                     await self._send_parts(upload, source, progress, client_id)
                 except ValueError:  # it can never be completed
-                    await self._api.request("DELETE", f"/v1/files/{upload.file_id}")
+                    with suppress(RookeryError):  # it would replace the cause; the server ends the upload later
+                        await self._api.request("DELETE", f"/v1/files/{upload.file_id}")
                     raise
                 answer = await self._api.repeat(
                     "POST",

@@ -61,6 +61,7 @@ class FileServer(httpx.AsyncBaseTransport):
         self.breaks: list[int] = []
         """After how many bytes the first downloads end."""
         self.ignores_ranges = False
+        self.ignores_cancellation = False
         self.redirect = ""
         self.wanted: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
@@ -98,6 +99,8 @@ class FileServer(httpx.AsyncBaseTransport):
                 assert hashlib.sha256(self.content).hexdigest() == self.reserved.get("sha256", self._hash())
                 return httpx.Response(200, json=self._file())
             case "DELETE", ["files", "5"]:
+                if self.ignores_cancellation:
+                    raise httpx.ReadError("the connection is lost")
                 self.state = "cancelled"
                 return httpx.Response(204)
             case "POST", ["files", "links"]:
@@ -218,6 +221,16 @@ async def test_an_upload_of_chunks_with_another_size_than_stated_is_cancelled(
     with pytest.raises(ValueError, match="needs a name"):
         await files.upload(b"x")
     assert server.state == "cancelled"
+
+
+async def test_an_upload_that_fails_has_its_own_error_although_it_could_not_be_cancelled(
+    files: Files, server: FileServer
+) -> None:
+    server.ignores_cancellation = True
+    async with aclosing(chunks()) as content:
+        with pytest.raises(ValueError, match="less than"):
+            await files.upload(content, name="x", size=len(CONTENT) + 1)
+    assert server.requests[-1].startswith("DELETE")
 
 
 async def test_a_blocked_file_is_refused(files: Files, server: FileServer) -> None:
