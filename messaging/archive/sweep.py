@@ -204,6 +204,12 @@ class Sweep:
         return without_row + [upload for upload in uploads if avatar_of(upload.key)]
 
 
+async def number_of_partitions(chats: ChatStore, configured: int) -> int:
+    """Return the number of partitions of the log for a process that does not open the log, and may have other settings
+    than those that do: history has watermarks of all partitions that are recorded. Raises Unavailable."""
+    return max(configured, 1 + max(await chats.watermarks(), default=-1))
+
+
 async def sweep_hourly(sweep: Sweep, is_chosen: Callable[[], bool]) -> None:
     """Sweep a share every hour while `is_chosen`, which holds in one process; two at once do no harm."""
     share = randrange(SHARES)  # noqa: S311 - no secret
