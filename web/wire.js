@@ -456,8 +456,8 @@
  * guide.md describes.
  * @typedef {object} Gap
  * @property {Position} [since] The last position before the missing events.
- * @property {string} [since_ms] About the time of that position, in milliseconds since 1970. 0 if the server does not
- * hold that position any more: the events are missing since the newest event that the client received before.
+ * @property {string} [since_ms] About the time of that position, or an earlier one, in milliseconds since 1970. 0 if it
+ * is not known: the events are missing since the newest event that the client received before.
  * @property {string} [dropped] The number of dropped frames, if the server counted them.
  * @property {Position} [position] The position to resume from if no event follows. Absent if events follow, which have
  * their own positions.

@@ -154,7 +154,7 @@ class Session:
         self._queued_bytes = 0
         self._queued_answers = 0
         self._position = Position()
-        self._position_id = 0  # of the event at the position; 0 at the session's start
+        self._position_id = 0  # of the newest event up to the position that has an id; 0 before the first one
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
@@ -281,7 +281,8 @@ class Session:
             self._sequence += 1
             return
         self._queued_bytes += event.size
-        self._position, self._position_id = event.position, event.event_id
+        self._position = event.position
+        self._position_id = event.event_id or self._position_id  # 0: of an event without an id, such as people_changed
         self._put(event)
 
     def signal(self, frame: SharedFrame) -> bool:

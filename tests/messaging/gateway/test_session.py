@@ -27,6 +27,7 @@ from rookery.v1.session_pb2 import (
     Event,
     Gap,
     Message,
+    PeopleChanged,
     Ping,
     Position,
     Presence,
@@ -144,6 +145,16 @@ def test_a_full_queue_drops_and_counts_events_and_sends_a_gap_once_it_is_read() 
     (after,) = client.read()
     assert after.event.position.offset == 25
     assert after.sequence == frames[-1].sequence + 1
+
+
+def test_a_gap_after_an_event_without_an_id_has_the_time_of_the_event_before() -> None:
+    client = live_client(session_queue_frames=10)
+    client.session.deliver(event(10))
+    without_id = Event(position=Position(offset=11, epoch=1), people_changed=PeopleChanged(user_id=9))
+    for _ in range(10):
+        client.session.deliver(SharedEvent(without_id, 100))
+    gap = client.read()[-1].gap
+    assert gap == Gap(since=Position(offset=11, epoch=1), since_ms=1_767_225_590_010, dropped=1, at_ms=gap.at_ms)
 
 
 def test_signals_take_half_of_the_queue_at_most_and_are_no_place_to_resume_from() -> None:
