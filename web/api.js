@@ -1,4 +1,5 @@
-// The HTTP API: one method per request of the page to the BFF, with automatic renewal of the access token.
+// The HTTP API: the requests of the page to the BFF, with automatic renewal of the access token. A dialog that alone sends a
+// request has its path.
 
 import { Credentials, SignedOut } from "./credentials.js";
 import { texts } from "./languages/language.js";
@@ -9,8 +10,8 @@ import { parsed } from "./stores/storage.js";
 /** @import {Profile, ProfilesPage, Tokens, User} from "./types.js" */
 /**
  * @import {
- *   Chat as WireChat, Event as WireEvent, GroupSettings, HistoryMessage, ListChangesResponse, ListChatsResponse,
- *   ListMarksResponse, ListMembersResponse, ListMessagesResponse, Role,
+ *   Chat as WireChat, Event as WireEvent, GroupSettings, ListChangesResponse, ListChatsResponse,
+ *   ListMembersResponse, ListMessagesResponse, Role,
  * } from "./wire.js"
  */
 /**
@@ -211,28 +212,7 @@ export class Api {
     return this.messages(chat_id, { having, limit: "100", ...(before_id ? { before_id } : {}) });
   }
 
-  /**
-   * The changes of one kind to a message, oldest first; the newest 100.
-   * @param {string} chat_id
-   * @param {string} message_id
-   * @param {string} kind
-   * @returns {Promise<Pick<HistoryMessage, "changes">>}
-   */
-  versions(chat_id, message_id, kind) {
-    const path = `/v1/chats/${encodeURIComponent(chat_id)}/messages/${message_id}/versions`;
-    return this.signedIn("GET", `${path}?${new URLSearchParams({ kind })}`);
-  }
-
   // ---- groups: each control change returns its event
-
-  /**
-   * @param {{client_change_id: string, name: string, topic?: string, user_ids: string[], permissions?: string,
-   *   shows_history?: boolean, is_channel?: boolean}} group user_ids: at most 999, without this user
-   * @returns {Promise<WireEvent>}
-   */
-  createGroup(group) {
-    return this.signedIn("POST", "/v1/chats", group);
-  }
 
   /**
    * @param {string} chat_id
@@ -263,18 +243,6 @@ export class Api {
   }
 
   /**
-   * Removes a member; the user themselves leaves.
-   * @param {string} chat_id
-   * @param {string} user_id
-   * @param {ControlFields} fields
-   * @returns {Promise<WireEvent>}
-   */
-  removeMember(chat_id, user_id, fields) {
-    const path = `/v1/chats/${encodeURIComponent(chat_id)}/members/${user_id}`;
-    return this.signedIn("DELETE", `${path}?${new URLSearchParams(fields)}`);
-  }
-
-  /**
    * A page of a group's members, by rising user_id.
    * @param {string} chat_id
    * @param {string} [after] the last user_id of the page before
@@ -283,16 +251,6 @@ export class Api {
    */
   members(chat_id, after = "0", limit = 1_000) {
     return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/members?after=${after}&limit=${limit}`);
-  }
-
-  /**
-   * The marks of the members who have read a message, or a later one; with from_id 0, of all.
-   * @param {string} chat_id
-   * @param {string} from_id
-   * @returns {Promise<ListMarksResponse>}
-   */
-  marks(chat_id, from_id) {
-    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/marks?${new URLSearchParams({ from_id })}`);
   }
 
   /**

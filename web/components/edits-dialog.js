@@ -15,6 +15,7 @@ import { Modal } from "./modal.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {ChangeEvent} from "../changes.js" */
 /** @import {Message} from "../types.js" */
+/** @import {HistoryMessage} from "../wire.js" */
 
 /** The server returns this many edits at most. */
 const MAX_EDITS = 100;
@@ -40,7 +41,9 @@ export class EditsDialog extends Modal {
     const { chat_id, message_id } = this.#message;
     this.#phase = "loading";
     try {
-      const { changes = [] } = await this.#app.api.versions(chat_id, message_id, "edited");
+      const path = `/v1/chats/${encodeURIComponent(chat_id)}/messages/${message_id}/versions`;
+      /** @type {Pick<HistoryMessage, "changes">} the oldest first */
+      const { changes = [] } = await this.#app.api.signedIn("GET", `${path}?kind=edited`);
       this.#edits = changes.flatMap(changeIn);
       this.#phase = "ready";
     } catch {

@@ -25,6 +25,7 @@ import { FormModal, Modal } from "./modal.js";
 import { openProfile } from "./open-dialog.js";
 import { PictureEditor } from "./picture-editor.js";
 
+/** @import {ControlFields} from "../api.js" */
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */
 /** @import {JoinRequest, Versioned} from "../joining.js" */
@@ -207,8 +208,10 @@ export class GroupPanel extends Modal {
 
   /** Ends a membership. @param {string} user_id */
   #end(user_id) {
-    const { api } = this.#app;
-    return this.#changes.send([user_id], (fields) => api.removeMember(this.#chat_id, user_id, fields));
+    const path = `/v1/chats/${encodeURIComponent(this.#chat_id)}/members/${user_id}`;
+    const end = (/** @type {ControlFields} */ fields) =>
+      this.#app.api.signedIn("DELETE", `${path}?${new URLSearchParams(fields)}`);
+    return this.#changes.send([user_id], end);
   }
 
   /** The owner hands the group over first, unless they are the only member. @param {Group} group */

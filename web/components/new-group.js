@@ -79,7 +79,7 @@ export class NewGroup extends Modal {
     try {
       // Also after a change of the input: if the response to the first attempt was lost, the group exists already.
       const group = { name, user_ids, ...(topic ? { topic } : {}), ...(values["is_channel"] ? { is_channel: true } : {}) };
-      event = await this.#changes.send(["create"], (fields) => api.createGroup({ ...fields, ...group }));
+      event = await this.#changes.send(["create"], (fields) => api.signedIn("POST", "/v1/chats", { ...fields, ...group }));
     } catch (fault) {
       throw settingsFault(peopleFault(fault, user_ids, chats));
     }

@@ -10,6 +10,7 @@ import { Modal } from "./modal.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
+/** @import {ListMarksResponse} from "../wire.js" */
 
 /** The pause between two requests. */
 const REFRESH_MS = 5_000;
@@ -55,7 +56,9 @@ export class SeenBy extends Modal {
   async #read() {
     const { chat_id, message_id, sender_id } = this.#message;
     try {
-      const { marks = [] } = await this.#app.api.marks(chat_id, message_id);
+      const path = `/v1/chats/${encodeURIComponent(chat_id)}/marks?from_id=${message_id}`;
+      /** @type {ListMarksResponse} the marks at this message or a later one */
+      const { marks = [] } = await this.#app.api.signedIn("GET", path);
       const read = marks.filter(({ read_up_to = "0" }) => compareIds(read_up_to, message_id) >= 0);
       this.#readers = read.flatMap(({ user_id = "" }) => (user_id === sender_id ? [] : [user_id]));
     } catch {

@@ -280,7 +280,7 @@ class FakeNode {
   }
 
   dispatch(type) {
-    for (const listener of this.#listeners.get(type) ?? []) listener({ type, currentTarget: this });
+    for (const listener of this.#listeners.get(type) ?? []) listener({ type, target: this, currentTarget: this });
   }
 
   focus() {
@@ -307,3 +307,15 @@ export class FakeDocument {
     return new FakeNode(this, "", text);
   }
 }
+
+/** A document whose dialogs can be opened. */
+export function withDialogs() {
+  const page = Object.assign(new FakeDocument(), { visibilityState: "visible" });
+  const create = page.createElement.bind(page);
+  page.createElement = (tag) => Object.assign(create(tag), { classList: { add() {} }, open: false, showModal() { this.open = true; } });
+  page.body.append = (child) => page.body.insertBefore(child, null);
+  return page;
+}
+
+/** A node and all nodes below it. */
+export const nodesIn = (node) => [node, ...node.childNodes.flatMap(nodesIn)];

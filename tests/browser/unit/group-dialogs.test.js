@@ -9,7 +9,7 @@ import { actionsOn } from "../../../web/group-actions.js";
 import { fits, GroupChanges, refusedSetting, refusedUser } from "../../../web/group-changes.js";
 import { bodyOf, GroupDraft, valuesOf } from "../../../web/group-draft.js";
 import { Store } from "../../../web/stores/store.js";
-import { FakeDocument, settle } from "./fakes.js";
+import { settle, withDialogs } from "./fakes.js";
 
 const GROUP = "g-5";
 const member = (user_id, name, more = {}) => ({ user_id, role: `ROLE_${name}`, ...more });
@@ -141,15 +141,6 @@ test("the members of a dialog that is closed are not watched any more, also if i
   assert.deepEqual(watched, [["1"], [], []]);
 });
 
-/** A document whose dialogs can be opened. */
-function withDialogs() {
-  const page = Object.assign(new FakeDocument(), { visibilityState: "visible" });
-  const create = page.createElement.bind(page);
-  page.createElement = (tag) => Object.assign(create(tag), { classList: { add() {} }, open: false, showModal() { this.open = true; } });
-  page.body.append = (child) => page.body.insertBefore(child, null);
-  return page;
-}
-
 test("the readers of a message are read again as long as the dialog is on the page: not after the sign-in has ended", async (context) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   Object.assign(globalThis, { document: withDialogs(), requestAnimationFrame: () => {} });
@@ -159,7 +150,7 @@ test("the readers of a message are read again as long as the dialog is on the pa
     delete globalThis.requestAnimationFrame;
   });
   let requests = 0;
-  const api = { marks: async () => (requests++, {}) };
+  const api = { signedIn: async () => (requests++, {}) };
   const chats = Object.assign(new Store(), { me: { user_id: "1" } });
   const dialog = new SeenBy({ api, chats }, { chat_id: GROUP, message_id: "5", sender_id: "1" });
   dialog.open();

@@ -130,7 +130,7 @@ test("the history of edits is loaded again after a failure, states its bound, an
   const { EditsDialog } = await import("../../../web/components/edits-dialog.js");
   const edits = Array.from({ length: 100 }, (_, at) => edited(at + 2, 1, `text **${at}**`));
   const answers = [Promise.reject(new Error("away")), { changes: edits }];
-  const app = { ...newApp(), api: { versions: async () => answers.shift() } };
+  const app = { ...newApp(), api: { signedIn: async () => answers.shift() } };
   app.chats.add(fromHistory({ message: wireMessage(1), changes: edits.slice(-1) }));
   const dialog = new EditsDialog(app, app.chats.conversations.find(CHAT, idAt(1)));
   dialog.root.render();
