@@ -68,6 +68,13 @@ DOWNLOADS = """() => ['navigation', 'resource'].flatMap((type) => performance.ge
   .filter(({name}) => !new URL(name).pathname.startsWith('/v1/'))
   .map(({name, encodedBodySize}) => [name, encodedBodySize])"""
 
+STORED = """new Promise((resolve) => {
+  indexedDB.open('rookery').onsuccess = ({target: {result}}) => {
+    result.transaction('kept').objectStore('kept').getAll().onsuccess = ({target}) => resolve(target.result);
+  };
+})"""
+"""The values in the browser's database."""
+
 NEW_GROUP = re.compile(r"/v1/chats/g-\d+(/(messages|changes|members|marks))?")
 """The page reads a new group again until the archive has it."""
 

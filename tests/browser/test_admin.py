@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from rookery.client import open_client
 from shared.contract.chats import direct_chat_id
-from tests.browser.conftest import PATIENCE, Account, Platform, Seat, Seats
+from tests.browser.conftest import PATIENCE, STORED, Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import (
     CONDITIONS,
     SMALL_TARGETS,
@@ -105,6 +105,33 @@ def test_a_user_without_admin_rights_sees_no_link_fetches_nothing_of_it_and_is_r
     expect_accessible(seat.page)
     seat.page.get_by_role("link", name="Back to chats").click()
     expect(seat.page.get_by_text("No chats yet")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_with_a_sign_in_that_ends_on_this_page_ends_what_the_chats_keep_in_the_browser(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "A secret")
+    seat, at_admin = seats(platform, allowed=["401"]), f"{platform.url}/admin"
+    for is_ended_by_server in (True, False):
+        seat.sign_in(ada)
+        seat.open_chat("Mira Okafor")
+        expect(seat.message("A secret")).to_be_visible()
+        seat.composer.fill("A draft")
+        seat.wait_until(f"{STORED}.then((all) => all.length === 2)")
+        seat.page.goto(at_admin)
+        expect(seat.page.get_by_role("heading", name="This page is for admins")).to_be_visible()
+        if is_ended_by_server:
+            headers = {"Authorization": f"Bearer {ada.access_token}"}
+            others = f"{platform.url}/v1/me/sign-ins/others"
+            httpx.delete(others, headers=headers, timeout=PATIENCE).raise_for_status()
+            seat.page.reload()
+            expect(seat.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()
+            seat.wait_until(f"{STORED}.then((all) => all.length === 1)")
+        else:
+            seat.page.get_by_role("button", name="Sign in as someone else").click()
+            expect(seat.page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+            assert seat.page.evaluate(STORED) == []
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import CHROMIUM_FLAGS, WHOLE, Account, Platform, Seat, Seats, serving
+from tests.browser.conftest import CHROMIUM_FLAGS, STORED, WHOLE, Account, Platform, Seat, Seats, serving
 from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_accounts import made_link
 from tests.browser.test_admin import make_admin
@@ -18,13 +18,6 @@ from tools.launch.process import running
 from tools.toolchains import ROOT
 
 STATE = "navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null)"
-
-STORED = """new Promise((resolve) => {
-  indexedDB.open('rookery').onsuccess = ({target: {result}}) => {
-    result.transaction('kept').objectStore('kept').getAll().onsuccess = ({target}) => resolve(target.result);
-  };
-})"""
-"""The values in the browser's database."""
 
 TRANSFERS = """() => performance.getEntriesByType('resource')
   .filter(({name, transferSize}) => transferSize && !new URL(name).pathname.startsWith('/v1/'))

@@ -7,8 +7,8 @@ from zipfile import ZipFile
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Platform, Seats
-from tests.browser.test_app import STATE, STORED
+from tests.browser.conftest import STORED, Platform, Seats
+from tests.browser.test_app import STATE
 from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
 

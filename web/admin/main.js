@@ -8,6 +8,7 @@ import { SignIn } from "../components/sign-in.js";
 import { SignedOut } from "../credentials.js";
 import { enter } from "../entry.js";
 import { mark } from "../icons.js";
+import { clearCopies, clearKept } from "../stores/clearing.js";
 import { h, Root } from "../view.js";
 import { texts, useAdminLanguage } from "./languages/language.js";
 
@@ -17,10 +18,13 @@ const { credentials, api } = await enter(useAdminLanguage);
 document.title = texts.entry.title;
 /** Stops the shown page. */
 let stop = () => {};
+/** The user of the sign-in, or of the one that has just ended. */
+let user_id = "";
 
 /** @param {string} [notice] why the person has to sign in */
 async function show(notice = texts.entry.signIn) {
   if (!credentials.current) return place(new SignIn(api, notice, show));
+  ({ user_id } = credentials.current.user);
   const waiting = { class: "lines", role: "status", "aria-label": texts.frame.loading };
   card(h("div", waiting, line("line"), line("line short")));
   try {
@@ -39,6 +43,7 @@ function refuse() {
   const name = credentials.current?.user.name ?? "";
   const signOut = async () => {
     await api.signOut();
+    await clearKept(user_id);
     await show();
   };
   card(
@@ -69,5 +74,8 @@ function card(...content) {
 /** The placeholder of a line of text that is loading. @param {string} look */
 const line = (look) => h("span", { class: `skeleton ${look}` });
 
-credentials.onEnded = () => void show(texts.entry.signedOut);
+credentials.onEnded = () => {
+  void clearCopies(user_id);
+  void show(texts.entry.signedOut);
+};
 void show();

@@ -7,6 +7,7 @@ import { AdminApi } from "../../../web/admin/api.js";
 import * as figures from "../../../web/admin/figures.js";
 import { Listing, MAX_PAGES, Pages } from "../../../web/admin/pages.js";
 import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
+import { clearCopies, clearKept } from "../../../web/stores/clearing.js";
 import { settle } from "./fakes.js";
 
 const NOW = 1_800_000_000_000;
@@ -171,6 +172,46 @@ test("a refresh of a listing reads all its shown pages again, up to the most pag
   assert.deepEqual([listing.entries, listing.next], [["new 0", "new 1"], "2"]);
   while (listing.next) await listing.older();
   assert.equal(listing.entries.length, MAX_PAGES);
+});
+
+/** A database of the browser, which records the deleted ranges; a stuck one never opens. */
+function useDatabase(context, { isStuck = false } = {}) {
+  const deleted = [];
+  const transaction = () => ({
+    objectStore: () => ({ delete: (range) => deleted.push(range) }),
+    commit() {
+      queueMicrotask(() => this.oncomplete());
+    },
+  });
+  const open = () => {
+    const request = { result: { transaction } };
+    if (!isStuck) queueMicrotask(() => request.onsuccess());
+    return request;
+  };
+  const page = { indexedDB: { open }, IDBKeyRange: { bound: (low) => low } };
+  Object.assign(globalThis, page);
+  context.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
+  return deleted;
+}
+
+test("a sign-out deletes all that is kept of the user, and the end of the sign-in by the server the copies", async (context) => {
+  const deleted = useDatabase(context);
+  await clearKept("17");
+  await clearCopies("18");
+  assert.deepEqual(deleted, [["17"], ["18", "chat"]]);
+});
+
+test("a sign-out waits for storage that does not respond for 3 s at most", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  useDatabase(context, { isStuck: true });
+  let isDone = false;
+  void clearKept("17").then(() => (isDone = true));
+  for (const [ms, expected] of [[2_999, false], [1, true]]) {
+    await settle();
+    context.mock.timers.tick(ms);
+    await settle();
+    assert.equal(isDone, expected);
+  }
 });
 
 /** A page that can be hidden. */
