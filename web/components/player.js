@@ -118,7 +118,7 @@ function track(app, sound, { waveform = "" }, { at, duration, tabindex }) {
       ...{ class: "track", dir: "ltr", role: "slider", tabindex, "aria-label": position },
       ...{ "aria-valuemin": 0, "aria-valuemax": Math.round(duration), "aria-valuenow": Math.round(at) },
       "aria-valuetext": of(durationText(at), durationText(duration)),
-      onpointerdown: (/** @type {PointerEvent} */ event) => {
+      onclick: (/** @type {PointerEvent} */ event) => {
         const { left, width } = /** @type {HTMLElement} */ (event.currentTarget).getBoundingClientRect();
         if (duration) seek(((event.clientX - left) / width) * duration);
       },

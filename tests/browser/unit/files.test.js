@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { NoResponse } from "../../../web/api.js";
-import { barsOf } from "../../../web/components/player.js";
+import { barsOf, player } from "../../../web/components/player.js";
 import { readBeginning } from "../../../web/components/text-file.js";
 import { Zoom } from "../../../web/components/zoom.js";
 import { durationText, extensionOf, kindOf, renditionFor, shapeOf, sizeText } from "../../../web/files/kinds.js";
@@ -17,6 +17,7 @@ import { filesText, fromEntry, fromWire, shownPlain, shownText, withChanges } fr
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
+import { Store } from "../../../web/stores/store.js";
 import { ADA, changeAt, CHAT, fakeDatabase, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const PICTURE = { file_id: "1", name: "lake.jpg", media_type: "image/jpeg", size: "9", width: 1200, height: 800, thumbnails: [320, 800] };
@@ -319,6 +320,28 @@ test("a sound whose link has expired goes on with another one; a second failure,
   assert.deepEqual([playback.of("one"), failures], [null, 1]);
   await playback.toggle(sound("gone"));
   assert.deepEqual([playback.of("gone"), failures], [null, 2]);
+});
+
+test("a finger that begins to scroll on a waveform moves no sound; a click does", async (context) => {
+  const made = [];
+  globalThis.Audio = class extends FakeAudio {
+    constructor() {
+      super();
+      made.push(this);
+    }
+  };
+  context.after(() => delete globalThis.Audio);
+  const chats = Object.assign(new Store(), { openChat: CHAT });
+  const app = { chats, sync: new Store(), sending: { uploads: { urlOf: () => "blob:1" } }, root: { invalidate() {} } };
+  const file = { ...VOICE, client_file_id: "c1" };
+  const [, sound] = player(app, fromWire(wireMessage(1)), file, 0);
+  const { props } = sound.children.find(({ props }) => props.role === "slider");
+  const event = { clientX: 60, currentTarget: { getBoundingClientRect: () => ({ left: 10, width: 100 }) } };
+  for (const type of ["pointerdown", "pointercancel", "contextmenu"]) props[`on${type}`]?.(event);
+  assert.deepEqual(made, []);
+  props.onclick(event);
+  await settle();
+  assert.deepEqual(made.map(({ paused, currentTime }) => [paused, currentTime]), [[false, 3.5]]);
 });
 
 test("a waveform of any length has the same number of bars, and the loudest is the highest", () => {
