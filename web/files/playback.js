@@ -23,6 +23,8 @@ export class Playback extends Store {
   #audio;
   /** @type {Sound | null} */
   #sound = null;
+  /** The loading of its address: each choice of a sound has its own. */
+  #loading = Promise.resolve();
   /** Whether the present address is the second one. */
   #isRenewed = false;
 
@@ -45,14 +47,13 @@ export class Playback extends Store {
   /** Plays a sound, or pauses it. @param {Sound} sound */
   async toggle(sound) {
     if (this.of(sound.key)?.isPlaying) return this.#audio.pause();
-    await this.#open(sound);
-    await this.#play();
+    if (await this.#open(sound)) await this.#play();
   }
 
   /** Moves to a place of a sound. @param {Sound} sound @param {number} at in seconds */
   async seek(sound, at) {
     const isNew = this.#sound?.key !== sound.key;
-    await this.#open(sound);
+    if (!(await this.#open(sound))) return;
     this.#audio.currentTime = Math.max(at, 0);
     if (isNew) await this.#play();
     this.changed();
@@ -73,13 +74,22 @@ export class Playback extends Store {
     this.changed();
   }
 
-  /** @param {Sound} sound */
+  /** Makes a sound the current one; whether it still is when its address is loaded. @param {Sound} sound */
   async #open(sound) {
-    if (this.#sound?.key === sound.key) return;
+    if (this.#sound?.key === sound.key) return this.#isLoaded();
     this.#audio.pause();
+    this.#audio.removeAttribute("src"); // a failure of the sound before is not one of this sound
     this.#sound = sound;
     this.#isRenewed = false;
-    await this.#load(sound);
+    this.#loading = this.#load(sound);
+    return this.#isLoaded();
+  }
+
+  /** Waits for the address; whether no other sound was chosen meanwhile, and none was stopped. */
+  async #isLoaded() {
+    const loading = this.#loading;
+    await loading;
+    return this.#sound !== null && loading === this.#loading;
   }
 
   /** @param {Sound} sound */
@@ -92,7 +102,7 @@ export class Playback extends Store {
   }
 
   async #play() {
-    if (this.#sound) await this.#audio.play().catch(() => {}); // an `error` follows, or another sound was started
+    await this.#audio.play().catch(() => {}); // an `error` follows, or another sound was started
   }
 
   /** The address may have expired. */
@@ -103,7 +113,8 @@ export class Playback extends Store {
     this.#isRenewed = true;
     sound.forget();
     const at = this.#audio.currentTime;
-    await this.#load(sound);
+    this.#loading = this.#load(sound);
+    if (!(await this.#isLoaded())) return;
     this.#audio.currentTime = at;
     await this.#play();
   }

@@ -266,6 +266,13 @@ test("the links of a message are those of its newest text, each once, also in li
 
 // ---- sounds
 
+/** A sound whose address the test gives. */
+function slowSound(sound) {
+  let arrive;
+  const address = new Promise((resolve) => (arrive = resolve));
+  return { slow: { ...sound("slow"), address: () => address }, arrive: () => arrive("/slow/1") };
+}
+
 /** Like an audio element, which the test drives. */
 class FakeAudio extends EventTarget {
   [/** @type {any} */ ("src")] = "";
@@ -320,6 +327,44 @@ test("a sound whose link has expired goes on with another one; a second failure,
   assert.deepEqual([playback.of("one"), failures], [null, 1]);
   await playback.toggle(sound("gone"));
   assert.deepEqual([playback.of("gone"), failures], [null, 2]);
+});
+
+test("a sound whose address arrives after another one was chosen neither moves nor plays that one", async () => {
+  const { audio, playback, sound } = newPlayback();
+  const [{ slow, arrive }, known] = [slowSound(sound), sound("known")];
+  const moved = playback.seek(slow, 5);
+  await playback.toggle(known);
+  await playback.toggle(known);
+  audio.currentTime = 1;
+  arrive();
+  await moved;
+  assert.deepEqual([audio.src, audio.currentTime, audio.paused, playback.of("slow")], ["/known/1", 1, true, null]);
+});
+
+test("a sound that is pressed twice before its address arrives does not play the one before it", async () => {
+  const { audio, playback, sound } = newPlayback();
+  await playback.toggle(sound("before"));
+  const { slow, arrive } = slowSound(sound);
+  const played = [playback.toggle(slow), playback.toggle(slow), playback.seek(slow, 3)];
+  await settle();
+  assert.equal(audio.paused, true);
+  arrive();
+  await Promise.all(played);
+  assert.deepEqual([audio.src, audio.currentTime, audio.paused], ["/slow/1", 3, false]);
+});
+
+test("an expired address that is renewed after another sound was chosen leaves that one alone", async () => {
+  const { audio, playback, sound } = newPlayback();
+  const { slow, arrive } = slowSound(sound);
+  const addresses = [Promise.resolve("/slow/0"), slow.address()];
+  await playback.toggle({ ...slow, address: () => addresses.shift() });
+  audio.currentTime = 4;
+  audio.dispatchEvent(new Event("error"));
+  await playback.toggle(sound("other"));
+  audio.currentTime = 1;
+  arrive();
+  await settle();
+  assert.deepEqual([audio.src, audio.currentTime, playback.of("other").isPlaying], ["/other/1", 1, true]);
 });
 
 test("a finger that begins to scroll on a waveform moves no sound; a click does", async (context) => {
