@@ -66,10 +66,14 @@ export class SettingsDialog extends Modal {
   #problem = "";
   /** The settings of the account that are being saved. @type {Partial<User>} */
   #saving = {};
+  /** The end of their saves, one after the other: each needs the version after the one before. */
+  #saves = Promise.resolve();
   /** Why a setting of the account is not saved; empty if there is no reason. */
   #unsaved = "";
   /** Null while the sign-ins are loading. @type {readonly SignInDetails[] | null} */
   #signIns = null;
+  /** Rises with each request for them, so that a late response to an older one is ignored. */
+  #turn = 0;
   #isPasswordShown = false;
   #isPasswordChanged = false;
   #isDeleting = false;
@@ -245,11 +249,19 @@ export class SettingsDialog extends Modal {
     openPeople(this.#app);
   }
 
-  /** Saves a setting of the account, whatever another device has changed meanwhile. @param {Partial<User>} change */
+  /** Saves a setting of the account after those before it. @param {Partial<User>} change */
   async #saveMine(change) {
-    const { chats } = this.#app;
     this.#unsaved = "";
     this.#saving = { ...this.#saving, ...change };
+    const save = (this.#saves = this.#saves.then(() => this.#save(change)));
+    await save;
+    if (save === this.#saves) this.#saving = {};
+    this.root.invalidate();
+  }
+
+  /** Saves a setting, whatever another device has changed meanwhile. @param {Partial<User>} change */
+  async #save(change) {
+    const { chats } = this.#app;
     try {
       await chats.changeProfile(change).catch(async (fault) => {
         if (!(fault instanceof Problem && fault.code === "version_conflict")) throw fault;
@@ -260,8 +272,6 @@ export class SettingsDialog extends Modal {
     } catch (fault) {
       this.#unsaved = explain(fault);
     }
-    this.#saving = {};
-    this.root.invalidate();
   }
 
   // ---- the sign-ins
@@ -310,7 +320,9 @@ export class SettingsDialog extends Modal {
     this.root.invalidate();
     try {
       await before?.();
-      this.#signIns = (await this.#app.api.signedIn("GET", SIGN_INS)).sign_ins;
+      const turn = ++this.#turn;
+      const { sign_ins } = await this.#app.api.signedIn("GET", SIGN_INS);
+      if (turn === this.#turn) this.#signIns = sign_ins;
     } catch (fault) {
       this.#problem = explain(fault);
     }

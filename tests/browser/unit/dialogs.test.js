@@ -1,9 +1,17 @@
-// Dialogs whose modules are loaded when they are first opened.
+// Dialogs: their loading when they are first opened, the settings, and the notifications of a chat.
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { Problem } from "../../../web/api.js";
+import { ChatNotifications } from "../../../web/components/chat-notifications.js";
 import { openDialog } from "../../../web/components/open-dialog.js";
+import { SettingsDialog } from "../../../web/components/settings.js";
+import { FOR_EVER } from "../../../web/kinds/own.js";
+import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { texts } from "../../../web/languages/language.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { Settings } from "../../../web/stores/settings.js";
+import { ADA, CHAT, fakeStorage, nodesIn, settle, withDialogs } from "./fakes.js";
 
 test("a dialog opens when its module is loaded; a failure is shown, and the next call loads again", async () => {
   const said = [];
@@ -27,4 +35,70 @@ test("of dialogs that are asked for while a module is loaded the last one opens,
   loads[1]({ name: "second" });
   await Promise.all(asked);
   assert.deepEqual(opened, ["third"]);
+});
+
+/** Gives a test a page with dialogs. */
+function usePage(context) {
+  const page = { document: withDialogs(), isSecureContext: false, requestAnimationFrame: (work) => work() };
+  Object.assign(globalThis, page);
+  context.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
+}
+
+/** The settings of a user, as the server answers. */
+function openSettings(api) {
+  const me = { user_id: ADA, name: "ada", display_name: "Ada", about: "", version: 1 };
+  const chats = new Chats({ me: async () => me, ...api }, me);
+  const app = { api, chats, sending: { survivesReload: true }, settings: new Settings(fakeStorage()) };
+  const dialog = new SettingsDialog(app);
+  dialog.open();
+  const find = (mark) => nodesIn(dialog.element).find((node) => node.outside.startsWith("<") && node.outside.split(">")[0].includes(mark));
+  return { chats, dialog, find };
+}
+
+test("a list of sign-ins that was read before another one ended does not show that one again", async (context) => {
+  usePage(context);
+  const waiting = [];
+  const signedIn = (method) => new Promise((resolve) => waiting.push({ method, resolve }));
+  const { dialog, find } = openSettings({ signedIn });
+  const answer = async (at, ...names) => {
+    const rows = names.map((device_name) => ({ sign_in_id: device_name, device_name, last_seen_at_ms: "0", is_current: false }));
+    await settle();
+    waiting[at].resolve({ sign_ins: rows });
+    await settle();
+  };
+  await answer(0, "One", "Two", "Three")
+  for (const [at, name] of ["One", "Two"].entries()) {
+    find(`aria-label="${dialogTexts.signIns.endOf(name)}"`).dispatch("click");
+    await answer(2 * at + 1);
+  }
+  assert.deepEqual(waiting.map(({ method }) => method), ["GET", "DELETE", "GET", "DELETE", "GET"]);
+  await answer(4, "Three");
+  await answer(2, "Two", "Three");
+  assert.match(dialog.element.textContent, /Three/);
+  assert.doesNotMatch(dialog.element.textContent, /Two/);
+});
+
+test("of two quick changes of a setting of the account the second one lasts, in whatever order the server gets them", async (context) => {
+  usePage(context);
+  let user = { user_id: ADA, name: "ada", display_name: "Ada", about: "", version: 1 };
+  const waiting = [];
+  const changeProfile = (change) =>
+    new Promise((resolve, reject) => {
+      waiting.push(() => {
+        if (change.version !== user.version) return reject(new Problem(409, { code: "version_conflict" }));
+        user = { ...user, ...change, version: user.version + 1 };
+        resolve(user);
+      });
+    });
+  const { chats, find } = openSettings({ changeProfile, me: async () => user, signedIn: async () => ({ sign_ins: [] }) });
+  await settle();
+  const presence = () => find('name="shows_presence"');
+  for (const checked of [false, true]) Object.assign(presence(), { checked }).dispatch("change");
+  await settle();
+  while (waiting.length) {
+    waiting.pop()();
+    assert.equal(presence().checked, true);
+    await settle();
+  }
+  assert.deepEqual([user.shows_presence, user.version, chats.me.shows_presence, presence().checked], [true, 3, true, true]);
 });
