@@ -14,6 +14,8 @@ import { FormModal } from "./modal.js";
 const HOUR_MS = 60 * 60 * 1000;
 /** The times for which a choice can last, in milliseconds. */
 const TIMES = { hour: HOUR_MS, hours: 8 * HOUR_MS, week: 7 * 24 * HOUR_MS };
+/** The last time that a browser can show. A mute that another client set may end later: the page shows it as one for ever. */
+const LAST_MS = 8.64e15;
 
 /** @typedef {"all" | "mentions" | "nothing"} Wanted the messages to be notified of */
 
@@ -51,7 +53,7 @@ function wantedBy(mute, mayMention) {
 function endChoices(mute) {
   const { lasts, until } = dialogTexts.notifications;
   const present = mute?.until_ms ?? FOR_EVER;
-  const hasEnd = present !== FOR_EVER;
+  const hasEnd = Number(present) <= LAST_MS;
   return [
     hasEnd && radio("end", present, until(fullTime(Number(present))), { checked: true }),
     ...Object.keys(TIMES).map((name) => radio("end", name, lasts[/** @type {keyof typeof TIMES} */ (name)])),

@@ -102,3 +102,14 @@ test("of two quick changes of a setting of the account the second one lasts, in 
   }
   assert.deepEqual([user.shows_presence, user.version, chats.me.shows_presence, presence().checked], [true, 3, true, true]);
 });
+
+test("a mute that ends later than a browser can show is one for ever, which can be ended", (context) => {
+  usePage(context);
+  for (const until_ms of ["8640000000000001", "9007199254740991", FOR_EVER]) {
+    const sending = { own: () => ({ mute: { until_ms } }) };
+    const dialog = new ChatNotifications({ chats: { of: () => ({}) }, sending }, CHAT);
+    dialog.open();
+    const checked = nodesIn(dialog.element).map(({ outside }) => outside).filter((one) => /^<input[^>]*checked/.test(one));
+    assert.deepEqual(checked.map((one) => /value="(.*?)"/.exec(one)[1]), ["nothing", FOR_EVER]);
+  }
+});
