@@ -49,9 +49,11 @@ export class Reports extends Section {
     this.#more = new MoreButton(this.frame.root, this.#reports);
   }
 
-  /** @override */
+  /** Again if the address shows the other reports by then: these are not loaded yet. @override */
   async load() {
-    await this.#reports.refresh();
+    let read;
+    do await (read = this.#reports).refresh();
+    while (read !== this.#reports);
   }
 
   /** @override */

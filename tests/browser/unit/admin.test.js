@@ -7,6 +7,7 @@ import { AdminApi } from "../../../web/admin/api.js";
 import * as figures from "../../../web/admin/figures.js";
 import { Listing, MAX_PAGES, Pages } from "../../../web/admin/pages.js";
 import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
+import { Reports } from "../../../web/admin/reports.js";
 import { clearCopies, clearKept } from "../../../web/stores/clearing.js";
 import { settle } from "./fakes.js";
 
@@ -172,6 +173,21 @@ test("a refresh of a listing reads all its shown pages again, up to the most pag
   assert.deepEqual([listing.entries, listing.next], [["new 0", "new 1"], "2"]);
   while (listing.next) await listing.older();
   assert.equal(listing.entries.length, MAX_PAGES);
+});
+
+test("reports are ready when those of the address are loaded, also if the others arrive after a click", async () => {
+  const requests = [];
+  const api = { reports: (state) => new Promise((resolve) => requests.push({ state, resolve })) };
+  const reports = new Reports({ api, root: { invalidate() {} } });
+  const loading = reports.refresh();
+  reports.route({ section: "reports", id: "closed", part: "" });
+  const answer = { reports: [], users: [], next: null };
+  requests[0].resolve(answer);
+  await settle();
+  assert.deepEqual([requests.map(({ state }) => state), reports.isReady], [["open", "closed"], false]);
+  requests[1].resolve(answer);
+  await loading;
+  assert.equal(reports.isReady, true);
 });
 
 /** A database of the browser, which records the deleted ranges; a stuck one never opens. */
