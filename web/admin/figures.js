@@ -18,11 +18,12 @@ let dateAndTime;
 /** Made at its first use, too. @type {Intl.RelativeTimeFormat | undefined} */
 let relative;
 
-/** Day and time to the second, to compare with logs. @param {number} at_ms */
+/** Day and time to the second, to compare with logs. Some, such as the end of an invite, are in another year. @param {number} at_ms */
 export function stamp(at_ms) {
   dateAndTime ??= new Intl.DateTimeFormat(locale, {
     day: "numeric",
     month: "short",
+    year: "numeric",
     hour: "2-digit",
     minute: "2-digit",
     second: "2-digit",

@@ -66,6 +66,11 @@ test("durations have their largest unit, and are never negative", () => {
   assert.deepEqual(texts, ["0 sec.", "0 sec.", "59 sec.", "1 min.", "1 hr.", "47 hr.", "3 days"]);
 });
 
+test("a time has its year: invites end, and entries of the log were made, in other ones", () => {
+  const times = [2026, 2027].map((year) => figures.stamp(new Date(year, 10, 24, 18, 5, 9).getTime()));
+  assert.deepEqual(times.map((time) => /\b20\d\d\b/.exec(time)?.[0]), ["2026", "2027"]);
+});
+
 test("a typed number is sent as a number, and any other text is left to the server to refuse", () => {
   assert.deepEqual(
     [" 900 ", "0.5", "many", ""].map((text) => figures.parseValue(text, 5)),
