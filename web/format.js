@@ -91,16 +91,13 @@ function sameYear(one_ms, other_ms) {
   return new Date(one_ms).getFullYear() === new Date(other_ms).getFullYear();
 }
 
+/** The first letter of each word. A word goes on behind its marks, such as the vowel signs of Devanagari. */
+const FIRST_LETTERS = /(?<![\p{L}\p{M}\p{N}])[\p{L}\p{N}]/gu;
+
 /** One or two letters for an avatar: of the first and the last word. @param {string} name */
 export function initials(name) {
-  const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
-  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
-  return (
-    letters
-      .map((word) => [...(word ?? "")][0] ?? "")
-      .join("")
-      .toUpperCase() || "?"
-  );
+  const [first = "?", ...others] = name.normalize("NFC").match(FIRST_LETTERS) ?? [];
+  return (first + (others.at(-1) ?? "")).toUpperCase();
 }
 
 /** The number of a user's avatar colour, from 1: always the same for the same user. @param {string} user_id */

@@ -54,6 +54,9 @@ test("initials come from the first and the last word, in any script", () => {
   assert.equal(initials("Łukasz"), "Ł");
   assert.equal(initials("山田 太郎"), "山太");
   assert.equal(initials("🦜"), "?");
+  assert.equal(initials("हिन्दी"), "ह");
+  assert.equal(initials("हिन्दी भाषा"), "हभ");
+  assert.equal(initials("Zoë Ümit".normalize("NFD")), "ZÜ");
 });
 
 test("a user has one colour of the palette, and users with close ids have different ones", () => {
