@@ -1,7 +1,7 @@
 // A chat in the list: its newest message, its unread count and its state. Pure functions.
 
 import { fold, UNCHANGED } from "./changes.js";
-import { compareIds } from "./ids.js";
+import { compareIds, isInRange } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isMentioned } from "./kinds/edited.js";
 import { fromMark, marksOf, MAX_UNREAD, readUpTo, unreadAfter } from "./kinds/marked.js";
@@ -25,7 +25,8 @@ export function directChatId(user_id, other_id) {
  */
 export function otherMember(chat_id, me) {
   const [, low = "", high = ""] = /^d-([1-9]\d{0,18})-([1-9]\d{0,18})$/.exec(chat_id) ?? [];
-  return low === me ? high : high === me ? low : "";
+  const other = low === me ? high : high === me ? low : "";
+  return isInRange(other) ? other : "";
 }
 
 /** A chat without messages. @param {string} chat_id @param {string[]} member_ids @returns {Chat} */

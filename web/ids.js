@@ -15,6 +15,9 @@ export const idBelow = (id) => (id === "1" ? id : String(BigInt(id) - 1n));
 /** The id plus 1. @param {string} id */
 export const idAbove = (id) => String(BigInt(id) + 1n);
 
+/** The highest id: the server refuses a request with a higher one. */
+const HIGHEST = "9223372036854775807";
+
 /**
  * Below 0, 0 or above 0 as the first id is lower, the same or higher. Ids are decimal digits.
  * @param {string} a
@@ -26,6 +29,9 @@ export function compareIds(a, b) {
 
 /** The higher of two ids. @param {string} a @param {string} b */
 export const laterId = (a, b) => (compareIds(a, b) < 0 ? b : a);
+
+/** @param {string} id decimal digits */
+export const isInRange = (id) => compareIds(id, HIGHEST) <= 0;
 
 /** Whether a chat is a group, by its id. @param {string} chat_id */
 export const isGroup = (chat_id) => /^g-[1-9]\d{0,18}$/.test(chat_id);

@@ -30,6 +30,9 @@ test("a direct chat's id is the same for both, the lower number first", () => {
   assert.equal(directChatId(MIRA, ADA), CHAT);
   assert.equal(otherMember(CHAT, ADA), MIRA);
   for (const wrong of ["d-7-12", "d-7", "d-x-11", "", "d-07-11", "d-7-11-1"]) assert.equal(otherMember(wrong, ADA), "");
+  const highest = "9223372036854775807";
+  assert.equal(otherMember(`d-11-${highest}`, ADA), highest);
+  for (const high of ["9223372036854775808", "9999999999999999999"]) assert.equal(otherMember(`d-11-${high}`, ADA), "");
 });
 
 test("another user's message is unread, an own message is not, and a replayed one is counted once", () => {
