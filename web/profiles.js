@@ -9,17 +9,17 @@ import { Store } from "./stores/store.js";
 
 /** The most ids in one request. */
 const PAGE = 100;
+/** Profiles in memory: those that arrived last, and the user's own. An earlier one is fetched when it is read again. */
+export const MAX_CACHED = 5_000;
 
 export class Profiles extends Store {
   #fetch;
-  /** @type {Map<string, Profile>} */
+  /** By id, in the order of their arrival; null if the server returned no such user. @type {Map<string, Profile | null>} */
   #cached = new Map();
   /** The cached ones that may have changed, and are fetched when they are read. @type {Set<string>} */
   #stale = new Set();
   /** @type {Set<string>} */
   #queued = new Set();
-  /** @type {Set<string>} */
-  #missing = new Set();
   #busy = false;
 
   /** @param {(user_ids: string[]) => Promise<Profile[]>} fetch @param {string} [me] the id of the user of this page */
@@ -32,14 +32,13 @@ export class Profiles extends Store {
   /** The profile if it is cached; it is fetched if it is not, or may have changed. @param {string} user_id */
   get(user_id) {
     const profile = this.#cached.get(user_id);
-    const isNeeded = profile ? this.#stale.delete(user_id) : user_id && !this.#missing.has(user_id);
-    if (isNeeded) this.refresh(user_id);
-    return profile;
+    if (user_id && (profile === undefined || this.#stale.delete(user_id))) this.refresh(user_id);
+    return profile ?? undefined;
   }
 
   /** The profile if it is cached. @param {string} user_id */
   cached(user_id) {
-    return this.#cached.get(user_id);
+    return this.#cached.get(user_id) ?? undefined;
   }
 
   /** The name of a user; empty while the profile is loading. @param {string} user_id */
@@ -55,22 +54,19 @@ export class Profiles extends Store {
 
   /** Whether the server returned no such user. @param {string} user_id */
   isMissing(user_id) {
-    return this.#missing.has(user_id);
+    return this.#cached.get(user_id) === null;
   }
 
   /** @param {readonly Profile[]} profiles */
   put(profiles) {
-    for (const profile of profiles) {
-      this.#cached.set(profile.user_id, profile);
-      this.#stale.delete(profile.user_id);
-    }
+    for (const profile of profiles) this.#keep(profile.user_id, profile);
     this.changed();
   }
 
   /** Shows copies of an earlier page, except of profiles that are cached. @param {readonly Profile[]} profiles */
   restore(profiles) {
     for (const profile of profiles.filter(({ user_id }) => !this.#cached.has(user_id))) {
-      this.#cached.set(profile.user_id, profile);
+      this.#keep(profile.user_id, profile);
       this.#stale.add(profile.user_id);
     }
     this.changed();
@@ -104,11 +100,24 @@ export class Profiles extends Store {
   /** @param {string[]} user_ids */
   async #fetchPage(user_ids) {
     const profiles = await this.#fetch(user_ids);
-    const found = new Set(profiles.map((profile) => profile.user_id));
     for (const user_id of user_ids) {
       this.#queued.delete(user_id);
-      if (!found.has(user_id)) this.#missing.add(user_id);
+      this.#keep(user_id, profiles.find((profile) => profile.user_id === user_id) ?? null);
     }
-    this.put(profiles);
+    this.changed();
+  }
+
+  /** @param {string} user_id @param {Profile | null} profile */
+  #keep(user_id, profile) {
+    this.#drop(user_id);
+    this.#cached.set(user_id, profile);
+    const [oldest = "", next = ""] = this.#cached.keys();
+    if (this.#cached.size > MAX_CACHED) this.#drop(oldest === this.me ? next : oldest);
+  }
+
+  /** @param {string} user_id */
+  #drop(user_id) {
+    this.#cached.delete(user_id);
+    this.#stale.delete(user_id);
   }
 }

@@ -1,0 +1,33 @@
+// Profiles: fetched when they are read, many at once, and kept up to a bound.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { MAX_CACHED, Profiles } from "../../../web/profiles.js";
+import { ADA, settle } from "./fakes.js";
+
+const profile = (user_id) => ({ user_id, name: `user${user_id}`, display_name: "", about: "" });
+
+test("of all profiles that arrive the last 5,000 stay in memory, and the user's own", async () => {
+  const requests = [];
+  const profiles = new Profiles(async (user_ids) => (requests.push(user_ids), user_ids.map(profile)), ADA);
+  const others = Array.from({ length: MAX_CACHED + 1 }, (_, at) => String(1_000 + at));
+  profiles.put([ADA, ...others].map(profile));
+  assert.deepEqual([ADA, ...others].filter((user_id) => !profiles.cached(user_id)), ["1000", "1001"]);
+  assert.equal(profiles.get("1000"), undefined);
+  await settle();
+  assert.deepEqual([requests, profiles.get("1000")?.name, profiles.cached("1002")], [[["1000"]], "user1000", undefined]);
+  profiles.put([profile("1003")]);
+  profiles.put([profile("7")]);
+  assert.deepEqual([profiles.cached("1003")?.name, profiles.cached("1004")], ["user1003", undefined]);
+});
+
+test("a user whom the server does not have is missing, and not requested again before a gap", async () => {
+  const requests = [];
+  let found = [];
+  const profiles = new Profiles(async (user_ids) => (requests.push(user_ids), found));
+  const read = async () => [profiles.get("7")?.name, profiles.isMissing("7"), await settle()].slice(0, 2);
+  assert.deepEqual([await read(), await read(), requests], [[undefined, false], [undefined, true], [["7"]]]);
+  profiles.expire();
+  found = [profile("7")];
+  assert.deepEqual([await read(), await read(), requests.length], [[undefined, true], ["user7", false], 2]);
+});
