@@ -5,7 +5,8 @@ import { asset } from "./asset.js";
 const ICON = asset("icon.svg");
 const UNREAD_ICON = asset("icon-unread.svg");
 
-let shown = 0;
+/** Not known at first: an earlier page may have left a number. */
+let shown = -1;
 
 /** @param {number} count of chats with unread messages */
 export function showBadge(count) {

@@ -1,6 +1,7 @@
 // The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between them. The
 // modules of the chats are loaded after the sign-in's modules, since a new device shows the sign-in first.
 
+import { showBadge } from "./badge.js";
 import { SignIn } from "./components/sign-in.js";
 import { rejectDroppedFiles } from "./drops.js";
 import { enter } from "./entry.js";
@@ -20,6 +21,8 @@ async function show(notice = "") {
     const { showChats } = await import("./app.js");
     return showChats(user, entry, show);
   }
+  document.title = "Rookery"; // no name and no number of the chats before
+  showBadge(0);
   const signIn = new SignIn(api, notice, show);
   document.body.replaceChildren(signIn.element);
   signIn.start();

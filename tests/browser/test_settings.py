@@ -62,6 +62,31 @@ def test_other_sign_ins_are_ended_and_the_account_is_deleted_with_its_password(
 
 
 @pytest.mark.slow
+def test_no_name_and_no_number_of_the_chats_is_left_on_the_page_after_a_sign_out(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    tomasz = platform.register("Tomasz Zieliński")
+    for sender in (mira, tomasz):
+        platform.send(sender, ada.chat_with(sender), "Hello")
+    seat = seats(platform)
+    seat.page.add_init_script(
+        "navigator.setAppBadge = async (count) => (document.documentElement.dataset.badge = count)"
+    )
+    icon, badge = seat.page.locator("link[rel=icon]"), seat.page.locator("html")
+    seat.page.goto(platform.url)
+    expect(badge).to_have_attribute("data-badge", "0")  # an earlier page may have left one
+    seat.enter(ada)
+    seat.open_chat("Mira Okafor")
+    expect(seat.page).to_have_title("(1) Mira Okafor · Rookery")
+    expect(icon).to_have_attribute("href", re.compile("icon-unread"))
+    expect(badge).to_have_attribute("data-badge", "1")
+    seat.choose("Sign out")
+    expect(seat.page).to_have_title("Rookery")
+    expect(icon).to_have_attribute("href", re.compile(r"/icon\.svg$"))
+    expect(badge).to_have_attribute("data-badge", "0")
+
+
+@pytest.mark.slow
 def test_a_message_is_notified_of_in_one_tab_unless_it_is_on_the_screen(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
