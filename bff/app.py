@@ -40,11 +40,11 @@ from bff.http.tracing import set_result, trace_requests
 from bff.joining import Joining
 from bff.openapi.documentation import document
 from bff.operations import Operations
-from bff.own_chats import OwnChats
 from bff.people import People
 from bff.profiles import Profiles
 from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
+from bff.unknown_chats import UnknownChatLimit
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.background import open_background
@@ -209,19 +209,19 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app.url_map.merge_slashes = False
     schema = document(app)
     app.url_map.converters |= {"setting": SettingKey, "file": FileId}
-    chats = OwnChats(services.live)
+    chat_limit = UnknownChatLimit(services.live)
     avatars = Avatars(services)
     deletions = Deletions(services, avatars)
-    groups = Groups(services, chats, avatars)
+    groups = Groups(services, chat_limit, avatars)
     reported = ReportedFiles(services)
-    downloads = Downloads(services, chats, reported)
+    downloads = Downloads(services, chat_limit, reported)
     resources = [
         Accounts(services, avatars, deletions),
         Profiles(services),
-        People(services, chats),
-        Chats(services, chats),
+        People(services, chat_limit),
+        Chats(services, chat_limit),
         groups,
-        Joining(services, chats, groups),
+        Joining(services, chat_limit, groups),
         Uploads(services),
         downloads,
         avatars,

@@ -5,9 +5,9 @@ from typing import Any
 
 from bff.http.endpoints import Response, endpoint
 from bff.models.chats import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
-from bff.own_chats import OwnChats
 from bff.read_marks import hidden_marks
 from bff.services import Services
+from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
     Chat,
     GetChatRequest,
@@ -30,9 +30,9 @@ ANCHORS = ("before_id", "after_id", "around_id", "before_ms", "after_ms", "aroun
 class Chats:
     """The user's chats and their history."""
 
-    def __init__(self, services: Services, chats: OwnChats) -> None:
+    def __init__(self, services: Services, chat_limit: UnknownChatLimit) -> None:
         self._services = services
-        self._chats = chats
+        self._chat_limit = chat_limit
 
     @endpoint("GET", "/v1/chats", ListChatsResponse)
     async def list_chats(self, claims: Claims, query: ChatsQuery) -> Response | Refusal:
@@ -54,7 +54,7 @@ class Chats:
     async def get_chat(self, claims: Claims, chat_id: str) -> Response | Refusal:
         """One chat."""
         request = GetChatRequest(user_id=claims.user_id, chat_id=chat_id)
-        response = await self._chats.ask(claims.user_id, self._services.archive.get_chat, request)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.get_chat, request)
         if isinstance(response, Refusal):
             return response
         await self._hide_read_marks(claims.user_id, [response.chat])
@@ -70,7 +70,7 @@ class Chats:
         limit = query.limit or self._services.live.value.messages_page_size
         fields: dict[str, Any] = {"user_id": claims.user_id, "chat_id": chat_id, "limit": limit, **anchors}
         request = ListMessagesRequest(**fields, having=query.having or "")
-        response = await self._chats.ask(claims.user_id, self._services.archive.list_messages, request)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.list_messages, request)
         if isinstance(response, Refusal):
             return response
         empty = {"messages": [], "has_older": False, "has_newer": False, "complete_up_to": "0"}
@@ -80,7 +80,7 @@ class Chats:
     async def list_changes(self, claims: Claims, chat_id: str, query: ChangesQuery) -> Response | Refusal:
         """The events of a chat that a client missed: messages, and changes of messages of any age."""
         request = ListChangesRequest(user_id=claims.user_id, chat_id=chat_id, after=query.after)
-        response = await self._chats.ask(claims.user_id, self._services.archive.list_changes, request)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.list_changes, request)
         if isinstance(response, Refusal):
             return response
         return Response({"events": [], "too_old": False, "complete_up_to": "0", **to_object(response)})
@@ -91,7 +91,7 @@ class Chats:
     ) -> Response | Refusal:
         """The changes of one kind and message, oldest first, such as the history of its edits."""
         request = ListVersionsRequest(user_id=claims.user_id, chat_id=chat_id, message_id=message_id, kind=query.kind)
-        response = await self._chats.ask(claims.user_id, self._services.archive.list_versions, request)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.list_versions, request)
         return response if isinstance(response, Refusal) else Response({"changes": [], **to_object(response)})
 
     async def _hide_read_marks(self, user_id: int, chats: Iterable[Chat]) -> None:

@@ -9,10 +9,10 @@ from bff.files.avatars import Avatars
 from bff.http.endpoints import Response, endpoint
 from bff.models import groups as models
 from bff.models.people import Profiles
-from bff.own_chats import OwnChats
 from bff.profiles import search_users
 from bff.read_marks import hidden_marks
 from bff.services import Services
+from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
     Chat,
     GetChatRequest,
@@ -54,9 +54,9 @@ NO_GROUP = Refusal(Code.NOT_FOUND, "There is no such group among your chats.", f
 class Groups:
     """Create and change groups, and read their members."""
 
-    def __init__(self, services: Services, chats: OwnChats, avatars: Avatars) -> None:
+    def __init__(self, services: Services, chat_limit: UnknownChatLimit, avatars: Avatars) -> None:
         self._services = services
-        self._chats = chats
+        self._chat_limit = chat_limit
         self._avatars = avatars
 
     @endpoint("POST", "/v1/chats", Event, status=201)
@@ -103,7 +103,7 @@ class Groups:
         if avatar is None or not is_group(chat_id):
             return Chat()
         request = GetChatRequest(user_id=user_id, chat_id=chat_id)
-        found = await self._chats.ask(user_id, self._services.archive.get_chat, request)
+        found = await self._chat_limit.call(user_id, self._services.archive.get_chat, request)
         if isinstance(found, Refusal):
             return found
         is_new = avatar and avatar != found.chat.settings.avatar
@@ -140,7 +140,7 @@ class Groups:
         request = ListMembersRequest(
             user_id=claims.user_id, chat_id=chat_id, limit=query.limit, after=query.after, user_ids=query.user_ids
         )
-        response = await self._chats.ask(claims.user_id, self._services.archive.list_members, request)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.list_members, request)
         if isinstance(response, Refusal):
             return response
         return Response({"members": [], "has_more": False, "version": "0", **to_object(response)})
@@ -163,7 +163,7 @@ class Groups:
         left out, as is that of the other user of a direct chat while one blocks the other; a user with hidden marks
         gets their own one only. A channel has none."""
         request = ListMarksRequest(user_id=claims.user_id, chat_id=chat_id, from_id=query.from_id)
-        response = await self._chats.ask(claims.user_id, self._services.archive.list_marks, request)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.list_marks, request)
         if isinstance(response, Refusal):
             return response
         accounts, is_direct = self._services.accounts, not is_group(chat_id)
@@ -207,7 +207,7 @@ class Groups:
             expected_version=expected_version,
             **change,
         )
-        return await self._chats.ask(claims.user_id, make, request)
+        return await self._chat_limit.call(claims.user_id, make, request)
 
     async def respond(
         self, user_id: int, answer: ChangeGroupResponse | Refusal, *, status: int = 200
@@ -255,7 +255,7 @@ class Groups:
         if not user_ids:
             return set()
         request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=1, user_ids=user_ids)
-        response = await self._chats.ask(user_id, self._services.archive.list_members, request)
+        response = await self._chat_limit.call(user_id, self._services.archive.list_members, request)
         return response if isinstance(response, Refusal) else {member.user_id for member in response.members}
 
 

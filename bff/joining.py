@@ -10,8 +10,8 @@ from bff.groups import NO_GROUP, Groups
 from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
 from bff.models import groups as models
-from bff.own_chats import OwnChats
 from bff.services import Services
+from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import GetGroupRequest, GetGroupResponse, ListPublicChatsRequest
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, CreateInvite, DeclineUser, Join, RevokeInvite
 from rookery.v1.groups_pb2 import Member
@@ -33,9 +33,9 @@ ADDRESS_FACTOR = 10
 class Joining:
     """Invite users to a group by links, join groups, and decide on requests to join."""
 
-    def __init__(self, services: Services, chats: OwnChats, groups: Groups) -> None:
+    def __init__(self, services: Services, chat_limit: UnknownChatLimit, groups: Groups) -> None:
         self._services = services
-        self._chats = chats
+        self._chat_limit = chat_limit
         self._groups = groups
         self._by_user = Throttle()
         self._by_address = Throttle()
@@ -183,7 +183,7 @@ class Joining:
                 return no_such_chat()
             return found
 
-        found = await self._chats.ask(user_id, get, GetGroupRequest(chat_id=chat_id, user_ids=[user_id]))
+        found = await self._chat_limit.call(user_id, get, GetGroupRequest(chat_id=chat_id, user_ids=[user_id]))
         if isinstance(found, Refusal):
             return found
         roster = Roster.of(found.group)

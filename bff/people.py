@@ -8,8 +8,8 @@ import trio
 from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
 from bff.models import people as models
-from bff.own_chats import OwnChats
 from bff.services import Services
+from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import GetChatRequest, GetMessageRequest, HistoryMessage
 from shared.accounts.people import (
     MAX_BLOCKS,
@@ -58,9 +58,9 @@ _NOT_RECORDED = Refusal(Code.UNAVAILABLE, "The message is too new: try again soo
 class People:
     """The user's connections and blocks, and reports of users to the admins."""
 
-    def __init__(self, services: Services, chats: OwnChats) -> None:
+    def __init__(self, services: Services, chat_limit: UnknownChatLimit) -> None:
         self._services = services
-        self._chats = chats
+        self._chat_limit = chat_limit
         self._changes = Throttle()
         self._invitations = Throttle(period=DAY)
         self._reports = Throttle(period=DAY)
@@ -180,12 +180,12 @@ class People:
             return Refusal(Code.INVALID, "Messages need their `chat_id`.", field="chat_id")
         if chat_id and not body.message_ids:
             request = GetChatRequest(user_id=user_id, chat_id=chat_id)
-            found = await self._chats.ask(user_id, archive.get_chat, request)
+            found = await self._chat_limit.call(user_id, archive.get_chat, request)
             return found if isinstance(found, Refusal) else []
         messages = []
         for place, message_id in enumerate(body.message_ids):
             message = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
-            answer = await self._chats.ask(user_id, archive.get_message, message)
+            answer = await self._chat_limit.call(user_id, archive.get_message, message)
             if isinstance(answer, Refusal):
                 return answer
             if not answer.HasField("message"):

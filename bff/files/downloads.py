@@ -18,8 +18,8 @@ from bff.files.served import Served, asked_for, has_rendition, headers_of, is_fo
 from bff.http.endpoints import Response, at_end, endpoint, in_time, open_until_end, parse_id
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
-from bff.own_chats import OwnChats
 from bff.services import Services
+from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
@@ -73,9 +73,9 @@ class Ended(NotFound):
 class Downloads:
     """Links of files, their downloads, and the files of a chat."""
 
-    def __init__(self, services: Services, chats: OwnChats, reported: ReportedFiles) -> None:
+    def __init__(self, services: Services, chat_limit: UnknownChatLimit, reported: ReportedFiles) -> None:
         self._services = services
-        self._chats = chats
+        self._chat_limit = chat_limit
         self._reported = reported
         self._links = FileLinks(services.issuer.keys, services.clock_ms)
         self._under_way: Counter[int] = Counter()
@@ -116,7 +116,7 @@ class Downloads:
             limit=query.limit or self._services.live.value.messages_page_size,
             file_class=_CLASSES[query.file_class],
         )
-        response = await self._chats.ask(claims.user_id, self._services.archive.list_chat_files, listed)
+        response = await self._chat_limit.call(claims.user_id, self._services.archive.list_chat_files, listed)
         if isinstance(response, Refusal):
             return response
         return Response({"messages": [], "has_older": False, **to_object(response)})

@@ -1,4 +1,4 @@
-"""Queries and changes of chats for a user, with a limit of requests for chats that are not the user's: guesses."""
+"""Calls the archive or a gateway, and limits each user's requests for chats that do not exist or are not theirs."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -14,15 +14,15 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 
-class OwnChats:
-    """Limits the requests of a user for chats of others; one for each BFF, since the limit counts the requests at all
+class UnknownChatLimit:
+    """Limits each user's requests for unknown chats; one for each BFF, since the limit counts the requests at all
     routes of chats together."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._unknown = Throttle()
 
-    async def ask(
+    async def call(
         self, user_id: int, method: Callable[[Request], Awaitable[Response | Refusal]], request: Request
     ) -> Response | Refusal:
         """The method's response to the request, which names one chat.
