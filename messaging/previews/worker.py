@@ -18,7 +18,7 @@ from messaging.previews.connections import Connector
 from messaging.previews.fetching import Page, fetch
 from messaging.previews.metadata import CODECS, Metadata
 from messaging.previews.protocol import Found, Lines, Setup, Wanted
-from shared import rights
+from shared import sandbox
 
 MEMORY_BYTES = 1 << 30
 """Most memory, as addresses. Only on Linux."""
@@ -62,13 +62,13 @@ async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
             yield line
 
 
-def give_up_rights() -> None:
+def drop_privileges() -> None:
     """Set the limits. Python's own files may not be readable for nobody: the encodings are loaded before."""
     for name in ("idna", *CODECS):
         codecs.lookup(name)
-    rights.give_up_rights(MEMORY_BYTES, CPU_SECONDS, open_files=OPEN_FILES, may_start=True)  # threads resolve names
+    sandbox.drop_privileges(MEMORY_BYTES, CPU_SECONDS, open_files=OPEN_FILES, may_start=True)  # threads resolve names
 
 
 if __name__ == "__main__":
-    give_up_rights()
+    drop_privileges()
     trio.run(serve, trio.lowlevel.FdStream(os.dup(0)), trio.lowlevel.FdStream(os.dup(1)))

@@ -3,7 +3,7 @@
 It writes the line `ready`, reads the picture from its standard input up to the end, and writes one line of JSON, which
 is an `Answer` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
 
-Before it reads, it gives up whatever could serve a picture that takes the process over: it can open no file or socket,
+Before it reads, it drops its privileges, since a picture may take the process over: it can open no file or socket,
 start no process, and has limits on memory and CPU. Its environment is empty. It ends after one picture, so it
 never has the bytes of two users.
 """
@@ -16,7 +16,7 @@ from json import dumps
 
 from shared.pictures.purposes import Purpose
 from shared.pictures.rendering import Rendered, render
-from shared.rights import give_up_rights
+from shared.sandbox import drop_privileges
 
 MEMORY_BYTES = 5 << 28
 """Most memory, as addresses. JPEG, PNG and WebP of 50 megapixels need up to 1 GB, a progressive JPEG of 200 megapixels
@@ -33,7 +33,7 @@ def main() -> None:
     media_type, purpose = sys.argv[1], Purpose(sys.argv[2])
     renderer = _renderer(media_type, purpose)
     memory_bytes = SMALL_MEMORY_BYTES if purpose in (Purpose.AVATAR, Purpose.PREVIEW) else MEMORY_BYTES
-    _give_up_rights(memory_bytes, needs_threads=media_type == "image/heic")
+    _drop_privileges(memory_bytes, needs_threads=media_type == "image/heic")
     output = sys.stdout.buffer
     output.write(b"ready\n")
     output.flush()
@@ -56,9 +56,9 @@ def _renderer(media_type: str, purpose: Purpose) -> Callable[[bytes], Rendered]:
     return lambda content: render(content, media_type, purpose)
 
 
-def _give_up_rights(memory_bytes: int, *, needs_threads: bool = False) -> None:
+def _drop_privileges(memory_bytes: int, *, needs_threads: bool = False) -> None:
     """Set the limits. A decoder that needs threads, as libde265 does, can start processes, too: with these limits."""
-    give_up_rights(memory_bytes, CPU_SECONDS, may_start=needs_threads)
+    drop_privileges(memory_bytes, CPU_SECONDS, may_start=needs_threads)
 
 
 def _write(rendered: Rendered) -> None:

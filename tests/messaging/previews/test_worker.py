@@ -1,4 +1,4 @@
-"""A worker has few rights, and answers each page whatever happens to another one."""
+"""A worker has few privileges, and answers each page whatever happens to another one."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ ATTEMPTS = {
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_a_worker_writes_nothing_and_has_limits(attempt: str) -> None:
-    program = f"import tempfile\nfrom messaging.previews import worker\nworker.give_up_rights()\nkept = {attempt}"
+    program = f"import tempfile\nfrom messaging.previews import worker\nworker.drop_privileges()\nkept = {attempt}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={})
     assert ATTEMPTS[attempt] in done.stderr.splitlines()[-1]
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-LIMITED = "import os, socket; from shared.pictures import worker\nworker._give_up_rights(worker.SMALL_MEMORY_BYTES)"
-"""A program that has the rights of a worker."""
+LIMITED = "import os, socket; from shared.pictures import worker\nworker._drop_privileges(worker.SMALL_MEMORY_BYTES)"
+"""A program that has the privileges of a worker."""
 
 ATTEMPTS = {
     "open('/etc/passwd')": "Too many open files",

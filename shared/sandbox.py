@@ -1,4 +1,5 @@
-"""Limits of a process that reads untrusted input: it is slow, small, and first to be killed."""
+"""Drops the privileges of a process that reads untrusted input: low priority, little memory, first victim of the OOM
+killer."""
 
 import os
 import resource
@@ -10,7 +11,7 @@ NOBODY = 65534
 """The user and the group that own nothing, on Linux."""
 
 
-def give_up_rights(memory_bytes: int, cpu_seconds: int, *, open_files: int = 0, may_start: bool = False) -> None:
+def drop_privileges(memory_bytes: int, cpu_seconds: int, *, open_files: int = 0, may_start: bool = False) -> None:
     """Limit this process for ever: its memory, as addresses and on Linux only; its CPU; and the files that it may have
     open. It can write no file, and unless it `may_start` some, no process and no thread. Root becomes nobody."""
     os.nice(10)  # chat comes first
