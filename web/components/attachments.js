@@ -6,7 +6,6 @@ import { MAX_ATTACHED, MAX_DRAFT_BYTES } from "../files/attached.js";
 import { moveFocus } from "../focus.js";
 import { nameList } from "../format.js";
 import { fileTexts } from "../languages/files.js";
-import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { fileIcon } from "./file-icons.js";
@@ -190,7 +189,7 @@ export class Attachments {
     let menu;
     const items = () => /** @type {HTMLElement[]} */ ([...(menu?.children ?? [])]);
     const props = {
-      ...{ class: "menu", role: "menu", "aria-label": texts.composer.attach, popover: "auto" },
+      ...{ class: "menu", role: "menu", "aria-label": fileTexts.sending.attach, popover: "auto" },
       ref: (/** @type {HTMLElement} */ made) => void (menu = made),
       ontoggle: (/** @type {ToggleEvent} */ { newState }) => {
         setExpanded(opener, newState === "open");

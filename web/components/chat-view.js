@@ -5,6 +5,7 @@ import { userName } from "../format.js";
 import { isFormer, may } from "../groups.js";
 import { firstIdAt, isGroup } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
+import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { chatAvatar } from "./avatar.js";
@@ -109,7 +110,7 @@ export class ChatView {
       label: texts.listed[kind].title,
       choose: () => openListed(this.#app, this.#chat_id, kind, this.#goTo),
     }));
-    const files = { label: texts.files.all, choose: () => openFiles(this.#app, this.#chat_id, this.#goTo) };
+    const files = { label: fileTexts.list.title, choose: () => openFiles(this.#app, this.#chat_id, this.#goTo) };
     const choices = [goToDate, files, ...lists, ...chatChoices(this.#app, this.#chat_id)];
     return h(
       "rookery-chat",

@@ -11,6 +11,7 @@ import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
 import { isHidden } from "../kinds/hidden.js";
+import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { bodyOf, markerOf, sends, textWith } from "../writing.js";
@@ -181,7 +182,7 @@ export class Composer {
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#picker = element),
       onchange: () => this.#picked(),
     };
-    const button = fileButton(texts.composer.attach, "attach", null, { onclick: this.#pick });
+    const button = fileButton(fileTexts.sending.attach, "attach", null, { onclick: this.#pick });
     return h("div", { class: "attach", key: "attach" }, h("input", picker), button);
   }
 

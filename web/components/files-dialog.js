@@ -34,7 +34,7 @@ export class FilesDialog extends Modal {
 
   /** @param {App} app @param {string} chat_id @param {(message_id: string) => void} goTo shows a message of the chat */
   constructor(app, chat_id, goTo) {
-    super(texts.files.all, () => this.#content());
+    super(fileTexts.list.title, () => this.#content());
     this.#app = app;
     this.#goTo = (/** @type {string} */ message_id) => {
       this.close();
@@ -77,7 +77,7 @@ export class FilesDialog extends Modal {
       const buttons = /** @type {HTMLElement} */ (event.currentTarget).querySelectorAll("button");
       moveFocus(event, [...buttons], buttons.length);
     };
-    return h("div", { key: "tabs", class: "tabs", role: "tablist", "aria-label": texts.files.all, onkeydown }, tabs);
+    return h("div", { key: "tabs", class: "tabs", role: "tablist", "aria-label": fileTexts.list.title, onkeydown }, tabs);
   }
 
   /** @param {FileClass} name */

@@ -233,7 +233,6 @@ export const ar = {
       }),
     voice: "رسالة صوتية",
     captioned: (files, text) => `${isolated(files)}: ${text}`,
-    all: "الصور والملفات والروابط",
   },
   search: {
     chats: "الدردشات",
@@ -520,7 +519,6 @@ export const ar = {
     eyes: "عينان",
   },
   composer: {
-    attach: "إرفاق ملفات",
     placeholder: "رسالة",
     label: (name) => `رسالة إلى ${isolated(name)}`,
     send: "إرسال",

@@ -191,7 +191,6 @@ export const de = {
     several: (count) => `${number(count)} Dateien`,
     voice: "Sprachnachricht",
     captioned: (files, text) => `${files}: ${text}`,
-    all: "Fotos, Dateien und Links",
   },
   search: {
     chats: "Chats",
@@ -447,7 +446,6 @@ export const de = {
     eyes: "Augen",
   },
   composer: {
-    attach: "Dateien anhängen",
     placeholder: "Nachricht",
     label: (name) => `Nachricht an ${name}`,
     send: "Senden",

@@ -194,13 +194,12 @@ export const en = {
   },
   /** Before a text, in the list of chats. */
   preview: { you: "You:", draft: "Draft:", failed: "Not sent:" },
-  /** The files of a message in a few words, and the list of a chat's files. */
+  /** The files of a message in a few words. */
   files: {
     pictures: (/** @type {number} */ count) => plural(count, { one: "Photo", other: `${number(count)} photos` }),
     several: (/** @type {number} */ count) => `${number(count)} files`,
     voice: "Voice message",
     captioned: (/** @type {string} */ files, /** @type {string} */ text) => `${files}: ${text}`,
-    all: "Photos, files and links",
   },
   search: {
     chats: "Chats",
@@ -462,7 +461,6 @@ export const en = {
     eyes: "eyes",
   },
   composer: {
-    attach: "Attach files",
     placeholder: "Message",
     label: (/** @type {Name} */ name) => `Message to ${name}`,
     send: "Send",

@@ -48,6 +48,7 @@ export const ar = {
     sentBy: (name, time) => `${isolated(name)}، ${time}`,
   },
   list: {
+    title: "الصور والملفات والروابط",
     media: "الصور ومقاطع الفيديو",
     other: "الملفات",
     links: "الروابط",
@@ -56,6 +57,7 @@ export const ar = {
     noneHint: "يظهر هنا ما يُرسَل في هذه الدردشة.",
   },
   sending: {
+    attach: "إرفاق ملفات",
     attached: "الملفات المرفقة",
     count: (count) =>
       plural(count, {

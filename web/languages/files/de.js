@@ -45,6 +45,7 @@ export const de = {
     sentBy: (name, time) => `${name}, ${time}`,
   },
   list: {
+    title: "Fotos, Dateien und Links",
     media: "Fotos und Videos",
     other: "Dateien",
     links: "Links",
@@ -53,6 +54,7 @@ export const de = {
     noneHint: "Was in diesem Chat gesendet wird, steht hier.",
   },
   sending: {
+    attach: "Dateien anhängen",
     attached: "Angehängte Dateien",
     count: (count) =>
       plural(count, { one: "1 Datei ist angehängt.", other: `${number(count)} Dateien sind angehängt.` }),

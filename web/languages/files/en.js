@@ -47,6 +47,7 @@ export const en = {
     sentBy: (/** @type {Name} */ name, /** @type {string} */ time) => `${name}, ${time}`,
   },
   list: {
+    title: "Photos, files and links",
     media: "Photos and videos",
     other: "Files",
     links: "Links",
@@ -56,6 +57,7 @@ export const en = {
   },
   /** Of files that are attached to a draft, or wait for their upload. */
   sending: {
+    attach: "Attach files",
     attached: "Attached files",
     count: (/** @type {number} */ count) =>
       plural(count, { one: "1 file is attached.", other: `${number(count)} files are attached.` }),
