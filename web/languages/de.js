@@ -48,7 +48,7 @@ export const de = {
     unknown: "Etwas ist schiefgegangen. Versuche es noch einmal.",
   },
   refused: {
-    too_large: "Das ist zu lang. Sende es in mehreren Teilen.",
+    too_large: "Das überschreitet eine Grenze des Servers: Es ist zu lang oder zu viel.",
     unauthenticated: "Du wurdest abgemeldet. Melde dich wieder an.",
     suspended: "Dieses Konto ist gesperrt. Bitte einen Admin, es wieder freizugeben.",
     forbidden: "Dafür fehlt dir die Berechtigung.",

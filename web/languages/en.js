@@ -53,7 +53,7 @@ export const en = {
   },
   /** Refusals of the server, by their codes. */
   refused: {
-    too_large: "This is too long. Send it in parts.",
+    too_large: "This is over a limit of the server: too long, or too many.",
     unauthenticated: "You have been signed out. Sign in again.",
     suspended: "This account is suspended. Ask an admin to restore it.",
     forbidden: "You are not allowed to do this.",
