@@ -54,7 +54,7 @@ def _supervised(work: "Callable[Concatenate[Producer, P], None]") -> "Callable[C
     """Wrap a callback of the library, which logs a fault of ours and goes on: end the producer with it."""
 
     @wraps(work)
-    def supervised(producer: "Producer", *arguments: P.args, **named: P.kwargs) -> None:
+    def supervised(producer: "Producer", /, *arguments: P.args, **named: P.kwargs) -> None:
         try:
             work(producer, *arguments, **named)
         except Exception as fault:  # supervision: raised again by `supervise`
