@@ -123,7 +123,7 @@ class Server:
         if idle is None:
             return False
         del self._connections[idle]
-        idle.slot.push_out()
+        idle.slot.evict()
         return True
 
     async def drain(self) -> None:

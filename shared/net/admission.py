@@ -14,7 +14,7 @@ from shared.net.client_address import Network, address_key, forwarded_client, is
 from shared.net.open_files import MOST_CONNECTIONS, connections_allowed
 from shared.net.turns import Turn, Turns
 from shared.telemetry.logs import Interval
-from shared.telemetry.metrics.catalogue import CONNECTIONS_PUSHED_OUT
+from shared.telemetry.metrics.catalogue import CONNECTIONS_EVICTED
 
 RESERVE = 10
 """Each listener may always have the total, divided by this, of connections, however many the others have."""
@@ -77,7 +77,7 @@ class Slot:
             self._admission.free(self)
             self.is_open = False
 
-    def push_out(self) -> None:
+    def evict(self) -> None:
         """Free the slot for a newcomer, and close the connection."""
         self.release()
         self._close()
@@ -120,7 +120,7 @@ class Admission:
         address = self._capped(peer)
         self._budget.enforce_cap(address, others=1)
         while not self._has_room():
-            if not self._budget.push_out_for(self, may_take_from_others=self.open < self._most):
+            if not self._budget.evict_for(self, may_take_from_others=self.open < self._most):
                 return None
         slot = self._budget.open_slot(self, address, self._budget.turns.of(peer), close)
         if self._trusts_peers:
@@ -176,7 +176,7 @@ class ConnectionBudget:
         self.per_address = max(min(self.limits.per_address, self.total // ADDRESS_SHARE), 1)
         """Most unauthenticated connections of one address."""
         self.turns = Turns()
-        self.pushed_out = 0
+        self.evicted = 0
         """Connections that were closed for a newcomer."""
         self._listeners: list[Admission] = []
         self._addresses: dict[str, dict[Slot, None]] = {}
@@ -209,12 +209,12 @@ class ConnectionBudget:
         return free - sum(max(each.reserve - each.open, 0) for each in self._listeners if each is not listener)
 
     def evictable_for(self, listener: Admission) -> int:
-        """How many connections of other listeners may be pushed out for this one."""
+        """How many connections of other listeners may be evicted for this one."""
         others = (each for each in self._listeners if each is not listener)
         return sum(min(len(each.unauthenticated), max(each.open - each.reserve, 0)) for each in others)
 
-    def push_out_for(self, listener: Admission, *, may_take_from_others: bool) -> bool:
-        """Push out the oldest unauthenticated connection of this listener, or of others that have more than their
+    def evict_for(self, listener: Admission, *, may_take_from_others: bool) -> bool:
+        """Evict the oldest unauthenticated connection of this listener, or of others that have more than their
         reserve; return whether there was one."""
         candidates = [
             next(iter(each.unauthenticated))
@@ -223,13 +223,13 @@ class ConnectionBudget:
         ]
         if not candidates:
             return False
-        self._push_out(min(candidates, key=lambda slot: slot.number))
+        self._evict(min(candidates, key=lambda slot: slot.number))
         return True
 
     def enforce_cap(self, address: str, *, others: int = 0) -> None:
-        """Push out the oldest unauthenticated connections of an address until it may have `others` more."""
+        """Evict the oldest unauthenticated connections of an address until it may have `others` more."""
         while len(slots := self._addresses.get(address, {})) + others > self.per_address:
-            self._push_out(next(iter(slots)))
+            self._evict(next(iter(slots)))
 
     def open_slot(self, listener: Admission, address: str, turn: Turn, close: Callable[[], None]) -> Slot:
         """Take a slot, which must be free, for an unauthenticated connection."""
@@ -256,9 +256,9 @@ class ConnectionBudget:
             if not slots:
                 del self._addresses[slot.address]
 
-    def _push_out(self, slot: Slot) -> None:
-        self.pushed_out += 1
-        CONNECTIONS_PUSHED_OUT.inc()
+    def _evict(self, slot: Slot) -> None:
+        self.evicted += 1
+        CONNECTIONS_EVICTED.inc()
         if self._may_log.has_passed():
-            _log.warning("connections_pushed_out", total=self.pushed_out, open=self.open, address=slot.address)
-        slot.push_out()
+            _log.warning("connections_evicted", total=self.evicted, open=self.open, address=slot.address)
+        slot.evict()

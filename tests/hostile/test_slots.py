@@ -48,7 +48,7 @@ def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
     with running(process) as ready:
         yield ready
     lines = [line for line in ready.log_lines() if line["level"] in ("warning", "error")]
-    assert {line["event"] for line in lines} <= {"connections_pushed_out"}
+    assert {line["event"] for line in lines} <= {"connections_evicted"}
 
 
 @pytest.fixture

@@ -378,8 +378,8 @@ SPANS_LOST = Counter(
     labels=("reason",),
     known=("not_sent", "no_room"),
 )
-CONNECTIONS_PUSHED_OUT = Counter(
-    "rookery_connections_pushed_out_total",
+CONNECTIONS_EVICTED = Counter(
+    "rookery_connections_evicted_total",
     "Connections on which nobody had signed in, closed to make room for others",
 )
 CERTIFICATE_END = Gauge(
