@@ -227,8 +227,8 @@ def _prepare_log(file: Path) -> None:
     """Skip offsets, and set the log's own offsets of its consumers back to its beginning.
 
     The log was copied after chats.db, so its offsets may be above the recorded ones, and the records between them would
-    be trimmed before the archive has recorded them: after a restore they are older than the retention. Where the
-    archive continues is in chats.db.
+    be trimmed before the archive has recorded them: after a restore they are older than the retention. The archive
+    continues at the offsets of chats.db. With Cassandra it reads the whole log again, which changes nothing.
     """
     with closing(sqlite.connect(file)) as connection:
         sqlite.migrate(connection, sqlite_log.MIGRATIONS)

@@ -30,8 +30,8 @@ def test_a_key_that_is_missing_or_has_a_password_is_named(tmp_path: Path) -> Non
     issued = authority.issue()
     files = {"ca_file": authority.file, "certificate_file": issued.certificate}
     with pytest.raises(UnusableCertificate, match=r"no file .*none\.key"):
-        connect(CassandraSettings(**files, key_file=tmp_path / "none.key"))
+        connect(CassandraSettings.model_validate({**files, "key_file": tmp_path / "none.key"}))
     key = load_pem_private_key(issued.key.read_bytes(), None)
     issued.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")))
     with pytest.raises(UnusableCertificate, match=r"server\.key is protected by a password"):
-        connect(CassandraSettings(**files, key_file=issued.key))
+        connect(CassandraSettings.model_validate({**files, "key_file": issued.key}))
