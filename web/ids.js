@@ -30,7 +30,7 @@ export function compareIds(a, b) {
 /** The higher of two ids. @param {string} a @param {string} b */
 export const laterId = (a, b) => (compareIds(a, b) < 0 ? b : a);
 
-/** @param {string} id decimal digits */
+/** Whether the server takes an id. @param {string} id decimal digits */
 export const isInRange = (id) => compareIds(id, HIGHEST) <= 0;
 
 /** Whether a chat is a group, by its id. @param {string} chat_id */
