@@ -349,7 +349,7 @@ def check_open_files(_: Settings, __: Set[str]) -> Iterator[Finding]:
     if files is None or files >= FEW_FILES:
         yield Finding(Level.OK, f"up to {'any number of' if files is None else files} files may be open")
     else:
-        remedy = "each session needs one: raise the hard limit of the system, for example LimitNOFILE=65536 in systemd"
+        remedy = "each session needs one: raise the hard limit of the system, for example LimitNOFILE=131072 in systemd"
         yield Finding(Level.WARNING, f"only {files} files may be open", remedy)
 
 
