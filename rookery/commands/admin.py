@@ -7,11 +7,12 @@ import json
 import os
 import pwd
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import click
+import trio
 from pydantic import ValidationError
 
 from bff.admin import models
@@ -157,8 +158,7 @@ async def show_history(settings: Settings, limit: int, as_json: bool) -> None:
 async def open_administration(settings: Settings, accounts: AccountStore) -> AsyncIterator[Administration]:
     """Open the object that performs admin actions, records them in the audit log, and logs them."""
     log_acts()
-    async with AsyncExitStack() as stack:
-        configuration = await stack.enter_async_context(open_configuration(settings))
+    async with open_configuration(settings) as configuration:
 
         async def announce(user_id: int, *, is_deleted: bool = False) -> None:
             if "kafka" not in settings.engines:  # one gateway reads all partitions, so that one record is enough
@@ -166,8 +166,11 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
                 spool_record(DataFolder(settings.data).spool, user_id, record)
                 return
             try:
-                backplane = await stack.enter_async_context(open_backplane(settings))
-                await announce_ends(backplane, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
+                # Shielded from the deadline of the act, which has succeeded: connecting alone may take that long.
+                # The connection, the announcement and the end of the backplane have timeouts of their own.
+                with trio.CancelScope(shield=True):
+                    async with open_backplane(settings) as backplane:
+                        await announce_ends(backplane, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
             except Unavailable as error:
                 click.echo(
                     f"could not notify the gateways, so sessions end when their access tokens expire: {error}", err=True
