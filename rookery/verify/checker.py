@@ -173,11 +173,13 @@ def _check_deliveries(
 
 def _changes_not_accepted(made: Iterable[Made]) -> Iterator[Violation]:
     for each in made:
-        # A reaction may come after the deletion.
-        if each.refused and not (each.refused == "not_found" and each.target.may_be_deleted):
-            body = each.change.WhichOneof("body")
-            text = f"that {_name(each.target.key)} is {body} by {each.change.actor_id} was refused: {each.refused}"
-            yield Violation(Kind.NOT_ACCEPTED, text)
+        change = f"that {_name(each.target.key)} is {each.change.WhichOneof('body')} by {each.change.actor_id}"
+        if each.refused == "not_found" and each.target.may_be_deleted:
+            pass  # a reaction may come after the deletion
+        elif each.refused:
+            yield Violation(Kind.NOT_ACCEPTED, f"{change} was refused: {each.refused}")
+        elif each.retried and each.event is None:
+            yield Violation(Kind.NOT_ACCEPTED, f"{change} was refused or not answered, and every retry too")
 
 
 def _check_changes(

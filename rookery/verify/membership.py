@@ -205,10 +205,14 @@ def _other_spans(group: GroupRecord) -> Iterator[Violation]:
 
 
 def _refused(records: Records, group: GroupRecord) -> Iterator[Violation]:
-    """Find refusals of control changes, and of messages of users who were members for certain."""
+    """Find control changes that were refused, or not answered on any retry, and refusals of messages of users who were
+    members for certain."""
     for each in group.controls:
+        name = f"{each.key[1]} of {each.key[0]}"
         if each.refused:
-            yield Violation(Kind.NOT_ACCEPTED, f"{each.key[1]} of {each.key[0]} was refused: {each.refused}")
+            yield Violation(Kind.NOT_ACCEPTED, f"{name} was refused: {each.refused}")
+        elif each.retried and not each.is_accepted:
+            yield Violation(Kind.NOT_ACCEPTED, f"{name} was refused or not answered, and every retry too")
     for each in records.sent.values():
         if each.chat_id != group.chat_id or not each.refused or each.is_control:
             continue

@@ -168,6 +168,7 @@ class Made:
     refused: str = ""
     """The code of a refusal that no retry changes."""
     retried: bool = False
+    """As of Sent."""
 
     @property
     def key(self) -> Key:

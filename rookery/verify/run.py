@@ -110,6 +110,8 @@ class Run:
             while self._unmade or self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
                 await trio.sleep(POLL_SECONDS)
             await self._group_deliveries()
+            while self._unmade:  # noqa: ASYNC110 - changes of messages that arrived meanwhile
+                await trio.sleep(POLL_SECONDS)
         self._pipelines.cancel()
         await self._send_again_late()
         histories = await self._read_histories()

@@ -8,7 +8,7 @@ class Kind(StrEnum):
     """The kinds of violations, one for each promise."""
 
     NOT_ACCEPTED = "not accepted"
-    """Neither at first nor on a retry, or a change that was refused for good."""
+    """Neither at first nor on a retry; or a change that was refused for good."""
     LOST = "lost"
     """Accepted, and not in history."""
     NOT_DELIVERED = "not delivered"

@@ -172,6 +172,8 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a text of a deleted message", resurrected, Kind.NOT_REMOVED, "m0 of 1 is deleted, and has a text or a file"
     refused_edit = replace(unchanged, made=[replace(edit, event=None, refused="forbidden")])
     yield "a refused edit", refused_edit, Kind.NOT_ACCEPTED, "that m0 of 1 is edited by 1 was refused: forbidden"
+    unanswered_edit = replace(unchanged, made=[replace(edit, event=None, retried=True)])
+    yield "an edit without an answer", unanswered_edit, Kind.NOT_ACCEPTED, "that m0 of 1 is edited by 1 was refused or"
     twice = replace(unchanged, received_changes={GRACE: [(edit.key, 200)] * 2})
     yield (
         "an edit that is delivered twice",

@@ -233,6 +233,8 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a private change in a feed", leaked, Kind.OUTSIDE, "y of 1, which is private, is in the changes of g-1 after"
     refusal = replace(ADDED, message_id=0, control=None, text="", refused="forbidden", key=(ADA, "c4"))
     yield "a refusal", records(sent=[*ALL, refusal]), Kind.NOT_ACCEPTED, "c4 of 1 was refused: forbidden"
+    unanswered = replace(refusal, refused="", retried=True, accepted_at=math.inf)
+    yield "without an answer", records(sent=[*ALL, unanswered]), Kind.NOT_ACCEPTED, "c4 of 1 was refused or not"
     refused = refused_message(GRACE, 25)
     yield "a refusal of a member", records(sent=[*ALL, refused]), Kind.NOT_ACCEPTED, "m9 of 2, a member of g-1, was"
     yield (
