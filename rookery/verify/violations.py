@@ -27,7 +27,7 @@ class Kind(StrEnum):
     OTHER_ANSWER = "other answer"
     """To a retry of an accepted message, long after its acceptance."""
     NOT_MARKED = "not marked"
-    """A chat list without the mark that the user has set."""
+    """A chat list with another mark than the user has set."""
     MISCOUNTED = "unread miscounted"
     """In a chat list, against history."""
     WRONG_STATE = "wrong state"

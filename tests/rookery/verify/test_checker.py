@@ -76,7 +76,7 @@ def found(records: Records) -> list[tuple[Kind, str]]:
 def test_correct_records_have_no_violation() -> None:
     everyone = {(reader, CHAT): KEPT for reader in (ADA, GRACE)}
     deliveries = {GRACE: [Delivery(copy, 0.0) for copy in FROM_ADA], ADA: [Delivery(copy, 0.0) for copy in KEPT[1::2]]}
-    lists = Listed(ADA, CHAT, 101, 102, 1), Listed(GRACE, CHAT, 0, 0, 3)
+    lists = Listed(ADA, CHAT, 102, 102, 1), Listed(GRACE, CHAT, 0, 0, 3)
     assert check_records(Records(by_key(ALL), deliveries, everyone, lists)) == []
     assert check_records(Records({})) == []
 
@@ -157,6 +157,7 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a forgotten message", Records(by_key(forgotten)), Kind.OTHER_ANSWER, "as 100, and as 105 when"
     yield "no answer to a late retry", Records(by_key(forgotten)), Kind.OTHER_ANSWER, "as 104, and never again when"
     yield "a mark that is lost", listed(Listed(ADA, CHAT, 101)), Kind.NOT_MARKED, "up to 101, but up to 0 in the chat"
+    yield "a mark that is too high", listed(Listed(ADA, CHAT, 101, 104)), Kind.NOT_MARKED, "up to 101, but up to 104 in"
     edit, deletion = changed(A0, 200, edited=Edited()), changed(A0, 201, deleted=Deleted())
     unchanged = history(KEPT)
     yield "a lost edit", replace(unchanged, made=[edit]), Kind.WRONG_STATE, "m0 of 1 is unchanged in the history of"
