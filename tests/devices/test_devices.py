@@ -4,7 +4,7 @@ all of them, the server and a model agree on everything."""
 import math
 import secrets
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from heapq import nlargest
 from itertools import combinations, islice
@@ -16,7 +16,7 @@ import trio
 from trio.testing import MockClock
 
 from rookery.client import Client, Refused
-from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListVersionsRequest
+from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListMessagesResponse, ListVersionsRequest
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, CreateGroup
 from rookery.v1.groups_pb2 import GroupSettings
 from rookery.v1.session_pb2 import (
@@ -26,6 +26,7 @@ from rookery.v1.session_pb2 import (
     Event,
     Marked,
     Mention,
+    Message,
     Reacted,
     Send,
     Text,
@@ -33,7 +34,7 @@ from rookery.v1.session_pb2 import (
 from shared.contract.changes import KINDS, LISTED, TOGGLED
 from shared.contract.chats import direct_chat_id, group_chat_id
 from shared.contract.groups import DEFAULT_PERMISSIONS
-from shared.contract.ids import time_of
+from shared.contract.ids import MAX_ID, time_of
 from tests.devices.device import Device, View
 from tests.devices.model import ChatModel, content_of, shown
 from tests.devices.world import USERS, World, WorldApi, open_world
@@ -298,14 +299,13 @@ class Play:
 
     async def _compare_history(self, api: WorldApi, chat_id: str, user_id: int, *, pages: float) -> None:
         model, where, found = self.models[chat_id], f"history of {user_id}: {chat_id}", list[HistoryMessage]()
-        anchor: dict[str, int] = {}
-        while len(found) < 100 * pages:
+        has_older, anchor = True, dict[str, int]()
+        while has_older and len(found) < 100 * pages:
             page = await api.history(chat_id, limit=100, **anchor)
-            found[:0] = page.messages
-            if not page.has_older:
-                break
-            anchor = {"before_id": page.messages[0].message.message_id}
-        first = found[0].message.message_id if anchor and len(found) else 0
+            found[:0], has_older = page.messages, page.has_older
+            if has_older:
+                anchor = {"before_id": found[0].message.message_id}
+        first = found[0].message.message_id if has_older else 0
         assert [each.message.message_id for each in found] == sorted(each for each in model.messages if each >= first)
         for each in found:
             self._compare_message(model, user_id, each.message, each.changes, where)
@@ -408,3 +408,26 @@ def test_a_device_that_reads_after_the_newest_id_that_it_holds_is_found(
         play(2, 300, tmp_path, monkeypatch, device=NewestHeld, faults="_kill_device _pause_archive")
     texts = [str(error) for error in leaves(raised.value)]  # it lacks messages, or changes of those that it has
     assert any(" lacks " in text or "}, not {" in text for text in texts), texts
+
+
+class LosesTheOldest(WorldApi):
+    """Has two pages of a chat."""
+
+    messages: Sequence[Message] = ()
+
+    async def history(self, chat_id: str, *, limit: int = 50, **anchor: Any) -> ListMessagesResponse:
+        await trio.lowlevel.checkpoint()
+        older = [each for each in self.messages if each.message_id < anchor.get("before_id", MAX_ID)]
+        page = [HistoryMessage(message=each) for each in older[-limit:]]
+        return ListMessagesResponse(messages=page, has_older=not anchor)
+
+
+async def test_a_history_that_ends_before_its_oldest_messages_is_found(mock_clock: MockClock) -> None:
+    world = World(1, mock_clock)
+    run, api = Play(world), LosesTheOldest(world, USERS[0])
+    api.messages = [Message(message_id=number, chat_id=GROUP, sender_id=USERS[0]) for number in range(1, 251)]
+    for each in api.messages:
+        run.models[GROUP].add(Event(event_id=each.message_id, message=each))
+    await run._compare_history(api, GROUP, USERS[0], pages=1)
+    with pytest.raises(AssertionError, match=r"\[51, 52"):
+        await run._compare_history(api, GROUP, USERS[0], pages=math.inf)
