@@ -55,9 +55,10 @@ def parse() -> argparse.Namespace:
 
 
 def check(result: Result) -> None:
-    """Compare the result with the budgets; no message may be lost or refused."""
+    """Compare the result with the budgets; no message may be lost, refused or unanswered."""
     report, counted = result.report, result.counted
-    assert (report.lost, report.duplicates, report.refused, report.errors) == (0, 0, {}, {}), report
+    failures = report.lost, report.unanswered, report.duplicates, report.refused, report.errors
+    assert failures == (0, 0, 0, {}, {}), report
     assert report.last is not None
     assert counted is not None
     for name, value, most in (
