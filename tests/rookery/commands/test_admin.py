@@ -1,20 +1,32 @@
 """The commands of admins without a running server: their results, and their entries in the audit log."""
 
 import json
+import math
 import os
 import pwd
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 from click.testing import Result
+from trio.testing import MockClock
 
+from rookery.commands import admin
 from rookery.serve.folder import DataFolder
 from shared.accounts.sign_outs import end_of_sign_in
 from shared.accounts.sqlite.store import SqliteAccounts, open_sqlite_accounts
+from shared.background import open_background
+from shared.backplane import Record
+from shared.backplane.kafka.client import CONNECT_TIMEOUT
+from shared.backplane.protocol import Done
 from shared.contract.avatars import new_avatar
 from shared.contract.errors import Unavailable
+from shared.contract.partitions import partition_of
 from shared.files.folder import open_folder_files
 from shared.files.keys import avatar_keys
+from shared.settings import Settings
 from tests.rookery.commands.conftest import Invoke
 
 
@@ -232,3 +244,57 @@ def test_the_audit_log_is_shown_oldest_first_up_to_the_limit(invoke: Invoke) -> 
 def test_without_a_running_process_none_is_listed(invoke: Invoke) -> None:
     result = invoke("processes", "--json")
     assert (result.exit_code, result.output) == (0, "no process has reported within the last 15 seconds\n")
+
+
+class Announcements:
+    """Opens a recording log in place of Kafka's, with a nursery as that has. With a clock, no broker answers."""
+
+    def __init__(self, clock: MockClock | None = None) -> None:
+        self._clock = clock
+        self.records: list[Record] = []
+        self.partitions = 4
+
+    @asynccontextmanager
+    async def open(self, settings: Settings) -> AsyncIterator["Announcements"]:
+        if self._clock is not None:
+            self._clock.jump(CONNECT_TIMEOUT)
+            await trio.lowlevel.checkpoint()
+            raise Unavailable("no broker answers")
+        async with open_background():
+            yield self
+
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
+        self.records += records
+        done(range(len(records)))
+
+
+ENDS = {"suspend": partial(admin.suspend, reason="spam"), "sign_out": admin.sign_out}
+"""Commands that end the sessions of a user."""
+
+
+@pytest.mark.parametrize("command", ENDS)
+async def test_with_kafka_the_end_of_sessions_is_announced_once(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    log = Announcements()
+    monkeypatch.setattr(admin, "open_backplane", log.open)
+    await ENDS[command](Settings(data=folder.path, engines=frozenset({"kafka"})), "grace")
+    async with open_sqlite_accounts(folder.accounts) as accounts:
+        user_id = await accounts.user_id_of("grace")
+    assert user_id is not None
+    assert log.records == [Record(partition_of(user_id, log.partitions), end_of_sign_in(user_id, ""))]
+
+
+@pytest.mark.parametrize("command", ENDS)
+async def test_without_a_broker_the_end_of_sessions_is_done_and_says_that_it_is_not_announced(
+    folder: DataFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    mock_clock: MockClock,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.setattr(admin, "open_backplane", Announcements(mock_clock).open)
+    await ENDS[command](Settings(data=folder.path, engines=frozenset({"kafka"})), "grace")
+    output = capsys.readouterr()
+    assert "could not notify the gateways" in output.err
+    assert output.out.startswith("grace (")
