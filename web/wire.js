@@ -397,7 +397,7 @@
  */
 
 /**
- * A link by which users join a group, as long as its creator is a member with PERMISSION_ADD_MEMBERS. Its token is
+ * A link by which users join a group, as long as its creator has PERMISSION_ADD_MEMBERS and is no guest. Its token is
  * `<chat number>.<secret>`, as docs/client-guide.md describes; the chat has only a hash of the secret.
  * @typedef {object} Invite
  * @property {string} [invite_id] The id of the control change that created it.

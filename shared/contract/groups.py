@@ -9,7 +9,17 @@ import msgspec
 
 from rookery.v1 import groups_pb2
 from rookery.v1.archive_pb2 import Group
-from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_OWNER, Control, GroupSettings, Invite, Member, Span
+from rookery.v1.groups_pb2 import (
+    ROLE_ADMIN,
+    ROLE_GUEST,
+    ROLE_MEMBER,
+    ROLE_OWNER,
+    Control,
+    GroupSettings,
+    Invite,
+    Member,
+    Span,
+)
 from shared.contract.ids import time_of
 from shared.contract.known_members import KnownMembers
 
@@ -223,6 +233,11 @@ class Roster(msgspec.Struct, dict=True):
         member = self.members.get(user_id)
         return NO_PERMISSIONS if member is None else permissions_of(self.settings, member)
 
+    def may_invite(self, user_id: int) -> bool:
+        """Whether users may join by invite links of this user: they become members, and guests add guests only."""
+        member = self.members.get(user_id)
+        return member is not None and member.role >= ROLE_MEMBER and Permission.ADD_MEMBERS in self.permissions(user_id)
+
     def was_member(self, user_id: int) -> bool:
         """Whether the user is a member or was one: not if they only asked to join."""
         member = self.members.get(user_id)
@@ -251,9 +266,9 @@ class Roster(msgspec.Struct, dict=True):
         return None
 
     def is_usable(self, invite: Invite, at_ms: int) -> bool:
-        """Whether a user may join by the invite link at this time: it has not ended, and its creator adds members."""
+        """Whether a user may join by the invite link at this time: it has not ended, and its creator may invite."""
         is_over = invite.is_revoked or 0 < invite.expires_at_ms <= at_ms or 0 < invite.max_uses <= invite.uses
-        return not is_over and Permission.ADD_MEMBERS in self.permissions(invite.creator_id)
+        return not is_over and self.may_invite(invite.creator_id)
 
     def recently_left(self, event_id: int) -> list[int]:
         """The former members who left in the RECENTLY_MS before the event with this id; ascending. Not of a channel,

@@ -108,7 +108,8 @@ export class GroupPanel extends Modal {
       (may(chat, "EDIT_SETTINGS") || may(chat, "MANAGE")) &&
         textButton("text-button", () => new GroupSettings(app, chat_id).open(), edit),
       may(chat, "ADD_MEMBERS") && !isFull && textButton("text-button", addPeople, add),
-      may(chat, "ADD_MEMBERS") && textButton("text-button", () => new InviteLinks(app, chat_id).open(), invites),
+      may(chat, "ADD_MEMBERS") && group.own.role !== "ROLE_GUEST" &&
+        textButton("text-button", () => new InviteLinks(app, chat_id).open(), invites),
       may(chat, "ADD_MEMBERS") && this.#requestsButton(),
       may(chat, "ADD_MEMBERS") && isFull && h("p", { class: "note" }, fullText(group.settings.is_channel)),
     );

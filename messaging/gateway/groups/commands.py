@@ -54,6 +54,8 @@ ROLES = {
     ROLE_OWNER: "the owner",
 }
 
+_GUESTS_ONLY = "As a guest you can add guests only."
+
 NOT_PUBLIC = Refusal(Code.NOT_FOUND, "There is no such public group.", "chat_id")
 
 
@@ -227,7 +229,7 @@ def _add(decision: _Decision, add: AddMembers) -> Control | Refusal:
         return refusal
     role, roster = role_of_added(add), decision.roster
     if role > decision.own.role:
-        return Refusal(Code.FORBIDDEN, f"As {ROLES[decision.own.role]} you can add guests only.", "role")
+        return Refusal(Code.FORBIDDEN, _GUESTS_ONLY, "role")
     for index, user_id in enumerate(add.user_ids):
         if user_id in roster:
             return Refusal(Code.INVALID, "This user is a member already.", f"user_ids[{index}]")
@@ -347,6 +349,8 @@ def _create_invite(decision: _Decision, create: CreateInvite) -> Control | Refus
     if refusal := decision.must_have(Permission.ADD_MEMBERS):
         return refusal
     roster, now_ms = decision.roster, decision.now_ms
+    if not roster.may_invite(decision.user_id):
+        return Refusal(Code.FORBIDDEN, _GUESTS_ONLY)
     latest_ms = now_ms + MAX_INVITE_MS + MAX_AHEAD_MS  # the BFF adds the duration to its own clock, which may be ahead
     if create.expires_at_ms and not now_ms < create.expires_at_ms <= latest_ms:
         return Refusal(Code.INVALID, "An invite link ends within the next year, or never.", "expires_at_ms")
