@@ -1,6 +1,7 @@
 """The users that sessions of this gateway watch: asks the owners of their partitions, and delivers what they answer."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -28,6 +29,10 @@ MAX_WATCHED = 100_000
 WATCHES_PER_MINUTE = 300
 """Watch frames of a user, all sessions together: some while the user scrolls."""
 
+RELATIONSHIPS_SECONDS = 200.0
+"""Age from which a round reads a viewer's relationships again, which is every fourth one: so a block whose announcement
+was lost takes effect within 5 minutes."""
+
 MAX_RELATIONSHIPS = 1_000
 """Relationships of a viewer at which those to users who are not watched any more are forgotten."""
 
@@ -44,6 +49,8 @@ class _Viewer(msgspec.Struct, eq=False):
     """Whether the viewer shows their presence: if not, they see nobody's. None until the account is read."""
     is_blocked: dict[int, bool] = {}
     """For each watched user, whether one of the two blocks the other."""
+    read_at: float = 0.0
+    """No relationship was read earlier."""
 
     def sees(self, user_id: int) -> bool:
         return bool(self.shows_presence) and not self.is_blocked.get(user_id, True)
@@ -84,10 +91,10 @@ class Watches:
         async with open_background() as nursery:
             nursery.start_soon(self._follow_owners)
             nursery.start_soon(self._review_forever)
+            nursery.start_soon(self._reread_forever)
             while True:
                 await trio.sleep(ROUND_SECONDS)
                 self._publisher.watched(self._gateway, self._watchers)
-                await self._reread_viewers()
 
     # ---- sessions
 
@@ -113,7 +120,9 @@ class Watches:
 
     def _watch(self, session: Session, user_ids: Sequence[int]) -> None:
         self._replace(session, user_ids)
-        self._forget_relationships(session.user_id)
+        viewer = self._viewers.get(session.user_id)
+        if viewer is not None and len(viewer.is_blocked) > MAX_RELATIONSHIPS:
+            self._forget_unwatched(session.user_id, viewer)
         self._show(session, user_ids)
         self._publisher.watched(self._gateway, [user_id for user_id in user_ids if user_id not in self._states])
 
@@ -144,11 +153,15 @@ class Watches:
         if viewer_id not in self._sessions:
             self._viewers.pop(viewer_id, None)
 
-    def _forget_relationships(self, viewer_id: int) -> None:
-        viewer = self._viewers.get(viewer_id)
-        if viewer is not None and len(viewer.is_blocked) > MAX_RELATIONSHIPS:
-            watched = {user_id for session in self._sessions[viewer_id] for user_id in self._watched[session]}
-            viewer.is_blocked = {key: value for key, value in viewer.is_blocked.items() if key in watched}
+    def _forget_unwatched(self, viewer_id: int, viewer: _Viewer) -> None:
+        """Forget the relationships to users whom the viewer does not watch. The cache has another _Viewer then, so that
+        a watch frame that is being looked up reads what it needs again."""
+        watched = self._watched_by(viewer_id)
+        is_blocked = {user_id: value for user_id, value in viewer.is_blocked.items() if user_id in watched}
+        self._viewers[viewer_id] = _Viewer(viewer.shows_presence, is_blocked, viewer.read_at)
+
+    def _watched_by(self, viewer_id: int) -> set[int]:
+        return {user_id for session in self._sessions.get(viewer_id, ()) for user_id in self._watched[session]}
 
     def _show(self, session: Session, user_ids: Iterable[int]) -> None:
         """Deliver the presence of these users, if it is known. A user whom the viewer must not see is offline."""
@@ -213,7 +226,7 @@ class Watches:
         """Read what a viewer may see of these users, unless it is known. Raises Unavailable."""
         viewer: _Viewer | None = None
         while viewer is None or self._viewers.get(viewer_id) is not viewer:  # it may be forgotten while it is read
-            viewer = self._viewers.setdefault(viewer_id, _Viewer())
+            viewer = self._viewers.setdefault(viewer_id, _Viewer(read_at=trio.current_time()))
             if viewer.shows_presence is None:
                 users = await self._accounts.users([viewer_id])
                 viewer.shows_presence = bool(users) and users[0].shows_presence
@@ -222,17 +235,36 @@ class Watches:
                 relationships = await self._accounts.relationships(viewer_id, unread)
                 viewer.is_blocked |= {user_id: each.is_blocked for user_id, each in relationships.items()}
 
-    async def _reread_viewers(self) -> None:
-        """Read the settings of all viewers, in case a signal was lost."""
+    async def _reread_forever(self) -> None:
+        """Read again what viewers may see, in case a signal or an announcement was lost."""
+        while True:
+            await trio.sleep(ROUND_SECONDS)
+            with suppress(Unavailable):  # the next round goes on
+                await self._reread_settings()
+                await self._reread_relationships()
+
+    async def _reread_settings(self) -> None:
+        """Read the settings of all viewers. Raises Unavailable."""
         for user_ids in batches(tuple(self._viewers)):
-            try:
-                users = await self._accounts.users(user_ids)
-            except Unavailable:
-                return  # with the next round
-            for user in users:
+            for user in await self._accounts.users(user_ids):
                 viewer = self._viewers.get(user.user_id)
                 if viewer is not None and viewer.shows_presence != user.shows_presence:
                     self.forget_viewer(user.user_id)
+
+    async def _reread_relationships(self) -> None:
+        """Read the relationships to watched users that were read RELATIONSHIPS_SECONDS ago. Raises Unavailable."""
+        read_at = trio.current_time()
+        for viewer_id, viewer in tuple(self._viewers.items()):
+            if read_at - viewer.read_at < RELATIONSHIPS_SECONDS:
+                continue
+            found = await self._accounts.relationships(viewer_id, tuple(self._watched_by(viewer_id)))
+            if self._viewers.get(viewer_id) is not viewer:
+                continue  # it was forgotten meanwhile
+            if any(viewer.is_blocked.get(user_id) != each.is_blocked for user_id, each in found.items()):
+                self.forget_viewer(viewer_id)
+            else:
+                viewer.read_at = read_at
+                self._forget_unwatched(viewer_id, viewer)
 
     async def _follow_owners(self) -> None:
         """Ask the new owner of a partition at once."""

@@ -240,6 +240,42 @@ async def test_a_user_who_hides_their_presence_is_hidden_within_two_rounds_if_th
     assert await ann.presences() == {BEN: 0}
 
 
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_block_begins_and_ends_within_five_minutes_if_its_announcement_is_lost(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, is_begun: bool
+) -> None:
+    """Also if the store of accounts does not answer one round."""
+    pair, present = frozenset((ANN, BEN)), {True: 0, False: None}
+    world.blocks = set() if is_begun else {pair}
+    ann = gateway.sign_in(ANN)
+    gateway.sign_in(BEN)
+    await ann.watch(BEN)
+    assert await ann.presences() == {BEN: present[not is_begun]}
+    world.blocks ^= {pair}
+    for world.is_away in (False, False, False, True, False):
+        await elapse(clock, ROUND_SECONDS)
+    assert await ann.presences() == {BEN: present[is_begun]}
+
+
+async def test_relationships_to_users_who_are_not_watched_any_more_are_not_read_again(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = gateway.sign_in(ANN)
+    await ann.watch(BEN)
+    await ann.watch(CAT)
+    read, reads = world.relationships, list[Sequence[int]]()
+
+    async def relationships(user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
+        reads.append(other_ids)
+        return await read(user_id, other_ids)
+
+    monkeypatch.setattr(world, "relationships", relationships)
+    await elapse(clock, 300)
+    assert reads == [(CAT,)]
+    await ann.watch(BEN)
+    assert reads == [(CAT,), [BEN]]
+
+
 async def test_an_owner_forgets_who_is_not_watched_any_more_and_bounds_who_is(
     gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
