@@ -5,7 +5,7 @@ from typing import Any
 
 from bff.http.endpoints import Response, endpoint
 from bff.models.chats import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
-from bff.read_marks import hidden_marks
+from bff.read_marks import blocked_marks, hidden_marks
 from bff.services import Services
 from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
@@ -47,7 +47,7 @@ class Chats:
         )
         if isinstance(response, Refusal):
             return response
-        await self._hide_read_marks(claims.user_id, response.chats)
+        await self._hide_marks(claims.user_id, response.chats)
         return Response({"chats": [], "next_cursor": "", "complete_up_to": "0", **to_object(response)})
 
     @endpoint("GET", "/v1/chats/<chat_id>", Chat)
@@ -57,7 +57,7 @@ class Chats:
         response = await self._chat_limit.call(claims.user_id, self._services.archive.get_chat, request)
         if isinstance(response, Refusal):
             return response
-        await self._hide_read_marks(claims.user_id, [response.chat])
+        await self._hide_marks(claims.user_id, [response.chat])
         return Response(to_object(response.chat))
 
     @endpoint("GET", "/v1/chats/<chat_id>/messages", ListMessagesResponse)
@@ -94,8 +94,11 @@ class Chats:
         response = await self._chat_limit.call(claims.user_id, self._services.archive.list_versions, request)
         return response if isinstance(response, Refusal) else Response({"changes": [], **to_object(response)})
 
-    async def _hide_read_marks(self, user_id: int, chats: Iterable[Chat]) -> None:
-        """Clear the read marks that the user may not see. Only direct chats have marks of another user."""
-        marks = [mark for chat in chats for mark in chat.marks]
-        for mark in await hidden_marks(self._services.accounts, user_id, marks, are_direct=True):
+    async def _hide_marks(self, user_id: int, chats: Iterable[Chat]) -> None:
+        """Clear the marks that the user may not see. Only direct chats have marks of another user."""
+        accounts, marks = self._services.accounts, [mark for chat in chats for mark in chat.marks]
+        for mark in await hidden_marks(accounts, user_id, marks):
             mark.ClearField("read_up_to")
+        for mark in await blocked_marks(accounts, user_id, marks):
+            mark.ClearField("read_up_to")
+            mark.ClearField("delivered_up_to")

@@ -10,7 +10,7 @@ from bff.http.endpoints import Response, endpoint
 from bff.models import groups as models
 from bff.models.people import Profiles
 from bff.profiles import search_users
-from bff.read_marks import hidden_marks
+from bff.read_marks import blocked_marks, hidden_marks
 from bff.services import Services
 from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
@@ -166,8 +166,9 @@ class Groups:
         response = await self._chat_limit.call(claims.user_id, self._services.archive.list_marks, request)
         if isinstance(response, Refusal):
             return response
-        accounts, is_direct = self._services.accounts, not is_group(chat_id)
-        found = await hidden_marks(accounts, claims.user_id, response.marks, are_direct=is_direct)
+        found = await hidden_marks(self._services.accounts, claims.user_id, response.marks)
+        if not is_group(chat_id):
+            found += await blocked_marks(self._services.accounts, claims.user_id, response.marks)
         hidden = {mark.user_id for mark in found}
         # Left out, since in a group the order and `delivered_up_to` follow from reading.
         shown = ListMarksResponse(marks=[mark for mark in response.marks if mark.user_id not in hidden])

@@ -65,6 +65,8 @@ class Access:
             return refusal
         elif request.is_read_mark:
             await self._lookups.find_read_marks(request.members)
+        elif request.is_mark:
+            await self._lookups.find_block(request.members)
         if isinstance(request, ChangeRequest):
             target_id, field = request.change.target_id, "change.target_id"
         else:

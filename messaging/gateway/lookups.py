@@ -35,9 +35,10 @@ OPEN_SECONDS = 300.0
 """How long a direct chat is remembered to be open. The gateway forgets it when it reads of a block; if the BFF could
 not publish that, the block takes effect after this time."""
 
-READ_MARKS_SECONDS = 60.0
-"""How long it is remembered whether a user shows read marks. The user's own gateway forgets it when they change that;
-others may publish to that user, for so long, the marks of users who still show theirs."""
+MARKS_SECONDS = 60.0
+"""How long it is remembered whether a user shows read marks, and that neither of two users blocks the other. The user's
+own gateway forgets it when they change that; others may publish to a user who hides read marks, for so long, the marks
+of users who still show theirs."""
 
 LEEWAY_MS = 10_000
 """A message that is so much newer than the beginning of a tail is in that tail, if it exists: clocks differ by less."""
@@ -123,20 +124,33 @@ class Lookups:
         for each in unknown:
             self._shows_read_marks.pop(each, None)
         for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
-            value = user.shows_read_marks, now + READ_MARKS_SECONDS
+            value = user.shows_read_marks, now + MARKS_SECONDS
             _remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
-        chat_id = direct_chat_id(*user_ids)
-        if self._unblocked_until.get(chat_id, 0.0) <= now:
-            self._unblocked_until.pop(chat_id, None)
-            is_blocked = (await self._relationship(*user_ids)).is_blocked
-            if not is_blocked and self._forgotten == forgotten:
-                _remember(self._unblocked_until, chat_id, now + READ_MARKS_SECONDS, MAX_CACHED_CHATS)
+        await self.find_block(user_ids)
+
+    async def find_block(self, user_ids: tuple[int, ...]) -> None:
+        """Look up whether one of the two users of a direct chat blocks the other, unless it is remembered that neither
+        does. Raises Unavailable."""
+        now, forgotten, chat_id = trio.current_time(), self._forgotten, direct_chat_id(*user_ids)
+        if self._unblocked_until.get(chat_id, 0.0) > now:
+            return
+        self._unblocked_until.pop(chat_id, None)
+        until = self._open_until.get(chat_id, 0.0)
+        if until <= now and not (await self._relationship(*user_ids)).is_blocked:
+            until = now + MARKS_SECONDS
+        if until > now and self._forgotten == forgotten:
+            _remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
 
     def show_read_marks(self, user_ids: tuple[int, ...]) -> bool:
         """Whether the two users of a direct chat, who were looked up, show read marks, and neither blocks the other.
         Not if it has been forgotten since."""
         shown = all(self._shows_read_marks.get(each, (False, 0.0))[0] for each in user_ids)
-        return shown and direct_chat_id(*user_ids) in self._unblocked_until
+        return shown and self.are_unblocked(user_ids)
+
+    def are_unblocked(self, user_ids: tuple[int, ...]) -> bool:
+        """Whether neither of the two users of a direct chat, who were looked up, blocks the other. Not if it has been
+        forgotten since."""
+        return direct_chat_id(*user_ids) in self._unblocked_until
 
     def forget_user(self, user_id: int) -> None:
         """Look the user up again: the account was deleted or changed."""

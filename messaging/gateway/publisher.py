@@ -283,8 +283,7 @@ class Publisher:
         event = request.event(event_id, user_id, sent.files)
         if request.members or request.is_personal:
             recipients = request.recipients
-            shares = not (request.is_read_mark and request.members) or self._lookups.show_read_marks(request.members)
-            if not shares:
+            if request.members and request.is_mark and not self._shares_mark(request):
                 event.change.is_private, recipients = True, ()
             return fan_out(
                 event,
@@ -322,6 +321,12 @@ class Publisher:
             session_id=session_id,
             epoch=epoch,
         )
+
+    def _shares_mark(self, request: KeptRequest) -> bool:
+        """Whether the mark of a direct chat reaches the other user."""
+        if request.is_read_mark:
+            return self._lookups.show_read_marks(request.members)
+        return self._lookups.are_unblocked(request.members)
 
     def _publish_kept(
         self,

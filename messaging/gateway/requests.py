@@ -75,6 +75,11 @@ class SendRequest(msgspec.Struct, frozen=True):
         return False
 
     @property
+    def is_mark(self) -> bool:
+        """Whether it states how far the user has received or read the chat."""
+        return False
+
+    @property
     def is_read_mark(self) -> bool:
         """Whether it states how far the user has read, which users may hide from each other."""
         return False
@@ -133,6 +138,10 @@ class ChangeRequest(msgspec.Struct, frozen=True):
     @property
     def is_personal(self) -> bool:
         return self.kind.is_personal
+
+    @property
+    def is_mark(self) -> bool:
+        return self.kind.is_mark
 
     @property
     def is_read_mark(self) -> bool:

@@ -65,9 +65,14 @@ class Kind(msgspec.Struct, frozen=True):
     """Whether a change states how far its actor has read, which users may hide from each other."""
 
     @property
+    def is_mark(self) -> bool:
+        """Whether its changes state how far their actor has received or read a chat."""
+        return self.contract.law == LAW_MAX
+
+    @property
     def is_personal(self) -> bool:
         """Whether, in a group, only the devices of the actor receive its changes, and a former member can make them."""
-        return self.contract.is_private or self.contract.law == LAW_MAX
+        return self.contract.is_private or self.is_mark
 
     def refuse(self, change: Change, circumstances: Circumstances) -> Refusal | None:
         """The refusal of a change that its actor, a user of the chat, may not make."""

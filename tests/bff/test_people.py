@@ -106,9 +106,9 @@ async def test_a_deleted_account_is_no_connection_any_more(ada: Person, ben: Per
     assert await ben.connections() == {}
 
 
-async def test_a_block_hides_how_far_both_have_read(api: Api, ada: Person, ben: Person) -> None:
-    async def read(reader: Person, other: Person) -> list[str | None]:
-        """How far the other one has read, as the chat list, the chat and its marks show it."""
+async def test_a_block_hides_how_far_both_have_received_and_read(api: Api, ada: Person, ben: Person) -> None:
+    async def marks_seen(reader: Person, other: Person) -> list[tuple[str | None, str | None]]:
+        """How far the other one has received and read, as the chat list, the chat and its marks show it."""
         marks = [Mark(user_id=each.user_id, delivered_up_to=8, read_up_to=7) for each in (ada, ben)]
         chat_id = direct_chat_id(ada.user_id, ben.user_id)
         chat = Chat(chat_id=chat_id, marks=marks)
@@ -121,12 +121,17 @@ async def test_a_block_hides_how_far_both_have_read(api: Api, ada: Person, ben: 
             api.archive.response = response
             body = (await reader.call("GET", f"/v1/chats{path}")).body
             shown = body["marks"] if path else body["chats"][0]["marks"]
-            found.append({mark["user_id"]: mark.get("read_up_to") for mark in shown}.get(str(other.user_id)))
+            mark: dict[str, str] = next((each for each in shown if each["user_id"] == str(other.user_id)), {})
+            found.append((mark.get("delivered_up_to"), mark.get("read_up_to")))
         return found
 
-    assert [await read(ada, ben), await read(ben, ada)] == [["7"] * 3] * 2
+    pairs = ((ada, ben), (ben, ada), (ada, ada))
+    assert [await marks_seen(*pair) for pair in pairs] == [[("8", "7")] * 3] * 3
     await ada.call("PUT", f"/v1/me/blocks/{ben.user_id}")
-    assert [await read(ada, ben), await read(ben, ada), await read(ada, ada)] == [[None] * 3, [None] * 3, ["7"] * 3]
+    hidden = [(None, None)] * 3
+    assert [await marks_seen(*pair) for pair in pairs] == [hidden, hidden, [("8", "7")] * 3]
+    await ada.call("PATCH", "/v1/me", {"version": 1, "shows_read_marks": False})
+    assert await marks_seen(ada, ben) == hidden, "also if read marks are hidden anyway"
 
 
 @pytest.mark.parametrize("path", ["/v1/me/connections/", "/v1/me/blocks/"])

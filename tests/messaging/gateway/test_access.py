@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from messaging.envelopes import decode, fan_out
 from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.lookups import READ_MARKS_SECONDS, Lookups
+from messaging.gateway.lookups import MARKS_SECONDS, Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
@@ -269,11 +269,11 @@ async def test_a_user_who_was_found_to_hide_read_marks_shows_none_whatever_else_
     accounts = Accounts()
     lookups = Lookups(cast(Any, accounts), cast(Any, None), cast(Any, None), OwnedPartitions(PARTITIONS))
     await lookups.find_read_marks((BEN, CAT))
-    await trio.sleep(READ_MARKS_SECONDS / 2)
+    await trio.sleep(MARKS_SECONDS / 2)
     await lookups.find_read_marks((ANN, BEN))
     assert lookups.show_read_marks((ANN, BEN))
     accounts.hider = BEN
-    await trio.sleep(READ_MARKS_SECONDS / 2 + 1)
+    await trio.sleep(MARKS_SECONDS / 2 + 1)
     await lookups.find_read_marks((ANN, BEN))
     assert not lookups.show_read_marks((ANN, BEN))
 

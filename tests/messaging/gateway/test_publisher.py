@@ -478,7 +478,8 @@ async def test_a_block_ends_a_direct_chat_in_both_directions_until_it_ends_and_i
             assert await is_refused(client, change, "forbidden", "change.chat_id", words)
             await client.accepted(change_frame("e", OLD, hidden=Hidden(set=True)))
             await client.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))
-            await client.accepted(change_frame("", marked=Marked(read_up_to=newest.event_id)))
+            for mark in (Marked(read_up_to=newest.event_id), Marked(delivered_up_to=newest.event_id)):
+                await client.accepted(change_frame("", marked=mark))
             await client.accepted(text("f", to=CAT))
         await take(platform, blocker, unblock, blocked)
         assert (await people_changed(own)) == blocked
@@ -731,6 +732,36 @@ async def test_read_marks_between_users_of_whom_one_hides_them_reach_own_devices
         hidden, shown = [(await laptop.expect("event")).event.change for _ in range(2)]
         assert (hidden.marked.read_up_to, hidden.is_private, shown.is_private) == (message_id, True, False)
         assert (await ann.expect("event")).event.change == shown, "delivery is public"
+
+
+@pytest.mark.parametrize("blocker", [ANN, BEN])
+async def test_marks_between_users_of_whom_one_blocks_the_other_reach_own_devices_alone(
+    platform: Platform, gateway: Gateway, blocker: int
+) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, BEN) as ben,
+        platform.sign_in(gateway, BEN) as laptop,
+    ):
+        message_id = (await ann.send_accepted("a", BEN)).event_id
+        delivered = change_frame("", marked=Marked(delivered_up_to=message_id))
+        own, blocked = (ann if blocker == ANN else ben), ANN + BEN - blocker
+        await take(platform, blocker, block, blocked)
+        assert await people_changed(own) == blocked
+        await ben.accepted(delivered)
+        await ben.accepted(change_frame("", marked=Marked(read_up_to=message_id)))
+        await take(platform, blocker, unblock, blocked)
+        assert await people_changed(own) == blocked
+        await ben.accepted(delivered)
+        marks = [await next_mark(laptop) for _ in range(3)]
+        assert [each.is_private for each in marks] == [True, True, False]
+        assert await next_mark(ann) == marks[-1]
+
+
+async def next_mark(client: Client) -> Change:
+    while not (change := (await client.until("event")).event.change).HasField("marked"):
+        pass
+    return change
 
 
 async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
