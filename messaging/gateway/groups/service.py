@@ -18,6 +18,7 @@ from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.group_service_grpc import GroupServiceServicer
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_OWNER
+from rookery.v1.session_pb2 import Event
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.configuration.live import Live
@@ -64,6 +65,7 @@ class GroupService(GroupServiceServicer):
         self._creations = Throttle(period=HOUR)
         self._additions = Throttle()
         self._joins = Throttle(period=HOUR)  # by user and group
+        self._unknown = Throttle()  # by user and the field that names the group
         self._sample = sample_calls(lambda: live.value.trace_ratio)
         self._calls: Counter[int] = Counter()  # by user
 
@@ -104,21 +106,41 @@ class GroupService(GroupServiceServicer):
             request = await stream.receive_only()
         if request is None:
             raise error_of(_LATE)
-        if is_deleted and not _is_departure(request, user_id):
-            raise error_of(_ONLY_DEPARTS)
+        if not is_deleted:
+            event = await self._make_limited(user_id, request)
+        elif _is_departure(request, user_id):
+            event = await self._make(user_id, request)
+        else:
+            event = _ONLY_DEPARTS
+        if isinstance(event, Refusal):
+            raise error_of(event)
+        await stream.send(ChangeGroupResponse(event=event))
+
+    async def _make_limited(self, user_id: int, request: ChangeGroupRequest) -> Event | Refusal:
+        """Change the group, unless the user has named too many groups that do not exist or are not theirs. Those of a
+        `chat_id` and those of the token of an invite link count on their own, as in the BFF."""
+        field = "token" if request.join.secret else "chat_id"
+        key, limit = f"{user_id} {field}", self._live.value.unknown_chats_per_minute
+        if wait := self._unknown.wait(key, limit, trio.current_time()):
+            return too_many("requests for chats that are not yours", wait)
+        event = await self._make(user_id, request)
+        if isinstance(event, Refusal) and (event.code, event.field) == (Code.NOT_FOUND, field):
+            self._unknown.take(key, limit, trio.current_time())
+        return event
+
+    async def _make(self, user_id: int, request: ChangeGroupRequest) -> Event | Refusal:
+        """Make the change, unless the user makes too many of its kind. Failures of ours do not count."""
         attempt = self._begin(user_id, request)
         if isinstance(attempt, Refusal):
-            raise error_of(attempt)
+            return attempt
         try:
             event = await self._sequencer.change(user_id, request)
         except Unavailable as error:
             _log.warning("request_failed", error=str(error))
             event = _UNAVAILABLE
-        if isinstance(event, Refusal):
-            if event.retryable:
-                attempt.forgive()
-            raise error_of(event)
-        await stream.send(ChangeGroupResponse(event=event))
+        if isinstance(event, Refusal) and event.retryable:
+            attempt.forgive()
+        return event
 
     def _begin(self, user_id: int, request: ChangeGroupRequest) -> Attempt | Refusal:
         """Count a request that creates a group or adds members, each of which reads up to 999 accounts, or by which

@@ -28,12 +28,14 @@ from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
 from shared.telemetry import traces
 from shared.throttle import HOUR
-from tests.messaging.gateway.groups.test_forms import ANN, creation, invite, joined
+from tests.messaging.gateway.groups.test_forms import ANN, change, creation, invite, joined
 from tests.messaging.gateway.harness import BEN, PATIENCE, Platform
 from tests.spans import Spans, ids_of
 from tests.waiting import until
 
-LIVE = Live.fixed(LiveConfiguration(trace_ratio=1, groups_per_hour=3, member_additions_per_minute=2))
+LIVE = Live.fixed(
+    LiveConfiguration(trace_ratio=1, groups_per_hour=3, member_additions_per_minute=2, unknown_chats_per_minute=2)
+)
 
 
 class Server:
@@ -136,13 +138,34 @@ async def test_new_groups_and_additions_of_a_user_are_limited_but_failures_of_ou
         for request in (creation(), add) * 4:
             assert getattr(await server.call(token, request), "code", "") == "unavailable"
     made = [await server.call(token, creation(str(number))) for number in range(4)]
-    added = [await server.call(token, request) for request in (add, joined(), invite())]
+    added = [await server.call(token, request) for request in (add, joined("s"), invite())]
     assert [getattr(answer, "code", "done") for answer in made] == ["done"] * 3 + ["rate_limited"]
     assert [getattr(answer, "code", "done") for answer in added] == ["not_found"] * 2 + ["rate_limited"]
     assert isinstance(refused := made[-1], Refusal)
     assert 0 < refused.retry_after_ms <= HOUR * 1000 / 3
     other = await server.call(await server.platform.token(BEN), creation())
     assert getattr(other, "code", "") != "rate_limited"
+
+
+async def test_requests_for_chats_of_others_are_limited_and_invalid_links_on_their_own(server: Server) -> None:
+    """Not the departures of a deleted account."""
+    token = await server.platform.token(ANN)
+    assert isinstance(await server.call(token, creation()), Event)
+    stranger = await server.platform.token(BEN)
+    rename = change(change_settings=ChangeSettings(name="Mine"))
+    rename.chat_id, rename.client_change_id = creation().chat_id, "b"
+    leave = change(remove_member=RemoveMember(user_id=BEN))
+    answers = [await server.call(stranger, request) for request in (rename, leave, leave, rename, joined())]
+    assert [getattr(each, "code", "") for each in answers] == ["not_found"] * 2 + ["rate_limited"] * 3
+    guesses = [await server.call(stranger, joined("s")) for _ in range(3)]
+    assert [getattr(each, "code", "") for each in guesses] == ["not_found"] * 2 + ["rate_limited"]
+    for refused in (answers[-1], guesses[-1]):
+        assert isinstance(refused, Refusal)
+        assert "not yours" in refused.message
+    assert isinstance(await server.call(token, rename), Event), "others are not limited"
+    departure = await server.departures.issue(BEN)
+    await server.platform.accounts.delete_user(BEN)
+    assert getattr(await server.call(departure, leave), "code", "") == "not_found"
 
 
 async def test_a_user_joins_one_group_a_few_times_an_hour(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
