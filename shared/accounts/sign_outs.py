@@ -40,7 +40,7 @@ async def announce_or_log(
     """Announce the end of these sign-ins, or of all (`ALL_SIGN_INS`); log it if the backplane rejects it.
 
     The sessions then end with their access tokens, which can't be renewed any more. A deleted account is announced to
-    all gateways: one that misses it may accept messages to the account until it restarts.
+    all gateways: one that misses it may accept messages to the account for 5 minutes.
     """
     try:
         await announce_ends(publisher, user_id, family_ids, is_deleted=is_deleted)
