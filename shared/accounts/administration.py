@@ -16,7 +16,7 @@ from shared.accounts.links import Invite, new_invite_id, new_link
 from shared.accounts.people import Report, Resolution, end_all
 from shared.accounts.sign_outs import completed
 from shared.accounts.store import AccountStore, User
-from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
+from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, check_change, validate
 from shared.configuration.live import describe
 from shared.configuration.model import Value
 from shared.contract.errors import Code, Refusal
@@ -273,19 +273,33 @@ class Administration:
         except InvalidConfiguration as error:
             code = Code.INVALID if key in LiveConfiguration.model_fields else Code.NOT_FOUND
             return Refusal(code, str(error), field="value" if code is Code.INVALID else "key")
+        if refusal := await self._misfit(key, value, field="value"):
+            return refusal
         await self._record(actor, Act.SET_CONFIGURATION, key, json.dumps(value))
         await self._configuration.set(key, json.dumps(value), by=str(actor))
         return value
 
     async def unset_configuration(self, actor: Actor, key: str) -> Refusal | None:
         """Remove a value. A stored key that is unknown to this release can be removed too."""
-        if key not in LiveConfiguration.model_fields and key not in await self._configuration.load():
+        if key in LiveConfiguration.model_fields:
+            if refusal := await self._misfit(key, getattr(DEFAULTS, key), field="key"):
+                return refusal
+        elif key not in await self._configuration.load():
             try:
                 validate(key, "")
             except InvalidConfiguration as error:
                 return Refusal(Code.NOT_FOUND, str(error), field="key")
         await self._record(actor, Act.UNSET_CONFIGURATION, key)
         await self._configuration.unset(key, by=str(actor))
+        return None
+
+    async def _misfit(self, key: str, value: Value, *, field: str) -> Refusal | None:
+        """A refusal, for this field of the request, if the values of other keys do not permit this one."""
+        values = {setting.key: setting.value for setting in await self.settings()}
+        try:
+            check_change(key, LiveConfiguration.model_validate(values | {key: value}))
+        except InvalidConfiguration as error:
+            return Refusal(Code.INVALID, str(error), field=field)
         return None
 
     async def _record(self, actor: Actor, act: Act, target: str, detail: str = "") -> None:

@@ -1,10 +1,10 @@
 """Live configuration: validated values that change while Rookery runs, with notifications.
 
 `LiveConfiguration` is the typed model, `ConfigurationStore` the protocol of its engines, `Live` the current values in a
-process, and `validate` the check before a value is stored.
+process, and `validate` and `check_change` the checks before a value is stored.
 """
 
-from shared.configuration.live import Live, open_live, validate
+from shared.configuration.live import Live, check_change, open_live, validate
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.protocol import Change, ConfigurationStore, InvalidConfiguration, StoredValue
 
@@ -15,6 +15,7 @@ __all__ = [
     "Live",
     "LiveConfiguration",
     "StoredValue",
+    "check_change",
     "open_live",
     "validate",
 ]

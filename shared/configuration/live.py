@@ -94,6 +94,18 @@ def validate(key: str, text: str) -> Value:
     return cast(Value, getattr(checked, key))
 
 
+def check_change(key: str, changed: LiveConfiguration) -> None:
+    """Check whether the new value of a key, in a whole configuration, fits the others.
+
+    Quotes and line breaks of a text take two bytes each in a JSON frame: if that exceeds the limit of frames, a
+    permitted text ends its session. Values that are stored already, and do not fit, hold until one is changed.
+    Raises InvalidConfiguration, whose message names both keys and their values.
+    """
+    text, frame = changed.max_text_bytes, changed.max_frame_bytes
+    if key in ("max_text_bytes", "max_frame_bytes") and 2 * text > frame:
+        raise InvalidConfiguration(f"max_frame_bytes ({frame}) must be at least twice max_text_bytes ({text})")
+
+
 def describe(field: FieldInfo) -> str:
     """Describe the permitted values in words: `a whole number from 1 to 100`."""
     if field.annotation is str:

@@ -61,10 +61,16 @@ class LiveConfiguration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_frame_bytes: int = Field(
-        default=64 * 1024, ge=1024, le=1024 * 1024, description="Largest frame that a client may send, in bytes"
+        default=64 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="Largest frame that a client may send, in bytes; at least twice max_text_bytes",
     )
     max_text_bytes: int = Field(
-        default=16 * 1024, ge=1, le=512 * 1024, description="Longest text of a message, in bytes of UTF-8"
+        default=16 * 1024,
+        ge=1,
+        le=512 * 1024,
+        description="Longest text of a message, in bytes of UTF-8; at most half of max_frame_bytes",
     )
     edit_seconds: int = Field(
         default=0, ge=0, le=366 * 86_400, description="Seconds for which a message can be edited; 0: no limit"

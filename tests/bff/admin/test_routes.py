@@ -391,6 +391,7 @@ async def test_a_key_may_have_a_text_value(admin: Signed) -> None:
         ("max_text_bytes", {"value": True}, 400, "value"),
         ("max_text_bytes", {"value": [1]}, 400, "value"),
         ("max_text_bytes", {}, 400, "value"),
+        ("max_text_bytes", {"value": 32_769}, 422, "max_frame_bytes (65536) must be at least twice max_text_bytes"),
         ("log_level", {"value": "loud"}, 422, "log_level must be"),
         ("max_text", {"value": 1}, 404, "did you mean 'max_text_bytes'?"),
     ],

@@ -246,6 +246,19 @@ def test_without_a_running_process_none_is_listed(invoke: Invoke) -> None:
     assert (result.exit_code, result.output) == (0, "no process has reported within the last 15 seconds\n")
 
 
+def test_a_text_of_the_permitted_length_always_fits_in_a_frame(invoke: Invoke) -> None:
+    refused = invoke("config", "set", "max_text_bytes", "100000")
+    words = "max_frame_bytes (65536) must be at least twice max_text_bytes (100000)"
+    assert (refused.exit_code, words in refused.output) == (1, True)
+    assert invoke("config", "set", "max_frame_bytes", "200000").exit_code == 0
+    assert invoke("config", "set", "max_text_bytes", "100000").exit_code == 0
+    assert words in invoke("config", "unset", "max_frame_bytes").output
+    assert invoke("config", "get", "max_frame_bytes").output == "200000\n"
+    assert [act for act, _, _ in actions(invoke)] == ["set_configuration"] * 2
+    assert invoke("config", "unset", "max_text_bytes").exit_code == 0
+    assert invoke("config", "unset", "max_frame_bytes").exit_code == 0
+
+
 class Announcements:
     """Opens a recording log in place of Kafka's, with a nursery as that has. With a clock, no broker answers."""
 

@@ -17,6 +17,7 @@ from shared.configuration import (
     Live,
     LiveConfiguration,
     StoredValue,
+    check_change,
     open_live,
     validate,
 )
@@ -172,3 +173,20 @@ def test_every_default_is_valid_as_it_is_stored_and_a_text_without_quotes_too() 
 def test_any_text_is_a_value_or_refused(key: str, text: str) -> None:
     with suppress(InvalidConfiguration):
         LiveConfiguration.model_validate({key: validate(key, text)})
+
+
+@pytest.mark.parametrize("key", ["max_text_bytes", "max_frame_bytes"])
+def test_a_longest_text_that_does_not_fit_twice_in_a_frame_is_refused_with_both_keys(key: str) -> None:
+    check_change(key, LiveConfiguration(max_text_bytes=500_000, max_frame_bytes=1_000_000))
+    with pytest.raises(InvalidConfiguration) as caught:
+        check_change(key, LiveConfiguration(max_text_bytes=500_000, max_frame_bytes=999_999))
+    assert str(caught.value) == "max_frame_bytes (999999) must be at least twice max_text_bytes (500000)"
+
+
+async def test_stored_values_that_do_not_fit_each_other_hold_and_other_keys_can_be_changed(
+    fake_store: FakeStore,
+) -> None:
+    fake_store.values = {"max_text_bytes": "100000"}
+    async with open_live(fake_store) as live:
+        assert live.value.max_text_bytes == 100_000
+        check_change("tail_seconds", live.value)
