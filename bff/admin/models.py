@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from bff.models.fields import (
     ONE_LINE,
@@ -13,6 +13,7 @@ from bff.models.fields import (
     Input,
     Limit,
     Name,
+    NumberOrText,
     ReportsLimit,
     SearchPart,
     UserId,
@@ -110,7 +111,7 @@ class NewInvite(Input):
 class NewValue(Input):
     """The new value of a key."""
 
-    value: StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=10_000, strict=True)]
+    value: NumberOrText
 
 
 class Sessions(BaseModel):

@@ -7,13 +7,25 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from shared.contract.ids import MAX_ID
 
 MAX_PROFILES = 100
 """User ids in one query."""
+
+MAX_VALUE_CHARACTERS = 10_000
+"""Of a text in the live configuration; each key has a lower limit of its own."""
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 """Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""
@@ -41,6 +53,15 @@ def digits(value: Any) -> Any:
 def whole(value: Any) -> Any:
     """Accept 7.0 as 7: JSON does not tell them apart."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def number_or_text(value: Any) -> Any:
+    """Refuse all else here: a union names the types that it tries in the path, and an error for each of them."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise PydanticCustomError("value_type", "Must be a number or text")
+    if isinstance(value, str) and len(value) > MAX_VALUE_CHARACTERS:
+        raise PydanticKnownError("string_too_long", {"max_length": MAX_VALUE_CHARACTERS})
+    return value
 
 
 def one_line(text: str) -> str:
@@ -95,6 +116,10 @@ UserIds = Annotated[
     tuple[UserId, ...],
     BeforeValidator(_split),
     Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
+]
+NumberOrText = Annotated[
+    StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=MAX_VALUE_CHARACTERS, strict=True)],
+    BeforeValidator(number_or_text),
 ]
 Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), BeforeValidator(digits)]
 ReportsLimit = Annotated[int, Field(ge=1, le=20, description="Reports on a page"), BeforeValidator(digits)]

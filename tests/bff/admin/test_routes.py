@@ -388,10 +388,11 @@ async def test_a_key_may_have_a_text_value(admin: Signed) -> None:
     [
         ("max_text_bytes", {"value": 0}, 422, "a whole number from 1 to 524288"),
         ("max_text_bytes", {"value": "many"}, 422, "a whole number from 1 to 524288"),
-        ("max_text_bytes", {"value": True}, 400, "value"),
-        ("max_text_bytes", {"value": [1]}, 400, "value"),
-        ("max_text_bytes", {}, 400, "value"),
+        ("max_text_bytes", {"value": True}, 400, "The value must be a number or text."),
+        ("max_text_bytes", {"value": [1]}, 400, "The value must be a number or text."),
+        ("max_text_bytes", {}, 400, "The value is missing."),
         ("max_text_bytes", {"value": 32_769}, 422, "max_frame_bytes (65536) must be at least twice max_text_bytes"),
+        ("log_levels", {"value": "x" * 10_001}, 422, "The value must have at most 10000 characters."),
         ("log_level", {"value": "loud"}, 422, "log_level must be"),
         ("max_text", {"value": 1}, 404, "did you mean 'max_text_bytes'?"),
     ],
@@ -401,6 +402,7 @@ async def test_an_invalid_value_is_refused(
 ) -> None:
     reply = await admin.call("PUT", f"/v1/admin/configuration/{key}", body)
     assert (reply.status, words in reply.body["detail"]) == (status, True), reply.body
+    assert reply.body["field"] == ("key" if status == 404 else "value")
     assert dict(await api.configuration.load()) == {}
     assert await acts(api) == []
 
