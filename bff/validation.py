@@ -59,14 +59,12 @@ def sentence(error: ErrorDetails) -> str:
 
 
 def _subject(error: ErrorDetails) -> str:
-    names = [str(part) for part in error["loc"]]
+    """The innermost field, which `field` locates; of the entries of a list, all."""
+    names = [part for part in error["loc"] if isinstance(part, str)]
     if not names:
         return "The body"
-    is_list = len(names) > 1 and names[1].isdigit()
-    if is_list and len(names) > 2:
-        return f"The {names[2].replace('_', ' ')}"  # of an entry that `field` names
-    noun = NOUNS.get(names[0], names[0].replace("_", " "))
-    return f"Each of the {noun}" if is_list else f"The {noun}"
+    noun = NOUNS.get(names[-1], names[-1].replace("_", " "))
+    return f"The {noun}" if error["loc"][-1] == names[-1] else f"Each of the {noun}"
 
 
 def _nouns(context: dict[str, Any]) -> dict[str, str]:

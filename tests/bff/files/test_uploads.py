@@ -178,6 +178,11 @@ async def test_bad_reservations_are_refused(
     assert (await client.call("POST", "", FILE | change)).refusal == refusal
 
 
+async def test_the_sentence_of_a_refusal_names_the_innermost_field(client: Client) -> None:
+    reply = await client.call("POST", "", FILE | {"voice": {"duration_ms": 0}})
+    assert reply.body["detail"] == "The duration ms must be at least 1."
+
+
 async def test_wrong_parts_are_refused(client: Client) -> None:
     file_id = await client.reserve()
     for number, content, field in [(3, b"x", "number"), (1, PARTS[1], "body"), (2, PARTS[1] + b"x", "body")]:
