@@ -27,7 +27,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from bff.http.bodies import streamed_content
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
-from bff.validation import refusal_of
+from bff.validation import MAX_FIELD, refusal_of
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
@@ -221,9 +221,12 @@ def parse_query(model: type[M], query: bytes) -> M | Refusal:
         return Refusal(Code.MALFORMED, "The query is not UTF-8.")
     except ValueError:
         return Refusal(Code.MALFORMED, f"The query has more than {MAX_QUERY_FIELDS} fields.")
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        return Refusal(Code.MALFORMED, "The query has a field twice.")
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            name = name[:MAX_FIELD]
+            return Refusal(Code.MALFORMED, f"The field `{name}` occurs twice in the query.", field=name)
+        fields[name] = value
     try:
         return model.model_validate(fields)
     except ValidationError as error:

@@ -184,7 +184,8 @@ MALFORMED_QUERIES = (
     ("/v1/chats/d-1-2/changes?after=newest", "after"),
     ("/v1/chats/d-1-2/messages/5/versions", "kind"),
     ("/v1/chats/d-1-2/messages?before_id=", "before_id"),
-    ("/v1/chats?limit=1&limit=2", ""),
+    ("/v1/chats?limit=1&limit=2", "limit"),
+    (f"/v1/chats?{'x' * 65}=1&{'x' * 65}=2", "x" * 64),
     ("/v1/chats?limit=%FF", ""),
     ("/v1/chats?" + "&".join(f"a{n}=1" for n in range(40)), ""),
 )
