@@ -31,7 +31,7 @@ _BOUNDS = {
 
 
 class _Mismatch(Exception):
-    """A value that does not fit its field: the problem, and the path to the field."""
+    """A value that does not fit its field: the problem, and the path to it, such as `.send.files[1].file_id`."""
 
     def __init__(self, problem: str, path: str = "") -> None:
         super().__init__(problem)
@@ -69,8 +69,8 @@ def from_object(kind: type[M], value: Any) -> M | Refusal:
     try:
         _fill(message, value)
     except _Mismatch as mismatch:
-        where = f"`{mismatch.path}`" if mismatch.path else "It"
-        return Refusal(Code.MALFORMED, f"{where} {mismatch.problem}.", field=mismatch.path)
+        path = mismatch.path.removeprefix(".")
+        return Refusal(Code.MALFORMED, f"{f'`{path}`' if path else 'It'} {mismatch.problem}.", field=path)
     return message
 
 
@@ -83,12 +83,11 @@ def _fill(message: Message, value: Any) -> None:
             continue
         oneof, store = decoder
         if oneof is not None and message.WhichOneof(oneof) is not None:
-            raise _Mismatch(f"can't be combined with `{message.WhichOneof(oneof)}`", name)
+            raise _Mismatch(f"can't be combined with `{message.WhichOneof(oneof)}`", f".{name}")
         try:
             store(message, item)
         except _Mismatch as mismatch:
-            path = f"{name}.{mismatch.path}" if mismatch.path else name
-            raise _Mismatch(mismatch.problem, path) from None
+            raise _Mismatch(mismatch.problem, f".{name}{mismatch.path}") from None
 
 
 @cache
@@ -130,7 +129,12 @@ def _storer(field: FieldDescriptor) -> Callable[[Message, Any], None]:
         def store_list(message: Message, value: Any) -> None:
             if type(value) is not list:
                 raise _Mismatch("must be a list")
-            getattr(message, name).extend([one(item) for item in value])
+            items = getattr(message, name)
+            try:
+                for item in value:
+                    items.append(one(item))
+            except _Mismatch as mismatch:
+                raise _Mismatch(mismatch.problem, f"[{len(items)}]{mismatch.path}") from None
 
         return store_list
     if field.message_type:
