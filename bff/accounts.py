@@ -269,9 +269,10 @@ class Accounts:
         be repeated, since its password, or its link, is used up. Those that began meanwhile end afterwards.
         """
         await self._sign_ins.end_others(user_id, kept_family_id)
-        is_set = await self._services.accounts.set_password(user_id, password_hash, former=former)
-        await self._sign_ins.end_others(user_id, kept_family_id)
-        return is_set
+        try:
+            return await self._services.accounts.set_password(user_id, password_hash, former=former)
+        finally:  # after a lost answer too: a repeated request would be refused, and leave them
+            await self._sign_ins.end_others(user_id, kept_family_id)
 
     async def _may_reset(self, user_id: int, creator: str) -> bool:
         """Whether a link of this creator may be used; one without was made by a command."""

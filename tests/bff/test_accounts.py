@@ -572,6 +572,32 @@ async def test_a_password_is_set_only_once_the_former_sign_ins_have_ended(
     assert (await api.call("GET", "/v1/me", token=other)).status == 401
 
 
+@pytest.mark.parametrize("by_link", [False, True])
+async def test_a_password_whose_change_has_no_answer_ends_the_sign_ins_that_began_meanwhile(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch, by_link: bool
+) -> None:
+    """A repeated request has the wrong password, or a used link, and would leave them."""
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    link, late = new_link(str(user_id)), []
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + DAY_MS)
+    set_password = api.accounts.set_password
+
+    async def lose_answer(*arguments: Any, **named: Any) -> None:
+        late.append((await api.sign_in())["access_token"])
+        await set_password(*arguments, **named)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(api.accounts, "set_password", lose_answer)
+    if by_link:
+        reset = {"token": link.token, "password": CHANGE["new_password"]}
+        reply = await api.call("POST", "/v1/password-resets", reset)
+    else:
+        reply = await api.call("PUT", "/v1/me/password", CHANGE, token=token)
+    assert reply.status == 503
+    assert [(await api.call("GET", "/v1/me", token=each)).status for each in late] == [401]
+    await api.sign_in(password=CHANGE["new_password"])
+
+
 async def test_a_password_changes_only_with_the_current_one(api: Api, token: str) -> None:
     change = {"current_password": "wrong password", "new_password": "another password"}
     reply = await api.call("PUT", "/v1/me/password", change, token=token)
