@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
@@ -31,32 +32,28 @@ class TerminalFiles:
 
         Raises InvalidCommand; RookeryError."""
         word, caption = split_file(text)
-        try:
-            path = await trio.Path(word).expanduser()
+        with _path_errors(f"{word} can't be read"):
+            path = await _expanded(word)
             size = (await path.stat()).st_size
             self._show(f"uploading {path.name} ({size_text(size)})")
             return await self._client.files.upload(Path(path), progress=self._progress(path.name, size)), caption
-        except OSError as error:
-            raise InvalidCommand(f"{word} can't be read: {error.strerror}") from error
 
     async def save(self, message: Message, text: str) -> Sequence[str]:
         """Download the files of a message into a folder, by default the current one, or its only file to a new path.
         Return lines that name the paths. Raises InvalidCommand; RookeryError."""
         if not message.files:
             raise InvalidCommand("the message has no files")
-        place = await trio.Path(text).expanduser()
-        is_folder = await place.is_dir()
-        if not is_folder and (len(message.files) > 1 or await place.exists()):
-            raise InvalidCommand(f"{place} {'exists already' if len(message.files) == 1 else 'is no folder'}")
-        lines = []
-        for file, ref in zip(message.files, refs_in(message), strict=True):
-            path = await _new_path(place, file.name) if is_folder else place
-            try:
+        with _path_errors(f"{text or 'this folder'} can't be written"):
+            place = await _expanded(text)
+            is_folder = await place.is_dir()
+            if not is_folder and (len(message.files) > 1 or await place.exists()):
+                raise InvalidCommand(f"{place} {'exists already' if len(message.files) == 1 else 'is no folder'}")
+            lines = []
+            for file, ref in zip(message.files, refs_in(message), strict=True):
+                path = await _new_path(place, file.name) if is_folder else place
                 await self._client.files.save(ref, Path(path), progress=self._progress(file.name, file.size))
-            except OSError as error:
-                raise InvalidCommand(f"{path} can't be written: {error.strerror}") from error
-            lines.append(f"saved {path} ({size_text(file.size)})")
-        return lines
+                lines.append(f"saved {path} ({size_text(file.size)})")
+            return lines
 
     def _progress(self, name: str, size: int) -> Callable[[int], None]:
         shown_at = trio.current_time()
@@ -83,6 +80,23 @@ def split_file(text: str) -> tuple[str, str]:
     if not word:
         raise InvalidCommand("/send FILE [CAPTION]")
     return word, rest.read().strip()
+
+
+@contextmanager
+def _path_errors(problem: str) -> Iterator[None]:
+    """Raise errors of a path that a person typed as InvalidCommand: ValueError too, as for a path with a NUL."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise InvalidCommand(f"{problem}: {getattr(error, 'strerror', None) or error}") from error
+
+
+async def _expanded(text: str) -> trio.Path:
+    """Return the path in the home folder that its `~` names, or as it is if that names no user's."""
+    try:
+        return await trio.Path(text).expanduser()
+    except RuntimeError:
+        return trio.Path(text)
 
 
 def _names(name: str) -> Iterator[str]:

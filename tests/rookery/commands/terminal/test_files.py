@@ -74,3 +74,34 @@ async def test_the_files_of_a_message_are_saved_under_safe_new_names_and_forward
     assert [(file.file_id, file.chat_id, file.message_id) for file in connection.received[-1].send.files] == [
         (5, "d-7-9", 1), (6, "d-7-9", 1)
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("with_files")
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("/send ~$report.docx", "~$report.docx can't be read: No such file or directory"),
+        ("/send a\0b", "a\0b can't be read: embedded null byte"),
+        ("/save 1 ~$reports", "~$reports is no folder"),
+        (f"/save 1 {'x' * 300}", f"{'x' * 300} can't be written: File name too long"),
+    ],
+)
+async def test_a_path_that_can_not_be_used_is_named_in_one_line(
+    chat: TerminalChat, screen: FakeScreen, line: str, shown: str
+) -> None:
+    await chat.execute("/history")
+    screen.shown.clear()
+    await chat.execute(line)
+    assert screen.shown == [shown]
+
+
+async def test_a_file_whose_name_is_too_long_for_the_folder_is_refused_in_one_line(
+    chat: TerminalChat, screen: FakeScreen, bff: Any, tmp_path: Path
+) -> None:
+    listed = page("look")
+    listed[1]["messages"][0]["message"]["files"] = [FILES[1] | {"name": "x" * 300}]
+    bff.answers[f"{MESSAGES}limit=20"] = listed
+    await chat.execute("/history")
+    screen.shown.clear()
+    await chat.execute(f"/save 1 {tmp_path}")
+    assert screen.shown == [f"{tmp_path} can't be written: File name too long"]
