@@ -4,7 +4,7 @@ import json
 import math
 import os
 import pwd
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -281,7 +281,10 @@ class Announcements:
         done(range(len(records)))
 
 
-ENDS = {"suspend": partial(admin.suspend, reason="spam"), "sign_out": admin.sign_out}
+ENDS: Mapping[str, Callable[[Settings, str], Awaitable[None]]] = {
+    "suspend": partial(admin.suspend, reason="spam"),
+    "sign_out": admin.sign_out,
+}
 """Commands that end the sessions of a user."""
 
 
