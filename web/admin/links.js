@@ -2,9 +2,24 @@
 
 import { Form } from "../components/form.js";
 import { Modal } from "../components/modal.js";
+import { fullTime } from "../format.js";
 import { linkAddress } from "../links.js";
 import { h } from "../view.js";
+import { AdminApi } from "./api.js";
 import { texts } from "./languages/language.js";
+
+/** @import {Api} from "../api.js" */
+
+/** The number of accounts that an invite from the chats can create, and the days until it expires. */
+const INVITE = { uses: 10, days: 7 };
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Creates an invite from the chats, and shows its link. @param {Pick<Api, "signedIn">} api */
+export async function invitePeople(api) {
+  const { token } = await new AdminApi(api).createInvite(INVITE.uses, INVITE.days);
+  const words = texts.invites.shared(INVITE.uses, fullTime(Date.now() + INVITE.days * DAY_MS));
+  showLink(texts.invites.created, words, "invite", token);
+}
 
 /** @param {string} title @param {string} words @param {"invite" | "reset"} kind @param {string} token */
 export function showLink(title, words, kind, token) {

@@ -1,7 +1,6 @@
 // The start of a user without chats: people to write to and, for admins, an invite to share.
 
 import { explain } from "../api.js";
-import { fullTime } from "../format.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -16,9 +15,6 @@ import { personRow } from "./people-search.js";
 const MAX_PEOPLE = 10;
 /** The people are loaded again after this time: somebody may have created an account. */
 const REFRESH_MS = 30_000;
-/** The number of accounts that an invite from this page can create, and the days until it expires. */
-const INVITE = { uses: 10, days: 7 };
-const DAY_MS = 24 * 60 * 60 * 1000;
 
 export class Start {
   #app;
@@ -82,11 +78,9 @@ export class Start {
     this.#inviteFailure = "";
     this.#app.root.invalidate();
     try {
-      const { AdminApi, showLink, useAdminLanguage } = await import("./invite.js");
+      const { invitePeople, useAdminLanguage } = await import("./invite.js");
       await useAdminLanguage(this.#app.settings.get("language"));
-      const { token } = await new AdminApi(this.#app.api).createInvite(INVITE.uses, INVITE.days);
-      const words = texts.start.inviteText(INVITE.uses, fullTime(Date.now() + INVITE.days * DAY_MS));
-      showLink(texts.start.inviteTitle, words, "invite", token);
+      await invitePeople(this.#app.api);
     } catch (fault) {
       this.#inviteFailure = explain(fault);
     }

@@ -206,12 +206,6 @@ export const de = {
     title: "Personen, denen du schreiben kannst",
     nobody: "Sonst hat noch niemand ein Konto.",
     invite: "Personen einladen",
-    inviteTitle: "Einladung",
-    inviteText: (uses, end) =>
-      plural(uses, {
-        one: `Sende diesen Link an die Person, die du einlädst. Damit kann ein Konto erstellt werden. Er gilt bis: ${end}.`,
-        other: `Sende diesen Link an die Personen, die du einlädst. Damit können ${number(uses)} Konten erstellt werden. Er gilt bis: ${end}.`,
-      }),
   },
 
   chat: {

@@ -215,12 +215,6 @@ export const en = {
     title: "People to write to",
     nobody: "Nobody else has an account yet.",
     invite: "Invite people",
-    inviteTitle: "Invite",
-    inviteText: (/** @type {number} */ uses, /** @type {string} */ end) =>
-      plural(uses, {
-        one: `Send this link to the person whom you invite. One account can be created with it, until ${end}.`,
-        other: `Send this link to the people whom you invite. ${number(uses)} accounts can be created with it, until ${end}.`,
-      }),
   },
 
   // ---- a chat

@@ -211,6 +211,11 @@ export const de = {
     outOfRange: (most) => `Eine ganze Zahl von 1 bis ${number(most)} eingeben.`,
     created: "Einladung",
     createdNote: "Dieser Link ist für die Eingeladenen. Er wird nur jetzt gezeigt.",
+    shared: (uses, end) =>
+      plural(uses, {
+        one: `Sende diesen Link an die Person, die du einlädst. Damit kann ein Konto erstellt werden. Er gilt bis: ${end}.`,
+        other: `Sende diesen Link an die Personen, die du einlädst. Damit können ${number(uses)} Konten erstellt werden. Er gilt bis: ${end}.`,
+      }),
   },
   reports: {
     open: "Offene Meldungen",

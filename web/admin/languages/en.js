@@ -205,6 +205,11 @@ export const en = {
     outOfRange: (/** @type {number} */ most) => `Enter a whole number from 1 to ${number(most)}.`,
     created: "Invite",
     createdNote: "Send this link to the people whom you invite. It is shown only now.",
+    shared: (/** @type {number} */ uses, /** @type {string} */ end) =>
+      plural(uses, {
+        one: `Send this link to the person whom you invite. One account can be created with it, until ${end}.`,
+        other: `Send this link to the people whom you invite. ${number(uses)} accounts can be created with it, until ${end}.`,
+      }),
   },
   reports: {
     open: "Open reports",
