@@ -80,6 +80,7 @@ export class Session {
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
   #heartbeatMs = HEARTBEAT_MS;
+  #maxFrameBytes = Infinity;
   /** @type {Partial<Record<"pause" | "deadline" | "silence" | "heartbeat", ReturnType<typeof setTimeout>>>} */
   #timers = {};
 
@@ -107,15 +108,21 @@ export class Session {
   }
 
   /**
-   * Sends a frame, whose answer is passed on: `accepted` or `refused`. If the session ends before, there is none.
+   * Sends a frame, whose answer is passed on: `accepted` or `refused`. If the session ends before, there is none. A frame
+   * that is too long for the server is refused here: the server would only close the connection.
    * @param {ClientFrame} frame
    * @param {(answer: ServerFrame) => void} [answered]
    * @returns {boolean} false if the session is not online
    */
   send(frame, answered = () => {}) {
     if (this.state !== "online" || !this.#socket) return false;
+    const text = JSON.stringify(frame);
+    if (new TextEncoder().encode(text).length > this.#maxFrameBytes) {
+      queueMicrotask(() => answered({ sequence: "0", refused: { frame: "0", code: "too_large", message: "" } }));
+      return true;
+    }
     this.#timers.silence ??= setTimeout(() => this.#setSilent(true), ANSWER_EXPECTED_MS);
-    const number = this.#write(this.#socket, frame);
+    const number = this.#write(this.#socket, text);
     if (frame.ping) return true; // Pong has its own deadline
     const waiting = { answered };
     this.#unanswered.set(number, waiting);
@@ -128,11 +135,10 @@ export class Session {
     if (this.state === "online") this.#reconnectLater();
   }
 
-  /** @param {WebSocket} socket @param {ClientFrame} frame @returns {number} the frame's number in this session */
-  #write(socket, frame) {
-    const number = ++this.#framesSent;
-    socket.send(JSON.stringify(frame));
-    return number;
+  /** @param {WebSocket} socket @param {string} text of a frame @returns {number} the frame's number in this session */
+  #write(socket, text) {
+    socket.send(text);
+    return ++this.#framesSent;
   }
 
   /** @param {number} attempt */
@@ -170,10 +176,8 @@ export class Session {
     this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), this.#welcomeDeadline_ms);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
-      if (current())
-        this.#write(socket, {
-          authenticate: { access_token: token, last_position: this.#position, client_name: "web" },
-        });
+      const authenticate = { access_token: token, last_position: this.#position, client_name: "web" };
+      if (current()) this.#write(socket, JSON.stringify({ authenticate }));
     };
     socket.onmessage = ({ data }) => {
       if (current()) this.#receive(JSON.parse(data));
@@ -221,6 +225,7 @@ export class Session {
     this.#failures = this.#paused_ms = this.#waited_ms = 0;
     this.#welcomeDeadline_ms = WELCOME_DEADLINE_MS;
     this.#heartbeatMs = welcome.heartbeat_interval_ms || HEARTBEAT_MS;
+    this.#maxFrameBytes = welcome.limits?.max_frame_bytes || Infinity;
     // The events to be replayed are older than the welcome's position: until they arrive, the old position stays.
     if (!this.#position || !welcome.replayed) this.#position = welcome.position ?? this.#position;
     this.#scheduleHeartbeat();

@@ -5,7 +5,10 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 import { Problem } from "../../../web/api.js";
 import { SignedOut } from "../../../web/credentials.js";
 import { Session } from "../../../web/session.js";
-import { FakeSocket, settle } from "./fakes.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { Kept } from "../../../web/stores/kept.js";
+import { Sending } from "../../../web/stores/sending.js";
+import { ADA, CHAT, fakeDatabase, FakeSocket, settle } from "./fakes.js";
 
 const POSITION = { offset: "4", epoch: 1 };
 
@@ -38,11 +41,11 @@ function started({ gateway, accessToken } = {}) {
   return { session, sockets, calls };
 }
 
-async function online(options) {
+async function online({ limits, ...options } = {}) {
   const all = started(options);
   await settle();
   all.sockets[0].onopen();
-  all.sockets[0].deliver({ welcome: { heartbeat_interval_ms: 30_000, position: POSITION } });
+  all.sockets[0].deliver({ welcome: { heartbeat_interval_ms: 30_000, position: POSITION, limits } });
   return all;
 }
 
@@ -299,4 +302,35 @@ test("frames of an abandoned socket are ignored", async () => {
   sockets[0].deliver({ event: {} });
   sockets[0].onclose();
   assert.equal(calls.frames.length, 0);
+});
+
+test("a frame that is too long for the server, in bytes of UTF-8, is refused without it, and the connection stays", async () => {
+  const { session, sockets } = await online({ limits: { max_frame_bytes: 100 } });
+  const codes = [];
+  const frame = (body) => ({ send: { text: { body } } });
+  const send = (body) => session.send(frame(body), ({ refused }) => codes.push(refused.code));
+  const room = 100 - JSON.stringify(frame("")).length;
+  assert.deepEqual(["a".repeat(room), "a".repeat(room + 1), "ä".repeat(room)].map(send), [true, true, true]);
+  assert.deepEqual(codes, [], "as an answer, it is later");
+  await settle();
+  assert.deepEqual(codes, ["too_large", "too_large"]);
+  assert.deepEqual([sockets[0].sent.length, sockets[0].closed, session.state], [2, false, "online"]);
+});
+
+test("a message and an edit that are too long for a frame fail, and the next message of the chat is sent", async () => {
+  const { session, sockets } = await online({ limits: { max_frame_bytes: 400 } });
+  const line = { send: (...frame) => session.send(...frame) };
+  const sending = new Sending(new Chats({}, { user_id: ADA }), await Kept.open(async () => fakeDatabase()), line, {});
+  const refused = [];
+  sending.onRefused = ({ target_id }, { code }) => refused.push([target_id, code]);
+  const long = "\u0001".repeat(100); // six characters each in JSON
+  await sending.send(CHAT, long);
+  await sending.send(CHAT, "next");
+  await settle();
+  assert.deepEqual(sending.outbox.of(CHAT).map(({ state }) => state), ["failed", "pending"]);
+  sending.edit(CHAT, "5", { body: long });
+  await settle();
+  assert.deepEqual([refused, sending.changes.size], [[["5", "too_large"]], 0]);
+  assert.deepEqual(sending.drafts.get(CHAT).editing, { message_id: "5", text: long });
+  assert.deepEqual(sockets[0].sent.flatMap(({ authenticate, send }) => (authenticate ? [] : send.text.body)), ["next"]);
 });
