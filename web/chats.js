@@ -5,7 +5,7 @@ import { compareIds, isInRange } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isMentioned } from "./kinds/edited.js";
 import { fromMark, marksOf, MAX_UNREAD, readUpTo, unreadAfter } from "./kinds/marked.js";
-import { groupFromWire, withControl } from "./groups.js";
+import { groupFromWire, isFormer, withControl } from "./groups.js";
 import { changeIn, fromHistory, withChanges } from "./messages.js";
 
 /** @import {ChangeEvent} from "./changes.js" */
@@ -53,14 +53,15 @@ export function chatFromWire(wire) {
 /**
  * The chat after a message: a newer message becomes the newest, and counts as unread if another user sent it, unless it is
  * deleted, or the user's mark, which may arrive first, is at it or above. The newest message itself may have further
- * changes. A control change also changes the state of the group.
+ * changes. A control change also changes the state of the group; nothing is unread for a user who is no member any more.
  * @param {Chat} before
  * @param {Message} message
  * @param {string} me
  * @returns {Chat}
  */
 export function withMessage(before, message, me) {
-  const chat = message.control ? withControl(before, message.control, me) : before;
+  const after = message.control ? withControl(before, message.control, me) : before;
+  const chat = isFormer(after) ? { ...after, unread: 0, unread_mentions: 0 } : after;
   const order = chat.newest ? compareIds(message.message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;
   if (order === 0) return withNewestChanged(chat, message.changes.values());

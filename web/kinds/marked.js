@@ -30,14 +30,15 @@ export function marksOf({ changes }, user_id) {
 }
 
 /**
- * The id up to which the user has read a chat, or need not: messages from before they joined a group are not unread.
+ * The id up to which the user has read a chat, or need not: messages from before they joined a group are not unread, and
+ * none after they have left it.
  * @param {Chat} chat
  * @param {string} user_id of this page
  */
 export function readUpTo(chat, user_id) {
-  const joined = chat.group?.own.spans?.at(-1)?.first;
+  const { first, last = "0" } = chat.group?.own.spans?.at(-1) ?? {};
   const { read_up_to } = marksOf(chat, user_id);
-  return joined ? laterId(read_up_to, idBelow(joined)) : read_up_to;
+  return first ? laterId(read_up_to, laterId(idBelow(first), last)) : read_up_to;
 }
 
 /**

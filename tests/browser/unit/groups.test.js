@@ -4,7 +4,7 @@ import { isGroup } from "../../../web/ids.js";
 import assert from "node:assert/strict";
 import test, { afterEach, beforeEach, mock } from "node:test";
 import { Problem } from "../../../web/api.js";
-import { emptyChat, inOrder, withMessage } from "../../../web/chats.js";
+import { emptyChat, inOrder, withChatChanges, withMessage } from "../../../web/chats.js";
 import { controlTexts } from "../../../web/controls.js";
 import { isFormer, may, PERMISSIONS, permissionsOf, withControl } from "../../../web/groups.js";
 import { readUpTo } from "../../../web/kinds/marked.js";
@@ -176,6 +176,15 @@ test("what was sent before the user joined is not unread", () => {
   read.merge([wireChat(5)]);
   read.change(markAt(9, ADA, { read_up_to: idAt(6) })); // in another chat
   assert.equal(readUpTo(read.of(GROUP), ADA), String(BigInt(idAt(5)) - 1n));
+});
+
+test("nothing is unread for a user who was removed, also if they read on, until they are a member again", () => {
+  const before = { ...folded(CONTROLS.slice(0, 3)), newest: sent(3), unread: 7, unread_mentions: 1 };
+  const removed = withMessage(before, fromWire(controlAt(4)), ADA);
+  assert.deepEqual([removed.newest.message_id, removed.unread, removed.unread_mentions], [idAt(4), 0, 0]);
+  const loaded = { messages: [sent(1), sent(2), sent(3)], hasOlder: false, hasNewer: false };
+  assert.equal(withChatChanges(removed, [markAt(9, ADA, { read_up_to: idAt(1) })], ADA, loaded).unread, 0);
+  assert.equal(withMessage(removed, fromWire(controlAt(5)), ADA).unread, 1);
 });
 
 test("a control change is a line of its own, between runs of messages", () => {
