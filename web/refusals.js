@@ -9,6 +9,7 @@ const byField = () => ({
   "invalid about": texts.refusedField.about,
   "invalid password": texts.refusedField.password,
   "invalid new_password": texts.refusedField.password,
+  "invalid current_password": texts.refusedField.wrongPassword,
   "forbidden current_password": texts.refusedField.wrongPassword,
   "forbidden send.recipient_id": texts.refusedField.notAccepted,
   "not_found token": texts.refusedField.usedLink,

@@ -334,7 +334,7 @@ export class SettingsDialog extends Modal {
   #passwordForm() {
     if (this.#isPasswordChanged)
       return h("p", { class: "note", role: "status" }, dialogTexts.password.changed);
-    const password = { type: this.#isPasswordShown ? "text" : "password", maxlength: 128, required: true };
+    const password = { type: this.#isPasswordShown ? "text" : "password", required: true };
     return h(
       "form",
       this.password.props,
@@ -393,7 +393,7 @@ export class SettingsDialog extends Modal {
   }
 
   #deletionForm() {
-    const attributes = { type: "password", maxlength: 128, required: true, autocomplete: "current-password" };
+    const attributes = { type: "password", required: true, autocomplete: "current-password" };
     return h(
       "form",
       { ...this.deletion.props, key: "deletion" },

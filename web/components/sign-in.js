@@ -31,7 +31,7 @@ const displayNameField = () => ({
 const passwordField = () => ({
   label: texts.signIn.password,
   name: "password",
-  attributes: { autocapitalize: "none", spellcheck: "false", maxlength: 128, required: true },
+  attributes: { autocapitalize: "none", spellcheck: "false", required: true },
 });
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */

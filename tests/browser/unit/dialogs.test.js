@@ -6,12 +6,13 @@ import { Problem } from "../../../web/api.js";
 import { ChatNotifications } from "../../../web/components/chat-notifications.js";
 import { openDialog } from "../../../web/components/open-dialog.js";
 import { SettingsDialog } from "../../../web/components/settings.js";
+import { SignIn } from "../../../web/components/sign-in.js";
 import { FOR_EVER } from "../../../web/kinds/own.js";
 import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { texts } from "../../../web/languages/language.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Settings } from "../../../web/stores/settings.js";
-import { ADA, CHAT, fakeStorage, nodesIn, settle, withDialogs } from "./fakes.js";
+import { ADA, CHAT, fakeStorage, nodesIn, settle, usePage } from "./fakes.js";
 
 test("a dialog opens when its module is loaded; a failure is shown, and the next call loads again", async () => {
   const said = [];
@@ -37,13 +38,6 @@ test("of dialogs that are asked for while a module is loaded the last one opens,
   assert.deepEqual(opened, ["third"]);
 });
 
-/** Gives a test a page with dialogs. */
-function usePage(context) {
-  const page = { document: withDialogs(), isSecureContext: false, requestAnimationFrame: (work) => work() };
-  Object.assign(globalThis, page);
-  context.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
-}
-
 /** The settings of a user, as the server answers. */
 function openSettings(api) {
   const me = { user_id: ADA, name: "ada", display_name: "Ada", about: "", version: 1 };
@@ -52,7 +46,7 @@ function openSettings(api) {
   const dialog = new SettingsDialog(app);
   dialog.open();
   const find = (mark) => nodesIn(dialog.element).find((node) => node.outside.startsWith("<") && node.outside.split(">")[0].includes(mark));
-  return { chats, dialog, find };
+  return { app, chats, dialog, find };
 }
 
 test("a list of sign-ins that was read before another one ended does not show that one again", async (context) => {
@@ -112,4 +106,75 @@ test("a mute that ends later than a browser can show is one for ever, which can 
     const checked = nodesIn(dialog.element).map(({ outside }) => outside).filter((one) => /^<input[^>]*checked/.test(one));
     assert.deepEqual(checked.map((one) => /value="(.*?)"/.exec(one)[1]), ["nothing", FOR_EVER]);
   }
+});
+
+const LONG = "p".repeat(140);
+
+/** A form of a page: how to send it with the longest passwords, and what is written below a field. */
+function passwordForm(root, at = 0) {
+  const form = () => nodesIn(root).filter((node) => node.outside.startsWith("<form") && node.outside.includes("password"))[at];
+  const noteOf = (name) => {
+    const id = form().elements.namedItem(name).getAttribute("aria-describedby");
+    return nodesIn(form()).find((node) => node.getAttribute("id") === id).textContent;
+  };
+  const submit = async (values) => {
+    for (const [name, value] of Object.entries(values)) {
+      assert.equal(form().elements.namedItem(name).getAttribute("maxlength") === null, value === LONG, name);
+      form().elements.namedItem(name).value = value;
+    }
+    form().dispatch("submit");
+    await settle();
+  };
+  return { noteOf, submit };
+}
+
+/** The server's refusals of values that are too long, and the values. */
+function refusing() {
+  const sent = [];
+  const refuse = (field, ...values) => {
+    sent.push(...values);
+    return Promise.reject(new Problem(422, { code: "invalid", field, message: "At most 128 characters." }));
+  };
+  return { sent, refuse };
+}
+
+test("a password that is too long is sent whole, and refused at its field, as one signs in or creates an account", async (context) => {
+  usePage(context);
+  Object.assign(globalThis, { location: { hash: "" } });
+  context.after(() => delete globalThis.location);
+  const { sent, refuse } = refusing();
+  const api = { signIn: (_, password) => refuse("password", password), register: ({ password }) => refuse("password", password) };
+  const page = new SignIn(api, "", () => {});
+  page.start();
+  const { noteOf, submit } = passwordForm(page.element);
+  await submit({ name: "ada", password: LONG });
+  assert.equal(noteOf("password"), texts.refusedField.password);
+  nodesIn(page.element).find(({ outside, textContent }) => outside.startsWith("<button") && textContent === texts.create.toCreate).dispatch("click");
+  await settle();
+  assert.notEqual(noteOf("password"), texts.refusedField.password);
+  await submit({ name: "ada", password: LONG });
+  assert.equal(noteOf("password"), texts.refusedField.password);
+  assert.deepEqual(sent, [LONG, LONG]);
+});
+
+test("a password that is too long is sent whole, and refused at its field, in the settings", async (context) => {
+  usePage(context);
+  const { sent, refuse } = refusing();
+  let field = "new_password";
+  const signedIn = async (method, _, body) => (method === "GET" ? { sign_ins: [] } : refuse(field, body.current_password, body.new_password));
+  const { app, dialog } = openSettings({ signedIn });
+  app.deleteAccount = (password) => refuse("current_password", password);
+  await settle();
+  const change = passwordForm(dialog.element);
+  await change.submit({ current_password: LONG, new_password: LONG });
+  assert.equal(change.noteOf("new_password"), texts.refusedField.password);
+  field = "current_password";
+  await change.submit({ current_password: LONG, new_password: LONG });
+  assert.equal(change.noteOf("current_password"), texts.refusedField.wrongPassword);
+  nodesIn(dialog.element).find(({ outside, textContent }) => outside.startsWith("<button") && textContent === dialogTexts.account.delete).dispatch("click");
+  await settle();
+  const deletion = passwordForm(dialog.element, 1);
+  await deletion.submit({ current_password: LONG });
+  assert.equal(deletion.noteOf("current_password"), texts.refusedField.wrongPassword);
+  assert.deepEqual(sent, Array(5).fill(LONG));
 });

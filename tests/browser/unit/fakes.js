@@ -267,6 +267,10 @@ class FakeNode {
     this.page.changes.push(`attribute ${name}`);
   }
 
+  getAttribute(name) {
+    return this.#attributes.get(name) ?? null;
+  }
+
   removeAttribute(name) {
     this.#attributes.delete(name);
   }
@@ -280,11 +284,31 @@ class FakeNode {
   }
 
   dispatch(type) {
-    for (const listener of this.#listeners.get(type) ?? []) listener({ type, target: this, currentTarget: this });
+    for (const listener of this.#listeners.get(type) ?? []) listener({ type, target: this, currentTarget: this, preventDefault() {} });
   }
 
   focus() {
     this.page.activeElement = this;
+  }
+
+  select() {}
+
+  /** The controls of a form. */
+  get elements() {
+    return { namedItem: (name) => nodesIn(this).find((node) => node.getAttribute("name") === name) ?? null };
+  }
+
+  /** The first element below this one with an attribute, such as `[name]`. */
+  querySelector(selector) {
+    return nodesIn(this).find((node) => node !== this && node.hasAttribute(selector.slice(1, -1))) ?? null;
+  }
+}
+
+/** The values of a form, like FormData: of a select, that of the selected option unless the test sets another. */
+export class FakeFormData extends Map {
+  constructor(form) {
+    const named = nodesIn(form).filter((node) => node.hasAttribute("name"));
+    super(named.map((node) => [node.getAttribute("name"), node.value ?? node.querySelector("[selected]")?.getAttribute("value")]));
   }
 }
 
@@ -308,11 +332,20 @@ export class FakeDocument {
   }
 }
 
+/** Gives a test a page with dialogs and forms. */
+export function usePage(context) {
+  const page = { document: withDialogs(), FormData: FakeFormData, isSecureContext: false, requestAnimationFrame: queueMicrotask };
+  const before = Object.keys(page).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  Object.assign(globalThis, page);
+  context.after(() => before.forEach(([name, own]) => (own ? Object.defineProperty(globalThis, name, own) : delete globalThis[name])));
+  return page;
+}
+
 /** A document whose dialogs can be opened. */
 export function withDialogs() {
   const page = Object.assign(new FakeDocument(), { visibilityState: "visible" });
   const create = page.createElement.bind(page);
-  page.createElement = (tag) => Object.assign(create(tag), { classList: { add() {} }, open: false, showModal() { this.open = true; } });
+  page.createElement = (tag) => Object.assign(create(tag), { classList: { add() {} }, open: false, showModal() { this.open = true; }, close() { this.open = false; } });
   page.body.append = (child) => page.body.insertBefore(child, null);
   return page;
 }
