@@ -235,7 +235,7 @@ export class Api {
   /**
    * @param {string} chat_id
    * @param {string} user_id
-   * @param {ControlFields & {role?: Role, allow?: string, deny?: string}} change
+   * @param {ControlFields & {expected_version?: string | undefined, role?: Role, allow?: string, deny?: string}} change
    * @returns {Promise<WireEvent>}
    */
   changeMember(chat_id, user_id, change) {

@@ -4,12 +4,19 @@ import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { NoResponse, Problem } from "../../../web/api.js";
 import { GroupMembers, inOrder } from "../../../web/components/group-members.js";
+import { InviteLinks } from "../../../web/components/invite-links.js";
+import { JoinRequests } from "../../../web/components/join-requests.js";
+import { MemberRights } from "../../../web/components/member-rights.js";
+import { InvitedGroup } from "../../../web/components/open-group.js";
 import { SeenBy } from "../../../web/components/seen-by.js";
 import { actionsOn } from "../../../web/group-actions.js";
 import { fits, GroupChanges, refusedSetting, refusedUser } from "../../../web/group-changes.js";
 import { bodyOf, GroupDraft, valuesOf } from "../../../web/group-draft.js";
+import { withControl } from "../../../web/groups.js";
+import { dialogTexts } from "../../../web/languages/dialogs.js";
+import { texts } from "../../../web/languages/language.js";
 import { Store } from "../../../web/stores/store.js";
-import { settle, withDialogs } from "./fakes.js";
+import { nodesIn, settle, usePage, withDialogs } from "./fakes.js";
 
 const GROUP = "g-5";
 const member = (user_id, name, more = {}) => ({ user_id, role: `ROLE_${name}`, ...more });
@@ -166,4 +173,66 @@ test("the readers of a message are read again as long as the dialog is on the pa
     await settle();
   }
   assert.ok(requests <= 5, String(requests));
+});
+
+const [ME, ADA] = ["1", "2"];
+
+/** The chats of a page with one group, of which the test changes the state. */
+function groupChats(own, more = {}) {
+  let chat = { chat_id: GROUP, group: { version: "7", settings, member_count: 50, own: { user_id: ME, ...own }, ...more }, later: [] };
+  const profiles = { get: (user_id) => ({ user_id, display_name: "Ada", name: "ada" }) };
+  const set = (after) => ((chat = after), chats.changed());
+  const chats = Object.assign(new Store(), {
+    ...{ me: { user_id: ME }, of: () => chat, profiles, received() {} },
+    control: (control) => set(withControl(chat, control, ME)),
+    change: (changes) => set({ ...chat, group: { ...chat.group, ...changes } }),
+  });
+  return chats;
+}
+
+/** Opens a dialog; `press` presses the button with this text or label, `send` sends its form. */
+function opened(dialog) {
+  dialog.open();
+  const find = (isIt) => nodesIn(dialog.element).find((node) => node.tagName && isIt(node));
+  const isNamed = (node, name) => [node.textContent, node.getAttribute("aria-label")].includes(name);
+  const press = (name) => (find((node) => node.tagName === "button" && isNamed(node, name)).dispatch("click"), settle());
+  const form = () => find(({ tagName }) => tagName === "form");
+  const send = () => (form().dispatch("submit"), settle());
+  return { press, form, send, text: () => dialog.element.textContent };
+}
+
+const refuse = (status, code) => Promise.reject(new Problem(status, { code, message: "No." }));
+
+test("of the permissions of a member only the chosen ones are saved, over those that others have set meanwhile", async (context) => {
+  usePage(context);
+  const requests = [];
+  const failures = [new Problem(409, { code: "version_conflict" })];
+  const changeMember = async (...request) => {
+    requests.push(request);
+    const [failure] = failures.splice(0);
+    if (failure) throw failure;
+    return { event_id: "9" };
+  };
+  mock.timers.enable({ apis: ["setTimeout"] });
+  context.after(() => mock.timers.reset());
+  const versions = ["8", "6", "8"]; // once the archive lags behind the page
+  const signedIn = async (...request) => {
+    requests.push(request);
+    const version = versions.shift();
+    return { version, members: [member(ADA, "MEMBER", { deny: version === "8" ? "1" : "0" })] };
+  };
+  let saved = 0;
+  const app = { api: { signedIn, changeMember }, chats: groupChats(member(ME, "OWNER")) };
+  const { form, send, text } = opened(new MemberRights(app, GROUP, member(ADA, "MEMBER"), "Ada", () => saved++));
+  form().elements.namedItem("PIN").value = "allow";
+  await send();
+  assert.ok(text().includes(texts.refused.version_conflict));
+  assert.equal(saved, 0);
+  requests.length = 0;
+  await send();
+  mock.timers.tick(250);
+  await settle();
+  const [, read, [chat_id, user_id, { client_change_id, ...change }]] = requests;
+  assert.deepEqual([read, chat_id, user_id], [["GET", `/v1/chats/${GROUP}/members?user_ids=${ADA}`], GROUP, ADA]);
+  assert.deepEqual([change, saved], [{ expected_version: "8", allow: "4", deny: "1" }, 1]);
 });
