@@ -31,6 +31,8 @@ export class InviteLinks extends Modal {
   #chat_id;
   #joining;
   #changes;
+  /** Apart from the others: a repetition creates no second link, also after the change of the first one has arrived. */
+  #creations;
   #list;
   #outcome = new Outcome();
   #form = new Form(this.root, (values) => this.#create(values));
@@ -46,19 +48,21 @@ export class InviteLinks extends Modal {
     this.#chat_id = chat_id;
     this.#joining = new Joining(app.api);
     this.#changes = new GroupChanges(app.api, app.chats, chat_id);
+    this.#creations = new GroupChanges(app.api, app.chats);
     this.#list = groupList(app, chat_id, this, () => this.#joining.invites(chat_id));
     this.follow(app.chats, this.#outcome);
   }
 
   #content() {
     const { hint, current } = dialogTexts.groupInvites;
-    if (!may(this.#app.chats.of(this.#chat_id), "ADD_MEMBERS"))
+    const chat = this.#app.chats.of(this.#chat_id);
+    if (!may(chat, "ADD_MEMBERS"))
       return h("p", { class: "note error", role: "alert" }, dialogTexts.groupAdd.forbidden);
     return h(
       "div",
       { class: "listed", tabindex: -1, key: "invites" }, // has the focus after a link has gone
       h("p", {}, hint),
-      this.#newLink(),
+      chat.group?.own.role !== "ROLE_GUEST" && this.#newLink(), // a link adds members, a guest only guests
       h("h3", { class: "section" }, current),
       this.#outcome.view(),
       loadedView(this.#list, ({ invites }) => this.#rows(invites)),
@@ -118,7 +122,7 @@ export class InviteLinks extends Modal {
   /** @param {Values} values */
   async #create({ expires_in_seconds, max_uses }) {
     const invite = { expires_in_seconds: Number(expires_in_seconds), max_uses: Number(max_uses) };
-    const { token } = await this.#changes.request(["invite", invite], (fields) =>
+    const { token } = await this.#creations.request(["invite", invite], (fields) =>
       this.#joining.createInvite(this.#chat_id, { ...fields, ...invite }),
     );
     this.#link = joinAddress(token);

@@ -236,3 +236,30 @@ test("of the permissions of a member only the chosen ones are saved, over those 
   assert.deepEqual([read, chat_id, user_id], [["GET", `/v1/chats/${GROUP}/members?user_ids=${ADA}`], GROUP, ADA]);
   assert.deepEqual([change, saved], [{ expected_version: "8", allow: "4", deny: "1" }, 1]);
 });
+
+test("the answer of the creation of an invite link may be lost: the next try creates no other link", async (context) => {
+  usePage(context);
+  Object.assign(globalThis, { location: { origin: "https://rookery.example" } });
+  context.after(() => delete globalThis.location);
+  const ids = [];
+  const signedIn = async (method, _, body) => {
+    if (method === "GET") return { version: "99", invites: [] };
+    if (ids.push(body.client_change_id) === 1) throw new NoResponse();
+    return { invite: {}, token: "t" };
+  };
+  const chats = groupChats(member(ME, "OWNER"));
+  const { send } = opened(new InviteLinks({ api: { signedIn }, chats }, GROUP));
+  await send();
+  chats.control({ version: "8" });
+  await send();
+  await send();
+  assert.deepEqual([ids.length, ids[1] === ids[0], ids[2] === ids[0]], [3, true, false]);
+});
+
+test("a guest who may add users creates no links, which add members", async (context) => {
+  usePage(context);
+  const signedIn = async () => ({ version: "7", invites: [] });
+  const formOf = (own) => opened(new InviteLinks({ api: { signedIn }, chats: groupChats(own) }, GROUP)).form();
+  assert.equal(formOf(member(ME, "GUEST", { allow: "8" })), undefined);
+  assert.ok(formOf(member(ME, "MEMBER", { allow: "8" })));
+});
