@@ -13,7 +13,7 @@ export const MAX_CHANNEL_MEMBERS = 100_000;
 /** Users whom one request adds. */
 export const MAX_ADDED = 999;
 
-/** How many members a group can still get. @param {Group} group */
+/** How many members a group can still get. @param {Pick<Group, "settings" | "member_count">} group */
 export const roomIn = ({ settings, member_count }) =>
   (settings.is_channel ? MAX_CHANNEL_MEMBERS : MAX_MEMBERS) - member_count;
 

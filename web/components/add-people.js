@@ -67,7 +67,7 @@ export class AddPeople extends Modal {
     try {
       await this.#changes.send(user_ids, (fields) => api.addMembers(this.#chat_id, { ...fields, user_ids }));
     } catch (fault) {
-      throw peopleFault(fault, user_ids, chats, chats.isChannel(this.#chat_id));
+      throw peopleFault(fault, user_ids, chats, chats.of(this.#chat_id).group);
     }
     this.close();
     this.#added(user_ids.length);

@@ -2,12 +2,13 @@
 
 import { Problem } from "../api.js";
 import { fits, refusedSetting, refusedUser } from "../group-changes.js";
-import { MAX_CHANNEL_MEMBERS, MAX_MEMBERS } from "../groups.js";
+import { MAX_CHANNEL_MEMBERS, MAX_MEMBERS, roomIn } from "../groups.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { check, Invalid } from "./form.js";
 import { nameOf } from "./group-members.js";
 
 /** @import {Chats} from "../stores/chats.js" */
+/** @import {Group} from "../types.js" */
 
 /** @param {{name: string, topic: string}} settings @throws {Invalid} if one is missing or too long */
 export function checkSettings({ name, topic }) {
@@ -31,13 +32,15 @@ export function fullText(isChannel = false) {
 }
 
 /**
+ * The fault to show for a refusal of users: that the group has no room for them, or the name of the one who is refused.
  * @param {unknown} fault
  * @param {readonly string[]} user_ids of the request
  * @param {Pick<Chats, "profiles">} chats
- * @param {boolean} [isChannel]
+ * @param {Pick<Group, "settings" | "member_count"> | null} [group] null for one that is to be created
  */
-export function peopleFault(fault, user_ids, { profiles }, isChannel) {
-  if (fault instanceof Problem && fault.code === "too_large") return new Invalid({}, fullText(isChannel));
+export function peopleFault(fault, user_ids, { profiles }, group = null) {
+  const isTooLarge = fault instanceof Problem && fault.code === "too_large"; // there are other limits than that of members
+  if (isTooLarge && group && roomIn(group) < user_ids.length) return new Invalid({}, fullText(group.settings.is_channel));
   const refused = refusedUser(fault, user_ids);
   return refused ? new Invalid({}, dialogTexts.groupPeople.refused(nameOf(profiles.get(refused)))) : fault;
 }

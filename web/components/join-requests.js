@@ -2,6 +2,7 @@
 
 import { fullTime } from "../format.js";
 import { GroupChanges } from "../group-changes.js";
+import { may } from "../groups.js";
 import { Joining } from "../joining.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
@@ -38,6 +39,8 @@ export class JoinRequests extends Modal {
 
   #content() {
     const { none, noneHint } = dialogTexts.joinRequests;
+    if (!may(this.#app.chats.of(this.#chat_id), "ADD_MEMBERS"))
+      return h("p", { class: "note error", role: "alert" }, dialogTexts.groupAdd.forbidden);
     return h(
       "div",
       { class: "listed", tabindex: -1, key: "requests" }, // has the focus after a row has gone
@@ -72,7 +75,7 @@ export class JoinRequests extends Modal {
       const add = (/** @type {ControlFields} */ fields) =>
         api.addMembers(this.#chat_id, { ...fields, user_ids: [user_id] });
       await this.#changes.send([user_id, true], add).catch((fault) => {
-        throw peopleFault(fault, [user_id], chats);
+        throw peopleFault(fault, [user_id], chats, chats.of(this.#chat_id).group);
       });
       return dialogTexts.joinRequests.accepted(name);
     });

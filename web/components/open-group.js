@@ -13,7 +13,7 @@ import { groupAvatar, LARGE } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { Invalid } from "./form.js";
-import { fullText } from "./group-fields.js";
+import { peopleFault } from "./group-fields.js";
 import { actionRow, loadedView, rowButton } from "./loaded.js";
 import { closeDialogs, Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
@@ -66,10 +66,10 @@ class JoiningModal extends Modal {
     if (step === "open") return this.#open(group.chat_id);
     const takeBack = (/** @type {ControlFields} */ fields) => this.joining.decline(group.chat_id, chats.me.user_id, fields);
     void this.outcome.of(async () => {
-      const event = await this.#changes
-        .send([group.chat_id, step], step === "takeBack" ? takeBack : join)
-        .catch((fault) => Promise.reject(this.faultOf(fault, group.is_channel)));
-      const after = afterStep(group, event, chats.me.user_id);
+      const after = await this.#changes.send([group.chat_id, step], step === "takeBack" ? takeBack : join).then(
+        (event) => afterStep(group, event, chats.me.user_id),
+        (fault) => this.#afterFault(fault, group),
+      );
       done(after);
       if (after.is_member && this.element.open) this.#open(group.chat_id);
       return "";
@@ -81,10 +81,14 @@ class JoiningModal extends Modal {
     return asKnown(group, this.app.chats.of(group.chat_id));
   }
 
-  /** The fault to show for a refused step. @protected @param {unknown} fault @param {boolean} [isChannel] */
-  faultOf(fault, isChannel) {
-    const isFull = fault instanceof Problem && fault.code === "too_large";
-    return isNotFound(fault) || isFull ? new Invalid({}, isFull ? fullText(isChannel) : this.gone) : fault;
+  /** The group after a refused step. @param {unknown} fault @param {OpenGroup} group @throws the fault to show */
+  #afterFault(fault, group) {
+    const { chats } = this.app;
+    const { has_asked, is_channel = false, members } = group;
+    if (isNotFound(fault) && has_asked) return { ...group, has_asked: false }; // a member has declined the request
+    if (isNotFound(fault)) throw new Invalid({}, this.gone);
+    const known = { settings: { name: group.name, is_channel }, member_count: members };
+    throw peopleFault(fault, [chats.me.user_id], chats, known);
   }
 
   /** @param {string} chat_id */

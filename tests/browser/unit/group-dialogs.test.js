@@ -263,3 +263,63 @@ test("a guest who may add users creates no links, which add members", async (con
   assert.equal(formOf(member(ME, "GUEST", { allow: "8" })), undefined);
   assert.ok(formOf(member(ME, "MEMBER", { allow: "8" })));
 });
+
+test("requests to join are shown to those who may accept them, and a group is called full only if it is", async (context) => {
+  usePage(context);
+  const signedIn = async () => ({ version: "99", requests: [{ user_id: ADA, asked_at_ms: "0" }] });
+  const chats = groupChats(member(ME, "MEMBER", { allow: "8" }));
+  const { press, text } = opened(new JoinRequests({ api: { signedIn, addMembers: () => refuse(400, "too_large") }, chats }, GROUP));
+  await settle();
+  const { accept, acceptOf } = dialogTexts.joinRequests;
+  const [full, fullChannel] = [dialogTexts.group.full(1_000), dialogTexts.channel.full(100_000)];
+  for (const [changes, words] of [
+    [{}, texts.refused.too_large],
+    [{ member_count: 1_000 }, full],
+    [{ settings: { ...settings, is_channel: true } }, texts.refused.too_large],
+    [{ member_count: 100_000 }, fullChannel],
+  ]) {
+    chats.change(changes);
+    await press(acceptOf("Ada"));
+    assert.ok(text().includes(words), words);
+  }
+  assert.ok(text().includes(accept));
+  chats.control({ version: "8", members: [member(ME, "MEMBER", { deny: "8" })] });
+  await settle();
+  assert.ok(!text().includes("Ada"));
+  assert.ok(text().includes(dialogTexts.groupAdd.forbidden));
+});
+
+/** The dialog of an invite link, of a group as the server has it; each step has this answer. */
+async function invited(group, answer) {
+  const found = { chat_id: "g-9", name: "Nests", members: 50, ...group };
+  const signedIn = async (method) => (method === "GET" ? found : answer());
+  const chats = Object.assign(groupChats({}), { of: () => ({ group: null }) });
+  const dialog = opened(new InvitedGroup({ api: { signedIn }, chats }, "t"));
+  await settle();
+  return dialog;
+}
+
+test("a request that was declined meanwhile is taken back without an error, and can be made again", async (context) => {
+  usePage(context);
+  const { steps, ended } = dialogTexts.joining;
+  const { press, text } = await invited({ asks_to_join: true, has_asked: true }, () => refuse(404, "not_found"));
+  await press(steps.takeBack);
+  assert.ok(text().includes(steps.ask) && !text().includes(ended), text());
+  await press(steps.ask);
+  assert.ok(text().includes(ended), "the link");
+});
+
+test("a group that takes no more requests to join is not called full", async (context) => {
+  usePage(context);
+  const { steps } = dialogTexts.joining;
+  for (const [group, words] of [
+    [{}, texts.refused.too_large],
+    [{ members: 1_000 }, dialogTexts.group.full(1_000)],
+    [{ members: 1_000, is_channel: true }, texts.refused.too_large],
+    [{ members: 100_000, is_channel: true }, dialogTexts.channel.full(100_000)],
+  ]) {
+    const { press, text } = await invited(group, () => refuse(400, "too_large"));
+    await press(steps.join);
+    assert.ok(text().includes(words), text());
+  }
+});
