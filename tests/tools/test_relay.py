@@ -58,3 +58,14 @@ def test_dropped_connections_end_and_new_ones_are_held(relay: Relay) -> None:
         client.sendall(b"new")
         relay.delay(0)
         assert client.recv(100) == b"new"
+
+
+def test_the_connections_that_an_interruption_affects_are_counted(relay: Relay) -> None:
+    relay.hold()
+    assert relay.delay(0.0) == 0
+    with closing(socket.create_connection(("127.0.0.1", relay.port), timeout=10)) as client:
+        client.sendall(b"open")
+        assert client.recv(100) == b"open"
+        relay.drop()
+        assert client.recv(100) == b""
+        assert relay.delay(0.0) == 1

@@ -12,7 +12,7 @@ import trio
 from rookery.client import Refused, RookeryError
 from rookery.load.measure import summarize
 from rookery.verify import Run
-from tools.faults.stage import ClusterStage, Report, UpStage, formatted
+from tools.faults.stage import ClusterStage, Report, Stage, UpStage, formatted
 from tools.launch.process import Process
 from tools.launch.relay import Relay
 
@@ -225,7 +225,7 @@ async def configuration_emptied(stage: ClusterStage, report: Report) -> None:
 async def gateway_partitioned(stage: ClusterStage, report: Report) -> None:
     async with stage.kafka_relayed(stage.cluster["gateway-1"]) as relay:
         async with stage.load(report, least=stage.scale.overlapping) as run:
-            await partition(stage, relay, run)
+            await partition(stage, relay, run, report)
         assert report.result is not None
         report.measured.append(f"longest pause {report.result.longest_pause_ms / 1000:,.1f} s")
 
@@ -233,14 +233,14 @@ async def gateway_partitioned(stage: ClusterStage, report: Report) -> None:
 async def archive_partitioned(stage: ClusterStage, report: Report) -> None:
     async with stage.cassandra_relayed(stage.cluster["archive-1"]) as relay:
         async with stage.load(report, least=stage.scale.overlapping) as run:
-            await partition(stage, relay, run)
+            await partition(stage, relay, run, report)
         pause_at_most(report, ENGINE_AWAY_PAUSE)
 
 
 async def files_partitioned(stage: ClusterStage, report: Report) -> None:
     async with stage.files_relayed() as relay:
         async with stage.load(report, files=FILES) as run:
-            await partition(stage, relay, run)
+            await partition(stage, relay, run, report)
             for bff in stage.cluster.bffs:
                 await stage.do(bff.kill)
                 await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
@@ -354,14 +354,15 @@ def refused_nothing(report: Report) -> None:
     report.at_most("sends unanswered", report.result.unanswered, 0)
 
 
-async def partition(stage: ClusterStage, relay: Relay, run: Run) -> None:
-    """Make the network slow, then let it carry nothing for longer than any timeout, then reset its connections."""
+async def partition(stage: Stage, relay: Relay, run: Run, report: Report) -> None:
+    """Make the network slow, then let it carry nothing for longer than any timeout, then reset its connections. Check
+    that it has connections each time: a process that bypasses the relay would notice nothing."""
     await stage.do(relay.delay, LATENCY)
     await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
     for interrupt in (relay.hold, relay.drop):
         await stage.do(interrupt)
         await trio.sleep(stage.scale.away)
-        await stage.do(relay.delay, 0.0)
+        report.at_least("connections interrupted", await stage.do(relay.delay, 0.0), 1)
         await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
 
 

@@ -30,13 +30,16 @@ class Relay:
         """Host and port at which it accepts connections."""
         return f"{HOST}:{self.port}"
 
-    def delay(self, seconds: float) -> None:
-        """Delay every chunk of bytes from now on; 0 ends that. Connections stay open."""
+    def delay(self, seconds: float) -> int:
+        """Delay every chunk of bytes from now on; 0 ends that. Connections stay open. Return the number of connections
+        that the former delay, holding or drop has affected."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
-        assert self._process.stdout.readline() == f"{seconds}\n", "the relay has ended"
+        affected = self._process.stdout.readline()
+        assert affected, "the relay has ended"
+        return int(affected)
 
     def hold(self) -> None:
         """Let nothing pass until the next `delay`. Then the bytes that were sent meanwhile arrive, as with TCP."""
@@ -70,20 +73,26 @@ class Network:
         self._delay = 0.0
         self._changed = trio.Event()
         self._connections: set[trio.CancelScope] = set()
+        self._affected = 0
+        """The connections that were open under the present delay."""
 
-    def set_delay(self, seconds: float) -> None:
-        """Below 0: reset all connections, and hold the new ones."""
+    def set_delay(self, seconds: float) -> int:
+        """Below 0: reset all connections, and hold the new ones. Return the number of connections that were open under
+        the former delay."""
+        affected, self._affected = self._affected, len(self._connections)
         self._delay = seconds if seconds >= 0 else math.inf
         if seconds < 0:
             for connection in self._connections:
                 connection.cancel()
         self._changed.set()
         self._changed = trio.Event()
+        return affected
 
     async def serve(self, client: trio.SocketStream) -> None:
         """Relay one connection until it ends."""
         with trio.CancelScope() as connection:
             self._connections.add(connection)
+            self._affected += 1
             try:
                 async with client, await trio.open_tcp_stream(*self._target) as server, trio.open_nursery() as nursery:
                     nursery.start_soon(self._relay, client, server)
@@ -108,13 +117,13 @@ class Network:
 
 
 async def main(port: str, target: str) -> None:
-    """Relay until standard input ends; each of its lines is a delay, which is repeated when it holds."""
+    """Relay until standard input ends; each of its lines is a delay, which is answered by the number of connections
+    under the former one."""
     network = Network(target)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(trio.serve_tcp, network.serve, int(port), host=HOST))
         while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-            network.set_delay(float(line))
-            print(line, end="", flush=True)
+            print(network.set_delay(float(line)), flush=True)
         nursery.cancel_scope.cancel()
 
 
