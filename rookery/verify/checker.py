@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from rookery.client import Event, State
 from rookery.verify.changes import Expected, body_of, describe
@@ -46,6 +46,7 @@ def check_records(records: Records) -> list[Violation]:
         )
     for user_id, deliveries in records.deliveries.items():
         violations += _check_deliveries(sent, by_recipient[user_id], membership, user_id, deliveries)
+        violations += _missed(by_recipient[user_id], membership, user_id, records.missed.get(user_id, ()))
     violations += _changes_not_accepted(records.made)
     for user_id, states in records.states.items():
         violations += _check_states(sent.values(), expected, membership, user_id, states)
@@ -166,6 +167,14 @@ def _check_deliveries(
         ours = (each.copy for each in between_gaps if each.copy.key in sent and each.has_order)
         timely = (copy for copy in ours if not membership.may_come_late(sent[copy.key], user_id))
         yield from _out_of_order(sent, membership, timely, where)
+
+
+def _missed(due: Iterable[Sent], membership: Membership, user_id: int, keys: Collection[Key]) -> Iterator[Violation]:
+    """Find the messages that a client has read from history at the end only, and that its session must have had."""
+    for each in due:
+        if each.is_accepted and each.key in keys and not membership.may_come_late(each, user_id):
+            text = f"{_name(each.key)} was sent after the last Gap, and did not arrive in the session of {user_id}"
+            yield Violation(Kind.NOT_DELIVERED, text)
 
 
 # ---- changes

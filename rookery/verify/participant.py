@@ -1,5 +1,6 @@
 """One client of a verification: it sends messages and changes until each is accepted, and records its deliveries."""
 
+import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -90,6 +91,10 @@ class Participant:
         self.outages: list[tuple[float, float]] = []
         """The moments when the session was lost, and when it was live again."""
         self.gaps = 0
+        self.gap_at = -math.inf
+        """The moment of the last Gap: the session must have all that is sent later."""
+        self.read_at_end: set[Key] = set()
+        """The messages that had not arrived when the client read the rest from history at the end."""
         self.began_ms = 0
         """A moment before the first message of the run, in milliseconds since 1970."""
         self.lost_at: float | None = None
@@ -220,6 +225,7 @@ class Participant:
                             self._receive_change(event)
                         case Gap():
                             self.gaps += 1
+                            self.gap_at = self._clock()
                             for chat_id in self._opened_ms:
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                             nursery.start_soon(self._read_missed, client, self._catch_up, event)
@@ -356,11 +362,16 @@ class Participant:
 
     async def read_rest(self, client: Client) -> None:
         """Record the missing events once everything is recorded: read once more from the client's last event."""
-        rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), lambda event: True)
+        rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), self._note_rest)
         rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
         await self._read_missed(client, rest, Gap())
         for chat_id in self._memberships if self.opens_channels else ():  # also if no Follow was accepted in time
             await self._read_opened(client, chat_id, wall_clock_ms())
+
+    def _note_rest(self, event: Event) -> bool:
+        if event.HasField("message") and (key := Copy.of(event.message).key) not in self._seen:
+            self.read_at_end.add(key)
+        return True
 
     def _record_read(self, user_id: int, copy: Copy) -> None:
         # A client learns of its own messages by their answers.

@@ -317,6 +317,9 @@ class Records:
     behind: Collection[int] = ()
     """The users whose clients have received a Gap: they read what they missed of channels that are not open once they
     open them."""
+    missed: Mapping[int, Collection[Key]] = field(default_factory=dict)
+    """By user id, the messages that were sent after the last Gap of the user's client, and did not arrive until the
+    client read them from history at the end."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

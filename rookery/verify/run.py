@@ -61,6 +61,7 @@ class Run:
         """The accepted messages that the user who changes them too has not received, and changes that the other member
         of a direct chat has not."""
         self._groups: list[Group] = []
+        self._channels: set[str] = set()
         self._files: dict[int, ClientFiles] = {}
         """The files of the clients, by user."""
         self._sending = trio.CancelScope()
@@ -196,6 +197,7 @@ class Run:
             self._groups.append(Group(number, members, self._run_id, open_at=openers if is_channel else None))
         for group in self._groups:
             await group.create()
+        self._channels = {group.chat_id for group in self._groups if group.open_at is not None}
         for client, each in self._both():
             prefix = f"{self._run_id}-{each.number}"
             self._files[client.me.user_id] = ClientFiles(client, prefix, plan.files, each.number)
@@ -286,27 +288,34 @@ class Run:
     # ---- end
 
     def _awaits_deliveries(self) -> bool:
-        """Whether an accepted message or change is undelivered to a client without a Gap."""
-        behind = {client.me.user_id for client, each in self._both() if each.gaps}
-        return any(event.other_id not in behind for event in self._undelivered.values())
+        """Whether an accepted message or change is undelivered to a client whose session must have it."""
+        return any(not self._may_miss(event.other_id, event) for event in self._undelivered.values())
+
+    def _may_miss(self, user_id: int, event: Sent | Made) -> bool:
+        """Whether an event may not arrive in the session of a client, but from history: one from before the client's
+        last Gap, and after a Gap all of a channel, which the client follows again then."""
+        each, chat_id = self._by_user[user_id], event.target.chat_id if isinstance(event, Made) else event.chat_id
+        return event.at <= each.gap_at or (each.gaps > 0 and chat_id in self._channels)
 
     async def _group_deliveries(self) -> None:
         """Wait until each accepted message of a group has reached its recipients, and each change the members
-        throughout, except clients with a Gap; and until the clients that follow a channel know its newest event."""
+        throughout, except clients that may miss it; and until the clients that follow a channel know its newest event,
+        except those with a Gap."""
         records = Records(by_key(self._sent()), made=self._made, groups=[each.records() for each in self._groups])
         membership = Membership(records)
-        by_id = {client.me.user_id: each for client, each in self._both() if not each.gaps}
         due = [sent for sent in self._sent() if sent.is_accepted and not sent.recipient_id]
-        missing = [(by_id[user], sent.key) for sent in due for user in membership.recipients(sent) if user in by_id]
+        missing: list[tuple[int, Sent | Made]] = [(user, sent) for sent in due for user in membership.recipients(sent)]
         for group in self._groups:
-            users = {user for user in group.stay & by_id.keys() if membership.has_open(group.chat_id, user)}
+            users = {user for user in group.stay if membership.has_open(group.chat_id, user)}
             changes = (each for each in self._made if each.change.chat_id == group.chat_id and _is_due(each))
-            missing += [(by_id[user], each.key) for each in changes for user in users - {each.change.actor_id}]
-        while missing := [(each, key) for each, key in missing if not each.gaps and not each.has(key)]:  # noqa: ASYNC110 - see POLL_SECONDS
+            missing += [(user, each) for each in changes for user in users - {each.change.actor_id}]
+
+        def is_missing(user: int, event: Sent | Made) -> bool:
+            return not self._by_user[user].has(event.key) and not self._may_miss(user, event)
+
+        while missing := [each for each in missing if is_missing(*each)]:  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
-        heads = [
-            (by_id[user], chat_id, newest) for user, chat_id, newest in newest_due(records, membership) if user in by_id
-        ]
+        heads = [(self._by_user[user], chat_id, newest) for user, chat_id, newest in newest_due(records, membership)]
         while any(each.newest[chat_id] < newest and not each.gaps for each, chat_id, newest in heads):  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
 
@@ -393,8 +402,13 @@ class Run:
             for client, each in self._both()
         }
         kept = {place: [copy for copy in copies if counts(copy)] for place, copies in histories.items()}
+        sent = by_key(self._sent())
+
+        def missed(user_id: int, keys: Iterable[Key]) -> Sequence[Key]:
+            return [key for key in keys if key in sent and not self._may_miss(user_id, sent[key])]
+
         return Records(
-            by_key(self._sent()),
+            sent,
             deliveries,
             kept,
             made=self._made,
@@ -404,6 +418,7 @@ class Run:
             heads={client.me.user_id: each.heads for client, each in self._both()},
             not_uploaded=[failure for files in self._files.values() for failure in files.failures],
             behind={client.me.user_id for client, each in self._both() if each.gaps},
+            missed={client.me.user_id: missed(client.me.user_id, each.read_at_end) for client, each in self._both()},
         )
 
     def _result(self, records: Records, ended: float) -> Result:

@@ -12,7 +12,7 @@ class Kind(StrEnum):
     LOST = "lost"
     """Accepted, and not in history."""
     NOT_DELIVERED = "not delivered"
-    """Accepted, and neither delivered to the recipient's session nor read after a Gap."""
+    """Accepted, and neither delivered to the recipient's session nor, if it was sent before a Gap, read after that."""
     TWICE_IN_HISTORY = "twice in history"
     DELIVERED_TWICE = "delivered twice"
     """To one client, after it has dropped repetitions by id and by author and client id."""

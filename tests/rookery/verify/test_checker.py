@@ -125,6 +125,8 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
         "m0 of 1 comes after m1 of 1, and was sent before it",
     )
     yield "not delivered", delivered(FROM_ADA[:2]), Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not arrive"
+    from_history = replace(delivered(FROM_ADA), missed={GRACE: [A2.key]})
+    yield "after a Gap", from_history, Kind.NOT_DELIVERED, "m2 of 1 was sent after the last Gap, and did not arrive in"
     yield "delivered twice", delivered([*FROM_ADA, FROM_ADA[0]]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"
     again = replace(FROM_ADA[0], message_id=200)
     yield "delivered under two ids", delivered([*FROM_ADA, again]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"

@@ -302,6 +302,28 @@ async def test_messages_missed_in_a_gap_are_read_from_history(autojump_clock: Mo
     assert result.caught_up >= 8  # a message that arrives after it was read counts as read
 
 
+class FallsSilent(Platform):
+    """Sends one user a Gap, and nothing after it."""
+
+    silent_id = 0
+
+    def deliver(self, recipient_id: int, message: Message) -> None:
+        if self.taken >= UNLUCKY and not self.silent_id:
+            self.silent_id = recipient_id
+            (client,) = (client for client in self.clients if client.me.user_id == recipient_id)
+            client.queue.put(Gap(at_ms=wall_clock_ms()), 0)
+        if recipient_id != self.silent_id:
+            super().deliver(recipient_id, message)
+
+
+async def test_after_a_gap_the_session_must_have_what_is_sent_later(autojump_clock: MockClock) -> None:
+    """Not what the client has read meanwhile, up to the time of the Gap and beyond."""
+    result = await verify(FallsSilent(), replace(PLAN, messages=160, rate=4.0, seconds=60.0))
+    assert {violation.kind for violation in result.violations} == {Kind.NOT_DELIVERED}
+    assert "did not arrive in the session of" in result.violations[0].text
+    assert (result.gaps, result.accepted) == (1, 160)
+
+
 class DropsBehindOwn(Platform):
     """Drops one user's first messages to another until the latter's own message is accepted, then sends the Gap."""
 
