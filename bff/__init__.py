@@ -9,8 +9,7 @@
 | `files/`                            | uploads of files, their signed links, and downloads                        |
 | `operations`, `site`                | health, metrics, keys and API descriptions; the files of the page          |
 | `models`                            | bodies and queries of `/v1`                                                |
-| `sign_ins`, `gateways`,             | sign-ins; the gateway of a user; a limit of requests for unknown chats     |
-| `unknown_chats`                     |                                                                            |
+| `sign_ins`, `gateways`              | sign-ins; the gateway of a user                                            |
 | `departures`, `services`            | deleted accounts leave groups; the dependencies of all routes              |
 | `openapi/`                          | the OpenAPI document and `/docs`, generated from the routes                |
 | `http/`                             | HTTP without knowledge of a resource: server, endpoints, problems, limits  |

@@ -44,7 +44,6 @@ from bff.people import People
 from bff.profiles import Profiles
 from bff.services import ArchiveQueries, GroupChanges, Services
 from bff.site import NOT_FOUND, Site, serve_file
-from bff.unknown_chats import UnknownChatLimit
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.background import open_background
@@ -62,6 +61,7 @@ from shared.signals.publisher import SignalPublisher
 from shared.telemetry.health import Health
 from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
+from shared.unknown_chats import UnknownChatLimit
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
 

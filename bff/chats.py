@@ -7,7 +7,6 @@ from bff.http.endpoints import Response, endpoint
 from bff.models.chats import ChangesQuery, ChatsQuery, MessagesQuery, VersionsQuery
 from bff.read_marks import blocked_marks, hidden_marks
 from bff.services import Services
-from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
     Chat,
     GetChatRequest,
@@ -23,6 +22,7 @@ from rookery.v1.archive_pb2 import (
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
+from shared.unknown_chats import UnknownChatLimit
 
 ANCHORS = ("before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms")
 

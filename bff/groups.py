@@ -12,7 +12,6 @@ from bff.models.people import Profiles
 from bff.profiles import search_users
 from bff.read_marks import blocked_marks, hidden_marks
 from bff.services import Services
-from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
     Chat,
     GetChatRequest,
@@ -38,6 +37,7 @@ from shared.accounts.tokens import Claims
 from shared.contract.chats import group_chat_id, is_group
 from shared.contract.errors import Code, Refusal
 from shared.contract.wire import to_object
+from shared.unknown_chats import UnknownChatLimit
 
 RECORDED_SECONDS = 1.0
 """How long the response to a change waits for the archive to record it, so that later requests return the change."""

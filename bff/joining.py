@@ -11,7 +11,6 @@ from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
 from bff.models import groups as models
 from bff.services import Services
-from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import GetGroupRequest, GetGroupResponse, ListPublicChatsRequest
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, CreateInvite, DeclineUser, Join, RevokeInvite
 from rookery.v1.groups_pb2 import Member
@@ -22,6 +21,7 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.groups import WORDS, Permission, Roster
 from shared.contract.joining import NO_LINK, JoinToken, secret_hash
 from shared.throttle import Attempt, Take, Throttle, take_all, too_many
+from shared.unknown_chats import UnknownChatLimit
 
 PAGE = 20
 """Public groups on a page, unless the client sets another number."""

@@ -9,7 +9,6 @@ from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
 from bff.models import people as models
 from bff.services import Services
-from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import GetChatRequest, GetMessageRequest, HistoryMessage
 from shared.accounts.people import (
     MAX_BLOCKS,
@@ -31,6 +30,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.wire import to_object
 from shared.telemetry.metrics.catalogue import REPORTS
 from shared.throttle import HOUR, Attempt, Throttle, too_many
+from shared.unknown_chats import UnknownChatLimit
 
 CHANGES_PER_MINUTE = 60
 """Of connections and blocks, by a user at one BFF: each is a transaction and two records in the log."""

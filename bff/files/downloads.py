@@ -19,7 +19,6 @@ from bff.http.endpoints import Response, at_end, endpoint, in_time, open_until_e
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
 from bff.services import Services
-from bff.unknown_chats import UnknownChatLimit
 from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
@@ -38,6 +37,7 @@ from shared.contract.wire import to_object
 from shared.files import protocol as files
 from shared.files.keys import file_key
 from shared.net.turns import FILES
+from shared.unknown_chats import UnknownChatLimit
 
 YOUNG_MS = 30_000
 """Age of a message up to which it may not be recorded yet, although its readers have received it."""

@@ -28,6 +28,7 @@ from shared.rpc import ServerStream, stream_handler
 from shared.rpc.refusals import error_of
 from shared.rpc.server.interceptors import bearer_token, sample_calls
 from shared.throttle import HOUR, Attempt, Take, Throttle, take_all, too_many
+from shared.unknown_chats import UnknownChatLimit
 
 MAX_CALLS = 8
 """Concurrent calls of a user: more than one person makes, on all devices."""
@@ -65,7 +66,8 @@ class GroupService(GroupServiceServicer):
         self._creations = Throttle(period=HOUR)
         self._additions = Throttle()
         self._joins = Throttle(period=HOUR)  # by user and group
-        self._unknown = Throttle()  # by user and the field that names the group
+        self._chat_limit = UnknownChatLimit(live)
+        self._link_limit = UnknownChatLimit(live, "token")
         self._sample = sample_calls(lambda: live.value.trace_ratio)
         self._calls: Counter[int] = Counter()  # by user
 
@@ -107,7 +109,8 @@ class GroupService(GroupServiceServicer):
         if request is None:
             raise error_of(_LATE)
         if not is_deleted:
-            event = await self._make_limited(user_id, request)
+            limit = self._link_limit if request.join.secret else self._chat_limit
+            event = await limit.call(user_id, partial(self._make, user_id), request)
         elif _is_departure(request, user_id):
             event = await self._make(user_id, request)
         else:
@@ -115,18 +118,6 @@ class GroupService(GroupServiceServicer):
         if isinstance(event, Refusal):
             raise error_of(event)
         await stream.send(ChangeGroupResponse(event=event))
-
-    async def _make_limited(self, user_id: int, request: ChangeGroupRequest) -> Event | Refusal:
-        """Change the group, unless the user has named too many groups that do not exist or are not theirs. Those of a
-        `chat_id` and those of the token of an invite link count on their own, as in the BFF."""
-        field = "token" if request.join.secret else "chat_id"
-        key, limit = f"{user_id} {field}", self._live.value.unknown_chats_per_minute
-        if wait := self._unknown.wait(key, limit, trio.current_time()):
-            return too_many("requests for chats that are not yours", wait)
-        event = await self._make(user_id, request)
-        if isinstance(event, Refusal) and (event.code, event.field) == (Code.NOT_FOUND, field):
-            self._unknown.take(key, limit, trio.current_time())
-        return event
 
     async def _make(self, user_id: int, request: ChangeGroupRequest) -> Event | Refusal:
         """Make the change, unless the user makes too many of its kind. Failures of ours do not count."""

@@ -1,4 +1,4 @@
-"""Calls the archive or a gateway, and limits each user's requests for chats that do not exist or are not theirs."""
+"""Limits each user's requests for chats that do not exist or are not theirs, in a BFF and in a gateway."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -15,11 +15,12 @@ Response = TypeVar("Response", bound=Message)
 
 
 class UnknownChatLimit:
-    """Limits each user's requests for unknown chats; one for each BFF, since the limit counts the requests at all
-    routes of chats together."""
+    """Limits each user's requests for unknown chats. One serves all routes of a BFF, since they count together."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, field: str = "chat_id") -> None:
+        """`field` is the field by which the requests name their chat."""
         self._live = live
+        self._field = field
         self._unknown = Throttle()
 
     async def call(
@@ -34,6 +35,6 @@ class UnknownChatLimit:
         if wait := self._unknown.wait(key, limit, trio.current_time()):
             return too_many("requests for chats that are not yours", wait)
         response = await method(request)
-        if isinstance(response, Refusal) and (response.code, response.field) == (Code.NOT_FOUND, "chat_id"):
+        if isinstance(response, Refusal) and (response.code, response.field) == (Code.NOT_FOUND, self._field):
             self._unknown.take(key, limit, trio.current_time())
         return response
