@@ -1,4 +1,4 @@
-"""A clock for what other processes rely on: trio's own, and Python's monotonic one, stop while the machine is
+"""A clock for times on which other processes rely: Trio's clock and Python's monotonic one stop while the machine is
 suspended."""
 
 import time

@@ -9,14 +9,14 @@ import { Store } from "./stores/store.js";
 
 /** The most ids in one request. */
 const PAGE = 100;
-/** Profiles in memory: those that arrived last, and the user's own. An earlier one is fetched when it is read again. */
+/** The most profiles in memory: the newest ones, and the user's own. An earlier profile is fetched when it is read again. */
 export const MAX_CACHED = 5_000;
 
 export class Profiles extends Store {
   #fetch;
   /** By id, in the order of their arrival; null if the server returned no such user. @type {Map<string, Profile | null>} */
   #cached = new Map();
-  /** The cached ones that may have changed, and are fetched when they are read. @type {Set<string>} */
+  /** The cached profiles that may have changed, and are fetched when they are read. @type {Set<string>} */
   #stale = new Set();
   /** @type {Set<string>} */
   #queued = new Set();

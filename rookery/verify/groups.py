@@ -46,7 +46,7 @@ class Group:
         self.open_at = open_at
         self.controls: list[Sent] = []
         self.clients = {client.me.user_id: client for client in clients}
-        """The clients of all users who are members at some time."""
+        """The clients of all users who are members at some time in the run."""
         self.present = set(self.clients)
         """The members, as far as it is known."""
         self.stay = set(list(self.clients)[: len(clients) - len(clients) // 2])

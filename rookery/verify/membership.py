@@ -205,8 +205,8 @@ def _other_spans(group: GroupRecord) -> Iterator[Violation]:
 
 
 def _refused(records: Records, group: GroupRecord) -> Iterator[Violation]:
-    """Find control changes that were refused, or not answered on any retry, and refusals of messages of users who were
-    members for certain."""
+    """Find control changes that were refused, or not answered on any retry, and refused messages of users whose
+    membership is certain."""
     for each in group.controls:
         name = f"{each.key[1]} of {each.key[0]}"
         if each.refused:

@@ -375,7 +375,7 @@ class Run:
         return [listed for of_client in lists for listed in of_client]
 
     async def _read_files(self, records: Records) -> Sequence[FileRead]:
-        """Read the files of all messages, as the users who may read them and as some who may not."""
+        """Read the files of all messages, as all users who may read them, and as some users who may not."""
         clients = {client.me.user_id: client for client in self.clients}
         due = due_reads(records, list(clients), {group.chat_id: list(group.clients) for group in self._groups})
         return await read_files(list(due), clients, trio.current_time() + self.plan.settle_seconds)

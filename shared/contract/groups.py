@@ -105,8 +105,7 @@ DIRECT_PERMISSIONS = Permission.POST | Permission.REACT | Permission.PIN
 
 
 def permissions_of(settings: GroupSettings, member: Member) -> Permission:
-    """The permissions of a member: those of the role, with the ones that `allow` adds and without the ones that `deny`
-    removes. The owner has all."""
+    """The permissions of a member: the permissions of the role, plus `allow`, minus `deny`. The owner has all."""
     role = member.role
     if role == ROLE_OWNER:
         return ALL_PERMISSIONS

@@ -236,7 +236,7 @@ class Watches:
                 viewer.is_blocked |= {user_id: each.is_blocked for user_id, each in relationships.items()}
 
     async def _reread_forever(self) -> None:
-        """Read again what viewers may see, in case a signal or an announcement was lost."""
+        """Read the viewers' settings and blocks again, in case a signal or an announcement was lost."""
         while True:
             await trio.sleep(ROUND_SECONDS)
             with suppress(Unavailable):  # the next round goes on

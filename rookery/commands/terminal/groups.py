@@ -65,7 +65,7 @@ class TerminalGroups:
         self._open = ""
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
-        """The known members of the open group; of a channel, the ones who wrote the shown messages, or changed."""
+        """The known members of the open group; in a channel, the authors of the shown messages, and changed members."""
         self._online: set[int] = set()
         """The watched users who are online."""
         self._invites: Sequence[GroupInvite] = ()
