@@ -19,6 +19,7 @@ import trio
 from rookery.load.measure import Latencies
 from rookery.load.run import Plan, Result, run
 from rookery.serve.folder import DataFolder
+from shared.accounts.sqlite.store import open_sqlite_accounts
 from tools.engines.install import exit_if_missing
 from tools.engines.kinds import Engines
 from tools.launch.cluster import Cluster, running_cluster, running_engines
@@ -64,8 +65,8 @@ def measure_embedded(folder: Path, plan: "partial[Plan]", rounds: int) -> None:
     for number in range(rounds):
         for name, load in ON_EMBEDDED.items():
             with running(Rookery(new(folder / f"{number}-{name}"))) as rookery:
-                accounts = DataFolder(rookery.data).accounts
-                print_result("embedded", name, trio.run(run, plan(url=rookery.url, accounts_file=accounts, **load)))
+                accounts = partial(open_sqlite_accounts, DataFolder(rookery.data).accounts)
+                print_result("embedded", name, trio.run(run, plan(url=rookery.url, is_embedded=True, **load), accounts))
 
 
 def measure_engines(folder: Path, engines: Engines, plan: "partial[Plan]", rounds: int) -> None:

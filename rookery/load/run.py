@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import trio
@@ -25,6 +25,9 @@ from rookery.load.websocket import open_websocket_sessions
 from shared.background import open_background
 from shared.contract.groups import MAX_CHANNEL_MEMBERS, MAX_MEMBERS
 from shared.net.open_files import allow_most_open_files
+
+if TYPE_CHECKING:
+    from rookery.load.stored_accounts import OpenAccounts
 
 DRAIN_SECONDS = 5.0
 """Bound of the wait for the deliveries at the end, in seconds."""
@@ -67,8 +70,8 @@ class Plan:
     """The processes to measure; if empty, the one that listens on the port of `url` on this machine."""
     engine_pids: tuple[int, ...] = ()
     """The processes of engines, whose CPU is reported too."""
-    accounts_file: Path | None = None
-    """The account store to write the users to, instead of registering them over HTTP."""
+    is_embedded: bool = False
+    """Whether one process has all roles, so that it is the gateway of all users."""
     anywhere: bool = False
     """Whether the server may be on another machine."""
     ca_file: Path | None = None
@@ -124,17 +127,19 @@ class Result:
     """None without users who upload files."""
 
 
-async def run(plan: Plan) -> Result:
-    """Run the plan. Raises LoadError if it can't run, RookeryError if the server refuses or does not answer."""
+async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result:
+    """Run the plan. With `open_accounts`, write the users into the account store instead of registering them over HTTP.
+
+    Raises LoadError if it can't run, RookeryError if the server refuses or does not answer.
+    """
     check_plan(plan)
     allow_most_open_files()
-    count = max(plan.users, plan.group, plan.idle if plan.accounts_file else 0)
     bff = Bff(plan.url, plan.ca_file)
-    if plan.accounts_file:
-        count = max(plan.users, plan.idle)  # the other members need no sign-in
-    users = await (_make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
-    # Users in a file belong to one process.
-    users = await bff.locate(users, together=plan.accounts_file is not None)
+    if open_accounts:  # the other members of a group need no sign-in
+        users = await _make_users(open_accounts, max(plan.users, plan.idle))
+    else:
+        users = await bff.sign_in(max(plan.users, plan.group))
+    users = await bff.locate(users, together=plan.is_embedded)
     for gateway in {user.gateway for user in users}:
         check_target(gateway.websocket if plan.transport == "websocket" else _url_of(gateway.grpc), plan.anywhere)
     found = pid_listening_on(_port_of(plan.url))
@@ -143,8 +148,8 @@ async def run(plan: Plan) -> Result:
     run_id = secrets.token_hex(4) + "-"
     if plan.group:
         members = [user.user_id for user in users[: plan.group]]
-        if plan.accounts_file:
-            members += await _make_members(plan.accounts_file, len(members), plan.group)
+        if open_accounts:
+            members += await _make_members(open_accounts, len(members), plan.group)
         chat_id = await bff.make_group(users[0].token, members[1:], run_id, is_channel=plan.is_channel)
         users = [replace(user, chat_id=chat_id) for user in users]
     if plan.is_channel:
@@ -232,8 +237,10 @@ class Load:
             self._until = begin + self._plan.seconds
             nursery.start_soon(self._send)
             await trio.sleep_until(begin)
-            counted = await self._count()
             before = used()
+            if self._plan.metrics and self._plan.rate is not None:
+                await trio.sleep(0.5 / self._plan.rate)  # between two messages: of none, only a part is counted
+            counted = await self._count()
             await trio.sleep_until(self._until)
             servers, engines, own = (now - then for now, then in zip(used(), before, strict=True))
             with trio.move_on_after(DRAIN_SECONDS):
@@ -298,16 +305,16 @@ class Load:
         self.record.errors[kind] += 1
 
 
-async def _make_users(accounts_file: Path, count: int) -> list[LoadUser]:
+async def _make_users(open_accounts: "OpenAccounts", count: int) -> list[LoadUser]:
     from rookery.load.stored_accounts import make_users  # here, as it needs the extra `server`
 
-    return await make_users(accounts_file, count)
+    return await make_users(open_accounts, count)
 
 
-async def _make_members(accounts_file: Path, first: int, last: int) -> list[int]:
+async def _make_members(open_accounts: "OpenAccounts", first: int, last: int) -> list[int]:
     from rookery.load.stored_accounts import make_members  # as above
 
-    return await make_members(accounts_file, range(first, last))
+    return await make_members(open_accounts, range(first, last))
 
 
 def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> AbstractAsyncContextManager[Sessions]:

@@ -1,15 +1,14 @@
-"""The users of a load, written to the embedded account store: without a slow password hash for each.
+"""The users of a load, written to the account store: without a slow password hash for each.
 
 Only this module of `rookery.load` needs the extra `server`.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from rookery.load.accounts import PASSWORD, account_name, in_pairs
 from rookery.load.sessions import LoadError, LoadUser, for_each
 from rookery.serve.folder import COMMAND_GENERATOR
-from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, digest, new_family_id, new_refresh_token
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
@@ -17,13 +16,16 @@ from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 STORED_AT_ONCE = 256
 """Users without a sign-in that one transaction stores, at most."""
 
+OpenAccounts = Callable[[], AbstractAsyncContextManager[AccountStore]]
+"""Opens the account store."""
+
 TOKEN_SECONDS = 24 * 3600
 """Longer than the longest run, so that no token expires within one."""
 
 
-async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
+async def make_users(open_accounts: OpenAccounts, count: int) -> list[LoadUser]:
     """Store the users that do not exist, and issue tokens for all. Raises LoadError."""
-    async with open_sqlite_accounts(accounts_file) as accounts:
+    async with open_accounts() as accounts:
         password_hash = await PasswordHasher().hash(PASSWORD)
         ids = SnowflakeGenerator(COMMAND_GENERATOR)
         issuer = TokenIssuer(accounts)
@@ -34,9 +36,9 @@ async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
         return in_pairs(await for_each(make, [account_name(number) for number in range(count)]))
 
 
-async def make_members(accounts_file: Path, numbers: Sequence[int]) -> list[int]:
+async def make_members(open_accounts: OpenAccounts, numbers: Sequence[int]) -> list[int]:
     """Store the users with these numbers that do not exist, and return the ids of all. Raises LoadError."""
-    async with open_sqlite_accounts(accounts_file) as accounts:
+    async with open_accounts() as accounts:
         password_hash = await PasswordHasher().hash(PASSWORD)
         ids = SnowflakeGenerator(COMMAND_GENERATOR)
 

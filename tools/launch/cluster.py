@@ -72,6 +72,7 @@ class Cluster:
         self.engines = engines
         self.environment = {"ROOKERY_FILE": os.devnull, **self._shared_environment(folder), **(settings or {})}
         """Environment of every process."""
+        self._partitions = int(self.environment["ROOKERY_KAFKA__PARTITIONS"])
         self._live = UNLIMITED | live
         self.archives = [self._make(folder, "archive", number + 1) for number in range(archives)]
         self._secure = "ROOKERY_TLS__CERTIFICATE_FILE" in self.environment
@@ -138,7 +139,7 @@ class Cluster:
     def wait_until_settled(self) -> None:
         """Wait until the running gateways own all partitions, evenly. Raises NotSettled."""
         running = {gateway.grpc for gateway in self.running("gateway")}
-        fair = PARTITIONS // len(running)
+        fair = self._partitions // len(running)
 
         def is_fair(owners: Sequence[str]) -> bool:
             counts = Counter(owners)
@@ -193,7 +194,7 @@ class Cluster:
         with trio.move_on_after(SETTLE_SECONDS):
             async with open_redis(settings) as client, open_redis_directory(client, settings.prefix) as directory:
                 while True:
-                    known = [directory.owner(partition) for partition in range(PARTITIONS)]
+                    known = [directory.owner(partition) for partition in range(self._partitions)]
                     owners = [owner.grpc if owner else "" for owner in known]
                     if is_so(owners):
                         return owners

@@ -1,6 +1,7 @@
 """Commands that connect to a running Rookery as clients: `rookery chat`, `load` and `verify`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -155,13 +156,18 @@ def load(
         raise click.UsageError("--rate and --saturate exclude each other")
     if group is None and online is not None:
         raise click.UsageError("--online needs --group")
-    options["accounts_file"] = accounts_file = DataFolder(data).accounts if data else None
-    if accounts_file and not accounts_file.exists():
-        raise click.UsageError(f"--data must be the data folder of a Rookery: {data} has no {accounts_file.name}")
+    open_accounts = None
+    if data:
+        from shared.accounts.sqlite.store import open_sqlite_accounts  # needs the extra `server`
+
+        accounts_file = DataFolder(data).accounts
+        if not accounts_file.exists():
+            raise click.UsageError(f"--data must be the data folder of a Rookery: {data} has no {accounts_file.name}")
+        open_accounts = partial(open_sqlite_accounts, accounts_file)
     rate = None if saturate else rate or (1.0 if group else 500.0)
     users = (online or group) if group else users
-    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, **options)
-    click.echo(show(run_client(run, plan), as_json=as_json))
+    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, is_embedded=data is not None, **options)
+    click.echo(show(run_client(run, plan, open_accounts), as_json=as_json))
 
 
 @click.command()
