@@ -11,6 +11,8 @@
 | `models`                            | bodies and queries of `/v1`                                                |
 | `sign_ins`, `gateways`              | sign-ins; the gateway of a user                                            |
 | `departures`, `services`            | deleted accounts leave groups; the dependencies of all routes              |
+| `device_tokens`, `group_client`,    | tokens of known devices; the GroupService of all gateways; announcements   |
+| `people_changes`                    | of invitations and blocks                                                  |
 | `openapi/`                          | the OpenAPI document and `/docs`, generated from the routes                |
 | `http/`                             | HTTP without knowledge of a resource: server, endpoints, problems, limits  |
 

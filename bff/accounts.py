@@ -4,6 +4,7 @@ import trio
 from quart import request
 
 from bff.deletions import Deletions
+from bff.device_tokens import DeviceTokens
 from bff.files.avatars import Avatars
 from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
@@ -15,7 +16,6 @@ from bff.models.people import Profile
 from bff.services import Services, administration_of
 from bff.sign_ins import WRONG_CREDENTIALS, SignIns
 from shared.accounts.audit import Actor
-from shared.accounts.devices import DeviceTokens
 from shared.accounts.links import creator_of, read_link
 from shared.accounts.people import WhoMayStart
 from shared.accounts.sign_outs import completed

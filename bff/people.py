@@ -8,6 +8,7 @@ import trio
 from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
 from bff.models import people as models
+from bff.people_changes import announce_change
 from bff.services import Services
 from rookery.v1.archive_pb2 import GetChatRequest, GetMessageRequest, HistoryMessage
 from shared.accounts.people import (
@@ -23,7 +24,6 @@ from shared.accounts.people import (
     take_step,
     unblock,
 )
-from shared.accounts.people_changes import announce_change
 from shared.accounts.sign_outs import completed
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable

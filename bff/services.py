@@ -100,7 +100,7 @@ class ArchiveQueries(Protocol):
 
 
 class GroupChanges(Protocol):
-    """The part of `shared.group_client.GroupClient` that the BFF uses."""
+    """The part of `bff.group_client.GroupClient` that the BFF uses."""
 
     async def change(self, request: ChangeGroupRequest, access_token: str) -> ChangeGroupResponse | Refusal: ...
 

@@ -16,7 +16,7 @@ from messaging.gateway.publisher import Publisher
 from messaging.gateway.requests import ChangeRequest, KeptRequest, Members, SendRequest
 from messaging.gateway.rosters import Rosters
 from messaging.kinds import KINDS
-from messaging.links import first_link
+from messaging.text_links import first_link
 from rookery.v1.session_pb2 import Change, LinkPreview, Previewed
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable

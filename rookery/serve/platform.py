@@ -12,6 +12,7 @@ from typing import Literal
 
 from bff.app import open_bff
 from bff.files.scanner import scanner_of
+from bff.group_client import open_group_client
 from bff.services import ARCHIVE_TIMEOUT
 from messaging.archive.role import open_archive
 from messaging.archive.sweep import Sweep
@@ -37,7 +38,6 @@ from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
 from shared.contract.addresses import SECURE, GrpcAddress, connectable_host
 from shared.coordination.processes import Reports, open_reports
-from shared.group_client import open_group_client
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import Tls, open_tls
 from shared.platform import Platform

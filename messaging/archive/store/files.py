@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from messaging.links import first_link
+from messaging.text_links import first_link
 from rookery.v1.archive_pb2 import FILE_CLASS_LINKS, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, FileClass, StoredFile
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Message

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from bff.people_changes import announce_change
 from messaging.envelopes import fan_out_copies
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.lookups import LOG_SECONDS
@@ -36,7 +37,6 @@ from rookery.v1.session_pb2 import (
     Typing,
 )
 from shared.accounts.people import Step, WhoMayStart, block, invite, take_step, unblock
-from shared.accounts.people_changes import announce_change
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id

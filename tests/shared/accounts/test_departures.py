@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+from bff.device_tokens import DeviceTokens
 from shared.accounts.departures import LIFETIME_SECONDS, DepartureTokens
-from shared.accounts.devices import DeviceTokens
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims, TokenIssuer, TokenVerifier

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
 from messaging.archive.store.files import Exceeded, FileRow, class_of, completed
-from messaging.links import first_link
+from messaging.text_links import first_link
 from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,

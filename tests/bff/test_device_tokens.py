@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.accounts.devices import AUDIENCE, LIFETIME_SECONDS, DeviceTokens
+from bff.device_tokens import AUDIENCE, LIFETIME_SECONDS, DeviceTokens
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.tokens import ISSUER, SigningKeys, TokenIssuer, sign
 

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from messaging.links import MAX_LINK, first_link
+from messaging.text_links import MAX_LINK, first_link
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bff.group_client import CALL_SECONDS, RETRY_SECONDS, UNAVAILABLE, WAIT_SECONDS, GroupClient, open_group_client
 from rookery.v1.group_service_grpc import GroupServiceServicer
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
-from shared.group_client import CALL_SECONDS, RETRY_SECONDS, UNAVAILABLE, WAIT_SECONDS, GroupClient, open_group_client
 from shared.rpc import serve_rpc
 from shared.rpc.refusals import INTERNAL
 from shared.telemetry.metrics.catalogue import RPC_CLIENT_SERVERS
