@@ -276,6 +276,7 @@
  * @property {number} [frames_per_second]
  * @property {number} [max_unanswered_sends]
  * @property {string} [max_file_bytes]
+ * @property {number} [edit_seconds] Seconds for which a message can be edited; 0: no limit.
  */
 
 /**

@@ -512,4 +512,5 @@ def _limits(configuration: LiveConfiguration) -> Limits:
         frames_per_second=configuration.frames_per_second,
         max_unanswered_sends=configuration.max_unanswered_sends,
         max_file_bytes=configuration.max_file_bytes,
+        edit_seconds=configuration.edit_seconds,
     )

@@ -150,18 +150,20 @@ class Welcome(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., user_id: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_interval_ms: _Optional[int] = ..., replayed: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., token_expires_at_ms: _Optional[int] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_frame_bytes", "max_text_bytes", "frames_per_second", "max_unanswered_sends", "max_file_bytes")
+    __slots__ = ("max_frame_bytes", "max_text_bytes", "frames_per_second", "max_unanswered_sends", "max_file_bytes", "edit_seconds")
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_TEXT_BYTES_FIELD_NUMBER: _ClassVar[int]
     FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MAX_UNANSWERED_SENDS_FIELD_NUMBER: _ClassVar[int]
     MAX_FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EDIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     max_frame_bytes: int
     max_text_bytes: int
     frames_per_second: int
     max_unanswered_sends: int
     max_file_bytes: int
-    def __init__(self, max_frame_bytes: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., frames_per_second: _Optional[int] = ..., max_unanswered_sends: _Optional[int] = ..., max_file_bytes: _Optional[int] = ...) -> None: ...
+    edit_seconds: int
+    def __init__(self, max_frame_bytes: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., frames_per_second: _Optional[int] = ..., max_unanswered_sends: _Optional[int] = ..., max_file_bytes: _Optional[int] = ..., edit_seconds: _Optional[int] = ...) -> None: ...
 
 class Expiring(_message.Message):
     __slots__ = ("token_expires_at_ms",)

@@ -50,6 +50,7 @@ DETAILS: dict[str, Json] = {
     "Limits.frames_per_second": {"default": DEFAULTS.frames_per_second},
     "Limits.max_unanswered_sends": {"default": DEFAULTS.max_unanswered_sends},
     "Limits.max_file_bytes": {"default": str(DEFAULTS.max_file_bytes)},
+    "Limits.edit_seconds": {"default": DEFAULTS.edit_seconds},
     "Welcome.heartbeat_interval_ms": {"default": int(DEFAULTS.heartbeat_seconds * 1000)},
 }
 """JSON Schema keywords of fields beyond their types, by full name, from the code."""

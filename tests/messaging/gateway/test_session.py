@@ -91,7 +91,7 @@ def test_the_first_frame_must_authenticate(frame: ClientFrame | Refusal, code: s
 
 
 def test_a_welcome_has_the_limits_and_precedes_the_replay() -> None:
-    client = new_client(max_text_bytes=99, max_file_bytes=2**40 // 100)
+    client = new_client(max_text_bytes=99, max_file_bytes=2**40 // 100, edit_seconds=60)
     command = client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
     assert command is not None
     assert isinstance(command.request, Authenticate)
@@ -99,7 +99,7 @@ def test_a_welcome_has_the_limits_and_precedes_the_replay() -> None:
     welcome, *replay = client.read()
     assert (welcome.welcome.user_id, welcome.welcome.session_id, welcome.welcome.replayed) == (7, "s1", 2)
     limits = welcome.welcome.limits
-    assert (limits.max_text_bytes, limits.max_file_bytes) == (99, 2**40 // 100)
+    assert (limits.max_text_bytes, limits.max_file_bytes, limits.edit_seconds) == (99, 2**40 // 100, 60)
     assert welcome.welcome.token_expires_at_ms == EXPIRES_MS
     assert [frame.event.position.offset for frame in replay] == [3, 4]
     assert [frame.sequence for frame in client.frames] == [1, 2, 3]
