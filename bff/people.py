@@ -36,10 +36,10 @@ CHANGES_PER_MINUTE = 60
 """Of connections and blocks, by a user at one BFF: each is a transaction and two records in the log."""
 
 INVITATIONS_PER_DAY = 100
-"""By a user at one BFF."""
+"""Invitations to connect that one BFF accepts from a user."""
 
 REPORTS_PER_DAY = 20
-"""By a user at one BFF."""
+"""Reports that one BFF accepts from a user."""
 
 DAY = 24 * HOUR
 

@@ -22,8 +22,8 @@ async def hidden_marks(accounts: AccountStore, user_id: int, marks: Iterable[Mar
 
 
 async def blocked_marks(accounts: AccountStore, user_id: int, marks: Iterable[Mark]) -> list[Mark]:
-    """Return the marks, of direct chats, of the other users of whom one blocks the other: they show when the other one
-    is online. Raises Unavailable."""
+    """Return the marks of the other users in direct chats where either user blocks the other: such marks show when the
+    other user is online. Raises Unavailable."""
     others = _of_others(user_id, marks)
     relationships = await accounts.relationships(user_id, _authors(others)) if others else {}
     return [mark for mark in others if relationships[mark.user_id].is_blocked]

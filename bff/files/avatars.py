@@ -33,7 +33,7 @@ MAX_READS = 16
 """Avatars that are read from the file store at once: anybody may ask for them, and files need its connections too."""
 
 AVATARS_PER_DAY = 20
-"""Of one user, at each BFF."""
+"""Pictures that one BFF accepts from a user."""
 
 DAY = 24 * HOUR
 

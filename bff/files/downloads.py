@@ -50,7 +50,7 @@ MAX_DOWNLOADS = 16
 browser opens 6 connections."""
 
 REDIRECT_SECONDS = 60
-"""For which the object store's own link is valid: so long a download may begin after the user has lost the file."""
+"""Life of the object store's own link: a user who loses access can still start a download for this long."""
 
 _CLASSES = {"media": FILE_CLASS_MEDIA, "other": FILE_CLASS_OTHER, "links": FILE_CLASS_LINKS}
 

@@ -99,8 +99,8 @@ class Uploads:
 
     @endpoint("PUT", "/v1/files/<file:file_id>/parts/<number>", status=204, seconds=PART_SECONDS)
     async def write_part(self, claims: Claims, file_id: int, number: int, content: Content) -> Response | Refusal:
-        """Upload a part, by its number from 1: `part_bytes`, of the last part the rest. A part that is sent again takes
-        the place of the earlier one."""
+        """Upload part `number`, from 1: `part_bytes` each, the last one the rest. A part that is sent again
+        replaces the earlier one."""
         stored = await own_file(self._archive, claims.user_id, file_id)
         if isinstance(stored, Refusal):
             return stored

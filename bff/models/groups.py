@@ -115,8 +115,8 @@ class MemberChange(Input):
 
 
 class RemovalQuery(Input):
-    """The removal of a member, a request to join or an invite link. The removal of oneself leaves the group, or takes
-    the own request back."""
+    """The removal of a member, a request to join or an invite link. The removal of oneself leaves the group, or
+    withdraws one's own request."""
 
     client_change_id: ClientChangeId
     expected_version: ExpectedVersion = 0

@@ -232,8 +232,8 @@ class Recorder:
         return events
 
     def _checkpoint_at(self, partition: int, offset: int) -> Checkpoint:
-        """The offset where recording begins, with the epoch of the inherited checkpoint if that is of this offset: at
-        any other offset the epoch is not known."""
+        """The checkpoint at the offset where recording begins. Its epoch is known only if the inherited checkpoint has
+        this offset."""
         inherited = self._inherited.get(partition)
         return inherited if inherited is not None and inherited.offset == offset else Checkpoint(offset)
 

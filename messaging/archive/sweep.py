@@ -40,8 +40,8 @@ UPLOAD_MS = 7 * DAY_MS
 """From the reservation of a file to its removal, unless it is complete; and of one that is blocked."""
 
 GRACE_MS = HOUR_MS
-"""From the condemnation of a file to the last time of the log at which a message may have it: more than a gateway takes
-from the look-up of a file to the log, and than clocks differ."""
+"""Time after a file is condemned in which a message may still use it: more than a gateway takes from the look-up of a
+file to the log, and more than clocks differ."""
 
 LEFT_MS = DAY_MS
 """Bytes and uploads without a row are deleted at this age: an upload begins before its file is reserved."""

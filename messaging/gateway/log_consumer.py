@@ -279,7 +279,7 @@ class LogConsumer:
                 self._miss(tail, value, others, version)
 
     def _change_members(self, tail: Tail, chat_id: str, event: Event) -> None:
-        """Let the members of a control change join and leave for earlier records whose senders did not know it."""
+        """Apply a control change's joins and removals to earlier records whose senders did not know it."""
         control = event.message.control
         joined = [member for member in control.members if member.role and not member.former_role]
         for entry in tail.sent_after(chat_id, event.event_id) if joined else ():

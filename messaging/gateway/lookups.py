@@ -222,7 +222,7 @@ class Lookups:
         return await self._history.find_versions(user_id, chat_id, message_id, kind)
 
     async def is_history_complete(self, partition: int) -> bool:
-        """Whether history has all of a partition's events, of any gateway's, that may be from before this gateway's
+        """Whether history has every event of the partition, from any gateway, that may precede this gateway's
         tails. Asks the log about twice in the time of a tail, however many tasks want to know. Raises Unavailable."""
         now_ms = wall_clock_ms()
         begins_ms = max((tail.complete_from_ms for tail in self._partitions.tails.values()), default=now_ms)

@@ -49,7 +49,7 @@ MAX_CHANGED_OF_CHANNEL = 2_000
 """Members of one channel that are remembered, the last changed ones: enough for the records of the last seconds."""
 
 BEHIND_SECONDS = 1.0
-"""How long a roster is waited for whose newest control change this gateway has read, and the archive not recorded."""
+"""How long to wait for the archive to record a control change that this gateway has read."""
 
 RETRY_SECONDS = 0.05
 
@@ -223,9 +223,9 @@ class Rosters:
         return tuple(user_id for user_id in user_ids if is_inside(user_id))
 
     def missed(self, chat_id: str, version: int, event_id: int) -> Mapping[int, Collection[int]]:
-        """The users in whose spans the event is, and of whose membership its sender may not have known, who knew this
-        version of the chat. Some of them may have been members before. By the version of the chat in which they are
-        known as members: a later removal may not have been read yet."""
+        """The members who may read the event, but whom its sender, who knew this version of the chat, may not have
+        known: grouped by the version of their membership. Some of them may have been members before, and a later
+        removal may not have been read yet."""
         if self.version(chat_id) <= version:  # the usual case
             return {}
         cached, read = self._cached.get(chat_id), self._read.get(chat_id)

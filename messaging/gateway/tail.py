@@ -49,7 +49,7 @@ class Entry(msgspec.Struct, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Bytes of the entry in memory, about."""
         size, recipients = ENTRY_OVERHEAD + len(self.value), len(self.recipient_ids)
         return size if recipients <= 2 else size + RECIPIENT_OVERHEAD * (recipients - 2)
 
@@ -98,7 +98,7 @@ class Tail:
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Bytes of all entries in memory, about."""
         return self._bytes
 
     def append(self, entry: Entry) -> bool:

@@ -13,7 +13,7 @@ MAX_EMOJI = 40
 """Bytes; the longest emoji, a kiss in two skin tones, has 35."""
 
 MAX_CHANGES = 1_000
-"""Changes of a message with which it gets no further reaction; with twice as many, none is removed either, since the
+"""A message with this many changes takes no further reaction; with twice as many, no removal of one either, since the
 removal of a reaction that was never set is kept too. Not exact: changes that are on their way are not counted."""
 
 _PICTURE = (

@@ -26,7 +26,7 @@ MAX_LISTS = 20
 """Lists that are read after one with several pages, until one has a single page: that one misses no chat. Only a user
 with 100 chats that change within seconds needs several."""
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Answer")
 
 
 MissedEvent = pb.Message | pb.Event | pb.ChannelHead | TooOld
@@ -151,7 +151,7 @@ def _chats_on(pages: Iterable[ListChatsResponse]) -> dict[str, Chat]:
     return {chat.chat_id: chat for page in pages for chat in page.chats}
 
 
-async def repeat(request: Callable[..., Awaitable[Answer]], *arguments: Any, **query: Any) -> Answer:
+async def repeat(request: Callable[..., Awaitable[Value]], *arguments: Any, **query: Any) -> Value:
     """Make the request until there is an answer. Raises Refused if a retry makes no sense."""
     pause = PAUSE
     while True:

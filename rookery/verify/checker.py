@@ -8,7 +8,7 @@ from rookery.client import Event, State
 from rookery.verify.changes import Expected, body_of, describe
 from rookery.verify.heads import check_heads
 from rookery.verify.membership import UNRECORDED_SECONDS, Membership, check_groups
-from rookery.verify.records import Answer, Copy, Delivery, FileRead, Key, Listed, Made, Place, Records, Sent
+from rookery.verify.records import Copy, Delivery, FeedRead, FileRead, Key, Listed, Made, Place, Records, Sent
 from rookery.verify.violations import Kind, Violation
 from shared.contract.ids import time_of
 
@@ -258,7 +258,7 @@ def _due_in_feeds(records: Records) -> Mapping[str, list[tuple[int, str, int]]]:
 
 
 def _check_feed(
-    records: Records, membership: Membership, due: Iterable[tuple[int, str, int]], user_id: int, answer: Answer
+    records: Records, membership: Membership, due: Iterable[tuple[int, str, int]], user_id: int, answer: FeedRead
 ) -> Iterator[Violation]:
     """Check a list of changes against all accepted events."""
     where = f"in the changes of {answer.chat_id} after {answer.after} as {user_id} reads them"
@@ -287,7 +287,7 @@ def _compare_change(made: Made, event: Event, where: str) -> Iterator[Violation]
         yield Violation(Kind.CHANGED, f"{_name(made.key)} has another body {where}")
 
 
-def _went_back(user_id: int, answers: Sequence[Answer]) -> Iterator[Violation]:
+def _went_back(user_id: int, answers: Sequence[FeedRead]) -> Iterator[Violation]:
     known = [answer for answer in answers if answer.complete_up_to]
     highest, earlier = 0, iter(sorted(known, key=lambda answer: answer.at))
     before = next(earlier, None)

@@ -5,26 +5,26 @@ from typing import Any
 import trio
 
 from rookery.client import Api, ListChangesResponse, ListChatsResponse
-from rookery.verify.records import Answer
+from rookery.verify.records import FeedRead
 
 
 class WatchedFeed:
     """The part of an Api that `CatchUp` uses."""
 
-    def __init__(self, api: Api, answers: list[Answer]) -> None:
+    def __init__(self, api: Api, answers: list[FeedRead]) -> None:
         self._api = api
         self._answers = answers
 
     async def chats(self, **query: Any) -> ListChatsResponse:
         asked_at = trio.current_time()
         page = await self._api.chats(**query)
-        self._answers.append(Answer(asked_at, trio.current_time(), page.complete_up_to))
+        self._answers.append(FeedRead(asked_at, trio.current_time(), page.complete_up_to))
         return page
 
     async def changes(self, chat_id: str, *, after: int) -> ListChangesResponse:
         asked_at = trio.current_time()
         response = await self._api.changes(chat_id, after=after)
         if not response.too_old:
-            answer = Answer(asked_at, trio.current_time(), response.complete_up_to, chat_id, after, response.events)
+            answer = FeedRead(asked_at, trio.current_time(), response.complete_up_to, chat_id, after, response.events)
             self._answers.append(answer)
         return response

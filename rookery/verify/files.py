@@ -26,10 +26,10 @@ SMALL_BYTES = 60_000
 """Most bytes of most files."""
 
 LARGE_EVERY, LARGE_BYTES = 20, 9 << 20
-"""Every so manieth file of a client is larger: it has two parts. Such files are sent to one user, not to groups."""
+"""One file of a client in this many is larger: it has two parts. Such files are sent to one user, not to groups."""
 
 AGAIN_EVERY = 4
-"""Every so manieth message with a file has the client's file before once more."""
+"""One message with a file in this many has the client's previous file once more."""
 
 MAX_READS, MAX_TRIES = 3_000, 100
 """Readings of files that are compared, and that must be refused: a server repeats a look-up of a new message for 3 s

@@ -23,10 +23,10 @@ MAX_TIMES = 15
 """Times that a user is removed: spans of 20 times are kept."""
 
 RENAME_EVERY = 7
-"""Every so manieth control change is a new name."""
+"""One control change in this many is a new name."""
 
 LINK_EVERY = 3
-"""Every so manieth time a user comes back by the invite link, at most 5 times: a user may join a group 10 times an
+"""One time in this many, a user comes back by the invite link, at most 5 times: a user may join a group 10 times an
 hour, and a retry may count."""
 
 Request = Callable[[str], Awaitable[Message]]

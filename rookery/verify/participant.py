@@ -38,12 +38,12 @@ from rookery.verify.groups import Group
 from rookery.verify.histories import read_chat, retry
 from rookery.verify.pipeline import Command, Pipeline
 from rookery.verify.plan import GROUP_EVERY, opens_channels
-from rookery.verify.records import Answer, Copy, Delivery, Head, Key, Made, Place, Sent, place_of
+from rookery.verify.records import Copy, Delivery, FeedRead, Head, Key, Made, Place, Sent, place_of
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import first_id_at, time_of, wall_clock_ms
 
 MENTIONS, FORWARDED = 5, 7
-"""Every so manieth message mentions its recipient or members of its group, or is forwarded."""
+"""One message in this many mentions its recipient or members of its group, or is forwarded."""
 
 CLOCK_MS = 2_000
 """Milliseconds by which the clocks of gateways may differ."""
@@ -77,7 +77,7 @@ class Participant:
         """The key and the event id of each change of a message that arrived in the session."""
         self.states: dict[Place, State] = {}
         """The states of messages and chats."""
-        self.answers: list[Answer] = []
+        self.answers: list[FeedRead] = []
         """The lists of chats and of changes that the client has read after Gaps, and of opened channels."""
         self.heads: list[Head] = []
         self.opens_channels = opens_channels(number)

@@ -24,7 +24,7 @@ LEAST_MEMBERS = 4
 """Of a group: the owner, an admin, and two who come and go."""
 
 GROUP_EVERY = 10
-"""Every so manieth message of a client goes to a group, if the client is in one."""
+"""One message of a client in this many goes to a group, if the client is in one."""
 
 TRANSPORTS: Final[tuple[Transport, Transport]] = ("websocket", "grpc")
 

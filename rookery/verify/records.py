@@ -223,7 +223,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FeedRead:
     """A list of the changes of a chat after an id, or a list of chats, as a client received it after a Gap."""
 
     asked_at: float
@@ -306,7 +306,7 @@ class Records:
     """The key and the event id of each change that arrived in a session, by user id."""
     states: Mapping[int, Mapping[Place, State]] = field(default_factory=dict)
     """The states of messages and chats by user id, as the user's client has folded them at the end."""
-    answers: Mapping[int, Sequence[Answer]] = field(default_factory=dict)
+    answers: Mapping[int, Sequence[FeedRead]] = field(default_factory=dict)
     """By user id, in the order of the requests of the user's client."""
     groups: Sequence[GroupRecord] = ()
     heads: Mapping[int, Sequence[Head]] = field(default_factory=dict)

@@ -138,8 +138,8 @@ class LiveConfiguration(BaseModel):
         default=60,
         ge=1,
         le=100_000,
-        description="Requests of one user for chats that do not exist or are not theirs; after them, for all chats. "
-        "Of invalid links to groups too, and ten times as many per address",
+        description="Requests of one user for chats that do not exist or are not theirs, or with invalid links to "
+        "groups; further requests for any chat are refused. Ten times as many per address",
     )
     access_token_seconds: int = Field(
         default=900, ge=30, le=LONGEST_TOKEN_SECONDS, description="Life of an access token, in seconds"

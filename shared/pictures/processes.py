@@ -44,7 +44,7 @@ class Refused(Exception):
     retry may find a machine with more time and memory."""
 
 
-class Answer(msgspec.Struct):
+class Response(msgspec.Struct):
     """The first line of a worker's answer. `size` bytes of the picture follow, and those of each thumbnail."""
 
     refused: str = ""
@@ -59,7 +59,7 @@ class Answer(msgspec.Struct):
     ] = []
 
 
-decode_answer = msgspec.json.Decoder(Answer).decode
+decode_answer = msgspec.json.Decoder(Response).decode
 
 
 class Worker:
@@ -79,7 +79,7 @@ class Worker:
         except trio.BrokenResourceError:
             raise await self._death() from None
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> Response:
         """End the picture, and return the answer. Raises Refused and Unavailable."""
         await self._input.aclose()
         try:

@@ -18,7 +18,7 @@ from shared.contract.errors import Unavailable
 from shared.files.keys import PICTURE, file_key
 from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, FileStore, NotFound, hash_stored
 from shared.pictures.media_types import DOCUMENTS, MediaType, picture_type
-from shared.pictures.processes import Answer, Refused, Worker, open_worker
+from shared.pictures.processes import Refused, Response, Worker, open_worker
 from shared.pictures.purposes import PREVIEW_BYTES, PREVIEW_EDGE, SQUARES, Purpose
 from shared.telemetry.metrics.catalogue import PICTURE_TIME, PICTURES
 
@@ -128,7 +128,7 @@ class Pictures:
 
     async def _render(
         self, content: bytes, purpose: Purpose, edges: Sequence[int]
-    ) -> tuple[Answer, dict[int, bytes]] | None:
+    ) -> tuple[Response, dict[int, bytes]] | None:
         media_type = picture_type(content)
         if media_type is None or len(content) > MAX_PICTURE_BYTES:
             return None

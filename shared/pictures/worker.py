@@ -1,7 +1,7 @@
 """The process that renders one picture, or one PDF: `python -I -m shared.pictures.worker MEDIA_TYPE PURPOSE`.
 
 It writes the line `ready`, reads the picture from its standard input up to the end, and writes one line of JSON, which
-is an `Answer` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
+is a `Response` of `processes.py`, then the bytes that the line counts: the picture, then its thumbnails.
 
 Before it reads, it drops its privileges, since a picture may take the process over: it can open no file or socket,
 start no process, and has limits on memory and CPU. Its environment is empty. It ends after one picture, so it

@@ -59,7 +59,7 @@ export const en = {
     forbidden: "You are not allowed to do this.",
     not_found: "This is not there any more.",
     recipient_deleted: "This account was deleted: it receives no messages.",
-    invite_required: "An account needs an invite here that is still valid. Ask an admin for a link.",
+    invite_required: "You need a valid invite to create an account here. Ask an admin for a link.",
     name_taken: "That name is taken. Try another.",
     version_conflict: "This was changed meanwhile. Look at it again, then save.",
     rate_limited: "Too many attempts. Wait a moment, then try again.",
@@ -120,7 +120,7 @@ export const en = {
     submit: "Set password",
     toSignIn: "Sign in instead",
     perhapsSet:
-      "The link was used, perhaps by your first try, whose answer was lost. Try to sign in with the new password.",
+      "This link was already used, perhaps by your first try. Try to sign in with the new password.",
   },
 
   // ---- around the chats

@@ -34,7 +34,7 @@ RELATIONSHIPS_SECONDS = 200.0
 was lost takes effect within 5 minutes."""
 
 MAX_RELATIONSHIPS = 1_000
-"""Relationships of a viewer at which those to users who are not watched any more are forgotten."""
+"""Above this many cached relationships of a viewer, drop the ones with users who are not watched any more."""
 
 EVENT_BYTES = 64
 """Of an event with a presence in a queue, about."""

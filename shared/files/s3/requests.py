@@ -44,7 +44,7 @@ class BehindEnd(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An answer with a short body."""
 
     headers: httpx.Headers
@@ -76,7 +76,7 @@ class S3Requests:
         *,
         content: bytes = b"",
         answer_seconds: float = 0.0,
-    ) -> Answer:
+    ) -> Response:
         """Send a request about an object, or about the bucket if the name is empty, and return the answer.
 
         It is sent ATTEMPTS times if need be. Each answer may take `answer_seconds`, by default the time-out of the
@@ -94,7 +94,7 @@ class S3Requests:
                         body = await _read(response)
                         if method == "POST" and _code(body):  # success is promised early, and may become an error
                             raise _failure(request, 500, _code(body))
-                        return Answer(response.headers, body)
+                        return Response(response.headers, body)
                 except Passing as error:
                     failure = error
         raise failure
@@ -190,7 +190,7 @@ def _code(body: bytes) -> str:
     """Return the code of the error in a body; empty without one."""
     if b"<Error" not in body[:1_000]:
         return ""
-    root = Answer(httpx.Headers(), body).xml()
+    root = Response(httpx.Headers(), body).xml()
     return root.findtext("{*}Code") or root.findtext("Code") or ""
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rookery.client import Change, Event, FileRef, State, apply_change
 from rookery.v1.session_pb2 import Archived, ChatPinned, Deleted, Edited, Reacted
 from rookery.verify.checker import check_records
-from rookery.verify.records import Answer, Copy, Delivery, FileRead, Listed, Made, Place, Records, Sent, by_key
+from rookery.verify.records import Copy, Delivery, FeedRead, FileRead, Listed, Made, Place, Records, Sent, by_key
 from rookery.verify.violations import Kind
 
 ADA, GRACE, EVE = 1, 2, 3
@@ -184,9 +184,9 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
         Kind.DELIVERED_TWICE,
         "c200 of 1 is there 2 times at the client",
     )
-    feed = replace(unchanged, answers={GRACE: [Answer(0.0, 0.0, 102, CHAT, 101)]})
+    feed = replace(unchanged, answers={GRACE: [FeedRead(0.0, 0.0, 102, CHAT, 101)]})
     yield "an event that misses in the feed", feed, Kind.INCOMPLETE, "m1 of 1, id 102, is not in the changes of d-1-2"
-    answers = [Answer(moment, moment, complete_up_to) for moment, complete_up_to in ((0.0, 9), (1.0, 8), (9.0, 8))]
+    answers = [FeedRead(moment, moment, complete_up_to) for moment, complete_up_to in ((0.0, 9), (1.0, 8), (9.0, 8))]
     backwards = replace(unchanged, answers={GRACE: answers})
     yield "an id that goes back", backwards, Kind.WENT_BACK, "complete up to 8 for 2, after it was up to 9"
     removed = replace(history([KEPT[0], replace(KEPT[1], text=""), *KEPT[2:]]), listed=[Listed(ADA, CHAT, 100, 100, 2)])

@@ -12,9 +12,9 @@ from rookery.v1.session_pb2 import Hidden, Reacted
 from rookery.verify.checker import check_records
 from rookery.verify.membership import UNKNOWN_SECONDS, UNRECORDED_SECONDS
 from rookery.verify.records import (
-    Answer,
     Copy,
     Delivery,
+    FeedRead,
     GroupRecord,
     Listed,
     Made,
@@ -92,7 +92,7 @@ def records(
 
 def test_correct_records_have_no_violation() -> None:
     lists = [Listed(GRACE, CHAT, 0, 0, 6), Listed(EVE, CHAT, 15, 15, 2)]  # of hers, from her newest span on
-    feed = {EVE: [Answer(0.0, 0.0, 40, CHAT, 10, [])]}
+    feed = {EVE: [FeedRead(0.0, 0.0, 40, CHAT, 10, [])]}
     assert check_records(records(listed=lists)) == []
     missing = sorted(each.text.partition(",")[0] for each in check_records(records(answers=feed)))
     assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
@@ -222,14 +222,14 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     reacted = Change(chat_id=CHAT, target_id=15, actor_id=ADA, client_change_id="x", reacted=body)
     reaction = Event(event_id=25, change=reacted)
     made = Made(M0, reacted, at_ms=round(1000 * (21 - M0.at + UNRECORDED_SECONDS)), event=reaction)
-    feed = {EVE: [Answer(90.0, 90.0, 26, CHAT, 20, [reaction])]}
+    feed = {EVE: [FeedRead(90.0, 90.0, 26, CHAT, 20, [reaction])]}
     yield "a change in a feed", records(made=[made], answers=feed), Kind.OUTSIDE, "x of 1, id 25, is in the changes of"
     hidden = Change(chat_id=CHAT, target_id=35, actor_id=ADA, client_change_id="y", hidden=Hidden(set=True))
     hiding = Event(event_id=40, change=hidden)
     private = Made(M2, hidden, event=hiding)
     leaked = records(made=[private], received_changes={EVE: [(private.key, 40)]})
     yield "a private change", leaked, Kind.OUTSIDE, "y of 1, which is private, is at the client of 3"
-    leaked = records(made=[private], answers={EVE: [Answer(90.0, 90.0, 41, CHAT, 39, [hiding])]})
+    leaked = records(made=[private], answers={EVE: [FeedRead(90.0, 90.0, 41, CHAT, 39, [hiding])]})
     yield "a private change in a feed", leaked, Kind.OUTSIDE, "y of 1, which is private, is in the changes of g-1 after"
     refusal = replace(ADDED, message_id=0, control=None, text="", refused="forbidden", key=(ADA, "c4"))
     yield "a refusal", records(sent=[*ALL, refusal]), Kind.NOT_ACCEPTED, "c4 of 1 was refused: forbidden"

@@ -139,7 +139,7 @@ export const en = {
     noSignInsNote: "The user can sign in at any time.",
     suspendedNote: "The user cannot sign in until you restore them.",
     adminNote:
-      "An admin can’t be suspended or deleted, nor their password be reset here. " +
+      "An admin can’t be suspended or deleted here, and their password can’t be reset here. " +
       "Revoke the admin role first, on the server, with “rookery user admin”.",
     suspend: "Suspend…",
     suspendTitle: (/** @type {string} */ name) => `Suspend ${name}?`,

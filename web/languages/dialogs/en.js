@@ -403,7 +403,7 @@ export const en = {
     none: "Not seen yet",
     noneHint: "This list shows who has read the message.",
     hidden: "You hide how far you have read",
-    hiddenHint: "So you don’t see either who has read a message. The settings have a switch for it, under privacy.",
+    hiddenHint: "So you can’t see who has read a message either. Change this in Settings, under Privacy.",
     notLoaded: "The list could not be loaded.",
   },
   readAll: {
