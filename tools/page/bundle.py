@@ -49,7 +49,7 @@ LATER = {
         WITH_CHAT + WITH_FILES: ("message-files", "text-file", "viewer"),
         WITH_DIALOGS: (
             *("chat-notifications", "date-dialog", "delete-dialog", "emoji-picker", "invite"),
-            *("people-notice", "read-all", "settings"),
+            *("people-notice", "read-all", "refused-change", "settings"),
         ),
         WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),
         WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),

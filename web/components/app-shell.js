@@ -119,7 +119,7 @@ export class AppShell {
     sync.onArrived = (message) => this.#arrived(message);
     sync.onMissed = (message) => this.#notifications.arrived(message);
     sync.onPeopleChanged = (user_id) => void this.#peopleChanged(user_id);
-    this.sending.onRefused = (change, refused) => this.#changeRefused(change, refused);
+    this.sending.onRefused = (change, refused) => void this.#changeRefused(change, refused);
     this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
@@ -344,9 +344,13 @@ export class AppShell {
   }
 
   /** @param {Change} change @param {Refused} refused */
-  #changeRefused(change, refused) {
-    for (const [kind, sentence] of Object.entries(texts.refusedChange))
-      if (kind in change) this.say(sentence(refusalText(refused)));
+  async #changeRefused(change, refused) {
+    const reason = refusalText(refused);
+    try {
+      this.say((await import("./refused-change.js")).refusedText(change, reason));
+    } catch {
+      this.say(reason); // the server is away
+    }
   }
 
   /** @param {Message} message */

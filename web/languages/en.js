@@ -66,21 +66,6 @@ export const en = {
     timed_out: "The server took too long. Try again.",
     unavailable: "The server can’t do this now. Try again soon.",
   },
-  /** Changes that the server refused, before the reason. */
-  refusedChange: {
-    reacted: (/** @type {string} */ reason) => `Your reaction was not saved. ${reason}`,
-    edited: (/** @type {string} */ reason) => `Your edit was not saved. ${reason}`,
-    deleted: (/** @type {string} */ reason) => `The message was not deleted. ${reason}`,
-    hidden: (/** @type {string} */ reason) => `The message was not deleted for you. ${reason}`,
-    previewed: (/** @type {string} */ reason) => `The preview was not removed. ${reason}`,
-    pinned: (/** @type {string} */ reason) => `The pin was not changed. ${reason}`,
-    marked_unread: (/** @type {string} */ reason) => `The mark as unread was not saved. ${reason}`,
-    starred: (/** @type {string} */ reason) => `The star was not changed. ${reason}`,
-    muted: (/** @type {string} */ reason) => `The notifications of the chat were not changed. ${reason}`,
-    chat_pinned: (/** @type {string} */ reason) => `The chat’s place in the list was not changed. ${reason}`,
-    archived: (/** @type {string} */ reason) => `The archive was not changed. ${reason}`,
-    without_previews: (/** @type {string} */ reason) => `The previews of your links were not changed. ${reason}`,
-  },
   /** Refusals because of one field. */
   refusedField: {
     name: "3 to 32 of the letters a to z, digits, dots, dashes and underscores.",

@@ -486,4 +486,18 @@ export const ar = {
     until: (time) => `حتى ${time}`,
     save: "حفظ",
   },
+  refusedChange: {
+    reacted: (reason) => `لم يُحفظ تفاعلك. ${reason}`,
+    edited: (reason) => `لم يُحفظ تعديلك. ${reason}`,
+    deleted: (reason) => `لم تُحذف الرسالة. ${reason}`,
+    hidden: (reason) => `لم تُحذف الرسالة لديك. ${reason}`,
+    previewed: (reason) => `لم تُزَل المعاينة. ${reason}`,
+    pinned: (reason) => `لم يُحفظ تغيير التثبيت. ${reason}`,
+    marked_unread: (reason) => `لم تُحفظ علامة «غير مقروءة». ${reason}`,
+    starred: (reason) => `لم يُحفظ تغيير التمييز بنجمة. ${reason}`,
+    muted: (reason) => `لم يُحفظ تغيير إشعارات الدردشة. ${reason}`,
+    chat_pinned: (reason) => `لم يُحفظ تغيير موضع الدردشة في القائمة. ${reason}`,
+    archived: (reason) => `لم يُحفظ تغيير الأرشيف. ${reason}`,
+    without_previews: (reason) => `لم يُحفظ تغيير معاينات روابطك. ${reason}`,
+  },
 };

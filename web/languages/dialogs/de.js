@@ -417,4 +417,18 @@ export const de = {
     until: (time) => `Bis ${time}`,
     save: "Speichern",
   },
+  refusedChange: {
+    reacted: (reason) => `Deine Reaktion wurde nicht gespeichert. ${reason}`,
+    edited: (reason) => `Deine Änderung wurde nicht gespeichert. ${reason}`,
+    deleted: (reason) => `Die Nachricht wurde nicht gelöscht. ${reason}`,
+    hidden: (reason) => `Die Nachricht wurde für dich nicht gelöscht. ${reason}`,
+    previewed: (reason) => `Die Vorschau wurde nicht entfernt. ${reason}`,
+    pinned: (reason) => `Die Anheftung wurde nicht geändert. ${reason}`,
+    marked_unread: (reason) => `Die Markierung als ungelesen wurde nicht gespeichert. ${reason}`,
+    starred: (reason) => `Die Markierung mit einem Stern wurde nicht geändert. ${reason}`,
+    muted: (reason) => `Die Benachrichtigungen des Chats wurden nicht geändert. ${reason}`,
+    chat_pinned: (reason) => `Der Platz des Chats in der Liste wurde nicht geändert. ${reason}`,
+    archived: (reason) => `Das Archiv wurde nicht geändert. ${reason}`,
+    without_previews: (reason) => `Die Vorschau deiner Links wurde nicht geändert. ${reason}`,
+  },
 };

@@ -27,6 +27,7 @@ export const ar = {
   upload: {
     waiting: "بانتظار الاتصال",
     progress: (sent, size) => `${isolated(sent)} من ${isolated(size)}`,
+    checking: "قيد الفحص",
     cancel: "إلغاء",
     label: "الرفع",
   },

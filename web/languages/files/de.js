@@ -24,6 +24,7 @@ export const de = {
   upload: {
     waiting: "Wartet auf die Verbindung",
     progress: (sent, size) => `${sent} von ${size}`,
+    checking: "Wird geprüft",
     cancel: "Abbrechen",
     label: "Übertragung",
   },

@@ -26,6 +26,7 @@ export const en = {
   upload: {
     waiting: "Waiting for the connection",
     progress: (/** @type {string} */ sent, /** @type {string} */ size) => `${sent} of ${size}`,
+    checking: "Being checked",
     cancel: "Cancel",
     label: "Upload",
   },
