@@ -173,7 +173,14 @@ async def open_bff(
                 health_port = settings.health_port
                 if health_port is not None:
                     health_port = await probes.start(
-                        partial(serve_health, health, settings.host, health_port, tls=platform.tls)
+                        partial(
+                            serve_health,
+                            health,
+                            settings.host,
+                            health_port,
+                            tls=platform.tls,
+                            turns=platform.connections.turns,
+                        )
                     )
                 yield Bff(app, *server.address, health_port)
 

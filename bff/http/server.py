@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -28,6 +27,7 @@ from shared.background import open_background
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget, Slot
 from shared.net.client_address import Network, peer_address
+from shared.net.heads import refusal_of_head
 from shared.net.listening import ClientStream, listen, transport_of
 from shared.net.tls import ServerTls
 from shared.net.turns import REQUEST_SECONDS, Turn, await_client
@@ -306,7 +306,7 @@ class _Http1(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         await self._turn.wait()
         self._turn.charge(REQUEST_SECONDS)
-        if status := _refusal_of_head(request, self.config.h11_max_incomplete_size):
+        if status := refusal_of_head(request, self.config.h11_max_incomplete_size):
             await self._send_error_response(status)
             await self.send(Closed())  # a further request on this connection may be a smuggled one
             return
@@ -317,23 +317,6 @@ class _Http1(H11Protocol):
         await super()._create_stream(
             h11.Request(method=request.method, target=target, headers=headers, http_version=request.http_version)
         )
-
-
-def _refusal_of_head(request: h11.Request, max_bytes: int) -> int | None:
-    """The status that refuses this request because of its head; None if the head is accepted.
-
-    h11 ignores Content-Length beside Transfer-Encoding (RFC 9112, 6.1: a server may refuse it), accepts any version,
-    and limits a head only while it is incomplete.
-    """
-    if not request.http_version.startswith(b"1."):
-        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-    fields = request.headers.raw_items()
-    line_bytes = len(request.method) + len(request.target) + len(b"  HTTP/1.1\r\n")
-    if line_bytes + sum(len(name) + len(value) + len(b": \r\n") for name, value in fields) > max_bytes:
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    if {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in fields}:
-        return HTTPStatus.BAD_REQUEST
-    return None
 
 
 def _hypercorn_config(limits: HttpLimits) -> Config:

@@ -82,9 +82,8 @@ async def open_archive(
     if tokens:
         interceptors.append(authenticate(equals(*tokens), optional_for=STANDARD_SERVICES))
     interceptors.append(bound_strangers())
-    admission = (budget or ConnectionBudget()).add_listener(
-        trusts_peers=not tokens and not (tls is not None and tls.rejects_strangers)
-    )
+    budget = budget or ConnectionBudget()
+    admission = budget.add_listener(trusts_peers=not tokens and not (tls is not None and tls.rejects_strangers))
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
@@ -102,6 +101,6 @@ async def open_archive(
         )
         with serve_role("archive", health.ready), register_readings(archive_readings(recorder, rpc)):
             health_port = await nursery.start(
-                partial(serve_health, health, settings.host, settings.health_port, tls=tls)
+                partial(serve_health, health, settings.host, settings.health_port, tls=tls, turns=budget.turns)
             )
             yield Archive(recorder, port_of(listeners), health_port)

@@ -135,7 +135,14 @@ async def open_gateway(
         await nursery.start(gateway.log_consumer.run)
         with serve_role("gateway", health.ready), register_readings(gateway_readings(gateway, websocket, rpc)):
             health_port = await nursery.start(
-                partial(serve_health, health, settings.host, settings.health_port, tls=tls)
+                partial(
+                    serve_health,
+                    health,
+                    settings.host,
+                    settings.health_port,
+                    tls=tls,
+                    turns=platform.connections.turns,
+                )
             )
             yield RunningGateway(gateway, address, websocket_port, grpc_port, health_port)
             await _drain(gateway)

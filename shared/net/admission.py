@@ -168,14 +168,19 @@ class Admission:
 
 
 class ConnectionBudget:
-    """The connections that all listeners of a process may have together: `total`, by default from its open files."""
+    """The connections that all listeners of a process may have together: `total`, by default from its open files.
 
-    def __init__(self, limits: ConnectionLimits | None = None, total: int | None = None) -> None:
+    Addresses have the `turns`, if another budget of the process has them too.
+    """
+
+    def __init__(
+        self, limits: ConnectionLimits | None = None, total: int | None = None, turns: Turns | None = None
+    ) -> None:
         self.limits = limits or ConnectionLimits()
         self.total = connections_allowed() if total is None else total
         self.per_address = max(min(self.limits.per_address, self.total // ADDRESS_SHARE), 1)
         """Most unauthenticated connections of one address."""
-        self.turns = Turns()
+        self.turns = turns or Turns()
         self.evicted = 0
         """Connections that were closed for a newcomer."""
         self._listeners: list[Admission] = []

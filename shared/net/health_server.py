@@ -15,8 +15,10 @@ from shared.contract.problems import MEDIA_TYPE, problem_of
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget
 from shared.net.client_address import peer_address
+from shared.net.heads import refusal_of_head
 from shared.net.listening import ClientStream, listen, port_of
 from shared.net.tls import ServerTls
+from shared.net.turns import REQUEST_SECONDS, Turn, Turns, await_client
 from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Health
 
@@ -25,6 +27,9 @@ MAX_CONNECTIONS = 32
 
 CONNECTION_DEADLINE = 5.0
 """Longest life of a probe's connection in seconds."""
+
+MAX_HEAD_BYTES = 16 * 1024
+"""Of a request's line and headers together."""
 
 Response = tuple[int, dict[str, str], bytes]
 """Status, headers and content."""
@@ -43,6 +48,7 @@ async def serve_health(
     *,
     tls: ServerTls | None = None,
     is_starting: bool = False,
+    turns: Turns | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve probes over HTTP/1.1 until cancelled. Passes the bound port to `task_status.started`.
@@ -50,11 +56,12 @@ async def serve_health(
     Other requests are refused; with `is_starting` by a 503 that asks to send them again, for they are meant for the
     server that has the port later.
 
-    Each connection serves one request, for `CONNECTION_DEADLINE` seconds at most; `MAX_CONNECTIONS` may be open.
+    Each connection serves one request, for `CONNECTION_DEADLINE` seconds at most; `MAX_CONNECTIONS` may be open, beside
+    the budget of other listeners, so that these can't keep out probes. `turns` are those of the other listeners.
     """
     listeners = await listen(host, port, tls=tls)
     task_status.started(port_of(listeners))
-    admission = ConnectionBudget(total=MAX_CONNECTIONS).add_listener()
+    admission = ConnectionBudget(total=MAX_CONNECTIONS, turns=turns).add_listener()
     respond = partial(_respond, health, is_starting)
     await serve_listeners(partial(_serve_connection, respond, admission), listeners)
 
@@ -66,24 +73,25 @@ async def _serve_connection(respond: Respond, admission: Admission, stream: Clie
         return
     try:
         with scope:
-            await _serve_request(respond, stream)
-    except (trio.BrokenResourceError, h11.LocalProtocolError) as error:
+            await await_client(stream, slot.turn)
+            await _serve_request(respond, stream, slot.turn)
+    except (OSError, trio.BrokenResourceError, h11.LocalProtocolError) as error:
         _log.debug("probe_disconnected", reason=str(error))
     finally:
         slot.release()
 
 
-async def _serve_request(respond: Respond, stream: ClientStream) -> None:
-    connection = h11.Connection(h11.SERVER)
+async def _serve_request(respond: Respond, stream: ClientStream, turn: Turn) -> None:
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     method = b""
     try:
-        request = await _receive_request(connection, stream)
+        request = await _receive_request(connection, stream, turn)
         if request is None:
             return
         method = request.method
         status, headers, content = await respond(request)
-    except h11.RemoteProtocolError:
-        status, headers, content = _json(HTTPStatus.BAD_REQUEST, {"status": "not understood"})
+    except h11.RemoteProtocolError as error:
+        status, headers, content = _json(error.error_status_hint, {"status": "not understood"})
     fields = [*headers.items(), ("Content-Length", str(len(content))), ("Connection", "close")]
     events: list[h11.Event] = [h11.Response(status_code=status, headers=fields, reason=HTTPStatus(status).phrase)]
     if method != b"HEAD":
@@ -91,11 +99,25 @@ async def _serve_request(respond: Respond, stream: ClientStream) -> None:
     await stream.send_all(b"".join(connection.send(event) or b"" for event in [*events, h11.EndOfMessage()]))
 
 
-async def _receive_request(connection: h11.Connection, stream: ClientStream) -> h11.Request | None:
-    """Return the head of the request; None if the client closed instead."""
-    while (event := connection.next_event()) is h11.NEED_DATA:
+async def _receive_request(connection: h11.Connection, stream: ClientStream, turn: Turn) -> h11.Request | None:
+    """Return the head of the request, once it is the client's turn; None if the client closed instead.
+
+    Raises h11.RemoteProtocolError for a head that is refused.
+    """
+    while (event := _next_event(connection, turn)) is h11.NEED_DATA:
         connection.receive_data(bytes(await stream.receive_some()))
-    return event if isinstance(event, h11.Request) else None
+        await turn.wait()
+    if not isinstance(event, h11.Request):
+        return None
+    turn.charge(REQUEST_SECONDS)
+    if status := refusal_of_head(event, MAX_HEAD_BYTES):
+        raise h11.RemoteProtocolError(status.phrase, error_status_hint=status)
+    return event
+
+
+def _next_event(connection: h11.Connection, turn: Turn) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    with turn:
+        return connection.next_event()
 
 
 async def _respond(health: Health, is_starting: bool, request: h11.Request) -> Response:

@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from shared.net.health_server import CONNECTION_DEADLINE, MAX_CONNECTIONS, serve_health
+from shared.net.turns import Turns
 from shared.telemetry.health import PROBES, Health
 
 
@@ -59,11 +60,33 @@ async def test_a_probe_gets_json_and_its_head_has_no_body(
         (get("/livez", "POST"), b"405"),
         (b"\x16\x03\x01\r\n\r\n", b"400"),
         (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),  # without Host
+        (get("/livez").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"), b"400"),
+        (get("/livez").replace(b"/1.1", b"/3.0"), b"505"),
+        (get(f"/livez?{'x' * 20_000}"), b"431"),
+        (get(f"/livez?{'x' * 20_000}")[:-1], b"431"),  # without end
     ],
 )
 async def test_other_requests_are_refused(connect: Callable[[], Any], request_bytes: bytes, status: bytes) -> None:
     head, _ = await ask(await connect(), request_bytes)
     assert head.split()[1] == status
+
+
+async def test_a_probe_waits_for_the_turn_of_its_address_on_all_listeners(
+    health: Health, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, may_begin = Turns(), trio.Event()
+    turn = turns.of("127.0.0.2")  # which connections to other listeners have
+    monkeypatch.setattr(turn, "wait", may_begin.wait)
+    port = await nursery.start(partial(serve_health, health, "127.0.0.1", 0, turns=turns))
+    connect = partial(trio.open_tcp_stream, "127.0.0.1", port)
+    async with await connect(local_address="127.0.0.2") as waiting:
+        await waiting.send_all(get("/livez"))
+        assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
+        with trio.move_on_after(0.05) as scope:
+            await waiting.receive_some()
+        assert scope.cancelled_caught
+        may_begin.set()
+        assert (await waiting.receive_some()).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_request_without_end_is_cut_off_and_an_early_disconnection_does_no_harm(
