@@ -257,9 +257,10 @@ function progressOf({ sending }, message, files) {
   if (!all.length) return null;
   const sum = (/** @type {"sent" | "size"} */ field) => all.reduce((total, one) => total + one[field], 0);
   const [sent, size] = [sum("sent"), sum("size")];
-  const { waiting, progress } = fileTexts.upload;
+  const { waiting, checking, progress } = fileTexts.upload;
   const isWaiting = all.every((one) => one.isWaiting);
-  return { sent, size, text: isWaiting ? waiting : progress(sizeText(sent), sizeText(size)) };
+  if (isWaiting) return { sent, size, text: waiting };
+  return { sent, size, text: sent < size ? progress(sizeText(sent), sizeText(size)) : checking };
 }
 
 /** @param {App} app @param {Message} message @param {readonly MessageFile[]} files @param {number} tabindex */

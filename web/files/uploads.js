@@ -25,7 +25,7 @@ import { Blocked, Unreadable, upload } from "./upload.js";
 const AT_ONCE = 3;
 /** Responses other than those that let the file be sent, in a row, after which the upload fails. */
 const MAX_FAILURES = 6;
-/** Without a response, the upload is tried again after these times, in milliseconds. */
+/** After a failure that may pass, the upload is tried again after these times, in milliseconds. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
 
@@ -229,13 +229,13 @@ export class Uploads extends Store {
       signal: job.end.signal,
       reserved: (/** @type {string} */ file_id) => void (job.file_id = file_id),
       progress: (/** @type {number} */ sent) => {
-        if (sent > most) failures = 0;
+        if (sent > most) pauses = failures = 0;
         job.sent = sent;
         most = Math.max(most, sent);
         this.changed();
       },
     };
-    let [failures, most] = [0, 0];
+    let [pauses, failures, most] = [0, 0, 0];
     for (;;) {
       const bytes = await this.#bytes.read(id);
       how.signal.throwIfAborted();
@@ -246,11 +246,12 @@ export class Uploads extends Store {
         return await upload(this.#environment.server, reservation, bytes, how);
       } catch (fault) {
         how.signal.throwIfAborted();
-        failures++;
-        if (!(fault instanceof NoResponse) && (!mayPass(fault) || failures >= MAX_FAILURES)) throw fault;
-        job.isPaused = true;
+        const isChecked = fault instanceof Problem && fault.status === 504 && job.sent >= bytes.size; // the server goes on
+        const hasFailed = !isChecked && !(fault instanceof NoResponse);
+        if (hasFailed && (!mayPass(fault) || ++failures >= MAX_FAILURES)) throw fault;
+        job.isPaused = !isChecked;
         this.changed();
-        const pause_ms = Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
+        const pause_ms = Math.min(FIRST_PAUSE_MS * 2 ** pauses++, LONGEST_PAUSE_MS);
         await pause(job, Math.max(pause_ms, fault instanceof Problem ? fault.retry_after_ms : 0));
         how.signal.throwIfAborted();
       }

@@ -370,6 +370,31 @@ test("a server that keeps failing is left alone after six attempts", async () =>
   assert.equal(waiting(page).state, "failed");
 });
 
+test("a file that the server checks for minutes is being checked, and is sent then", async () => {
+  const page = await opened();
+  const { complete } = page.server;
+  let answers = 0;
+  page.server.complete = async (file_id) => {
+    if (++answers <= 7) throw new Problem(504, { code: "timed_out" });
+    return complete.call(page.server, file_id);
+  };
+  await sendFiles(page, "Look", file());
+  for (let count = 0; count < 7; count++) {
+    await pass();
+    assert.deepEqual(page.uploads.progressOf(waiting(page).files[0]), { sent: 10, size: 10, isWaiting: false });
+    await pass(15);
+  }
+  assert.deepEqual([page.sent(), answers], [[["Look", ["f1"]]], 8]);
+});
+
+test("a server that fails once after it was away for long is tried again", async () => {
+  const page = await opened();
+  page.server.faults = [...Array.from({ length: 6 }, () => new NoResponse("away")), new Problem(503, {})];
+  await sendFiles(page, "Look", file());
+  for (let count = 0; count < 8; count++) await pass(15);
+  assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
+});
+
 test("an upload ends with the sign-in, begins in no module that is loaded later, and goes on at the user's next sign-in", async () => {
   const page = await opened();
   let release;
