@@ -5,15 +5,8 @@ import secrets
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Account, Platform, Seats
+from tests.browser.conftest import STORED, Account, Platform, Seats
 from tools.launch.people import PASSWORD
-
-KEPT = """new Promise((resolve) => {
-  indexedDB.open('rookery').onsuccess = ({ target }) => {
-    target.result.transaction('kept').objectStore('kept').getAll().onsuccess = (read) => resolve(read.target.result);
-  };
-})"""
-"""The drafts and unsent messages that the browser keeps."""
 
 
 def test_two_people_sign_up_find_each_other_and_chat(platform: Platform, seats: Seats) -> None:
@@ -147,7 +140,7 @@ def test_two_tabs_of_one_person_stay_together(platform: Platform, seats: Seats, 
     expect(other.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
     # The server may end the session before the page has cleared all. `rookery.devices` gives no access.
     seat.wait_until("Object.keys(localStorage).join() === 'rookery.devices'")
-    seat.wait_until(f"{KEPT}.then((all) => !all.length)")
+    seat.wait_until(f"{STORED}.then((all) => !all.length)")
 
 
 def test_texts_are_shown_literally_and_links_send_no_referrer(

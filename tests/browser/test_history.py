@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
-from tests.browser.conftest import PATIENCE, Account, Platform, Seat, Seats
+from tests.browser.conftest import PATIENCE, STORED, Account, Platform, Seat, Seats
 
 LONG = tuple(f"Line {number}: {'the lag graph again ' * (1 + number % 7)}" for number in range(180))
 
@@ -34,13 +34,6 @@ REACT_ABOVE = """() => {
   requestAnimationFrame(() => requestAnimationFrame(() => above.at(-3).querySelector('.icon-button').click()));
 }"""
 """Clicks the reaction button of a message above the view."""
-
-STORED = """new Promise((resolve) => {
-  indexedDB.open('rookery').onsuccess = ({target: {result}}) => {
-    result.transaction('kept').objectStore('kept').getAll().onsuccess = ({target}) => resolve(target.result);
-  };
-})"""
-"""The values in the browser's database."""
 
 SCREENS_UP = "(screens) => { const s = document.querySelector('.messages'); s.scrollTop -= screens * s.clientHeight }"
 BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"

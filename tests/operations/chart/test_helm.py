@@ -1,5 +1,6 @@
 """Helm accepts the chart, refuses invalid values, and packages the alerts."""
 
+import json
 import tarfile
 import tomllib
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 import yaml
 
 from shared.settings import ENV_PREFIX
+from tools.engines.kinds import Engines
 from tools.operations.helm import Helm, HelmFailed
 from tools.operations.manifests import CASES, CHART, SECRETS, secret_settings, values_of
+from tools.operations.node.distributed import values_for
 from tools.toolchains import ROOT
 
 
@@ -21,6 +24,13 @@ def test_lint_finds_nothing(helm: Helm, case: str | None) -> None:
     done = helm.run("lint", "--strict", CHART, *values)
     assert done.returncode == 0, done.stdout + done.stderr
     assert case is None or "Fail:" not in done.stderr  # the defaults lack required values
+
+
+@pytest.mark.slow
+def test_the_chart_takes_the_values_of_the_run_on_a_node(helm: Helm, tmp_path: Path) -> None:
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps(values_for(Engines.in_folder(tmp_path, {}))))
+    helm.template(CHART, "-f", values)
 
 
 @pytest.mark.slow

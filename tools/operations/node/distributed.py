@@ -22,6 +22,7 @@ from tools.launch.cluster import running_engines
 from tools.launch.people import PAGE, PASSWORD
 from tools.operations.kubernetes import ApiServer, Manifest
 from tools.operations.node.chat import Chat, open_chat
+from tools.operations.node.embedded import volume
 from tools.operations.node.machine import NODE, kill_container, statuses
 from tools.operations.node.release import RELEASE, Release, role_of, serves
 from tools.operations.node.rollout import Rollout, watched
@@ -39,6 +40,9 @@ HOSTS = (
 )
 """Names in the certificate of all pods: the names of docs/kubernetes.md, and one for this run."""
 
+FILES = "rookery-files"
+"""The volume of files, and its claim, which BFFs and archives share."""
+
 HEALTH_PORTS = {"archive": 8093, "gateway": 8091, "bff": 8090}
 
 SMALL = {"replicas": 2, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}}
@@ -51,6 +55,7 @@ def run_distributed(folder: Path, server: ApiServer) -> None:
         release = Release(folder, server, NAMESPACE, values_for(engines))
         put_secret(release, "rookery-archive", "Opaque", token="a-token-of-24-characters")
         put_certificate(release, authority)
+        put_volume(release, folder)
         with timed("installed: two of each role have passed their probes"):
             release.apply()
         check_migrated_first(release)
@@ -72,6 +77,7 @@ def values_for(engines: Engines) -> dict[str, Any]:
         },
         "cassandra": {"hosts": [NODE], "port": engines.cassandra.port},
         "redis": {"url": engines.redis.url},
+        "files": {"claimName": FILES},
         "archive": SMALL,
         "gateway": SMALL,
         "bff": SMALL,
@@ -89,6 +95,19 @@ def put_certificate(release: Release, authority: Authority) -> Issued:
 def put_secret(release: Release, name: str, kind: str, **data: str) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "stringData": data}
     release.server.apply(secret, namespace=NAMESPACE).raise_for_status()
+
+
+def put_volume(release: Release, folder: Path) -> None:
+    """Create the volume of files, and its claim."""
+    release.server.apply(volume(folder, FILES, "ReadWriteMany")).raise_for_status()
+    spec = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "",
+        "volumeName": FILES,
+        "resources": {"requests": {"storage": "20Gi"}},
+    }
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": FILES}, "spec": spec}
+    release.server.apply(claim, namespace=NAMESPACE).raise_for_status()
 
 
 def check_migrated_first(release: Release) -> None:

@@ -18,7 +18,7 @@ VALUES = {"mode": "embedded", "tls": {"plaintext": True}}
 
 def run_embedded(folder: Path, server: ApiServer) -> None:
     """Install, use, upgrade and remove the embedded platform. Raises AssertionError if a promise is broken."""
-    server.apply(volume(folder)).raise_for_status()
+    server.apply(volume(folder, "data", "ReadWriteOnce")).raise_for_status()
     release = Release(folder, server, NAMESPACE, VALUES)
     with timed("installed: the pod has passed its probes"):
         release.apply()
@@ -54,13 +54,13 @@ async def check_history(url: str, chat_id: str, text: str) -> None:
         assert [item.message.text.body for item in history.messages] == [text]
 
 
-def volume(folder: Path) -> Manifest:
+def volume(folder: Path, name: str, access_mode: str) -> Manifest:
     """A folder that is writable for the pods' user."""
-    data = folder / "data"
+    data = folder / name
     data.mkdir()
     os.chown(data, 10001, 10001)
-    spec = {"capacity": {"storage": "20Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(data)}}
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "data"}, "spec": spec}
+    spec = {"capacity": {"storage": "20Gi"}, "accessModes": [access_mode], "hostPath": {"path": str(data)}}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
 
 
 def address_of(pod: Manifest) -> str:
