@@ -19,21 +19,18 @@ from rookery.client import (
     Client,
     Disconnected,
     Event,
-    FileInfo,
     Gap,
     Message,
     Presence,
     Profile,
     Refused,
     RookeryError,
-    Text,
     TooOld,
     Typing,
     Unreachable,
     User,
     open_api,
     open_client,
-    refs_in,
 )
 from rookery.commands.terminal.chat_list import ChatList, is_marked_unread, opening
 from rookery.commands.terminal.commands import (
@@ -47,6 +44,7 @@ from rookery.commands.terminal.commands import (
     is_number,
     split_command,
 )
+from rookery.commands.terminal.composer import TerminalComposer
 from rookery.commands.terminal.files import TerminalFiles
 from rookery.commands.terminal.groups import COMMANDS, LISTINGS, TerminalGroups
 from rookery.commands.terminal.messages import ShownMessages
@@ -56,15 +54,12 @@ from rookery.commands.terminal.people import TerminalPeople
 from rookery.commands.terminal.screen import Screen, open_screen
 from rookery.commands.terminal.texts import (
     clock,
-    content_of,
-    has_everyone,
     indented,
     local_time,
-    mentions_in,
     with_names,
 )
 from shared.background import open_background
-from shared.contract.chats import direct_chat_id, direct_members, is_group
+from shared.contract.chats import direct_chat_id, is_group
 
 KEEP_UP_SECONDS = 3600.0
 """Seconds between two readings without a Gap, so that the next Gap has fewer events."""
@@ -138,6 +133,7 @@ class TerminalChat:
         self._people = TerminalPeople(client, self._names)
         self._files = TerminalFiles(client, screen.show)
         self._messages = ShownMessages(screen.show, self._names, self._groups)
+        self._composer = TerminalComposer(client, self._names, self._groups, self._messages)
         self._chats = ChatList(client, self._names, self._groups)
 
     async def greet(self) -> None:
@@ -175,7 +171,7 @@ class TerminalChat:
                     act = self._client.react if command == "/react" else self._client.unreact
                     await self._change(act, self._messages.number(number), emoji)
                 case "/edit", number, text if is_number([number]):
-                    await self._edit(int(number), text)
+                    await self._messages.show_change(await self._composer.edit(int(number), text))
                 case "/edits", *number if is_number(number):
                     await self._show_edits(self._messages.number(number))
                 case "/delete", number if is_number([number]):
@@ -193,7 +189,7 @@ class TerminalChat:
                 case (_,) if command in LISTS:
                     await self._show_messages_having(LISTS[command])
                 case "/forward", *number, name if is_number(number):
-                    await self._forward(self._messages.number(number), name)
+                    self._screen.show(await self._composer.forward(self._messages.number(number), name))
                 case "/send", text:
                     await self._send_file(text)
                 case "/save", number, *place if is_number([number]):
@@ -262,57 +258,20 @@ class TerminalChat:
             self._screen.show(f"the missed events can't be read: {error}")
 
     async def _send(self, text: str) -> None:
-        sent = await self._send_to(self._open_chat_id(), text)
+        sent = await self._composer.send(self._open_chat_id(), text)
         self._screen.erase_typed(text)
         await self._messages.show(sent)
 
     async def _send_file(self, text: str) -> None:
         chat_id = self._open_chat_id()  # the first message of another chat may open it while the file is uploaded
         file, caption = await self._files.upload(text)
-        await self._messages.show(await self._send_to(chat_id, caption, [file]))
-
-    async def _send_to(self, chat_id: str, text: str, files: Sequence[FileInfo] = ()) -> Message:
-        """Send a message, and return it."""
-        content = self._content(chat_id, text)
-        mentions, everyone = content.mentions, content.mentions_everyone
-        accepted = await self._client.send(chat_id, text, files=files, mentions=mentions, mentions_everyone=everyone)
-        sender_id = self._client.me.user_id
-        return Message(message_id=accepted.event_id, chat_id=chat_id, sender_id=sender_id, text=content, files=files)
+        await self._messages.show(await self._composer.send(chat_id, caption, files=[file]))
 
     def _open_chat_id(self) -> str:
         """The chat that is open. Raises InvalidCommand without one."""
         if not self._chat_id:
             raise InvalidCommand(NO_CHAT)
         return self._chat_id
-
-    async def _edit(self, number: int, text: str) -> None:
-        """Replace the text of a message."""
-        content = self._content(self._messages.get(number).chat_id, text)
-        mentions, everyone = content.mentions, content.mentions_everyone
-        edit = partial(self._client.edit, mentions=mentions, mentions_everyone=everyone)
-        await self._change(edit, number, text)
-
-    def _content(self, chat_id: str, text: str) -> Text:
-        """Return the text with its mentions of members of the chat; of a group, only if it is the open one."""
-        if is_group(chat_id):
-            members = self._groups.members if chat_id == self._chat_id else {}
-            return Text(body=text, mentions=mentions_in(text, members), mentions_everyone=has_everyone(text, members))
-        known = self._names.known
-        named = {member: known[member] for member in direct_members(chat_id) or () if member in known}
-        return Text(body=text, mentions=mentions_in(text, named))
-
-    async def _forward(self, number: int, name: str) -> None:
-        """Send a copy of a message to another user."""
-        message = self._messages.get(number)
-        content = content_of(message, self._messages.state(message.message_id))
-        if content is None:
-            raise InvalidCommand(f"[{number}] was deleted")
-        user = await self._client.api.find_user(name)
-        members = self._client.me.user_id, user.user_id
-        mentions = [mention for mention in content.mentions if mention.user_id in members]
-        files = refs_in(message)
-        await self._client.send(user.user_id, content.body, files=files, mentions=mentions, forwarded=True)
-        self._screen.show(f"forwarded [{number}] to {user.name}")
 
     async def _find(self, text: str) -> None:
         found = await self._client.api.find_users(text, limit=PAGE + 1)

@@ -1,0 +1,61 @@
+"""Sends and edits the messages of `rookery chat`, with their mentions and files."""
+
+from collections.abc import Sequence
+
+from rookery.client import Client, Event, FileInfo, Message, Text, refs_in
+from rookery.commands.terminal.commands import InvalidCommand
+from rookery.commands.terminal.groups import TerminalGroups
+from rookery.commands.terminal.messages import ShownMessages
+from rookery.commands.terminal.names import UserNames
+from rookery.commands.terminal.texts import content_of, has_everyone, mentions_in
+from shared.contract.chats import direct_members, is_group
+
+
+class TerminalComposer:
+    """Sends messages, and edits them. Methods with a number, which is that of a shown message, raise InvalidCommand if
+    there is none; all of them raise RookeryError."""
+
+    def __init__(self, client: Client, names: UserNames, groups: TerminalGroups, messages: ShownMessages) -> None:
+        self._client = client
+        self._names = names
+        self._groups = groups
+        self._messages = messages
+
+    async def send(self, chat_id: str, text: str, *, files: Sequence[FileInfo] = ()) -> Message:
+        """Send a message, and return it."""
+        content = self._content(chat_id, text)
+        mentions, everyone = content.mentions, content.mentions_everyone
+        accepted = await self._client.send(chat_id, text, files=files, mentions=mentions, mentions_everyone=everyone)
+        sender_id = self._client.me.user_id
+        return Message(message_id=accepted.event_id, chat_id=chat_id, sender_id=sender_id, text=content, files=files)
+
+    async def edit(self, number: int, text: str) -> Event:
+        """Replace the text of a message, and return the change."""
+        message = self._messages.get(number)
+        content = self._content(message.chat_id, text)
+        mentions, everyone = content.mentions, content.mentions_everyone
+        return await self._client.edit(
+            message.chat_id, message.message_id, text, mentions=mentions, mentions_everyone=everyone
+        )
+
+    async def forward(self, number: int, name: str) -> str:
+        """Send a copy of a message to another user, and return a line about it."""
+        message = self._messages.get(number)
+        content = content_of(message, self._messages.state(message.message_id))
+        if content is None:
+            raise InvalidCommand(f"[{number}] was deleted")
+        user = await self._client.api.find_user(name)
+        members = self._client.me.user_id, user.user_id
+        mentions = [mention for mention in content.mentions if mention.user_id in members]
+        files = refs_in(message)
+        await self._client.send(user.user_id, content.body, files=files, mentions=mentions, forwarded=True)
+        return f"forwarded [{number}] to {user.name}"
+
+    def _content(self, chat_id: str, text: str) -> Text:
+        """Return the text with its mentions of members of the chat; of a group, only if it is the open one."""
+        if is_group(chat_id):
+            members = self._groups.members if chat_id == self._messages.open_chat_id else {}
+            return Text(body=text, mentions=mentions_in(text, members), mentions_everyone=has_everyone(text, members))
+        known = self._names.known
+        named = {member: known[member] for member in direct_members(chat_id) or () if member in known}
+        return Text(body=text, mentions=mentions_in(text, named))

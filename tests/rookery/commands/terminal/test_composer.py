@@ -1,0 +1,45 @@
+"""Messages that `rookery chat` sends."""
+
+from typing import Any
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from rookery.commands.terminal.chat import TerminalChat
+from rookery.v1 import session_pb2 as pb
+from tests.rookery.commands.terminal.screens import FakeScreen
+
+
+async def test_a_message_is_forwarded_with_its_present_text(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    frida = {"user_id": "8", "name": "frida", "display_name": "Frida"}
+    bff.answers["GET /v1/profiles?name_contains=frida&limit=1"] = 200, {"profiles": [frida]}
+    edited = pb.Edited(text=pb.Text(body="new: @ada @grace"))
+    edited.text.mentions.extend([pb.Mention(user_id=7, name="ada"), pb.Mention(user_id=9, name="grace")])
+    change = pb.Change(chat_id="d-7-9", target_id=11, actor_id=9, edited=edited)
+    connection.message(11)
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, change=change)))
+    await connection.accept_next()
+    await wait_all_tasks_blocked()
+    nursery.start_soon(connection.accept_next, 50)
+    await chat.execute("/forward frida")
+    send = connection.received[-1].send
+    assert (send.recipient_id, send.forwarded, send.text.body) == (8, True, edited.text.body)
+    assert list(send.text.mentions) == [pb.Mention(user_id=7, name="ada")]  # frida's chat has no grace
+    assert screen.shown[-1] == "forwarded [1] to frida"
+
+
+async def test_mentions_are_sent_and_shown_by_the_names_of_today(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(connection.accept_next)
+    await chat.execute("@grace, @gracious and a@grace @grace @everyone")
+    assert list(connection.received[-1].send.text.mentions) == [pb.Mention(user_id=9, name="grace")]
+    assert not connection.received[-1].send.text.mentions_everyone
+    message = pb.Message(message_id=12, chat_id="d-7-9", sender_id=9, forwarded=True)
+    text = pb.Text(body="@A.L. @A @Amy", mentions=[pb.Mention(user_id=7, name="A.L."), pb.Mention(user_id=9, name="A")])
+    message.text.CopyFrom(text)
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=12, message=message)))
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1].endswith(" grace (forwarded): @ada @grace @Amy")
