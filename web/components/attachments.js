@@ -14,6 +14,7 @@ import { placeBeside, setExpanded } from "./place.js";
 import { loadStyle } from "./style.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Attached} from "../files/attached.js" */
 /** @import {MessageFile} from "../types.js" */
 
 /** While files are held over the chat, the browser reports it at least this often, in milliseconds. */
@@ -95,30 +96,33 @@ export class Attachments {
   }
 
   view() {
-    const files = this.#uploads.attached.of(this.#chat_id);
+    const { attached } = this.#uploads;
+    const files = attached.of(this.#chat_id);
+    const shown = attached.shown(this.#chat_id);
     return [
       this.#isHeldOver && h("div", { class: "drop-here", key: "drop" }, fileTexts.sending.drop),
       h("p", { class: "unseen", role: "status", key: "attached-count" }, files.length > 0 && fileTexts.sending.count(files.length)),
-      files.length > 0 &&
+      shown.length > 0 &&
         h(
           "ul",
           { class: "attached", role: "list", "aria-label": fileTexts.sending.attached, key: "attached" },
-          files.map((file) => this.#item(file)),
+          shown.map((held) => this.#item(held)),
         ),
       files.some(({ media_type }) => isPicture(media_type)) && this.#quality(),
     ];
   }
 
-  /** @param {MessageFile} file */
-  #item(file) {
+  /** @param {Attached} held */
+  #item({ file, isLeaving }) {
     const { client_file_id: id = "", name } = file;
     const isShown = isPicture(file.media_type) && !this.#broken.has(id);
     const remove = (/** @type {Event} */ event) => this.#remove(file, /** @type {HTMLElement} */ (event.currentTarget));
+    const look = isShown ? "attached-picture" : "attached-file";
     return h(
       "li",
-      { key: id, class: isShown ? "attached-picture" : "attached-file" },
+      { key: id, class: isLeaving ? `${look} leaving` : look },
       isShown ? this.#picture(file) : words(file),
-      iconButton(fileTexts.sending.remove(name), "close", null, { onclick: remove }),
+      !isLeaving && iconButton(fileTexts.sending.remove(name), "close", null, { onclick: remove }),
     );
   }
 

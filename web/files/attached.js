@@ -73,6 +73,16 @@ export class AttachedFiles {
     return this.#staying(chat_id).map(({ file }) => file);
   }
 
+  /**
+   * What is on the screen at a chat's draft: also files that are leaving, which no message shows yet.
+   * @param {string} chat_id after `open`
+   * @returns {readonly Attached[]}
+   */
+  shown(chat_id) {
+    const isVoice = (/** @type {Attached} */ { file }) => Boolean(file.duration_ms); // it was never attached
+    return (this.#attached.get(chat_id) ?? []).filter((held) => !isVoice(held));
+  }
+
   /** Names of the files that the draft of a chat does not keep. @param {string} chat_id @returns {NotKept} */
   notKept(chat_id) {
     const attached = this.#staying(chat_id);

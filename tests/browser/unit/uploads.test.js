@@ -217,6 +217,19 @@ test("a draft has its files until their message is kept, and then not again", as
   assert.deepEqual(attached(await reloaded(page)), []);
 });
 
+test("files stay on the screen until their message is kept, and then its message shows them", async () => {
+  const page = await opened({ files: { ...fakeFiles(), put: () => new Promise(() => {}) } });
+  const shown = () => page.uploads.attached.shown(CHAT).map(({ file: { name }, isLeaving }) => [name, isLeaving]);
+  page.uploads.attached.add(CHAT, [file("", "slow.png")]);
+  assert.deepEqual(shown(), [["slow.png", false]]);
+  const sent = page.uploads.attached.send(CHAT, "", {}, page.uploads.attached.take(CHAT));
+  await pass(20);
+  assert.deepEqual([attached(page), shown(), waiting(page)], [[], [["slow.png", true]], undefined]);
+  for (let half = 0; half < 2; half++) await pass(30);
+  await sent;
+  assert.deepEqual([shown(), waiting(page).files[0].name], [[], "slow.png"]);
+});
+
 test("files beyond the limit of all drafts are named, and are sent nevertheless", async () => {
   const page = await opened();
   const large = (name, size) => Object.defineProperty(file("0123", name), "size", { value: size });
