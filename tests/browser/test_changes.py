@@ -66,6 +66,21 @@ def test_edits_and_deletions_are_seen_by_both_in_the_chat_in_quotes_and_in_the_l
 
 
 @pytest.mark.slow
+def test_a_message_is_not_offered_for_an_edit_after_the_time_limit(own_platform: Platform, seats: Seats) -> None:
+    mira, ada = own_platform.register("Mira Okafor"), own_platform.register("Ada Lindqvist")
+    own_platform.send(mira, ada.chat_with(mira), "Lunch?")
+    own_platform.send(ada, ada.chat_with(mira), "At noon")
+    assert own_platform.run("config", "set", "edit_seconds", "1").returncode == 0
+    seat = seats(own_platform, ada, chat="Mira Okafor")
+    seat.composer.press("ArrowUp")
+    seat.message("At noon").hover()
+    seat.message("At noon").get_by_role("button", name="More", exact=True).click()
+    expect(seat.page.get_by_role("menuitem", name="Reply")).to_be_visible()
+    expect(seat.page.get_by_role("menuitem", name="Edit", exact=True)).to_have_count(0)
+    expect(seat.page.get_by_text("Editing a message")).to_have_count(0)
+
+
+@pytest.mark.slow
 def test_an_edit_by_keyboard_gives_the_draft_back_and_survives_a_reload(at_ada: Seat) -> None:
     at_ada.composer.press("ArrowUp")
     expect(at_ada.page.get_by_text("Editing a message")).to_be_visible()

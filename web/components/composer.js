@@ -451,7 +451,8 @@ export class Composer {
     const { chats, sending } = this.#app;
     const messages = chats.conversations.known(this.#chat_id).map((message) => sending.shown(message));
     const isShown = (/** @type {Message} */ each) => !isDeleted(each) && !isHidden(each) && (textOf(each) !== "" || each.files.length > 0);
-    return messages.findLast((each) => each.sender_id === chats.me.user_id && isShown(each));
+    const last = messages.findLast((each) => each.sender_id === chats.me.user_id && isShown(each));
+    return last && sending.mayEdit(last.message_id) ? last : undefined;
   }
 
   async #submit() {

@@ -87,7 +87,7 @@ function choicesOf(app, message, actions) {
     ...(text || !files.length ? [{ label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) }] : []),
     { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
     ...kinds.map((kind) => toggle(app, message, kind)),
-    ...(isOwn && canWrite && hasContent ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
+    ...(isOwn && canWrite && hasContent && app.sending.mayEdit(message_id) ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(previewOf(message) && canWrite && (isOwn || may(chat, "DELETE_MESSAGES")) ? [{ label: texts.message.removePreview, choose: () => app.sending.removePreview(message) }] : []),
     ...(editedAt(message) ? [{ label: texts.message.editHistory, choose: () => openEdits(app, message) }] : []),
     ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),

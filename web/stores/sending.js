@@ -42,6 +42,8 @@ export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
   /** The limit of a file; 0 if it is not known. */
   maxFileBytes = 0;
+  /** For how long a message can be edited, in milliseconds. */
+  #editable_ms = Infinity;
   /** The files of drafts and unsent messages, once the module is loaded. @type {Uploads | null} */
   uploads = null;
   /** Whether the sign-in has ended. */
@@ -193,6 +195,11 @@ export class Sending extends Store {
     this.#change({ chat_id, target_id: message_id, reacted: { emoji, set } });
   }
 
+  /** Whether an own message is recent enough to be edited. @param {string} message_id */
+  mayEdit(message_id) {
+    return Date.now() - timeOfId(message_id) < this.#editable_ms;
+  }
+
   /** @param {string} chat_id @param {string} message_id of an own message @param {Text} text */
   edit(chat_id, message_id, text) {
     this.#change({ chat_id, target_id: message_id, edited: { text } });
@@ -282,9 +289,10 @@ export class Sending extends Store {
   // ---- events of the session
 
   /** @param {Limits} [limits] of this session */
-  online({ max_text_bytes, max_file_bytes } = {}) {
+  online({ max_text_bytes, max_file_bytes, edit_seconds } = {}) {
     this.maxTextBytes = max_text_bytes || MAX_TEXT_BYTES;
     this.maxFileBytes = Number(max_file_bytes ?? 0);
+    this.#editable_ms = (edit_seconds || Infinity) * 1_000;
     this.#loadNeeded();
     this.uploads?.online();
     this.flush();
@@ -369,11 +377,18 @@ export class Sending extends Store {
     });
   }
 
-  /** The text of a refused edit returns to the composer, so that it is not lost. @param {Change} change */
+  /**
+   * The text of a refused edit returns to the composer, so that it is not lost: as the draft if it is too late for the edit.
+   * @param {Change} change
+   */
   #restoreEdit({ chat_id, target_id = "", edited }) {
-    const text = edited?.text?.body;
-    if (text && !this.drafts.get(chat_id).editing)
-      this.drafts.keep(chat_id, { editing: { message_id: target_id, text } });
+    const body = edited?.text?.body;
+    const { drafts } = this;
+    const { editing, text } = drafts.get(chat_id);
+    const isLate = !this.mayEdit(target_id);
+    if (!body || (isLate ? text : editing)) return;
+    drafts.keep(chat_id, isLate ? { text: body } : { editing: { message_id: target_id, text: body } });
+    if (isLate && drafts.field?.chat_id === chat_id) drafts.field.show(body);
   }
 
   /**

@@ -468,6 +468,22 @@ test("a refused change is undone with a sentence, and a refused edit is the pers
   assert.deepEqual(refusals.map(([, code]) => code), ["not_found", "forbidden"]);
 });
 
+test("a message can be edited for the time that Welcome states; the text of a later edit becomes the draft, if there is none", async () => {
+  const { sync: { sending }, socket } = await online();
+  mock.timers.setTime(timeOf(1) + 61_000);
+  assert.ok(sending.mayEdit(idAt(1)), "without a limit");
+  sending.online({ edit_seconds: 60 });
+  assert.deepEqual([1, 2].map((minute) => sending.mayEdit(idAt(minute))), [false, true]);
+  for (const body of ["late", "later"]) {
+    sending.edit(CHAT, idAt(1), { body });
+    refuse(socket, { code: "forbidden" });
+  }
+  const { editing, text } = sending.drafts.get(CHAT);
+  assert.deepEqual([editing, text], [null, "late"]);
+  sending.online();
+  assert.ok(sending.mayEdit(idAt(1)));
+});
+
 test("changes of others, and of the user's other devices, arrive as events", async () => {
   const client = await online();
   const { chats, socket } = client;
