@@ -172,20 +172,24 @@ class Accounts:
             await self._avatars.forget(place, user.avatar)
         return _account(changed, claims)
 
-    @endpoint("PUT", "/v1/me/password", status=204)
+    @endpoint("PUT", "/v1/me/password", models.ChangedPassword)
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
-        verified = await self._confirm(claims, await self._user(claims.user_id), body.current_password)
+        user = await self._user(claims.user_id)
+        verified = await self._confirm(claims, user, body.current_password)
         if isinstance(verified, Refusal):
             return verified
         password_hash = await self._services.passwords.hash(body.new_password)
+        device_token = await self._devices.issue(user.name, password_hash)  # before the change, which can't be repeated
         if refusal := await self._overtaken(claims, verified):
             return refusal
         with completed():
             is_set = await self._set_password(
                 claims.user_id, password_hash, former=verified.password_hash, kept_family_id=claims.family_id
             )
-        return Response() if is_set else _WRONG_PASSWORD  # it was changed while this request was under way
+        if not is_set:  # it was changed while this request was under way
+            return _WRONG_PASSWORD
+        return Response(models.ChangedPassword(device_token=device_token))
 
     # A POST, since proxies may drop the body of a DELETE.
     @endpoint("POST", "/v1/me/deletion", status=204)

@@ -85,7 +85,12 @@ export class Api {
     const account = { name, password, device_name: this.#device_name, device_token };
     const { device_token: next_device_token, ...tokens } = await this.#request("POST", "/v1/tokens", account);
     this.#credentials.store(tokens);
-    this.#credentials.storeDeviceToken(name, next_device_token);
+    this.keepDeviceToken(name, next_device_token);
+  }
+
+  /** Keeps the token by which the server knows this browser at the next sign-in. @param {string} name @param {string} token */
+  keepDeviceToken(name, token) {
+    this.#credentials.storeDeviceToken(name, token);
   }
 
   /** Ends the sign-in in this browser, whether the server responds or not. */

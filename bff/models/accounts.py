@@ -144,6 +144,12 @@ class SignedIn(Tokens):
     device_token: str
 
 
+class ChangedPassword(BaseModel):
+    """The token of the device, in place of the one of its sign-in, which ends with the former password."""
+
+    device_token: str
+
+
 class SignInDetails(BaseModel):
     """A sign-in of the user. `last_seen_at_ms` is the time of its last refresh, or of its start: a client that is in
     use refreshes before each access token expires. `is_current` marks the sign-in of this request."""

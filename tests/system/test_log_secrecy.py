@@ -192,7 +192,9 @@ async def sign_up(platform: Platform, known: Secrets, name: str) -> Person:
         profile = {"display_name": known.new("display name"), "version": version}
         (await http.patch("/v1/me", json=profile, headers=headers)).raise_for_status()
         change = {"current_password": password, "new_password": second}
-        (await http.put("/v1/me/password", json=change, headers=headers)).raise_for_status()
+        changed = (await http.put("/v1/me/password", json=change, headers=headers)).raise_for_status().json()
+        for device_token in (tokens["device_token"], changed["device_token"]):
+            known.keep_token("device token", device_token)
         for _ in range(2):  # after the second one, a use of the first refresh token is a reuse and no retry
             renewed = await http.post("/v1/tokens/refresh", json={"refresh_token": tokens["refresh_token"]})
             tokens = renewed.raise_for_status().json()

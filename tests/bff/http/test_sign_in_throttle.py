@@ -89,16 +89,19 @@ async def test_wrong_passwords_from_many_addresses_do_not_delay_a_known_device(a
     assert reply.body["device_token"] != device_token
 
 
-async def test_a_device_token_ends_with_the_password(api: Api) -> None:
+async def test_a_device_token_ends_with_the_password_and_its_change_returns_the_next_one(api: Api) -> None:
     await api.register("alice")
     tokens = await api.sign_in()
     change = {"current_password": PASSWORD, "new_password": "another password"}
-    assert (await api.call("PUT", "/v1/me/password", change, token=tokens["access_token"])).status == 204
+    reply = await api.call("PUT", "/v1/me/password", change, token=tokens["access_token"])
+    assert (reply.status, set(reply.body)) == (200, {"device_token"})
     wrong = {"name": "alice", "password": PASSWORD}
     for number in range(3 * HOURLY_FACTOR):
         assert (await api.call("POST", "/v1/tokens", wrong, address=f"192.0.2.{number}")).status == 401
-    right = {"name": "alice", "password": "another password", "device_token": tokens["device_token"]}
-    assert (await api.call("POST", "/v1/tokens", right, address="192.0.2.200")).status == 429
+    right = {"name": "alice", "password": "another password"}
+    for device_token, status in ((tokens["device_token"], 429), (reply.body["device_token"], 200)):
+        body = right | {"device_token": device_token}
+        assert (await api.call("POST", "/v1/tokens", body, address="192.0.2.200")).status == status
 
 
 async def test_a_device_token_gives_no_access(api: Api) -> None:

@@ -178,3 +178,16 @@ test("a password that is too long is sent whole, and refused at its field, in th
   assert.equal(deletion.noteOf("current_password"), texts.refusedField.wrongPassword);
   assert.deepEqual(sent, Array(5).fill(LONG));
 });
+
+test("a changed password gives the browser its next device token, and a server that returns none changes it too", async (context) => {
+  usePage(context);
+  for (const [answer, kept] of [[{ device_token: "next" }, [["ada", "next"]]], [null, []]]) {
+    const tokens = [];
+    const signedIn = async (method) => (method === "GET" ? { sign_ins: [] } : answer);
+    const { dialog } = openSettings({ signedIn, keepDeviceToken: (...token) => tokens.push(token) });
+    await settle();
+    await passwordForm(dialog.element).submit({ current_password: LONG, new_password: LONG });
+    assert.ok(dialog.element.textContent.includes(dialogTexts.password.changed));
+    assert.deepEqual(tokens, kept);
+  }
+});
