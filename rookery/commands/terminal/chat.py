@@ -167,6 +167,8 @@ class TerminalChat:
                     await self._find(" ".join(words))
                 case "/history" | "/older", *count if is_number(count):
                     await self._show_history(int(count[0]) if count else PAGE, older=command == "/older")
+                case "/reply", number, text if is_number([number]):
+                    await self._messages.show(await self._composer.reply(int(number), text))
                 case "/react" | "/unreact", *number, emoji if is_number(number):
                     act = self._client.react if command == "/react" else self._client.unreact
                     await self._change(act, self._messages.number(number), emoji)

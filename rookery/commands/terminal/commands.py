@@ -13,7 +13,7 @@ LISTED = {"pin": "pinned", "star": "starred"}
 
 SPLITS = {
     **{"/channel": 1, "/edit": 2, "/group": 1, "/join": 1, "/open": 1, "/rename": 1},
-    **{"/report": 2, "/save": 2, "/send": 1, "/topic": 1},
+    **{"/reply": 2, "/report": 2, "/save": 2, "/send": 1, "/topic": 1},
 }
 """The commands whose last argument is a whole text, and the number of their arguments."""
 
@@ -39,6 +39,7 @@ HELP = f"""\
 /with NAME              write to NAME, and show the unread messages
 /history [COUNT]        show the newest messages: {PAGE}, or 1 to {MAX_PAGE}
 /older [COUNT]          show the messages before these
+/reply NUMBER TEXT      reply to a message
 /react [NUMBER] E       react with the emoji E to a message, by default the newest; /unreact removes it
 /edit NUMBER TEXT       replace the text of your message
 /edits [NUMBER]         show the texts that a message has had

@@ -21,13 +21,30 @@ class TerminalComposer:
         self._groups = groups
         self._messages = messages
 
-    async def send(self, chat_id: str, text: str, *, files: Sequence[FileInfo] = ()) -> Message:
-        """Send a message, and return it."""
+    async def send(self, chat_id: str, text: str, *, files: Sequence[FileInfo] = (), reply_to: int = 0) -> Message:
+        """Send a message, which replies to the one with the id `reply_to` unless that is 0, and return it."""
         content = self._content(chat_id, text)
-        mentions, everyone = content.mentions, content.mentions_everyone
-        accepted = await self._client.send(chat_id, text, files=files, mentions=mentions, mentions_everyone=everyone)
-        sender_id = self._client.me.user_id
-        return Message(message_id=accepted.event_id, chat_id=chat_id, sender_id=sender_id, text=content, files=files)
+        accepted = await self._client.send(
+            chat_id,
+            text,
+            files=files,
+            mentions=content.mentions,
+            mentions_everyone=content.mentions_everyone,
+            reply_to=reply_to,
+        )
+        return Message(
+            message_id=accepted.event_id,
+            chat_id=chat_id,
+            sender_id=self._client.me.user_id,
+            text=content,
+            files=files,
+            reply_to=reply_to,
+        )
+
+    async def reply(self, number: int, text: str) -> Message:
+        """Send a reply to a message, in the chat of the message, and return the reply."""
+        message = self._messages.get(number)
+        return await self.send(message.chat_id, text, reply_to=message.message_id)
 
     async def edit(self, number: int, text: str) -> Event:
         """Replace the text of a message, and return the change."""

@@ -80,6 +80,8 @@ class ShownMessages:
             text = f" {control_text(message, self._names.known)}"
         else:
             label = " (forwarded)" if message.forwarded and content else ""
+            if message.reply_to and content:
+                label += f" (reply to {self._reference(message.reply_to)})"
             text = f"{label}: {indented(text_of(message, state, self._names.known))}"
         self._show(f"[{number}] {clock(message.message_id)} {name}{text}")
 
@@ -97,11 +99,15 @@ class ShownMessages:
         """Show the change of a message, unless a newer one is shown already."""
         target_id = event.change.target_id
         if target_id and apply_change(self.state(target_id), event):
-            number = self._numbers.get(target_id)
             await self._names.read(mention.user_id for mention in event.change.edited.text.mentions)
-            text = change_text(event.change, f"[{number}]" if number else "an older message", self._names.known)
+            text = change_text(event.change, self._reference(target_id), self._names.known)
             if text:
                 self._show(f"{await self._names.of(event.change.actor_id)} {indented(text)}")
+
+    def _reference(self, message_id: int) -> str:
+        """The number of a message in a text, or words for a message that has none."""
+        number = self._numbers.get(message_id)
+        return f"[{number}]" if number else "an older message"
 
     def _number_of(self, message: Message) -> int:
         """Return the number of a message; a message that has none gets the next one."""

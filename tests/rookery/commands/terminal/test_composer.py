@@ -43,3 +43,33 @@ async def test_mentions_are_sent_and_shown_by_the_names_of_today(
     connection.reply(pb.ServerFrame(event=pb.Event(event_id=12, message=message)))
     await wait_all_tasks_blocked()
     assert screen.shown[-1].endswith(" grace (forwarded): @ada @grace @Amy")
+
+
+async def test_a_reply_is_sent_to_the_chat_of_its_message_and_shown_with_the_number_of_it(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
+) -> None:
+    connection.message(11)
+    await connection.accept_next()
+    await wait_all_tasks_blocked()
+    nursery.start_soon(connection.accept_next, 50)
+    await chat.execute("/reply 1 yes,  @grace")
+    send = connection.received[-1].send
+    assert (send.chat_id, send.reply_to, send.text.body) == ("d-7-9", 11, "yes,  @grace")
+    assert list(send.text.mentions) == [pb.Mention(user_id=9, name="grace")]
+    assert screen.shown[-1].endswith(" ada (reply to [1]): yes,  @grace")
+    await chat.execute("/reply 7 no")
+    assert screen.shown[-1] == "there is no message [7]"
+
+
+async def test_received_replies_name_their_messages(chat: TerminalChat, screen: FakeScreen, connection: Any) -> None:
+    connection.message(11)
+    for message_id, target_id in ((12, 11), (13, 5)):
+        reply = pb.Message(
+            message_id=message_id, chat_id="d-7-9", sender_id=9, reply_to=target_id, text={"body": "yes"}
+        )
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=message_id, message=reply)))
+    await wait_all_tasks_blocked()
+    assert [line.partition("grace ")[2] for line in screen.shown[-2:]] == [
+        "(reply to [1]): yes",
+        "(reply to an older message): yes",
+    ]
