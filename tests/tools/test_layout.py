@@ -13,7 +13,7 @@ GENERATED = ("rookery/v1/*", "shared/rpc/standard/*")
 SECTION = (ROOT / "CONTRIBUTING.md").read_text().partition("## Modules that are tested elsewhere")[2]
 
 ROWS = re.findall(r"^\| (`.+\.py`) \| (`.+`) \|$", SECTION, re.MULTILINE)
-"""Modules, and the test files and folders that test them."""
+"""Modules, and the test files that test them."""
 
 
 def modules() -> set[str]:
@@ -48,4 +48,4 @@ def test_each_module_is_tested_under_its_name_or_where_the_table_says() -> None:
 
 def test_the_tests_in_the_table_exist() -> None:
     tests = {path for _, cell in ROWS for path in paths_in(cell)}
-    assert [path for path in sorted(tests) if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(tests) if not (ROOT / path).is_file()] == []
