@@ -82,7 +82,7 @@ async def measure(engine: str, opened: AbstractAsyncContextManager[ChatStore], f
         print(f"  recorded in messages: {size / (time.perf_counter() - began):,.0f}/s")
         await measure_calls(chats, stored, events)
         await chats.raise_watermarks({0: wall_clock_ms()})
-        sweep = Sweep(chats, accounts, files, partitions=1)
+        sweep = Sweep(chats, accounts, files, partitions=1, platform=engine)
         for name, share in ((f"sweep of a share of {SHARES}", 0), ("sweep of everything", None)):
             began, cpu = time.perf_counter(), time.process_time()
             stall = await longest_stall(sweep.run, share)

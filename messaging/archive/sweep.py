@@ -28,6 +28,7 @@ from shared.contract.avatars import SETTABLE_MS, place_of
 from shared.contract.ids import first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.files.keys import avatar_of, file_id_of, file_key, keys_of
+from shared.files.owner import claim
 from shared.files.protocol import MAX_LISTED, FileStore, Stored, Upload
 
 HOUR_MS = 3_600_000
@@ -80,17 +81,22 @@ class Swept:
 class Sweep:
     """Sweeps the files of a platform."""
 
-    def __init__(self, chats: ChatStore, accounts: AccountStore, files: FileStore, partitions: int) -> None:
-        """`partitions` is the number of partitions of the log."""
+    def __init__(
+        self, chats: ChatStore, accounts: AccountStore, files: FileStore, partitions: int, platform: str
+    ) -> None:
+        """`partitions` is the number of partitions of the log, `platform` the owner of the file store."""
         self._chats = chats
         self._accounts = accounts
         self._table = chats.files
         self._files = files
+        self._platform = platform
         self._watermark = Watermark(chats, partitions)
 
     async def run(self, share: int | None = None) -> Swept:
         """Sweep everything, or one of SHARES: in all shares are the files that are condemned or uploading, which are
-        few; the first one has the bytes and the avatars. Raises Unavailable, and may be repeated."""
+        few; the first one has the bytes and the avatars. Raises Unavailable, also if the file store belongs to another
+        platform, and may be repeated."""
+        await claim(self._files, self._platform)
         swept = Swept()
         complete_up_to = await self._watermark.complete_up_to()  # before the uses are read
         place: int | None = FIRST_PLACE

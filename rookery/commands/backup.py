@@ -124,7 +124,7 @@ def _back_up(settings: Settings, folder: Path, with_files: bool) -> list[str]:
             copied = copy_stored(data.files, unfinished / STORE)
             os.sync()
             manifest["stored"] = asdict(copied)
-            lines.append(f"{STORE}: {copied.keys:,} files and thumbnails, {copied.bytes:,} bytes")
+            lines.append(f"{STORE}: {copied.keys:,} keys, {copied.bytes:,} bytes")
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2))
         sync(unfinished / MANIFEST)
     return [*lines, f"{folder} is complete"]

@@ -17,6 +17,7 @@ from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry, ProcessRegistry
 from shared.drivers.measured import measured_store
+from shared.files.owner import claim
 from shared.files.protocol import FileStore
 from shared.settings import Settings
 from shared.signals.memory import LocalSignals
@@ -123,6 +124,23 @@ async def open_files(settings: Settings) -> AsyncIterator[FileStore]:
 
         async with open_folder_files(DataFolder(settings.data).files) as embedded:
             yield embedded
+
+
+@asynccontextmanager
+async def open_own_files(settings: Settings) -> AsyncIterator[FileStore]:
+    """Open the store of files' bytes to sweep it. Raises as `open_files` does, and Unavailable if the folder belongs to
+    another platform. The sweep compares the owner of a bucket, which may not answer yet."""
+    async with open_files(settings) as files:
+        if not settings.files.url:
+            await claim(files, platform_of(settings))
+        yield files
+
+
+def platform_of(settings: Settings) -> str:
+    """Return the name of the platform, by the store that has its file table."""
+    if "cassandra" in settings.engines:
+        return f"Cassandra's keyspace {settings.cassandra.keyspace}"
+    return "the embedded engines"
 
 
 @asynccontextmanager

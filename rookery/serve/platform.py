@@ -26,7 +26,9 @@ from rookery.serve.engines import (
     open_chats,
     open_coordination,
     open_files,
+    open_own_files,
     open_routing,
+    platform_of,
 )
 from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import apply_log_levels, grpc_address, started, url
@@ -135,13 +137,13 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
     settings = on.settings
     async with (
         on.waiting.engine("cassandra", partial(open_chats, settings)) as chats,
-        open_files(settings) as files,
+        open_own_files(settings) as files,
         on.waiting.end("archive"),
         open_archive(
             settings.archive,
             backplane=on.backplane,
             chats=chats,
-            sweep=Sweep(chats, on.accounts, files, on.backplane.partitions),
+            sweep=Sweep(chats, on.accounts, files, on.backplane.partitions, platform_of(settings)),
             health=health,
             tokens=settings.archive_tokens,
             tls=on.tls.server,

@@ -68,7 +68,11 @@ async def test_an_archive_sweeps_files_once_it_has_the_first_partition(
         open_folder_files(tmp_path / "files") as files,
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_archive(
-            SETTINGS, backplane=log, chats=chats, sweep=Sweep(chats, accounts, files, log.partitions), health=health
+            SETTINGS,
+            backplane=log,
+            chats=chats,
+            sweep=Sweep(chats, accounts, files, log.partitions, "a platform"),
+            health=health,
         ),
     ):
         with trio.fail_after(PATIENCE):

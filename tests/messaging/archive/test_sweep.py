@@ -37,9 +37,12 @@ from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, wall_clock_ms
 from shared.files.folder import FolderFiles, open_folder_files
 from shared.files.keys import PICTURE, avatar_keys, file_key
+from shared.files.owner import OWNER_KEY
 from tests.messaging.archive.conftest import ALICE, BOB, PARTITIONS, new_message
 from tests.messaging.archive.store.chats import Company, Conversation, logged, new_ids, users
 from tests.messaging.archive.store.conftest import ENGINES, OpenChats
+
+PLATFORM = "the embedded engines"
 
 
 @pytest.fixture
@@ -74,8 +77,8 @@ class World:
         """A sweep by a process that has just started."""
         chats: Any = Stepping(self, self.chats, files=Stepping(self, self.chats.files), watermarks=self.watermarks)
         accounts: Any = Stepping(self, self.accounts)
-        files: Any = Stepping(self, self.files)
-        return await Sweep(chats, accounts, files, PARTITIONS).run(share)
+        files: Any = Stepping(self, self.files, read=self.files.read)
+        return await Sweep(chats, accounts, files, PARTITIONS, PLATFORM).run(share)
 
     async def kill_a_sweep(self, step: int) -> bool:
         """Sweep with a process that is killed after so many operations. Return whether it was, or had ended before."""
@@ -244,7 +247,7 @@ async def test_bytes_and_uploads_without_a_file_are_deleted_after_a_day(world: W
     assert await world.sweep() == Swept(bytes=2, uploads=1)
     file_id = picture.file.file_id
     kept = {file_key(file_id, "320"), file_key(file_id, PICTURE), "avatars/1"}
-    assert {stored.key for stored in await world.files.keys()} == kept
+    assert {stored.key for stored in await world.files.keys()} == kept | {OWNER_KEY}
     assert [upload.upload_id for upload in await world.files.uploads(MAX_ID)] == [uploading.upload_id]
 
 
@@ -259,6 +262,16 @@ async def test_left_uploads_are_found_behind_any_number_of_others(
     assert await world.sweep() == Swept(uploads=5)
     left = {upload.key for upload in await world.files.uploads(MAX_ID)}
     assert left == {file_key(file.file.file_id) for file in uploading} | {"others/1"}
+
+
+async def test_a_store_of_another_platform_is_not_swept(world: World) -> None:
+    await world.files.put(OWNER_KEY, b"Cassandra's keyspace rookery")
+    await world.files.put(file_key(1), b"x")
+    await world.add()
+    world.ahead_ms += 10 * DAY_MS
+    with pytest.raises(Unavailable, match="belongs to a platform on Cassandra's keyspace rookery"):
+        await world.sweep()
+    assert await world.files.size(file_key(1)) == 1
 
 
 async def test_no_bytes_are_deleted_while_the_file_table_is_empty(world: World) -> None:

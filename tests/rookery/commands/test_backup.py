@@ -187,7 +187,7 @@ async def test_a_backup_of_a_stopped_rookery_is_the_same(folder: Path, settings:
     assert contents(tmp_path / "again") == contents(folder)
     assert lines[-1] == f"{tmp_path / 'again'} is complete"
     assert f"chats.db: {len(contents(folder)['chats.db']):,} bytes" in lines
-    assert "files: 2 files and thumbnails, 6,291,464 bytes" in lines
+    assert "files: 2 keys, 6,291,464 bytes" in lines
     assert names(settings.data) == sorted([*DATABASES, "files", "log.lock"])
 
 

@@ -27,6 +27,8 @@ from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.contract.ids import wall_clock_ms
+from shared.files.folder import open_folder_files
+from shared.files.owner import claim
 from shared.net.health_server import serve_health
 from shared.net.tls import ServerTls
 from shared.telemetry.health import Health
@@ -240,6 +242,18 @@ def test_a_sweep_of_files_prints_what_it_has_done(invoke: Invoke, folder: DataFo
         "0 squares of pictures deleted, which no user and no group has",
         "0 keys and 0 uploads without a file deleted",
     ]
+
+
+@pytest.mark.usefixtures("started")
+def test_a_sweep_without_the_setting_of_the_engines_is_refused(invoke: Invoke, folder: DataFolder) -> None:
+    async def claim_folder() -> None:
+        async with open_folder_files(folder.files) as files:
+            await claim(files, "Cassandra's keyspace rookery")
+
+    trio.run(claim_folder)
+    result = invoke("files", "sweep")
+    assert result.exit_code == 1
+    assert "correct ROOKERY_ENGINES" in result.output
 
 
 @pytest.mark.usefixtures("started")

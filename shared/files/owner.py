@@ -1,0 +1,22 @@
+"""The platform that a file store belongs to: the sweep of another one would take its files for bytes without a row."""
+
+from shared.contract.errors import Unavailable
+from shared.files.protocol import FileStore, NotFound
+
+OWNER_KEY = "platform"
+"""The key of the owner's name, which no sweep deletes."""
+
+
+async def claim(files: FileStore, platform: str) -> None:
+    """Make the platform the owner of the store if it has none. Raises Unavailable if it has another one."""
+    try:
+        async with files.read(OWNER_KEY) as chunks:
+            owner = b"".join([chunk async for chunk in chunks]).decode()
+    except NotFound:
+        await files.put(OWNER_KEY, platform.encode())
+        return
+    if owner != platform:
+        raise Unavailable(
+            f"the store of files belongs to a platform on {owner}, and this one, on {platform}, would delete its "
+            "files: correct ROOKERY_ENGINES, or set ROOKERY_DATA or ROOKERY_FILES__URL to another store"
+        )

@@ -1,0 +1,34 @@
+"""The engines that the settings choose."""
+
+from pathlib import Path
+
+import pytest
+
+from rookery.serve.engines import open_own_files
+from shared.contract.errors import Unavailable
+from shared.settings import CassandraSettings, Settings
+from tests.shared.files.conftest import settings_for
+
+
+def platforms(folder: Path) -> list[Settings]:
+    """Platforms with one data folder, each with a file table of its own."""
+    on_cassandra = Settings(data=folder, engines=frozenset({"cassandra"}))
+    other = on_cassandra.model_copy(update={"cassandra": CassandraSettings(keyspace="other")})
+    return [Settings(data=folder), on_cassandra, other]
+
+
+@pytest.mark.parametrize("first", range(3))
+async def test_the_files_of_a_folder_are_opened_by_one_platform_only(first: int, tmp_path: Path) -> None:
+    owner, *others = (platforms(tmp_path)[(first + number) % 3] for number in range(3))
+    for _ in range(2):
+        async with open_own_files(owner) as files:
+            await files.keys()
+    for other in others:
+        with pytest.raises(Unavailable, match="ROOKERY_DATA"):
+            async with open_own_files(other):
+                pass
+
+
+async def test_a_bucket_that_does_not_answer_yet_can_be_opened() -> None:
+    async with open_own_files(Settings(files=settings_for("http://127.0.0.1:1"))):
+        pass
