@@ -26,6 +26,7 @@ LISTS = {f"/{verb}s": kind for verb, kind in LISTED.items()}
 OWN: dict[tuple[str, ...], tuple[str, bool, str]] = {
     ("/archive",): ("archived", True, "moved to the archive"),
     ("/unarchive",): ("archived", False, "moved out of the archive"),
+    ("/unread",): ("marked_unread", True, "marked as unread"),
     ("/pin", "chat"): ("chat_pinned", True, "pinned to the top of the list"),
     ("/unpin", "chat"): ("chat_pinned", False, "unpinned from the top of the list"),
     ("/previews", "off"): ("without_previews", True, "without previews of your links"),
@@ -49,6 +50,7 @@ HELP = f"""\
 /star [NUMBER]          star a message for you alone; /unstar removes the star, /stars shows the starred messages
 /mute [HOURS], /unmute  mute the chat for you alone
 /archive, /unarchive    move the chat to your archive until a message arrives, or out of it
+/unread                 mark the chat as unread for you alone, until you open it
 /pin chat, /unpin chat  keep the chat at the top of your list on the page
 /previews off           make no previews of the links that you send to the chat; /previews on makes them again
 /forward [NUMBER] NAME  send a copy of a message to NAME

@@ -220,6 +220,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
         ("/mute", pb.Change(muted=pb.Muted(until_ms=2**63 - 1))),
         ("/unmute", pb.Change(muted=pb.Muted())),
         ("/archive", pb.Change(archived=pb.Archived(set=True))),
+        ("/unread", pb.Change(marked_unread=pb.MarkedUnread(set=True))),
         ("/unpin chat", pb.Change(chat_pinned=pb.ChatPinned())),
         ("/previews off", pb.Change(without_previews=pb.WithoutPreviews(set=True))),
     ],
