@@ -66,6 +66,25 @@ def test_edits_and_deletions_are_seen_by_both_in_the_chat_in_quotes_and_in_the_l
 
 
 @pytest.mark.slow
+def test_the_stub_of_a_deleted_message_is_deleted_for_oneself(
+    platform: Platform, seats: Seats, at_ada: Seat, mira: Account
+) -> None:
+    at_mira = seats(platform, mira, chat="Ada Lindqvist")
+    choose(at_ada, "At noon", "Delete")
+    at_ada.page.get_by_role("button", name="Delete for everyone").click()
+    expect(at_mira.messages.last).to_contain_text("This message was deleted")
+    choose(at_mira, "This message was deleted", "Delete")
+    expect(at_mira.page.get_by_role("button", name="Delete for everyone")).to_have_count(0)
+    at_mira.page.get_by_role("button", name="Delete for me").click()
+    expect(at_mira.messages).to_have_count(1)
+    expect(at_mira.page.get_by_role("status").filter(has_text="The message is deleted for you")).to_be_visible()
+    at_mira.page.reload()
+    expect(at_mira.message("Lunch?")).to_be_visible()
+    expect(at_mira.messages).to_have_count(1)
+    expect(at_ada.messages.last).to_contain_text("This message was deleted")
+
+
+@pytest.mark.slow
 def test_a_message_is_not_offered_for_an_edit_after_the_time_limit(own_platform: Platform, seats: Seats) -> None:
     mira, ada = own_platform.register("Mira Okafor"), own_platform.register("Ada Lindqvist")
     own_platform.send(mira, ada.chat_with(mira), "Lunch?")

@@ -1,8 +1,9 @@
 // Asks how to delete a message: for this user alone, which can be undone for some seconds, or for everyone: an own one, or
-// another's with that permission.
+// another's with that permission. The stub of a deleted message can only be deleted for this user.
 // Loaded when it is first opened.
 
 import { isFormer, may } from "../groups.js";
+import { isDeleted } from "../kinds/deleted.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -19,7 +20,7 @@ export class DeleteDialog extends Modal {
   constructor(app, message) {
     const chat = app.chats.of(message.chat_id);
     const isOwn = message.sender_id === app.chats.me.user_id && !isFormer(chat);
-    const mayDelete = isOwn || may(chat, "DELETE_MESSAGES");
+    const mayDelete = !isDeleted(message) && (isOwn || may(chat, "DELETE_MESSAGES"));
     const { title, forEveryone, forEveryoneHint, forMe, forMeHint, cancel } = dialogTexts.deletion;
     super(title, () => [
       h("p", {}, forMeHint),

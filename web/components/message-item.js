@@ -97,7 +97,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
             stamp(message, { last, state, signed, edits: () => edits(app, message, tabindex) }),
           ),
         ),
-        isActive && aside(app, message, { last, tabindex, toggle: mayReact ? toggle : null, actions }),
+        isActive && aside(app, message, { last, tabindex, toggle: mayReact && !isDeleted(message) ? toggle : null, actions }),
       ),
       reactions.length > 0 &&
         h(
@@ -197,7 +197,7 @@ const time = ({ at_ms }) =>
  * @param {App} app
  * @param {Message} message
  * @param {{last: boolean, tabindex: number, toggle: ((emoji: string) => void) | null, actions: MessageActions}} how
- * toggle: null if the user may not react
+ * toggle: null if the user can't react
  */
 function aside(app, message, { last, tabindex, toggle, actions }) {
   const buttons = [
@@ -205,8 +205,7 @@ function aside(app, message, { last, tabindex, toggle, actions }) {
     button(texts.message.more, "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener, actions)),
   ];
   const props = { class: "aside", title: exactTime(message.at_ms) };
-  const isUsable = message.state === "accepted" && !isDeleted(message);
-  return h("div", props, !last && time(message), isUsable && buttons);
+  return h("div", props, !last && time(message), message.state === "accepted" && buttons);
 }
 
 /**

@@ -3,6 +3,7 @@
 import { moveFocus } from "../focus.js";
 import { withNames } from "../formatting.js";
 import { isFormer, may } from "../groups.js";
+import { isDeleted } from "../kinds/deleted.js";
 import { editedAt, mentionsOf, textOf } from "../kinds/edited.js";
 import { LISTED_KINDS, setOf } from "../kinds/listed.js";
 import { previewOf } from "../kinds/previewed.js";
@@ -72,6 +73,8 @@ export function openMessageMenu(app, message, button, actions) {
  */
 function choicesOf(app, message, actions) {
   const { chat_id, message_id, sender_id, files } = message;
+  const deletion = { label: texts.message.delete, choose: () => remove(app, message) };
+  if (isDeleted(message)) return [deletion];
   const { profiles } = app.chats;
   const text = withNames(textOf(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
   const hasContent = Boolean(text) || files.length > 0;
@@ -93,7 +96,7 @@ function choicesOf(app, message, actions) {
     ...(chat.group && !isOwn ? [{ label: texts.chat.profile, choose: () => openProfile(app, sender_id) }] : []),
     ...(!isOwn && hasContent ? [{ label: texts.message.report, choose: () => reportMessage(app, message) }] : []),
     ...(chat.group && !isFormer(chat) && !app.chats.isChannel(chat_id) ? [{ label: texts.group.seenBy, choose: () => openReaders(app, message) }] : []),
-    { label: texts.message.delete, choose: () => remove(app, message) },
+    deletion,
   ];
 }
 
