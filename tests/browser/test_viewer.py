@@ -1,4 +1,4 @@
-"""The viewer of pictures by touch: swiping, pinching, moving and tapping with fingers."""
+"""The viewer of pictures by touch: swiping, pinching, moving and tapping with fingers. Videos play, or say why not."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,25 @@ Point = tuple[float, float]
 
 VIDEO: FilePayload = {"name": "clip.webm", "mimeType": "video/webm", "buffer": b"\x1a\x45\xdf\xa3\x01webm" + bytes(99)}
 """Begins like a video, and is none."""
+
+RECORD = """async () => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 64, height: 36});
+  const context = canvas.getContext('2d');
+  const recorder = new MediaRecorder(canvas.captureStream(30), {mimeType: 'video/webm;codecs=vp8'});
+  const pieces = [];
+  recorder.ondataavailable = ({data}) => pieces.push(data);
+  const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+  recorder.start();
+  for (let frame = 0; frame < 60; frame++) {
+    context.fillStyle = frame % 2 ? 'teal' : 'olive';
+    context.fillRect(0, 0, 64, 36);
+    await new Promise(requestAnimationFrame);
+  }
+  recorder.stop();
+  await stopped;
+  return [...new Uint8Array(await new Blob(pieces).arrayBuffer())];
+}"""
+"""Records a video of a second. Its bytes are some kB."""
 
 
 class Fingers:
@@ -201,3 +220,40 @@ def test_a_video_which_keeps_touches_for_its_controls_has_buttons_to_turn_over(p
     expect(phone.page.locator("video")).to_be_visible()
     phone.page.get_by_role("button", name="Previous").tap()
     expect(shown(phone, "last.png")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_video_plays_and_one_that_the_browser_cant_decode_can_be_downloaded(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Show me")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    recorded: FilePayload = {**VIDEO, "name": "real.webm", "buffer": bytes(seat.page.evaluate(RECORD))}
+    for text, video in (("It plays", recorded), ("It does not", VIDEO)):
+        attach(seat, video)
+        seat.write(text)
+        expect(seat.message(text)).to_contain_text("Sent")
+    seat.page.reload()
+    plays, fails = seat.message("It plays"), seat.message("It does not")
+    player = plays.get_by_label("Video real.webm")
+    player.evaluate("(video) => Object.assign(video, {muted: true}).play()")
+    seat.wait_until("document.querySelector('video').currentTime > 0.3")
+    instead = "This browser can’t play the video. Download it."
+    expect(fails.get_by_role("button", name=instead)).to_be_visible()
+    for words in (fails.get_by_text("Not available any more"), plays.get_by_text(instead)):
+        expect(words).to_be_hidden()
+    with seat.page.expect_download() as download:
+        fails.get_by_role("button", name=instead).click()
+    assert download.value.path().read_bytes() == VIDEO["buffer"]
+
+
+@pytest.mark.slow
+def test_the_viewer_offers_a_video_that_the_browser_cant_decode_for_download(phone: Seat) -> None:
+    phone.page.get_by_role("button", name="Video clip.webm").tap()
+    viewer = phone.page.get_by_role("dialog", name="Photos of this chat")
+    instead = viewer.get_by_role("button", name="This browser can’t play the video. Download it.")
+    expect(instead).to_be_visible()
+    expect(viewer.get_by_text("Not available any more")).to_be_hidden()
+    with phone.page.expect_download() as download:
+        instead.tap()
+    assert download.value.suggested_filename == "clip.webm"

@@ -46,7 +46,8 @@ export const localUrl = ({ sending }, file) => sending.uploads?.urlOf(file) ?? "
 
 /**
  * Loads a picture or a video: at once if this browser has its bytes, else when it comes near the view. Its parent gets
- * `data-state`: "loaded", or "gone" if the user may not read it any more.
+ * `data-state`: "loaded", "gone" if the user may not read it any more, or "unplayable" for a video that the browser
+ * can't decode.
  * @param {App} app
  * @param {Media} element that was just made
  * @param {MessageFile} file
@@ -85,7 +86,8 @@ async function fill(element) {
 async function renew(element) {
   const source = sources.get(element);
   if (!source || !element.getAttribute("src")) return;
-  if (source.isRenewed || !source.wanted.file_id) return setState(element, "gone");
+  if (source.isRenewed || !source.wanted.file_id)
+    return setState(element, element instanceof HTMLMediaElement ? "unplayable" : "gone");
   source.isRenewed = true;
   linksOf(source.app).forget(source.wanted);
   const [at, isPlaying] = element instanceof HTMLMediaElement ? [element.currentTime, !element.paused] : [0, false];
@@ -96,5 +98,5 @@ async function renew(element) {
   if (isPlaying) await element.play().catch(() => {});
 }
 
-/** @param {Element} element @param {"loaded" | "gone"} state */
+/** @param {Element} element @param {"loaded" | "gone" | "unplayable"} state */
 const setState = (element, state) => element.parentElement?.setAttribute("data-state", state);

@@ -143,7 +143,21 @@ function video(app, message, file, key, tabindex) {
   const ref = (/** @type {HTMLVideoElement} */ element) => showLater(app, element, file, wantedIn(message, file));
   const label = fileTexts.player.video(withoutDirectionControls(file.name));
   const props = { controls: true, preload: "metadata", playsinline: true, "aria-label": label, tabindex, ref };
-  return h("div", { class: "video", key }, h("video", props), h("span", { class: "gone" }, fileTexts.gone));
+  const gone = h("span", { class: "gone" }, fileTexts.gone);
+  return h("div", { class: "video", key }, h("video", props), gone, unplayable(app, message, file, tabindex));
+}
+
+/**
+ * In place of a video that the browser can't decode: downloads it.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageFile} file
+ * @param {number} [tabindex]
+ */
+export function unplayable(app, message, file, tabindex) {
+  const save = () => void download(app, message, file);
+  const props = { key: "unplayable", class: "unplayable", type: "button", disabled: !file.file_id, tabindex, onclick: save };
+  return h("button", props, fileTexts.player.unplayable);
 }
 
 /**

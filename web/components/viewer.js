@@ -16,7 +16,7 @@ import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { fileButton } from "./file-icons.js";
 import { localUrl, showLater, wantedIn } from "./lazy-media.js";
-import { download } from "./message-files.js";
+import { download, unplayable } from "./message-files.js";
 import { Zoom } from "./zoom.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -212,7 +212,8 @@ export class Viewer {
     const alt = withoutDirectionControls(file.name);
     if (kindOf(file) === "video") {
       const ref = (/** @type {HTMLVideoElement} */ element) => showLater(this.#app, element, file, wantedIn(message, file));
-      return h("div", { key, class: "shown" }, h("video", { controls: true, autoplay: true, playsinline: true, "aria-label": alt, ref }), gone());
+      const props = { controls: true, autoplay: true, playsinline: true, "aria-label": alt, ref };
+      return h("div", { key, class: "shown" }, h("video", props), gone(), unplayable(this.#app, message, file));
     }
     const place = (/** @type {HTMLElement} */ element) => {
       element.style.setProperty("--shape", String((file.width ?? 1) / (file.height || 1)));

@@ -38,6 +38,7 @@ export const ar = {
     at: (at, duration) => `${at} من ${duration}`,
     speed: (factor) => `السرعة: ${isolated(factor)}`,
     video: (name) => `الفيديو ${isolated(name)}`,
+    unplayable: "لا يستطيع هذا المتصفح تشغيل الفيديو. نزّله.",
   },
   viewer: {
     label: "صور هذه الدردشة",

@@ -35,6 +35,7 @@ export const de = {
     at: (at, duration) => `${at} von ${duration}`,
     speed: (factor) => `Geschwindigkeit: ${factor}`,
     video: (name) => `Das Video ${name}`,
+    unplayable: "Dieser Browser kann das Video nicht abspielen. Lade es herunter.",
   },
   viewer: {
     label: "Fotos dieses Chats",

@@ -37,6 +37,7 @@ export const en = {
     at: (/** @type {string} */ at, /** @type {string} */ duration) => `${at} of ${duration}`,
     speed: (/** @type {string} */ factor) => `Speed: ${factor}`,
     video: (/** @type {Name} */ name) => `Video ${name}`,
+    unplayable: "This browser can’t play the video. Download it.",
   },
   viewer: {
     label: "Photos of this chat",
