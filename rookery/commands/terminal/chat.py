@@ -21,6 +21,7 @@ from rookery.client import (
     Event,
     Gap,
     Message,
+    PeopleChanged,
     Presence,
     Profile,
     Refused,
@@ -137,7 +138,7 @@ class TerminalChat:
         self._chats = ChatList(client, self._names, self._groups)
 
     async def greet(self) -> None:
-        """Show the signed-in user, and the number of unread messages of each chat."""
+        """Show the signed-in user, the number of unread messages of each chat, and the invitations of other users."""
         me = self._client.me
         self._screen.show(f"signed in as {_full_name(me)}: /help lists the commands")
         try:
@@ -147,6 +148,7 @@ class TerminalChat:
             return
         self._behind.update(chat.chat_id for chat in chats if chat.unread)
         self._screen.show(await self._chats.unread_line(chats))
+        self._show_lines(await self._people.invitations())
 
     async def execute(self, line: str) -> bool:
         """Send the line or run its command. Return False for /quit."""
@@ -435,6 +437,8 @@ class TerminalChat:
                 chat = title if is_group(event.chat_id) else f"the chat with {title}"
                 command = f"{opening(event.chat_id)} {title}"
                 self._screen.show(f"too much of {chat} was missed: {command} shows the unread messages")
+            case PeopleChanged():
+                self._show_lines(await self._people.invitations(event.user_id))
             case Presence():
                 await self._show_presence(event)
             case Typing() if event.chat_id == self._chat_id:

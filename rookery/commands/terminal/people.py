@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from rookery.client import Client, Message
+from rookery.client import Client, Message, RookeryError
 from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.names import UserNames
 
@@ -10,6 +10,9 @@ COMMANDS = ("/connect", "/disconnect", "/connections", "/block", "/unblock", "/b
 
 STATES = {"connected": "", "invited": " (invited)", "invites_me": " (invites you: /connect or /disconnect)"}
 """The words after a name in /connections."""
+
+MAX_INVITATIONS = 10
+"""Invitations that are shown unasked."""
 
 
 class TerminalPeople:
@@ -41,6 +44,20 @@ class TerminalPeople:
             case _:
                 raise InvalidCommand(f"{command} needs other arguments: /help shows them")
 
+    async def invitations(self, user_id: int | None = None) -> Sequence[str]:
+        """Return a line for each user who invites this one, at most MAX_INVITATIONS; with an id, for that user alone.
+        Without an answer of the server, a line says so."""
+        try:
+            connections = await self._client.people.connections()
+        except RookeryError as error:
+            return [f"the connections can't be read: {error}"]
+        inviting = [each.user_id for each in connections if each.state == "invites_me"]
+        shown = [each for each in inviting if user_id in (None, each)][:MAX_INVITATIONS]
+        await self._names.read(shown)
+        lines = [_invitation(await self._names.of(each)) for each in shown]
+        has_more = user_id is None and len(inviting) > MAX_INVITATIONS
+        return [*lines, *(["there are more invitations: /connections lists them"] if has_more else [])]
+
     async def report(self, message: Message, reason: str) -> str:
         """Report a message. Raises RookeryError."""
         await self._client.people.report(
@@ -64,3 +81,7 @@ class TerminalPeople:
         await self._names.read(notes)
         lines = [f"{await self._names.of(user_id)}{note}" for user_id, note in notes.items()]
         return sorted(lines) or [nothing]
+
+
+def _invitation(name: str) -> str:
+    return f"{name} invites you to connect: /connect {name} accepts, /disconnect {name} declines"

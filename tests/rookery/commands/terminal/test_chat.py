@@ -191,6 +191,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     marked = {"chat_id": "d-5-7", "changes": changes}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, marked]}
     bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
+    bff.answers["GET /v1/me/connections"] = 200, {"connections": []}
     await chat.greet()
     assert screen.shown == [
         "signed in as ada (Ada): /help lists the commands", "unread: 2 from grace; /with NAME shows them",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from rookery.client import Message
@@ -44,3 +45,33 @@ async def test_people_are_connected_blocked_and_reported(
     await wait_all_tasks_blocked()
     await chat.execute("/report 1 Rude")
     assert bff.bodies[-1] == {"user_id": "9", "chat_id": "d-7-9", "message_ids": ["21"], "reason": "Rude"}
+
+
+async def test_an_invitation_is_shown_when_it_arrives_and_in_the_greeting(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frida = {"user_id": "8", "name": "frida", "display_name": "Frida"}
+    states = (("8", "invites_me"), ("9", "invites_me"), ("10", "connected"))
+    connections = [{"user_id": user_id, "state": state, "since_ms": "5"} for user_id, state in states]
+    bff.answers |= {
+        "GET /v1/me/connections": (200, {"connections": connections}),
+        "GET /v1/profiles?user_ids=8": (200, {"profiles": [frida], "next_cursor": ""}),
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": []}),
+    }
+    screen.shown.clear()
+    for user_id in (10, 9):
+        connection.reply(pb.ServerFrame(event=pb.Event(people_changed=pb.PeopleChanged(user_id=user_id))))
+    await wait_all_tasks_blocked()
+    invitation = "grace invites you to connect: /connect grace accepts, /disconnect grace declines"
+    assert screen.shown == [invitation]
+    await chat.greet()
+    assert screen.shown[-2:] == [invitation.replace("grace", "frida"), invitation]
+    monkeypatch.setattr("rookery.commands.terminal.people.MAX_INVITATIONS", 1)
+    await chat.greet()
+    assert screen.shown[-2:] == [
+        invitation.replace("grace", "frida"), "there are more invitations: /connections lists them",
+    ]  # fmt: skip
+    bff.answers["GET /v1/me/connections"] = 503, {"code": "unavailable", "detail": "Not now."}
+    connection.reply(pb.ServerFrame(event=pb.Event(people_changed=pb.PeopleChanged(user_id=9))))
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1] == "the connections can't be read: Not now."
