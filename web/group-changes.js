@@ -22,7 +22,7 @@ export class GroupChanges {
   #open = { change: "", client_change_id: "" };
 
   /**
-   * @param {Pick<Api, "chat" | "changeGroup">} api
+   * @param {Pick<Api, "addMembers" | "chat" | "changeGroup">} api
    * @param {Pick<Chats, "of" | "merge" | "received">} chats
    * @param {string} [chat_id] of a group that is loaded; empty for one that is to be created
    */
@@ -46,6 +46,13 @@ export class GroupChanges {
     const event = await this.request(change, request);
     this.#chats.received(event);
     return event;
+  }
+
+  /** Adds users, as guests if this user is a guest, whom the server lets add nobody else. @param {string[]} user_ids */
+  add(user_ids) {
+    const { role: own } = this.#group.own;
+    const role = own === "ROLE_GUEST" ? { role: own } : {};
+    return this.send([user_ids, role], (fields) => this.#api.addMembers(this.#chat_id, { ...fields, user_ids, ...role }));
   }
 
   /**

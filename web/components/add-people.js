@@ -61,11 +61,11 @@ export class AddPeople extends Modal {
   }
 
   async #add() {
-    const { api, chats } = this.#app;
+    const { chats } = this.#app;
     const user_ids = this.#picker.chosen.map((chat_id) => chats.otherOf(chat_id));
     if (!user_ids.length) return this.#picker.focus();
     try {
-      await this.#changes.send(user_ids, (fields) => api.addMembers(this.#chat_id, { ...fields, user_ids }));
+      await this.#changes.add(user_ids);
     } catch (fault) {
       throw peopleFault(fault, user_ids, chats, chats.of(this.#chat_id).group);
     }

@@ -15,7 +15,6 @@ import { Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {ControlFields} from "../api.js" */
 /** @import {JoinRequest} from "../joining.js" */
 
 export class JoinRequests extends Modal {
@@ -70,11 +69,9 @@ export class JoinRequests extends Modal {
 
   /** @param {string} user_id @param {string} name */
   #accept(user_id, name) {
-    const { api, chats } = this.#app;
+    const { chats } = this.#app;
     void this.#outcome.of(async () => {
-      const add = (/** @type {ControlFields} */ fields) =>
-        api.addMembers(this.#chat_id, { ...fields, user_ids: [user_id] });
-      await this.#changes.send([user_id, true], add).catch((fault) => {
+      await this.#changes.add([user_id]).catch((fault) => {
         throw peopleFault(fault, [user_id], chats, chats.of(this.#chat_id).group);
       });
       return dialogTexts.joinRequests.accepted(name);
@@ -84,7 +81,7 @@ export class JoinRequests extends Modal {
   /** @param {string} user_id @param {string} name */
   #decline(user_id, name) {
     void this.#outcome.of(async () => {
-      await this.#changes.send([user_id, false], (fields) => this.#joining.decline(this.#chat_id, user_id, fields));
+      await this.#changes.send([user_id], (fields) => this.#joining.decline(this.#chat_id, user_id, fields));
       return dialogTexts.joinRequests.declined(name);
     });
   }

@@ -289,6 +289,21 @@ test("requests to join are shown to those who may accept them, and a group is ca
   assert.ok(text().includes(dialogTexts.groupAdd.forbidden));
 });
 
+test("a guest who may add users adds them as guests: people, and those who have asked to join", async (context) => {
+  usePage(context);
+  for (const [name, role] of [["GUEST", "ROLE_GUEST"], ["MEMBER", undefined]]) {
+    const added = [];
+    const addMembers = async (_, body) => (added.push([body.user_ids, body.role]), { event_id: "9" });
+    const signedIn = async () => ({ version: "99", requests: [{ user_id: ADA, asked_at_ms: "0" }] });
+    const app = { api: { signedIn, addMembers }, chats: groupChats(member(ME, name, { allow: "8" })) };
+    await new GroupChanges(app.api, app.chats, GROUP).add(["3", "4"]);
+    const { press } = opened(new JoinRequests(app, GROUP));
+    await settle();
+    await press(dialogTexts.joinRequests.acceptOf("Ada"));
+    assert.deepEqual(added, [[["3", "4"], role], [[ADA], role]]);
+  }
+});
+
 /** The dialog of an invite link, of a group as the server has it; each step has this answer. */
 async function invited(group, answer) {
   const found = { chat_id: "g-9", name: "Nests", members: 50, ...group };
