@@ -212,7 +212,7 @@ class TerminalChat:
                     message = await self._groups.execute(command, arguments)
                     await self._show_event(message)
                     if message.control.version == 1:
-                        self._groups.open_created(message)
+                        await self._groups.open_created(message)
                         await self._write_to(message.chat_id)
                 case "/help", *_:
                     self._screen.show(HELP)
@@ -320,12 +320,16 @@ class TerminalChat:
         await self._follow_open()
 
     def _set_open(self, chat_id: str) -> None:
-        """Write to a chat. Watch its other member, or up to MAX_WATCHED known members of a group."""
+        """Write to a chat, and watch its members."""
         if chat_id != self._chat_id:
             self._client.channels.close(self._chat_id)
         self._chat_id = self._messages.open_chat_id = chat_id
         self._oldest = 0
         self._typing.clear()
+        self._watch_members()
+
+    def _watch_members(self) -> None:
+        """Watch the other member of the open chat, or up to MAX_WATCHED known members of an open group."""
         members = self._groups.members if is_group(self._chat_id) else [self._chats.other(self._chat_id)]
         self._client.watch(islice(members, MAX_WATCHED))
 
@@ -412,19 +416,7 @@ class TerminalChat:
     async def _show_event(self, event: object) -> None:
         match event:
             case Message():
-                if event.HasField("control"):
-                    self._groups.apply(event)
-                if not self._messages.has(
-                    event.message_id
-                ):  # else it was read from history, or is an own control change
-                    await self._messages.show(event)
-                if self._groups.is_channel(event.chat_id) and event.chat_id != self._chat_id:
-                    self._behind.add(event.chat_id)  # not all of its messages are received
-                elif not self._chat_id and not event.HasField("control"):
-                    with suppress(RookeryError):
-                        await self._enter(event.chat_id)
-                if event.chat_id not in self._behind:
-                    self._client.mark(event.chat_id, read_up_to=event.message_id)
+                await self._show_message(event)
             case Event():
                 await self._messages.show_change(event)
             case ChannelHead() if event.chat_id not in self._behind:
@@ -450,6 +442,22 @@ class TerminalChat:
                 self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
             case _:
                 pass
+
+    async def _show_message(self, message: Message) -> None:
+        """Show a message that is not shown yet, apply it if it is a control change, and mark it as read."""
+        if message.HasField("control"):
+            await self._groups.apply(message)
+            if message.chat_id == self._chat_id and message.control.members:
+                self._watch_members()
+        if not self._messages.has(message.message_id):  # else it was read from history, or is an own control change
+            await self._messages.show(message)
+        if self._groups.is_channel(message.chat_id) and message.chat_id != self._chat_id:
+            self._behind.add(message.chat_id)  # not all of its messages are received
+        elif not self._chat_id and not message.HasField("control"):
+            with suppress(RookeryError):
+                await self._enter(message.chat_id)
+        if message.chat_id not in self._behind:
+            self._client.mark(message.chat_id, read_up_to=message.message_id)
 
     async def _show_presence(self, presence: Presence) -> None:
         """Note who is online for /members; show it of the other member of an open direct chat."""

@@ -90,14 +90,16 @@ class TerminalGroups:
             if chat.HasField("settings"):
                 self._note(chat.chat_id, chat.version, chat.settings)
 
-    def apply(self, message: Message) -> None:
-        """Apply a control change: the newest value of each setting and member stays."""
+    async def apply(self, message: Message) -> None:
+        """Apply a control change: the newest value of each setting and member stays. Read the names of the members whom
+        it adds to the open group."""
         control = message.control
         if control.HasField("settings"):
             self._note(message.chat_id, control.version, control.settings)
         if message.chat_id == self._open:
             for member in control.members:
                 self._set(member)
+            await self._names.read(member.user_id for member in control.members if member.role)
 
     def note_sender(self, message: Message) -> None:
         """Count the sender of a message in the open channel as a member who can be mentioned."""
@@ -125,10 +127,10 @@ class TerminalGroups:
         wanted = name.strip().casefold()
         return [chat_id for chat_id, (_, title) in self._titles.items() if title.casefold() == wanted]
 
-    def open_created(self, creation: Message) -> None:
+    async def open_created(self, creation: Message) -> None:
         """Open a group that was created now: history may not have it yet."""
         self._open, self._members, self._invites = creation.chat_id, {}, ()
-        self.apply(creation)
+        await self.apply(creation)
 
     async def load(self, chat_id: str) -> Sequence[str]:
         """Read a group that is opened. Return lines that describe it.

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+from google.protobuf import json_format
 from trio.testing import wait_all_tasks_blocked
 
 from rookery.client import Control, Message
@@ -36,6 +37,26 @@ async def test_a_command_changes_the_open_group(
     connection.reply(pb.ServerFrame(event=event))  # all sessions receive it
     await wait_all_tasks_blocked()
     assert screen.shown[-1].endswith(" ada added grace")
+
+
+async def test_new_members_of_the_open_group_are_watched_and_can_be_mentioned(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    user_ids = range(11, 21)  # more than the text of the change names
+    members = [{"user_id": str(user_id), "role": "ROLE_MEMBER", "version": "2"} for user_id in user_ids]
+    profiles = [{"user_id": str(each), "name": f"user{each}", "display_name": f"User {each}"} for each in user_ids]
+    bff.answers[f"GET /v1/profiles?user_ids={'%2C'.join(map(str, user_ids))}"] = 200, {"profiles": profiles}
+    added = json_format.ParseDict(control(21, version="2", members=members), pb.Event())
+    connection.reply(pb.ServerFrame(event=added))
+    await wait_all_tasks_blocked()
+    assert list(connection.received[-2].watch.user_ids) == [7, *user_ids]
+    connection.reply(pb.ServerFrame(event=pb.Event(presence=pb.Presence(user_id=20, is_online=True))))
+    await wait_all_tasks_blocked()
+    await group.execute("/members")
+    assert screen.shown[-1] == "user20, online"
+    nursery.start_soon(accept_follows, connection)
+    await group.execute("hello @user20")
+    assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=20, name="user20")]
 
 
 async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
