@@ -15,6 +15,8 @@ Point = tuple[float, float]
 VIDEO: FilePayload = {"name": "clip.webm", "mimeType": "video/webm", "buffer": b"\x1a\x45\xdf\xa3\x01webm" + bytes(99)}
 """Begins like a video, and is none."""
 
+UNPLAYABLE = "This browser can\u2019t play the video. Download it."
+
 RECORD = """async () => {
   const canvas = Object.assign(document.createElement('canvas'), {width: 64, height: 36});
   const context = canvas.getContext('2d');
@@ -238,12 +240,11 @@ def test_a_video_plays_and_one_that_the_browser_cant_decode_can_be_downloaded(
     player = plays.get_by_label("Video real.webm")
     player.evaluate("(video) => Object.assign(video, {muted: true}).play()")
     seat.wait_until("document.querySelector('video').currentTime > 0.3")
-    instead = "This browser can’t play the video. Download it."
-    expect(fails.get_by_role("button", name=instead)).to_be_visible()
-    for words in (fails.get_by_text("Not available any more"), plays.get_by_text(instead)):
+    expect(fails.get_by_role("button", name=UNPLAYABLE)).to_be_visible()
+    for words in (fails.get_by_text("Not available any more"), plays.get_by_text(UNPLAYABLE)):
         expect(words).to_be_hidden()
     with seat.page.expect_download() as download:
-        fails.get_by_role("button", name=instead).click()
+        fails.get_by_role("button", name=UNPLAYABLE).click()
     assert download.value.path().read_bytes() == VIDEO["buffer"]
 
 
@@ -251,7 +252,7 @@ def test_a_video_plays_and_one_that_the_browser_cant_decode_can_be_downloaded(
 def test_the_viewer_offers_a_video_that_the_browser_cant_decode_for_download(phone: Seat) -> None:
     phone.page.get_by_role("button", name="Video clip.webm").tap()
     viewer = phone.page.get_by_role("dialog", name="Photos of this chat")
-    instead = viewer.get_by_role("button", name="This browser can’t play the video. Download it.")
+    instead = viewer.get_by_role("button", name=UNPLAYABLE)
     expect(instead).to_be_visible()
     expect(viewer.get_by_text("Not available any more")).to_be_hidden()
     with phone.page.expect_download() as download:

@@ -12,7 +12,7 @@ import { linesOf } from "../files/plain-text.js";
 import { saveAs } from "../files/save-as.js";
 import { draw } from "../files/thumbhash.js";
 import { h } from "../view.js";
-import { fileIcon } from "./file-icons.js";
+import { fileButton, fileIcon } from "./file-icons.js";
 import { localUrl, showLater, wantedIn } from "./lazy-media.js";
 import { openDialog } from "./open-dialog.js";
 import { player, playerState } from "./player.js";
@@ -173,7 +173,8 @@ function openViewer(app, message, file, goTo) {
 // ---- rows
 
 /**
- * A sound with its player, or another file with its name, which downloads it.
+ * A sound with its player and its download, which a voice message has in its menu only, or another file with its name,
+ * which downloads it.
  * @param {App} app
  * @param {Message} message
  * @param {MessageFile} file
@@ -184,11 +185,12 @@ function row(app, message, file, key, tabindex) {
   const isSound = kindOf(file) === "audio";
   const upload = progressOf(app, message, [file]);
   const content = isSound ? player(app, message, file, tabindex) : fileWords(app, message, file, upload?.text);
-  if (isSound || upload)
-    return h("div", { class: "file-row", key }, content, upload && [cancelButton(app, message, tabindex), bar(upload)]);
   const title = fileTexts.downloadNamed(withoutDirectionControls(file.name));
   const isReady = Boolean(file.file_id);
   const onclick = () => void download(app, message, file);
+  const save = isReady && !file.duration_ms && fileButton(title, "download", onclick, { key: "download", tabindex });
+  if (isSound || upload)
+    return h("div", { class: "file-row", key }, content, upload ? [cancelButton(app, message, tabindex), bar(upload)] : save);
   return h("button", { class: "file-row", key, type: "button", title, tabindex, disabled: !isReady, onclick }, content, fileIcon("download"));
 }
 
@@ -299,25 +301,38 @@ const bar = ({ sent, size }) =>
 
 // ---- the menu of a message
 
-/** What the menu of a message offers for its only file. @param {App} app @param {Message} message @returns {Choice[]} */
+/**
+ * What the menu of a message offers for its only file, or for those of several that play in the message: the others are
+ * downloaded from the viewer or by their rows.
+ * @param {App} app
+ * @param {Message} message
+ * @returns {Choice[]}
+ */
 export function choicesOf(app, message) {
-  const [file, second] = message.files;
-  if (!file || second || !file.file_id) return [];
+  const save = (/** @type {MessageFile} */ file, /** @type {string} */ label) => ({ label, choose: () => void download(app, message, file) });
+  const stored = message.files.filter(({ file_id }) => file_id);
+  const [file] = stored;
+  if (message.files.length > 1) {
+    const playing = stored.filter((one) => ["audio", "video"].includes(kindOf(one)));
+    return playing.map((one) => save(one, fileTexts.downloadNamed(withoutDirectionControls(one.name))));
+  }
+  if (!file) return [];
   const copy = { label: fileTexts.copyPicture, choose: () => void copyPicture(app, message, file) };
-  const save = { label: fileTexts.download, choose: () => void download(app, message, file) };
-  return kindOf(file) === "picture" ? [copy, save] : [save];
+  return [...(kindOf(file) === "picture" ? [copy] : []), save(file, fileTexts.download)];
 }
 
-/** Puts a picture into the clipboard, as PNG: the only format that every browser takes. @param {App} app @param {Message} message @param {MessageFile} file */
+/** Puts a picture into the clipboard. @param {App} app @param {Message} message @param {MessageFile} file */
 async function copyPicture(app, message, file) {
+  const wanted = wantedIn(message, file);
   const png = async () => {
-    const url = localUrl(app, file) || (await linksOf(app).get(wantedIn(message, file)));
-    const image = new Image();
-    image.src = url;
-    await image.decode();
-    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
-    canvas.getContext("2d")?.drawImage(image, 0, 0);
-    return canvas.convertToBlob({ type: "image/png" });
+    const largest = file.thumbnails?.at(-1);
+    try {
+      return await asPng(localUrl(app, file) || (await linksOf(app).get(wanted)));
+    } catch (fault) {
+      if (!largest) throw fault;
+      // The object store may send the picture, whose pixels the page can't read then. Thumbnails come from this server.
+      return asPng(await linksOf(app).get({ ...wanted, rendition: String(largest) }));
+    }
   };
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": png() })]);
@@ -325,4 +340,14 @@ async function copyPicture(app, message, file) {
   } catch {
     app.say(texts.message.notCopied);
   }
+}
+
+/** A picture as PNG: the only format that every browser takes into its clipboard. @param {string} url @returns {Promise<Blob>} */
+async function asPng(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  canvas.getContext("2d")?.drawImage(image, 0, 0);
+  return canvas.convertToBlob({ type: "image/png" });
 }

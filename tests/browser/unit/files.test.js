@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { NoResponse } from "../../../web/api.js";
+import { choicesOf, filesView } from "../../../web/components/message-files.js";
 import { barsOf, player } from "../../../web/components/player.js";
 import { readBeginning } from "../../../web/components/text-file.js";
 import { Zoom } from "../../../web/components/zoom.js";
@@ -13,6 +14,7 @@ import { firstLines, linesOf, textIn, typeOfPicked } from "../../../web/files/pl
 import { Playback } from "../../../web/files/playback.js";
 import { linksIn } from "../../../web/files/text-links.js";
 import { placeholder } from "../../../web/files/thumbhash.js";
+import { texts } from "../../../web/languages/language.js";
 import { filesText, fromEntry, fromWire, shownPlain, shownText, withChanges } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
@@ -393,6 +395,61 @@ test("a waveform of any length has the same number of bars, and the loudest is t
   for (const length of [0, 1, 5, 56, 64]) assert.equal(barsOf(Array.from({ length }, (_, at) => at)).length, 56);
   const bars = barsOf(Array.from({ length: 64 }, (_, at) => (at === 40 ? 100 : 50)));
   assert.deepEqual([Math.max(...bars), bars.indexOf(1), barsOf([])[0]], [1, 35, 0]);
+});
+
+// ---- downloads and copies
+
+/** The names of the buttons in a view. */
+const buttonsIn = (view) =>
+  [view].flat(Infinity).flatMap((part) => {
+    if (!part?.props) return [];
+    const { props: { "aria-label": label, title }, tag, children } = part;
+    return [...(tag === "button" ? [label ?? title] : []), ...buttonsIn(children)];
+  });
+
+test("each file of a message can be downloaded: a sound by a button, a voice message and a video by the menu", () => {
+  const app = { chats: {}, sending: { uploads: null } };
+  const song = (name, file_id) => ({ file_id, name, media_type: "audio/mpeg", size: "9" });
+  const buttons = (...files) => buttonsIn(filesView(app, fromWire(having(1, files, "")), 0, () => {}));
+  const choices = (...files) => choicesOf(app, fromWire(having(1, files, ""))).map(({ label }) => label);
+  const songs = [song("a.mp3", "1"), song("b.mp3", "2")];
+  const named = (names) => names.filter((name) => name.startsWith("Download"));
+  assert.deepEqual(named(buttons(...songs)), ["Download a.mp3", "Download b.mp3"]);
+  assert.deepEqual(named(buttons(songs[0])), ["Download a.mp3"]);
+  assert.deepEqual(named(buttons({ ...songs[0], file_id: "" }, VOICE)), []);
+  assert.deepEqual(choices(...songs, VOICE, REPORT), ["Download a.mp3", "Download b.mp3", "Download voice.webm"]);
+  assert.deepEqual(choices(CLIP, PICTURE, { ...CLIP, file_id: "" }), ["Download clip.mp4"]);
+  assert.deepEqual([choices(CLIP), choices(PICTURE), choices({ ...CLIP, file_id: "" })], [["Download"], ["Copy photo", "Download"], []]);
+});
+
+test("a picture whose pixels the page can't read, as those from the object store, is copied as its largest thumbnail", async (context) => {
+  const copied = [];
+  class FakeImage {
+    decode = async () => void (this.src || assert.fail("no address"));
+  }
+  class FakeCanvas {
+    getContext = () => ({ drawImage: (image) => (this.src = image.src) });
+    convertToBlob = async () => (this.src === "/7/" ? Promise.reject(new DOMException("tainted", "SecurityError")) : this.src);
+  }
+  const clipboard = { write: async ([item]) => copied.push(await item["image/png"]) };
+  const fakes = { Image: FakeImage, OffscreenCanvas: FakeCanvas, ClipboardItem: function (item) { return item; }, navigator: { clipboard } };
+  for (const [name, value] of Object.entries(fakes)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true });
+    context.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  const signedIn = async (_method, _path, { files }) => ({
+    links: files.map(({ file_id, rendition = "" }) => ({ url: `/${file_id}/${rendition}`, expires_at_ms: 9e15 })),
+  });
+  const said = [];
+  const app = { api: { signedIn }, chats: {}, sending: {}, say: (text) => said.push(text) };
+  const pictures = [{ file_id: "6" }, { file_id: "7" }, { file_id: "7", thumbnails: [] }];
+  for (const [at, file] of pictures.entries()) {
+    choicesOf(app, fromWire(having(1, [{ ...PICTURE, ...file }], "")))[0].choose();
+    while (said.length <= at) await settle();
+  }
+  assert.deepEqual(copied, ["/6/", "/7/800"]);
+  assert.deepEqual(said, ["The photo is copied.", "The photo is copied.", texts.message.notCopied]);
 });
 
 // ---- the viewer
