@@ -1,7 +1,7 @@
 """The public client: a live session and its commands."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -200,6 +200,24 @@ class Client:
     async def mark_unread(self, chat_id: str, *, is_unread: bool = True) -> pb.Event:
         """Mark a chat as unread for the user alone, or remove that, like `change`. The read mark stays."""
         return await self.toggle(chat_id, 0, "marked_unread", is_set=is_unread)
+
+    async def mark_all_read(self) -> Sequence[str]:
+        """Mark all chats as read up to their newest messages, one after the other. Return the ids of those that were
+        unread, or marked as unread. Raises like `change`; the chats before the failure are marked."""
+        pages = [await self.api.chats(limit=100)]
+        while cursor := pages[-1].next_cursor:
+            pages.append(await self.api.chats(limit=100, cursor=cursor))
+        marked = []
+        for chat in (chat for page in pages for chat in page.chats):
+            is_marked_unread = any(event.change.marked_unread.set for event in chat.changes)
+            if chat.unread:
+                marks = pb.Marked(read_up_to=chat.newest.message.message_id)
+                await self._change(chat.chat_id, 0, marked=marks)
+            if is_marked_unread:
+                await self.mark_unread(chat.chat_id, is_unread=False)
+            if chat.unread or is_marked_unread:
+                marked.append(chat.chat_id)
+        return marked
 
     async def mute(self, chat_id: str, *, until_ms: int = FOR_EVER, except_mentions: bool = False) -> pb.Event:
         """Mute a chat for the user alone, like `change`, until a time in milliseconds since 1970; 0 ends the mute.

@@ -182,6 +182,8 @@ class TerminalChat:
                     await self._change(self._client.delete, int(number))
                 case "/hide", number if is_number([number]):
                     await self._change(self._client.toggle, int(number), "hidden")
+                case "/read", "all":
+                    await self._read_all()
                 case "/mute" | "/unmute", *hours if is_number(hours):
                     await self._mute(int(hours[0]) if hours else None, is_set=command == "/mute")
                 case _ if setting := OWN.get((command, *arguments)):
@@ -398,6 +400,12 @@ class TerminalChat:
         """Call a method of the client that changes a message, and show the change."""
         message = self._messages.get(number)
         await self._messages.show_change(await change(message.chat_id, message.message_id, *arguments))
+
+    async def _read_all(self) -> None:
+        """Mark all chats as read."""
+        count = len(await self._client.mark_all_read())
+        self._behind.clear()
+        self._screen.show(f"marked {count} chat{'s' if count > 1 else ''} as read" if count else "no chat is unread")
 
     async def _mute(self, hours: int | None, *, is_set: bool) -> None:
         until_ms = FOR_EVER if hours is None else int(time.time() * 1000) + hours * HOUR_MS

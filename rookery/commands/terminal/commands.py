@@ -50,7 +50,7 @@ HELP = f"""\
 /star [NUMBER]          star a message for you alone; /unstar removes the star, /stars shows the starred messages
 /mute [HOURS], /unmute  mute the chat for you alone
 /archive, /unarchive    move the chat to your archive until a message arrives, or out of it
-/unread                 mark the chat as unread for you alone, until you open it
+/unread                 mark the chat as unread for you alone, until you open it; /read all marks all chats as read
 /pin chat, /unpin chat  keep the chat at the top of your list on the page
 /previews off           make no previews of the links that you send to the chat; /previews on makes them again
 /forward [NUMBER] NAME  send a copy of a message to NAME

@@ -161,6 +161,25 @@ async def test_mentions_files_forwarding_and_the_user_s_own_settings_of_a_chat_a
     assert (mute.change.target_id, mute.change.muted) == (0, pb.Muted(until_ms=2**63 - 1, except_mentions=True))
 
 
+async def test_all_unread_chats_of_all_pages_are_marked_as_read(
+    client: Client, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    marked_unread = [{"event_id": "40", "change": {"marked_unread": {"set": True}}}]
+    newest = {"message": {"message_id": "21"}}
+    pages = (
+        {"chats": [{"chat_id": "d-7-8", "newest": newest, "unread": 2}, {"chat_id": "d-7-9", "newest": newest}]},
+        {"chats": [{"chat_id": "g-1", "changes": marked_unread}]},
+    )
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, pages[0] | {"next_cursor": "a"}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100&cursor=a"] = 200, pages[1]
+    for _ in range(2):
+        nursery.start_soon(connection.accept_next)
+    assert await client.mark_all_read() == ["d-7-8", "g-1"]
+    first, second = (frame.change for frame in connection.received[-2:])
+    assert (first.chat_id, first.target_id, first.marked) == ("d-7-8", 0, pb.Marked(read_up_to=21))
+    assert (second.chat_id, second.marked_unread) == ("g-1", pb.MarkedUnread(set=False))
+
+
 async def test_a_change_without_an_answer_can_be_retried_with_its_id(
     client: Client, connection: Any, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

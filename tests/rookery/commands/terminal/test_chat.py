@@ -247,6 +247,26 @@ async def test_the_user_s_own_settings_of_the_open_chat_are_changed(
     assert screen.shown[-1].startswith("the chat is ")
 
 
+async def test_all_chats_are_marked_as_read_and_so_are_later_messages(
+    client: Client, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    chat = TerminalChat(client, screen)
+    wire = {"chat_id": "d-7-9", "unread": 2, "newest": page("hello")[1]["messages"][0]}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire]}
+    await chat.greet()
+    nursery.start_soon(chat.show_events, nursery)
+    nursery.start_soon(connection.accept_next)
+    await chat.execute("/read all")
+    assert connection.received[-1].change.marked.read_up_to == 1
+    assert screen.shown[-1] == "marked 1 chat as read"
+    connection.message(11)
+    assert (await connection.accept_next()).change.marked.read_up_to == 11
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    await chat.execute("/read all")
+    assert screen.shown[-1] == "no chat is unread"
+    nursery.cancel_scope.cancel()
+
+
 async def test_people_are_listed_up_to_a_bound(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
     for count, last in ((0, "nobody is found"), (1, "grace (Grace)"), (21, "there are more: add a word")):
         bff.answers["GET /v1/profiles?name_contains=gr+ho&limit=21"] = 200, {"profiles": [GRACE] * count}
