@@ -17,8 +17,9 @@ export const MAX_PINNED = 50;
 /** @typedef {{mute: Muted | null, isMuted: boolean, isPinned: boolean, isArchived: boolean, isWithoutPreviews: boolean}} Own */
 
 /**
- * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is muted.
- * @param {Pick<Chat, "changes" | "newest">} chat
+ * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is muted; a
+ * control change, such as that of a user who joins, does not.
+ * @param {Pick<Chat, "changes" | "newest_sent_id">} chat
  * @param {string} user_id
  * @param {number} now_ms
  * @returns {Own}
@@ -27,7 +28,7 @@ export function ownSettings(chat, user_id, now_ms) {
   const mute = muteAt(chat, user_id, now_ms);
   const isMuted = mute !== null;
   const archived = newestOwn(chat, "archived", user_id);
-  const isBack = archived && chat.newest && compareIds(chat.newest.message_id, archived.event_id) > 0;
+  const isBack = archived && compareIds(chat.newest_sent_id ?? "0", archived.event_id) > 0;
   return {
     mute,
     isMuted,

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { emptyChat, withMessage } from "../../../web/chats.js";
 import { chatChoices } from "../../../web/components/chat-choices.js";
 import { isShown } from "../../../web/components/chat-filters.js";
 import { FOR_EVER, isSilent, MAX_PINNED, ownSettings, pinnedFirst } from "../../../web/kinds/own.js";
@@ -18,8 +19,8 @@ const message = (minutes, change) => fromWire({ ...wireMessage(minutes), ...chan
 
 /** The chat's settings at a time, after a message and changes. */
 function settings(newest, changes, now_ms = 0) {
-  const chat = { newest: message(newest), changes: new Map(changes.map((event, at) => [String(at), event])) };
-  return ownSettings(chat, ADA, now_ms);
+  const { newest_sent_id } = withMessage(emptyChat(CHAT, []), message(newest), ADA);
+  return ownSettings({ newest_sent_id, changes: new Map(changes.map((event, at) => [String(at), event])) }, ADA, now_ms);
 }
 
 test("a mute ends at its time, or never, and is this user's alone", () => {
@@ -36,6 +37,21 @@ test("a later message brings an archived chat back to the list, unless the chat 
   const muted = (until_ms) => own(4, { muted: { until_ms } });
   assert.deepEqual([isArchived(3, muted("501")), isArchived(3, muted("500"))], [true, false]);
   assert.equal(settings(1, [own(2, { archived: { set: false } })]).isArchived, false);
+});
+
+test("a user who joins brings no archived group back to the list, nor hides one again that a message has brought back", () => {
+  const group = "g-5";
+  const chats = new Chats({ chat: async () => ({ chat_id: group }) }, { user_id: ADA });
+  const sent = { ...wireMessage(0), chat_id: group };
+  const add = (minutes, more) => {
+    chats.add(fromWire({ ...sent, message_id: idAt(minutes), ...more }));
+    return ownSettings(chats.of(group), ADA, 0).isArchived;
+  };
+  const joined = (version) => ({ text: undefined, control: { version, members: [{ user_id: "8", role: "ROLE_MEMBER" }] } });
+  chats.change({ event_id: idAt(2), change: { chat_id: group, actor_id: ADA, archived: { set: true } } });
+  assert.deepEqual([add(1), add(3, joined("2")), add(5, joined("3")), add(4), add(6, joined("4"))], [true, true, true, false, false]);
+  chats.merge([{ chat_id: group, newest: { message: { ...sent, message_id: idAt(7), ...joined("5") } } }]);
+  assert.equal(ownSettings(chats.of(group), ADA, 0).isArchived, false);
 });
 
 test("previews of the user's links are off until they are switched on again", () => {
