@@ -184,8 +184,12 @@ class TerminalChat:
                     await self._change(self._client.toggle, int(number), "hidden")
                 case "/read", "all":
                     await self._read_all()
-                case "/mute" | "/unmute", *hours if is_number(hours):
-                    await self._mute(int(hours[0]) if hours else None, is_set=command == "/mute")
+                case "/mute", "mentions", *hours if is_number(hours):
+                    await self._mute(hours, except_mentions=True)
+                case "/mute", *hours if is_number(hours):
+                    await self._mute(hours)
+                case ("/unmute",):
+                    await self._set_own(partial(self._client.mute, until_ms=0), "no longer muted")
                 case _ if setting := OWN.get((command, *arguments)):
                     kind, is_set, done = setting
                     await self._set_own(partial(self._client.toggle, message_id=0, kind=kind, is_set=is_set), done)
@@ -407,10 +411,11 @@ class TerminalChat:
         self._behind.clear()
         self._screen.show(f"marked {count} chat{'s' if count > 1 else ''} as read" if count else "no chat is unread")
 
-    async def _mute(self, hours: int | None, *, is_set: bool) -> None:
-        until_ms = FOR_EVER if hours is None else int(time.time() * 1000) + hours * HOUR_MS
-        mute = partial(self._client.mute, until_ms=until_ms if is_set else 0)
-        await self._set_own(mute, "muted" if is_set else "no longer muted")
+    async def _mute(self, hours: Sequence[str], *, except_mentions: bool = False) -> None:
+        """Mute the open chat for a number of hours, or without one for ever."""
+        until_ms = int(time.time() * 1000) + int(hours[0]) * HOUR_MS if hours else FOR_EVER
+        mute = partial(self._client.mute, until_ms=until_ms, except_mentions=except_mentions)
+        await self._set_own(mute, "muted, except for mentions of you" if except_mentions else "muted")
 
     async def _set_own(self, change: Callable[[str], Awaitable[Event]], done: str) -> None:
         """Change one of the user's own settings of the open chat."""

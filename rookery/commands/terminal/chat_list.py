@@ -105,12 +105,12 @@ def _notes(chat: Chat) -> Iterator[str]:
         yield f"{_count(chat.unread)} unread" if chat.unread else "unread"
     if mentions := chat.unread_mentions:
         yield f"{_count(mentions)} mention{'s' if mentions > 1 else ''}"
-    is_muted = any(event.change.muted.until_ms > time.time() * 1000 for event in chat.changes)
-    if is_muted:
-        yield "muted"
+    muted = [event.change.muted for event in chat.changes if event.change.muted.until_ms > time.time() * 1000]
+    if muted:
+        yield "muted except mentions" if muted[0].except_mentions else "muted"
     if any(event.change.chat_pinned.set for event in chat.changes):
         yield "pinned"
-    newest_id = 0 if is_muted else chat.newest.message.message_id
+    newest_id = 0 if muted else chat.newest.message.message_id
     if any(event.change.archived.set and event.event_id > newest_id for event in chat.changes):
         yield "archived"
     if any(event.change.without_previews.set for event in chat.changes):

@@ -48,7 +48,7 @@ HELP = f"""\
 /hide NUMBER            delete a message for you alone
 /pin [NUMBER]           pin a message for all members; /unpin removes the pin, /pins shows the pinned messages
 /star [NUMBER]          star a message for you alone; /unstar removes the star, /stars shows the starred messages
-/mute [HOURS], /unmute  mute the chat for you alone
+/mute [HOURS], /unmute  mute the chat for you alone; /mute mentions [HOURS] lets your devices notify of mentions of you
 /archive, /unarchive    move the chat to your archive until a message arrives, or out of it
 /unread                 mark the chat as unread for you alone, until you open it; /read all marks all chats as read
 /pin chat, /unpin chat  keep the chat at the top of your list on the page

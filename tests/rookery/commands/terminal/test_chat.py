@@ -186,8 +186,9 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     newest["changes"] = [{"event_id": "40", "change": {"target_id": "1", "edited": {"text": {"body": "x" * 99}}}}]
     wire = {"chat_id": "d-7-9", "unread": 2, "unread_mentions": 1, "newest": newest}
     own = [{kind: {"set": True}} for kind in ("marked_unread", "chat_pinned", "archived", "without_previews")]
-    muted = {"muted": {"until_ms": str(2**62)}}
-    changes = [{"event_id": "40", "change": change} for change in (*own, muted)]
+    muted = {"until_ms": str(2**62)}
+    changes = [{"event_id": "40", "change": change} for change in (*own, {"muted": muted})]
+    wire["changes"] = [{"event_id": "40", "change": {"muted": muted | {"except_mentions": True}}}]
     marked = {"chat_id": "d-5-7", "changes": changes}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, marked]}
     bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
@@ -197,7 +198,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
         "signed in as ada (Ada): /help lists the commands", "unread: 2 from grace; /with NAME shows them",
     ]  # fmt: skip
     await chat.execute("/chats")
-    assert screen.shown[2].startswith("grace (2 unread, 1 mention)  2026-01-01 ")
+    assert screen.shown[2].startswith("grace (2 unread, 1 mention, muted except mentions)  2026-01-01 ")
     assert screen.shown[2].endswith(f" {'x' * 60}…")
     assert screen.shown[3] == "user 5 (unread, muted, pinned, archived, without previews)"
 
@@ -219,6 +220,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     ("line", "body"),
     [
         ("/mute", pb.Change(muted=pb.Muted(until_ms=2**63 - 1))),
+        ("/mute mentions", pb.Change(muted=pb.Muted(until_ms=2**63 - 1, except_mentions=True))),
         ("/unmute", pb.Change(muted=pb.Muted())),
         ("/archive", pb.Change(archived=pb.Archived(set=True))),
         ("/unread", pb.Change(marked_unread=pb.MarkedUnread(set=True))),
