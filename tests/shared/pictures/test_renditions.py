@@ -125,6 +125,26 @@ def gif_of(width: int, height: int, frames: int) -> bytes:
     return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + frame * frames + b"\x3b"
 
 
+def inflating(mebibytes: int) -> bytes:
+    """Zeros, compressed by a thousand: a full flush ends blocks that do not depend on those before."""
+    packer = zlib.compressobj()
+    first, further = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + further * (mebibytes - 1) + packer.flush()
+
+
+def page_of(width: int, height: int, mebibytes: int) -> bytes:
+    """A PDF with one empty page, whose content is zeros that are compressed twice."""
+    content = zlib.compress(inflating(mebibytes))
+    objects = (
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %d %d]/Contents 4 0 R>>" % (width, height),
+        b"<</Length %d/Filter[/FlateDecode/FlateDecode]>>stream\n%s\nendstream" % (len(content), content),
+    )
+    listed = b"".join(b"%d 0 obj%s endobj\n" % (number, each) for number, each in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + listed + b"trailer<</Root 1 0 R>>\n%%EOF"
+
+
 JPEG = encoded(picture(), "image/jpeg")
 
 BOMB = zlib.compress(bytes(20_000_000))
@@ -144,6 +164,7 @@ HOSTILE = {
     "a page that begins like a picture": ("image/gif", b"GIF89a/*<svg/onload=alert(1)>*/=1;" + bytes(100)),
     "a picture of another type": ("image/png", JPEG),
     "random bytes": ("image/avif", b"\0\0\0\x1cftypavif" + bytes(range(256)) * 10),
+    "a bomb of 1 GiB in 3 kB, PDF": ("application/pdf", page_of(210, 297, 1024)),
     "half a document": ("application/pdf", document(picture())[:500]),
     "nothing": ("image/jpeg", b""),
     "a drawing with a script": ("image/svg+xml", b"<svg onload='alert(1)'/>"),
@@ -174,6 +195,14 @@ async def test_a_hostile_picture_is_not_shown(files: FolderFiles, case: str) -> 
     else:
         assert answer is None
         assert (PICTURES.count("refused") > refused) == (case not in ("nothing", "a drawing with a script"))
+
+
+@pytest.mark.parametrize("size", [(1, 1_000_000_000), (1_000_000_000, 1)])
+async def test_a_page_of_any_shape_has_small_thumbnails(files: FolderFiles, size: tuple[int, int]) -> None:
+    answer = await made(files, page_of(*size, mebibytes=1), "application/pdf")
+    assert answer is not None
+    assert answer.thumbnails == (320, 800)
+    assert sorted(opened(await content_of(files, "800")).size) == [1, 800]
 
 
 def broken(media_type: str) -> bytes:
