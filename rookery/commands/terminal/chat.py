@@ -178,6 +178,8 @@ class TerminalChat:
                     await self._messages.show_change(await self._composer.edit(int(number), text))
                 case "/edits", *number if is_number(number):
                     await self._show_edits(self._messages.number(number))
+                case "/seen", *number if is_number(number):
+                    await self._show_seen(self._messages.number(number))
                 case "/delete", number if is_number([number]):
                     await self._change(self._client.delete, int(number))
                 case "/hide", number if is_number([number]):
@@ -399,6 +401,19 @@ class TerminalChat:
             self._screen.show(f"    {clock(event_id)} {indented(with_names(text, self._names.known))}")
         if not edits:
             self._screen.show(f"[{number}] has no edits")
+
+    async def _show_seen(self, number: int) -> None:
+        """Show the readers of a message without its sender and the user. The server leaves out members who hide that they read."""
+        message = self._messages.get(number)
+        if self._groups.is_channel(message.chat_id):
+            raise InvalidCommand("a channel does not show the readers of a message")
+        marks = (await self._client.groups.marks(message.chat_id, from_id=message.message_id)).marks
+        readers = {mark.user_id for mark in marks if mark.read_up_to >= message.message_id}
+        readers -= {message.sender_id, self._client.me.user_id}
+        await self._names.read(readers)
+        names = sorted([await self._names.of(user_id) for user_id in readers])
+        seen = f"[{number}] was seen by {', '.join(names)}"
+        self._screen.show(seen if names else f"nobody else is known to have seen [{number}]")
 
     async def _change(self, change: Callable[..., Awaitable[Event]], number: int, *arguments: str) -> None:
         """Call a method of the client that changes a message, and show the change."""

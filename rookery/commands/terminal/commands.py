@@ -44,6 +44,7 @@ HELP = f"""\
 /react [NUMBER] E       react with the emoji E to a message, by default the newest; /unreact removes it
 /edit NUMBER TEXT       replace the text of your message
 /edits [NUMBER]         show the texts that a message has had
+/seen [NUMBER]          show the other members who have seen a message
 /delete NUMBER          delete your message for everyone
 /hide NUMBER            delete a message for you alone
 /pin [NUMBER]           pin a message for all members; /unpin removes the pin, /pins shows the pinned messages
