@@ -14,29 +14,38 @@ from rookery.client.errors import reason_of
 from rookery.client.trust import client_tls
 from rookery.load.sessions import LoadError, LoadUser, for_each
 
-PASSWORD = "generated for load"  # noqa: S105 - protects nothing: these users only carry load
-
 ADDED_AT_ONCE = 999
 """Members that one request adds: the maximum."""
 
 SIGN_INS_AT_ONCE = 4
 """The server hashes two passwords at a time: more would only wait there."""
 
+EXIST_ALREADY = (
+    "the users exist already, with another password: pass the file of the run that has created them as --password-file"
+)
+
 
 class Bff:
-    """The HTTP API of the server under load. `ca_file` is the authority of its certificate, with TLS."""
+    """The HTTP API of the server under load. `ca_file` is the authority of its certificate, with TLS, and `password`
+    the password of all users."""
 
-    def __init__(self, url: str, ca_file: Path | None) -> None:
+    def __init__(self, url: str, ca_file: Path | None, password: str) -> None:
         self._url = url
+        self._password = password
         self._tls = client_tls(ca_file, "http/1.1")
 
     async def sign_in(self, count: int) -> list[LoadUser]:
         """Sign in the users, and register them if they do not exist. Raises LoadError or RookeryError."""
         async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
-            apis = [Api(http, account_name(number), PASSWORD, "load") for number in range(count)]
-            if not await _exists(apis[-1]):
-                await for_each(lambda api: _retry(api.register), apis, at_once=SIGN_INS_AT_ONCE)
-            await for_each(lambda api: _retry(api.sign_in), apis, at_once=SIGN_INS_AT_ONCE)
+            apis = [Api(http, account_name(number), self._password, "load") for number in range(count)]
+            is_first_run = not await _exists(apis[-1])
+
+            async def sign_in(api: Api) -> None:
+                if is_first_run:
+                    await _retry(api.register)
+                await _retry(api.sign_in)
+
+            await for_each(sign_in, apis, at_once=SIGN_INS_AT_ONCE)
             return in_pairs([(api.me.user_id, api.newest_token) for api in apis])
 
     async def locate(self, users: Sequence[LoadUser], *, together: bool) -> list[LoadUser]:
@@ -112,6 +121,8 @@ async def _retry(work: Callable[[], Awaitable[object]]) -> None:
         except Refused as refused:
             if refused.code == "name_taken":
                 return
+            if refused.code == "unauthenticated":
+                raise LoadError(EXIST_ALREADY) from refused
             if not refused.retryable:
                 raise LoadError(f"a user of the load is refused: {refused}") from refused
             await trio.sleep(max(refused.retry_after_ms, 100) / 1000)

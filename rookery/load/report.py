@@ -11,8 +11,12 @@ from rookery.load.run import Result
 
 
 def show(result: Result, *, as_json: bool) -> str:
-    """Format the result as text, or as JSON with null for NaN."""
-    return json.dumps(_plain(asdict(result)), indent=2) if as_json else "\n".join(_lines(result))
+    """Format the result as text, or as JSON with null for NaN, without the users' password."""
+    if not as_json:
+        return "\n".join(_lines(result))
+    values = asdict(result)
+    del values["plan"]["password"]
+    return json.dumps(_plain(values), indent=2)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from rookery.load.counters import RECORDS, ROSTERS, WRITES, read_counters
 from rookery.load.files import FileLoad, FileReport
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, GroupRecord, Record, Report, Schedule
+from rookery.load.passwords import new_password
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
@@ -47,6 +48,8 @@ class Plan:
     url: str
     users: int = 200
     """Users with a session, who send in turn: to each other in pairs, or to the group."""
+    password: str = field(default_factory=new_password, repr=False, compare=False)
+    """Of the users, who are registered once and reused: later runs need the same one."""
     group: int = 0
     """Members of a group that is created, the users among them; 0: no group. More than MAX_MEMBERS: a channel."""
     open: int = 0
@@ -134,9 +137,9 @@ async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result
     """
     check_plan(plan)
     allow_most_open_files()
-    bff = Bff(plan.url, plan.ca_file)
+    bff = Bff(plan.url, plan.ca_file, plan.password)
     if open_accounts:  # the other members of a group need no sign-in
-        users = await _make_users(open_accounts, max(plan.users, plan.idle))
+        users = await _make_users(open_accounts, max(plan.users, plan.idle), plan.password)
     else:
         users = await bff.sign_in(max(plan.users, plan.group))
     users = await bff.locate(users, together=plan.is_embedded)
@@ -149,7 +152,7 @@ async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result
     if plan.group:
         members = [user.user_id for user in users[: plan.group]]
         if open_accounts:
-            members += await _make_members(open_accounts, len(members), plan.group)
+            members += await _make_members(open_accounts, len(members), plan.group, plan.password)
         chat_id = await bff.make_group(users[0].token, members[1:], run_id, is_channel=plan.is_channel)
         users = [replace(user, chat_id=chat_id) for user in users]
     if plan.is_channel:
@@ -305,16 +308,16 @@ class Load:
         self.record.errors[kind] += 1
 
 
-async def _make_users(open_accounts: "OpenAccounts", count: int) -> list[LoadUser]:
+async def _make_users(open_accounts: "OpenAccounts", count: int, password: str) -> list[LoadUser]:
     from rookery.load.stored_accounts import make_users  # here, as it needs the extra `server`
 
-    return await make_users(open_accounts, count)
+    return await make_users(open_accounts, count, password)
 
 
-async def _make_members(open_accounts: "OpenAccounts", first: int, last: int) -> list[int]:
+async def _make_members(open_accounts: "OpenAccounts", first: int, last: int, password: str) -> list[int]:
     from rookery.load.stored_accounts import make_members  # as above
 
-    return await make_members(open_accounts, range(first, last))
+    return await make_members(open_accounts, range(first, last), password)
 
 
 def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> AbstractAsyncContextManager[Sessions]:

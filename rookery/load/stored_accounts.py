@@ -6,7 +6,7 @@ Only this module of `rookery.load` needs the extra `server`.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from rookery.load.accounts import PASSWORD, account_name, in_pairs
+from rookery.load.accounts import account_name, in_pairs
 from rookery.load.sessions import LoadError, LoadUser, for_each
 from rookery.serve.folder import COMMAND_GENERATOR
 from shared.accounts.store import AccountStore, Family, User
@@ -23,10 +23,10 @@ TOKEN_SECONDS = 24 * 3600
 """Longer than the longest run, so that no token expires within one."""
 
 
-async def make_users(open_accounts: OpenAccounts, count: int) -> list[LoadUser]:
-    """Store the users that do not exist, and issue tokens for all. Raises LoadError."""
+async def make_users(open_accounts: OpenAccounts, count: int, password: str) -> list[LoadUser]:
+    """Store the users that do not exist, with the password, and issue tokens for all. Raises LoadError."""
     async with open_accounts() as accounts:
-        password_hash = await PasswordHasher().hash(PASSWORD)
+        password_hash = await PasswordHasher().hash(password)
         ids = SnowflakeGenerator(COMMAND_GENERATOR)
         issuer = TokenIssuer(accounts)
 
@@ -36,10 +36,11 @@ async def make_users(open_accounts: OpenAccounts, count: int) -> list[LoadUser]:
         return in_pairs(await for_each(make, [account_name(number) for number in range(count)]))
 
 
-async def make_members(open_accounts: OpenAccounts, numbers: Sequence[int]) -> list[int]:
-    """Store the users with these numbers that do not exist, and return the ids of all. Raises LoadError."""
+async def make_members(open_accounts: OpenAccounts, numbers: Sequence[int], password: str) -> list[int]:
+    """Store the users with these numbers that do not exist, with the password, and return the ids of all.
+    Raises LoadError."""
     async with open_accounts() as accounts:
-        password_hash = await PasswordHasher().hash(PASSWORD)
+        password_hash = await PasswordHasher().hash(password)
         ids = SnowflakeGenerator(COMMAND_GENERATOR)
 
         async def make(number: int) -> int:

@@ -13,11 +13,10 @@ from rookery.client.failover import Failover
 from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
+from rookery.load.accounts import EXIST_ALREADY
 from rookery.load.sessions import for_each
 from rookery.verify.absences import Presence
 from rookery.verify.plan import Plan, VerifyError
-
-PASSWORD = "made for a verification"  # noqa: S105 - protects nothing: these users only carry test messages
 
 AT_ONCE = 4
 """Concurrent sign-ins. The server hashes two passwords at a time: more would only wait there."""
@@ -61,7 +60,7 @@ class Accounts:
         return open_client(
             url,
             name,
-            PASSWORD,
+            self._plan.password,
             client_name="verify",
             transport=transport,
             ca_file=self._plan.ca_file,
@@ -72,8 +71,10 @@ class Accounts:
 
     def open_api(self, name: str, number: int) -> AbstractAsyncContextManager[Api]:
         """Open the HTTP API for the account, without signing in."""
-        url, ca_file = self._plan.urls[0], self._plan.ca_file
-        return open_api(url, name, PASSWORD, device_name="verify", ca_file=ca_file, transport=self._http(number))
+        plan, transport = self._plan, self._http(number)
+        return open_api(
+            plan.urls[0], name, plan.password, device_name="verify", ca_file=plan.ca_file, transport=transport
+        )
 
     async def _exists(self, name: str) -> bool:
         try:
@@ -92,6 +93,8 @@ class Accounts:
             except Refused as refused:
                 if refused.code != "name_taken":
                     raise VerifyError(f"{name} can't be registered: {refused}") from refused
+                if not await self._exists(name):
+                    raise VerifyError(EXIST_ALREADY) from refused
 
     async def _retry(self, work: Callable[[], Awaitable[Value]]) -> Value:
         """Do the work, after as many waits as the server asks for. Raises VerifyError without an answer."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from rookery.client.reconnector import Transport
+from rookery.load.passwords import new_password
 from rookery.load.run import check_target
 from rookery.load.sessions import LoadError
 from shared.contract.groups import MAX_MEMBERS
@@ -74,6 +75,8 @@ class Plan:
     """More than the platform's `tail_seconds`, which are 300 by default."""
     accounts: str = "verify"
     """The prefix of the account names. Accounts are registered once and reused."""
+    password: str = field(default_factory=new_password, repr=False, compare=False)
+    """Of the accounts: later runs need the same one."""
     anywhere: bool = False
     """Whether the servers may be on another machine."""
     ca_file: Path | None = None

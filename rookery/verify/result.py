@@ -75,10 +75,12 @@ class Result:
 
 
 def show(result: Result, *, as_json: bool) -> str:
-    """Format the result as text, or as JSON with null for NaN."""
-    if as_json:
-        return msgspec.json.format(msgspec.json.encode(result), indent=2).decode()
-    return "\n".join(_lines(result))
+    """Format the result as text, or as JSON with null for NaN, without the accounts' password."""
+    if not as_json:
+        return "\n".join(_lines(result))
+    values = msgspec.to_builtins(result, enc_hook=str)
+    del values["plan"]["password"]
+    return msgspec.json.format(msgspec.json.encode(values), indent=2).decode()
 
 
 def _lines(result: Result) -> Iterator[str]:

@@ -59,6 +59,14 @@ def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Ro
     assert result["server_pids"] == [platform.process.pid]
 
 
+def test_a_load_signs_in_with_the_password_in_its_file_and_explains_another_one(platform: Rookery) -> None:
+    words = ("load", "--url", platform.url, "--users", "2", "--rate", "20", "--seconds", "0.2", "--warm-up", "0")
+    for file, code in (("own.password", 1), ("load.password", 0), ("own.password", 1)):
+        ended = platform.run(*words, "--password-file", file)
+        assert ended.returncode == code
+        assert ("--password-file" in ended.stderr) == bool(code)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["websocket", "grpc"])
 def test_a_load_of_a_channel_shows_heads_and_counts_a_record_for_each_partition(

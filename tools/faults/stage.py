@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from rookery.load.passwords import new_password
 from rookery.verify import Plan, Result, Run, open_verification
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
 from tools.engines.engine import HOST, free_port
@@ -128,6 +129,7 @@ class Stage:
     ) -> None:
         self.scale = scale
         self._urls = urls
+        self._password = new_password()
         self._processes = processes
         self._restore = restore
 
@@ -142,6 +144,7 @@ class Stage:
         values: dict[str, Any] = {
             "urls": self._urls, "clients": scale.clients, "messages": MAX_MESSAGES, "rate": scale.rate,
             "seconds": 900.0, "settle_seconds": 90.0, "accounts": "faults",
+            "password": self._password,
         }  # fmt: skip
         with prioritized():
             async with open_verification(Plan(**values | plan)) as run:

@@ -95,8 +95,11 @@ Ctrl-C stops everything, and removes its data."""
 @contextmanager
 def users_chat(bff: Process, log: Path) -> Iterator[None]:
     """Have users chat during the block."""
+    password = ("--password-file", log.with_suffix(".password"))
     with log.open("wb") as output:
-        process = subprocess.Popen([ROOKERY, "verify", "--url", bff.url, *CHAT], stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [ROOKERY, "verify", "--url", bff.url, *CHAT, *password], stdout=output, stderr=output
+        )
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Commands that connect to a running Rookery as clients: `rookery chat`, `load` and `verify`."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,6 +53,27 @@ def _create_account(url: str, name: str, password: str, invite: str, ca_file: Pa
 def _token_of(invite: str) -> str:
     """The token in the link of an invite, or the text itself."""
     return invite.strip().rpartition("#invite=")[2]
+
+
+def _keep_password(file: str, users: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option for the file with the password of the users of a command."""
+    return click.option(
+        "--password-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=file,
+        show_default=True,
+        help=f"File with the password of the {users}, for this and later runs; if it does not exist, it is created "
+        "with a random one.",
+    )
+
+
+def _password_in(file: Path) -> str:
+    from rookery.load.passwords import password_in
+
+    try:
+        return password_in(file)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @click.command()
@@ -128,6 +150,7 @@ def _token_of(invite: str) -> str:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Create the users directly in this data folder: over HTTP each costs one slow password hash.",
 )
+@_keep_password("load.password", "users")
 @click.option(
     "--metrics",
     multiple=True,
@@ -144,6 +167,7 @@ def load(
     rate: float | None,
     saturate: bool,
     data: Path | None,
+    password_file: Path,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -166,7 +190,8 @@ def load(
         open_accounts = partial(open_sqlite_accounts, accounts_file)
     rate = None if saturate else rate or (1.0 if group else 500.0)
     users = (online or group) if group else users
-    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, is_embedded=data is not None, **options)
+    options |= {"is_embedded": data is not None, "password": _password_in(password_file)}
+    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, **options)
     click.echo(show(run_client(run, plan, open_accounts), as_json=as_json))
 
 
@@ -207,10 +232,11 @@ def load(
     "--late-after", default=330.0, show_default=True, help="Seconds until then: more than the platform's tail_seconds."
 )
 @click.option("--accounts", default="verify", show_default=True, help="Prefix of the names of the accounts.")
+@_keep_password("verify.password", "accounts")
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow servers on other machines.")
 @ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def verify(as_json: bool, **options: Any) -> None:
+def verify(as_json: bool, password_file: Path, **options: Any) -> None:
     """Check that a running Rookery keeps its promises while its servers are killed.
 
     Clients write to each other. At the end, all messages that they sent, received and found in history are compared.
@@ -222,7 +248,8 @@ def verify(as_json: bool, **options: Any) -> None:
 
     try:
         options["groups"] = tuple(size for size in options["groups"] if size)
-        result = run_client(verify, Plan(**options), lambda text: click.echo(text, err=True))
+        plan = Plan(password=_password_in(password_file), **options)
+        result = run_client(verify, plan, lambda text: click.echo(text, err=True))
     except VerifyError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)

@@ -11,12 +11,14 @@ from rookery.load.report import show
 from rookery.load.run import Plan, run
 from shared.net.tls import ServerTls
 from tools.launch.certificates import Authority, Issued
+from tools.launch.people import PASSWORD
 from tools.launch.process import Rookery
 
 
 @pytest.mark.parametrize(("size", "is_refused"), [(300_000, False), (1 << 40, True)])
 async def test_files_are_uploaded_and_downloaded_beside_messages(rookery: Rookery, size: int, is_refused: bool) -> None:
-    result = await run(Plan(rookery.url, users=2, files=2, file_bytes=size, rate=20, seconds=1, warm_up=0.5))
+    plan = Plan(rookery.url, users=2, password=PASSWORD, files=2, file_bytes=size, rate=20, seconds=1, warm_up=0.5)
+    result = await run(plan)
     assert result.report.lost == 0
     assert result.files is not None
     assert result.files.failures == ({"too_large": 2} if is_refused else {})

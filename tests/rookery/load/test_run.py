@@ -95,3 +95,4 @@ async def test_a_run_over_tls_delivers_everything(
     assert "lost           0" in show(result, as_json=False)
     assert "4.0 log records, 1.2 writes" in show(result, as_json=False)
     assert json.loads(show(result, as_json=True))["report"]["lost"] == 0
+    assert plan.password not in show(result, as_json=True) + repr(result)

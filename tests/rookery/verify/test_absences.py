@@ -13,6 +13,7 @@ from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, ServerFr
 from rookery.verify import Kind, Plan, Result, absences, open_verification, participant
 from rookery.verify.absences import AWAY_SECONDS, UNKNOWN_EPOCH, Presence
 from shared.contract.ids import first_id_at, wall_clock_ms
+from tools.launch.people import PASSWORD
 from tools.launch.process import Rookery, running
 
 
@@ -67,7 +68,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
 
 async def verify(platform: Rookery) -> Result:
     """Two clients write to each other, and one is away meanwhile."""
-    plan = Plan(urls=(platform.url,), clients=2, messages=10_000, rate=50.0, absences=1)
+    plan = Plan(urls=(platform.url,), clients=2, messages=10_000, rate=50.0, absences=1, password=PASSWORD)
     async with open_verification(plan) as run:
         one, _ = run.participants
         while not one.gaps:

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from rookery.verify import Plan, VerifyError
 from rookery.verify.accounts import REGISTER_DEADLINE, Accounts
+from tools.launch.people import PASSWORD
 
 NAMES = ["verify-00000", "verify-00001", "verify-00002"]
 
@@ -29,9 +30,10 @@ class StrictBff:
         await trio.lowlevel.checkpoint()
         if self.down:
             raise httpx.ConnectError("down", request=request)
-        name = json.loads(request.content)["name"]
+        body = json.loads(request.content)
+        name = body["name"]
         if request.url.path == "/v1/tokens":
-            return self._sign_in(name)
+            return self._sign_in(name, body["password"])
         self.registrations += 1
         if name in self.names:
             return httpx.Response(409, json={"code": "name_taken"})
@@ -41,8 +43,8 @@ class StrictBff:
         self._again_at = trio.current_time() + self._wait_ms / 1000
         return httpx.Response(201, json=user(name))
 
-    def _sign_in(self, name: str) -> httpx.Response:
-        if name not in self.names:
+    def _sign_in(self, name: str, password: str) -> httpx.Response:
+        if name not in self.names or password != PASSWORD:
             return httpx.Response(401, json={"code": "unauthenticated"})
         tokens = {"access_token": "a", "access_token_expires_at_ms": "1", "refresh_token": "r", "user": user(name)}
         return httpx.Response(200, json=tokens)
@@ -52,10 +54,10 @@ def user(name: str) -> dict[str, Any]:
     return {"user_id": "1", "name": name, "display_name": name}
 
 
-async def register(bff: StrictBff) -> list[str]:
+async def register(bff: StrictBff, password: str = PASSWORD) -> list[str]:
     """Register the accounts; return the reports."""
     reports: list[str] = []
-    await Accounts(Plan(), reports.append, transport=httpx.MockTransport(bff.answer)).register(NAMES)
+    await Accounts(Plan(password=password), reports.append, transport=httpx.MockTransport(bff.answer)).register(NAMES)
     return reports
 
 
@@ -67,6 +69,14 @@ async def test_missing_accounts_are_registered_once(existing: int) -> None:
         assert await register(bff) == []
         assert sorted(bff.names) == NAMES
     assert bff.registrations == 3
+
+
+@pytest.mark.parametrize("existing", [1, 3])
+async def test_accounts_with_another_password_are_an_error_that_names_the_option(existing: int) -> None:
+    bff = StrictBff(free=3)
+    bff.names = NAMES[:existing]
+    with pytest.raises(VerifyError, match=r"another password: .* --password-file"):
+        await register(bff, "of another run")
 
 
 async def test_registration_waits_for_a_limit_as_long_as_the_server_requests(autojump_clock: MockClock) -> None:

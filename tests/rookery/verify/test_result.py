@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,12 +15,14 @@ from rookery.load.measure import summarize
 from rookery.verify import Kind, Plan, Result, Violation
 from rookery.verify.plan import check_plan
 from rookery.verify.result import show
+from tools.launch.people import PASSWORD
 
 
 def result(*violations: Violation) -> Result:
     nothing = summarize([])
+    plan = Plan(churn=2, absences=3, late_retries=9, password=PASSWORD, ca_file=Path("ca.crt"))
     return Result(
-        plan=Plan(churn=2, absences=3, late_retries=9), seconds=1.0, sent=2, accepted=2, delivered=1, caught_up=1,
+        plan=plan, seconds=1.0, sent=2, accepted=2, delivered=1, caught_up=1,
         archived=2, refused={"unavailable": 3}, unanswered=0, retried=1, changed=1, changes_retried=0, gaps=1,
         reconnects=0, to_accepted=nothing, to_delivered=nothing, outages=nothing, longest_pause_ms=0.0, in_groups=1,
         controls=7, not_members=0, files=6, files_read=12, files_tried=7, listed=4, feeds=5, heads=8, churned=2,
@@ -28,6 +31,12 @@ def result(*violations: Violation) -> Result:
 
 
 LOSS = Violation(Kind.LOST, "m0 of 1 was accepted, and is not in the history")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the command create its file with the password in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -58,6 +67,8 @@ def test_the_command_exits_1_on_a_violation_and_names_it(results: list[Result]) 
     assert as_json.exit_code == 1
     assert json.loads(as_json.output)["violations"] == [{"kind": "lost", "text": LOSS.text}]
     assert json.loads(as_json.output)["to_accepted"]["p99"] is None
+    assert json.loads(as_json.output)["plan"]["ca_file"] == "ca.crt"
+    assert PASSWORD not in as_json.output + ended.output
 
 
 def test_the_command_exits_0_without_one(results: list[Result]) -> None:
