@@ -403,7 +403,7 @@ class TerminalChat:
             self._screen.show(f"[{number}] has no edits")
 
     async def _show_seen(self, number: int) -> None:
-        """Show the readers of a message without its sender and the user. The server leaves out members who hide that they read."""
+        """Show the readers of a message, but not its sender and the user. The server leaves out members who hide it."""
         message = self._messages.get(number)
         if self._groups.is_channel(message.chat_id):
             raise InvalidCommand("a channel does not show the readers of a message")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from rookery.client import (
+    ROLE_GUEST,
     ROLE_MEMBER,
     Chat,
     Client,
@@ -13,6 +14,7 @@ from rookery.client import (
     JoinableChat,
     Member,
     Message,
+    Role,
     RookeryError,
 )
 from rookery.commands.terminal.commands import InvalidCommand
@@ -65,7 +67,7 @@ class TerminalGroups:
         self._open = ""
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
-        """The known members of the open group; in a channel, the authors of the shown messages, and changed members."""
+        """The known members of the open group; in a channel: the user, changed members, authors of shown messages."""
         self._online: set[int] = set()
         """The watched users who are online."""
         self._invites: Sequence[GroupInvite] = ()
@@ -155,6 +157,7 @@ class TerminalGroups:
         if not chat.own.role:
             return ["you are not a member any more: the messages can be read"]
         self._open = chat_id
+        self._set(chat.own)
         if not self.is_channel(chat_id):
             for member in (await self._client.groups.members(chat_id)).members:
                 self._set(member)
@@ -252,8 +255,8 @@ class TerminalGroups:
             case "/topic", *topic:
                 return await groups.change_settings(self._require(), topic=" ".join(topic))
             case "/add" | "/accept", *names if names:
-                group_id = self._require()
-                return await groups.add_members(group_id, [await self._user_id(name) for name in names])
+                group_id, role = self._require(), self._role_of_added()
+                return await groups.add_members(group_id, [await self._user_id(name) for name in names], role=role)
             case "/remove", name:
                 return await groups.remove_member(self._require(), await self._user_id(name))
             case ("/leave",):
@@ -276,6 +279,11 @@ class TerminalGroups:
         if not self._open:
             raise InvalidCommand(NO_GROUP)
         return self._open
+
+    def _role_of_added(self) -> Role:
+        """The role of the members whom the user adds to the open group: a guest may add guests only."""
+        own = self._members.get(self._client.me.user_id)
+        return ROLE_GUEST if own and own.role == ROLE_GUEST else ROLE_MEMBER
 
     async def _user_id(self, name: str) -> int:
         user = await self._client.api.find_user(name)

@@ -43,7 +43,7 @@ async def group(chat: TerminalChat, bff: Any, screen: FakeScreen) -> TerminalCha
         "POST /v1/chats": (201, control(20, version="1", settings=SETTINGS, members=OWNER)),
         "GET /v1/chats/g-1": (
             200,
-            {"chat_id": "g-1", "settings": SETTINGS, "version": "1", "own": {"role": "ROLE_OWNER"}, "member_count": 2},
+            {"chat_id": "g-1", "settings": SETTINGS, "version": "1", "own": OWNER[0], "member_count": 2},
         ),
         "GET /v1/chats/g-1/members?after=0&limit=1000": (
             200,

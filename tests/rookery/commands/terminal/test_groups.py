@@ -11,7 +11,7 @@ from rookery.client import Control, Message
 from rookery.commands.terminal.chat import TerminalChat
 from rookery.v1 import session_pb2 as pb
 from shared.contract.ids import MAX_ID
-from tests.rookery.commands.terminal.screens import ADDED, GRACE, SETTINGS, FakeScreen, control
+from tests.rookery.commands.terminal.screens import ADDED, GRACE, OWNER, SETTINGS, FakeScreen, control
 from tests.waiting import until
 
 CHANNEL = SETTINGS | {"is_channel": True}
@@ -64,6 +64,26 @@ async def test_a_command_changes_the_open_group(
     connection.reply(pb.ServerFrame(event=event))  # all sessions receive it
     await wait_all_tasks_blocked()
     assert screen.shown[-1].endswith(" ada added grace")
+
+
+@pytest.mark.parametrize("is_channel", [False, True])
+@pytest.mark.parametrize("command", ["/add", "/accept"])
+async def test_a_guest_adds_guests(
+    group: TerminalChat, bff: Any, connection: Any, nursery: trio.Nursery, command: str, is_channel: bool
+) -> None:
+    nursery.start_soon(accept_follows, connection)
+    own = {"user_id": "7", "role": "ROLE_GUEST", "version": "2"}
+    guests = {"chat_id": "g-2", "settings": {"name": "Guests", "is_channel": is_channel}, "version": "2", "own": own}
+    bff.answers |= {
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": [guests]}),
+        "GET /v1/chats/g-2": (200, guests),
+        "GET /v1/chats/g-2/messages?limit=1": (200, {"complete_up_to": str(MAX_ID)}),
+        "GET /v1/chats/g-2/members?after=0&limit=1000": (200, {"members": [own]}),
+        "POST /v1/chats/g-2/members": (200, control(21, **ADDED)),
+    }
+    await group.execute("/open Guests")
+    await group.execute(f"{command} grace")
+    assert bff.bodies[-1]["role"] == "ROLE_GUEST"
 
 
 async def test_new_members_of_the_open_group_are_watched_and_can_be_mentioned(
@@ -189,7 +209,7 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
 async def test_lines_and_commands_stay_with_the_open_group_if_another_one_can_not_be_read(
     group: TerminalChat, screen: FakeScreen, bff: Any, failing: str
 ) -> None:
-    trains = {"chat_id": "g-2", "settings": {"name": "Trains"}, "version": "1", "own": {"role": "ROLE_OWNER"}}
+    trains = {"chat_id": "g-2", "settings": {"name": "Trains"}, "version": "1", "own": OWNER[0]}
     bff.answers |= {
         "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": [trains]}),
         "GET /v1/chats/g-2": (200, trains),
@@ -232,7 +252,7 @@ async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_t
         "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": []}),
         "GET /v1/chats/g-1": (
             200,
-            {"chat_id": "g-1", "settings": CHANNEL, "version": "2", "own": {"role": "ROLE_OWNER"}},
+            {"chat_id": "g-1", "settings": CHANNEL, "version": "2", "own": OWNER[0]},
         ),
     }
     await group.execute("/channel")
