@@ -122,6 +122,22 @@ def test_a_group_shows_who_wrote_and_what_changed_until_one_is_removed(
 
 
 @pytest.mark.slow
+def test_a_group_shows_the_new_name_of_an_author_without_a_direct_chat(
+    platform: Platform, seats: Seats, ada: Account
+) -> None:
+    kofi = platform.register("Kofi Mensah")
+    chat_id = platform.change_group(ada, "POST", "", name="Renamed", user_ids=[str(kofi.user_id)])
+    platform.send(kofi, chat_id, "Hello")
+    own, other = seats(platform, ada, chat="Renamed"), seats(platform, kofi)
+    author = own.message("Hello").locator(".author")
+    expect(author).to_have_text("Kofi Mensah")
+    other.choose("Your profile")
+    other.page.get_by_label("Your name").fill("Kofi M.")
+    other.page.get_by_role("button", name="Save").click()
+    expect(author).to_have_text("Kofi M.")
+
+
+@pytest.mark.slow
 def test_two_users_create_and_use_a_channel(platform: Platform, seats: Seats, ada: Account) -> None:
     quilla = platform.register("Quilla Oduya")  # a search of people finds 20: no other test has this name
     own, other = seats(platform, ada), seats(platform, quilla)

@@ -24,6 +24,9 @@ import { typingText } from "./typing-text.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
 
+/** The authors of a group that are watched, at most: each costs the server as much as a person in the list of chats. */
+const MAX_AUTHORS = 100;
+
 export class ChatView {
   #app;
   #chat_id;
@@ -34,6 +37,8 @@ export class ChatView {
   #composer;
   /** Of a direct chat, once its module is loaded. @type {import("./people-notice.js").PeopleNotes | null} */
   #notes = null;
+  /** The other member, or the authors in a group: the server reports when their profiles change. @type {Set<string>} */
+  #watched = new Set();
   #isStopped = false;
 
   /** @param {App} app @param {string} chat_id @param {string} message_id the message at which to open; or empty */
@@ -47,11 +52,7 @@ export class ChatView {
     });
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
-    if (other) {
-      app.chats.profiles.refresh(other);
-      void this.#loadNotes(other);
-    }
-    app.chats.presence.watch("chat", [other]);
+    if (other) void this.#loadNotes(other);
   }
 
   stop() {
@@ -94,6 +95,7 @@ export class ChatView {
 
   view() {
     const { chats } = this.#app;
+    this.#watch();
     const isMissing = chats.isMissing(this.#chat_id);
     const name = chats.titleOf(this.#chat_id);
     const content = isMissing
@@ -123,6 +125,21 @@ export class ChatView {
       ),
       content,
     );
+  }
+
+  /** Watches those whose names are shown, and reads their profiles, which may have changed before. */
+  #watch() {
+    const { chats } = this.#app;
+    const newest = chats.conversations.known(this.#chat_id).slice(-2 * MAX_AUTHORS).reverse();
+    const shown = isGroup(this.#chat_id) ? newest.map(({ sender_id }) => sender_id) : [chats.otherOf(this.#chat_id)];
+    const known = this.#watched.size;
+    for (const user_id of shown) {
+      const isNew = user_id && user_id !== chats.me.user_id && !this.#watched.has(user_id);
+      if (!isNew || this.#watched.size === MAX_AUTHORS) continue;
+      this.#watched.add(user_id);
+      chats.profiles.refresh(user_id);
+    }
+    if (this.#watched.size > known) chats.presence.watch("chat", [...this.#watched]);
   }
 
   /** @param {string} name */
