@@ -34,7 +34,7 @@ from rookery.serve.process import url as url_of
 from shared.accounts.sqlite import store as accounts_sqlite
 from shared.backplane.sqlite import log as sqlite_log
 from shared.configuration import sqlite as configuration_sqlite
-from shared.contract.addresses import join_host_port
+from shared.contract.addresses import is_loopback, join_host_port
 from shared.contract.errors import Unavailable
 from shared.contract.ids import EPOCH_MS, wall_clock_ms
 from shared.files.protocol import NotFound
@@ -253,6 +253,17 @@ def check_ports(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
             yield Finding(Level.OK, f"{shown} is free")
 
 
+def check_reach(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
+    """Check that the clients of a BFF reach the gateway beside it. Before the start, the embedded engines are a sign
+    of one process with both."""
+    has_both = {"bff", "gateway"} <= roles or not (roles or settings.engines)
+    gateway = settings.gateway
+    if has_both and not is_loopback(settings.bff.host) and is_loopback(gateway.host) and not gateway.public_websocket:
+        text = f"other machines reach the page on {settings.bff.host}, but not the gateway on {gateway.host}"
+        remedy = "set ROOKERY_GATEWAY__HOST, or ROOKERY_GATEWAY__PUBLIC_WEBSOCKET behind a proxy"
+        yield Finding(Level.PROBLEM, text, remedy)
+
+
 def check_tls(settings: Settings, _: Set[str]) -> Iterator[Finding]:
     """Check the certificate and its key; without a certificate, whether plain text is allowed beyond this machine."""
     tls = settings.tls
@@ -376,6 +387,7 @@ def check_engines(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     check_folder,
     check_ports,
+    check_reach,
     check_tls,
     check_log_lock,
     check_engines,

@@ -215,6 +215,28 @@ def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.Mo
         assert found(doctor.check_open_files, settings) == [level]
 
 
+@pytest.mark.parametrize(
+    ("gateway", "roles", "engines", "levels"),
+    [
+        ({}, {"bff", "gateway"}, {"kafka"}, [Level.PROBLEM]),
+        ({}, set(), set(), [Level.PROBLEM]),
+        ({}, set(), {"kafka"}, []),
+        ({}, {"bff"}, {"kafka"}, []),
+        ({"host": "0.0.0.0"}, {"bff", "gateway"}, set(), []),
+        ({"public_websocket": "wss://chat.example.org/session"}, {"bff", "gateway"}, set(), []),
+    ],
+)
+def test_a_gateway_that_the_clients_of_its_bff_can_not_reach_is_a_problem(
+    gateway: dict[str, str], roles: set[str], engines: set[Engine], levels: list[Level]
+) -> None:
+    listening = GatewaySettings(**gateway)
+    tls, bff = TlsSettings(plaintext=True), BffSettings(host="0.0.0.0")
+    settings = Settings(bff=bff, gateway=listening, engines=frozenset(engines), tls=tls)
+    assert found(doctor.check_reach, settings, *roles) == levels
+    on_loopback = settings.model_copy(update={"bff": BffSettings()})
+    assert found(doctor.check_reach, on_loopback, *roles) == []
+
+
 def test_an_invalid_or_expiring_certificate_and_a_readable_key_are_reported(tmp_path: Path) -> None:
     authority, now = Authority(tmp_path), time.time()
     for days, level in ((60, Level.OK), (5, Level.WARNING), (-1, Level.PROBLEM)):
