@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 
 from shared.accounts.cassandra.links import CassandraLinks
 from shared.accounts.people import Relationship, Report, Resolution
+from shared.accounts.store import batches
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra.session import Row
 
-RELATIONSHIP = """
+RELATIONSHIPS = """
     SELECT low_id, high_id, low_wants_ms, high_wants_ms, low_blocks_ms, high_blocks_ms, version FROM relationships
-    WHERE low_id = ? AND high_id = ?
 """
+RELATIONSHIP = RELATIONSHIPS + "WHERE low_id = ? AND high_id = ?"
+TO_LOWER = RELATIONSHIPS + "WHERE low_id IN ? AND high_id = ?"
+TO_HIGHER = RELATIONSHIPS + "WHERE low_id = ? AND high_id IN ?"
 ADD_RELATIONSHIP = """
     INSERT INTO relationships
     (low_wants_ms, high_wants_ms, low_blocks_ms, high_blocks_ms, version, low_id, high_id)
@@ -50,6 +53,8 @@ ADD_OPENING = "INSERT INTO report_openings (report_id, file_id, admin_id) VALUES
 
 PEOPLE_STATEMENTS = (
     RELATIONSHIP,
+    TO_LOWER,
+    TO_HIGHER,
     ADD_RELATIONSHIP,
     SET_RELATIONSHIP,
     LISTED,
@@ -72,8 +77,8 @@ class CassandraPeople(CassandraLinks):
     """The part of an `AccountStore` for relationships and reports."""
 
     async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
-        pairs = [sorted((user_id, other_id)) for other_id in other_ids]
-        found = [row for rows in await self._statements.run_all(RELATIONSHIP, pairs) for row in rows]
+        reads = _reads(user_id, other_ids)
+        found = [row for rows in await self._statements.run_each(*reads) for row in rows]
         stored = {each.other_id: each for each in (_relationship(user_id, row) for row in found)}
         return {other_id: stored.get(other_id) or Relationship(user_id, other_id) for other_id in other_ids}
 
@@ -133,6 +138,17 @@ class CassandraPeople(CassandraLinks):
 
     async def add_opening(self, report_id: int, file_id: int, admin_id: int) -> None:
         await self._statements.run(ADD_OPENING, report_id, file_id, admin_id)
+
+
+def _reads(user_id: int, other_ids: Sequence[int]) -> list[tuple[str, Sequence[object]]]:
+    """The statements that read the relationships of the user to these, each with its parameters. The driver sends the
+    read of a single one to a replica; one statement reads up to MAX_IDS others at a fraction of their cost."""
+    if len(other_ids) == 1:
+        return [(RELATIONSHIP, sorted((user_id, *other_ids)))]
+    lower = (each for each in other_ids if each < user_id)
+    higher = (each for each in other_ids if each > user_id)
+    reads: list[tuple[str, Sequence[object]]] = [(TO_LOWER, (batch, user_id)) for batch in batches(lower)]
+    return reads + [(TO_HIGHER, (user_id, batch)) for batch in batches(higher)]
 
 
 def _relationship(user_id: int, row: Row) -> Relationship:

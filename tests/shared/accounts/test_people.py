@@ -79,6 +79,16 @@ async def test_a_relationship_is_changed_only_as_it_is_stored(store: AccountStor
     assert found == {1: Relationship(2, 1, wanted_ms=5, version=1), 3: Relationship(2, 3)}
 
 
+async def test_the_relationships_to_hundreds_of_users_are_found_at_once(store: AccountStore) -> None:
+    for user_id, other_id in ((300, 7), (300, 290), (300, 301), (640, 300)):
+        await take(store, user_id, block, other_id)
+    others = [*range(1, 650)]
+    found = await store.relationships(300, others)
+    assert list(found) == others
+    blocked = {each.other_id: (each.blocks_ms, each.blocked_ms) for each in found.values() if each.is_blocked}
+    assert blocked == {7: (5, 0), 290: (5, 0), 301: (5, 0), 640: (0, 5)}
+
+
 async def test_concurrent_steps_of_two_processes_all_take_effect(open_store: OpenStore) -> None:
     async with open_store() as one, open_store() as other, trio.open_nursery() as nursery:
         for store, user_id, step, others in (
