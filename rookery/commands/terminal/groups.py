@@ -18,6 +18,7 @@ from rookery.client import (
     RookeryError,
 )
 from rookery.commands.terminal.commands import InvalidCommand
+from rookery.commands.terminal.group_settings import SWITCHES, settings_lines, switch
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.texts import ROLE_NAMES
 from shared.contract.joining import JoinToken
@@ -29,6 +30,7 @@ COMMANDS = (
     "/channel",
     "/rename",
     "/topic",
+    "/set",
     "/add",
     "/remove",
     "/leave",
@@ -39,7 +41,7 @@ COMMANDS = (
 )
 """The commands that change the open group, or create one."""
 
-LISTINGS = ("/members", "/invite", "/invites", "/requests", "/public", "/join")
+LISTINGS = ("/members", "/settings", "/invite", "/invites", "/requests", "/public", "/join")
 """The commands about groups that show lines."""
 
 DAYS = 7
@@ -170,6 +172,8 @@ class TerminalGroups:
         match command, *arguments:
             case ("/members",):
                 return await self._list_members()
+            case ("/settings",):
+                return settings_lines((await self._client.api.chat(self._require())).settings)
             case "/invite", *numbers if len(numbers) < 3 and all(map(_is_count, numbers)):
                 return await self._invite(*map(int, numbers))
             case ("/invites",):
@@ -254,6 +258,10 @@ class TerminalGroups:
                 return await groups.change_settings(self._require(), name=name)
             case "/topic", *topic:
                 return await groups.change_settings(self._require(), topic=" ".join(topic))
+            case "/set", name, ("on" | "off") as value if name in SWITCHES:
+                return await switch(self._client, self._require(), name, is_on=value == "on")
+            case "/set", *_:
+                raise InvalidCommand(f"/set NAME on, or off: a NAME is {', '.join(SWITCHES)}")
             case "/add" | "/accept", *names if names:
                 group_id, role = self._require(), self._role_of_added()
                 return await groups.add_members(group_id, [await self._user_id(name) for name in names], role=role)
