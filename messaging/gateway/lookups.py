@@ -95,7 +95,7 @@ class Lookups:
             return Refusal(Code.RECIPIENT_DELETED, "This account was deleted: it receives no messages.", field)
         relationship = await self._relationship(user_id, recipient_id)
         if relationship.is_blocked:
-            return _refuse_blocked(relationship, field)
+            return refuse_unaccepted(relationship, field)
         accept_everyone = all(user.who_may_start is WhoMayStart.EVERYONE for user in users.values())
         if not relationship.is_connected and not accept_everyone:
             has_begun = await self._has_begun(user_id, recipient_id, chat_id)
@@ -103,7 +103,7 @@ class Lookups:
                 return has_begun
             if not has_begun:
                 is_accepted = recipient.who_may_start is WhoMayStart.EVERYONE
-                return None if is_accepted else Refusal(Code.FORBIDDEN, _NOT_ACCEPTED, field)
+                return None if is_accepted else refuse_unaccepted(relationship, field)
         if self._forgotten == forgotten:  # else it may have changed after it was read
             _remember(self._cached_users, recipient_id, None, MAX_CACHED_USERS)
             _remember(self._open_until, chat_id, trio.current_time() + OPEN_SECONDS, MAX_CACHED_CHATS)
@@ -113,7 +113,7 @@ class Lookups:
         """The refusal of the user's change in a direct chat, which `field` names, if one of the two users blocks the
         other. Raises Unavailable."""
         relationship = await self._relationship(user_id, other_id)
-        return _refuse_blocked(relationship, field) if relationship.is_blocked else None
+        return refuse_unaccepted(relationship, field) if relationship.is_blocked else None
 
     async def find_read_marks(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether the two users of a direct chat show read marks, unless that is remembered. Raises
@@ -271,7 +271,9 @@ class Lookups:
         return wall_clock_ms() if tail is None else tail.complete_from_ms
 
 
-def _refuse_blocked(relationship: Relationship, field: str) -> Refusal:
+def refuse_unaccepted(relationship: Relationship, field: str) -> Refusal:
+    """The refusal of a first message to the other user, whom `field` names, or of their addition to a group. Only a user
+    who blocks the other learns of a block."""
     return Refusal(Code.FORBIDDEN, _BLOCKED if relationship.blocks_ms else _NOT_ACCEPTED, field)
 
 

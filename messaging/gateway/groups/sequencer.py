@@ -8,7 +8,7 @@ The versions of a group are consecutive, and each has one event, since
   records are published again before any other.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -19,6 +19,7 @@ from messaging.envelopes import fan_out, fan_out_copies, with_all_recipients
 from messaging.gateway.groups.commands import decide
 from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
+from messaging.gateway.lookups import refuse_unaccepted
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey
@@ -27,6 +28,7 @@ from messaging.gateway.tail import Tail
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.people import Relationship, WhoMayStart
 from shared.accounts.store import AccountStore, User, batches
 from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
@@ -167,11 +169,11 @@ class Sequencer:
         if self._owned(self._home_of(request.chat_id)) is None:
             return _NOT_OWNED
         began = trio.current_time()
-        unknown = await self._check_users(named_users(request))
+        refusals = await self._check_users(user_id, named_users(request))
         async with self._turn(request.chat_id) as chat:
             if chat is None:
                 return _CROWDED
-            made = await self._change(chat, user_id, request, unknown)
+            made = await self._change(chat, user_id, request, refusals)
         if not isinstance(made, Refusal):
             GROUP_CHANGE.observe(trio.current_time() - began, str(request.WhichOneof("change")))
         return made
@@ -190,9 +192,9 @@ class Sequencer:
                 yield chat
 
     async def _change(
-        self, chat: _Chat, user_id: int, request: ChangeGroupRequest, unknown: Refusal | None
+        self, chat: _Chat, user_id: int, request: ChangeGroupRequest, refusals: Mapping[int, Refusal]
     ) -> Event | Refusal:
-        """Handle a request in its turn. `unknown` is the refusal of a user whom it adds. Raises Unavailable."""
+        """Handle a request in its turn. `refusals` are those of users whom it adds, by user. Raises Unavailable."""
         chat_id, key = request.chat_id, (user_id, stored_client_id(request))
         partition = self._home_of(chat_id)
         tail = self._owned(partition)
@@ -220,8 +222,8 @@ class Sequencer:
         control = decide(request, user_id, roster, event_id)
         if isinstance(control, Refusal):
             return control
-        if unknown is not None:
-            return unknown
+        if refusal := _first_refusal(refusals, roster):
+            return refusal
         message = Message(
             message_id=event_id, chat_id=chat_id, sender_id=user_id, client_message_id=key[1], control=control
         )
@@ -244,18 +246,19 @@ class Sequencer:
         change = _Change(key, kind, epoch, event, roster.after(control), records)
         return event if await self._publish(chat, change, tail) else _NOT_STORED
 
-    async def _check_users(self, user_ids: Sequence[int]) -> Refusal | None:
-        """The refusal of a request that adds a user who does not exist or was deleted. Raises Unavailable."""
-        found: list[User] = []
-        for batch in batches(user_ids):
-            found += await self._accounts.users(batch)
-        accounts = {user.user_id: user for user in found}
-        for index, user_id in enumerate(user_ids):
-            if user_id not in accounts:
-                return Refusal(Code.NOT_FOUND, "There is no such user.", f"user_ids[{index}]")
-            if accounts[user_id].is_deleted:
-                return Refusal(Code.RECIPIENT_DELETED, "This account was deleted.", f"user_ids[{index}]")
-        return None
+    async def _check_users(self, user_id: int, added_ids: Sequence[int]) -> Mapping[int, Refusal]:
+        """The refusals of the users whom the user may not add, by user, in the order of the ids. Raises Unavailable."""
+        if not added_ids:
+            return {}
+        users: dict[int, User] = {}
+        for batch in batches(added_ids):
+            users |= {user.user_id: user for user in await self._accounts.users(batch)}
+        relationships = await self._accounts.relationships(user_id, tuple(added_ids))
+        refusals = {
+            each: _check_added(users.get(each), relationships[each], f"user_ids[{index}]")
+            for index, each in enumerate(added_ids)
+        }
+        return {each: refusal for each, refusal in refusals.items() if refusal is not None}
 
     async def _recorded_first(self, partition: int, tail: Tail, chat_id: str, key: SendKey) -> Event | Refusal | None:
         """The control change that was made with this key before the tail begins; None if there is none. Raises
@@ -458,6 +461,24 @@ class Sequencer:
     def _owned(self, partition: int) -> Tail | None:
         """The tail of a partition that this gateway owns; None if it does not, or stops."""
         return None if self.is_closed else self._partitions.tail_at(partition)
+
+
+def _check_added(added: User | None, relationship: Relationship, field: str) -> Refusal | None:
+    """The refusal of a user who is added: they do not exist, were deleted, or do not accept a first message of the user
+    who adds them, to whom they have this relationship."""
+    if added is None:
+        return Refusal(Code.NOT_FOUND, "There is no such user.", field)
+    if added.is_deleted:
+        return Refusal(Code.RECIPIENT_DELETED, "This account was deleted.", field)
+    is_accepted = added.who_may_start is WhoMayStart.EVERYONE or relationship.is_connected
+    return None if is_accepted and not relationship.is_blocked else refuse_unaccepted(relationship, field)
+
+
+def _first_refusal(refusals: Mapping[int, Refusal], roster: Roster) -> Refusal | None:
+    """The first refusal of an added user, by user, that holds in the group: users who have asked to join accept all."""
+    asking = {member.user_id for member in roster.asking()} if refusals else set()
+    holds = (each for user_id, each in refusals.items() if each.code != Code.FORBIDDEN or user_id not in asking)
+    return next(holds, None)
 
 
 def _first(chat: _Chat, tail: Tail, key: SendKey) -> Event | None:

@@ -131,7 +131,7 @@ export const de = {
     readMarksHint: "Wenn du es verbirgst, siehst du auch bei anderen nicht, wie weit sie gelesen haben.",
     whoMayStart: "Wer einen Chat mit mir beginnen darf",
     startedBy: { everyone: "Alle", connections: "Meine Kontakte" },
-    startedHint: "Vorhandene Chats gehen weiter.",
+    startedHint: "Dieselben Personen können dich zu Gruppen hinzufügen. Vorhandene Chats gehen weiter.",
     people: "Kontakte und blockierte Personen",
     typing: "Anderen zeigen, wenn ich schreibe",
   },
@@ -195,7 +195,7 @@ export const de = {
     most: (count) =>
       plural(count, { one: "Du kannst 1 Person auswählen.", other: `Du kannst bis zu ${number(count)} Personen auswählen.` }),
     refused: (name) =>
-      `${name} kann nicht hinzugefügt werden: schon Mitglied, oder das Konto wurde gelöscht. Entferne diese Auswahl und versuche es noch einmal.`,
+      `${name} kann nicht hinzugefügt werden: schon Mitglied, nicht damit einverstanden, oder das Konto wurde gelöscht. Entferne diese Auswahl und versuche es noch einmal.`,
   },
   groupNew: { title: "Neue Gruppe", people: "Mitglieder", create: "Gruppe erstellen", find: "Stattdessen eine öffentliche Gruppe finden" },
   groupAdd: {

@@ -130,7 +130,7 @@ export const en = {
     readMarksHint: "If you hide it, you don’t see how far others have read either.",
     whoMayStart: "Who may start a chat with me",
     startedBy: { everyone: "Everyone", connections: "My connections" },
-    startedHint: "Chats that exist go on.",
+    startedHint: "The same people can add you to groups. Chats that exist go on.",
     people: "Connections and blocked people",
     typing: "Show others when I am writing",
   },
@@ -195,7 +195,7 @@ export const en = {
     most: (/** @type {number} */ count) =>
       plural(count, { one: "You can choose 1 person.", other: `You can choose up to ${number(count)} people.` }),
     refused: (/** @type {Name} */ name) =>
-      `${name} can’t be added. Either ${name} is a member already, or the account was deleted. Remove this choice and try again.`,
+      `${name} can’t be added. ${name} is a member already, does not accept this, or has deleted the account. Remove this choice and try again.`,
   },
   groupNew: { title: "New group", people: "Members", create: "Create group", find: "Find a public group instead" },
   groupAdd: {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Collection, Sequence
+from functools import partial
 
 import pytest
 import trio
@@ -373,6 +374,36 @@ async def test_members_must_have_accounts(world: World, gateway: Gateway) -> Non
         assert (refusal.code, refusal.field) == (code, "user_ids[110]")
         assert (await refused(gateway, 99, in_chat("b", added(user_id)))).code == Code.NOT_FOUND
     await made(gateway, ANN, in_chat("b", added(*range(200, 310))))
+
+
+async def test_nobody_is_added_by_a_user_whose_messages_they_do_not_accept(world: World, gateway: Gateway) -> None:
+    blocks_ann, blocked_by_ann, reserved, connected = 100, 101, 102, 103
+    world.blocks |= {(blocks_ann, ANN), (ANN, blocked_by_ann)}
+    world.reserved |= {reserved, connected}
+    world.connections.add((ANN, connected))
+    for make in (partial(creation, "new"), lambda *user_ids: in_chat("b", added(*user_ids))):
+        refusals = {
+            each: await refused(gateway, ANN, make(*range(200, 310), each))
+            for each in (blocks_ann, blocked_by_ann, reserved)
+        }
+        assert {(refusal.code, refusal.field) for refusal in refusals.values()} == {(Code.FORBIDDEN, "user_ids[110]")}
+        assert refusals[blocks_ann].message == refusals[reserved].message, "they do not learn of the block"
+        assert "You have blocked" in refusals[blocked_by_ann].message
+        event = await made(gateway, ANN, make(*range(200, 310), connected))
+        assert connected in [each.user_id for each in event.message.control.members]
+    await made(gateway, 2, in_chat("c", added(blocks_ann)))  # not blocked
+
+
+async def test_a_user_who_has_asked_to_join_is_added_whatever_they_accept(world: World, gateway: Gateway) -> None:
+    await made(gateway, ANN, in_chat("b", new_settings(is_public=True, asks_to_join=True)))
+    world.blocks.add((100, ANN))
+    world.reserved.add(101)
+    for user_id in (100, 101, 102):
+        await made(gateway, user_id, in_chat("c", joined()))
+    world.deleted.add(102)
+    assert (await refused(gateway, ANN, in_chat("d", added(100, 101, 102)))).code == Code.RECIPIENT_DELETED
+    await made(gateway, ANN, in_chat("d", added(100, 101)))
+    assert world.roster(CHAT).present >= {100, 101}
 
 
 async def test_a_change_whose_client_is_gone_is_settled_before_the_next_one_and_before_its_partition_is_released(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import trio
@@ -13,6 +14,7 @@ from rookery.v1.archive_pb2 import Group
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event
+from shared.accounts.people import Relationship, WhoMayStart
 from shared.accounts.store import User
 from shared.backplane import Assignment, Backplane, Consumer, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
@@ -201,6 +203,12 @@ class World:
         """Of all gateways."""
         self.deleted: set[int] = set()
         """Deleted accounts."""
+        self.reserved: set[int] = set()
+        """Users who accept first messages from their connections only."""
+        self.blocks: set[tuple[int, int]] = set()
+        """Users, each with one whom they block."""
+        self.connections: set[tuple[int, int]] = set()
+        """Pairs of connected users, the lower id first."""
         self._nursery = nursery
         self._directory = LocalDirectory()
 
@@ -229,8 +237,20 @@ class World:
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
         await trio.lowlevel.checkpoint()
-        found = (User(each, f"user{each}", "", "", 1, 1, each in self.deleted) for each in user_ids if each < 1_000)
-        return list(found)
+        found = [User(each, f"user{each}", "", "", 1, 1, each in self.deleted) for each in user_ids if each < 1_000]
+        return [
+            replace(user, who_may_start=WhoMayStart.CONNECTIONS) if user.user_id in self.reserved else user
+            for user in found
+        ]
+
+    async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
+        await trio.lowlevel.checkpoint()
+        return {each: self._relationship(user_id, each) for each in other_ids}
+
+    def _relationship(self, user_id: int, other_id: int) -> Relationship:
+        wants = int((min(user_id, other_id), max(user_id, other_id)) in self.connections)
+        blocks, blocked = (int(pair in self.blocks) for pair in ((user_id, other_id), (other_id, user_id)))
+        return Relationship(user_id, other_id, wants, wants, blocks, blocked)
 
     # ---- the archive
 
