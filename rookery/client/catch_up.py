@@ -26,7 +26,7 @@ MAX_LISTS = 20
 """Lists that are read after one with several pages, until one has a single page: that one misses no chat. Only a user
 with 100 chats that change within seconds needs several."""
 
-Value = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
 MissedEvent = pb.Message | pb.Event | pb.ChannelHead | TooOld
