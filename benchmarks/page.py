@@ -1,10 +1,12 @@
-"""Measure the page in Chromium: its start on a slow line; CPU time per message and keystroke, elements, heap and lag.
+"""Measure the page in Chromium: its start on a slow line; CPU time per message and keystroke, elements, heap, lag and
+frames; the time until an attached picture is shown.
 
-    python -m benchmarks.page [start | MESSAGES ...]
+    python -m benchmarks.page [start | channel | preview | MESSAGES] ...
 
-It opens the page on a slow line, new and again: its modules, then their bundle, of which the rest is measured. For each
-number of messages in the chat, 2,000 and 100,000 by default, it scrolls through all messages and returns to the newest
-message. The server is a part of the page (`page.js`); CPU is the CPU time of the page's main thread.
+`start` opens the page on a slow line, new and again: its modules, then their bundle, of which the rest is measured. For
+a number of messages in the chat, it scrolls through all messages and returns to the newest message; `channel` does so
+in a channel with 5,000 messages of 30 senders. `preview` pastes pictures. Default: `start 2000 100000`. The server is a
+part of the page (`page.js`); CPU is the CPU time of the page's main thread.
 """
 
 import sys
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
@@ -27,6 +30,17 @@ EVENTS = 200
 
 BURST = (50, 60)
 """Messages a second, seconds."""
+
+DIRECT, CHANNEL = "d-7-11", "g-5"
+"""The chats of the server of `page.js`."""
+
+CHANNEL_MESSAGES = 5_000
+
+PASTED = {"a screenshot, PNG": (1920, 1080, "image/png"), "a photo of 12 megapixels, JPEG": (4000, 3000, "image/jpeg")}
+"""Width, height and media type of the pictures of which previews are measured."""
+
+PASTES = 20
+"""Pictures that are pasted after the first one, which loads the modules of files."""
 
 SIGN_IN = """localStorage['rookery.sign-in'] = JSON.stringify({ access_token: 'a', refresh_token: 'r', stored_at_ms: 0,
   access_token_expires_at_ms: '9999999999999', user: { user_id: '11', name: 'ada', display_name: 'Ada' } });"""
@@ -110,19 +124,27 @@ def measure_start(browser: Browser, url: str, form: str) -> None:
         context.close()
 
 
-def mocks(messages: int) -> str:
+def mocks(messages: int, chat: str = DIRECT) -> str:
     """The script that signs in and replaces the server, with this number of messages in the chat."""
-    return f"{SIGN_IN}\n{(ROOT / 'benchmarks/page.js').read_text()}\nbench.count = {messages};"
+    server = (ROOT / "benchmarks/page.js").read_text()
+    return f"{SIGN_IN}\n{server}\nObject.assign(bench, {{ count: {messages}, chat: '{chat}' }});"
 
 
-def measure(browser: Browser, url: str, messages: int) -> None:
-    """Print the figures for a chat with this number of messages."""
+@contextmanager
+def opened(browser: Browser, url: str, messages: int, chat: str = DIRECT) -> Iterator[Page]:
+    """Open the chat with this number of messages during the block."""
     context = browser.new_context(viewport={"width": 1200, "height": 760}, service_workers="block")
     page = context.new_page()
-    page.add_init_script(mocks(messages))
-    page.goto(f"{url}/#d-7-11")
+    page.add_init_script(mocks(messages, chat))
+    page.goto(f"{url}/#{chat}")
     page.wait_for_selector("rookery-message")
-    session = context.new_cdp_session(page)
+    yield page
+    context.close()
+
+
+def measure(page: Page, what: str) -> None:
+    """Print the figures for the open chat."""
+    session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     page.evaluate("bench.scrollUp(Infinity)")
     page.get_by_role("button", name="Go to the newest message").click()
@@ -130,31 +152,49 @@ def measure(browser: Browser, url: str, messages: int) -> None:
     idle = cpu_ms(page, session, "idle")
     arrival = cpu_ms(page, session, "arrivals")
     keystroke = cpu_ms(page, session, "keystrokes")
-    lag = page.evaluate("([rate, seconds]) => bench.burst(rate, seconds)", BURST)
+    lag, frame = page.evaluate("([rate, seconds]) => bench.burst(rate, seconds)", BURST)
     elements = page.evaluate("document.querySelectorAll('*').length")
     session.send("HeapProfiler.collectGarbage")
     heap = metrics(session)["JSHeapUsedSize"] / 2**20
-    print(f"{messages:,} messages: CPU {arrival:.1f} ms per arriving message, {keystroke:.1f} ms per keystroke,")
+    print(f"{what}: CPU {arrival:.1f} ms per arriving message, {keystroke:.1f} ms per keystroke,")
     print(f"  {idle:.1f} ms per idle frame; {elements:,} elements, heap {heap:.1f} MiB;")
-    print(f"  {BURST[0]} messages/s for {BURST[1]} s: {lag:.0f} ms late at most")
-    context.close()
+    print(f"  {BURST[0]} messages/s for {BURST[1]} s: {lag:.0f} ms late at most, longest frame {frame:.0f} ms")
+
+
+def measure_previews(page: Page) -> None:
+    """Print the frames and milliseconds from the paste of a picture until its preview is painted."""
+    for what, picture in PASTED.items():
+        page.evaluate("(picture) => bench.picture(...picture)", picture)
+        first, *others = (page.evaluate("bench.preview()") for _ in range(PASTES + 1))
+        frames, times = zip(*others, strict=True)
+        print(f"{what}: {median(frames):.0f} frames, {median(times):.0f} ms (medians);")
+        print(
+            f"  at most {max(frames)} frames, {max(times):.0f} ms; the first one {first[0]} frames, {first[1]:.0f} ms"
+        )
 
 
 def main() -> None:
     """Serve the page, and measure it in Chromium."""
-    words = sys.argv[1:]
-    counts = [] if words == ["start"] else [int(each) for each in words] or [2_000, 100_000]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         bundle(Path(folder) / "page")
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
-        with serving(ROOT / "web") as url:
-            measure_start(browser, url, "modules")
-        with serving(Path(folder) / "page") as url:
-            measure_start(browser, url, "bundle")
-            for messages in counts:
-                measure(browser, url, messages)
+        with serving(ROOT / "web") as modules, serving(Path(folder) / "page") as url:
+            for word in sys.argv[1:] or ["start", "2000", "100000"]:
+                match word:
+                    case "start":
+                        measure_start(browser, modules, "modules")
+                        measure_start(browser, url, "bundle")
+                    case "channel":
+                        with opened(browser, url, CHANNEL_MESSAGES, CHANNEL) as page:
+                            measure(page, f"a channel with {CHANNEL_MESSAGES:,} messages")
+                    case "preview":
+                        with opened(browser, url, 100) as page:
+                            measure_previews(page)
+                    case _:
+                        with opened(browser, url, int(word)) as page:
+                            measure(page, f"{int(word):,} messages")
         browser.close()
 
 
