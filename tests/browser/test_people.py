@@ -9,7 +9,7 @@ from tests.browser.test_accessibility import expect_accessible
 def test_two_users_connect_and_one_blocks_and_reports_the_other(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
-    platform.send(mira, ada.chat_with(mira), "Hello")
+    platform.send(mira, ada.chat_with(mira), "Anybody there?", "Hello")
     own, other = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
     page = own.page
     other.until_live()
@@ -41,7 +41,9 @@ def test_two_users_connect_and_one_blocks_and_reports_the_other(
     page.get_by_role("menuitem", name="Report").click()
     expect(page.get_by_role("dialog").get_by_text("Hello")).to_be_visible()
     page.get_by_label("What is wrong?").fill("Rude")
-    page.get_by_role("button", name="Send report").click()
+    with page.expect_request("**/v1/reports") as sent:
+        page.get_by_role("button", name="Send report").click()
+    assert len(sent.value.post_data_json["message_ids"]) == 2, "with the message before"
     expect(page.get_by_text("Your report is sent.")).to_be_visible()
     page.get_by_role("button", name="Unblock").click()
     expect(own.composer).to_be_visible()

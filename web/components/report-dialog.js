@@ -1,6 +1,8 @@
 // Reports a person, or one of their messages, to the admins of the server.
 
 import { displayName } from "../format.js";
+import { isDeleted } from "../kinds/deleted.js";
+import { isHidden } from "../kinds/hidden.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { shownPlain } from "../messages.js";
 import { peopleOf } from "../stores/people.js";
@@ -13,6 +15,8 @@ import { FormModal } from "./modal.js";
 
 /** Characters of a reason, at most. */
 const LONGEST_REASON = 1_000;
+/** The messages before a reported one that explain it to the admins, at most. */
+const MOST_BEFORE = 4;
 
 export class ReportDialog extends FormModal {
   /** @param {App} app @param {Profile} profile of the reported person @param {Message} [message] of theirs, as shown */
@@ -30,7 +34,7 @@ export class ReportDialog extends FormModal {
     const save = async (/** @type {Record<string, string>} */ values) => {
       const words = values["reason"]?.trim() ?? "";
       check({ reason: words ? "" : typeReason });
-      const messages = message && { chat_id: message.chat_id, message_ids: [message.message_id] };
+      const messages = message && { chat_id: message.chat_id, message_ids: withThoseBefore(app, message) };
       if (values["block"] === "on") await people.block(user_id); // first: to repeat it has no effect
       await people.report({ user_id, ...messages, reason: words });
       app.say(sent);
@@ -42,4 +46,12 @@ export class ReportDialog extends FormModal {
       !isBlocked && also,
     ]);
   }
+}
+
+/** The ids of a message and of the shown ones before it, the oldest first. @param {App} app @param {Message} message */
+function withThoseBefore({ chats, sending }, { chat_id, message_id }) {
+  const known = chats.conversations.known(chat_id);
+  const before = known.slice(0, Math.max(known.findIndex((each) => each.message_id === message_id), 0));
+  const shown = before.map((each) => sending.shown(each)).filter((each) => !each.control && !isDeleted(each) && !isHidden(each));
+  return [...shown.slice(-MOST_BEFORE).map((each) => each.message_id), message_id];
 }

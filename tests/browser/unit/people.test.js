@@ -4,9 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Problem } from "../../../web/api.js";
 import { listedPeople } from "../../../web/components/people-dialog.js";
+import { ReportDialog } from "../../../web/components/report-dialog.js";
+import { fromWire } from "../../../web/messages.js";
+import { Chats } from "../../../web/stores/chats.js";
 import { People, peopleOf } from "../../../web/stores/people.js";
 import { Store } from "../../../web/stores/store.js";
-import { ADA, MIRA, settle } from "./fakes.js";
+import { ADA, changeAt, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
 
 /** A server with connections and blocks, and the people of a page. */
 function page() {
@@ -22,7 +25,7 @@ function page() {
     return method === "PUT" && kind === "connections" ? { connection } : null;
   };
   const signals = new Store();
-  return { server, signals, people: new People({ signedIn }, signals) };
+  return { server, signals, api: { signedIn }, people: new People({ signedIn }, signals) };
 }
 
 test("nothing is requested before a part of the page needs it; then each signal reads it again", async () => {
@@ -64,6 +67,28 @@ test("a report has the person, the reason and the messages; all parts of a page 
   const app = { api: {}, sync: { people: new Store() } };
   assert.equal(peopleOf(app), peopleOf({ ...app }));
   assert.notEqual(peopleOf(app), peopleOf({ api: {}, sync: { people: new Store() } }));
+});
+
+test("a reported message goes with the shown ones before it, at most four, which are no control changes", async (context) => {
+  usePage(context);
+  const { server, api } = page();
+  const chats = new Chats({}, { user_id: ADA });
+  const joined = { control: { version: "2", members: [{ user_id: "8", role: "ROLE_MEMBER" }] }, text: undefined };
+  for (let minute = 1; minute <= 9; minute++) chats.conversations.add(fromWire({ ...wireMessage(minute), ...(minute === 5 && joined) }));
+  chats.change(changeAt(10, 6, { deleted: {} }, MIRA));
+  chats.change(changeAt(11, 7, { hidden: { set: true } }));
+  const app = { chats, api, sync: { people: new Store() }, sending: { shown: (message) => message }, say() {} };
+  const idsOf = async (minute) => {
+    const dialog = new ReportDialog(app, { user_id: MIRA, name: "mira", display_name: "Mira" }, fromWire(wireMessage(minute)));
+    dialog.open();
+    nodesIn(dialog.element).find((node) => node.getAttribute?.("name") === "reason").value = "Rude";
+    nodesIn(dialog.element).find(({ tagName }) => tagName === "form").dispatch("submit");
+    await settle();
+    return server.requests.findLast(([method]) => method === "POST")[2].message_ids;
+  };
+  assert.deepEqual(await idsOf(9), [2, 3, 4, 8, 9].map(idAt));
+  assert.deepEqual(await idsOf(1), [idAt(1)]);
+  assert.deepEqual(await idsOf(20), [idAt(20)], "those in memory may be much older");
 });
 
 test("invitations to answer are first, then connections, own invitations and blocked people, the newest first", () => {

@@ -314,7 +314,7 @@ export const ar = {
   },
   report: {
     title: "إبلاغ المشرفين",
-    ofMessage: (name) => `يصل بلاغك إلى مشرفي هذا الخادم مع هذه الرسالة من ${isolated(name)} كما هي الآن:`,
+    ofMessage: (name) => `يصل بلاغك إلى مشرفي هذا الخادم مع هذه الرسالة من ${isolated(name)} كما هي الآن، ومع ما يصل إلى أربع رسائل قبلها:`,
     ofPerson: (name) => `يصل بلاغك عن ${isolated(name)} إلى مشرفي هذا الخادم.`,
     reason: "ما المشكلة؟",
     reasonHint: `حتى ${number(1_000)} حرف.`,

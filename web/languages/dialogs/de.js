@@ -267,7 +267,7 @@ export const de = {
   },
   report: {
     title: "Den Admins melden",
-    ofMessage: (name) => `Die Admins dieses Servers bekommen deine Meldung mit dieser Nachricht von ${name}, wie sie jetzt ist:`,
+    ofMessage: (name) => `Die Admins dieses Servers bekommen deine Meldung mit dieser Nachricht von ${name}, wie sie jetzt ist, und mit bis zu vier Nachrichten davor:`,
     ofPerson: (name) => `Die Admins dieses Servers bekommen deine Meldung über ${name}.`,
     reason: "Was ist nicht in Ordnung?",
     reasonHint: "Bis zu 1.000 Zeichen.",

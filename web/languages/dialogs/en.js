@@ -267,7 +267,7 @@ export const en = {
   },
   report: {
     title: "Report to the admins",
-    ofMessage: (/** @type {Name} */ name) => `The admins of this server get your report with this message of ${name} as it is now:`,
+    ofMessage: (/** @type {Name} */ name) => `The admins of this server get your report with this message of ${name} as it is now, and with up to four messages before it:`,
     ofPerson: (/** @type {Name} */ name) => `The admins of this server get your report about ${name}.`,
     reason: "What is wrong?",
     reasonHint: "Up to 1,000 characters.",
