@@ -205,6 +205,20 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert "no group is open" in screen.shown[-1]
 
 
+@pytest.mark.parametrize(
+    ("content", "note"), [({"control": {"version": "2", "changed": ["topic"]}}, " (archived)"), ({"text": {}}, "")]
+)
+async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_does_not(
+    group: TerminalChat, screen: FakeScreen, bff: Any, content: dict[str, Any], note: str
+) -> None:
+    newest = {"message": {"message_id": "41", "chat_id": "g-1", "sender_id": "7", **content}}
+    archived = [{"event_id": "40", "change": {"archived": {"set": True}}}]
+    listed = {"chat_id": "g-1", "version": "2", "settings": SETTINGS, "newest": newest, "changes": archived}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
+    await group.execute("/chats")
+    assert screen.shown[-1].startswith(f"Engines{note}  ")
+
+
 @pytest.mark.parametrize("failing", ["GET /v1/chats/g-2", "GET /v1/chats/g-2/members?after=0&limit=1000"])
 async def test_lines_and_commands_stay_with_the_open_group_if_another_one_can_not_be_read(
     group: TerminalChat, screen: FakeScreen, bff: Any, failing: str
