@@ -62,8 +62,8 @@ HELP = f"""\
 /open NAME              write to the group or channel of this name, and show the unread messages
 /add NAME..., /remove NAME, /leave, /members
 /rename NAME, /topic [TEXT]
-/settings               list the settings of the group, such as the permissions of members
-/set NAME on            switch the setting NAME on, such as history, public, approval or post; /set NAME off for off
+/settings               list the settings of the group, and the permissions of its members
+/set NAME on            switch a setting on, such as history, public, approval or post; /set NAME off switches it off
 /role NAME ROLE         make NAME a guest, member or admin; or the owner, in your place
 /invite [DAYS [USES]]   create an invite link to the group: 7 days, any number of uses, 0 DAYS for ever
 /invites, /revoke NUMBER  list the invite links of the group, and end one of them
