@@ -261,14 +261,25 @@ class ArchiveQueries(FileQueries):
         return ListPublicChatsResponse(chats=chats[:limit], next_cursor=next_cursor)
 
     async def _list_marks(self, request: ListMarksRequest) -> ListMarksResponse | Refusal:
+        shows_history = True
         if direct_members(request.chat_id) is None:
             membership = await self._chats.get_member(request.chat_id, request.user_id)
             if membership is None:
                 return no_such_chat()
             if not membership.member.role or membership.settings.is_channel:
                 return ListMarksResponse()
+            shows_history = membership.settings.shows_history
         marks = await self._chats.list_marks(request.chat_id, from_id=request.from_id, limit=MAX_MEMBERS)
+        if request.from_id and not shows_history:
+            readers = await self._readers(request.chat_id, request.from_id)
+            marks = [mark for mark in marks if mark.user_id in readers]
         return ListMarksResponse(marks=marks)
+
+    async def _readers(self, chat_id: str, event_id: int) -> set[int]:
+        """The members of a group without `shows_history` in whose spans the event is."""
+        page = await self._chats.list_members(chat_id, after=0, limit=MAX_MEMBERS)
+        views = (View.of_member(member, shows_history=False) for member in page.members)
+        return {view.user_id for view in views if view.includes(event_id)}
 
 
 async def _page(reader: Reader, request: ListMessagesRequest, anchor: str | None) -> Page:

@@ -272,8 +272,8 @@ class Lookups:
 
 
 def refuse_unaccepted(relationship: Relationship, field: str) -> Refusal:
-    """The refusal of a first message to the other user, whom `field` names, or of their addition to a group. Only a user
-    who blocks the other learns of a block."""
+    """The refusal of a first message to the other user, whom `field` names, or of their addition to a group. Only a
+    user who blocks the other learns of a block."""
     return Refusal(Code.FORBIDDEN, _BLOCKED if relationship.blocks_ms else _NOT_ACCEPTED, field)
 
 

@@ -45,7 +45,7 @@ from rookery.v1.archive_pb2 import (
     StoredFile,
 )
 from rookery.v1.files_pb2 import FileInfo, FileRef
-from rookery.v1.groups_pb2 import ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
+from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
 from rookery.v1.session_pb2 import Change, Deleted, Event, Hidden, MarkedUnread, Pinned
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import LISTED
@@ -329,6 +329,21 @@ async def test_the_newest_versions_are_returned_that_a_response_may_hold(client:
 
 
 # ---- groups
+
+
+@pytest.mark.parametrize("shows_history", [False, True])
+async def test_who_has_seen_a_message_are_members_who_may_read_it(
+    client: Client, chats: SqliteChats, *, shows_history: bool
+) -> None:
+    """Carol is added after the message, and Bob is away when it is sent; both read the next one."""
+    crew = Company((ALICE, BOB, CAROL))
+    before = [crew.creation(2, shows_history=shows_history), crew.control({1: ROLE_UNSPECIFIED}, who=1)]
+    message, joining, later = crew.message(0), crew.control({1: ROLE_MEMBER, 2: ROLE_MEMBER}), crew.message(0)
+    marks = [crew.mark(who, read=later.event_id) for who in range(3)]
+    await chats.record(logged(*before, message, joining, later, *marks), {})
+    for seen, users in ((message, [ALICE, BOB, CAROL] if shows_history else [ALICE]), (later, [ALICE, BOB, CAROL])):
+        request = ListMarksRequest(user_id=ALICE, chat_id=crew.chat_id, from_id=seen.event_id)
+        assert sorted(mark.user_id for mark in (await client.call(request)).marks) == users
 
 
 async def test_members_marks_and_the_group_as_members_and_former_members_get_them(
