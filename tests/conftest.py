@@ -86,6 +86,14 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_of_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give programs another folder than the developer's own for what they keep, such as device tokens."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """The certificate authority of one test."""

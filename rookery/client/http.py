@@ -12,6 +12,7 @@ import trio
 from google.protobuf.message import Message as ProtoMessage
 
 from rookery.client.backoff import Backoff
+from rookery.client.device_token import DeviceToken
 from rookery.client.errors import Refused, SignedOut, Unreachable, reason_of
 from rookery.client.trust import client_tls, client_tls_elsewhere
 from rookery.v1.archive_pb2 import (
@@ -93,6 +94,8 @@ class _Tokens(msgspec.Struct, frozen=True):
     access_token_expires_at_ms: int
     refresh_token: str
     user: User
+    device_token: str = ""
+    """Empty after a refresh."""
 
 
 class _Avatar(msgspec.Struct, frozen=True):
@@ -108,10 +111,17 @@ class Api:
     """The HTTP API, made by `open_api`. Methods raise Refused, Unreachable, and SignedOut if they need a sign-in."""
 
     def __init__(
-        self, http: httpx.AsyncClient, name: str, password: str, device_name: str, ca_file: Path | None = None
+        self,
+        http: httpx.AsyncClient,
+        name: str,
+        password: str,
+        device_name: str,
+        ca_file: Path | None = None,
+        device_file: Path | None = None,
     ) -> None:
         self._http = http
         self._ca_file = ca_file
+        self._device_token = DeviceToken(device_file)
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
@@ -149,8 +159,9 @@ class Api:
         return decode_json(await self._request("POST", "/v1/users", body=body), User)
 
     async def sign_in(self) -> User:
-        body = self._credentials | {"device_name": self._device_name}
-        self._keep(await self._request("POST", "/v1/tokens", body=body))
+        body = self._credentials | {"device_name": self._device_name, "device_token": await self._device_token.load()}
+        tokens = self._keep(await self._request("POST", "/v1/tokens", body=body))
+        await self._device_token.save(tokens.device_token)
         return self.me
 
     async def sign_out(self) -> None:
@@ -252,9 +263,10 @@ class Api:
         response = decode_proto(await self.request("GET", path, {"kind": kind}), ListVersionsResponse)
         return response.changes
 
-    def _keep(self, answer: bytes) -> None:
-        """Keep the tokens of an answer. Raises Unreachable if it is not one of Rookery."""
+    def _keep(self, answer: bytes) -> _Tokens:
+        """Keep the tokens of an answer, and return them. Raises Unreachable if it is not one of Rookery."""
         self._tokens, self._received_at = decode_json(answer, _Tokens), trio.current_time()
+        return self._tokens
 
     def _ends_soon(self, tokens: _Tokens) -> bool:
         """Whether the access token ends soon by this machine's clock. A new one does not: that clock is wrong."""
@@ -388,17 +400,18 @@ async def open_api(
     password: str,
     *,
     device_name: str = "",
+    device_file: Path | None = None,
     ca_file: Path | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Api]:
     """Open the HTTP API of the BFF at `base_url`, such as http://127.0.0.1:8080. `transport` carries the requests.
 
-    `ca_file` is that of `open_client`. Raises UnusableCertificate if it can't be read.
+    `device_file` and `ca_file` are those of `open_client`. Raises UnusableCertificate if `ca_file` can't be read.
     """
     async with httpx.AsyncClient(
         base_url=base_url, timeout=TIMEOUT, verify=client_tls(ca_file, "http/1.1"), transport=transport
     ) as http:
-        yield Api(http, name, password, device_name, ca_file)
+        yield Api(http, name, password, device_name, ca_file, device_file)
 
 
 def chat_path(chat_id: str) -> str:

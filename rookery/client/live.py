@@ -349,6 +349,7 @@ async def open_client(
     client_name: str = "rookery-python",
     transport: Transport = "grpc",
     follow_channels: bool = True,
+    device_file: Path | None = None,
     ca_file: Path | None = None,
     connect: Connect | None = None,
     http_transport: httpx.AsyncBaseTransport | None = None,
@@ -361,9 +362,20 @@ async def open_client(
     `Client.channels`. `transport` carries the session; `connect` and `http_transport` replace the connections to the
     gateway and to the BFF. Servers with TLS need a certificate for their name: from an authority in `ca_file` (PEM;
     raises UnusableCertificate if it can't be used), or without it, from one that the system trusts.
+
+    By a token in `device_file`, one of this account alone, the server knows the device when the program runs again:
+    else wrong passwords that others try delay its sign-in.
     """
     async with (
-        open_api(base_url, name, password, device_name=client_name, ca_file=ca_file, transport=http_transport) as api,
+        open_api(
+            base_url,
+            name,
+            password,
+            device_name=client_name,
+            device_file=device_file,
+            ca_file=ca_file,
+            transport=http_transport,
+        ) as api,
         open_background() as nursery,
     ):
         if register:

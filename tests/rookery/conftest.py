@@ -65,7 +65,8 @@ class FakeBff:
         match target:
             case "POST /v1/tokens":
                 if json.loads(request.content)["password"] == self.password:
-                    return 200, self._new_tokens()
+                    tokens = self._new_tokens()
+                    return 200, tokens | {"device_token": f"device-{self._tokens}"}
                 return 401, {"code": "unauthenticated", "detail": "Wrong name or password."}
             case "POST /v1/tokens/refresh":
                 if self.refresh_refused or json.loads(request.content)["refresh_token"] != f"refresh-{self._tokens}":

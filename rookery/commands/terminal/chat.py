@@ -46,6 +46,7 @@ from rookery.commands.terminal.commands import (
     split_command,
 )
 from rookery.commands.terminal.composer import TerminalComposer
+from rookery.commands.terminal.device import device_file
 from rookery.commands.terminal.files import TerminalFiles
 from rookery.commands.terminal.groups import COMMANDS, LISTINGS, TerminalGroups
 from rookery.commands.terminal.messages import ShownMessages
@@ -96,9 +97,10 @@ async def create_account(url: str, name: str, password: str, invite: str, ca_fil
 
 async def run_chat(url: str, name: str, password: str, other: str | None, ca_file: Path | None) -> int:
     """Chat until /quit or the end of the input; return the exit status. Raises RookeryError if no session opens."""
+    device = device_file(url, name)
     with open_screen() as screen:
         async with (
-            open_client(url, name, password, client_name="rookery-chat", ca_file=ca_file) as client,
+            open_client(url, name, password, client_name="rookery-chat", device_file=device, ca_file=ca_file) as client,
             open_background() as nursery,
         ):
             chat = TerminalChat(client, screen)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -88,6 +89,21 @@ async def test_a_token_that_expires_soon_is_refreshed_first_but_not_again_within
         mock_clock.jump(seconds)
         assert [await api.access_token() for _ in range(2)] == [token] * 2
     assert await api.access_token(older_than="token-2") == "token-3"
+
+
+async def test_a_sign_in_presents_the_device_token_of_the_one_before_also_after_a_restart(
+    bff: Any, tmp_path: Path
+) -> None:
+    for device_file in (None, tmp_path / "ada"):
+        for _ in range(2):
+            async with open_api(
+                "http://bff", "ada", bff.password, device_file=device_file, transport=bff.transport
+            ) as api:
+                await api.sign_in()
+                await api.access_token(older_than=bff.token)
+                await api.sign_in()
+    presented = [body["device_token"] for body in bff.bodies if "password" in body]
+    assert presented == ["", "device-1", "", "device-4", "", "device-7", "device-9", "device-10"]
 
 
 async def test_a_request_with_a_revoked_token_is_repeated_with_a_fresh_one(api: Api, bff: Any) -> None:
