@@ -3,7 +3,6 @@
 
 import { Outbox } from "./outbox.js";
 import { Kept } from "./stores/kept.js";
-import { bodyOf } from "./writing.js";
 
 /** @import {Draft, MessageFile} from "./types.js" */
 
@@ -35,6 +34,9 @@ const NONE = { text: "", reply_to: "", editing: null, files: [] };
  * resolves when each message that was sent before is kept or has failed: files may take longer than a text after them.
  * @typedef {{pieces: Piece[], kept: Promise<void>}} Leaving
  */
+
+/** The message in a text: without empty lines above and white space below. @param {string} text */
+export const bodyOf = (text) => text.replace(/^(?:\s*\n)?/, "").trimEnd();
 
 export class Drafts {
   /** @type {Field | null} */

@@ -15,9 +15,6 @@ const encoder = new TextEncoder();
 /** The markers around a selection, by the key that is pressed with Ctrl or Cmd. */
 const MARKERS = /** @type {Record<string, string>} */ ({ b: "**", i: "*", "shift x": "~~" });
 
-/** The message in a text: without empty lines above and white space below. @param {string} text */
-export const bodyOf = (text) => text.replace(/^(?:\s*\n)?/, "").trimEnd();
-
 /**
  * The names after `@` that mean members: of each one the user name, then the display name if no other member has it.
  * @param {readonly Profile[]} members

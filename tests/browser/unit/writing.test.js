@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { isForInputMethod } from "../../../web/keys.js";
-import { bodyOf, markerOf, sends } from "../../../web/writing.js";
+import { bodyOf } from "../../../web/drafts.js";
+import { markerOf, sends } from "../../../web/writing.js";
 
 test("a message keeps the indentation of its first line, and no empty lines around it", () => {
   assert.equal(bodyOf("\n \n    if ready:\n        go()\n\n"), "    if ready:\n        go()");
