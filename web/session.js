@@ -24,7 +24,11 @@ const FIRST_PAUSE_MS = 1_000;
 const TAKEOVER_PAUSE_MS = 2_000;
 /** In a longer outage a pause may add this share of its length, up to the longest pause. */
 const PAUSE_SHARE = 1 / 4;
-const LONGEST_PAUSE_MS = 30_000;
+/**
+ * As for all clients, see docs/client-guide.md: when the server is back after any outage, users are online within some 12
+ * seconds, for which a longer pause would leave no time.
+ */
+const LONGEST_PAUSE_MS = 5_000;
 /** At most so much is added to a pause that the server sets, so that clients do not come all at once. */
 const SPREAD_MS = 500;
 /** Until Welcome states another. */
