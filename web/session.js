@@ -56,6 +56,8 @@ export class Session {
   state = "waiting";
   /** Whether a response of the server is overdue. */
   isSilent = false;
+  /** Whether the server has refused the last session, since the user has too many at once. */
+  isOneTooMany = false;
   #environment;
   #listener;
   /** @type {WebSocket | null} */
@@ -228,6 +230,7 @@ export class Session {
   #onWelcome(welcome) {
     this.#failures = this.#paused_ms = this.#waited_ms = 0;
     this.#welcomeDeadline_ms = WELCOME_DEADLINE_MS;
+    this.isOneTooMany = false;
     this.#heartbeatMs = welcome.heartbeat_interval_ms || HEARTBEAT_MS;
     this.#maxFrameBytes = welcome.limits?.max_frame_bytes || Infinity;
     // The events to be replayed are older than the welcome's position: until they arrive, the old position stays.
@@ -245,6 +248,7 @@ export class Session {
   /** @param {string | undefined} code */
   #onGoodbye(code) {
     this.#reject(code);
+    this.isOneTooMany = code === "rate_limited" && this.state === "connecting"; // a session that is online sent too much
     this.#reconnectLater();
   }
 

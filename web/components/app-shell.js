@@ -307,7 +307,9 @@ export class AppShell {
   }
 
   #noticeContent() {
-    return this.#isNoticeShown && [h("span", {}, texts.shell.reconnecting), this.#retry];
+    const { reconnecting, tooManySessions } = texts.shell;
+    const text = this.sync.session.isOneTooMany ? tooManySessions : reconnecting;
+    return this.#isNoticeShown && [h("span", {}, text), this.#retry];
   }
 
   /** Only if the browser keeps all that is unsent: a reload would lose it otherwise. */

@@ -108,6 +108,7 @@ export const de = {
     announcer: "Neue Nachrichten",
     reconnecting:
       "Die Verbindung wird wiederhergestellt. Was du schreibst, bleibt erhalten und wird gesendet, sobald sie wieder da ist.",
+    tooManySessions: "Du hast zu viele Tabs oder Geräte offen. Schließe eines und versuche es dann noch einmal.",
     tryNow: "Jetzt versuchen",
     unkept:
       "Der Speicher dieses Browsers ist voll oder blockiert. Was noch nicht gesendet ist, geht beim Schließen der Seite verloren.",

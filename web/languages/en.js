@@ -115,6 +115,7 @@ export const en = {
     announced: (/** @type {Name} */ name, /** @type {string} */ text) => `${name}: ${text}`,
     announcer: "New messages",
     reconnecting: "Reconnecting. What you write is kept and sent when the connection is back.",
+    tooManySessions: "You have too many tabs or devices open. Close one, then try again.",
     tryNow: "Try now",
     unkept: "This browser’s storage is full or blocked. What is not sent yet is lost when you close the page.",
     newVersion: "A new version is ready.",

@@ -184,6 +184,19 @@ test("the pause that the server sets is used", async () => {
   await reconnected(all, 1);
 });
 
+test("a session beyond the limit of its user is known as such until there is a welcome", async () => {
+  const all = await online();
+  const ends = async (socket) => {
+    socket.deliver({ goodbye: { code: "rate_limited", message: "A user may have 16 sessions at once." } });
+    return [all.session.isOneTooMany, await reconnected(all, 1_000 * 2 ** (all.sockets.length - 1))];
+  };
+  const [ofOnline, second] = await ends(all.sockets[0]);
+  const [ofSecond, third] = await ends(second);
+  assert.deepEqual([ofOnline, ofSecond], [false, true], "a session that is online had sent too much");
+  third.deliver({ welcome: {} });
+  assert.ok(!all.session.isOneTooMany);
+});
+
 test("a moved frame is followed at once", async () => {
   const all = await online();
   all.sockets[0].deliver({ moved: { websocket: "ws://there/session" } });
