@@ -17,10 +17,11 @@ const byField = () => ({
 
 /**
  * The text to show for a refusal: the server's message for codes that need it, such as `internal`, whose message
- * contains the id of the fault in the server's log.
- * @param {{code?: string | undefined, field?: string | undefined, message?: string | undefined}} refusal
+ * contains the id of the fault in the server's log. A pause of more than a minute is stated.
+ * @param {{code?: string | undefined, field?: string | undefined, message?: string | undefined, retry_after_ms?: number | undefined}} refusal
  */
-export function refusalText({ code = "", field = "", message = "" }) {
+export function refusalText({ code = "", field = "", message = "", retry_after_ms = 0 }) {
+  if (code === "rate_limited" && retry_after_ms > 60_000) return texts.failed.tooManyAttempts(Math.ceil(retry_after_ms / 60_000));
   if (code === "not_found" && field.includes(".mentions[")) return texts.refusedField.notMember;
   const byCode = new Map(Object.entries(texts.refused));
   return byField()[`${code} ${field}`] ?? byCode.get(code) ?? (message || texts.failed.unknown);

@@ -46,6 +46,7 @@ export const de = {
     noResponse: "Der Server antwortet nicht. Prüfe deine Verbindung und versuche es noch einmal.",
     signedOut: "Du wurdest abgemeldet.",
     unknown: "Etwas ist schiefgegangen. Versuche es noch einmal.",
+    tooManyAttempts: (minutes) => `Zu viele Versuche. Versuche es in ${number(minutes)} Minuten noch einmal.`,
   },
   refused: {
     too_large: "Das überschreitet eine Grenze des Servers: Es ist zu lang oder zu viel.",

@@ -50,6 +50,7 @@ export const en = {
     noResponse: "The server does not respond. Check your connection and try again.",
     signedOut: "You have been signed out.",
     unknown: "Something went wrong. Try again.",
+    tooManyAttempts: (/** @type {number} */ minutes) => `Too many attempts. Try again in ${number(minutes)} minutes.`,
   },
   /** Refusals of the server, by their codes. */
   refused: {

@@ -6,6 +6,7 @@ import { CATALOGUES } from "../../../web/languages/dialogs.js";
 import { en } from "../../../web/languages/en.js";
 import { FILE_CATALOGUES } from "../../../web/languages/files.js";
 import * as language from "../../../web/languages/language.js";
+import { explain, Problem } from "../../../web/api.js";
 import { refusalText } from "../../../web/refusals.js";
 
 const WEB = new URL("../../../web/", import.meta.url);
@@ -141,6 +142,10 @@ test("a refusal is shown in the own language, by field, then by code, else in th
   assert.equal(refusalText({ code: "not_found", field: "send.text.mentions[2].user_id" }), en.refusedField.notMember);
   assert.equal(refusalText({ code: "internal", message: "The log has it as 7." }), "The log has it as 7.");
   assert.equal(refusalText({}), en.failed.unknown);
+  const wait = (retry_after_ms) => refusalText({ code: "rate_limited", message: "No.", retry_after_ms });
+  assert.deepEqual([0, 60_000].map(wait), [en.refused.rate_limited, en.refused.rate_limited]);
+  assert.equal(wait(60_001), "Too many attempts. Try again in 2 minutes.");
+  assert.equal(explain(new Problem(429, { code: "rate_limited", retry_after_ms: "4320000" })), "Too many attempts. Try again in 72 minutes.");
 });
 
 test("a page that works without scripts has its sentences in every language", () => {
