@@ -31,10 +31,19 @@ class UnknownChatLimit:
         A user who asked for more than `unknown_chats_per_minute` chats that do not exist or are not theirs is refused
         as `rate_limited`. Requests in flight at once may exceed the limit.
         """
-        key, limit = str(user_id), self._live.value.unknown_chats_per_minute
-        if wait := self._unknown.wait(key, limit, trio.current_time()):
-            return too_many("requests for chats that are not yours", wait)
+        if refusal := self.check(user_id):
+            return refusal
         response = await method(request)
         if isinstance(response, Refusal) and (response.code, response.field) == (Code.NOT_FOUND, self._field):
-            self._unknown.take(key, limit, trio.current_time())
+            self.count(user_id)
         return response
+
+    def check(self, user_id: int) -> Refusal | None:
+        """The refusal of a request of a user who asked for too many unknown chats."""
+        limit = self._live.value.unknown_chats_per_minute
+        wait = self._unknown.wait(str(user_id), limit, trio.current_time())
+        return too_many("requests for chats that are not yours", wait) if wait else None
+
+    def count(self, user_id: int) -> None:
+        """Count a request for an unknown chat."""
+        self._unknown.take(str(user_id), self._live.value.unknown_chats_per_minute, trio.current_time())

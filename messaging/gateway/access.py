@@ -20,6 +20,7 @@ from shared.contract.chats import no_such_chat
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import DIRECT_PERMISSIONS, Permission, Roster
 from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
+from shared.unknown_chats import UnknownChatLimit
 
 CLOCK_LEEWAY_MS = 5_000
 """How far in the future a marked message may seem to be, since gateways' clocks differ a little."""
@@ -41,6 +42,7 @@ class Access:
         self._partitions = partitions
         self._ids = ids
         self._live = live
+        self._chat_limit = UnknownChatLimit(live)
 
     def is_known(self, user_id: int, request: KeptRequest) -> bool:
         """Whether the request names nothing that has to be looked up: the usual case in direct chats."""
@@ -92,17 +94,25 @@ class Access:
     ) -> Refusal | None:
         """Load the roster of a group, unless it is cached; the roster of a channel knows these users. Return a refusal
         if the first user, who makes a request, is not a member, with `is_personal` also not a former one. The user may
-        have been added just now: waits JOIN_SECONDS for that."""
-        deadline = trio.current_time() + JOIN_SECONDS
+        have been added just now: waits JOIN_SECONDS for that. A user who asks for too many chats that were never theirs
+        is refused for a while, unless the roster is cached."""
+        user_id, deadline = user_ids[0], trio.current_time() + JOIN_SECONDS
+        cached = self._rosters.cached(chat_id)
+        if cached is not None and cached.knows(user_ids) and _is_of(cached, user_id, is_personal):
+            return None
+        if refusal := self._chat_limit.check(user_id):
+            return refusal
         while True:
             roster = await self._rosters.get(chat_id, user_ids)
             if isinstance(roster, Refusal):
                 return roster
-            if _is_of(roster, user_ids[0], is_personal):
+            if _is_of(roster, user_id, is_personal):
                 return None
             with trio.move_on_at(deadline) as waiting:
                 await self._rosters.changed(chat_id)
             if waiting.cancelled_caught:
+                if roster is None or not roster.was_member(user_id):
+                    self._chat_limit.count(user_id)
                 return no_such_chat(field)
 
     def refuse(self, user_id: int, request: KeptRequest, target: Target, roster: Roster | None) -> Refusal | None:

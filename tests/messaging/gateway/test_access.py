@@ -20,9 +20,11 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import AddMembers, ChangeMember, ChangeSettings, Join
 from rookery.v1.groups_pb2 import ROLE_GUEST, Control
 from rookery.v1.session_pb2 import (
+    Change,
     ClientFrame,
     Deleted,
     Edited,
+    Follow,
     Hidden,
     Marked,
     Mention,
@@ -37,6 +39,7 @@ from rookery.v1.session_pb2 import (
 from shared.accounts.people import Relationship
 from shared.accounts.store import User
 from shared.backplane.publishing import publish_and_wait
+from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code
 from shared.contract.groups import Permission, Roster, audience
 from shared.contract.ids import wall_clock_ms
@@ -132,6 +135,27 @@ async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew)
             while (answer := await client.next()).WhichOneof("frame") == "event":
                 pass
             assert (answer.refused.code, answer.refused.field) == (code or "", field), (user_id, frame)
+
+
+async def test_a_user_asks_for_few_groups_that_were_never_theirs_in_all_frames_together(
+    platform: Platform, crew: Crew
+) -> None:
+    gateway = await platform.start_gateway(LiveConfiguration(unknown_chats_per_minute=3))
+    starred = Change(chat_id="g-101", target_id=BENS, client_change_id="s", starred=Starred(set=True))
+    typing, follow = ClientFrame(typing=Typing(chat_id="g-102")), ClientFrame(follow=Follow(chat_ids=["g-103"]))
+    message = ClientFrame(send=Send(client_message_id="m", chat_id="g-100", text=Text(body="hi")))
+    async with platform.sign_in(gateway, BEN) as ben, platform.sign_in(gateway, EVE) as eve:
+        await ben.accepted(TYPING)
+        for frame in (follow, message, ClientFrame(change=starred)):
+            assert (await ben.refused(frame)).code == Code.NOT_FOUND
+        asked = platform.history.finds
+        for frame in (typing, follow, message):
+            refused = await ben.refused(frame)
+            assert (refused.code, refused.retry_after_ms > 0) == (Code.RATE_LIMITED, True)
+        assert platform.history.finds == asked, "the archive is not asked"
+        await ben.accepted(TYPING)
+        for _ in range(4):
+            assert (await eve.refused(TYPING)).code == Code.NOT_FOUND, "it was her group"
 
 
 async def test_members_get_messages_and_the_actor_s_devices_alone_get_marks_and_stars(

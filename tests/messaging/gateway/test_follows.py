@@ -35,6 +35,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
+from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster, audience
 from shared.contract.ids import SnowflakeGenerator
@@ -241,7 +242,7 @@ class Index:
         self.history = ScriptedHistory()
         self.history.groups = {crew.chat_id: stored_group(crew.roster) for crew in self.crews}
         rosters = Rosters(self.history, PARTITIONS, lambda _: None, self.history.is_complete)
-        access = Access(cast(Any, None), rosters, self.partitions, SnowflakeGenerator(1), cast(Any, None))
+        access = Access(cast(Any, None), rosters, self.partitions, SnowflakeGenerator(1), Live.fixed(live))
         self.follows = Follows(self.channels, rosters, access)
 
     async def follow_both(self) -> None:
