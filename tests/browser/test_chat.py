@@ -205,7 +205,9 @@ def test_an_error_of_a_sign_in_is_shown_at_its_field(platform: Platform, seats: 
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_label("User name")).to_have_accessible_description("Type your user name.")
     seat.enter(ada, "not her password")
-    expect(page.get_by_label("Password", exact=True)).to_have_accessible_description("User name or password is wrong.")
+    expect(page.get_by_label("Password", exact=True)).to_have_accessible_description(
+        "User name or password is wrong. If you have lost your password, ask an admin for a link to set a new one."
+    )
     expect(page.get_by_label("Password", exact=True)).to_be_focused()
 
     page.get_by_role("button", name="Create an account").click()

@@ -85,7 +85,8 @@ export const de = {
     submit: "Anmelden",
     toSignIn: "Ich habe schon ein Konto",
     typeName: "Gib deinen Benutzernamen ein.",
-    wrong: "Benutzername oder Passwort ist falsch.",
+    wrong:
+      "Benutzername oder Passwort ist falsch. Wenn du dein Passwort nicht mehr weißt, bitte einen Admin um einen Link für ein neues.",
   },
   create: {
     title: "Konto erstellen",

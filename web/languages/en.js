@@ -92,7 +92,7 @@ export const en = {
     submit: "Sign in",
     toSignIn: "I have an account",
     typeName: "Type your user name.",
-    wrong: "User name or password is wrong.",
+    wrong: "User name or password is wrong. If you have lost your password, ask an admin for a link to set a new one.",
   },
   create: {
     title: "Create an account",
