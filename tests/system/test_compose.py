@@ -18,7 +18,7 @@ import yaml
 from rookery.commands.cli import main
 from rookery.commands.options import read_settings
 from shared.pictures.worker import SMALL_MEMORY_BYTES
-from shared.settings import Settings
+from shared.settings import FilesSettings, Settings
 from tests.needed import needed
 from tools.launch.process import Role
 from tools.toolchains import go_tool
@@ -57,9 +57,12 @@ def role_of(name: str) -> Role:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """Environment of a service without the optional variables."""
+    """Environment of a service, whose optional variables have the values of this process, or their defaults."""
     values = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
-    return {key: re.sub(r"^\$\{ROOKERY_TRACES__ENDPOINT-\}$", "", value) for key, value in values.items()}
+    return {
+        key: re.sub(r"^\$\{(\w+)-(.*)\}$", lambda match: os.environ.get(match[1], match[2]), value)
+        for key, value in values.items()
+    }
 
 
 def settings_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -123,6 +126,23 @@ def test_our_services_connect_to_addresses_of_other_services(monkeypatch: pytest
             assert settings.gateway.internal_grpc == f"{name}:{settings.gateway.grpc_port}"
     kafka = environment_of("kafka")
     assert kafka["KAFKA_ADVERTISED_LISTENERS"] == "CLIENT://kafka:9092"
+
+
+def test_processes_that_use_files_have_the_object_store_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "url": "s3://rookery/files",
+        "endpoint": "https://minio.example.org:9000",
+        "public_endpoint": "https://files.example.org",
+        "region": "eu-central-1",
+        "access_key": "key",
+        "secret_key": "secret",
+    }
+    of_files = [name for name in SERVING if role_of(name) != "gateway"]
+    assert [settings_of(name, monkeypatch).files for name in of_files] == [FilesSettings()] * 4
+    for name, value in values.items():
+        monkeypatch.setenv(f"ROOKERY_FILES__{name.upper()}", value)
+    expected = FilesSettings.model_validate(values)
+    assert [settings_of(name, monkeypatch).files for name in of_files] == [expected] * 4
 
 
 def test_services_start_after_their_dependencies_are_healthy_or_done() -> None:
