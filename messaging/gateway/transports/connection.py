@@ -91,10 +91,13 @@ class Connection:
         Opens and closes nothing. For a task of its own: its log lines carry the session's id from now on.
         """
         bind_session(self._session)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read)
-            await self._write()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read)
+                await self._write()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._session.on_change = lambda: None  # a cycle would keep both until the next collection of garbage
         return not self._is_cut_off
 
     def flush(self) -> None:

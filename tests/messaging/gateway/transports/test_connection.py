@@ -1,5 +1,7 @@
 """A session that is cancelled at any await leaves no session, nothing in flight, and no second message or change."""
 
+import gc
+import weakref
 from functools import partial
 
 import trio
@@ -7,6 +9,7 @@ import trio.testing
 
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.session import Session
 from messaging.gateway.transports.connection import Connection, SendUnsent
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Reacted
@@ -99,3 +102,34 @@ async def events_per_send(platform: Platform) -> dict[str, int]:
                 if client_id := client_id_of(stored):
                     ids.setdefault(client_id, set()).add(stored.event_id)
     return {sent: len(made) for sent, made in ids.items()}
+
+
+class EndedTransport:
+    """A client that has ended, and still reads."""
+
+    async def receive(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def send(self, frames: list[str | bytes]) -> None:
+        pass
+
+
+async def test_a_session_that_has_ended_waits_for_no_collection_of_garbage(
+    platform: Platform, gateway: Gateway
+) -> None:
+    ended = list[weakref.ref[Session]]()
+
+    async def run_session() -> None:
+        session = gateway.open_session(JsonEncoding())
+        ended.append(weakref.ref(session))
+        await Connection(gateway.dispatcher, session, EndedTransport(), platform.flusher).run()
+        gateway.close_session(session)
+
+    gc.disable()
+    try:
+        for _ in range(2):  # the flusher refers to the last one
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run_session)
+        assert ended[0]() is None
+    finally:
+        gc.enable()
