@@ -49,17 +49,13 @@ from rookery.commands.terminal.composer import TerminalComposer
 from rookery.commands.terminal.device import device_file
 from rookery.commands.terminal.files import TerminalFiles
 from rookery.commands.terminal.groups import COMMANDS, LISTINGS, TerminalGroups
+from rookery.commands.terminal.history import TerminalHistory
 from rookery.commands.terminal.messages import ShownMessages
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.people import COMMANDS as PEOPLE_COMMANDS
 from rookery.commands.terminal.people import TerminalPeople
 from rookery.commands.terminal.screen import Screen, open_screen
-from rookery.commands.terminal.texts import (
-    clock,
-    indented,
-    local_time,
-    with_names,
-)
+from rookery.commands.terminal.texts import local_time
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, is_group
 
@@ -125,8 +121,6 @@ class TerminalChat:
         self._client = client
         self._screen = screen
         self._chat_id = ""
-        self._oldest = 0
-        """The oldest message of the open chat that /history or /older has shown; 0 before that."""
         self._typing: dict[int, float] = {}
         """When each user was last reported to be typing in the open chat, in seconds of `trio.current_time`."""
         self._behind: set[str] = set()
@@ -137,6 +131,7 @@ class TerminalChat:
         self._files = TerminalFiles(client, screen.show)
         self._messages = ShownMessages(screen.show, self._names, self._groups)
         self._composer = TerminalComposer(client, self._names, self._groups, self._messages)
+        self._history = TerminalHistory(client, screen.show, self._names, self._groups, self._messages)
         self._chats = ChatList(client, self._names, self._groups)
 
     async def greet(self) -> None:
@@ -170,7 +165,8 @@ class TerminalChat:
                 case "/find", *words if words:
                     await self._find(" ".join(words))
                 case "/history" | "/older", *count if is_number(count):
-                    await self._show_history(int(count[0]) if count else PAGE, older=command == "/older")
+                    older = command == "/older"
+                    await self._history.show(self._open_chat_id(), int(count[0]) if count else PAGE, older=older)
                 case "/reply", number, text if is_number([number]):
                     await self._messages.show(await self._composer.reply(int(number), text))
                 case "/react" | "/unreact", *number, emoji if is_number(number):
@@ -179,9 +175,9 @@ class TerminalChat:
                 case "/edit", number, text if is_number([number]):
                     await self._messages.show_change(await self._composer.edit(int(number), text))
                 case "/edits", *number if is_number(number):
-                    await self._show_edits(self._messages.number(number))
+                    self._show_lines(await self._history.edits(self._messages.number(number)))
                 case "/seen", *number if is_number(number):
-                    await self._show_seen(self._messages.number(number))
+                    self._screen.show(await self._history.readers(self._messages.number(number)))
                 case "/delete", number if is_number([number]):
                     await self._change(self._client.delete, int(number))
                 case "/hide", number if is_number([number]):
@@ -201,7 +197,7 @@ class TerminalChat:
                     kind, is_set = TOGGLES[command]
                     await self._change(partial(self._client.toggle, is_set=is_set), self._messages.number(number), kind)
                 case (_,) if command in LISTS:
-                    await self._show_messages_having(LISTS[command])
+                    await self._history.show_having(self._open_chat_id(), LISTS[command])
                 case "/forward", *number, name if is_number(number):
                     self._screen.show(await self._composer.forward(self._messages.number(number), name))
                 case "/send", text:
@@ -334,7 +330,7 @@ class TerminalChat:
         if chat_id != self._chat_id:
             self._client.channels.close(self._chat_id)
         self._chat_id = self._messages.open_chat_id = chat_id
-        self._oldest = 0
+        self._history.restart()
         self._typing.clear()
         self._watch_members()
 
@@ -372,50 +368,6 @@ class TerminalChat:
             self._screen.show(f"there are more unread messages: repeat {opening(chat_id)} NAME")
         else:
             self._behind.discard(chat_id)
-
-    async def _show_history(self, count: int, *, older: bool) -> None:
-        chat_id = self._open_chat_id()
-        if not 1 <= count <= MAX_PAGE:
-            raise InvalidCommand(f"COUNT is 1 to {MAX_PAGE}")
-        anchor = {"before_id": self._oldest} if older and self._oldest else {}
-        page = await self._client.api.history(chat_id, limit=count, **anchor)
-        for item in page.messages:
-            await self._messages.show_item(item)
-        if page.messages:
-            self._oldest = page.messages[0].message.message_id
-        self._screen.show("/older shows earlier messages" if page.has_older else "the chat begins here")
-
-    async def _show_messages_having(self, kind: str) -> None:
-        page = await self._client.api.history(self._open_chat_id(), limit=MAX_PAGE, having=kind)
-        for item in page.messages:
-            await self._messages.show_item(item)
-        if page.has_older:
-            self._screen.show(f"only the newest {MAX_PAGE} are listed")
-        elif not page.messages:
-            self._screen.show(f"no message is {kind}")
-
-    async def _show_edits(self, number: int) -> None:
-        """Show the text of a message as it was sent, and each text that replaced it."""
-        message = self._messages.get(number)
-        edits = await self._client.api.versions(message.chat_id, message.message_id, "edited")
-        texts = [(message.message_id, message.text), *((edit.event_id, edit.change.edited.text) for edit in edits)]
-        for event_id, text in texts if edits else ():
-            self._screen.show(f"    {clock(event_id)} {indented(with_names(text, self._names.known))}")
-        if not edits:
-            self._screen.show(f"[{number}] has no edits")
-
-    async def _show_seen(self, number: int) -> None:
-        """Show the readers of a message, but not its sender and the user. The server leaves out members who hide it."""
-        message = self._messages.get(number)
-        if self._groups.is_channel(message.chat_id):
-            raise InvalidCommand("a channel does not show the readers of a message")
-        marks = (await self._client.groups.marks(message.chat_id, from_id=message.message_id)).marks
-        readers = {mark.user_id for mark in marks if mark.read_up_to >= message.message_id}
-        readers -= {message.sender_id, self._client.me.user_id}
-        await self._names.read(readers)
-        names = sorted([await self._names.of(user_id) for user_id in readers])
-        seen = f"[{number}] was seen by {', '.join(names)}"
-        self._screen.show(seen if names else f"nobody else is known to have seen [{number}]")
 
     async def _change(self, change: Callable[..., Awaitable[Event]], number: int, *arguments: str) -> None:
         """Call a method of the client that changes a message, and show the change."""

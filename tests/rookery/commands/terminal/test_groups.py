@@ -17,33 +17,6 @@ from tests.waiting import until
 CHANNEL = SETTINGS | {"is_channel": True}
 
 
-async def test_the_members_who_have_seen_a_message_are_listed_but_not_of_a_channel(
-    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any
-) -> None:
-    written = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
-    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, message=written)))
-    await wait_all_tasks_blocked()
-    frida = {"user_id": "8", "name": "frida", "display_name": "Frida"}
-    read = [{"user_id": user_id, "read_up_to": "31"} for user_id in ("9", "8", "7")]
-    received = {"user_id": "6", "delivered_up_to": "31", "read_up_to": "29"}
-    bff.answers |= {
-        "GET /v1/chats/g-1/marks?from_id=30": (200, {"marks": [*read, received]}),
-        "GET /v1/profiles?user_ids=8": (200, {"profiles": [frida], "next_cursor": ""}),
-    }
-    number = screen.shown[-1].partition(" ")[0].strip("[]")
-    await group.execute("/seen")
-    assert screen.shown[-1] == f"[{number}] was seen by frida"
-    bff.answers["GET /v1/chats/g-1/marks?from_id=30"] = 200, {"marks": []}
-    await group.execute(f"/seen {number}")
-    assert screen.shown[-1] == f"nobody else is known to have seen [{number}]"
-    made = control(40, version="2", settings=CHANNEL, changed=["is_channel"])
-    connection.reply(pb.ServerFrame(event=json_format.ParseDict(made, pb.Event())))
-    await wait_all_tasks_blocked()
-    await group.execute(f"/seen {number}")
-    assert screen.shown[-1] == "a channel does not show the readers of a message"
-    assert group.failed
-
-
 @pytest.mark.parametrize(
     ("line", "request_line", "body"),
     [
