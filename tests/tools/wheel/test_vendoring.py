@@ -96,6 +96,7 @@ def test_the_wheel_has_every_module_of_ours_the_page_and_nothing_else(opened: Zi
     }
     packed = {name for name in opened.namelist() if not name.startswith("rookery/_vendor/")}
     assert ours <= packed
+    assert {"rookery/py.typed", "shared/py.typed"} <= packed
     assert {name.partition("/")[0].partition("-")[0] for name in packed} == {"bff", "messaging", "rookery", "shared"}
 
 
@@ -154,3 +155,6 @@ def test_two_users_chat_on_a_platform_that_plain_pip_installed_beside_a_new_h2(w
     with running(server):
         chatted = run("python", "-c", CHAT, server.url)
     assert chatted.stdout == "Hello\nGood morning\n", chatted.stderr
+    install(f"{wheel}[distributed]")
+    imported = run("python", "-c", "import kafka, cassandra, redis")
+    assert imported.returncode == 0, imported.stderr
