@@ -383,6 +383,8 @@
  * @property {string} [asked_at_ms] When the user, who is not a member, asked to join, in milliseconds since 1970; 0 if
  * they did not, or were declined.
  * @property {string} [invite_id] In a Control by which a user joined or asked to join by an invite link: its id.
+ * @property {boolean} [was_removed] Whether another member removed the user, who can only ask to join then, until a
+ * member adds them.
  */
 
 /**

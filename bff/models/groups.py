@@ -257,7 +257,7 @@ class JoinableChat(BaseModel):
             topic=settings.topic,
             members=members,
             is_member=own.role != ROLE_UNSPECIFIED,
-            asks_to_join=settings.asks_to_join,
+            asks_to_join=settings.asks_to_join or own.was_removed,
             has_asked=own.asked_at_ms > 0,
             is_channel=settings.is_channel,
             avatar=settings.avatar,

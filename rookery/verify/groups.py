@@ -116,7 +116,8 @@ class Group:
                 yield returns.popleft()
             is_by_link = (times + place) % LINK_EVERY == 0
             returns.append((mover, self._join(mover)) if is_by_link else (client, self._add(client, mover)))
-            yield (mover, self._leave(mover)) if number % 2 else (client, self._remove(client, mover))
+            has_left = is_by_link or number % 2  # a removed user only asks to join
+            yield (mover, self._leave(mover)) if has_left else (client, self._remove(client, mover))
         while True:
             yield client, self._rename(client)
 

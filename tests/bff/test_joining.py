@@ -133,9 +133,12 @@ async def test_a_link_shows_the_group_while_it_is_valid_and_to_members(api: Api,
     shown = {"chat_id": "g-7", "name": "Rowing", "topic": "Tuesdays", "asks_to_join": True, "avatar": ""}
     channel = group(member)
     channel.group.settings.is_channel, channel.group.member_count = True, 100_000
+    removed = group(Member(user_id=user_id, was_removed=True, spans=[Span(first=1, last=2)]))
+    removed.group.settings.asks_to_join = False
     for response, members, *own in (
         (group(), 1, False, False, False),
         (group(asked), 1, False, True, False),
+        (removed, 1, False, False, False),
         (group(member, is_revoked=True), 2, True, False, False),
         (channel, 100_000, True, False, True),
     ):

@@ -153,7 +153,7 @@ class _Decision(NamedTuple):
     def joined(self, user_id: int, role: Role) -> Member:
         """A user who joins, also again. Denied permissions stay denied: leaving does not restore them."""
         member = self.after(self.known(user_id))
-        member.role, member.allow = role, 0
+        member.role, member.allow, member.was_removed = role, 0, False
         del member.spans[: -MAX_SPANS + 1]
         member.spans.append(Span(first=self.event_id, last=OPEN))
         return member
@@ -161,7 +161,7 @@ class _Decision(NamedTuple):
     def left(self, member: Member) -> Member:
         """A member who leaves or is removed."""
         member = self.after(member)
-        member.role, member.allow = ROLE_UNSPECIFIED, 0
+        member.role, member.allow, member.was_removed = ROLE_UNSPECIFIED, 0, member.user_id != self.user_id
         member.spans[-1].last = self.event_id
         return member
 
@@ -310,8 +310,8 @@ def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | R
 
 
 def _join(decision: _Decision, secret: str) -> Control | Refusal:
-    """The control change by which the user joins, or asks to join: only users who may do it learn more than that they
-    may not."""
+    """The control change by which the user joins, or asks to join, as a removed user must: only users who may do it
+    learn more than that they may not."""
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
     invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
     if invite is None and (secret or not settings.is_public or not roster.member_count):
@@ -321,7 +321,7 @@ def _join(decision: _Decision, secret: str) -> Control | Refusal:
         return Refusal(Code.INVALID, "You are a member already.")
     if refusal := decision.room_for([user_id]):
         return refusal
-    if settings.asks_to_join:
+    if settings.asks_to_join or known.was_removed:
         if known.asked_at_ms:
             return Refusal(Code.INVALID, "You have asked to join already.")
         if len(roster.asking()) >= MAX_ASKING:

@@ -241,6 +241,19 @@ def test_who_asked_to_join_is_declined_or_takes_it_back_and_may_ask_again() -> N
         assert STRANGER not in roster.members
 
 
+@pytest.mark.parametrize("secret", ["s", ""], ids=["link", "public group"])
+def test_a_removed_user_comes_back_only_by_a_request_that_a_member_accepts(secret: str) -> None:
+    roster = group((OWNER, invite()), PUBLIC, (OWNER, removed(OTHER)))
+    roster = roster.after(made(joined(secret), OTHER, roster))
+    assert OTHER not in roster.present
+    assert roster.members[OTHER].asked_at_ms
+    declined_ = roster.after(made(declined(OTHER), MEMBER, roster))
+    assert made(joined(secret), OTHER, declined_).members[0].asked_at_ms, "also after a request that was declined"
+    roster = roster.after(made(added(OTHER), MEMBER, roster))
+    roster = roster.after(made(removed(OTHER), OTHER, roster))
+    assert made(joined(secret), OTHER, roster).members[0].role == ROLE_MEMBER, "they have left by themselves"
+
+
 def test_joining_is_limited_as_the_group_is_and_so_are_users_who_ask() -> None:
     full = group(PUBLIC, (OWNER, added(*range(100, 100 + MAX_MEMBERS - 6))))
     crowded = group(PUBLIC, ASKS, *((each, joined()) for each in range(100, 100 + MAX_ASKING)))
