@@ -372,6 +372,7 @@ EVENT_LOOP_LAG = Histogram(
     "Lateness of a task that wakes up from a sleep, measured ten times a second",
     bounds=LOOP,
 )
+TASKS = Gauge("rookery_tasks", "Tasks of the event loop: some for each connection and each call")
 SPANS_LOST = Counter(
     "rookery_spans_lost_total",
     "Spans lost: the collector did not accept them (`not_sent`), or the queue was full (`no_room`)",

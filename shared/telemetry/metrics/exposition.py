@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from shared.telemetry.metrics.catalogue import BUILD_INFO, CATALOGUE, READY
+from shared.telemetry.metrics.catalogue import BUILD_INFO, CATALOGUE, READY, TASKS
 from shared.telemetry.metrics.instruments import Role, register_readings
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -41,7 +41,8 @@ async def exposition() -> bytes:
     async with trio.open_nursery() as nursery:
         for role, is_ready in _roles:
             nursery.start_soon(read_readiness, role, is_ready)
-    with register_readings({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}}):
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    with register_readings({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}, TASKS: lambda: tasks}):
         return generate_latest(REGISTRY)
 
 

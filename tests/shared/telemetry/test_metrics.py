@@ -138,6 +138,15 @@ async def test_slow_checks_of_several_roles_delay_the_metrics_only_once(autojump
     assert exposed[sample("rookery_ready", role="bff")] == 0
 
 
+async def test_the_tasks_of_the_process_are_counted() -> None:
+    async with trio.open_nursery() as nursery:
+        with serve_role("archive", ready):
+            before = (await samples())[sample("rookery_tasks")]
+            nursery.start_soon(trio.sleep_forever)
+            assert (await samples())[sample("rookery_tasks")] == before + 1
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_lag_of_the_event_loop_is_the_delay_of_a_task_that_is_due(
     monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
 ) -> None:
