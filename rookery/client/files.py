@@ -26,11 +26,12 @@ from shared.net.bodies import body_of
 PARTS_AT_ONCE = 3
 """Parts that are sent at once, and the most that an upload has in memory. The server names their size: 8 MiB."""
 
-PART_SECONDS = 30.0
-"""Seconds in which the server stores a part that it has received."""
+ANSWER_SECONDS = 30.0
+"""Seconds for an answer to a part, which the server stores first, and to a completion."""
 
-COMPLETE_SECONDS = 120.0
-"""Seconds in which the server reads the whole file, and makes the thumbnails of a picture."""
+COMPLETE_SECONDS = 600.0
+"""Seconds in which the server reads the whole file, has it scanned, and makes the thumbnails of a picture. It answers
+`timed_out` every 10 seconds meanwhile."""
 
 CHUNK_BYTES = 1 << 20
 """Bytes of a file that are read at once."""
@@ -79,7 +80,8 @@ class _Links(msgspec.Struct, frozen=True):
 class Files:
     """Uploads and downloads files. Methods raise Refused, Unreachable and SignedOut.
 
-    Each part of an upload or a download is tried for 30 seconds, and at least 3 times."""
+    Each part of an upload or a download is tried for 30 seconds, and at least 3 times. The completion of an upload may
+    take the server 10 minutes."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -129,16 +131,22 @@ class Files:
                     with suppress(RookeryError):  # it would replace the cause; the server ends the upload later
                         await self._api.request("DELETE", f"/v1/files/{upload.file_id}")
                     raise
-                answer = await self._api.repeat(
-                    "POST",
-                    f"/v1/files/{upload.file_id}/complete",
-                    answer_seconds=COMPLETE_SECONDS,
-                    client_id=client_id,
-                )
+                answer = await self._complete(upload.file_id, client_id)
                 upload = decode_json(answer, _Upload)
         if upload.state == "blocked":
             raise Refused("forbidden", "The virus scanner of the server has blocked this file.", client_id=client_id)
         return decode_proto(answer, FileInfo)
+
+    async def _complete(self, file_id: int, client_id: str) -> bytes:
+        """Complete an upload, and return the answer. While the server is at work, `timed_out` is no failure."""
+        until = trio.current_time() + COMPLETE_SECONDS
+        path = f"/v1/files/{file_id}/complete"
+        while True:
+            try:
+                return await self._api.repeat("POST", path, answer_seconds=ANSWER_SECONDS, client_id=client_id)
+            except Refused as refused:
+                if refused.code != "timed_out" or trio.current_time() >= until:
+                    raise
 
     async def _send_parts(self, upload: _Upload, source: "_Source", progress: Progress, client_id: str) -> None:
         sent = {part.number: part.size for part in upload.parts}
@@ -157,7 +165,7 @@ class Files:
             path = f"/v1/files/{upload.file_id}/parts/{number}"
             content = Content(part, partial(note, number))
             try:
-                await self._api.repeat("PUT", path, body=content, answer_seconds=PART_SECONDS, client_id=client_id)
+                await self._api.repeat("PUT", path, body=content, answer_seconds=ANSWER_SECONDS, client_id=client_id)
             except RookeryError as error:
                 failures.append(error)
             free.release()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from rookery.client import Client, FileInfo, Message, refs_in
+from rookery.client import Client, FileInfo, Message, Refused, Unreachable, refs_in
 from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.texts import size_text
 
@@ -26,6 +26,8 @@ class TerminalFiles:
     def __init__(self, client: Client, show: Callable[[str], None]) -> None:
         self._client = client
         self._show = show
+        self._unfinished: dict[tuple[str, int, int], str] = {}
+        """The client ids of uploads that failed, by path, size and modification time in nanoseconds of their files."""
 
     async def upload(self, text: str) -> tuple[FileInfo, str]:
         """Upload the file of `/send FILE [CAPTION]`, and return it and the caption.
@@ -34,9 +36,20 @@ class TerminalFiles:
         word, caption = split_file(text)
         with _path_errors(f"{word} can't be read"):
             path = await _expanded(word)
-            size = (await path.stat()).st_size
-            self._show(f"uploading {path.name} ({size_text(size)})")
-            return await self._client.files.upload(Path(path), progress=self._progress(path.name, size)), caption
+            return await self._upload(path), caption
+
+    async def _upload(self, path: trio.Path) -> FileInfo:
+        """Upload a file, or go on with the upload of this file that has failed before. Raises OSError; RookeryError."""
+        found = await path.stat()
+        self._show(f"uploading {path.name} ({size_text(found.st_size)})")
+        key = str(path), found.st_size, found.st_mtime_ns
+        client_id, progress = self._unfinished.pop(key, ""), self._progress(path.name, found.st_size)
+        try:
+            return await self._client.files.upload(Path(path), client_file_id=client_id, progress=progress)
+        except (Refused, Unreachable) as failure:
+            if isinstance(failure, Unreachable) or failure.retryable:
+                self._unfinished[key] = failure.client_id
+            raise
 
     async def save(self, message: Message, text: str) -> Sequence[str]:
         """Download the files of a message into a folder, by default the current one, or its only file to a new path.

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from rookery.client import FileInfo, FileRef, Files, Message, Refused, Unreachable, Voice, open_api, refs_in
-from rookery.client.files import PARTS_AT_ONCE
+from rookery.client.files import COMPLETE_SECONDS, PARTS_AT_ONCE
 from shared.net.listening import listen, port_of
 
 PART_BYTES = 100_000
@@ -55,6 +55,8 @@ class FileServer(httpx.AsyncBaseTransport):
         self.reserved: dict[str, Any] = {}
         self.parts: dict[int, bytes] = {}
         self.failing: dict[int, int] = {}
+        self.slow_completions = 0
+        """How often a completion times out."""
         self.state = "uploading"
         self.requests: list[str] = []
         self.ranges: list[str] = []
@@ -75,6 +77,11 @@ class FileServer(httpx.AsyncBaseTransport):
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await trio.sleep(0.02)
+        if path.endswith("/complete") and self.slow_completions:
+            self.slow_completions -= 1
+            await trio.sleep(10)
+            self.at_once -= 1
+            return httpx.Response(504, json={"code": "timed_out", "detail": "This took more than 10 seconds."})
         try:
             assert isinstance(request.stream, httpx.AsyncByteStream)
             return self._answer(request.method, path, b"".join([chunk async for chunk in request.stream]), request)
@@ -209,6 +216,29 @@ async def test_an_upload_that_was_given_up_goes_on_with_the_missing_parts(
     server.requests.clear()
     await files.upload(CONTENT, name="x", client_file_id=caught.value.client_id)
     assert server.requests == ["POST /v1/files"]
+
+
+async def test_an_upload_waits_while_the_server_completes_it(
+    files: Files, server: FileServer, autojump_clock: MockClock
+) -> None:
+    server.slow_completions = 12
+    assert (await files.upload(CONTENT, name="x")).file_id == 5
+    assert server.slow_completions == 0
+
+
+async def test_an_upload_that_the_server_never_completes_ends_and_its_parts_are_not_sent_again(
+    files: Files, server: FileServer, autojump_clock: MockClock
+) -> None:
+    server.slow_completions = 1_000
+    began = trio.current_time()
+    with pytest.raises(Refused) as caught:
+        await files.upload(CONTENT, name="x")
+    assert caught.value.code == "timed_out"
+    assert COMPLETE_SECONDS <= trio.current_time() - began < COMPLETE_SECONDS + 60
+    server.slow_completions = 0
+    server.requests.clear()
+    await files.upload(CONTENT, name="x", client_file_id=caught.value.client_id)
+    assert server.requests == ["POST /v1/files", "POST /v1/files/5/complete"]
 
 
 @pytest.mark.parametrize(("size", "problem"), [(len(CONTENT) + 1, "less"), (len(CONTENT) - 1, "more")])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from rookery.client import http
 from rookery.commands.terminal.chat import TerminalChat
 from tests.rookery.commands.terminal.screens import (
     MESSAGES,
@@ -55,6 +56,30 @@ async def test_a_file_is_sent_with_its_caption(
         f"{tmp_path}/missing can't be read: No such file or directory",
         "a quote is not closed",
     ]
+
+
+async def test_a_file_whose_upload_failed_is_not_uploaded_anew(
+    chat: TerminalChat,
+    connection: Any,
+    bff: Any,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(http, "REPEAT_SECONDS", 0.0)
+    monkeypatch.setattr(http, "LEAST_ATTEMPTS", 1)
+    (tmp_path / "notes").touch()
+    bff.answers["POST /v1/files"] = 201, FILES[1] | {"size": "0", "state": "uploading", "part_bytes": 8}
+    nursery.start_soon(connection.accept_next)
+    for status, code in (503, "unavailable"), (403, "forbidden"), (503, "unavailable"), (200, ""), (503, "unavailable"):
+        bff.answers["POST /v1/files/6/complete"] = status, FILES[1] | {"state": "complete", "code": code}
+        await chat.execute(f"/send {tmp_path}/notes")
+    ids = [body["client_file_id"] for body in bff.bodies if "client_file_id" in body]
+    assert (ids[0], ids[2], len(set(ids))) == (ids[1], ids[3], 3)
+    (tmp_path / "notes").write_text("changed")
+    bff.answers["POST /v1/files"] = 409, {"code": "version_conflict"}
+    await chat.execute(f"/send {tmp_path}/notes")
+    assert bff.bodies[-1]["client_file_id"] not in ids
 
 
 @pytest.mark.usefixtures("with_files")
