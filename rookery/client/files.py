@@ -95,6 +95,7 @@ class Files:
         client_file_id: str = "",
         keep_original: bool = False,
         voice: Voice | None = None,
+        reserved: Callable[[int], object] = lambda _: None,
         progress: Progress = lambda _: None,
     ) -> FileInfo:
         """Upload a file, and return it once it can be sent: `send` takes it in `files`.
@@ -103,8 +104,9 @@ class Files:
         server removes metadata of pictures, such as the location, unless it has to `keep_original`.
 
         After an exception, another call with the same content and the exception's `client_id` as `client_file_id` sends
-        only the parts that the server does not have; with an id of your own, also after a restart of the program. A
-        file that no message has within a day is deleted.
+        only the parts that the server does not have; with an id of your own, also after a restart of the program. To
+        give it up, `cancel` it by the file id, with which `reserved` is called: else it counts against the user's
+        limits for 7 days. A file that no message has within a day is deleted.
         """
         name = name or (content.name if isinstance(content, Path) else "")
         if not name:
@@ -124,18 +126,24 @@ class Files:
                 body["voice"] = {"duration_ms": voice.duration_ms, "waveform": waveform}
             answer = await self._api.repeat("POST", "/v1/files", body=body, client_id=client_id)
             upload = decode_json(answer, _Upload)
+            reserved(upload.file_id)
             if upload.state == "uploading":
                 try:
                     await self._send_parts(upload, source, progress, client_id)
                 except ValueError:  # it can never be completed
                     with suppress(RookeryError):  # it would replace the cause; the server ends the upload later
-                        await self._api.request("DELETE", f"/v1/files/{upload.file_id}")
+                        await self.cancel(upload.file_id)
                     raise
                 answer = await self._complete(upload.file_id, client_id)
                 upload = decode_json(answer, _Upload)
         if upload.state == "blocked":
             raise Refused("forbidden", "The virus scanner of the server has blocked this file.", client_id=client_id)
         return decode_proto(answer, FileInfo)
+
+    async def cancel(self, file_id: int) -> None:
+        """Delete a file that is not complete, so that it no longer counts against the user's limits. End the task of
+        its `upload` first. Raises Refused with `out_of_order` for a complete file."""
+        await self._api.request("DELETE", f"/v1/files/{file_id}")
 
     async def _complete(self, file_id: int, client_id: str) -> bytes:
         """Complete an upload, and return the answer. While the server is at work, `timed_out` is no failure."""

@@ -263,6 +263,19 @@ async def test_an_upload_that_fails_has_its_own_error_although_it_could_not_be_c
     assert server.requests[-1].startswith("DELETE")
 
 
+async def test_an_upload_is_given_up_by_the_id_of_its_file(files: Files, server: FileServer) -> None:
+    ids: list[int] = []
+
+    def give_up(file_id: int) -> None:
+        ids.append(file_id)
+        scope.cancel()
+
+    with trio.CancelScope() as scope:
+        await files.upload(CONTENT, name="x", reserved=give_up)
+    await files.cancel(ids[0])
+    assert (ids, server.state, server.requests[-1]) == ([5], "cancelled", "DELETE /v1/files/5")
+
+
 async def test_a_blocked_file_is_refused(files: Files, server: FileServer) -> None:
     server.state = "blocked"
     with pytest.raises(Refused, match="virus"):

@@ -41,7 +41,7 @@ class EndedScreen(FakeScreen):
     """Its input has ended."""
 
     async def lines(self) -> AsyncIterator[str]:
-        for line in ():
+        for line in list[str]():
             yield line
 
 
