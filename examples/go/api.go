@@ -31,6 +31,9 @@ type API struct {
 type tokens struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
+
+	// Wrong passwords that others try do not delay a known device. Also keep it on disk if the client may restart.
+	DeviceToken string `json:"device_token"` // not in the answer to a refresh, which leaves it as it is
 }
 
 // APIError has the HTTP status of a refusal; 503 if the server did not respond.
@@ -170,7 +173,9 @@ func (a *API) refresh(ctx context.Context) error {
 		}
 		// It has expired, or was used already and the response was lost: use the password.
 	}
-	credentials := map[string]string{"name": a.name, "password": a.password, "device_name": "Go example"}
+	credentials := map[string]string{
+		"name": a.name, "password": a.password, "device_name": "Go example", "device_token": a.tokens.DeviceToken,
+	}
 	return a.ask(ctx, http.MethodPost, "/v1/tokens", "", credentials, &a.tokens)
 }
 

@@ -79,6 +79,8 @@ export class Api {
       }
     }
     this.#tokens = await this.#ask("POST", "/v1/tokens", { body: this.#credentials });
+    // Wrong passwords that others try do not delay a known device. Also keep it on disk if the client may restart.
+    this.#credentials.device_token = this.#tokens.device_token;
   }
 
   async #get(path, query = {}) {

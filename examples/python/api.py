@@ -91,7 +91,10 @@ class Api:
                 if error.is_retryable:
                     raise
             # It has expired, or was used already and the response was lost: use the password.
-        return await self._ask("POST", "/v1/tokens", json=self._credentials)
+        tokens = await self._ask("POST", "/v1/tokens", json=self._credentials)
+        # Wrong passwords that others try do not delay a known device. Also keep it on disk if the client may restart.
+        self._credentials["device_token"] = tokens["device_token"]
+        return tokens
 
     async def _get(self, path: str, **query: Any) -> dict[str, Any]:
         return await self._call("GET", path, params=query)

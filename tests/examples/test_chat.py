@@ -1,7 +1,7 @@
 """The example clients chat, with each other and with `rookery chat`, on a real platform that is killed meanwhile."""
 
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -11,7 +11,7 @@ import trio
 
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter, open_rookery_chat
 from tools.launch.people import Person, open_http, read_history, sign_up
-from tools.launch.process import Rookery
+from tools.launch.process import Rookery, running
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +19,14 @@ RING = list(pairwise([*LANGUAGES, "rookery", LANGUAGES[0]]))
 
 MESSAGES = 60
 """Messages per user around a kill."""
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    """One that limits failed sign-ins."""
+    data = tmp_path_factory.mktemp("strict") / "data"
+    with running(Rookery(data, sign_ins_per_minute=1)) as ready:
+        yield ready
 
 
 @asynccontextmanager
@@ -88,6 +96,20 @@ async def test_a_file_is_sent_in_both_directions(rookery: Rookery, command: Comm
         await terminal.enter(f"/save 1 {tmp_path}/saved", f"{sending} with a caption")
         await python.until_shown(terminal.person.name, "with a caption [notes.txt]")
         assert (tmp_path / "saved").read_text() == "hello"
+
+
+@pytest.mark.parametrize("clients", [("go", "java"), ("node", "python")], ids="-".join)
+async def test_wrong_passwords_of_others_do_not_delay_a_device_that_has_signed_in(
+    strict: Rookery, command: Command, clients: tuple[str, str], tmp_path: Path
+) -> None:
+    async with open_pair(strict, command, clients, tmp_path) as pair, open_http(strict.url) as http:
+        for chatter in pair:
+            wrong = {"name": chatter.person.name, "password": "wrong password"}
+            assert [(await http.post("/v1/tokens", json=wrong)).status_code for _ in range(2)] == [401, 429]
+            (await http.delete("/v1/me/sign-ins/others", headers=chatter.person.headers)).raise_for_status()
+        for chatter in pair:
+            await chatter.until(lambda lines=chatter.lines: lines.count("* connected") == 2)
+            assert not [line for line in chatter.lines if "failed sign-ins" in line]
 
 
 async def test_nothing_is_lost_or_doubled_over_a_kill_of_the_platform(

@@ -29,6 +29,9 @@ final class Api {
     private String accessToken = "";
     private String refreshToken = "";
 
+    /** Wrong passwords that others try do not delay a known device. Also keep it on disk if the client may restart. */
+    private String deviceToken = "";
+
     Api(String url, String name, String password) {
         this.url = url;
         this.name = name;
@@ -153,7 +156,10 @@ final class Api {
         credentials.addProperty("name", name);
         credentials.addProperty("password", password);
         credentials.addProperty("device_name", "Java example");
-        return ask("/v1/tokens", "", credentials);
+        credentials.addProperty("device_token", deviceToken);
+        JsonObject tokens = ask("/v1/tokens", "", credentials);
+        deviceToken = tokens.get("device_token").getAsString();
+        return tokens;
     }
 
     private JsonObject get(String path) throws ApiException, InterruptedException {
