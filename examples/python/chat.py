@@ -47,8 +47,8 @@ async def chat(url: str, name: str, other: str) -> None:
                 else:
                     outcome = await session.send(line)
                 show(f"{outcome}: {line}")
-            except OSError as error:
-                show(f"* the file can't be read: {error}")
+            except (OSError, ValueError, ApiError) as error:
+                show(f"* the file can't be sent: {error}")
         raise EndOfInput  # which also ends the tasks
 
 
@@ -70,7 +70,7 @@ async def lines() -> AsyncIterator[str]:
 
 
 def read_file(path: str) -> tuple[str, bytes]:
-    """Return the name and the content. Raises OSError."""
+    """Return the name and the content. Raises OSError, and ValueError for a path with a NUL."""
     return Path(path).name, Path(path).read_bytes()
 
 

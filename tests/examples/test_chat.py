@@ -23,9 +23,9 @@ MESSAGES = 60
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
-    """One that limits failed sign-ins."""
+    """One that takes small files, and limits failed sign-ins."""
     data = tmp_path_factory.mktemp("strict") / "data"
-    with running(Rookery(data, sign_ins_per_minute=1)) as ready:
+    with running(Rookery(data, max_file_bytes=4, sign_ins_per_minute=1)) as ready:
         yield ready
 
 
@@ -96,6 +96,17 @@ async def test_a_file_is_sent_in_both_directions(rookery: Rookery, command: Comm
         await terminal.enter(f"/save 1 {tmp_path}/saved", f"{sending} with a caption")
         await python.until_shown(terminal.person.name, "with a caption [notes.txt]")
         assert (tmp_path / "saved").read_text() == "hello"
+
+
+async def test_a_file_that_can_not_be_sent_ends_no_chat(strict: Rookery, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "large").write_text("hello")
+    async with open_pair(strict, command, ("python", "node"), tmp_path) as (python, _):
+        await python.enter(f"/send {tmp_path}/large", f"/send {tmp_path}/missing", "/send a\0b", "goodbye")
+        await python.until_accepted("goodbye")
+        failures = [line for line in python.lines if line.startswith("* the file can't be sent: ")]
+        for words, line in zip(("4 bytes", "No such file", "null byte"), failures, strict=True):
+            assert words in line
+        assert await python.finish() == 0
 
 
 @pytest.mark.parametrize("clients", [("go", "java"), ("node", "python")], ids="-".join)
