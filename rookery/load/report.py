@@ -41,6 +41,8 @@ def _lines(result: Result) -> Iterator[str]:
         users = f"a channel of {plan.group:,}, {plan.users:,} online, {plan.senders:,} of them with it open"
     unit = "delivery" if plan.group else "message"
     yield f"{users} over {plan.transport}, {plan.size} bytes, {pace}, {plan.seconds:g} s"
+    if result.creation_seconds is not None:
+        yield f"created        in {result.creation_seconds:.2f} s, with all members"
     yield f"delivered      {report.delivered_per_second:,.0f} a second, {report.delivered_in_window:,} in all"
     yield f"end to end     {_latencies(report.delivered)}"
     if report.last is not None:

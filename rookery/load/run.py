@@ -128,6 +128,8 @@ class Result:
     """None without metrics."""
     files: FileReport | None = None
     """None without users who upload files."""
+    creation_seconds: float | None = None
+    """Seconds in which the group was created with all members; None without one."""
 
 
 async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result:
@@ -148,12 +150,13 @@ async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result
     found = pid_listening_on(_port_of(plan.url))
     servers = plan.server_pids or (() if found is None else (found,))
     per_session = await _measure_idle(plan, users, servers) if plan.idle and servers else None
-    run_id = secrets.token_hex(4) + "-"
+    run_id, creation_seconds = secrets.token_hex(4) + "-", None
     if plan.group:
         members = [user.user_id for user in users[: plan.group]]
         if open_accounts:
             members += await _make_members(open_accounts, len(members), plan.group, plan.password)
-        chat_id = await bff.make_group(users[0].token, members[1:], run_id, is_channel=plan.is_channel)
+        creating = bff.make_group(users[0].token, members[1:], run_id, is_channel=plan.is_channel)
+        chat_id, creation_seconds = await creating
         users = [replace(user, chat_id=chat_id) for user in users]
     if plan.is_channel:
         users = [replace(user, follows="open" if n < plan.senders else "closed") for n, user in enumerate(users)]
@@ -175,6 +178,7 @@ async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result
         generator_cpu_us_per_message=_per_message(own_cpu, report),
         counted=counted,
         files=files if plan.files else None,
+        creation_seconds=creation_seconds,
     )
 
 

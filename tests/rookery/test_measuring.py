@@ -81,3 +81,4 @@ def test_a_load_of_a_channel_shows_heads_and_counts_a_record_for_each_partition(
     assert report["delivered"]["count"] == 2 * report["sent"] > 0 < report["heads"]
     assert counted["records"] == PARTITIONS * counted["accepted"] > 0 < counted["writes"] <= 2 * counted["accepted"]
     assert counted["roster_bytes"] > 0
+    assert 0 < result["creation_seconds"] < 60

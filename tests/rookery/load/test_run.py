@@ -91,8 +91,9 @@ async def test_a_run_over_tls_delivers_everything(
     assert (report.last is not None) == bool(chat_id)
     assert (report.lost, report.unanswered, report.duplicates, report.refused, report.errors) == (0, 0, 0, {}, {})
     counted = Counted(accepted=10, records=40.0, writes=12.0, roster_bytes=2**20)
-    result = Result(plan, report, (os.getpid(),), 100.0, 0.5, 2**20, 300.0, 2048.0, own_cpu, counted)
+    result = Result(plan, report, (os.getpid(),), 100.0, 0.5, 2**20, 300.0, 2048.0, own_cpu, counted, None, 0.417)
     assert "lost           0" in show(result, as_json=False)
+    assert "created        in 0.42 s, with all members" in show(result, as_json=False)
     assert "4.0 log records, 1.2 writes" in show(result, as_json=False)
     assert json.loads(show(result, as_json=True))["report"]["lost"] == 0
     assert plan.password not in show(result, as_json=True) + repr(result)
