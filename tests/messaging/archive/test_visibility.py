@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from rookery.v1.archive_pb2 import (
     ListVersionsRequest,
 )
 from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Member, Span
-from rookery.v1.session_pb2 import Event
+from rookery.v1.session_pb2 import Change, Event
 from shared.contract.changes import KINDS
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
@@ -198,6 +199,16 @@ async def test_a_list_ends_after_many_messages_whose_change_was_made_outside_the
     page = await reader.messages_having(KINDS["pinned"], MAX_ID, 1)
     assert page == Page([], has_older=False, has_newer=False)
     assert (len(reads), reads[-1]) == (MAX_READS, messages[-MAX_READS + 1].event_id)
+
+
+@pytest.mark.parametrize("target_id", [5, 0], ids=["of a message", "of the chat"])
+def test_a_change_of_a_kind_that_only_a_newer_release_knows_is_read_by_its_actor_only(target_id: int) -> None:
+    """It may be private."""
+    known = Change(chat_id="d-1-2", target_id=target_id, actor_id=1)
+    body = b"\xa2\x06\x00"  # the empty field 100
+    change = Change.FromString(known.SerializeToString() + body)
+    event = Event(event_id=7, change=change)
+    assert [View(user_id).sees(event) for user_id in (1, 2)] == [True, False]
 
 
 def test_the_bounds_of_reading_jump_over_what_is_between_the_spans() -> None:
