@@ -1,13 +1,16 @@
 """The file table with many files, each in one message of a direct chat, and the sweep that reads all of them:
 
-    python -m benchmarks.file_table [--files 1000000] [--cassandra 0]
+    python -m benchmarks.file_table [--files 1000000] [--cassandra 0] [--keys 4] [--folder FOLDER]
 
-1,000 users have as many files each. Times are the median and the slowest of single calls from this process, in
-milliseconds. `stall` is the longest time for which the sweep has kept the event loop from another task.
+1,000 users have as many files each, and the store of files is a folder with 4 keys for each, as for pictures: empty,
+but of the usual names, so each takes some 4 KiB of the disk. Times are the median and the slowest of single calls from
+this process, in milliseconds. `stall` is the longest time for which the sweep has kept the event loop from another
+task.
 """
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import trio
 
@@ -30,10 +34,13 @@ from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.files.folder import open_folder_files
+from shared.files.keys import THUMBNAILS, file_key
 from shared.settings import CassandraSettings
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
 from tools.engines.install import exit_if_missing
+
+Value = TypeVar("Value")
 
 USERS = 1_000
 
@@ -42,6 +49,12 @@ AT_ONCE = 50
 
 REPEATS = 100
 """Calls that are measured of each operation."""
+
+RENDITIONS = ("", *map(str, THUMBNAILS))
+"""The keys of a picture are those of its bytes and of its thumbnails."""
+
+EMPTY_PART = "00001-0-00000000"
+"""The name of the file with the bytes of a key: its number, its size and its checksum."""
 
 AGO_MS = 2 * 24 * 3_600_000
 """The age of the files: old enough for the sweep to look for their uses."""
@@ -53,27 +66,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1_000_000, help="on SQLite (%(default)s)")
     parser.add_argument("--cassandra", type=int, default=0, help="files on Cassandra; 0 for no Cassandra")
+    parser.add_argument(
+        "--keys", type=int, choices=range(len(RENDITIONS) + 1), default=4, help="of a file (%(default)s)"
+    )
+    parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     options = parser.parse_args()
-    with TemporaryDirectory() as directory:
-        folder = Path(directory)
+    with TemporaryDirectory(dir=options.folder) as directory:
+        folder, keys = Path(directory), options.keys
         if options.files:
-            trio.run(measure, "SQLite", open_sqlite_chats(folder / "chats.db"), folder, options.files)
+            trio.run(measure, "SQLite", open_sqlite_chats(folder / "chats.db"), folder, options.files, keys)
             print(f"chats.db has {sum(file.stat().st_size for file in folder.glob('chats.db*')) >> 20} MiB")
         if options.cassandra:
             with exit_if_missing():
                 Cassandra.install()
             with running(Cassandra(folder / "cassandra")) as server:
                 settings = CassandraSettings(hosts=(server.host,), port=server.port, timeout_seconds=30)
-                trio.run(measure, "Cassandra", on_cassandra(settings), folder, options.cassandra)
+                trio.run(measure, "Cassandra", on_cassandra(settings), folder, options.cassandra, keys)
 
 
-async def measure(engine: str, opened: AbstractAsyncContextManager[ChatStore], folder: Path, size: int) -> None:
+async def measure(
+    engine: str, opened: AbstractAsyncContextManager[ChatStore], folder: Path, size: int, keys: int
+) -> None:
     async with (
         opened as chats,
         open_sqlite_accounts(folder / "accounts.db") as accounts,
-        open_folder_files(folder / "files") as files,
+        open_folder_files(folder / f"files of {engine}") as files,
     ):
-        print(f"{engine}, {size:,} files")
+        print(f"{engine}, {size:,} files, {size * keys:,} keys")
         began = time.perf_counter()
         stored = await add_files(chats, size)
         print(f"  reserved and completed: {size / (time.perf_counter() - began):,.0f}/s, {AT_ONCE} at once")
@@ -81,11 +100,13 @@ async def measure(engine: str, opened: AbstractAsyncContextManager[ChatStore], f
         events = await send(chats, stored)
         print(f"  recorded in messages: {size / (time.perf_counter() - began):,.0f}/s")
         await measure_calls(chats, stored, events)
+        add_keys(folder / f"files of {engine}/stored", stored, RENDITIONS[:keys])
         await chats.raise_watermarks({0: wall_clock_ms()})
         sweep = Sweep(chats, accounts, files, partitions=1, platform=engine)
         for name, share in ((f"sweep of a share of {SHARES}", 0), ("sweep of everything", None)):
             began, cpu = time.perf_counter(), time.process_time()
-            stall = await longest_stall(sweep.run, share)
+            stall, swept = await longest_stall(partial(sweep.run, share))
+            assert not swept.bytes, swept
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
             print(f"  {name}: {seconds:.1f} s, {cpu:.1f} s of CPU here, stall {stall * 1000:.0f} ms")
 
@@ -116,6 +137,17 @@ async def add_files(chats: ChatStore, size: int) -> list[StoredFile]:
         for _ in range(AT_ONCE):
             nursery.start_soon(add)
     return stored
+
+
+def add_keys(root: Path, stored: list[StoredFile], renditions: Sequence[str]) -> None:
+    """Create the keys of the files in a folder of files, as old as the files."""
+    ago = time.time() - AGO_MS / 1000
+    for file in stored:
+        for rendition in renditions:
+            key = root / f"{file_key(file.file.file_id, rendition)}.file"
+            key.mkdir(parents=True)
+            (key / EMPTY_PART).touch()
+            os.utime(key, (ago, ago))
 
 
 async def send(chats: ChatStore, stored: list[StoredFile]) -> list[Event]:
@@ -165,8 +197,8 @@ async def timed(name: str, calls: Sequence[Callable[[], Awaitable[object]]]) -> 
     print(f"  {name}: {median(seconds) * 1000:.2f} ms, slowest {max(seconds) * 1000:.1f}")
 
 
-async def longest_stall(work: Callable[[int | None], Awaitable[object]], share: int | None) -> float:
-    """Do the work; return the longest time, in seconds, for which another task did not run."""
+async def longest_stall(work: Callable[[], Awaitable[Value]]) -> tuple[float, Value]:
+    """Do the work; return the longest time, in seconds, for which another task did not run, and the result."""
     longest = -math.inf
 
     async def tick() -> None:
@@ -178,9 +210,9 @@ async def longest_stall(work: Callable[[int | None], Awaitable[object]], share: 
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
-        await work(share)
+        result = await work()
         nursery.cancel_scope.cancel()
-    return longest
+    return longest, result
 
 
 if __name__ == "__main__":
