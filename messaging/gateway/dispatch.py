@@ -44,7 +44,7 @@ class Dispatcher:
             try:
                 refusal = await self._handle(command)
             except Unavailable as error:
-                _log.warning("request_failed", error=str(error))
+                _log.warning("command_unavailable", error=str(error))
                 refusal = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
             if refusal is not None:
                 if command.span is not None:

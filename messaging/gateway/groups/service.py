@@ -98,7 +98,7 @@ class GroupService(GroupServiceServicer):
             if (user_id := await self._departures.verify(token)) is not None:
                 return user_id, True
         except Unavailable as error:
-            _log.warning("request_failed", error=str(error))
+            _log.warning("group_request_unavailable", error=str(error))
             claims = _UNAVAILABLE
         raise error_of(claims)
 
@@ -127,7 +127,7 @@ class GroupService(GroupServiceServicer):
         try:
             event = await self._sequencer.change(user_id, request)
         except Unavailable as error:
-            _log.warning("request_failed", error=str(error))
+            _log.warning("group_request_unavailable", error=str(error))
             event = _UNAVAILABLE
         if isinstance(event, Refusal) and event.retryable:
             attempt.forgive()

@@ -1,4 +1,4 @@
-"""Every log event of the product is a snake_case name with fields, and docs/logs.md lists only events that exist."""
+"""Log events of the product are snake_case names with fields; docs/logs.md lists some that exist, with their level."""
 
 import ast
 import re
@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PRODUCT = ("bff", "messaging", "rookery", "shared")
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
+LISTED = re.compile(r"^\| (debug|info|warning|error) \| `([a-z_]+)` \|", re.MULTILINE)
 EVENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -22,8 +23,9 @@ def loggers(tree: ast.Module) -> set[str]:
     }
 
 
-def events() -> Iterator[tuple[str, ast.expr, int]]:
-    """Every event: its place, the expression of its name, and the number of positional arguments besides the level.
+def events() -> Iterator[tuple[str, ast.expr, int, str]]:
+    """Every event: its place, the expression of its name, the number of positional arguments besides the level, and the
+    method of the logger.
 
     A helper method `_log(self, event, …)` passes its parameter `event` on, so its calls are the events.
     """
@@ -38,7 +40,7 @@ def events() -> Iterator[tuple[str, ast.expr, int]]:
                 if (receiver, method) == ("self", "_log") or (receiver in names and method in LEVELS):
                     arguments = node.args[1:] if method == "log" else node.args
                     if ast.unparse(arguments[0]) != "event":
-                        yield f"{file.relative_to(ROOT)}:{node.lineno}", arguments[0], len(arguments)
+                        yield f"{file.relative_to(ROOT)}:{node.lineno}", arguments[0], len(arguments), method
 
 
 def test_log_events_are_snake_case_names_whose_values_are_fields() -> None:
@@ -46,14 +48,21 @@ def test_log_events_are_snake_case_names_whose_values_are_fields() -> None:
     assert len(found) > 50
     wrong = [
         f"{place}: {ast.unparse(name)}"
-        for place, name, positional in found
+        for place, name, positional, _ in found
         if positional != 1 or not EVENT.fullmatch(str(getattr(name, "value", "")))
     ]
     assert not wrong, "name the event in snake_case, and pass values as keyword arguments:\n" + "\n".join(wrong)
 
 
-def test_the_guide_to_logs_lists_events_that_exist() -> None:
+def test_the_guide_to_logs_lists_events_that_exist_with_their_levels() -> None:
     text = (ROOT / "docs/logs.md").read_text()
-    listed = set(re.findall(r"^\| (?:debug|info|warning|error) \| `([a-z_]+)` \|", text, re.MULTILINE))
+    listed = {event: level for level, event in LISTED.findall(text)}
     assert len(listed) > 10
-    assert listed <= {str(getattr(name, "value", "")) for _, name, _ in events()}
+    logged = [(str(getattr(name, "value", "")), place, method) for place, name, _, method in events()]
+    assert listed.keys() <= {event for event, _, _ in logged}
+    wrong = [
+        f"{place}: {event} as {method}"
+        for event, place, method in logged
+        if event in listed and method not in (listed[event], "log", "_log", "exception")
+    ]
+    assert not wrong, "docs/logs.md lists these with another level:\n" + "\n".join(wrong)
