@@ -22,6 +22,9 @@ FOLDERS = 4096
 AVATARS_FOLDER = "avatars/"
 """The beginning of the keys of avatars."""
 
+OWNER_KEY = "platform"
+"""The key of the name of the platform to which the store belongs, which no sweep deletes."""
+
 _KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 _FILE_KEY = re.compile(r"[0-9a-f]{3}/([0-9]{1,19})(-[a-z0-9]+)?")

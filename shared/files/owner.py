@@ -1,10 +1,8 @@
 """The platform that a file store belongs to: the sweep of another one would take its files for bytes without a row."""
 
 from shared.contract.errors import Unavailable
+from shared.files.keys import OWNER_KEY
 from shared.files.protocol import FileStore, NotFound
-
-OWNER_KEY = "platform"
-"""The key of the owner's name, which no sweep deletes."""
 
 
 async def claim(files: FileStore, platform: str) -> None:

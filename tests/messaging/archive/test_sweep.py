@@ -36,8 +36,7 @@ from shared.contract.avatars import new_avatar
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, wall_clock_ms
 from shared.files.folder import FolderFiles, open_folder_files
-from shared.files.keys import PICTURE, avatar_keys, file_key
-from shared.files.owner import OWNER_KEY
+from shared.files.keys import OWNER_KEY, PICTURE, avatar_keys, file_key
 from tests.messaging.archive.conftest import ALICE, BOB, PARTITIONS, new_message
 from tests.messaging.archive.store.chats import Company, Conversation, logged, new_ids, users
 from tests.messaging.archive.store.conftest import ENGINES, OpenChats

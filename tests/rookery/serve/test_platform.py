@@ -1,18 +1,21 @@
-"""How BFFs and gateways of their own call other processes: in plain text, over TLS, and known by their certificate."""
+"""Which files an archive opens. How BFFs and gateways of their own call other processes: in plain text, over TLS, and
+known by their certificate."""
 
 from pathlib import Path
 
+import pytest
 import trio
 
-from rookery.serve.platform import GatewayContexts, open_archives
+from rookery.serve.engines import open_own_files
+from rookery.serve.platform import GatewayContexts, open_archives, open_platform
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.archive import ArchiveClient
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.net.listening import listen, port_of
 from shared.net.tls import ServerTls, open_tls
 from shared.rpc import serve_rpc
-from shared.settings import Settings, TlsSettings
+from shared.settings import ArchiveSettings, Settings, TlsSettings
 from shared.telemetry.metrics.catalogue import RPC_CLIENT_SERVERS
 from tests.shared.net.handshakes import server_of, shake_hands
 from tools.launch.certificates import Authority
@@ -44,6 +47,15 @@ async def ask(settings: Settings) -> GetChatResponse | Refusal:
     with trio.fail_after(PATIENCE):
         async with open_tls(settings.tls) as tls, open_archives(settings, tls) as archives:
             return await ArchiveClient(archives, timeout=PATIENCE).get_chat(GetChatRequest(user_id=1, chat_id="d-1-2"))
+
+
+async def test_an_archive_does_not_start_on_the_files_of_another_platform(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, archive=ArchiveSettings(grpc_port=0, health_port=0))
+    async with open_own_files(settings.model_copy(update={"engines": frozenset({"cassandra"})})):
+        pass
+    with pytest.raises(Unavailable, match="belongs to a platform on Cassandra's keyspace rookery"):
+        async with open_platform(settings, ["archive"]):
+            pass
 
 
 async def test_archives_without_tls_are_called_in_plain_text(nursery: trio.Nursery) -> None:

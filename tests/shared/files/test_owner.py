@@ -3,7 +3,8 @@
 import pytest
 
 from shared.contract.errors import Unavailable
-from shared.files.owner import OWNER_KEY, claim
+from shared.files.keys import OWNER_KEY
+from shared.files.owner import claim
 from shared.files.protocol import FileStore
 
 
