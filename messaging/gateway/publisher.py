@@ -367,7 +367,7 @@ class Publisher:
             publish(self._backplane, records, done, span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
-        except BaseException:
+        except BaseException:  # only to forget the event in flight: raised again
             if key is not None:
                 del self._in_flight[key]
             raise

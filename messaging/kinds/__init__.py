@@ -1,8 +1,8 @@
 """The kinds of changes on the server: one file for each, with its checks and the rights that it needs.
 
-How the changes of a kind combine is in `protos/rookery/v1/session.proto`. Elsewhere on the server, only these depend on a
-kind by its name: marks (`laws.py`), mentions in edits (`laws.py`, `requests.py`), previews, the chats that are pinned (both
-chat stores), and the edits in reports (`bff/people.py`).
+How the changes of a kind combine is in `protos/rookery/v1/session.proto`. Elsewhere on the server, only these depend on
+a kind by its name: marks (`laws.py`), mentions in edits (`laws.py`, `requests.py`), previews, the chats that are pinned
+(both chat stores), and the edits in reports (`bff/people.py`).
 """
 
 from messaging.kinds import (

@@ -210,7 +210,7 @@ async def _upload(files: FileStore, key: str, worker: Worker, size: int, digest:
         await files.finish(key, upload_id, parts)
     except NotFound:
         raise Unavailable("the upload of a picture was cancelled") from None
-    except BaseException:
+    except BaseException:  # trio.Cancelled too: only to cancel the upload; raised again
         with trio.move_on_after(CANCEL_SECONDS, shield=True), suppress(Unavailable):  # it would replace the cause
             await files.cancel(key, upload_id)
         raise

@@ -353,7 +353,7 @@ class Sequencer:
             publish(self._backplane, change.records, done, span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
-        except BaseException:
+        except BaseException:  # only to forget the change in flight: raised again
             chat.pending = chat.settled = None
             raise
         await settled.wait()

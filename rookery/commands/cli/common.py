@@ -119,7 +119,7 @@ def _run(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
         raise InvalidSettings(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BaseExceptionGroup as group:
+    except BaseExceptionGroup as group:  # Ctrl-C inside nurseries
         if group.subgroup(KeyboardInterrupt) is None:
             raise
         sys.exit(INTERRUPTED)
