@@ -1,24 +1,34 @@
 """Connections, blocks and reports on both platforms: gateways obey the change of a user, and sessions are told live."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import httpx
 import pytest
 import trio
 
-from rookery.client import Client, Connection, PeopleChanged, Refused, open_client
+from rookery.client import Client, Connection, Event, Message, PeopleChanged, Presence, Refused, open_client
 from tools.launch.people import PASSWORD, PATIENCE, sign_up
 from tools.launch.process import Process
+
+Received = TypeVar("Received")
+
+
+async def next_of(
+    events: AsyncIterator[object], kind: type[Received], is_wanted: Callable[[Received], bool] = lambda _: True
+) -> Received:
+    """The next of these events that is wanted."""
+    with trio.fail_after(PATIENCE):
+        async for event in events:
+            if isinstance(event, kind) and is_wanted(event):
+                return event
+    raise AssertionError("the events ended")
 
 
 async def people_changed(events: AsyncIterator[object]) -> int:
     """The user of the next PeopleChanged."""
-    with trio.fail_after(PATIENCE):
-        async for event in events:
-            if isinstance(event, PeopleChanged):
-                return event.user_id
-    raise AssertionError("the events ended")
+    return (await next_of(events, PeopleChanged)).user_id
 
 
 async def refusal_of(client: Client, user_id: int) -> Refused:
@@ -79,3 +89,34 @@ async def test_a_user_accepts_first_messages_from_connections_only(platform: tup
         for client, other in ((ada, grace), (grace, ada)):
             await client.people.connect(other.me.user_id)
         await ada.send(grace.me.user_id, "Hello")
+
+
+async def test_a_blocked_user_in_a_common_group_writes_reads_and_is_seen_as_before_and_starts_no_new_group(
+    platform: tuple[str, Process],
+) -> None:
+    url, _ = platform
+    async with AsyncExitStack() as stack:
+        people = [await sign_up(url, name) for name in ("ada", "grace")]
+        ada, grace = [await stack.enter_async_context(open_client(url, each.name, PASSWORD)) for each in people]
+        chat_id = (await ada.groups.create("Engines", [grace.me.user_id])).chat_id
+        await grace.people.block(ada.me.user_id)
+        assert (await refusal_of(ada, grace.me.user_id)).code == "forbidden"
+        for author, other in ((ada, grace), (grace, ada)):
+            sent = await author.send(chat_id, f"from {author.me.name}")
+            events = other.events()
+            await next_of(events, Message, lambda message, sent=sent: message.message_id == sent.event_id)
+            await other.react(chat_id, sent.event_id, "👍")
+            other.mark(chat_id, read_up_to=sent.event_id)
+            await next_of(author.events(), Event, lambda event: event.change.HasField("reacted"))
+            with trio.fail_after(PATIENCE):
+                while other.me.user_id not in await seen_by(author, chat_id, sent.event_id):
+                    await trio.sleep(0.05)
+            author.watch([other.me.user_id])
+            assert await next_of(author.events(), Presence) == Presence(user_id=other.me.user_id), "not online"
+            with pytest.raises(Refused) as caught:
+                await author.groups.create("Without asking", [other.me.user_id])
+            assert (caught.value.code, caught.value.field) == ("forbidden", "user_ids[0]")
+
+
+async def seen_by(client: Client, chat_id: str, message_id: int) -> set[int]:
+    return {mark.user_id for mark in (await client.groups.marks(chat_id, from_id=message_id)).marks}
