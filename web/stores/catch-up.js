@@ -35,6 +35,12 @@ export class CatchUp {
     this.now();
   }
 
+  /** History may lack events that have arrived, of which something is to be read from it. @param {number} at_ms their time */
+  needed(at_ms) {
+    this.#missing_ms = Math.max(this.#missing_ms, at_ms);
+    if (!this.#isReading) this.#timer ??= setTimeout(() => this.#readOnce(), PAUSE_MS);
+  }
+
   /** Reads at once if something is missing, as the server may respond again. */
   now() {
     this.#pause_ms = PAUSE_MS;
@@ -43,11 +49,16 @@ export class CatchUp {
 
   stop() {
     this.#missing_ms = 0;
+    this.#clear();
+  }
+
+  #clear() {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   async #readOnce() {
-    clearTimeout(this.#timer);
+    this.#clear();
     this.#isReading = true;
     this.#isStale = false;
     const complete_up_to = await this.#read().catch(() => "0");

@@ -18,7 +18,7 @@ import { withoutDirectionControls } from "../format.js";
 import { canReadMore, isFormer, isRequest, withGroupOf } from "../groups.js";
 import { compareIds, idBelow, isGroup, laterId, timeOfId } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
-import { marksOf, readUpTo } from "../kinds/marked.js";
+import { marksOf, readUpTo, unreadAfter } from "../kinds/marked.js";
 import { Listed } from "../listed.js";
 import { fromWire, withChanges } from "../messages.js";
 import { Presence } from "../presence.js";
@@ -36,8 +36,6 @@ import { Store } from "./store.js";
 
 /** The archive lags behind sessions: the pauses after which a group is read, in milliseconds. */
 const PAUSES_MS = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
-/** The counts of a chat are read again this time after an event that may change them, in milliseconds. */
-const COUNTED_AFTER_MS = 5_000;
 /** Further pages of the list that are loaded for a search. */
 const MAX_SEARCHED = 20;
 
@@ -60,6 +58,11 @@ export class Chats extends Store {
    * @param {Marked} _marked
    */
   onUnsent = (_chat_id, _marked) => {};
+  /**
+   * Called with an event that may change the counts of a chat, as only the archive knows: `readMissed` reads them.
+   * @param {string} _event_id
+   */
+  onUncounted = (_event_id) => {};
   /** Called after each change of a channel. */
   onChannel = () => {};
   /**
@@ -82,8 +85,6 @@ export class Chats extends Store {
   #lists;
   /** The groups that are being read, and whether their messages are to be read then. @type {Map<string, boolean>} */
   #reading = new Map();
-  /** The chats whose counts will be read. @type {Set<string>} */
-  #counting = new Set();
   /** The copied chats that the server has not returned yet. @type {Set<string>} */
   #restored = new Set();
   /** Groups that do not exist, or are not this user's. @type {Set<string>} */
@@ -291,9 +292,16 @@ export class Chats extends Store {
     const isWhole = await conversations.catchUp(held.filter((chat_id) => changed.has(chat_id) || isBehind(chat_id)));
     if (isWhole) {
       conversations.complete(held, complete_up_to);
+      for (const chat_id of held) if (changed.has(chat_id)) this.#countLoaded(chat_id);
       this.listed_up_to = laterId(this.listed_up_to, complete_up_to);
     }
     return isWhole;
+  }
+
+  /** Counts what is unread in messages without a hole: the list may lack events that are in them. @param {string} chat_id */
+  #countLoaded(chat_id) {
+    const chat = this.of(chat_id);
+    this.#set({ ...chat, ...unreadAfter(chat, chat, this.me.user_id, this.#loaded(chat_id)) });
   }
 
   /**
@@ -387,7 +395,7 @@ export class Chats extends Store {
     const isAdded = isRecorded || this.conversations.isLive(chat_id);
     // `withMessage` counts only a new newest message; whether the list has counted an earlier one is not known.
     const isKnown = isRecorded || chat.newest !== before.newest || this.conversations.find(chat_id, message_id);
-    if (!isKnown && isNew(message, chat, this.me.user_id)) void this.#readCounts(chat_id);
+    if (!isKnown && isNew(message, chat, this.me.user_id)) this.onUncounted(message_id);
     if (isAdded) this.conversations.add(message);
     if (control) this.onControl(chat_id, control);
     if (control && !this.isChannel(chat_id)) this.rosters.fold(chat_id, control);
@@ -462,7 +470,7 @@ export class Chats extends Store {
   /** Too much was missed of a chat. @param {string} chat_id */
   #forget(chat_id) {
     this.quotes.forget((other) => other === chat_id);
-    if (this.isChannel(chat_id)) void this.#readCounts(chat_id); // no reading of the list follows, as after a Gap
+    if (this.isChannel(chat_id)) void this.readHead(chat_id).catch(() => {}); // no reading of the list follows, as after a Gap
     if (chat_id === this.openChat) void this.listed.pinned.load(chat_id);
   }
 
@@ -482,9 +490,9 @@ export class Chats extends Store {
     const message = this.conversations.find(chat_id, target_id) ?? newest;
     const mentioned = message && !isRecorded ? withMentionChanged(chat, message, event, this.me.user_id) : chat;
     // The list that was read before has the counts after changes of history, but an opened channel is read without it. The
-    // unread messages without a deleted one are not counted here.
-    const isCounted = isRecorded ? !this.isChannel(chat_id) : message && !event.change.deleted;
-    if (!isCounted && this.#mayChangeCounts(chat, event)) void this.#readCounts(chat_id);
+    // unread messages without a deleted one are not counted here, and a list that is read next may lack a live mention.
+    const isCounted = isRecorded ? !this.isChannel(chat_id) : message && !event.change.deleted && mentioned === chat;
+    if (!isCounted && this.#mayChangeCounts(chat, event)) this.onUncounted(event.event_id);
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     for (const list of this.#lists) list.change(event);
@@ -497,18 +505,9 @@ export class Chats extends Store {
    * @param {Chat} chat
    * @param {ChangeEvent} event
    */
-  #mayChangeCounts(chat, { change: { target_id = "0", edited, deleted } }) {
-    const isUnread = chat.unread > 0 && compareIds(target_id, readUpTo(chat, this.me.user_id)) > 0;
-    return isUnread && (edited ?? deleted) !== undefined;
-  }
-
-  /** Reads a chat when the archive should have all events that have arrived. @param {string} chat_id */
-  async #readCounts(chat_id) {
-    if (this.#counting.has(chat_id)) return;
-    this.#counting.add(chat_id);
-    await new Promise((resolve) => setTimeout(resolve, COUNTED_AFTER_MS));
-    this.#counting.delete(chat_id);
-    await this.readHead(chat_id).catch(() => {}); // the next list has the counts
+  #mayChangeCounts(chat, { change: { target_id = "0", actor_id, edited, deleted } }) {
+    const isUnread = compareIds(target_id, readUpTo(chat, this.me.user_id)) > 0;
+    return isUnread && (deleted ?? (actor_id === this.me.user_id ? undefined : edited)) !== undefined;
   }
 
   /** Reads the newest message and the counts of a chat; returns as `merge` does. @param {string} chat_id */

@@ -61,6 +61,7 @@ export class Sync extends Store {
     );
     chats.onChannel = () => void this.#loadChannels();
     this.#catchUp = new CatchUp(() => this.#readMissed());
+    chats.onUncounted = (event_id) => this.#catchUp.needed(timeOfId(event_id) + 1);
     this.sending = new Sending(chats, kept, {
       send: (frame, answered) => this.session.send(frame, answered),
     }, api);

@@ -252,6 +252,31 @@ test("the counts of a chat have a missed edit and a missed deletion once", async
   }
 });
 
+test("the counts of a chat that is not loaded are read until history has the event that changed them, and no longer", async () => {
+  const { chats, history, socket } = await online();
+  const events = [2, 3].map((minute) => sentTo(OTHER, minute));
+  for (const event of events) socket.deliver({ event });
+  history.record(events);
+  history.about.set(OTHER, { unread: 2 });
+  history.complete = 3;
+  history.requests.length = 0;
+  const { event_id, change } = changeAt(4, 2, { deleted: {} }, "8");
+  const deleted = { event_id, change: { ...change, chat_id: OTHER } };
+  socket.deliver({ event: deleted });
+  await settle();
+  assert.deepEqual(history.requests, []);
+  await pass(5);
+  assert.equal(chats.of(OTHER).unread, 2);
+  history.record(deleted);
+  history.about.set(OTHER, { unread: 1 });
+  history.complete = 5;
+  await pass(5);
+  assert.equal(chats.of(OTHER).unread, 1);
+  history.requests.length = 0;
+  await pass(60);
+  assert.deepEqual(history.requests, []);
+});
+
 test("the newest missed message of a chat is passed on, once", async () => {
   const { sync, history, socket } = await online();
   const missed = [];
