@@ -101,21 +101,25 @@ async def test_a_blocked_user_in_a_common_group_writes_reads_and_is_seen_as_befo
         chat_id = (await ada.groups.create("Engines", [grace.me.user_id])).chat_id
         await grace.people.block(ada.me.user_id)
         assert (await refusal_of(ada, grace.me.user_id)).code == "forbidden"
-        for author, other in ((ada, grace), (grace, ada)):
-            sent = await author.send(chat_id, f"from {author.me.name}")
-            events = other.events()
-            await next_of(events, Message, lambda message, sent=sent: message.message_id == sent.event_id)
-            await other.react(chat_id, sent.event_id, "👍")
-            other.mark(chat_id, read_up_to=sent.event_id)
-            await next_of(author.events(), Event, lambda event: event.change.HasField("reacted"))
-            with trio.fail_after(PATIENCE):
-                while other.me.user_id not in await seen_by(author, chat_id, sent.event_id):
-                    await trio.sleep(0.05)
-            author.watch([other.me.user_id])
-            assert await next_of(author.events(), Presence) == Presence(user_id=other.me.user_id), "not online"
-            with pytest.raises(Refused) as caught:
-                await author.groups.create("Without asking", [other.me.user_id])
-            assert (caught.value.code, caught.value.field) == ("forbidden", "user_ids[0]")
+        await assert_shared(ada, grace, chat_id)
+        await assert_shared(grace, ada, chat_id)
+
+
+async def assert_shared(author: Client, other: Client, chat_id: str) -> None:
+    """The other gets a message, the author a reaction to it and a mark, but no presence, and can't create a group."""
+    sent, other_id = await author.send(chat_id, "Hello, all"), other.me.user_id
+    await next_of(other.events(), Message, lambda message: message.message_id == sent.event_id)
+    await other.react(chat_id, sent.event_id, "👍")
+    other.mark(chat_id, read_up_to=sent.event_id)
+    await next_of(author.events(), Event, lambda event: event.change.HasField("reacted"))
+    with trio.fail_after(PATIENCE):
+        while other_id not in await seen_by(author, chat_id, sent.event_id):
+            await trio.sleep(0.05)
+    author.watch([other_id])
+    assert await next_of(author.events(), Presence) == Presence(user_id=other_id), "not online"
+    with pytest.raises(Refused) as caught:
+        await author.groups.create("Without asking", [other_id])
+    assert (caught.value.code, caught.value.field) == ("forbidden", "user_ids[0]")
 
 
 async def seen_by(client: Client, chat_id: str, message_id: int) -> set[int]:
