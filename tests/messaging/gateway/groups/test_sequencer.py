@@ -381,7 +381,11 @@ async def test_nobody_is_added_by_a_user_whose_messages_they_do_not_accept(world
     world.blocks |= {(blocks_ann, ANN), (ANN, blocked_by_ann)}
     world.reserved |= {reserved, connected}
     world.connections.add((ANN, connected))
-    for make in (partial(creation, "new"), lambda *user_ids: in_chat("b", added(*user_ids))):
+
+    def addition(*user_ids: int) -> ChangeGroupRequest:
+        return in_chat("b", added(*user_ids))
+
+    for make in (partial(creation, "new"), addition):
         refusals = {
             each: await refused(gateway, ANN, make(*range(200, 310), each))
             for each in (blocks_ann, blocked_by_ann, reserved)
