@@ -23,11 +23,11 @@ class DeviceToken:
         self._token = ""
 
     async def load(self) -> str:
-        """Return the newest token of the file, or that of this object; empty if there is none."""
-        if self._path is not None:
-            with suppress(OSError, ValueError):  # ValueError: a path with a NUL, or not UTF-8
+        """Return the token that was saved last, also by an earlier run of the program; empty if there is none."""
+        if not self._token and self._path is not None:
+            with suppress(OSError, ValueError):  # ValueError: a path with a NUL, or a file that is not UTF-8
                 kept = await trio.Path(self._path).read_text()
-                self._token = kept if _TOKEN.fullmatch(kept) else self._token
+                self._token = kept if _TOKEN.fullmatch(kept) else ""
         return self._token
 
     async def save(self, token: str) -> None:

@@ -159,6 +159,7 @@ class Api:
         return decode_json(await self._request("POST", "/v1/users", body=body), User)
 
     async def sign_in(self) -> User:
+        """Sign in, as the device of the sign-in before."""
         body = self._credentials | {"device_name": self._device_name, "device_token": await self._device_token.load()}
         tokens = self._keep(await self._request("POST", "/v1/tokens", body=body))
         await self._device_token.save(tokens.device_token)
