@@ -229,7 +229,7 @@ def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.Mo
 def test_a_gateway_that_the_clients_of_its_bff_can_not_reach_is_a_problem(
     gateway: dict[str, str], roles: set[str], engines: set[Engine], levels: list[Level]
 ) -> None:
-    listening = GatewaySettings(**gateway)
+    listening = GatewaySettings.model_validate(gateway)
     tls, bff = TlsSettings(plaintext=True), BffSettings(host="0.0.0.0")
     settings = Settings(bff=bff, gateway=listening, engines=frozenset(engines), tls=tls)
     assert found(doctor.check_reach, settings, *roles) == levels
