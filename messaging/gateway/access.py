@@ -30,6 +30,9 @@ JOIN_SECONDS = 1.0
 
 ROSTER_DROPPED = Refusal(Code.UNAVAILABLE, "The members of this group are changing.", "", RETRY_AFTER_MS)
 
+_AHEAD = Refusal(Code.INTERNAL, "The members of this group were changed by a clock that was ahead of this gateway's.")
+"""Not retryable: repetitions would hold back the other sends of a session until that time has passed."""
+
 
 class Access:
     """Checks the rights of users to make requests; one for each gateway."""
@@ -115,8 +118,11 @@ class Access:
                     self._chat_limit.count(user_id)
                 return no_such_chat(field)
 
-    def refuse(self, user_id: int, request: KeptRequest, target: Target, roster: Roster | None) -> Refusal | None:
-        """The refusal of a request that the user may not make now. `roster` is that of the request's group, if any."""
+    def refuse(
+        self, user_id: int, request: KeptRequest, target: Target, roster: Roster | None, event_id: int
+    ) -> Refusal | None:
+        """The refusal of a request that the user may not make now. `roster` is that of the request's group, if any: it
+        is cached. `event_id` is the id of the request's event."""
         is_change = isinstance(request, ChangeRequest)
         if not is_change and request.members:
             return None
@@ -125,6 +131,8 @@ class Access:
                 return ROSTER_DROPPED
             if not _is_of(roster, user_id, request.is_personal):
                 return no_such_chat("change.chat_id" if is_change else "send.chat_id")
+            if not request.is_personal and self._rosters.has_changed_at(request.chat_id, event_id):
+                return _AHEAD
         permissions = DIRECT_PERMISSIONS if roster is None else roster.permissions(user_id)
         members: Container[int] = request.members if roster is None else roster
         if isinstance(request, SendRequest):

@@ -29,6 +29,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import is_within
 from shared.contract.ids import MAX_ID, SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import Directory, GatewayAddress
+from shared.telemetry.logs import Interval
 from shared.telemetry.metrics.catalogue import LATE_RECORDS, REBUILDS
 
 GROUP = "gateway"
@@ -96,6 +97,7 @@ class LogConsumer:
         self._number = random.getrandbits(63)  # in this gateway's fences
         self._fenced: list[int] = []  # partitions owned since the last announcement
         self._missed: list[tuple[Tail, Sequence[Record]]] = []
+        self._far_ahead = Interval()
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -220,7 +222,8 @@ class LogConsumer:
         if kind is None:
             upgrade(event)
             kind = event.WhichOneof("event")
-        self._ids.follow(event.event_id)  # so that answers have higher ids
+        if not self._ids.follow(event.event_id) and self._far_ahead.has_passed():  # so that answers have higher ids
+            _log.warning("id_far_ahead", partition=record.partition, offset=record.offset, event_id=event.event_id)
         recipient_ids = tuple(envelope.recipient_ids)
         is_of_group = envelope.chat_version != 0
         if is_of_group:
@@ -446,7 +449,6 @@ class LogConsumer:
         if partition in partitions.fencing and is_own:
             if counts:
                 partitions.own(partition)
-                self._ids.start_above(tail.highest_event_id)
                 self._fenced.append(partition)
             else:
                 partitions.disown(partition)

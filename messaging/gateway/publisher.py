@@ -134,7 +134,9 @@ class Publisher:
             return _HELD_BACK
         roster = None if request.members else self._rosters.cached(request.chat_id)
         refusal = (
-            target if isinstance(target, Refusal) else self._access.refuse(session.user_id, request, target, roster)
+            target
+            if isinstance(target, Refusal)
+            else self._access.refuse(session.user_id, request, target, roster, event_id)
         )
         if refusal is ROSTER_DROPPED:
             return refusal
@@ -152,7 +154,7 @@ class Publisher:
         if isinstance(target, Refusal) or tail is None or self.is_closed or self._is_in_tail(key):
             return False
         roster = None if request.members else self._rosters.cached(request.chat_id)
-        if self._access.refuse(user_id, request, target, roster) is not None:
+        if self._access.refuse(user_id, request, target, roster, event_id) is not None:
             return False
         sent = Sent(event_id, request.chat_id, request.content_hash())
         records = self._records(user_id, "", request, sent, tail.fences.epoch, roster, is_first=True)

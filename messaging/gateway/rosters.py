@@ -106,14 +106,15 @@ class Rosters:
         self,
         history: History,
         partitions: int,
-        follow: Callable[[int], None],
+        follow: Callable[[int], object],
         is_history_complete: Callable[[int], Awaitable[bool]],
         *,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         """`partitions` is the number of partitions of the log. `follow` gets the ids by which users joined and left: an
-        event that is sent by a roster has a higher id than these. `is_history_complete` returns whether the archive has
-        recorded the events of a partition that this gateway has not read; it may raise Unavailable."""
+        event that is sent by a roster has a higher id than these, except those too far ahead of the clock.
+        `is_history_complete` returns whether the archive has recorded the events of a partition that this gateway has
+        not read; it may raise Unavailable."""
         self._history = history
         self._follow = follow
         self._is_history_complete = is_history_complete
@@ -181,6 +182,11 @@ class Rosters:
         if cached.by_partition is None:
             cached.by_partition = by_partition(cached.roster.present, self._partitions)
         return cached.by_partition
+
+    def has_changed_at(self, chat_id: str, event_id: int) -> bool:
+        """Whether a user joined or left by this id or a higher one, in a group whose roster is cached: an event with
+        this id would miss members, or be shown to former ones."""
+        return self._cached[chat_id].changed >= event_id
 
     # ---- for the log consumer
 

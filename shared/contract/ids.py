@@ -63,18 +63,18 @@ class SnowflakeGenerator:
 
     @property
     def last_ms(self) -> int:
-        """The time of the newest id that was generated or passed to `start_above`, in milliseconds since 1970."""
+        """The time of the newest id that was generated or followed, in milliseconds since 1970."""
         return EPOCH_MS + self._last_ms
 
-    def start_above(self, snowflake: int) -> None:
-        """Generate only ids above this one of another generator."""
-        if snowflake >> 22 >= self._last_ms:
-            self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
-
-    def follow(self, snowflake: int) -> None:
-        """Generate only ids above this one of any generator, unless it is MAX_AHEAD_MS or more ahead of the clock."""
-        if snowflake > self._newest and time_of(snowflake) < self._clock_ms() + MAX_AHEAD_MS:
-            self.start_above(snowflake)
+    def follow(self, snowflake: int) -> bool:
+        """Generate only ids above this one of any generator, unless it is MAX_AHEAD_MS or more ahead of the clock: then
+        return false."""
+        if snowflake > self._newest:
+            if time_of(snowflake) >= self._clock_ms() + MAX_AHEAD_MS:
+                return False
+            if snowflake >> 22 >= self._last_ms:
+                self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
+        return True
 
     def renumber(self, generator: int) -> None:
         """Use another generator number from now on. Ids stay ascending."""

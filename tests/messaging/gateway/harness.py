@@ -428,7 +428,10 @@ class Platform:
         self._numbers = itertools.count(1)
 
     async def start_gateway(
-        self, configuration: LiveConfiguration | None = None, previewer: Previewer | None = None
+        self,
+        configuration: LiveConfiguration | None = None,
+        previewer: Previewer | None = None,
+        ids: SnowflakeGenerator | None = None,
     ) -> Gateway:
         """A gateway that runs until the platform ends."""
         number = next(self._numbers)
@@ -440,7 +443,7 @@ class Platform:
             history=self.history,
             directory=self.directory,
             live=Live.fixed(configuration or LiveConfiguration(replay_seconds=REPLAY_SECONDS)),
-            ids=SnowflakeGenerator(number),
+            ids=ids or SnowflakeGenerator(number),
             signals=self.signals,
             previewer=previewer,
         )

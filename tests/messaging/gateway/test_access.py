@@ -42,7 +42,7 @@ from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code
 from shared.contract.groups import Permission, Roster, audience
-from shared.contract.ids import wall_clock_ms
+from shared.contract.ids import MAX_AHEAD_MS, first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
 from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
 from tests.waiting import until
@@ -135,6 +135,19 @@ async def test_who_may_do_what(platform: Platform, gateway: Gateway, crew: Crew)
             while (answer := await client.next()).WhichOneof("frame") == "event":
                 pass
             assert (answer.refused.code, answer.refused.field) == (code or "", field), (user_id, frame)
+
+
+async def test_nothing_is_sent_to_a_group_whose_members_changed_by_a_clock_far_ahead_until_its_time_has_passed(
+    platform: Platform, gateway: Gateway, crew: Crew
+) -> None:
+    """History would show a message with a lower id to the removed user."""
+    crew.remove(first_id_at(wall_clock_ms() + 60 * MAX_AHEAD_MS), DAN)
+    platform.history.groups[CHAT] = crew.stored
+    async with platform.sign_in(gateway, BEN) as ben:
+        refused = await ben.refused(send())
+        assert (refused.code, refused.retryable) == (Code.INTERNAL, False), "repetitions would hold back other sends"
+        await ben.accepted(change(starred=Starred(set=True)))
+        await ben.send_accepted("to Ann", ANN)
 
 
 async def test_a_user_asks_for_few_groups_that_were_never_theirs_in_all_frames_together(

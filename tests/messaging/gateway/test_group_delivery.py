@@ -158,7 +158,6 @@ class Reader:
         end = self.partitions.rebuilding.get(partition)
         if end is not None and self.partitions.tails[partition].next_offset >= end:
             self.partitions.own(partition)
-            self.ids.start_above(self.partitions.tails[partition].highest_event_id)
 
 
 class Simulation:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
@@ -17,7 +18,7 @@ from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Unavailable
-from shared.contract.ids import wall_clock_ms
+from shared.contract.ids import MAX_AHEAD_MS, SEQUENCES, SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, PATIENCE, Crew, Platform, ScriptedLog
@@ -260,6 +261,28 @@ async def test_a_partition_is_owned_once_its_fence_is_in_force_whatever_comes_be
     log.store(HOME, foreign_fence(3))  # as of another gateway with the same name
     await until(lambda: gateway.partitions.tails[HOME].fences.epoch == 5)
     assert gateway.partitions.owned == ALL
+
+
+async def test_the_ids_of_a_new_owner_are_above_those_of_the_tail_except_ids_far_ahead_of_its_clock(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    """Such an id is of a clock that was wrong: above it, no id could be made until its time comes."""
+    generator, now_ms = SnowflakeGenerator(1), wall_clock_ms()
+    ids = [first_id_at(now_ms + ahead_ms) for ahead_ms in (MAX_AHEAD_MS // 2, 60 * MAX_AHEAD_MS, 61 * MAX_AHEAD_MS)]
+    log.overtaking[HOME] = [
+        Envelope(event=Event(event_id=each, message=Message(message_id=each, chat_id="d-1-2")), recipient_ids=[ANN])
+        for each in ids
+    ]
+    with capture_logs() as lines:
+        gateway = await platform.start_gateway(ids=generator)
+        await until(lambda: gateway.partitions.owned == ALL)
+    assert gateway.partitions.tails[HOME].highest_event_id == ids[-1]
+    made = [generator.next_nowait() or 0 for _ in range(SEQUENCES + 1)]
+    assert ids[0] < made[0] < made[-1]
+    assert time_of(made[-1]) <= wall_clock_ms() + MAX_AHEAD_MS
+    assert [(each["log_level"], each["event_id"]) for each in lines if each["event"] == "id_far_ahead"] == [
+        ("warning", ids[1])
+    ], "at most once a minute"
 
 
 async def test_a_late_record_of_a_former_owner_is_in_no_tail_and_reaches_no_session(
