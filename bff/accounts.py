@@ -91,7 +91,7 @@ class Accounts:
                 return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
         return Response(models.User.of(user), status=201)
 
-    @endpoint("POST", "/v1/password-resets", Profile)
+    @endpoint("POST", "/v1/password-resets", models.PasswordReset)
     @counted(PASSWORD_RESETS, {Code.NOT_FOUND: "wrong_link", Code.RATE_LIMITED: "throttled"})
     async def reset_password(self, body: models.NewPasswordByLink) -> Response | Refusal:
         """Set the password with the link of an admin, once. Every sign-in of the account ends, with its sessions."""
@@ -99,14 +99,16 @@ class Accounts:
         if not isinstance(attempt, Attempt):
             return too_many("wrong links from this address", attempt)
         try:
-            user_id = await self._use_reset(body)
+            credentials = await self._use_reset(body)
         except Unavailable:
             attempt.forgive()
             raise
-        if isinstance(user_id, Refusal):
-            return user_id
+        if isinstance(credentials, Refusal):
+            return credentials
         attempt.forgive()
-        return Response(Profile.of(await self._user(user_id)))
+        user = await self._user(credentials.user_id)
+        device_token = await self._devices.issue(user.name, credentials.password_hash)
+        return Response(models.PasswordReset(**dict(Profile.of(user)), device_token=device_token))
 
     @endpoint("POST", "/v1/tokens", models.SignedIn)
     @counted(SIGN_INS, _SIGN_IN_RESULTS)
@@ -249,8 +251,8 @@ class Accounts:
         """Failed sign-ins per minute, and the time of the attempt."""
         return self._services.live.value.sign_ins_per_minute, trio.current_time()
 
-    async def _use_reset(self, body: models.NewPasswordByLink) -> int | Refusal:
-        """Use the link of a password reset; the id of its user. Raises Unavailable."""
+    async def _use_reset(self, body: models.NewPasswordByLink) -> Credentials | Refusal:
+        """Use the link of a password reset; the new credentials of its user. Raises Unavailable."""
         services = self._services
         key, digest = read_link(body.token)
         user_id = parse_id("token", key)
@@ -262,7 +264,8 @@ class Accounts:
         with completed():
             if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
                 return _WRONG_RESET
-            return user_id if await self._set_password(user_id, password_hash) else _WRONG_RESET
+            is_set = await self._set_password(user_id, password_hash)
+            return Credentials(user_id, password_hash) if is_set else _WRONG_RESET
 
     async def _set_password(
         self, user_id: int, password_hash: str, *, former: str | None = None, kept_family_id: str = ""

@@ -75,8 +75,10 @@ export class Api {
    * @param {string} password
    * @returns {Promise<Profile>}
    */
-  resetPassword(token, password) {
-    return this.#request("POST", "/v1/password-resets", { token, password });
+  async resetPassword(token, password) {
+    const { device_token, ...profile } = await this.#request("POST", "/v1/password-resets", { token, password });
+    this.keepDeviceToken(profile.name, device_token);
+    return profile;
   }
 
   /** @param {string} name @param {string} password */

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from bff.models.fields import ONE_LINE, Avatar, DisplayName, Flag, Input, LinkToken, Name, one_line, one_of, whole
+from bff.models.people import Profile
 from shared.accounts import store as accounts
 from shared.accounts.people import WhoMayStart
 
@@ -140,6 +141,12 @@ class Tokens(BaseModel):
 class SignedIn(Tokens):
     """Tokens of a new sign-in, and the token of its device: send it with the next sign-in to this account, which failed
     sign-ins of others then do not delay."""
+
+    device_token: str
+
+
+class PasswordReset(Profile):
+    """The profile of a user who has set the password with a link, and the token of the device, as at a sign-in."""
 
     device_token: str
 

@@ -4,6 +4,7 @@ import pytest
 from trio.testing import MockClock
 
 from bff.http.sign_in_throttle import ADDRESS_FACTOR, HOURLY_FACTOR, SignInThrottle
+from shared.accounts.links import new_link
 from shared.configuration.model import LiveConfiguration
 from shared.throttle import HOUR, Attempt
 from tests.bff.conftest import PASSWORD, Api
@@ -102,6 +103,18 @@ async def test_a_device_token_ends_with_the_password_and_its_change_returns_the_
     for device_token, status in ((tokens["device_token"], 429), (reply.body["device_token"], 200)):
         body = right | {"device_token": device_token}
         assert (await api.call("POST", "/v1/tokens", body, address="192.0.2.200")).status == status
+
+
+async def test_a_link_for_a_new_password_makes_a_device_known(api: Api) -> None:
+    user_id = int((await api.register("alice"))["user_id"])
+    link = new_link(str(user_id))
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + 1_000)
+    for number in range(3 * HOURLY_FACTOR):
+        wrong = {"name": "alice", "password": "wrong password"}
+        assert (await api.call("POST", "/v1/tokens", wrong, address=f"192.0.2.{number}")).status == 401
+    reset = await api.call("POST", "/v1/password-resets", {"token": link.token, "password": "another password"})
+    right = {"name": "alice", "password": "another password", "device_token": reset.body["device_token"]}
+    assert (await api.call("POST", "/v1/tokens", right, address="192.0.2.200")).status == 200
 
 
 async def test_a_device_token_gives_no_access(api: Api) -> None:

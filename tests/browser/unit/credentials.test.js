@@ -99,6 +99,14 @@ test("a browser presents the device token of its last sign-in to the account, al
   assert.deepEqual([credentials.deviceToken("ada"), credentials.deviceToken("name 0")], ["", "token"]);
 });
 
+test("a browser that sets a password with a link presents its device token at the sign-in", async (context) => {
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
+  const api = new Api(credentials);
+  context.mock.method(globalThis, "fetch", async () => new Response(JSON.stringify({ name: "ada", device_token: "next" })));
+  assert.deepEqual(await api.resetPassword("link", "password"), { name: "ada" });
+  assert.equal(credentials.deviceToken("ada"), "next");
+});
+
 test("a refused refresh ends the sign-in", async () => {
   const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));
