@@ -1,7 +1,7 @@
 // A chat in the list: its newest message, its unread count and its state. Pure functions.
 
 import { fold, UNCHANGED } from "./changes.js";
-import { compareIds, isInRange, laterId } from "./ids.js";
+import { compareIds, isInRange } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isMentioned } from "./kinds/edited.js";
 import { fromMark, marksOf, MAX_UNREAD, readUpTo, unreadAfter } from "./kinds/marked.js";
@@ -61,8 +61,9 @@ export function chatFromWire(wire) {
  */
 export function withMessage(before, message, me) {
   const { control, message_id } = message;
-  const sent = control ? before : { ...before, newest_sent_id: laterId(before.newest_sent_id ?? "0", message_id) };
-  const after = control ? withControl(before, control, me) : sent;
+  const isSentLast = !control && compareIds(message_id, before.newest_sent_id ?? "0") > 0;
+  const sent = isSentLast ? { ...before, newest_sent_id: message_id } : before;
+  const after = control ? withControl(sent, control, me) : sent;
   const chat = isFormer(after) ? { ...after, unread: 0, unread_mentions: 0 } : after;
   const order = chat.newest ? compareIds(message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;

@@ -492,7 +492,8 @@ export class Chats extends Store {
     // The list that was read before has the counts after changes of history, but an opened channel is read without it. The
     // unread messages without a deleted one are not counted here, and a list that is read next may lack a live mention.
     const isCounted = isRecorded ? !this.isChannel(chat_id) : message && !event.change.deleted && mentioned === chat;
-    if (!isCounted && this.#mayChangeCounts(chat, event)) this.onUncounted(event.event_id);
+    const isOwn = message?.sender_id === this.me.user_id;
+    if (!isCounted && !isOwn && this.#mayChangeCounts(chat, event)) this.onUncounted(event.event_id);
     this.conversations.change(event, isRecorded);
     this.quotes.change(event);
     for (const list of this.#lists) list.change(event);
@@ -501,7 +502,8 @@ export class Chats extends Store {
   }
 
   /**
-   * Whether a change to a message may change the counts of unread messages and mentions.
+   * Whether a change to a message may change the counts of unread messages and mentions. Only own messages are edited by
+   * the user; a message that the user deletes may be another's.
    * @param {Chat} chat
    * @param {ChangeEvent} event
    */
