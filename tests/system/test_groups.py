@@ -101,10 +101,12 @@ async def test_the_python_client_receives_groups_and_reads_what_it_missed_of_the
         with pytest.raises(Refused, match="the name") as caught:
             await grace.groups.change_settings(chat_id, name="Tea")
         assert caught.value.code == "forbidden"
-        grace.mark(chat_id, read_up_to=(await grace.send(chat_id, "read")).event_id)
+        read_id = (await grace.send(chat_id, "read")).event_id
+        grace.mark(chat_id, read_up_to=read_id)
         with trio.fail_after(PATIENCE):
-            while not (await ada.groups.marks(chat_id, from_id=created.message_id)).marks:
+            while not (await ada.groups.marks(chat_id, from_id=read_id)).marks:
                 await trio.sleep(0.05)
+        assert not (await ada.groups.marks(chat_id, from_id=created.message_id)).marks, "she may not read the creation"
         removed = await ada.groups.remove_member(chat_id, grace_id)
         await ada.send(chat_id, "after")
         with pytest.raises(Refused, match="chat"):
