@@ -27,6 +27,9 @@ from shared.telemetry.metrics import register_readings
 if TYPE_CHECKING:
     from shared.drivers.redis import RedisClient
 
+EMBEDDED = "the embedded engines"
+"""The name of an embedded platform, in the store of files that belongs to it."""
+
 GENERATOR = 0
 """The embedded log is open in one process at a time, so that this generator number is leased with it."""
 
@@ -132,7 +135,8 @@ async def open_own_files(settings: Settings) -> AsyncIterator[FileStore]:
     another platform. The sweep compares the owner of a bucket, which may not answer yet."""
     async with open_files(settings) as files:
         if not settings.files.url:
-            await claim(files, platform_of(settings))
+            former = EMBEDDED if DataFolder(settings.data).chats.exists() else ""
+            await claim(files, platform_of(settings), former=former)
         yield files
 
 
@@ -140,7 +144,7 @@ def platform_of(settings: Settings) -> str:
     """Return the name of the platform, by the store that has its file table."""
     if "cassandra" in settings.engines:
         return f"Cassandra's keyspace {settings.cassandra.keyspace}"
-    return "the embedded engines"
+    return EMBEDDED
 
 
 @asynccontextmanager

@@ -5,14 +5,17 @@ from shared.files.keys import OWNER_KEY
 from shared.files.protocol import FileStore, NotFound
 
 
-async def claim(files: FileStore, platform: str) -> None:
-    """Make the platform the owner of the store if it has none. Raises Unavailable if it has another one."""
+async def claim(files: FileStore, platform: str, *, former: str = "") -> None:
+    """Make the platform the owner of the store if it has none. Raises Unavailable if it has another one.
+
+    `former` is the owner of a store that was filled by a release without this key, if that is known.
+    """
     try:
         async with files.read(OWNER_KEY) as chunks:
             owner = b"".join([chunk async for chunk in chunks]).decode()
     except NotFound:
-        await files.put(OWNER_KEY, platform.encode())
-        return
+        owner = former or platform
+        await files.put(OWNER_KEY, owner.encode())
     if owner != platform:
         raise Unavailable(
             f"the store of files belongs to a platform on {owner}, and this one, on {platform}, would delete its "

@@ -29,6 +29,16 @@ async def test_the_files_of_a_folder_are_opened_by_one_platform_only(first: int,
                 pass
 
 
+async def test_the_files_beside_an_embedded_platform_are_its_own_before_it_has_named_itself(tmp_path: Path) -> None:
+    embedded, on_cassandra, _ = platforms(tmp_path)
+    (tmp_path / "chats.db").touch()
+    with pytest.raises(Unavailable, match="a platform on the embedded engines"):
+        async with open_own_files(on_cassandra):
+            pass
+    async with open_own_files(embedded) as files:
+        await files.keys()
+
+
 async def test_a_bucket_that_does_not_answer_yet_can_be_opened() -> None:
     async with open_own_files(Settings(files=settings_for("http://127.0.0.1:1"))):
         pass
