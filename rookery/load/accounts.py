@@ -20,9 +20,8 @@ ADDED_AT_ONCE = 999
 SIGN_INS_AT_ONCE = 4
 """The server hashes two passwords at a time: more would only wait there."""
 
-EXIST_ALREADY = (
-    "the users exist already, with another password: pass the file of the run that has created them as --password-file"
-)
+EXISTING = "users that exist already need the --password-file of the run that has created them"
+"""A hint for a refused sign-up or sign-in."""
 
 
 class Bff:
@@ -124,8 +123,6 @@ async def _retry(work: Callable[[], Awaitable[object]]) -> None:
         except Refused as refused:
             if refused.code == "name_taken":
                 return
-            if refused.code == "unauthenticated":
-                raise LoadError(EXIST_ALREADY) from refused
             if not refused.retryable:
-                raise LoadError(f"a user of the load is refused: {refused}") from refused
+                raise LoadError(f"a user of the load is refused: {refused} ({EXISTING})") from refused
             await trio.sleep(max(refused.retry_after_ms, 100) / 1000)

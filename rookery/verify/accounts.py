@@ -13,7 +13,7 @@ from rookery.client.failover import Failover
 from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
-from rookery.load.accounts import EXIST_ALREADY
+from rookery.load.accounts import EXISTING
 from rookery.load.sessions import for_each
 from rookery.verify.absences import Presence
 from rookery.verify.plan import Plan, VerifyError
@@ -92,9 +92,9 @@ class Accounts:
                 await self._retry(api.register)
             except Refused as refused:
                 if refused.code != "name_taken":
-                    raise VerifyError(f"{name} can't be registered: {refused}") from refused
+                    raise VerifyError(f"{name} can't be registered: {refused} ({EXISTING})") from refused
                 if not await self._exists(name):
-                    raise VerifyError(EXIST_ALREADY) from refused
+                    raise VerifyError(f"{name} can't sign in: {EXISTING}") from refused
 
     async def _retry(self, work: Callable[[], Awaitable[Value]]) -> Value:
         """Do the work, after as many waits as the server asks for. Raises VerifyError without an answer."""

@@ -59,12 +59,20 @@ def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Ro
     assert result["server_pids"] == [platform.process.pid]
 
 
-def test_a_load_signs_in_with_the_password_in_its_file_and_explains_another_one(platform: Rookery) -> None:
+@pytest.mark.parametrize("sign_up", ["open", "invite"])
+def test_a_load_signs_in_with_the_password_in_its_file_and_explains_another_one(
+    platform: Rookery, sign_up: str
+) -> None:
     words = ("load", "--url", platform.url, "--users", "2", "--rate", "20", "--seconds", "0.2", "--warm-up", "0")
-    for file, code in (("own.password", 1), ("load.password", 0), ("own.password", 1)):
-        ended = platform.run(*words, "--password-file", file)
-        assert ended.returncode == code
-        assert ("--password-file" in ended.stderr) == bool(code)
+    assert platform.run(*words, "--password-file", "load.password").returncode == 0
+    try:
+        assert platform.run("config", "set", "sign_up", sign_up).returncode == 0
+        for file, code in (("load.password", 0), ("other.password", 1)):
+            ended = platform.run(*words, "--password-file", file)
+            assert ended.returncode == code
+            assert ("need the --password-file" in ended.stderr) == bool(code)
+    finally:
+        platform.run("config", "unset", "sign_up")
 
 
 @pytest.mark.slow

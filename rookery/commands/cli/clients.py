@@ -59,21 +59,23 @@ def _keep_password(file: str, users: str) -> Callable[[Callable[..., None]], Cal
     """The option for the file with the password of the users of a command."""
     return click.option(
         "--password-file",
+        "password",
         type=click.Path(dir_okay=False, path_type=Path),
         default=file,
         show_default=True,
+        callback=_password_in,
         help=f"File with the password of the {users}, for this and later runs; if it does not exist, it is created "
         "with a random one.",
     )
 
 
-def _password_in(file: Path) -> str:
+def _password_in(_: click.Context, __: click.Parameter, file: Path) -> str:
     from rookery.load.passwords import password_in
 
     try:
         return password_in(file)
-    except OSError as error:
-        raise click.ClickException(str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"no password can be read from {file}, or kept there: {error}") from error
 
 
 @click.command()
@@ -167,7 +169,6 @@ def load(
     rate: float | None,
     saturate: bool,
     data: Path | None,
-    password_file: Path,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -190,8 +191,7 @@ def load(
         open_accounts = partial(open_sqlite_accounts, accounts_file)
     rate = None if saturate else rate or (1.0 if group else 500.0)
     users = (online or group) if group else users
-    options |= {"is_embedded": data is not None, "password": _password_in(password_file)}
-    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, **options)
+    plan = Plan(rate=rate, users=users, group=group or 0, open=open_at or 0, is_embedded=data is not None, **options)
     click.echo(show(run_client(run, plan, open_accounts), as_json=as_json))
 
 
@@ -236,7 +236,7 @@ def load(
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow servers on other machines.")
 @ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def verify(as_json: bool, password_file: Path, **options: Any) -> None:
+def verify(as_json: bool, **options: Any) -> None:
     """Check that a running Rookery keeps its promises while its servers are killed.
 
     Clients write to each other. At the end, all messages that they sent, received and found in history are compared.
@@ -248,8 +248,7 @@ def verify(as_json: bool, password_file: Path, **options: Any) -> None:
 
     try:
         options["groups"] = tuple(size for size in options["groups"] if size)
-        plan = Plan(password=_password_in(password_file), **options)
-        result = run_client(verify, plan, lambda text: click.echo(text, err=True))
+        result = run_client(verify, Plan(**options), lambda text: click.echo(text, err=True))
     except VerifyError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)

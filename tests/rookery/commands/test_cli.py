@@ -398,6 +398,8 @@ def test_names_and_passwords_follow_the_rules_of_the_api(invoke: Invoke, name: s
         ("probe file:///etc/passwd", 2, "must begin with http:// or https://"),
         ("load --url http://192.0.2.1", 1, "--i-own-this-server"),
         ("load --rate 5 --saturate", 2, "exclude each other"),
+        ("load --password-file nowhere/file", 2, "no password can be read from nowhere/file, or kept there: "),
+        ("verify --password-file nowhere/file", 2, "no password can be read from nowhere/file, or kept there: "),
         ("load --data .", 2, "--data must be the data folder of a Rookery: . has no accounts.db"),
         ("chat ada --url http://127.0.0.1:1 --password-file password", 1, "no answer from http://127.0.0.1:1"),
     ],
