@@ -13,7 +13,7 @@ from wsproto.frame_protocol import Opcode
 from tests.hostile.test_slots import websocket_upgrade
 from tests.messaging.gateway.browsers import frame
 from tools.launch.people import sign_up
-from tools.launch.process import Rookery, port_of, wait_until
+from tools.launch.process import Rookery, port_of
 
 ATTACKER = "127.0.0.2"
 
@@ -35,6 +35,8 @@ CALL: dict[bytes | str, bytes | str] = {
 }
 
 PROBE = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+pytestmark = pytest.mark.usefixtures("chatting")
 
 
 def cancelled_calls(at_once: int) -> bytes:
@@ -107,7 +109,7 @@ async def test_a_flood_of_one_address_delays_no_probe_for_long(
     which was 1 to 2, 6 and 46 when each connection had its own turn. Both take the server's CPU time, so the machine's
     speed does not matter."""
     sent = bytes_of((await sign_up(rookery.url)).access_token)
-    files, attacked, answered = rookery.open_files, trio.Event(), list[int]()
+    attacked, answered = trio.Event(), list[int]()
 
     async def probe() -> None:
         answered.append(await count_probes(port_of(rookery.url), attacked=attacked))
@@ -119,4 +121,3 @@ async def test_a_flood_of_one_address_delays_no_probe_for_long(
                 attacking.start_soon(attack, port_of(rookery.addresses[name]), sent)
         attacked.set()
     assert answered[0] >= fewest
-    assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= files)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 
 from tools.launch.process import Rookery
@@ -31,6 +32,8 @@ HEADS = (
     "Host: \xff\r\n", "Cookie: =;=\r\n", "If-None-Match: W/\r\n", "Range: bytes=9-1\r\n", "Accept-Encoding: ;q=x\r\n",
     "Expect: 100-continue\r\n", "X-Forwarded-For: ,,,\r\n", "traceparent: 00-0-0-0\r\n", "Content-Type: \x7f\r\n",
 )  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("chatting")
 
 
 def requests() -> Iterator[str]:

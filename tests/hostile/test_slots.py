@@ -3,7 +3,7 @@
 They connect from several addresses of this machine, as an address has a cap, to a process with few open files.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from shared.rpc.client.prepare import send_token
 from shared.rpc.framing import frame_messages
 from shared.rpc.standard.health_grpc import HealthStub
 from shared.rpc.standard.health_pb2 import HealthCheckRequest
+from tests.hostile.conftest import TOKEN
 from tests.system.sessions import SUBPROTOCOL, TRANSPORTS, connector, open_session
-from tests.system.undisturbed import chatting_pair
 from tools.launch.people import PATIENCE, sign_up
 from tools.launch.process import ROOKERY, Rookery, port_of, running
 
@@ -34,7 +34,7 @@ PER_ADDRESS = 45
 KEPT_SECONDS = 10.0
 """A connection that is silent for no longer stays open: HTTP closes one after 15 s."""
 
-TOKEN = "a-token-for-tests-only"
+pytestmark = pytest.mark.usefixtures("chatting")
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,6 @@ def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
         yield ready
     lines = [line for line in ready.log_lines() if line["level"] in ("warning", "error")]
     assert {line["event"] for line in lines} <= {"connections_evicted"}
-
-
-@pytest.fixture
-async def chatting(rookery: Rookery) -> AsyncIterator[None]:
-    """A pair chats during the test. Afterwards, the process has no more open files than before."""
-    async with chatting_pair(rookery):
-        yield
 
 
 def websocket_upgrade() -> bytes:
@@ -85,7 +78,6 @@ def health_watch() -> bytes:
     return http2.data_to_send()
 
 
-@pytest.mark.usefixtures("chatting")
 @pytest.mark.parametrize(
     ("name", "sent"),
     [

@@ -32,14 +32,14 @@ class Pair:
             message = (await receiver.next_event("message")).message
             assert (message.message_id, message.text.body) == (accepted.event_id, text)
 
-    async def chat_for_ever(self) -> None:
+    async def chat_for_ever(self, pause: float) -> None:
         for number in count():
             await self.exchange(number)
-            await trio.sleep(PAUSE)
+            await trio.sleep(pause)
 
 
 @asynccontextmanager
-async def chatting_pair(rookery: Rookery) -> AsyncIterator[Person]:
+async def chatting_pair(rookery: Rookery, *, pause: float = PAUSE) -> AsyncIterator[Person]:
     """Let a pair chat, one user on each transport, during the block; yield one of the two. Afterwards, the process has
     no more open files and sockets than before."""
     people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
@@ -49,7 +49,7 @@ async def chatting_pair(rookery: Rookery) -> AsyncIterator[Person]:
         await pair.exchange(-1)
         before = rookery.open_files
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.chat_for_ever)
+            nursery.start_soon(pair.chat_for_ever, pause)
             yield people[0]
             nursery.cancel_scope.cancel()
     assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= before)
