@@ -491,6 +491,12 @@
  * @typedef {object} Goodbye
  * @property {string} [code]
  * @property {string} [message]
+ * @property {string} [field] The invalid field, such as `authenticate.client_name`; empty if the reason does not
+ * concern one field.
+ * @property {boolean} [is_final] Whether each later connection of this client would end in the same way, so that it
+ * must not connect again.
+ * @property {number} [retry_after_ms] Milliseconds to wait at least before the next connection; 0 if the client
+ * chooses, or if is_final.
  */
 
 /**

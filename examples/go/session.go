@@ -295,7 +295,8 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 	case *pb.ServerFrame_Moved:
 		return &leave{why: "the gateway is another", movedTo: frame.Moved.Grpc}
 	case *pb.ServerFrame_Goodbye:
-		return &leave{why: frame.Goodbye.Message, signedOut: frame.Goodbye.Code == "unauthenticated"}
+		after := time.Duration(frame.Goodbye.RetryAfterMs) * time.Millisecond
+		return &leave{why: frame.Goodbye.Message, after: after, signedOut: frame.Goodbye.Code == "unauthenticated"}
 	}
 	return nil
 }

@@ -210,8 +210,10 @@ export class Session {
         return new Leave("the gateway stops", { afterMs: frame.reconnect.after_ms });
       case "moved":
         return new Leave("the gateway is another", { movedTo: frame.moved.grpc });
-      case "goodbye":
-        return new Leave(frame.goodbye.message, { isSignedOut: frame.goodbye.code === "unauthenticated" });
+      case "goodbye": {
+        const { message, code, retry_after_ms } = frame.goodbye;
+        return new Leave(message, { afterMs: retry_after_ms, isSignedOut: code === "unauthenticated" });
+      }
     }
   }
 

@@ -228,7 +228,8 @@ class Session:
             case "moved":
                 raise Leave("the gateway is another", moved_to=frame.moved.grpc)
             case "goodbye":
-                raise Leave(frame.goodbye.message, is_signed_out=frame.goodbye.code == "unauthenticated")
+                after, is_signed_out = frame.goodbye.retry_after_ms / 1000, frame.goodbye.code == "unauthenticated"
+                raise Leave(frame.goodbye.message, after=after, is_signed_out=is_signed_out)
 
     def begin(self, welcome: pb.Welcome) -> None:
         self.on_status("* connected")

@@ -386,7 +386,14 @@ class Session:
         by default the refusal's code."""
         if self.state is not State.ENDED:
             self.end_reason = reason or why.code
-            self._put(ServerFrame(goodbye=Goodbye(code=why.code, message=why.message)))
+            goodbye = Goodbye(
+                code=why.code,
+                message=why.message,
+                field=why.field,
+                is_final=not why.retryable and why.code is not Code.UNAUTHENTICATED,  # a fresh token may be accepted
+                retry_after_ms=why.retry_after_ms,
+            )
+            self._put(ServerFrame(goodbye=goodbye))
             self.state = State.ENDED
             self.on_change()
 

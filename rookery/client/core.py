@@ -80,6 +80,13 @@ class Reconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """An instruction: close this connection, and open no other one, since it would end in the same way."""
+
+    refused: Refused
+
+
+@dataclass(frozen=True, slots=True)
 class RenewToken:
     """An instruction: get a fresh access token and send it in the session."""
 
@@ -155,7 +162,7 @@ class Session:
 
     # ---- received frames
 
-    def receive(self, frame: pb.ServerFrame) -> Iterator[ClientEvent | Reconnect | RenewToken]:
+    def receive(self, frame: pb.ServerFrame) -> Iterator[ClientEvent | Reconnect | Stop | RenewToken]:
         """Apply a frame: yield its events and instructions. Exhaust the iterator before the next frame."""
         if frame.sequence > self._received + 1:
             # The server dropped frames. It reports dropped events with a Gap, but an answer may have been among them.
@@ -188,8 +195,7 @@ class Session:
             case "moved":
                 yield Reconnect("the sessions are elsewhere", moved=frame.moved)
             case "goodbye":
-                goodbye = frame.goodbye
-                yield Reconnect(goodbye.message or goodbye.code, token_rejected=goodbye.code == "unauthenticated")
+                yield _left(frame.goodbye)
             case _:  # a pong, or a frame of a newer server
                 pass
 
@@ -319,3 +325,14 @@ class Session:
         if len(self._seen) > 2 * REMEMBERED_EVENTS:  # an event has two keys
             del self._seen[next(iter(self._seen))]
         return True
+
+
+def _left(goodbye: pb.Goodbye) -> Reconnect | Stop:
+    """The instruction of a Goodbye."""
+    if goodbye.is_final:
+        return Stop(Refused(goodbye.code, goodbye.message, field=goodbye.field))
+    return Reconnect(
+        goodbye.message or goodbye.code,
+        after_ms=goodbye.retry_after_ms,
+        token_rejected=goodbye.code == "unauthenticated",
+    )

@@ -129,7 +129,8 @@ class Client:
     ) -> "Submission":
         """Send like `send`, but return at once. Messages are sent in the order of their submission.
 
-        Raises SignedOut; Refused if 1,000 commands wait for an answer, or one with this client id and another content.
+        Raises SignedOut; Refused if 1,000 commands wait for an answer, or one with this client id and another content,
+        or if the server refuses the session for good.
         """
         client_id = client_message_id or _new_client_id()
         content = pb.Text(body=text, mentions=mentions, mentions_everyone=mentions_everyone)
@@ -269,7 +270,8 @@ class Client:
         change may come before the message that it changes. Of channels, see `channels`.
 
         A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read the events of
-        `catch_up` in another task. Ends only by raising SignedOut.
+        `catch_up` in another task. Ends only by raising SignedOut, or Refused if the server refuses the session for
+        good.
         """
         return self._queue
 
@@ -281,7 +283,7 @@ class Client:
         return submission
 
     async def _open(self, nursery: trio.Nursery, *, follow_channels: bool) -> None:
-        """Wait until the session is live; the nursery keeps it live. Raises SignedOut or Unreachable."""
+        """Wait until the session is live; the nursery keeps it live. Raises Refused or Unreachable."""
         nursery.start_soon(self._reconnector.run)
         if follow_channels:
             nursery.start_soon(self.channels.run)

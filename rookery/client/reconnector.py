@@ -8,7 +8,7 @@ import trio
 
 from rookery.client.backoff import Backoff
 from rookery.client.connection import SessionStream
-from rookery.client.core import ClientEvent, Connected, Disconnected, Reconnect, RenewToken, Session
+from rookery.client.core import ClientEvent, Connected, Disconnected, Reconnect, RenewToken, Session, Stop
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.events import EventQueue
 from rookery.client.http import Api, GatewayEndpoints
@@ -45,14 +45,15 @@ class Reconnector:
         transport: Transport,
         connect: Connect,
         queue: EventQueue,
-        note: Callable[[ClientEvent | SignedOut], None],
+        note: Callable[[ClientEvent | Refused], None],
     ) -> None:
-        """`note` is called with each event of a connection, before the reader of the queue gets it, and with the end
-        of the sign-in."""
+        """`note` is called with each event of a connection, before the reader of the queue gets it, and with the
+        refusal that ends the session."""
         self.session = Session(wall_clock_ms())
         self.ready = trio.Event()
-        """Set by the first welcome, or when the sign-in has ended."""
-        self.ended: SignedOut | None = None
+        """Set by the first welcome, or when the session has ended."""
+        self.ended: Refused | None = None
+        """The refusal for which no connection is opened any more."""
         self.reason = "no answer"
         """Why the newest connection ended, or could not be opened."""
         self._api = api
@@ -75,14 +76,18 @@ class Reconnector:
         self._wake.set()
 
     async def run(self) -> None:
-        """Hold one connection after the other, until cancelled or signed out."""
+        """Hold one connection after the other, until cancelled, signed out or refused for good."""
         reconnect = Reconnect("")
         stale_token = ""
         while True:
             try:
                 token = await self._api.access_token(older_than=stale_token)
                 endpoint = await self._find_endpoint(reconnect.moved)
-                reconnect = await self._serve_connection(endpoint, token)
+                left = await self._serve_connection(endpoint, token)
+                if isinstance(left, Stop):
+                    self._end(left.refused)
+                    return
+                reconnect = left
                 stale_token = token if reconnect.token_rejected else ""
             except SignedOut as error:
                 self._end(error)
@@ -107,24 +112,25 @@ class Reconnector:
             return ""
         return address.websocket if self._transport == "websocket" else address.grpc
 
-    async def _serve_connection(self, endpoint: str, token: str) -> Reconnect:
+    async def _serve_connection(self, endpoint: str, token: str) -> Reconnect | Stop:
         try:
             async with self._connect(endpoint) as stream:
                 await stream.send(self.session.begin(token, self._client_name))
-                reconnect = await self._exchange_frames(stream)
+                left = await self._exchange_frames(stream)
         finally:
             was_connected = self.session.welcome is not None
             self.session.end()
         if was_connected:
-            self._queue.put(Disconnected(reconnect.reason), self.session.newest_ms)
-        return reconnect
+            reason = left.refused.message if isinstance(left, Stop) else left.reason
+            self._queue.put(Disconnected(reason), self.session.newest_ms)
+        return left
 
-    async def _exchange_frames(self, stream: SessionStream) -> Reconnect:
+    async def _exchange_frames(self, stream: SessionStream) -> Reconnect | Stop:
         """Read, write and watch the stream until one of the three returns."""
-        results: list[Reconnect] = []
+        results: list[Reconnect | Stop] = []
         async with trio.open_nursery() as nursery:
 
-            async def run(work: Callable[[SessionStream, trio.Nursery], Awaitable[Reconnect]]) -> None:
+            async def run(work: Callable[[SessionStream, trio.Nursery], Awaitable[Reconnect | Stop]]) -> None:
                 try:
                     results.append(await work(stream, nursery))
                 except Unreachable as error:
@@ -135,13 +141,13 @@ class Reconnector:
                 nursery.start_soon(run, work)
         return results[0]
 
-    async def _read(self, stream: SessionStream, nursery: trio.Nursery) -> Reconnect:
+    async def _read(self, stream: SessionStream, nursery: trio.Nursery) -> Reconnect | Stop:
         while (frame := await stream.receive()) is not None:
             self._received += 1
             self._unreachable = ""
             for item in self.session.receive(frame):
                 match item:
-                    case Reconnect():
+                    case Reconnect() | Stop():
                         return item
                     case RenewToken():
                         nursery.start_soon(self._renew)
@@ -201,7 +207,7 @@ class Reconnector:
         self.session.notify(pb.ClientFrame(renew=pb.Renew(access_token=token)))
         self._wake.set()
 
-    def _end(self, error: SignedOut) -> None:
+    def _end(self, error: Refused) -> None:
         self.ended = error
         self.session.outbox.fail(error)
         self._note(error)

@@ -24,7 +24,6 @@ from rookery.client import (
     Message,
     NotFollowed,
     Refused,
-    SignedOut,
     State,
     TooOld,
     Unreachable,
@@ -235,7 +234,7 @@ class Participant:
                             self._record_connection()
                         case _:
                             pass
-            except SignedOut as error:
+            except Refused as error:
                 self.refused[error.code] += 1
 
     def _record_connection(self) -> None:

@@ -26,6 +26,7 @@ from rookery.v1.session_pb2 import (
     ClientFrame,
     Event,
     Gap,
+    Goodbye,
     Message,
     PeopleChanged,
     Ping,
@@ -88,6 +89,32 @@ def test_the_first_frame_must_authenticate(frame: ClientFrame | Refusal, code: s
     (goodbye,) = client.read()
     assert (goodbye.sequence, goodbye.goodbye.code) == (1, code)
     assert client.session.state is State.ENDED
+
+
+@pytest.mark.parametrize(
+    ("refusal", "goodbye"),
+    [
+        (Refusal(Code.RATE_LIMITED, "Slow."), Goodbye(code="rate_limited", message="Slow.")),
+        (
+            Refusal(Code.UNAVAILABLE, "Not now.", retry_after_ms=RETRY_AFTER_MS),
+            Goodbye(code="unavailable", message="Not now.", retry_after_ms=RETRY_AFTER_MS),
+        ),
+        (Refusal(Code.UNAUTHENTICATED, "Expired."), Goodbye(code="unauthenticated", message="Expired.")),
+        (Refusal(Code.SUSPENDED, "No."), Goodbye(code="suspended", message="No.", is_final=True)),
+    ],
+)
+def test_a_goodbye_tells_whether_and_when_the_client_connects_again(refusal: Refusal, goodbye: Goodbye) -> None:
+    client = live_client()
+    client.session.end(refusal)
+    assert client.read()[0].goodbye == goodbye
+
+
+def test_a_bad_authenticate_is_refused_for_good_by_the_name_of_its_field() -> None:
+    client = new_client()
+    authenticate = Authenticate(access_token="t", client_name="x" * 65)
+    assert client.session.receive(ClientFrame(authenticate=authenticate), NOW) is None
+    goodbye = client.read()[0].goodbye
+    assert (goodbye.code, goodbye.field, goodbye.is_final) == ("too_large", "authenticate.client_name", True)
 
 
 def test_a_welcome_has_the_limits_and_precedes_the_replay() -> None:

@@ -279,6 +279,10 @@ def test_after_dropped_frames_unanswered_commands_are_sent_again(server: Server)
         (pb.ServerFrame(reconnect=pb.Reconnect(after_ms=50)), Reconnect("the gateway asked for it", after_ms=50)),
         (pb.ServerFrame(moved=MOVED), Reconnect("the sessions are elsewhere", moved=MOVED)),
         (pb.ServerFrame(goodbye=pb.Goodbye(code="timed_out", message="Silent.")), Reconnect("Silent.")),
+        (
+            pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", retry_after_ms=9)),
+            Reconnect("unavailable", after_ms=9),
+        ),
         (pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated")), Reconnect("unauthenticated", token_rejected=True)),
         (pb.ServerFrame(expiring=pb.Expiring(token_expires_at_ms=1)), RenewToken()),
     ],

@@ -48,6 +48,20 @@ async def test_the_opening_names_the_reason_for_which_there_is_no_session(
             pass
 
 
+async def test_the_opening_raises_the_final_refusal_of_the_session(
+    open_fake_client: OpenClient, gateway: Any, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    @nursery.start_soon
+    async def refuse() -> None:
+        goodbye = pb.Goodbye(code="too_large", message="Too long.", field="authenticate.client_name", is_final=True)
+        (await gateway.next_connection()).reply(pb.ServerFrame(goodbye=goodbye))
+
+    with pytest.raises(Refused, match=r"Too long\.") as caught:
+        async with open_fake_client(client_name="x" * 65):
+            pass
+    assert (caught.value.code, caught.value.field) == ("too_large", "authenticate.client_name")
+
+
 async def test_a_client_counts_all_events_before_its_session_as_received(
     open_fake_client: OpenClient, bff: Any, gateway: Any, nursery: trio.Nursery
 ) -> None:

@@ -1,13 +1,14 @@
 """The client keeps its session live: it reconnects, resumes, and renews its token."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from rookery.client import Client, Connected, Disconnected, Gap, Message, SignedOut
+from rookery.client import Client, Connected, Disconnected, Gap, Message, Refused, SignedOut
 from rookery.client.backoff import LONGEST
 from rookery.client.events import MAX_EVENTS
 from rookery.client.reconnector import CHECK_SECONDS, LONGEST_WELCOME_DEADLINE, WELCOME_DEADLINE
@@ -204,3 +205,25 @@ async def test_when_the_sign_in_has_ended_everything_raises_signed_out(
         await take(client, 3)
     with pytest.raises(SignedOut):
         await client.send(9, "hi")
+
+
+async def test_a_final_goodbye_ends_the_client_with_the_refusal(
+    client: Client, connection: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    waiting = client.submit(9, "hi")
+    connection.reply(pb.ServerFrame(goodbye=pb.Goodbye(code="suspended", message="Ask an admin.", is_final=True)))
+    for use in (partial(take, client, 3), waiting.answer, partial(client.send, 9, "hi")):
+        with pytest.raises(Refused, match=r"Ask an admin\.") as caught:
+            await use()
+        assert (caught.value.code, caught.value.retryable) == ("suspended", False)
+    await trio.sleep(60)
+    assert len(gateway.attempts) == 1
+
+
+async def test_a_goodbye_with_a_delay_is_followed_by_a_connection_after_it(
+    connection: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    begin = trio.current_time()
+    connection.reply(pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", retry_after_ms=9_000)))
+    await gateway.next_connection()
+    assert 9 <= trio.current_time() - begin < 10

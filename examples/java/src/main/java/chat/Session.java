@@ -313,7 +313,8 @@ final class Session {
             case MOVED -> left.complete(new Leave("the gateway is another", 0, frame.getMoved().getGrpc(), false));
             case GOODBYE -> {
                 boolean isSignedOut = frame.getGoodbye().getCode().equals("unauthenticated");
-                left.complete(new Leave(frame.getGoodbye().getMessage(), 0, "", isSignedOut));
+                long afterMs = frame.getGoodbye().getRetryAfterMs();
+                left.complete(new Leave(frame.getGoodbye().getMessage(), afterMs, "", isSignedOut));
             }
             default -> {} // Pong, or a frame of a newer server
         }
