@@ -89,10 +89,11 @@ class Run:
 
     def outages_since(self, moment: float) -> list[float]:
         """Return the outages, in seconds, that began after a moment of Trio's clock, also the unfinished ones."""
-        now = trio.current_time()
-        lost = [span for each in self.participants for span in each.outages]
-        lost += [(each.lost_at, now) for each in self.participants if each.lost_at is not None]
-        return [end - begin for begin, end in lost if begin >= moment]
+        return [end - begin for begin, end in self._outages() if begin >= moment]
+
+    def outages_after(self, moment: float) -> list[float]:
+        """Return the part after a moment, in seconds, of each outage that lasts until then or begins later."""
+        return [end - max(begin, moment) for begin, end in self._outages() if end > moment]
 
     def stop(self) -> None:
         """Send no new messages."""
@@ -321,6 +322,12 @@ class Run:
 
     def _both(self) -> Iterable[tuple[Client, Participant]]:
         return zip(self.clients, self.participants, strict=True)
+
+    def _outages(self) -> list[tuple[float, float]]:
+        """The begin and the end of each outage; an unfinished one ends now."""
+        now = trio.current_time()
+        lost = [span for each in self.participants for span in each.outages]
+        return lost + [(each.lost_at, now) for each in self.participants if each.lost_at is not None]
 
     async def _send_again_late(self) -> None:
         """Send some of the accepted messages again, when the server may have forgotten them."""

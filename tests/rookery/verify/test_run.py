@@ -448,6 +448,8 @@ async def test_outages_are_measured_and_waited_for(autojump_clock: MockClock) ->
             await run.until_live()
         assert waiting.cancelled_caught
         assert [round(outage, 1) for outage in run.outages_since(begin)] == [0.5]
+        assert [round(outage, 1) for outage in run.outages_after(begin + 0.2)] == [0.3]
+        assert run.outages_since(begin + 0.2) == []
         broken.is_connected = True
         broken.queue.put(Connected("s", 0), 0)
         await run.until_live()
