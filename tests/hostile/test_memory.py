@@ -56,7 +56,9 @@ async def send_bombs(port: int, path: str) -> None:
             events: list[Event] = []
             while not any(isinstance(event, StreamEnded) for event in events):
                 await stream.send_all(http2.data_to_send())
-                events += http2.receive_data(bytes(await stream.receive_some()))
+                data = bytes(await stream.receive_some())
+                assert data, "the connection was closed"
+                events += http2.receive_data(data)
             assert status_in(events) == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
 
 
