@@ -105,6 +105,7 @@ async def broker_killed(stage: ClusterStage, report: Report) -> None:
 
 async def partitions_moved(stage: ClusterStage, report: Report) -> None:
     async with stage.load(report) as run:
+        began = trio.current_time()
         await stage.do(stage.spare.start)
         await stage.do(stage.cluster.wait_until_settled)
         await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
@@ -112,6 +113,7 @@ async def partitions_moved(stage: ClusterStage, report: Report) -> None:
         await stage.do(stage.cluster.wait_until_settled)
     assert report.result is not None
     report.at_least("sessions that moved", report.result.reconnects, 2)
+    live_within(report, run, began, RECOVERED)
     pause_at_most(report, LIVE_ELSEWHERE)
 
 
@@ -194,9 +196,32 @@ async def everything_restarted(stage: ClusterStage, report: Report) -> None:
     refused_nothing(report)
 
 
+async def everything_killed(stage: ClusterStage, report: Report) -> None:
+    scale = stage.scale
+    async with stage.load(report, least=scale.overlapping) as run:
+        killed = trio.current_time()
+        processes = stage.cluster.running()
+        async with trio.open_nursery() as nursery:
+            for process in processes:
+                nursery.start_soon(stage.do, process.kill)
+        await trio.sleep(scale.away)  # meanwhile the pauses between the clients' attempts grow
+        for process in processes:
+            await stage.do(process.launch)
+        for process in processes:
+            await stage.do(process.wait_until_announced)
+        await stage.do(stage.cluster.wait_until_ready)
+        ready = trio.current_time()
+    report.at_least("sessions lost", len(run.outages_since(killed)), 1)
+    after = run.outages_after(ready)
+    report.within("live after everything is ready, p99", summarize(after).p99 / 1000 if after else 0.0, RECOVERED)
+
+
 async def gateway_and_archive_killed(stage: ClusterStage, report: Report) -> None:
     scale = stage.scale
-    async with stage.load(report, least=scale.overlapping, absences=scale.clients // 3) as run:
+    async with (
+        stage.late_retries() as late,
+        stage.load(report, least=scale.overlapping, absences=scale.clients // 3, **late) as run,
+    ):
         killed = trio.current_time()
         async with trio.open_nursery() as nursery:
             for name in ("gateway-1", "archive-1"):
@@ -205,7 +230,7 @@ async def gateway_and_archive_killed(stage: ClusterStage, report: Report) -> Non
 
 
 async def broker_and_gateway_killed(stage: ClusterStage, report: Report) -> None:
-    async with stage.load(report, least=stage.scale.overlapping):
+    async with stage.late_retries() as late, stage.load(report, least=stage.scale.overlapping, **late):
         async with trio.open_nursery() as nursery:
             for process in (stage.engines.kafka, stage.cluster["gateway-1"]):
                 nursery.start_soon(stage.do, process.kill)
@@ -214,10 +239,11 @@ async def broker_and_gateway_killed(stage: ClusterStage, report: Report) -> None
 
 
 async def configuration_emptied(stage: ClusterStage, report: Report) -> None:
-    async with stage.load(report, absences=stage.scale.clients // 3) as run:
+    scale = stage.scale
+    async with stage.load(report, least=scale.overlapping, absences=scale.clients // 3) as run:
         await stage.do(stage.engines.redis.empty)
         await stage.do(stage.cluster.wait_until_settled)
-        await run.until(accepted=run.accepted_count + stage.scale.messages // 5)
+        await run.until(accepted=run.accepted_count + scale.messages // 5)
         await stage.do(stage.cluster.configure)
     pause_at_most(report, ENGINE_AWAY_PAUSE)
 
@@ -287,6 +313,13 @@ SCENARIOS = (
     Scenario("slow", "one client never reads", "p99 of the others within 20 %", "cluster", slow_client),
     Scenario("churn", "sessions come and go", "their resources are released", "cluster", come_and_go),
     Scenario("rolling", "everything restarted, one by one", "no send fails", "cluster", everything_restarted),
+    Scenario(
+        "all-killed",
+        "SIGKILL of all processes at once, started again later",
+        "live within 12 s at p99 once they are ready",
+        "cluster",
+        everything_killed,
+    ),
     Scenario(
         "gateway-archive-killed",
         "SIGKILL of a gateway and an archive at once",

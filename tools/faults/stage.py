@@ -13,6 +13,7 @@ import trio
 
 from rookery.load.passwords import new_password
 from rookery.verify import Plan, Result, Run, open_verification
+from shared.configuration.model import LiveConfiguration
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
 from tools.engines.engine import HOST, free_port
 from tools.engines.engine import running as running_engine
@@ -21,6 +22,7 @@ from tools.engines.kinds import Engines
 from tools.engines.moto import Moto
 from tools.engines.redis import DURABLE as DURABLE_REDIS
 from tools.launch.cluster import Cluster, running_cluster, running_engines
+from tools.launch.live import configure
 from tools.launch.process import Process, Role, Rookery, running
 from tools.launch.relay import Relay, running_relay
 
@@ -31,6 +33,12 @@ MAX_MESSAGES = 1_000_000
 
 CLIENTS_PRIORITY = -15
 """Nice value of the clients."""
+
+SHORT_TAIL = 15.0
+"""Seconds after which tails forget messages, where messages are sent again late."""
+
+LATE_AFTER = 2 * SHORT_TAIL
+"""Seconds from the acceptance of a message to its late retry."""
 
 Value = TypeVar("Value")
 
@@ -57,6 +65,8 @@ class Scale:
     """Least number of messages during faults that overlap."""
     flaps: int = 4
     """How often gateways are killed and started."""
+    late_retries: int = 5
+    """Accepted messages that are sent again once the tails have forgotten them."""
     restarted: Role | None = None
     """Role of a rolling restart; None: all roles."""
     settings: dict[str, str] = field(default_factory=dict)
@@ -75,6 +85,7 @@ FULL = Scale(
     rounds=3,
     overlapping=50_000,
     flaps=24,
+    late_retries=20,
     settings={"ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "6"},  # the default minimum of brokers
 )
 """The scale of the promises in docs/reliability.md."""
@@ -217,6 +228,17 @@ class ClusterStage(Stage):
         if process.role == "gateway":
             self.cluster.wait_until_settled()
         return code
+
+    @asynccontextmanager
+    async def late_retries(self) -> AsyncIterator[dict[str, Any]]:
+        """Let tails forget messages after SHORT_TAIL seconds during the block. Yields the plan of late retries, which
+        have to be answered from history."""
+        await self.do(configure, self.cluster.environment, {"tail_seconds": SHORT_TAIL})
+        try:
+            yield {"late_retries": self.scale.late_retries, "late_after": LATE_AFTER}
+        finally:
+            usual = LiveConfiguration().tail_seconds
+            await self.do(configure, self.cluster.environment, {"tail_seconds": usual})
 
     @asynccontextmanager
     async def kafka_relayed(self, process: Process) -> AsyncIterator[Relay]:
