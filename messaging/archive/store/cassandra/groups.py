@@ -1,9 +1,11 @@
 """Reads groups in Cassandra: as a user sees them, their members, and their marks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from messaging.archive.store.cassandra.group_rows import INVITES, SHARD, end_of
+from messaging.archive.store.cassandra.heads import Heads
 from messaging.archive.store.protocol import Membership
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, ListMembersResponse, Mark, PublicChat
 from rookery.v1.groups_pb2 import GroupSettings, Invite, Member
@@ -55,6 +57,8 @@ class Groups:
     def __init__(self, session: CassandraSession, statements: Mapping[str, Any]) -> None:
         self._session = session
         self._statements = statements
+        self._changed_ids = Heads(partial(self._of_heads, _CHANGED_IDS))
+        self._heads = Heads(partial(self._of_heads, _HEADS))
 
     async def changed_ids(self, memberships: Iterable[Row]) -> dict[str, int]:
         """The newest event of each group as the user sees it. `memberships` are the rows of MEMBERSHIPS."""
@@ -62,7 +66,7 @@ class Groups:
             chat_id: (ended_id, own_id or 0) for chat_id, ended_id, own_id, _ in memberships if ended_id is not None
         }
         found = {chat_id: max(ended_id, own_id) for chat_id, (ended_id, own_id) in own_ids.items() if ended_id}
-        for chat_id, head_id, version in await self._of_heads(_CHANGED_IDS, [*(own_ids.keys() - found)]):
+        for chat_id, head_id, version in await self._changed_ids.rows(own_ids.keys() - found):
             if version is not None:
                 found[chat_id] = max(head_id or 0, own_ids[chat_id][1])
         return found
@@ -77,7 +81,7 @@ class Groups:
         former = {chat_id: member for chat_id, (member, *_) in rows.items() if end_of(member)}
         settings = await self._former_settings(former)
         chats: dict[str, tuple[Chat, int]] = {}
-        for chat_id, *head in await self._of_heads(_HEADS, [*rows]):
+        for chat_id, *head in await self._heads.rows(rows.keys()):
             member, *row = rows[chat_id]
             chat = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=member)
             newest_id = _fill(chat, head, row, settings.get(chat_id))

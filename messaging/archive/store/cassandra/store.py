@@ -1,8 +1,8 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
-`recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, `mentions`
-writes and counts mentions, `public_chats` finds public groups, `files` has the file table, and `schema` defines the
-tables.
+`recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, `heads` shares reads
+of their heads, `mentions` writes and counts mentions, `public_chats` finds public groups, `files` has the file table,
+and `schema` defines the tables.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
