@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -119,8 +120,12 @@ async def test_wrong_passwords_of_others_do_not_delay_a_device_that_has_signed_i
             assert [(await http.post("/v1/tokens", json=wrong)).status_code for _ in range(2)] == [401, 429]
             (await http.delete("/v1/me/sign-ins/others", headers=chatter.person.headers)).raise_for_status()
         for chatter in pair:
-            await chatter.until(lambda lines=chatter.lines: lines.count("* connected") == 2)
+            await chatter.until(partial(is_connected_twice, chatter.lines))
             assert not [line for line in chatter.lines if "failed sign-ins" in line]
+
+
+def is_connected_twice(lines: Sequence[str]) -> bool:
+    return lines.count("* connected") == 2
 
 
 async def test_nothing_is_lost_or_doubled_over_a_kill_of_the_platform(

@@ -160,7 +160,8 @@ async def check_paths(chats: ChatStore, talk: Talk, user: int) -> None:
     role, readable = ROLES[user], talk.readable(user)
     begin, end = talk.messages[0].event_id, talk.messages[-1].event_id
     anchors: list[dict[str, Any]] = [{}, {"before_id": end + 1}, {"after_id": begin - 1}, {"around_id": end}]
-    for anchor in (*anchors, {"around_ms": time_of(end)}):
+    anchors.append({"around_ms": time_of(end)})
+    for anchor in anchors:
         page: Any = await queries.ListMessages(ListMessagesRequest(**of_chat, limit=50, **anchor))
         assert talk.written([each.message.message_id for each in page.messages]) == readable, (role, anchor)
     pinned: Any = await queries.ListMessages(ListMessagesRequest(**of_chat, limit=50, having="pinned"))
