@@ -4,7 +4,7 @@ import { fold, UNCHANGED } from "./changes.js";
 import { compareIds, isInRange } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isMentioned } from "./kinds/edited.js";
-import { fromMark, marksOf, MAX_UNREAD, readUpTo, unreadAfter } from "./kinds/marked.js";
+import { fromMark, marksOf, MAX_UNREAD, mayBeUnread, readUpTo, unreadAfter } from "./kinds/marked.js";
 import { groupFromWire, isFormer, withControl } from "./groups.js";
 import { changeIn, fromHistory, withChanges } from "./messages.js";
 
@@ -51,9 +51,9 @@ export function chatFromWire(wire) {
 }
 
 /**
- * The chat after a message: a newer message becomes the newest, and counts as unread if another user sent it, unless it is
- * deleted, or the user's mark, which may arrive first, is at it or above. The newest message itself may have further
- * changes. A control change also changes the state of the group; nothing is unread for a user who is no member any more.
+ * The chat after a message: a newer message becomes the newest, and counts if it may be unread, unless it is deleted, or
+ * the user's mark, which may arrive first, is at it or above. The newest message itself may have further changes. A control
+ * change also changes the state of the group; nothing is unread for a user who is no member any more.
  * @param {Chat} before
  * @param {Message} message
  * @param {string} me
@@ -74,13 +74,13 @@ export function withMessage(before, message, me) {
 }
 
 /**
- * Whether a message is of another user, and above the mark of this one.
+ * Whether a message may be unread, and is above the user's mark.
  * @param {Message} message
  * @param {Chat} chat
  * @param {string} me
  */
 export const isNew = (message, chat, me) =>
-  message.sender_id !== me && compareIds(message.message_id, readUpTo(chat, me)) > 0;
+  mayBeUnread(message, chat, me) && compareIds(message.message_id, readUpTo(chat, me)) > 0;
 
 /** The chat with more or fewer unread mentions. @param {Chat} chat @param {number} more @returns {Chat} */
 const withMentions = (chat, more) => ({

@@ -170,22 +170,6 @@ export function withLive(known, message) {
 }
 
 /**
- * The first message of others above an id; -1 if there is none.
- * @param {readonly Message[]} messages in order
- * @param {string} me
- * @param {string} mark
- */
-export function firstUnread(messages, me, mark) {
-  let first = -1;
-  for (let at = messages.length - 1; at >= 0; at--) {
-    const { message_id, sender_id } = /** @type {Message} */ (messages[at]);
-    if (message_id && compareIds(message_id, mark) <= 0) break;
-    if (message_id && sender_id !== me) first = at;
-  }
-  return first;
-}
-
-/**
  * A message with its place in its run, a control change of a group, or the mark above unread messages.
  * @typedef {{kind: "unread", key: string}
  *   | {kind: "control", key: string, message: Message, control: Control}

@@ -1,6 +1,9 @@
 // The part of a chat's messages that is on the page: a window over the loaded messages, which moves with the view.
 
-/** @import {Message} from "./types.js" */
+import { compareIds } from "./ids.js";
+import { mayBeUnread } from "./kinds/marked.js";
+
+/** @import {Chat, Message} from "./types.js" */
 
 /** Messages on the page. When there are more, those farthest from the view leave it. */
 export const MAX_ROWS = 200;
@@ -11,6 +14,23 @@ const STEP = 50;
  * ones at once, since the cost of a new message rises with the number of messages on the page.
  */
 const SPARE_ROWS = 30;
+
+/**
+ * The first message above an id that may be unread; -1 if there is none.
+ * @param {readonly Message[]} messages of the chat, in order
+ * @param {Chat} chat
+ * @param {string} me
+ * @param {string} mark
+ */
+export function firstUnread(messages, chat, me, mark) {
+  let first = -1;
+  for (let at = messages.length - 1; at >= 0; at--) {
+    const message = /** @type {Message} */ (messages[at]);
+    if (message.message_id && compareIds(message.message_id, mark) <= 0) break;
+    if (message.message_id && mayBeUnread(message, chat, me)) first = at;
+  }
+  return first;
+}
 
 export class Part {
   /** The part is `messages.slice(start, end)`. */

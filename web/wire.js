@@ -514,7 +514,7 @@
  * @property {string[]} [member_ids] Of a direct chat. ListMembers returns those of a group.
  * @property {HistoryMessage} [newest] Absent in a chat without messages.
  * @property {number} [unread] Messages of others above the user's read mark that are not deleted, counted to 100 at
- * most, among the newest 2,000.
+ * most, among the newest 2,000. Of control changes, only the one by which another user has added the user counts.
  * @property {Mark[]} [marks] The marks of each member that has set one, one per member. In a group, only the user's
  * own: see ListMarks.
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.

@@ -7,6 +7,7 @@ from messaging.archive.store.cassandra.schema import (
     CHANGES_SCHEMA,
     CHANNELS_SCHEMA,
     CHATS_SCHEMA,
+    CONTROLS_SCHEMA,
     FEED_SCHEMA,
     FILES_SCHEMA,
     GROUPS_SCHEMA,
@@ -51,6 +52,7 @@ MIGRATIONS = (
     Migration(17, "avatars", AVATARS_SCHEMA),
     Migration(18, "account list", ACCOUNT_LIST_SCHEMA),
     Migration(19, "report openings", OPENINGS_SCHEMA),
+    Migration(20, "controls", CONTROLS_SCHEMA),
 )
 
 
@@ -62,4 +64,5 @@ async def _convert(session: CassandraSession, progress: Progress) -> None:
 
 FILLS: Mapping[int, Fill] = {4: index_all, len(MIGRATIONS): _convert}
 """Rows that a migration adds: 4 adds the beginnings of words to the index of names. The last one lists the accounts by
-month, makes changes of reactions, adds the kinds of changes, and the users who ask to join to the heads of groups."""
+month, makes changes of reactions, adds the kinds of changes, adds the users who ask to join to the heads of groups, and
+marks the rows of control changes."""

@@ -62,7 +62,7 @@ def check_records(records: Records) -> list[Violation]:
         copies = records.histories.get((listed.user_id, listed.chat_id), ())
         if member is not None and not member.role:  # a former one, by a removal without an answer
             copies = ()
-        violations += _check_list(listed, [copy for copy in copies if copy.message_id >= counted_from])
+        violations += _check_list(listed, copies, counted_from)
         if not expected.agrees(listed.chat_id, listed.changes, listed.user_id):
             right = describe(expected.state(listed.chat_id, listed.user_id))
             violations.append(_wrong_state(listed.chat_id, describe(listed.changes), right, f"at {listed.user_id}"))
@@ -102,15 +102,17 @@ def _other_answers(sent: Iterable[Sent]) -> Iterator[Violation]:
 # ---- history and chat lists
 
 
-def _check_list(listed: Listed, copies: Iterable[Copy]) -> Iterator[Violation]:
+def _check_list(listed: Listed, copies: Iterable[Copy], counted_from: int) -> Iterator[Violation]:
+    """Compare the counts with history. `counted_from` is the control change by which the user became a member, or 0."""
     where = f"in the chat list of {listed.user_id}"
     if listed.read_up_to != listed.marked:  # a mark that is too high hides unread messages
         text = f"{listed.chat_id} is read up to {listed.marked}, but up to {listed.read_up_to} {where}"
         yield Violation(Kind.NOT_MARKED, text)
         return
-    kept = [copy for copy in copies if copy.text]  # not deleted
+    kept = [copy for copy in copies if copy.text and copy.message_id >= counted_from]  # not deleted
     above = sorted((copy for copy in kept if copy.message_id > listed.read_up_to), key=lambda copy: copy.message_id)
-    unread = sum(copy.key[0] != listed.user_id for copy in above[-UNREAD_AMONG:])
+    newest = [copy for copy in above[-UNREAD_AMONG:] if copy.control is None or copy.message_id == counted_from]
+    unread = sum(copy.key[0] != listed.user_id for copy in newest)
     mentions = sum(copy.key[0] != listed.user_id and copy.mentions_now(listed.user_id) for copy in above)
     for noun, right, shown in ("messages", unread, listed.unread), ("mentions", mentions, listed.unread_mentions):
         if shown != min(right, MAX_UNREAD):

@@ -91,7 +91,8 @@ class ChatModel:
         _, read = self.marks.get(viewer, (0, 0))
         above = [message for message_id, message in sorted(self.messages.items()) if message_id > read]
         kept = [message for message in above if not self.is_deleted(message.message_id)][-2_000:]
-        return min(sum(message.sender_id != viewer for message in kept), 100)
+        counted = (message for message in kept if not message.HasField("control") or adds(message, viewer))
+        return min(sum(message.sender_id != viewer for message in counted), 100)
 
     def mentions(self, viewer: int) -> int:
         """The unread messages of others whose newest text mentions this member, or everyone."""
@@ -131,6 +132,12 @@ class ChatModel:
                 is_private = event.change.WhichOneof("body") in PRIVATE and event.change.actor_id != viewer
                 if not is_private and (not deletions or event.event_id == min(deletions) or outlives(event)):
                     yield event
+
+
+def adds(message: Message, user_id: int) -> bool:
+    """Whether the user becomes a member by this control change."""
+    own = (member for member in message.control.members if member.user_id == user_id)
+    return any(span.first == message.message_id for member in own for span in member.spans)
 
 
 def content_of(message: Message) -> tuple[bytes, int, bool]:

@@ -42,6 +42,16 @@ export function readUpTo(chat, user_id) {
 }
 
 /**
+ * Whether a message is unread if it is above the read mark: it is of another user, and no control change but the one by
+ * which the user became a member.
+ * @param {Message} message that is not deleted
+ * @param {Chat} chat
+ * @param {string} me
+ */
+export const mayBeUnread = ({ message_id, sender_id, control }, { group }, me) =>
+  sender_id !== me && (!control || message_id === group?.own.spans?.at(-1)?.first);
+
+/**
  * The progress of the user's own message.
  * @param {Message} message
  * @param {{changes: State}} chat
@@ -67,7 +77,7 @@ export function progress({ message_id }, chat, me) {
 export function unreadAfter(before, after, me, loaded) {
   const mark = readUpTo(after, me);
   if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return { unread: 0, unread_mentions: 0 };
-  const others = loaded.messages.filter((message) => message.sender_id !== me && !isDeleted(message));
+  const others = loaded.messages.filter((message) => mayBeUnread(message, after, me) && !isDeleted(message));
   const oldest = loaded.messages[0];
   const isWhole = oldest && !loaded.hasNewer && (!loaded.hasOlder || compareIds(oldest.message_id, mark) <= 0);
   const left = (/** @type {number} */ count, /** @type {Message[]} */ messages) => {

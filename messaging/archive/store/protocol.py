@@ -10,11 +10,12 @@ from rookery.v1.groups_pb2 import GroupSettings, Member
 from rookery.v1.session_pb2 import Event, Message
 
 UNREAD_LIMIT = 100
-"""Unread messages are counted up to this number: see archive.proto. Deleted messages do not count."""
+"""Unread messages are counted up to this number: see archive.proto. Deleted messages do not count, nor do control
+changes, except the one by which another user has added the user."""
 
 UNREAD_SCAN = 2_000
 """Most messages above the read mark that are read, newest first, to count the messages of others: see archive.proto.
-Only a member who has sent so many, and read none since, has unread messages that are not counted."""
+Only where so many own messages or control changes follow are unread messages not counted."""
 
 MENTIONS_LIMIT = 100
 """Messages that mention the user are counted up to this number: see archive.proto."""

@@ -9,6 +9,7 @@ import { controlTexts } from "../../../web/controls.js";
 import { isFormer, may, PERMISSIONS, permissionsOf, withControl } from "../../../web/groups.js";
 import { readUpTo } from "../../../web/kinds/marked.js";
 import { fromWire, toDays } from "../../../web/messages.js";
+import { firstUnread } from "../../../web/part.js";
 import { Profiles } from "../../../web/profiles.js";
 import { Rosters } from "../../../web/rosters.js";
 import { Chats } from "../../../web/stores/chats.js";
@@ -185,6 +186,26 @@ test("nothing is unread for a user who was removed, also if they read on, until 
   const loaded = { messages: [sent(1), sent(2), sent(3)], hasOlder: false, hasNewer: false };
   assert.equal(withChatChanges(removed, [markAt(9, ADA, { read_up_to: idAt(1) })], ADA, loaded).unread, 0);
   assert.equal(withMessage(removed, fromWire(controlAt(5)), ADA).unread, 1);
+});
+
+test("of control changes only the one by which another member adds the user is unread", () => {
+  const counts = (events) => {
+    const chat = events.reduce((all, one) => withMessage(all, fromWire(one), ADA), emptyChat(GROUP, []));
+    const loaded = { messages: events.map(fromWire), hasOlder: false, hasNewer: false };
+    const marked = withChatChanges(chat, [markAt(9, ADA, { read_up_to: String(BigInt(idAt(1)) - 1n) })], ADA, loaded);
+    return [chat.unread, marked.unread];
+  };
+  assert.deepEqual(counts(CONTROLS.slice(0, 3).map((control, at) => controlAt(at + 1, control))), [1, 1]);
+  const joined = { version: "1", members: [member(ADA, "MEMBER", { spans: open(1) })] };
+  assert.deepEqual(counts([controlAt(1, joined, ADA), controlAt(2)]), [0, 0]);
+  const message = { ...wireMessage(3), chat_id: GROUP };
+  assert.deepEqual(counts([controlAt(1, joined, ADA), controlAt(2), message]), [1, 1]);
+});
+
+test("a group opens at its first unread message, not at a control change above it", () => {
+  const messages = [fromWire(controlAt(1)), fromWire(controlAt(2)), sent(3)];
+  const chat = folded(CONTROLS.slice(0, 2));
+  assert.deepEqual([0, 1].map((minute) => firstUnread(messages, chat, ADA, idAt(minute))), [0, 2]);
 });
 
 test("a control change is a line of its own, between runs of messages", () => {

@@ -2,7 +2,10 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { MAX_ROWS, Part } from "../../../web/part.js";
+import { emptyChat } from "../../../web/chats.js";
+import { fromWire } from "../../../web/messages.js";
+import { firstUnread, MAX_ROWS, Part } from "../../../web/part.js";
+import { ADA, CHAT, idAt, wireMessage } from "./fakes.js";
 
 const range = (from, to) => Array.from({ length: to - from }, (_, at) => ({ key: `${from + at}` }));
 const numbers = (part, messages) => [messages[part.start], messages[part.end - 1]].map(({ key }) => Number(key));
@@ -18,6 +21,12 @@ test("a chat opens at its end, or around its first unread message", () => {
   assert.deepEqual(numbers(opened(messages), messages), [950, 999]);
   assert.deepEqual(numbers(opened(messages, 300), messages), [250, 399]);
   assert.deepEqual(numbers(opened(messages, 3), messages), [0, 102]);
+});
+
+test("the first unread message is the first one of another user above the mark", () => {
+  const messages = [1, 2, 3, 4].map((minute) => fromWire(wireMessage(minute, minute === 2 ? { sender_id: ADA } : {})));
+  const chat = emptyChat(CHAT, []);
+  assert.deepEqual([1, 4].map((minute) => firstUnread(messages, chat, ADA, idAt(minute))), [2, -1]);
 });
 
 test("the same messages stay when others are loaded above and below", () => {

@@ -297,7 +297,9 @@ class FakeClient:
         mark, begin = self._platform.marks.get((user_id, chat_id), 0), self._begin(chat_id)
         here = [m for m in self._platform.history if m.chat_id == chat_id and m.WhichOneof("content")]
         above = [m for m in here if m.message_id > mark and m.message_id >= begin]
-        newest = above[-self._platform.unread_among :]
+        newest = [
+            m for m in above[-self._platform.unread_among :] if not m.HasField("control") or m.message_id == begin
+        ]
         unread = min(sum(m.sender_id != user_id for m in newest), 100)
         mentions = sum(m.sender_id != user_id and self._is_mentioned(m) for m in above)
         marks = [Mark(user_id=user_id, read_up_to=mark)]

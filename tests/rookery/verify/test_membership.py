@@ -91,11 +91,16 @@ def records(
 
 
 def test_correct_records_have_no_violation() -> None:
-    lists = [Listed(GRACE, CHAT, 0, 0, 6), Listed(EVE, CHAT, 15, 15, 2)]  # of hers, from her newest span on
+    lists = [Listed(GRACE, CHAT, 0, 0, 4), Listed(EVE, CHAT, 15, 15, 2)]  # of hers, from her newest span on
     feed = {EVE: [FeedRead(0.0, 0.0, 40, CHAT, 10, [])]}
     assert check_records(records(listed=lists)) == []
     missing = sorted(each.text.partition(",")[0] for each in check_records(records(answers=feed)))
     assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
+
+
+def test_unread_control_changes_beside_the_one_that_adds_the_user_are_found() -> None:
+    found = check_records(records(listed=[Listed(GRACE, CHAT, 0, 0, 6)]))
+    assert [each.text for each in found] == ["g-1 has 4 unread messages in history, but 6 in the chat list of 2"]
 
 
 def test_a_former_member_has_no_unread_messages() -> None:

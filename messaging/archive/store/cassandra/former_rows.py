@@ -1,12 +1,14 @@
 """The conversion of the rows that former releases have stored: each reaction becomes a change, each change gets its
-kind, and the heads of groups get the users who ask to join.
+kind, the heads of groups get the users who ask to join, and the rows of control changes are marked.
 
 Repeating it changes nothing, nor does running it while archives record: a later change of a reaction wins."""
 
 from collections.abc import Callable, Iterable
 
+from messaging.archive.store.cassandra.batch import bucket_of
 from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
 from messaging.archive.store.cassandra.group_rows import ASKS
+from messaging.archive.store.cassandra.recording import MARK_CONTROL
 from messaging.archive.store.cassandra.writes import Writes
 from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Change, Event, Reacted
@@ -31,9 +33,11 @@ _SET_KIND = """
 _NO_MEMBERS = """
     SELECT user_id, version, member FROM members_by_chat WHERE chat_id = ? AND shard = ? AND role = 0 ALLOW FILTERING
 """
+_CONTROLS = "SELECT event_id FROM versions_by_chat WHERE chat_id = ?"
 
-_Convert = Callable[[Writes, str, int, Iterable[Row]], None]
-"""Adds the writes for the rows of a partition, which is given by its key."""
+_Convert = Callable[..., None]
+"""Adds the writes for the rows of a partition: called with the Writes, the columns of the partition's key, and the
+rows."""
 
 
 async def convert_rows(session: CassandraSession, progress: Progress) -> None:
@@ -41,6 +45,7 @@ async def convert_rows(session: CassandraSession, progress: Progress) -> None:
     await _convert_reactions(session, progress)
     await _set_kinds(session, progress)
     await _note_asking(session, progress)
+    await _mark_controls(session, progress)
 
 
 async def _convert_reactions(session: CassandraSession, progress: Progress) -> None:
@@ -76,6 +81,17 @@ async def _note_asking(session: CassandraSession, progress: Progress) -> None:
     await _for_all_partitions(session, progress, "members_by_chat", _NO_MEMBERS, convert, "chat_id, shard")
 
 
+async def _mark_controls(session: CassandraSession, progress: Progress) -> None:
+    mark = await session.prepare(MARK_CONTROL)
+
+    def convert(writes: Writes, chat_id: str, rows: Iterable[Row]) -> None:
+        for (event_id,) in rows:
+            bucket = bucket_of(event_id)
+            writes.add((chat_id, bucket), mark, (chat_id, bucket, event_id, event_id))
+
+    await _for_all_partitions(session, progress, "versions_by_chat", _CONTROLS, convert, "chat_id")
+
+
 async def _for_all_partitions(
     session: CassandraSession,
     progress: Progress,
@@ -87,7 +103,7 @@ async def _for_all_partitions(
     """Convert the partitions of a table from its place on, PARTITIONS at once; `read` reads the rows of one."""
     partitions, rows_of = _PARTITIONS.format(table=table, key=key), await session.prepare(read)
     async for found in pages_from(session, progress, table, partitions, PARTITIONS):
-        keys = [(chat_id, number) for _, chat_id, number in found]
+        keys = [tuple(key) for _, *key in found]
         writes = Writes()
         for each, rows in zip(keys, await session.execute_all([(rows_of, each) for each in keys]), strict=True):
             convert(writes, *each, rows)

@@ -39,7 +39,7 @@ _MESSAGE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id = ?"
 _MESSAGES_IN = _MESSAGES + "WHERE chat_id IN ? AND bucket = ? AND message_id IN ?"
 # A message has its id as timestamp, and the stub of a deleted one the id of its deletion.
 _SENDERS = """
-    SELECT message_id, sender_id, writetime(message) FROM messages_by_chat
+    SELECT message_id, sender_id, writetime(message), is_control FROM messages_by_chat
     WHERE chat_id = ? AND bucket = ? AND message_id > ? AND message_id <= ? ORDER BY message_id DESC LIMIT ?
 """
 _STATE = """
@@ -186,10 +186,13 @@ class History:
         rows: list[Row] = await self._session.execute(self._statements[_CHANGE_OF_TARGET], key)
         return rows[0][0] if rows else b""
 
-    async def count_of_others(self, user_id: int, chats: Sequence[tuple[str, int, int]]) -> list[int]:
-        """For each chat, given as chat_id, an id and the id of its newest message: the number of messages of others
-        above the id, at most UNREAD_LIMIT, of the newest UNREAD_SCAN messages."""
-        counts = [_Count(chat_id, above, newest, [bucket_of(newest)]) for chat_id, above, newest in chats]
+    async def count_of_others(self, user_id: int, chats: Sequence[tuple[str, int, int, int]]) -> list[int]:
+        """For each chat, given as chat_id, an id, the id of its newest message and that of the control change by which
+        the user joined: the number of messages of others above the id, at most UNREAD_LIMIT, of the newest UNREAD_SCAN
+        messages. Other control changes do not count."""
+        counts = [
+            _Count(chat_id, above, newest, joined, [bucket_of(newest)]) for chat_id, above, newest, joined in chats
+        ]
         longer = [count for count in counts if bucket_of(count.above_id) != count.buckets[0]]
         lists = await self._session.execute_all([(self._statements[_BUCKETS], (count.chat_id,)) for count in longer])
         for count, rows in zip(longer, lists, strict=True):
@@ -259,6 +262,8 @@ class _Count:
     above_id: int
     up_to_id: int
     """The newest id that is not read yet."""
+    joined_id: int
+    """The control change by which the user joined; 0 in a direct chat."""
     buckets: list[int]
     """The buckets that are not read to their end, newest first."""
     others: int = 0
@@ -271,8 +276,11 @@ class _Count:
     def next_page(self) -> tuple[str, int, int, int, int]:
         return self.chat_id, self.buckets[0], self.above_id, self.up_to_id, COUNTED_AT_ONCE
 
-    def add(self, rows: Sequence[tuple[int, int | None, int]], user_id: int) -> None:
-        self.others += sum(sender_id != user_id and written == message_id for message_id, sender_id, written in rows)
+    def add(self, rows: Sequence[tuple[int, int | None, int, bool | None]], user_id: int) -> None:
+        self.others += sum(
+            sender_id != user_id and written == message_id and (not is_control or message_id == self.joined_id)
+            for message_id, sender_id, written, is_control in rows
+        )
         self.scanned += len(rows)
         if len(rows) < COUNTED_AT_ONCE:
             self.buckets.pop(0)

@@ -46,6 +46,9 @@ _ADD_MESSAGE = """
     INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, client_message_id, message)
     VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?
 """
+MARK_CONTROL = """
+    INSERT INTO messages_by_chat (chat_id, bucket, message_id, is_control) VALUES (?, ?, ?, true) USING TIMESTAMP ?
+"""
 _CONTENTS = """
     SELECT chat_id, message_id, message FROM messages_by_chat WHERE chat_id IN ? AND bucket = ? AND message_id IN ?
 """
@@ -180,6 +183,9 @@ class ChatRecording:
         content = stored.SerializeToString()
         row = chat_id, bucket, message_id, sender_id, client_id, content, message_id
         writes.add(("bucket", chat_id, bucket), self._statements[_ADD_MESSAGE], row, size=len(content))
+        if message.HasField("control"):
+            control = chat_id, bucket, message_id, message_id
+            writes.add(("bucket", chat_id, bucket), self._statements[MARK_CONTROL], control)
         self._add_send(writes, chat_id, sender_id, client_id, message_id)
         return chat_id, bucket
 
@@ -227,7 +233,7 @@ class ChatRecording:
 
 
 _STATEMENTS = (
-    *(_SENDS, _FIRST_OF_SEND, _CONTENTS, _ADD_MESSAGE, _ADD_CLIENT_ID, _ADD_SEND, _ADD_BUCKET),
+    *(_SENDS, _FIRST_OF_SEND, _CONTENTS, _ADD_MESSAGE, MARK_CONTROL, _ADD_CLIENT_ID, _ADD_SEND, _ADD_BUCKET),
     *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _EMPTY_NEWEST, _DELIVERED, _READ),
     *CHANGE_STATEMENTS,
     *GROUP_STATEMENTS,

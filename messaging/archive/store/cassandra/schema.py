@@ -223,3 +223,6 @@ FILES_SCHEMA = (
     ) WITH CLUSTERING ORDER BY (message_id DESC)
     """,
 )
+
+# True in the row of a control change, null in every other one: a count of messages tells them apart.
+CONTROLS_SCHEMA = ("ALTER TABLE messages_by_chat ADD IF NOT EXISTS is_control boolean",)

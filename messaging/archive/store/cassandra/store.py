@@ -198,7 +198,7 @@ class CassandraChats:
         newest messages."""
         unread = [(chat, above, newest) for chat, newest in chats if newest > (above := _read_up_to(user_id, chat))]
         counts = await self._history.count_of_others(
-            user_id, [(chat.chat_id, above, newest) for chat, above, newest in unread]
+            user_id, [(chat.chat_id, above, newest, _joined_id(chat)) for chat, above, newest in unread]
         )
         for (chat, _, _), count in zip(unread, counts, strict=True):
             chat.unread = count
@@ -266,4 +266,9 @@ def _read_up_to(user_id: int, chat: Chat) -> int:
     mark = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
     if chat.kind == CHAT_KIND_DIRECT:
         return mark
-    return max(mark, chat.own.spans[-1].first - 1) if chat.own.role else MAX_ID
+    return max(mark, _joined_id(chat) - 1) if chat.own.role else MAX_ID
+
+
+def _joined_id(chat: Chat) -> int:
+    """The id of the control change by which the user joined a group last; 0 for a direct chat."""
+    return chat.own.spans[-1].first if chat.own.spans else 0

@@ -171,6 +171,9 @@ _FILES = """
 # A row that is not listed has the time of changes that were recorded before the chat was in the user's list.
 _LISTED = "ALTER TABLE chats_by_user ADD COLUMN is_listed INTEGER NOT NULL DEFAULT 1"
 
+# So that a count of messages tells control changes apart.
+_INDEX_CONTROLS = "CREATE INDEX controls_by_event ON controls (event_id)"
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -207,5 +210,5 @@ def _fill_asking(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS = (
     *(_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS),
-    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES, _LISTED),
+    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES, _LISTED, _INDEX_CONTROLS),
 )

@@ -80,13 +80,16 @@ _GET_CHAT = """
         max(ifnull(until_ms, chats.changed_ms), ifnull(chats_by_user.changed_ms, 0))
     FROM chats LEFT JOIN chats_by_user ON user_id = ? AND chats_by_user.chat = chats.chat WHERE chat_id = ?
 """
+# Of control changes, only that by which another member has added the user.
 _COUNT_UNREAD = """
     SELECT count(*) FROM (
         SELECT 1 FROM (
-            SELECT author_id FROM events
+            SELECT event_id, author_id FROM events
             WHERE chat = ? AND target_id IS NULL AND event_id > ? AND length(content) > 0
             ORDER BY event_id DESC LIMIT ?
-        ) WHERE author_id <> ? LIMIT ?
+        ) AS newest WHERE author_id <> ? AND (
+            event_id = ? OR NOT EXISTS (SELECT 1 FROM controls WHERE controls.event_id = newest.event_id)
+        ) LIMIT ?
     )
 """
 # The newest text counts: that of the newest edit, else the message's own.
@@ -354,11 +357,12 @@ def _chat(
     if end == OPEN:
         read_up_to = next((mark.read_up_to for mark in marks if mark.user_id == user_id), 0)
         above = chat, max(read_up_to, begin - 1)
-        (unread,) = connection.execute(_COUNT_UNREAD, (*above, UNREAD_SCAN, user_id, UNREAD_LIMIT)).fetchone()
+        counted = *above, UNREAD_SCAN, user_id, begin, UNREAD_LIMIT
+        (unread,) = connection.execute(_COUNT_UNREAD, counted).fetchone()
         if unread:
             scans = user_id, *above, MENTIONS_SCAN, EVERYONE, *above, MENTIONS_SCAN
-            counted = *scans, EDIT.number, chat, user_id, MENTIONS_LIMIT
-            (mentions,) = connection.execute(_COUNT_MENTIONS, counted).fetchone()
+            mentioning = *scans, EDIT.number, chat, user_id, MENTIONS_LIMIT
+            (mentions,) = connection.execute(_COUNT_MENTIONS, mentioning).fetchone()
     if own is not None:
         version = version if own.role else own.version
     settings = GroupSettings() if own is None else settings_at(connection, chat, version)

@@ -166,7 +166,7 @@ async def test_reactions_are_converted_while_archives_record(former_keyspace: Ca
 
 class Partitions:
     """A session with these partitions in each table, by token, without rows; and a Progress, which fails when it notes
-    `broken`."""
+    `broken`. The last column of a partition's key is its token."""
 
     def __init__(self, count: int, broken: int) -> None:
         self._count = count
@@ -177,12 +177,13 @@ class Partitions:
     async def prepare(self, cql: str) -> str:
         return cql
 
-    async def execute(self, statement: str, parameters: tuple[int, int]) -> list[tuple[int, str, int]]:
+    async def execute(self, statement: str, parameters: tuple[int, int]) -> list[tuple[Any, ...]]:
         place, limit = parameters
-        return [(token, CHAT, token) for token in range(max(place + 1, 0), self._count)][:limit]
+        first = () if "versions_by_chat" in statement else (CHAT,)
+        return [(token, *first, token) for token in range(max(place + 1, 0), self._count)][:limit]
 
-    async def execute_all(self, work: list[tuple[str, tuple[str, int]]]) -> list[list[Any]]:
-        self.read += [bucket for _, (_, bucket) in work]
+    async def execute_all(self, work: list[tuple[str, tuple[Any, ...]]]) -> list[list[Any]]:
+        self.read += [key[-1] for _, key in work]
         return [[] for _ in work]
 
     def place(self, table: str) -> int:
@@ -202,7 +203,7 @@ async def test_an_interrupted_conversion_reads_the_rest_only() -> None:
     partitions.broken = None
     partitions.read.clear()
     await convert_rows(partitions, partitions)
-    assert partitions.read == [*range(20, 50), *range(50), *range(50)]  # of three tables
+    assert partitions.read == [*range(20, 50), *range(50), *range(50), *range(50)]  # of four tables
 
 
 @pytest.mark.slow
@@ -220,6 +221,14 @@ async def test_archives_of_the_release_before_the_feed_record_while_the_schema_c
     async with migrated(settings) as chats:
         assert await chats.versions(CHAT, FIRST, KINDS["reacted"].number) == [BENS, ANNS]
         assert await chats.events_after(CHAT, THIRD) == [BENS, ANNS, LAST]
+
+
+async def test_control_changes_of_the_former_release_are_not_unread(open_groups: OpenChats) -> None:
+    for _ in range(2):  # on Cassandra, the rows are converted again
+        async with open_groups() as chats:
+            seen = [await chats.get_chat(user, "g-7") for user in (ANN, BEN)]
+        found = [each and (each.newest.message.control.version, each.unread) for each in seen]
+        assert found == [(6, 0), (6, 0)]
 
 
 async def test_a_group_of_the_release_before_channels_becomes_one(open_groups: OpenChats) -> None:

@@ -178,6 +178,27 @@ async def test_who_joins_again_has_two_spans_and_unread_messages_from_the_second
 
 
 @pytest.mark.parametrize("order", [1, -1])
+async def test_of_control_changes_only_the_one_by_which_another_member_adds_the_user_is_unread(
+    chats: ChatStore, crew: Company, order: int
+) -> None:
+    joins = crew.creation(1), crew.control({1: ROLE_MEMBER}), crew.control({2: ROLE_MEMBER}, who=2)
+    later = [crew.control({1: role}) for role in (ROLE_ADMIN, ROLE_GUEST)]
+    for event in [*joins, crew.message(), *later, crew.message()][::order]:
+        await chats.record(logged(event), {})
+    assert [(await chat_of(chats, crew, user)).unread for user in crew.members] == [0, 3, 2]
+    await chats.record(logged(crew.mark(1, read=joins[1].event_id)), {})
+    assert (await chat_of(chats, crew, crew.members[1])).unread == 2
+
+
+async def test_unread_messages_behind_many_control_changes_are_counted(chats: ChatStore, crew: Company) -> None:
+    await chats.record(logged(crew.creation(), crew.message()), {})
+    for _ in range(3):
+        await chats.record(logged(*(crew.control({2: role}) for role in [ROLE_MEMBER, ROLE_UNSPECIFIED] * 50)), {})
+    await chats.record(logged(crew.message()), {})
+    assert (await chat_of(chats, crew, crew.members[1])).unread == 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
 async def test_an_unread_mention_is_in_the_newest_text_of_a_message_that_is_not_deleted(
     chats: ChatStore, crew: Company, order: int
 ) -> None:
