@@ -320,6 +320,7 @@
  * @property {Presence} [presence]
  * @property {ProfileChanged} [profile_changed]
  * @property {PeopleChanged} [people_changed]
+ * @property {GroupMarks} [group_marks]
  */
 
 /**
@@ -452,6 +453,23 @@
  * A connection or block of the recipient with this user changed: read the list again. As Presence, it is not replayed.
  * @typedef {object} PeopleChanged
  * @property {string} [user_id]
+ */
+
+/**
+ * Marks of members of a group that rose, to the members of a group of at most 100, in about 2 seconds, merged. As
+ * Presence, it has no event id and no position, and may be lost: GET /v1/chats/{chat_id}/marks has all of them. Users
+ * who hide their read marks are not in it, and do not receive it.
+ * @typedef {object} GroupMarks
+ * @property {string} chat_id
+ * @property {MemberMark[]} [marks] At most one of each member.
+ */
+
+/**
+ * The marks of a member: fold them as the `Marked` of that user.
+ * @typedef {object} MemberMark
+ * @property {string} [user_id]
+ * @property {string} [delivered_up_to] 0 in groups of more than 32 members.
+ * @property {string} [read_up_to]
  */
 
 /**

@@ -22,6 +22,7 @@ from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.previews import Previewer, Previews
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.registry import Registry
+from messaging.gateway.requests import KeptRequest
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Session
 from messaging.gateway.sign_in import SignIn
@@ -68,15 +69,21 @@ class Gateway:
         lookups = Lookups(accounts, history, backplane, self.partitions)
         self.rosters = Rosters(history, backplane.partitions, ids.follow, lookups.is_history_complete)
         self.signals = SignalExchange(
-            signals, self.partitions, self.registry, self.rosters, directory, accounts, lookups.forget_user
+            signals,
+            self.partitions,
+            self.registry,
+            self.rosters,
+            directory,
+            accounts,
+            lookups.forget_user,
+            lookups.showing_read_marks,
         )
         access = Access(lookups, self.rosters, self.partitions, ids, live)
         files = FileLookups(history, lookups, self.rosters, self.partitions)
         publisher = self.signals.publisher
         self.publisher = Publisher(backplane, lookups, files, self.rosters, access, self.partitions, ids, publisher)
         self.previews = None if previewer is None else Previews(previewer, self.publisher, lookups, self.rosters, live)
-        if self.previews is not None:
-            self.publisher.on_done = self.previews.offer
+        self.publisher.on_done = self._on_done
         self.channels = Channels(self.registry, self.partitions)
         self.follows = Follows(self.channels, self.rosters, access)
         self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
@@ -148,6 +155,12 @@ class Gateway:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
         await self.signals.presences.close()
         await self.registry.wait_empty()
+
+    def _on_done(self, user_id: int, request: KeptRequest, event_id: int, is_stored: bool) -> None:
+        if is_stored:
+            self.signals.group_marks.note(user_id, request)
+        if self.previews is not None:
+            self.previews.offer(user_id, request, event_id, is_stored)
 
     async def _wait_idle(self, partitions: Collection[int] | None = None) -> None:
         """Wait until no message, change or control change is in flight, or none of these partitions."""

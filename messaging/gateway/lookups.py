@@ -2,7 +2,7 @@
 a late retry, and a user's own settings of a chat."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -118,6 +118,16 @@ class Lookups:
     async def find_read_marks(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether the two users of a direct chat show read marks, unless that is remembered. Raises
         Unavailable."""
+        await self._find_shown_marks(user_ids)
+        await self.find_block(user_ids)
+
+    async def showing_read_marks(self, user_ids: Collection[int]) -> Collection[int]:
+        """The users of these, MAX_IDS at most, who show read marks. Raises Unavailable."""
+        await self._find_shown_marks(user_ids)
+        return [each for each in user_ids if self._shows_read_marks.get(each, (False, 0.0))[0]]
+
+    async def _find_shown_marks(self, user_ids: Iterable[int]) -> None:
+        """Look up which of these users show read marks, unless that is remembered. Raises Unavailable."""
         now, forgotten = trio.current_time(), self._forgotten
         unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
         users = await self._accounts.users(unknown) if unknown else ()
@@ -126,7 +136,6 @@ class Lookups:
         for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
             value = user.shows_read_marks, now + MARKS_SECONDS
             _remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
-        await self.find_block(user_ids)
 
     async def find_block(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether one of the two users of a direct chat blocks the other, unless it is remembered that neither

@@ -11,6 +11,8 @@
                     ...  # a change, such as an edit or a reaction: apply_change(state, event)
                 case Presence():
                     ...  # of a user who is watched: see Client.watch
+                case GroupMarks():
+                    ...  # how far members of a group of at most 100 have read it
                 case ChannelHead():
                     ...  # a channel that is not open has new events: see Client.channels
                 case Gap():
@@ -77,6 +79,8 @@ from rookery.v1.session_pb2 import (
     ChannelHead,
     Event,
     Gap,
+    GroupMarks,
+    MemberMark,
     Mention,
     Message,
     PeopleChanged,
@@ -120,6 +124,7 @@ __all__ = [
     "Gap",
     "GatewayEndpoints",
     "GroupInvite",
+    "GroupMarks",
     "GroupSettings",
     "Groups",
     "HistoryMessage",
@@ -133,6 +138,7 @@ __all__ = [
     "ListMembersResponse",
     "ListMessagesResponse",
     "Member",
+    "MemberMark",
     "Mention",
     "Message",
     "MissedEvent",

@@ -57,7 +57,7 @@ class TooOld:
     chat_id: str
 
 
-Signal = pb.Typing | pb.Presence | pb.ProfileChanged | pb.PeopleChanged
+Signal = pb.Typing | pb.GroupMarks | pb.Presence | pb.ProfileChanged | pb.PeopleChanged
 """An event that is not kept: it may be missing, and no Gap reports that."""
 
 ChannelEvent = pb.ChannelHead | Followed | NotFollowed | TooOld
@@ -255,6 +255,8 @@ class Session:
                     yield event
             case "typing":
                 yield event.typing
+            case "group_marks":
+                yield event.group_marks
             case "presence":
                 yield event.presence
             case "profile_changed":

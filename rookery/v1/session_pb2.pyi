@@ -204,7 +204,7 @@ class Refused(_message.Message):
     def __init__(self, frame: _Optional[int] = ..., client_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., retryable: _Optional[bool] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "position", "message", "typing", "change", "presence", "profile_changed", "people_changed")
+    __slots__ = ("event_id", "position", "message", "typing", "change", "presence", "profile_changed", "people_changed", "group_marks")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +213,7 @@ class Event(_message.Message):
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     PROFILE_CHANGED_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    GROUP_MARKS_FIELD_NUMBER: _ClassVar[int]
     event_id: int
     position: Position
     message: Message
@@ -221,7 +222,8 @@ class Event(_message.Message):
     presence: Presence
     profile_changed: ProfileChanged
     people_changed: PeopleChanged
-    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., profile_changed: _Optional[_Union[ProfileChanged, _Mapping]] = ..., people_changed: _Optional[_Union[PeopleChanged, _Mapping]] = ...) -> None: ...
+    group_marks: GroupMarks
+    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., profile_changed: _Optional[_Union[ProfileChanged, _Mapping]] = ..., people_changed: _Optional[_Union[PeopleChanged, _Mapping]] = ..., group_marks: _Optional[_Union[GroupMarks, _Mapping]] = ...) -> None: ...
 
 class Presence(_message.Message):
     __slots__ = ("user_id", "is_online", "last_seen_ms")
@@ -244,6 +246,24 @@ class PeopleChanged(_message.Message):
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     def __init__(self, user_id: _Optional[int] = ...) -> None: ...
+
+class GroupMarks(_message.Message):
+    __slots__ = ("chat_id", "marks")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MARKS_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    marks: _containers.RepeatedCompositeFieldContainer[MemberMark]
+    def __init__(self, chat_id: _Optional[str] = ..., marks: _Optional[_Iterable[_Union[MemberMark, _Mapping]]] = ...) -> None: ...
+
+class MemberMark(_message.Message):
+    __slots__ = ("user_id", "delivered_up_to", "read_up_to")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    READ_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    delivered_up_to: int
+    read_up_to: int
+    def __init__(self, user_id: _Optional[int] = ..., delivered_up_to: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "control", "reply_to", "forwarded", "files")

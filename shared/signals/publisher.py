@@ -3,9 +3,9 @@
 A gateway listens to the channels of the partitions that are assigned to it, and to its own, by its number.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, Typing
+from rookery.v1.session_pb2 import Event, GroupMarks, Presence, ProfileChanged, Typing
 from rookery.v1.signals_pb2 import PresenceChanged, Signal, SignalEvent, Watched
 from shared.contract.partitions import partition_of
 from shared.signals.protocol import Signals
@@ -25,7 +25,7 @@ def gateway_channel(gateway: int) -> str:
 
 
 class SignalPublisher:
-    """Publishes typing, presence and changed profiles; one for each gateway and each BFF."""
+    """Publishes typing, marks, presence and changed profiles; one for each gateway and each BFF."""
 
     def __init__(self, signals: Signals, partitions: int) -> None:
         self._signals = signals
@@ -33,11 +33,12 @@ class SignalPublisher:
 
     def typing(self, typing: Typing, users: Mapping[int, Iterable[int]]) -> None:
         """Send to the sessions of these users, by partition, that one of them is typing; not to that one's."""
-        event = Event(typing=typing)
-        for partition, user_ids in users.items():
-            others = [user_id for user_id in user_ids if user_id != typing.user_id]
-            if others:
-                self._to_partition(partition, Signal(event=SignalEvent(event=event, recipient_ids=others)))
+        self._to_others(Event(typing=typing), {typing.user_id}, users)
+
+    def group_marks(self, marks: GroupMarks, users: Mapping[int, Iterable[int]]) -> None:
+        """Send marks of a group to the sessions of these users, by partition; not to the user whose mark is the only
+        one."""
+        self._to_others(Event(group_marks=marks), {mark.user_id for mark in marks.marks}, users)
 
     def profile_changed(self, user_id: int) -> None:
         """Announce that the user has changed their profile or `shows_presence`, to their sessions and to those that
@@ -61,6 +62,13 @@ class SignalPublisher:
     def forward(self, gateway: int, event: Event) -> None:
         """Send an event to the sessions of a gateway that watch its subject."""
         self._to_gateway(gateway, Signal(event=SignalEvent(event=event, is_for_watchers=True)))
+
+    def _to_others(self, event: Event, authors: Collection[int], users: Mapping[int, Iterable[int]]) -> None:
+        """Send an event to the sessions of these users, by partition, except to its only author."""
+        for partition, user_ids in users.items():
+            others = [user_id for user_id in user_ids if user_id not in authors or len(authors) > 1]
+            if others:
+                self._to_partition(partition, Signal(event=SignalEvent(event=event, recipient_ids=others)))
 
     def _by_partition(self, user_ids: Iterable[int]) -> Mapping[int, list[int]]:
         users: dict[int, list[int]] = {}

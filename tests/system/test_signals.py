@@ -1,16 +1,16 @@
-"""Signals between users, on both platforms: presence, typing and changed profiles."""
+"""Signals between users, on both platforms: presence, typing, marks in groups and changed profiles."""
 
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
 import trio
 
-from rookery.client import Client, Presence, ProfileChanged, Typing, open_client
+from rookery.client import Client, GroupMarks, MemberMark, Presence, ProfileChanged, Typing, open_client
 from tests.system.talk import TRANSPORTS
 from tools.launch.people import PASSWORD, PATIENCE, open_http, sign_up
 from tools.launch.process import Process
 
-Signal = TypeVar("Signal", Presence, ProfileChanged, Typing)
+Signal = TypeVar("Signal", GroupMarks, Presence, ProfileChanged, Typing)
 
 
 async def next_of(client: Client, kind: type[Signal]) -> Signal:
@@ -43,3 +43,21 @@ async def test_users_see_who_is_online_types_and_changes_their_profile_unless_it
         for viewer, watched in ((ada, grace.me.user_id), (grace, ada.me.user_id)):
             assert (await next_of(viewer, ProfileChanged)).user_id == grace.me.user_id
             assert await next_of(viewer, Presence) == Presence(user_id=watched)
+
+
+async def test_the_members_of_a_group_see_at_once_how_far_each_has_read(platform: tuple[str, Process]) -> None:
+    url, _ = platform
+    people = [await sign_up(url, name) for name in ("ada", "grace")]
+    async with AsyncExitStack() as stack:
+        ada, grace = [
+            await stack.enter_async_context(open_client(url, each.name, PASSWORD, transport=transport))
+            for each, transport in zip(people, TRANSPORTS, strict=True)
+        ]
+        message = await ada.groups.create("Engines", [grace.me.user_id])
+        chat_id, message_id = message.chat_id, message.message_id
+        grace.mark(chat_id, delivered_up_to=message_id)
+        delivered = MemberMark(user_id=grace.me.user_id, delivered_up_to=message_id)
+        assert await next_of(ada, GroupMarks) == GroupMarks(chat_id=chat_id, marks=[delivered])
+        ada.mark(chat_id, read_up_to=message_id)
+        read = MemberMark(user_id=ada.me.user_id, delivered_up_to=message_id, read_up_to=message_id)
+        assert await next_of(grace, GroupMarks) == GroupMarks(chat_id=chat_id, marks=[read])

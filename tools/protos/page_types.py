@@ -30,7 +30,7 @@ ROOTS = (
 
 ALWAYS_SET = """
 Authenticate.access_token Renew.access_token Send.client_message_id Send.chat_id
-Change.chat_id Reacted.emoji Typing.chat_id
+Change.chat_id Reacted.emoji Typing.chat_id GroupMarks.chat_id
 ServerFrame.sequence Accepted.frame Refused.frame Refused.code Refused.message
 Message.message_id Message.chat_id Message.sender_id Text.body
 Chat.chat_id HistoryMessage.message

@@ -11,6 +11,7 @@ from messaging.gateway.frames import SharedEvent
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
 from messaging.gateway.rosters import Rosters
+from messaging.gateway.signals.group_marks import GroupMarksExchange, ShowingReadMarks
 from messaging.gateway.signals.presences import Presences
 from messaging.gateway.signals.watches import Watches
 from rookery.v1.signals_pb2 import Signal, SignalEvent
@@ -39,6 +40,7 @@ class SignalExchange:
         directory: Directory,
         accounts: AccountStore,
         forget_user: Callable[[int], None],
+        showing_read_marks: ShowingReadMarks,
     ) -> None:
         """`forget_user` is called with each user of this gateway who has changed their profile or settings."""
         self._signals = signals
@@ -50,6 +52,7 @@ class SignalExchange:
         self.publisher = SignalPublisher(signals, partitions.count)
         self.presences = Presences(partitions, registry, accounts, self.publisher)
         self.watches = Watches(self._number, partitions.count, accounts, directory, self.publisher)
+        self.group_marks = GroupMarksExchange(registry, rosters, self.publisher, showing_read_marks)
         registry.on_presence = self.presences.sessions_changed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -59,6 +62,7 @@ class SignalExchange:
             self._listen(listener)
             nursery.start_soon(self.presences.run)
             nursery.start_soon(self.watches.run)
+            nursery.start_soon(self.group_marks.run)
             task_status.started()
             while True:
                 values = await listener.receive()
@@ -95,6 +99,9 @@ class SignalExchange:
 
     def _deliver(self, signal: SignalEvent) -> None:
         event, recipient_ids = signal.event, tuple(signal.recipient_ids)
+        if event.HasField("group_marks"):
+            self.group_marks.receive(event, recipient_ids)
+            return
         if event.HasField("typing"):  # its sender may not have read who has left the group
             recipient_ids = self._rosters.within(event.typing.chat_id, 0, MAX_ID, recipient_ids)
         shared = SharedEvent(event, event.ByteSize())

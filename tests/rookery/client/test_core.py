@@ -148,9 +148,10 @@ def test_watched_users_are_watched_again_on_each_connection_and_after_a_gap(serv
 def test_a_signal_is_an_event_without_a_position(server: Server) -> None:
     server.connect(replayed=2, offset=9)
     presence, typing = pb.Presence(user_id=OTHER, is_online=True), pb.Typing(chat_id=CHAT, user_id=OTHER)
-    for event in (pb.Event(presence=presence), pb.Event(typing=typing)):
+    marks = pb.GroupMarks(chat_id="g-7", marks=[pb.MemberMark(user_id=OTHER, read_up_to=5)])
+    for event in (pb.Event(presence=presence), pb.Event(typing=typing), pb.Event(group_marks=marks)):
         server.reply(pb.ServerFrame(event=event))
-    assert server.events[1:] == [presence, typing]
+    assert server.events[1:] == [presence, typing, marks]
     assert server.session.position is None  # the replay has not arrived yet
 
 

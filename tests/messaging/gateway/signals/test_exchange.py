@@ -1,7 +1,7 @@
 """Presence, last seen and changed profiles, between the gateways of users and of those who watch them."""
 
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -22,38 +22,10 @@ from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.signals.publisher import SignalPublisher
 from tests.messaging.gateway.harness import Crew
-from tests.messaging.gateway.signals.world import ALL, PARTITIONS, GatewayOfUsers, World, settle
+from tests.messaging.gateway.signals.world import ALL, PARTITIONS, GatewayOfUsers, World, elapse, settle
 
 ANN, BEN, CAT = 1, 2, 3
 BENS = frozenset({partition_of(BEN, PARTITIONS)})
-
-
-@pytest.fixture
-def clock(autojump_clock: trio.testing.MockClock) -> trio.testing.MockClock:
-    autojump_clock.autojump_threshold = float("inf")
-    return autojump_clock
-
-
-@pytest.fixture
-async def world(clock: trio.testing.MockClock) -> AsyncIterator[World]:
-    async with trio.open_nursery() as nursery:
-        yield World(nursery)
-        nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-async def gateway(world: World, clock: trio.testing.MockClock) -> GatewayOfUsers:
-    """A gateway that has owned all partitions for long."""
-    gateway = await world.gateway(ALL)
-    await elapse(clock, OFFLINE_SECONDS + 1)
-    return gateway
-
-
-async def elapse(clock: trio.testing.MockClock, seconds: float) -> None:
-    """Let time pass in small steps, in which each task that is due runs."""
-    for _ in range(int(seconds * 2)):
-        clock.jump(0.5)
-        await settle()
 
 
 async def test_a_session_receives_the_presence_of_each_user_and_then_each_change(

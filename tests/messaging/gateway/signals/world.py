@@ -1,12 +1,14 @@
 """A gateway with signals, users whose sessions come and go, and no transports."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import trio
 import trio.testing
 
 from messaging.gateway.frames import ProtobufEncoding
+from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
 from messaging.gateway.requests import WatchRequest
@@ -40,6 +42,7 @@ class World:
         self.directory = LocalDirectory()
         self.hidden: set[int] = set()
         """Users who hide their presence."""
+        self.hiding_marks: set[int] = set()
         self.blocks: set[frozenset[int]] = set()
         self.seen: dict[int, int] = {}
         self.notes: list[Mapping[int, int]] = []
@@ -61,7 +64,8 @@ class World:
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
         await self._answer()
         self.reads += 1
-        return [User(each, f"user{each}", "", "", 1, 1, shows_presence=each not in self.hidden) for each in user_ids]
+        found = [User(each, f"user{each}", "", "", 1, 1, shows_presence=each not in self.hidden) for each in user_ids]
+        return [replace(each, shows_read_marks=each.user_id not in self.hiding_marks) for each in found]
 
     async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
         await self._answer()
@@ -100,6 +104,7 @@ class GatewayOfUsers:
             world.directory,
             cast(Any, world),
             self.forgotten.append,
+            Lookups(cast(Any, world), cast(Any, None), cast(Any, None), self.partitions).showing_read_marks,
         )
 
     def own(self, partitions: Collection[int]) -> None:
@@ -160,6 +165,13 @@ class UserSession:
     def leave(self) -> None:
         self._gateway.exchange.watches.close(self.session)
         self._gateway.registry.remove(self.session)
+
+
+async def elapse(clock: trio.testing.MockClock, seconds: float) -> None:
+    """Let time pass in small steps, in which each task that is due runs."""
+    for _ in range(int(seconds * 2)):
+        clock.jump(0.5)
+        await settle()
 
 
 async def settle() -> None:

@@ -1,0 +1,129 @@
+"""Marks in groups: announces those of this gateway's users to the other members, and delivers those of others.
+
+They are signals, since one that is lost does no harm: the archive has all marks, and the next one of a user is higher.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+
+import structlog
+import trio
+
+from messaging.gateway.frames import SharedEvent
+from messaging.gateway.registry import Registry
+from messaging.gateway.requests import ChangeRequest, KeptRequest
+from messaging.gateway.rosters import Rosters
+from rookery.v1.session_pb2 import Event, GroupMarks, MemberMark
+from shared.background import open_background
+from shared.contract.errors import Unavailable
+from shared.contract.groups import Roster
+from shared.contract.ids import MAX_ID
+from shared.signals.publisher import SignalPublisher
+from shared.telemetry.metrics.catalogue import SIGNALS_LOST
+
+PERIOD_SECONDS = 2.0
+"""The marks of a group in this time are one signal to each partition."""
+
+MAX_READ_MEMBERS = 100
+"""Members of a group in which the others still learn how far each has read; also users in one read of accounts."""
+
+MAX_DELIVERED_MEMBERS = 32
+"""Members of a group in which the others still learn what has reached the devices of each."""
+
+MAX_NOTED = 20_000
+"""Members whose marks wait to be announced: about 10 MB. Further ones are not announced."""
+
+MAX_RECEIVED = 1_000
+"""Signals that wait to be delivered while accounts are read: about 10 MB. Further ones are lost."""
+
+_log = structlog.get_logger(__name__)
+
+ShowingReadMarks = Callable[[Collection[int]], Awaitable[Collection[int]]]
+"""Returns the users of these who show read marks. Raises Unavailable."""
+
+
+class GroupMarksExchange:
+    """Announces and delivers marks in groups; one for each gateway. No method but `run` waits."""
+
+    def __init__(
+        self, registry: Registry, rosters: Rosters, publisher: SignalPublisher, showing: ShowingReadMarks
+    ) -> None:
+        self._registry = registry
+        self._rosters = rosters
+        self._publisher = publisher
+        self._showing = showing
+        self._noted: dict[str, dict[int, MemberMark]] = {}  # by group and member
+        self._count = 0  # of members in it
+        self._received, self._waiting = trio.open_memory_channel[tuple[Event, Collection[int]]](MAX_RECEIVED)
+
+    async def run(self) -> None:
+        """Announce and deliver marks until cancelled."""
+        async with open_background() as nursery:
+            nursery.start_soon(self._deliver_forever)
+            while True:
+                await trio.sleep(PERIOD_SECONDS)
+                await self._announce_noted()
+
+    def note(self, user_id: int, request: KeptRequest) -> None:
+        """Announce the mark of a stored request, if it is one in a group of MAX_READ_MEMBERS at most."""
+        if not isinstance(request, ChangeRequest) or not request.is_mark or request.members:
+            return
+        if self._count >= MAX_NOTED or self._small_roster(request.chat_id) is None:
+            return
+        marks, marked = self._noted.setdefault(request.chat_id, {}), request.change.marked
+        if user_id not in marks:
+            marks[user_id] = MemberMark(user_id=user_id)
+            self._count += 1
+        mark = marks[user_id]
+        mark.delivered_up_to = max(mark.delivered_up_to, marked.delivered_up_to)
+        mark.read_up_to = max(mark.read_up_to, marked.read_up_to)
+
+    def receive(self, event: Event, recipient_ids: Collection[int]) -> None:
+        """Deliver the marks to those of these users who show theirs."""
+        online = [user_id for user_id in recipient_ids if self._registry.of(user_id)]
+        try:
+            self._received.send_nowait((event, online))
+        except trio.WouldBlock:
+            SIGNALS_LOST.inc("no_room")
+
+    async def _announce_noted(self) -> None:
+        noted, self._noted, self._count = self._noted, {}, 0
+        for chat_id, marks in noted.items():
+            await trio.lowlevel.checkpoint()
+            try:
+                showing = await self._showing(marks)
+            except Unavailable as error:
+                _log.warning("group_marks_not_announced", groups=len(noted), error=str(error))
+                return
+            roster = self._small_roster(chat_id)
+            if roster is None:
+                continue
+            shown = [_shown(marks[user_id], roster) for user_id in showing if user_id in roster]
+            if risen := [mark for mark in shown if mark.delivered_up_to or mark.read_up_to]:
+                users = self._rosters.by_partition(chat_id)
+                self._publisher.group_marks(GroupMarks(chat_id=chat_id, marks=risen), users)
+
+    async def _deliver_forever(self) -> None:
+        async for event, user_ids in self._waiting:
+            try:
+                showing = tuple(await self._showing(user_ids))
+            except Unavailable as error:
+                _log.warning("group_marks_not_delivered", error=str(error))
+                continue
+            # The sender may not have read who has left the group.
+            recipient_ids = self._rosters.within(event.group_marks.chat_id, 0, MAX_ID, showing)
+            shared = SharedEvent(event, event.ByteSize())
+            for session in self._registry.of_all(recipient_ids):
+                session.signal(shared)
+
+    def _small_roster(self, chat_id: str) -> Roster | None:
+        """The roster of a group of MAX_READ_MEMBERS at most; None if it is not cached, or larger, or a channel."""
+        roster = self._rosters.cached(chat_id)
+        is_small = roster is not None and not roster.is_channel and roster.member_count <= MAX_READ_MEMBERS
+        return roster if is_small else None
+
+
+def _shown(mark: MemberMark, roster: Roster) -> MemberMark:
+    """The part of a mark that the other members learn."""
+    if roster.member_count <= MAX_DELIVERED_MEMBERS:
+        return mark
+    return MemberMark(user_id=mark.user_id, read_up_to=mark.read_up_to)
