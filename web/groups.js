@@ -10,6 +10,10 @@ import { compareIds, idAbove, isGroup } from "./ids.js";
 export const MAX_MEMBERS = 1_000;
 export const MAX_CHANNEL_MEMBERS = 100_000;
 
+/** Members of a group up to which the others learn how far each has read, and what has reached their devices. */
+export const MAX_READ_MEMBERS = 100;
+const MAX_DELIVERED_MEMBERS = 32;
+
 /** Users whom one request adds. */
 export const MAX_ADDED = 999;
 
@@ -75,6 +79,10 @@ export function may({ chat_id, group }, permission) {
   if (!isGroup(chat_id)) return (mask & (PERMISSIONS.POST | PERMISSIONS.REACT | PERMISSIONS.PIN)) > 0;
   return group !== null && (permissionsOf(group.settings, group.own) & mask) > 0;
 }
+
+/** Whether others learn what has reached a device of each member. @param {Pick<Chat, "group">} chat */
+export const showsDelivered = ({ group }) =>
+  !group || (!group.settings.is_channel && group.member_count <= MAX_DELIVERED_MEMBERS);
 
 /** Whether the user of this page was a member of the group, and is not now. @param {Chat} chat */
 export const isFormer = ({ group }) => group !== null && !isMember(group.own);

@@ -2,7 +2,7 @@
 // that a refused change leaves no trace.
 
 import { fold, inOrder, keyOf } from "./changes.js";
-import { firstIdAt, idAbove, isGroup, laterId } from "./ids.js";
+import { firstIdAt, idAbove, laterId } from "./ids.js";
 import { withChanges } from "./messages.js";
 import { isQueued, newEntry, Queue } from "./queue.js";
 import { Kept } from "./stores/kept.js";
@@ -115,9 +115,7 @@ export class WaitingMarks {
     for (const [key, waiting] of this.#all) {
       if (waiting.isSent) continue;
       const { chat_id, marked } = waiting;
-      const { read_up_to } = marked; // in a group, nobody sees up to which message all are delivered
-      const change = { chat_id, marked: isGroup(chat_id) ? { read_up_to } : marked };
-      waiting.isSent = send({ change }, ({ refused }) => {
+      waiting.isSent = send({ change: { chat_id, marked } }, ({ refused }) => {
         if (this.#all.get(key) !== waiting) return; // the marks have moved meanwhile
         if (!refused?.retryable) return void this.#all.delete(key);
         const pause_ms = Math.max(refused.retry_after_ms ?? 0, MARKS_PAUSE_MS);

@@ -8,6 +8,7 @@ import { LISTED_KINDS } from "../kinds/listed.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
+import { GroupMarks } from "../stores/group-marks.js";
 import { chatAvatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { chatChoices } from "./chat-choices.js";
@@ -39,6 +40,7 @@ export class ChatView {
   #notes = null;
   /** The other member, or the authors in a group: the server reports when their profiles change. @type {Set<string>} */
   #watched = new Set();
+  #marks;
   #isStopped = false;
 
   /** @param {App} app @param {string} chat_id @param {string} message_id the message at which to open; or empty */
@@ -53,6 +55,7 @@ export class ChatView {
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
     if (other) void this.#loadNotes(other);
+    this.#marks = isGroup(chat_id) ? new GroupMarks(app, chat_id) : null;
   }
 
   stop() {
@@ -60,6 +63,7 @@ export class ChatView {
     this.#messages.stop();
     this.#composer.stop();
     this.#notes?.stop();
+    this.#marks?.stop();
     this.#isStopped = true;
   }
 

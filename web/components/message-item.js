@@ -8,7 +8,7 @@ import { icon } from "../icons.js";
 import { isGroup } from "../ids.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { editedAt, mentionsOf } from "../kinds/edited.js";
-import { progress } from "../kinds/marked.js";
+import { progress } from "../kinds/progress.js";
 import { reactionsOf } from "../kinds/reacted.js";
 import { texts } from "../languages/language.js";
 import { mentionedNames, shownText } from "../messages.js";
@@ -248,8 +248,11 @@ function namesOf({ chats }, { user_ids }) {
 function stateOf({ chats, sync }, message) {
   if (message.state === "pending" || message.isChanging) return sync.isReachable ? "sending" : "waiting";
   const { user_id, shows_read_marks } = chats.me;
-  const reached = progress(message, chats.of(message.chat_id), user_id);
-  return reached === "read" && shows_read_marks === false ? "delivered" : reached; // read before the user hid theirs
+  const { chat_id } = message;
+  const reached = progress(message, chats.of(chat_id), user_id, chats.rosters.of(chat_id).members);
+  if (shows_read_marks !== false) return reached;
+  if (isGroup(chat_id)) return "sent"; // what is known is from before the user hid their read marks
+  return reached === "read" ? "delivered" : reached;
 }
 
 /** The reason of a failed message, and its remedies. @param {App} app @param {Message} message */

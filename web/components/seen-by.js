@@ -1,4 +1,5 @@
-// Who has read a message of a group. Others' marks do not arrive live, so the list is read again while it is open.
+// Who has read a message of a group. In large groups, others' marks do not arrive live, so the list is read again while it
+// is open.
 
 import { compareIds } from "../ids.js";
 import { dialogTexts } from "../languages/dialogs.js";

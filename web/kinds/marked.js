@@ -1,5 +1,6 @@
 // The marks of a chat's members, from the chat's state. Reading implies delivery.
 
+import { keyOf } from "../changes.js";
 import { compareIds, idBelow, laterId } from "../ids.js";
 import { isDeleted } from "./deleted.js";
 import { isMentioned } from "./edited.js";
@@ -24,8 +25,8 @@ export function fromMark(chat_id, { user_id = "", ...marked }) {
 
 /** The marks of a member. @param {{changes: State}} chat @param {string} user_id @returns {Marks} */
 export function marksOf({ changes }, user_id) {
-  const event = [...changes.values()].find(({ change }) => change.marked && change.actor_id === user_id);
-  const { delivered_up_to = "0", read_up_to = "0" } = event?.change.marked ?? {};
+  const { marked } = changes.get(keyOf(fromMark("", { user_id }).change))?.change ?? {};
+  const { delivered_up_to = "0", read_up_to = "0" } = marked ?? {};
   return { delivered_up_to: laterId(delivered_up_to, read_up_to), read_up_to };
 }
 
@@ -50,21 +51,6 @@ export function readUpTo(chat, user_id) {
  */
 export const mayBeUnread = ({ message_id, sender_id, control }, { group }, me) =>
   sender_id !== me && (!control || message_id === group?.own.spans?.at(-1)?.first);
-
-/**
- * The progress of the user's own message.
- * @param {Message} message
- * @param {{changes: State}} chat
- * @param {string} me
- * @returns {"sent" | "delivered" | "read"}
- */
-export function progress({ message_id }, chat, me) {
-  const others = [...chat.changes.values()].filter(({ change }) => change.marked && change.actor_id !== me);
-  const marks = others.map(({ change }) => marksOf(chat, change.actor_id ?? ""));
-  const isReached = (/** @type {string} */ mark) => compareIds(mark, message_id) >= 0;
-  if (marks.some(({ read_up_to }) => isReached(read_up_to))) return "read";
-  return marks.some(({ delivered_up_to }) => isReached(delivered_up_to)) ? "delivered" : "sent";
-}
 
 /**
  * The counts of unread messages and mentions after the user's own mark has moved: the number of loaded messages above the

@@ -2,7 +2,8 @@
 // kept until the server accepts it, and sent again in the next session; a typing signal is not.
 
 import { Drafts } from "../drafts.js";
-import { isGroup, timeOfId } from "../ids.js";
+import { showsDelivered } from "../groups.js";
+import { timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { ownSettings } from "../kinds/own.js";
 import { hasReacted } from "../kinds/reacted.js";
@@ -88,7 +89,7 @@ export class Sending extends Store {
     this.#marks = new WaitingMarks(() => chats.me.shows_read_marks === false);
     kept.subscribe(() => this.changed());
     this.#loadNeeded();
-    chats.onUndelivered = (chat_id, delivered_up_to) => isGroup(chat_id) || this.#mark(chat_id, { delivered_up_to });
+    chats.onUndelivered = (chat_id, delivered_up_to) => showsDelivered(chats.of(chat_id)) && this.#mark(chat_id, { delivered_up_to });
     chats.onUnsent = (chat_id, marked) => this.#mark(chat_id, marked);
   }
 

@@ -12,7 +12,7 @@ import { Store } from "./store.js";
 
 /** @import {Channels} from "./channels.js" */
 /** @import {Message} from "../types.js" */
-/** @import {Event as WireEvent, Gap, ServerFrame, Welcome} from "../wire.js" */
+/** @import {Event as WireEvent, Gap, GroupMarks, ServerFrame, Welcome} from "../wire.js" */
 
 /**
  * The first event so long after the last reading lets the list be read again, in milliseconds. Else a page that is online
@@ -27,6 +27,8 @@ export class Sync extends Store {
   onMissed = (_message) => {};
   /** Called when the user's connection with another one, or a block, has changed. @param {string} _user_id */
   onPeopleChanged = (_user_id) => {};
+  /** Called with marks of members of a group; without after a gap, in which some may be lost. @param {GroupMarks} [_marks] */
+  onGroupMarks = (_marks) => {};
   /** Changes when the user's connections or blocks may have changed. */
   people = new Store();
   #chats;
@@ -142,17 +144,19 @@ export class Sync extends Store {
   #onGap({ at_ms = "0" }) {
     this.#missed(Number(at_ms));
     this.#chats.presence.watchAgain();
+    this.onGroupMarks();
     this.#chats.profiles.expire();
     this.#chats.profileChanged(this.#chats.me.user_id);
   }
 
   /** @param {WireEvent} event */
-  #onEvent({ event_id = "0", message, change, typing, presence, profile_changed, people_changed }) {
+  #onEvent({ event_id = "0", message, change, typing, presence, profile_changed, people_changed, group_marks }) {
     if (message) this.#onMessage(fromWire(message));
     if (change) this.#chats.change({ event_id, change });
     const chat_id = (message ?? change)?.chat_id ?? "";
     if (!this.#chats.conversations.isLive(chat_id)) void this.#channels?.news(chat_id, event_id);
     if (typing) this.#chats.typing.show(typing.chat_id, typing.user_id ?? "");
+    if (group_marks) this.onGroupMarks(group_marks);
     if (presence) this.#chats.presence.show(presence);
     if (profile_changed) this.#chats.profileChanged(profile_changed.user_id ?? "");
     if (people_changed) this.#peopleChanged(people_changed.user_id ?? "");

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { emptyChat, withChatChanges } from "../../../web/chats.js";
 import { compareIds, firstIdAt, idAbove, idBelow, laterId, timeOfId } from "../../../web/ids.js";
-import { progress } from "../../../web/kinds/marked.js";
+import { progress } from "../../../web/kinds/progress.js";
 import { fromEntry, fromWire, merge, toDays, withChanges, withLive } from "../../../web/messages.js";
 import { ADA, changeAt, CHAT, idAt, markAt, MIRA, wireMessage } from "./fakes.js";
 
@@ -53,11 +53,39 @@ test("a message has the changes of both lists, since each may lack some, and a r
 test("a message is read once the other member has read up to it, not the author", () => {
   const own = message(5, { sender_id: ADA });
   const progressAt = (...marks) =>
-    progress(own, withChatChanges(emptyChat(CHAT, [ADA, MIRA]), marks, ADA, { messages: [] }), ADA);
+    progress(own, withChatChanges(emptyChat(CHAT, [ADA, MIRA]), marks, ADA, { messages: [] }), ADA, []);
   assert.equal(progressAt(), "sent");
   assert.equal(progressAt(markAt(9, MIRA, { delivered_up_to: idAt(5), read_up_to: idAt(4) })), "delivered");
   assert.equal(progressAt(markAt(9, MIRA, { delivered_up_to: idAt(4), read_up_to: idAt(5) })), "read");
   assert.equal(progressAt(markAt(9, ADA, { read_up_to: idAt(9) })), "sent");
+});
+
+test("a message of a group is read once all present members have read it who were members when it was sent", () => {
+  const BEN = "12";
+  const own = message(5, { sender_id: ADA });
+  const member = (user_id, first, last) => ({ user_id, spans: [{ first: idAt(first), ...(last && { last: idAt(last) }) }] });
+  const known = [member(ADA, 1), member(MIRA, 1), member(BEN, 1, 3)];
+  const progressAt = (members, marks, group = {}) => {
+    const events = Object.entries(marks).map(([user_id, mark]) => markAt(9, user_id, mark));
+    const chat = { ...emptyChat("g-5", []), group: { settings: { name: "Team" }, member_count: members.length, ...group } };
+    return progress(own, withChatChanges(chat, events, ADA, { messages: [] }), ADA, members);
+  };
+  const mira = { [MIRA]: { delivered_up_to: idAt(6), read_up_to: idAt(5) } };
+  assert.equal(progressAt(known, {}), "sent");
+  assert.equal(progressAt(known, mira), "read", "Ben had left");
+  assert.equal(progressAt(known, mira, { member_count: 100 }), "read");
+  for (const group of [{ member_count: 101 }, { settings: { name: "News", is_channel: true } }])
+    assert.equal(progressAt(known, mira, group), "sent", "others' marks do not arrive there");
+  assert.equal(progressAt([], mira), "sent", "the members are not loaded");
+  assert.equal(progressAt([member(ADA, 1), member(BEN, 6)], mira), "sent", "nobody was there to read it");
+
+  const back = { ...member(BEN, 1, 3), spans: [...member(BEN, 1, 3).spans, { first: idAt(4) }] };
+  const all = [member(ADA, 1), member(MIRA, 1), back, member("13", 6)];
+  assert.equal(progressAt(all, mira), "sent");
+  const delivered = { ...mira, [BEN]: { delivered_up_to: idAt(5) } };
+  assert.equal(progressAt(all, delivered), "delivered");
+  assert.equal(progressAt(all, delivered, { member_count: 33 }), "sent", "only how far they have read arrives there");
+  assert.equal(progressAt(all, { ...mira, [BEN]: { read_up_to: idAt(6) } }), "read", "the other member came later");
 });
 
 const daysOf = (messages, unreadKey = "", start = 0, end = messages.length) =>

@@ -434,8 +434,8 @@ test("a message of another is delivered at once, read when it was seen, and both
   assert.deepEqual(socket.sent, [{ change: { chat_id: CHAT, marked } }]);
 });
 
-test("a message of a group is not marked as delivered, only as read", async () => {
-  const { sync, socket } = await online();
+test("a message is marked as delivered in a group whose members show it to each other, else only as read", async () => {
+  const { chats, sync, socket } = await online();
   const arrived = [];
   sync.onArrived = ({ chat_id }) => arrived.push(chat_id);
   const control = { version: "1", settings: { name: "Team" }, members: [{ user_id: ADA, role: "ROLE_MEMBER" }] };
@@ -444,10 +444,20 @@ test("a message of a group is not marked as delivered, only as read", async () =
   const message = { ...wireMessage(2), chat_id: "g-5", text: undefined, control };
   socket.deliver({ event: { event_id: idAt(2), message } });
   await pass(1);
-  assert.deepEqual([arrived, socket.sent], [["g-5"], []]);
-  sync.sending.markRead("g-5", idAt(2));
+  const marked = (chat_id, delivered, read) => {
+    const marks = { delivered_up_to: delivered && idAt(delivered), read_up_to: read ? idAt(read) : "0" };
+    return { change: { chat_id, marked: marks } };
+  };
+  assert.deepEqual([arrived, socket.sent.splice(0)], [["g-5"], [marked("g-5", 2)]]);
+  for (const [chat_id, about] of [["g-6", { member_count: 33 }], ["g-7", { settings: { name: "News", is_channel: true } }]]) {
+    const other = { ...wireMessage(3), chat_id, text: undefined, control: { ...control, ...about } };
+    socket.deliver({ event: { event_id: idAt(3), message: other } });
+    await pass(1);
+    assert.deepEqual([chats.undelivered(chat_id), socket.sent.filter(({ change }) => change)], [idAt(3), []]);
+  }
+  sync.sending.markRead("g-6", idAt(3));
   await pass(1);
-  assert.deepEqual(socket.sent, [{ change: { chat_id: "g-5", marked: { read_up_to: idAt(2) } } }]);
+  assert.deepEqual(socket.sent.filter(({ change }) => change), [marked("g-6", 3, 3)]);
 });
 
 /** The first message as it is shown. */
