@@ -3,7 +3,7 @@
 They are signals, since one that is lost does no harm: the archive has all marks, and the next one of a user is higher.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 import trio
@@ -13,6 +13,7 @@ from messaging.gateway.registry import Registry
 from messaging.gateway.requests import ChangeRequest, KeptRequest
 from messaging.gateway.rosters import Rosters
 from rookery.v1.session_pb2 import Event, GroupMarks, MemberMark
+from shared.accounts.store import batches
 from shared.background import open_background
 from shared.contract.errors import Unavailable
 from shared.contract.groups import Roster
@@ -24,7 +25,7 @@ PERIOD_SECONDS = 2.0
 """The marks of a group in this time are one signal to each partition."""
 
 MAX_READ_MEMBERS = 100
-"""Members of a group in which the others still learn how far each has read; also users in one read of accounts."""
+"""Members of a group in which the others still learn how far each has read."""
 
 MAX_DELIVERED_MEMBERS = 32
 """Members of a group in which the others still learn what has reached the devices of each."""
@@ -38,7 +39,7 @@ MAX_RECEIVED = 1_000
 _log = structlog.get_logger(__name__)
 
 ShowingReadMarks = Callable[[Collection[int]], Awaitable[Collection[int]]]
-"""Returns the users of these who show read marks. Raises Unavailable."""
+"""Returns the users of these, MAX_IDS at most, who show read marks. Raises Unavailable."""
 
 
 class GroupMarksExchange:
@@ -87,20 +88,25 @@ class GroupMarksExchange:
 
     async def _announce_noted(self) -> None:
         noted, self._noted, self._count = self._noted, {}, 0
+        authors = {user_id for marks in noted.values() for user_id in marks}
+        try:
+            showing = {each for user_ids in batches(authors) for each in await self._showing(user_ids)}
+        except Unavailable as error:
+            _log.warning("group_marks_not_announced", groups=len(noted), error=str(error))
+            return
         for chat_id, marks in noted.items():
+            self._announce(chat_id, [mark for user_id, mark in marks.items() if user_id in showing])
             await trio.lowlevel.checkpoint()
-            try:
-                showing = await self._showing(marks)
-            except Unavailable as error:
-                _log.warning("group_marks_not_announced", groups=len(noted), error=str(error))
-                return
-            roster = self._small_roster(chat_id)
-            if roster is None:
-                continue
-            shown = [_shown(marks[user_id], roster) for user_id in showing if user_id in roster]
-            if risen := [mark for mark in shown if mark.delivered_up_to or mark.read_up_to]:
-                users = self._rosters.by_partition(chat_id)
-                self._publisher.group_marks(GroupMarks(chat_id=chat_id, marks=risen), users)
+
+    def _announce(self, chat_id: str, marks: Sequence[MemberMark]) -> None:
+        """Announce marks of users who show theirs; not those of former members."""
+        roster = self._small_roster(chat_id)
+        if roster is None:
+            return
+        shown = [_shown(mark, roster) for mark in marks if mark.user_id in roster]
+        if risen := [mark for mark in shown if mark.delivered_up_to or mark.read_up_to]:
+            users = self._rosters.by_partition(chat_id)
+            self._publisher.group_marks(GroupMarks(chat_id=chat_id, marks=risen), users)
 
     async def _deliver_forever(self) -> None:
         async for event, user_ids in self._waiting:

@@ -238,7 +238,7 @@ DATA_SIZE = Gauge(
 
 SIGNALS_PUBLISHED = Counter(
     "rookery_signals_published_total",
-    "Signals that this process published: typing, presence, changed profiles",
+    "Signals that this process published: typing, marks in groups, presence, changed profiles",
     roles=["bff", "gateway"],
 )
 WATCHED_USERS = Gauge(
