@@ -456,9 +456,9 @@
  */
 
 /**
- * Marks of members of a group that rose, to the members of a group of at most 100, in about 2 seconds, merged. As
- * Presence, it has no event id and no position, and may be lost: GET /v1/chats/{chat_id}/marks has all of them. Users
- * who hide their read marks are not in it, and do not receive it.
+ * New marks of members of a group of at most 100, in one event for about 2 seconds. As Presence, it has no event id and
+ * no position, is not replayed, and may be lost: the marks that the archive lists have them too. Users who hide their
+ * read marks are not in it, and do not receive it.
  * @typedef {object} GroupMarks
  * @property {string} chat_id
  * @property {MemberMark[]} [marks] At most one of each member.

@@ -73,6 +73,7 @@ async def test_presence_and_typing_of_the_other_member_are_shown(
         pb.Event(presence=pb.Presence(user_id=9, is_online=True)),
         *[pb.Event(typing=pb.Typing(chat_id="d-7-9", user_id=9))] * 2,
         pb.Event(typing=pb.Typing(chat_id="d-7-8", user_id=8)),
+        pb.Event(group_marks=pb.GroupMarks(chat_id="g-5", marks=[pb.MemberMark(user_id=9, read_up_to=1)])),
         pb.Event(presence=pb.Presence(user_id=9)),
         pb.Event(presence=pb.Presence(user_id=9, last_seen_ms=1_000)),
     ):
