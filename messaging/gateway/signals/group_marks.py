@@ -81,6 +81,8 @@ class GroupMarksExchange:
     def receive(self, event: Event, recipient_ids: Collection[int]) -> None:
         """Deliver the marks to those of these users who show theirs."""
         online = [user_id for user_id in recipient_ids if self._registry.of(user_id)]
+        if not online:
+            return
         try:
             self._received.send_nowait((event, online))
         except trio.WouldBlock:
