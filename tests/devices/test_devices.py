@@ -278,7 +278,8 @@ class Play:
                 model, device.user_id, view.messages[message_id], view.states[message_id].values(), where
             )
         assert shown(view.states[0].values()) == model.state(0, device.user_id), where
-        assert marks_of(view) == model.visible_marks(device.user_id), where
+        found, right = marks_of(view), model.visible_marks(device.user_id)
+        assert found == right, f"the marks of {where} are {found}, not {right}"
 
     def _compare_message(self, model: ChatModel, viewer: int, message: Any, changes: Any, where: str) -> None:
         found, right = shown(changes), model.state(message.message_id, viewer)
@@ -383,13 +384,13 @@ def test_all_devices_the_server_and_a_model_agree(
     seed: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for a random seed, which is printed. It is no parameter, since all workers must collect the same tests."""
-    run = play(secrets.randbelow(1_000_000) if seed is None else seed, 650, tmp_path, monkeypatch)
-    assert sum(device.gaps for device in run.devices) > 0
+    play(secrets.randbelow(1_000_000) if seed is None else seed, 650, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 def test_they_agree_after_many_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    play(secrets.randbelow(1_000_000), 100_000, tmp_path, monkeypatch)
+    run = play(secrets.randbelow(1_000_000), 100_000, tmp_path, monkeypatch)
+    assert sum(device.gaps for device in run.devices) > 0  # a short run may have none
 
 
 class NewestHeld(Device):

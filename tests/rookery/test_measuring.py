@@ -59,6 +59,7 @@ def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Ro
     assert result["server_pids"] == [platform.process.pid]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign_up", ["open", "invite"])
 def test_a_load_signs_in_with_the_password_in_its_file_and_explains_another_one(
     platform: Rookery, sign_up: str
