@@ -11,7 +11,7 @@ export const MAX_MEMBERS = 1_000;
 export const MAX_CHANNEL_MEMBERS = 100_000;
 
 /** Members of a group up to which the others learn how far each has read, and what has reached their devices. */
-export const MAX_READ_MEMBERS = 100;
+const MAX_READ_MEMBERS = 100;
 const MAX_DELIVERED_MEMBERS = 32;
 
 /** Users whom one request adds. */
@@ -80,9 +80,14 @@ export function may({ chat_id, group }, permission) {
   return group !== null && (permissionsOf(group.settings, group.own) & mask) > 0;
 }
 
+/** @param {Group} group @param {number} most members */
+const isSmall = ({ settings, member_count }, most) => !settings.is_channel && member_count <= most;
+
 /** Whether others learn what has reached a device of each member. @param {Pick<Chat, "group">} chat */
-export const showsDelivered = ({ group }) =>
-  !group || (!group.settings.is_channel && group.member_count <= MAX_DELIVERED_MEMBERS);
+export const showsDelivered = ({ group }) => !group || isSmall(group, MAX_DELIVERED_MEMBERS);
+
+/** Whether the others learn how far each member of a group has read. @param {Pick<Chat, "group">} chat */
+export const showsRead = ({ group }) => group !== null && isSmall(group, MAX_READ_MEMBERS);
 
 /** Whether the user of this page was a member of the group, and is not now. @param {Chat} chat */
 export const isFormer = ({ group }) => group !== null && !isMember(group.own);

@@ -64,7 +64,7 @@ from rookery.v1.archive_pb2 import (
 from shared.contract.changes import KINDS, VERSIONED
 from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, no_such_chat
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import MAX_LOOKED_UP, MAX_MEMBERS
+from shared.contract.groups import MAX_LOOKED_UP, MAX_MEMBERS, is_within
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 
 MAX_QUERY = 64
@@ -278,8 +278,7 @@ class ArchiveQueries(FileQueries):
     async def _readers(self, chat_id: str, event_id: int) -> set[int]:
         """The members of a group without `shows_history` in whose spans the event is."""
         page = await self._chats.list_members(chat_id, after=0, limit=MAX_MEMBERS)
-        views = (View.of_member(member, shows_history=False) for member in page.members)
-        return {view.user_id for view in views if view.includes(event_id)}
+        return {member.user_id for member in page.members if is_within(member.spans, event_id)}
 
 
 async def _page(reader: Reader, request: ListMessagesRequest, anchor: str | None) -> Page:

@@ -1,6 +1,6 @@
 // How far the user's own message has come, by the marks of the other members.
 
-import { MAX_READ_MEMBERS, showsDelivered } from "../groups.js";
+import { showsDelivered, showsRead } from "../groups.js";
 import { compareIds, isGroup } from "../ids.js";
 import { marksOf } from "./marked.js";
 
@@ -26,8 +26,8 @@ export function progress({ message_id }, chat, me, members) {
 }
 
 /** @param {string} message_id @param {Chat} chat @param {readonly Member[]} members */
-function recipients(message_id, { group }, members) {
-  if (!group || group.settings.is_channel || group.member_count > MAX_READ_MEMBERS) return [];
+function recipients(message_id, chat, members) {
+  if (!showsRead(chat)) return [];
   return members.flatMap(({ user_id, spans = [] }) => (spans.some((span) => isWithin(span, message_id)) ? user_id : []));
 }
 

@@ -1,7 +1,7 @@
 // The marks of the members of the open group. They are read when it is opened, in each new session and after a gap, since
 // signals may be lost; in between, signals bring them.
 
-import { MAX_READ_MEMBERS } from "../groups.js";
+import { showsRead } from "../groups.js";
 import { fromMark } from "../kinds/marked.js";
 
 /** @import {Api} from "../api.js" */
@@ -35,10 +35,8 @@ export class GroupMarks {
 
   #follow() {
     const { chats, sync } = this.#source;
-    const { group } = chats.of(this.#chat_id);
-    const isSmall = group !== null && !group.settings.is_channel && group.member_count <= MAX_READ_MEMBERS;
     const wasShown = this.#isShown;
-    this.#isShown = isSmall && sync.isOnline && chats.me.shows_read_marks !== false;
+    this.#isShown = showsRead(chats.of(this.#chat_id)) && sync.isOnline && chats.me.shows_read_marks !== false;
     if (!wasShown) void this.#load();
   }
 
