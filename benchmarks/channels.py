@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import trio
 
-from benchmarks.messages import pids
+from benchmarks.messages import WARM_UP_SECONDS, pids
 from rookery.load.report import show
 from rookery.load.run import Plan, Result, run
 from rookery.load.stored_accounts import OpenAccounts
@@ -36,8 +36,8 @@ from tools.launch.process import Rookery, running
 MOST_RECORDS, MOST_WRITES, MOST_MS, MOST_ROSTER_BYTES = 12, 2, 200, 2**20
 """The budgets of docs/performance.md."""
 
-WARM_UP_SECONDS = {"embedded": 10.0, "engines": 60.0}
-"""Seconds of messages before the measured ones: the engines' JVMs compile during the first minute."""
+EMBEDDED_WARM_UP_SECONDS = 10.0
+"""Seconds of messages before the measured ones, without engines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,13 @@ def embedded(folder: Path, partitions: int) -> Iterator[Platform]:
     settings = {"ROOKERY_LOG__PARTITIONS": str(partitions)}
     with running(Rookery(folder / "data", settings=settings)) as rookery:
         metrics = (metrics_of(rookery.addresses["gateway_health"]),)
-        plan = Plan(rookery.url, is_embedded=True, metrics=metrics, warm_up=WARM_UP_SECONDS["embedded"])
+        plan = Plan(
+            rookery.url,
+            is_embedded=True,
+            server_pids=pids(rookery),
+            metrics=metrics,
+            warm_up=EMBEDDED_WARM_UP_SECONDS,
+        )
         yield Platform(plan, partial(open_sqlite_accounts, DataFolder(rookery.data).accounts))
 
 
@@ -99,7 +105,7 @@ def on_engines(folder: Path, partitions: int) -> Iterator[Platform]:
             server_pids=pids(*own),
             engine_pids=(engines.kafka.pid, engines.cassandra.pid),
             metrics=tuple(metrics_of(process.addresses[f"{process.role}_health"]) for process in own),
-            warm_up=WARM_UP_SECONDS["engines"],
+            warm_up=WARM_UP_SECONDS,
         )
         keyspace = cluster.environment["ROOKERY_CASSANDRA__KEYSPACE"]
         cassandra = CassandraSettings(hosts=(engines.cassandra.host,), port=engines.cassandra.port, keyspace=keyspace)

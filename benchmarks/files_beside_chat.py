@@ -9,7 +9,6 @@ messages share no process. Chat and files are two runs of `rookery load` on the 
 import argparse
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,17 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.messages import WARM_UP_SECONDS, a_process_each, new
 from tools.engines.install import exit_if_missing
-from tools.launch.cluster import Cluster, running_cluster, running_engines
-from tools.launch.process import Rookery, running
-
-ROOKERY = Path(sys.executable).with_name("rookery")
+from tools.launch.cluster import running_engines
+from tools.launch.process import ROOKERY, Rookery, running
 
 CHAT = ("--users", "100", "--rate", "200")
 FILES = ("--users", "20", "--rate", "2", "--files", "20")
-
-WARM_UP_SECONDS = 60.0
-"""Seconds of chat before the first measurement on engines: their JVMs compile during the first minute."""
 
 LEAD_SECONDS = 5.0
 """Seconds of files before and after the chat beside them."""
@@ -62,9 +57,8 @@ def platform(folder: Path, on_engines: bool) -> Iterator[str]:
         return
     with (
         running_engines(folder / "engines") as engines,
-        running_cluster(Cluster(folder / "platform", engines, bffs=1, gateways=1, archives=1)) as cluster,
+        a_process_each(new(folder / "platform"), engines) as (url, _),
     ):
-        url = cluster.bffs[0].url
         run(url, CHAT, WARM_UP_SECONDS)
         yield url
 

@@ -14,15 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from benchmarks.channels import Platform, embedded, on_engines
+from rookery.client.connection import SessionStream
+from rookery.client.websocket import connect_websocket
 from rookery.load.accounts import Bff
-from rookery.load.process import cpu_seconds, pid_listening_on
+from rookery.load.process import cpu_seconds
 from rookery.load.sessions import LoadUser, for_each
 from rookery.load.stored_accounts import make_users
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Watch
 from shared.background import open_background
 from shared.net.open_files import allow_most_open_files
 from tools.engines.install import exit_if_missing
@@ -37,8 +38,6 @@ ONLINE_SECONDS = 2.0
 
 WARM_UP_SECONDS = 40.0
 """More than the seconds after which a user is offline: then as many go offline as online."""
-
-PROTOCOL = "rookery.v1.json"
 
 MOST_SHARE = 0.02
 """The budget: of one core."""
@@ -99,8 +98,7 @@ async def measure(
 
 def cpu_of(platform: Platform) -> float:
     """Return the seconds of CPU of the servers so far."""
-    found = pid_listening_on(int(platform.plan.url.rpartition(":")[2]))
-    return sum(map(cpu_seconds, platform.plan.server_pids or (() if found is None else (found,))))
+    return sum(map(cpu_seconds, platform.plan.server_pids))
 
 
 async def come_and_go(user: LoadUser, delay: float) -> None:
@@ -108,8 +106,8 @@ async def come_and_go(user: LoadUser, delay: float) -> None:
     await trio.sleep(delay)
     while True:
         again = trio.current_time() + CYCLE_SECONDS
-        async with open_websocket_url(user.gateway.websocket, subprotocols=[PROTOCOL]) as connection:
-            await authenticate(connection, user)
+        async with connect_websocket(user.gateway.websocket) as stream:
+            await authenticate(stream, user)
             await trio.sleep(ONLINE_SECONDS)
         await trio.sleep_until(again)
 
@@ -122,24 +120,21 @@ async def watch(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Watch these users, and count the events that arrive, by kind."""
-    async with open_websocket_url(user.gateway.websocket, subprotocols=[PROTOCOL]) as connection:
-        await authenticate(connection, user)
-        await send(connection, {"watch": {"user_ids": [str(each.user_id) for each in watched]}})
+    async with connect_websocket(user.gateway.websocket) as stream:
+        await authenticate(stream, user)
+        await stream.send(ClientFrame(watch=Watch(user_ids=[each.user_id for each in watched])))
         task_status.started()
-        while True:
-            frame = msgspec.json.decode(await connection.get_message())
-            received.update([*frame.get("event", ())])
+        while (frame := await stream.receive()) is not None:
+            if kind := frame.event.WhichOneof("event"):
+                received[kind] += 1
 
 
-async def authenticate(connection: WebSocketConnection, user: LoadUser) -> None:
-    """Begin a session. Raises ConnectionClosed."""
-    await send(connection, {"authenticate": {"access_token": user.token, "client_name": "presence"}})
-    if "welcome" not in (frame := msgspec.json.decode(await connection.get_message())):
-        raise ConnectionClosed(frame)
-
-
-async def send(connection: WebSocketConnection, frame: object) -> None:
-    await connection.send_message(msgspec.json.encode(frame).decode())
+async def authenticate(stream: SessionStream, user: LoadUser) -> None:
+    """Begin a session."""
+    await stream.send(ClientFrame(authenticate=Authenticate(access_token=user.token, client_name="presence")))
+    frame = await stream.receive()
+    assert frame is not None, "the server has ended the session"
+    assert frame.HasField("welcome"), frame
 
 
 if __name__ == "__main__":
