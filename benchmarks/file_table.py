@@ -51,7 +51,7 @@ REPEATS = 100
 """Calls that are measured of each operation."""
 
 RENDITIONS = ("", *map(str, THUMBNAILS))
-"""The keys of a picture are those of its bytes and of its thumbnails."""
+"""A picture has a key for its bytes, and one for each thumbnail."""
 
 EMPTY_PART = "00001-0-00000000"
 """The name of the file with the bytes of a key: its number, its size and its checksum."""

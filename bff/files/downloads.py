@@ -50,7 +50,7 @@ MAX_DOWNLOADS = 16
 browser opens 6 connections."""
 
 REDIRECT_SECONDS = 60
-"""Life of the object store's own link: a user who loses access can still start a download for this long."""
+"""Life of the object store's own link: after losing access, a user can still start a download for this long."""
 
 _CLASSES = {"media": FILE_CLASS_MEDIA, "other": FILE_CLASS_OTHER, "links": FILE_CLASS_LINKS}
 

@@ -146,7 +146,7 @@ class SignedIn(Tokens):
 
 
 class PasswordReset(Profile):
-    """The profile of a user who has set the password with a link, and the token of the device, as at a sign-in."""
+    """The profile of the user whose password was set by a link, and the token of the device, as at a sign-in."""
 
     device_token: str
 

@@ -122,7 +122,7 @@ class Lookups:
         await self.find_block(user_ids)
 
     async def showing_read_marks(self, user_ids: Collection[int]) -> Collection[int]:
-        """The users of these, MAX_IDS at most, who show read marks. Raises Unavailable."""
+        """Return the users that show read marks, of these MAX_IDS users at most. Raises Unavailable."""
         await self._find_shown_marks(user_ids)
         return [each for each in user_ids if self._shows_read_marks.get(each, (False, 0.0))[0]]
 

@@ -229,9 +229,8 @@ class Rosters:
         return tuple(user_id for user_id in user_ids if is_inside(user_id))
 
     def missed(self, chat_id: str, version: int, event_id: int) -> Mapping[int, Collection[int]]:
-        """The members who may read the event, but whom its sender, who knew this version of the chat, may not have
-        known: grouped by the version of their membership. Some of them may have been members before, and a later
-        removal may not have been read yet."""
+        """The readers of the event that its sender may not have known at this version of the chat, by the version of
+        their membership. Some of them may have been members before, and a later removal may not have been read yet."""
         if self.version(chat_id) <= version:  # the usual case
             return {}
         cached, read = self._cached.get(chat_id), self._read.get(chat_id)

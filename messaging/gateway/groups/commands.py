@@ -310,8 +310,8 @@ def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | R
 
 
 def _join(decision: _Decision, secret: str) -> Control | Refusal:
-    """The control change by which the user joins, or asks to join, as a removed user must: only users who may do it
-    learn more than that they may not."""
+    """The control change by which the user joins or asks to join; a removed user can only ask. A user without the
+    right to do either gets one refusal, whatever the reason."""
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
     invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
     if invite is None and (secret or not settings.is_public or not roster.member_count):

@@ -194,7 +194,8 @@ class Sequencer:
     async def _change(
         self, chat: _Chat, user_id: int, request: ChangeGroupRequest, refusals: Mapping[int, Refusal]
     ) -> Event | Refusal:
-        """Handle a request in its turn. `refusals` are those of users whom it adds, by user. Raises Unavailable."""
+        """Handle a request in its turn. `refusals` has the refusal of each user whom the request must not add. Raises
+        Unavailable."""
         chat_id, key = request.chat_id, (user_id, stored_client_id(request))
         partition = self._home_of(chat_id)
         tail = self._owned(partition)
@@ -464,8 +465,8 @@ class Sequencer:
 
 
 def _check_added(added: User | None, relationship: Relationship, field: str) -> Refusal | None:
-    """The refusal of a user who is added: they do not exist, were deleted, or do not accept a first message of the user
-    who adds them, to whom they have this relationship."""
+    """The refusal to add a user: the account does not exist or was deleted, or does not accept a first message of the
+    actor, whose relationship to it this is."""
     if added is None:
         return Refusal(Code.NOT_FOUND, "There is no such user.", field)
     if added.is_deleted:
@@ -475,7 +476,7 @@ def _check_added(added: User | None, relationship: Relationship, field: str) -> 
 
 
 def _first_refusal(refusals: Mapping[int, Refusal], roster: Roster) -> Refusal | None:
-    """The first refusal of an added user, by user, that holds in the group: users who have asked to join accept all."""
+    """The first refusal that holds in the group: a request to join accepts an addition by any member."""
     asking = {member.user_id for member in roster.asking()} if refusals else set()
     holds = (each for user_id, each in refusals.items() if each.code != Code.FORBIDDEN or user_id not in asking)
     return next(holds, None)

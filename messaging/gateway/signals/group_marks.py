@@ -1,4 +1,4 @@
-"""Marks in groups: announces those of this gateway's users to the other members, and delivers those of others.
+"""Marks in groups: announces the marks of this gateway's users to the other members, and delivers others' marks.
 
 They are signals, since one that is lost does no harm: the archive has all marks, and the next one of a user is higher.
 """
@@ -25,10 +25,10 @@ PERIOD_SECONDS = 2.0
 """The marks of a group in this time are one signal to each partition."""
 
 MAX_READ_MEMBERS = 100
-"""Members of a group in which the others still learn how far each has read."""
+"""Most members of a group in which each mark of reading is announced."""
 
 MAX_DELIVERED_MEMBERS = 32
-"""Members of a group in which the others still learn what has reached the devices of each."""
+"""Most members of a group in which each mark of delivery is announced."""
 
 MAX_NOTED = 20_000
 """Members whose marks wait to be announced: about 10 MB. Further ones are not announced."""
@@ -39,7 +39,7 @@ MAX_RECEIVED = 1_000
 _log = structlog.get_logger(__name__)
 
 ShowingReadMarks = Callable[[Collection[int]], Awaitable[Collection[int]]]
-"""Returns the users of these, MAX_IDS at most, who show read marks. Raises Unavailable."""
+"""Returns the users that show read marks, of these MAX_IDS users at most. Raises Unavailable."""
 
 
 class GroupMarksExchange:
@@ -79,7 +79,7 @@ class GroupMarksExchange:
         mark.read_up_to = max(mark.read_up_to, marked.read_up_to)
 
     def receive(self, event: Event, recipient_ids: Collection[int]) -> None:
-        """Deliver the marks to those of these users who show theirs."""
+        """Deliver the marks to each recipient that shows read marks."""
         online = [user_id for user_id in recipient_ids if self._registry.of(user_id)]
         if not online:
             return
@@ -101,7 +101,7 @@ class GroupMarksExchange:
             await trio.lowlevel.checkpoint()
 
     def _announce(self, chat_id: str, marks: Sequence[MemberMark]) -> None:
-        """Announce marks of users who show theirs; not those of former members."""
+        """Announce these marks, without the marks of former members."""
         roster = self._small_roster(chat_id)
         if roster is None:
             return

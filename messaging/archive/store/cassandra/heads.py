@@ -33,7 +33,7 @@ class Heads:
         self._loads: dict[str, _Load] = {}
 
     async def rows(self, chat_ids: Collection[str]) -> list[Row]:
-        """The rows of these groups, of those that have one, in no order. Raises Unavailable."""
+        """Return the rows of these groups, in no order; a group without a row is left out. Raises Unavailable."""
         for load in self._under_way(chat_ids):  # they may have read before an event that was recorded before this call
             await load.ended.wait()
         found: dict[str, Row | None] = {}
