@@ -44,7 +44,7 @@ def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
     newcomer.page.goto(own_platform.url)
     newcomer.page.get_by_role("button", name="Create an account").click()
     fill_in(newcomer, "uma")
-    expect(newcomer.page.get_by_role("alert")).to_contain_text("An account needs an invite")
+    expect(newcomer.page.get_by_role("alert")).to_contain_text("You need a valid invite")
     newcomer.page.goto(link)
     expect(newcomer.page.get_by_role("heading", name="Create an account")).to_be_visible()
     fill_in(newcomer, "uma")
