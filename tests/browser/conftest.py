@@ -75,6 +75,9 @@ STORED = """new Promise((resolve) => {
 })"""
 """The values in the browser's database."""
 
+SCREENS_UP = "(screens) => { const s = document.querySelector('.messages'); s.scrollTop -= screens * s.clientHeight }"
+"""Scrolls the messages up by a number of screens."""
+
 NEW_GROUP = re.compile(r"/v1/chats/g-\d+(/(messages|changes|members|marks))?")
 """The page reads a new group again until the archive has it."""
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import Account, Platform, Seats
+from tests.browser.conftest import SCREENS_UP, Account, Platform, Seats
 
 
 def open_panel(page: Page) -> Locator:
@@ -119,6 +119,22 @@ def test_a_group_shows_who_wrote_and_what_changed_until_one_is_removed(
     expect(other.message("Ada Lindqvist removed you")).to_be_visible()
     expect(other.message("Secret")).to_have_count(0)
     expect(other.row("Eggs")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_control_change_is_no_new_message_for_a_reader_who_has_scrolled_up(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    chat_id = platform.change_group(ada, "POST", "", name="Scrolled", user_ids=[str(mira.user_id)])
+    platform.send(ada, chat_id, *(f"Line {number}" for number in range(40)))
+    reading = seats(platform, mira, chat="Scrolled")
+    expect(reading.message("Line 39")).to_be_in_viewport()
+    reading.page.evaluate(SCREENS_UP, 1)
+    platform.change_group(ada, "PATCH", f"/{chat_id}", name="Eggs again")
+    expect(reading.row("Eggs again")).to_be_visible()
+    expect(reading.page.get_by_role("button", name="new message")).to_have_count(0)
+    platform.send(ada, chat_id, "A message")
+    expect(reading.page.get_by_role("button", name="1 new message")).to_be_visible()
 
 
 @pytest.mark.slow

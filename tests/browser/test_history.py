@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
-from tests.browser.conftest import PATIENCE, STORED, Account, Platform, Seat, Seats
+from tests.browser.conftest import PATIENCE, SCREENS_UP, STORED, Account, Platform, Seat, Seats
 
 LONG = tuple(f"Line {number}: {'the lag graph again ' * (1 + number % 7)}" for number in range(180))
 
@@ -35,7 +35,6 @@ REACT_ABOVE = """() => {
 }"""
 """Clicks the reaction button of a message above the view."""
 
-SCREENS_UP = "(screens) => { const s = document.querySelector('.messages'); s.scrollTop -= screens * s.clientHeight }"
 BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"
 
 

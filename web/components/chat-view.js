@@ -5,6 +5,7 @@ import { userName } from "../format.js";
 import { isFormer, may } from "../groups.js";
 import { firstIdAt, isGroup } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
+import { mayBeUnread } from "../kinds/marked.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
@@ -81,7 +82,9 @@ export class ChatView {
 
   /** A message of another user arrived. @param {Message} message */
   arrived(message) {
-    if (message.chat_id === this.#chat_id) this.#messages.arrived();
+    const { chats } = this.#app;
+    if (message.chat_id !== this.#chat_id) return;
+    if (mayBeUnread(message, chats.of(this.#chat_id), chats.me.user_id)) this.#messages.arrived();
   }
 
   /**

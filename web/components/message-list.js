@@ -61,7 +61,7 @@ export class MessageList {
   #unreadKey = "";
   /** Whether unread messages are above those that were on the screen. */
   #isUnreadAbove = false;
-  /** Others' messages that arrived while the end was out of view. */
+  /** The messages that may be unread and arrived while the end was out of view. */
   #arrived = 0;
   #isFarUp = false;
   /** The key of the message that has the focus, or holds it. */
@@ -97,7 +97,7 @@ export class MessageList {
     this.#scroller?.focus();
   }
 
-  /** A message of another user arrived in this chat. */
+  /** A message that may be unread arrived in this chat. */
   arrived() {
     if (this.#anchor?.isFollowing) return;
     this.#arrived++;
