@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -295,6 +296,9 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 	case *pb.ServerFrame_Moved:
 		return &leave{why: "the gateway is another", movedTo: frame.Moved.Grpc}
 	case *pb.ServerFrame_Goodbye:
+		if frame.Goodbye.IsFinal { // each connection would end in the same way
+			return &APIError{Message: frame.Goodbye.Message, Status: http.StatusBadRequest}
+		}
 		after := time.Duration(frame.Goodbye.RetryAfterMs) * time.Millisecond
 		return &leave{why: frame.Goodbye.Message, after: after, signedOut: frame.Goodbye.Code == "unauthenticated"}
 	}

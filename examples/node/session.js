@@ -32,8 +32,8 @@ const { SessionService } = grpc.loadPackageDefinition(definition).rookery.v1;
 
 /** The reason for leaving a connection, the pause after it, and the next gateway. */
 class Leave {
-  constructor(why, { afterMs = 0, movedTo = "", isSignedOut = false } = {}) {
-    Object.assign(this, { why, afterMs, movedTo, isSignedOut });
+  constructor(why, { afterMs = 0, movedTo = "", isSignedOut = false, isFinal = false } = {}) {
+    Object.assign(this, { why, afterMs, movedTo, isSignedOut, isFinal });
   }
 }
 
@@ -135,7 +135,9 @@ export class Session {
     try {
       this.#token = await this.api.accessToken(isSignedOut ? this.#token : "");
       if (!this.#after) await this.#readHistory();
-      return await this.#converse(movedTo || (await this.api.gateway()));
+      const left = await this.#converse(movedTo || (await this.api.gateway()));
+      if (left.isFinal) throw new ApiError(left.why, 400); // each connection would end in the same way
+      return left;
     } catch (error) {
       if (!(error instanceof ApiError && error.isRetryable)) throw error;
       return new Leave(error.message, { afterMs: error.retryAfterMs });
@@ -211,8 +213,9 @@ export class Session {
       case "moved":
         return new Leave("the gateway is another", { movedTo: frame.moved.grpc });
       case "goodbye": {
-        const { message, code, retry_after_ms } = frame.goodbye;
-        return new Leave(message, { afterMs: retry_after_ms, isSignedOut: code === "unauthenticated" });
+        const { message, code, is_final, retry_after_ms } = frame.goodbye;
+        const isSignedOut = code === "unauthenticated";
+        return new Leave(message, { afterMs: retry_after_ms, isSignedOut, isFinal: is_final });
       }
     }
   }

@@ -228,6 +228,8 @@ class Session:
             case "moved":
                 raise Leave("the gateway is another", moved_to=frame.moved.grpc)
             case "goodbye":
+                if frame.goodbye.is_final:  # each connection would end in the same way
+                    raise ApiError(frame.goodbye.message, status=400)
                 after, is_signed_out = frame.goodbye.retry_after_ms / 1000, frame.goodbye.code == "unauthenticated"
                 raise Leave(frame.goodbye.message, after=after, is_signed_out=is_signed_out)
 

@@ -122,6 +122,11 @@ class Chatter:
     async def until_disconnected(self) -> None:
         await self.until(lambda: any(line.startswith("* no session") for line in self.lines))
 
+    async def until_ended(self) -> int:
+        """Wait until the program ends by itself, and return the exit code."""
+        with trio.fail_after(PATIENCE):
+            return await self._process.wait()
+
     async def finish(self, end: signal.Signals | None = None) -> int:
         """End the input, or send a signal, and return the exit code."""
         assert self._process.stdin is not None

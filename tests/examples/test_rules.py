@@ -18,6 +18,7 @@ from rookery.v1.session_pb2 import (
     Edited,
     Expiring,
     Gap,
+    Goodbye,
     Moved,
     Pong,
     Reconnect,
@@ -100,16 +101,20 @@ class AllExamples:
         self._commands = commands
         self._front = front
 
-    async def check(self, make_connection: MakeConnection, work: Callable[[Pair], Awaitable[None]]) -> None:
-        """Run the work with each example, behind connections of this kind."""
+    async def check(
+        self, make_connection: MakeConnection, work: Callable[[Pair], Awaitable[None]], *, exit_code: int = 0
+    ) -> None:
+        """Run the work with each example, behind connections of this kind; the example ends with the exit code."""
         async with (
             open_between(listener_on(self._front), self._rookery.grpc, make_connection) as between,
             trio.open_nursery() as nursery,
         ):
             for language in self._commands:
-                nursery.start_soon(self._check_one, language, between, work)
+                nursery.start_soon(self._check_one, language, between, work, exit_code)
 
-    async def _check_one(self, language: str, between: Between, work: Callable[[Pair], Awaitable[None]]) -> None:
+    async def _check_one(
+        self, language: str, between: Between, work: Callable[[Pair], Awaitable[None]], exit_code: int
+    ) -> None:
         person, other = await sign_up(self._rookery.url, language), await sign_up(self._rookery.url, "other")
         async with (
             open_session(connector(self._rookery, "grpc"), other) as session,
@@ -117,7 +122,7 @@ class AllExamples:
         ):
             await chatter.until_connected()
             await work(Pair(chatter, other, session, between.received[language]))
-            assert await chatter.finish() == 0
+            assert await chatter.finish() == exit_code
 
 
 async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_examples: AllExamples) -> None:
@@ -226,6 +231,20 @@ async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExa
         assert sent.first_sent_ms_ago == 0 < again.first_sent_ms_ago
 
     await all_examples.check(EndsInEveryWay, check)
+
+
+async def test_a_client_ends_with_a_goodbye_that_is_final(all_examples: AllExamples) -> None:
+    class IsFinal(Connection):
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            await self.send(frame)
+            if frame.HasField("welcome"):
+                await self.send(ServerFrame(goodbye=Goodbye(code="invalid", message="Not so.", is_final=True)))
+
+    async def check(pair: Pair) -> None:
+        await pair.chatter.until_ended()
+        assert len(pair.frames("authenticate")) == 1
+
+    await all_examples.check(IsFinal, check, exit_code=1)
 
 
 async def test_a_session_moves_to_another_gateway_over_tls(

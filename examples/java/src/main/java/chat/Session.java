@@ -26,6 +26,7 @@ import rookery.v1.Session.Change;
 import rookery.v1.Session.ClientFrame;
 import rookery.v1.Session.Edited;
 import rookery.v1.Session.Event;
+import rookery.v1.Session.Goodbye;
 import rookery.v1.Session.Message;
 import rookery.v1.Session.Ping;
 import rookery.v1.Session.Position;
@@ -52,9 +53,13 @@ final class Session {
     private static final int MAX_SEEN = 10_000; // remembered events: more than a server replays
 
     /** The reason for leaving a connection, the pause after it, and the next gateway. */
-    private record Leave(String why, long afterMs, String movedTo, boolean isSignedOut) {
+    private record Leave(String why, long afterMs, String movedTo, boolean isSignedOut, boolean isFinal) {
         Leave(String why) {
-            this(why, 0, "", false);
+            this(why, 0, "");
+        }
+
+        Leave(String why, long afterMs, String movedTo) {
+            this(why, afterMs, movedTo, false, false);
         }
     }
 
@@ -205,12 +210,16 @@ final class Session {
             if (after == 0) {
                 hearAll(api.history(chatId));
             }
-            return converse(left.movedTo().isEmpty() ? api.gateway() : left.movedTo());
+            Leave next = converse(left.movedTo().isEmpty() ? api.gateway() : left.movedTo());
+            if (next.isFinal()) {
+                throw new ApiException(next.why(), 400, 0); // each connection would end in the same way
+            }
+            return next;
         } catch (ApiException error) {
             if (!error.isRetryable()) {
                 throw error;
             }
-            return new Leave(error.getMessage(), error.retryAfterMs, "", false);
+            return new Leave(error.getMessage(), error.retryAfterMs, "");
         }
     }
 
@@ -309,12 +318,13 @@ final class Session {
             }
             case EXPIRING -> background.execute(this::renew);
             case RECONNECT ->
-                left.complete(new Leave("the gateway stops", frame.getReconnect().getAfterMs(), "", false));
-            case MOVED -> left.complete(new Leave("the gateway is another", 0, frame.getMoved().getGrpc(), false));
+                left.complete(new Leave("the gateway stops", frame.getReconnect().getAfterMs(), ""));
+            case MOVED -> left.complete(new Leave("the gateway is another", 0, frame.getMoved().getGrpc()));
             case GOODBYE -> {
-                boolean isSignedOut = frame.getGoodbye().getCode().equals("unauthenticated");
-                long afterMs = frame.getGoodbye().getRetryAfterMs();
-                left.complete(new Leave(frame.getGoodbye().getMessage(), afterMs, "", isSignedOut));
+                Goodbye goodbye = frame.getGoodbye();
+                boolean isSignedOut = goodbye.getCode().equals("unauthenticated");
+                long afterMs = goodbye.getRetryAfterMs();
+                left.complete(new Leave(goodbye.getMessage(), afterMs, "", isSignedOut, goodbye.getIsFinal()));
             }
             default -> {} // Pong, or a frame of a newer server
         }
