@@ -3,8 +3,8 @@
 A gateway reads every control change of a group of which it has a member's partition, or the home partition, and every
 one of a channel. So a roster that is loaded once stays up to date; a control change that is not the next one drops it.
 
-The roster of a channel has only some of its members: the members that this gateway has looked up, and the members that
-control changes have changed since. Others are looked up when they are needed.
+The roster of a channel has only some of its members: of the members that this gateway has looked up, or that control
+changes have changed, the last MAX_KNOWN. Others are looked up when they are needed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -38,8 +38,8 @@ KNOWN_MEMBER_BYTES = 160
 INVITE_BYTES = 300
 """Bytes that a roster takes, each member of a group, each known member of a channel, and each invite link, about."""
 
-MAX_KNOWN = 10_000
-"""Known members of a channel, 1.6 MB, with more of which its roster is dropped: they are looked up again as needed."""
+MAX_KNOWN = 2_000
+"""Members of a channel that its roster keeps, 320 kB: at least those of one request, and the creators of the links."""
 
 MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
@@ -234,7 +234,10 @@ class Rosters:
         if self.version(chat_id) <= version:  # the usual case
             return {}
         cached, read = self._cached.get(chat_id), self._read.get(chat_id)
-        members = cached.roster.members if cached else read.members if read else {}
+        members: Mapping[int, Member] = read.members if read else {}
+        if cached is not None:  # of a channel, both have only some
+            known = cached.roster.members
+            members = {**members, **known} if cached.roster.is_channel else known
         missed: dict[int, list[int]] = {}
         for user_id, member in members.items():
             if member.version > version and is_within(member.spans, event_id):
@@ -286,8 +289,6 @@ class Rosters:
             if isinstance(found, Refusal):
                 return found
             version = 0 if found is None else found.version
-            if roster is not None and len(roster.members) + len(user_ids) > MAX_KNOWN:
-                roster = None  # in place of it, one that knows these users only
             if roster is not None and version >= roster.since:
                 return self._keep_found(found, roster.knowing(found_members(found or Group(), user_ids)))
             if roster is None and is_complete and version >= self.version(chat_id):
@@ -309,8 +310,8 @@ class Rosters:
         left, or a higher one."""
         self._drop(roster.chat_id)
         self._follow(changed)
-        if roster.is_channel and len(roster.members) > MAX_KNOWN:
-            return
+        if roster.is_channel:
+            roster = roster.keeping(MAX_KNOWN)
         cached = self._cached[roster.chat_id] = _Cached(roster, changed)
         self._size += cached.size
         while self._size > self._max_bytes and len(self._cached) > 1:
@@ -334,7 +335,7 @@ class Rosters:
         known, count, read.remembered = read.members, len(read.members), control.version
         newer = newer_members(known, members_after(control))
         if isinstance(known, KnownMembers) or is_channel:
-            read.members = KnownMembers.of(known).after(newer.values(), MAX_CHANGED_OF_CHANNEL)
+            read.members, _ = KnownMembers.of(known).after(newer.values()).last(MAX_CHANGED_OF_CHANNEL)
         else:
             known.update(newer)
         self._changed += len(read.members) - count

@@ -125,8 +125,8 @@ def is_within(spans: Iterable[Span], event_id: int) -> bool:
 
 
 class Roster(msgspec.Struct, dict=True):
-    """A group as after one of its control changes. The roster of a channel has only some of its members: the members
-    that were looked up, and the members that control changes have changed since."""
+    """A group as after one of its control changes. The roster of a channel has only some of its members: of the members
+    that were looked up or changed, the last ones."""
 
     chat_id: str
     version: int
@@ -176,6 +176,15 @@ class Roster(msgspec.Struct, dict=True):
         return self._with(
             self.chat_id, self.version, self.settings, self.members, self.member_count, self.invites, self.since, newer
         )
+
+    def keeping(self, limit: int) -> "Roster":
+        """The roster of a channel with the `limit` members that were looked up or changed last, and all users who have
+        asked to join."""
+        members, version = KnownMembers.of(self.members).last(limit)
+        if members is self.members:
+            return self
+        since = max(self.since, version)
+        return self._with(self.chat_id, self.version, self.settings, members, self.member_count, self.invites, since)
 
     def after(self, control: Control) -> "Roster":
         """The roster after the next control change. Raises ValueError if the change is not the next one."""

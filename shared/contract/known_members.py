@@ -22,23 +22,31 @@ class KnownMembers(Mapping[int, Member]):
         """These members, and no others."""
         return members if isinstance(members, cls) else cls({}, frozenset()).after(members.values())
 
-    def after(self, changed: Iterable[Member], limit: int | None = None) -> "KnownMembers":
-        """These members, and the other members as they are here; of more than `limit`, the last changed ones. Equal
-        encodings, such as those of users who join together, share memory."""
+    def after(self, changed: Iterable[Member]) -> "KnownMembers":
+        """These members, and the other members as they are here. Equal encodings, such as those of users who join
+        together, share memory."""
         encoded, asking, shared = self._encoded.copy(), set(self.asking), dict[bytes, bytes]()
         for member in changed:
             user_id, without_id = member.user_id, Member()
             without_id.CopyFrom(member)
             without_id.user_id = 0
             value = without_id.SerializeToString()
-            encoded.pop(user_id, None)  # the latest changed last
+            encoded.pop(user_id, None)  # the last added ones last
             encoded[user_id] = shared.setdefault(value, value)
             (asking.add if member.asked_at_ms else asking.discard)(user_id)
-        surplus = 0 if limit is None else max(len(encoded) - limit, 0)
-        for user_id in [*islice(encoded, surplus)]:
-            del encoded[user_id]
-            asking.discard(user_id)
         return KnownMembers(encoded, frozenset(asking))
+
+    def last(self, limit: int) -> tuple["KnownMembers", int]:
+        """The `limit` members that were added last and all who have asked to join, and the highest version of the other
+        members; 0 if there are no others."""
+        surplus = max(len(self._encoded) - limit, 0)
+        others = {*islice((user_id for user_id in self._encoded if user_id not in self.asking), surplus)}
+        if not others:
+            return self, 0
+        version = max(self[user_id].version for user_id in others)
+        # A copy without these takes less memory than one from which they are deleted.
+        kept = {user_id: member for user_id, member in self._encoded.items() if user_id not in others}
+        return KnownMembers(kept, self.asking), version
 
     def __getitem__(self, user_id: int) -> Member:
         member = Member.FromString(self._encoded[user_id])

@@ -14,7 +14,7 @@ from messaging.gateway.lookups import LOG_SECONDS
 from messaging.gateway.rosters import BEHIND_SECONDS, Rosters
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.group_service_pb2 import ChangeSettings
-from rookery.v1.groups_pb2 import ROLE_MEMBER, GroupSettings, Member, Span
+from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, Member, Span
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster
 from tests.messaging.gateway.harness import ANN, BEN, CAT, Crew, ScriptedHistory, looked_up
@@ -169,13 +169,65 @@ async def test_all_who_wait_for_members_of_a_channel_share_the_next_query_and_kn
     assert isinstance(roster, Roster)
     assert len(history.wanted) == 3
     monkeypatch.setattr(module, "MAX_KNOWN", 6)
-    roster = await rosters.get(crew.chat_id, [7])
-    assert isinstance(roster, Roster)
-    assert rosters.cached(crew.chat_id) is roster, "in place of one of too many members"
-    assert not roster.knows([BEN])
+    assert await rosters.get(crew.chat_id, [7]) is not None
+    roster = rosters.cached(crew.chat_id)
+    assert roster is not None
+    assert {*roster.members} == {2, 3, 4, 5, 6, 7}, "the last six"
     crew.add(9, *range(10, 17))
     rosters.read(crew.chat_id, crew.control(2), is_channel=True)
-    assert rosters.cached(crew.chat_id) is None
+    roster = rosters.cached(crew.chat_id)
+    assert roster is not None
+    assert ({*roster.members}, roster.version, roster.since) == ({*range(11, 17)}, 2, 2)
+
+
+async def test_a_forgotten_member_is_looked_up_in_a_version_that_has_their_last_change(
+    history: ScriptedHistory, rosters: Rosters, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(module, "MAX_KNOWN", 2)
+    crew = Crew(ANN, BEN, is_channel=True)
+    history.groups[crew.chat_id] = crew.stored
+    await rosters.get(crew.chat_id, [ANN])
+    crew.remove(2, BEN)
+    crew.add(3, CAT, 4)
+    for version in (2, 3):
+        rosters.read(crew.chat_id, crew.control(version), is_channel=True)
+    assert isinstance(await rosters.get(crew.chat_id, [BEN]), Refusal)
+    history.groups[crew.chat_id] = crew.stored
+    roster = await rosters.get(crew.chat_id, [BEN])
+    assert isinstance(roster, Roster)
+    assert roster.members[BEN] == crew.roster.members[BEN]
+
+
+def test_users_who_have_asked_to_join_a_channel_stay_known(rosters: Rosters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_KNOWN", 3)
+    crew = Crew(ANN, is_channel=True)
+    asking = Control(version=2, members=[Member(user_id=BEN, asked_at_ms=7, version=2)], member_count=1)
+    rosters.applied(crew.chat_id, crew.roster.after(asking), 2)
+    roster = rosters.cached(crew.chat_id)
+    for user_id in range(10, 20):
+        assert roster is not None
+        joined = Member(user_id=user_id, role=ROLE_MEMBER, spans=[Span(first=user_id)], version=roster.version + 1)
+        rosters.read(crew.chat_id, Control(version=roster.version + 1, members=[joined], member_count=user_id))
+        roster = rosters.cached(crew.chat_id)
+    assert roster is not None
+    assert ({*roster.members}, [each.user_id for each in roster.asking()]) == ({BEN, 18, 19}, [BEN])
+
+
+def test_the_members_of_a_large_channel_take_less_than_a_megabyte_at_three_gateways(history: ScriptedHistory) -> None:
+    """Of 10,000 members, added in ten requests, the gateways know the last ones, also of the control changes."""
+    crew = Crew(ANN, is_channel=True)
+    for number in range(10):
+        crew.add(2 + number, *range(1_000 * (number + 1), 1_000 * (number + 1) + 999))
+    gateways = [Rosters(history, 4, lambda _: None, history.is_complete) for _ in range(3)]
+    tracemalloc.start()
+    for gateway in gateways:
+        for event in crew.events:
+            gateway.read(crew.chat_id, event.message.control, is_channel=True)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(gateway.version(crew.chat_id) == 11 for gateway in gateways)
+    assert all(gateway.cached(crew.chat_id) is not None for gateway in gateways)
+    assert max(sum(gateway.size for gateway in gateways), size) < 1_000_000
 
 
 async def test_an_answer_from_before_the_cached_roster_is_asked_for_again(
@@ -211,9 +263,12 @@ class Archive(ScriptedHistory):
 ACTIONS = st.sampled_from(["toggle", "toggle", "read", "read", "record", "get", "get", "hold", "clear", "applied"])
 
 
-@given(st.lists(st.tuples(ACTIONS, st.integers(0, 100)), min_size=10, max_size=50))
-def test_a_roster_states_of_each_member_that_it_knows_what_the_channel_has(steps: list[tuple[str, int]]) -> None:
-    """In its version, or in a later one for members who were looked up; whatever the archive has recorded."""
+@given(st.lists(st.tuples(ACTIONS, st.integers(0, 100)), min_size=10, max_size=50), st.sampled_from([2, 100]))
+def test_a_roster_states_of_each_member_that_it_knows_what_the_channel_has(
+    steps: list[tuple[str, int]], max_known: int
+) -> None:
+    """In its version, or in a later one for members who were looked up; whatever the archive has recorded, and also of
+    a member that it had forgotten."""
 
     async def main() -> None:
         crew, history = Crew(ANN, *range(2, 6), is_channel=True), Archive()
@@ -262,21 +317,9 @@ def test_a_roster_states_of_each_member_that_it_knows_what_the_channel_has(steps
                 await trio.testing.wait_all_tasks_blocked()
             history.open.set()
 
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-def test_the_known_members_of_a_channel_take_less_than_a_megabyte() -> None:
-    """5,000 are online; each joined alone."""
-    spans = [Span(first=7_000_000_000_000_000 + joined) for joined in range(5_000)]
-    members = [Member(user_id=each.first, role=ROLE_MEMBER, spans=[each], version=each.first) for each in spans]
-    roster = Roster.of(Group(chat_id="g-7", version=1, settings=GroupSettings(is_channel=True)))
-    tracemalloc.start()
-    for start in range(0, 5_000, 100):
-        roster = roster.knowing({each.user_id: each for each in members[start : start + 100]})
-    size, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert all(each.user_id in roster for each in members)
-    assert size < 1_000_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_KNOWN", max_known)
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_rosters_are_bounded_in_bytes_and_what_was_read_in_members(
