@@ -143,10 +143,10 @@ class Lookups:
         now, forgotten, chat_id = trio.current_time(), self._forgotten, direct_chat_id(*user_ids)
         if self._unblocked_until.get(chat_id, 0.0) > now:
             return
-        self._unblocked_until.pop(chat_id, None)
         until = self._open_until.get(chat_id, 0.0)
         if until <= now and not (await self._relationship(*user_ids)).is_blocked:
             until = now + MARKS_SECONDS
+        self._unblocked_until.pop(chat_id, None)  # not before: another mark of the chat may be published meanwhile
         if until > now and self._forgotten == forgotten:
             _remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
 

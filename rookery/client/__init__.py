@@ -33,7 +33,7 @@ The edits, reactions and other changes of a message are a `State`, to which `app
 `Client.events`, from the client's own calls, and from the `changes` of history, in any order and any number of times.
 """
 
-from rookery.client.catch_up import CatchUp, MissedEvent
+from rookery.client.catch_up import CatchUp, MissedEvent, list_chats
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected, Followed, NotFollowed, TooOld
@@ -166,6 +166,7 @@ __all__ = [
     "User",
     "Voice",
     "apply_change",
+    "list_chats",
     "open_api",
     "open_client",
     "permissions_of",

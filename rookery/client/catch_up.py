@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -80,8 +81,9 @@ class CatchUp:
         Yields messages as they were sent, and changes, in order within a chat: each once, and none that the client has
         received in its session. (After more than 10,000 since `begin` or the last iteration, some may come again.)
         Of a channel, only a ChannelHead if it is not open: `Client.events` has the events of open ones. Marks of chats
-        are in `Api.chats`. While one iteration runs, a second one ends at once, and the first one yields its events
-        too. Repeats a request without an answer. Raises SignedOut, and Refused if a retry makes no sense.
+        are in `Api.chats`, whose pages `list_chats` reads. While one iteration runs, a second one ends at once, and the
+        first one yields its events too. Repeats a request without an answer. Raises SignedOut, and Refused if a retry
+        makes no sense.
 
         In a long session, iterate once an hour without a Gap. Otherwise a chat with many events since the last
         iteration is `TooOld` after the next Gap, however short.
@@ -93,7 +95,7 @@ class CatchUp:
         heads: dict[str, int] = {}
         try:
             while True:
-                chats, complete_up_to = await self._list_changed_chats()
+                chats, complete_up_to = await list_chats(partial(repeat, self._api.chats), self.listed_up_to)
                 for chat_id, chat in chats.items():
                     self._note_chat(chat)
                     if chat.settings.is_channel:
@@ -124,26 +126,33 @@ class CatchUp:
         self.listed_up_to = max(self.listed_up_to, complete_up_to)
         self.after = {chat_id: after for chat_id, after in self.after.items() if after > self.listed_up_to}
 
-    async def _list_changed_chats(self) -> tuple[Mapping[str, Chat], int]:
-        """Return the chats with events after `listed_up_to`, and the id up to which they are all of them."""
-        pages = await self._list_chats_since(self.listed_up_to)
-        complete_up_to, listed = pages[0].complete_up_to, _chats_on(pages)
-        for _ in range(MAX_LISTS):
-            if len(pages) == 1:
-                break
-            # A chat that changed meanwhile may have moved from a later page to one that was read already: perhaps again
-            # while the next list is read, if that has several pages too.
-            pages = await self._list_chats_since(pages[0].complete_up_to)
-            listed |= _chats_on(pages)
-        return listed, complete_up_to
 
-    async def _list_chats_since(self, event_id: int) -> Sequence[ListChatsResponse]:
-        """Return the pages, at least one, of the chats that have changed since the time of an event."""
-        since_ms = time_of(event_id)
-        pages = [await repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)]
-        while cursor := pages[-1].next_cursor:
-            pages.append(await repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor))
-        return pages
+async def list_chats(
+    read: Callable[..., Awaitable[ListChatsResponse]], after_id: int = 0
+) -> tuple[Mapping[str, Chat], int]:
+    """Return all chats with events after an id, and the id up to which they are all of them. `read`
+    is `Api.chats`, and may raise as it does."""
+    pages = await _list_chats_since(read, after_id)
+    complete_up_to, listed = pages[0].complete_up_to, _chats_on(pages)
+    for _ in range(MAX_LISTS):
+        if len(pages) == 1:
+            break
+        # A chat that changed meanwhile may have moved from a later page to one that was read already: perhaps again
+        # while the next list is read, if that has several pages too.
+        pages = await _list_chats_since(read, pages[0].complete_up_to)
+        listed |= _chats_on(pages)
+    return listed, complete_up_to
+
+
+async def _list_chats_since(
+    read: Callable[..., Awaitable[ListChatsResponse]], event_id: int
+) -> Sequence[ListChatsResponse]:
+    """Return the pages, at least one, of the chats that have changed since the time of an event."""
+    since_ms = time_of(event_id)
+    pages = [await read(changed_since_ms=since_ms, limit=PAGE)]
+    while cursor := pages[-1].next_cursor:
+        pages.append(await read(changed_since_ms=since_ms, limit=PAGE, cursor=cursor))
+    return pages
 
 
 def _chats_on(pages: Iterable[ListChatsResponse]) -> dict[str, Chat]:

@@ -195,17 +195,20 @@ class Channels:
     async def _list(self) -> None:
         """Follow the newest channels of the user's list."""
         channels: list[Chat] = []
-        cursor = ""
+        moved: list[Chat] = []
         try:
-            while len(channels) < MAX_FOLLOWED:
-                page = await repeat(self._api.chats, limit=PAGE, cursor=cursor)
+            first = page = await repeat(self._api.chats, limit=PAGE)
+            channels += filter(_is_own_channel, page.chats)
+            while page.next_cursor and len(channels) < MAX_FOLLOWED:
+                page = await repeat(self._api.chats, limit=PAGE, cursor=page.next_cursor)
                 channels += filter(_is_own_channel, page.chats)
-                cursor = page.next_cursor
-                if not cursor:
-                    break
+            if page is not first:  # a chat that changed meanwhile may have moved to a page that was read already
+                since_ms = time_of(first.complete_up_to)
+                changed = await repeat(self._api.chats, changed_since_ms=since_ms, limit=PAGE)
+                moved += filter(_is_own_channel, changed.chats)
         except Refused:  # the sign-in has ended
             return
-        for channel in reversed(channels[:MAX_FOLLOWED]):
+        for channel in reversed([*moved, *channels][:MAX_FOLLOWED]):
             self._follow(channel.chat_id)
 
     def _apply(self, chat_id: str, control: Control) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import trio
 
-from rookery.client.catch_up import CatchUp
+from rookery.client.catch_up import CatchUp, list_chats
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
 from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
@@ -205,11 +205,9 @@ class Client:
     async def mark_all_read(self) -> Sequence[str]:
         """Mark all chats as read up to their newest messages, one after the other. Return the ids of those that were
         unread, or marked as unread. Raises like `change`; the chats before the failure are marked."""
-        pages = [await self.api.chats(limit=100)]
-        while cursor := pages[-1].next_cursor:
-            pages.append(await self.api.chats(limit=100, cursor=cursor))
+        chats, _ = await list_chats(self.api.chats)
         marked = []
-        for chat in (chat for page in pages for chat in page.chats):
+        for chat in chats.values():
             is_marked_unread = any(event.change.marked_unread.set for event in chat.changes)
             if chat.unread:
                 marks = pb.Marked(read_up_to=chat.newest.message.message_id)

@@ -25,7 +25,7 @@ from messaging.archive.store.sqlite.store import open_sqlite_chats
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher, SendUnsent
-from rookery.client import GatewayEndpoints, Refused, SessionStream, Unreachable
+from rookery.client import GatewayEndpoints, Refused, SessionStream, Unreachable, list_chats
 from rookery.v1.archive_pb2 import (
     Chat,
     FindSentRequest,
@@ -406,12 +406,8 @@ class WorldApi:
         return cast(ListChatsResponse, await self._ask("ListChats", request))
 
     async def all_chats(self) -> list[Chat]:
-        chats, cursor = list[Chat](), ""
-        while True:
-            page = await self.chats(cursor=cursor)
-            chats += page.chats
-            if not (cursor := page.next_cursor):
-                return chats
+        chats, _ = await list_chats(self.chats)
+        return [*chats.values()]
 
     async def history(self, chat_id: str, *, limit: int = 50, **anchor: Any) -> ListMessagesResponse:
         request = ListMessagesRequest(user_id=self._user_id, chat_id=chat_id, limit=limit, **anchor)

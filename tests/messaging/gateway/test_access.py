@@ -315,6 +315,27 @@ async def test_a_user_who_was_found_to_hide_read_marks_shows_none_whatever_else_
     assert not lookups.show_read_marks((ANN, BEN))
 
 
+async def test_a_mark_is_shown_while_another_mark_of_the_chat_looks_up_whether_there_is_a_block(
+    autojump_clock: MockClock,
+) -> None:
+    class Accounts:
+        async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
+            await trio.lowlevel.checkpoint()
+            return [User.new(each, f"user{each}", None, 1) for each in user_ids]
+
+        async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
+            await trio.sleep(1)
+            return {other: Relationship(user_id, other) for other in other_ids}
+
+    lookups = Lookups(cast(Any, Accounts()), cast(Any, None), cast(Any, None), OwnedPartitions(PARTITIONS))
+    await lookups.find_read_marks((ANN, BEN))
+    await trio.sleep(MARKS_SECONDS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lookups.find_read_marks, (ANN, BEN))
+        await trio.sleep(0.5)
+        assert lookups.show_read_marks((ANN, BEN))
+
+
 async def publish(platform: Platform, crew: Crew, before: Roster) -> None:
     """Publish the newest control change, as its sequencer does."""
     event, version = crew.events[-1], crew.roster.version

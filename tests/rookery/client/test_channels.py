@@ -148,10 +148,20 @@ class _Connection:
 
 
 @asynccontextmanager
-async def open_platform(other_chats: Iterable[str] = ()) -> AsyncIterator[tuple[FakePlatform, Client]]:
+async def open_platform(
+    other_chats: Iterable[str] = (), *, moves_up: bool = False
+) -> AsyncIterator[tuple[FakePlatform, Client]]:
+    """With `moves_up`, the channel changes between the first two pages of the list."""
     platform: Any = FakePlatform()
     for chat_id in (CHAT, *other_chats):
-        platform.log(chat_id)
+        platform.log(chat_id, age_ms=60_000)
+
+    def move() -> None:
+        platform.between_pages = lambda: None
+        platform.log(CHAT)
+
+    if moves_up:
+        platform.between_pages = move
     client = Client(platform, "test", "grpc", platform.connect)
     async with open_background() as nursery:
         await client._open(nursery, follow_channels=True)
@@ -289,6 +299,11 @@ async def test_channels_behind_any_number_of_other_chats_are_followed(autojump_c
     async with open_platform(others) as (platform, client):
         assert client.channels.followed == (CHAT,)
         assert len([each for each in platform.requests if each.startswith("chats")]) > MAX_FOLLOWED / 2
+
+
+async def test_a_channel_that_moves_between_two_pages_of_the_list_is_followed(autojump_clock: MockClock) -> None:
+    async with open_platform(["d-7-10", "d-7-11"], moves_up=True) as (_, client):
+        assert client.channels.followed == (CHAT,)
 
 
 async def test_all_callers_that_open_a_channel_learn_at_once_that_it_is_refused(

@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from rookery.client import Client, FileInfo, FileRef, Refused, Unreachable
 from rookery.client.outbox import MAX_MS_AGO
 from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import first_id_at, time_of
 
 OpenClient = Callable[..., AbstractAsyncContextManager[Client]]
 
@@ -180,16 +181,18 @@ async def test_all_unread_chats_of_all_pages_are_marked_as_read(
 ) -> None:
     marked_unread = [{"event_id": "40", "change": {"marked_unread": {"set": True}}}]
     newest = {"message": {"message_id": "21"}}
-    pages = (
-        {"chats": [{"chat_id": "d-7-8", "newest": newest, "unread": 2}, {"chat_id": "d-7-9", "newest": newest}]},
-        {"chats": [{"chat_id": "g-1", "changes": marked_unread}]},
-    )
-    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, pages[0] | {"next_cursor": "a"}
-    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100&cursor=a"] = 200, pages[1]
-    for _ in range(2):
+    chats = [{"chat_id": "d-7-8", "newest": newest, "unread": 2}, {"chat_id": "d-7-9", "newest": newest}]
+    began_ms, moved_ms = time_of(0), time_of(0) + 60_000
+    address = "GET /v1/chats?changed_since_ms={}&limit=100{}".format
+    page = {"chats": chats, "next_cursor": "a", "complete_up_to": str(first_id_at(moved_ms))}
+    bff.answers[address(began_ms, "")] = 200, page
+    bff.answers[address(began_ms, "&cursor=a")] = 200, {"chats": [{"chat_id": "g-1", "changes": marked_unread}]}
+    moved = {"chat_id": "d-7-10", "newest": newest, "unread": 1}  # from the second page to the first one
+    bff.answers[address(moved_ms, "")] = 200, {"chats": [moved]}
+    for _ in range(3):
         nursery.start_soon(connection.accept_next)
-    assert await client.mark_all_read() == ["d-7-8", "g-1"]
-    first, second = (frame.change for frame in connection.received[-2:])
+    assert await client.mark_all_read() == ["d-7-8", "g-1", "d-7-10"]
+    first, second, _ = (frame.change for frame in connection.received[-3:])
     assert (first.chat_id, first.target_id, first.marked) == ("d-7-8", 0, pb.Marked(read_up_to=21))
     assert (second.chat_id, second.marked_unread) == ("g-1", pb.MarkedUnread(set=False))
 
