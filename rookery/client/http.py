@@ -372,7 +372,8 @@ class Api:
 
 
 class Repetition:
-    """The attempts of a request, which end when it has failed for REPEAT_SECONDS, and LEAST_ATTEMPTS times."""
+    """The attempts of a request, which end when it has failed for REPEAT_SECONDS, and LEAST_ATTEMPTS times; or when
+    the server asks for a longer pause than that."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -389,7 +390,7 @@ class Repetition:
         self._failures += 1
         pause = self._backoff.pause(trio.current_time(), retry_after)
         is_late = trio.current_time() + pause > self._began + REPEAT_SECONDS
-        if is_late and self._failures >= LEAST_ATTEMPTS:
+        if is_late and (self._failures >= LEAST_ATTEMPTS or retry_after > REPEAT_SECONDS):
             raise failure
         await trio.sleep(pause)
 

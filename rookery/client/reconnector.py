@@ -80,6 +80,7 @@ class Reconnector:
         reconnect = Reconnect("")
         stale_token = ""
         while True:
+            self._waited = 0.0
             try:
                 token = await self._api.access_token(older_than=stale_token)
                 endpoint = await self._find_endpoint(reconnect.moved)
@@ -101,7 +102,7 @@ class Reconnector:
 
     async def _find_endpoint(self, moved: pb.Moved | None) -> str:
         """Return the endpoint of the gateway to which the client was moved, or else of the one that the BFF names."""
-        self._waited, asked = 0.0, trio.current_time()
+        asked = trio.current_time()
         endpoint = self._endpoint(moved) or self._endpoint(await self._api.gateway(self._unreachable))
         self._unreachable, self._waited = endpoint, trio.current_time() - asked
         return endpoint

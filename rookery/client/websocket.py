@@ -9,7 +9,7 @@ import trio
 import trio_websocket
 
 from rookery.client.connection import SessionStream
-from rookery.client.errors import Unreachable, reason_of
+from rookery.client.errors import Refused, Unreachable, reason_of
 from rookery.client.trust import client_tls
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.background import open_background
@@ -33,6 +33,9 @@ MESSAGE_QUEUE = 32
 ENDED = (1000, 1001)
 """Close codes (RFC 6455) of a session that the server has ended, or can't serve any longer."""
 
+FULL = 503
+"""The HTTP status with which a gateway rejects a handshake while it is full."""
+
 LOST = (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError)
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -40,7 +43,8 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 @asynccontextmanager
 async def connect_websocket(url: str, ca_file: Path | None = None) -> AsyncIterator[SessionStream]:
-    """Open a stream to a `ws://` or `wss://` URL. `ca_file` is that of `open_client`. Raises Unreachable."""
+    """Open a stream to a `ws://` or `wss://` URL. `ca_file` is that of `open_client`. Raises Unreachable, or
+    a retryable Refused of a gateway that is full."""
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise Unreachable(f"{url!r} is not the URL of a WebSocket")
@@ -95,7 +99,7 @@ class _WebSocketSession:
 
 @contextmanager
 def _unreachable() -> Iterator[None]:
-    """Map the transport's exceptions to Unreachable."""
+    """Map the transport's exceptions to Unreachable, and the refusal of a full gateway to Refused."""
     try:
         yield
     except trio_websocket.ConnectionClosed as closed:
@@ -103,8 +107,16 @@ def _unreachable() -> Iterator[None]:
     except trio.TooSlowError as error:
         raise Unreachable(f"no WebSocket within {CONNECT_DEADLINE:g} s") from error
     except LOST as error:
-        raise Unreachable(reason_of(error)) from error
+        raise _failure(error) from error
     except ExceptionGroup as group:  # raised by the task that reads the socket
         if group.split(LOST)[1] is not None:
             raise
-        raise Unreachable(str(group.exceptions[0])) from group
+        raise _failure(group.exceptions[0]) from group
+
+
+def _failure(error: Exception) -> Unreachable | Refused:
+    if isinstance(error, trio_websocket.ConnectionRejected) and error.status_code == FULL:
+        seconds = dict(error.headers or ()).get(b"retry-after", b"")
+        after_ms = 1_000 * int(seconds) if seconds.isdigit() else 0
+        return Refused("unavailable", reason_of(error), retryable=True, retry_after_ms=after_ms)
+    return Unreachable(reason_of(error))

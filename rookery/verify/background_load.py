@@ -18,6 +18,9 @@ CHURN_AT_ONCE = 8
 SESSION_DEADLINE = 10.0
 """Seconds to open a session."""
 
+FAILURE_SECONDS = 0.25
+"""Seconds after a session that could not be opened."""
+
 HOLD_SECONDS = 20.0
 """Seconds that an unread session is held: it does not notice when its gateway is killed."""
 
@@ -58,6 +61,7 @@ class Churn:
                             await trio.lowlevel.checkpoint()
             except RookeryError:
                 self.failed += 1
+                await trio.sleep(FAILURE_SECONDS)
 
 
 class SlowClient:

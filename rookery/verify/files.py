@@ -11,9 +11,10 @@ from random import Random
 import trio
 
 from rookery.client import Client, FileRef, Refused, RookeryError
+from rookery.client.backoff import Backoff
 from rookery.load.sessions import for_each
 from rookery.verify.changes import Expected
-from rookery.verify.histories import RETRY_PAUSE
+from rookery.verify.histories import wait_after
 from rookery.verify.membership import Membership
 from rookery.verify.plan import GROUP_EVERY
 from rookery.verify.records import FileRead, Records, Sent, SentFile
@@ -94,17 +95,16 @@ class ClientFiles:
         return self._last
 
     async def _upload(self, name: str, content: bytes) -> SentFile | None:
+        backoff = Backoff(trio.current_time())
         while True:
             try:
                 file = await self._client.files.upload(content, name=name, client_file_id=name)
                 break
-            except Refused as refused:
-                if not refused.retryable:
-                    self.failures.append(f"{name} of {self._client.me.user_id} was refused: {refused.code}, {refused}")
+            except RookeryError as failure:
+                if isinstance(failure, Refused) and not failure.retryable:
+                    self.failures.append(f"{name} of {self._client.me.user_id} was refused: {failure.code}, {failure}")
                     return None
-            except RookeryError:
-                pass
-            await trio.sleep(RETRY_PAUSE)
+                await wait_after(failure, backoff)
         ref, digest = FileRef(file_id=file.file_id), hashlib.sha256(content).hexdigest()
         return SentFile(ref, self._client.me.user_id, len(content), digest)
 
@@ -155,6 +155,7 @@ async def read_files(reads: Sequence[FileRead], clients: Mapping[int, Client], d
 
 
 async def _read(read: FileRead, client: Client, deadline: float) -> FileRead:
+    backoff = Backoff(trio.current_time())
     with trio.CancelScope(deadline=deadline):
         while True:
             try:
@@ -163,10 +164,8 @@ async def _read(read: FileRead, client: Client, deadline: float) -> FileRead:
                     async for chunk in chunks:
                         digest.update(chunk)
                 return read.answered(digest.hexdigest())
-            except Refused as refused:
-                if not refused.retryable:
+            except RookeryError as failure:
+                if isinstance(failure, Refused) and not failure.retryable:
                     return read.answered("")
-            except RookeryError:
-                pass
-            await trio.sleep(RETRY_PAUSE)
+                await wait_after(failure, backoff)
     return read

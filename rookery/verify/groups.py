@@ -7,8 +7,9 @@ from itertools import count, product
 import trio
 
 from rookery.client import ROLE_ADMIN, Client, Message, Refused, Unreachable
+from rookery.client.backoff import Backoff
 from rookery.load.sessions import for_each
-from rookery.verify.histories import AT_ONCE, RETRY_PAUSE, retry
+from rookery.verify.histories import AT_ONCE, RETRY_PAUSE, retry, wait_after
 from rookery.verify.membership import fold
 from rookery.verify.records import EVERYONE, GroupRecord, Key, Sent, View
 from shared.contract.ids import wall_clock_ms
@@ -150,19 +151,17 @@ class Group:
 
     async def _request(self, actor_id: int, request: Request) -> None:
         """Make a control change, and record its answer. Repeats it until there is one."""
-        control = self._note(actor_id)
+        control, backoff = self._note(actor_id), Backoff(trio.current_time())
         while True:
             try:
                 message = await request(control.key[1])
                 break
-            except Unreachable:
+            except (Unreachable, Refused) as failure:
                 control.retried = True
-            except Refused as refused:
-                control.retried = True
-                if not refused.retryable:
-                    control.refused, control.refused_at = f"{refused.code}, {refused}", trio.current_time()
+                if isinstance(failure, Refused) and not failure.retryable:
+                    control.refused, control.refused_at = f"{failure.code}, {failure}", trio.current_time()
                     return
-            await trio.sleep(RETRY_PAUSE)
+                await wait_after(failure, backoff)
         control.accept(message)
         for member in message.control.members:
             (self.present.add if member.role else self.present.discard)(member.user_id)

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from rookery.client import Client, Refused, RookeryError
+from rookery.client.backoff import Backoff
 from rookery.load.sessions import for_each
 from rookery.verify.records import Copy
 
@@ -13,7 +14,7 @@ PAGE = 100
 """Messages of a page: the server's maximum."""
 
 RETRY_PAUSE = 0.25
-"""Seconds before a retry, unless the server asks for more."""
+"""Seconds before an answer is read again that is not complete yet."""
 
 AT_ONCE = 8
 """Chats read concurrently."""
@@ -68,16 +69,19 @@ async def read_chat(client: Client, chat_id: str, since_ms: int) -> list[Copy]:
 
 async def retry(request: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
     """Repeat the request until there is a response; None for `not_found`. Raises Refused if it is not retryable."""
+    backoff = Backoff(trio.current_time())
     while True:
-        pause = RETRY_PAUSE
         try:
             return await request(*arguments, **options)
-        except Refused as refused:
-            if refused.code == "not_found":
+        except RookeryError as failure:
+            if isinstance(failure, Refused) and failure.code == "not_found":
                 return None
-            if not refused.retryable:
+            if isinstance(failure, Refused) and not failure.retryable:
                 raise
-            pause = max(refused.retry_after_ms / 1000, pause)
-        except RookeryError:
-            pass
-        await trio.sleep(pause)
+            await wait_after(failure, backoff)
+
+
+async def wait_after(failure: RookeryError, backoff: Backoff) -> None:
+    """Wait before the next attempt, as long as the server asks for at least."""
+    retry_after = failure.retry_after_ms / 1000 if isinstance(failure, Refused) else 0.0
+    await trio.sleep(backoff.pause(trio.current_time(), retry_after))

@@ -115,6 +115,8 @@ class Participant:
         """When the newest Follow of each open channel was accepted, in milliseconds since 1970."""
         self._complete: Counter[str] = Counter()
         """The id up to which the client has read all events of each opened channel."""
+        self._reading = trio.Lock()
+        """Of the task that reads an opened channel: the others wait with it while there is no answer."""
 
     # ---- sending
 
@@ -216,7 +218,7 @@ class Participant:
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                         case NotFollowed():
                             self.refused[event.refused.code] += 1
-                            nursery.start_soon(self._follow_again, client)
+                            nursery.start_soon(self._follow_again, client, event.refused)
                         case ChannelHead():
                             self.heads.append(Head(event.chat_id, event.newest_id, self._clock(), self._follows))
                             self._know(event.chat_id, event.newest_id)
@@ -301,9 +303,9 @@ class Participant:
         followed = [chat_id for chat_id, member in self._memberships.items() if member.role]
         client.follow(followed, followed if self.opens_channels else ())
 
-    async def _follow_again(self, client: Client) -> None:
+    async def _follow_again(self, client: Client, refused: Refused) -> None:
         """Follow after a refusal: of a channel that the user has left, or that a gateway can't read now."""
-        await trio.sleep(PAUSE)
+        await trio.sleep(max(PAUSE, refused.retry_after_ms / 1000))
         self._send_follow(client)
 
     async def _read_opened(self, client: Client, chat_id: str, at_ms: int) -> None:
@@ -313,9 +315,10 @@ class Participant:
         limit = first_id_at(at_ms + CLOCK_MS)
         feed = WatchedFeed(client.api, self.answers)
         while True:
-            known = self._complete[chat_id]
-            after = known or first_id_at(self.began_ms)
-            if (answer := await retry(feed.changes, chat_id, after=after)) is not None:  # the new member is known
+            async with self._reading:
+                known = self._complete[chat_id]
+                answer = await retry(feed.changes, chat_id, after=known or first_id_at(self.began_ms))
+            if answer is not None:  # the new member is known
                 if answer.too_old:
                     await self._read_anew(client, chat_id)
                 for event in answer.events:

@@ -145,6 +145,16 @@ async def test_a_change_without_an_answer_is_repeated_with_its_client_id_and_a_r
         await client.groups.create("Engines")
 
 
+async def test_a_request_that_has_to_wait_longer_than_it_is_repeated_is_refused_at_once(
+    client: Client, bff: Any, autojump_clock: MockClock
+) -> None:
+    bff.failures = [(429, {"code": "rate_limited", "retry_after_ms": "360000"})]
+    begin = trio.current_time()
+    with pytest.raises(Refused) as caught:
+        await client.groups.create("Engines")
+    assert (caught.value.retry_after_ms, trio.current_time() - begin) == (360_000, 0)
+
+
 @pytest.mark.parametrize(("is_down", "error"), [(True, Unreachable), (False, Refused)])
 async def test_a_change_that_gets_no_answer_in_time_can_be_repeated_by_its_caller(
     client: Client, bff: Any, autojump_clock: MockClock, is_down: bool, error: type[Unreachable | Refused]

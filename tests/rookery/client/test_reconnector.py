@@ -139,6 +139,22 @@ async def test_a_gateway_that_is_down_is_tried_again_with_pauses_in_which_the_bf
     await gateway.welcome_next()
 
 
+async def test_the_wait_of_the_bff_for_a_gateway_shortens_no_pause_after_another_failure(
+    connection: Any, bff: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    bff.token_seconds = 1
+    connection.reply(GOODBYE)
+    second = await gateway.next_connection()
+    await second.welcome()
+    gateway.down = True
+    second.end()
+    await trio.sleep(9)  # then a refresh is due
+    bff.answers["POST /v1/tokens/refresh"] = 503, {"code": "unavailable"}
+    before = len(bff.requests)
+    await trio.sleep(60)
+    assert len(bff.requests) - before < 45
+
+
 async def test_a_server_that_is_too_slow_to_welcome_gets_more_time_at_each_attempt(
     connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:

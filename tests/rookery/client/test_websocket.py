@@ -8,7 +8,7 @@ import trio
 import trio_websocket
 from trio.testing import MockClock
 
-from rookery.client import Unreachable
+from rookery.client import Refused, Unreachable
 from rookery.client.websocket import CLOSE_DEADLINE, SUBPROTOCOL, connect_websocket
 from rookery.v1 import session_pb2 as pb
 from tests.rookery.client.gateways import PATH, EchoGateway, serve_websocket
@@ -22,6 +22,20 @@ async def test_the_subprotocol_is_proposed_and_a_refused_handshake_is_unreachabl
     with pytest.raises(Unreachable, match="404"):
         async with connect_websocket(url.replace(PATH, "/elsewhere")):
             pass
+
+
+@pytest.mark.parametrize(("header", "delay_ms"), [([(b"Retry-After", b"5")], 5_000), ([], 0)])
+async def test_a_full_gateway_is_tried_again_after_its_delay(
+    nursery: trio.Nursery, header: list[tuple[bytes, bytes]], delay_ms: int
+) -> None:
+    async def serve(request: trio_websocket.WebSocketRequest) -> None:
+        await request.reject(503, extra_headers=header)
+
+    server = await nursery.start(trio_websocket.serve_websocket, serve, "127.0.0.1", 0, None)
+    with pytest.raises(Refused, match="503") as caught:
+        async with connect_websocket(f"ws://127.0.0.1:{server.port}/session"):
+            pass
+    assert (caught.value.retryable, caught.value.retry_after_ms) == (True, delay_ms)
 
 
 async def test_a_moved_client_uses_the_websocket_of_the_other_gateway(

@@ -7,7 +7,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import Client, Connected, Disconnected, Event, Followed, ListChangesResponse, Message
+from rookery.client import (
+    Client,
+    Connected,
+    Disconnected,
+    Event,
+    Followed,
+    ListChangesResponse,
+    Message,
+    Unreachable,
+)
 from rookery.client.events import EventQueue
 from rookery.v1.archive_pb2 import ListChatsResponse
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, Member, Span
@@ -56,6 +65,24 @@ class FakeClient:
         message = Message(message_id=event_id, chat_id=CHANNEL, sender_id=sender_id, **fields)
         self.history.append(message)
         return message
+
+
+@pytest.mark.usefixtures("wall_clock")
+async def test_while_there_is_no_answer_one_reading_asks_for_all_openings_of_channels(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, participant, asked = FakeClient(), Participant(0, Observer()), []
+
+    async def changes(chat_id: str, *, after: int) -> ListChangesResponse:
+        asked.append(trio.current_time())
+        raise Unreachable("no answer")
+
+    monkeypatch.setattr(client, "changes", changes)
+    nursery.start_soon(participant.listen, cast(Client, client))
+    for _ in range(5):
+        client.queue.put(Followed(wall_clock_ms(), (CHANNEL,), (CHANNEL,)), 0)
+    await trio.sleep(60)
+    assert len(asked) < 60
 
 
 @pytest.mark.usefixtures("wall_clock")
