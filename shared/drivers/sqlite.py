@@ -59,7 +59,7 @@ class Database:
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], Row]) -> Row:
-        """Run `work` on a connection that sees the committed data, and return its result.
+        """Run `work` on a connection that sees the data of one commit, in all its queries, and return its result.
 
         Raises Unavailable if the database can't be read.
         """
@@ -67,7 +67,12 @@ class Database:
         def run() -> Row:
             connection = self._readers.pop()
             try:
-                return work(connection)
+                connection.execute("BEGIN")
+                try:
+                    return work(connection)
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
                 raise Unavailable(f"{self.path.name}: {error}") from error
             finally:

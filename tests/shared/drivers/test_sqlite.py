@@ -107,6 +107,16 @@ async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
         assert await database.read(everything) == []
 
 
+async def test_all_queries_of_a_read_see_the_data_of_one_commit(database: Database) -> None:
+    def work(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
+        before = everything(connection)
+        trio.from_thread.run(database.write, lambda writer: insert(writer, 1))
+        return before, everything(connection)
+
+    assert await database.read(work) == ([], [])
+    assert await database.read(everything) == [1]
+
+
 async def test_reads_at_once_are_bounded(database: Database) -> None:
     running = highest = 0
     counting = threading.Lock()

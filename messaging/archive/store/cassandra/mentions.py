@@ -17,7 +17,7 @@ from shared.drivers.cassandra import CassandraSession
 _ADD = "INSERT INTO mentions_by_user (user_id, chat_id, message_id, event_id) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
 _NEWEST = """
     SELECT message_id, event_id FROM mentions_by_user WHERE user_id IN ? AND chat_id = ? AND message_id > ?
-    PER PARTITION LIMIT ?
+    AND message_id <= ? PER PARTITION LIMIT ?
 """
 # A message has its id as timestamp, and the stub of a deleted one the id of its deletion.
 _SENDERS = """
@@ -50,14 +50,14 @@ class _Place(NamedTuple):
 
 
 async def count_mentions(
-    session: CassandraSession, statements: Mapping[str, Any], user_id: int, chats: Sequence[tuple[str, int]]
+    session: CassandraSession, statements: Mapping[str, Any], user_id: int, chats: Sequence[tuple[str, int, int]]
 ) -> list[int]:
-    """For each chat, given as chat_id and an id: the messages of others above the id that mention the user, at most
-    MENTIONS_LIMIT, of the newest MENTIONS_SCAN that ever did. A round of reads finds these, and a second one, for chats
-    with any, their newest texts. Raises Unavailable."""
+    """For each chat, given as chat_id, an id and the id of its newest message: the messages of others above the first
+    id, up to the second, that mention the user, at most MENTIONS_LIMIT, of the newest MENTIONS_SCAN. A round of reads
+    finds these, and a second one, for chats with any, their newest texts. Raises Unavailable."""
     users = [user_id, EVERYONE]
     found = await session.execute_all(
-        [(statements[_NEWEST], (users, chat_id, above_id, MENTIONS_SCAN)) for chat_id, above_id in chats]
+        [(statements[_NEWEST], (users, chat_id, above, newest, MENTIONS_SCAN)) for chat_id, above, newest in chats]
     )
     places: dict[_Place, list[tuple[int, int]]] = {}  # each with the ids of messages and of the events that mention
     for number, rows in enumerate(found):

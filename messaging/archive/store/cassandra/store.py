@@ -202,11 +202,11 @@ class CassandraChats:
         )
         for (chat, _, _), count in zip(unread, counts, strict=True):
             chat.unread = count
-        listed = [(chat, above) for chat, above, _ in unread if chat.unread]
+        listed = [(chat, above, newest) for chat, above, newest in unread if chat.unread]
         mentions = await count_mentions(
-            self._session, self._statements, user_id, [(chat.chat_id, above) for chat, above in listed]
+            self._session, self._statements, user_id, [(chat.chat_id, above, newest) for chat, above, newest in listed]
         )
-        for (chat, _), count in zip(listed, mentions, strict=True):
+        for (chat, _, _), count in zip(listed, mentions, strict=True):
             chat.unread_mentions = count
 
 

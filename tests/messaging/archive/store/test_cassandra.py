@@ -125,6 +125,30 @@ async def test_a_bucket_is_written_once(session: CassandraSession, monkeypatch: 
     assert added == [talk.chat_id for talk in (one, two, three, two)]
 
 
+async def test_a_mention_that_is_recorded_during_a_reading_is_not_counted_before_its_message(
+    session: CassandraSession,
+) -> None:
+    talk = Conversation()
+    first, second = talk.message(mentions=[1]), talk.message(mentions=[1])
+
+    class RecordsAnother(Scripted):
+        is_done = False
+
+        async def execute_all(self, work: Sequence[Any]) -> list[list[Any]]:
+            queries = [getattr(statement, "query_string", "") for statement, _ in work]
+            if not self.is_done and any("FROM mentions_by_user" in query for query in queries):
+                self.is_done = True
+                await chats.record(logged(second), {})
+            return await super().execute_all(work)
+
+    async with open_cassandra_chats(RecordsAnother(session)) as chats:  # type: ignore[arg-type]
+        await chats.record(logged(first), {})
+        (chat,) = await all_chats(chats, talk.members[1])
+        assert (chat.newest.message.message_id, chat.unread, chat.unread_mentions) == (first.event_id, 1, 1)
+        (chat,) = await all_chats(chats, talk.members[1])
+        assert (chat.newest.message.message_id, chat.unread, chat.unread_mentions) == (second.event_id, 2, 2)
+
+
 async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(session: CassandraSession) -> None:
     user = next(users)
     talks = [Conversation((user, next(users))) for _ in range(100)]
