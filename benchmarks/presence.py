@@ -3,8 +3,8 @@
     python -m benchmarks.presence [--engines] [--watched 40 200] [--seconds 60]
 
 1,000 users come and go: each is online for some seconds and the 30 after them, and comes back 120 s later. Their
-sessions cost CPU, too, so this is measured first, while nobody watches. The CPU is that of the gateways and archives,
-all threads, above that. It includes a round in which each gateway asks for all users whom its sessions watch.
+sessions cost CPU, too, so this is measured before each size, while nobody watches. The CPU is that of the gateways and
+archives, all threads, above that. It includes a round in which each gateway asks for all users whom its sessions watch.
 """
 
 import argparse
@@ -68,9 +68,9 @@ async def measure_all(platform: Platform, sizes: Sequence[int], seconds: float) 
     async with open_background() as background:
         for number, user in enumerate(changing):
             background.start_soon(come_and_go, user, number * CYCLE_SECONDS / CHANGING)
-        base, _ = await measure(platform, watchers, changing, 0, seconds)
-        print(f"nobody watches: {base:.1%} of a core", flush=True)
         for size in sizes:
+            base, _ = await measure(platform, watchers, changing, 0, seconds)
+            print(f"nobody watches: {base:.1%} of a core", flush=True)
             share, received = await measure(platform, watchers, changing, size, seconds)
             verdict = "kept" if share - base <= MOST_SHARE else f"EXCEEDED, at most {MOST_SHARE:.0%}"
             more = f"{share - base:.1%} of a core more, {received:,.0f} presences a minute"

@@ -122,6 +122,7 @@ class Presences:
         for gateway in self._watching(user_id):
             self._publisher.forward(gateway, event)
         self._announce(user_id)
+        self._wake.set()  # a presence that is hidden now does not wait for the tick
 
     def tick(self) -> None:
         """Handle what time has changed, about every second."""
@@ -140,6 +141,8 @@ class Presences:
             if (account := self._known.get(user_id)) is not None:
                 account.last_seen_ms = max(account.last_seen_ms, ended_ms)
             self._announce(user_id)
+        if self._due:
+            self._wake.set()
 
     def _follow_ownership(self, now: float) -> None:
         owned, before = self._partitions.owned, self._owned_since
@@ -158,10 +161,10 @@ class Presences:
     # ---- to gateways
 
     def _announce(self, user_id: int) -> None:
-        """Send the user's state to the gateways that watch them."""
+        """Send the user's state to the gateways that watch them, with the next tick: the changes of a second share the
+        sends to a session."""
         if watching := self._watching(user_id):
             self._due.setdefault(user_id, set()).update(watching)
-            self._wake.set()
 
     def _watching(self, user_id: int) -> Sequence[int]:
         """The gateways that watch the user now."""

@@ -36,6 +36,7 @@ async def test_a_session_receives_the_presence_of_each_user_and_then_each_change
     await ann.watch(BEN, CAT)
     assert await ann.presences() == {BEN: None, CAT: 5}
     laptop, cat = gateway.sign_in(BEN), gateway.sign_in(CAT)
+    await elapse(clock, TICK_SECONDS)
     assert await ann.presences() == {CAT: None}
     phone.leave()
     before_ms = wall_clock_ms()
@@ -55,6 +56,28 @@ async def test_a_session_receives_the_presence_of_each_user_and_then_each_change
     assert await ann.presences() == {}  # not watched any more
     await ann.watch(CAT)
     assert await ann.presences() == {CAT: world.seen[CAT]}
+
+
+async def test_the_changes_of_a_second_are_published_together(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = gateway.sign_in(ANN)
+    await ann.watch(BEN, CAT)
+    await ann.presences()
+    await elapse(clock, TICK_SECONDS)
+    published, publish = [], world.signals.publish
+
+    def count(channel: str, value: bytes) -> None:
+        published.append(channel)
+        publish(channel, value)
+
+    monkeypatch.setattr(world.signals, "publish", count)
+    for user_id in (BEN, CAT):
+        gateway.sign_in(user_id)
+        await settle()
+    await elapse(clock, TICK_SECONDS)
+    assert await ann.presences() == {BEN: None, CAT: None}
+    assert len(published) == 1
 
 
 async def test_a_user_who_comes_back_soon_has_not_been_away(
@@ -92,6 +115,7 @@ async def test_presence_is_hidden_from_and_by_users_who_hide_theirs_and_between_
     ben.leave()
     await elapse(clock, OFFLINE_SECONDS + 1)
     gateway.sign_in(BEN)
+    await elapse(clock, TICK_SECONDS)
     assert await ann.presences() == {}
     await ann.watch(BEN)
     assert await ann.presences() == {BEN: 0}
@@ -168,12 +192,14 @@ async def test_users_stay_online_while_their_partition_moves_and_are_offline_if_
     assert {user_id for notes in world.notes for user_id in notes} == {BEN, left}
     owner = await world.gateway(BENS)
     owner.sign_in(near)
+    await elapse(clock, TICK_SECONDS)
     assert await ann.presences() == {near: None}, "the new owner was asked when it was announced"
     await elapse(clock, OFFLINE_SECONDS - 2)
     assert await ann.presences() == {}
     await elapse(clock, 4)
     assert await ann.presences() == {BEN: world.seen[BEN]}
     owner.sign_in(BEN)
+    await elapse(clock, TICK_SECONDS)
     assert await ann.presences() == {BEN: None}
 
 
@@ -186,6 +212,7 @@ async def test_lost_signals_and_an_absent_store_are_repaired_by_the_next_round(
     world.is_away = True
     await elapse(clock, presences.FRESH_SECONDS)
     ben = gateway.sign_in(BEN)
+    await elapse(clock, TICK_SECONDS)
     assert await ann.presences() == {}
     world.is_away = False
     await elapse(clock, ROUND_SECONDS)
