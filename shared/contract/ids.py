@@ -41,8 +41,8 @@ class SnowflakeGenerator:
     """Generates ascending ids. Each process has its own generator number, which it leases: while `is_held` is false, no
     id is generated. It is a hybrid clock: the next id is above every id that was followed.
 
-    If the clock steps back, ids continue from the last id's time. If that is MAX_AHEAD_MS ahead of the clock, `next`
-    waits for the clock once the sequence of that millisecond is used up.
+    If the clock steps back, ids continue from the last id's time. `next` waits for the clock only where ids would be
+    more than MAX_AHEAD_MS ahead of the latest time that the clock has shown.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class SnowflakeGenerator:
         self._last_ms = 0
         self._sequence = 0
         self._newest = 0
+        self._latest_ms = 0  # the latest time that the clock has shown
 
     @property
     def last_ms(self) -> int:
@@ -70,7 +71,7 @@ class SnowflakeGenerator:
         """Generate only ids above this one of any generator, unless it is MAX_AHEAD_MS or more ahead of the clock: then
         return false."""
         if snowflake > self._newest:
-            if time_of(snowflake) >= self._clock_ms() + MAX_AHEAD_MS:
+            if snowflake >> 22 >= self._read_clock() + MAX_AHEAD_MS:
                 return False
             if snowflake >> 22 >= self._last_ms:
                 self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
@@ -87,16 +88,22 @@ class SnowflakeGenerator:
         """The next id; None while the clock must catch up. Raises Unavailable while the number is not held."""
         if not self._is_held():
             raise Unavailable("the lease of this process's generator number has ended")
-        now_ms = self._clock_ms() - EPOCH_MS
+        now_ms = self._read_clock()
         if now_ms > self._last_ms:
             self._last_ms, self._sequence = now_ms, 0
         elif self._sequence == SEQUENCES:
-            if self._last_ms >= now_ms + MAX_AHEAD_MS:
+            if self._last_ms >= self._latest_ms + MAX_AHEAD_MS:
                 return None
             self._last_ms, self._sequence = self._last_ms + 1, 0
         self._newest = snowflake = self._last_ms << 22 | self._generator << 12 | self._sequence
         self._sequence += 1
         return snowflake
+
+    def _read_clock(self) -> int:
+        """Milliseconds since EPOCH_MS."""
+        now_ms = self._clock_ms() - EPOCH_MS
+        self._latest_ms = max(self._latest_ms, now_ms)
+        return now_ms
 
     async def next(self) -> int:
         """Return the next id, once the clock allows one. Raises Unavailable while the number is not held."""

@@ -18,7 +18,8 @@ Assumptions, with their margins:
   out, for AHEAD_MS at most: by then every earlier lease has ended.
 - Servers that replace one another agree on the time within `SETTLE_MS`, and only one is primary at a time: two would
   grant the same slots.
-- An id contains the wall clock of its process, not that of Redis, or a time up to 60 s ahead of it (`MAX_AHEAD_MS`).
+- An id contains the wall clock of its process, not that of Redis, or a time up to 60 s (`MAX_AHEAD_MS`) ahead of the
+  latest that it has shown.
   Two successive holders of a number are 125 s apart, so their clocks may differ by 60 s, also for a process that
   restarts after its clock was set back.
 """

@@ -43,15 +43,23 @@ def test_the_first_id_of_any_moment_is_in_range(at_ms: int) -> None:
     assert 0 <= first_id_at(at_ms) <= MAX_ID
 
 
-async def test_a_clock_that_steps_back_is_waited_out(autojump_clock: MockClock) -> None:
-    """Ids continue above the last one, then wait until they are not too far ahead of the clock."""
+def test_a_clock_that_steps_back_is_not_waited_for() -> None:
     now = START_MS
-    generator = SnowflakeGenerator(0, lambda: now + int(autojump_clock.current_time() * 1000))
+    generator = SnowflakeGenerator(0, lambda: now)
+    ids = [generator.next_nowait() or 0 for _ in range(SEQUENCES)]
+    now -= 60 * MAX_AHEAD_MS
+    ids += [generator.next_nowait() or 0 for _ in range(2 * SEQUENCES)]
+    assert ids == sorted(set(ids))
+    assert time_of(ids[-1]) == START_MS + 2
+
+
+async def test_an_id_that_would_be_too_far_ahead_of_the_clock_waits_for_it(autojump_clock: MockClock) -> None:
+    generator = SnowflakeGenerator(0, lambda: START_MS + int(autojump_clock.current_time() * 1000))
+    generator.follow(first_id_at(START_MS + MAX_AHEAD_MS) - 1)
+    highest = max([generator.next_nowait() or 0 for _ in range(SEQUENCES)])
     began = autojump_clock.current_time()
-    highest = max([await generator.next() for _ in range(SEQUENCES)])
-    now -= MAX_AHEAD_MS + 5_000
     assert await generator.next() > highest
-    assert 4.9 < autojump_clock.current_time() - began < 5.2
+    assert 0 < autojump_clock.current_time() - began < 0.1
 
 
 async def test_ids_above_a_followed_one_do_not_wait_for_the_clock(autojump_clock: MockClock) -> None:
