@@ -8,7 +8,7 @@ from bff.services import Services
 from shared.accounts import store as accounts
 from shared.accounts import tokens
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log, completed
-from shared.accounts.store import AccountStatus, Family, Rotation
+from shared.accounts.store import AccountStatus, Family, Rotation, UnconfirmedEnd
 from shared.contract.errors import Code, Refusal
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -54,9 +54,13 @@ class SignIns:
         if family is not None and (await self._status(family.user_id)).is_suspended:
             return tokens.SUSPENDED
         with completed():
-            rotation = await store.rotate(
-                old_digest, tokens.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
-            )
+            try:
+                rotation = await store.rotate(
+                    old_digest, tokens.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
+                )
+            except UnconfirmedEnd as error:  # a repeated refresh may find no reuse to announce
+                await self._announce(error.family.user_id, [error.family.family_id])
+                raise
             if rotation is Rotation.REUSED and family is not None:
                 await self._announce(family.user_id, [family.family_id])
         match rotation:

@@ -13,6 +13,7 @@ from typing import Protocol
 from shared.accounts.audit import AuditStore
 from shared.accounts.links import LinkStore
 from shared.accounts.people import PeopleStore, WhoMayStart
+from shared.contract.errors import Unavailable
 
 REUSE_GRACE_MS = 30_000
 """How long the newest replaced token may be used again: a client whose response was lost retries after its timeout of
@@ -113,6 +114,14 @@ class Rotation(Enum):
     """It had been replaced: this attempt has ended its family."""
 
 
+class UnconfirmedEnd(Unavailable):
+    """A replaced refresh token was used, and the store has not confirmed the end of its family, which may end later."""
+
+    def __init__(self, family: Family) -> None:
+        super().__init__("the end of a sign-in whose token was reused is not confirmed")
+        self.family = family
+
+
 class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
     """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests."""
 
@@ -204,7 +213,8 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
     async def rotate(
         self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
     ) -> Family | Rotation:
-        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically.
+        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically; raises
+        UnconfirmedEnd if that is not known.
 
         A repeat with the same two digests returns the family again, if `may_repeat` and the new one is current.
         """

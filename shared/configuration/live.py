@@ -66,6 +66,8 @@ class Live:
                     _log.error("configuration_refused", key=key, reason=str(error))
         self._refused = refused
         value = LiveConfiguration.model_validate(values)
+        if (frame := 2 * value.max_text_bytes) > value.max_frame_bytes:  # see check_change
+            value = value.model_copy(update={"max_frame_bytes": frame})
         if value != self._value:
             _log.info("configuration_changed", **changed_values(self._value, value))
             self._value = value
@@ -98,7 +100,8 @@ def check_change(key: str, changed: LiveConfiguration) -> None:
     """Check whether the new value of a key, in a whole configuration, fits the others.
 
     Quotes and line breaks of a text take two bytes each in a JSON frame: if that exceeds the limit of frames, a
-    permitted text ends its session. Values that are stored already, and do not fit, hold until one is changed.
+    permitted text ends its session. Two changes at once may pass each other's check, and values that are stored already
+    may not fit: `Live` then permits larger frames, until one is changed.
     Raises InvalidConfiguration, whose message names both keys and their values.
     """
     text, frame = changed.max_text_bytes, changed.max_frame_bytes

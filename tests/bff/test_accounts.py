@@ -11,7 +11,8 @@ from bff import gateways
 from rookery.v1.signals_pb2 import Signal
 from shared.accounts.links import Invite, new_link
 from shared.accounts.sign_outs import ALL_SIGN_INS
-from shared.accounts.tokens import PasswordHasher
+from shared.accounts.store import UnconfirmedEnd
+from shared.accounts.tokens import PasswordHasher, digest
 from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
@@ -310,6 +311,22 @@ async def test_a_client_that_disconnects_while_sign_ins_end_leaves_no_session(
     await disconnect_after_write(api.accounts, write, partial(api.call, method, path, body, token=token))
     assert api.log.ended() == [each["sign_in_id"] for each in sign_ins if each["is_current"] == of_request]
     assert (await api.call("GET", "/v1/me", token=token if of_request else other)).status == 401
+
+
+async def test_a_reuse_whose_end_the_store_does_not_confirm_ends_the_sessions(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.register("alice")
+    old = (await api.sign_in())["refresh_token"]
+    family = await api.accounts.family_of(digest(old))
+    assert family is not None
+
+    async def lose_answer(*_: object, **__: object) -> None:
+        raise UnconfirmedEnd(family)
+
+    monkeypatch.setattr(api.accounts, "rotate", lose_answer)
+    assert (await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old})).status == 503
+    assert api.log.ended() == [family.family_id]
 
 
 async def test_a_client_that_disconnects_while_it_reuses_a_token_leaves_no_session(api: Api, token: str) -> None:

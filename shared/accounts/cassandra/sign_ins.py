@@ -5,7 +5,7 @@ outlive it. Each row is deleted by its TTL a day after the sign-in expires.
 import math
 from collections.abc import Sequence
 
-from shared.accounts.store import Family, Rotation, may_repeat
+from shared.accounts.store import Family, Rotation, UnconfirmedEnd, may_repeat
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.statements import Statements
 
@@ -132,13 +132,15 @@ class CassandraSignIns:
         await self._statements.run(ADD_TOKEN, digest, family.family_id, seconds)
 
     async def _end_reused(self, family: Family) -> None:
-        """End a sign-in whose token was reused. Raises Unavailable only if it goes on, or if that is not known: once it
-        has ended, a repeat finds no reuse to announce."""
+        """End a sign-in whose token was reused. After a time-out Cassandra may still apply the end; a repeat that is
+        answered settles that. Raises UnconfirmedEnd: once it has ended, a repeated refresh finds no reuse."""
         try:
             await self._end(family.user_id, [family.family_id])
         except Unavailable:
-            if await self.is_live(family.family_id):
-                raise
+            try:
+                await self._end(family.user_id, [family.family_id])
+            except Unavailable as error:
+                raise UnconfirmedEnd(family) from error
 
     async def _end(self, user_id: int, family_ids: Sequence[str]) -> None:
         """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""

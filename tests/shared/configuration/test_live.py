@@ -183,10 +183,10 @@ def test_a_longest_text_that_does_not_fit_twice_in_a_frame_is_refused_with_both_
     assert str(caught.value) == "max_frame_bytes (999999) must be at least twice max_text_bytes (500000)"
 
 
-async def test_stored_values_that_do_not_fit_each_other_hold_and_other_keys_can_be_changed(
+async def test_stored_values_that_do_not_fit_each_other_permit_larger_frames_and_other_keys_can_be_changed(
     fake_store: FakeStore,
 ) -> None:
     fake_store.values = {"max_text_bytes": "100000"}
     async with open_live(fake_store) as live:
-        assert live.value.max_text_bytes == 100_000
+        assert (live.value.max_text_bytes, live.value.max_frame_bytes) == (100_000, 200_000)
         check_change("tail_seconds", live.value)
