@@ -65,6 +65,7 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
     else:
         from shared.backplane.sqlite.log import open_sqlite_log
         from shared.backplane.sqlite.spool import publish_spool
+        from shared.net.turns import FILES
 
         hours, partitions = settings.log.retention_hours, settings.log.partitions
         folder = DataFolder(settings.data)
@@ -73,7 +74,8 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
             open_background() as nursery,
         ):
             nursery.start_soon(publish_spool, folder.spool, log)
-            with register_readings({**log_readings(log.statistics), **disk_readings(settings.data)}):
+            readings = {**log_readings(log.statistics), **disk_readings(settings.data)}
+            with FILES.giving_way_to(lambda: log.is_publishing), register_readings(readings):
                 yield MeasuredLog(log)
 
 

@@ -54,6 +54,10 @@ Result = TypeVar("Result")
 THREADS = 8
 """Most concurrent operations of a store; more would only queue for the disk."""
 
+FLUSH_BYTES = 1 << 20
+"""Bytes of a part after which the disk begins to write them. Else all of a part are written at its end, and the commits
+of other files of the disk wait for that."""
+
 _SUFFIX = ".file"
 """The suffix of the folder with the bytes of a key: no key has a dot, so it is never taken for a part of
 a longer key."""
@@ -321,6 +325,7 @@ class _PartWriter:
         self._number = number
         self._temporary = upload / f"part-{token_hex(8)}"
         self._size = 0
+        self._flushed = 0
         self._crc = 0
         self._earlier = list(upload.glob(f"{number:05}-*"))
         with _of_upload(upload):
@@ -332,6 +337,15 @@ class _PartWriter:
             left = left[self._file.write(left) :]
         self._size += len(chunk)
         self._crc = zlib.crc32(chunk, self._crc)
+        if self._size - self._flushed >= FLUSH_BYTES:
+            self._begin_flush()
+
+    def _begin_flush(self) -> None:
+        """Let the disk write what is not written yet, without a wait for it."""
+        begin, self._flushed = self._flushed, self._size
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            with suppress(OSError):  # a file system may have no use for advice
+                os.posix_fadvise(self._file.fileno(), begin, self._flushed - begin, os.POSIX_FADV_DONTNEED)
 
     def keep(self) -> Part:
         """Make it a part of the upload, durably, and delete the earlier ones of its number. Raises NotFound if the

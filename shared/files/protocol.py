@@ -154,15 +154,15 @@ async def hash_stored(
     store: FileStore, key: str, take: Callable[[bytes], Awaitable[None]] | None = None
 ) -> tuple[int, bytes]:
     """Return the number and the SHA-256 of the bytes of a key that must exist. Each chunk is passed to `take` before
-    the next one is read. Raises Unavailable, also if the bytes are gone."""
+    it is hashed. Raises Unavailable, also if the bytes are gone."""
     size, digest = 0, hashlib.sha256()
     try:
         async with store.read(key) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
-                digest.update(chunk)  # a quarter of a millisecond; others run between two chunks
                 if take is not None:
                     await take(chunk)
+                digest.update(chunk)  # a quarter of a millisecond, in the turn for which `take` has waited
     except NotFound:
         raise Unavailable(f"the bytes of {key} are gone") from None
     return size, digest.digest()

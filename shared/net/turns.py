@@ -7,6 +7,8 @@ of files give way to all other tasks.
 Work that does not await is measured; other work is charged with an estimate before it begins.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from types import TracebackType
 from weakref import WeakValueDictionary
@@ -43,6 +45,9 @@ With four times as much, uploads were a quarter slower, and messages hardly fast
 FILES_WAIT_SECONDS = 0.01
 """Most seconds for which the contents of files wait for a process whose other tasks never all wait. Four pieces of
 64 KiB in each are 26 MB/s."""
+
+QUIET_SECONDS = 0.001
+"""How long all other tasks wait until files look again whether a thread is busy for which messages wait."""
 
 
 class Turn:
@@ -99,6 +104,19 @@ class FilesTurn(Turn):
     """The bound of the contents of all files, for all addresses together. A turn begins when all other tasks wait, so
     that a message waits for one turn, and not for one in each of the passes that it needs."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._busy: list[Callable[[], bool]] = []
+
+    @contextmanager
+    def giving_way_to(self, is_busy: Callable[[], bool]) -> Iterator[None]:
+        """Begin no turn while a thread is busy for which messages wait: it needs the interpreter's lock, too."""
+        self._busy.append(is_busy)
+        try:
+            yield
+        finally:
+            self._busy.remove(is_busy)
+
     async def take_piece(self) -> None:
         """Wait for the turn, and charge it with a piece of a file."""
         await self.wait()
@@ -107,6 +125,8 @@ class FilesTurn(Turn):
     async def _wait_for_next(self) -> None:
         with trio.move_on_after(FILES_WAIT_SECONDS):
             await wait_all_tasks_blocked()
+            while any(is_busy() for is_busy in self._busy):
+                await wait_all_tasks_blocked(QUIET_SECONDS)
 
 
 class Turns:

@@ -9,6 +9,7 @@ import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from shared.drivers import sqlite
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024
 """Bytes that may wait to be written, before publishers are refused."""
+
+MAX_ROWS = 16
+"""Most rows that are one statement, without BEGIN and COMMIT. Each call of SQLite releases the interpreter's lock, for
+which this thread then waits. Each number of rows is a statement of its own in the cache of sqlite3."""
 
 TRIM_INTERVAL = 60.0
 """Seconds between checks for records that are old and that every group has read."""
@@ -125,6 +130,11 @@ class SqliteLog:
         self._writer.submit(records, settle)
         self._pending_bytes += size
 
+    @property
+    def is_publishing(self) -> bool:
+        """Whether records wait to be written, or are being written."""
+        return self._pending_bytes > 0
+
     def withdraw(self, partitions: Collection[int]) -> None:
         """See Backplane.withdraw. Nothing to do: the writer's thread keeps the order of all calls."""
 
@@ -214,12 +224,17 @@ class SqliteLog:
         self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times never fall, even if the clock does
         stored, results = self._place(jobs, self._last_at_ms)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", segments_of(stored))
-            for index, job in enumerate(jobs):
-                if callable(job):
-                    results[index] = job(connection)
-            connection.execute("COMMIT")
+            rows = segments_of(stored)
+            if 0 < len(rows) <= MAX_ROWS and not any(map(callable, jobs)):  # one statement is a transaction of its own
+                statement = f"INSERT INTO segments VALUES {', '.join(['(?, ?, ?, ?, ?)'] * len(rows))}"  # noqa: S608 - no input
+                connection.execute(statement, [*chain.from_iterable(rows)])
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", rows)
+                for index, job in enumerate(jobs):
+                    if callable(job):
+                        results[index] = job(connection)
+                connection.execute("COMMIT")
         except Exception as error:  # supervision: disk full, an I/O error; the bridge rejects the jobs, and goes on
             self._writer_ends = before
             if connection.in_transaction:

@@ -1,6 +1,7 @@
 """Faults of the folder: a full disk, a killed process, damage, late writers."""
 
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -77,6 +78,20 @@ async def test_a_process_that_is_killed_at_any_call_leaves_the_file_whole_or_abs
         if dying.left >= 0:
             return
     pytest.fail("it never ended")
+
+
+async def test_the_disk_begins_to_write_a_large_part_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Linux; elsewhere it is written at the end."""
+    ranges: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, begin, size, advice: ranges.append((begin, size)), raising=False)
+    monkeypatch.setattr(os, "POSIX_FADV_DONTNEED", 4, raising=False)
+    async with open_folder_files(tmp_path) as files:
+        upload_id = await files.begin(KEY)
+        await write(files, KEY, upload_id, 1, bytes(8 * folder.FLUSH_BYTES + 1))
+    assert len(ranges) >= 6
+    assert [begin for begin, _ in ranges] == [0, *itertools.accumulate(size for _, size in ranges[:-1])]
 
 
 async def test_an_upload_is_gone_once_it_is_finished_however_long_its_removal_takes(

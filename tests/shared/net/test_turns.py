@@ -125,6 +125,26 @@ async def test_pieces_of_files_wait_for_a_bounded_time_if_another_task_never_wai
         nursery.cancel_scope.cancel()
 
 
+async def test_no_turn_of_files_begins_while_a_thread_is_busy_for_messages_but_for_a_bounded_time() -> None:
+    turn, taken, is_busy = FilesTurn(), 0, True
+
+    async def take() -> None:
+        nonlocal taken
+        for _ in range(2 * PIECES):
+            await turn.take_piece()
+            taken += 1
+
+    with turn.giving_way_to(lambda: is_busy):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            began = trio.current_time()
+            while taken <= PIECES:
+                await trio.sleep(0.0001)
+            assert trio.current_time() - began >= FILES_WAIT_SECONDS
+            is_busy = False
+    assert taken == 2 * PIECES
+
+
 async def test_a_cancelled_connection_leaves_no_other_waiting(clock: Clock) -> None:
     turn = Turn()
     await work(turn, clock, TURN_SECONDS)

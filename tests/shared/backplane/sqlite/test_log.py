@@ -78,14 +78,15 @@ async def test_a_full_disk_rejects_records_and_loses_none(log: SqliteLog) -> Non
         connection.execute("PRAGMA max_page_count = 1000000")
 
     await log.work(fill)
-    with pytest.raises(Unavailable, match="full"):
-        await publish_and_wait(log, [Record(0, b"x" * 100_000)])
+    for records in ([Record(0, b"x" * 100_000)], [Record(1, b"x"), Record(0, b"x" * 100_000)]):
+        with pytest.raises(Unavailable, match="full"):
+            await publish_and_wait(log, records)
     async with log.consume("readers") as consumer:
         assert isinstance(await consumer.fetch(), Assignment)
         assert [record.value for record in await read(consumer, 1)] == [b"before"]
         await log.work(empty)
-        assert await publish_and_wait(log, [Record(0, b"after")]) == [1]
-        assert [record.value for record in await read(consumer, 1)] == [b"after"]
+        assert await publish_and_wait(log, [Record(0, b"after"), Record(1, b"too")]) == [1, 0]
+        assert [record.value for record in await read(consumer, 2)] == [b"after", b"too"]
 
 
 async def test_trimming_spares_unread_and_young_records_and_offsets_continue(log: SqliteLog) -> None:
