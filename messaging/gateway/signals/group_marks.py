@@ -68,7 +68,8 @@ class GroupMarksExchange:
         """Announce the mark of a stored request, if it is one in a group of MAX_READ_MEMBERS at most."""
         if not isinstance(request, ChangeRequest) or not request.is_mark or request.members:
             return
-        if self._count >= MAX_NOTED or self._small_roster(request.chat_id) is None:
+        roster = self._rosters.cached(request.chat_id)
+        if self._count >= MAX_NOTED or (roster is not None and not _is_small(roster)):
             return
         marks, marked = self._noted.setdefault(request.chat_id, {}), request.change.marked
         if user_id not in marks:
@@ -97,13 +98,17 @@ class GroupMarksExchange:
             _log.warning("group_marks_not_announced", groups=len(noted), error=str(error))
             return
         for chat_id, marks in noted.items():
+            try:
+                await self._rosters.get(chat_id)  # it may have been dropped, for instance when partitions moved
+            except Unavailable as error:
+                _log.warning("group_marks_not_announced", groups=1, error=str(error))
             self._announce(chat_id, [mark for user_id, mark in marks.items() if user_id in showing])
             await trio.lowlevel.checkpoint()
 
     def _announce(self, chat_id: str, marks: Sequence[MemberMark]) -> None:
-        """Announce these marks, without the marks of former members."""
-        roster = self._small_roster(chat_id)
-        if roster is None:
+        """Announce these marks, without the marks of former members, if the roster is cached."""
+        roster = self._rosters.cached(chat_id)
+        if roster is None or not _is_small(roster):
             return
         shown = [_shown(mark, roster) for mark in marks if mark.user_id in roster]
         if risen := [mark for mark in shown if mark.delivered_up_to or mark.read_up_to]:
@@ -123,11 +128,10 @@ class GroupMarksExchange:
             for session in self._registry.of_all(recipient_ids):
                 session.signal(shared)
 
-    def _small_roster(self, chat_id: str) -> Roster | None:
-        """The roster of a group of MAX_READ_MEMBERS at most; None if it is not cached, or larger, or a channel."""
-        roster = self._rosters.cached(chat_id)
-        is_small = roster is not None and not roster.is_channel and roster.member_count <= MAX_READ_MEMBERS
-        return roster if is_small else None
+
+def _is_small(roster: Roster) -> bool:
+    """Whether the marks of its members are announced."""
+    return not roster.is_channel and roster.member_count <= MAX_READ_MEMBERS
 
 
 def _shown(mark: MemberMark, roster: Roster) -> MemberMark:

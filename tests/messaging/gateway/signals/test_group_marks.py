@@ -12,6 +12,7 @@ from messaging.gateway.signals.group_marks import MAX_DELIVERED_MEMBERS, MAX_REA
 from messaging.kinds import KINDS
 from rookery.v1.session_pb2 import Change, Event, GroupMarks, Marked, MemberMark, Muted
 from shared.contract.chats import direct_chat_id
+from shared.contract.errors import Code, Refusal
 from shared.signals.publisher import SignalPublisher
 from tests.messaging.gateway.harness import Crew
 from tests.messaging.gateway.signals.world import ALL, PARTITIONS, GatewayOfUsers, UserSession, World, elapse
@@ -65,6 +66,24 @@ async def marks(session: UserSession) -> Sequence[Mapping[int, tuple[int, int]]]
     return [
         {mark.user_id: (mark.delivered_up_to, mark.read_up_to) for mark in each.group_marks.marks} for each in events
     ]
+
+
+async def test_a_mark_is_announced_although_the_roster_was_dropped_meanwhile(
+    gateway: GatewayOfUsers, group: Group, clock: Clock
+) -> None:
+    (ann,) = await sign_in(gateway, ANN)
+    group.mark(BEN, 7)
+    gateway.rosters.clear()  # as if other partitions were assigned
+    gateway.history.groups[group.chat_id] = Crew(ANN, BEN, CAT).stored
+    await group.announced()
+    gateway.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+    gateway.rosters.clear()
+    group.mark(BEN, 8)
+    await group.announced()
+    gateway.history.refusal = None
+    group.mark(BEN, 9)
+    await group.announced()
+    assert await marks(ann) == [{BEN: (7, 0)}, {BEN: (9, 0)}]
 
 
 async def test_the_marks_of_two_seconds_are_one_event_with_the_highest_marks_of_each_member(

@@ -24,6 +24,7 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.signals.memory import LocalSignals
+from tests.messaging.gateway.harness import ScriptedHistory
 
 PARTITIONS = 4
 ALL = frozenset(range(PARTITIONS))
@@ -93,7 +94,8 @@ class GatewayOfUsers:
         self.partitions = OwnedPartitions(PARTITIONS)
         self.partitions.set_consumer(cast(Any, Consumer()))
         self.registry = Registry()
-        self.rosters = Rosters(cast(Any, None), PARTITIONS, lambda _: None, cast(Any, None))
+        self.history = ScriptedHistory()
+        self.rosters = Rosters(self.history, PARTITIONS, lambda _: None, self.history.is_complete)
         self.forgotten: list[int] = []
         self.address = GatewayAddress(f"ws://{id(self)}", f"grpc:{id(self)}")
         self.exchange = SignalExchange(
