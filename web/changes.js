@@ -35,6 +35,7 @@ function valueAt(value, path) {
 export function newestOf(state, kind) {
   /** @type {ChangeEvent | undefined} */
   let newest;
+  if (!state.size) return newest; // most messages have no change, and each rendering asks for those of all of them
   for (const event of state.values()) if (kind in event.change) newest = newest ? newer(newest, event) : event;
   return newest;
 }

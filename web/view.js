@@ -88,6 +88,8 @@ export class Root {
   #isStopped = false;
   /** @type {(() => void)[]} */
   #after = [];
+  /** Called before a rendering in a frame, which shows its changes. */
+  before = () => {};
 
   /**
    * @param {Element} parent whose children all come from the view
@@ -105,6 +107,7 @@ export class Root {
     if (this.#isWaiting || this.#isStopped) return;
     this.#isWaiting = true;
     this.#frame(() => {
+      if (!this.#isStopped) this.before();
       this.#isWaiting = false;
       if (!this.#isStopped) this.render();
     });

@@ -296,3 +296,23 @@ def test_a_name_can_not_imitate_another_by_controls_of_direction(
     expect(seat.page.locator(".who strong")).to_have_text("ecalevol adA")
     expect(seat.row("ecalevol adA").locator(".name")).to_have_text("ecalevol adA")
     expect(seat.page).to_have_title("ecalevol adA · Rookery")
+
+
+@pytest.mark.slow
+def test_a_message_that_arrives_on_the_screen_is_never_counted_in_the_title(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "First")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    expect(seat.message("First")).to_be_visible()
+    expect(seat.page).to_have_title("Mira Okafor · Rookery")
+    seat.page.evaluate("""() => {
+      window.titles = [];
+      const note = () => titles.push(document.title);
+      new MutationObserver(note).observe(document.head, { childList: true, characterData: true, subtree: true });
+    }""")
+    for text in ("Second", "Third"):
+        platform.send(mira, ada.chat_with(mira), text)
+        expect(seat.message(text)).to_be_visible()
+    expect(seat.row("Mira Okafor")).not_to_contain_text("unread")
+    assert seat.page.evaluate("titles") == []

@@ -126,8 +126,9 @@ def test_a_control_change_is_no_new_message_for_a_reader_who_has_scrolled_up(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     chat_id = platform.change_group(ada, "POST", "", name="Scrolled", user_ids=[str(mira.user_id)])
-    platform.send(ada, chat_id, *(f"Line {number}" for number in range(40)))
     reading = seats(platform, mira, chat="Scrolled")
+    reading.until_live()
+    platform.send(ada, chat_id, *(f"Line {number}" for number in range(40)))
     expect(reading.message("Line 39")).to_be_in_viewport()
     reading.page.evaluate(SCREENS_UP, 1)
     platform.change_group(ada, "PATCH", f"/{chat_id}", name="Eggs again")

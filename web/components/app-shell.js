@@ -117,6 +117,7 @@ export class AppShell {
     sync.subscribe(() => this.#connectionChanged());
     updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
+    this.root.before = () => this.#chat?.readArrived();
     sync.onMissed = (message) => this.#notifications.arrived(message);
     sync.onPeopleChanged = (user_id) => void this.#peopleChanged(user_id);
     this.sending.onRefused = (change, refused) => void this.#changeRefused(change, refused);

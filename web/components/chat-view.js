@@ -87,6 +87,11 @@ export class ChatView {
     if (mayBeUnread(message, chats.of(this.#chat_id), chats.me.user_id)) this.#messages.arrived();
   }
 
+  /** Marks a message that the next rendering shows as read. */
+  readArrived() {
+    this.#messages.readArrived();
+  }
+
   /**
    * Moves the focus to the text field; on a touch screen to the heading, because a keyboard would cover the chat.
    */

@@ -356,9 +356,10 @@ export class Composer {
 
   /** Returns null if the server is away, and the browser has not kept the module. */
   async #loadAttachments() {
+    if (this.#attachments) return this.#attachments;
     try {
       const { Attachments, openAttachments } = await import("./attachments.js");
-      if (!this.#attachments) await openAttachments(this.#app);
+      await openAttachments(this.#app);
       this.#attachments ??= new Attachments(this.#app, this.#chat_id, () => this.focus());
       this.#app.root.invalidate();
     } catch {

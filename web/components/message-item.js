@@ -3,7 +3,6 @@
 // the bubble its reactions, or the remedies of a failed message.
 
 import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
-import { may } from "../groups.js";
 import { icon } from "../icons.js";
 import { isGroup } from "../ids.js";
 import { isDeleted } from "../kinds/deleted.js";
@@ -44,11 +43,11 @@ const STATE_ICONS = /** @type {const} */ ({
 /**
  * @param {App} app
  * @param {Extract<Row, {kind: "message"}>} row
- * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean}} state The active messages are the focused one,
+ * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean, mayReact: boolean}} state The active messages are the focused one,
  * whose links and buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
  * @param {MessageActions} actions
  */
-export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }, actions) {
+export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked, mayReact }, actions) {
   const { chats } = app;
   const profile = chats.profiles.get(message.sender_id);
   const author = own ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
@@ -60,7 +59,6 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const signed = signTexts(app, message);
   const isInGroup = !own && isGroup(message.chat_id);
   const isNamed = isInGroup && first;
-  const mayReact = may(chats.of(message.chat_id), "REACT");
   const deps = [message, first, last, author, isNamed && profile?.avatar, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
   const files = filesState(app, message);
   return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted, files], () => {

@@ -3,6 +3,7 @@
 
 import { moveFocus } from "../focus.js";
 import { dayLabel } from "../format.js";
+import { may } from "../groups.js";
 import { icon } from "../icons.js";
 import { compareIds, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
@@ -68,6 +69,7 @@ export class MessageList {
   #focused = "";
   /** The key of the message under the pointer. */
   #pointed = "";
+  #mayReact = false;
   /** @type {MessageActions} */
   #actions;
 
@@ -102,6 +104,23 @@ export class MessageList {
     if (this.#anchor?.isFollowing) return;
     this.#arrived++;
     this.#app.root.invalidate();
+  }
+
+  /**
+   * Marks the only unread message as read before the rendering that shows it at the end: else each message would be
+   * rendered twice, and the title would count it for a moment.
+   */
+  readArrived() {
+    const { chats, sending } = this.#app;
+    const { messages, hasOlder } = this.#loaded;
+    const chat = chats.of(this.#chat_id);
+    const isShown = this.isAtEnd && this.#isOpened && !this.#goal && document.visibilityState === "visible";
+    if (!chat.unread || !isShown || this.#isUnreadAbove || sending.outbox.size || !this.#scroller?.clientHeight) return;
+    const [oldest, newest] = [messages[0], messages.at(-1)];
+    const mark = readUpTo(chat, chats.me.user_id);
+    const isWhole = oldest && oldest !== newest && (!hasOlder || compareIds(oldest.message_id, mark) <= 0);
+    const isOnly = firstUnread(messages, chat, chats.me.user_id, mark) === messages.length - 1;
+    if (newest && isWhole && isOnly) sending.markRead(this.#chat_id, newest.message_id);
   }
 
   /** Goes to the newest message. */
@@ -166,6 +185,7 @@ export class MessageList {
     this.#anchor?.remember();
     const isFollowing = this.#anchor?.isFollowing ?? true;
     this.#messages = this.#all();
+    this.#mayReact = may(this.#app.chats.of(this.#chat_id), "REACT");
     if (!this.#isOpened && this.#loaded.phase === "ready") this.#choosePosition();
     else this.#part.follow(this.#messages, isFollowing);
     // In the rendering that shows loaded messages: without lines above, those in view could not stay where they are.
@@ -185,7 +205,9 @@ export class MessageList {
       ref: (/** @type {HTMLElement} */ element) => void (this.#lines = element),
       onfocusin: (/** @type {FocusEvent} */ event) => this.#focusMoved(event.target),
       onfocusout: (/** @type {FocusEvent} */ event) => this.#focusMoved(event.relatedTarget),
-      onpointerover: (/** @type {PointerEvent} */ event) => this.#pointerMoved(event.target),
+      // A mouse has to move: messages that scroll below a resting one would be rendered again, one after the other.
+      onpointermove: (/** @type {PointerEvent} */ event) => event.pointerType === "mouse" && this.#pointerMoved(event.target),
+      onpointerover: (/** @type {PointerEvent} */ event) => event.pointerType !== "mouse" && this.#pointerMoved(event.target),
       onpointerleave: () => this.#pointerMoved(null),
     };
     return h(
@@ -210,7 +232,8 @@ export class MessageList {
     if (row.kind === "control") return controlLine(this.#app, row, key === this.#marked);
     const isFocused = key === this.#focused;
     const isActive = isFocused || key === this.#pointed;
-    return messageItem(this.#app, row, { isActive, isFocused, isMarked: key === this.#marked }, this.#actions);
+    const state = { isActive, isFocused, isMarked: key === this.#marked, mayReact: this.#mayReact };
+    return messageItem(this.#app, row, state, this.#actions);
   }
 
   // ---- the part on the page

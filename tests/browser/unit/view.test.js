@@ -157,6 +157,15 @@ test("any number of changes before a frame lead to one rendering, and none after
   assert.equal(renderings, 1);
 });
 
+test("changes that are made right before a rendering are in it, and lead to no other one", () => {
+  let renderings = 0;
+  const { root, frames } = rooted(() => void renderings++);
+  root.before = root.invalidate;
+  root.invalidate();
+  frames.splice(0).forEach((frame) => frame());
+  assert.deepEqual([renderings, frames.length], [1, 0]);
+});
+
 test("the focus stays on a moved element, and goes to the nearest one around a removed element", () => {
   const view = (keys) =>
     h("div", { tabindex: 0 }, keys.map((key) => h("p", { key, tabindex: -1 }, key === "b" && h("a"))));
