@@ -54,9 +54,12 @@ class View(msgspec.Struct, frozen=True):
         return message
 
     def cut_chat(self, chat: Chat) -> None:
-        """Remove the changes that the user may not read."""
+        """Remove the changes that the user may not read, and a newest message of before they joined: it is here only
+        while the join is being recorded."""
         self._remove_invisible(chat.changes)
-        if chat.HasField("newest"):
+        if chat.HasField("newest") and not self.includes(chat.newest.message.message_id):
+            chat.ClearField("newest")
+        elif chat.HasField("newest"):
             self.cut(chat.newest)
 
     def _remove_invisible(self, changes: MutableSequence[Event]) -> None:

@@ -15,6 +15,7 @@ from messaging.archive.store.protocol import Page
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.archive.visibility import View
 from rookery.v1.archive_pb2 import (
+    Chat,
     GetChatRequest,
     GetMessageRequest,
     HistoryMessage,
@@ -24,7 +25,7 @@ from rookery.v1.archive_pb2 import (
     ListVersionsRequest,
 )
 from rookery.v1.groups_pb2 import ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Member, Span
-from rookery.v1.session_pb2 import Change, Event
+from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import KINDS
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
@@ -209,6 +210,13 @@ def test_a_change_of_a_kind_that_only_a_newer_release_knows_is_read_by_its_actor
     change = Change.FromString(known.SerializeToString() + body)
     event = Event(event_id=7, change=change)
     assert [View(user_id).sees(event) for user_id in (1, 2)] == [True, False]
+
+
+def test_the_newest_message_of_before_the_join_is_not_shown_while_the_join_is_being_recorded() -> None:
+    chats = [Chat(newest=HistoryMessage(message=Message(message_id=each))) for each in (5, 10)]
+    for chat in chats:
+        View(1, ((10, MAX_ID),)).cut_chat(chat)
+    assert [chat.HasField("newest") for chat in chats] == [False, True]
 
 
 def test_the_bounds_of_reading_jump_over_what_is_between_the_spans() -> None:

@@ -76,12 +76,15 @@ class Groups:
         number of unread messages. A group that is not the user's is left out."""
         if not chat_ids:
             return {}
+        heads = await self._heads.rows(chat_ids)  # first: the members of a version are recorded before it
         own = await self._session.execute(self._statements[_OWN], (user_id, chat_ids))
         rows = {chat_id: (Member.FromString(content), *row) for chat_id, content, *row in own if content is not None}
         former = {chat_id: member for chat_id, (member, *_) in rows.items() if end_of(member)}
         settings = await self._former_settings(former)
         chats: dict[str, tuple[Chat, int]] = {}
-        for chat_id, *head in await self._heads.rows(rows.keys()):
+        for chat_id, *head in heads:
+            if chat_id not in rows:
+                continue
             member, *row = rows[chat_id]
             chat = Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=member)
             newest_id = _fill(chat, head, row, settings.get(chat_id))

@@ -100,7 +100,10 @@ class CassandraChats:
         start = after or ChatCursor(MAX_ID, "", is_pinned=True)
         places = ((each in pinned, time_of(changed_id), each) for each, changed_id in changed_ids.items())
         listed = sorted((place for place in places if place < start.place), reverse=True)
-        return await self._chats(user_id, user_id, [chat_id for *_, chat_id in listed[:limit]])
+        chats = await self._chats(user_id, user_id, [chat_id for *_, chat_id in listed[:limit]])
+        if any(ChatCursor.of(chat).is_pinned != (chat.chat_id in pinned) for chat in chats):  # pinned meanwhile
+            return await self.list_chats(user_id, changed_since_ms=changed_since_ms, limit=limit, after=after)
+        return chats
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
         members = direct_members(chat_id)
@@ -187,11 +190,18 @@ class CassandraChats:
         for of_channels in (False, True):
             keys = [(chat.chat_id, at) for chat, at in listed if at and chat.settings.is_channel == of_channels]
             newest |= await self._history.messages(keys, user_id if of_channels else None)
+        shown: list[tuple[Chat, int]] = []
         for chat, newest_id in listed:
-            if message := newest.get((chat.chat_id, newest_id)):
+            message = newest.get((chat.chat_id, newest_id))
+            if message is None and newest_id:  # it is not written yet: the chat is as before it
+                viewer_id = user_id if chat.settings.is_channel else None
+                page = await self._history.page_before(chat.chat_id, newest_id, 1, viewer_id)
+                message = page.messages[-1] if page.messages else None
+            if message is not None:
                 chat.newest.CopyFrom(message)
-        await self._count_unread(user_id, listed)
-        return [chat for chat, _ in listed]
+            shown.append((chat, chat.newest.message.message_id))
+        await self._count_unread(user_id, shown)
+        return [chat for chat, _ in shown]
 
     async def _count_unread(self, user_id: int, chats: Iterable[tuple[Chat, int]]) -> None:
         """Count the unread messages and the unread mentions of the chats, which are given with the ids of their

@@ -2,8 +2,9 @@
 
 import itertools
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from messaging.archive.store.cassandra import recording
 from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
+from messaging.archive.store.protocol import ChatCursor
 from rookery.v1.archive_pb2 import Group
-from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, GroupSettings
+from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
 from shared.contract.errors import Unavailable
@@ -147,6 +149,70 @@ async def test_a_mention_that_is_recorded_during_a_reading_is_not_counted_before
         assert (chat.newest.message.message_id, chat.unread, chat.unread_mentions) == (first.event_id, 1, 1)
         (chat,) = await all_chats(chats, talk.members[1])
         assert (chat.newest.message.message_id, chat.unread, chat.unread_mentions) == (second.event_id, 2, 2)
+
+
+class Records(Scripted):
+    """Records an event right after the first reading whose statement has one of these texts."""
+
+    def __init__(self, session: CassandraSession) -> None:
+        super().__init__(session)
+        self.texts: tuple[str, ...] = ()
+        self.record: Callable[[], Awaitable[object]] | None = None
+
+    async def execute(self, statement: Any, parameters: Sequence[object] = ()) -> list[Any]:
+        return (await self.execute_all([(statement, parameters)]))[0]
+
+    async def execute_all(self, work: Sequence[Any]) -> list[list[Any]]:
+        rows = await super().execute_all(work)
+        read = " ".join(getattr(statement, "query_string", "") for statement, _ in work)
+        if self.record is not None and any(text in read for text in self.texts):
+            record, self.record = self.record, None
+            await record()
+        return rows
+
+
+async def test_a_group_has_no_later_version_than_the_membership_of_its_reader(session: CassandraSession) -> None:
+    crew = Company()
+    creation, removal = crew.creation(), crew.control({1: ROLE_UNSPECIFIED})
+    records = Records(session)
+    async with open_cassandra_chats(records) as chats:  # type: ignore[arg-type]
+        await chats.record(logged(creation), {})
+        records.texts = "member, changed_id", "newest_id, version"
+        records.record = partial(chats.record, logged(removal), {})
+        chat = await chats.get_chat(crew.members[1], crew.chat_id)
+        assert records.record is None
+        assert chat is not None
+        assert chat.version == 1 or not chat.own.role
+
+
+async def test_a_chat_whose_newest_message_is_not_written_yet_is_as_before_it(session: CassandraSession) -> None:
+    talk = Conversation()
+    first, second = talk.message(), talk.message(body="x" * MAX_BYTES)
+    scripted = Scripted(session)
+    async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+        await chats.record(logged(first), {})
+        scripted.written = [1]  # the lists of chats; the large message is request 0
+        with suppress(Unavailable):
+            await chats.record(logged(second), {})
+        (chat,) = await all_chats(chats, talk.members[1])
+        assert (chat.newest.message.message_id, chat.unread) == (first.event_id, 1)
+
+
+async def test_a_chat_that_is_unpinned_during_a_reading_hides_no_other_pinned_one(session: CassandraSession) -> None:
+    user = next(users)
+    one, two = Conversation((user, next(users))), Conversation((user, next(users)))
+    records = Records(session)
+    async with open_cassandra_chats(records) as chats:  # type: ignore[arg-type]
+        for talk in (two, one):
+            await chats.record(logged(talk.message(), talk.change(chat_pinned={"set": True})), {})
+        records.texts = ("WHERE user_id = ? AND changed_id >= ?",)
+        records.record = partial(chats.record, logged(one.change(chat_pinned={"set": False})), {})
+        listed, after = list[str](), None
+        while page := await chats.list_chats(user, changed_since_ms=0, limit=1, after=after):
+            listed += [chat.chat_id for chat in page]
+            after = ChatCursor.of(page[-1])
+        assert records.record is None
+        assert {*listed} == {one.chat_id, two.chat_id}
 
 
 async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(session: CassandraSession) -> None:
