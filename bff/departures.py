@@ -10,7 +10,7 @@ import trio
 
 from bff.services import ArchiveQueries, GroupChanges
 from bff.work import FAULT
-from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, ListChatsRequest, ListMembersRequest
+from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, ListChatsRequest, ListChatsResponse, ListMembersRequest
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_OWNER, Member
 from shared.accounts.departures import DepartureTokens
@@ -18,6 +18,7 @@ from shared.accounts.store import AccountStore
 from shared.background import open_background
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import MAX_MEMBERS
+from shared.contract.ids import time_of
 
 PAUSES = (0.0, 30.0, 60.0, 300.0)
 """Seconds before each pass over the groups of an account. The second one finds groups that archives had not recorded
@@ -98,17 +99,22 @@ class Departures:
         return refusal
 
     async def _groups_of(self, user_id: int) -> list[str] | Refusal:
-        """The groups in which the user is a member."""
-        found: list[str] = []
-        request = ListChatsRequest(user_id=user_id, limit=PAGE)
+        """The groups in which the user is a member. One that changes while the pages are read may move to a page that
+        was read already: so the changed ones are listed once more."""
+        found: dict[str, None] = {}
+        first: ListChatsResponse | None = None
+        since_ms, cursor = 0, ""
         while True:
+            request = ListChatsRequest(user_id=user_id, changed_since_ms=since_ms, limit=PAGE, cursor=cursor)
             page = await self._archive.list_chats(request)
             if isinstance(page, Refusal):
                 return page
-            found += [chat.chat_id for chat in page.chats if chat.kind == CHAT_KIND_GROUP and chat.own.role]
-            if not page.next_cursor:
-                return found
-            request = ListChatsRequest(user_id=user_id, limit=PAGE, cursor=page.next_cursor)
+            first, cursor = first or page, page.next_cursor
+            found |= {chat.chat_id: None for chat in page.chats if chat.kind == CHAT_KIND_GROUP and chat.own.role}
+            if not cursor and (page is first or since_ms):
+                return [*found]
+            if not cursor:
+                since_ms = time_of(first.complete_up_to)
 
     async def _leave(self, user_id: int, chat_id: str) -> Refusal | None:
         """Leave a group, after it has another owner if need be. Raises Unavailable."""

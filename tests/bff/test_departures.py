@@ -135,6 +135,25 @@ async def test_an_account_leaves_every_group_and_hands_its_own_over_to_the_eldes
     assert {await verifier.verify(token) for token in world.tokens} == {1}
 
 
+async def test_a_group_that_moves_to_a_page_that_was_read_already_is_left_too(
+    api: Api, autojump_clock: MockClock
+) -> None:
+    class Moving(World):
+        async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+            """Of the two groups, always the second one moves up after the first page."""
+            page = await super().list_chats(request)
+            if not request.changed_since_ms and request.cursor:
+                page.Clear()
+            page.complete_up_to = 7 << 22
+            return page
+
+    await api.accounts.add_user(User(1, "user1", "", "", 1, 1), "no hash")
+    await api.accounts.delete_user(1)
+    world = Moving({"g-1": [member(1, ROLE_MEMBER, 9), member(2, ROLE_OWNER, 1)]})
+    assert await depart(api, world) == []
+    assert world.changes == [("g-1", RemoveMember(user_id=1))]
+
+
 async def test_a_group_that_can_not_be_left_is_tried_again_while_others_are_left_and_logged_in_the_end(
     api: Api, autojump_clock: MockClock
 ) -> None:
