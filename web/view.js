@@ -107,8 +107,11 @@ export class Root {
     if (this.#isWaiting || this.#isStopped) return;
     this.#isWaiting = true;
     this.#frame(() => {
-      if (!this.#isStopped) this.before();
-      this.#isWaiting = false;
+      try {
+        if (!this.#isStopped) this.before();
+      } finally {
+        this.#isWaiting = false;
+      }
       if (!this.#isStopped) this.render();
     });
   };

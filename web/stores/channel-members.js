@@ -2,7 +2,7 @@
 // server finds among a bounded number of accounts with such names. Loaded when it is first needed.
 
 import { isMember } from "../groups.js";
-import { compareIds } from "../ids.js";
+import { compareIds, laterId } from "../ids.js";
 import { Store } from "./store.js";
 
 /** @import {Api} from "../api.js" */
@@ -85,6 +85,8 @@ export class ChannelMembers extends Store {
   #hasMore = true;
   /** Of the chat: older control changes are part of the first page, or were folded. */
   #version = "0";
+  /** The members that control changes have changed. @type {Map<string, {version: string, member: Member}>} */
+  #changed = new Map();
   /** The name that is searched; empty for none. */
   #name = "";
   /** The members with the name; null until they are found. @type {readonly Member[] | null} */
@@ -175,7 +177,9 @@ export class ChannelMembers extends Store {
       const { members = [], has_more = false, version = "0" } = await this.#source.api.members(this.#chat_id, after, PAGE);
       this.#listed = [...this.#listed, ...members.filter(({ user_id }) => compareIds(user_id, after) > 0)];
       this.#hasMore = has_more;
-      if (after === "0") this.#version = version;
+      if (after === "0") this.#version = laterId(this.#version, version);
+      const newer = [...this.#changed.values()].filter((each) => compareIds(each.version, version) > 0);
+      this.#apply(newer.map(({ member }) => member)); // the archive lags
     } finally {
       this.#isLoading = false;
     }
@@ -185,6 +189,13 @@ export class ChannelMembers extends Store {
   fold({ version, members = [] }) {
     if (compareIds(version, this.#version) <= 0) return;
     this.#version = version;
+    for (const member of members) this.#changed.set(member.user_id, { version, member });
+    this.#apply(members);
+    this.changed();
+  }
+
+  /** @param {readonly Member[]} members as they are now */
+  #apply(members) {
     const changed = new Map(members.map((member) => [member.user_id, member]));
     const isKept = (/** @type {Member} */ { user_id }) => !changed.has(user_id);
     const last = this.#listed.at(-1)?.user_id ?? "0";
@@ -192,7 +203,6 @@ export class ChannelMembers extends Store {
     const all = [...this.#listed.filter(isKept), ...members.filter((member) => isMember(member) && isLoaded(member))];
     this.#listed = all.sort((one, other) => compareIds(one.user_id, other.user_id));
     this.#found &&= this.#found.flatMap((member) => changed.get(member.user_id) ?? member).filter(isMember);
-    this.changed();
   }
 
   /** @param {ChannelMembers["phase"]} phase */

@@ -264,6 +264,8 @@ test("the members of a channel are loaded page by page, found by name, and follo
   members.find("");
   await Promise.all([members.load(), members.load()]);
   assert.deepEqual([ids().length, members.canGrow, requests.length], [149, false, 3]);
+  const later = members.members.find(({ user_id }) => user_id === "120");
+  assert.equal(later?.role, "ROLE_ADMIN", "a page of an archive that lags behind a control change");
 });
 
 test("a search reads on past accounts that are no members, in the order of the names", async () => {

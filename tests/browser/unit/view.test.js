@@ -166,6 +166,20 @@ test("changes that are made right before a rendering are in it, and lead to no o
   assert.deepEqual([renderings, frames.length], [1, 0]);
 });
 
+test("a failure right before a rendering does not keep the next one from the page", () => {
+  let renderings = 0;
+  const { root, frames } = rooted(() => void renderings++);
+  root.before = () => {
+    throw new Error("failed");
+  };
+  root.invalidate();
+  assert.throws(() => frames.splice(0).forEach((frame) => frame()));
+  root.before = () => {};
+  root.invalidate();
+  frames.splice(0).forEach((frame) => frame());
+  assert.equal(renderings, 1);
+});
+
 test("the focus stays on a moved element, and goes to the nearest one around a removed element", () => {
   const view = (keys) =>
     h("div", { tabindex: 0 }, keys.map((key) => h("p", { key, tabindex: -1 }, key === "b" && h("a"))));
