@@ -162,6 +162,9 @@ CHECKS = [
     Step("tests, page", ["npm", "test", "--silent"], install_node_modules),
 ]
 
+ALONE = "tests/faults"
+"""Slow tests that have the machine for themselves: they judge the seconds of an outage."""
+
 LONG_RUNS = [
     Step("faults", python("-m", "tools.faults"), is_live=True),
     Step("containers", python("-m", "tools.operations.compose"), is_live=True),
@@ -169,13 +172,19 @@ LONG_RUNS = [
 ]
 
 
-def pytest_step(options: argparse.Namespace, report: Path) -> Step:
-    """The Python tests of the tier, each file in one process, so that its fixtures start once."""
+def pytest_steps(options: argparse.Namespace, reports: Path) -> Iterator[Step]:
+    """The Python tests of the tier, each file in one process, so that its fixtures start once. Then those of ALONE."""
     words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
-    words += ["-o", "junit_family=xunit1", f"--junitxml={report}"]
-    words += ["--hypothesis-profile=deep"] if options.all else ["-m", "not slow"]
+    words += ["--hypothesis-profile=deep", f"--ignore={ALONE}"] if options.all else ["-m", "not slow"]
     prepare = partial(install_for_pages, with_firefox=options.all)
-    return Step("tests, Python", python("-m", "pytest", *words), prepare, is_live=True)
+    yield Step("tests, Python", pytest_command(*words, report=reports / "tests.xml"), prepare, is_live=True)
+    if options.all:
+        yield Step("tests, faults", pytest_command("-q", ALONE, report=reports / "alone.xml"), is_live=True)
+
+
+def pytest_command(*words: str, report: Path) -> list[str]:
+    """The command that writes a report with the files of the tests."""
+    return python("-m", "pytest", *words, "-o", "junit_family=xunit1", f"--junitxml={report}")
 
 
 # ---- running them
@@ -267,7 +276,7 @@ def run_checks(checks: Sequence[Step]) -> list[Outcome]:
     return [replace(run(replace(check, command=["nice", *check.command])), step=check) for check in checks]
 
 
-def run_tests(options: argparse.Namespace, report: Path) -> list[Outcome]:
+def run_tests(options: argparse.Namespace, reports: Path) -> list[Outcome]:
     """Install and start the engines, then run pytest on them. Without an engine, pytest skips or fails its tests."""
     started = time.monotonic()
     engines = Step("engines", [])
@@ -282,7 +291,7 @@ def run_tests(options: argparse.Namespace, report: Path) -> list[Outcome]:
         except Missing as missing:
             result: Result = "failed" if IN_CI else "skipped"
             outcome = Outcome(engines, result, time.monotonic() - started, str(missing))
-        return [outcome, run(pytest_step(options, report), environment)]
+        return [outcome, *(run(step, environment) for step in pytest_steps(options, reports))]
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
@@ -293,17 +302,13 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
 def failed_steps(outcomes: Sequence[Outcome]) -> str:
     """The command that runs each failed step again, except pytest's: see `failed_tests`."""
     failed = [each.step for each in outcomes if each.result == "failed" and each.step.command]
-    rerun = [
-        f"cd {step.folder} && {shlex.join(step.command)}" for step in failed if not step.name.startswith("tests, Py")
-    ]
+    rerun = [f"cd {each.folder} && {shlex.join(each.command)}" for each in failed if "pytest" not in each.command]
     return "\n".join(f"\nagain: {command}" for command in rerun)
 
 
-def failed_tests(report: Path) -> str:
-    """The first lines of each failure in pytest's report, and the command that runs it again."""
-    if not report.exists():
-        return ""
-    cases = ElementTree.parse(report).iter("testcase")
+def failed_tests(reports: Path) -> str:
+    """The first lines of each failure in the folder's reports of pytest, and the command that runs it again."""
+    cases = [case for report in sorted(reports.iterdir()) for case in ElementTree.parse(report).iter("testcase")]
     found = [(case, problem) for case in cases for problem in case if problem.tag in ("failure", "error")]
     texts = [failed_test(case, problem) for case, problem in found[:FAILURES]]
     if len(found) > FAILURES:
@@ -334,15 +339,16 @@ def main(words: Sequence[str]) -> int:
         os.environ |= JAVA_OPTIONS
     started = time.monotonic()
     with COMMANDS.interrupted_by_signals(), tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
-        report = Path(folder) / "report.xml"
+        reports = Path(folder)
         # Two lanes: the checks wait for one process at a time, the tests also for clocks, disks and browsers.
         halves = [CHECKS[:1], CHECKS[1:]] if options.checks else [CHECKS]
         running = [lanes.submit(run_checks, half) for half in halves]
-        outcomes = [] if options.checks else run_tests(options, report)
+        outcomes = [] if options.checks else run_tests(options, reports)
         outcomes = [outcome for lane in running for outcome in lane.result()] + outcomes
         if options.all:
             outcomes += [run(step) for step in LONG_RUNS]
-        print(failed_tests(report), failed_steps(outcomes), summary(outcomes, time.monotonic() - started), sep="\n")
+        table = summary(outcomes, time.monotonic() - started)
+        print(failed_tests(reports), failed_steps(outcomes), table, sep="\n")
     return int(any(each.result == "failed" for each in outcomes))
 
 

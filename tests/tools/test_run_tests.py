@@ -26,12 +26,13 @@ def missing() -> None:
 
 
 def test_each_failed_test_has_its_first_lines_and_the_command_to_run_it_again(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    report.write_text(REPORT)
-    text = failed_tests(report)
+    (tmp_path / "tests.xml").write_text(REPORT)
+    (tmp_path / "alone.xml").write_text(REPORT.replace("test_a.py", "test_b.py"))
+    text = failed_tests(tmp_path)
     assert "test_good" not in text
     assert "FAILED tests/test_a.py::test_bad[x y]\n    AssertionError: 1 != 2\n    more\n" in text
     assert "bin/python -m pytest 'tests/test_a.py::test_bad[x y]'" in text
+    assert "FAILED tests/test_b.py::test_bad[x y]" in text
 
 
 def test_a_failed_step_prints_its_output_and_the_command_to_run_it_again(capfd: pytest.CaptureFixture[str]) -> None:
@@ -52,15 +53,20 @@ def test_a_missing_program_is_a_failure_under_ci_alone(
     assert run(exiting(os.EX_UNAVAILABLE)).result == result
 
 
-@pytest.mark.parametrize(("words", "browser"), [(["--all"], run_tests.CHROMIUM), ([], None)])
-def test_the_slow_tier_drives_the_whole_browser(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], browser: str | None
+@pytest.mark.parametrize(
+    ("words", "browser", "steps"),
+    [(["--all"], run_tests.CHROMIUM, ["tests, Python", "tests, faults"]), ([], None, ["tests, Python"])],
+)
+def test_the_slow_tier_drives_the_whole_browser_and_runs_the_faults_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], browser: str | None, steps: list[str]
 ) -> None:
-    environments: list[dict[str, str]] = []
+    ran: list[tuple[Step, dict[str, str]]] = []
     monkeypatch.setattr(run_tests, "install_engines", missing)
-    monkeypatch.setattr(run_tests, "run", lambda _, environment: environments.append(environment))
-    run_tests.run_tests(run_tests.parse(words), tmp_path / "report.xml")
-    assert [each.get("CHROMIUM") for each in environments] == [browser]
+    monkeypatch.setattr(run_tests, "run", lambda step, environment: ran.append((step, environment)))
+    run_tests.run_tests(run_tests.parse(words), tmp_path)
+    assert [step.name for step, _ in ran] == steps
+    assert {environment.get("CHROMIUM") for _, environment in ran} == {browser}
+    assert all(run_tests.ALONE in " ".join(step.command) for step, _ in ran if len(steps) > 1)
 
 
 def test_output_of_a_step_that_succeeds_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:

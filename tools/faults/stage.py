@@ -72,8 +72,18 @@ class Scale:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-SHORT = Scale(clients=30, messages=600, rate=150.0, away=8.0, churn=400, slack=250.0, lenience=3.0, restarted="gateway")
-"""For the tests: some seconds per scenario."""
+SHORT = Scale(
+    clients=30,
+    messages=300,
+    rate=50.0,
+    away=8.0,
+    churn=400,
+    slack=250.0,
+    lenience=3.0,
+    overlapping=300,
+    restarted="gateway",
+)
+"""For the tests: some seconds per scenario, at a rate for which two slow cores have time."""
 
 FULL = Scale(
     clients=100,
