@@ -30,6 +30,10 @@ CONCURRENT_LOADS = 10
 TICK_SECONDS = 0.5
 """How often it is checked whether heads are due."""
 
+LOOK_UPS = 3
+"""Look-ups of the channels of a Follow: those of other users may displace the user in the first ones. Known users need
+none."""
+
 HEAD_PAUSE = 0.0005
 """Seconds without heads for each that was sent: messages do not wait behind the heads of thousands of sessions."""
 
@@ -63,8 +67,9 @@ class Follows:
         session = command.session
         if wait := self._throttle.take(str(session.user_id), FOLLOWS_PER_MINUTE, trio.current_time()):
             return too_many("follow frames", wait)
-        if refusal := await self._look_up(session.user_id, request.chat_ids):
-            return refusal
+        for _ in range(LOOK_UPS):
+            if refusal := await self._look_up(session.user_id, request.chat_ids):
+                return refusal
         # No `await` from here on: a control change that is read later finds the session among the followers.
         if session.state is not State.LIVE:
             return None

@@ -135,7 +135,7 @@ async def list_chats(
     pages = await _list_chats_since(read, after_id)
     complete_up_to, listed = pages[0].complete_up_to, _chats_on(pages)
     for _ in range(MAX_LISTS):
-        if len(pages) == 1:
+        if len(pages) == 1 or not pages[0].complete_up_to:  # 0: the server does not know it now
             break
         # A chat that changed meanwhile may have moved from a later page to one that was read already: perhaps again
         # while the next list is read, if that has several pages too.

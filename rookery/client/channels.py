@@ -208,8 +208,9 @@ class Channels:
                 moved += filter(_is_own_channel, changed.chats)
         except Refused:  # the sign-in has ended
             return
-        for channel in reversed([*moved, *channels][:MAX_FOLLOWED]):
-            self._follow(channel.chat_id)
+        newest = dict.fromkeys(channel.chat_id for channel in [*moved, *channels])
+        for chat_id in reversed([*newest][:MAX_FOLLOWED]):
+            self._follow(chat_id)
 
     def _apply(self, chat_id: str, control: Control) -> None:
         """Follow a channel that the user joins, or that a group of theirs becomes, until they leave. Control changes

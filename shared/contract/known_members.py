@@ -37,8 +37,8 @@ class KnownMembers(Mapping[int, Member]):
         return KnownMembers(encoded, frozenset(asking))
 
     def last(self, limit: int) -> tuple["KnownMembers", int]:
-        """The `limit` members that were added last and all who have asked to join, and the highest version of the other
-        members; 0 if there are no others."""
+        """`limit` members: all who have asked to join, and of the others the ones that were added last; more if more
+        have asked. And the highest version of the further members; 0 if there are none."""
         surplus = max(len(self._encoded) - limit, 0)
         others = {*islice((user_id for user_id in self._encoded if user_id not in self.asking), surplus)}
         if not others:

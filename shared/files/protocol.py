@@ -162,7 +162,7 @@ async def hash_stored(
                 size += len(chunk)
                 if take is not None:
                     await take(chunk)
-                digest.update(chunk)  # a quarter of a millisecond, in the turn for which `take` has waited
+                digest.update(chunk)  # a quarter of a millisecond, in the turn, if `take` has waited for one
     except NotFound:
         raise Unavailable(f"the bytes of {key} are gone") from None
     return size, digest.digest()

@@ -43,7 +43,8 @@ PIECE_SECONDS = 0.0005
 With four times as much, uploads were a quarter slower, and messages hardly faster (docs/performance.md)."""
 
 FILES_WAIT_SECONDS = 0.01
-"""Most seconds for which the contents of files wait for a process whose other tasks never all wait. Four pieces of
+"""Most seconds for which the contents of files wait for a process whose other tasks never all wait, or whose log
+is always being written. Four pieces of
 64 KiB in each are 26 MB/s."""
 
 QUIET_SECONDS = 0.001
@@ -101,8 +102,9 @@ class Turn:
 
 
 class FilesTurn(Turn):
-    """The bound of the contents of all files, for all addresses together. A turn begins when all other tasks wait, so
-    that a message waits for one turn, and not for one in each of the passes that it needs."""
+    """The bound of the contents of all files, for all addresses together. A turn begins when all other tasks wait, and
+    no thread is busy for which messages wait. So a message waits for one turn, and not for one in each of the passes
+    that it needs."""
 
     def __init__(self) -> None:
         super().__init__()

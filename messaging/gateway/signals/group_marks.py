@@ -15,7 +15,7 @@ from messaging.gateway.rosters import Rosters
 from rookery.v1.session_pb2 import Event, GroupMarks, MemberMark
 from shared.accounts.store import batches
 from shared.background import open_background
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Refusal, Unavailable
 from shared.contract.groups import Roster
 from shared.contract.ids import MAX_ID
 from shared.signals.publisher import SignalPublisher
@@ -97,13 +97,23 @@ class GroupMarksExchange:
         except Unavailable as error:
             _log.warning("group_marks_not_announced", groups=len(noted), error=str(error))
             return
+        is_answered = True
         for chat_id, marks in noted.items():
-            try:
-                await self._rosters.get(chat_id)  # it may have been dropped, for instance when partitions moved
-            except Unavailable as error:
-                _log.warning("group_marks_not_announced", groups=1, error=str(error))
+            if is_answered:  # else each further roster might take as long
+                is_answered = await self._load_roster(chat_id)
             self._announce(chat_id, [mark for user_id, mark in marks.items() if user_id in showing])
             await trio.lowlevel.checkpoint()
+
+    async def _load_roster(self, chat_id: str) -> bool:
+        """Load a roster that was dropped, for instance when partitions moved. Return false without an answer."""
+        try:
+            found = await self._rosters.get(chat_id)
+            failure = found.message if isinstance(found, Refusal) else ""
+        except Unavailable as error:
+            failure = str(error)
+        if failure:
+            _log.warning("group_marks_not_announced", groups=1, error=failure)
+        return not failure
 
     def _announce(self, chat_id: str, marks: Sequence[MemberMark]) -> None:
         """Announce these marks, without the marks of former members, if the roster is cached."""

@@ -125,7 +125,7 @@ class Presences:
         self._wake.set()  # a presence that is hidden now does not wait for the tick
 
     def tick(self) -> None:
-        """Handle what time has changed, about every second."""
+        """Apply the changes that come with time, and send all changes of about a second."""
         now = trio.current_time()
         self._follow_ownership(now)
         if self._sweep_at <= now:

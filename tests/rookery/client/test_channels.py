@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from rookery.client import Client, Gap, GatewayEndpoints, Refused, SignedOut, TooOld, Unreachable, User
+from rookery.client import Client, Gap, GatewayEndpoints, Refused, SignedOut, TooOld, Unreachable, User, channels
 from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS, READ_AGAIN_SECONDS
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import ListChangesResponse
@@ -149,10 +149,11 @@ class _Connection:
 
 @asynccontextmanager
 async def open_platform(
-    other_chats: Iterable[str] = (), *, moves_up: bool = False
+    other_chats: Iterable[str] = (), *, moves_up: bool = False, are_channels: bool = False
 ) -> AsyncIterator[tuple[FakePlatform, Client]]:
     """With `moves_up`, the channel changes between the first two pages of the list."""
     platform: Any = FakePlatform()
+    platform.channels |= {*other_chats} if are_channels else set()
     for chat_id in (CHAT, *other_chats):
         platform.log(chat_id, age_ms=60_000)
 
@@ -301,9 +302,14 @@ async def test_channels_behind_any_number_of_other_chats_are_followed(autojump_c
         assert len([each for each in platform.requests if each.startswith("chats")]) > MAX_FOLLOWED / 2
 
 
-async def test_a_channel_that_moves_between_two_pages_of_the_list_is_followed(autojump_clock: MockClock) -> None:
+async def test_a_channel_that_moves_between_two_pages_of_the_list_is_followed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_platform(["d-7-10", "d-7-11"], moves_up=True) as (_, client):
         assert client.channels.followed == (CHAT,)
+    monkeypatch.setattr(channels, "MAX_FOLLOWED", 3)
+    async with open_platform(["g-2", "g-3"], moves_up=True, are_channels=True) as (_, client):
+        assert {*client.channels.followed} == {CHAT, "g-2", "g-3"}
 
 
 async def test_all_callers_that_open_a_channel_learn_at_once_that_it_is_refused(

@@ -86,6 +86,16 @@ async def test_a_mark_is_announced_although_the_roster_was_dropped_meanwhile(
     assert await marks(ann) == [{BEN: (7, 0)}, {BEN: (9, 0)}]
 
 
+async def test_an_archive_that_does_not_answer_is_asked_for_one_roster(gateway: GatewayOfUsers, clock: Clock) -> None:
+    groups = [Group(gateway, clock, Crew(ANN, BEN, number=number)) for number in (1, 2, 3)]
+    for group in groups:
+        group.mark(BEN, 7)
+    gateway.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+    gateway.rosters.clear()
+    await groups[0].announced()
+    assert gateway.history.finds == 1
+
+
 async def test_the_marks_of_two_seconds_are_one_event_with_the_highest_marks_of_each_member(
     gateway: GatewayOfUsers, group: Group, clock: Clock
 ) -> None:
