@@ -1,6 +1,6 @@
 // A fake of the browser's notifications, which a browser without a screen does not show. An attribute of the page has
 // the texts of the shown notifications; `press` clicks a notification. A request for permission succeeds.
-// `tones` counts the tones of the sound. Another attribute has the chat on the screen of the tab that announced last.
+// `tones`, and an attribute, count the tones of the sound. Another attribute has the chat on the screen of the tab that announced last.
 
 const shown = new Map();
 const tell = () => (document.documentElement.dataset.banners = [...shown.keys()].join("; "));
@@ -26,7 +26,7 @@ globalThis.Notification = class {
 globalThis.tones = 0;
 const { start } = OscillatorNode.prototype;
 OscillatorNode.prototype.start = function (at) {
-  tones++;
+  document.documentElement.dataset.tones = ++tones;
   start.call(this, at);
 };
 

@@ -29,8 +29,9 @@ def made_link(page: Page, title: str) -> str:
 def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
     own_platform: Platform, seats: Seats
 ) -> None:
-    admin = open_admin(seats(own_platform), make_admin(own_platform), "Invites").page
+    person = make_admin(own_platform)
     assert own_platform.run("config", "set", "sign_up", "invite").returncode == 0
+    admin = open_admin(seats(own_platform), person, "Invites").page
     admin.get_by_role("button", name="Create an invite").click()
     admin.get_by_label("Accounts").fill("0")
     admin.get_by_role("button", name="Create invite").click()

@@ -90,7 +90,10 @@ def test_a_message_is_not_offered_for_an_edit_after_the_time_limit(own_platform:
     own_platform.send(mira, ada.chat_with(mira), "Lunch?")
     own_platform.send(ada, ada.chat_with(mira), "At noon")
     assert own_platform.run("config", "set", "edit_seconds", "1").returncode == 0
+    own_platform.kill()
+    own_platform.start()  # a running one reads the value within a second
     seat = seats(own_platform, ada, chat="Mira Okafor")
+    seat.until_live()
     seat.composer.press("ArrowUp")
     seat.message("At noon").hover()
     seat.message("At noon").get_by_role("button", name="More", exact=True).click()

@@ -169,6 +169,7 @@ def test_pasted_and_dropped_files_wait_for_the_server_over_a_reload(
     seat.page.locator("rookery-chat").evaluate(HAND_OVER, ["drop", "b.txt"])
     expect(seat.page.locator(".attached")).to_contain_text("b.txt")
     seat.composer.press("Enter")
+    expect(seat.message("b.txt")).to_be_visible()  # it is kept
     seat.page.unroute("**/v1/files")
     seat.page.reload()
     for message, name in (("Both", "a.txt"), ("b.txt", "b.txt")):

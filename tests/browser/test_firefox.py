@@ -80,7 +80,7 @@ async def play_files(platform: Platform, ada: Account, mira: Account, folder: Pa
         await other.click("button", "note.txt")
         assert await firefox.downloaded("note.txt") == NOTE["buffer"]
         await own.click("button", "Voice message")
-        await own.until_shown("0:01")
+        await own.until("() => /^0:(0[3-9]|[1-5]\\d)$/.test(document.querySelector('[role=timer]')?.textContent ?? '')")
         await own.press("Enter")
         await other.click("button", "Play")
         await other.click("button", "Pause")

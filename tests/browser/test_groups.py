@@ -97,9 +97,10 @@ def test_a_group_shows_who_wrote_and_what_changed_until_one_is_removed(
     expect(other.message("Again").get_by_role("button", name="Ada Lindqvist")).to_have_count(0)
 
     own = seats(platform, ada, chat="Nests", size="phone")
+    own.until_live()
     own.composer.press_sequentially("@Mi")
-    expect(own.page.get_by_role("option", name="Mira Okafor")).to_be_visible()
     expect(other.page.get_by_title("Group info")).to_contain_text("Ada Lindqvist is typing")
+    expect(own.page.get_by_role("option", name="Mira Okafor")).to_be_visible()
     own.page.keyboard.press("Enter")
     own.page.keyboard.press("Enter")
     expect(own.message("@Mira Okafor")).to_contain_text(re.compile("Sent|Delivered|Read"))

@@ -35,6 +35,8 @@ REACT_ABOVE = """() => {
 }"""
 """Clicks the reaction button of a message above the view."""
 
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"
 
 
@@ -146,7 +148,7 @@ def test_a_chat_opens_at_the_first_unread_message(
     expect(row).to_contain_text(re.compile("(1|2)[0-9] unread"))  # some are on the screen
     for _ in range(10):
         seat.page.evaluate(SCREENS_UP, -0.5)
-        seat.page.wait_for_timeout(50)
+        seat.page.evaluate(TWO_FRAMES)
     expect(row).not_to_contain_text("unread")
 
 
@@ -221,9 +223,9 @@ def test_a_link_leads_to_its_message_and_a_date_to_its_first(reading: Seat, ada:
     history = httpx.get(url, headers={"Authorization": f"Bearer {ada.access_token}"}, timeout=PATIENCE).json()
     old = f"{reading.platform.url}/#{chat_id}/{history['messages'][20]['message']['message_id']}"
     page.evaluate("(address) => { location.href = address }", old)
+    expect(page.locator(".marked")).to_contain_text("Line 20:")  # for 2.5 seconds
     expect(reading.message("Line 20:")).to_be_focused()
     expect(reading.message("Line 20:")).to_be_in_viewport(ratio=1)
-    expect(page.locator(".marked")).to_have_count(1)
     reading.context.grant_permissions(["clipboard-read"])
     reading.message("Line 20:").get_by_role("button", name="More").click()
     page.keyboard.press("ArrowDown")

@@ -18,9 +18,9 @@ def test_two_users_connect_and_one_blocks_and_reports_the_other(
     page.get_by_title("Profile").click()
     page.get_by_role("button", name="Connect", exact=True).click()
     expect(page.get_by_text("You have invited Mira Okafor to connect.")).to_be_visible()
-    expect_accessible(page, "light", "dark")
-    other.page.get_by_role("button", name="Show", exact=True).click()
+    other.page.get_by_role("button", name="Show", exact=True).click()  # the notice is shown for five seconds
     expect(other.page.get_by_role("dialog").get_by_text("Ada Lindqvist wants to connect with you.")).to_be_visible()
+    expect_accessible(page, "light", "dark")
     other.page.keyboard.press("Escape")
     expect_accessible(other.page)
     other.page.get_by_role("button", name="Accept").click()

@@ -111,6 +111,7 @@ def test_a_message_is_notified_of_in_one_tab_unless_it_is_on_the_screen(
     platform.send(mira, ada.chat_with(mira), "Out of view")
     banner = "Mira Okafor: Out of view"
     expect(other.locator("html")).to_have_attribute("data-banners", banner)
+    expect(other.locator("html")).to_have_attribute("data-tones", "2")
     sounds = [tab.evaluate("[document.documentElement.dataset.banners, tones]") for tab in (seat.page, other)]
     assert sounds == [[None, 0], [banner, 2]]
     expect(seat.page).to_have_title("(1) Rookery")

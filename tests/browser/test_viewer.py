@@ -57,6 +57,13 @@ class Fingers:
         self._touch("touchStart", [at])
         self._touch("touchEnd", [])
 
+    def tap_twice(self, at: Point) -> None:
+        """Two taps at one time of the page: on a busy machine they take longer than a double tap may."""
+        self._page.evaluate("() => { const now = performance.now(); performance.now = () => now; }")
+        self.tap(at)
+        self.tap(at)
+        self._page.evaluate("() => { delete performance.now; }")
+
     def _touch(self, kind: str, points: Sequence[Point]) -> None:
         touches = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
         self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
@@ -182,13 +189,11 @@ def test_a_double_tap_enlarges_a_picture_where_it_is_tapped_and_another_one_show
     fingers.tap((x + 100, y))
     assert box_of(place) == before
     phone.page.wait_for_timeout(400)
-    for _ in range(2):
-        fingers.tap((x + 100, y))
+    fingers.tap_twice((x + 100, y))
     enlarged = box_of(place)
     assert enlarged["width"] == pytest.approx(2.5 * before["width"])
     assert enlarged["x"] == pytest.approx(x + 100 - 2.5 * (x + 100 - before["x"]))
-    for _ in range(2):
-        fingers.tap((x - 80, y))
+    fingers.tap_twice((x - 80, y))
     assert box_of(place) == before
 
 
@@ -196,8 +201,7 @@ def test_a_double_tap_enlarges_a_picture_where_it_is_tapped_and_another_one_show
 def test_an_enlarged_picture_stays_within_its_edges_when_the_phone_is_turned(phone: Seat) -> None:
     place, fingers = open_picture(phone, "wide.png"), Fingers(phone)
     x, y = middle_of(box_of(place))
-    for _ in range(2):
-        fingers.tap((x, y))
+    fingers.tap_twice((x, y))
     for _ in range(6):
         fingers.move(((350, y), (20, y)))
     size = phone.page.viewport_size

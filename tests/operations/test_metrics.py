@@ -14,7 +14,6 @@ from tests.needed import needed
 from tests.operations.watched import (
     ENOUGH_SECONDS,
     MESSAGES,
-    UNHURRIED,
     Platforms,
     Use,
     Watched,
@@ -25,7 +24,7 @@ from tests.operations.watched import (
 )
 from tools.engines.engine import running
 from tools.engines.kinds import Engines
-from tools.launch.cluster import PARTITIONS, Cluster, running_cluster
+from tools.launch.cluster import PARTITIONS, UNHURRIED, Cluster, running_cluster
 from tools.launch.process import Process, wait_until
 from tools.operations.prometheus import Prometheus, promtool
 

@@ -7,11 +7,11 @@ import trio
 
 from rookery.v1 import session_pb2 as pb
 from tests.needed import needed
-from tests.operations.watched import UNHURRIED, sign_up_at
+from tests.operations.watched import sign_up_at
 from tests.system.sessions import connector, open_session
 from tools.engines.engine import running
 from tools.engines.kinds import Engines
-from tools.launch.cluster import Cluster, running_cluster
+from tools.launch.cluster import UNHURRIED, Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history
 from tools.launch.process import Process, wait_until
 from tools.operations.jaeger import Jaeger, Span, Trace

@@ -23,13 +23,6 @@ ENOUGH_SECONDS = 180.0
 ALIGNED_SECONDS = 0.002
 """Largest difference between the moment of a scrape and its timestamp: Prometheus aligns timestamps by it."""
 
-UNHURRIED = {
-    "ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "30",
-    "ROOKERY_CASSANDRA__TIMEOUT_SECONDS": "20",
-    "ROOKERY_REDIS__TIMEOUT_SECONDS": "20",
-}
-"""Settings for exact counts: no request is retried on a busy machine."""
-
 NOBODY = 1
 """An id of no user."""
 

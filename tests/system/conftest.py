@@ -7,7 +7,7 @@ import pytest
 
 from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, chatting_pair
-from tools.launch.cluster import Cluster, running_cluster
+from tools.launch.cluster import UNHURRIED, Cluster, running_cluster
 from tools.launch.people import Person, open_http
 from tools.launch.process import Process, Rookery, running, wait_until
 
@@ -32,7 +32,9 @@ def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
             yield ready.url, ready
     else:
         engines = request.getfixturevalue("engines")
-        cluster = Cluster(tmp_path / "cluster", engines, bffs=1, gateways=1, archives=1, tail_bytes=TAIL_BYTES)
+        cluster = Cluster(
+            tmp_path / "cluster", engines, bffs=1, gateways=1, archives=1, settings=UNHURRIED, tail_bytes=TAIL_BYTES
+        )
         with running_cluster(cluster) as together:
             yield together.bffs[0].url, together.gateways[0]
 

@@ -10,6 +10,7 @@ import trio
 from PIL import Image
 
 from rookery.client import Client, FileInfo, FileRef, Message, Refused, open_client, refs_in
+from tests.waiting import until_read
 from tools.launch.people import PASSWORD, PATIENCE, sign_up
 from tools.launch.process import Rookery
 
@@ -97,7 +98,7 @@ async def test_files_reach_the_members_of_a_chat_over_a_kill_and_nobody_after_th
         avatar = await ada.api.upload_avatar(original, group.chat_id)
         changed = await ada.groups.change_settings(group.chat_id, avatar=avatar)
         assert changed.control.settings.avatar == avatar
-        assert (await grace.api.chat(group.chat_id)).settings.avatar == avatar
+        await until_read(lambda: grace.api.chat(group.chat_id), lambda chat: chat.settings.avatar == avatar)
         assert (await ada.api.set_avatar(b"")).avatar == ""
 
         await ada.delete(sent.chat_id, sent.event_id)

@@ -22,6 +22,7 @@ from rookery.client import (
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.system.sessions import connector, open_session
 from tests.system.talk import TRANSPORTS
+from tests.waiting import until_read
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, Rookery
 
@@ -144,24 +145,26 @@ async def test_users_join_by_a_link_and_by_asking_and_find_public_groups(platfor
         assert (await grace.groups.joinable(link.token)).members == 1
         joined = await grace.groups.join(link.token)
         assert joined.control.members[0].invite_id == link.invite.invite_id
-        (used,) = await ada.groups.invites(chat_id)
+        (used,) = await until_read(lambda: ada.groups.invites(chat_id), lambda links: links[0].uses)
         assert (used.uses, used.expires_at_ms) == (1, link.invite.expires_at_ms)
         for act in (alan.groups.joinable(link.token), alan.groups.join(link.token), alan.groups.join_public(chat_id)):
             with pytest.raises(Refused) as caught:
                 await act
             assert caught.value.code == "not_found"
         await ada.groups.change_settings(chat_id, is_public=True, asks_to_join=True)
-        (found,) = (await alan.groups.public(f"analyt {word}")).chats
+        (found,) = (await until_read(lambda: alan.groups.public(f"analyt {word}"), lambda page: page.chats)).chats
         assert (found.chat_id, found.members, found.asks_to_join, found.has_asked) == (chat_id, 2, True, False)
         for _ in range(2):
             await alan.groups.join_public(chat_id)
-            assert [each.user_id for each in await grace.groups.requests(chat_id)] == [alan.me.user_id]
+            (asking,) = await until_read(lambda: grace.groups.requests(chat_id), bool)
+            assert asking.user_id == alan.me.user_id
             assert (await alan.groups.public(word)).chats[0].has_asked
             assert not (await alan.api.chats()).chats
             await grace.groups.decline(chat_id, alan.me.user_id)
-            assert not await grace.groups.requests(chat_id)
+            await until_read(lambda: grace.groups.requests(chat_id), lambda asking: not asking)
         await grace.groups.add_members(chat_id, [alan.me.user_id])
-        assert [chat.chat_id for chat in (await alan.api.chats()).chats] == [chat_id]
+        (chat,) = (await until_read(lambda: alan.api.chats(), lambda page: page.chats)).chats
+        assert chat.chat_id == chat_id
 
 
 def summary(each: HistoryMessage) -> int | str:
@@ -215,5 +218,5 @@ async def test_members_of_a_channel_get_all_its_events_while_it_is_open_and_else
         assert len(texts) == len({*texts})
         found = await received(alan, ChannelHead)
         assert [each for each in found if isinstance(each, str | int)] == [2, "for @alan"]
-        (chat,) = (await alan.api.chats()).chats
+        (chat,) = (await until_read(lambda: alan.api.chats(), lambda page: page.chats)).chats
         assert (chat.settings.is_channel, chat.member_count) == (True, 3)

@@ -5,6 +5,7 @@ import trio
 from rookery.client import Event, open_client
 from tests.messaging.previews.conftest import PAGE, Server, response, server
 from tests.messaging.previews.test_previews import png
+from tests.waiting import until_read
 from tools.launch.people import PASSWORD, PATIENCE, sign_up
 from tools.launch.process import Rookery
 
@@ -28,5 +29,8 @@ async def test_the_first_link_of_a_message_gets_a_preview(server: Server, own_ro
         preview = event.change.previewed.preview
         assert (event.change.target_id, preview.url, preview.title) == (sent.event_id, URL, "Title")
         assert (preview.picture[8:12], preview.picture_width, preview.picture_height) == (b"WEBP", 240, 120)
-        message = (await reader.api.history(sent.chat_id, limit=1)).messages[0]
+        page = await until_read(
+            lambda: reader.api.history(sent.chat_id, limit=1), lambda page: page.messages[0].changes
+        )
+        (message,) = page.messages
         assert [each.change.previewed.preview for each in message.changes] == [preview]

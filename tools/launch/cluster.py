@@ -33,6 +33,13 @@ SESSION_TIMEOUT_SECONDS = 3.0
 """Silence after which Kafka removes a gateway or an archive from its group: half of a real broker's minimum, and enough
 for processes on a busy machine."""
 
+UNHURRIED = {
+    "ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "30",
+    "ROOKERY_CASSANDRA__TIMEOUT_SECONDS": "20",
+    "ROOKERY_REDIS__TIMEOUT_SECONDS": "20",
+}
+"""Settings for tests that end no process: no request is retried, and no partition moves, on a busy machine."""
+
 SETTLE_SECONDS = 60.0
 """Only ends a test that has failed."""
 

@@ -71,13 +71,18 @@ class GroupMarksExchange:
         roster = self._rosters.cached(request.chat_id)
         if self._count >= MAX_NOTED or (roster is not None and not _is_small(roster)):
             return
-        marks, marked = self._noted.setdefault(request.chat_id, {}), request.change.marked
-        if user_id not in marks:
-            marks[user_id] = MemberMark(user_id=user_id)
+        marked = request.change.marked
+        mark = MemberMark(user_id=user_id, delivered_up_to=marked.delivered_up_to, read_up_to=marked.read_up_to)
+        self._note(request.chat_id, mark)
+
+    def _note(self, chat_id: str, newer: MemberMark) -> None:
+        marks = self._noted.setdefault(chat_id, {})
+        if newer.user_id not in marks:
+            marks[newer.user_id] = MemberMark(user_id=newer.user_id)
             self._count += 1
-        mark = marks[user_id]
-        mark.delivered_up_to = max(mark.delivered_up_to, marked.delivered_up_to)
-        mark.read_up_to = max(mark.read_up_to, marked.read_up_to)
+        mark = marks[newer.user_id]
+        mark.delivered_up_to = max(mark.delivered_up_to, newer.delivered_up_to)
+        mark.read_up_to = max(mark.read_up_to, newer.read_up_to)
 
     def receive(self, event: Event, recipient_ids: Collection[int]) -> None:
         """Deliver the marks to each recipient that shows read marks."""
@@ -101,6 +106,10 @@ class GroupMarksExchange:
         for chat_id, marks in noted.items():
             if is_answered:  # else each further roster might take as long
                 is_answered = await self._load_roster(chat_id)
+            if not is_answered and self._rosters.cached(chat_id) is None:
+                for mark in marks.values():  # with the next ones
+                    self._note(chat_id, mark)
+                continue
             self._announce(chat_id, [mark for user_id, mark in marks.items() if user_id in showing])
             await trio.lowlevel.checkpoint()
 
