@@ -6,7 +6,8 @@ import trio
 import trio.testing
 
 from messaging.gateway import role
-from messaging.gateway.gateway import SETTLE_SECONDS, Gateway
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.log_consumer import SETTLE_SECONDS
 from messaging.gateway.signals.presences import NOTE_SECONDS
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Typing, Watch
 from shared.contract.chats import direct_chat_id
