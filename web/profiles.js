@@ -20,6 +20,8 @@ export class Profiles extends Store {
   #stale = new Set();
   /** @type {Set<string>} */
   #queued = new Set();
+  /** The users of the request under way. @type {Set<string>} */
+  #asked = new Set();
   #busy = false;
 
   /** @param {(user_ids: string[]) => Promise<Profile[]>} fetch @param {string} [me] the id of the user of this page */
@@ -32,7 +34,8 @@ export class Profiles extends Store {
   /** The profile if it is cached; it is fetched if it is not, or may have changed. @param {string} user_id */
   get(user_id) {
     const profile = this.#cached.get(user_id);
-    if (user_id && (profile === undefined || this.#stale.delete(user_id))) this.refresh(user_id);
+    const isWanted = profile === undefined ? !this.#asked.has(user_id) : this.#stale.delete(user_id);
+    if (user_id && isWanted) this.refresh(user_id);
     return profile ?? undefined;
   }
 
@@ -91,17 +94,19 @@ export class Profiles extends Store {
     try {
       while (this.#queued.size) await this.#fetchPage([...this.#queued].slice(0, PAGE));
     } catch {
-      // They stay queued until the next call.
+      for (const user_id of this.#asked) this.#queued.add(user_id); // until the next call
     } finally {
       this.#busy = false;
+      this.#asked = new Set();
     }
   }
 
   /** @param {string[]} user_ids */
   async #fetchPage(user_ids) {
+    this.#asked = new Set(user_ids);
+    for (const user_id of user_ids) this.#queued.delete(user_id); // one that changes now is fetched again
     const profiles = await this.#fetch(user_ids);
     for (const user_id of user_ids) {
-      this.#queued.delete(user_id);
       this.#keep(user_id, profiles.find((profile) => profile.user_id === user_id) ?? null);
     }
     this.changed();

@@ -1,7 +1,7 @@
 // The members of groups that were asked for: pages of the archive, kept up to date by the control changes that arrive.
 
 import { isMember, MAX_MEMBERS, ROLES } from "./groups.js";
-import { compareIds, idAbove } from "./ids.js";
+import { compareIds, idAbove, laterId } from "./ids.js";
 import { Store } from "./stores/store.js";
 
 /** @import {Control, ListMembersResponse, Member} from "./wire.js" */
@@ -15,6 +15,7 @@ const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 16_000];
  * @typedef {object} Roster
  * @property {"new" | "loading" | "ready" | "failed"} phase
  * @property {string} version of the chat that the members are of
+ * @property {string} [newest] of the control change that arrived after a missing one
  * @property {readonly Member[]} members present ones, the most powerful role first, then by user_id
  */
 /** @type {Roster} */
@@ -62,7 +63,10 @@ export class Rosters extends Store {
     const roster = this.#all.get(chat_id);
     if (!roster && version === "1") this.#set(chat_id, { phase: "ready", version, members: sorted(members) });
     if (!roster || compareIds(version, roster.version) <= 0) return;
-    if (version !== idAbove(roster.version)) return void this.load(chat_id);
+    if (version !== idAbove(roster.version)) {
+      this.#set(chat_id, { newest: laterId(roster.newest ?? "0", version) });
+      return void this.load(chat_id);
+    }
     const changed = new Set(members.map(({ user_id }) => user_id));
     const others = roster.members.filter(({ user_id }) => !changed.has(user_id));
     this.#set(chat_id, { version, members: sorted([...others, ...members]) });
@@ -70,8 +74,8 @@ export class Rosters extends Store {
 
   /** @param {string} chat_id */
   #isCurrent(chat_id) {
-    const { version } = this.of(chat_id);
-    return version !== "0" && compareIds(version, this.#versionOf(chat_id)) >= 0;
+    const { version, newest = "0" } = this.of(chat_id);
+    return version !== "0" && compareIds(version, laterId(newest, this.#versionOf(chat_id))) >= 0;
   }
 
   /** Reads all pages, of one version. @param {string} chat_id @returns {Promise<Pick<Roster, "version" | "members">>} */

@@ -49,6 +49,8 @@ export class Listing {
   /** @type {string | null} where the next page begins; null if there is none, or enough are shown */
   next = null;
   #shown = 1;
+  /** Rises with each reading: an older one that ends later is ignored. */
+  #turn = 0;
   #fetch;
 
   /** @param {(cursor: string) => Promise<{entries: Entry[], next: string | null}>} fetch */
@@ -62,12 +64,18 @@ export class Listing {
 
   /** Shows one page more. */
   async older() {
-    await this.#read(this.#shown + 1);
-    this.#shown++;
+    this.#shown++; // a refresh meanwhile reads it, too
+    try {
+      await this.#read(this.#shown);
+    } catch (fault) {
+      this.#shown--;
+      throw fault;
+    }
   }
 
   /** @param {number} pages */
   async #read(pages) {
+    const turn = ++this.#turn;
     /** @type {Entry[]} */
     const all = [];
     /** @type {string | null} */
@@ -77,6 +85,7 @@ export class Listing {
       all.push(...entries);
       cursor = next;
     }
+    if (turn !== this.#turn) return;
     this.entries = all;
     this.next = pages < MAX_PAGES ? cursor : null;
   }

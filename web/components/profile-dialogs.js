@@ -138,9 +138,14 @@ export class OwnProfile extends FormModal {
       value: me.about ?? "",
       attributes: { maxlength: 200, rows: 3, dir: "auto" },
     };
+    const plain = (/** @type {string} */ text) => text.replaceAll("\r\n", "\n").trim();
+    const given = { display_name: plain(me.display_name), about: plain(me.about ?? "") };
     const save = async (/** @type {Values} */ { display_name = "", about = "" }) => {
+      const entered = { display_name: plain(display_name), about: plain(about) };
+      // Another device may have changed the rest.
+      const changes = Object.entries(entered).filter(([field, text]) => text !== given[/** @type {keyof given} */ (field)]);
       try {
-        await chats.changeProfile({ display_name: display_name.trim(), about: about.trim() });
+        if (changes.length) await chats.changeProfile(Object.fromEntries(changes));
       } catch (fault) {
         if (fault instanceof Problem && fault.code === "version_conflict") await chats.refreshMe();
         throw fault;

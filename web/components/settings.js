@@ -318,13 +318,14 @@ export class SettingsDialog extends Modal {
   async #read(before) {
     this.#problem = "";
     this.root.invalidate();
+    let turn = 0;
     try {
       await before?.();
-      const turn = ++this.#turn;
+      turn = ++this.#turn;
       const { sign_ins } = await this.#app.api.signedIn("GET", SIGN_INS);
       if (turn === this.#turn) this.#signIns = sign_ins;
     } catch (fault) {
-      this.#problem = explain(fault);
+      if (!turn || turn === this.#turn) this.#problem = explain(fault); // a newer request may have succeeded
     }
     this.root.invalidate();
   }

@@ -83,7 +83,7 @@ export class ChannelMembers extends Store {
   /** @type {readonly Member[]} by rising user_id */
   #listed = [];
   #hasMore = true;
-  /** Of the chat: older control changes are part of the first page, or were folded. */
+  /** Of the chat: older control changes are part of the first page. */
   #version = "0";
   /** The members that control changes have changed. @type {Map<string, {version: string, member: Member}>} */
   #changed = new Map();
@@ -166,7 +166,8 @@ export class ChannelMembers extends Store {
     const { profiles, next_cursor } = await findMembers(this.#source, this.#chat_id, this.#name, PAGE, cursor);
     const ids = profiles.map(({ user_id }) => user_id);
     const members = new Map((await membersAmong(this.#source, this.#chat_id, ids)).map((each) => [each.user_id, each]));
-    return { members: ids.flatMap((user_id) => members.get(user_id) ?? []), next_cursor };
+    const present = ids.flatMap((user_id) => this.#changed.get(user_id)?.member ?? members.get(user_id) ?? []);
+    return { members: present.filter(isMember), next_cursor };
   }
 
   async #loadPage() {
@@ -177,7 +178,7 @@ export class ChannelMembers extends Store {
       const { members = [], has_more = false, version = "0" } = await this.#source.api.members(this.#chat_id, after, PAGE);
       this.#listed = [...this.#listed, ...members.filter(({ user_id }) => compareIds(user_id, after) > 0)];
       this.#hasMore = has_more;
-      if (after === "0") this.#version = laterId(this.#version, version);
+      if (after === "0") this.#version = version;
       const newer = [...this.#changed.values()].filter((each) => compareIds(each.version, version) > 0);
       this.#apply(newer.map(({ member }) => member)); // the archive lags
     } finally {
@@ -187,10 +188,10 @@ export class ChannelMembers extends Store {
 
   /** @param {Control} control that has arrived, or is of history */
   fold({ version, members = [] }) {
-    if (compareIds(version, this.#version) <= 0) return;
-    this.#version = version;
-    for (const member of members) this.#changed.set(member.user_id, { version, member });
-    this.#apply(members);
+    const knownOf = (/** @type {string} */ user_id) => laterId(this.#version, this.#changed.get(user_id)?.version ?? "0");
+    const newer = members.filter(({ user_id }) => compareIds(version, knownOf(user_id)) > 0);
+    for (const member of newer) this.#changed.set(member.user_id, { version, member });
+    this.#apply(newer);
     this.changed();
   }
 

@@ -343,3 +343,16 @@ test("digits out of the range of ids still match names", async () => {
   const refused = fakeApi({ "user_id=17": new Problem(403, { code: "forbidden" }) });
   await assert.rejects(new AdminApi(refused).findUsers("17"), { status: 403 });
 });
+
+test("a page that is added during a refresh stays", async () => {
+  const waiting = [];
+  const fetch = (cursor) => new Promise((resolve) => waiting.push(() => resolve({ entries: [cursor], next: `${+cursor + 1}` })));
+  const listing = new Listing(fetch);
+  const reads = [listing.refresh(), listing.older()];
+  for (const at of [1, 2, 0]) {
+    waiting[at]();
+    await settle();
+  }
+  await Promise.all(reads);
+  assert.deepEqual(listing.entries, ["0", "1"]);
+});

@@ -339,3 +339,15 @@ test("read marks of a channel are sent together some seconds later, or once the 
   await pass(3);
   assert.deepEqual(marks(), [idAt(3), idAt(5)]);
 });
+
+test("a late control change applies, and a search shows nobody as before one", async () => {
+  const members = new ChannelMembers(channelOf(9).source, NEWS);
+  const ids = () => members.members.map(({ user_id }) => user_id).join("");
+  await settle();
+  members.fold({ version: "3", members: [member("7", "ROLE_UNSPECIFIED")] });
+  members.fold({ version: "2", members: [member("8", "ROLE_UNSPECIFIED")] });
+  assert.equal(ids(), "1234569");
+  members.find("zoe");
+  await pass(0.2);
+  assert.equal(ids(), "");
+});

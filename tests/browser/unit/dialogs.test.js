@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Problem } from "../../../web/api.js";
 import { ChatNotifications } from "../../../web/components/chat-notifications.js";
+import { OwnProfile } from "../../../web/components/profile-dialogs.js";
 import { openDialog } from "../../../web/components/open-dialog.js";
 import { SettingsDialog } from "../../../web/components/settings.js";
 import { SignIn } from "../../../web/components/sign-in.js";
@@ -190,4 +191,37 @@ test("a changed password gives the browser its next device token, and a server t
     assert.ok(dialog.element.textContent.includes(dialogTexts.password.changed));
     assert.deepEqual(tokens, kept);
   }
+});
+
+test("the own profile saves only what was entered", async (context) => {
+  usePage(context);
+  const before = { user_id: ADA, name: "ada", display_name: "Ada", about: "Old", version: 1 };
+  const sent = [];
+  const me = async () => ({ ...before, about: "New", version: 2 });
+  const changeProfile = async (changes) => (sent.push(changes), { ...(await me()), ...changes, version: 3 });
+  const chats = new Chats({ me, changeProfile }, before);
+  const dialog = new OwnProfile({ api: {}, chats });
+  document.body.append(dialog.element);
+  dialog.root.render();
+  chats.profileChanged(ADA);
+  await settle();
+  const form = nodesIn(dialog.element).find((node) => node.outside.startsWith("<form"));
+  form.elements.namedItem("display_name").value = "Ada L.";
+  form.dispatch("submit");
+  await settle();
+  assert.deepEqual(sent, [{ display_name: "Ada L.", version: 2 }]);
+});
+
+test("an older request for sign-ins that fails late does not hide the list", async (context) => {
+  usePage(context);
+  const waiting = [];
+  const { dialog } = openSettings({ signedIn: () => new Promise((resolve, reject) => waiting.push({ resolve, reject })) });
+  await settle();
+  dialog.open();
+  await settle();
+  waiting[1].resolve({ sign_ins: [{ sign_in_id: "1", device_name: "Phone", last_seen_at_ms: "0", is_current: false }] });
+  await settle();
+  waiting[0].reject(new Problem(503, {}));
+  await settle();
+  assert.match(dialog.element.textContent, /Phone/);
 });

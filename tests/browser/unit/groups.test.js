@@ -311,3 +311,12 @@ test("several members are typing in one line", () => {
   mock.timers.tick(6_000);
   assert.equal(line(), "");
 });
+
+test("members are read again after a control change that follows a missing one", async () => {
+  const pages = [{ version: "1", members: [member(MIRA, "OWNER")] }, { version: "3", members: [member(ADA, "MEMBER")] }];
+  const rosters = new Rosters(async () => pages.shift(), () => "1");
+  await rosters.load(GROUP);
+  rosters.fold(GROUP, { version: "3", members: [member(ADA, "MEMBER")] });
+  await settle();
+  assert.deepEqual(rosters.of(GROUP).members.map(({ user_id }) => user_id), [ADA]);
+});

@@ -31,3 +31,17 @@ test("a user whom the server does not have is missing, and not requested again b
   found = [profile("7")];
   assert.deepEqual([await read(), await read(), requests.length], [[undefined, true], ["user7", false], 2]);
 });
+
+test("a profile that changes while it is fetched is fetched again", async () => {
+  const answers = [];
+  const profiles = new Profiles(() => new Promise((resolve) => answers.push(resolve)));
+  profiles.get("7");
+  await settle();
+  profiles.get("7");
+  profiles.refresh("7");
+  for (const name of ["Old", "New"]) {
+    answers.shift()?.([{ ...profile("7"), display_name: name }]);
+    await settle();
+  }
+  assert.deepEqual([profiles.cached("7")?.display_name, answers.length], ["New", 0]);
+});
