@@ -10,7 +10,7 @@ from rookery.client import Client
 from rookery.commands.terminal.chat import KEEP_UP_SECONDS, TerminalChat
 from rookery.commands.terminal.commands import LISTED, split_command
 from rookery.v1 import session_pb2 as pb
-from shared.contract.ids import MAX_ID, first_id_at
+from shared.contract.ids import EPOCH_MS, MAX_ID, first_id_at
 from tests.rookery.commands.terminal.screens import FIND_GRACE, GRACE, MESSAGES, FakeScreen, page
 
 
@@ -208,7 +208,9 @@ async def test_all_chats_are_marked_as_read_and_so_are_later_messages(
 ) -> None:
     chat = TerminalChat(client, screen)
     wire = {"chat_id": "d-7-9", "unread": 2, "newest": page("hello")[1]["messages"][0]}
-    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire]}
+    changed = f"GET /v1/chats?changed_since_ms={EPOCH_MS}&limit=100"
+    for request in ("GET /v1/chats?changed_since_ms=0&limit=100", changed):
+        bff.answers[request] = 200, {"chats": [wire]}
     await chat.greet()
     nursery.start_soon(chat.show_events, nursery)
     nursery.start_soon(connection.accept_next)
@@ -217,7 +219,7 @@ async def test_all_chats_are_marked_as_read_and_so_are_later_messages(
     assert screen.shown[-1] == "marked 1 chat as read"
     connection.message(11)
     assert (await connection.accept_next()).change.marked.read_up_to == 11
-    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    bff.answers[changed] = 200, {"chats": []}
     await chat.execute("/read all")
     assert screen.shown[-1] == "no chat is unread"
     nursery.cancel_scope.cancel()
