@@ -121,6 +121,8 @@ class TerminalChat:
         self._client = client
         self._screen = screen
         self._chat_id = ""
+        self._opening = trio.Lock()
+        """Held while a chat opens: events are shown while a line is executed, and either may open one."""
         self._typing: dict[int, float] = {}
         """When each user was last reported to be typing in the open chat, in seconds of `trio.current_time`."""
         self._behind: set[str] = set()
@@ -218,8 +220,7 @@ class TerminalChat:
                     message = await self._groups.execute(command, arguments)
                     await self._show_event(message)
                     if message.control.version == 1:
-                        await self._groups.open_created(message)
-                        await self._write_to(message.chat_id)
+                        await self._open_created(message)
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
@@ -309,14 +310,23 @@ class TerminalChat:
         await self._enter((listed or found)[0])
         await self._show_unread(self._chat_id)
 
-    async def _enter(self, chat_id: str) -> None:
-        """Let the following lines be sent to a chat. Raises RookeryError."""
-        about: Sequence[str] = ()
-        if is_group(chat_id):
-            about = await self._groups.load(chat_id)
-        else:
-            self._groups.close()
-        await self._write_to(chat_id, about)
+    async def _open_created(self, creation: Message) -> None:
+        """Open a group that was created now. Raises RookeryError."""
+        async with self._opening:
+            await self._groups.open_created(creation)
+            await self._write_to(creation.chat_id)
+
+    async def _enter(self, chat_id: str, *, unless_open: bool = False) -> None:
+        """Let the following lines be sent to a chat; with `unless_open`, not if any chat is open. Raises RookeryError."""
+        async with self._opening:
+            if unless_open and self._chat_id:
+                return
+            about: Sequence[str] = ()
+            if is_group(chat_id):
+                about = await self._groups.load(chat_id)
+            else:
+                self._groups.close()
+            await self._write_to(chat_id, about)
 
     async def _write_to(self, chat_id: str, about: Sequence[str] = ()) -> None:
         """Open a chat that is loaded, show its title and the lines about it, and follow it. Raises RookeryError."""
@@ -437,7 +447,7 @@ class TerminalChat:
             self._behind.add(message.chat_id)  # not all of its messages are received
         elif not self._chat_id and not message.HasField("control"):
             with suppress(RookeryError):
-                await self._enter(message.chat_id)
+                await self._enter(message.chat_id, unless_open=True)
         if message.chat_id not in self._behind:
             self._client.mark(message.chat_id, read_up_to=message.message_id)
 

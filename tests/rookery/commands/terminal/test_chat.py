@@ -6,12 +6,21 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from rookery.client import Client
+from rookery.client import Client, Message
 from rookery.commands.terminal.chat import KEEP_UP_SECONDS, TerminalChat
 from rookery.commands.terminal.commands import LISTED, split_command
 from rookery.v1 import session_pb2 as pb
+from rookery.v1.archive_pb2 import ListMembersResponse
 from shared.contract.ids import EPOCH_MS, MAX_ID, first_id_at
-from tests.rookery.commands.terminal.screens import FIND_GRACE, GRACE, MESSAGES, FakeScreen, page
+from tests.rookery.commands.terminal.screens import (
+    FIND_GRACE,
+    GRACE,
+    MESSAGES,
+    OWNER,
+    SETTINGS,
+    FakeScreen,
+    page,
+)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +231,41 @@ async def test_all_chats_are_marked_as_read_and_so_are_later_messages(
     bff.answers[changed] = 200, {"chats": []}
     await chat.execute("/read all")
     assert screen.shown[-1] == "no chat is unread"
+    nursery.cancel_scope.cancel()
+
+
+async def test_lines_go_to_a_chat_that_is_chosen_while_a_group_opens_by_its_first_message(
+    client: Client,
+    screen: FakeScreen,
+    connection: Any,
+    bff: Any,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, is_answered = client.groups.members, trio.Event()
+
+    async def read_slowly(chat_id: str) -> ListMembersResponse:
+        await is_answered.wait()
+        return await read(chat_id)
+
+    monkeypatch.setattr(client.groups, "members", read_slowly)
+    bff.answers |= {
+        FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}),
+        "GET /v1/chats/g-1": (200, {"chat_id": "g-1", "settings": SETTINGS, "version": "1", "own": OWNER[0]}),
+        "GET /v1/chats/g-1/members?after=0&limit=1000": (200, {"members": OWNER}),
+    }
+    chat = TerminalChat(client, screen)
+    nursery.start_soon(chat.show_events, nursery)
+    written = Message(message_id=30, chat_id="g-1", sender_id=9, text=pb.Text(body="hi"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, message=written)))
+    await wait_all_tasks_blocked()
+    nursery.start_soon(chat.execute, "/with grace")
+    await wait_all_tasks_blocked()
+    is_answered.set()
+    await wait_all_tasks_blocked()
+    nursery.start_soon(chat.execute, "secret")
+    await wait_all_tasks_blocked()
+    assert connection.received[-1].send.chat_id == "d-7-9"
     nursery.cancel_scope.cancel()
 
 
