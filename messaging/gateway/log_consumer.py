@@ -168,7 +168,6 @@ class LogConsumer:
                     case Assignment(gained, lost, epoch):
                         self._epoch = epoch
                         await self._lose(lost)
-                        self._rosters.clear()
                         for partition in await self._gain(consumer, gained):
                             nursery.start_soon(self._begin_late, consumer, partition, fence_rebuilt)
                     case Fetched(records):
@@ -475,6 +474,7 @@ class LogConsumer:
             await self._settle_sends(partitions)
         self._backplane.withdraw(partitions)
         self._partitions.remove(partitions)
+        self._rosters.clear()  # control changes that come from now on may not be read
         self._channels.leave_partitions(partitions)
         owned = self._partitions.owned
         self._directory.publish(self._address, owned, self._epoch)

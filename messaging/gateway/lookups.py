@@ -1,6 +1,7 @@
 """Looks up the users and messages that a request names, the right of a user to write to another one, the first event of
 a late retry, and a user's own settings of a chat."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ class Lookups:
         self._recorded = RecordedOffsets(backplane)
         self._recorded_ms: dict[int, int] = {}
         """By partition, a moment (since 1970) up to which history was complete."""
+        self._behind_at: dict[int, float] = {}
+        """By partition, when the log was asked last that showed that history was behind, on Trio's clock."""
         self._turns = defaultdict[int, trio.Lock](trio.Lock)  # to ask the log for that, by partition
         self._forgotten = 0
 
@@ -239,11 +242,16 @@ class Lookups:
         needed_ms = begins_ms + tail_ms // 4  # clocks differ by less
         if self._recorded_ms.get(partition, 0) >= needed_ms:
             return True
+        began = trio.current_time()
         with _log_deadline():
             async with self._turns[partition]:
                 if self._recorded_ms.get(partition, 0) < needed_ms:
+                    if self._behind_at.get(partition, -math.inf) >= began:
+                        return False  # as another task was told that has asked since this one began
+                    asked_at = trio.current_time()
                     recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
                     if recorded < await self._backplane.offset_at(partition, begins_ms + tail_ms // 2):
+                        self._behind_at[partition] = asked_at
                         return False
                     self._recorded_ms[partition] = begins_ms + tail_ms // 2
         return True

@@ -129,6 +129,8 @@ class Previews:
         if await self._is_without(wanted.user_id, wanted.chat_id) or await self._was_made(wanted):
             return False
         preview = await self._previewer.fetch(wanted.url)
+        if preview is not None and not wanted.members:
+            await self._rosters.get(wanted.chat_id)  # it is dropped if partitions move meanwhile
         if preview is None or not self._is_on(wanted.chat_id, wanted.members):
             return False
         return await self._publisher.make(wanted.user_id, _request(wanted, preview))

@@ -19,6 +19,9 @@ from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH
 from shared.coordination.ownership import Directory, GatewayAddress
 
+HELD_SECONDS = 0.3
+"""Seconds between two looks at the tail while its partition may be another gateway's: a heartbeat ends that."""
+
 OWNER_SECONDS = 5.0
 """How long a client waits for the owner of its user's partition, which this gateway often is about to become: half of
 the time after which clients connect anew."""
@@ -85,7 +88,8 @@ class SignIn:
             while session.state is State.AUTHENTICATING and self._partitions.tail_of(user_id) is None:
                 if self._directory.owner(partition) not in (None, self._address):
                     return
-                await self._directory.changed()
+                with trio.move_on_after(HELD_SECONDS):
+                    await self._directory.changed()
 
     def _move(self, session: Session, claims: Claims) -> None:
         """Send the client to the owner of its user's partition."""

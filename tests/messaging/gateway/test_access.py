@@ -284,6 +284,18 @@ async def test_the_log_is_asked_once_how_far_history_is_for_all_groups_that_are_
         for partition in (1, 2) * 10:
             nursery.start_soon(lookups.is_history_complete, partition)
     assert sorted(asked) == [1, 2]
+    asked.clear()
+
+    async def offset_at(partition: int, at_ms: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 5  # history is behind
+
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    lookups = Lookups(cast(Any, None), cast(Any, None), cast(Any, log), partitions)
+    async with trio.open_nursery() as nursery:
+        for partition in (1, 2) * 10:
+            nursery.start_soon(lookups.is_history_complete, partition)
+    assert sorted(asked) == [1, 2], "the answer that it is behind is shared, too"
 
 
 async def test_a_user_who_was_found_to_hide_read_marks_shows_none_whatever_else_changed_meanwhile(

@@ -96,6 +96,26 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
         await ann.expect("accepted")
 
 
+async def test_a_client_is_welcome_once_a_late_heartbeat_is_confirmed(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    log.held_until = -math.inf
+    async with platform.connect(gateway) as ann:
+        await ann.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        log.held_until = math.inf
+        with trio.fail_after(PATIENCE):
+            await ann.expect("welcome")
+
+
+async def test_an_assignment_that_moves_no_partition_drops_no_roster(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    crew = Crew(ANN, BEN)
+    gateway.rosters.applied(crew.chat_id, crew.roster, 1)
+    log.assign(frozenset(), frozenset(), 2)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert gateway.rosters.cached(crew.chat_id) is crew.roster
+
+
 class RecordingDirectory(LocalDirectory):
     """Records the published assignments."""
 

@@ -139,6 +139,21 @@ async def test_a_group_or_the_platform_can_be_without_previews(platform: Platfor
     assert len(previewer.fetched) == (not is_off)
 
 
+async def test_a_group_gets_its_preview_although_its_roster_was_dropped_meanwhile(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
+) -> None:
+    crew = Crew(ANN, BEN)
+    platform.history.groups[crew.chat_id] = crew.stored
+    previewer.open = trio.Event()
+    async with platform.sign_in(gateway, ANN) as ann:
+        send = Send(client_message_id="a", chat_id=crew.chat_id, text=Text(body=LINK))
+        sent = await ann.accepted(ClientFrame(send=send))
+        await until(lambda: previewer.fetched)
+        gateway.rosters.clear()  # partitions have moved
+        previewer.open.set()
+        assert await previewed(ann) == (sent.event_id, "Page 1")
+
+
 async def test_links_of_a_user_who_wants_no_previews_in_a_chat_are_not_fetched(
     platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
 ) -> None:
