@@ -170,7 +170,7 @@ class TerminalChat:
                     older = command == "/older"
                     await self._history.show(self._open_chat_id(), int(count[0]) if count else PAGE, older=older)
                 case "/reply", number, text if is_number([number]):
-                    await self._messages.show(await self._composer.reply(int(number), text))
+                    await self._show_sent(await self._composer.reply(int(number), text))
                 case "/react" | "/unreact", *number, emoji if is_number(number):
                     act = self._client.react if command == "/react" else self._client.unreact
                     await self._change(act, self._messages.number(number), emoji)
@@ -271,12 +271,17 @@ class TerminalChat:
     async def _send(self, text: str) -> None:
         sent = await self._composer.send(self._open_chat_id(), text)
         self._screen.erase_typed(text)
-        await self._messages.show(sent)
+        await self._show_sent(sent)
 
     async def _send_file(self, text: str) -> None:
         chat_id = self._open_chat_id()  # the first message of another chat may open it while the file is uploaded
         file, caption = await self._files.upload(text)
-        await self._messages.show(await self._composer.send(chat_id, caption, files=[file]))
+        await self._show_sent(await self._composer.send(chat_id, caption, files=[file]))
+
+    async def _show_sent(self, sent: Message) -> None:
+        """Show an own message, unless its event came before the answer, as it does after a reconnect."""
+        if not self._messages.has(sent.message_id):
+            await self._messages.show(sent)
 
     def _open_chat_id(self) -> str:
         """The chat that is open. Raises InvalidCommand without one."""
@@ -317,7 +322,7 @@ class TerminalChat:
             await self._write_to(creation.chat_id)
 
     async def _enter(self, chat_id: str, *, unless_open: bool = False) -> None:
-        """Let the following lines be sent to a chat; with `unless_open`, not if any chat is open. Raises RookeryError."""
+        """Let the following lines be sent to a chat; with `unless_open`, only if none is open. Raises RookeryError."""
         async with self._opening:
             if unless_open and self._chat_id:
                 return

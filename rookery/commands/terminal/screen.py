@@ -36,8 +36,11 @@ class Screen:
     def __init__(self, *, interactive: bool) -> None:
         self._interactive = interactive
         self._is_typing = False
+        self._is_typed_last = True
+        """Whether nothing was shown after the line that was typed last."""
 
     def show(self, text: str) -> None:
+        self._is_typed_last = False
         text = printable(text)
         if not self._is_typing:
             print(text, flush=True)
@@ -47,8 +50,8 @@ class Screen:
         print(f"{CLEAR_LINE}{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
 
     def erase_typed(self, typed: str) -> None:
-        """Erase the line that was just typed, in all rows that it takes."""
-        if self._interactive:
+        """Erase the line that was just typed, in all rows that it takes, unless other lines were shown below it."""
+        if self._interactive and self._is_typed_last:
             rows = (len(PROMPT) + _columns(typed)) // shutil.get_terminal_size().columns + 1
             print(f"{LINE_UP}{CLEAR_LINE}" * rows, end="", flush=True)
 
@@ -72,6 +75,7 @@ class Screen:
             return await trio.to_thread.run_sync(_read_typed, abandon_on_cancel=True)
         finally:
             self._is_typing = False
+            self._is_typed_last = True
 
 
 @contextmanager

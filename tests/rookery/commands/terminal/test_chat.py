@@ -50,6 +50,24 @@ async def test_a_line_is_sent_and_shown_once_it_is_accepted(
     assert not chat.failed
 
 
+async def test_a_sent_message_that_is_replayed_before_its_answer_is_shown_once(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
+) -> None:
+    @nursery.start_soon
+    async def answer() -> None:
+        frame = await connection.next_frame()
+        while not frame.HasField("send"):
+            frame = await connection.next_frame()
+        key = frame.send.client_message_id
+        replayed = Message(message_id=100, chat_id="d-7-9", sender_id=7, client_message_id=key, text=frame.send.text)
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=100, message=replayed)))
+        await wait_all_tasks_blocked()
+        connection.accept(frame, 100)
+
+    await chat.execute("hello")
+    assert [line for line in screen.shown if line.endswith("ada: hello")] == screen.shown[-1:]
+
+
 async def test_changes_are_shown_once_and_may_come_before_their_message(
     chat: TerminalChat, screen: FakeScreen, connection: Any
 ) -> None:

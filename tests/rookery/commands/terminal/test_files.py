@@ -47,7 +47,7 @@ async def test_a_file_is_sent_with_its_caption(
     assert screen.shown[-1].endswith(
         " ada: for  @grace\n    [../.photo.png: image/png, 3.4 MB, 40\N{MULTIPLICATION SIGN}30]"
     )
-    nursery.start_soon(connection.accept_next)
+    nursery.start_soon(connection.accept_next, 101)
     await chat.execute(f"/send {str(path).replace(' ', chr(92) + ' ')}")
     assert screen.shown[-1].endswith(" ada: [../.photo.png: image/png, 3.4 MB, 40\N{MULTIPLICATION SIGN}30]")
     await chat.execute(f"/send {tmp_path}/missing")

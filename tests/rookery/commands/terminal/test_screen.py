@@ -1,5 +1,7 @@
 """Text of other users in the terminal."""
 
+from contextlib import aclosing
+
 import pytest
 
 from rookery.commands.terminal.screen import LINE_UP, Screen
@@ -27,3 +29,18 @@ def test_a_typed_line_is_erased_in_all_its_rows(
     monkeypatch.setenv("COLUMNS", "80")
     Screen(interactive=True).erase_typed(typed)
     assert capsys.readouterr().out.count(LINE_UP) == rows
+
+
+@pytest.mark.parametrize("below", ["", "shown"])
+async def test_a_typed_line_is_erased_unless_others_were_shown_below_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "typed")
+    screen = Screen(interactive=True)
+    screen.show("above")
+    async with aclosing(screen.lines()) as lines:
+        assert await anext(lines) == "typed"
+        if below:
+            screen.show(below)
+        screen.erase_typed("typed")
+    assert (LINE_UP in capsys.readouterr().out) == (not below)
