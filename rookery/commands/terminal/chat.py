@@ -54,6 +54,7 @@ from rookery.commands.terminal.messages import ShownMessages
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.people import COMMANDS as PEOPLE_COMMANDS
 from rookery.commands.terminal.people import TerminalPeople
+from rookery.commands.terminal.read_marks import ReadMarks
 from rookery.commands.terminal.screen import Screen, open_screen
 from rookery.commands.terminal.texts import local_time
 from shared.background import open_background
@@ -125,8 +126,7 @@ class TerminalChat:
         """Held while a chat opens: events are shown while a line is executed, and either may open one."""
         self._typing: dict[int, float] = {}
         """When each user was last reported to be typing in the open chat, in seconds of `trio.current_time`."""
-        self._behind: set[str] = set()
-        """Chats, of the newest 100, with unread messages not shown yet: a mark on a newer message marks them too."""
+        self._marks = ReadMarks(lambda chat_id, message_id: client.mark(chat_id, read_up_to=message_id))
         self._names = UserNames(client.api, {client.me.user_id: client.me.name})
         self._groups = TerminalGroups(client, self._names)
         self._people = TerminalPeople(client, self._names)
@@ -143,9 +143,12 @@ class TerminalChat:
         try:
             chats = (await self._client.api.chats(limit=MAX_PAGE)).chats
         except RookeryError as error:
+            self._marks.all_fall_behind()
             self._screen.show(f"the chats can't be read: {error}")
             return
-        self._behind.update(chat.chat_id for chat in chats if chat.unread)
+        for chat in chats:
+            if chat.unread:
+                self._marks.fall_behind(chat.chat_id)
         self._screen.show(await self._chats.unread_line(chats))
         self._show_lines(await self._people.invitations())
 
@@ -239,6 +242,7 @@ class TerminalChat:
             async for event in self._client.events():
                 if isinstance(event, Gap):
                     self._screen.show("some events were missed: reading them")
+                    self._marks.begin_reading()
                     nursery.start_soon(self._show_missed, event)
                 else:
                     await self._show_event(event)
@@ -258,15 +262,19 @@ class TerminalChat:
         """Read once an hour the events that the session may lack, until cancelled."""
         while True:
             await trio.sleep(KEEP_UP_SECONDS)
+            self._marks.begin_reading()
             await self._show_missed()
 
     async def _show_missed(self, gap: Gap | None = None) -> None:
+        """Show the events of a reading that has begun for the read marks, and end it."""
         try:
             async with aclosing(self._client.catch_up.events(gap)) as events:
                 async for event in events:
                     await self._show_event(event)
         except RookeryError as error:
+            self._marks.all_fall_behind()
             self._screen.show(f"the missed events can't be read: {error}")
+        self._marks.end_reading()
 
     async def _send(self, text: str) -> None:
         sent = await self._composer.send(self._open_chat_id(), text)
@@ -366,11 +374,12 @@ class TerminalChat:
         except Refused as refused:
             if refused.code != "not_found":  # a chat exists from its first message on
                 raise
+            self._marks.catch_up(chat_id)
             return
         if is_marked_unread(chat):
             await self._client.mark_unread(chat_id, is_unread=False)
         if not chat.unread:
-            self._behind.discard(chat_id)
+            self._marks.catch_up(chat_id)
             return
         me = self._client.me.user_id
         read_up_to = next((mark.read_up_to for mark in chat.marks if mark.user_id == me), 0)
@@ -382,7 +391,7 @@ class TerminalChat:
         if page.has_newer:
             self._screen.show(f"there are more unread messages: repeat {opening(chat_id)} NAME")
         else:
-            self._behind.discard(chat_id)
+            self._marks.catch_up(chat_id)
 
     async def _change(self, change: Callable[..., Awaitable[Event]], number: int, *arguments: str) -> None:
         """Call a method of the client that changes a message, and show the change."""
@@ -392,7 +401,7 @@ class TerminalChat:
     async def _read_all(self) -> None:
         """Mark all chats as read."""
         count = len(await self._client.mark_all_read())
-        self._behind.clear()
+        self._marks.all_catch_up()
         self._screen.show(f"marked {count} chat{'s' if count > 1 else ''} as read" if count else "no chat is unread")
 
     async def _mute(self, hours: Sequence[str], *, except_mentions: bool = False) -> None:
@@ -416,12 +425,12 @@ class TerminalChat:
                 await self._show_message(event)
             case Event():
                 await self._messages.show_change(event)
-            case ChannelHead() if event.chat_id not in self._behind:
-                self._behind.add(event.chat_id)
+            case ChannelHead() if not self._marks.is_behind(event.chat_id):
+                self._marks.fall_behind(event.chat_id)
                 title = await self._chats.title(event.chat_id)
                 self._screen.show(f"there are new messages in {title}: /open {title} shows them")
             case TooOld():
-                self._behind.add(event.chat_id)
+                self._marks.fall_behind(event.chat_id)
                 title = await self._chats.title(event.chat_id)
                 chat = title if is_group(event.chat_id) else f"the chat with {title}"
                 command = f"{opening(event.chat_id)} {title}"
@@ -449,12 +458,11 @@ class TerminalChat:
         if not self._messages.has(message.message_id):  # else it was read from history, or is an own control change
             await self._messages.show(message)
         if self._groups.is_channel(message.chat_id) and message.chat_id != self._chat_id:
-            self._behind.add(message.chat_id)  # not all of its messages are received
+            self._marks.fall_behind(message.chat_id)  # not all of its messages are received
         elif not self._chat_id and not message.HasField("control"):
             with suppress(RookeryError):
                 await self._enter(message.chat_id, unless_open=True)
-        if message.chat_id not in self._behind:
-            self._client.mark(message.chat_id, read_up_to=message.message_id)
+        self._marks.note_shown(message.chat_id, message.message_id)
 
     async def _show_presence(self, presence: Presence) -> None:
         """Note who is online for /members; show it of the other member of an open direct chat."""

@@ -193,7 +193,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     await chat.execute("/with @Grace")
     assert connection.received[-2].change.marked_unread == pb.MarkedUnread(set=False)
     assert [line.partition("grace")[2] for line in screen.shown[-3:]] == ["", ": hello", ": ada?"]
-    assert (await connection.next_frame()).change.marked.read_up_to == 2
+    assert (await connection.next_frame()).change.marked.read_up_to == 11
     nursery.cancel_scope.cancel()
 
 
@@ -330,6 +330,62 @@ async def test_missed_messages_are_shown_once_and_a_chat_of_which_too_much_was_m
     assert "grace: two" in screen.shown[-3]
     assert "some events were missed" in screen.shown[-2]
     assert screen.shown[-1].startswith("too much of the chat with grace was missed: ")
+
+
+async def test_messages_are_marked_as_read_once_the_missed_ones_are_shown(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, autojump_clock: MockClock
+) -> None:
+    bff.answers |= {
+        f"GET /v1/chats?changed_since_ms={EPOCH_MS}&limit=100": (
+            200,
+            {"chats": [{"chat_id": "d-7-9"}], "complete_up_to": str(MAX_ID)},
+        ),
+        "GET /v1/chats/d-7-9/changes?after=0": (
+            200,
+            {"events": [{"event_id": "1", **page("missed")[1]["messages"][0]}], "complete_up_to": "12"},
+        ),
+    }
+    bff.down = True
+    connection.reply(pb.ServerFrame(gap=pb.Gap(at_ms=EPOCH_MS)))
+    connection.message(11)
+    await trio.sleep(1)
+    assert screen.shown[-1].endswith("grace: text 11")
+    assert not marked_in(connection)
+    bff.down = False
+    await trio.sleep(10)
+    assert screen.shown[-1].endswith("grace: missed")
+    assert marked_in(connection) == [11]
+
+
+@pytest.mark.parametrize("failing", ["the greeting", "the missed events"])
+async def test_no_message_is_marked_as_read_whose_chat_may_have_older_unread_ones(
+    client: Client, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery, failing: str
+) -> None:
+    refused = 403, {"code": "forbidden", "detail": "Not now."}
+    bff.answers |= {
+        "GET /v1/profiles?user_ids=9": (200, {"profiles": [GRACE], "next_cursor": ""}),
+        FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}),
+        "GET /v1/chats?changed_since_ms=0&limit=100": refused if failing == "the greeting" else (200, {}),
+        f"GET /v1/chats?changed_since_ms={EPOCH_MS}&limit=100": refused,
+    }
+    chat = TerminalChat(client, screen)
+    await chat.greet()
+    nursery.start_soon(chat.show_events, nursery)
+    if failing == "the missed events":
+        connection.reply(pb.ServerFrame(gap=pb.Gap(at_ms=EPOCH_MS)))
+    await wait_all_tasks_blocked()
+    connection.message(11)
+    await wait_all_tasks_blocked()
+    assert not marked_in(connection)
+    await chat.execute("/with grace")
+    await wait_all_tasks_blocked()
+    assert marked_in(connection) == [11]
+    nursery.cancel_scope.cancel()
+
+
+def marked_in(connection: Any) -> list[int]:
+    """The messages up to which the client has marked a chat as read."""
+    return [frame.change.marked.read_up_to for frame in connection.received if frame.change.HasField("marked")]
 
 
 async def test_a_long_session_reads_once_an_hour_what_it_may_lack(
