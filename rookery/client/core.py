@@ -297,9 +297,9 @@ class Session:
             self._seen.pop(key, None)
 
     def _accepted(self, accepted: pb.Accepted) -> None:
-        if accepted.event_id:
+        is_awaited = self.outbox.finish(accepted.frame, accepted)
+        if is_awaited and accepted.event_id:  # else its event is still to come: nobody has the answer
             self._is_new(accepted.event_id, self.user_id, accepted.client_id)
-        self.outbox.finish(accepted.frame, accepted)
 
     def _refused(self, refused: pb.Refused) -> None:
         self.outbox.finish(

@@ -139,12 +139,15 @@ class Outbox:
             frames.append(command.frame)
         return frames
 
-    def finish(self, number: int, answer: pb.Accepted | Refused) -> None:
-        """Finish the command whose frame on this connection has the number. Without one, do nothing: its frame had no
-        answer to wait for, or it was withdrawn, merged or sent again, and then the newer frame has its own answer."""
+    def finish(self, number: int, answer: pb.Accepted | Refused) -> bool:
+        """Finish the command whose frame on this connection has the number. Without one, return False: its frame had
+        no answer to wait for, or it was withdrawn, merged or sent again, and then the newer frame has its own answer.
+        """
         command = self._by_number.get(number)
-        if command is not None:
-            self._finish(command, answer)
+        if command is None:
+            return False
+        self._finish(command, answer)
+        return True
 
     def fail(self, refused: Refused) -> None:
         """Refuse all unanswered commands: there will be no session any more."""

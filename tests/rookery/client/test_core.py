@@ -259,6 +259,18 @@ def test_only_accepted_is_an_answer_and_its_event_is_none_on_replay(
     assert server.kept() == [100]
 
 
+def test_the_event_of_a_command_that_was_withdrawn_and_accepted_late_is_not_dropped(server: Server) -> None:
+    server.connect()
+    command = send("a")
+    server.submit(command)
+    server.sent()
+    server.session.outbox.forget(command, server.finished.append)
+    server.accept("a", 100)
+    server.connect(replayed=1)
+    server.message(100, key="a", sender=ME)
+    assert server.kept() == [100]
+
+
 def test_a_gap_sets_the_position_to_resume_from(server: Server) -> None:
     server.connect(offset=7)
     server.reply(pb.ServerFrame(gap=pb.Gap(position=pb.Position(offset=3, epoch=2))))

@@ -108,6 +108,7 @@ def test_a_command_submitted_twice_is_sent_until_both_callers_have_forgotten_it(
         outbox.forget(first, ignore)
     assert taken(outbox) == "a"
     outbox.forget(second, answers.append)
+    assert not outbox.finish(2, ACCEPTED)
     outbox.begin()
     assert taken(outbox) == ""
 
@@ -116,7 +117,7 @@ def test_a_command_submitted_twice_is_sent_once_and_answers_both(outbox: Outbox)
     outcomes: list[object] = []
     submit(outbox, "aa", outcomes.append)
     assert taken(outbox) == "a"
-    outbox.finish(2, ACCEPTED)
+    assert outbox.finish(2, ACCEPTED)
     assert outcomes == [ACCEPTED, ACCEPTED]
 
 
