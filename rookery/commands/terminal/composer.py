@@ -23,7 +23,7 @@ class TerminalComposer:
 
     async def send(self, chat_id: str, text: str, *, files: Sequence[FileInfo] = (), reply_to: int = 0) -> Message:
         """Send a message, which replies to the one with the id `reply_to` unless that is 0, and return it."""
-        content = self._content(chat_id, text)
+        content = await self._content(chat_id, text)
         accepted = await self._client.send(
             chat_id,
             text,
@@ -49,7 +49,7 @@ class TerminalComposer:
     async def edit(self, number: int, text: str) -> Event:
         """Replace the text of a message, and return the change."""
         message = self._messages.get(number)
-        content = self._content(message.chat_id, text)
+        content = await self._content(message.chat_id, text)
         mentions, everyone = content.mentions, content.mentions_everyone
         return await self._client.edit(
             message.chat_id, message.message_id, text, mentions=mentions, mentions_everyone=everyone
@@ -68,9 +68,11 @@ class TerminalComposer:
         await self._client.send(user.user_id, content.body, files=files, mentions=mentions, forwarded=True)
         return f"forwarded [{number}] to {user.name}"
 
-    def _content(self, chat_id: str, text: str) -> Text:
+    async def _content(self, chat_id: str, text: str) -> Text:
         """Return the text with its mentions of members of the chat; of a group, only if it is the open one."""
         if is_group(chat_id):
+            if "@" in text:
+                await self._groups.read_names()
             members = self._groups.members if chat_id == self._messages.open_chat_id else {}
             return Text(body=text, mentions=mentions_in(text, members), mentions_everyone=has_everyone(text, members))
         known = self._names.known

@@ -81,6 +81,10 @@ class TerminalGroups:
         present = (user_id for user_id, member in self._members.items() if member.role)
         return {user_id: self._names.known[user_id] for user_id in present if user_id in self._names.known}
 
+    async def read_names(self) -> None:
+        """Read the names of the known members that could not be read before."""
+        await self._names.read(user_id for user_id, member in self._members.items() if member.role)
+
     def set_online(self, user_id: int, *, is_online: bool) -> None:
         """Note whether a watched user is online."""
         if is_online:

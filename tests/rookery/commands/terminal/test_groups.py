@@ -79,6 +79,20 @@ async def test_new_members_of_the_open_group_are_watched_and_can_be_mentioned(
     assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=20, name="user20")]
 
 
+async def test_a_member_whose_name_could_not_be_read_at_first_can_be_mentioned(
+    group: TerminalChat, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    member = {"user_id": "11", "role": "ROLE_MEMBER", "version": "1"}
+    bff.answers["GET /v1/chats/g-1/members?after=0&limit=1000"] = 200, {"members": [*OWNER, member]}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    await group.execute("/open Engines")
+    bob = {"user_id": "11", "name": "bob", "display_name": "Bob"}
+    bff.answers["GET /v1/profiles?user_ids=11"] = 200, {"profiles": [bob]}
+    nursery.start_soon(accept_follows, connection)
+    await group.execute("hi @bob")
+    assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=11, name="bob")]
+
+
 async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
     group: TerminalChat, screen: FakeScreen, bff: Any
 ) -> None:
