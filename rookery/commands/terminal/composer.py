@@ -1,14 +1,19 @@
 """Sends and edits the messages of `rookery chat`, with their mentions and files."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from rookery.client import Client, Event, FileInfo, Message, Text, refs_in
+from rookery.client import Client, Event, FileInfo, Message, Refused, Text, refs_in
 from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.groups import TerminalGroups
 from rookery.commands.terminal.messages import ShownMessages
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.texts import content_of, has_everyone, mentions_in
 from shared.contract.chats import direct_members, is_group
+
+MENTIONED = re.compile(r"mentions\[(\d+)\]\.user_id")
+"""The end of the field of a refusal that concerns the user of a mention."""
 
 
 class TerminalComposer:
@@ -24,14 +29,15 @@ class TerminalComposer:
     async def send(self, chat_id: str, text: str, *, files: Sequence[FileInfo] = (), reply_to: int = 0) -> Message:
         """Send a message, which replies to the one with the id `reply_to` unless that is 0, and return it."""
         content = await self._content(chat_id, text)
-        accepted = await self._client.send(
-            chat_id,
-            text,
-            files=files,
-            mentions=content.mentions,
-            mentions_everyone=content.mentions_everyone,
-            reply_to=reply_to,
-        )
+        with self._noting_former_members(content):
+            accepted = await self._client.send(
+                chat_id,
+                text,
+                files=files,
+                mentions=content.mentions,
+                mentions_everyone=content.mentions_everyone,
+                reply_to=reply_to,
+            )
         return Message(
             message_id=accepted.event_id,
             chat_id=chat_id,
@@ -51,9 +57,10 @@ class TerminalComposer:
         message = self._messages.get(number)
         content = await self._content(message.chat_id, text)
         mentions, everyone = content.mentions, content.mentions_everyone
-        return await self._client.edit(
-            message.chat_id, message.message_id, text, mentions=mentions, mentions_everyone=everyone
-        )
+        with self._noting_former_members(content):
+            return await self._client.edit(
+                message.chat_id, message.message_id, text, mentions=mentions, mentions_everyone=everyone
+            )
 
     async def forward(self, number: int, name: str) -> str:
         """Send a copy of a message to another user, and return a line about it."""
@@ -67,6 +74,17 @@ class TerminalComposer:
         files = refs_in(message)
         await self._client.send(user.user_id, content.body, files=files, mentions=mentions, forwarded=True)
         return f"forwarded [{number}] to {user.name}"
+
+    @contextmanager
+    def _noting_former_members(self, content: Text) -> Iterator[None]:
+        """Mention a user no more of whom the server says that the chat has no such member."""
+        try:
+            yield
+        except Refused as refused:
+            concerned = MENTIONED.search(refused.field)
+            if concerned and refused.code == "not_found":
+                self._groups.note_former(content.mentions[int(concerned[1])].user_id)
+            raise
 
     async def _content(self, chat_id: str, text: str) -> Text:
         """Return the text with its mentions of members of the chat; of a group, only if it is the open one."""

@@ -114,6 +114,11 @@ class TerminalGroups:
         if message.chat_id == self._open and self.has_open_channel:
             self._members.setdefault(message.sender_id, Member(user_id=message.sender_id, role=ROLE_MEMBER))
 
+    def note_former(self, user_id: int) -> None:
+        """Count a user as no member of the open group, until a newer change says otherwise."""
+        if user_id in self._members:
+            self._members[user_id] = Member(user_id=user_id, version=self._members[user_id].version)
+
     @property
     def has_open_channel(self) -> bool:
         """Whether the open group is known to be a channel."""

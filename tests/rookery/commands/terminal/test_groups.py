@@ -93,6 +93,35 @@ async def test_a_member_whose_name_could_not_be_read_at_first_can_be_mentioned(
     assert connection.received[-1].send.text.mentions == [pb.Mention(user_id=11, name="bob")]
 
 
+@pytest.mark.parametrize("line", ["hello @ada @grace", "/edit 1 hello @ada @grace"])
+async def test_a_user_who_is_no_member_any_more_is_refused_once_and_then_not_mentioned(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery, line: str
+) -> None:
+    @nursery.start_soon
+    async def answer() -> None:
+        while True:
+            frame = await connection.next_frame()
+            text = frame.send.text if frame.HasField("send") else frame.change.edited.text
+            if {mention.user_id for mention in text.mentions} == {7, 9}:
+                path = f"{'send' if frame.HasField('send') else 'change.edited'}.text.mentions[1].user_id"
+                number = len(connection.received)
+                connection.reply(pb.ServerFrame(refused=pb.Refused(frame=number, code="not_found", field=path)))
+            else:
+                connection.accept(frame, 50)
+
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    await group.execute("/open Engines")
+    own = Message(message_id=30, chat_id="g-1", sender_id=7, text=pb.Text(body="hi"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=30, message=own)))
+    await wait_all_tasks_blocked()
+    await group.execute(line)
+    assert screen.shown[-1].startswith("failed: ")
+    await group.execute(line)
+    last = connection.received[-1]
+    text = last.send.text if last.HasField("send") else last.change.edited.text
+    assert (text.body, text.mentions) == ("hello @ada @grace", [pb.Mention(user_id=7, name="ada")])
+
+
 async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
     group: TerminalChat, screen: FakeScreen, bff: Any
 ) -> None:
