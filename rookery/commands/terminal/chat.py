@@ -360,7 +360,9 @@ class TerminalChat:
     def _watch_members(self) -> None:
         """Watch the other member of the open chat, or up to MAX_WATCHED known members of an open group."""
         members = self._groups.members if is_group(self._chat_id) else [self._chats.other(self._chat_id)]
-        self._client.watch(islice(members, MAX_WATCHED))
+        watched = tuple(islice(members, MAX_WATCHED))
+        self._client.watch(watched)
+        self._groups.note_watched(watched)
 
     async def _follow_open(self) -> None:
         """Get all events of the chat that is written to, if it is a channel of the user. Raises RookeryError."""

@@ -70,6 +70,7 @@ class TerminalGroups:
         """The group whose members are known."""
         self._members: dict[int, Member] = {}
         """The known members of the open group; in a channel: the user, changed members, authors of shown messages."""
+        self._watched: frozenset[int] = frozenset()
         self._online: set[int] = set()
         """The watched users who are online."""
         self._invites: Sequence[GroupInvite] = ()
@@ -85,9 +86,14 @@ class TerminalGroups:
         """Read the names of the known members that could not be read before."""
         await self._names.read(user_id for user_id, member in self._members.items() if member.role)
 
+    def note_watched(self, user_ids: Iterable[int]) -> None:
+        """Note the users who are watched from now on, in place of the former ones."""
+        self._watched = frozenset(user_ids)
+        self._online &= self._watched
+
     def set_online(self, user_id: int, *, is_online: bool) -> None:
-        """Note whether a watched user is online."""
-        if is_online:
+        """Note whether a user is online. It counts for watched ones only: of others, the end is not reported."""
+        if is_online and user_id in self._watched:
             self._online.add(user_id)
         else:
             self._online.discard(user_id)

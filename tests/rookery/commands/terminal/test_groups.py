@@ -122,6 +122,22 @@ async def test_a_user_who_is_no_member_any_more_is_refused_once_and_then_not_men
     assert (text.body, text.mentions) == ("hello @ada @grace", [pb.Mention(user_id=7, name="ada")])
 
 
+async def test_a_member_who_is_not_watched_any_more_is_not_listed_as_online(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rookery.commands.terminal.chat.MAX_WATCHED", 1)
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
+    await group.execute("/with grace")
+    online = pb.ServerFrame(event=pb.Event(presence=pb.Presence(user_id=9, is_online=True)))
+    connection.reply(online)
+    await wait_all_tasks_blocked()
+    await group.execute("/open Engines")
+    connection.reply(online)  # it was on its way
+    await wait_all_tasks_blocked()
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "grace"]
+
+
 async def test_invite_links_and_requests_of_the_open_group_are_listed_and_ended(
     group: TerminalChat, screen: FakeScreen, bff: Any
 ) -> None:
