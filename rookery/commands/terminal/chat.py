@@ -427,6 +427,8 @@ class TerminalChat:
                 await self._show_message(event)
             case Event():
                 await self._messages.show_change(event)
+            case ChannelHead() if self._client.channels.is_open(event.chat_id):
+                pass  # it was on its way when the channel was opened, which shows all messages
             case ChannelHead() if not self._marks.is_behind(event.chat_id):
                 self._marks.fall_behind(event.chat_id)
                 title = await self._chats.title(event.chat_id)

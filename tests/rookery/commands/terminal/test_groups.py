@@ -327,4 +327,8 @@ async def test_a_group_becomes_a_channel_whose_events_come_while_it_is_written_t
     assert connection.received[-1].HasField("follow"), "the mention is not marked as read: others before it are not"
     await group.execute("/open Engines")
     assert connection.received[-1].follow.open_chat_ids == ["g-1"]
+    connection.reply(pb.ServerFrame(channel_head=pb.ChannelHead(chat_id="g-1", newest_id=31)))  # it was on its way
+    written.message_id = 32
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=32, message=written)))
+    await until(lambda: connection.received[-1].change.marked.read_up_to == 32)
     assert not group.failed
