@@ -46,6 +46,7 @@ class ReadMarks:
         self._readings += 1
 
     def end_reading(self) -> None:
+        """Mark the messages that waited for this reading, unless another one runs."""
         self._readings -= 1
         self._mark_all_waiting()
 

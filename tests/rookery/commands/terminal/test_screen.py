@@ -1,7 +1,5 @@
 """Text of other users in the terminal."""
 
-from contextlib import aclosing
-
 import pytest
 
 from rookery.commands.terminal.screen import LINE_UP, Screen
@@ -35,12 +33,18 @@ def test_a_typed_line_is_erased_in_all_its_rows(
 async def test_a_typed_line_is_erased_unless_others_were_shown_below_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
-    monkeypatch.setattr("builtins.input", lambda _: "typed")
+    typed = ["typed"]
+
+    def read(_: str) -> str:
+        if typed:
+            return typed.pop()
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", read)
     screen = Screen(interactive=True)
     screen.show("above")
-    async with aclosing(screen.lines()) as lines:
-        assert await anext(lines) == "typed"
+    async for line in screen.lines():
         if below:
             screen.show(below)
-        screen.erase_typed("typed")
+        screen.erase_typed(line)
     assert (LINE_UP in capsys.readouterr().out) == (not below)
