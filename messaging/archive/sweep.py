@@ -171,7 +171,9 @@ class Sweep:
         before_ms = wall_clock_ms() - LEFT_MS
         old = {each.key: file_id for each in stored if each.at_ms < before_ms and (file_id := file_id_of(each.key))}
         rows = await self._table.rows({*old.values()}) if old else {}
-        return [key for key, file_id in old.items() if _is_left(key, rows.get(file_id))]
+        rowless = {*old.values()} - rows.keys()  # a restore may have lost their rows, and may bring them
+        used = await self._table.used(rowless) if rowless else ()
+        return [key for key, file_id in old.items() if file_id not in used and _is_left(key, rows.get(file_id))]
 
     async def _left_avatars(self, stored: Sequence[Stored], complete_up_to: int) -> list[str]:
         """The keys of the squares of avatars that no user and no group has any more, or had in time."""

@@ -53,9 +53,16 @@ class FileLookups:
         if isinstance(target, Refusal):
             return target if target.retryable else _no_such_file(field)
         tail = self._partitions.tail_of(user_id)
-        event = None if tail is None else tail.event(ref.message_id)
-        files = () if event is None else event.message.files  # none of a deleted message
-        return next((each for each in files if each.file_id == ref.file_id), _no_such_file(field))
+        files = () if tail is None else tail.files_of(ref.message_id)
+        file = next((each for each in files if each.file_id == ref.file_id), None)
+        if file is None:
+            return _no_such_file(field)
+        # A deletion does not reach the partitions in which a group has only former members: history decides.
+        recorded = await self._history.find_message(user_id, ref.chat_id, ref.message_id)
+        if isinstance(recorded, Refusal):
+            return recorded
+        is_deleted = recorded.HasField("message") and not recorded.message.message.files
+        return _no_such_file(field) if is_deleted else file
 
     async def _spans(self, user_id: int, chat_id: str) -> Iterable[Span] | Refusal:
         """The spans of the user in a group: of a channel, the tail does not know which users its messages reach."""

@@ -12,6 +12,7 @@ from messaging.fences import Fences
 from messaging.gateway.sent import SendKey, Sent
 from messaging.kinds.kind import Target
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.groups_pb2 import Member, Span
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import make_stub, outlives
@@ -234,6 +235,13 @@ class Tail:
         """The message with this id, if the tail has it."""
         entry = self._messages.get(event_id)
         return None if entry is None or not entry.value else decode(entry.value).event
+
+    def files_of(self, message_id: int) -> Sequence[FileInfo]:
+        """The files of a message of the tail, or of an accepted one that is not read yet; none of a deleted message."""
+        if (event := self.event(message_id)) is not None:
+            return event.message.files
+        key = self._unread.get(message_id)
+        return () if key is None or message_id in self.deletions else self._accepted[key].files
 
     def sent_after(self, chat_id: str, event_id: int) -> list[Entry]:
         """The records of truth of a group's messages and changes with a higher id than this one, in order. Not of

@@ -250,6 +250,17 @@ async def test_bytes_and_uploads_without_a_file_are_deleted_after_a_day(world: W
     assert [upload.upload_id for upload in await world.files.uploads(MAX_ID)] == [uploading.upload_id]
 
 
+async def test_the_bytes_of_a_recorded_message_are_kept_although_a_restore_has_lost_the_row_of_the_file(
+    world: World,
+) -> None:
+    await world.add()
+    lost = StoredFile(file=FileInfo(file_id=next(new_ids), name="a", size=1))
+    await world.files.put(file_key(lost.file.file_id), b"x")
+    await world.record(message_with(lost))
+    world.ahead_ms += LEFT_MS + 60_000
+    assert (await world.sweep()).bytes == 0
+
+
 async def test_left_uploads_are_found_behind_any_number_of_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

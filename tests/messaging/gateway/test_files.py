@@ -8,7 +8,18 @@ from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import ClientFrame, Deleted, Edited, Event, Send, Text
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
-from tests.messaging.gateway.harness import ANN, BEN, CAT, Client, Crew, Platform, change_frame, file_frame, text_frame
+from tests.messaging.gateway.harness import (
+    ANN,
+    BEN,
+    CAT,
+    Client,
+    Crew,
+    Platform,
+    ScriptedLog,
+    change_frame,
+    file_frame,
+    text_frame,
+)
 
 OWN, OTHER = FileRef(file_id=5), FileRef(file_id=6)
 
@@ -58,6 +69,36 @@ async def test_a_deletion_removes_the_files_from_replays_and_ends_forwards(
         assert (stub.message_id, stub.HasField("text"), list(stub.files)) == (first.event_id, False, [])
         for _ in range(2 * forwards):
             assert list((await event_of(cat)).message.files) == files[1:]
+
+
+async def test_a_file_is_not_forwarded_if_history_has_the_deletion_that_the_tail_lacks(
+    platform: Platform, gateway: Gateway, files: list[FileInfo]
+) -> None:
+    """As of a former member: deletions do not reach partitions in which a group has no member."""
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        first = await ann.accepted(file_frame("a", OWN))
+        await event_of(ben)
+        platform.history.files.clear()
+        platform.history.add(first.event_id, ANN, deleted=Deleted())
+        ref = FileRef(file_id=OWN.file_id, chat_id=first.chat_id, message_id=first.event_id)
+        assert (await ben.refused(file_frame("f", ref, to=CAT))).code == "not_found"
+
+
+async def test_an_accepted_message_s_file_is_forwarded_before_the_message_is_read(
+    platform: Platform, log: ScriptedLog, files: list[FileInfo]
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send(file_frame("a", OWN))
+        await log.until_published()
+        log.acknowledge()
+        first = (await ann.expect("accepted")).accepted
+        platform.history.files.clear()
+        ref = FileRef(file_id=OWN.file_id, chat_id=first.chat_id, message_id=first.event_id)
+        await ann.send(file_frame("f", ref, to=CAT))
+        await log.until_published()
+        log.acknowledge()
+        await ann.expect("accepted")
 
 
 async def test_a_file_of_a_channel_s_message_is_forwarded_by_its_members_before_it_is_recorded(

@@ -113,15 +113,20 @@ class CassandraFiles:
         row = await self._row_of(file.owner_id, file_id)
         if row is not None and row.file.state == FILE_STATE_UPLOADING:
             stored = completed(row.file, file)
+            await self._resize(row, stored)  # first: a file that is complete may not be completed again
             values = stored.state, at_ms, stored.SerializeToString(), file_id, FILE_STATE_UPLOADING
-            if not await self._statements.apply(_COMPLETE, *values):  # by another call, or condemned
-                row = await self._row_of(file.owner_id, file_id)
-            else:
-                row = row._replace(file=stored)
+            if await self._statements.apply(_COMPLETE, *values):
+                return stored
+            row = await self._row_of(file.owner_id, file_id)  # completed by another call, or condemned
         if row is None or row.file.state == FILE_STATE_UPLOADING:
             return None
-        await self._statements.apply(_RESIZE, row.file.file.size, file.owner_id, row.client_file_id, file_id)
+        await self._resize(row, row.file)
         return row.file
+
+    async def _resize(self, row: FileRow, file: StoredFile) -> None:
+        """Count a file no more as an upload, and with its final size."""
+        key = row.file.owner_id, row.client_file_id, row.file.file.file_id
+        await self._statements.apply(_RESIZE, file.file.size, *key)
 
     async def cancel(self, owner_id: int, file_id: int, at_ms: int) -> bool:
         row = (await self.rows([file_id])).get(file_id)

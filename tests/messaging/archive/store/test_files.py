@@ -182,6 +182,24 @@ async def test_a_cancellation_that_a_failing_engine_interrupts_leaves_room_when_
         assert isinstance(await reserve(chats, upload(file.owner_id, 100), max_uploads=1), StoredFile)
 
 
+async def test_a_completion_that_a_failing_engine_interrupts_leaves_no_upload_behind(
+    open_session: OpenSession, talk: Conversation
+) -> None:
+    async with (
+        open_session() as session,
+        open_cassandra_chats(session) as chats,
+        open_cassandra_chats(Interrupted(session, "UPDATE files_by_owner")) as interrupted,  # type: ignore[arg-type]
+    ):
+        file = upload(talk.members[0])
+        await reserve(chats, file, "a")
+        done = StoredFile(file=file.file, owner_id=file.owner_id, state=FILE_STATE_COMPLETE)
+        with pytest.raises(Unavailable):
+            await interrupted.files.complete(done, NOW_MS)
+        if (await row_of(chats, file.file.file_id)).file.state == FILE_STATE_UPLOADING:  # else it is not repeated
+            await chats.files.complete(done, NOW_MS)
+        assert isinstance(await reserve(chats, upload(file.owner_id), max_uploads=1), StoredFile)
+
+
 async def test_a_revival_that_a_failing_engine_interrupts_counts_the_file_when_it_is_repeated(
     open_session: OpenSession, talk: Conversation
 ) -> None:
