@@ -1,5 +1,6 @@
 """Signs clients in: authenticates and renews, and replays from the tail, or moves a client to its user's gateway."""
 
+import math
 from collections.abc import Sequence
 
 import structlog
@@ -86,9 +87,11 @@ class SignIn:
         partition = self._partitions.partition_of(user_id)
         with trio.move_on_after(OWNER_SECONDS):
             while session.state is State.AUTHENTICATING and self._partitions.tail_of(user_id) is None:
-                if self._directory.owner(partition) not in (None, self._address):
+                owner = self._directory.owner(partition)
+                if owner not in (None, self._address):
                     return
-                with trio.move_on_after(HELD_SECONDS):
+                # Only the confirmation of a late heartbeat does not change the directory.
+                with trio.move_on_after(math.inf if owner is None else HELD_SECONDS):
                     await self._directory.changed()
 
     def _move(self, session: Session, claims: Claims) -> None:

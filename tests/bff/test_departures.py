@@ -140,7 +140,7 @@ async def test_a_group_that_moves_to_a_page_that_was_read_already_is_left_too(
 ) -> None:
     class Moving(World):
         async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
-            """Of the two groups, always the second one moves up after the first page."""
+            """The group moves up after the first page."""
             page = await super().list_chats(request)
             if not request.changed_since_ms and request.cursor:
                 page.Clear()

@@ -31,12 +31,21 @@ const MAX_FOUND = 200;
  * @param {readonly string[]} user_ids at most 100
  * @returns {Promise<readonly Member[]>}
  */
-export async function membersAmong({ api }, chat_id, user_ids) {
-  if (!user_ids.length) return [];
+export async function membersAmong(source, chat_id, user_ids) {
+  return (await readAmong(source, chat_id, user_ids)).members ?? [];
+}
+
+/**
+ * The same, with the version of the group.
+ * @param {Pick<Source, "api">} source
+ * @param {string} chat_id
+ * @param {readonly string[]} user_ids
+ * @returns {Promise<ListMembersResponse>}
+ */
+async function readAmong({ api }, chat_id, user_ids) {
+  if (!user_ids.length) return {};
   const path = `/v1/chats/${encodeURIComponent(chat_id)}/members?user_ids=${user_ids.join(",")}`;
-  /** @type {ListMembersResponse} */
-  const { members = [] } = await api.signedIn("GET", path);
-  return members;
+  return api.signedIn("GET", path);
 }
 
 /**
@@ -165,8 +174,12 @@ export class ChannelMembers extends Store {
   async #findPage(cursor) {
     const { profiles, next_cursor } = await findMembers(this.#source, this.#chat_id, this.#name, PAGE, cursor);
     const ids = profiles.map(({ user_id }) => user_id);
-    const members = new Map((await membersAmong(this.#source, this.#chat_id, ids)).map((each) => [each.user_id, each]));
-    const present = ids.flatMap((user_id) => this.#changed.get(user_id)?.member ?? members.get(user_id) ?? []);
+    const { members = [], version = "0" } = await readAmong(this.#source, this.#chat_id, ids);
+    const found = new Map(members.map((each) => [each.user_id, each]));
+    const present = ids.flatMap((user_id) => {
+      const changed = this.#changed.get(user_id);
+      return (changed && compareIds(changed.version, version) > 0 ? changed.member : found.get(user_id)) ?? [];
+    });
     return { members: present.filter(isMember), next_cursor };
   }
 

@@ -103,18 +103,22 @@ class GroupMarksExchange:
             _log.warning("group_marks_not_announced", groups=len(noted), error=str(error))
             return
         is_answered = True
+        kept: list[tuple[str, dict[int, MemberMark]]] = []
         for chat_id, marks in noted.items():
             if is_answered:  # else each further roster might take as long
                 is_answered = await self._load_roster(chat_id)
             if not is_answered and self._rosters.cached(chat_id) is None:
-                for mark in marks.values():  # with the next ones
-                    self._note(chat_id, mark)
+                kept.append((chat_id, marks))
                 continue
             self._announce(chat_id, [mark for user_id, mark in marks.items() if user_id in showing])
             await trio.lowlevel.checkpoint()
+        for chat_id, marks in [*kept[1:], *kept[:1]]:  # the one that failed comes last
+            for mark in marks.values():
+                if self._count < MAX_NOTED:
+                    self._note(chat_id, mark)
 
     async def _load_roster(self, chat_id: str) -> bool:
-        """Load a roster that was dropped, for instance when partitions moved. Return false without an answer."""
+        """Load a roster that was dropped, for instance when partitions moved. Return false if that is not possible."""
         try:
             found = await self._rosters.get(chat_id)
             failure = found.message if isinstance(found, Refusal) else ""

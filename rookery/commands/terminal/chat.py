@@ -367,7 +367,12 @@ class TerminalChat:
     async def _follow_open(self) -> None:
         """Get all events of the chat that is written to, if it is a channel of the user. Raises RookeryError."""
         if is_group(self._chat_id) and self._groups.has_open_channel:
-            await self._client.channels.open(self._chat_id)
+            chat_id = self._chat_id
+            try:
+                await self._client.channels.open(chat_id)
+            except RookeryError:
+                self._marks.fall_behind(chat_id)  # heads of it were ignored meanwhile
+                raise
 
     async def _show_unread(self, chat_id: str) -> None:
         """Show the oldest page of unread messages, and mark it as read."""

@@ -341,7 +341,8 @@ test("read marks of a channel are sent together some seconds later, or once the 
 });
 
 test("a late control change applies, and a search shows nobody as before one", async () => {
-  const members = new ChannelMembers(channelOf(9).source, NEWS);
+  const channels = channelOf(9);
+  const members = new ChannelMembers(channels.source, NEWS);
   const ids = () => members.members.map(({ user_id }) => user_id).join("");
   await settle();
   members.fold({ version: "3", members: [member("7", "ROLE_UNSPECIFIED")] });
@@ -350,4 +351,10 @@ test("a late control change applies, and a search shows nobody as before one", a
   members.find("zoe");
   await pass(0.2);
   assert.equal(ids(), "");
+  const { api } = channels.source;
+  const { signedIn } = api;
+  api.signedIn = async (...request) => ({ ...(await signedIn(...request)), version: "4" });
+  members.find("zoë");
+  await pass(0.2);
+  assert.equal(ids(), "7", "added again in a newer version than the page knows");
 });

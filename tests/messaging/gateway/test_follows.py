@@ -2,7 +2,7 @@
 test_channel_delivery.py."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import pytest
@@ -11,7 +11,7 @@ import trio.testing
 
 from messaging.envelopes import fan_out
 from messaging.gateway import channels as channels_module
-from messaging.gateway import follows
+from messaging.gateway import follows, rosters
 from messaging.gateway.access import Access
 from messaging.gateway.channels import HEAD_SECONDS, HEADS_AT_ONCE, RETRY_SECONDS, Channels
 from messaging.gateway.follows import Follows
@@ -22,6 +22,7 @@ from messaging.gateway.registry import Registry
 from messaging.gateway.requests import FollowRequest
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Command, Session, State
+from rookery.v1.archive_pb2 import Group
 from rookery.v1.session_pb2 import (
     ChannelHead,
     ClientFrame,
@@ -127,6 +128,29 @@ async def test_open_channels_give_events_and_the_others_heads_at_intervals(
         last = (await ann.accepted(text("f"))).event_id
         assert (await cat.expect("event")).event.event_id == last
         assert (await ben.expect("channel_head")).channel_head.newest_id == last
+
+
+async def test_a_follow_looks_its_user_up_again_whom_look_ups_of_others_have_displaced(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rosters, "MAX_KNOWN", 1)
+    monkeypatch.setattr(follows, "CONCURRENT_LOADS", 1)
+    gateway = await platform.start_gateway()
+    for number in (7, 8):
+        channel(platform, ANN, BEN, number=number)
+    find_group, displaced = platform.history.find_group, False
+
+    async def displace(chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
+        nonlocal displaced
+        if chat_id == "g-8" and not displaced:
+            displaced = True
+            await gateway.rosters.get("g-7", [BEN])
+        return await find_group(chat_id, user_ids)
+
+    monkeypatch.setattr(platform.history, "find_group", displace)
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.accepted(follow("g-7", "g-8"))
+    assert displaced
 
 
 @pytest.mark.parametrize(

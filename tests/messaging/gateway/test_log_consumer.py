@@ -107,6 +107,28 @@ async def test_a_client_is_welcome_once_a_late_heartbeat_is_confirmed(platform: 
             await ann.expect("welcome")
 
 
+async def test_a_client_whose_partition_has_no_owner_waits_for_one_without_polling(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await platform.start_gateway()
+    gateway.partitions.remove([HOME])
+    asked = 0
+
+    async def changed() -> None:
+        nonlocal asked
+        asked += 1
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(platform.directory, "owner", lambda partition: None)
+    monkeypatch.setattr(platform.directory, "changed", changed)
+    monkeypatch.setattr(sign_in, "HELD_SECONDS", 0.01)
+    async with platform.connect(gateway) as ann:
+        await ann.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        await until(lambda: asked)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert asked == 1
+
+
 async def test_an_assignment_that_moves_no_partition_drops_no_roster(platform: Platform, log: ScriptedLog) -> None:
     gateway = await platform.start_gateway()
     crew = Crew(ANN, BEN)

@@ -7,9 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.client import CatchUp, Client, Gap, MissedEvent, Refused, TooOld, Unreachable
+from rookery.client import CatchUp, Client, Gap, MissedEvent, Refused, TooOld, Unreachable, list_chats
 from rookery.client.core import Session
 from rookery.v1 import session_pb2 as pb
+from rookery.v1.archive_pb2 import ListChatsResponse
 from shared.contract.ids import first_id_at, time_of
 from tests.rookery.client.archive import MAX_AGE_MS, START_MS, FakeArchive
 
@@ -76,6 +77,20 @@ async def test_a_chat_that_moves_between_pages_while_they_are_read_is_read(
 
     server.between_pages = move
     assert await read(catch_up, server) == [missed["a"], missed["b"], missed["c"], *newer]
+
+
+async def test_a_list_whose_completeness_is_not_known_is_read_once(server: FakeArchive) -> None:
+    for chat_id in "abc":
+        server.log(chat_id)
+
+    async def chats(**query: Any) -> ListChatsResponse:
+        page = await server.chats(**query)
+        page.complete_up_to = 0
+        return page
+
+    listed, complete_up_to = await list_chats(chats)
+    assert ({*listed}, complete_up_to) == ({"a", "b", "c"}, 0)
+    assert len(server.requests) == 2
 
 
 async def test_a_late_event_is_read_although_its_id_is_older_than_the_newest_complete_one(

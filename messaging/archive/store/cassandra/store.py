@@ -35,6 +35,9 @@ from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession, unlogged
 
 # The filter reads the rows of one partition only, which costs less than sending them.
+LIST_READINGS = 5
+"""Readings of a page of chats, at most, while one of its chats is pinned or unpinned during each."""
+
 _CHANGED_CHATS = """
     SELECT chat_id, changed_id, newest_id, changes[?] FROM chats_by_user WHERE user_id = ? AND changed_id >= ?
     ALLOW FILTERING
@@ -81,7 +84,13 @@ class CassandraChats:
         return dict(await self._session.execute(self._statements[_WATERMARKS]))
 
     async def list_chats(
-        self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
+        self,
+        user_id: int,
+        *,
+        changed_since_ms: int,
+        limit: int,
+        after: ChatCursor | None,
+        readings: int = LIST_READINGS,
     ) -> Sequence[Chat]:
         """As in the protocol. Reads about 60 bytes of each of the user's direct chats that changed since then, and 100
         bytes of each of their groups; of a chat that they have ever pinned, 60 bytes more."""
@@ -101,8 +110,10 @@ class CassandraChats:
         places = ((each in pinned, time_of(changed_id), each) for each, changed_id in changed_ids.items())
         listed = sorted((place for place in places if place < start.place), reverse=True)
         chats = await self._chats(user_id, user_id, [chat_id for *_, chat_id in listed[:limit]])
-        if any(ChatCursor.of(chat).is_pinned != (chat.chat_id in pinned) for chat in chats):  # pinned meanwhile
-            return await self.list_chats(user_id, changed_since_ms=changed_since_ms, limit=limit, after=after)
+        if readings > 1 and any(ChatCursor.of(chat).is_pinned != (chat.chat_id in pinned) for chat in chats):
+            return await self.list_chats(
+                user_id, changed_since_ms=changed_since_ms, limit=limit, after=after, readings=readings - 1
+            )
         return chats
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:

@@ -7,6 +7,7 @@ import trio.testing
 
 from messaging.envelopes import by_partition
 from messaging.gateway.requests import GROUP, ChangeRequest, KeptRequest
+from messaging.gateway.rosters import BEHIND_SECONDS
 from messaging.gateway.signals import group_marks
 from messaging.gateway.signals.group_marks import MAX_DELIVERED_MEMBERS, MAX_READ_MEMBERS, PERIOD_SECONDS
 from messaging.kinds import KINDS
@@ -94,6 +95,22 @@ async def test_an_archive_that_does_not_answer_is_asked_for_one_roster(gateway: 
     gateway.rosters.clear()
     await groups[0].announced()
     assert gateway.history.finds == 1
+
+
+async def test_a_group_of_which_the_archive_is_behind_does_not_keep_the_marks_of_others(
+    gateway: GatewayOfUsers, clock: Clock
+) -> None:
+    (ann,) = await sign_in(gateway, ANN)
+    behind, other = Crew(ANN, BEN, number=1), Crew(ANN, BEN, number=2)
+    gateway.history.groups = {behind.chat_id: behind.stored, other.chat_id: other.stored}
+    behind.add(2, CAT)
+    groups = [Group(gateway, clock, behind, versions=2), Group(gateway, clock, other)]
+    for group in groups:
+        group.mark(BEN, 7)
+    gateway.rosters.clear()
+    await groups[1].announced()
+    await elapse(clock, PERIOD_SECONDS + BEHIND_SECONDS)
+    assert await marks(ann) == [{BEN: (7, 0)}]
 
 
 async def test_the_marks_of_two_seconds_are_one_event_with_the_highest_marks_of_each_member(
