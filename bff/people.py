@@ -87,11 +87,17 @@ class People:
         return Response(models.OneConnection(connection=models.Connection.of(changed)))
 
     async def _invite(self, claims: Claims, user_id: int) -> Relationship | Refusal:
-        """Invite a user within the limits. A refused invitation does not count towards the daily limit."""
+        """Invite a user within the limits. An invitation that is refused, or gets no answer, does not count towards the
+        daily limit."""
         attempt = self._invitations.begin(str(claims.user_id), INVITATIONS_PER_DAY, trio.current_time())
         if not isinstance(attempt, Attempt):
             return too_many("invitations", attempt)
-        invited = await self._check_connections(claims.user_id, user_id) or await self._take(claims, user_id, invite)
+        try:
+            refusal = await self._check_connections(claims.user_id, user_id)
+            invited = refusal or await self._take(claims, user_id, invite)
+        except Unavailable:
+            attempt.forgive()
+            raise
         if isinstance(invited, Refusal):
             attempt.forgive()
         return invited
@@ -226,6 +232,6 @@ class People:
             if isinstance(taken, Refusal):
                 return taken
             before, after = taken
-            if after != before:
-                await announce_change(services.publisher, before, after)
+            # Without a difference, too: an earlier attempt may have been applied after its announcement.
+            await announce_change(services.publisher, before, after)
         return after

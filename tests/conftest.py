@@ -16,6 +16,7 @@ import trio
 from hypothesis import HealthCheck, settings
 
 from rookery.serve.schema import MIGRATIONS
+from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from shared.telemetry.health import Health
@@ -162,7 +163,13 @@ def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
         keyspace=f"stores_{uuid.uuid4().hex[:12]}",
         timeout_seconds=CASSANDRA_TIMEOUT,
     )
-    trio.run(migrate, settings, MIGRATIONS)
+    for attempts_left in (2, 1, 0):  # beside many other keyspaces, a statement may take longer than its time-out
+        try:
+            trio.run(migrate, settings, MIGRATIONS)
+            break
+        except Unavailable:
+            if not attempts_left:
+                raise
     return settings
 
 

@@ -177,10 +177,13 @@ class Administration:
             return _is_admin(user)
         await self._record(actor, Act.SUSPEND_USER, named(user), reason)
         with completed():
-            if not await self._accounts.suspend(user.user_id, reason, self._clock_ms()):
-                return _is_admin(user)
-            await self._announce(user.user_id)
-        return None
+            may_be_suspended = True
+            try:
+                may_be_suspended = await self._accounts.suspend(user.user_id, reason, self._clock_ms())
+            finally:  # after a lost answer too: an admin who sees the suspension does not repeat it
+                if may_be_suspended:
+                    await self._announce(user.user_id)
+        return None if may_be_suspended else _is_admin(user)
 
     async def restore(self, actor: Actor, user: User) -> None:
         """End the suspension. The user has to sign in again: sign-ins from before it have ended. A deleted account is
@@ -194,8 +197,10 @@ class Administration:
         """End all sign-ins of the user, with their sessions."""
         await self._record(actor, Act.SIGN_OUT_USER, named(user))
         with completed():
-            await self._accounts.end_families(user.user_id)
-            await self._announce(user.user_id)
+            try:
+                await self._accounts.end_families(user.user_id)
+            finally:  # after a lost answer too
+                await self._announce(user.user_id)
 
     # ---- invites
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
+from bff import people
 from bff.people import CHANGES_PER_MINUTE, INVITATIONS_PER_DAY, REPORTS_PER_DAY
 from rookery.v1.archive_pb2 import (
     Chat,
@@ -62,6 +63,30 @@ def told(api: Api) -> set[tuple[int, int]]:
     events = {(to, each.event.people_changed.user_id) for _, each in api.log.published for to in each.recipient_ids}
     api.log.published.clear()
     return events
+
+
+async def test_a_repeated_block_is_announced_to_the_gateways_again(api: Api, ada: Person, ben: Person) -> None:
+    """The first attempt may have been applied after its announcement."""
+    path = f"/v1/me/blocks/{ben.user_id}"
+    assert (await ada.call("PUT", path)).status == 204
+    told(api)
+    assert (await ada.call("PUT", path)).status == 204
+    assert {each.sender_id for _, each in api.log.published} == {ada.user_id, ben.user_id}
+    assert told(api) == set()
+
+
+async def test_an_invitation_without_an_answer_does_not_count(
+    api: Api, ada: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def be_away(*_: object, **__: object) -> None:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(people, "INVITATIONS_PER_DAY", 1)
+    path = f"/v1/me/connections/{ben.user_id}"
+    with monkeypatch.context() as away:
+        away.setattr(api.accounts, "change_relationship", be_away)
+        assert (await ada.call("PUT", path)).status == 503
+    assert (await ada.call("PUT", path)).status == 200
 
 
 @pytest.mark.parametrize("end", [0, 1])

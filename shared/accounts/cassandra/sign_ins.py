@@ -101,7 +101,7 @@ class CassandraSignIns:
     async def end_family(self, family_id: str) -> None:
         found = await self._family(family_id)
         if found:
-            await self._end(found[0].user_id, [family_id])
+            await self._end_or_repeat(found[0])
 
     async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
         """As in the protocol. A call that repeats an interrupted one also returns the sign-ins that the first one
@@ -132,15 +132,19 @@ class CassandraSignIns:
         await self._statements.run(ADD_TOKEN, digest, family.family_id, seconds)
 
     async def _end_reused(self, family: Family) -> None:
-        """End a sign-in whose token was reused. After a time-out Cassandra may still apply the end; a repeat that is
-        answered settles that. Raises UnconfirmedEnd: once it has ended, a repeated refresh finds no reuse."""
+        """End a sign-in whose token was reused. Raises UnconfirmedEnd: once it has ended, a repeated refresh finds no
+        reuse."""
+        try:
+            await self._end_or_repeat(family)
+        except Unavailable as error:
+            raise UnconfirmedEnd(family) from error
+
+    async def _end_or_repeat(self, family: Family) -> None:
+        """End a sign-in. After a time-out Cassandra may still apply the end; a repeat that is answered settles that."""
         try:
             await self._end(family.user_id, [family.family_id])
         except Unavailable:
-            try:
-                await self._end(family.user_id, [family.family_id])
-            except Unavailable as error:
-                raise UnconfirmedEnd(family) from error
+            await self._end(family.user_id, [family.family_id])
 
     async def _end(self, user_id: int, family_ids: Sequence[str]) -> None:
         """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""

@@ -246,6 +246,31 @@ async def test_an_admin_who_disconnects_while_sessions_end_leaves_none(
     assert (envelope.sign_out.family_id, list(envelope.recipient_ids)) == ("", [int(bob.user_id)])
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "write"),
+    [("PUT", "suspension", {"reason": "spam"}, "suspend"), ("DELETE", "sign-ins", None, "end_families")],
+)
+async def test_sessions_end_although_the_store_s_answer_is_lost(
+    api: Api,
+    admin: Signed,
+    bob: Signed,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: Any,
+    write: str,
+) -> None:
+    original = getattr(api.accounts, write)
+
+    async def lose_answer(*arguments: Any, **options: Any) -> None:
+        await original(*arguments, **options)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(api.accounts, write, lose_answer)
+    assert (await admin.call(method, f"/v1/admin/users/{bob.user_id}/{path}", body)).status == 503
+    assert api.log.ended() == [""]
+
+
 async def test_a_password_is_reset_but_not_that_of_another_admin(api: Api, admin: Signed, bob: Signed) -> None:
     path = f"/v1/admin/users/{bob.user_id}/password-reset"
     replaced, link = [(await admin.call("POST", path)).body["token"] for _ in range(2)]

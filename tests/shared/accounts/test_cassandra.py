@@ -255,6 +255,19 @@ async def test_a_reuse_that_broke_off_ends_the_family_when_it_is_repeated(
         assert not await store.is_live(family.family_id)
 
 
+async def test_the_end_of_a_sign_in_is_repeated_once(store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end_unconfirmed(user_id: int, family_ids: Sequence[str]) -> None:
+        monkeypatch.setattr(store, "_end", end)
+        raise Unavailable("no answer")
+
+    family, token = new_family(new_user())
+    await store.start_family(family, token, 9_000)
+    end = store._end
+    monkeypatch.setattr(store, "_end", end_unconfirmed)
+    await store.end_family(family.family_id)
+    assert not await store.is_live(family.family_id)
+
+
 @pytest.mark.parametrize("failures", [1, 2])
 async def test_the_end_of_a_reused_sign_in_is_repeated_once(
     store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch, failures: int
