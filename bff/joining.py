@@ -52,7 +52,7 @@ class Joining:
         create = CreateInvite(secret_hash=digest, expires_at_ms=expires_at_ms, max_uses=body.max_uses)
         answer = await self._groups.make(claims, token, chat_id, body.client_change_id, create_invite=create)
         if isinstance(answer, Refusal):
-            return answer
+            return replace(answer, field="expires_in_seconds") if answer.field == "expires_at_ms" else answer
         message = answer.event.message
         await self._groups.wait_recorded(claims.user_id, message)
         (invite,) = (each for each in message.control.invites if each.secret_hash == digest)

@@ -81,6 +81,9 @@ async def test_a_new_link_has_a_token_of_which_the_group_gets_the_hash_and_a_ret
     assert tokens[0] == tokens[1] != tokens[2]
     body = {"client_change_id": "z", "expires_in_seconds": 0}
     assert (await api.call("POST", f"{GROUP}/invites", body, token=token)).status == 403
+    api.groups.response = Refusal(Code.INVALID, "It ends too soon.", "expires_at_ms")
+    refused = await api.call("POST", f"{GROUP}/invites", body, token=token)
+    assert refused.refusal == (422, "invalid", "expires_in_seconds")
     assert not api.groups.changes[-1][0].create_invite.expires_at_ms
 
 

@@ -177,6 +177,7 @@ export class PublicGroups extends JoiningModal {
   #content() {
     const search = {
       autofocus: !isTouchScreen(),
+      maxlength: 64,
       ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
       oninput: () => this.#find(this.#input?.value.trim() ?? ""),
     };

@@ -375,7 +375,8 @@ def _revoke_invite(decision: _Decision, invite_id: int) -> Control | Refusal:
     if invite is None:
         return Refusal(Code.NOT_FOUND, "There is no such invite link.", "invite_id")
     if invite.creator_id != decision.user_id and decision.must_have(Permission.MANAGE):
-        return Refusal(Code.FORBIDDEN, "An invite link is revoked by its creator, or by an admin.", "invite_id")
+        message = "An invite link is revoked by its creator, or by a member who may manage the group."
+        return Refusal(Code.FORBIDDEN, message, "invite_id")
     if invite.is_revoked:
         return Refusal(Code.INVALID, "This invite link was revoked already.", "invite_id")
     return decision.control(invites=[decision.revoked(invite)])

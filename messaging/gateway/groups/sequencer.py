@@ -210,7 +210,8 @@ class Sequencer:
         if isinstance(roster, Refusal):
             return roster
         known = roster.members.get(user_id)
-        if (known is not None and is_kept(known)) or request.HasField("join"):
+        is_own_request = request.HasField("join") or request.decline_user.user_id == user_id
+        if (known is not None and is_kept(known)) or is_own_request:
             found = await self._recorded_first(partition, tail, chat_id, key)
             if found is not None:
                 return found if isinstance(found, Refusal) else _answer(request, found)

@@ -17,7 +17,7 @@ from rookery.client import (
     Role,
     RookeryError,
 )
-from rookery.commands.terminal.commands import InvalidCommand
+from rookery.commands.terminal.commands import MAX_PAGE, InvalidCommand
 from rookery.commands.terminal.group_settings import SWITCHES, settings_lines, switch
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.texts import ROLE_NAMES
@@ -49,6 +49,12 @@ DAYS = 7
 
 MAX_MEMBERS = 100
 """Members of a channel that /members lists."""
+
+MAX_QUERY = 64
+"""Characters of a search for public groups: the server's limit. A name may have more."""
+
+MAX_PAGES = 10
+"""Pages of groups among which `/join` looks for a name."""
 
 MAX_LISTED = 20
 """Public groups that are listed at most."""
@@ -249,15 +255,24 @@ class TerminalGroups:
         if JoinToken.parse(text) is not None:
             chat, message = await groups.joinable(text), await groups.join(text)
         else:
-            found = (await groups.public(text, limit=MAX_LISTED)).chats
-            named = [each for each in found if each.name.casefold() == text.casefold()]
-            if not named:
-                raise InvalidCommand(f"no public group has the name {text}: /public lists them")
-            chat = named[0]
+            chat = await self._public_named(text)
             message = await groups.join_public(chat.chat_id)
         if not any(member.role for member in message.control.members):
             return f"you asked to join {chat.name}: its members add you, or not"
         return f"you joined {chat.name}: /open {chat.name} writes to it"
+
+    async def _public_named(self, name: str) -> JoinableChat:
+        """The first public group of this name. Raises InvalidCommand; RookeryError."""
+        after, wanted = "", name.casefold()
+        for _ in range(MAX_PAGES):
+            page = await self._client.groups.public(name[:MAX_QUERY], after=after, limit=MAX_PAGE)
+            found = next((chat for chat in page.chats if chat.name.casefold() == wanted), None)
+            if found is not None:
+                return found
+            if not page.has_more:
+                break
+            after = page.after
+        raise InvalidCommand(f"no public group has the name {name}: /public lists them")
 
     async def execute(self, command: str, arguments: Sequence[str]) -> Message:
         """Make the control change of a command. Raises InvalidCommand; RookeryError."""

@@ -81,7 +81,8 @@ class PublicChats:
         return [PublicCursor(*row) for row in await self._statements.run(_AFTER, trigram, *after, PAGE)]
 
     async def _check(self, rows: Sequence[PublicCursor]) -> list[PublicChat]:
-        """The groups of these rows that are public now, by this name; remove the rows of others."""
+        """The groups of these rows that are public now, by this name; remove the rows of others, and of groups without
+        members, which nobody can join any more."""
         if not rows:
             return []
         heads = {each[0]: each[1:] for each in await self._statements.run(_HEADS, [row.chat_id for row in rows])}
@@ -89,7 +90,8 @@ class PublicChats:
         for name, chat_id in rows:
             version, content, member_count = heads.get(chat_id, (None, None, None))
             settings = GroupSettings.FromString(content or b"")
-            if not settings.is_public or settings.name.casefold() != name:
+            is_left = version is not None and not member_count
+            if is_left or not settings.is_public or settings.name.casefold() != name:
                 removed = [(2 * (version or 0) + 1, *row) for row in _rows(chat_id, name)]
                 await self._statements.run_all(_REMOVE, removed)
             elif member_count:

@@ -18,7 +18,7 @@ from messaging.archive.store.cassandra import recording
 from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
-from messaging.archive.store.protocol import ChatCursor
+from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
 from rookery.v1.session_pb2 import Event
@@ -213,6 +213,22 @@ async def test_a_chat_that_is_unpinned_during_a_reading_hides_no_other_pinned_on
             after = ChatCursor.of(page[-1])
         assert records.record is None
         assert {*listed} == {one.chat_id, two.chat_id}
+
+
+async def test_a_public_group_without_members_leaves_the_index_with_the_first_search(
+    session: CassandraSession,
+) -> None:
+    crew = Company()
+    name = f"rowing {crew.number}"
+    left = dict.fromkeys((0, 1), ROLE_UNSPECIFIED)  # the third one is no member
+    public = crew.creation(), crew.control(settings=GroupSettings(name=name, is_public=True)), crew.control(left)
+    async with open_cassandra_chats(session) as chats:
+        await chats.record(logged(*public), {})
+        assert await chats.list_public_chats(crew.members[0], name, after=FIRST_PUBLIC, limit=9) == []
+    rows = await session.execute(
+        await session.prepare("SELECT chat_id FROM public_chats_by_trigram WHERE trigram = '-' AND name = ?"), (name,)
+    )
+    assert rows == []
 
 
 async def test_a_page_of_chats_takes_few_requests_for_the_newest_messages(session: CassandraSession) -> None:

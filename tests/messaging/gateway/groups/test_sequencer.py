@@ -269,6 +269,16 @@ async def test_a_retry_of_a_request_to_join_makes_no_second_one_after_it_was_dec
     assert not world.log.received(50), "they are no member"
 
 
+async def test_a_retry_of_a_request_that_was_taken_back_gets_its_event_after_the_tail(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    await made(gateway, ANN, in_chat("b", new_settings(is_public=True, asks_to_join=True)))
+    await made(gateway, 50, in_chat("c", joined()))
+    taken_back = await made(gateway, 50, in_chat("d", declined(50)))
+    world.tails_begin[HOME] = len(world.log.records[HOME])
+    assert await made(await taken_over(world), 50, in_chat("d", declined(50))) == taken_back
+
+
 async def test_of_many_users_who_use_a_link_at_once_only_so_many_join_as_it_allows(
     world: World, gateway: Gateway, autojump_clock: MockClock
 ) -> None:

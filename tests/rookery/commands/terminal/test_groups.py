@@ -172,11 +172,18 @@ async def test_a_user_joins_by_a_link_or_by_the_name_of_a_public_group(
     token = f"1.{'s' * 22}"
     boats = {"chat_id": "g-1", "name": "Big Boats", "topic": "", "members": 1, "is_member": False}
     boats |= {"asks_to_join": True, "has_asked": False}
+    found = {"chats": [boats], "has_more": False, "after": ""}
     joined, asked = ([{"user_id": "7", each: value}] for each, value in (("role", "ROLE_MEMBER"), ("asked_at_ms", "4")))
     bff.answers |= {
         f"GET /v1/joining/{token}": (200, boats),
         f"POST /v1/joining/{token}": (200, control(21, version="2", members=joined)),
-        "GET /v1/public-chats?query=big+boats&after=&limit=20": (200, {"chats": [boats], "has_more": 0, "after": ""}),
+        "GET /v1/public-chats?query=big+boats&after=&limit=100": (200, {"chats": [], "has_more": True, "after": "x"}),
+        "GET /v1/public-chats?query=big+boats&after=x&limit=100": (200, found),
+        "GET /v1/public-chats?query=big+boats&after=&limit=20": (200, found),
+        f"GET /v1/public-chats?query={'n' * 64}&after=&limit=100": (
+            200,
+            found | {"chats": [boats | {"name": "n" * 70}]},
+        ),
         "POST /v1/public-chats/g-1/joining": (200, control(22, version="3", members=asked)),
         "GET /v1/public-chats?query=&after=&limit=20": (200, {"chats": [], "has_more": False, "after": ""}),
     }
@@ -184,6 +191,8 @@ async def test_a_user_joins_by_a_link_or_by_the_name_of_a_public_group(
     assert screen.shown[-1] == "you joined Big Boats: /open Big Boats writes to it"
     await chat.execute("/join big boats")
     assert screen.shown[-1].startswith("you asked to join Big Boats")
+    await chat.execute(f"/join {'n' * 70}")
+    assert screen.shown[-1].startswith(f"you asked to join {'n' * 70}")
     await chat.execute("/public big boats")
     assert screen.shown[-1] == "Big Boats (1 member, members decide who joins)"
     await chat.execute("/public")
