@@ -88,8 +88,9 @@ export class Quotes extends Store {
 
   /** @param {string} message_id @param {Message | null} message */
   #put(message_id, message) {
+    const before = this.#found.get(message_id); // it may have changes that the message lacks
     this.#found.delete(message_id);
-    this.#found.set(message_id, message);
+    this.#found.set(message_id, message && before ? withChanges(message, before.changes.values()) : message);
     const [oldest] = this.#found.keys();
     if (this.#found.size > MAX_QUOTES && oldest !== undefined) this.#found.delete(oldest);
   }

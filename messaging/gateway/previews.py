@@ -74,6 +74,8 @@ class Previews:
         """By user, the links of this minute."""
         self._accepted: dict[tuple[int, str], tuple[int, bool]] = {}
         """By user and chat, the id of the newest accepted `without_previews`, and whether it is set."""
+        self._links: dict[int, tuple[int, str]] = {}
+        """By message, the event id of its newest text, and the first link of that."""
 
     def offer(self, user_id: int, request: KeptRequest, event_id: int, is_stored: bool) -> None:
         """Make a preview of the first link of a stored message, or of an edit, unless previews are off or too many
@@ -88,6 +90,8 @@ class Previews:
             self._note(user_id, request.change, event_id)
             return
         url = first_link(text.body)
+        if url or message_id != event_id:
+            self._note_link(message_id, event_id, url)
         if not url or not self._is_on(request.chat_id, request.members):
             return
         try:
@@ -97,6 +101,12 @@ class Previews:
             self._queue.send_nowait(_Wanted(user_id, request.chat_id, request.members, message_id, url, is_edit))
         except trio.WouldBlock:
             LINK_PREVIEWS.inc("dropped")
+
+    def _note_link(self, message_id: int, event_id: int, url: str) -> None:
+        newest = max((event_id, url), self._links.pop(message_id, (0, "")))
+        if len(self._links) >= MAX_ACCEPTED:
+            del self._links[next(iter(self._links))]
+        self._links[message_id] = newest
 
     async def run(self) -> None:
         """Fetch pages and publish previews, until cancelled."""
@@ -131,7 +141,8 @@ class Previews:
         preview = await self._previewer.fetch(wanted.url)
         if preview is not None and not wanted.members:
             await self._rosters.get(wanted.chat_id)  # it is dropped if partitions move meanwhile
-        if preview is None or not self._is_on(wanted.chat_id, wanted.members):
+        _, newest = self._links.get(wanted.message_id, (0, wanted.url))  # the text may have been edited meanwhile
+        if preview is None or newest != wanted.url or not self._is_on(wanted.chat_id, wanted.members):
             return False
         return await self._publisher.make(wanted.user_id, _request(wanted, preview))
 

@@ -25,6 +25,7 @@ from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Accepted, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish
+from shared.contract.changes import outlives, wins
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Permission, Roster
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
@@ -256,7 +257,7 @@ class Publisher:
         )
         is_kept = bool(stored or forgotten)
         if is_kept:  # the gateway that accepted it may have died before it published the copies
-            is_deleted = sent.event_id in tail.deletions or (first is not None and first.content is None)
+            is_deleted = _removed_with(request, sent) in tail.deletions or (first is not None and first.content is None)
             records = records[1:] if has_files and not is_deleted else []
         self._unconfirmed.pop(key, None)
         if records:
@@ -385,6 +386,13 @@ class Publisher:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             del self._unconfirmed[next(iter(self._unconfirmed))]
         self._unconfirmed[key] = sent._replace(files=()), epoch
+
+
+def _removed_with(request: KeptRequest, sent: Sent) -> int:
+    """The message with whose deletion the content of the event goes; a deletion itself stays."""
+    if isinstance(request, ChangeRequest) and not (wins(request.change) or outlives(request.change)):
+        return request.change.target_id
+    return sent.event_id
 
 
 def _recorded_files(request: KeptRequest, first: Sent, tail: Tail) -> Sequence[FileInfo]:

@@ -359,8 +359,10 @@ class Channels:
         return all(self._publish(event) for event in answer.events if self._session.is_new(event))
 
     def _publish(self, event: pb.Event) -> bool:
-        """Return whether there was room for the event."""
+        """Return whether there was room for the event. It may be the control change that makes the user a member."""
         published = event.message if event.HasField("message") else event
+        if event.message.HasField("control"):
+            self._apply(event.message.chat_id, event.message.control)
         has_room = self._queue.put(published, self._session.newest_ms)
         if not has_room:
             self._session.forget(published)

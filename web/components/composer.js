@@ -189,7 +189,7 @@ export class Composer {
   /** Whether a message without text can be sent, or saved. */
   get #hasFiles() {
     if (!this.#edited) return this.#app.sending.attached(this.#chat_id).length > 0;
-    return Boolean(this.#app.chats.conversations.find(this.#chat_id, this.#edited)?.files.length);
+    return Boolean(this.#app.chats.quotes.get(this.#chat_id, this.#edited)?.files.length);
   }
 
   get #draft() {
@@ -234,7 +234,7 @@ export class Composer {
    */
   #endDeleted() {
     const { chats, sending } = this.#app;
-    const message = this.#edited && chats.conversations.find(this.#chat_id, this.#edited);
+    const message = this.#edited && chats.quotes.get(this.#chat_id, this.#edited);
     const deletion = message && newestOf(sending.shown(message).changes, "deleted");
     if (!deletion) return;
     const { text, editing } = this.#draft;
@@ -471,7 +471,7 @@ export class Composer {
   /** @param {string} body of the edited message */
   #save(body) {
     const { chats, sending } = this.#app;
-    const message = chats.conversations.find(this.#chat_id, this.#edited);
+    const message = chats.quotes.get(this.#chat_id, this.#edited) ?? undefined;
     const shown = message && sending.shown(message);
     const text = this.#textOf(body, shown && mentionsOf(shown));
     if (!shown || textOf(shown) !== text.body) sending.edit(this.#chat_id, this.#edited, text);

@@ -15,7 +15,7 @@ changes, except the one by which another user has added the user."""
 
 UNREAD_SCAN = 2_000
 """Most messages above the read mark that are read, newest first, to count the messages of others: see archive.proto.
-Only where so many own messages or control changes follow are unread messages not counted."""
+Only where so many own or deleted messages, or control changes, follow are unread messages not counted."""
 
 MENTIONS_LIMIT = 100
 """Messages that mention the user are counted up to this number: see archive.proto."""

@@ -168,3 +168,19 @@ test("a chat marked as unread is unread until it is opened, on all devices, and 
   assert.deepEqual([isUnread(), sent[1].marked_unread], [false, { set: false }]);
   assert.equal(chats.of(CHAT).unread, 0);
 });
+
+test("a page that was read before a deletion does not show the message again", async () => {
+  const answers = [];
+  const { chats, shown } = newApp({
+    messagesHaving: () => new Promise((resolve) => answers.push(() => resolve(page("pinned", [2, 3])))),
+  });
+  const list = chats.listed.pinned;
+  const first = list.load(CHAT);
+  answers.shift()();
+  await first;
+  const again = list.load(CHAT);
+  chats.quotes.change(changeAt(62, 3, { deleted: {} }));
+  answers.shift()?.();
+  await again;
+  assert.deepEqual(shown(), ["text 2"]);
+});

@@ -139,6 +139,29 @@ async def test_a_group_or_the_platform_can_be_without_previews(platform: Platfor
     assert len(previewer.fetched) == (not is_off)
 
 
+async def test_a_slow_preview_of_a_former_link_does_not_come_after_the_newer_one(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
+) -> None:
+    slow, held = "https://slow.example", trio.Event()
+    fetch = previewer.fetch
+
+    async def fetch_slowly(url: str) -> LinkPreview | None:
+        if url == slow:
+            await held.wait()
+        return await fetch(url)
+
+    previewer.fetch = fetch_slowly  # type: ignore[method-assign]
+    async with platform.sign_in(gateway, ANN) as ann:
+        first = (await ann.accepted(text_frame("a", body=slow))).event_id
+        await ann.accepted(change_frame("b", first, edited=Edited(text=Text(body=LINK))))
+        assert await previewed(ann) == (first, "Page 1")
+        held.set()
+        await wait_all_tasks_blocked(0.01)
+        second = (await ann.accepted(text_frame("c", body=f"{LINK}/other"))).event_id
+        assert (await previewed(ann))[0] == second
+        assert slow not in [frame.event.change.previewed.preview.url for frame in ann.frames]
+
+
 async def test_a_group_gets_its_preview_although_its_roster_was_dropped_meanwhile(
     platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
 ) -> None:

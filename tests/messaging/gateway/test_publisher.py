@@ -577,8 +577,9 @@ async def test_a_retry_of_a_message_that_was_deleted_since_publishes_nothing(
         platform.sign_in(gateway, BEN) as ben,
     ):
         message_id = (await ann.accepted(text("a", "secret"))).event_id
+        edit_id = (await ann.accepted(change_frame("e", message_id, edited=EDIT))).event_id
         await ann.accepted(change_frame("b", message_id, deleted=Deleted()))
-        for client in (phone, ben) * 2:
+        for client in (phone, ben) * 3:
             await client.expect("event")
         own, others = gateway.partitions.tail_of(ANN), gateway.partitions.tail_of(BEN)
         assert own is not None
@@ -586,6 +587,7 @@ async def test_a_retry_of_a_message_that_was_deleted_since_publishes_nothing(
         assert own is not others
         others.deletions.clear()  # as a tail that is shorter, since it has more bytes
         assert (await ann.accepted(text("a", "secret"))).event_id == message_id
+        assert (await ann.accepted(change_frame("e", message_id, edited=EDIT))).event_id == edit_id
         await ann.accepted(text("c"))
         assert client_id_of((await ben.expect("event")).event) == "c"
 

@@ -272,6 +272,22 @@ async def test_the_channels_of_the_list_are_followed_until_the_user_leaves_and_s
     assert platform.followed_at[2] - begin >= 30
 
 
+async def test_a_channel_is_followed_again_if_only_history_has_the_control_change_that_adds_the_user(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    platform.leave()
+    await trio.sleep(1)
+    assert client.channels.followed == ()
+    platform.channels.add(CHAT)
+    added = Control(members=[Member(user_id=ME, role=ROLE_MEMBER)])
+    platform.log(CHAT).message.control.CopyFrom(added)
+    platform.reply(gap=pb.Gap(at_ms=platform.now_ms, dropped=1))
+    await trio.sleep(60)
+    assert client.channels.followed == (CHAT,)
+
+
 async def test_a_channel_that_can_not_be_opened_stays_closed(
     opened: tuple[FakePlatform, Client], autojump_clock: MockClock
 ) -> None:

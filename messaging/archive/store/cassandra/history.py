@@ -150,14 +150,19 @@ class History:
     async def messages(
         self, wanted: Iterable[tuple[str, int]], viewer_id: int | None = None
     ) -> dict[tuple[str, int], HistoryMessage]:
-        """The messages that are given as chat_id and message_id, by these, with MAX_PAGE_CHANGES changes of each
-        MESSAGES_PER_READ messages at most. One whose row is not written yet is left out."""
-        wanted = frozenset(wanted)
+        """The messages that are given as chat_id and message_id, by these, each with MAX_PAGE_CHANGES changes at most.
+        One whose row is not written yet is left out."""
+        ordered = sorted({*wanted})
+        wanted = frozenset(ordered)
         reads = message_reads(wanted)
         results = await self._session.execute_all(
             [(self._statements[_MESSAGES_IN], read) for read in reads]
             + [request for read in reads for request in self._state_reads(*read, viewer_id)]
         )
+        if len(ordered) > 1 and any(len(some) >= MAX_PAGE_CHANGES for some in results[len(reads) :]):
+            middle = len(ordered) // 2  # the changes of some messages were cut
+            halves = [await self.messages(half, viewer_id) for half in (ordered[:middle], ordered[middle:])]
+            return halves[0] | halves[1]
         # A read finds messages of other chats too, and changes in one chat whose target is a message of another.
         rows = [[row for row in some if row[:2] in wanted] for some in results]
         messages = [_message(*row) for some in rows[: len(reads)] for row in some if row[2] is not None]

@@ -84,10 +84,10 @@ _GET_CHAT = """
 _COUNT_UNREAD = """
     SELECT count(*) FROM (
         SELECT 1 FROM (
-            SELECT event_id, author_id FROM events
-            WHERE chat = ? AND target_id IS NULL AND event_id > ? AND length(content) > 0
+            SELECT event_id, author_id, length(content) AS size FROM events
+            WHERE chat = ? AND target_id IS NULL AND event_id > ?
             ORDER BY event_id DESC LIMIT ?
-        ) AS newest WHERE author_id <> ? AND (
+        ) AS newest WHERE size > 0 AND author_id <> ? AND (
             event_id = ? OR NOT EXISTS (SELECT 1 FROM controls WHERE controls.event_id = newest.event_id)
         ) LIMIT ?
     )

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.archive.recorder import Recorder
+from messaging.archive.store.cassandra import history as history_module
 from messaging.archive.store.cassandra import recording
 from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
@@ -23,6 +24,7 @@ from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
+from shared.contract.changes import KINDS
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
@@ -213,6 +215,27 @@ async def test_a_chat_that_is_unpinned_during_a_reading_hides_no_other_pinned_on
             after = ChatCursor.of(page[-1])
         assert records.record is None
         assert {*listed} == {one.chat_id, two.chat_id}
+
+
+async def test_messages_with_more_changes_than_a_read_returns_keep_all_kinds(
+    session: CassandraSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_module, "MAX_PAGE_CHANGES", 3)
+    talk = Conversation()
+    messages = talk.messages(3)
+    changes = [
+        change
+        for message in messages
+        for change in (
+            talk.change(message.event_id, reacted={"emoji": "👍", "set": True}),
+            talk.change(message.event_id, 1, reacted={"emoji": "🎉", "set": True}),
+            talk.change(message.event_id, pinned={"set": True}),
+        )
+    ]
+    async with open_cassandra_chats(session) as chats:
+        await chats.record(logged(*messages, *changes), {})
+        page = await chats.messages_having(talk.chat_id, KINDS["pinned"].number, "[]", MAX_ID, 9)
+        assert [each.message.message_id for each in page.messages] == [message.event_id for message in messages]
 
 
 async def test_a_public_group_without_members_leaves_the_index_with_the_first_search(

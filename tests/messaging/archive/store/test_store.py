@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messaging.archive.store.cassandra import history as cassandra_history
 from messaging.archive.store.laws import MAX_AGE_MS, listed_key
 from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS, ChatCursor, ChatStore, Logged, Page
+from messaging.archive.store.sqlite import store as sqlite_store
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Change, Event, MarkedUnread, Typing
 from shared.contract.changes import KINDS, LISTED
@@ -682,6 +684,17 @@ async def test_a_chat_as_a_user_who_is_no_member_sees_it(chats: ChatStore, talk:
     await chats.record(logged(message), {})
     chat = await chat_of(chats, talk, next(users))
     assert (chat.newest.message, chat.unread) == (message.message, 1)
+
+
+async def test_deleted_messages_count_towards_the_messages_that_are_read_for_the_unread_ones(
+    chats: ChatStore, talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite_store, cassandra_history):
+        monkeypatch.setattr(module, "UNREAD_SCAN", 200)
+    messages = talk.messages(201)
+    await chats.record(logged(*messages, *(talk.deletion(each.event_id) for each in messages[1:])), {})
+    chat = await chat_of(chats, talk, talk.members[1])
+    assert chat.unread == 0
 
 
 async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) -> None:
