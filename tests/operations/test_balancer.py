@@ -191,7 +191,8 @@ def test_connections_of_one_address_are_bounded(authority: Authority, tmp_path: 
             """Connect from an address of this machine, shake hands, and stay."""
             to, source_address = ("127.0.0.1", port_of(alone.url)), (source, 0)
             plain = stack.enter_context(socket.create_connection(to, PATIENCE, source_address))
-            stack.enter_context(authority.trusting().wrap_socket(plain, server_hostname=DOMAIN))
+            secure = authority.trusting().wrap_socket(plain, server_hostname=DOMAIN, do_handshake_on_connect=False)
+            stack.enter_context(secure).do_handshake()  # a refused one is closed, too
 
         for _ in range(3):
             connect("127.0.0.1")

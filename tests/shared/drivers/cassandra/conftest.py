@@ -9,7 +9,7 @@ import pytest
 
 from shared.settings import CassandraSettings
 from tests.needed import needed
-from tools.engines.cassandra import Cassandra
+from tools.engines.cassandra import DURABLE, Cassandra
 from tools.engines.engine import running
 
 PATIENT = 30.0
@@ -39,7 +39,7 @@ def empty(cassandra_server: Cassandra) -> CassandraSettings:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassandra]:
     """A node that tests freeze and kill; each leaves it running."""
     needed(Cassandra.install)
-    with running(Cassandra(tmp_path_factory.mktemp("node") / "cassandra")) as ready:
+    with running(Cassandra(tmp_path_factory.mktemp("node") / "cassandra", DURABLE)) as ready:
         yield ready
 
 
