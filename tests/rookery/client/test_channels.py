@@ -279,7 +279,7 @@ async def test_a_channel_is_followed_again_if_only_history_has_the_control_chang
     await client.channels.open(CHAT)
     platform.leave()
     await trio.sleep(1)
-    assert client.channels.followed == ()
+    assert not client.channels.followed
     platform.channels.add(CHAT)
     added = Control(members=[Member(user_id=ME, role=ROLE_MEMBER)])
     platform.log(CHAT).message.control.CopyFrom(added)

@@ -21,7 +21,7 @@ from messaging.archive.store.cassandra.store import CassandraChats, open_cassand
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
 from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor
 from rookery.v1.archive_pb2 import Group
-from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings
+from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, ROLE_UNSPECIFIED, GroupSettings, Role
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
 from shared.contract.changes import KINDS
@@ -243,7 +243,7 @@ async def test_a_public_group_without_members_leaves_the_index_with_the_first_se
 ) -> None:
     crew = Company()
     name = f"rowing {crew.number}"
-    left = dict.fromkeys((0, 1), ROLE_UNSPECIFIED)  # the third one is no member
+    left: dict[int, Role] = {0: ROLE_UNSPECIFIED, 1: ROLE_UNSPECIFIED}  # the third one is no member
     public = crew.creation(), crew.control(settings=GroupSettings(name=name, is_public=True)), crew.control(left)
     async with open_cassandra_chats(session) as chats:
         await chats.record(logged(*public), {})
