@@ -108,8 +108,8 @@ class Lookups:
                 is_accepted = recipient.who_may_start is WhoMayStart.EVERYONE
                 return None if is_accepted else refuse_unaccepted(relationship, field)
         if self._forgotten == forgotten:  # else it may have changed after it was read
-            _remember(self._cached_users, recipient_id, None, MAX_CACHED_USERS)
-            _remember(self._open_until, chat_id, trio.current_time() + OPEN_SECONDS, MAX_CACHED_CHATS)
+            remember(self._cached_users, recipient_id, None, MAX_CACHED_USERS)
+            remember(self._open_until, chat_id, trio.current_time() + OPEN_SECONDS, MAX_CACHED_CHATS)
         return None
 
     async def check_block(self, user_id: int, other_id: int, field: str) -> Refusal | None:
@@ -138,7 +138,7 @@ class Lookups:
             self._shows_read_marks.pop(each, None)
         for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
             value = user.shows_read_marks, now + MARKS_SECONDS
-            _remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
+            remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
 
     async def find_block(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether one of the two users of a direct chat blocks the other, unless it is remembered that neither
@@ -151,7 +151,7 @@ class Lookups:
             until = now + MARKS_SECONDS
         self._unblocked_until.pop(chat_id, None)  # not before: another mark of the chat may be published meanwhile
         if until > now and self._forgotten == forgotten:
-            _remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
+            remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
 
     def show_read_marks(self, user_ids: tuple[int, ...]) -> bool:
         """Whether the two users of a direct chat, who were looked up, show read marks, and neither blocks the other.
@@ -294,7 +294,7 @@ def refuse_unaccepted(relationship: Relationship, field: str) -> Refusal:
     return Refusal(Code.FORBIDDEN, _BLOCKED if relationship.blocks_ms else _NOT_ACCEPTED, field)
 
 
-def _remember(cache: dict[Key, Value], key: Key, value: Value, limit: int) -> None:
+def remember(cache: dict[Key, Value], key: Key, value: Value, limit: int) -> None:
     """Put the value into a cache of at most `limit` keys, in place of the oldest one if it is full."""
     cache.pop(key, None)
     if len(cache) >= limit:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import structlog
 import trio
 
-from messaging.gateway.lookups import Lookups
+from messaging.gateway.lookups import Lookups, remember
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.requests import ChangeRequest, KeptRequest, Members, SendRequest
 from messaging.gateway.rosters import Rosters
@@ -103,10 +103,8 @@ class Previews:
             LINK_PREVIEWS.inc("dropped")
 
     def _note_link(self, message_id: int, event_id: int, url: str) -> None:
-        newest = max((event_id, url), self._links.pop(message_id, (0, "")))
-        if len(self._links) >= MAX_ACCEPTED:
-            del self._links[next(iter(self._links))]
-        self._links[message_id] = newest
+        newest = max((event_id, url), self._links.get(message_id, (0, "")))
+        remember(self._links, message_id, newest, MAX_ACCEPTED)
 
     async def run(self) -> None:
         """Fetch pages and publish previews, until cancelled."""
@@ -118,11 +116,7 @@ class Previews:
         """Remember a change that decides whether the user gets previews: the tail has it a moment later."""
         if not change.HasField("without_previews"):
             return
-        key = user_id, change.chat_id
-        self._accepted.pop(key, None)
-        if len(self._accepted) >= MAX_ACCEPTED:
-            del self._accepted[next(iter(self._accepted))]
-        self._accepted[key] = event_id, change.without_previews.set
+        remember(self._accepted, (user_id, change.chat_id), (event_id, change.without_previews.set), MAX_ACCEPTED)
 
     async def _work(self) -> None:
         async for wanted in self._wanted:
