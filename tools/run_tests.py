@@ -173,7 +173,7 @@ LONG_RUNS = [
 
 
 def pytest_steps(options: argparse.Namespace, reports: Path) -> Iterator[Step]:
-    """The Python tests of the tier, each file in one process, so that its fixtures start once. Then those of ALONE."""
+    """The Python tests of the tier, each file in one process: its fixtures start once. Then the tests of ALONE."""
     words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
     words += ["--hypothesis-profile=deep", f"--ignore={ALONE}"] if options.all else ["-m", "not slow"]
     prepare = partial(install_for_pages, with_firefox=options.all)

@@ -31,8 +31,8 @@ TICK_SECONDS = 0.5
 """How often it is checked whether heads are due."""
 
 LOOK_UPS = 3
-"""Look-ups of the channels of a Follow: those of other users may displace the user in the first ones. Known users need
-none."""
+"""Look-ups of the channels of a Follow: look-ups of other users may displace its user from the roster after the first
+ones. Users whom the roster has need none."""
 
 HEAD_PAUSE = 0.0005
 """Seconds without heads for each that was sent: messages do not wait behind the heads of thousands of sessions."""

@@ -39,7 +39,7 @@ INVITE_BYTES = 300
 """Bytes that a roster takes, each member of a group, each known member of a channel, and each invite link, about."""
 
 MAX_KNOWN = 2_000
-"""Members of a channel that its roster keeps, 320 kB: at least those of one request, and the creators of the links."""
+"""Members of a channel that its roster keeps, 320 kB: at least the users of a request, and creators of its links."""
 
 MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about

@@ -23,8 +23,8 @@ class KnownMembers(Mapping[int, Member]):
         return members if isinstance(members, cls) else cls({}, frozenset()).after(members.values())
 
     def after(self, changed: Iterable[Member]) -> "KnownMembers":
-        """These members, and the other members as they are here. Equal encodings, such as those of users who join
-        together, share memory."""
+        """The changed members, and the other members as they are here. Equal encodings share memory, as when users join
+        together."""
         encoded, asking, shared = self._encoded.copy(), set(self.asking), dict[bytes, bytes]()
         for member in changed:
             user_id, without_id = member.user_id, Member()
@@ -37,8 +37,8 @@ class KnownMembers(Mapping[int, Member]):
         return KnownMembers(encoded, frozenset(asking))
 
     def last(self, limit: int) -> tuple["KnownMembers", int]:
-        """`limit` members: all who have asked to join, and of the others the ones that were added last; more if more
-        have asked. And the highest version of the further members; 0 if there are none."""
+        """`limit` members: all users who asked to join, and the members that were added last. More than `limit` only if
+        more users asked. Also returns the highest version of the members left out; 0 if there are none."""
         surplus = max(len(self._encoded) - limit, 0)
         others = {*islice((user_id for user_id in self._encoded if user_id not in self.asking), surplus)}
         if not others:

@@ -341,7 +341,7 @@ class _PartWriter:
             self._begin_flush()
 
     def _begin_flush(self) -> None:
-        """Let the disk write what is not written yet, without a wait for it."""
+        """Start the write of the bytes that are not on the disk yet, without a wait for its end."""
         begin, self._flushed = self._flushed, self._size
         if hasattr(os, "posix_fadvise"):  # not on macOS
             with suppress(OSError):  # a file system may have no use for advice

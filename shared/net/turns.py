@@ -44,8 +44,7 @@ With four times as much, uploads were a quarter slower, and messages hardly fast
 
 FILES_WAIT_SECONDS = 0.01
 """Most seconds for which the contents of files wait for a process whose other tasks never all wait, or whose log
-is always being written. Four pieces of
-64 KiB in each are 26 MB/s."""
+is always being written. Four pieces of 64 KiB in each such wait are 26 MB/s."""
 
 QUIET_SECONDS = 0.001
 """How long all other tasks wait until files look again whether a thread is busy for which messages wait."""

@@ -93,7 +93,7 @@ class TerminalGroups:
         await self._names.read(user_id for user_id, member in self._members.items() if member.role)
 
     def note_watched(self, user_ids: Iterable[int]) -> None:
-        """Note the users who are watched from now on, in place of the former ones."""
+        """Replace the users whose presence is watched by these."""
         self._watched = frozenset(user_ids)
         self._online &= self._watched
 

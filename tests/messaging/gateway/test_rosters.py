@@ -267,8 +267,8 @@ ACTIONS = st.sampled_from(["toggle", "toggle", "read", "read", "record", "get", 
 def test_a_roster_states_of_each_member_that_it_knows_what_the_channel_has(
     steps: list[tuple[str, int]], max_known: int
 ) -> None:
-    """In its version, or in a later one for members who were looked up; whatever the archive has recorded, and also of
-    a member that it had forgotten."""
+    """In its version, or in a later one for members that were looked up. This holds for each version that the archive
+    has recorded, and for a member that the roster had forgotten."""
 
     async def main() -> None:
         crew, history = Crew(ANN, *range(2, 6), is_channel=True), Archive()

@@ -34,10 +34,10 @@ from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession, unlogged
 
-# The filter reads the rows of one partition only, which costs less than sending them.
 LIST_READINGS = 5
 """Readings of a page of chats, at most, while one of its chats is pinned or unpinned during each."""
 
+# The filter reads the rows of one partition only, which costs less than sending them.
 _CHANGED_CHATS = """
     SELECT chat_id, changed_id, newest_id, changes[?] FROM chats_by_user WHERE user_id = ? AND changed_id >= ?
     ALLOW FILTERING
