@@ -111,6 +111,7 @@ async def test_a_client_whose_partition_has_no_owner_waits_for_one_without_polli
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await platform.start_gateway()
+    await trio.testing.wait_all_tasks_blocked()  # its signals wait for a change of the directory too
     gateway.partitions.remove([HOME])
     asked = 0
 
