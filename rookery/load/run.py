@@ -229,6 +229,7 @@ class Load:
         self._run_id = run_id
         self._until = -math.inf
         self._next = 0
+        self._all_sent = trio.Event()
 
     async def run(self, server_pids: Sequence[int]) -> tuple[Report, float, float, float, Counted | None]:
         """Return the report; the CPU seconds of servers, engines and this process in the measured time; and what the
@@ -251,6 +252,7 @@ class Load:
             await trio.sleep_until(self._until)
             servers, engines, own = (now - then for now, then in zip(used(), before, strict=True))
             with trio.move_on_after(DRAIN_SECONDS):
+                await self._all_sent.wait()
                 while self.record.unanswered or self.record.lost:  # noqa: ASYNC110 - an event would cost every message something
                     await trio.sleep(0.05)
             if counted is not None:
@@ -269,12 +271,14 @@ class Load:
         if self._plan.rate is None:
             for user in [*range(self._plan.senders)] * self._plan.in_flight:
                 self._send_next(user, trio.current_time())
+            self._all_sent.set()
             return
         schedule = Schedule(trio.current_time(), self._plan.rate)
         while (due := schedule.due(self._next)) < self._until:
             await trio.sleep_until(due)
             for number in range(self._next, schedule.due_by(trio.current_time())):
                 self._send_next(number % self._plan.senders, schedule.due(number))
+        self._all_sent.set()
 
     def _send_next(self, user: int, intended: float) -> None:
         number = self.record.sent(intended, trio.current_time())

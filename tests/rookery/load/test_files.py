@@ -17,11 +17,11 @@ from tools.launch.process import Rookery
 
 @pytest.mark.parametrize(("size", "is_refused"), [(300_000, False), (1 << 40, True)])
 async def test_files_are_uploaded_and_downloaded_beside_messages(rookery: Rookery, size: int, is_refused: bool) -> None:
-    plan = Plan(rookery.url, users=2, password=PASSWORD, files=2, file_bytes=size, rate=20, seconds=1, warm_up=0.5)
+    plan = Plan(rookery.url, users=2, password=PASSWORD, files=2, file_bytes=size, rate=20, seconds=3, warm_up=0)
     result = await run(plan)
     assert result.report.lost == 0
     assert result.files is not None
-    assert result.files.failures == ({"too_large": 2} if is_refused else {})
+    assert result.files.failures.keys() == ({"too_large"} if is_refused else set())
     assert (result.files.uploaded_per_second > 0) == (result.files.downloaded_per_second > 0) == (not is_refused)
     assert " by 2 users" in show(result, as_json=False)
 
