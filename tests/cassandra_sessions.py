@@ -1,13 +1,16 @@
 """Sessions with Cassandra for tests of stores: all of a process share a connection and its prepared statements."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import pytest
 from cassandra.cluster import Session
 from cassandra.query import PreparedStatement
 
+from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import CassandraSession, driver
+from shared.drivers.cassandra.migrations import Fill, migrate
+from shared.drivers.cassandra.schema import Migration
 from shared.settings import CassandraSettings
 
 OpenSession = Callable[[], AbstractAsyncContextManager[CassandraSession]]
@@ -33,11 +36,31 @@ class _Session(CassandraSession):
 
 
 @contextmanager
-def sessions(settings: CassandraSettings) -> Iterator[OpenSession]:
-    """Connect once. A session belongs to the Trio run in which it is opened; no probe ends its silence."""
+def patient_driver() -> Iterator[None]:
+    """The driver may read the schema, with the many keyspaces of tests, for longer than a process waits."""
     with pytest.MonkeyPatch.context() as patched:
         for name in ("CONNECT_SECONDS", "HEARTBEAT_SECONDS"):
             patched.setattr(driver, name, PATIENCE)
+        yield
+
+
+async def migrate_patiently(
+    settings: CassandraSettings, migrations: Sequence[Migration], fills: Mapping[int, Fill] | None = None
+) -> None:
+    """Migrate; beside many other keyspaces, a statement may take longer than its time-out."""
+    for attempts_left in (2, 1, 0):
+        try:
+            await migrate(settings, migrations, fills)
+            return
+        except Unavailable:
+            if not attempts_left:
+                raise
+
+
+@contextmanager
+def sessions(settings: CassandraSettings) -> Iterator[OpenSession]:
+    """Connect once. A session belongs to the Trio run in which it is opened; no probe ends its silence."""
+    with patient_driver():
         connection = driver.connect(settings)
     prepared: dict[str, PreparedStatement] = {}
 

@@ -1,5 +1,7 @@
 """Fixtures of all tests: real engines, recorded spans, Hypothesis profiles, and the logs attached to a failure."""
 
+import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -16,11 +18,9 @@ import trio
 from hypothesis import HealthCheck, settings
 
 from rookery.serve.schema import MIGRATIONS
-from shared.contract.errors import Unavailable
-from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from shared.telemetry.health import Health
-from tests.cassandra_sessions import OpenSession, sessions
+from tests.cassandra_sessions import OpenSession, migrate_patiently, patient_driver, sessions
 from tests.hanging import ended_after
 from tests.needed import needed, skip_or_fail
 from tests.spans import Spans, recorded
@@ -37,7 +37,9 @@ from tools.toolchains import ROOT
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
-settings.register_profile("rookery", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "rookery", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 settings.register_profile("deep", settings.get_profile("rookery"), max_examples=1_000)
 settings.load_profile("rookery")
 
@@ -67,6 +69,13 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest files first, so that parallel processes end at about the same time."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Exclude from full collections, of which each takes half a second with them, the modules and tests so far."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -163,13 +172,8 @@ def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
         keyspace=f"stores_{uuid.uuid4().hex[:12]}",
         timeout_seconds=CASSANDRA_TIMEOUT,
     )
-    for attempts_left in (2, 1, 0):  # beside many other keyspaces, a statement may take longer than its time-out
-        try:
-            trio.run(migrate, settings, MIGRATIONS)
-            break
-        except Unavailable:
-            if not attempts_left:
-                raise
+    with patient_driver():
+        trio.run(migrate_patiently, settings, MIGRATIONS)
     return settings
 
 
@@ -246,15 +250,26 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of `make wheel`, built outside of the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
+    """The wheel of `make wheel`, built outside of the checkout, once for all pytest processes."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "wheel"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "dist").exists():
+            build_wheel(folder)
+    (built,) = (folder / "dist").iterdir()
+    return built
+
+
+def build_wheel(folder: Path) -> None:
+    """Build the wheel in `folder/dist`, which exists only once it is built."""
     config = folder / "setup.cfg"
     config.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder / "dist"))
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder / "building"))
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", *options, str(ROOT)],
         env=os.environ | {"DIST_EXTRA_CONFIG": str(config)},
         check=True,
     )
-    (built,) = (folder / "dist").iterdir()
-    return built
+    (folder / "building").rename(folder / "dist")

@@ -8,6 +8,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.undisturbed import chatting_pair
+from tools.launch.people import PATIENCE
 from tools.launch.process import Rookery, running, wait_until
 
 TOKEN = "a-token-for-tests-only"
@@ -52,7 +53,7 @@ async def chatting(rookery: Rookery) -> AsyncIterator[None]:
 
 def counts(rookery: Rookery) -> dict[str, float]:
     """Open files, taken slots, tasks and bytes of memory of the process, by name."""
-    text = httpx.get(f"{rookery.url}/metrics").raise_for_status().text
+    text = httpx.get(f"{rookery.url}/metrics", timeout=PATIENCE).raise_for_status().text
     gauges = {each.name: sum(sample.value for sample in each.samples) for each in text_string_to_metric_families(text)}
     return {"files": rookery.open_files, "bytes": rookery.resident_bytes} | {name: gauges[name] for name in COUNTED}
 

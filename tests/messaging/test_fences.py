@@ -18,7 +18,7 @@ from tests.messaging.archive.conftest import FakeChats, record_until
 from tests.messaging.gateway.harness import ANN, BEN, open_platform
 from tests.shared.backplane.conftest import kafka_settings
 from tests.shared.backplane.kafka.conftest import instance, opened
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tools.engines.kafka import Kafka
 
 SESSION_SECONDS = 2.0
@@ -108,7 +108,8 @@ async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
                 first = await ann.send_accepted("before", BEN)
                 delay.begin.set()
                 await ann.send_text("late", BEN)
-                await delay.held.wait()
+                with trio.fail_after(PATIENCE):
+                    await delay.held.wait()
                 await former.log_consumer.leave()
             platform.backplane = there
             gateway = await platform.start_gateway()

@@ -20,6 +20,7 @@ import trio_websocket
 
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
+from shared.telemetry.collector import WARN_SECONDS
 from shared.telemetry.logs import INDISCREET_LOGGERS, NOISY_LOGGERS
 from tests.system.commands import command
 from tests.system.sessions import (
@@ -138,6 +139,7 @@ def add_user(redis: Redis, known: Secrets) -> str:
 
 
 async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
+    began = trio.current_time()
     await log_everything(platform)
     ada, grace = await sign_up(platform, known, "ada"), await sign_up(platform, known, "grace")
     await chat(platform, known, ada, grace)
@@ -149,7 +151,8 @@ async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
     await until(lambda: events_of(platform.bff).count("traces_not_sent"))
     await trio.to_thread.run_sync(platform.stop)
 
-    assert events_of(platform.bff).count("traces_not_sent") == 1, "once, however often the collector is unreachable"
+    most = 1 + (trio.current_time() - began) // WARN_SECONDS
+    assert events_of(platform.bff).count("traces_not_sent") <= most, "however often the collector is unreachable"
     for process in platform.processes:
         lines = process.log_lines()
         assert process.process.returncode == 0

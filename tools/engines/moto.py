@@ -5,7 +5,7 @@ import re
 import sys
 import urllib.request
 
-from tools.engines.engine import ANSWER_SECONDS, Engine
+from tools.engines.engine import START_SECONDS, Engine
 from tools.engines.install import Missing
 
 SERVER = """
@@ -52,5 +52,5 @@ class Moto(Engine):
     def create_bucket(self, name: str) -> None:
         request = urllib.request.Request(f"{self.url}/{name}", method="PUT")
         request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request")
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
+        with urllib.request.urlopen(request, timeout=START_SECONDS):
             pass

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import trio
 from quart import Response as HttpResponse
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bff.app import ignore_disconnects, make_app
 from bff.files import downloads
@@ -19,6 +20,7 @@ from rookery.v1.archive_pb2 import (
     FILE_STATE_COMPLETE,
     FILE_STATE_UPLOADING,
     GetFilesRequest,
+    GetFilesResponse,
     ListChatFilesRequest,
     StoredFile,
 )
@@ -28,7 +30,7 @@ from shared.contract.ids import first_id_at
 from shared.files.keys import file_key
 from shared.files.protocol import FileStore, Opened
 from tests.bff.conftest import Api, Reply
-from tests.bff.http.connections import MEGABYTE, NEVER, PATIENCE, connected, serving, until_connections
+from tests.bff.http.connections import MEGABYTE, NEVER, PATIENCE, connected, serving
 from tests.shared.files.content import content_of, store
 
 FILE = 2**62 + 1
@@ -182,7 +184,7 @@ async def test_a_link_ends_with_the_access_the_sign_in_and_its_time(shared: Shar
 
 
 async def test_files_of_a_message_that_is_not_recorded_yet_are_looked_up_again(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sum(downloads.PAUSES) == pytest.approx(3)
     monkeypatch.setattr(downloads, "PAUSES", (0.001, 0.001))
@@ -194,14 +196,17 @@ async def test_files_of_a_message_that_is_not_recorded_yet_are_looked_up_again(
         assert (await shared.links({})).body == {"links": [None]}
         assert len(archive.requests) == look_ups
 
-    async def record() -> None:
-        while len(archive.requests) < 2:
-            await trio.lowlevel.checkpoint()
-        archive.files[FILE] = stored
+    get_files = archive.get_files
+
+    async def get_and_record(request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        answer = await get_files(request)
+        if len(archive.requests) == 2:
+            archive.files[FILE] = stored
+        return answer
 
     shared.message_id = first_id_at(shared.api.clock())
     archive.requests.clear()
-    nursery.start_soon(record)
+    monkeypatch.setattr(archive, "get_files", get_and_record)
     assert (await shared.get(await shared.url())).text == CONTENT
 
 
@@ -246,7 +251,10 @@ async def test_the_files_of_a_chat_are_listed_by_class(api: Api, token: str) -> 
 class Endless:
     """A file store in which every file has 5 GB. `read_bytes` counts what was read; `fails_at` is where it fails."""
 
-    def __init__(self, fails_at: int = 5_000 * MEGABYTE, size_bytes: int = 5_000 * MEGABYTE) -> None:
+    def __init__(
+        self, fails_at: int = 5_000 * MEGABYTE, size_bytes: int = 5_000 * MEGABYTE, chunk_bytes: int = MEGABYTE
+    ) -> None:
+        self._chunk_bytes = chunk_bytes
         self.size_bytes = size_bytes
         self.calls: list[str] = []
         self.read_bytes = 0
@@ -277,8 +285,8 @@ class Endless:
             await trio.lowlevel.checkpoint()
             if self.read_bytes >= self._fails_at:
                 raise Unavailable("away")
-            self.read_bytes += MEGABYTE
-            yield bytes(MEGABYTE)
+            self.read_bytes += self._chunk_bytes
+            yield bytes(self._chunk_bytes)
 
 
 def serving_from(shared: Shared, endless: Endless, **limits: Any) -> AbstractAsyncContextManager[Server]:
@@ -287,20 +295,24 @@ def serving_from(shared: Shared, endless: Endless, **limits: Any) -> AbstractAsy
     return serving(ignore_disconnects(make_app(services, shared.api.web_root)), **limits)
 
 
-async def test_a_slow_reader_costs_little_memory_and_ends_when_it_stops_reading(shared: Shared) -> None:
-    endless = Endless()
+async def test_a_slow_reader_costs_little_memory_and_ends_when_it_stops_reading(
+    shared: Shared, mock_clock: MockClock
+) -> None:
+    endless = Endless(chunk_bytes=8 * MEGABYTE)
     async with (
         serving_from(shared, endless, send_seconds=3.0) as server,
         connected(server, receive_buffer=65_536) as client,
     ):
         await client.get(await shared.url())
         received = 0
-        for _ in range(40):  # slower than one chunk in `send_seconds`
-            await trio.sleep(0.1)
+        for _ in range(80):  # slower than one chunk in `send_seconds`, by the server's clock
+            mock_clock.jump(0.05)
             received += len(await client.stream.receive_some(65_536))
         assert endless.open == 1
         assert endless.read_bytes - received < 16 * MEGABYTE  # most of it in the buffers of the sockets
-        await until_connections(server, 0)
+        while server.connections:
+            mock_clock.jump(3.0)
+            await wait_all_tasks_blocked(0.01)
         assert endless.open == 0
 
 

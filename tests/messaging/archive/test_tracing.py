@@ -59,6 +59,7 @@ async def test_each_failed_attempt_of_the_store_is_a_failed_span(
         return await submit(job)
 
     monkeypatch.setattr(chats._database._writer, "call", fail_once)
+    monkeypatch.setattr("messaging.archive.recorder.COMMIT_SECONDS", 60.0)  # nothing else writes meanwhile
     await publish(log, [new_message()], traced=[0])
     recorder = Recorder(log, chats)
     await record_until(recorder, events=1)

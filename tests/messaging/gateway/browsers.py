@@ -141,8 +141,10 @@ class Browser:
         return found
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame of the session."""
-        found = await self.next()
+        """The next frame of the session. A pause of this process, which has both ends, is silence, after which the
+        server pings."""
+        while (found := await self.next()) is not None and found.opcode == PING:
+            pass
         assert found is not None
         assert found.opcode == TEXT, found
         session_frame: dict[str, Any] = json.loads(found.payload)

@@ -17,6 +17,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No deadlines: clients share a thread with their gateway, and stop when it does. A test of a deadline sets it."""
     for deadline in (
         "transports.connection.GOODBYE_DEADLINE",
+        "gateway.SETTLE_SECONDS",
         "log_consumer.SETTLE_SECONDS",
         "session.AUTHENTICATE_SECONDS",
         "session.SIGN_IN_SECONDS",

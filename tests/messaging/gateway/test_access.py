@@ -385,7 +385,7 @@ async def test_a_retry_of_a_removed_member_is_answered_with_the_first_message_wh
             before = crew.roster
             change_crew(first.event_id + crew.roster.version)
             await publish(platform, crew, before)
-            await ben.until("event")
+            await until(lambda: gateway.rosters.version(CHAT) == crew.roster.version)
         async with platform.sign_in(gateway, DAN) as dan, platform.sign_in(gateway, STRANGER) as stranger:
             assert (await ben.refused(send())).code == Code.NOT_FOUND
             assert (await ben.accepted(send("a"))).event_id == first.event_id

@@ -112,13 +112,14 @@ async def test_open_channels_give_events_and_the_others_heads_at_intervals(
     ):
         assert (await ben.accepted(follow(CHAT, opened=[CHAT]))).at_ms > 0
         assert (await cat.accepted(follow(CHAT))).at_ms > 0
+        began, heads = trio.current_time(), list[int]()
         sent = [(await ann.accepted(text("a"))).event_id]
         assert (await cat.expect("channel_head")).channel_head == ChannelHead(chat_id=CHAT, newest_id=sent[0])
-        head_at = trio.current_time()
         sent += [(await ann.accepted(text(client_id))).event_id for client_id in "bcd"]
         assert [(await ben.expect("event")).event.event_id for _ in sent] == sent
-        assert (await cat.expect("channel_head")).channel_head.newest_id == sent[-1]
-        assert trio.current_time() - head_at >= 0.29
+        while heads[-1:] != sent[-1:]:  # one head, unless the sends took longer than the interval
+            heads.append((await cat.expect("channel_head")).channel_head.newest_id)
+        assert trio.current_time() - began >= 0.3 * len(heads)
         mention = (await ann.accepted(text("e", CAT))).event_id
         for client in (ben, cat):
             assert (await client.expect("event")).event.event_id == mention
@@ -200,9 +201,10 @@ async def test_a_user_who_was_just_added_follows_and_one_who_was_removed_gets_no
         await publish(platform, crew, before)
         while (await ben.until("event")).event.event_id != crew.events[-1].event_id:
             pass
-        await ann.accepted(text("b"))
+        last = (await ann.accepted(text("b"))).event_id
         await ben.send(ClientFrame(ping=Ping()))
-        await ben.expect("pong")
+        await ben.until("pong")  # after the changes of members, if the sequencer publishes them again
+        assert last not in [frame.event.event_id for frame in ben.frames]
         assert (await ben.refused(follow(CHAT))).code == Code.NOT_FOUND
 
 

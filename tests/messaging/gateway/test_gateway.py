@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 
+import pytest
 import trio
 import trio.testing
 
@@ -89,8 +90,9 @@ async def test_a_drain_leaves_the_group_before_the_clients_reconnect(platform: P
 
 
 async def test_a_drain_sends_every_client_reconnect_also_if_the_log_answers_nothing(
-    platform: Platform, log: ScriptedLog
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("messaging.gateway.gateway.SETTLE_SECONDS", 0.2)
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("in flight", BEN)
@@ -104,7 +106,11 @@ async def test_a_drain_sends_every_client_reconnect_also_if_the_log_answers_noth
         assert [frame.WhichOneof("frame") for frame in ann.frames][-2:] == ["reconnect", "goodbye"]
 
 
-async def test_signals_reach_users_of_two_gateways_over_redis(platform: Platform, redis_server: Redis) -> None:
+async def test_signals_reach_users_of_two_gateways_over_redis(
+    platform: Platform, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.drivers.redis.messages.MAX_AGE_SECONDS", PATIENCE)
+    monkeypatch.setattr("messaging.gateway.signals.watches.ROUND_SECONDS", 0.5)  # a watch may be lost before SUBSCRIBE
     settings = settings_for(redis_server)
     async with AsyncExitStack() as stack:
         gateways = []

@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.previews import AT_ONCE, MAX_PER_MINUTE
@@ -242,9 +242,17 @@ async def test_who_wanted_no_previews_before_the_tail_begins_is_read_from_histor
 
 @pytest.mark.parametrize("is_away", [True, False])
 async def test_no_page_is_fetched_while_history_does_not_tell_whether_the_sender_wants_it(
-    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, is_away: bool
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, is_away: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The archive is away, or has not recorded the changes that the tail has forgotten."""
+    assert gateway.previews is not None
+    is_without, answers = gateway.previews._is_without, list[bool]()
+
+    async def ask(user_id: int, chat_id: str) -> bool:
+        answers.append(await is_without(user_id, chat_id))
+        return answers[-1]
+
+    monkeypatch.setattr(gateway.previews, "_is_without", ask)
     async with platform.sign_in(gateway, ANN) as ann:
         tail = gateway.partitions.tail_of(ANN)
         assert tail is not None
@@ -253,7 +261,8 @@ async def test_no_page_is_fetched_while_history_does_not_tell_whether_the_sender
         else:
             tail.complete_from = MAX_ID
         await ann.accepted(text_frame("a", body=LINK))
-        await wait_all_tasks_blocked(0.01)
+        await until(lambda: answers)  # a thread reads the log
+        assert answers == [True]
         platform.history.refusal, tail.complete_from = None, 0
         await ann.accepted(text_frame("b", body=f"{LINK}/again"))
         assert (await previewed(ann))[1] == "Page 1"
@@ -261,8 +270,9 @@ async def test_no_page_is_fetched_while_history_does_not_tell_whether_the_sender
 
 
 async def test_a_user_s_links_are_fetched_a_few_at_once_and_not_more_than_the_rate(
-    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, mock_clock: MockClock
 ) -> None:
+    mock_clock.rate = 1.0  # it began at 0: no minute ends during the test
     previewer.open = trio.Event()
     async with platform.sign_in(gateway, ANN) as ann:
         for number in range(MAX_PER_MINUTE + 5):

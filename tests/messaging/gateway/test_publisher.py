@@ -772,7 +772,7 @@ async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         message_id = (await ann.send_accepted("a", BEN)).event_id
         await ben.expect("event")
-        monkeypatch.setattr("messaging.gateway.publisher.wall_clock_ms", lambda: time_of(message_id) - 3_600_000)
+        monkeypatch.setattr("messaging.gateway.access.wall_clock_ms", lambda: time_of(message_id) - 3_600_000)
         await ben.accepted(change_frame("", marked=Marked(read_up_to=message_id)))
         refused = await ben.refused(change_frame("", marked=Marked(read_up_to=message_id + (60_000 << 22))))
         assert refused.field == "change.marked.delivered_up_to"

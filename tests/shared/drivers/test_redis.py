@@ -272,7 +272,8 @@ async def test_a_password_that_a_server_repeats_in_an_error_is_not_in_ours(nurse
 
     (listener,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
     port = listener.socket.getsockname()[1]
-    settings = RedisSettings.model_validate({"url": f"redis://:top%20secret@127.0.0.1:{port}/0"})
+    url = f"redis://:top%20secret@127.0.0.1:{port}/0"
+    settings = RedisSettings.model_validate({"url": url, "timeout_seconds": PATIENCE})
     async with open_redis(settings) as client:
         with pytest.raises(Unavailable, match=r"beginning with: '\*\*\*'") as caught:
             await client.call("PING")

@@ -59,6 +59,7 @@ async def test_many_writes_share_commits(database: Database) -> None:
     gathered = threading.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.write, lambda _: gathered.wait())
+        await wait_all_tasks_blocked()  # it is submitted first: tasks of one batch run in any order
         for item in range(200):
             nursery.start_soon(database.write, lambda connection, item=item: insert(connection, item))
         await wait_all_tasks_blocked()

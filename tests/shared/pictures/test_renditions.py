@@ -17,13 +17,20 @@ from shared.contract.errors import Unavailable
 from shared.files.folder import FolderFiles, open_folder_files
 from shared.files.keys import PICTURE, file_key, keys_of
 from shared.files.protocol import MIN_PART_BYTES, FileStore
-from shared.pictures import renditions
+from shared.pictures import processes, renditions
 from shared.pictures.renditions import Pictures, Renditions
 from shared.telemetry.metrics.catalogue import PICTURES
 from tests.shared.pictures.conftest import HEIC, SECRET, document, encoded, opened, picture, with_metadata
+from tests.waiting import PATIENCE
 
 FILE_ID = 7
 """The file of each test."""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has a low priority: beside four busy processes on two cores it gets a twentieth of one."""
+    monkeypatch.setattr(processes, "RENDER_SECONDS", 2 * PATIENCE)
 
 
 @pytest.fixture

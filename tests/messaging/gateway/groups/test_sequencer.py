@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -22,6 +22,7 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster, audience, is_kept
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
+from tests.fuzzing import examples
 from tests.messaging.gateway.groups.test_commands import changed, declined, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
@@ -103,7 +104,7 @@ def assert_is_part(roster: Roster, whole: Roster) -> None:
 outcomes = st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "late"])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(30)
 @given(
     st.lists(st.lists(st.tuples(users, requests, st.integers(0, 9)), max_size=10), max_size=4),
     st.lists(outcomes, max_size=20),

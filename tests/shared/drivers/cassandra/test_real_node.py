@@ -26,9 +26,10 @@ async def test_rows_are_tuples_over_all_pages(
     cassandra_settings: CassandraSettings,
 ) -> None:
     async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
-        await add(session, "pages", 6_000, 1)  # the driver asks for 5,000 at a time
+        session._driver.default_fetch_size = 500  # rows of a page
+        await add(session, "pages", 600, 1)
         rows = await session.execute(await session.prepare(READ), ("pages", 0))
-    assert sorted(rows) == [(n, b"\0") for n in range(6_000)]
+    assert sorted(rows) == [(n, b"\0") for n in range(600)]
 
 
 async def test_a_statement_is_prepared_once_and_one_with_a_condition_never_sent_twice(

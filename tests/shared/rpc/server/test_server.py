@@ -266,7 +266,7 @@ async def test_an_invalid_tls_handshake_ends_in_time(sent: bytes, serve: Serve, 
                 pass
         except trio.BrokenResourceError:
             pass
-        await eventually(lambda: not server.server.connections)
+        await eventually(lambda: not server.server.statistics().handshaking)
     assert server.server.statistics().handshakes_failed == 1
     await stream.aclose()
 
