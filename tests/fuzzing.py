@@ -2,10 +2,8 @@
 
 from hypothesis import settings
 
-NORMAL = 100
-"""Examples per test in the profile of `make test`, Hypothesis' default."""
-
 
 def examples(count: int) -> settings:
-    """Settings of a test that runs this many examples in `make test`, and proportionally more in `make test-all`."""
-    return settings(max_examples=count * settings().max_examples // NORMAL)
+    """Settings of a test that runs this many examples in `make test`, and in `make test-all` one for each hundredth of
+    those of its profile."""
+    return settings(max_examples=count * max(1, settings().max_examples // 100))

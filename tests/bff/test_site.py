@@ -187,9 +187,14 @@ async def test_other_files_are_not_found(api: Api, tmp_path: Path) -> None:
         assert reply.refusal[:2] == (404, "not_found"), path
 
 
-@given(st.text(max_size=40))
-def test_no_path_leads_out(path: str) -> None:
-    site = Site(Path(__file__).parent)
+@pytest.fixture(scope="module")
+def site() -> Site:
+    """Of the files beside this one."""
+    return Site(Path(__file__).parent)
+
+
+@given(path=st.text(max_size=40))
+def test_no_path_leads_out(site: Site, path: str) -> None:
     file = site.find(path)
     assert file is None or (Path(__file__).parent / path).is_file()
 

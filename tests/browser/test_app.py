@@ -47,6 +47,7 @@ def with_worker(seats: Seats, *arguments: Any, **options: Any) -> Seat:
     return seat
 
 
+@pytest.mark.slow  # test_wheel.py, test_connection.py and test_unsent.py have its parts
 def test_the_page_opens_without_a_server_with_what_was_read_and_keeps_messages_for_later(
     own_platform: Platform, seats: Seats
 ) -> None:

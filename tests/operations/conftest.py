@@ -14,14 +14,19 @@ from tools.operations.prometheus import Prometheus
 
 
 @pytest.fixture(scope="session")
-def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
-    folder = tmp_path_factory.mktemp("platforms")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    """A platform with TLS, which nobody uses."""
+    folder = tmp_path_factory.mktemp("secured")
     tls = Authority(folder / "certificates").issue().environment()
-    with (
-        running_process(Rookery(folder / "data")) as rookery,
-        running_process(Rookery(folder / "secured", settings=tls)) as secured,
-    ):
-        yield Platforms(rookery, secured)
+    with running_process(Rookery(folder / "secured", settings=tls)) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def platforms(tmp_path_factory: pytest.TempPathFactory, secured: Rookery) -> Iterator[Platforms]:
+    """The platforms that Prometheus scrapes."""
+    with running_process(Rookery(tmp_path_factory.mktemp("platforms") / "data")) as ready:
+        yield Platforms(ready, secured)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from tests.needed import needed
 from tests.operations.watched import (
     ENOUGH_SECONDS,
     MESSAGES,
-    Platforms,
     Use,
     Watched,
     in_use,
@@ -25,7 +24,7 @@ from tests.operations.watched import (
 from tools.engines.engine import running
 from tools.engines.kinds import Engines
 from tools.launch.cluster import PARTITIONS, UNHURRIED, Cluster, running_cluster
-from tools.launch.process import Process, wait_until
+from tools.launch.process import Process, Rookery, wait_until
 from tools.operations.prometheus import Prometheus, promtool
 
 OF_THE_PROCESS = ("process_", "python_")
@@ -181,12 +180,15 @@ def test_prometheus_counts_what_people_did(watch: Watched) -> None:
     assert 0 <= delivery / delivered < 30
 
 
-def test_every_metric_is_documented_and_every_documented_one_is_there(platforms: Platforms) -> None:
-    trio.run(chat, platforms.rookery.url)
-    see_documented([platforms.rookery.url], documented(without=ELSEWHERE))
-    secured = families(metrics_at(platforms.secured.url))
-    assert secured["rookery_tls_certificate_not_after_seconds"] == "gauge"
-    assert secured.items() <= documented().items()
+def test_every_metric_is_documented_and_every_documented_one_is_there(rookery: Rookery) -> None:
+    trio.run(chat, rookery.url)
+    see_documented([rookery.url], documented(without=ELSEWHERE))
+
+
+def test_metrics_of_tls_are_documented(secured: Rookery) -> None:
+    metrics = families(metrics_at(secured.url))
+    assert metrics["rookery_tls_certificate_not_after_seconds"] == "gauge"
+    assert metrics.items() <= documented().items()
 
 
 def optional_errors() -> dict[str, str]:
@@ -194,10 +196,10 @@ def optional_errors() -> dict[str, str]:
     return {"rookery_store_errors_total": "counter"}
 
 
-def test_no_label_has_user_data(platforms: Platforms) -> None:
+def test_no_label_has_user_data(rookery: Rookery) -> None:
     """Label values are of a bounded set: no id, name or text of a user is among them."""
-    people = trio.run(chat, platforms.rookery.url)
-    metrics = metrics_at(platforms.rookery.url)
+    people = trio.run(chat, rookery.url)
+    metrics = metrics_at(rookery.url)
     for person in (people.ada, people.grace):
         assert str(person.user_id) not in metrics
         assert person.name not in metrics

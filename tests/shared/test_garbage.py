@@ -18,7 +18,6 @@ def restored_collector() -> Iterator[None]:
     yield
     gc.enable()
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 class Node:

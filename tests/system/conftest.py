@@ -1,6 +1,7 @@
 """Platforms, stubs for a stock client, and a pair that bad clients must not disturb."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tools.launch.process import Process, Rookery, running, wait_until
 TAIL_BYTES = 1024 * 1024
 """Bound of the tail of `platform`: a test can fill it."""
 
+MODES = ["embedded", pytest.param("distributed", marks=pytest.mark.slow)]
+
 IDLE_WORKERS = 4
 """Idle worker threads that Trio keeps for 10 s."""
 
@@ -24,16 +27,30 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_stubs(tmp_path_factory.mktemp("stubs"))
 
 
-@pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.slow)])
-def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Process]]:
-    """The address of a BFF, and the process of the gateway."""
+@pytest.fixture(scope="session", params=MODES)
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Process]]:
+    """The address of a BFF, and the process of the gateway. Each test registers its own users, and stops no process."""
+    with open_platform(request, tmp_path_factory.mktemp("platform")) as ready:
+        yield ready
+
+
+@pytest.fixture(params=MODES)
+def own_platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Process]]:
+    """One for one test, which may stop it."""
+    with open_platform(request, tmp_path) as ready:
+        yield ready
+
+
+@contextmanager
+def open_platform(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[str, Process]]:
+    """Run the platform in the mode of the request's parameter."""
     if request.param == "embedded":
-        with running(Rookery(tmp_path / "data", tail_bytes=TAIL_BYTES)) as ready:
+        with running(Rookery(folder / "data", tail_bytes=TAIL_BYTES)) as ready:
             yield ready.url, ready
     else:
         engines = request.getfixturevalue("engines")
         cluster = Cluster(
-            tmp_path / "cluster", engines, bffs=1, gateways=1, archives=1, settings=UNHURRIED, tail_bytes=TAIL_BYTES
+            folder / "cluster", engines, bffs=1, gateways=1, archives=1, settings=UNHURRIED, tail_bytes=TAIL_BYTES
         )
         with running_cluster(cluster) as together:
             yield together.bffs[0].url, together.gateways[0]

@@ -20,9 +20,9 @@ TEXTS = ["words that are deleted", "words of an edit that are deleted"]
 
 
 async def test_devices_history_and_store_agree_on_messages_that_changed_while_a_device_was_away(
-    platform: tuple[str, Process],
+    own_platform: tuple[str, Process],
 ) -> None:
-    url, gateway = platform
+    url, gateway = own_platform
     ada, grace = await sign_up(url, "ada"), await sign_up(url, "grace")
     chat_id, thumb = ada.chat_with(grace), pb.Reacted(emoji="👍", set=True)
     connect = connector(gateway, "grpc")

@@ -18,6 +18,7 @@ from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
 from rookery.v1 import session_pb2 as pb
 from shared.contract.chats import group_chat_id, home_partition
+from shared.settings import CassandraSettings
 from tests.system.commands import list_processes
 from tests.system.sessions import (
     Session,
@@ -33,6 +34,7 @@ from tests.waiting import until
 from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, running_cluster
+from tools.launch.live import configure
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, Rookery, stop_all, wait_until
 
@@ -64,13 +66,18 @@ def issued(authority: Authority) -> Issued:
 
 @pytest.fixture(scope="module")
 def shared_cluster(
-    tmp_path_factory: pytest.TempPathFactory, engines: Engines, authority: Authority, issued: Issued
+    tmp_path_factory: pytest.TempPathFactory,
+    engines: Engines,
+    cassandra_settings: CassandraSettings,
+    authority: Authority,
+    issued: Issued,
 ) -> Iterator[Cluster]:
     """One for all tests of this module, with TLS on every listener; archives require client certificates.
 
     None of its processes logs an error, and each stops cleanly at the end.
     """
     settings = issued.environment(client_ca_file=authority.file)
+    settings["ROOKERY_CASSANDRA__KEYSPACE"] = cassandra_settings.keyspace
     with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines, settings=settings)) as ready:
         yield ready
         last = ready.running()
@@ -186,7 +193,7 @@ async def test_live_configuration_reaches_every_process_that_uses_it(cluster: Cl
         for session, other in zip(sessions, reversed(people), strict=True):
             await until_answered(session, other, "refused")
         await until_logged(cluster, [11])
-        await trio.to_thread.run_sync(cluster.run, "config", "unset", "max_text_bytes")
+        await trio.to_thread.run_sync(configure, cluster.environment, {"max_text_bytes": 16384})
         for session, other in zip(sessions, reversed(people), strict=True):
             await until_answered(session, other, "accepted")
         await until_logged(cluster, [11, 16384])
@@ -219,7 +226,8 @@ async def test_queries_to_an_archive_that_is_frozen_are_answered_by_the_other(cl
             cluster.archives[0].thaw()
 
 
-@each_transport
+@pytest.mark.slow  # one that is killed is harder for its users
+@pytest.mark.parametrize("transport", ["websocket", "grpc"])
 async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
     cluster: Cluster, transport: Transport
 ) -> None:

@@ -47,9 +47,7 @@ async def until_answered_soon(session: Session, to: Person, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value", "reason"),
-    [
-        ("ROOKERY_BFF__PORT", "70000", "`bff.port` (ROOKERY_BFF__PORT)"),
-        ("ROOKERY_TRACES__ENDPOINT", "collector:4318", "`traces.endpoint`"),
+    [  # tests/rookery/commands/test_cli.py has all kinds
         ("ROOKERY_TLS__CERTIFICATE_FILE", __file__, __file__),  # it has no certificate
     ],
 )
@@ -82,6 +80,7 @@ def test_the_doctor_finds_no_problem_in_a_valid_set_up(rookery: Rookery, tmp_pat
     assert "another process has the log in" in rookery.run("doctor", **ports).stdout
 
 
+@pytest.mark.slow
 def test_the_doctor_names_the_fault_and_its_remedy(rookery: Rookery, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -3,16 +3,18 @@
 import pytest
 import trio
 
-from tests.system.commands import command
 from tests.system.sessions import TRANSPORTS, connector, open_session
 from tests.waiting import until
+from tools.launch.live import configure
 from tools.launch.people import open_http, read_history, sign_up
 from tools.launch.process import Rookery
+
+LEVELS = "messaging.gateway=debug,shared.rpc=debug"
 
 
 async def test_records_have_user_session_and_role(own_rookery: Rookery) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
-    await command(own_rookery, "config", "set", "log_levels", "messaging.gateway=debug,shared.rpc=debug")
+    await trio.to_thread.run_sync(configure, own_rookery.environment, {"log_levels": LEVELS})
     await until(lambda: any("log_levels" in line for line in own_rookery.log_lines()))
     sessions = {}
     for transport in TRANSPORTS:

@@ -202,19 +202,19 @@ def test_a_chat_in_the_terminal_trusts_the_given_authority(rookery: Secured, tmp
 # ---- certificates that change
 
 
-async def test_a_new_certificate_is_used_and_sessions_go_on(own_rookery: Secured) -> None:
-    ada, grace = own_rookery.sign_up("ada"), own_rookery.sign_up("grace")
-    async with own_rookery.websocket_of(ada) as before:
-        old = own_rookery.issued.newest
-        assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {old}
-        own_rookery.authority.issue()
-        own_rookery.signal(signal.SIGHUP)
-        assert wait_until(lambda: "tls_reloaded" in _events(own_rookery))
-        assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {own_rookery.issued.newest} != {old}
+async def test_a_new_certificate_is_used_and_sessions_go_on(rookery: Secured) -> None:
+    ada, grace = rookery.sign_up("ada"), rookery.sign_up("grace")
+    async with rookery.websocket_of(ada) as before:
+        old = rookery.issued.newest
+        assert {rookery.certificate_of(name) for name in ANNOUNCED} == {old}
+        rookery.authority.issue()
+        rookery.signal(signal.SIGHUP)
+        assert wait_until(lambda: "tls_reloaded" in _events(rookery))
+        assert {rookery.certificate_of(name) for name in ANNOUNCED} == {rookery.issued.newest} != {old}
         await send_text(before, grace["user"]["user_id"], "still here")
-        async with own_rookery.websocket_of(ada) as after:
+        async with rookery.websocket_of(ada) as after:
             await send_text(after, grace["user"]["user_id"], "and here")
-    with own_rookery.http(ada["access_token"]) as http:  # over an earlier connection to the archive
+    with rookery.http(ada["access_token"]) as http:  # over an earlier connection to the archive
         # The archive records with a delay.
         assert wait_until(lambda: bool(http.get("/v1/chats").raise_for_status().json()["chats"]))
 

@@ -20,7 +20,7 @@ UNLIMITED = {
 """Limits for tests, whose users all connect from one address, and make more groups and mistakes than people."""
 
 
-def configure(environment: Mapping[str, str], live: Mapping[str, float]) -> None:
+def configure(environment: Mapping[str, str], live: Mapping[str, float | str]) -> None:
     """Store it in the store of a process with this environment; the process need not run."""
     redis: set[Engine] = {"redis"} if "redis" in environment.get("ROOKERY_ENGINES", "") else set()
     names = {"url": "ROOKERY_REDIS__URL", "prefix": "ROOKERY_REDIS__PREFIX"}
@@ -31,7 +31,7 @@ def configure(environment: Mapping[str, str], live: Mapping[str, float]) -> None
     trio.run(_store, settings, live)
 
 
-async def _store(settings: Settings, live: Mapping[str, float]) -> None:
+async def _store(settings: Settings, live: Mapping[str, float | str]) -> None:
     async with open_configuration(settings) as configuration:
         for key, value in live.items():
             await configuration.set(key, json.dumps(value))

@@ -18,7 +18,7 @@ from shared.accounts.tokens import TokenIssuer
 from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Refusal
 from shared.contract.wire import from_json
-from tools.launch.process import POLL_SECONDS, Rookery
+from tools.launch.process import POLL_SECONDS, Rookery, trusted
 
 PASSWORD = "correct horse battery"
 
@@ -48,7 +48,7 @@ class Person:
 
 @asynccontextmanager
 async def open_http(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=trusted()) as http:
         yield http
 
 

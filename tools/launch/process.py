@@ -325,14 +325,18 @@ def _announced(announced: dict[str, tuple[str, str]], output: str) -> dict[str, 
 
 def _is_well(probe: str) -> bool:
     try:
-        return httpx.get(probe, timeout=PROBE_SECONDS, verify=_trust(os.environ.get("SSL_CERT_FILE"))).is_success
+        return httpx.get(probe, timeout=PROBE_SECONDS, verify=trusted()).is_success
     except httpx.TransportError:
         return False
 
 
+def trusted() -> ssl.SSLContext:
+    """The authorities in the file of SSL_CERT_FILE, or certifi's, which take 20 ms to load: they are loaded once."""
+    return _trusted(os.environ.get("SSL_CERT_FILE"))
+
+
 @cache
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    """The authorities in the file of SSL_CERT_FILE, or certifi's, which take 20 ms to load."""
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 

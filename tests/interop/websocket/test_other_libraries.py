@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +51,18 @@ def program(language: str) -> list[str]:
             return [sys.executable, str(HERE / "python/client.py")]
 
 
-@pytest.fixture(scope="module")
-def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
-    with running(Rookery(tmp_path_factory.mktemp("websocket") / "data")) as ready:
-        yield ready
-    assert [line for line in ready.log_lines() if line["level"] not in ("info", "debug")] == []
-
-
 @pytest.mark.parametrize(
     "language", [pytest.param("go", marks=pytest.mark.slow), pytest.param("node", marks=pytest.mark.slow), "python"]
 )
 def test_a_program_with_another_library_gets_the_expected_frames(rookery: Rookery, language: str) -> None:
+    before = len(rookery.log_lines())
     ada, grace = [trio.run(sign_up, rookery.url, name) for name in ("ada", "grace")]
     command = [*program(language), rookery.websocket, ada.access_token, str(grace.user_id)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     results = {line["case"]: line["result"] for line in map(json.loads, done.stdout.splitlines())}
     assert results == EXPECTED
+    assert [line for line in rookery.log_lines()[before:] if line["level"] not in ("info", "debug")] == []
 
 
 @pytest.mark.slow

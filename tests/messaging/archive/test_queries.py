@@ -8,7 +8,7 @@ import pytest
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
 from messaging.archive.queries import MAX_CHANGES_AGE_MS, ArchiveQueries
 from messaging.archive.store.laws import MAX_AGE_MS
-from messaging.archive.store.protocol import MAX_CHANGES, MAX_PAGE_CHANGES, MAX_VERSIONS, ChatCursor
+from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS, ChatCursor
 from messaging.archive.store.sqlite.store import SqliteChats
 from messaging.envelopes import kind_name
 from rookery.v1.archive_pb2 import (
@@ -189,12 +189,24 @@ async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteC
     assert (middle.has_older, middle.has_newer) == (True, True)
 
 
+FEW_CHANGES = 500
+"""Of a page, instead of MAX_PAGE_CHANGES."""
+
+
 @pytest.mark.parametrize(("anchor", "end", "last"), [("before_id", MAX_ID, 0), ("after_id", 0, -1)])
 async def test_the_changes_of_a_message_hide_none_of_another(
-    client: Client, chats: SqliteChats, sent: Sequence[Event], anchor: str, end: int, last: int
+    client: Client,
+    chats: SqliteChats,
+    sent: Sequence[Event],
+    anchor: str,
+    end: int,
+    last: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for module in ("reader", "store.sqlite.store"):
+        monkeypatch.setattr(f"messaging.archive.{module}.MAX_PAGE_CHANGES", FEW_CHANGES)
     talk = Conversation((ALICE, BOB))
-    flood = [talk.reaction(sent[2].event_id, f"{number}") for number in range(MAX_PAGE_CHANGES - 1)]
+    flood = [talk.reaction(sent[2].event_id, f"{number}") for number in range(FEW_CHANGES - 1)]
     await chats.record(logged(*flood, *(talk.edit(event.event_id) for event in sent)), {})
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=10, **{anchor: end})  # type: ignore[arg-type]
     edited: list[int] = []

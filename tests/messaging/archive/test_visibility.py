@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.archive.pages import around
@@ -29,8 +29,9 @@ from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import KINDS
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
+from tests.fuzzing import examples
 from tests.messaging.archive.conftest import PARTITIONS
-from tests.messaging.archive.store.chats import START, Company, folded, hypothetical, logged, new_ids, stub_of
+from tests.messaging.archive.store.chats import START, Company, folded, logged, new_ids, stub_of
 
 STEPS = [
     *("message", "message", "member", "member", "settings", "reaction", "edit", "edit", "pinned", "pinned", "starred"),
@@ -122,7 +123,7 @@ def page_of(response: Any) -> Page:
     return Page(list(response.messages), response.has_older, response.has_newer)
 
 
-@settings(hypothetical, max_examples=40)
+@examples(20)
 @given(steps=steps, at=st.integers(-1, 41), limit=st.integers(1, 6))
 async def test_each_user_reads_what_the_model_says(
     tmp_path: Path, steps: Sequence[tuple[str, int, int]], at: int, limit: int

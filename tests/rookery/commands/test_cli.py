@@ -117,6 +117,7 @@ def test_an_account_is_created_with_an_invite(
         ("ROOKERY_BFF__PROT", "1", "there is no setting `bff.prot` (ROOKERY_BFF__PROT)"),
         ("ROOKERY_BFF__PORT", "x", "the setting `bff.port` (ROOKERY_BFF__PORT) is 'x'"),
         ("ROOKERY_BFF__PORT", "70000", "less than or equal to 65535"),
+        ("ROOKERY_TRACES__ENDPOINT", "collector:4318", "`traces.endpoint`"),
         ("ROOKERY_LOG_LEVEL", "loud", "`log_level`"),
         ("ROOKERY_ENGINES", "kafka,kassandra", "kassandra"),
         ("ROOKERY_KAFKA__TOPIC", "no spaces", "the setting `kafka.topic` (ROOKERY_KAFKA__TOPIC) is 'no spaces'"),

@@ -40,7 +40,6 @@ CLIENT_HELLO_BEGUN = b"\x16\x03\x01\x02\x00\x01"
 ADDRESSES = {name: pattern for name, (pattern, _) in ANNOUNCED.items()} | {"bff_health": r"health +(\S+),"}
 """Patterns of the lines that a platform prints, the BFF having a health port."""
 
-LISTENERS = pytest.mark.parametrize("name", ADDRESSES)
 GRPC = ("grpc", "archive")
 
 TlsStream = trio.SSLStream[trio.SocketStream]
@@ -151,89 +150,96 @@ async def secured(unopened: Secured, tmp_path: Path) -> AsyncIterator[Secured]:
 # ---- handshakes
 
 
-@LISTENERS
 async def test_each_newer_version_and_the_protocol_are_agreed_and_older_versions_rejected(
-    secured: Secured, name: str
+    secured: Secured, subtests: pytest.Subtests
 ) -> None:
-    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        context = secured.context("h2", "http/1.1")
-        context.maximum_version = version
-        async with secured.connected(name, context) as stream:
-            assert stream.version() == version.name.replace("_", ".")
-            assert (stream.selected_alpn_protocol(),) == alpn_of(name)
-            assert await is_served(name, stream)
-    context = secured.context()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("DEFAULT@SECLEVEL=0")  # else OpenSSL does not even try TLS 1.1
-    with pytest.raises(trio.BrokenResourceError):
-        async with secured.connected(name, context):
-            pass
+    for name in ADDRESSES:
+        with subtests.test(name=name):
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                context = secured.context("h2", "http/1.1")
+                context.maximum_version = version
+                async with secured.connected(name, context) as stream:
+                    assert stream.version() == version.name.replace("_", ".")
+                    assert (stream.selected_alpn_protocol(),) == alpn_of(name)
+                    assert await is_served(name, stream)
+            context = secured.context()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+            context.set_ciphers("DEFAULT@SECLEVEL=0")  # else OpenSSL does not even try TLS 1.1
+            with pytest.raises(trio.BrokenResourceError):
+                async with secured.connected(name, context):
+                    pass
 
 
-@LISTENERS
-async def test_a_client_without_the_protocol_gets_http_and_no_grpc(secured: Secured, name: str) -> None:
-    for offered in ((), ("http/1.1",) if name in GRPC else ("h2",)):
-        async with secured.connected(name, secured.context(*offered)) as stream:
-            assert stream.selected_alpn_protocol() is None
-            if name in GRPC:
-                await stream.send_all(PREFACE)
-                assert await rest(stream) == b""
-            else:
-                assert await is_served(name, stream)
+async def test_a_client_without_the_protocol_gets_http_and_no_grpc(secured: Secured, subtests: pytest.Subtests) -> None:
+    for name in ADDRESSES:
+        with subtests.test(name=name):
+            for offered in ((), ("http/1.1",) if name in GRPC else ("h2",)):
+                async with secured.connected(name, secured.context(*offered)) as stream:
+                    assert stream.selected_alpn_protocol() is None
+                    if name in GRPC:
+                        await stream.send_all(PREFACE)
+                        assert await rest(stream) == b""
+                    else:
+                        assert await is_served(name, stream)
 
 
-@LISTENERS
-async def test_plain_text_gets_no_answer_and_harms_no_other(secured: Secured, name: str) -> None:
-    async with secured.connected(name) as other:
-        for sent in (GET, PREFACE, bytes(100)):
-            async with await secured.connect(name) as plain:
-                await plain.send_all(sent)
-                answer = await rest(plain)
-            assert b"HTTP" not in answer
-            assert answer[3:4] != b"\4"
-        assert await is_served(name, other)
+async def test_plain_text_gets_no_answer_and_harms_no_other(secured: Secured, subtests: pytest.Subtests) -> None:
+    for name in ADDRESSES:
+        with subtests.test(name=name):
+            async with secured.connected(name) as other:
+                for sent in (GET, PREFACE, bytes(100)):
+                    async with await secured.connect(name) as plain:
+                        await plain.send_all(sent)
+                        answer = await rest(plain)
+                    assert b"HTTP" not in answer
+                    assert answer[3:4] != b"\4"
+                assert await is_served(name, other)
 
 
-@LISTENERS
 async def test_a_handshake_that_does_not_end_is_cut_off_and_delays_no_other(
-    mock_clock: MockClock, unopened: Secured, tmp_path: Path, name: str
+    mock_clock: MockClock, unopened: Secured, tmp_path: Path
 ) -> None:
     async with unopened.open(tmp_path) as secured, AsyncExitStack() as stack:
-        half_open = [await stack.enter_async_context(await secured.connect(name)) for _ in range(10)]
-        for plain in half_open[::2]:
+        half_open = []
+        for name in ADDRESSES:
+            half_open += [(name, await stack.enter_async_context(await secured.connect(name))) for _ in range(10)]
+        for _, plain in half_open[::2]:
             await plain.send_all(CLIENT_HELLO_BEGUN)
-        async with secured.connected(name) as other:
-            assert await is_served(name, other)
+        for name in ADDRESSES:
+            async with secured.connected(name) as other:
+                assert await is_served(name, other), name
         await wait_all_tasks_blocked(0.02)
         mock_clock.jump(LATE)
-        for plain in half_open:
-            assert await rest(plain) == b""
+        for name, plain in half_open:
+            assert await rest(plain) == b"", name
 
 
-@LISTENERS
 async def test_a_client_that_rejects_the_certificate_ends_its_connection_alone(
-    secured: Secured, tmp_path: Path, name: str
+    secured: Secured, subtests: pytest.Subtests, tmp_path: Path
 ) -> None:
-    async with secured.connected(name) as other:
-        with pytest.raises(trio.BrokenResourceError):
-            async with secured.connected(name, Authority(tmp_path / "other").trusting(*alpn_of(name))):
-                pass
-        assert await is_served(name, other)
+    for name in ADDRESSES:
+        with subtests.test(name=name):
+            async with secured.connected(name) as other:
+                with pytest.raises(trio.BrokenResourceError):
+                    async with secured.connected(name, Authority(tmp_path / "other").trusting(*alpn_of(name))):
+                        pass
+                assert await is_served(name, other)
 
 
 # ---- certificates of clients
 
 
-@LISTENERS
-async def test_the_archive_alone_requests_a_certificate(secured: Secured, name: str) -> None:
-    async with secured.connected(name, secured.authority.trusting(*alpn_of(name))) as stream:
-        try:
-            served = await is_served(name, stream)
-        except trio.BrokenResourceError:
-            served = False
-    assert served == (name != "archive")
+async def test_the_archive_alone_requests_a_certificate(secured: Secured, subtests: pytest.Subtests) -> None:
+    for name in ADDRESSES:
+        with subtests.test(name=name):
+            async with secured.connected(name, secured.authority.trusting(*alpn_of(name))) as stream:
+                try:
+                    served = await is_served(name, stream)
+                except trio.BrokenResourceError:
+                    served = False
+            assert served == (name != "archive")
 
 
 @pytest.mark.parametrize("kind", ["foreign", "expired"])
@@ -250,11 +256,14 @@ async def test_the_archive_rejects_certificates_that_are_not_valid(secured: Secu
 # ---- the end of a connection
 
 
-@pytest.mark.parametrize("name", ["page", "websocket", *GRPC])
-async def test_a_client_that_leaves_without_close_notify_is_forgotten(secured: Secured, name: str) -> None:
-    async with secured.connected(name) as stream:
-        assert await is_served(name, stream)
-    await until_closed(name)
+async def test_a_client_that_leaves_without_close_notify_is_forgotten(
+    secured: Secured, subtests: pytest.Subtests
+) -> None:
+    for name in ("page", "websocket", *GRPC):
+        with subtests.test(name=name):
+            async with secured.connected(name) as stream:
+                assert await is_served(name, stream)
+            await until_closed(name)
 
 
 async def test_http_ends_with_close_notify(secured: Secured) -> None:
@@ -267,17 +276,18 @@ async def test_http_ends_with_close_notify(secured: Secured) -> None:
 # ---- certificates that change
 
 
-@LISTENERS
-async def test_a_reload_is_for_new_connections_alone(secured: Secured, name: str) -> None:
-    async with secured.connected(name) as before:
-        old = before.getpeercert(True)
-        secured.authority.issue()
-        os.kill(os.getpid(), signal.SIGHUP)
-        with trio.fail_after(PATIENCE):
-            while await secured.certificate_of(name) == old:
-                await trio.sleep(0.005)
-        assert await secured.certificate_of(name) == secured.issued.newest
-        assert await is_served(name, before)
+async def test_a_reload_is_for_new_connections_alone(secured: Secured, subtests: pytest.Subtests) -> None:
+    for name in ADDRESSES:
+        with subtests.test(name=name):
+            async with secured.connected(name) as before:
+                old = before.getpeercert(True)
+                secured.authority.issue()
+                os.kill(os.getpid(), signal.SIGHUP)
+                with trio.fail_after(PATIENCE):
+                    while await secured.certificate_of(name) == old:
+                        await trio.sleep(0.005)
+                assert await secured.certificate_of(name) == secured.issued.newest
+                assert await is_served(name, before)
 
 
 async def test_an_expired_certificate_makes_every_role_unready_until_a_valid_one_is_loaded(

@@ -255,47 +255,50 @@ SAMPLED = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 UNSAMPLED = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
 GARBAGE = {"traceparent": "00-whatever"}
 
+PATHS = ("/v1/me", "/v1/chats", "/v1/me/connections", "/v1/me/gateway")
+"""One for each request, since a span may end after the response is received."""
 
-async def first_of_request(
-    settings: Settings, spans: Spans, headers: dict[str, str], ratio: float
-) -> list[ReadableSpan]:
-    """Send a request to the API; return its server span, or none if it is not traced."""
+
+async def spans_of_requests(
+    settings: Settings, spans: Spans, *headers: dict[str, str], ratio: float
+) -> list[list[ReadableSpan]]:
+    """Send a request to the API with each of the headers; return its server span, or none if it is not traced."""
+    requests = dict(zip(PATHS, headers, strict=False))
     async with (
         opened(settings, ratio=ratio) as platform,
         httpx.AsyncClient(base_url=platform.url, timeout=PATIENCE) as http,
     ):
-        (await http.get("/readyz", headers=headers)).raise_for_status()
-        await http.get("/v1/me", headers=headers)
-    return spans.named("GET /v1/me")
+        for path, each in requests.items():
+            (await http.get("/readyz", headers=each)).raise_for_status()
+            await http.get(path, headers=each)
+    return [spans.named(f"GET {path}") for path in requests]
 
 
 async def test_an_untrusted_caller_can_not_turn_its_trace_on(tmp_path: Path, spans: Spans) -> None:
-    assert not await first_of_request(make_settings(tmp_path), spans, SAMPLED, ratio=0)
+    assert await spans_of_requests(make_settings(tmp_path), spans, SAMPLED, ratio=0) == [[]]
     assert not spans.names
 
 
-@pytest.mark.parametrize("headers", [SAMPLED, UNSAMPLED])
-async def test_the_trace_of_an_untrusted_caller_is_linked_to_and_not_joined(
-    tmp_path: Path, spans: Spans, headers: dict[str, str]
-) -> None:
-    (span,) = await first_of_request(make_settings(tmp_path), spans, headers, ratio=1)
-    assert span.parent is None
-    (link,) = span.links
-    assert f"{link.context.trace_id:032x}" in headers["traceparent"]
-    assert ids_of(span)[0] not in headers["traceparent"]
+async def test_the_trace_of_an_untrusted_caller_is_linked_to_and_not_joined(tmp_path: Path, spans: Spans) -> None:
+    callers = (SAMPLED, UNSAMPLED)
+    found = await spans_of_requests(make_settings(tmp_path), spans, *callers, ratio=1)
+    for headers, (span,) in zip(callers, found, strict=True):
+        assert span.parent is None
+        (link,) = span.links
+        assert f"{link.context.trace_id:032x}" in headers["traceparent"]
+        assert ids_of(span)[0] not in headers["traceparent"]
 
 
 @pytest.mark.parametrize(
-    ("headers", "ratio", "is_traced"),
-    [(SAMPLED, 0, True), (UNSAMPLED, 1, False), (GARBAGE, 1, True), (GARBAGE, 0, False), ({}, 1, True), ({}, 0, False)],
+    ("ratio", "traced"), [(0, (True, False, False, False)), (1, (True, False, True, True))], ids=["none", "all"]
 )
 async def test_a_trusted_caller_decides(
-    tmp_path: Path, spans: Spans, headers: dict[str, str], ratio: float, *, is_traced: bool
+    tmp_path: Path, spans: Spans, ratio: float, traced: tuple[bool, bool, bool, bool]
 ) -> None:
     settings = make_settings(tmp_path, traces={"trust_callers": True})
-    found = await first_of_request(settings, spans, headers, ratio=ratio)
-    assert len(found) == is_traced
-    for span in found:
-        assert (span.parent is not None) == (headers == SAMPLED)
-        if span.parent is not None:
-            assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" in headers["traceparent"]
+    (sampled, *others) = found = await spans_of_requests(settings, spans, SAMPLED, UNSAMPLED, GARBAGE, {}, ratio=ratio)
+    assert tuple(len(each) == 1 for each in found) == traced
+    parent = sampled[0].parent
+    assert parent is not None
+    assert f"{parent.trace_id:032x}-{parent.span_id:016x}" in SAMPLED["traceparent"]
+    assert [span.parent for each in others for span in each] == [None] * sum(traced[1:])

@@ -147,15 +147,15 @@ class Platform:
 
     def feed(self, chat_id: str, after: int) -> list[Event]:
         """The events after an id, and the late ones."""
-        messages = [Event(event_id=each.message_id, message=each) for each in self.history if each.chat_id == chat_id]
-        changes = [event for event in self.events.values() if event.change.chat_id == chat_id]
-        kept = [event for event in changes if not self.is_removed(event)]
         late_ms = time_of(after) + MAX_AGE_MS
-        return [
-            event
-            for event in messages + kept
-            if event.event_id > after or self.logged_ms.get(event.event_id, 0) > late_ms
-        ]
+
+        def is_new(event_id: int) -> bool:
+            return event_id > after or self.logged_ms.get(event_id, 0) > late_ms
+
+        here = [message for message in self.history if message.chat_id == chat_id and is_new(message.message_id)]
+        changes = [each for each in self.events.values() if each.change.chat_id == chat_id and is_new(each.event_id)]
+        kept = [event for event in changes if not self.is_removed(event)]
+        return [*(Event(event_id=message.message_id, message=message) for message in here), *kept]
 
     def is_removed(self, event: Event) -> bool:
         """Whether the change has been removed by a deletion."""

@@ -4,7 +4,7 @@ All tests share a keyspace, and have users, names and tokens of their own.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rookery.serve.schema import FILLS, MIGRATIONS
@@ -25,6 +25,7 @@ from shared.drivers.cassandra.migrations import FIRST_PLACE
 from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 from tests.cassandra_sessions import OpenSession
+from tests.fuzzing import examples
 from tests.shared.accounts.stores import empty, letters, patiently
 
 NUMBERS = itertools.count(1_000)
@@ -108,13 +109,40 @@ def breaking_stores(request: pytest.FixtureRequest, session: CassandraSession) -
     yield stores()  # noqa: PT022 - pytest-trio would run a returned generator as a fixture
 
 
+Check = Callable[[CassandraAccounts], Awaitable[None]]
+CheckBreaking = Callable[[Check], Awaitable[None]]
+
+AT_ONCE = 8
+"""Stores that break off in checks of their own users at once."""
+
+
+@pytest.fixture(params=[pytest.param("request lost", marks=pytest.mark.slow), "answer lost"])
+def check_breaking(request: pytest.FixtureRequest, session: CassandraSession) -> CheckBreaking:
+    """Calls a check with each of these stores, several at once: each check uses its own users."""
+
+    async def run(check: Check) -> None:
+        is_lost = request.param == "answer lost"
+        for first in itertools.count(0, AT_ONCE):
+            some = [BreakingSession(session, at, is_answer_lost=is_lost) for at in range(first, first + AT_ONCE)]
+            async with trio.open_nursery() as nursery:
+                for breaking in some:
+                    nursery.start_soon(check, accounts(cast(CassandraSession, breaking)))
+            broken_off = [breaking.has_broken_off for breaking in some]
+            if not all(broken_off):
+                assert first + sum(broken_off) >= 3
+                return
+
+    return run
+
+
 @pytest.mark.parametrize("is_same", [True, False], ids=["same id", "new id"])
 async def test_a_registration_that_broke_off_is_all_or_nothing_and_can_be_retried(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts], *, is_same: bool
+    store: CassandraAccounts, check_breaking: CheckBreaking, *, is_same: bool
 ) -> None:
     """A browser that retries gets a new id. If its first try took the name, it can sign in with that password."""
     outcomes = set()
-    for breaking in breaking_stores:
+
+    async def check(breaking: CassandraAccounts) -> None:
         user = new_user()
         again = user if is_same else replace(user, user_id=next(NUMBERS))
         with suppress(Unavailable):
@@ -129,6 +157,8 @@ async def test_a_registration_that_broke_off_is_all_or_nothing_and_can_be_retrie
         await expect_account(store, again if is_added else user, "hash")
         if not is_same:
             assert await store.users([user.user_id if is_added else again.user_id]) == []
+
+    await check_breaking(check)
     assert outcomes == {True} if is_same else outcomes >= {False}
 
 
@@ -148,9 +178,9 @@ async def test_a_late_end_of_a_registration_undoes_no_change_and_leaves_no_passw
 
 
 async def test_a_profile_change_that_broke_off_is_all_or_nothing_and_can_be_retried(
-    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    session: CassandraSession, store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
-    for breaking in breaking_stores:
+    async def check(breaking: CassandraAccounts) -> None:
         user = new_user()
         await store.add_user(user, "hash")
         wanted = replace(user, display_name=new_user().display_name, version=2)
@@ -165,11 +195,13 @@ async def test_a_profile_change_that_broke_off_is_all_or_nothing_and_can_be_retr
         assert await store.find_users(user.display_name, after_name="", limit=10) == []
         assert await rows_in_index(session, user) == {wanted.display_name}
 
+    await check_breaking(check)
+
 
 async def test_a_deletion_that_broke_off_can_be_repeated_and_leaves_no_name_in_the_index(
-    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    session: CassandraSession, store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
-    for breaking in breaking_stores:
+    async def check(breaking: CassandraAccounts) -> None:
         user = new_user()
         await store.add_user(user, "hash")
         with suppress(Unavailable):
@@ -178,19 +210,24 @@ async def test_a_deletion_that_broke_off_can_be_repeated_and_leaves_no_name_in_t
         assert await store.users([user.user_id]) == [replace(user, display_name="", version=2, is_deleted=True)]
         assert await rows_in_index(session, user) == set()
 
+    await check_breaking(check)
+
 
 async def test_an_account_whose_creation_broke_off_is_deleted_with_its_password(
-    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    session: CassandraSession, store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
     select = await session.prepare("SELECT password_hash, display_name FROM user_by_name WHERE name = ?")
     deleted = []
-    for breaking in breaking_stores:
+
+    async def check(breaking: CassandraAccounts) -> None:
         user = new_user()
         with suppress(Unavailable):
             await breaking.add_user(user, "hash")
         await store.delete_user(user.user_id)
         if await store.users([user.user_id]):
-            deleted += await session.execute(select, [user.name])
+            deleted.extend(await session.execute(select, [user.name]))
+
+    await check_breaking(check)
     assert set(deleted) == {(None, None)}
 
 
@@ -422,7 +459,7 @@ async def test_a_late_write_to_the_index_harms_no_later_change(
     assert await rows_in_index(session, user) == {user.display_name}
 
 
-@settings(max_examples=settings().max_examples // 20)
+@examples(5)
 @given(
     display_names=st.lists(st.lists(st.text("abcd", max_size=5), min_size=1, max_size=4), max_size=8),
     words=st.lists(st.text("abcd", min_size=1, max_size=4), min_size=1, max_size=2),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Logged, Page
@@ -18,8 +17,9 @@ from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
 from shared.contract.groups import DEFAULT_PERMISSIONS
 from shared.contract.ids import MAX_ID, first_id_at, time_of
+from tests.fuzzing import examples
 
-hypothetical = settings(max_examples=settings().max_examples // 20)
+hypothetical = examples(5)
 """The examples share a database, in which each has its own chat. An example of Cassandra takes a second, so there are
 few: 5, and 50 in `make test-all`."""
 

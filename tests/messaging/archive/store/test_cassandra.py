@@ -30,6 +30,7 @@ from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
 from shared.drivers.cassandra.driver import translate
 from tests.cassandra_sessions import OpenSession
+from tests.fuzzing import examples
 from tests.messaging.archive.conftest import FakeLog, truth_of
 from tests.messaging.archive.store.chats import (
     ALL,
@@ -308,6 +309,7 @@ def test_rows_of_one_partition_are_divided_when_they_are_many() -> None:
     assert [len(some) for some in writes._packed()] == [2] * 5
 
 
+@examples(15)
 @given(counts=st.lists(st.integers(1, 250), max_size=12))
 def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> None:
     talks = [Conversation() for _ in counts]

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from messaging.archive.queries import ArchiveQueries
 from messaging.archive.store.protocol import ChatStore
@@ -100,13 +101,15 @@ async def talk(request: pytest.FixtureRequest, chats: ChatStore) -> Talk:
 
 
 async def test_users_who_were_never_members_read_nothing_on_any_path(chats: ChatStore, talk: Talk) -> None:
-    for user in (ASKING, STRANGER):
-        await check_refused(chats, talk, user)
+    async with trio.open_nursery() as nursery:
+        for user in (ASKING, STRANGER):
+            nursery.start_soon(check_refused, chats, talk, user)
 
 
 async def test_users_read_the_messages_of_their_spans_on_every_path(chats: ChatStore, talk: Talk) -> None:
-    for user in IN_SPANS:
-        await check_paths(chats, talk, user)
+    async with trio.open_nursery() as nursery:
+        for user in IN_SPANS:
+            nursery.start_soon(check_paths, chats, talk, user)
 
 
 async def test_unread_mentions_count_from_the_last_joining_and_end_with_the_membership(
