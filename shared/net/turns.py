@@ -14,7 +14,6 @@ from types import TracebackType
 from weakref import WeakValueDictionary
 
 import trio
-from trio.testing import wait_all_tasks_blocked  # a part of Trio's scheduler: it needs no test and no mock clock
 
 from shared.net.client_address import UNKNOWN, address_key
 
@@ -124,6 +123,9 @@ class FilesTurn(Turn):
         self.charge(PIECE_SECONDS)
 
     async def _wait_for_next(self) -> None:
+        # A part of Trio's scheduler. Its package imports pytest, if that is installed: not at each start.
+        from trio.testing import wait_all_tasks_blocked
+
         with trio.move_on_after(FILES_WAIT_SECONDS):
             await wait_all_tasks_blocked()
             while any(is_busy() for is_busy in self._busy):
