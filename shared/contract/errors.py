@@ -82,5 +82,9 @@ class Refusal:
         return self.kind.retryable
 
 
+class UnusableSetting(ValueError):
+    """A setting that only the driver of an engine can check; the text names it."""
+
+
 class Unavailable(Exception):
     """An engine (the log, a store) does not answer or can't write. Refuse the request as `unavailable`."""

@@ -110,12 +110,12 @@ def run_client(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
 def _run(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
     import trio
 
-    from shared.contract.errors import Unavailable
+    from shared.contract.errors import Unavailable, UnusableSetting
     from shared.net.pem import UnusableCertificate
 
     try:
         return trio.run(work, *arguments)
-    except UnusableCertificate as error:
+    except (UnusableCertificate, UnusableSetting) as error:
         raise InvalidSettings(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

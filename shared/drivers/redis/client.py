@@ -107,8 +107,8 @@ def _encoded(word: Argument) -> bytes:
 
 @asynccontextmanager
 async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
-    """Open a client. Opening never waits for Redis; closing takes a second at most. Raises ValueError for an invalid
-    option in the URL."""
+    """Open a client. Opening never waits for Redis; closing takes a second at most. Raises UnusableSetting for
+    an invalid option in the URL."""
     connect = connector(settings)
     commands, notices = Link(settings, connect), Link(settings, connect)
     async with (

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from redis import ConnectionPool
 from redis.exceptions import RedisError, ResponseError
 
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Unavailable, UnusableSetting
 from shared.settings import RedisSettings
 
 Argument = str | bytes | int
@@ -44,7 +44,7 @@ class Refused(Unavailable):
 def connector(settings: RedisSettings, *, texts: bool = True) -> Callable[[], Connection]:
     """Return a function that makes connections, not yet connected. With `texts`, replies have `str`, else `bytes`.
 
-    Raises ValueError for an unknown or invalid option in the URL, without the URL, which may have a password.
+    Raises UnusableSetting for an unknown or invalid option in the URL, without the URL, which may have a password.
     """
     try:
         pool = ConnectionPool.from_url(
@@ -57,7 +57,7 @@ def connector(settings: RedisSettings, *, texts: bool = True) -> Callable[[], Co
         )
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):
-        raise ValueError("redis.url has an option, behind its `?`, that is not known or invalid") from None
+        raise UnusableSetting("`redis.url` has an option, behind its `?`, that is not known or invalid") from None
     return lambda: cast(Connection, pool.connection_class(**pool.connection_kwargs))
 
 

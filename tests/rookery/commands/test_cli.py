@@ -163,6 +163,17 @@ def test_an_invalid_url_of_redis_is_named_and_not_shown(invoke: Invoke) -> None:
     assert "sec" not in result.output
 
 
+def test_an_option_that_redis_does_not_have_is_named_and_the_url_not_shown(invoke: Invoke) -> None:
+    environment = {
+        "ROOKERY_ENGINES": "kafka,cassandra,redis",
+        "ROOKERY_REDIS__URL": "redis://:secret@host/0?nonsense=1",
+    }
+    result = invoke("config", "list", **environment)
+    assert result.exit_code == 2
+    assert "`redis.url` has an option" in result.output
+    assert "secret" not in result.output
+
+
 def test_lists_in_the_environment_have_commas_and_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOKERY_ENGINES", "redis, kafka")
     monkeypatch.setenv("ROOKERY_KAFKA__SERVERS", "one:9092,two:9092")
