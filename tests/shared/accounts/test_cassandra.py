@@ -19,6 +19,7 @@ from rookery.serve.schema import FILLS, MIGRATIONS
 from shared.accounts.cassandra.search import NameIndex
 from shared.accounts.cassandra.sign_ins import KEPT_SECONDS, MAX_SECONDS
 from shared.accounts.cassandra.store import CassandraAccounts
+from shared.accounts.people import Relationship, Report, Resolution
 from shared.accounts.store import Family, Rotation, SigningKey, UnconfirmedEnd, User
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.migrations import FIRST_PLACE
@@ -160,6 +161,49 @@ async def test_a_registration_that_broke_off_is_all_or_nothing_and_can_be_retrie
 
     await check_breaking(check)
     assert outcomes == {True} if is_same else outcomes >= {False}
+
+
+async def test_a_changed_relationship_that_broke_off_is_the_same_for_both_users_and_can_be_repeated(
+    store: CassandraAccounts, check_breaking: CheckBreaking
+) -> None:
+    async def check(breaking: CassandraAccounts) -> None:
+        one, other = next(NUMBERS), next(NUMBERS)
+        before = Relationship(one, other)
+        for wants_ms in (5, 0):  # listed for both, and no longer
+            wanted = replace(before, wants_ms=wants_ms, version=before.version + 1)
+            with suppress(Unavailable):
+                await breaking.change_relationship(before, wanted)
+            now = (await store.relationships(one, [other]))[other]
+            assert now in (before, wanted)
+            if now == before:
+                assert await store.change_relationship(before, wanted)
+            assert (await store.relationships(other, [one]))[one] == wanted.reversed
+            assert await store.relationships_of(one) == [wanted] * wanted.is_listed
+            assert await store.relationships_of(other) == [wanted.reversed] * wanted.is_listed
+            before = wanted
+
+    await check_breaking(check)
+
+
+async def test_a_report_whose_end_broke_off_is_open_or_closed_and_can_be_closed(
+    store: CassandraAccounts, check_breaking: CheckBreaking
+) -> None:
+    async def check(breaking: CassandraAccounts) -> None:
+        report = Report(next(NUMBERS), 1, 2, "", "", "spam")
+        with suppress(Unavailable):
+            await breaking.add_report(report)
+        await store.add_report(report)
+        close: dict[str, Any] = {"resolution": Resolution.HANDLED, "note": "", "closed_by": 3, "at_ms": 50}
+        with suppress(Unavailable):
+            await breaking.close_report(report.report_id, **close)
+        await store.close_report(report.report_id, **close)
+        closed = replace(report, resolution=Resolution.HANDLED, closed_by=3, closed_at_ms=50)
+        assert await store.report(report.report_id) == closed
+        still_open = await store.reports(is_open=True, after=report.report_id - 1, limit=100)
+        assert report.report_id not in [each.report_id for each in still_open]
+        assert await store.reports(is_open=False, after=report.report_id + 1, limit=1) == [closed]
+
+    await check_breaking(check)
 
 
 async def test_a_late_end_of_a_registration_undoes_no_change_and_leaves_no_password_hash_beside_the_account(
