@@ -47,6 +47,14 @@ class Refused(AssertionError):
     """Firefox refused a command."""
 
 
+IS_STILL = """(element) => new Promise((resolve) => {
+  const place = () => JSON.stringify(element.getBoundingClientRect());
+  const before = place();
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve(place() === before)));
+})"""
+"""Whether an element stays in its place for two frames: a list that grows moves it away from the pointer."""
+
+
 class Window:
     """A window with its own storage. Every step waits until it can be done."""
 
@@ -95,6 +103,8 @@ class Window:
                 move = {"type": "pointerMove", "x": 0, "y": 0, "origin": {"type": "element", "element": element}}
                 with suppress(Refused):  # the page has drawn another one in its place: nothing is clicked yet
                     await self.evaluate("(element) => element.scrollIntoView({ block: 'nearest' })", element)
+                    await self._activate()  # others draw no frames
+                    await self.until(IS_STILL, element)
                     return await self._act({"type": "pointer", "id": "mouse", "actions": [move, *press]})
 
     async def type(self, name: str, *keys: str) -> None:
@@ -117,9 +127,12 @@ class Window:
     async def _find(self, role: str, name: str) -> dict[str, Any]:
         return {"sharedId": (await self.until(FIND, [role, name]))["sharedId"]}
 
+    async def _activate(self) -> None:
+        await self._send("browsingContext.activate", context=self._context)
+
     async def _act(self, source: Mapping[str, object]) -> None:
         """Do as a person does in the window: in the active one, since buttons of others ignore keys."""
-        await self._send("browsingContext.activate", context=self._context)
+        await self._activate()
         await self._send("input.performActions", context=self._context, actions=[source])
 
     async def _send(self, method: str, **parameters: object) -> dict[str, Any]:
