@@ -49,14 +49,14 @@ def test_background_load_changes_nothing(platform: Rookery) -> None:
 
 
 @pytest.mark.parametrize("transport", ["websocket", "grpc"])
-def test_a_load_with_registered_or_stored_users_delivers_everything(rookery: Rookery, transport: str) -> None:
-    users = ("--data", str(rookery.data)) if transport == "grpc" else ()
+def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Rookery, transport: str) -> None:
+    users = ("--data", str(platform.data)) if transport == "grpc" else ()
     words = ("--users", "4", "--rate", "50", "--seconds", "0.5", "--warm-up", "0.1", "--transport", transport)
-    result = run(rookery, "load", "--url", rookery.url, *words, *users)
+    result = run(platform, "load", "--url", platform.url, *words, *users)
     report = result["report"]
     assert report["sent"] == report["accepted"]["count"] == report["delivered"]["count"] > 5
     assert (report["lost"], report["refused"], report["errors"]) == (0, {}, {})
-    assert result["server_pids"] == [rookery.process.pid]
+    assert result["server_pids"] == [platform.process.pid]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import trio
 
 from rookery.client import Client, Event, open_client
 from rookery.v1.session_pb2 import LinkPreview
+from shared.contract.chats import direct_chat_id
 from tests.messaging.previews.conftest import PAGE, Server, response, server
 from tests.messaging.previews.test_previews import png
 from tests.waiting import until_read
@@ -49,14 +50,14 @@ async def test_the_first_link_of_a_message_gets_a_preview(server: Server, rooker
     url = rookery.url
     ada, grace = [open_client(url, (await sign_up(url, name)).name, PASSWORD) for name in ("ada", "grace")]
     async with ada as sender, grace as reader:
+        chat_id = direct_chat_id(sender.me.user_id, reader.me.user_id)
+        link, preview = "", LinkPreview()
         for link in links:
             sent = await sender.send(reader.me.user_id, f"see {link}")
             if (preview := await preview_of(reader, sent.event_id)).picture:
                 break
         assert (preview.url, preview.title) == (link, "Title")
         assert (preview.picture[8:12], preview.picture_width, preview.picture_height) == (b"WEBP", 240, 120)
-        page = await until_read(
-            lambda: reader.api.history(sent.chat_id, limit=1), lambda page: page.messages[0].changes
-        )
+        page = await until_read(lambda: reader.api.history(chat_id, limit=1), lambda page: page.messages[0].changes)
         (message,) = page.messages
         assert [each.change.previewed.preview for each in message.changes] == [preview]
