@@ -47,7 +47,7 @@ def test_settings_apply_at_once_in_every_tab_and_stay(
 def test_other_sign_ins_are_ended_and_the_account_is_deleted_with_its_password(
     platform: Platform, seats: Seats, ada: Account
 ) -> None:
-    here, there = seats(platform, ada, allowed=["403"]), seats(platform, ada, allowed=["401"])
+    here, there = [seats(platform, ada, by_form=True, allowed=[status]) for status in ("403", "401")]
     here.choose("Settings")
     rows = here.page.get_by_role("dialog").get_by_role("listitem").filter(has_text="Chrome on Linux")
     rows.filter(has_text="Last seen").get_by_role("button").click()
