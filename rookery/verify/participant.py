@@ -84,7 +84,9 @@ class Participant:
         self.newest: Counter[str] = Counter()
         """The id of the newest event that the client knows, by chat: from a session, a head or a list of changes."""
         self.refused = Counter[str]()
-        """The refusals by code."""
+        """The refusals of messages by code."""
+        self.not_followed = Counter[str]()
+        """The refusals of Follow by code."""
         self.unanswered = 0
         """The number of answers that did not arrive in time."""
         self.outages: list[tuple[float, float]] = []
@@ -217,7 +219,7 @@ class Participant:
                                 self._opened_ms[chat_id] = event.at_ms
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                         case NotFollowed():
-                            self.refused[event.refused.code] += 1
+                            self.not_followed[event.refused.code] += 1
                             nursery.start_soon(self._follow_again, client, event.refused)
                         case ChannelHead():
                             self.heads.append(Head(event.chat_id, event.newest_id, self._clock(), self._follows))

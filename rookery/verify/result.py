@@ -37,7 +37,10 @@ class Result:
     not_members: int
     """Messages to groups that were refused because their sender was no member any more."""
     refused: dict[str, int]
-    """Refusals by code; each was retried."""
+    """Refusals of messages by code; each was retried."""
+    not_followed: dict[str, int]
+    """Refusals of Follow by code: of a channel that the user has left, or that a gateway can't read now. Each was
+    repeated."""
     unanswered: int
     """The number of answers that did not arrive in time."""
     retried: int
@@ -106,6 +109,7 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"in feeds       {result.feeds:,} lists of changes, compared to all accepted events"
     if plan.channel:
         yield f"heads          {result.heads:,} of a channel, compared to all accepted events"
+        yield f"not followed   {_counts(result.not_followed)}"
     yield f"refused        {_counts(result.refused)}; unanswered {result.unanswered}"
     yield f"reconnects     {result.reconnects:,}; gaps {result.gaps:,}"
     if plan.absences:

@@ -450,6 +450,7 @@ class Run:
             controls=sum(each.is_accepted for group in records.groups for each in group.controls),
             not_members=sum(bool(each.refused) and not each.is_control for each in records.sent.values()),
             refused=dict(sum((each.refused for each in self.participants), Counter())),
+            not_followed=dict(sum((each.not_followed for each in self.participants), Counter())),
             unanswered=sum(each.unanswered for each in self.participants),
             retried=sum(each.retried for each in sent),
             changed=sum(each.event is not None for each in self._made),

@@ -29,6 +29,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpStage]:
 def test_nothing_is_lost_and_what_is_promised_holds(scenario: Scenario, request: pytest.FixtureRequest) -> None:
     stage: Stage = request.getfixturevalue(scenario.where)
     report = trio.run(stage.run, scenario.inject)
+    print(*report.measured, f"refused: {report.result and report.result.refused}", sep="\n")  # pytest cuts a report
     assert report.broken == [], report
     assert report.result is not None
     assert report.result.accepted == report.result.sent > 0
