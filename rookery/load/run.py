@@ -271,14 +271,16 @@ class Load:
         if self._plan.rate is None:
             for user in [*range(self._plan.senders)] * self._plan.in_flight:
                 self._send_next(user, trio.current_time())
-            self._all_sent.set()
-            return
-        schedule = Schedule(trio.current_time(), self._plan.rate)
+        else:
+            await self._send_at_rate(self._plan.rate)
+        self._all_sent.set()
+
+    async def _send_at_rate(self, rate: float) -> None:
+        schedule = Schedule(trio.current_time(), rate)
         while (due := schedule.due(self._next)) < self._until:
             await trio.sleep_until(due)
             for number in range(self._next, schedule.due_by(trio.current_time())):
                 self._send_next(number % self._plan.senders, schedule.due(number))
-        self._all_sent.set()
 
     def _send_next(self, user: int, intended: float) -> None:
         number = self.record.sent(intended, trio.current_time())

@@ -178,8 +178,8 @@ class Roster(msgspec.Struct, dict=True):
         )
 
     def keeping(self, limit: int) -> "Roster":
-        """The roster of a channel with `limit` members: all users who asked to join, and the members that
-        were looked up or changed last."""
+        """Return the roster of a channel with `limit` members: all users with a join request, and the members that were
+        looked up or changed last."""
         members, version = KnownMembers.of(self.members).last(limit)
         if members is self.members:
             return self

@@ -37,8 +37,9 @@ class KnownMembers(Mapping[int, Member]):
         return KnownMembers(encoded, frozenset(asking))
 
     def last(self, limit: int) -> tuple["KnownMembers", int]:
-        """`limit` members: all users who asked to join, and the members that were added last. More than `limit` only if
-        more users asked. Also returns the highest version of the members left out; 0 if there are none."""
+        """Return `limit` members: all users with a join request, and the members that were added last. They are more
+        than `limit` only if more users have a join request. Also return the highest version of the members that are
+        left out; 0 if there are none."""
         surplus = max(len(self._encoded) - limit, 0)
         others = {*islice((user_id for user_id in self._encoded if user_id not in self.asking), surplus)}
         if not others:

@@ -36,7 +36,7 @@ from playwright.sync_api import (
 
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.needed import skip_or_fail
-from tools.launch.people import PASSWORD, Person, read_history
+from tools.launch.people import PASSWORD, Person, read_history, request_tokens
 from tools.launch.process import Rookery, running, trusted
 from tools.toolchains import ROOT
 
@@ -97,7 +97,7 @@ class Account(Person):
 
     @property
     def storage(self) -> dict[str, Any]:
-        """What the page keeps in localStorage after this sign-in."""
+        """The values that the page stores in localStorage at this sign-in."""
         return {
             "sign-in": self.sign_in | {"stored_at_ms": time.time_ns() // 1_000_000},
             "devices": [[self.name, self.sign_in["device_token"]]],
@@ -112,11 +112,10 @@ class Platform(Rookery):
         letters = re.sub("[^a-z]", "", display_name.split()[0].lower()) or "user"
         name = f"{letters}-{secrets.token_hex(4)}"
         account = {"name": name, "password": PASSWORD, "display_name": display_name}
-        with httpx.Client(base_url=self.url, timeout=PATIENCE, verify=trusted()) as http:
-            http.post("/v1/users", json=account).raise_for_status()
-            answer = http.post("/v1/tokens", json={"name": name, "password": PASSWORD}).raise_for_status().json()
-        user_id, tokens = int(answer["user"]["user_id"]), (answer["access_token"], answer["refresh_token"])
-        return Account(name, user_id, *tokens, display_name, answer)
+        httpx.post(f"{self.url}/v1/users", json=account, timeout=PATIENCE, verify=trusted()).raise_for_status()
+        signed_in = trio.run(request_tokens, self.url, name)
+        user_id, tokens = int(signed_in["user"]["user_id"]), (signed_in["access_token"], signed_in["refresh_token"])
+        return Account(name, user_id, *tokens, display_name, signed_in)
 
     def history_up_to(self, newest: str, reader: Person, chat_id: str) -> list[str]:
         """Wait until a text is the newest; return the history. The archive records with a delay."""
@@ -265,7 +264,7 @@ class Seat:
         self.page.get_by_label("Your name").fill(display_name)
         self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         self.page.get_by_role("button", name="Create account").click()
-        expect(self.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
+        self.until_signed_in()
 
     def enter(self, account: Account, password: str = PASSWORD) -> None:
         """Fill in the form of the sign-in, and send it."""
@@ -276,6 +275,10 @@ class Seat:
     def sign_in(self, account: Account) -> None:
         self.page.goto(self.platform.url)
         self.enter(account)
+        self.until_signed_in()
+
+    def until_signed_in(self) -> None:
+        """Wait until the page shows the list of chats."""
         expect(self.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
 
     def choose(self, name: str) -> None:
@@ -356,7 +359,7 @@ def seats(chromium: Browser) -> Iterator[Seats]:
             seat.sign_in(account)
         elif account:
             seat.page.goto(platform.url)
-            expect(seat.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
+            seat.until_signed_in()
         if chat:
             seat.open_chat(chat)
         return seat

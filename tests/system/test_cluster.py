@@ -227,7 +227,7 @@ async def test_queries_to_an_archive_that_is_frozen_are_answered_by_the_other(cl
 
 
 @pytest.mark.slow  # one that is killed is harder for its users
-@pytest.mark.parametrize("transport", ["websocket", "grpc"])
+@each_transport
 async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
     cluster: Cluster, transport: Transport
 ) -> None:

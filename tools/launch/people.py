@@ -60,11 +60,17 @@ async def sign_up(url: str, name: str = "someone") -> Person:
     return await sign_in(url, name)
 
 
-async def sign_in(url: str, name: str) -> Person:
-    """Sign in to an account, as on a further device."""
+async def request_tokens(url: str, name: str) -> dict[str, Any]:
+    """Sign in to an account, as on a further device; return the response, with tokens, user and device token."""
     async with open_http(url) as http:
         answer = await http.post("/v1/tokens", json={"name": name, "password": PASSWORD})
     tokens: dict[str, Any] = answer.raise_for_status().json()
+    return tokens
+
+
+async def sign_in(url: str, name: str) -> Person:
+    """Sign in to an account, as on a further device."""
+    tokens = await request_tokens(url, name)
     return Person(name, int(tokens["user"]["user_id"]), tokens["access_token"], tokens["refresh_token"])
 
 

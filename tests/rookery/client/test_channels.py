@@ -221,7 +221,7 @@ async def play(operations: list[str], lag_ms: int) -> None:
                     await client.channels.open(CHAT)
                     is_open = True
                 case "close":
-                    expected = ids_of(found)  # what is missing is read some seconds later
+                    expected = ids_of(found)  # the missing events are read some seconds later
                     client.channels.close(CHAT)
                     is_open = False
                 case "leave" if is_member:

@@ -95,7 +95,11 @@ class BreakingSession:
         return [await self.execute(*each) for each in work]
 
 
-@pytest.fixture(params=[pytest.param("request lost", marks=pytest.mark.slow), "answer lost"])
+LOST = [pytest.param("request lost", marks=pytest.mark.slow), "answer lost"]
+"""Of the request at which a store breaks off."""
+
+
+@pytest.fixture(params=LOST)
 def breaking_stores(request: pytest.FixtureRequest, session: CassandraSession) -> Iterator[Iterator[CassandraAccounts]]:
     """Stores that break off at their first request, at their second, and so on; the last finishes its work."""
 
@@ -117,9 +121,9 @@ AT_ONCE = 8
 """Stores that break off in checks of their own users at once."""
 
 
-@pytest.fixture(params=[pytest.param("request lost", marks=pytest.mark.slow), "answer lost"])
+@pytest.fixture(params=LOST)
 def check_breaking(request: pytest.FixtureRequest, session: CassandraSession) -> CheckBreaking:
-    """Calls a check with each of these stores, several at once: each check uses its own users."""
+    """Calls a check with each of the stores of `breaking_stores`, several at once: each check uses its own users."""
 
     async def run(check: Check) -> None:
         is_lost = request.param == "answer lost"
