@@ -440,6 +440,7 @@ class TerminalChat:
                 self._screen.show(f"there are new messages in {title}: /open {title} shows them")
             case TooOld():
                 self._marks.fall_behind(event.chat_id)
+                self._messages.forget(event.chat_id)
                 title = await self._chats.title(event.chat_id)
                 chat = title if is_group(event.chat_id) else f"the chat with {title}"
                 command = f"{opening(event.chat_id)} {title}"

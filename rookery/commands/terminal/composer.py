@@ -9,7 +9,7 @@ from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.groups import TerminalGroups
 from rookery.commands.terminal.messages import ShownMessages
 from rookery.commands.terminal.names import UserNames
-from rookery.commands.terminal.texts import content_of, has_everyone, mentions_in
+from rookery.commands.terminal.texts import has_everyone, mentions_in
 from shared.contract.chats import direct_members, is_group
 
 MENTIONED = re.compile(r"mentions\[(\d+)\]\.user_id")
@@ -65,9 +65,7 @@ class TerminalComposer:
     async def forward(self, number: int, name: str) -> str:
         """Send a copy of a message to another user, and return a line about it."""
         message = self._messages.get(number)
-        content = content_of(message, self._messages.state(message.message_id))
-        if content is None:
-            raise InvalidCommand(f"[{number}] was deleted")
+        content = self._messages.content(number)
         user = await self._client.api.find_user(name)
         members = self._client.me.user_id, user.user_id
         mentions = [mention for mention in content.mentions if mention.user_id in members]

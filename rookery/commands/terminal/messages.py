@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from rookery.client import Event, HistoryMessage, Message, State, apply_change
+from rookery.client import Event, HistoryMessage, Message, State, Text, apply_change
 from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.groups import TerminalGroups
 from rookery.commands.terminal.names import UserNames
@@ -52,6 +52,22 @@ class ShownMessages:
             raise InvalidCommand(f"there is no message [{number}]" if number else "no message is shown yet")
         return self._shown[number]
 
+    def content(self, number: int) -> Text:
+        """Return the current text of the message with this number. Raises InvalidCommand if there is none."""
+        message = self.get(number)
+        state = self.state(message.message_id)
+        if is_set(state, "hidden"):
+            raise InvalidCommand(f"[{number}] was deleted for you")
+        content = content_of(message, state)
+        if content is None:
+            raise InvalidCommand(f"[{number}] was deleted")
+        return content
+
+    def forget(self, chat_id: str) -> None:
+        """Forget the messages of a chat of which events were missed: commands can't refer to them any more."""
+        for message in [each for each in self._shown.values() if each.chat_id == chat_id]:
+            self._drop(message.message_id)
+
     def number(self, words: Sequence[str]) -> int:
         """Return the number in an argument, or without one that of the newest shown message; 0 if there is none."""
         if words:
@@ -96,9 +112,10 @@ class ShownMessages:
             self._show("    " + "  ".join(notes))
 
     async def show_change(self, event: Event) -> None:
-        """Show the change of a message, unless a newer one is shown already."""
+        """Show the change of a message, unless a newer one is shown already or the user has hidden the message."""
         target_id = event.change.target_id
-        if target_id and apply_change(self.state(target_id), event):
+        is_new = bool(target_id) and apply_change(self.state(target_id), event)
+        if is_new and (event.change.HasField("hidden") or not is_set(self.state(target_id), "hidden")):
             await self._names.read(mention.user_id for mention in event.change.edited.text.mentions)
             text = change_text(event.change, self._reference(target_id), self._names.known)
             if text:

@@ -92,6 +92,23 @@ async def test_changes_are_shown_once_and_may_come_before_their_message(
     ]  # fmt: skip
 
 
+async def test_changes_of_a_message_that_is_deleted_for_oneself_are_not_shown_nor_is_it_forwarded(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
+) -> None:
+    connection.message(11)
+    await connection.accept_next()
+    nursery.start_soon(connection.accept_next, 50)
+    await chat.execute("/hide 1")
+    shown = list(screen.shown)
+    for event_id, body in ((60, {"edited": pb.Edited(text=pb.Text(body="again"))}), (61, {"deleted": pb.Deleted()})):
+        change = pb.Change(chat_id="d-7-9", target_id=11, actor_id=9, **body)
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=event_id, change=change)))
+    await wait_all_tasks_blocked()
+    assert screen.shown == shown
+    await chat.execute("/forward 1 grace")
+    assert screen.shown[-1] == "[1] was deleted for you"
+
+
 async def test_presence_and_typing_of_the_other_member_are_shown(
     chat: TerminalChat, screen: FakeScreen, connection: Any
 ) -> None:
@@ -330,6 +347,8 @@ async def test_missed_messages_are_shown_once_and_a_chat_of_which_too_much_was_m
     assert "grace: two" in screen.shown[-3]
     assert "some events were missed" in screen.shown[-2]
     assert screen.shown[-1].startswith("too much of the chat with grace was missed: ")
+    await chat.execute("/forward 1 grace")  # an edit or the deletion of it may be among the missed events
+    assert screen.shown[-1] == "there is no message [1]"
 
 
 async def test_messages_are_marked_as_read_once_the_missed_ones_are_shown(
