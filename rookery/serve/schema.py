@@ -13,6 +13,7 @@ from messaging.archive.store.cassandra.schema import (
     GROUPS_SCHEMA,
     JOINING_SCHEMA,
     MENTIONS_SCHEMA,
+    UNKNOWN_CHANGES_SCHEMA,
 )
 from shared.accounts.cassandra.schema import (
     ACCOUNT_LIST_SCHEMA,
@@ -53,6 +54,7 @@ MIGRATIONS = (
     Migration(18, "account list", ACCOUNT_LIST_SCHEMA),
     Migration(19, "report openings", OPENINGS_SCHEMA),
     Migration(20, "controls", CONTROLS_SCHEMA),
+    Migration(21, "unknown changes", UNKNOWN_CHANGES_SCHEMA),
 )
 
 

@@ -54,6 +54,7 @@ _SET_STATE_OF_CHAT = "UPDATE chats_by_user USING TIMESTAMP ? SET changes[?] = ? 
 _SET_STATE_OF_GROUP = "UPDATE chat_heads USING TIMESTAMP ? SET changes[?] = ? WHERE chat_id = ?"
 _SET_OWN_STATE = "UPDATE memberships_by_user USING TIMESTAMP ? SET changes[?] = ? WHERE user_id = ? AND chat_id = ?"
 _LIST = "INSERT INTO listed_by_chat (chat_id, kind, key, target_id, is_set) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+_ADD_UNKNOWN = "INSERT INTO unknown_changes (chat_id, event_id, target_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _ADD_LATE = """
     INSERT INTO late_by_chat (chat_id, bucket, late_id, event_id, target_id, event) VALUES (?, ?, ?, ?, ?, ?)
     USING TIMESTAMP ?
@@ -62,6 +63,7 @@ CHANGE_STATEMENTS = (
     *(
         _ADD_TO_CHAT,
         _ADD_TO_TARGET,
+        _ADD_UNKNOWN,
         _ADD_LATE,
         _SET_STATE,
         _SET_STATE_OF_CHAT,
@@ -94,6 +96,8 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late
         row_of_target = *target, event_id, kind and kind.number, content, event_id
         writes.add(in_target, statements[_ADD_TO_TARGET], row_of_target, size=size)
     if kind is None:
+        unknown = chat_id, event_id, target_id, event_id
+        writes.add(("unknown", chat_id), statements[_ADD_UNKNOWN], unknown)
         return
     key = key_text(kind, change)
     if not target_id:

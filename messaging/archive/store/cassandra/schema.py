@@ -226,3 +226,14 @@ FILES_SCHEMA = (
 
 # True in the row of a control change, null in every other one: a count of messages tells them apart.
 CONTROLS_SCHEMA = ("ALTER TABLE messages_by_chat ADD IF NOT EXISTS is_control boolean",)
+
+UNKNOWN_CHANGES_SCHEMA = (
+    # The changes whose kind the recording release did not know: it has rows only after a release was replaced by a
+    # former one.
+    """
+    CREATE TABLE IF NOT EXISTS unknown_changes (
+        chat_id text, event_id bigint, target_id bigint,
+        PRIMARY KEY (chat_id, event_id)
+    )
+    """,
+)

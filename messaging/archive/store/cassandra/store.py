@@ -1,8 +1,8 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
-`recording` writes events, `history` reads messages, `feed` reads events, `groups` reads groups, `heads` shares reads
-of their heads, `mentions` writes and counts mentions, `public_chats` finds public groups, `files` has the file table,
-and `schema` defines the tables.
+`recording` writes events, `unknown_changes` applies changes whose kind was not known, `history` reads messages, `feed`
+reads events, `groups` reads groups, `heads` shares reads of their heads, `mentions` writes and counts mentions,
+`public_chats` finds public groups, `files` has the file table, and `schema` defines the tables.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, Histor
 from messaging.archive.store.cassandra.mentions import MENTION_READS, count_mentions
 from messaging.archive.store.cassandra.public_chats import PublicChats
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
+from messaging.archive.store.cassandra.unknown_changes import apply_unknown
 from messaging.archive.store.laws import own_key
 from messaging.archive.store.protocol import ChatCursor, Logged, Membership, Page, PublicCursor
 from rookery.v1.archive_pb2 import (
@@ -249,6 +250,7 @@ async def open_cassandra_chats(session: CassandraSession) -> AsyncIterator[Cassa
     """Open the store on a session with the keyspace of the tables. Raises Unavailable if Cassandra does not answer."""
     recording = await prepare_recording(session)
     statements = {cql: await session.prepare(cql) for cql in _STATEMENTS}
+    await apply_unknown(session)
     yield CassandraChats(session, recording, statements)
 
 

@@ -86,6 +86,9 @@ _MENTION = """
 """
 # An event that was ignored gets no row.
 _ADD_LATE = "INSERT OR IGNORE INTO late SELECT chat, ?, event_id FROM events WHERE event_id = ? AND chat = ?"
+# By the index unknown_changes. A change without content is that of a deleted message.
+_UNKNOWN = "SELECT content FROM events WHERE target_id IS NOT NULL AND kind IS NULL AND length(content) > 0"
+_REMOVE_UNKNOWN = "DELETE FROM events WHERE event_id = ?"
 
 
 def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
@@ -154,6 +157,15 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
     _raise_marks(connection, chats, marks)
     for at_ms, event_id, chat_id in late:
         connection.execute(_ADD_LATE, (at_ms, event_id, chats[chat_id]))
+
+
+def record_unknown(connection: sqlite3.Connection) -> None:
+    """Record again the stored changes whose kind the recording release did not know and this one knows: only now can
+    they be applied to the state. All of them are in memory meanwhile."""
+    events = [Event.FromString(content) for (content,) in connection.execute(_UNKNOWN)]
+    known = [event for event in events if kind_of(event.change)]
+    connection.executemany(_REMOVE_UNKNOWN, [(event.event_id,) for event in known])
+    record(connection, [Logged(event, time_of(event.event_id)) for event in known])
 
 
 def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:

@@ -174,6 +174,9 @@ _LISTED = "ALTER TABLE chats_by_user ADD COLUMN is_listed INTEGER NOT NULL DEFAU
 # So that a count of messages tells control changes apart.
 _INDEX_CONTROLS = "CREATE INDEX controls_by_event ON controls (event_id)"
 
+# It has rows only after a release was replaced by a former one.
+_INDEX_UNKNOWN = "CREATE INDEX unknown_changes ON events (event_id) WHERE target_id IS NOT NULL AND kind IS NULL"
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -210,5 +213,5 @@ def _fill_asking(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS = (
     *(_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS),
-    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES, _LISTED, _INDEX_CONTROLS),
+    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES, _LISTED, _INDEX_CONTROLS, _INDEX_UNKNOWN),
 )

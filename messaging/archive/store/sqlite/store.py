@@ -37,7 +37,7 @@ from messaging.archive.store.sqlite.groups import (
     read_public,
     settings_at,
 )
-from messaging.archive.store.sqlite.recording import record
+from messaging.archive.store.sqlite.recording import record, record_unknown
 from messaging.archive.store.sqlite.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
@@ -327,6 +327,7 @@ async def open_sqlite_chats(path: Path) -> AsyncIterator[SqliteChats]:
         await database.write(
             lambda connection: connection.execute("PRAGMA secure_delete = ON")
         )  # deleted text is zeros
+        await database.write(record_unknown)
         yield SqliteChats(database)
 
 

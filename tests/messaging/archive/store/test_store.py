@@ -397,6 +397,31 @@ async def test_a_change_of_a_kind_of_a_newer_release_is_kept_and_not_shown(
     assert await find_now(chats, unknown.change) == unknown
 
 
+async def test_a_change_of_a_newer_kind_is_applied_once_a_release_that_knows_it_opens_the_store(
+    open_chats: OpenChats, talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message, deleted = talk.messages(2)
+    pin, of_deleted = (talk.toggle("pinned", each.event_id) for each in (message, deleted))
+    archived, deletion = talk.toggle("archived", 0), talk.deletion(deleted.event_id)
+    actor_id = archived.change.actor_id
+    async with open_chats() as chats:
+        await chats.record(logged(message, deleted), {})
+        with monkeypatch.context() as former_release:
+            for module in ("sqlite.recording", "cassandra.batch", "cassandra.change_rows"):
+                former_release.setattr(f"messaging.archive.store.{module}.kind_of", lambda change: None)
+            await chats.record(logged(pin, of_deleted, archived), {})
+        await chats.record(logged(deletion), {})
+    for _ in range(2):
+        async with open_chats() as chats:
+            shown = (await newest_page(chats, talk.chat_id)).messages
+            assert [list(each.changes) for each in shown] == [[pin], [deletion]]
+            kind = KINDS["pinned"]
+            listed = await chats.messages_having(talk.chat_id, kind.number, listed_key(kind, actor_id), MAX_ID, 10)
+            assert ids(listed.messages) == [message.event_id]
+            assert archived in (await chat_of(chats, talk, actor_id)).changes
+            assert await find_now(chats, pin.change) == pin
+
+
 @pytest.mark.parametrize("kind", ["reaction", "deletion"])
 async def test_an_invalid_target_is_an_error(chats: ChatStore, talk: Conversation, kind: str) -> None:
     bad = talk.reaction(-1) if kind == "reaction" else talk.deletion(0)
