@@ -12,6 +12,9 @@ from typing import NamedTuple, Protocol
 MAX_RECORD_BYTES = 1024 * 1024
 """The size limit of a record's value, in bytes."""
 
+DEAD_LETTER_HOURS = 30 * 24.0
+"""How long dead letters are kept: long enough for an operator to find the time."""
+
 
 class Record(NamedTuple):
     """A value to publish to a partition. `traceparent` (W3C Trace Context) is set if the publishing span is sampled."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rookery.client import Client, Event, FileInfo, Message, Refused, Text, refs_in
-from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.groups import TerminalGroups
 from rookery.commands.terminal.messages import ShownMessages
 from rookery.commands.terminal.names import UserNames

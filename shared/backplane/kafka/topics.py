@@ -2,15 +2,12 @@
 
 from shared.backplane.kafka.client import CONNECT_TIMEOUT, KafkaLoop, describe, open_kafka_loop
 from shared.backplane.kafka.kafka_python import Client, CreateTopicsRequest, errors
-from shared.backplane.protocol import MAX_RECORD_BYTES
+from shared.backplane.protocol import DEAD_LETTER_HOURS, MAX_RECORD_BYTES
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
 
 MAX_BATCH_BYTES = 2 * MAX_RECORD_BYTES
 """The topics' limit for a batch: a record of MAX_RECORD_BYTES, and the records before it."""
-
-DEAD_LETTER_RETENTION_HOURS = 30 * 24.0
-"""How long dead letters are kept: long enough for an operator to find the time."""
 
 VISIBLE_INTERVAL = 0.05
 """Seconds between checks whether a new topic's partitions have leaders."""
@@ -28,7 +25,7 @@ async def migrate_topics(settings: KafkaSettings) -> None:
         async def create() -> None:
             for name, partitions, retention_hours in (
                 (settings.topic, settings.partitions, settings.retention_hours),
-                (settings.dead_letter_topic, 1, DEAD_LETTER_RETENTION_HOURS),
+                (settings.dead_letter_topic, 1, DEAD_LETTER_HOURS),
             ):
                 await _create_topic(client, settings, name, partitions, retention_hours)
             while not all(client.cluster.available_partitions_for_topic(name) for name in names):

@@ -16,7 +16,15 @@ from typing import Any
 import trio
 
 from shared.background import open_background
-from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record, StoredRecord
+from shared.backplane.protocol import (
+    DEAD_LETTER_HOURS,
+    MAX_RECORD_BYTES,
+    DeadLetter,
+    Destination,
+    Done,
+    Record,
+    StoredRecord,
+)
 from shared.backplane.sqlite.consumers import Group, SqliteConsumer
 from shared.backplane.sqlite.segments import last_segment, offset_at, segments_of
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
@@ -278,6 +286,7 @@ class SqliteLog:
             await trio.sleep(TRIM_INTERVAL)
             try:
                 await self.trim(wall_clock_ms() - retention_ms)
+                await self.trim_dead_letters(wall_clock_ms() - int(DEAD_LETTER_HOURS * 3_600_000))
             except Unavailable:
                 continue  # the disk is full or failing: publishers get the error, and the next attempt may succeed
 
@@ -303,6 +312,11 @@ class SqliteLog:
 
         while await self.work(remove) >= TRIM_SEGMENTS:
             pass
+
+    async def trim_dead_letters(self, older_than_ms: int) -> None:
+        """Delete the dead letters of records before this time (milliseconds since 1970). Raises Unavailable."""
+        statement = "DELETE FROM dead_letters WHERE at_ms < ?"
+        await self.work(lambda connection: connection.execute(statement, (older_than_ms,)).rowcount)
 
 
 @contextmanager
