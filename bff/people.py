@@ -29,7 +29,7 @@ from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.wire import to_object
 from shared.telemetry.metrics.catalogue import REPORTS
-from shared.throttle import HOUR, Attempt, Throttle, too_many
+from shared.throttle import DAY, Attempt, Throttle, too_many
 from shared.unknown_chats import UnknownChatLimit
 
 CHANGES_PER_MINUTE = 60
@@ -41,7 +41,6 @@ INVITATIONS_PER_DAY = 100
 REPORTS_PER_DAY = 20
 """Reports that one BFF accepts from a user."""
 
-DAY = 24 * HOUR
 
 _REPORT_RESULTS = {Code.RATE_LIMITED: "throttled", Code.INVALID: "invalid", Code.NOT_FOUND: "not_found"}
 """Labels in the metrics for refused reports."""

@@ -6,10 +6,11 @@ from typing import Generic, TypeVar
 import trio
 
 from shared.contract.errors import Code, Refusal
+from shared.rpc.refusals import INTERNAL
 
 Result = TypeVar("Result")
 
-FAULT = Refusal(Code.INTERNAL, "Something went wrong on our side.")
+FAULT = Refusal(Code.INTERNAL, INTERNAL)
 
 STOPS = Refusal(Code.UNAVAILABLE, "The server stops: try again soon.")
 

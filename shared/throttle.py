@@ -11,6 +11,7 @@ PERIOD = 60.0
 """Seconds over which a rate is counted, if not stated otherwise. All takes of a period may happen at once."""
 
 HOUR = 60 * PERIOD
+DAY = 24 * HOUR
 
 MAX_KEYS = 50_000
 """Keys remembered at once, about 10 MB; beyond that the one that was idle longest is dropped."""

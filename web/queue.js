@@ -15,7 +15,7 @@ const FIRST_PAUSE_MS = 500;
 /** In first_sent_ms_ago: so long ago, or not known. */
 const MAX_MS_AGO = 2 ** 32 - 1;
 
-/** A tab says again after this time that it sends the entries that were written in it, in milliseconds. */
+/** A tab announces again, after this many ms, the entries that it sends. */
 const RENEWED_MS = 3_000;
 /** After this time without it, the others send them, too. */
 const RESERVED_MS = 8_000;

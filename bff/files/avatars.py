@@ -21,10 +21,10 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.files import protocol as files
 from shared.files.keys import AVATARS, avatar_key, avatar_keys
-from shared.throttle import HOUR, Attempt, Throttle, too_many
+from shared.throttle import DAY, Attempt, Throttle, too_many
 
 MAX_AVATAR_BYTES = 5_000_000
-"""Of an uploaded picture, which is in memory until it is decoded."""
+"""Most bytes of an uploaded picture, which is in memory until it is decoded."""
 
 MAX_AT_ONCE = 8
 """Pictures that are received and decoded at once, each of another user."""
@@ -35,13 +35,11 @@ MAX_READS = 16
 AVATARS_PER_DAY = 20
 """Pictures that one BFF accepts from a user."""
 
-DAY = 24 * HOUR
-
 UPLOAD_SECONDS = 60.0
-"""For the body, and the squares."""
+"""Seconds for the body, and for the squares."""
 
 FORGET_SECONDS = 2.0
-"""For the deletion of a former picture. The sweep deletes the pictures whose deletion takes longer."""
+"""Seconds for the deletion of a former picture. The sweep deletes the pictures whose deletion takes longer."""
 
 YEAR = 31_536_000
 

@@ -247,7 +247,7 @@ class Lookups:
             async with self._turns[partition]:
                 if self._recorded_ms.get(partition, 0) < needed_ms:
                     if self._behind_at.get(partition, -math.inf) >= began:
-                        return False  # as another task was told that has asked since this one began
+                        return False  # the answer of a look-up that began after this one
                     asked_at = trio.current_time()
                     recorded = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
                     if recorded < await self._backplane.offset_at(partition, begins_ms + tail_ms // 2):

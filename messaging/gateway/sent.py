@@ -1,4 +1,4 @@
-"""Client ids: tells the retry of a message or of a change from another one with the same client id."""
+"""Client ids: distinguishes the retry of a message or of a change from another one with the same client id."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

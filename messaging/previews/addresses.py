@@ -3,8 +3,7 @@
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from shared.net.client_address import Address, Network
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """No other IPv6 address is assigned for hosts of the internet."""

@@ -13,8 +13,9 @@ import h11
 import httpx
 import trio
 
-from messaging.previews.addresses import Network, may_connect
+from messaging.previews.addresses import may_connect
 from messaging.previews.hosts import HOST_PAGES, HOST_SECONDS, Hosts
+from shared.net.client_address import Network
 
 PORTS = {"http": 80, "https": 443}
 
@@ -117,7 +118,7 @@ class Connection:
     """A connection for one request."""
 
     def __init__(self, stream: trio.abc.Stream, target: bytes = b"", headers: Collection[tuple[str, str]] = ()) -> None:
-        """`target` and `headers` are what a proxy needs."""
+        """`target` and `headers` are added to requests that a proxy forwards."""
         self.stream = stream
         self._target = target
         self._headers = headers

@@ -1,11 +1,11 @@
-"""What the previewer and its worker write to each other: lines of JSON."""
+"""Lines of JSON that the previewer and its worker exchange."""
 
 from typing import Annotated
 
 import msgspec
 
 MAX_LINE_BYTES = 8 << 20
-"""Of a line: a picture of 5 MiB in base64, and the texts."""
+"""Most bytes of a line: a picture of 5 MiB in base64, and the texts."""
 
 
 class Setup(msgspec.Struct):
@@ -33,7 +33,7 @@ class Found(msgspec.Struct):
 
 
 class Lines:
-    """Splits what is received into lines. Sans-I/O."""
+    """Splits received bytes into lines. Sans-I/O."""
 
     def __init__(self) -> None:
         self._rest = bytearray()

@@ -2,8 +2,8 @@
 `protocol.py`, and ends with its standard input.
 
 It has an empty environment, opens no file, and has limits on memory and CPU: a page that takes it over finds no
-database and no user, but the network of its machine, and the password of `previews.proxy`. Run gateways where that is
-little, or set a proxy.
+database and no user, but the network of its machine, and the password of `previews.proxy`. Run gateways in a network
+with few reachable hosts, or set a proxy.
 """
 
 import codecs
@@ -21,10 +21,10 @@ from messaging.previews.protocol import Found, Lines, Setup, Wanted
 from shared import sandbox
 
 MEMORY_BYTES = 1 << 30
-"""Most memory, as addresses. Only on Linux."""
+"""Most bytes of address space. Only on Linux."""
 
 CPU_SECONDS = 600
-"""Most CPU; then the process ends, and the previewer starts another one."""
+"""Most seconds of CPU; then the process ends, and the previewer starts another one."""
 
 OPEN_FILES = 128
 
@@ -43,7 +43,7 @@ async def serve(requests: trio.abc.ReceiveStream, answers: trio.abc.SendStream) 
     async def answer(wanted: Wanted) -> None:
         try:
             page = await fetch(wanted.url, connector) or NOTHING
-        except Exception:  # supervises one page: what it has found wrong does not end the others
+        except Exception:  # supervises one page: a fault in it does not end the others
             page = NOTHING
         metadata = page.metadata
         texts = metadata.title, metadata.description, metadata.site_name

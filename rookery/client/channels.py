@@ -190,7 +190,7 @@ class Channels:
         if _is_own_channel(chat):
             self._follow(chat.chat_id)
 
-    # ---- what is followed
+    # ---- followed channels
 
     async def _list(self) -> None:
         """Follow the newest channels of the user's list."""
@@ -281,7 +281,7 @@ class Channels:
                 opened.refused = refused
                 opened.answered.set()
 
-    # ---- what is missing of the open channels
+    # ---- missing events of open channels
 
     async def _start(self, chat_id: str, opened: _Opened, after: int) -> None:
         if opened.refused is None:

@@ -51,7 +51,7 @@ OLDEST_PYTHON = (3, 11)
 
 LOW_DISK = 1024**3
 FULL_DISK = 64 * 1024**2
-"""Bytes: about four million messages of 256 bytes, and a quarter of a million."""
+"""Bytes that are free: room for about four million messages of 256 bytes, and for a quarter of a million."""
 
 FEW_FILES = 4_096
 """Open files; each session needs one."""

@@ -49,9 +49,9 @@ class Plan:
     users: int = 200
     """Users with a session, who send in turn: to each other in pairs, or to the group."""
     password: str = field(default_factory=new_password, repr=False, compare=False)
-    """Of the users, who are registered once and reused: later runs need the same one."""
+    """The password of the users, which later runs need: they reuse the users."""
     group: int = 0
-    """Members of a group that is created, the users among them; 0: no group. More than MAX_MEMBERS: a channel."""
+    """Members of a group that is created, the users included; 0: no group. More than MAX_MEMBERS: a channel."""
     open: int = 0
     """Users who have the channel open, and send; the others follow it. 0: all users."""
     transport: Literal["websocket", "grpc"] = "websocket"

@@ -9,7 +9,7 @@
 churning and slow ones; `records` are the observations, `feeds` records the answers that a client reads after a Gap,
 `histories` and `chat_lists` read the chats at the end, `checker` finds the violations, and `run` is one run with its
 `result`. `files` uploads files during the run, and reads them at the end. `groups` changes the members of groups during
-the run, and `membership` judges what follows from it.
+the run, and `membership` derives the rights and recipients of each member.
 """
 
 from rookery.verify.plan import Plan, VerifyError

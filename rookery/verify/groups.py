@@ -49,9 +49,9 @@ class Group:
         self.clients = {client.me.user_id: client for client in clients}
         """The clients of all users who are members at some time in the run."""
         self.present = set(self.clients)
-        """The members, as far as it is known."""
+        """The members, as far as is known."""
         self.stay = set(list(self.clients)[: len(clients) - len(clients) // 2])
-        """The members throughout."""
+        """The users who stay members during the whole run."""
         self._name = f"Verify {run_id} {number}"
         self._prefix = f"{run_id}-g{number}"
         self._names = count()

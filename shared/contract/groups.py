@@ -87,7 +87,7 @@ WORDS = {
     Permission.MANAGE: "manage roles, permissions and history",
     Permission.MENTION_EVERYONE: "mention everyone",
 }
-"""What a permission allows, in words."""
+"""The actions that each permission allows, as phrases."""
 
 NO_PERMISSIONS = Permission(0)
 ALL_PERMISSIONS = Permission(sum(Permission))

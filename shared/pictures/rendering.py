@@ -255,8 +255,10 @@ def _encoded(image: Image.Image, content: bytes, media_type: str, orientation: i
             if is_lossless_webp(content):
                 return saved(turned, "WEBP", lossless=True, quality=0, method=0, **colours)
             return saved(turned, "WEBP", quality=85, method=2, **colours)
-        case _:
+        case "image/avif":
             return _encoded_avif(image, turned, **colours)
+        case _:
+            raise AssertionError(f"no encoder of {media_type}")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

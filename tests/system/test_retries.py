@@ -12,7 +12,7 @@ FILLER = "x" * 16_000
 
 
 async def repeat(session: Session, first_sent_ms_ago: int | None, **command: Send | Change) -> Accepted:
-    """Send it until it is accepted, as the archive commits its position once a second. Return what each retry gets."""
+    """Send a command until its answer is not retryable, since history lags by a second. Return the Accepted."""
     with trio.fail_after(PATIENCE):
         while True:
             answer = await session.answer(first_sent_ms_ago=first_sent_ms_ago, **command)

@@ -140,11 +140,10 @@ async def configuration_stopped(stage: ClusterStage, report: Report) -> None:
 
 
 async def gateway_frozen(stage: ClusterStage, report: Report) -> None:
-    async with stage.load(report) as run, frozen(stage.cluster["gateway-1"]):
+    async with stage.load(report), frozen(stage.cluster["gateway-1"]):
         await trio.sleep(stage.scale.away)
     assert report.result is not None
     report.measured.append(f"slowest answer {report.result.to_accepted.max / 1000:,.1f} s")
-    del run
 
 
 async def clock_stepped(stage: ClusterStage, report: Report) -> None:

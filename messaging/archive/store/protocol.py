@@ -21,12 +21,12 @@ MENTIONS_LIMIT = 100
 """Messages that mention the user are counted up to this number: see archive.proto."""
 
 MENTIONS_SCAN = 200
-"""Most messages above the read mark that are read to count those that mention the user, and as many to count those that
-mention everyone: the newest that have ever done so, the deleted ones and those whose newest edit does not included."""
+"""Most messages above the read mark that are read to count mentions of the user, and as many to count mentions of
+everyone: the newest with such a mention in any version, deleted ones included."""
 
 MAX_PAGE_CHANGES = 10_000
 """Changes in the state of a page of messages, about 1 MB. Further ones are left out: a page with so many is read again
-with fewer messages. One message has fewer, as gateways see to."""
+with fewer messages. One message has fewer: gateways refuse more."""
 
 MAX_CHANGES = 1_000
 """Events that `ChatStore.events_after` returns at most: see archive.proto."""

@@ -213,8 +213,10 @@ def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: 
             return _decline(decision, request.decline_user.user_id)
         case "create_invite":
             return _create_invite(decision, request.create_invite)
-        case _:
+        case "revoke_invite":
             return _revoke_invite(decision, request.revoke_invite.invite_id)
+        case kind:
+            raise AssertionError(f"no handler of {kind}")
 
 
 def _create(decision: _Decision, create: CreateGroup) -> Control | Refusal:

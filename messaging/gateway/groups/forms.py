@@ -85,8 +85,10 @@ def check(request: ChangeGroupRequest, user_id: int) -> Refusal | None:
             return _check_id(request.decline_user.user_id, "user_id")
         case "create_invite":
             return _check_invite(request.create_invite)
-        case _:
+        case "revoke_invite":
             return _check_id(request.revoke_invite.invite_id, "invite_id", "invite links")
+        case kind:
+            raise AssertionError(f"no check of {kind}")
 
 
 def named_users(request: ChangeGroupRequest) -> Sequence[int]:
@@ -162,9 +164,11 @@ def is_result(request: ChangeGroupRequest, control: Control) -> bool:
         case "create_invite":
             asked = request.create_invite.secret_hash, request.create_invite.max_uses
             return any(asked == (each.secret_hash, each.max_uses) and not each.is_revoked for each in control.invites)
-        case _:
+        case "revoke_invite":
             invite_id = request.revoke_invite.invite_id
             return [invite_id] == [each.invite_id for each in control.invites if each.is_revoked]
+        case kind:
+            raise AssertionError(f"no comparison of {kind}")
 
 
 def has_values(present: Member | GroupSettings, change: ChangeMember | ChangeSettings) -> bool:

@@ -72,7 +72,7 @@ class Presences:
         self._wake = trio.Event()
 
     async def run(self) -> None:
-        """Send what is due, until cancelled."""
+        """Send due states, until cancelled."""
         async with open_background() as nursery:
             nursery.start_soon(self._send_forever)
             nursery.start_soon(self._note_forever)

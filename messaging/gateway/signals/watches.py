@@ -1,4 +1,4 @@
-"""The users that sessions of this gateway watch: asks the owners of their partitions, and delivers what they answer."""
+"""The users that sessions of this gateway watch: asks the owners of their partitions, and delivers their answers."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

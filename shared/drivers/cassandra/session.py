@@ -20,12 +20,11 @@ from shared.drivers.cassandra.driver import close, connect, is_no_response, tran
 from shared.drivers.cassandra.requests import Requests
 from shared.drivers.cassandra.requests import Row as Row
 from shared.drivers.cassandra.schema import PROBE, Migration, check_schema
+from shared.drivers.cassandra.tracing import Statement
 from shared.settings import CassandraSettings
 from shared.telemetry import traces
 from shared.telemetry.metrics import Readings, register_readings
 from shared.telemetry.metrics import catalogue as metrics
-
-Statement = PreparedStatement | BatchStatement | str
 
 PROBE_INTERVAL = 0.5
 """Seconds between two probes while no node answers."""

@@ -57,7 +57,7 @@ def connector(settings: RedisSettings, *, texts: bool = True) -> Callable[[], Co
         )
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):
-        raise UnusableSetting("`redis.url` has an option, behind its `?`, that is not known or invalid") from None
+        raise UnusableSetting("`redis.url` has an unknown or invalid option after its `?`") from None
     return lambda: cast(Connection, pool.connection_class(**pool.connection_kwargs))
 
 

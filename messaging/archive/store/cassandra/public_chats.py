@@ -74,8 +74,9 @@ class PublicChats:
     async def _rarest(self, terms: Sequence[str], after: PublicCursor) -> tuple[str, list[PublicCursor]]:
         """The terms' rarest trigram, whose first page gets furthest in the order of names, and that page."""
         trigrams = trigrams_of(*terms)[:MAX_PROBED] or [ALL]
-        pages = [(trigram, await self._page(trigram, after)) for trigram in trigrams]
-        return max(pages, key=lambda each: (True, -len(each[1])) if len(each[1]) < PAGE else (False, each[1][-1]))
+        pages = await self._statements.run_all(_AFTER, [(each, *after, PAGE) for each in trigrams])
+        cursors = [[PublicCursor(*row) for row in rows] for rows in pages]
+        return max(zip(trigrams, cursors, strict=True), key=lambda each: _reach(each[1]))
 
     async def _page(self, trigram: str, after: PublicCursor) -> list[PublicCursor]:
         return [PublicCursor(*row) for row in await self._statements.run(_AFTER, trigram, *after, PAGE)]
@@ -102,3 +103,8 @@ class PublicChats:
 def _rows(chat_id: str, name: str) -> list[tuple[str, str, str]]:
     """The rows of a group with this case-folded name."""
     return [(trigram, name, chat_id) for trigram in (ALL, *trigrams_of(searched_text(name)))]
+
+
+def _reach(rows: Sequence[PublicCursor]) -> tuple[bool, int | PublicCursor]:
+    """Rank a page by how far it gets: one that is not full reaches the end, and then fewer rows are better."""
+    return (True, -len(rows)) if len(rows) < PAGE else (False, rows[-1])

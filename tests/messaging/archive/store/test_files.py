@@ -26,7 +26,7 @@ from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
-from shared.drivers.cassandra.session import Statement
+from shared.drivers.cassandra.tracing import Statement
 from tests.cassandra_sessions import OpenSession
 from tests.messaging.archive.store.chats import NOW_MS, Conversation, ids, logged, new_ids, users
 

@@ -11,8 +11,12 @@ import trio
 from shared.backplane import Assignment, Checkpoint, Record
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka.backplane import KafkaBackplane
+from shared.backplane.kafka.client import open_kafka_loop
 from shared.backplane.kafka.consumer import KafkaConsumer
+from shared.backplane.kafka.fetch_queue import FetchQueue, Notification
+from shared.backplane.kafka.member import Member
 from shared.contract.errors import Unavailable
+from shared.settings import KafkaSettings
 from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, kafka_settings
 from tests.shared.backplane.kafka.conftest import acknowledge, gain, instance, opened
 from tests.waiting import PATIENCE, until
@@ -20,6 +24,22 @@ from tools.engines.kafka import Kafka
 
 SESSION_SECONDS = 2.0
 """For a member that is to be excluded."""
+
+
+async def test_a_member_refuses_calls_in_the_wrong_thread() -> None:
+    async with open_kafka_loop(KafkaSettings()) as loop:
+        member = Member(loop, "group", "instance", 0.0, FetchQueue(loop, lambda: None))
+
+        async def start() -> None:
+            member.start()
+
+        with pytest.raises(AssertionError, match="only Trio's thread"):
+            await loop.call("", PATIENCE, start)
+        with pytest.raises(AssertionError, match="only Kafka's thread"):
+            member.acknowledge(Notification(1, Assignment(frozenset(), frozenset())))
+        for call in (member.committed([], 0), member.commit({}, 0.0), member.close(loop.client())):
+            with pytest.raises(AssertionError, match="only Kafka's thread"):
+                call.send(None)
 
 
 async def test_a_member_that_closes_leaves_at_once(kafka_server: Kafka, patient: None) -> None:
