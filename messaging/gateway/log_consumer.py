@@ -39,8 +39,8 @@ RETRY_SECONDS = 1.0
 """Delay before the group is joined, a tail begun, or a fence published again, after the backplane was unavailable."""
 
 GAIN_SECONDS = 1.0
-"""How long all deliveries wait for the look-ups of gained partitions, which take 0.1 s: a loss that comes meanwhile has
-to be handled within 3 s."""
+"""How long all deliveries wait for the look-ups of gained partitions, which take 0.1 s. A loss that comes meanwhile has
+to be handled within 4 s, SETTLE_SECONDS included (RELEASE_TIMEOUT of Kafka's member)."""
 
 SLICE = 2_000
 """Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one

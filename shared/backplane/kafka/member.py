@@ -34,8 +34,9 @@ HEARTBEAT_MS = 300
 REBALANCE_TIMEOUT_MS = 10_000
 """How long the group waits for a member to rejoin before it excludes it: more than RELEASE_TIMEOUT."""
 
-RELEASE_TIMEOUT = 3.0
-"""Seconds for a consumer to acknowledge the loss of partitions, before they move in any case."""
+RELEASE_TIMEOUT = 4.0
+"""Seconds for a consumer to acknowledge the loss of partitions, before they move in any case. A gateway needs up to 3:
+for the look-ups of partitions that it has just gained, and for the answers to messages of the lost ones."""
 
 JOIN_SLICE_MS = 1_000
 """One attempt to join, or to look up committed offsets."""

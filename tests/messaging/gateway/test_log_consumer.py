@@ -10,11 +10,13 @@ from structlog.testing import capture_logs
 
 from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.log_consumer import GAIN_SECONDS, SETTLE_SECONDS
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
 from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Deleted, Edited, Event, Hidden, Message, Text
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
 from shared.backplane import Record, StoredRecord
+from shared.backplane.kafka.member import REBALANCE_TIMEOUT_MS, RELEASE_TIMEOUT
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Unavailable
@@ -64,6 +66,10 @@ async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert log.withdrawn == {HOME}, "it is no longer accepted: the next owner may publish before it"
         assert log.fetches > fetches
+
+
+def test_kafka_waits_for_a_loss_that_comes_while_partitions_are_gained() -> None:
+    assert GAIN_SECONDS + SETTLE_SECONDS + 1 <= RELEASE_TIMEOUT < REBALANCE_TIMEOUT_MS / 1000
 
 
 async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
