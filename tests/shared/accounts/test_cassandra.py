@@ -4,7 +4,7 @@ All tests share a keyspace, and have users, names and tokens of their own.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -46,8 +46,8 @@ def store(session: CassandraSession) -> CassandraAccounts:
     return accounts(session)
 
 
-def accounts(session: CassandraSession) -> CassandraAccounts:
-    return CassandraAccounts(Statements(session))
+def accounts(session: "CassandraSession | BreakingSession") -> CassandraAccounts:
+    return CassandraAccounts(Statements(cast(CassandraSession, session)))
 
 
 def new_user() -> User:
@@ -99,39 +99,31 @@ LOST = [pytest.param("request lost", marks=pytest.mark.slow), "answer lost"]
 """Of the request at which a store breaks off."""
 
 
-@pytest.fixture(params=LOST)
-def breaking_stores(request: pytest.FixtureRequest, session: CassandraSession) -> Iterator[Iterator[CassandraAccounts]]:
-    """Stores that break off at their first request, at their second, and so on; the last finishes its work."""
-
-    def stores() -> Iterator[CassandraAccounts]:
-        for at in itertools.count():
-            breaking = BreakingSession(session, at, is_answer_lost=request.param == "answer lost")
-            yield accounts(cast(CassandraSession, breaking))
-            if not breaking.has_broken_off:
-                assert at >= 3
-                return
-
-    yield stores()  # noqa: PT022 - pytest-trio would run a returned generator as a fixture
-
-
 Check = Callable[[CassandraAccounts], Awaitable[None]]
 CheckBreaking = Callable[[Check], Awaitable[None]]
+BreakAt = Callable[[int], BreakingSession]
 
 AT_ONCE = 8
 """Stores that break off in checks of their own users at once."""
 
 
 @pytest.fixture(params=LOST)
-def check_breaking(request: pytest.FixtureRequest, session: CassandraSession) -> CheckBreaking:
-    """Calls a check with each of the stores of `breaking_stores`, several at once: each check uses its own users."""
+def break_at(request: pytest.FixtureRequest, session: CassandraSession) -> BreakAt:
+    """Returns a session that breaks off at a request, counted from 0."""
+    return partial(BreakingSession, session, is_answer_lost=request.param == "answer lost")
+
+
+@pytest.fixture
+def check_breaking(break_at: BreakAt) -> CheckBreaking:
+    """Calls a check with a store that breaks off at its first request, at its second, and so on, until one finishes its
+    work: several at once, so each check uses its own users."""
 
     async def run(check: Check) -> None:
-        is_lost = request.param == "answer lost"
         for first in itertools.count(0, AT_ONCE):
-            some = [BreakingSession(session, at, is_answer_lost=is_lost) for at in range(first, first + AT_ONCE)]
+            some = [break_at(at) for at in range(first, first + AT_ONCE)]
             async with trio.open_nursery() as nursery:
                 for breaking in some:
-                    nursery.start_soon(check, accounts(cast(CassandraSession, breaking)))
+                    nursery.start_soon(check, accounts(breaking))
             broken_off = [breaking.has_broken_off for breaking in some]
             if not all(broken_off):
                 assert first + sum(broken_off) >= 3
@@ -280,9 +272,9 @@ async def test_an_account_whose_creation_broke_off_is_deleted_with_its_password(
 
 
 async def test_a_sign_in_that_broke_off_harms_no_later_one(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
-    for breaking in breaking_stores:
+    async def check(breaking: CassandraAccounts) -> None:
         user = new_user()
         (broken, broken_token), (family, token) = new_family(user), new_family(user)
         with suppress(Unavailable):
@@ -293,11 +285,13 @@ async def test_a_sign_in_that_broke_off_harms_no_later_one(
             assert await store.rotate(digest, digest + b"+", now_ms=2_000, expires_at_ms=9_000) == each
         assert sorted(await store.end_families(user.user_id)) == sorted([broken.family_id, family.family_id])
 
+    await check_breaking(check)
+
 
 async def test_a_rotation_that_broke_off_can_be_retried_with_the_same_token(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
-    for breaking in breaking_stores:
+    async def check(breaking: CassandraAccounts) -> None:
         user = new_user()
         family, token = new_family(user)
         await store.start_family(family, token, 9_000)
@@ -308,12 +302,15 @@ async def test_a_rotation_that_broke_off_can_be_retried_with_the_same_token(
         assert await store.rotate(token + b"+", token + b"++", now_ms=9_200, expires_at_ms=9_900) == family
         assert await store.end_families(user.user_id) == [family.family_id]
 
+    await check_breaking(check)
+
 
 async def test_a_rotation_that_broke_off_was_made_or_not_for_a_caller_with_another_token(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
     outcomes = set()
-    for breaking in breaking_stores:
+
+    async def check(breaking: CassandraAccounts) -> None:
         family, token = new_family(new_user())
         await store.start_family(family, token, 9_000)
         with suppress(Unavailable):
@@ -323,13 +320,15 @@ async def test_a_rotation_that_broke_off_was_made_or_not_for_a_caller_with_anoth
         assert await store.is_live(family.family_id) == (outcome == family)
         alive = await store.rotate(token + b"*", token + b"**", now_ms=2_000, expires_at_ms=9_000)
         assert alive == (family if outcome == family else Rotation.UNKNOWN)
+
+    await check_breaking(check)
     assert outcomes == {None, Rotation.REUSED}
 
 
 async def test_a_reuse_that_broke_off_ends_the_family_when_it_is_repeated(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
-    for breaking in breaking_stores:
+    async def check(breaking: CassandraAccounts) -> None:
         family, token = new_family(new_user())
         await store.start_family(family, token, 9_000)
         await store.rotate(token, token + b"+", now_ms=2_000, expires_at_ms=9_000)
@@ -338,6 +337,8 @@ async def test_a_reuse_that_broke_off_ends_the_family_when_it_is_repeated(
         outcome = await store.rotate(token, b"-", now_ms=2_000, expires_at_ms=9_000)
         assert outcome in (Rotation.REUSED, Rotation.UNKNOWN)
         assert not await store.is_live(family.family_id)
+
+    await check_breaking(check)
 
 
 async def test_the_end_of_a_sign_in_is_repeated_once(store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,12 +377,14 @@ async def test_the_end_of_a_reused_sign_in_is_repeated_once(
 
 @pytest.mark.parametrize("is_one_kept", [True, False])
 async def test_an_end_of_all_sign_ins_that_broke_off_names_all_when_it_is_repeated(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts], *, is_one_kept: bool
+    store: CassandraAccounts, break_at: BreakAt, *, is_one_kept: bool
 ) -> None:
     """So that each is announced to the gateways."""
-    for at, breaking in enumerate(breaking_stores):
+    count = 3
+    for at in range(2 * count + 2):
+        breaking = accounts(break_at(at))
         user = new_user()
-        families = [new_family(user) for _ in range(3)]
+        families = [new_family(user) for _ in range(count)]
         for family, token in families:
             await store.start_family(family, token, 9_000)
         all_ids = sorted(family.family_id for family, _ in families)
@@ -398,9 +401,9 @@ async def test_an_end_of_all_sign_ins_that_broke_off_names_all_when_it_is_repeat
 
 
 async def test_a_sign_out_that_broke_off_can_be_retried(
-    store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    store: CassandraAccounts, check_breaking: CheckBreaking
 ) -> None:
-    for breaking in breaking_stores:
+    async def check(breaking: CassandraAccounts) -> None:
         family, token = new_family(new_user())
         await store.start_family(family, token, 9_000)
         with suppress(Unavailable):
@@ -409,14 +412,16 @@ async def test_a_sign_out_that_broke_off_can_be_retried(
         assert not await store.is_live(family.family_id)
         assert await store.family_of(token) is None
 
+    await check_breaking(check)
+
 
 async def test_a_first_key_that_broke_off_can_be_added_again(
-    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+    session: CassandraSession, store: CassandraAccounts, break_at: BreakAt
 ) -> None:
     await empty(session)
     first, second = SigningKey("first", "{}", 1), SigningKey("second", "{}", 2)
     with pytest.raises(Unavailable):
-        await next(breaking_stores).add_signing_key(first, if_none=True)
+        await accounts(break_at(0)).add_signing_key(first, if_none=True)
     await store.add_signing_key(second, if_none=True)
     (key,) = await store.signing_keys()
     assert key in (first, second)
