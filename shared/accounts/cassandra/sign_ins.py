@@ -5,6 +5,7 @@ outlive it. Each row is deleted by its TTL a day after the sign-in expires.
 import math
 from collections.abc import Sequence
 
+from shared.accounts.sign_outs import completed
 from shared.accounts.store import Family, Rotation, UnconfirmedEnd, may_repeat
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.statements import Statements
@@ -132,10 +133,11 @@ class CassandraSignIns:
         await self._statements.run(ADD_TOKEN, digest, family.family_id, seconds)
 
     async def _end_reused(self, family: Family) -> None:
-        """End a sign-in whose token was reused. Raises UnconfirmedEnd: once it has ended, a repeated refresh finds no
-        reuse."""
+        """End a sign-in whose token was reused, also if the caller is cancelled. Raises UnconfirmedEnd: once it has
+        ended, a repeated refresh finds no reuse."""
         try:
-            await self._end_or_repeat(family)
+            with completed():
+                await self._end_or_repeat(family)
         except Unavailable as error:
             raise UnconfirmedEnd(family) from error
 

@@ -12,14 +12,16 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rookery.serve.schema import FILLS, MIGRATIONS
 from shared.accounts.cassandra.search import NameIndex
-from shared.accounts.cassandra.sign_ins import KEPT_SECONDS, MAX_SECONDS
+from shared.accounts.cassandra.sign_ins import FAMILY_OF_TOKEN, KEPT_SECONDS, MAX_SECONDS, CassandraSignIns
 from shared.accounts.cassandra.store import CassandraAccounts
 from shared.accounts.people import Relationship, Report, Resolution
+from shared.accounts.sign_outs import WRITE_DEADLINE, completed
 from shared.accounts.store import Family, Rotation, SigningKey, UnconfirmedEnd, User
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra.migrations import FIRST_PLACE
@@ -373,6 +375,26 @@ async def test_the_end_of_a_reused_sign_in_is_repeated_once(
     with nullcontext() if failures == 1 else pytest.raises(UnconfirmedEnd):
         assert await store.rotate(token, b"-", now_ms=2_000, expires_at_ms=9_000) is Rotation.REUSED
         assert not await store.is_live(family.family_id)
+
+
+async def test_the_end_of_a_reused_sign_in_that_takes_longer_than_a_request_is_unconfirmed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As with long time-outs in the settings: its sessions end all the same."""
+    family, token = new_family(new_user())
+
+    class Slow:
+        """Statements of which a write gets no answer within the deadline."""
+
+        async def run(self, text: str, *_: object) -> list[tuple[object, ...]]:
+            columns = (family.family_id, family.user_id, family.device_name, family.created_at_ms, None)
+            return [(family.family_id,) if text == FAMILY_OF_TOKEN else (*columns, token + b"+", 9_000)]
+
+        async def run_all(self, *_: object) -> None:
+            await trio.sleep(2 * WRITE_DEADLINE)
+
+    with pytest.raises(UnconfirmedEnd), completed():
+        await CassandraSignIns(cast(Statements, Slow())).rotate(token, b"-", now_ms=2_000, expires_at_ms=9_000)
 
 
 @pytest.mark.parametrize("is_one_kept", [True, False])
