@@ -95,7 +95,7 @@ class PublicChats:
             if is_left or not settings.is_public or settings.name.casefold() != name:
                 removed = [(2 * (version or 0) + 1, *row) for row in _rows(chat_id, name)]
                 await self._statements.run_all(_REMOVE, removed)
-            elif member_count:
+            elif member_count:  # else its settings are recorded before a control change of a lower version
                 found.append(PublicChat(chat_id=chat_id, settings=settings, member_count=member_count))
         return found
 
