@@ -34,10 +34,11 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from rookery.client.trust import client_tls
 from rookery.v1.archive_pb2 import HistoryMessage
 from tests.needed import skip_or_fail
 from tools.launch.people import PASSWORD, Person, read_history, request_tokens
-from tools.launch.process import Rookery, running, trusted
+from tools.launch.process import Rookery, running
 from tools.toolchains import ROOT
 
 WHOLE = Path("/usr/bin/chromium")
@@ -112,7 +113,8 @@ class Platform(Rookery):
         letters = re.sub("[^a-z]", "", display_name.split()[0].lower()) or "user"
         name = f"{letters}-{secrets.token_hex(4)}"
         account = {"name": name, "password": PASSWORD, "display_name": display_name}
-        httpx.post(f"{self.url}/v1/users", json=account, timeout=PATIENCE, verify=trusted()).raise_for_status()
+        tls = client_tls(None, "http/1.1")
+        httpx.post(f"{self.url}/v1/users", json=account, timeout=PATIENCE, verify=tls).raise_for_status()
         signed_in = trio.run(request_tokens, self.url, name)
         user_id, tokens = int(signed_in["user"]["user_id"]), (signed_in["access_token"], signed_in["refresh_token"])
         return Account(name, user_id, *tokens, display_name, signed_in)

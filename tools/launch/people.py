@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import trio
 
+from rookery.client.trust import client_tls
 from rookery.serve.folder import DataFolder
 from rookery.v1.archive_pb2 import HistoryMessage, ListMessagesResponse
 from shared.accounts.sqlite.store import open_sqlite_accounts
@@ -18,7 +19,7 @@ from shared.accounts.tokens import TokenIssuer
 from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Refusal
 from shared.contract.wire import from_json
-from tools.launch.process import POLL_SECONDS, Rookery, trusted
+from tools.launch.process import POLL_SECONDS, Rookery
 
 PASSWORD = "correct horse battery"
 
@@ -48,7 +49,7 @@ class Person:
 
 @asynccontextmanager
 async def open_http(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=trusted()) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=client_tls(None, "http/1.1")) as http:
         yield http
 
 

@@ -7,20 +7,19 @@ import json
 import os
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
+from rookery.client.trust import client_tls
 from rookery.load.process import cpu_seconds, resident_bytes
 from tools.engines.engine import free_port
 from tools.launch.freezing import freeze
@@ -325,19 +324,9 @@ def _announced(announced: dict[str, tuple[str, str]], output: str) -> dict[str, 
 
 def _is_well(probe: str) -> bool:
     try:
-        return httpx.get(probe, timeout=PROBE_SECONDS, verify=trusted()).is_success
+        return httpx.get(probe, timeout=PROBE_SECONDS, verify=client_tls(None, "http/1.1")).is_success
     except httpx.TransportError:
         return False
-
-
-def trusted() -> ssl.SSLContext:
-    """The authorities in the file of SSL_CERT_FILE, or certifi's, which take 20 ms to load: they are loaded once."""
-    return _trusted(os.environ.get("SSL_CERT_FILE"))
-
-
-@cache
-def _trusted(ca_file: str | None) -> ssl.SSLContext:
-    return httpx.create_ssl_context()
 
 
 _logs: dict[Path, None] = {}
