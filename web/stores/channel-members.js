@@ -23,6 +23,8 @@ const PAUSE_MS = 200;
 const MAX_NAMES = 5;
 /** Members of a channel that can be mentioned since they were found: the last ones. */
 const MAX_FOUND = 200;
+/** Members whose changes are kept, the last ones: far more than an archive lags behind. */
+const MAX_CHANGED = 1_000;
 
 /**
  * Those of some users who are members of a group.
@@ -92,9 +94,9 @@ export class ChannelMembers extends Store {
   /** @type {readonly Member[]} by rising user_id */
   #listed = [];
   #hasMore = true;
-  /** Of the chat: older control changes are part of the first page. */
+  /** Of the chat: control changes up to it are part of the first page, or were forgotten. */
   #version = "0";
-  /** The members that control changes have changed. @type {Map<string, {version: string, member: Member}>} */
+  /** The members that control changes have changed last, at most MAX_CHANGED. @type {Map<string, {version: string, member: Member}>} */
   #changed = new Map();
   /** The name that is searched; empty for none. */
   #name = "";
@@ -191,7 +193,7 @@ export class ChannelMembers extends Store {
       const { members = [], has_more = false, version = "0" } = await this.#source.api.members(this.#chat_id, after, PAGE);
       this.#listed = [...this.#listed, ...members.filter(({ user_id }) => compareIds(user_id, after) > 0)];
       this.#hasMore = has_more;
-      if (after === "0") this.#version = version;
+      if (after === "0") this.#version = laterId(this.#version, version);
       const newer = [...this.#changed.values()].filter((each) => compareIds(each.version, version) > 0);
       this.#apply(newer.map(({ member }) => member)); // the archive lags
     } finally {
@@ -203,9 +205,21 @@ export class ChannelMembers extends Store {
   fold({ version, members = [] }) {
     const knownOf = (/** @type {string} */ user_id) => laterId(this.#version, this.#changed.get(user_id)?.version ?? "0");
     const newer = members.filter(({ user_id }) => compareIds(version, knownOf(user_id)) > 0);
-    for (const member of newer) this.#changed.set(member.user_id, { version, member });
+    for (const member of newer) {
+      this.#changed.delete(member.user_id); // so that the last change is at the end
+      this.#changed.set(member.user_id, { version, member });
+    }
+    this.#forgetOldest();
     this.#apply(newer);
     this.changed();
+  }
+
+  #forgetOldest() {
+    for (const [user_id, { version }] of this.#changed) {
+      if (this.#changed.size <= MAX_CHANGED) return;
+      this.#changed.delete(user_id);
+      this.#version = laterId(this.#version, version);
+    }
   }
 
   /** @param {readonly Member[]} members as they are now */

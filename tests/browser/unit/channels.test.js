@@ -324,6 +324,20 @@ test("a text mentions the members of a channel whom the search finds, and those 
   assert.deepEqual(chats.memberIds(NEWS), [MIRA, "9"]);
 });
 
+test("the oldest of a thousand control changes are forgotten, and count as known", async () => {
+  const { source } = channelOf(150);
+  const members = new ChannelMembers(source, NEWS);
+  const ids = () => members.members.map(({ user_id }) => user_id);
+  await settle();
+  members.fold({ version: "2", members: [member("7", "ROLE_UNSPECIFIED")] });
+  for (let joined = 1; joined <= 1_000; joined++) members.fold({ version: String(joined + 2), members: [member(String(joined + 150))] });
+  members.fold({ version: "2", members: [member("7"), member("8", "ROLE_ADMIN")] });
+  assert.deepEqual([ids().includes("7"), members.members.find(({ user_id }) => user_id === "8")?.role], [false, "ROLE_MEMBER"]);
+  members.find("zoe");
+  await pass(0.2);
+  assert.deepEqual(ids(), ["7"], "as the archive knows the member, which does not lag so far behind");
+});
+
 test("read marks of a channel are sent together some seconds later, or once the page is hidden", async (context) => {
   context.mock.method(Math, "random", () => 1);
   const { sync, socket } = await inChannels();
