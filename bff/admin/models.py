@@ -332,13 +332,15 @@ class CreatedInvite(BaseModel):
 
 class Report(BaseModel):
     """A report of a user. Each message is as HistoryMessage in a page of history, when it was reported, with edits as
-    its only changes. `resolution`, `closed_by` and `closed_at_ms` are null while the report is open."""
+    its only changes. `chat_name` is the present name of a group, and empty if the archive does not answer at once.
+    `resolution`, `closed_by` and `closed_at_ms` are null while the report is open."""
 
     report_id: str
     created_at_ms: int
     reporter_id: str
     user_id: str
     chat_id: str
+    chat_name: str
     messages: list[dict[str, Any]]
     reason: str
     resolution: Resolution | None
@@ -347,7 +349,7 @@ class Report(BaseModel):
     closed_at_ms: int | None
 
     @classmethod
-    def of(cls, report: StoredReport) -> "Report":
+    def of(cls, report: StoredReport, chat_name: str) -> "Report":
         is_closed = report.resolution is not None
         return cls(
             report_id=str(report.report_id),
@@ -355,6 +357,7 @@ class Report(BaseModel):
             reporter_id=str(report.reporter_id),
             user_id=str(report.user_id),
             chat_id=report.chat_id,
+            chat_name=chat_name,
             messages=json.loads(report.messages),
             reason=report.reason,
             resolution=report.resolution,

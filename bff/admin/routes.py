@@ -2,8 +2,9 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import trio
 from quart import request
 from werkzeug.routing import BaseConverter
 
@@ -15,11 +16,16 @@ from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
 from bff.models.accounts import MAX_SIGN_INS
 from bff.services import Services, administration_of
+from rookery.v1.archive_pb2 import GetGroupRequest
 from shared.accounts.audit import Actor
 from shared.accounts.people import Resolution
 from shared.accounts.store import AccountStatus, User, batches
 from shared.accounts.tokens import Claims
+from shared.contract.chats import is_group
 from shared.contract.errors import Code, Refusal
+
+NAMES_SECONDS = 1.0
+"""How long a list of reports waits for the names of the groups in it."""
 
 
 class SettingKey(BaseConverter):
@@ -200,7 +206,8 @@ class Admin:
         """Reports of users by others, with the messages as they were reported."""
         is_open = query.state == "open"
         stored = await self._services.accounts.reports(is_open=is_open, after=query.after, limit=query.limit + 1)
-        reports = [models.Report.of(each) for each in stored[: query.limit]]
+        names = await self._group_names({each.chat_id for each in stored[: query.limit]})
+        reports = [models.Report.of(each, names.get(each.chat_id, "")) for each in stored[: query.limit]]
         users = await self._accounts_of(sorted(set().union(*(report.named_ids() for report in reports))))
         next_after = reports[-1].report_id if len(stored) > query.limit else None
         return Response(models.Reports(reports=reports, users=users, next=next_after))
@@ -229,6 +236,21 @@ class Admin:
         entries = await self._services.accounts.audit_entries(limit=query.limit + 1, before=query.before or "")
         page = [models.AuditLogEntry.of(entry) for entry in entries[: query.limit]]
         return Response(models.AuditLog(entries=page, next=page[-1].id if len(entries) > query.limit else None))
+
+    async def _group_names(self, chat_ids: Collection[str]) -> Mapping[str, str]:
+        """The names of the groups among these chats, as far as the archive returns them within NAMES_SECONDS."""
+        names: dict[str, str] = {}
+
+        async def read(chat_id: str) -> None:
+            found = await self._services.archive.get_group(GetGroupRequest(chat_id=chat_id))
+            if not isinstance(found, Refusal):
+                names[chat_id] = found.group.settings.name
+
+        with trio.move_on_after(NAMES_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for chat_id in filter(is_group, chat_ids):
+                    nursery.start_soon(read, chat_id)
+        return names
 
     async def _accounts_of(self, user_ids: Sequence[int]) -> list[models.Account]:
         """The accounts of these users, deleted ones too."""

@@ -3,7 +3,7 @@
 import { textButton } from "../components/buttons.js";
 import { emptyState } from "../components/empty.js";
 import { FormModal } from "../components/modal.js";
-import { displayName } from "../format.js";
+import { displayName, withoutDirectionControls } from "../format.js";
 import { timeOfId } from "../ids.js";
 import { h } from "../view.js";
 import { bodyOf, stamp, usersAddress } from "./figures.js";
@@ -22,6 +22,12 @@ import { accountLabels } from "./user-details.js";
 
 /** The id of the section's address that shows the closed reports: `#reports/closed`. */
 const CLOSED = "closed";
+
+/** The name of a group, if it is known, and the id of the chat. @param {string} chat_id @param {string} name */
+const chatLabel = (chat_id, name) => [
+  name && [h("bdi", {}, withoutDirectionControls(name)), " "],
+  h("span", { class: "code" }, chat_id),
+];
 
 export class Reports extends Section {
   #isClosed = false;
@@ -91,7 +97,7 @@ export class Reports extends Section {
 
   /** @param {Report} report */
   #report(report) {
-    const { report_id, user_id, reporter_id, created_at_ms, reason, messages, chat_id } = report;
+    const { report_id, user_id, reporter_id, created_at_ms, reason, messages, chat_id, chat_name } = report;
     const account = this.#users.get(user_id);
     const title = `report-${report_id}`;
     const list = { class: "report-messages", "aria-label": texts.reports.messages };
@@ -111,7 +117,7 @@ export class Reports extends Section {
       ),
       h("p", { class: "reason", dir: "auto" }, reason),
       messages.length > 0 && h("ol", list, messages.map((one) => this.#message(report, one))),
-      chat_id && h("p", { class: "soft facts" }, texts.reports.chat, " ", h("span", { class: "code" }, chat_id)),
+      chat_id && h("p", { class: "soft facts" }, texts.reports.chat, " ", ...chatLabel(chat_id, chat_name)),
       report.resolution === null ? this.#buttons(report, account) : this.#end(report),
     );
   }

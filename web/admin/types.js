@@ -82,6 +82,7 @@
  * @property {string} reporter_id
  * @property {string} user_id
  * @property {string} chat_id of the messages; empty without one
+ * @property {string} chat_name of a group; empty if it is unknown
  * @property {ReportedMessage[]} messages
  * @property {string} reason
  * @property {Resolution | null} resolution null while it is open; the same for closed_by and closed_at_ms

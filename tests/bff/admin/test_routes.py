@@ -7,13 +7,17 @@ from typing import Any, cast
 
 import pytest
 import structlog
+import trio
 
+from bff.admin import routes
+from rookery.v1.archive_pb2 import GetGroupRequest, GetGroupResponse, Group
+from rookery.v1.groups_pb2 import GroupSettings
 from shared.accounts import administration
 from shared.accounts.administration import Administration, Announce
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.people import Report
 from shared.configuration import LiveConfiguration
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.coordination.processes import ProcessReport, ProcessStats
 from tests.bff.conftest import PASSWORD, Api, disconnect_after_write
 
@@ -565,6 +569,31 @@ async def test_the_newer_of_two_reports_of_an_owned_partition_counts(api: Api, a
 
 
 # ---- reports
+
+
+async def test_a_report_has_the_name_of_its_group_if_the_archive_answers(api: Api, admin: Signed) -> None:
+    for number, chat_id in enumerate(("g-5", "g-5", "d-1-2", ""), start=1):
+        await api.accounts.add_report(Report(number << 22, 1, 2, chat_id, "[]", "Rude."))
+    api.archive.response = GetGroupResponse(group=Group(settings=GroupSettings(name="Rowing")))
+    for name in ("Rowing", ""):
+        page = (await admin.call("GET", "/v1/admin/reports")).body
+        assert [each["chat_name"] for each in page["reports"]] == [name, name, "", ""]
+        assert api.archive.requests == [GetGroupRequest(chat_id="g-5")]
+        api.archive.requests.clear()
+        api.archive.response = Refusal(Code.UNAVAILABLE, "The store does not answer.")
+
+
+async def test_a_silent_archive_does_not_keep_an_admin_from_the_reports(
+    api: Api, admin: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: GetGroupRequest) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(routes, "NAMES_SECONDS", 0.01)
+    monkeypatch.setattr(api.archive, "get_group", never)
+    await api.accounts.add_report(Report(1 << 22, 1, 2, "g-5", "[]", "Rude."))
+    (report,) = (await admin.call("GET", "/v1/admin/reports")).body["reports"]
+    assert (report["chat_id"], report["chat_name"]) == ("g-5", "")
 
 
 async def test_a_report_is_read_with_its_users_and_closed_once(api: Api, admin: Signed, bob: Signed) -> None:

@@ -9,7 +9,8 @@ import { Listing, MAX_PAGES, Pages } from "../../../web/admin/pages.js";
 import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
 import { Reports } from "../../../web/admin/reports.js";
 import { clearCopies, clearKept } from "../../../web/stores/clearing.js";
-import { settle } from "./fakes.js";
+import { Root } from "../../../web/view.js";
+import { FakeDocument, idAt, settle } from "./fakes.js";
 
 const NOW = 1_800_000_000_000;
 const SILENT = NOW - figures.LOST_MS - 1;
@@ -193,6 +194,19 @@ test("reports are ready when those of the address are loaded, also if the others
   requests[1].resolve(answer);
   await loading;
   assert.equal(reports.isReady, true);
+});
+
+test("a report shows the name of its group, if it is known, and the id of its chat", async (context) => {
+  context.after(() => delete globalThis.document);
+  globalThis.document = new FakeDocument();
+  const report = { report_id: idAt(1), user_id: "7", reporter_id: "8", created_at_ms: NOW, reason: "Rude.", messages: [], resolution: null };
+  const entries = [["g-5", "Row\u202eing"], ["g-6", ""]].map(([chat_id, chat_name], at) => ({ ...report, report_id: idAt(at), chat_id, chat_name }));
+  const reports = new Reports({ api: { reports: async () => ({ reports: entries, users: [], next: null }) }, root: { invalidate() {} } });
+  await reports.refresh();
+  const parent = document.createElement("main");
+  new Root(parent, () => reports.content(), () => {}).render();
+  const shown = [...parent.markup.matchAll(/Chat (.*?)<\/p>/g)].map(([, words]) => words.replace(/<.*?>/g, ""));
+  assert.deepEqual(shown, ["Rowing g-5", "g-6"]);
 });
 
 /** A database of the browser, which records the deleted ranges; a stuck one never opens. */
