@@ -268,6 +268,16 @@ def test_fluentd_makes_the_same_document_of_a_line_as_rsyslog() -> None:
     }  # fmt: skip
 
 
+def test_a_line_that_is_too_long_costs_no_other_line() -> None:
+    """Without these options Fluent Bit follows its file no longer, and Fluentd reads it whole."""
+    fluent_bit = yaml.safe_load((DEPLOY / "fluent-bit.yaml").read_text())
+    (tail,) = [each for each in fluent_bit["pipeline"]["inputs"] if each["name"] == "tail"]
+    assert (tail["buffer_max_size"], tail.get("skip_long_lines")) == ("1M", True)
+    sections = fluentd_sections((DEPLOY / "fluentd.conf").read_text())
+    (source,) = [section for name, section in sections if name == "source" and section["@type"] == "tail"]
+    assert source.get("max_line_size") == "1m"
+
+
 def test_fluentd_reads_the_lines_in_files_of_kubernetes_and_leaves_others_to_its_next_parsers() -> None:
     parsers = [section for name, section in fluentd_sections((DEPLOY / "fluentd.conf").read_text()) if name == "parse"]
     assert [parser["@type"] for parser in parsers] == ["none", "regexp", "json", "json"]
