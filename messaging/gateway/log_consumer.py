@@ -423,6 +423,7 @@ class LogConsumer:
         start = max(since, full)
         if partition in self._partitions.unread:
             consumer.seek(partition, start)
+            # Of a tail that its size cuts short, the time of `start` is unknown: it is before now.
             self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
             self._rosters.clear()  # control changes that came before were not read
 

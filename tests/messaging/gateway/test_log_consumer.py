@@ -13,7 +13,18 @@ from messaging.gateway.gateway import Gateway
 from messaging.gateway.log_consumer import GAIN_SECONDS, SETTLE_SECONDS
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
-from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Deleted, Edited, Event, Hidden, Message, Text
+from rookery.v1.session_pb2 import (
+    Authenticate,
+    Change,
+    ClientFrame,
+    Deleted,
+    Edited,
+    Event,
+    Hidden,
+    Message,
+    Position,
+    Text,
+)
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
 from shared.backplane import Record, StoredRecord
 from shared.backplane.kafka.member import REBALANCE_TIMEOUT_MS, RELEASE_TIMEOUT
@@ -21,7 +32,7 @@ from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Unavailable
 from shared.contract.ids import MAX_AHEAD_MS, SEQUENCES, SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
-from shared.contract.partitions import partition_of
+from shared.contract.partitions import PARTITION_MAP_EPOCH, partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, PATIENCE, Crew, Platform, ScriptedLog
 from tests.messaging.test_envelopes import FORMER_REACTION
@@ -196,6 +207,27 @@ async def test_a_tail_is_complete_from_the_configured_time_unless_its_size_cuts_
     gateway = await platform.start_gateway(LiveConfiguration(tail_bytes=1024 * 1024))
     for tail in gateway.partitions.tails.values():
         assert began_ms - age_ms <= tail.complete_from_ms <= wall_clock_ms() - age_ms
+
+
+async def test_a_client_from_before_a_tail_that_its_size_cuts_short_gets_a_gap(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def offset_at(partition: int, at_ms: int) -> int:
+        return 10
+
+    log.end = 10_000
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    log.deliver(StoredRecord(partition, log.end - 1, wall_clock_ms(), b"") for partition in ALL)
+    gateway = await platform.start_gateway(LiveConfiguration(tail_bytes=1024 * 1024))
+    first = gateway.partitions.tails[HOME].complete_from
+    assert 10 < first < log.end
+    async with platform.sign_in(gateway, ANN, Position(offset=first - 1, epoch=PARTITION_MAP_EPOCH)) as ann:
+        await ann.send_text("nothing came before", BEN)
+        await log.until_published()
+        log.acknowledge()
+        await ann.expect("accepted")
+    async with platform.sign_in(gateway, ANN, Position(offset=first - 2, epoch=PARTITION_MAP_EPOCH)) as ann:
+        assert (await ann.expect("gap")).gap.since.offset == first - 2
 
 
 async def start_without_home(platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch) -> Gateway:
