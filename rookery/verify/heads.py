@@ -40,40 +40,43 @@ def check_heads(records: Records, membership: Membership) -> Iterator[Violation]
 
 def newest_due(records: Records, membership: Membership) -> Iterator[tuple[int, str, int]]:
     """Yield each user and channel which the user's client follows and has not open, and the id of the newest event that
-    others have made: the client must know it at the end."""
+    others have made, after the client's last Gap: the client must know it at the end."""
     due = _due(records)
     for group in records.groups:
         for user_id, member in membership.members(group.chat_id).items():
             if member.role and not membership.has_open(group.chat_id, user_id):
                 ids = (
                     event_id
-                    for event_id, actor_id in due[group.chat_id]
-                    if actor_id != user_id and membership.allows(group.chat_id, user_id, event_id)
+                    for event_id, actor_id, event in due[group.chat_id]
+                    if actor_id != user_id
+                    and membership.allows(group.chat_id, user_id, event_id)
+                    and not membership.may_miss(event, user_id)
                 )
                 yield user_id, group.chat_id, max(ids, default=0)
 
 
-def _due(records: Records) -> Mapping[str, Sequence[tuple[int, int]]]:
-    """By chat, the id and the actor of each event that its members may read. Not the changes that a deletion may have
-    removed."""
-    due = defaultdict[str, list[tuple[int, int]]](list)
+def _due(records: Records) -> Mapping[str, Sequence[tuple[int, int, Event]]]:
+    """By chat, the id and the actor of each event that its members may read, with the event. Not the changes that a
+    deletion may have removed."""
+    due = defaultdict[str, list[tuple[int, int, Event]]](list)
     for sent in records.sent.values():
         if sent.is_accepted:
-            due[sent.chat_id].append((sent.message_id, sent.key[0]))
+            due[sent.chat_id].append((sent.message_id, sent.key[0], sent))
     for made in records.made:
         if made.event is not None and not made.is_private and not made.target.may_be_deleted:
-            due[made.change.chat_id].append((made.event.event_id, made.change.actor_id))
+            due[made.change.chat_id].append((made.event.event_id, made.change.actor_id, made))
     return due
 
 
 def _known(records: Records, chat_id: str, user_id: int) -> int:
-    """The id of the newest event of a chat that a client knows: from a session, a head, a list of the chat's changes
-    or one of all changed chats."""
+    """The id of the newest event of a chat that a client knew before the end: from a session, a head, a list of the
+    chat's changes or one of all changed chats."""
     made = {each.key: each for each in records.made if each.change.chat_id == chat_id}
     changes = (event_id for key, event_id in records.received_changes.get(user_id, ()) if key in made)
     copies = (each.copy for each in records.deliveries.get(user_id, ()) if each.copy.chat_id == chat_id)
     heads = (each.newest_id for each in records.heads.get(user_id, ()) if each.chat_id == chat_id)
-    answers = (each.complete_up_to for each in records.answers.get(user_id, ()) if each.chat_id in (chat_id, ""))
+    lists = (each for each in records.answers.get(user_id, ()) if each.chat_id in (chat_id, "") and not each.is_last)
+    answers = (each.complete_up_to for each in lists)
     return max(itertools.chain(changes, (copy.message_id for copy in copies), heads, answers), default=0)
 
 

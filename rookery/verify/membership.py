@@ -96,8 +96,14 @@ class Membership:
             for user, each in self.members(sent.chat_id).items()
             if user != sent.key[0]
             and is_within(each.spans, sent.message_id)
-            and (self.has_open(sent.chat_id, user) or (concerns(sent, user) and user not in self._behind))
+            and (self.has_open(sent.chat_id, user) or (concerns(sent, user) and not self.may_miss(sent, user)))
         ]
+
+    def may_miss(self, event: Sent | Made, user_id: int) -> bool:
+        """Whether the session of a user's client may lack an event of a channel, since it came before the Follow after
+        a Gap: the client reads it once it opens the channel."""
+        chat_id = event.change.chat_id if isinstance(event, Made) else event.chat_id
+        return event.at <= self._behind.get((user_id, chat_id), -math.inf)
 
     def outside(
         self, sent: Sent | Made | None, copy: Copy, user_id: int, where: str, *, seconds: float | None

@@ -113,6 +113,8 @@ class Participant:
         self._memberships: dict[str, Member] = {}
         """The newest membership of the user in each channel."""
         self._follows = 0
+        self._followed_at: dict[str, float] = {}
+        """When the newest Follow of each channel was accepted in the present session."""
         self._opened_ms: Counter[str] = Counter()
         """When the newest Follow of each open channel was accepted, in milliseconds since 1970."""
         self._complete: Counter[str] = Counter()
@@ -215,6 +217,7 @@ class Participant:
                                 nursery.start_soon(self._read_opened, client, event.chat_id, time_of(event.message_id))
                         case Followed():
                             self._follows += 1
+                            self._followed_at |= dict.fromkeys(event.chat_ids, self._clock())
                             for chat_id in event.open_chat_ids:
                                 self._opened_ms[chat_id] = event.at_ms
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
@@ -233,6 +236,7 @@ class Participant:
                                 nursery.start_soon(self._read_opened, client, chat_id, event.at_ms)
                             nursery.start_soon(self._read_missed, client, self._catch_up, event)
                         case Disconnected():
+                            self._followed_at.clear()
                             self.lost_at = None if self.presence.is_away else self._clock()
                         case Connected():
                             self._record_connection()
@@ -296,7 +300,9 @@ class Participant:
         known = self._memberships.get(chat_id)
         if known is None or known.version < member.version:
             self._memberships[chat_id] = member
-            if member.role:  # a removal ends the following
+            if not member.role:  # a removal ends the following
+                self._followed_at.pop(chat_id, None)
+            else:
                 # The archive may have recorded late that the user joined, and returned no later events until then.
                 self._complete[chat_id] = min(self._complete[chat_id], member.spans[-1].first - 1)
                 self._send_follow(client)
@@ -310,12 +316,17 @@ class Participant:
         await trio.sleep(max(PAUSE, refused.retry_after_ms / 1000))
         self._send_follow(client)
 
-    async def _read_opened(self, client: Client, chat_id: str, at_ms: int) -> None:
+    def behind_until(self, chat_id: str) -> float:
+        """The moment up to which the session may lack events of a channel: after a Gap, that of the Follow in the
+        present session, without a Follow infinity."""
+        return max(self.gap_at, self._followed_at.get(chat_id, math.inf)) if self.gaps else -math.inf
+
+    async def _read_opened(self, client: Client, chat_id: str, at_ms: int, *, is_last: bool = False) -> None:
         """Record the events from before a Follow was accepted, or those that a Gap reports as missing, as
         docs/client-guide.md describes it. Later ones must arrive in the session, and are not recorded here, unless a
         later Follow reads them: the session may end."""
         limit = first_id_at(at_ms + CLOCK_MS)
-        feed = WatchedFeed(client.api, self.answers)
+        feed = WatchedFeed(client.api, self.answers, is_last=is_last)
         while True:
             async with self._reading:
                 known = self._complete[chat_id]
@@ -325,6 +336,8 @@ class Participant:
                     await self._read_anew(client, chat_id)
                 for event in answer.events:
                     if event.event_id <= limit:
+                        if is_last:
+                            self._note_rest(event)
                         self._record_missed(client, event.message if event.HasField("message") else event)
                 if self._complete[chat_id] == known:  # else it was read, or is to be read again, by another task
                     self._complete[chat_id] = max(known, min(answer.complete_up_to, limit))
@@ -366,11 +379,11 @@ class Participant:
 
     async def read_rest(self, client: Client) -> None:
         """Record the missing events once everything is recorded: read once more from the client's last event."""
-        rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers)), self._note_rest)
+        rest = CatchUp(cast(Api, WatchedFeed(client.api, self.answers, is_last=True)), self._note_rest)
         rest.listed_up_to, rest.after = self._catch_up.listed_up_to, dict(self._catch_up.after)
         await self._read_missed(client, rest, Gap())
         for chat_id in self._memberships if self.opens_channels else ():  # also if no Follow was accepted in time
-            await self._read_opened(client, chat_id, wall_clock_ms())
+            await self._read_opened(client, chat_id, wall_clock_ms(), is_last=True)
 
     def _note_rest(self, event: Event) -> bool:
         if event.HasField("message") and (key := Copy.of(event.message).key) not in self._seen:

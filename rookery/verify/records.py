@@ -234,6 +234,8 @@ class FeedRead:
     """Empty for a list of chats."""
     after: int = 0
     events: Sequence[Event] = ()
+    is_last: bool = False
+    """Whether the client has read it at the end, when its session must have had everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +316,9 @@ class Records:
     not_uploaded: Sequence[str] = ()
     """Describes each upload that was refused for good."""
     file_reads: Sequence[FileRead] = ()
-    behind: Collection[int] = ()
-    """The users whose clients have received a Gap: they read what they missed of channels that are not open once they
-    open them."""
+    behind: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    """By user and channel, if the user's client has received a Gap: the moment up to which its session may lack events
+    of the channel. Infinity while the client does not follow it."""
     missed: Mapping[int, Collection[Key]] = field(default_factory=dict)
     """By user id, the messages that were sent after the last Gap of the user's client, and did not arrive until the
     client read them from history at the end."""

@@ -294,15 +294,23 @@ class Run:
 
     def _may_miss(self, user_id: int, event: Sent | Made) -> bool:
         """Whether an event may not arrive in the session of a client, but from history: one from before the client's
-        last Gap, and after a Gap all of a channel, which the client follows again then."""
+        last Gap, and of a channel one from before the Follow after it."""
         each, chat_id = self._by_user[user_id], event.target.chat_id if isinstance(event, Made) else event.chat_id
-        return event.at <= each.gap_at or (each.gaps > 0 and chat_id in self._channels)
+        return event.at <= (each.behind_until(chat_id) if chat_id in self._channels else each.gap_at)
+
+    def _behind(self) -> Mapping[tuple[int, str], float]:
+        """By user and channel, for the clients with a Gap: the moment up to which events may be missing."""
+        with_gap = [(client.me.user_id, each) for client, each in self._both() if each.gaps]
+        return {
+            (user_id, chat_id): each.behind_until(chat_id) for user_id, each in with_gap for chat_id in self._channels
+        }
 
     async def _group_deliveries(self) -> None:
         """Wait until each accepted message of a group has reached its recipients, and each change the members
-        throughout, except clients that may miss it; and until the clients that follow a channel know its newest event,
-        except those with a Gap."""
-        records = Records(by_key(self._sent()), made=self._made, groups=[each.records() for each in self._groups])
+        throughout, except clients that may miss it; and until the clients that follow a channel know its newest
+        event."""
+        groups = [each.records() for each in self._groups]
+        records = Records(by_key(self._sent()), made=self._made, groups=groups, behind=self._behind())
         membership = Membership(records)
         due = [sent for sent in self._sent() if sent.is_accepted and not sent.recipient_id]
         missing: list[tuple[int, Sent | Made]] = [(user, sent) for sent in due for user in membership.recipients(sent)]
@@ -317,7 +325,7 @@ class Run:
         while missing := [each for each in missing if is_missing(*each)]:  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
         heads = [(self._by_user[user], chat_id, newest) for user, chat_id, newest in newest_due(records, membership)]
-        while any(each.newest[chat_id] < newest and not each.gaps for each, chat_id, newest in heads):  # noqa: ASYNC110 - see POLL_SECONDS
+        while any(each.newest[chat_id] < newest for each, chat_id, newest in heads):  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
 
     def _both(self) -> Iterable[tuple[Client, Participant]]:
@@ -424,7 +432,7 @@ class Run:
             answers={client.me.user_id: each.answers for client, each in self._both()},
             heads={client.me.user_id: each.heads for client, each in self._both()},
             not_uploaded=[failure for files in self._files.values() for failure in files.failures],
-            behind={client.me.user_id for client, each in self._both() if each.gaps},
+            behind=self._behind(),
             missed={client.me.user_id: missed(client.me.user_id, each.read_at_end) for client, each in self._both()},
         )
 

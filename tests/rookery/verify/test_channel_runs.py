@@ -31,6 +31,9 @@ SESSION_SECONDS, AWAY_SECONDS = 3.0, 1.0
 class ChannelPlatform(GroupPlatform):
     """Sends the events of a channel to the users whom they concern, and to the clients that have it open."""
 
+    has_lost = False
+    """Whether it has sent a Gap to a client."""
+
     def make_client(self, user_id: int) -> FakeClient:
         return ChannelClient(self, user_id)
 
@@ -98,6 +101,8 @@ class ChannelPlatform(GroupPlatform):
 class ChannelClient(GroupClient):
     """Also follows channels."""
 
+    _platform: ChannelPlatform
+
     def __init__(self, platform: ChannelPlatform, user_id: int) -> None:
         super().__init__(platform, user_id)
         self.followed: set[str] = set()
@@ -132,6 +137,11 @@ class ChannelClient(GroupClient):
             self.follow(followed | self.open | self.followed, was_open | self.open)
             if not next(self.numbers) % 3:
                 self.queue.put(Gap(at_ms=wall_clock_ms()), 0)
+
+    async def lose_events(self) -> None:
+        await trio.sleep(SESSION_SECONDS)
+        self.queue.put(Gap(at_ms=wall_clock_ms()), 0)
+        self._platform.has_lost = True
 
     async def show_heads(self) -> None:
         while True:
@@ -203,6 +213,16 @@ class LosesHeads(ChannelPlatform):
         return {client.me.user_id for client in self.followers if chat_id in client.open} - {actor_id}
 
 
+class LosesAllAfterGaps(ChannelPlatform):
+    """Sends a Gap to each client, and then neither heads nor the events of open channels."""
+
+    def tasks(self, client: "ChannelClient") -> Sequence[Callable[[], Awaitable[None]]]:
+        return [*super().tasks(client), client.lose_events]
+
+    def readers(self, chat_id: str, event_id: int, actor_id: int) -> set[int]:
+        return set() if self.has_lost else super().readers(chat_id, event_id, actor_id)
+
+
 @pytest.mark.parametrize(
     ("platform", "kinds"),
     [
@@ -210,6 +230,7 @@ class LosesHeads(ChannelPlatform):
         (SendsToAll, {Kind.NOT_OPEN}),
         (SendsToRemoved, {Kind.OUTSIDE}),
         (LosesHeads, {Kind.NOT_SHOWN}),
+        (LosesAllAfterGaps, {Kind.NOT_DELIVERED, Kind.NOT_SHOWN}),
     ],
 )
 async def test_a_broken_promise_of_channels_is_found(

@@ -1,5 +1,6 @@
 """Every planted violation of the promises about channels is found, and none in correct records."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from rookery.client import Change, Event
 from rookery.v1.session_pb2 import Edited, Hidden, Mention, Text
 from rookery.verify.checker import check_records
-from rookery.verify.records import Copy, GroupRecord, Head, Made, Records, Sent
+from rookery.verify.records import Copy, FeedRead, GroupRecord, Head, Made, Records, Sent
 from rookery.verify.violations import Kind, Violation
 from tests.rookery.verify.test_membership import ADA, ALL, CHAT, COPIES, EVE, EVES, GRACE, M2, VIEWS, copy_of
 from tests.rookery.verify.test_membership import records as records_of_group
@@ -74,6 +75,11 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a burst", records(heads=burst), Kind.TOO_OFTEN, "7 heads of g-1 arrived within 0.0 s at the client of 2"
     unseen = records(heads=[NEWEST], sent=WITH_MENTION, history=MENTIONED)
     yield "a mention", unseen, Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not arrive at the client of 2"
+    at_end = {GRACE: [FeedRead(90, 91, 40, is_last=True)]}
+    behind = records(heads=[], answers=at_end, behind={(GRACE, CHAT): M2.at - 1})
+    yield "no head after a Gap", behind, Kind.NOT_SHOWN, "id 35 is the newest event of g-1"
+    behind = replace(unseen, behind={(GRACE, CHAT): M2.at - 1})
+    yield "a mention after a Gap", behind, Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not arrive"
 
 
 def judge(made: Records) -> list[Violation]:
@@ -86,6 +92,12 @@ def test_a_planted_violation_is_found(made: Records, kind: Kind, text: str) -> N
     found = judge(made)
     assert [each.kind for each in found] == [kind], found
     assert text in found[0].text
+
+
+@pytest.mark.parametrize("until", [M2.at, math.inf])
+def test_a_client_with_a_gap_need_not_know_what_came_before_it_follows_again(until: float) -> None:
+    behind = {(GRACE, CHAT): until}
+    assert judge(records(heads=[], sent=WITH_MENTION, history=MENTIONED, behind=behind)) == []
 
 
 def test_a_client_gets_the_events_that_concern_its_user_and_knows_the_newest_by_them() -> None:

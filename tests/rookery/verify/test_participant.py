@@ -1,5 +1,6 @@
 """The events that one client of a verification records."""
 
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from rookery.client import (
     Disconnected,
     Event,
     Followed,
+    Gap,
     ListChangesResponse,
     Message,
     Unreachable,
@@ -106,3 +108,30 @@ async def test_a_client_that_is_removed_before_it_follows_again_reads_what_was_s
     client.queue.put(client.post(OTHER, control=removed), 0)
     await trio.sleep(20)
     assert missed.message_id in [each.copy.message_id for each in participant.deliveries]
+
+
+@pytest.mark.usefixtures("wall_clock")
+async def test_after_a_gap_the_session_must_have_the_events_of_an_open_channel_from_the_next_follow_on(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client, participant = FakeClient(), Participant(0, Observer())
+    participant.began_ms, participant.opens_channels = wall_clock_ms(), True
+    nursery.start_soon(participant.listen, cast(Client, client))
+    spans = [Span(first=first_id_at(wall_clock_ms()))]
+    added = Control(version=1, members=[Member(user_id=ME, role=ROLE_MEMBER, version=1, spans=spans)])
+    added.settings.is_channel = True
+    client.queue.put(client.post(OTHER, control=added), 0)
+    assert participant.behind_until(CHANNEL) == -math.inf
+    client.queue.put(Disconnected("killed"), 0)
+    client.queue.put(Gap(at_ms=wall_clock_ms()), 0)
+    await trio.sleep(20)
+    assert participant.behind_until(CHANNEL) == math.inf
+    client.post(OTHER, client_message_id="before the Follow")
+    client.queue.put(Followed(wall_clock_ms(), (CHANNEL,), (CHANNEL,)), 0)
+    await trio.sleep(20)
+    assert participant.behind_until(CHANNEL) == trio.current_time() - 20
+    client.post(OTHER, client_message_id="lost")
+    await trio.sleep(20)
+    await participant.read_rest(cast(Client, client))
+    assert participant.read_at_end == {(OTHER, "lost")}
+    assert [answer.is_last for answer in participant.answers][-1]
