@@ -14,15 +14,14 @@ from messaging.fences import Fences
 from rookery.v1.backplane_pb2 import Fence
 from shared.background import open_background
 from shared.backplane.kafka import client as kafka_client
+from shared.backplane.kafka import consumer as kafka_consumer
+from shared.backplane.kafka import member as kafka_member
 from tests.messaging.archive.conftest import FakeChats, record_until
 from tests.messaging.gateway.harness import ANN, BEN, open_platform
 from tests.shared.backplane.conftest import kafka_settings
 from tests.shared.backplane.kafka.conftest import instance, opened
 from tests.waiting import PATIENCE, until
 from tools.engines.kafka import Kafka
-
-SESSION_SECONDS = 2.0
-"""Of the gateway that is expelled: its request to leave the group is held back as well."""
 
 
 def test_records_of_an_earlier_epoch_count_up_to_the_next_owner_s_fence() -> None:
@@ -60,7 +59,8 @@ def test_a_consumer_that_knows_the_epoch_takes_a_fence_from_before_its_first_rec
 
 
 class Delay:
-    """A TCP proxy before a broker. From `begin` to `end` it holds back Produce requests, as a slow network does."""
+    """A TCP proxy before a broker. From `begin` to `end` it holds back connections with a Produce request, as a slow
+    network does."""
 
     def __init__(self, broker: Kafka) -> None:
         self._address = broker.host, broker.port
@@ -91,6 +91,8 @@ async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
     tmp_path: Path, kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request of the former owner stays in the network while its partitions move; its sender goes on."""
+    monkeypatch.setattr(kafka_member, "LEAVE_TIMEOUT_MS", PATIENCE * 1000)
+    monkeypatch.setattr(kafka_consumer, "CLOSE_TIMEOUT", PATIENCE)
     settings, delay = kafka_settings(kafka_server), Delay(kafka_server)
     chats: Any = FakeChats()
     async with open_background() as nursery, opened(settings) as there, open_platform(tmp_path) as platform:
@@ -101,8 +103,9 @@ async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
             return await connect(self, net, sock, peer if net is there._loop.net else address, **options)
 
         monkeypatch.setattr(kafka_client._Socket, "sock_connect", connect_by_proxy)
-        expelled_soon = instance(settings, "former").model_copy(update={"session_timeout_seconds": SESSION_SECONDS})
-        async with opened(expelled_soon) as platform.backplane:
+        async with opened(instance(settings, "former")) as backplane, backplane._loop.open_client() as leaving:
+            await backplane._loop.connect(leaving, [settings.topic])
+            platform.backplane = backplane
             former = await platform.start_gateway()
             async with platform.sign_in(former, ANN) as ann:
                 first = await ann.send_accepted("before", BEN)
@@ -110,6 +113,7 @@ async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
                 await ann.send_text("late", BEN)
                 with trio.fail_after(PATIENCE):
                     await delay.held.wait()
+                monkeypatch.setattr(backplane, "_client", leaving)  # the connection of the other one is held back
                 await former.log_consumer.leave()
             platform.backplane = there
             gateway = await platform.start_gateway()
