@@ -41,10 +41,9 @@ class _Mismatch(Exception):
 
 def to_object(message: Message) -> dict[str, Any]:
     """The message as a JSON value: dictionaries, lists, strings, numbers and booleans."""
-    encoders = _encoders(message.DESCRIPTOR)
     result = {}
     for field, value in message.ListFields():
-        name, encode = encoders[field.number]
+        name, encode = _ENCODERS[field]
         result[name] = value if encode is None else encode(value)
     return result
 
@@ -90,10 +89,15 @@ def _fill(message: Message, value: Any) -> None:
             raise _Mismatch(mismatch.problem, f".{name}{mismatch.path}") from None
 
 
-@cache
-def _encoders(descriptor: Descriptor) -> dict[int, tuple[str, Convert | None]]:
-    """By field number: the name, and the function that converts the value to JSON (None if it needs no conversion)."""
-    return {field.number: (field.name, _encoder(field)) for field in descriptor.fields}
+class _Encoders(dict[FieldDescriptor, tuple[str, Convert | None]]):
+    """By field: its name, and the function that converts its value to JSON (None if it needs no conversion)."""
+
+    def __missing__(self, field: FieldDescriptor) -> tuple[str, Convert | None]:
+        encoder = self[field] = field.name, _encoder(field)
+        return encoder
+
+
+_ENCODERS = _Encoders()
 
 
 def _encoder(field: FieldDescriptor) -> Convert | None:
