@@ -33,16 +33,17 @@ class View(msgspec.Struct, frozen=True):
 
     def includes(self, event_id: int) -> bool:
         """Whether an event with this id is in a span."""
-        return any(first <= event_id <= last for first, last in self.spans)
+        return self.spans is EVERYTHING or any(first <= event_id <= last for first, last in self.spans)
 
     def sees(self, event: Event) -> bool:
         """Whether the user may read the event: one in a span; a private change if and only if it is their own, and so
         one of a kind that only a newer release knows, since it may be private; and a deletion with its message, of
         which it removed the content, wherever its own id is."""
-        kind = kind_of(event.change)
-        if event.HasField("change") and (kind is None or kind.is_private):
-            return event.change.actor_id == self.user_id
-        return self.includes(event.event_id) or (kind is DELETION and self.includes(event.change.target_id))
+        change = event.change
+        kind = kind_of(change)
+        if event.HasField("change") if kind is None else kind.is_private:
+            return change.actor_id == self.user_id
+        return self.includes(event.event_id) or (kind is DELETION and self.includes(change.target_id))
 
     def visible(self, events: Iterable[Event]) -> list[Event]:
         """The events that the user may read."""
