@@ -1,11 +1,12 @@
 """Reads of history in Cassandra: one bucket after another, of the buckets with messages, until a page is full.
 
-A chat's messages may be spread thinly over years, so each round reads twice as many buckets: n buckets take about
-log n rounds, of which only the last reads more than is used.
+The first bucket is read together with the list of the buckets, since it is nearly always known. A chat's messages may
+be spread thinly over years, so each round reads twice as many buckets: n buckets take about log n rounds, of which only
+the last reads more than is used.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNR
 from rookery.v1.archive_pb2 import FileClass, HistoryMessage
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
+from shared.contract.ids import first_id_at, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession
 from shared.drivers.cassandra.session import Row
 
@@ -33,8 +35,8 @@ _IDS = "SELECT message_id FROM messages_by_chat "
 _SENT = "WHERE chat_id = ? AND bucket = ? AND sender_id > 0 "
 _BEFORE = _MESSAGES + _SENT + "AND message_id < ? ORDER BY message_id DESC LIMIT ? ALLOW FILTERING"
 _AFTER = _MESSAGES + _SENT + "AND message_id > ? ORDER BY message_id ASC LIMIT ? ALLOW FILTERING"
-_FROM_ON = _IDS + _SENT + "AND message_id >= ? LIMIT 1 ALLOW FILTERING"
-_UP_TO = _IDS + _SENT + "AND message_id <= ? LIMIT 1 ALLOW FILTERING"
+_FROM_ON = _IDS + _SENT + "AND message_id >= ? LIMIT ? ALLOW FILTERING"
+_UP_TO = _IDS + _SENT + "AND message_id <= ? LIMIT ? ALLOW FILTERING"
 _MESSAGE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id = ?"
 _MESSAGES_IN = _MESSAGES + "WHERE chat_id IN ? AND bucket = ? AND message_id IN ?"
 # A message has its id as timestamp, and the stub of a deleted one the id of its deletion.
@@ -84,25 +86,21 @@ class History:
 
     async def page_before(self, chat_id: str, before_id: int, limit: int, viewer_id: int | None) -> Page:
         """The newest messages below the id, at most `limit` of them."""
-        buckets = await self._buckets(chat_id)
-        older = [bucket for bucket in buckets if bucket <= bucket_of(before_id - 1)]
-        rows = await self._scan(_BEFORE, chat_id, older, before_id, limit + 1)
-        messages = decoded(rows[:limit][::-1])
-        newer = [bucket for bucket in buckets if bucket >= bucket_of(before_id)]
-        has_newer = bool(await self._scan(_FROM_ON, chat_id, newer, before_id, 1))
+        page = _Scan(_BEFORE, chat_id, before_id, limit + 1, begin=bucket_of(before_id - 1), goes_up=False)
+        newer = _Scan(_FROM_ON, chat_id, before_id, 1, begin=bucket_of(before_id), goes_up=True)
+        await self._run(chat_id, page, newer)
+        messages = decoded(page.rows[:limit][::-1])
         shown = await self._with_changes(chat_id, messages, viewer_id)
-        return Page(shown, has_older=len(rows) > limit, has_newer=has_newer)
+        return Page(shown, has_older=len(page.rows) > limit, has_newer=bool(newer.rows))
 
     async def page_after(self, chat_id: str, after_id: int, limit: int, viewer_id: int | None) -> Page:
         """The oldest messages above the id, at most `limit` of them."""
-        buckets = (await self._buckets(chat_id))[::-1]
-        newer = [bucket for bucket in buckets if bucket >= bucket_of(after_id)]
-        rows = await self._scan(_AFTER, chat_id, newer, after_id, limit + 1)
-        messages = decoded(rows[:limit])
-        older = [bucket for bucket in buckets if bucket <= bucket_of(after_id)]
-        has_older = bool(await self._scan(_UP_TO, chat_id, older, after_id, 1))
+        page = _Scan(_AFTER, chat_id, after_id, limit + 1, begin=bucket_of(after_id + 1), goes_up=True)
+        older = _Scan(_UP_TO, chat_id, after_id, 1, begin=bucket_of(after_id), goes_up=False)
+        await self._run(chat_id, page, older)
+        messages = decoded(page.rows[:limit])
         shown = await self._with_changes(chat_id, messages, viewer_id)
-        return Page(shown, has_older=has_older, has_newer=len(rows) > limit)
+        return Page(shown, has_older=bool(older.rows), has_newer=len(page.rows) > limit)
 
     async def page_having(
         self, chat_id: str, kind: int, key: str, before_id: int, limit: int, viewer_id: int | None
@@ -210,23 +208,24 @@ class History:
                 count.add(rows, user_id)
         return [min(count.others, UNREAD_LIMIT) for count in counts]
 
-    async def _buckets(self, chat_id: str) -> list[int]:
-        """The buckets with messages, newest first."""
-        return [bucket for (bucket,) in await self._session.execute(self._statements[_BUCKETS], (chat_id,))]
-
-    async def _scan(self, cql: str, chat_id: str, buckets: Sequence[int], anchor: int, limit: int) -> list[Row]:
-        """The first `limit` rows beyond the anchor, from the buckets in this order."""
-        found: list[Row] = []
-        at_once = 1
-        while buckets and len(found) < limit:
-            batch, buckets = buckets[:at_once], buckets[at_once:]
-            at_once = min(at_once * 2, MAX_BUCKETS_AT_ONCE)
-            bounds = (anchor,) if limit == 1 else (anchor, limit - len(found))
-            pages = await self._session.execute_all(
-                [(self._statements[cql], (chat_id, bucket, *bounds)) for bucket in batch]
+    async def _run(self, chat_id: str, *scans: "_Scan") -> None:
+        """Run scans of one chat together. Each round takes as long as one read."""
+        now = bucket_of(first_id_at(wall_clock_ms()))
+        reads = [(scan, values) for scan in scans for values in scan.first_reads(now)]
+        listed, *pages = await self._session.execute_all(
+            [
+                (self._statements[_BUCKETS], (chat_id,)),
+                *((self._statements[scan.cql], values) for scan, values in reads),
+            ]
+        )
+        _add_rows(reads, pages)
+        for scan in scans:
+            scan.continue_in([bucket for (bucket,) in listed])
+        while reads := [(scan, values) for scan in scans for values in scan.next_reads()]:
+            _add_rows(
+                reads,
+                await self._session.execute_all([(self._statements[scan.cql], values) for scan, values in reads]),
             )
-            found += [row for rows in pages for row in rows]
-        return found[:limit]
 
     def _state_reads(
         self, chat_ids: Sequence[str], bucket: int, message_ids: Sequence[int], viewer_id: int | None
@@ -257,6 +256,66 @@ class History:
             [(self._statements[_STATE], (chat_id, bucket, *span, MAX_PAGE_CHANGES)) for bucket in buckets]
         )
         return with_changes(messages, [row for rows in pages for row in rows][:MAX_PAGE_CHANGES])
+
+
+_Values = tuple[str, int, int, int]
+"""Of a read of a scan: chat_id, bucket, anchor, limit."""
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A search for the `limit` rows nearest to an anchor, bucket by bucket."""
+
+    cql: str
+    chat_id: str
+    anchor: int
+    limit: int
+    begin: int
+    """The bucket nearest to the anchor that may have such rows."""
+    goes_up: bool
+    """Whether the further ones are above it, or else below it."""
+    rows: list[Row] = field(default_factory=list)
+    """The rows so far, nearest first; more than `limit` if the last round has found more."""
+    _likely: int | None = None
+    """The bucket that was read first."""
+    _buckets: Sequence[int] = ()
+    """The buckets to read, nearest first."""
+    _at_once: int = 1
+
+    def first_reads(self, now: int) -> list[_Values]:
+        """The values for the bucket that most likely has the nearest rows, to read before the buckets of the chat are
+        known; none if the present bucket, `now`, can't have such rows."""
+        if self.goes_up and self.begin > now:
+            return []
+        self._likely = min(self.begin, now)
+        return [self._values(self._likely)]
+
+    def continue_in(self, listed: Iterable[int]) -> None:
+        """Continue in the buckets of the chat. Drop the rows so far unless the first of these has them."""
+        if self.goes_up:
+            self._buckets = sorted(bucket for bucket in listed if bucket >= self.begin)
+        else:
+            self._buckets = sorted((bucket for bucket in listed if bucket <= self.begin), reverse=True)
+        if self._buckets and self._buckets[0] == self._likely:
+            self._buckets = self._buckets[1:]
+        else:
+            self.rows.clear()
+
+    def next_reads(self) -> list[_Values]:
+        """The values for the next buckets; none if there are rows enough, or no further bucket."""
+        if len(self.rows) >= self.limit:
+            return []
+        some, self._buckets = self._buckets[: self._at_once], self._buckets[self._at_once :]
+        self._at_once = min(self._at_once * 2, MAX_BUCKETS_AT_ONCE)
+        return [self._values(bucket) for bucket in some]
+
+    def _values(self, bucket: int) -> _Values:
+        return self.chat_id, bucket, self.anchor, self.limit - len(self.rows)
+
+
+def _add_rows(reads: Iterable[tuple[_Scan, _Values]], pages: Iterable[Iterable[Row]]) -> None:
+    for (scan, _), rows in zip(reads, pages, strict=True):
+        scan.rows += rows
 
 
 @dataclass(slots=True)
