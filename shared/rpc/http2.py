@@ -99,6 +99,13 @@ class Http2Connection(H2Connection):
         """Unsent bytes."""
         return len(self._data_to_send)
 
+    @property
+    def missing_bytes(self) -> int:
+        """The bytes that are missing of a frame whose length has been received; at most MAX_FRAME_BYTES and a header.
+        0 between two frames."""
+        begun = self.incoming_buffer._data
+        return _FRAME_HEADER.size + int.from_bytes(begun[:3], "big") - len(begun) if len(begun) >= 3 else 0
+
     def receive_data(self, data: "Buffer") -> list[Event]:
         if not self._settings_received or self.incoming_buffer._headers_buffer:
             events = super().receive_data(data)

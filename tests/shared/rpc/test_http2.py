@@ -119,6 +119,17 @@ def test_any_fragmentation_of_frames_returns_the_events_of_h2(parts: list[bytes]
         assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("size", [1, 300, MAX_FRAME_BYTES])
+def test_the_missing_bytes_of_a_frame_are_known_with_its_length(size: int) -> None:
+    frame = DataFrame(1, b"x" * size).serialize()
+    for cut in (0, 2, 3, 9, len(frame) - 1):
+        _, server = connections()
+        server.receive_data(PingFrame(0, b"12345678").serialize() + frame[:cut])
+        assert server.missing_bytes == (len(frame) - cut if cut >= 3 else 0)
+        assert len(server.receive_data(frame[cut:])) == 1
+        assert server.missing_bytes == 0
+
+
 @pytest.mark.parametrize("stream_id", STREAMS)
 def test_data_beyond_the_window_ends_the_connection(stream_id: int) -> None:
     _, server = connections()
