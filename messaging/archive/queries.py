@@ -82,6 +82,10 @@ class ArchiveQueries(FileQueries):
         super().__init__(chats)
         self._watermark = Watermark(chats, partitions)
 
+    async def run(self) -> None:
+        """Prepare the responses to further queries, for ever."""
+        await self._watermark.refresh()
+
     async def ListChats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         after = decode_cursor(request.cursor) if request.cursor else None
         refusal = (

@@ -87,6 +87,7 @@ async def open_archive(
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
+        nursery.start_soon(queries.run)
         if sweep is not None:
             nursery.start_soon(sweep_hourly, sweep, lambda: recorder.has_first_partition)
         rpc = await nursery.start(

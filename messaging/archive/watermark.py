@@ -19,8 +19,8 @@ CACHE_SECONDS = 1.0
 """How long the watermarks are not read again. Older ones are valid too: they are lower."""
 
 STALE_SECONDS = 2.0
-"""Up to this age the known watermarks are returned while newer ones are read. Then the calls wait, so that no archive
-returns less than another one returned this long before."""
+"""Up to this age the known watermarks are returned, and newer ones are read in the background. Then the calls wait, so
+that no archive returns less than another one returned this long before."""
 
 
 class Watermark:
@@ -33,6 +33,7 @@ class Watermark:
         self._complete_up_to = 0
         self._read_at = -math.inf  # when the read began that returned it
         self._reading = trio.Lock()
+        self._wanted = trio.Event()  # set once newer watermarks are to be read
         self._ended_at = -math.inf  # when the read began that ended last
         self._failure = ""  # of that read
 
@@ -44,14 +45,28 @@ class Watermark:
         """
         now = trio.current_time()
         age = now - self._read_at
-        if age < CACHE_SECONDS or (age < STALE_SECONDS and self._reading.locked()):
+        if age < STALE_SECONDS:
+            if age >= CACHE_SECONDS:
+                self._wanted.set()
             return self._complete_up_to
-        async with self._reading:
-            if now - self._ended_at >= CACHE_SECONDS:  # otherwise the read for which this call waited is its own, too
-                await self._read()
-            if self._failure:
-                raise Unavailable(self._failure)
+        await self._read_after(now)
+        if self._failure:
+            raise Unavailable(self._failure)
         return self._complete_up_to
+
+    async def refresh(self) -> None:
+        """Read the watermarks again once a call has returned older ones, for ever: of an archive that is asked more
+        than once a second, no call waits for a read."""
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            await self._read_after(trio.current_time())
+
+    async def _read_after(self, now: float) -> None:
+        """Read the watermarks, unless the read that this task waited for began less than CACHE_SECONDS before `now`."""
+        async with self._reading:
+            if now - self._ended_at >= CACHE_SECONDS:
+                await self._read()
 
     async def _read(self) -> None:
         began_at = trio.current_time()

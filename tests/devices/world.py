@@ -49,6 +49,7 @@ from shared import bridge
 from shared.accounts.people import Relationship
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
+from shared.background import open_background
 from shared.backplane import Record
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
@@ -142,7 +143,9 @@ class RunningArchive:
         while True:
             self.queries = ArchiveQueries(self.world.chats, PARTITIONS)
             with trio.CancelScope() as self.scope:
-                await Recorder(self.world.log, cast(ChatStore, self)).run()
+                async with open_background() as nursery:
+                    nursery.start_soon(self.queries.run)
+                    await Recorder(self.world.log, cast(ChatStore, self)).run()
             await trio.sleep(self.world.random.uniform(0, 15))
 
     async def record(self, events: Sequence[Logged], offsets: Mapping[int, int]) -> None:
