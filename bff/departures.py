@@ -140,8 +140,8 @@ class Departures:
         return await self._groups.change(request, await self._tokens.issue(user_id))
 
     async def _successor(self, user_id: int, chat_id: str) -> int | Refusal:
-        """The next owner of a group: the longest-standing of the other members with the highest role. Deleted accounts
-        come last among the first PAGE. Raises Unavailable."""
+        """The next owner of a group: the longest-standing of the other members with the highest role. Of the first
+        PAGE, suspended accounts come after active ones, and deleted ones last. Raises Unavailable."""
         first: list[Member] = []
         request = ListMembersRequest(user_id=user_id, chat_id=chat_id, limit=MAX_MEMBERS)
         while True:
@@ -157,7 +157,9 @@ class Departures:
             return _NO_SUCCESSOR
         heirs = [member.user_id for member in first]
         existing = [user.user_id for user in await self._accounts.users(heirs) if not user.is_deleted]
-        return (existing or heirs)[0]
+        statuses = await self._accounts.account_statuses(existing)
+        active = [user_id for user_id in existing if not statuses[user_id].is_suspended]
+        return (active or existing or heirs)[0]
 
 
 def _rank(member: Member) -> tuple[int, int]:

@@ -135,6 +135,28 @@ async def test_an_account_leaves_every_group_and_hands_its_own_over_to_the_eldes
     assert {await verifier.verify(token) for token in world.tokens} == {1}
 
 
+async def test_a_suspended_account_becomes_the_owner_only_if_the_other_members_are_suspended_or_deleted(
+    api: Api, autojump_clock: MockClock
+) -> None:
+    for user_id in (1, 2, 3, 4, 5):
+        await api.accounts.add_user(User(user_id, f"user{user_id}", "", "", 1, 1), "no hash")
+    for user_id in (1, 2, 4):
+        await api.accounts.suspend(user_id, "abuse", 5)
+    for user_id in (1, 4):
+        await api.accounts.delete_user(user_id)
+    owner, suspended, deleted = member(1, ROLE_OWNER, 1), member(2, ROLE_ADMIN, 3), member(4, ROLE_ADMIN, 2)
+    world = World(
+        {
+            "g-1": [owner, suspended, member(3, ROLE_MEMBER, 5), member(5, ROLE_MEMBER, 4)],
+            "g-2": [member(1, ROLE_OWNER, 1), suspended, deleted],
+            "g-3": [member(1, ROLE_OWNER, 1), deleted],
+        }
+    )
+    assert await depart(api, world) == []
+    handed_over = [(chat_id, change.user_id) for chat_id, change in world.changes if isinstance(change, ChangeMember)]
+    assert handed_over == [("g-1", 5), ("g-2", 2), ("g-3", 4)]
+
+
 async def test_a_group_that_moves_to_a_page_that_was_read_already_is_left_too(
     api: Api, autojump_clock: MockClock
 ) -> None:
