@@ -316,6 +316,11 @@ def named(user: User) -> str:
     return f"{user.name} ({user.user_id})"
 
 
+def id_in(label: str) -> int:
+    """The user's id in a label that `named` has made."""
+    return int(label.rpartition("(")[2].removesuffix(")"))
+
+
 def _name_taken(user: User) -> Refusal:
     return Refusal(Code.NAME_TAKEN, f"the name {user.name} is taken", field="name")
 

@@ -1,5 +1,7 @@
 """Deleted accounts leave their groups in the background: what gateways are asked for, repeats, and what is logged."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -8,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from bff import departures
-from bff.departures import PAUSES, open_departures
+from bff.departures import PAUSES, Departures, open_departures
 from bff.services import ArchiveQueries
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
@@ -21,9 +23,12 @@ from rookery.v1.archive_pb2 import (
 )
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Member, Role, Span
+from shared.accounts.administration import named
+from shared.accounts.audit import Act, Actor, AuditEntry
 from shared.accounts.departures import DepartureTokens
 from shared.accounts.store import User
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import EPOCH_MS, first_id_at
 from tests.bff.conftest import Api
 
 GONE = Refusal(Code.NOT_FOUND, "There is no such chat among yours.", "chat_id")
@@ -45,6 +50,8 @@ class World:
         self.closed: set[str] = set()
         """Groups that can't be changed now."""
         self.faults = 0
+        self.lag_ms = 20_000
+        """How far the archive is behind."""
 
     async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
         """One chat on each page."""
@@ -57,7 +64,11 @@ class World:
             own = next((each for each in members if each.user_id == 1), Member(user_id=1))
             found.append(Chat(chat_id=chat_id, kind=CHAT_KIND_GROUP, own=own))
         number = int(request.cursor or 0)
-        return ListChatsResponse(chats=[found[number]], next_cursor=str(number + 1) if found[number + 1 :] else "")
+        return ListChatsResponse(
+            chats=[found[number]],
+            next_cursor=str(number + 1) if found[number + 1 :] else "",
+            complete_up_to=first_id_at(trio_clock_ms() - self.lag_ms),
+        )
 
     async def list_members(self, request: ListMembersRequest) -> ListMembersResponse:
         """Two on a page."""
@@ -86,11 +97,16 @@ class World:
         return ChangeGroupResponse()
 
 
+def trio_clock_ms() -> int:
+    return EPOCH_MS + 10**9 + int(trio.current_time() * 1000)
+
+
 async def depart(api: Api, world: World, *, users: int = 1, stop: bool = False) -> list[Any]:
     """Let user 1 leave, and return the logs."""
     tokens = DepartureTokens(api.accounts, api.services.issuer.keys)
     with structlog.testing.capture_logs() as logs:
-        async with open_departures(api.accounts, cast(ArchiveQueries, world), world, tokens) as opened:
+        archive = cast(ArchiveQueries, world)
+        async with open_departures(api.accounts, archive, world, tokens, clock_ms=trio_clock_ms) as opened:
             for _ in range(users):
                 opened.begin(1)
             await trio.sleep(1)
@@ -166,7 +182,6 @@ async def test_a_group_that_moves_to_a_page_that_was_read_already_is_left_too(
             page = await super().list_chats(request)
             if not request.changed_since_ms and request.cursor:
                 page.Clear()
-            page.complete_up_to = 7 << 22
             return page
 
     await api.accounts.add_user(User(1, "user1", "", "", 1, 1), "no hash")
@@ -187,6 +202,66 @@ async def test_a_group_that_can_not_be_left_is_tried_again_while_others_are_left
     assert trio.current_time() - began >= sum(PAUSES)
     assert world.changes == [("g-2", RemoveMember(user_id=1))]
     assert len(world.tokens) == len(PAUSES)  # of all passes but the first, which a fault ended, and of g-2
+
+
+async def test_a_group_that_archives_record_late_is_left_too(api: Api, autojump_clock: MockClock) -> None:
+    class Late(World):
+        async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+            """The archive is 40 seconds behind: it has recorded the group a minute after the deletion."""
+            page = await super().list_chats(request)
+            if not page.next_cursor and trio.current_time() - began < 60:
+                page.ClearField("chats")
+            return page
+
+    await api.accounts.add_user(User(1, "user1", "", "", 1, 1), "no hash")
+    await api.accounts.delete_user(1)
+    world = Late({"g-1": [member(1, ROLE_MEMBER, 9), member(2, ROLE_OWNER, 1)]})
+    world.lag_ms = 40_000
+    began = trio.current_time()
+    assert await depart(api, world) == []
+    assert world.changes == [("g-1", RemoveMember(user_id=1))]
+
+
+async def test_an_account_whose_groups_archives_have_not_recorded_in_the_end_is_logged(
+    api: Api, autojump_clock: MockClock
+) -> None:
+    world = World({})
+    world.lag_ms = 1_000_000
+    assert await depart(api, world) == [("groups_not_left", "1", departures._NOT_RECORDED.message)]
+
+
+async def test_the_deletions_of_the_last_day_are_resumed_by_a_process_that_starts(
+    api: Api, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads two entries of the audit log at once, and the store does not answer at first."""
+    monkeypatch.setattr(departures, "PAGE", 2)
+    store = api.accounts
+    away = [Unavailable("away")]
+    read = store.audit_entries
+
+    async def audit_entries(**asked: Any) -> Sequence[AuditEntry]:
+        if away:
+            raise away.pop()
+        return await read(**asked)
+
+    monkeypatch.setattr(store, "audit_entries", audit_entries)
+    now = trio_clock_ms()
+    for age_hours, user_id in ((30, 1), (23, 2), (20, 3), (1, 4), (0, 4)):
+        user = User(user_id, f"user{user_id}", "", "", 1, 1)
+        await store.add_user(user, "no hash")
+        at_ms = now - age_hours * 3_600_000
+        entry = AuditEntry(f"{at_ms:020}", at_ms, Actor(), Act.DELETE_USER, named(user), "")
+        await store.add_audit_entry(entry)
+        await store.add_audit_entry(replace(entry, entry_id=f"{at_ms:020}-1", act=Act.SUSPEND_USER))
+        if user_id != 3:  # its deletion was interrupted
+            await store.delete_user(user_id)
+    begun: list[int] = []
+    monkeypatch.setattr(Departures, "begin", lambda _, user_id: begun.append(user_id))
+    world, tokens = World({}), DepartureTokens(store, api.services.issuer.keys)
+    async with open_departures(store, cast(ArchiveQueries, world), world, tokens, clock_ms=trio_clock_ms):
+        while not begun:
+            await trio.sleep(1)
+    assert begun == [4, 2]
 
 
 async def test_a_stop_and_too_many_accounts_are_logged(
