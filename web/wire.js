@@ -383,7 +383,8 @@
  * @property {Role} [former_role] In a Control, the role before it.
  * @property {string} [asked_at_ms] When the user, who is not a member, asked to join, in milliseconds since 1970; 0 if
  * they did not, or were declined.
- * @property {string} [invite_id] In a Control by which a user joined or asked to join by an invite link: its id.
+ * @property {string} [invite_id] In a Control by which a user joined or asked to join by an invite link: its id. It
+ * stays while the user waits.
  * @property {boolean} [was_removed] Whether another member removed the user, who can only ask to join then, until a
  * member adds them.
  */
@@ -409,7 +410,8 @@
  * @property {string} [creator_id]
  * @property {string} [expires_at_ms] When it ends, in milliseconds since 1970; 0 for never.
  * @property {number} [max_uses] How many users may join by it: 10,000 at most; 0 for any number.
- * @property {number} [uses] The users who joined, or asked to join, by it.
+ * @property {number} [uses] The users who joined by it, and the users who have asked to and wait: a request that is
+ * declined or taken back does not count any more.
  * @property {boolean} [is_revoked]
  * @property {string} [version] The version of the chat in which this invite changed last.
  */

@@ -318,7 +318,8 @@ def members_after(control: Control) -> dict[int, Member]:
         member = members[changed.user_id] = Member()
         member.CopyFrom(changed)
         member.ClearField("former_role")
-        member.ClearField("invite_id")
+        if not member.asked_at_ms:
+            member.ClearField("invite_id")
     return members
 
 

@@ -109,7 +109,7 @@ class _Decision(NamedTuple):
         changed.CopyFrom(member)
         changed.former_role = member.role
         changed.version = self.roster.version + 1
-        changed.asked_at_ms = 0
+        changed.asked_at_ms = changed.invite_id = 0
         return changed
 
     def known(self, user_id: int) -> Member:
@@ -121,6 +121,16 @@ class _Decision(NamedTuple):
         changed = self.after_invite(invite)
         changed.uses += 1
         return changed
+
+    def unused(self, member: Member) -> Sequence[Invite]:
+        """The invite link by which the member has asked to join, after that use is given back; none if the group does
+        not have it any more, or if it was revoked."""
+        invite = self.roster.invites.get(member.invite_id)
+        if invite is None or invite.is_revoked:
+            return []
+        changed = self.after_invite(invite)
+        changed.uses -= 1
+        return [changed]
 
     def revoked(self, invite: Invite) -> Invite:
         """The invite link after it was revoked."""
@@ -332,10 +342,11 @@ def _join(decision: _Decision, secret: str) -> Control | Refusal:
         member.asked_at_ms = decision.now_ms
     else:
         member = decision.joined(user_id, ROLE_MEMBER)
-    if invite is None:
-        return decision.control(member)
-    member.invite_id = invite.invite_id
-    return decision.control(member, invites=[decision.used(invite)])
+    invites = {each.invite_id: each for each in decision.unused(known)}
+    if invite is not None:
+        member.invite_id = invite.invite_id
+        invites[invite.invite_id] = decision.used(invites.get(invite.invite_id, invite))
+    return decision.control(member, invites=[*invites.values()])
 
 
 def _decline(decision: _Decision, user_id: int) -> Control | Refusal:
@@ -344,7 +355,7 @@ def _decline(decision: _Decision, user_id: int) -> Control | Refusal:
     known = decision.known(user_id)
     if not known.asked_at_ms:
         return Refusal(Code.NOT_FOUND, "This user has not asked to join.", "user_id")
-    return decision.control(decision.after(known))
+    return decision.control(decision.after(known), invites=decision.unused(known))
 
 
 def _create_invite(decision: _Decision, create: CreateInvite) -> Control | Refusal:

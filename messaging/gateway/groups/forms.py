@@ -155,8 +155,10 @@ def is_result(request: ChangeGroupRequest, control: Control) -> bool:
             return not is_creation and bool(control.changed) and has_values(settings, request.change_settings)
         case "join":
             hashes = [secret_hash(request.join.secret)] if request.join.secret else []
-            came = [each.role == ROLE_MEMBER or each.asked_at_ms > 0 for each in members if not each.former_role]
-            return not is_creation and came == [True] and [each.secret_hash for each in control.invites] == hashes
+            came = [each for each in members if not each.former_role and (each.role == ROLE_MEMBER or each.asked_at_ms)]
+            used_ids = [each.invite_id for each in came]
+            used = [each.secret_hash for each in control.invites if each.invite_id in used_ids]
+            return not is_creation and len(came) == len(members) == 1 and used == hashes
         case "decline_user":
             return [request.decline_user.user_id] == [
                 each.user_id for each in members if not (each.former_role or each.role or each.asked_at_ms)

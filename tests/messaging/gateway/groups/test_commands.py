@@ -1,9 +1,10 @@
 """Who may change a group how, and what every sequence of commands keeps true."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from messaging.gateway.groups.commands import decide
@@ -27,6 +28,7 @@ from shared.contract.groups import (
     found_members,
 )
 from shared.contract.ids import EPOCH_MS, first_id_at
+from shared.contract.joining import secret_hash
 from tests.messaging.gateway.groups.test_forms import ANN, added, change, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
 from tests.messaging.gateway.harness import looked_up, stored_group
@@ -241,6 +243,35 @@ def test_who_asked_to_join_is_declined_or_takes_it_back_and_may_ask_again() -> N
         assert STRANGER not in roster.members
 
 
+def test_a_request_that_is_taken_back_or_declined_gives_its_use_of_the_link_back() -> None:
+    roster = group((OTHER, invite(max_uses=3)), ASKS)
+    for number in range(6):
+        roster = roster.after(made(joined("s"), STRANGER, roster))
+        assert roster.invites[6].uses == 1
+        roster = roster.after(made(declined(STRANGER), MEMBER if number % 2 else STRANGER, roster))
+        assert roster.invites[6].uses == 0
+    roster = roster.after(made(joined("s"), LEFT, roster))
+    roster = roster.after(made(added(LEFT), MEMBER, roster))
+    roster = roster.after(made(removed(LEFT), LEFT, roster))
+    assert roster.invites[6].uses == 1, "a user who joined and left counts"
+    asked = roster.after(made(joined("s"), STRANGER, roster))
+    ended = asked.after(made(revoked(6), OTHER, asked))
+    assert not made(declined(STRANGER), STRANGER, ended).invites, "a revoked link does not change any more"
+    del asked.invites[6]
+    assert not made(declined(STRANGER), STRANGER, asked).invites
+
+
+@pytest.mark.parametrize("secret", ["s", "t", ""], ids=["the same link", "another link", "public group"])
+def test_who_waits_by_a_link_and_then_joins_uses_one_link_once(secret: str) -> None:
+    roster = group(LINK, (OTHER, invite("t")), PUBLIC, ASKS, (STRANGER, joined("s")))
+    roster = roster.after(made(new_settings(asks_to_join=False), OWNER, roster))
+    control = made(joined(secret), STRANGER, roster)
+    assert is_result(joined(secret), control)
+    assert not any(is_result(joined(other), control) for other in {"s", "t", ""} - {secret})
+    uses = {link.secret_hash: link.uses for link in roster.after(control).invites.values()}
+    assert uses == {secret_hash(each): int(each == secret) for each in "st"}
+
+
 @pytest.mark.parametrize("secret", ["s", ""], ids=["link", "public group"])
 def test_a_removed_user_comes_back_only_by_a_request_that_a_member_accepts(secret: str) -> None:
     roster = group((OWNER, invite()), PUBLIC, (OWNER, removed(OTHER)))
@@ -341,18 +372,26 @@ requests = st.one_of(
 )
 
 
+newcomers = st.integers(7, 9)
+joining = st.one_of(st.just(joined("a")), st.builds(joined, secrets), newcomers.map(declined), newcomers.map(added))
+commands_ = st.one_of(st.tuples(users, requests, st.integers(0, 30)), st.tuples(newcomers, joining, st.integers(0, 30)))
+
+
 @settings(max_examples=150)
-@given(st.lists(st.tuples(users, requests, st.integers(0, 30)), max_size=30), st.booleans())
+@example(commands=[(8, joined("a"), 0), (7, declined(8), 0)], is_channel=False, asks=True)
+@given(commands=st.lists(commands_, max_size=30), is_channel=st.booleans(), asks=st.booleans())
 def test_any_commands_of_ten_users_keep_a_group_whole(
-    commands: list[tuple[int, ChangeGroupRequest, int]], is_channel: bool
+    commands: list[tuple[int, ChangeGroupRequest, int]], is_channel: bool, asks: bool
 ) -> None:
     """One owner while there are members, closed spans in order, and nobody is given a power that the giver lacks. A
-    roster that knows a part of a channel decides as the whole one: it was loaded, and looks members up, in any version
-    that an archive may have reached."""
-    creation_ = made(creation("a", *range(2, 8), is_channel=is_channel), ANN, Roster.empty("g-7"), 10)
+    link counts the users who joined by it and the users who wait. A roster that knows a part of a channel decides as
+    the whole one: it was loaded, and looks members up, in any version that an archive may have reached."""
+    first = creation("a", *range(2, 8), is_channel=is_channel, asks_to_join=asks)
+    creation_ = made(first, ANN, Roster.empty("g-7"), 10)
     roster = Roster.created("g-7", creation_)
     stored, controls, part = [stored_group(roster)], [creation_], roster
-    for event_id, (user_id, request, number) in enumerate(commands, 11):
+    joins, waiting = Counter[int](), dict[int, int]()  # by link, and the link of each user who waits
+    for event_id, (user_id, request, number) in enumerate([(2, invite("a", max_uses=2), 0), *commands], 11):
         assert check(request, user_id) is None
         control = decide(request, user_id, roster, event_id)
         if number % 3 == 0:
@@ -388,10 +427,18 @@ def test_any_commands_of_ten_users_keep_a_group_whole(
             assert [bool(last) for last in lasts] == ([True] * (len(lasts) - 1) + [not each.role] if lasts else [])
             assert not (each.role and each.asked_at_ms)
             assert all(last < first for last, first in zip(lasts, firsts[1:], strict=False))
+        for each in control.members:
+            link_id = waiting.pop(each.user_id, 0)
+            if each.role and not each.former_role:
+                joins[each.invite_id if each.user_id == user_id else link_id] += 1
+            elif each.asked_at_ms:
+                waiting[each.user_id] = each.invite_id
+        assert waiting == {each.user_id: each.invite_id for each in roster.asking()}
         owners = [each.user_id for each in roster.members.values() if each.role == ROLE_OWNER]
         assert len(owners) == bool(roster.present)
         for link in roster.invites.values():
             assert link.uses <= (link.max_uses or len(commands))
+            assert link.is_revoked or link.uses == joins[link.invite_id] + [*waiting.values()].count(link.invite_id)
         at_event = {each for each in roster.members if roster.includes(each, event_id)}
         if before.is_channel:
             at_event &= {user_id, *(each.user_id for each in control.members)}
