@@ -90,7 +90,7 @@ def delete_user(name: str) -> None:
     """Delete NAME for ever: end all sessions, clear the profile, and refuse messages. Others keep their chats.
 
     The name is not used again. If the command was interrupted, repeat it. The account stays a member of its groups
-    until an admin deletes it over HTTP, too (docs/admin.md).
+    until a BFF starts, within 24 hours, or an admin deletes it over HTTP, too (docs/admin.md).
     """
     from rookery.commands import admin
 
