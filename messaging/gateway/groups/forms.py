@@ -96,6 +96,11 @@ def named_users(request: ChangeGroupRequest) -> Sequence[int]:
     return request.create.user_ids or request.add_members.user_ids
 
 
+def named_owner(request: ChangeGroupRequest) -> int:
+    """The user to whom the request hands the group over; 0 if it does not."""
+    return request.change_member.user_id if request.change_member.role == ROLE_OWNER else 0
+
+
 def looked_up_users(request: ChangeGroupRequest, user_id: int) -> Sequence[int]:
     """The users whom a decision on the user's request must know in a channel, beside the creators of invite links and
     the users who have asked to join: MAX_LOOKED_UP at most."""

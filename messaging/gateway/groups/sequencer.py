@@ -17,7 +17,7 @@ import trio
 
 from messaging.envelopes import fan_out, fan_out_copies, with_all_recipients
 from messaging.gateway.groups.commands import decide
-from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_users, stored_client_id
+from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_owner, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
 from messaging.gateway.lookups import refuse_unaccepted
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -170,6 +170,8 @@ class Sequencer:
             return _NOT_OWNED
         began = trio.current_time()
         refusals = await self._check_users(user_id, named_users(request))
+        if owner_id := named_owner(request):
+            refusals = await self._check_owner(user_id, owner_id)
         async with self._turn(request.chat_id) as chat:
             if chat is None:
                 return _CROWDED
@@ -194,8 +196,8 @@ class Sequencer:
     async def _change(
         self, chat: _Chat, user_id: int, request: ChangeGroupRequest, refusals: Mapping[int, Refusal]
     ) -> Event | Refusal:
-        """Handle a request in its turn. `refusals` has the refusal of each user whom the request must not add. Raises
-        Unavailable."""
+        """Handle a request in its turn. `refusals` has the refusal of each user whom the request must not add, or make
+        the owner. Raises Unavailable."""
         chat_id, key = request.chat_id, (user_id, stored_client_id(request))
         partition = self._home_of(chat_id)
         tail = self._owned(partition)
@@ -261,6 +263,18 @@ class Sequencer:
             for index, each in enumerate(added_ids)
         }
         return {each: refusal for each, refusal in refusals.items() if refusal is not None}
+
+    async def _check_owner(self, user_id: int, owner_id: int) -> Mapping[int, Refusal]:
+        """The refusal to hand a group of the user over to this one, if its account can't sign in, by user. The platform
+        hands over the groups of a deleted account, which may have no other members. Raises Unavailable."""
+        users = {user.user_id: user for user in await self._accounts.users((user_id, owner_id))}
+        if user_id in users and users[user_id].is_deleted:
+            return {}
+        statuses = await self._accounts.account_statuses((owner_id,))
+        refusal = _check_exists(users.get(owner_id), "user_id")
+        if refusal is None and statuses[owner_id].is_suspended:
+            refusal = Refusal(Code.FORBIDDEN, "This account can't own the group now.", "user_id")
+        return {} if refusal is None else {owner_id: refusal}
 
     async def _recorded_first(self, partition: int, tail: Tail, chat_id: str, key: SendKey) -> Event | Refusal | None:
         """The control change that was made with this key before the tail begins; None if there is none. Raises
@@ -468,12 +482,16 @@ class Sequencer:
 def _check_added(added: User | None, relationship: Relationship, field: str) -> Refusal | None:
     """The refusal to add a user: the account does not exist or was deleted, or does not accept a first message of the
     actor, whose relationship to it this is."""
-    if added is None:
-        return Refusal(Code.NOT_FOUND, "There is no such user.", field)
-    if added.is_deleted:
-        return Refusal(Code.RECIPIENT_DELETED, "This account was deleted.", field)
+    if added is None or added.is_deleted:
+        return _check_exists(added, field)
     is_accepted = added.who_may_start is WhoMayStart.EVERYONE or relationship.is_connected
     return None if is_accepted and not relationship.is_blocked else refuse_unaccepted(relationship, field)
+
+
+def _check_exists(user: User | None, field: str) -> Refusal | None:
+    if user is None:
+        return Refusal(Code.NOT_FOUND, "There is no such user.", field)
+    return Refusal(Code.RECIPIENT_DELETED, "This account was deleted.", field) if user.is_deleted else None
 
 
 def _first_refusal(refusals: Mapping[int, Refusal], roster: Roster) -> Refusal | None:

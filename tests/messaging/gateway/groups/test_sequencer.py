@@ -16,6 +16,7 @@ from messaging.gateway.groups import sequencer
 from messaging.gateway.groups.forms import stored_client_id
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
+from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_OWNER
 from rookery.v1.session_pb2 import Event
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
@@ -385,6 +386,22 @@ async def test_members_must_have_accounts(world: World, gateway: Gateway) -> Non
         assert (refusal.code, refusal.field) == (code, "user_ids[110]")
         assert (await refused(gateway, 99, in_chat("b", added(user_id)))).code == Code.NOT_FOUND
     await made(gateway, ANN, in_chat("b", added(*range(200, 310))))
+
+
+async def test_a_group_is_handed_over_only_to_an_account_that_can_sign_in(world: World, gateway: Gateway) -> None:
+    """The platform hands the group of a deleted account over to any member."""
+    await made(gateway, ANN, in_chat("b", added(500, 501, 502)))
+    hand_over = {each: in_chat(f"c{each}", changed(each, role=ROLE_OWNER)) for each in (500, 501, 502)}
+    world.deleted.add(500)
+    world.suspended.add(501)
+    for user_id, code in ((500, Code.RECIPIENT_DELETED), (501, Code.FORBIDDEN)):
+        refusal = await refused(gateway, ANN, hand_over[user_id])
+        assert (refusal.code, refusal.field) == (code, "user_id")
+        assert (await refused(gateway, 99, hand_over[user_id])).code == Code.NOT_FOUND
+        await made(gateway, ANN, in_chat(f"d{user_id}", changed(user_id, role=ROLE_ADMIN)))
+    await made(gateway, ANN, hand_over[502])
+    world.deleted.add(502)
+    await made(gateway, 502, hand_over[500])
 
 
 async def test_nobody_is_added_by_a_user_whose_messages_they_do_not_accept(world: World, gateway: Gateway) -> None:

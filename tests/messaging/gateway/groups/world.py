@@ -15,7 +15,7 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event
 from shared.accounts.people import Relationship, WhoMayStart
-from shared.accounts.store import User
+from shared.accounts.store import AccountStatus, User
 from shared.backplane import Assignment, Backplane, Consumer, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
@@ -203,6 +203,8 @@ class World:
         """Of all gateways."""
         self.deleted: set[int] = set()
         """Deleted accounts."""
+        self.suspended: set[int] = set()
+        """Suspended accounts."""
         self.reserved: set[int] = set()
         """Users who accept first messages from their connections only."""
         self.blocks: set[tuple[int, int]] = set()
@@ -242,6 +244,10 @@ class World:
             replace(user, who_may_start=WhoMayStart.CONNECTIONS) if user.user_id in self.reserved else user
             for user in found
         ]
+
+    async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
+        await trio.lowlevel.checkpoint()
+        return {each: AccountStatus(suspended_at_ms=1 if each in self.suspended else None) for each in user_ids}
 
     async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
         await trio.lowlevel.checkpoint()
