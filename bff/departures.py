@@ -16,7 +16,7 @@ from rookery.v1.groups_pb2 import ROLE_OWNER, Member
 from shared.accounts.administration import id_in
 from shared.accounts.audit import Act
 from shared.accounts.departures import DepartureTokens
-from shared.accounts.store import MAX_IDS, AccountStore, batches
+from shared.accounts.store import MAX_IDS, AccountStore, deleted_users
 from shared.background import open_background
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import MAX_MEMBERS
@@ -104,8 +104,8 @@ class Departures:
             if len(recent) < PAGE:
                 break
             before = recent[-1].entry_id
-        users = [user for batch in batches(named) for user in await self._accounts.users(batch)]
-        return [user.user_id for user in users if user.is_deleted]
+        deleted = await deleted_users(self._accounts, named)
+        return [user_id for user_id in named if user_id in deleted]
 
     async def _depart(self, user_id: int) -> None:
         reason, began_ms = "the process stops", self._clock_ms()

@@ -15,6 +15,7 @@ from rookery.v1.archive_pb2 import GetGroupRequest, GetGroupResponse, ListPublic
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, CreateInvite, DeclineUser, Join, RevokeInvite
 from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import Event
+from shared.accounts.store import deleted_users
 from shared.accounts.tokens import Claims, made_secret
 from shared.contract.chats import is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
@@ -132,12 +133,17 @@ class Joining:
 
     @endpoint("GET", "/v1/chats/<chat_id>/requests", models.JoinRequests)
     async def list_join_requests(self, claims: Claims, chat_id: str) -> Response | Refusal:
-        """The requests to join a group. It needs the permission to add members. To accept a request, add its user."""
+        """The requests to join a group, without those of deleted accounts. It needs the permission to add members. To
+        accept a request, add its user."""
         roster = await self._managed(claims.user_id, chat_id)
         if isinstance(roster, Refusal):
             return roster
+        waiting = roster.asking()
+        deleted = await deleted_users(self._services.accounts, [each.user_id for each in waiting])
         asking = [
-            models.JoinRequest(user_id=str(each.user_id), asked_at_ms=str(each.asked_at_ms)) for each in roster.asking()
+            models.JoinRequest(user_id=str(each.user_id), asked_at_ms=str(each.asked_at_ms))
+            for each in waiting
+            if each.user_id not in deleted
         ]
         return Response(models.JoinRequests(requests=asking, version=str(roster.version)))
 

@@ -255,6 +255,12 @@ class AccountStore(AuditStore, LinkStore, PeopleStore, Protocol):
         ...
 
 
+async def deleted_users(accounts: AccountStore, user_ids: Iterable[int]) -> set[int]:
+    """Return the users whose accounts are deleted. Raises Unavailable."""
+    users = [user for batch in batches(user_ids) for user in await accounts.users(batch)]
+    return {user.user_id for user in users if user.is_deleted}
+
+
 def may_repeat(replaced_expires_at_ms: int, expires_at_ms: int) -> bool:
     """Whether a replacement may be repeated: the expiry that it set and the one of the repeat differ as their times do.
 

@@ -18,6 +18,7 @@ from rookery.v1.archive_pb2 import (
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, DeclineUser, Join, RevokeInvite
 from rookery.v1.groups_pb2 import ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, Control, GroupSettings, Invite, Member, Span
 from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.store import User
 from shared.configuration.model import LiveConfiguration
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import DEFAULT_PERMISSIONS
@@ -120,6 +121,10 @@ async def test_links_and_requests_are_listed_for_members_who_may_add_members(api
         "requests": [{"user_id": "7", "asked_at_ms": "93"}, {"user_id": "6", "asked_at_ms": "94"}],
         "version": "3",
     }
+    await api.accounts.add_user(User(7, "gone", "", "", 1, 1), "no hash")
+    await api.accounts.delete_user(7)
+    remaining = (await api.call("GET", f"{GROUP}/requests", token=token)).body["requests"]
+    assert [each["user_id"] for each in remaining] == ["6"]
     member.role = ROLE_GUEST
     api.archive.response = group(member)
     assert (await api.call("GET", f"{GROUP}/requests", token=token)).refusal == (403, "forbidden", "")

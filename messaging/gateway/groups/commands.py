@@ -192,14 +192,16 @@ class _Decision(NamedTuple):
         )
 
 
-def decide(request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: int) -> Control | Refusal:
+def decide(
+    request: ChangeGroupRequest, user_id: int, roster: Roster, event_id: int, deleted: Collection[int] = ()
+) -> Control | Refusal:
     """The control change with this id that the user's request makes of the roster, which is empty before the creation;
     or its refusal. The roster of a channel must know the users of `looked_up_users`, those who have asked to join, and
-    the creators of the invite links."""
+    the creators of the invite links. `deleted` has the users of `looked_up_asking` whose accounts are deleted."""
     kind = request.WhichOneof("change")
     decision = _Decision(roster, user_id, event_id)
     if kind == "join":
-        return _join(decision, request.join.secret)
+        return _join(decision, request.join.secret, deleted)
     withdraws = (
         kind == "decline_user" and request.decline_user.user_id == user_id and decision.known(user_id).asked_at_ms
     )
@@ -321,9 +323,17 @@ def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | R
     return decision.control(settings=after, changed=changed)
 
 
-def _join(decision: _Decision, secret: str) -> Control | Refusal:
+def looked_up_asking(request: ChangeGroupRequest, roster: Roster) -> list[int]:
+    """The users who have asked to join, if a decision on the request must know which of their accounts are deleted: in
+    a group in which MAX_ASKING wait, the request of such an account makes room for another one."""
+    asking = roster.asking() if request.HasField("join") else []
+    return [member.user_id for member in asking] if len(asking) >= MAX_ASKING else []
+
+
+def _join(decision: _Decision, secret: str, deleted: Collection[int]) -> Control | Refusal:
     """The control change by which the user joins or asks to join; a removed user can only ask. A user without the
-    right to do either gets one refusal, whatever the reason."""
+    right to do either gets one refusal, whatever the reason. If too many wait, it declines the first one of the
+    `deleted` accounts."""
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
     invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
     if invite is None and (secret or not settings.is_public or not roster.member_count):
@@ -333,20 +343,24 @@ def _join(decision: _Decision, secret: str) -> Control | Refusal:
         return Refusal(Code.INVALID, "You are a member already.")
     if refusal := decision.room_for([user_id]):
         return refusal
+    declined: list[Member] = []
     if settings.asks_to_join or known.was_removed:
         if known.asked_at_ms:
             return Refusal(Code.INVALID, "You have asked to join already.")
-        if len(roster.asking()) >= MAX_ASKING:
-            return Refusal(Code.TOO_LARGE, f"{MAX_ASKING} users wait already to be added: try again later.")
+        asking = roster.asking()
+        if len(asking) >= MAX_ASKING:
+            declined = [each for each in asking if each.user_id in deleted][:1]
+            if not declined:
+                return Refusal(Code.TOO_LARGE, f"{MAX_ASKING} users wait already to be added: try again later.")
         member = decision.after(known)
         member.asked_at_ms = decision.now_ms
     else:
         member = decision.joined(user_id, ROLE_MEMBER)
-    invites = {each.invite_id: each for each in decision.unused(known)}
+    invites = {each.invite_id: each for ended in (known, *declined) for each in decision.unused(ended)}
     if invite is not None:
         member.invite_id = invite.invite_id
         invites[invite.invite_id] = decision.used(invites.get(invite.invite_id, invite))
-    return decision.control(member, invites=[*invites.values()])
+    return decision.control(member, *map(decision.after, declined), invites=[*invites.values()])
 
 
 def _decline(decision: _Decision, user_id: int) -> Control | Refusal:

@@ -163,11 +163,10 @@ def is_result(request: ChangeGroupRequest, control: Control) -> bool:
             came = [each for each in members if not each.former_role and (each.role == ROLE_MEMBER or each.asked_at_ms)]
             used_ids = [each.invite_id for each in came]
             used = [each.secret_hash for each in control.invites if each.invite_id in used_ids]
-            return not is_creation and len(came) == len(members) == 1 and used == hashes
+            is_join = len(came) == 1 and len(came) + len(_declined(members)) == len(members)
+            return not is_creation and is_join and used == hashes
         case "decline_user":
-            return [request.decline_user.user_id] == [
-                each.user_id for each in members if not (each.former_role or each.role or each.asked_at_ms)
-            ]
+            return [request.decline_user.user_id] == _declined(members)
         case "create_invite":
             asked = request.create_invite.secret_hash, request.create_invite.max_uses
             return any(asked == (each.secret_hash, each.max_uses) and not each.is_revoked for each in control.invites)
@@ -185,6 +184,10 @@ def has_values(present: Member | GroupSettings, change: ChangeMember | ChangeSet
 
 def _ids(members: Iterable[Member]) -> set[int]:
     return {each.user_id for each in members}
+
+
+def _declined(members: Iterable[Member]) -> list[int]:
+    return [each.user_id for each in members if not (each.former_role or each.role or each.asked_at_ms)]
 
 
 def _owner(members: Iterable[Member]) -> int:

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from messaging.envelopes import fan_out, fan_out_copies, with_all_recipients
-from messaging.gateway.groups.commands import decide
+from messaging.gateway.groups.commands import decide, looked_up_asking
 from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_owner, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
 from messaging.gateway.lookups import refuse_unaccepted
@@ -29,7 +29,7 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.people import Relationship, WhoMayStart
-from shared.accounts.store import AccountStore, User, batches
+from shared.accounts.store import AccountStore, User, batches, deleted_users
 from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
 from shared.contract.chats import home_partition
@@ -217,13 +217,14 @@ class Sequencer:
             found = await self._recorded_first(partition, tail, chat_id, key)
             if found is not None:
                 return found if isinstance(found, Refusal) else _answer(request, found)
+        deleted = await deleted_users(self._accounts, looked_up_asking(request, roster))
         event_id = self._ids.next_nowait() or await self._ids.next()
         # No `await` from here to the publish: no other gateway has owned the partition since the roster was read.
         if self._owned(partition) is not tail or tail.fences.epoch != epoch:
             return _NOT_OWNED
         if event_id <= chat.highest:
             return _CLOCK_BEHIND
-        control = decide(request, user_id, roster, event_id)
+        control = decide(request, user_id, roster, event_id, deleted)
         if isinstance(control, Refusal):
             return control
         if refusal := _first_refusal(refusals, roster):

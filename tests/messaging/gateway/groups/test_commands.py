@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from messaging.gateway.groups.commands import decide
+from messaging.gateway.groups.commands import decide, looked_up_asking
 from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_users
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_OWNER, Control, Span
@@ -292,6 +292,21 @@ def test_joining_is_limited_as_the_group_is_and_so_are_users_who_ask() -> None:
         refusal = decide(joined(), STRANGER, roster, 999)
         assert isinstance(refusal, Refusal)
         assert (refusal.code, refusal.field, str(limit) in refusal.message) == (Code.TOO_LARGE, "", True)
+
+
+def test_the_request_of_a_deleted_account_makes_room_for_another_one_with_its_use_of_the_link() -> None:
+    waiting = range(100, 100 + MAX_ASKING)
+    roster = group(LINK, PUBLIC, ASKS, (102, joined("s")), *((each, joined()) for each in waiting if each != 102))
+    request = joined("s")
+    assert looked_up_asking(request, roster) == [*waiting]
+    assert not looked_up_asking(request, group(LINK, ASKS))
+    control = decide(request, STRANGER, roster, 999, {104, 102, STRANGER})
+    assert isinstance(control, Control)
+    assert is_result(request, control)
+    assert [link.uses for link in control.invites] == [1], "one was given back"
+    after = roster.after(control)
+    assert {each.user_id for each in after.asking()} == {*waiting, STRANGER} - {102}
+    assert (after.invites[6].uses, after.member_count) == (1, roster.member_count)
 
 
 def test_a_group_without_members_is_joined_by_nobody() -> None:

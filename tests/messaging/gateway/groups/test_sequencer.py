@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.groups import sequencer
+from messaging.gateway.groups import commands, sequencer
 from messaging.gateway.groups.forms import stored_client_id
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
@@ -436,6 +436,20 @@ async def test_a_user_who_has_asked_to_join_is_added_whatever_they_accept(world:
     assert (await refused(gateway, ANN, in_chat("d", added(100, 101, 102)))).code == Code.RECIPIENT_DELETED
     await made(gateway, ANN, in_chat("d", added(100, 101)))
     assert world.roster(CHAT).present >= {100, 101}
+
+
+async def test_the_request_of_a_deleted_account_makes_room_for_another_one(
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "MAX_ASKING", 2)
+    await made(gateway, ANN, in_chat("b", new_settings(is_public=True, asks_to_join=True)))
+    for user_id in (100, 101):
+        await made(gateway, user_id, in_chat("c", joined()))
+    assert (await refused(gateway, 102, in_chat("c", joined()))).code == Code.TOO_LARGE
+    world.deleted.add(101)
+    event = await made(gateway, 102, in_chat("c", joined()))
+    assert await made(gateway, 102, in_chat("c", joined())) == event
+    assert [each.user_id for each in world.roster(CHAT).asking()] == [100, 102]
 
 
 async def test_a_change_whose_client_is_gone_is_settled_before_the_next_one_and_before_its_partition_is_released(
