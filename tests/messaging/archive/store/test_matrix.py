@@ -45,8 +45,8 @@ IN_SPANS = {OWNER: {0, 1, 2, 3}, ADMIN: {1, 2, 3}, MEMBER: {1, 2, 3}, GUEST: {1,
 
 
 class Talk:
-    """A group whose owner writes at four moments: an edited and pinned message that mentions everyone, with a file and
-    a link."""
+    """A group whose owner writes at four moments: an edited and pinned message with a file and a link, which replies to
+    the one before. It mentions everyone; after the edit at two of the moments, each user by name."""
 
     def __init__(self, *, shows_history: bool) -> None:
         self.crew = crew = Company(members=tuple(islice(users, len(ROLES))))
@@ -67,9 +67,11 @@ class Talk:
     def _write(self) -> None:
         message = self.crew.message(OWNER, body="see https://example.com", mentions=[ALL])
         message.message.files.append(FileInfo(file_id=message.event_id, media_type="image/png", width=1))
+        message.message.reply_to = self.messages[-1].event_id if self.messages else 0
+        mentions = [*range(len(ROLES))] if len(self.messages) % 2 else [ALL]
         self.messages.append(message)
         pin = self.crew.toggle("pinned", message.event_id, OWNER)
-        self.events += [message, self.crew.edit(message.event_id, "see https://example.org", OWNER, [ALL]), pin]
+        self.events += [message, self.crew.edit(message.event_id, "see https://example.org", OWNER, mentions), pin]
 
     @property
     def stored_files(self) -> list[StoredFile]:
@@ -115,13 +117,16 @@ async def test_users_read_the_messages_of_their_spans_on_every_path(chats: ChatS
 async def test_unread_mentions_count_from_the_last_joining_and_end_with_the_membership(
     chats: ChatStore, talk: Talk
 ) -> None:
-    expected = {OWNER: 0, ADMIN: 3, MEMBER: 3, GUEST: 3, FORMER: 0, RETURNED: 1}
-    found = {}
-    for user in expected:
-        queries, of_chat = queries_of(chats, talk, user)
-        answer: Any = await queries.GetChat(GetChatRequest(**of_chat))
-        found[user] = answer.chat.unread_mentions
-    assert found == expected
+    """Each user reads one moment after the other."""
+    last = {OWNER: set[int](), ADMIN: {1, 2, 3}, MEMBER: {1, 2, 3}, GUEST: {1, 2, 3}, FORMER: set[int](), RETURNED: {3}}
+    for moment in (-1, *range(len(talk.messages))):
+        if moment >= 0:
+            newest = talk.messages[moment].event_id
+            await chats.record(logged(*[talk.crew.mark(each, read=newest) for each in sorted(PRESENT)]), {})
+        for user, moments in last.items():
+            queries, of_chat = queries_of(chats, talk, user)
+            answer: Any = await queries.GetChat(GetChatRequest(**of_chat))
+            assert answer.chat.unread_mentions == sum(each > moment for each in moments), (ROLES[user], moment)
 
 
 async def test_the_members_and_the_readers_of_a_message_are_listed_for_members(chats: ChatStore, talk: Talk) -> None:
@@ -132,6 +137,9 @@ async def test_the_members_and_the_readers_of_a_message_are_listed_for_members(c
         members: Any = await queries.ListMembers(ListMembersRequest(**of_chat, limit=50))
         present = sorted(talk.crew.members[each] for each in PRESENT) if user in PRESENT else []
         assert sorted(member.user_id for member in members.members) == present, ROLES[user]
+        search = ListMembersRequest(**of_chat, limit=1, user_ids=talk.crew.members)
+        found: Any = await queries.ListMembers(search)
+        assert sorted(member.user_id for member in found.members) == present, ROLES[user]
         for message in talk.messages:
             seen: Any = await queries.ListMarks(ListMarksRequest(**of_chat, from_id=message.event_id))
             readers = [each for each in PRESENT if message.event_id in talk.readable(each)] if user in PRESENT else []
@@ -149,6 +157,7 @@ async def check_refused(chats: ChatStore, talk: Talk, user: int) -> None:
         (ListVersionsRequest(**of_chat, message_id=message_id, kind="edited"), queries.ListVersions),
         (ListChatFilesRequest(**of_chat, file_class=FILE_CLASS_MEDIA, limit=9), queries.ListChatFiles),
         (ListMembersRequest(**of_chat, limit=9), queries.ListMembers),
+        (ListMembersRequest(**of_chat, limit=1, user_ids=talk.crew.members), queries.ListMembers),
         (ListMarksRequest(**of_chat), queries.ListMarks),
     ]
     for request, query in requests:
@@ -177,9 +186,13 @@ async def check_paths(chats: ChatStore, talk: Talk, user: int) -> None:
         listed: Any = await queries.ListChatFiles(request)
         assert sorted(each.message.message_id for each in listed.messages) == readable, role
     assert await readable_files(queries, talk, user) == readable, role
-    for message_id in (message.event_id for message in talk.messages):
+    for message_id, quoted_id in ((each.event_id, each.message.reply_to) for each in talk.messages):
         found: Any = await queries.GetMessage(GetMessageRequest(**of_chat, message_id=message_id))
         assert found.HasField("message") == (message_id in readable), role
+        assert found.message.message.reply_to == (quoted_id if message_id in readable else 0), role
+        if message_id in readable and quoted_id:
+            quoted: Any = await queries.GetMessage(GetMessageRequest(**of_chat, message_id=quoted_id))
+            assert quoted.HasField("message") == (quoted_id in readable), role
         versions: Any = await queries.ListVersions(ListVersionsRequest(**of_chat, message_id=message_id, kind="edited"))
         assert bool(versions.changes) == (message_id in readable), role
 
