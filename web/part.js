@@ -1,6 +1,7 @@
 // The part of a chat's messages that is on the page: a window over the loaded messages, which moves with the view.
 
 import { compareIds } from "./ids.js";
+import { isHidden } from "./kinds/hidden.js";
 import { mayBeUnread } from "./kinds/marked.js";
 
 /** @import {Chat, Message} from "./types.js" */
@@ -30,6 +31,24 @@ export function firstUnread(messages, chat, me, mark) {
     if (message.message_id && mayBeUnread(message, chat, me)) first = at;
   }
   return first;
+}
+
+/**
+ * The id up to which the user has read the chat after they have read it up to an id: of the last hidden message before the
+ * next one that may be unread and is shown, since the server counts hidden messages, which no view shows; else the same id.
+ * @param {readonly Message[]} loaded messages of the chat as the user sees them, hidden ones too, in order
+ * @param {Chat} chat
+ * @param {string} me
+ * @param {string} read_up_to
+ */
+export function readOverHidden(loaded, chat, me, read_up_to) {
+  const start = loaded.findLastIndex(({ message_id }) => compareIds(message_id, read_up_to) <= 0) + 1;
+  let mark = read_up_to;
+  for (const message of loaded.slice(start)) {
+    if (isHidden(message)) mark = message.message_id;
+    else if (mayBeUnread(message, chat, me)) break;
+  }
+  return mark;
 }
 
 export class Part {

@@ -4,13 +4,14 @@
 import { moveFocus } from "../focus.js";
 import { dayLabel } from "../format.js";
 import { may } from "../groups.js";
+import { NOTHING } from "../history.js";
 import { icon } from "../icons.js";
 import { compareIds, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
 import { readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
 import { toDays } from "../messages.js";
-import { firstUnread, Part } from "../part.js";
+import { firstUnread, Part, readOverHidden } from "../part.js";
 import { h, memo } from "../view.js";
 import { controlLine } from "./control-line.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";
@@ -19,6 +20,7 @@ import { ScrollAnchor } from "./scroll-anchor.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {MessageActions} from "./message-menu.js" */
+/** @import {Piece} from "../history.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Day, Row} from "../messages.js" */
 
@@ -46,6 +48,11 @@ export class MessageList {
   #part = new Part();
   /** @type {readonly Message[]} */
   #messages = [];
+  /**
+   * The loaded messages at the last rendering, hidden ones too, as the user sees them.
+   * @type {Pick<Piece, "messages" | "hasOlder">}
+   */
+  #accepted = NOTHING;
   /** Whether the chat is loaded and its first position is chosen. */
   #isOpened = false;
   /** The id of the message at which to open, or the id for a time; empty for the first unread message, or the end. */
@@ -170,10 +177,11 @@ export class MessageList {
 
   /** The loaded messages that are not hidden, and messages in the outbox unless newer messages are between the two. */
   #all() {
-    const { phase, hasNewer, isStored, ...loaded } = this.#loaded;
+    const { phase, hasOlder, hasNewer, isStored, ...loaded } = this.#loaded;
     const { sending } = this.#app;
     const accepted = !this.#isOpened && phase === "loading" && !isStored ? [] : loaded.messages;
     const shown = sending.changes.size ? accepted.map((message) => sending.shown(message)) : accepted;
+    this.#accepted = { messages: shown, hasOlder };
     const messages = shown.some(isHidden) ? shown.filter((message) => !isHidden(message)) : shown;
     const waiting = hasNewer && phase !== "failed" ? [] : sending.waiting(this.#chat_id);
     if (!waiting.length) return messages;
@@ -326,7 +334,10 @@ export class MessageList {
     return this.#messages[this.#part.start + first]?.message_id ?? "";
   }
 
-  /** Marks as read the unread messages that are on the screen, and that follow those that were read before. */
+  /**
+   * Marks as read the unread messages that are on the screen, and that follow those that were read before; with them the
+   * hidden ones up to the next one to read.
+   */
   #read() {
     const { chats, sending } = this.#app;
     const chat = chats.of(this.#chat_id);
@@ -334,16 +345,20 @@ export class MessageList {
     // On a phone the chat list may cover the chat, and then no element of the chat has a size.
     const isVisible = document.visibilityState === "visible" && this.#scroller?.clientHeight;
     if (!chat.unread || !this.#isOpened || !isVisible || !this.#anchor) return;
-    const mark = readUpTo(chat, chats.me.user_id);
-    const unread = firstUnread(this.#messages, chat, chats.me.user_id, mark);
-    const oldest = this.#messages[0];
-    const isWhole = !this.#loaded.hasOlder || (oldest && compareIds(oldest.message_id || mark, mark) <= 0);
+    const me = chats.me.user_id;
+    const mark = readUpTo(chat, me);
+    const unread = firstUnread(this.#messages, chat, me, mark);
+    const { messages, hasOlder } = this.#accepted;
+    const [oldest] = messages;
+    const isWhole = !hasOlder || (oldest && compareIds(oldest.message_id, mark) <= 0);
     const [first, last] = this.#anchor.visible().map((at) => at + this.#part.start);
-    if (first === undefined || last === undefined) return;
-    this.#isUnreadAbove = !isWhole || (unread >= 0 && unread < first);
-    if (this.#isUnreadAbove || unread < 0) return;
-    const seen = this.#messages.slice(unread, last + 1).findLast(({ message_id }) => message_id);
-    if (seen) sending.markRead(this.#chat_id, seen.message_id);
+    if (unread >= 0 && (first === undefined || last === undefined)) return;
+    this.#isUnreadAbove = !isWhole || (unread >= 0 && unread < (first ?? 0));
+    if (this.#isUnreadAbove) return;
+    const seen = this.#messages.slice(unread, (last ?? 0) + 1).findLast(({ message_id }) => message_id);
+    const seen_id = unread < 0 ? mark : seen?.message_id;
+    const read_up_to = seen_id && readOverHidden(messages, chat, me, seen_id);
+    if (read_up_to && compareIds(read_up_to, mark) > 0) sending.markRead(this.#chat_id, read_up_to);
   }
 
   // ---- around the messages

@@ -332,13 +332,42 @@ export class FakeDocument {
   }
 }
 
-/** Gives a test a page with dialogs and forms. */
-export function usePage(context) {
-  const page = { document: withDialogs(), FormData: FakeFormData, isSecureContext: false, requestAnimationFrame: queueMicrotask };
+/** Gives a test a page with dialogs and forms, and further globals. */
+export function usePage(context, more = {}) {
+  const page = { document: withDialogs(), FormData: FakeFormData, isSecureContext: false, requestAnimationFrame: queueMicrotask, ...more };
   const before = Object.keys(page).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
   Object.assign(globalThis, page);
   context.after(() => before.forEach(([name, own]) => (own ? Object.defineProperty(globalThis, name, own) : delete globalThis[name])));
   return page;
+}
+
+/** The height of a message in `useLines`, in pixels. */
+const LINE = 100;
+
+/** Gives a test a page with room for a number of messages of one height, which is scrolled to its end. */
+export function useLines(context, rows) {
+  const page = usePage(context, { ResizeObserver: FakeObserver, getComputedStyle: () => ({}) });
+  const { document } = page;
+  const create = document.createElement.bind(document);
+  const isMessage = ({ tagName }) => tagName === "rookery-message";
+  const fits = (node, selector) => [node.tagName, ...(node.getAttribute?.("class") ?? "").split(" ").map((name) => `.${name}`)].includes(selector);
+  const boxOf = (node) => {
+    const all = nodesIn(document.body).filter(isMessage);
+    const place = isMessage(node) ? all.indexOf(node) - Math.max(all.length - rows, 0) : 0;
+    return { top: place * LINE, bottom: (place + (isMessage(node) ? 1 : rows)) * LINE };
+  };
+  document.createElement = (tag) => {
+    const node = Object.assign(create(tag), { clientHeight: rows * LINE, scrollHeight: rows * LINE, scrollTop: 0 });
+    const querySelectorAll = (selector) => nodesIn(node).filter((one) => fits(one, selector));
+    return Object.assign(node, { getBoundingClientRect: () => boxOf(node), querySelectorAll, querySelector: (selector) => querySelectorAll(selector)[0] ?? null });
+  };
+  return page;
+}
+
+/** An observer of sizes, which never change. */
+class FakeObserver {
+  observe() {}
+  disconnect() {}
 }
 
 /** A document whose dialogs can be opened. */

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { emptyChat } from "../../../web/chats.js";
-import { fromWire } from "../../../web/messages.js";
-import { firstUnread, MAX_ROWS, Part } from "../../../web/part.js";
-import { ADA, CHAT, idAt, wireMessage } from "./fakes.js";
+import { fromWire, withChanges } from "../../../web/messages.js";
+import { firstUnread, MAX_ROWS, Part, readOverHidden } from "../../../web/part.js";
+import { ADA, changeAt, CHAT, idAt, wireMessage } from "./fakes.js";
 
 const range = (from, to) => Array.from({ length: to - from }, (_, at) => ({ key: `${from + at}` }));
 const numbers = (part, messages) => [messages[part.start], messages[part.end - 1]].map(({ key }) => Number(key));
@@ -27,6 +27,15 @@ test("the first unread message is the first one of another user above the mark",
   const messages = [1, 2, 3, 4].map((minute) => fromWire(wireMessage(minute, minute === 2 ? { sender_id: ADA } : {})));
   const chat = emptyChat(CHAT, []);
   assert.deepEqual([1, 4].map((minute) => firstUnread(messages, chat, ADA, idAt(minute))), [2, -1]);
+});
+
+test("reading goes on over hidden messages, up to the next one of another user", () => {
+  const hidden = (target) => changeAt(20, target, { hidden: { set: true } });
+  const isHidden = (minute) => [2, 4, 6].includes(minute);
+  const of = (minute) => fromWire(wireMessage(minute, minute === 5 ? { sender_id: ADA } : {}));
+  const messages = [1, 2, 3, 4, 5, 6, 7].map((minute) => withChanges(of(minute), isHidden(minute) ? [hidden(minute)] : []));
+  const read = (minute) => readOverHidden(messages, emptyChat(CHAT, []), ADA, idAt(minute));
+  assert.deepEqual([0, 1, 2, 3, 4, 7, 9].map(read), [0, 2, 2, 6, 6, 7, 9].map(idAt));
 });
 
 test("the same messages stay when others are loaded above and below", () => {
