@@ -372,7 +372,7 @@ export class Sending extends Store {
       }),
       refused: ({ client_id, change }, refused) => {
         this.changes.remove(client_id);
-        this.#restoreEdit(change);
+        this.#restoreEdit(change, refused);
         this.onRefused(change, refused);
       },
     });
@@ -381,15 +381,30 @@ export class Sending extends Store {
   /**
    * The text of a refused edit returns to the composer, so that it is not lost: as the draft if it is too late for the edit.
    * @param {Change} change
+   * @param {Refused} refused
    */
-  #restoreEdit({ chat_id, target_id = "", edited }) {
-    const body = edited?.text?.body;
+  #restoreEdit({ chat_id, target_id = "", edited }, refused) {
+    if (!edited) return;
+    const body = edited.text?.body;
     const { drafts } = this;
     const { editing, text } = drafts.get(chat_id);
-    const isLate = !this.mayEdit(target_id);
+    const isLate = this.#isLate(target_id, refused);
     if (!body || (isLate ? text : editing)) return;
     drafts.keep(chat_id, isLate ? { text: body } : { editing: { message_id: target_id, text: body } });
     if (isLate && drafts.field?.chat_id === chat_id) drafts.field.show(body);
+  }
+
+  /**
+   * Whether a refused edit came too late. The server may say so before the page does: the limit has changed since Welcome,
+   * or the clock of this device is slow. Then no message of this age is edited until the next Welcome.
+   * @param {string} target_id
+   * @param {Refused} refused
+   */
+  #isLate(target_id, { code, field }) {
+    // Only the age of an own message is refused with this code and field.
+    if (code === "forbidden" && field === "change.target_id")
+      this.#editable_ms = Math.min(this.#editable_ms, Date.now() - timeOfId(target_id));
+    return !this.mayEdit(target_id);
   }
 
   /**

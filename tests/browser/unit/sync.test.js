@@ -519,6 +519,27 @@ test("a message can be edited for the time that Welcome states; the text of a la
   assert.ok(sending.mayEdit(idAt(1)));
 });
 
+test("an edit that the server finds too late ends the editing of such messages, although this session's limit allows it", async () => {
+  const { sync: { sending }, socket } = await online();
+  mock.timers.setTime(timeOf(1) + 61_000);
+  const tooLate = { code: "forbidden", field: "change.target_id" };
+  const save = (body, refused) => {
+    sending.edit(CHAT, idAt(1), { body });
+    refuse(socket, refused);
+    return [sending.drafts.get(CHAT), sending.mayEdit(idAt(1)), sending.mayEdit(idAt(2))];
+  };
+  const [{ editing, text }, ...may] = save("late", tooLate);
+  assert.deepEqual([editing, text, may], [null, "late", [false, true]]);
+  sending.drafts.keep(CHAT, { text: "" });
+  sending.online();
+  mock.timers.setTime(timeOf(0));
+  const [slow, ...mayBySlow] = save("by a slow clock", tooLate);
+  assert.deepEqual([slow.editing, slow.text, mayBySlow], [null, "by a slow clock", [false, true]]);
+  sending.drafts.keep(CHAT, { text: "" });
+  sending.online();
+  assert.equal(save("mention", { code: "forbidden", field: "change.edited.text.mentions_everyone" })[0].editing.text, "mention");
+});
+
 test("changes of others, and of the user's other devices, arrive as events", async () => {
   const client = await online();
   const { chats, socket } = client;
