@@ -38,14 +38,13 @@ export function mentionable(members) {
  * the shortest of them everywhere, since a mention has one name.
  * @param {string} body
  * @param {readonly Profile[]} members of the chat
- * @param {readonly Mention[]} [before] an edit: the names that meant members before
+ * @param {readonly Mention[]} [before] an edit: the names that meant members before; the words for all members do not count
  * @param {boolean} [mayMentionEveryone] whether the words for all members mean them
  * @returns {Text & {mentions: Mention[]}}
  */
 export function textWith(body, members, before = [], mayMentionEveryone = false) {
   if (!body.includes("@")) return { body, mentions: [] };
-  const ids = new Set(members.map(({ user_id }) => user_id));
-  const former = before.filter(({ user_id = "" }) => ids.has(user_id));
+  const former = before.filter(({ user_id }) => user_id);
   const names = [...(mayMentionEveryone ? AT_EVERYONE : []), ...former, ...mentionable(members)];
   const found = /** @type {Map<string | undefined, Mention>} */ (new Map());
   for (const { mention } of mentionedIn(parse(body, names))) {

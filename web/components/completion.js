@@ -2,6 +2,7 @@
 // members after `@`. The focus stays in the field. Loaded when `:` or `@` is first typed.
 
 import { may } from "../groups.js";
+import { isGroup } from "../ids.js";
 import { mentionAtEnd } from "../mentioning.js";
 import { h } from "../view.js";
 import { EmojiSource } from "./emoji-source.js";
@@ -39,7 +40,7 @@ export class Completion {
   #at = 0;
   /** The caret, to which the offer belongs. */
   #end = 0;
-  /** Whether the members of a group were asked for. */
+  /** Whether the members of a group are loaded, or are being loaded. */
   #areMembersLoaded = false;
   /** The name by which members of a channel were searched last, and whether it found nobody. */
   #searched = { name: "", isVain: false };
@@ -137,6 +138,8 @@ export class Completion {
   async #loadMembers() {
     this.#areMembersLoaded = true;
     await this.#chats.loadMembers(this.#chat_id);
+    this.#areMembersLoaded = !isGroup(this.#chat_id) || this.#chats.rosters.of(this.#chat_id).phase === "ready";
+    if (!this.#areMembersLoaded) return; // the next letter loads them
     if (document.activeElement === this.#field) this.look();
   }
 

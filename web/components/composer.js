@@ -473,10 +473,24 @@ export class Composer {
     const { chats, sending } = this.#app;
     const message = chats.quotes.get(this.#chat_id, this.#edited) ?? undefined;
     const shown = message && sending.shown(message);
-    const text = this.#textOf(body, shown && mentionsOf(shown));
+    const text = this.#textOf(body, shown && this.#mentionsOf(shown));
     if (!shown || textOf(shown) !== text.body) sending.edit(this.#chat_id, this.#edited, text);
     this.#keep({ editing: null });
     this.#show();
+  }
+
+  /**
+   * The mentions of an edited message, except of users who are no members any more. Until all members of a group are
+   * loaded, and in a channel, the page does not know that: the server refuses the edit then.
+   * @param {Message} message as shown
+   */
+  #mentionsOf(message) {
+    const { chats } = this.#app;
+    const mentions = mentionsOf(message);
+    const areMembersKnown = chats.rosters.of(this.#chat_id).phase === "ready" && !chats.isChannel(this.#chat_id);
+    if (!areMembersKnown) return mentions;
+    const ids = new Set(chats.memberIds(this.#chat_id));
+    return mentions.filter(({ user_id = "" }) => ids.has(user_id));
   }
 
   /** @param {string} body @param {readonly Mention[]} [before] an edit: the names that meant members before */

@@ -6,7 +6,7 @@ import test from "node:test";
 import { offerMembers } from "../../../web/components/member-source.js";
 import { parse, plainText, withNames } from "../../../web/formatting.js";
 import { LANGUAGES } from "../../../web/languages/language.js";
-import { EVERYONE } from "../../../web/mentions.js";
+import { AT_EVERYONE, EVERYONE } from "../../../web/mentions.js";
 import { matching, MAX_FOUND, mentionAtEnd } from "../../../web/mentioning.js";
 import { fromHistory, shownPlain } from "../../../web/messages.js";
 import { Profiles } from "../../../web/profiles.js";
@@ -62,9 +62,10 @@ test("members with one name are mentioned by their user names", () => {
   assert.deepEqual(matching([long], "ü").map(({ name }) => name), ["four"], "more than 64 bytes");
 });
 
-test("an edit keeps former names of members, but no users who left; a text mentions 50 users at most", () => {
-  const before = [{ user_id: MIRA, name: "Mimi" }, { user_id: "99", name: "Gone" }];
-  assert.deepEqual(found("@Mimi and @Gone", MEMBERS, before), [`${MIRA}:Mimi`]);
+test("an edit keeps former names, but not the words for all members; a text mentions 50 users at most", () => {
+  const before = [{ user_id: MIRA, name: "Mimi" }, { user_id: "99", name: "Not Loaded" }, ...AT_EVERYONE];
+  assert.deepEqual(found("@Mimi and @Not Loaded", MEMBERS, before), [`${MIRA}:Mimi`, "99:Not Loaded"]);
+  assert.equal(textWith("@everyone", MEMBERS, before).mentions_everyone, undefined);
   const many = Array.from({ length: 60 }, (_, at) => member(String(100 + at), `u${at}`, ""));
   assert.equal(found(many.map(({ name }) => `@${name}`).join(" "), many).length, 50);
 });

@@ -1,10 +1,24 @@
-// The composer: the message in a text, and the key that sends it.
+// The composer: the message in a text, the key that sends it, and the mentions of an edit.
 
 import assert from "node:assert/strict";
-import test from "node:test";
+import { afterEach, mock, test } from "node:test";
+import { Completion } from "../../../web/components/completion.js";
+import { Composer } from "../../../web/components/composer.js";
 import { isForInputMethod } from "../../../web/keys.js";
 import { bodyOf } from "../../../web/drafts.js";
+import { fromWire } from "../../../web/messages.js";
+import { Root } from "../../../web/view.js";
 import { markerOf, sends } from "../../../web/writing.js";
+import { ADA, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
+import { online } from "./online.js";
+
+const GROUP = "g-5";
+const MENTIONS = [{ user_id: MIRA, name: "Mimi" }, { user_id: "99", name: "Gone" }];
+
+afterEach(() => {
+  mock.timers.reset();
+  delete globalThis.WebSocket;
+});
 
 test("a message keeps the indentation of its first line, and no empty lines around it", () => {
   assert.equal(bodyOf("\n \n    if ready:\n        go()\n\n"), "    if ready:\n        go()");
@@ -30,4 +44,67 @@ test("Ctrl or Cmd with B, I and Shift+X marks the selection, and no other key do
   );
   for (const keys of [{ ctrlKey: false }, { metaKey: true }, { altKey: true }, { shiftKey: true }, { key: "x" }])
     assert.equal(markerOf({ ...pressed, ...keys }), "");
+});
+
+/** A page with a composer in a group, or in a channel; `members` answers requests for its members. */
+async function inGroup(context, members, is_channel = false) {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const { document } = usePage(context, { matchMedia: () => ({ matches: false }) });
+  const client = await online({ me: async () => ({ user_id: ADA, name: "ada", display_name: "Ada" }) });
+  Object.assign(client.api, { members, signedIn: async () => ({ profiles: [] }) });
+  const own = { user_id: ADA, role: "ROLE_MEMBER" };
+  client.chats.merge([{ chat_id: GROUP, version: "2", settings: { name: "Crew", permissions: "1", is_channel }, own }]);
+  const root = new Root(document.body, () => composer.view(""), () => {});
+  const app = { ...client, sending: client.sync.sending, root };
+  const composer = new Composer(app, GROUP, () => {});
+  root.render();
+  const field = nodesIn(document.body).find(({ tagName }) => tagName === "textarea");
+  const save = (text) => {
+    const body = "@Mimi, @Gone and @everyone";
+    const wire = { ...wireMessage(2, { sender_id: ADA, body }), chat_id: GROUP };
+    client.chats.quotes.keep([{ message: { ...wire, text: { body, mentions: MENTIONS, mentions_everyone: true } } }]);
+    composer.edit(fromWire(wire));
+    field.value = text;
+    nodesIn(document.body).find(({ tagName }) => tagName === "form").dispatch("submit");
+    return client.socket.sent.at(-1).change.edited.text;
+  };
+  return { ...client, app, document, field, save };
+}
+
+for (const [place, members, is_channel] of [
+  ["a group whose members could not be loaded", () => Promise.reject(new Error("away"))],
+  ["a group whose members are being loaded", () => new Promise(() => {})],
+  ["a channel", async () => ({ version: "2", members: [{ user_id: ADA, role: "ROLE_MEMBER" }] }), true],
+])
+  test(`an edit keeps its mentions in ${place}`, async (context) => {
+    const { chats, save } = await inGroup(context, members, is_channel);
+    void chats.loadMembers(GROUP);
+    await settle();
+    assert.deepEqual(save("@Mimi, @Gone and @everyone: soon").mentions, MENTIONS);
+  });
+
+test("an edit loses the mentions of users who are known to have left the group", async (context) => {
+  const members = [ADA, MIRA].map((user_id) => ({ user_id, role: "ROLE_MEMBER" }));
+  const { chats, save } = await inGroup(context, async () => ({ version: "2", members }));
+  await chats.loadMembers(GROUP);
+  assert.equal(chats.profiles.cached(MIRA), undefined);
+  assert.deepEqual(save("@Mimi and @Gone").mentions, MENTIONS.slice(0, 1));
+});
+
+test("the members to mention are loaded again after a failure, with the next letter", async (context) => {
+  let requests = 0;
+  const members = [ADA, MIRA].map((user_id) => ({ user_id, role: "ROLE_MEMBER" }));
+  const fetch = async () => {
+    if (++requests === 1) throw new Error("away");
+    return { version: "2", members };
+  };
+  const { app, document, field } = await inGroup(context, fetch);
+  const completion = new Completion(field, app, GROUP);
+  document.activeElement = field;
+  for (const value of ["@", "@m", "@mi"]) {
+    Object.assign(field, { value, selectionStart: value.length, selectionEnd: value.length });
+    completion.look();
+    await settle();
+  }
+  assert.equal(requests, 2);
 });
