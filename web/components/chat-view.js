@@ -3,7 +3,7 @@
 import { isTouchScreen } from "../focus.js";
 import { userName } from "../format.js";
 import { isFormer, may } from "../groups.js";
-import { firstIdAt, isGroup } from "../ids.js";
+import { isGroup } from "../ids.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { mayBeUnread } from "../kinds/marked.js";
 import { fileTexts } from "../languages/files.js";
@@ -193,7 +193,7 @@ export class ChatView {
   }
 
   #chooseDate() {
-    const go = (/** @type {Date} */ day) => void this.#messages.goTo(firstIdAt(day.getTime()));
+    const go = (/** @type {Date} */ day) => void this.#messages.goToTime(day.getTime());
     void openDialog(this.#app, () => import("./date-dialog.js"), ({ DateDialog }) => new DateDialog(go));
   }
 

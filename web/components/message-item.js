@@ -61,7 +61,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
   const isNamed = isInGroup && first;
   const deps = [message, first, last, author, isNamed && profile?.avatar, state, names, mentioned, ...signed, isActive, isFocused, isMarked, mayReact];
   const files = filesState(app, message);
-  return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted, files], () => {
+  return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted, quoted?.isThere, files], () => {
     const tabindex = isFocused ? 0 : -1;
     const isWaiting = message.state === "pending" || message.isChanging;
     const isFailed = message.state === "failed";
@@ -124,18 +124,16 @@ function name(app, { sender_id }, author, tabindex) {
 }
 
 /**
- * The message to which another one replies.
+ * The message to which another one replies; a button if the chat shows it.
  * @param {Quoted} quoted
  * @param {number} tabindex
  * @param {() => void} press
  */
 function reference(quoted, tabindex, press) {
   const { of, ofOwn } = texts.quote;
-  return h(
-    "button",
-    { class: "quote", type: "button", key: "quote", tabindex, onclick: press },
-    quote(quoted.isOwn ? ofOwn : quoted.author && of(quoted.author), quoted),
-  );
+  const lines = quote(quoted.isOwn ? ofOwn : quoted.author && of(quoted.author), quoted);
+  const props = { class: "quote", key: "quote" };
+  return quoted.isThere ? h("button", { ...props, type: "button", tabindex, onclick: press }, lines) : h("div", props, lines);
 }
 
 /**

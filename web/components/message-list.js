@@ -6,7 +6,7 @@ import { dayLabel } from "../format.js";
 import { may } from "../groups.js";
 import { NOTHING } from "../history.js";
 import { icon } from "../icons.js";
-import { compareIds, idBelow, isGroup } from "../ids.js";
+import { compareIds, firstIdAt, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
 import { readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
@@ -31,9 +31,9 @@ const SCREENS_AHEAD = 1.5;
 const MOST_AHEAD = 1_500;
 /** Messages among which one that was just accepted is looked for, besides as many as are waiting. */
 const RECENT = 50;
-/** A message that a link opened is marked for this time. */
+/** A message that a link or a date opened is marked for this time. */
 const MARKED_MS = 2_500;
-/** The marked message is shown below this share of the view, so that some earlier messages are visible. */
+/** The target message is shown below this share of the view, so that some earlier messages are visible. */
 const VIEW_ABOVE = 1 / 3;
 
 export class MessageList {
@@ -57,11 +57,15 @@ export class MessageList {
   #isOpened = false;
   /** The id of the message at which to open, or the id for a time; empty for the first unread message, or the end. */
   #target;
-  /** Where the next rendering scrolls to. @type {"" | "end" | "unread" | "marked"} */
+  /** Whether the target is a time: then the first message from it on is marked. */
+  #isTime = false;
+  /** Where the next rendering scrolls to. @type {"" | "end" | "unread" | "target"} */
   #goal = "";
+  /** The key of the target message, or of the first one after it. */
+  #reached = "";
   /** Counts the movements to another place; while one loads its messages, a later one replaces it. */
   #moves = 0;
-  /** The key of the marked message, for a short time. */
+  /** The key of the target message, for a short time; empty if the chat does not show that message. */
   #marked = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #markTimer;
@@ -140,9 +144,20 @@ export class MessageList {
     this.#app.root.invalidate();
   }
 
-  /** Scrolls to the message with this id, or to the first message after the id, and marks it. @param {string} id */
-  async goTo(id) {
+  /** Scrolls to a message and marks it; to the next one without a mark if the chat does not show it. @param {string} message_id */
+  goTo(message_id) {
+    return this.#goTo(message_id, false);
+  }
+
+  /** Scrolls to the first message from a time on, and marks it. @param {number} at_ms */
+  goToTime(at_ms) {
+    return this.#goTo(firstIdAt(at_ms), true);
+  }
+
+  /** @param {string} id @param {boolean} isTime */
+  async #goTo(id, isTime) {
     this.#target = id;
+    this.#isTime = isTime;
     this.#isOpened = false;
     await this.#moved(this.#app.chats.conversations.openAround(this.#chat_id, idBelow(id)));
     this.#app.root.invalidate();
@@ -261,12 +276,14 @@ export class MessageList {
   }
 
   #chooseTarget() {
-    const target = this.#target;
+    const [target, isTime] = [this.#target, this.#isTime];
     const isFrom = (/** @type {Message} */ { message_id }) => message_id && compareIds(message_id, target) >= 0;
     const at = this.#messages.findIndex(isFrom);
+    const { key = "", message_id = "" } = this.#messages[at] ?? {};
     this.#target = this.#unreadKey = "";
-    this.#marked = this.#messages[at]?.key ?? "";
-    this.#goal = at < 0 ? "end" : "marked";
+    this.#reached = key;
+    this.#marked = isTime || message_id === target ? key : "";
+    this.#goal = at < 0 ? "end" : "target";
     this.#part.open(this.#messages, at);
     clearTimeout(this.#markTimer);
     this.#markTimer = setTimeout(() => this.#unmark(), MARKED_MS);
@@ -304,10 +321,10 @@ export class MessageList {
     this.#anchor ??= new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
     if (this.#goal) this.#anchor.toBottom();
     if (this.#goal === "unread") this.#anchor.upTo(this.#lines.querySelector(".unread-mark"));
-    if (this.#goal === "marked") {
-      const marked = /** @type {HTMLElement | null} */ (this.#lines.querySelector(".marked"));
-      this.#anchor.upTo(marked, VIEW_ABOVE * this.#scroller.clientHeight);
-      marked?.focus({ preventScroll: true });
+    if (this.#goal === "target") {
+      const reached = this.#items.find((item) => item.getAttribute("data-key") === this.#reached);
+      this.#anchor.upTo(reached ?? null, VIEW_ABOVE * this.#scroller.clientHeight);
+      if (this.#marked) reached?.focus({ preventScroll: true });
     }
     this.#goal = "";
     this.#anchor.restore();
@@ -326,6 +343,11 @@ export class MessageList {
     this.#extend();
     this.#read();
     if (before !== [this.#arrived, this.#isFarUp, this.#isUnreadAbove].join()) this.#app.root.invalidate();
+  }
+
+  /** The messages on the page. */
+  get #items() {
+    return /** @type {HTMLElement[]} */ ([...(this.#lines?.querySelectorAll("rookery-message") ?? [])]);
   }
 
   /** The id of the first message on the screen; empty if there is none. */
@@ -441,7 +463,7 @@ export class MessageList {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    const items = /** @type {HTMLElement[]} */ ([...(this.#lines?.querySelectorAll("rookery-message") ?? [])]);
+    const items = this.#items;
     const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     if (event.target === this.#scroller && event.key === "ArrowUp") {
       event.preventDefault();

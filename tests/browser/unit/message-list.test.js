@@ -1,10 +1,11 @@
-// The messages of the open chat on the page: which of them are marked as read. Time is mocked.
+// The messages of the open chat on the page: which of them are marked as read, and where links and quotes lead. Time is
+// mocked.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { Root } from "../../../web/view.js";
-import { ADA, changeAt, CHAT, MIRA, sentAt, settle, useLines } from "./fakes.js";
-import { online } from "./online.js";
+import { ADA, changeAt, CHAT, idAt, MIRA, nodesIn, sentAt, settle, useLines } from "./fakes.js";
+import { online, timeOf } from "./online.js";
 
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"] }));
 afterEach(() => {
@@ -13,12 +14,12 @@ afterEach(() => {
 });
 
 /** The list of a chat's messages on a page with room for some of them; the user looks at it only when `look` is called. */
-async function listed(context, rows) {
+async function listed(context, rows, target = "") {
   const { document } = useLines(context, rows);
   const { MessageList } = await import("../../../web/components/message-list.js");
   const client = await online();
   const root = new Root(document.body, () => list.view(), () => {});
-  const list = new MessageList({ ...client, sending: client.sync.sending, root }, CHAT, "", {});
+  const list = new MessageList({ ...client, sending: client.sync.sending, root }, CHAT, target, {});
   const unread = () => client.chats.of(CHAT).unread;
   const look = (isVisible = true) => {
     document.visibilityState = isVisible ? "visible" : "hidden";
@@ -30,7 +31,8 @@ async function listed(context, rows) {
     await settle();
     look(false);
   };
-  return { ...client, look, receive, unread };
+  const find = (isFound) => nodesIn(document.body).filter((node) => node.tagName && isFound(node));
+  return { ...client, document, find, list, look, receive, unread };
 }
 
 const from = (sender_id, ...minutes) => minutes.map((minute) => sentAt(minute, { sender_id }));
@@ -65,4 +67,40 @@ test("a chat whose messages are all hidden is read when it is opened", async (co
   const { look, receive } = await listed(context, 1);
   await receive(...from(MIRA, 5), ...hide(1, 5));
   assert.equal(look(), 0);
+});
+
+/** The text of the marked message; empty if none is marked. */
+const marked = ({ find }) => find((node) => node.getAttribute("class")?.split(" ").includes("marked")).map((node) => node.textContent).join();
+
+test("a link marks its message, and no other one if the chat does not show that", async (context) => {
+  const page = await listed(context, 2, idAt(2));
+  await page.receive(...from(MIRA, 3, 5, 6), ...hide(5));
+  page.look();
+  assert.deepEqual([marked(page), page.document.activeElement], ["", page.document.body], "a message that the user can't read");
+  for (const [minute, expected] of [[5, ""], [6, "text 6"], [9, ""]]) {
+    await page.list.goTo(idAt(minute));
+    page.look();
+    assert.match(marked(page), expected ? new RegExp(expected) : /^$/);
+    assert.equal(page.document.activeElement.getAttribute("data-key") === `${MIRA}:c${minute}`, expected !== "");
+    page.document.body.focus();
+  }
+});
+
+test("a date marks the first message from it on", async (context) => {
+  const page = await listed(context, 2);
+  await page.receive(...from(MIRA, 3, 5, 6), ...hide(5));
+  await page.list.goToTime(timeOf(4));
+  page.look();
+  assert.match(marked(page), /text 6/);
+});
+
+test("a quote leads to its message, unless the user has hidden it or can't read it", async (context) => {
+  const page = await listed(context, 2);
+  const reply = ([event], target) => ({ ...event, message: { ...event.message, reply_to: idAt(target) } });
+  await page.receive(...from(MIRA, 3, 4), reply(from(MIRA, 5), 2), reply(from(MIRA, 6), 3), reply(from(MIRA, 7), 4), ...hide(3));
+  page.look();
+  await settle();
+  page.look();
+  const quotes = page.find((node) => node.getAttribute("class") === "quote");
+  assert.deepEqual(quotes.map(({ tagName }) => tagName), ["div", "div", "button"]);
 });
