@@ -24,6 +24,7 @@ import { seenText } from "./seen-text.js";
 import { typingText } from "./typing-text.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {MessageActions} from "./message-menu.js" */
 /** @import {Message} from "../types.js" */
 
 /** The authors of a group that are watched, at most: each costs the server as much as a person in the list of chats. */
@@ -49,10 +50,7 @@ export class ChatView {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#menu = new MenuButton(texts.chat.options, app.root.invalidate);
-    this.#messages = new MessageList(app, chat_id, message_id, {
-      reply: (message) => this.#composer.reply(message),
-      edit: (message) => this.#composer.edit(message),
-    });
+    this.#messages = new MessageList(app, chat_id, message_id, this.#actions);
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
     if (other) void this.#loadNotes(other);
@@ -73,7 +71,14 @@ export class ChatView {
     void this.#messages.goTo(message_id);
   }
 
-  #goTo = this.goTo.bind(this);
+  /** @type {MessageActions} */
+  #actions = {
+    reply: (message) => this.#composer.reply(message),
+    edit: (message) => this.#composer.edit(message),
+    goTo: (message_id) => this.goTo(message_id),
+    canWrite: () => !this.#closed(),
+    isBlocked: () => this.#notes?.isBlocked === true,
+  };
 
   /** Whether the newest message is in view. */
   get isAtEnd() {
@@ -122,9 +127,9 @@ export class ChatView {
     const goToDate = { label: texts.chat.goToDate, choose: () => this.#chooseDate() };
     const lists = LISTED_KINDS.map((kind) => ({
       label: texts.listed[kind].title,
-      choose: () => openListed(this.#app, this.#chat_id, kind, this.#goTo),
+      choose: () => openListed(this.#app, this.#chat_id, kind, this.#actions),
     }));
-    const files = { label: fileTexts.list.title, choose: () => openFiles(this.#app, this.#chat_id, this.#goTo) };
+    const files = { label: fileTexts.list.title, choose: () => openFiles(this.#app, this.#chat_id, this.#actions.goTo) };
     const choices = [goToDate, files, ...lists, ...chatChoices(this.#app, this.#chat_id)];
     return h(
       "rookery-chat",
@@ -162,7 +167,7 @@ export class ChatView {
 
   /** The composer, below an invitation to connect, or the reason why there is none. @param {string} name */
   #composerOrNote(name) {
-    const closed = this.#notes?.blocked() ?? this.#closed();
+    const closed = this.#closed();
     if (!closed) return [this.#notes?.invitation(), this.#composer.view(name)];
     this.#composer.hide();
     return closed;
@@ -172,6 +177,7 @@ export class ChatView {
   #closed() {
     const { chats } = this.#app;
     const chat = chats.of(this.#chat_id);
+    if (this.#notes?.isBlocked) return this.#notes.blocked();
     if (isFormer(chat)) return note(texts.chat.left);
     if (chats.isClosed(this.#chat_id)) return note(texts.chat.closed);
     return chat.group && !may(chat, "POST") ? note(texts.chat.readOnly) : null;
@@ -189,7 +195,7 @@ export class ChatView {
   }
 
   #pinned() {
-    return pinBanner(this.#app, this.#chat_id, this.#goTo);
+    return pinBanner(this.#app, this.#chat_id, this.#actions);
   }
 
   #chooseDate() {

@@ -13,6 +13,7 @@ import { listedIn, signText } from "./listed.js";
 import { Modal } from "./modal.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {ListedActions} from "./listed.js" */
 /** @import {ListedKind} from "../kinds/listed.js" */
 /** @import {Message} from "../types.js" */
 
@@ -23,15 +24,15 @@ export class ListedDialog extends Modal {
   #app;
   #chat_id;
   #kind;
-  #goTo;
+  #actions;
 
-  /** @param {App} app @param {string} chat_id @param {ListedKind} kind @param {(message_id: string) => void} goTo */
-  constructor(app, chat_id, kind, goTo) {
+  /** @param {App} app @param {string} chat_id @param {ListedKind} kind @param {ListedActions} actions */
+  constructor(app, chat_id, kind, actions) {
     super(texts.listed[kind].title, () => this.#content());
     this.#app = app;
     this.#chat_id = chat_id;
     this.#kind = kind;
-    this.#goTo = goTo;
+    this.#actions = actions;
     this.follow(app.chats, app.sending);
     void this.#list.load(chat_id);
   }
@@ -65,7 +66,7 @@ export class ListedDialog extends Modal {
     const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
     const go = () => {
       this.close();
-      this.#goTo(message_id);
+      this.#actions.goTo(message_id);
     };
     return h(
       "li",
@@ -78,7 +79,7 @@ export class ListedDialog extends Modal {
         h("span", { class: "words", dir: "auto" }, shownPlain(message, chats.profiles).slice(0, SHOWN_LENGTH)),
         h("small", { class: "soft" }, signText(this.#app, message, this.#kind)),
       ),
-      (this.#kind !== "pinned" || may(chats.of(this.#chat_id), "PIN")) &&
+      (this.#kind !== "pinned" || (may(chats.of(this.#chat_id), "PIN") && !this.#actions.isBlocked())) &&
         textButton("text-button", () => sending.set(message, this.#kind, false), texts.listed[this.#kind].remove),
     );
   }

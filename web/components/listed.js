@@ -14,7 +14,10 @@ import { quote, quotedIn } from "./quote.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {ListedKind} from "../kinds/listed.js" */
+/** @import {MessageActions} from "./message-menu.js" */
 /** @import {Message} from "../types.js" */
+
+/** @typedef {Pick<MessageActions, "goTo" | "isBlocked">} ListedActions */
 
 /**
  * The messages of a list that are loaded, as shown, the newest message first.
@@ -65,26 +68,26 @@ export const signs = (signTexts) =>
  * @param {App} app
  * @param {string} chat_id
  * @param {ListedKind} kind
- * @param {(message_id: string) => void} goTo
+ * @param {ListedActions} actions
  */
-export function openListed(app, chat_id, kind, goTo) {
+export function openListed(app, chat_id, kind, actions) {
   const load = () => import("./listed-dialog.js");
-  void openDialog(app, load, ({ ListedDialog }) => new ListedDialog(app, chat_id, kind, goTo));
+  void openDialog(app, load, ({ ListedDialog }) => new ListedDialog(app, chat_id, kind, actions));
 }
 
 /**
  * The message that was pinned last, in one line, and a button for the list of all. Nothing if none is pinned.
  * @param {App} app
  * @param {string} chat_id
- * @param {(message_id: string) => void} goTo
+ * @param {ListedActions} actions
  */
-export function pinBanner(app, chat_id, goTo) {
+export function pinBanner(app, chat_id, actions) {
   const [last] = listedIn(app, chat_id, "pinned").sort((a, b) => compareIds(pinnedAt(b), pinnedAt(a)));
   if (!last) return null;
   const { message_id } = last;
   const quoted = quotedIn(app, chat_id, message_id);
-  const openAll = () => openListed(app, chat_id, "pinned", goTo);
-  const go = { class: "quote", type: "button", onclick: () => goTo(message_id) };
+  const openAll = () => openListed(app, chat_id, "pinned", actions);
+  const go = { class: "quote", type: "button", onclick: () => actions.goTo(message_id) };
   return memo("pinned", [message_id, quoted.text], () =>
     h(
       "div",

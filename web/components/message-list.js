@@ -81,20 +81,19 @@ export class MessageList {
   /** The key of the message under the pointer. */
   #pointed = "";
   #mayReact = false;
-  /** @type {MessageActions} */
   #actions;
 
   /**
    * @param {App} app
    * @param {string} chat_id
    * @param {string} target the id at which to open, or empty
-   * @param {Omit<MessageActions, "goTo">} actions
+   * @param {MessageActions} actions
    */
   constructor(app, chat_id, target, actions) {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#target = target;
-    this.#actions = { ...actions, goTo: (message_id) => void this.goTo(message_id) };
+    this.#actions = actions;
   }
 
   stop() {
@@ -208,7 +207,7 @@ export class MessageList {
     this.#anchor?.remember();
     const isFollowing = this.#anchor?.isFollowing ?? true;
     this.#messages = this.#all();
-    this.#mayReact = may(this.#app.chats.of(this.#chat_id), "REACT");
+    this.#mayReact = may(this.#app.chats.of(this.#chat_id), "REACT") && !this.#actions.isBlocked();
     if (!this.#isOpened && this.#loaded.phase === "ready") this.#choosePosition();
     else this.#part.follow(this.#messages, isFollowing);
     // In the rendering that shows loaded messages: without lines above, those in view could not stay where they are.

@@ -26,6 +26,8 @@ import { placeBeside, setExpanded } from "./place.js";
  * @property {(message: Message) => void} reply
  * @property {(message: Message) => void} edit an own message
  * @property {(message_id: string) => void} goTo
+ * @property {() => boolean} canWrite whether the user can write in the chat: a note takes the place of the composer if not
+ * @property {() => boolean} isBlocked whether the user has blocked the other member, whom no change may reach
  */
 
 /** @type {HTMLElement | null} */
@@ -73,7 +75,8 @@ export function openMessageMenu(app, message, button, actions) {
  */
 function choicesOf(app, message, actions) {
   const { chat_id, message_id, sender_id, files } = message;
-  const deletion = { label: texts.message.delete, choose: () => remove(app, message) };
+  const isBlocked = actions.isBlocked();
+  const deletion = { label: texts.message.delete, choose: () => remove(app, message, isBlocked) };
   if (isDeleted(message)) return [deletion];
   const { profiles } = app.chats;
   const text = withNames(textOf(message), mentionsOf(message), (mention) => profiles.mentioned(mention));
@@ -81,8 +84,8 @@ function choicesOf(app, message, actions) {
   const address = messageAddress(chat_id, message_id);
   const isOwn = sender_id === app.chats.me.user_id;
   const chat = app.chats.of(chat_id);
-  const canWrite = !app.chats.isClosed(chat_id) && may(chat, "POST");
-  const kinds = LISTED_KINDS.filter((kind) => kind !== "pinned" || may(chat, "PIN"));
+  const canWrite = actions.canWrite();
+  const kinds = LISTED_KINDS.filter((kind) => kind !== "pinned" || (may(chat, "PIN") && !isBlocked));
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
     ...(hasContent ? [{ label: texts.message.forward, choose: () => forward(app, message) }] : []),
@@ -112,9 +115,9 @@ async function copy(app, text, copied) {
   app.say((await app.copyText(text)) ? copied : texts.message.notCopied);
 }
 
-/** @param {App} app @param {Message} message */
-function remove(app, message) {
-  void openDialog(app, () => import("./delete-dialog.js"), ({ DeleteDialog }) => new DeleteDialog(app, message));
+/** @param {App} app @param {Message} message @param {boolean} isBlocked */
+function remove(app, message, isBlocked) {
+  void openDialog(app, () => import("./delete-dialog.js"), ({ DeleteDialog }) => new DeleteDialog(app, message, isBlocked));
 }
 
 /** @param {App} app @param {Message} message */

@@ -45,9 +45,14 @@ export class PeopleNotes {
     for (const end of this.#ends) end();
   }
 
+  /** Whether the user has blocked the other member, as far as that is loaded. */
+  get isBlocked() {
+    return this.#people.isBlocked(this.#user_id);
+  }
+
   /** Null unless the user has blocked the other member. */
   blocked() {
-    if (!this.#people.isBlocked(this.#user_id)) return null;
+    if (!this.isBlocked) return null;
     const { isBlocked, unblock, unblocked } = dialogTexts.people;
     return this.#note(isBlocked(this.#name), this.#button(unblock, (people) => people.unblock(this.#user_id), unblocked(this.#name)));
   }

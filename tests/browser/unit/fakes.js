@@ -283,8 +283,9 @@ class FakeNode {
     this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
   }
 
-  dispatch(type) {
-    for (const listener of this.#listeners.get(type) ?? []) listener({ type, target: this, currentTarget: this, preventDefault() {} });
+  /** Calls the listeners of this node, also of an event that comes up from another one. */
+  dispatch(type, target = this) {
+    for (const listener of this.#listeners.get(type) ?? []) listener({ type, target, currentTarget: this, preventDefault() {} });
   }
 
   focus() {
@@ -344,13 +345,13 @@ export function usePage(context, more = {}) {
 /** The height of a message in `useLines`, in pixels. */
 const LINE = 100;
 
-/** Gives a test a page with room for a number of messages of one height, which is scrolled to its end. */
+/** Gives a test a page with room for a number of messages of one height, which is scrolled to its end, and with popovers. */
 export function useLines(context, rows) {
-  const page = usePage(context, { ResizeObserver: FakeObserver, getComputedStyle: () => ({}) });
-  const { document } = page;
+  const browser = { location: { origin: "https://rookery.example" }, innerWidth: 800, innerHeight: rows * LINE, ResizeObserver: FakeObserver, getComputedStyle: () => ({}) };
+  const { document } = usePage(context, { ...browser, Element: FakeNode, matchMedia: () => ({ matches: false }) });
   const create = document.createElement.bind(document);
   const isMessage = ({ tagName }) => tagName === "rookery-message";
-  const fits = (node, selector) => [node.tagName, ...(node.getAttribute?.("class") ?? "").split(" ").map((name) => `.${name}`)].includes(selector);
+  const namesOf = (node) => [node.tagName, ...(node.getAttribute("class") ?? "").split(" ").map((name) => `.${name}`)];
   const boxOf = (node) => {
     const all = nodesIn(document.body).filter(isMessage);
     const place = isMessage(node) ? all.indexOf(node) - Math.max(all.length - rows, 0) : 0;
@@ -358,10 +359,13 @@ export function useLines(context, rows) {
   };
   document.createElement = (tag) => {
     const node = Object.assign(create(tag), { clientHeight: rows * LINE, scrollHeight: rows * LINE, scrollTop: 0 });
-    const querySelectorAll = (selector) => nodesIn(node).filter((one) => fits(one, selector));
-    return Object.assign(node, { getBoundingClientRect: () => boxOf(node), querySelectorAll, querySelector: (selector) => querySelectorAll(selector)[0] ?? null });
+    const querySelectorAll = (selector) => nodesIn(node).filter((one) => one.tagName && namesOf(one).includes(selector));
+    const closest = (selector) => (namesOf(node).includes(selector) ? node : (node.parentNode.closest?.(selector) ?? null));
+    const tree = { closest, querySelectorAll, querySelector: (selector) => querySelectorAll(selector)[0] ?? null };
+    const popover = { showPopover() {}, hidePopover() {}, append: (child) => node.insertBefore(child, null), style: { setProperty() {} } };
+    return Object.assign(node, tree, popover, { getBoundingClientRect: () => boxOf(node) });
   };
-  return page;
+  return { document };
 }
 
 /** An observer of sizes, which never change. */

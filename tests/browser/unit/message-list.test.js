@@ -19,7 +19,7 @@ async function listed(context, rows, target = "") {
   const { MessageList } = await import("../../../web/components/message-list.js");
   const client = await online();
   const root = new Root(document.body, () => list.view(), () => {});
-  const list = new MessageList({ ...client, sending: client.sync.sending, root }, CHAT, target, {});
+  const list = new MessageList({ ...client, sending: client.sync.sending, root }, CHAT, target, { isBlocked: () => false });
   const unread = () => client.chats.of(CHAT).unread;
   const look = (isVisible = true) => {
     document.visibilityState = isVisible ? "visible" : "hidden";

@@ -1,15 +1,19 @@
 // Connections and blocks: read when they are first needed, kept up to date, and shown in their order.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { Problem } from "../../../web/api.js";
 import { listedPeople } from "../../../web/components/people-dialog.js";
 import { ReportDialog } from "../../../web/components/report-dialog.js";
+import { dialogTexts } from "../../../web/languages/dialogs.js";
+import { texts } from "../../../web/languages/language.js";
 import { fromWire } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { People, peopleOf } from "../../../web/stores/people.js";
 import { Store } from "../../../web/stores/store.js";
-import { ADA, changeAt, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
+import { Root } from "../../../web/view.js";
+import { ADA, changeAt, CHAT, idAt, MIRA, nodesIn, sentAt, settle, useLines, usePage, wireMessage } from "./fakes.js";
+import { online } from "./online.js";
 
 /** A server with connections and blocks, and the people of a page. */
 function page() {
@@ -89,6 +93,64 @@ test("a reported message goes with the shown ones before it, at most four, which
   assert.deepEqual(await idsOf(9), [2, 3, 4, 8, 9].map(idAt));
   assert.deepEqual(await idsOf(1), [idAt(1)]);
   assert.deepEqual(await idsOf(20), [idAt(20)], "those in memory may be much older");
+});
+
+test("in a chat with a blocked user nothing is offered that the server refuses", async (context) => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  context.after(() => mock.timers.reset());
+  const { document } = useLines(context, 3);
+  const { ChatView } = await import("../../../web/components/chat-view.js");
+  await import("../../../web/components/delete-dialog.js"); // opens at once then
+  const { server, api } = page();
+  const profileOf = (user_id) => ({ user_id, name: user_id === ADA ? "ada" : "mira", display_name: "", about: "" });
+  const client = await online({ me: async () => profileOf(ADA) });
+  const { socket, sync } = client;
+  Object.assign(client.api, api, { profiles: async (user_ids) => ({ profiles: user_ids.map(profileOf) }), messagesHaving: async () => ({}) });
+  const pin = changeAt(4, 2, { pinned: { set: true } }, MIRA);
+  for (const event of [sentAt(2, { sender_id: ADA }), changeAt(3, 2, { reacted: { emoji: "👍", set: true } }, MIRA), pin]) socket.deliver({ event });
+  const app = { ...client, sending: sync.sending, root: new Root(document.body, () => view.view(), () => {}) };
+  const view = new ChatView(app, CHAT, "");
+  const render = async () => {
+    await settle();
+    app.root.render();
+  };
+  const all = (isFound) => nodesIn(document.body).filter((node) => node.tagName && isFound(node));
+  const named = (name) => all((node) => node.tagName === name || node.getAttribute("class") === name);
+  const labelled = (label) => all((node) => !node.hasAttribute("disabled") && (node.getAttribute("aria-label") ?? node.textContent) === label);
+  const { listed, message, reaction } = texts;
+  const { forEveryone, forMe } = dialogTexts.deletion;
+  const refused = [message.reply, message.edit, message.react, reaction.countBy(reaction.count(1, "👍"), "mira"), listed.pinned.remove, forEveryone];
+  /** Those of some labels that are offered for the user's own message, in its menu and in the dialogs that follow. */
+  const offered = async (...labels) => {
+    for (let count = 0; count < 3; count++) await render();
+    named("lines")[0].dispatch("focusin", named("rookery-message").at(-1));
+    await render();
+    labelled(message.more)[0].dispatch("click");
+    labelled(message.delete)[0].dispatch("click");
+    for (let count = 0; count < 9 && !labelled(forMe).length; count++) await settle();
+    const found = labels.filter((label) => labelled(label).length);
+    for (const dialog of named("dialog")) dialog.parentNode.removeChild(dialog);
+    return found;
+  };
+  assert.deepEqual(await offered(...refused), refused);
+  server.user_ids = [MIRA];
+  sync.people.changed();
+  assert.deepEqual(await offered(...refused, listed.starred.set, forMe), [listed.starred.set, forMe]);
+});
+
+test("pins of a chat with a blocked user are listed, and not removed", async (context) => {
+  usePage(context);
+  const { ListedDialog } = await import("../../../web/components/listed-dialog.js");
+  const chats = new Chats({ messagesHaving: async () => ({}), profiles: async () => ({ profiles: [] }) }, { user_id: ADA, name: "ada", display_name: "" });
+  chats.quotes.keep([{ message: wireMessage(2), changes: [changeAt(4, 2, { pinned: { set: true } })] }]);
+  const sending = Object.assign(new Store(), { changes: { of: () => [{ change: { pinned: { set: true }, target_id: idAt(2) } }] }, shown: (each) => each });
+  const canRemove = (isBlocked) => {
+    const dialog = new ListedDialog({ chats, sending }, CHAT, "pinned", { isBlocked: () => isBlocked });
+    dialog.open();
+    assert.match(dialog.element.textContent, /text 2/);
+    return dialog.element.textContent.includes(texts.listed.pinned.remove);
+  };
+  assert.deepEqual([false, true].map(canRemove), [true, false]);
 });
 
 test("invitations to answer are first, then connections, own invitations and blocked people, the newest first", () => {
