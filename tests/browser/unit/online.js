@@ -10,8 +10,11 @@ import { ADA, CHAT, fakeCopies, fakeDatabase, FakeHistory, FakeSocket, idAt, sen
 
 const ME = async () => ({ user_id: ADA, name: "ada" });
 
-/** A client that is online in a chat whose history has one message. `meBefore` returns its user before the session begins. */
-export async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0, replayed = 0, me = ME, meBefore = me } = {}) {
+/**
+ * A client that is online in a chat whose history has one message, unless `isReloaded`. `meBefore` returns its user before
+ * the session begins.
+ */
+export async function online({ history = new FakeHistory(), copies = fakeCopies(), minute = 0, replayed = 0, me = ME, meBefore = me, isReloaded = false } = {}) {
   const sockets = [];
   globalThis.WebSocket = class extends FakeSocket {
     constructor(url, protocol) {
@@ -26,8 +29,10 @@ export async function online({ history = new FakeHistory(), copies = fakeCopies(
       if (JSON.parse(text).change?.marked) setTimeout(() => this.deliver({ accepted: { frame } }), 1);
     }
   };
-  history.record(sentAt(1));
-  history.marks = [{ user_id: ADA, read_up_to: idAt(1) }];
+  if (!isReloaded) {
+    history.record(sentAt(1));
+    history.marks = [{ user_id: ADA, read_up_to: idAt(1) }];
+  }
   const api = {
     chats: (query) => history.chats(query),
     messages: (chat_id, query) => history.messages(chat_id, query),
