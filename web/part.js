@@ -34,8 +34,8 @@ export function firstUnread(messages, chat, me, mark) {
 }
 
 /**
- * The id up to which the user has read the chat after they have read it up to an id: of the last hidden message before the
- * next one that may be unread and is shown, since the server counts hidden messages, which no view shows; else the same id.
+ * The id up to which the user has read the chat after they have read it up to an id: that of the last hidden message
+ * before the next one that may be unread and is shown, since the server counts hidden messages; else the same id.
  * @param {readonly Message[]} loaded messages of the chat as the user sees them, hidden ones too, in order
  * @param {Chat} chat
  * @param {string} me

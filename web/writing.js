@@ -38,7 +38,7 @@ export function mentionable(members) {
  * the shortest of them everywhere, since a mention has one name.
  * @param {string} body
  * @param {readonly Profile[]} members of the chat
- * @param {readonly Mention[]} [before] an edit: the names that meant members before; the words for all members do not count
+ * @param {readonly Mention[]} [before] an edit: the names that meant members before, without the words for all members
  * @param {boolean} [mayMentionEveryone] whether the words for all members mean them
  * @returns {Text & {mentions: Mention[]}}
  */

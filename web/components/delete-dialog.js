@@ -1,6 +1,6 @@
 // Asks how to delete a message: for this user alone, which can be undone for some seconds, or for everyone: an own one, or
-// another's with that permission. The stub of a deleted message, and a message of a blocked user's chat, can only be deleted
-// for this user.
+// another's with that permission. The stub of a deleted message, and a message of a blocked user's chat, can only be
+// deleted for this user.
 // Loaded when it is first opened.
 
 import { isFormer, may } from "../groups.js";
@@ -17,7 +17,11 @@ export class DeleteDialog extends Modal {
   #app;
   #message;
 
-  /** @param {App} app @param {Message} message @param {boolean} isBlocked whether the user has blocked the other member */
+  /**
+   * @param {App} app
+   * @param {Message} message
+   * @param {boolean} isBlocked whether the user has blocked the other member
+   */
   constructor(app, message, isBlocked) {
     const chat = app.chats.of(message.chat_id);
     const isOwn = message.sender_id === app.chats.me.user_id && !isFormer(chat);

@@ -133,7 +133,8 @@ function reference(quoted, tabindex, press) {
   const { of, ofOwn } = texts.quote;
   const lines = quote(quoted.isOwn ? ofOwn : quoted.author && of(quoted.author), quoted);
   const props = { class: "quote", key: "quote" };
-  return quoted.isThere ? h("button", { ...props, type: "button", tabindex, onclick: press }, lines) : h("div", props, lines);
+  if (!quoted.isThere) return h("div", props, lines);
+  return h("button", { ...props, type: "button", tabindex, onclick: press }, lines);
 }
 
 /**

@@ -143,7 +143,10 @@ export class MessageList {
     this.#app.root.invalidate();
   }
 
-  /** Scrolls to a message and marks it; to the next one without a mark if the chat does not show it. @param {string} message_id */
+  /**
+   * Scrolls to a message and marks it; to the next one without a mark if the chat does not show it.
+   * @param {string} message_id
+   */
   goTo(message_id) {
     return this.#goTo(message_id, false);
   }
@@ -356,8 +359,8 @@ export class MessageList {
   }
 
   /**
-   * Marks as read the unread messages that are on the screen, and that follow those that were read before; with them the
-   * hidden ones up to the next one to read.
+   * Marks as read the unread messages that are on the screen, and that follow those that were read before; with them
+   * the hidden ones up to the next one to read.
    */
   #read() {
     const { chats, sending } = this.#app;

@@ -26,7 +26,7 @@ import { placeBeside, setExpanded } from "./place.js";
  * @property {(message: Message) => void} reply
  * @property {(message: Message) => void} edit an own message
  * @property {(message_id: string) => void} goTo
- * @property {() => boolean} canWrite whether the user can write in the chat: a note takes the place of the composer if not
+ * @property {() => boolean} canWrite whether the user can write in the chat: else a note replaces the composer
  * @property {() => boolean} isBlocked whether the user has blocked the other member, whom no change may reach
  */
 
@@ -117,7 +117,8 @@ async function copy(app, text, copied) {
 
 /** @param {App} app @param {Message} message @param {boolean} isBlocked */
 function remove(app, message, isBlocked) {
-  void openDialog(app, () => import("./delete-dialog.js"), ({ DeleteDialog }) => new DeleteDialog(app, message, isBlocked));
+  const load = () => import("./delete-dialog.js");
+  void openDialog(app, load, ({ DeleteDialog }) => new DeleteDialog(app, message, isBlocked));
 }
 
 /** @param {App} app @param {Message} message */

@@ -13,8 +13,8 @@ import { h } from "../view.js";
 const SHOWN_LENGTH = 200;
 
 /**
- * The parts of a message in a quote. The message is loaded if necessary; until then its author and text are empty. It is
- * not there if the user can't read it, or has hidden it: the chat does not show it then.
+ * The parts of a message in a quote. The message is loaded if necessary; until then its author and text are empty. It
+ * is not there if the user can't read it, or has hidden it: the chat does not show it then.
  * @typedef {{author: string, isOwn: boolean, text: string, isMuted: boolean, isThere: boolean}} Quoted
  */
 

@@ -395,8 +395,8 @@ export class Sending extends Store {
   }
 
   /**
-   * Whether a refused edit came too late. The server may say so before the page does: the limit has changed since Welcome,
-   * or the clock of this device is slow. Then no message of this age is edited until the next Welcome.
+   * Whether a refused edit came too late. The server may find so before the page: the limit has changed since Welcome, or
+   * the clock of this device is slow. Then no message of this age is edited until the next Welcome.
    * @param {string} target_id
    * @param {Refused} refused
    */
