@@ -5,7 +5,8 @@ repetitions.
 """
 
 from collections.abc import Iterable, MutableMapping
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -44,14 +45,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     def key_of(self, change: Change) -> StateKey:
         """The key of a change of this kind in the state of its target."""
-        return (self.number, *(_value(change, path) for path in self.key))
-
-
-def _value(change: Change, path: str) -> int | str:
-    value: Any = change
-    for name in path.split("."):
-        value = getattr(value, name)
-    return cast(int | str, value)
+        return (self.number, *(attrgetter(path)(change) for path in self.key))
 
 
 def _kinds() -> Iterable[Kind]:

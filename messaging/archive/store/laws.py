@@ -28,8 +28,8 @@ SHARED = tuple(kind.number for kind in KINDS.values() if not kind.is_private)
 PRIVATE = tuple(kind.number for kind in KINDS.values() if kind.is_private)
 """The numbers of the private kinds."""
 
-OUTLIVING = tuple(kind.number for kind in KINDS.values() if kind.outlives)
-"""The numbers of the kinds whose changes a deletion does not remove."""
+STAYING = tuple(sorted(kind.number for kind in KINDS.values() if kind is DELETION or kind.outlives))
+"""The numbers of the kinds whose changes a deletion does not remove: its own too."""
 
 MAX_NUMBER = 2**31 - 1
 """The highest version of a group or of an invite link, and the highest number of members: each engine can store it. The

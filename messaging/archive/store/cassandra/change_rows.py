@@ -10,7 +10,7 @@ from typing import Any
 
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from messaging.archive.store.laws import DELETION, OUTLIVING, is_listed, key_text
+from messaging.archive.store.laws import DELETION, STAYING, is_listed, key_text
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import Kind, kind_of
 from shared.contract.chats import direct_members
@@ -75,16 +75,13 @@ CHANGE_STATEMENTS = (
     *(_REMOVE_REACTIONS, _EMPTY_MESSAGE),
 )
 
-_STAYING = sorted([DELETION.number, *OUTLIVING])
-"""The kinds that a deletion does not remove: it removes the ranges below, between and above them."""
-
 
 def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late_id: int | None = None) -> None:
     """Add the rows of a change of any kind but one with LAW_MAX; `late_id` as for `add_late`."""
     event_id, change = event.event_id, event.change
     chat_id, target_id, kind = change.chat_id, change.target_id, kind_of(change)
     content = event.SerializeToString()
-    stays = kind is not None and kind.number in _STAYING
+    stays = kind is not None and kind.number in STAYING
     kept = content if stays or not target_id else b""
     bucket, target = event_id >> BUCKET_BITS, (chat_id, target_id >> BUCKET_BITS, target_id)
     in_target, size = ("bucket", *target[:2]), len(content)
@@ -111,10 +108,10 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event, late
     if kind is DELETION:
         for rows in (_REMOVE_CHANGES, _REMOVE_REACTIONS):
             writes.add(in_target, statements[rows], (MAX_ID, *target))
-        writes.add(in_target, statements[_REMOVE_LOWER_KINDS], (MAX_ID, *target, _STAYING[0]))
-        for bounds in pairwise(_STAYING):
+        writes.add(in_target, statements[_REMOVE_LOWER_KINDS], (MAX_ID, *target, STAYING[0]))
+        for bounds in pairwise(STAYING):
             writes.add(in_target, statements[_REMOVE_KINDS_BETWEEN], (MAX_ID, *target, *bounds))
-        writes.add(in_target, statements[_REMOVE_HIGHER_KINDS], (MAX_ID, *target, _STAYING[-1]))
+        writes.add(in_target, statements[_REMOVE_HIGHER_KINDS], (MAX_ID, *target, STAYING[-1]))
         # Above that of the content, also if the clock of the message was ahead: counts know a stub by it.
         emptied_at = max(event_id, min(target_id + 1, MAX_ID))
         writes.add(in_target, statements[_EMPTY_MESSAGE], (*target, emptied_at))

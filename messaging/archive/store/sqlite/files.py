@@ -41,7 +41,18 @@ _USE = """
     INSERT OR IGNORE INTO file_uses SELECT ?1, ?2, ?3, ?4 FROM events
     WHERE event_id = ?2 AND chat = ?3 AND length(content) > 0
 """
-_REMOVE_USES = "DELETE FROM file_uses WHERE chat = ? AND file_class IN (?, ?, ?) AND message_id = ?"
+GIVEN_MESSAGES = """
+    SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS chat FROM json_each(?)
+"""
+"""The messages of a JSON text with the id of each and the number of its chat: one statement for any number of them."""
+
+# CROSS JOIN sets the order of the tables: the planner would read all uses first.
+_REMOVE_USES = f"""
+    DELETE FROM file_uses WHERE (file_id, message_id) IN (
+        SELECT file_id, message_id FROM ({GIVEN_MESSAGES}) CROSS JOIN file_uses USING (message_id, chat)
+        WHERE file_class IN ({FILE_CLASS_MEDIA}, {FILE_CLASS_OTHER}, {FILE_CLASS_LINKS})
+    )
+"""  # noqa: S608 - no input
 _USED = """
     SELECT value FROM json_each(?) AS file WHERE EXISTS (SELECT 1 FROM file_uses WHERE file_id = file.value)
 """
@@ -165,9 +176,9 @@ def _uses(chat: int, message: Message) -> Iterator[tuple[int, int, int, int]]:
         yield NO_FILE, message.message_id, chat, FILE_CLASS_LINKS
 
 
-def remove_uses(connection: sqlite3.Connection, chat: int, message_id: int) -> None:
-    """Remove the uses of a message that is deleted."""
-    connection.execute(_REMOVE_USES, (chat, FILE_CLASS_MEDIA, FILE_CLASS_OTHER, FILE_CLASS_LINKS, message_id))
+def remove_uses(connection: sqlite3.Connection, messages: str) -> None:
+    """Remove the uses of messages that are deleted, given as for GIVEN_MESSAGES."""
+    connection.execute(_REMOVE_USES, (messages,))
 
 
 def revive(connection: sqlite3.Connection, file_ids: Iterable[int]) -> None:

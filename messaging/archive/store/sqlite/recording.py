@@ -12,7 +12,7 @@ from messaging.archive.store.laws import (
     EDIT,
     MARKS,
     MAX_AGE_MS,
-    OUTLIVING,
+    STAYING,
     check_change,
     is_late,
     is_listed,
@@ -22,10 +22,10 @@ from messaging.archive.store.laws import (
     raised,
 )
 from messaging.archive.store.protocol import Logged
-from messaging.archive.store.sqlite.files import add_uses, remove_uses
+from messaging.archive.store.sqlite.files import GIVEN_MESSAGES, add_uses, remove_uses
 from messaging.archive.store.sqlite.groups import fold
 from rookery.v1.session_pb2 import Change, Event, Message
-from shared.contract.changes import kind_of
+from shared.contract.changes import Kind, kind_of
 from shared.contract.chats import direct_members, is_group
 from shared.contract.ids import first_id_at, time_of
 
@@ -59,22 +59,24 @@ _CHANGE_ROW = """
 _RETURN_ADDED = " RETURNING event_id, length(content) > 0"
 _SET_STATE = "INSERT INTO state VALUES "
 _STATE_ROW = "(?, ?, ?, ?, ?, ?, ?)"
-_IF_NEWER = """
+# Of two deletions of a message the first one stays, of other changes of a key the last one.
+_BY_LAW = f"""
     ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event, is_listed = excluded.is_listed
-    WHERE excluded.event_id > event_id
+    WHERE iif(kind = {DELETION.number}, excluded.event_id < event_id, excluded.event_id > event_id)
 """
-_IF_OLDER = """
-    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event WHERE excluded.event_id < event_id
-"""
-_IS_DELETED = "SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?"
-_ADD_DELETION = _ADD_CHANGES + "(?, ?, ?, ?, ?, ?, ?)"
-_REMOVE_STATE = "DELETE FROM state WHERE target_id = ? AND chat = ? AND kind NOT IN (SELECT value FROM json_each(?))"
-_REMOVE_CHANGES = """
-    UPDATE events SET content = x'' WHERE target_id = ? AND chat = ? AND event_id <> ?
-    AND ifnull(kind, 0) NOT IN (SELECT value FROM json_each(?))
-"""
-_REMOVE_MESSAGE = "UPDATE events SET content = x'' WHERE event_id = ? AND chat = ? AND target_id IS NULL"
-_AWAIT_MESSAGE = _ADD_EVENTS + "(?, ?, 0, '', x'', NULL)"
+_STAYING = f"({', '.join(map(str, STAYING))})"
+_REMOVE_STATE = f"""
+    DELETE FROM state WHERE (target_id, chat) IN ({GIVEN_MESSAGES}) AND kind NOT IN {_STAYING}
+"""  # noqa: S608 - no input
+_EMPTY = f"""
+    UPDATE events SET content = x'' FROM ({GIVEN_MESSAGES}) AS deleted WHERE events.chat = deleted.chat
+"""  # noqa: S608 - no input
+_REMOVE_CHANGES = f"{_EMPTY} AND target_id = message_id AND ifnull(kind, 0) NOT IN {_STAYING}"
+_REMOVE_MESSAGES = f"{_EMPTY} AND event_id = message_id AND target_id IS NULL"
+_AWAIT_MESSAGES = f"""
+    INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id)
+    SELECT message_id, chat, 0, '', x'', NULL FROM ({GIVEN_MESSAGES})
+"""  # noqa: S608 - no input
 _RAISE_MARKS = """
     INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     delivered_up_to = max(delivered_up_to, excluded.delivered_up_to),
@@ -98,8 +100,7 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
     changed: dict[str, int] = {}
     changed_for: dict[tuple[str, int], int] = {}
     messages: list[tuple[str, Message]] = []  # each with its chat_id, which costs time to read
-    changes: list[Event] = []
-    deletions: list[Event] = []
+    changes: list[tuple[str, Kind | None, Event]] = []
     marks: list[Change] = []
     late: list[tuple[int, int, str]] = []
     sends: set[tuple[str, int, str]] = set()  # of changes: messages are written before them
@@ -120,7 +121,7 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
                 if kind is MARKS:
                     marks.append(content)
                 elif send not in sends:
-                    (deletions if kind is DELETION else changes).append(event)
+                    changes.append((chat_id, kind, event))
                     if content.client_change_id:
                         sends.add(send)
             case _:  # not stored
@@ -150,10 +151,11 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
     for (chat_id, user_id), event_id in changed_for.items():
         connection.execute(_CHANGE_FOR, (time_of(event_id), user_id, chats[chat_id]))
     _add_messages(connection, chats, messages)
+    deleted: list[tuple[int, int]] = []
     for start in range(0, len(changes), _ROWS_PER_STATEMENT):
-        _add_changes(connection, chats, changes[start : start + _ROWS_PER_STATEMENT])
-    for event in deletions:  # last, so that they remove the content of all others
-        _add_deletion(connection, chats[event.change.chat_id], event)
+        deleted += _add_changes(connection, chats, changes[start : start + _ROWS_PER_STATEMENT])
+    if deleted:  # when all others are added
+        _remove_contents(connection, deleted)
     _raise_marks(connection, chats, marks)
     for at_ms, event_id, chat_id in late:
         connection.execute(_ADD_LATE, (at_ms, event_id, chats[chat_id]))
@@ -223,59 +225,53 @@ def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -
     connection.execute(_FILL_AWAITED, values)
 
 
-def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], events: Sequence[Event]) -> None:
-    """Add changes to the log, and to the state where each is the newest of its key. Changes that
-    the log has already have been applied."""
+def _add_changes(
+    connection: sqlite3.Connection, chats: Mapping[str, int], changes: Sequence[tuple[str, Kind | None, Event]]
+) -> list[tuple[int, int]]:
+    """Add changes to the log, and to the state by the laws of their kinds. Changes that the log has already have been
+    applied. Return the messages that the others delete, each with the number of its chat."""
     values: list[int | str | bytes | None] = []
     contents: dict[int, bytes] = {}
-    for event in events:
-        change, content = event.change, event.SerializeToString()
-        chat, target_id, kind = chats[change.chat_id], change.target_id, kind_of(change)
-        values += (event.event_id, chat, change.actor_id, change.client_change_id)
-        removed_by = 0 if kind and kind.outlives else DELETION.number  # no kind has the number 0
-        values += (target_id, chat, removed_by, content, target_id, kind.number if kind else None)
-        contents[event.event_id] = content
-    query = _ADD_CHANGES + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
+    for chat_id, kind, event in changes:
+        event_id, change, content = event.event_id, event.change, event.SerializeToString()
+        chat, target_id, number = chats[chat_id], change.target_id, kind.number if kind else None
+        removed_by = 0 if number in STAYING else DELETION.number  # no kind has the number 0
+        values += (event_id, chat, change.actor_id, change.client_change_id)
+        values += (target_id, chat, removed_by, content, target_id, number)
+        contents[event_id] = content
+    query = _ADD_CHANGES + ", ".join([_CHANGE_ROW] * len(changes)) + _RETURN_ADDED
     added = dict(connection.execute(query, values).fetchall())
     rows: list[int | str | bytes | None] = []
     mentions: list[tuple[int, int, int, int]] = []
-    for event in events:
-        change, kind = event.change, kind_of(event.change)
-        if kind is not None and added.get(event.event_id):
+    deleted: list[tuple[int, int]] = []
+    for chat_id, kind, event in changes:
+        event_id = event.event_id
+        if kind is not None and added.get(event_id):
+            change, chat = event.change, chats[chat_id]
+            target_id = change.target_id
             if kind is EDIT:
-                edited = chats[change.chat_id], change.target_id, event.event_id
+                edited = chat, target_id, event_id
                 mentions += [(user_id, *edited) for user_id in mentioned_in(change.edited.text)]
-            rows += (change.target_id, chats[change.chat_id], kind.number, key_text(kind, change))
-            rows += (event.event_id, contents[event.event_id], is_listed(kind, change) or None)
+            elif kind is DELETION:
+                deleted.append((target_id, chat))
+            rows += (target_id, chat, kind.number, key_text(kind, change))
+            rows += (event_id, contents[event_id], is_listed(kind, change) or None)
     if rows:
-        query = _SET_STATE + ", ".join([_STATE_ROW] * (len(rows) // 7)) + _IF_NEWER
-        connection.execute(query, rows)
+        connection.execute(_SET_STATE + ", ".join([_STATE_ROW] * (len(rows) // 7)) + _BY_LAW, rows)
     if mentions:
         connection.executemany(_MENTION, mentions)
+    return deleted
 
 
-def _add_deletion(connection: sqlite3.Connection, chat: int, event: Event) -> None:
-    """Add a deletion to the log, and to the state where it is the oldest of its target."""
-    event_id, change, content = event.event_id, event.change, event.SerializeToString()
-    target_id = change.target_id
-    row = event_id, chat, change.actor_id, change.client_change_id, content, target_id, DELETION.number
-    if not connection.execute(_ADD_DELETION, row).rowcount:
-        return
-    if not connection.execute(_IS_DELETED, (target_id, chat, DELETION.number)).fetchone():
-        _remove_contents(connection, chat, target_id, event_id)
-    state = target_id, chat, DELETION.number, key_text(DELETION, change), event_id, content, None
-    connection.execute(_SET_STATE + _STATE_ROW + _IF_OLDER, state)
-
-
-def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, deletion_id: int) -> None:
-    """Remove the content of a message, its uses of files, its state, and the content of its changes, except of kinds
-    that outlive it."""
-    outliving = json.dumps(OUTLIVING)
-    connection.execute(_REMOVE_STATE, (target_id, chat, outliving))
-    connection.execute(_REMOVE_CHANGES, (target_id, chat, deletion_id, outliving))
-    remove_uses(connection, chat, target_id)
-    if not connection.execute(_REMOVE_MESSAGE, (target_id, chat)).rowcount:
-        connection.execute(_AWAIT_MESSAGE, (target_id, chat))
+def _remove_contents(connection: sqlite3.Connection, messages: Sequence[tuple[int, int]]) -> None:
+    """Remove the content of messages, their uses of files, their state, and the content of their changes, except of
+    kinds that stay. Each message is given with the number of its chat."""
+    given = json.dumps(messages)
+    connection.execute(_REMOVE_STATE, (given,))
+    connection.execute(_REMOVE_CHANGES, (given,))
+    remove_uses(connection, given)
+    if connection.execute(_REMOVE_MESSAGES, (given,)).rowcount < len(messages):
+        connection.execute(_AWAIT_MESSAGES, (given,))
 
 
 def _raise_marks(connection: sqlite3.Connection, chats: Mapping[str, int], changes: Sequence[Change]) -> None:

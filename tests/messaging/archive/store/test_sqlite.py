@@ -85,6 +85,41 @@ async def test_a_chat_has_no_private_changes_of_other_members(tmp_path: Path) ->
     assert [list(chat.changes) for chat in seen] == [[change, pinned] for change in unread]
 
 
+async def test_a_batch_of_deletions_takes_few_statements_whatever_else_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+    steps: list[None] = []  # of SQLite's virtual machine, in tens
+    write = Database.write
+
+    async def counted(database: Database, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        def run(connection: sqlite3.Connection) -> Any:
+            connection.set_trace_callback(statements.append)
+            connection.set_progress_handler(lambda: steps.append(None), 10)
+            try:
+                return work(connection)
+            finally:
+                connection.set_trace_callback(None)
+
+        return await write(database, run)
+
+    monkeypatch.setattr(Database, "write", counted)
+    costs: list[int] = []
+    async with open_sqlite_chats(tmp_path / "chats.db") as chats:
+        for others in (0, 1_000):
+            talk = Conversation()
+            messages = [talk.message(files=[0]) for _ in range(others + 60)]
+            edits = [talk.edit(message.event_id) for message in messages]
+            await chats.record(logged(*messages, *edits), {})
+            deletions = [talk.deletion(message.event_id) for message in messages[-60:]]
+            statements.clear()
+            steps.clear()
+            await chats.record(logged(*deletions), {})
+            assert len(statements) <= 10
+            costs.append(len(steps))
+    assert costs[1] <= costs[0] * 1.1
+
+
 async def test_reads_of_a_channel_do_not_grow_with_its_members_and_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

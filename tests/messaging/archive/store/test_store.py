@@ -358,7 +358,8 @@ async def test_a_deletion_leaves_a_stub_and_removes_everything_but_that_users_ha
     page = await newest_page(chats, talk.chat_id)
     assert [each.message for each in page.messages] == [other.message, stub_of(message)]
     assert list(page.messages[1].changes) == sorted([deletion, *hidings], key=lambda event: event.event_id)
-    assert [event for event in await chats.events_after(talk.chat_id, 0) if event in hidings] == hidings
+    staying = [deletion, again, *hidings]
+    assert [event for event in await chats.events_after(talk.chat_id, 0) if event in staying] == staying
     chat = await chat_of(chats, talk, talk.members[1])
     assert (chat.newest, chat.unread) == (page.messages[1], 1)
     for change in (before[0].change, events[-2].change):
@@ -368,6 +369,34 @@ async def test_a_deletion_leaves_a_stub_and_removes_everything_but_that_users_ha
         assert found is not None
         assert found.change == sent
     assert await find_now(chats, deletion.change) == deletion
+
+
+async def test_deletions_of_one_batch_empty_their_messages_and_no_others(chats: ChatStore, talk: Conversation) -> None:
+    other, messages, awaited = Conversation(), talk.messages(42), talk.message()
+    others = other.messages(2)
+    edits = [
+        each.edit(event.event_id) for each, event in ((talk, messages[0]), (other, others[0]), (talk, messages[40]))
+    ]
+    await chats.record(logged(*messages, *others, *edits[1:]), {})
+    deletions = [*(talk.deletion(each.event_id) for each in messages[:40]), other.deletion(others[1].event_id)]
+    of_another_chat, repeated = talk.deletion(others[0].event_id), talk.deletion(messages[41].event_id)
+    repeated.change.client_change_id = deletions[0].change.client_change_id
+    again, early = talk.deletion(messages[1].event_id), talk.deletion(awaited.event_id)
+    await chats.record(logged(*deletions, of_another_chat, repeated, again, early, edits[0]), {})
+    await chats.record(logged(awaited), {})
+    page = await newest_page(chats, talk.chat_id)
+    stubs = [stub_of(event) for event in messages[:40]]
+    kept = [event.message for event in messages[40:]]
+    assert [each.message for each in page.messages] == [*stubs, *kept, stub_of(awaited)]
+    assert [list(each.changes) for each in page.messages] == [
+        *([each] for each in deletions[:40]),
+        [edits[2]],
+        [],
+        [early],
+    ]
+    page = await newest_page(chats, other.chat_id)
+    assert [each.message for each in page.messages] == [others[0].message, stub_of(others[1])]
+    assert [list(each.changes) for each in page.messages] == [[edits[1]], [deletions[40]]]
 
 
 @pytest.mark.parametrize("order", ["before", "after", "at once"])
