@@ -200,9 +200,10 @@ def buckets_around(snowflake: int) -> set[int]:
 
 def message_reads(messages: Iterable[tuple[str, int]]) -> list[tuple[list[str], int, list[int]]]:
     """The reads of messages, each given as chat_id and message_id: chats, a bucket, and ids in it. They may also find
-    messages that are not wanted."""
+    messages that are not wanted. The messages of a chat are in as few of them as possible, since each chat of a read is
+    searched for all of its messages."""
     wanted: dict[int, list[tuple[str, int]]] = {}
-    for chat_id, message_id in messages:
+    for chat_id, message_id in sorted(messages):
         wanted.setdefault(bucket_of(message_id), []).append((chat_id, message_id))
     reads: list[tuple[list[str], int, list[int]]] = []
     for bucket, each in wanted.items():

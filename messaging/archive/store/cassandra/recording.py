@@ -212,8 +212,7 @@ class ChatRecording:
         for (chat_id, user_id), changed_id in batch.changed_for.items():
             if not is_group(chat_id):
                 writes.add(user_id, self._statements[_CHANGE], (user_id, chat_id, changed_id, changed_id))
-        for deletion in batch.deletions():
-            chat_id = deletion.chat_id
+        for chat_id in {deletion.chat_id for deletion in batch.deletions()}:
             for member in direct_members(chat_id) or ():
                 writes.add(member, self._statements[_EMPTY_NEWEST], (member, chat_id, batch.changed[chat_id]))
         for (chat_id, user_id), (delivered, read) in batch.marks.items():

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from messaging.archive.recorder import Recorder
 from messaging.archive.store.cassandra import history as history_module
 from messaging.archive.store.cassandra import recording
-from messaging.archive.store.cassandra.batch import DEDUPE_AHEAD, DEDUPE_BEHIND, KEYS_PER_READ, MAX_KEY_BYTES, Batch
+from messaging.archive.store.cassandra.batch import (
+    DEDUPE_AHEAD,
+    DEDUPE_BEHIND,
+    KEYS_PER_READ,
+    MAX_KEY_BYTES,
+    MESSAGES_PER_READ,
+    Batch,
+    message_reads,
+)
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
 from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor
@@ -323,6 +332,53 @@ def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> No
         message = event.message
         assert (message.chat_id, 100, (message.sender_id, message.client_message_id)) in read
     assert all(len(chat_ids) * len(sends) <= KEYS_PER_READ for chat_ids, _, sends in reads)
+
+
+@examples(15)
+@given(counts=st.lists(st.integers(1, 60), max_size=12))
+def test_reads_of_messages_cover_each_message_and_search_few_chats(counts: list[int]) -> None:
+    talks = [Conversation() for _ in counts]
+    wanted = [(talk.chat_id, n) for n in range(60) for talk, count in zip(talks, counts, strict=True) if n < count]
+    reads = message_reads(wanted)
+    read = {
+        (chat_id, message_id)
+        for chat_ids, _, message_ids in reads
+        for chat_id in chat_ids
+        for message_id in message_ids
+    }
+    assert read.issuperset(wanted)
+    assert all(len(message_ids) <= MESSAGES_PER_READ for _, _, message_ids in reads)
+    assert sum(len(chat_ids) for chat_ids, _, _ in reads) <= len(counts) + len(reads)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+async def test_deletions_of_a_chat_write_its_rows_in_the_lists_once(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    written: list[str] = []
+
+    class Unconnected:
+        async def prepare(self, cql: str) -> str:
+            return cql
+
+        async def execute_all(self, work: Sequence[Any]) -> list[list[Any]]:
+            return [[] for _ in work]
+
+    class Watched(Writes):
+        def add(self, partition: Any, statement: Any, parameters: Sequence[object], *, size: int = 0) -> None:
+            assert statement.count("?") == len(parameters)
+            written.append(statement)
+
+    monkeypatch.setattr(recording, "Writes", Watched)
+    talk = Conversation()
+    events = [talk.deletion(message.event_id) for message in talk.messages(count)]
+    await (await recording.prepare_recording(Unconnected())).record(logged(*events))  # type: ignore[arg-type]
+    tables = Counter(re.findall(r"(?:INTO|FROM|UPDATE) (\w+)", " ".join(written)))
+    once = {"chats_by_user": 4}  # of each member, the newest event, and the former copy of the newest message
+    each = dict.fromkeys(
+        ("changes_by_chat", "changes_by_target", "messages_by_chat", "reactions_by_chat", "sends_by_chat"), 1
+    )
+    assert tables == once | {table: rows * count for table, rows in {**each, "state_by_chat": 4}.items()}
 
 
 # ---- sizes
