@@ -5,6 +5,7 @@ moment.
 """
 
 from collections.abc import Container, Sequence
+from functools import partial
 
 import trio
 
@@ -141,7 +142,7 @@ class Access:
             if Permission.POST not in permissions:
                 return refuse_without(Permission.POST, "send.chat_id")
             return check_mentioned(request.text, members, permissions, "send.text")
-        newest_ms, configuration = self._newest_ms(user_id), self._live.value
+        newest_ms, configuration = partial(self._newest_ms, user_id), self._live.value
         circumstances = Circumstances(members, permissions, target, wall_clock_ms(), newest_ms, configuration)
         return request.kind.refuse(request.change, circumstances)
 

@@ -38,8 +38,8 @@ class Circumstances(NamedTuple):
     """The permissions of the actor in the chat."""
     target: Target
     now_ms: int
-    newest_ms: int
-    """The latest time that the id of an existing message may have, since clocks differ."""
+    newest_ms: Callable[[], int]
+    """Return the latest time that the id of an existing message may have, since clocks differ: few kinds need it."""
     configuration: LiveConfiguration
 
 

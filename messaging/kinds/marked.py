@@ -23,7 +23,7 @@ def _check(change: Change, configuration: LiveConfiguration) -> Refusal | None:
 
 
 def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
-    if time_of(change.marked.delivered_up_to) <= circumstances.newest_ms:
+    if time_of(change.marked.delivered_up_to) <= circumstances.newest_ms():
         return None
     return Refusal(Code.INVALID, "There is no message yet with such an id.", "change.marked.delivered_up_to")
 

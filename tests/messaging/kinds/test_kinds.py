@@ -92,7 +92,9 @@ def test_each_kind_of_the_protos_has_its_checks() -> None:
 def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str, Any], code: Code | None) -> None:
     change = Change(actor_id=actor_id, target_id=SENT, **body)
     newest_ms = EPOCH_MS + 2 * MINUTE_MS
-    circumstances = Circumstances(MEMBERS, DIRECT_PERMISSIONS, target, newest_ms, newest_ms, LiveConfiguration())
+    circumstances = Circumstances(
+        MEMBERS, DIRECT_PERMISSIONS, target, newest_ms, lambda: newest_ms, LiveConfiguration()
+    )
     (name,) = body
     refusal = KINDS[name].refuse(change, circumstances)
     assert (None if refusal is None else refusal.code) == code
@@ -122,7 +124,7 @@ def test_which_permission_a_change_needs_in_a_group(
     (name,) = body
     codes = []
     for permissions in (ALL_PERMISSIONS & ~(permission or ALL_PERMISSIONS), ALL_PERMISSIONS):
-        circumstances = Circumstances(MEMBERS, permissions, target, EPOCH_MS, EPOCH_MS, LiveConfiguration())
+        circumstances = Circumstances(MEMBERS, permissions, target, EPOCH_MS, lambda: EPOCH_MS, LiveConfiguration())
         refusal = KINDS[name].refuse(change, circumstances)
         codes.append(refusal and refusal.code)
     assert codes == [code, None if permission else code]
@@ -133,6 +135,6 @@ def test_a_message_is_edited_within_the_configured_time(seconds: int, is_allowed
     change = Change(actor_id=ANN, target_id=SENT, edited=EDIT)
     now_ms = EPOCH_MS + 2 * MINUTE_MS
     circumstances = Circumstances(
-        MEMBERS, DIRECT_PERMISSIONS, ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds)
+        MEMBERS, DIRECT_PERMISSIONS, ANNS, now_ms, lambda: now_ms, LiveConfiguration(edit_seconds=seconds)
     )
     assert (KINDS["edited"].refuse(change, circumstances) is None) == is_allowed
