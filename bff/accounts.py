@@ -292,7 +292,7 @@ class Accounts:
         """The id of the device, if it has signed in to this account with the present password."""
         device = await self._devices.verify(body.device_token, body.name) if body.device_token else None
         credentials = await self._services.accounts.credentials(body.name) if device else None
-        return device.device_id if device and credentials and device.knows(credentials.password_hash) else None
+        return device.device_id if device and credentials and device.has_password(credentials.password_hash) else None
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])

@@ -26,7 +26,7 @@ class Device:
     device_id: str
     password_digest: str
 
-    def knows(self, password_hash: str) -> bool:
+    def has_password(self, password_hash: str) -> bool:
         """Whether the password with this hash is the one with which the device signed in."""
         return self.password_digest == _digest(password_hash)
 

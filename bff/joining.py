@@ -19,7 +19,7 @@ from shared.accounts.store import deleted_users
 from shared.accounts.tokens import Claims, made_secret
 from shared.contract.chats import is_group, no_such_chat
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import WORDS, Permission, Roster
+from shared.contract.groups import PERMISSION_TEXTS, Permission, Roster
 from shared.contract.joining import NO_LINK, JoinToken, secret_hash
 from shared.throttle import Attempt, Take, Throttle, take_all, too_many
 from shared.unknown_chats import UnknownChatLimit
@@ -195,4 +195,4 @@ class Joining:
         roster = Roster.of(found.group)
         if Permission.ADD_MEMBERS in roster.permissions(user_id):
             return roster
-        return Refusal(Code.FORBIDDEN, f"You may not {WORDS[Permission.ADD_MEMBERS]} here.")
+        return Refusal(Code.FORBIDDEN, f"You may not {PERMISSION_TEXTS[Permission.ADD_MEMBERS]} here.")

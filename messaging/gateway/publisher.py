@@ -403,8 +403,8 @@ def _recorded_files(request: KeptRequest, first: Sent, tail: Tail) -> Sequence[F
 
 def _used_for_another(request: KeptRequest, first: Sent) -> Refusal:
     name = request.client_id_field.rpartition(".")[2]
-    what = "with another content" if first.chat_id == request.chat_id else "in another chat"
-    return Refusal(Code.INVALID, f"This `{name}` was used before {what}.", request.client_id_field)
+    difference = "with another content" if first.chat_id == request.chat_id else "in another chat"
+    return Refusal(Code.INVALID, f"This `{name}` was used before {difference}.", request.client_id_field)
 
 
 def _accepted(request: KeptRequest, event_id: int) -> Accepted:

@@ -1,6 +1,6 @@
 """A chat outside a user's own list, for that user alone."""
 
-from messaging.kinds.kind import Kind, has_any_body, needs_no_right
+from messaging.kinds.kind import Kind, accept_any_body, allow_every_member
 from shared.contract import changes
 
-KIND = Kind(changes.KINDS["archived"], has_any_body, needs_no_right)
+KIND = Kind(changes.KINDS["archived"], accept_any_body, allow_every_member)

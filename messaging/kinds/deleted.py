@@ -3,7 +3,7 @@
 A deleted message may be deleted again, without effect.
 """
 
-from messaging.kinds.kind import Circumstances, Kind, has_any_body, refuse_others, refuse_without
+from messaging.kinds.kind import Circumstances, Kind, accept_any_body, refuse_others, refuse_without
 from rookery.v1.session_pb2 import Change
 from shared.contract import changes
 from shared.contract.chats import is_group
@@ -20,4 +20,4 @@ def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
     return refusal
 
 
-KIND = Kind(changes.KINDS["deleted"], has_any_body, _authorize)
+KIND = Kind(changes.KINDS["deleted"], accept_any_body, _authorize)

@@ -10,7 +10,7 @@ from rookery.v1.session_pb2 import Change
 from shared.configuration import LiveConfiguration
 from shared.contract import changes
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import NO_PERMISSIONS, WORDS, Permission
+from shared.contract.groups import NO_PERMISSIONS, PERMISSION_TEXTS, Permission
 
 
 class Target(NamedTuple):
@@ -83,7 +83,7 @@ class Kind(msgspec.Struct, frozen=True):
         return self.authorize(change, circumstances)
 
 
-def has_any_body(change: Change, configuration: LiveConfiguration) -> None:
+def accept_any_body(change: Change, configuration: LiveConfiguration) -> None:
     """The check of a kind whose body is valid with any values."""
 
 
@@ -92,7 +92,7 @@ def needs_existing_target(change: Change, circumstances: Circumstances) -> Refus
     return refuse_deleted(circumstances.target)
 
 
-def needs_no_right(change: Change, circumstances: Circumstances) -> None:
+def allow_every_member(change: Change, circumstances: Circumstances) -> None:
     """Allow every member to make the change."""
 
 
@@ -117,4 +117,4 @@ def refuse_control(field: str) -> Refusal:
 
 def refuse_without(permission: Permission, field: str) -> Refusal:
     """The refusal for a missing permission; `field` names the field that needs it, or the chat."""
-    return Refusal(Code.FORBIDDEN, f"You may not {WORDS[permission]} here.", field)
+    return Refusal(Code.FORBIDDEN, f"You may not {PERMISSION_TEXTS[permission]} here.", field)

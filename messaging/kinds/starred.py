@@ -1,6 +1,6 @@
 """A star on a message, set or removed by a user for their own devices."""
 
-from messaging.kinds.kind import Kind, has_any_body, needs_existing_target
+from messaging.kinds.kind import Kind, accept_any_body, needs_existing_target
 from shared.contract import changes
 
-KIND = Kind(changes.KINDS["starred"], has_any_body, needs_existing_target)
+KIND = Kind(changes.KINDS["starred"], accept_any_body, needs_existing_target)

@@ -190,8 +190,8 @@ class Run:
         self._stops = self._began + plan.seconds
         for participant in self.participants:
             participant.began_ms = self._began_ms
-        self._by_user = {client.me.user_id: each for client, each in self._both()}
-        openers = {client.me.user_id for client, each in self._both() if each.opens_channels}
+        self._by_user = {client.me.user_id: each for client, each in self._pairs()}
+        openers = {client.me.user_id for client, each in self._pairs() if each.opens_channels}
         for number, (size, is_channel) in enumerate(group_sizes(plan)):
             first = 2 * number % plan.clients  # each group has another owner and another admin, if there are enough
             members = [*self.clients[first:], *self.clients[:first]][:size]
@@ -199,7 +199,7 @@ class Run:
         for group in self._groups:
             await group.create()
         self._channels = {group.chat_id for group in self._groups if group.open_at is not None}
-        for client, each in self._both():
+        for client, each in self._pairs():
             prefix = f"{self._run_id}-{each.number}"
             self._files[client.me.user_id] = ClientFiles(client, prefix, plan.files, each.number)
         await nursery.start(self._run_pipelines)
@@ -259,7 +259,7 @@ class Run:
     async def _run_pipelines(self, *, task_status: trio.TaskStatus[None]) -> None:
         with self._pipelines:
             async with trio.open_nursery() as nursery:
-                for client, each in self._both():
+                for client, each in self._pairs():
                     await nursery.start(each.run_pipeline, client)
                 task_status.started()
 
@@ -300,7 +300,7 @@ class Run:
 
     def _behind(self) -> Mapping[tuple[int, str], float]:
         """By user and channel, for the clients with a Gap: the moment up to which events may be missing."""
-        with_gap = [(client.me.user_id, each) for client, each in self._both() if each.gaps]
+        with_gap = [(client.me.user_id, each) for client, each in self._pairs() if each.gaps]
         return {
             (user_id, chat_id): each.behind_until(chat_id) for user_id, each in with_gap for chat_id in self._channels
         }
@@ -328,7 +328,7 @@ class Run:
         while any(each.newest[chat_id] < newest for each, chat_id, newest in heads):  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
 
-    def _both(self) -> Iterable[tuple[Client, Participant]]:
+    def _pairs(self) -> Iterable[tuple[Client, Participant]]:
         return zip(self.clients, self.participants, strict=True)
 
     def _outages(self) -> list[tuple[float, float]]:
@@ -397,7 +397,7 @@ class Run:
 
     async def _catch_up(self) -> None:
         """Let each client with a Gap read once more, as history is complete now."""
-        behind = [(client, each) for client, each in self._both() if each.gaps]
+        behind = [(client, each) for client, each in self._pairs() if each.gaps]
         await for_each(lambda both: both[1].read_rest(both[0]), behind, at_once=AT_ONCE)
 
     def _sent(self) -> Iterable[Sent]:
@@ -414,7 +414,7 @@ class Run:
 
         deliveries = {
             client.me.user_id: [delivery for delivery in each.deliveries if counts(delivery.copy)]
-            for client, each in self._both()
+            for client, each in self._pairs()
         }
         kept = {place: [copy for copy in copies if counts(copy)] for place, copies in histories.items()}
         sent = by_key(self._sent())
@@ -427,13 +427,13 @@ class Run:
             deliveries,
             kept,
             made=self._made,
-            received_changes={client.me.user_id: each.received_changes for client, each in self._both()},
-            states={client.me.user_id: each.states for client, each in self._both()},
-            answers={client.me.user_id: each.answers for client, each in self._both()},
-            heads={client.me.user_id: each.heads for client, each in self._both()},
+            received_changes={client.me.user_id: each.received_changes for client, each in self._pairs()},
+            states={client.me.user_id: each.states for client, each in self._pairs()},
+            answers={client.me.user_id: each.answers for client, each in self._pairs()},
+            heads={client.me.user_id: each.heads for client, each in self._pairs()},
             not_uploaded=[failure for files in self._files.values() for failure in files.failures],
             behind=self._behind(),
-            missed={client.me.user_id: missed(client.me.user_id, each.read_at_end) for client, each in self._both()},
+            missed={client.me.user_id: missed(client.me.user_id, each.read_at_end) for client, each in self._pairs()},
         )
 
     def _result(self, records: Records, ended: float) -> Result:

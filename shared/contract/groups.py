@@ -76,7 +76,7 @@ class Permission(IntFlag):
     MENTION_EVERYONE = groups_pb2.PERMISSION_MENTION_EVERYONE
 
 
-WORDS = {
+PERMISSION_TEXTS = {
     Permission.POST: "post messages",
     Permission.REACT: "react to messages",
     Permission.PIN: "pin messages",

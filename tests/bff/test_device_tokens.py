@@ -39,7 +39,7 @@ async def test_a_device_knows_the_password_with_which_it_signed_in_and_no_other(
     devices = DeviceTokens(keys, clock_ms=lambda: NOW_MS)
     device = await devices.verify(await devices.issue("ada", "hash"), "ada")
     assert device is not None
-    assert [device.knows(password_hash) for password_hash in ("hash", "other", "")] == [True, False, False]
+    assert [device.has_password(password_hash) for password_hash in ("hash", "other", "")] == [True, False, False]
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": NOW_MS // 1000 + 60, "jti": "of a former release"}
     assert await devices.verify(await sign(keys, claims), "ada") is None
 

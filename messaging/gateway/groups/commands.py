@@ -39,7 +39,7 @@ from shared.contract.groups import (
     MAX_MEMBERS,
     MAX_SPANS,
     OPEN,
-    WORDS,
+    PERMISSION_TEXTS,
     Permission,
     Roster,
     permissions_of,
@@ -80,7 +80,7 @@ class _Decision(NamedTuple):
         """The refusal of a request that needs a permission, if the user lacks it."""
         if permission in self.roster.permissions(self.user_id):
             return None
-        return Refusal(Code.FORBIDDEN, f"You may not {WORDS[permission]} here.", field)
+        return Refusal(Code.FORBIDDEN, f"You may not {PERMISSION_TEXTS[permission]} here.", field)
 
     def may_grant(self, permissions: int, field: str) -> Refusal | None:
         """The refusal of a request that grants these permissions, if the user lacks one of them."""
@@ -88,7 +88,9 @@ class _Decision(NamedTuple):
         if not missing:
             return None
         first = next(each for each in Permission if each in missing)
-        return Refusal(Code.FORBIDDEN, f"You may not {WORDS[first]} here, and can't allow it to others.", field)
+        return Refusal(
+            Code.FORBIDDEN, f"You may not {PERMISSION_TEXTS[first]} here, and can't allow it to others.", field
+        )
 
     def present(self, user_id: int) -> Member | Refusal:
         """The member with this id, whom the request changes."""

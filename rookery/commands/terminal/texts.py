@@ -153,7 +153,7 @@ def control_text(message: Message, names: Names) -> str:
         return f"created the {kind} {control.settings.name}{f' with {_listed(others, names)}' if others else ''}"
     affected = defaultdict[str, list[int]](list)
     for member in control.members:
-        affected[_what_happened(member, message.sender_id)].append(member.user_id)
+        affected[_member_change(member, message.sender_id)].append(member.user_id)
     if (handed_over := "made {} the owner") in affected:
         affected = defaultdict(list, {handed_over: affected[handed_over]})  # the former owner became an admin by it
     parts = [*_changed(control), *(text.replace("{}", _listed(ids, names)) for text, ids in affected.items())]
@@ -191,7 +191,7 @@ def _changed(control: Control) -> Iterator[str]:
                 pass  # of a newer version
 
 
-def _what_happened(member: Member, sender_id: int) -> str:
+def _member_change(member: Member, sender_id: int) -> str:
     """Return what happened to a member, with `{}` for the names."""
     role = ROLE_NAMES.get(member.role, "member")
     if not member.former_role and not member.role:

@@ -228,7 +228,7 @@ def joined_by_link(message: Message) -> tuple[str, int] | None:
     return (message.chat_id, message.sender_id) if joined == [message.sender_id] else None
 
 
-class TellsRemoved(GroupPlatform):
+class DeliversToRemoved(GroupPlatform):
     """Delivers a message to former members too."""
 
     def recipients(self, roster: Roster) -> frozenset[int]:
@@ -251,7 +251,7 @@ class ShowsAll(GroupPlatform):
         return client
 
 
-class TellsRemovedOfChanges(GroupPlatform):
+class DeliversChangesToRemoved(GroupPlatform):
     """Delivers changes to former members too."""
 
     def deliver_change(self, actor: FakeClient, event: Event) -> None:
@@ -286,10 +286,10 @@ class LosesAChange(GroupPlatform):
 @pytest.mark.parametrize(
     ("platform", "kinds"),
     [
-        (TellsRemoved, {Kind.OUTSIDE}),
+        (DeliversToRemoved, {Kind.OUTSIDE}),
         pytest.param(MissesNewcomers, {Kind.NOT_DELIVERED}, marks=pytest.mark.slow),
         pytest.param(ShowsAll, {Kind.OUTSIDE, Kind.READABLE, Kind.WRONG_STATE}, marks=pytest.mark.slow),
-        pytest.param(TellsRemovedOfChanges, {Kind.OUTSIDE}, marks=pytest.mark.slow),
+        pytest.param(DeliversChangesToRemoved, {Kind.OUTSIDE}, marks=pytest.mark.slow),
         pytest.param(LosesEdits, {Kind.WRONG_STATE}, marks=pytest.mark.slow),
         pytest.param(LosesAChange, {Kind.LOST, Kind.FORKED}, marks=pytest.mark.slow),
     ],
