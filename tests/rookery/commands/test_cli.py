@@ -170,7 +170,7 @@ def test_an_option_that_redis_does_not_have_is_named_and_the_url_not_shown(invok
     }
     result = invoke("config", "list", **environment)
     assert result.exit_code == 2
-    assert "`redis.url` has an option" in result.output
+    assert "`redis.url` has an unknown or invalid option" in result.output
     assert "secret" not in result.output
 
 
