@@ -34,6 +34,7 @@ export const emptyChat = (chat_id, member_ids) => ({
   chat_id,
   member_ids,
   newest: null,
+  newest_sent_id: "0",
   unread: 0,
   unread_mentions: 0,
   changes: UNCHANGED,
@@ -43,11 +44,12 @@ export const emptyChat = (chat_id, member_ids) => ({
 
 /** @param {WireChat} wire @returns {Chat} */
 export function chatFromWire(wire) {
-  const { chat_id, member_ids = [], newest, unread = 0, unread_mentions = 0, marks = [], changes = [] } = wire;
+  const { chat_id, member_ids = [], newest, newest_sent_id = "0", marks = [], changes = [] } = wire;
   const state = fold(UNCHANGED, [...marks.map((mark) => fromMark(chat_id, mark)), ...changes.flatMap(changeIn)]);
   const group = groupFromWire(wire);
-  const counts = { unread, unread_mentions };
-  return { chat_id, member_ids, newest: newest ? fromHistory(newest) : null, ...counts, changes: state, group, later: [] };
+  const { unread = 0, unread_mentions = 0 } = wire;
+  const shown = { newest: newest ? fromHistory(newest) : null, newest_sent_id, unread, unread_mentions };
+  return { chat_id, member_ids, ...shown, changes: state, group, later: [] };
 }
 
 /**
@@ -61,7 +63,7 @@ export function chatFromWire(wire) {
  */
 export function withMessage(before, message, me) {
   const { control, message_id } = message;
-  const isSentLast = !control && compareIds(message_id, before.newest_sent_id ?? "0") > 0;
+  const isSentLast = !control && compareIds(message_id, before.newest_sent_id) > 0;
   const sent = isSentLast ? { ...before, newest_sent_id: message_id } : before;
   const after = control ? withControl(sent, control, me) : sent;
   const chat = isFormer(after) ? { ...after, unread: 0, unread_mentions: 0 } : after;

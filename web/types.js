@@ -71,7 +71,7 @@
  * @property {string} chat_id
  * @property {string[]} member_ids
  * @property {Message | null} newest
- * @property {string | undefined} [newest_sent_id] the id of the newest known message that is no control change
+ * @property {string} newest_sent_id the id of the newest known message that is no control change; 0 if none is known
  * @property {number} unread
  * @property {number} unread_mentions of the unread messages, those that mention the user of this page
  * @property {State} changes the state of the chat itself, such as the marks of its members

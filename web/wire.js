@@ -548,6 +548,9 @@
  * @property {number} [unread_mentions] Messages of others above the user's read mark that mention the user or all
  * members, by their newest text, and are not deleted: counted to 100 at most, among the newest 200 that ever mentioned
  * the user, and as many for all members.
+ * @property {string} [newest_sent_id] The newest message that is no control change, so that clients know whether one
+ * came after an `archived`. Absent if there is none, and for a former member. In a group that a former release has
+ * recorded, it may be absent until the next message.
  */
 
 /**

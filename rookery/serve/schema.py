@@ -13,6 +13,7 @@ from messaging.archive.store.cassandra.schema import (
     GROUPS_SCHEMA,
     JOINING_SCHEMA,
     MENTIONS_SCHEMA,
+    NEWEST_SENT_SCHEMA,
     UNKNOWN_CHANGES_SCHEMA,
 )
 from shared.accounts.cassandra.schema import (
@@ -55,6 +56,7 @@ MIGRATIONS = (
     Migration(19, "report openings", OPENINGS_SCHEMA),
     Migration(20, "controls", CONTROLS_SCHEMA),
     Migration(21, "unknown changes", UNKNOWN_CHANGES_SCHEMA),
+    Migration(22, "newest sent", NEWEST_SENT_SCHEMA),
 )
 
 

@@ -42,7 +42,7 @@ FILE_CLASS_OTHER: FileClass
 FILE_CLASS_LINKS: FileClass
 
 class Chat(_message.Message):
-    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own", "unread_mentions")
+    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms", "changes", "version", "settings", "member_count", "own", "unread_mentions", "newest_sent_id")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class Chat(_message.Message):
     MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
     OWN_FIELD_NUMBER: _ClassVar[int]
     UNREAD_MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_SENT_ID_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     kind: ChatKind
     member_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -69,7 +70,8 @@ class Chat(_message.Message):
     member_count: int
     own: _groups_pb2.Member
     unread_mentions: int
-    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ..., unread_mentions: _Optional[int] = ...) -> None: ...
+    newest_sent_id: int
+    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[HistoryMessage, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ..., version: _Optional[int] = ..., settings: _Optional[_Union[_groups_pb2.GroupSettings, _Mapping]] = ..., member_count: _Optional[int] = ..., own: _Optional[_Union[_groups_pb2.Member, _Mapping]] = ..., unread_mentions: _Optional[int] = ..., newest_sent_id: _Optional[int] = ...) -> None: ...
 
 class Mark(_message.Message):
     __slots__ = ("user_id", "delivered_up_to", "read_up_to")

@@ -28,7 +28,7 @@ export function ownSettings(chat, user_id, now_ms) {
   const mute = muteAt(chat, user_id, now_ms);
   const isMuted = mute !== null;
   const archived = newestOwn(chat, "archived", user_id);
-  const isBack = archived && compareIds(chat.newest_sent_id ?? "0", archived.event_id) > 0;
+  const isBack = archived && compareIds(chat.newest_sent_id, archived.event_id) > 0;
   return {
     mute,
     isMuted,

@@ -541,7 +541,8 @@ export class Chats extends Store {
       const listed = chatFromWire(wire);
       const known = [listed.newest, before.newest].flatMap((newest) => newest ?? []);
       const messages = [...this.conversations.known(chat_id), ...known.map((one) => this.conversations.current(one))];
-      const newest = withGroupOf({ ...listed, newest_sent_id: before.newest_sent_id }, before, me);
+      const newest_sent_id = laterId(listed.newest_sent_id, before.newest_sent_id);
+      const newest = withGroupOf({ ...listed, newest_sent_id }, before, me);
       const live = messages.reduce((chat, message) => withMessage(chat, message, me), newest);
       this.#set(withChatChanges(live, before.changes.values(), me, this.#loaded(chat_id)));
       if (canReadMore(before, live)) void this.#readGroup(chat_id, true);

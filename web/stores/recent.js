@@ -165,7 +165,7 @@ function isCopy(value) {
   const { chat, listed_up_to, messages, hasOlder, after, profiles } = value ?? {};
   const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
   const areCounts = [chat?.unread, chat?.unread_mentions].every((count) => typeof count === "number");
-  const isKnown = areCounts && isState(chat?.changes) && Array.isArray(chat?.later);
+  const isKnown = areCounts && typeof chat.newest_sent_id === "string" && isState(chat?.changes) && Array.isArray(chat?.later);
   const isProfile = (/** @type {any} */ profile) => typeof profile?.display_name === "string";
   const areProfiles = Array.isArray(profiles) && profiles.every(isProfile);
   const isPiece = typeof hasOlder === "boolean" && Array.isArray(messages) && messages.every(isMessage);

@@ -54,6 +54,19 @@ test("a user who joins brings no archived group back to the list, nor hides one 
   assert.equal(ownSettings(chats.of(group), ADA, 0).isArchived, false);
 });
 
+test("a message that brought a group back does so in a list that is read later, behind a control change", () => {
+  const group = "g-5";
+  const chats = new Chats({ chat: async () => ({ chat_id: group }) }, { user_id: ADA });
+  const control = { version: "2", members: [{ user_id: "8", role: "ROLE_MEMBER" }] };
+  const newest = { message: { ...wireMessage(0), chat_id: group, message_id: idAt(4), text: undefined, control } };
+  const archived = { event_id: idAt(2), change: { chat_id: group, actor_id: ADA, archived: { set: true } } };
+  const isArchived = (newest_sent_id) => {
+    chats.merge([{ chat_id: group, unread: 1, newest, newest_sent_id, changes: [archived] }]);
+    return ownSettings(chats.of(group), ADA, 0).isArchived;
+  };
+  assert.deepEqual([isArchived(), isArchived(idAt(1)), isArchived(idAt(3)), isArchived()], [true, true, false, false]);
+});
+
 test("previews of the user's links are off until they are switched on again", () => {
   const isWithout = (set, actor_id) => settings(1, [own(2, { without_previews: { set } }, actor_id)]).isWithoutPreviews;
   assert.deepEqual([isWithout(true), isWithout(false), isWithout(true, MIRA)], [true, false, false]);

@@ -173,11 +173,11 @@ class Batch:
             self.sends = {send: event for send, event in self.sends.items() if event.event_id not in dropped}
             self._without_client_id = [each for each in self._without_client_id if each.event_id not in dropped]
 
-    def newest_ids(self) -> Mapping[str, int]:
-        """The newest message of each chat."""
+    def newest_ids(self, *, sent: bool = False) -> Mapping[str, int]:
+        """The newest message of each chat; `sent`: the newest one that is no control change."""
         newest: dict[str, int] = {}
         for event in self.events:
-            if event.HasField("message"):
+            if event.HasField("message") and not (sent and event.message.HasField("control")):
                 chat_id = event.message.chat_id
                 newest[chat_id] = max(newest.get(chat_id, 0), event.message.message_id)
         return newest

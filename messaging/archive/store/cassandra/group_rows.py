@@ -21,9 +21,19 @@ from shared.contract.ids import MAX_ID
 SHARD = 0
 """The shard of the rows of all members."""
 
-_CHANGE = "INSERT INTO chat_heads (chat_id, changed_id) VALUES (?, ?) USING TIMESTAMP ?"
-_NEWEST = "INSERT INTO chat_heads (chat_id, newest_id) VALUES (?, ?) USING TIMESTAMP ?"
-_NEWEST_CHANGE = "INSERT INTO chat_heads (chat_id, changed_id, newest_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+# By the columns that one event sets: a message alone sets all three, a control change alone the first two.
+_HEAD = "INSERT INTO chat_heads (chat_id, {}) VALUES (?{}) USING TIMESTAMP ?"
+_HEADS: Mapping[tuple[str, ...], str] = {
+    columns: _HEAD.format(", ".join(columns), ", ?" * len(columns))
+    for columns in (
+        ("changed_id", "newest_id", "newest_sent_id"),
+        ("changed_id", "newest_id"),
+        ("changed_id",),
+        ("newest_id", "newest_sent_id"),
+        ("newest_id",),
+        ("newest_sent_id",),
+    )
+}
 _PRIVATE = "INSERT INTO chat_heads (chat_id, private_id) VALUES (?, ?) USING TIMESTAMP ?"
 _VERSION = "INSERT INTO chat_heads (chat_id, version, member_count) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _SETTINGS = "INSERT INTO chat_heads (chat_id, settings) VALUES (?, ?) USING TIMESTAMP ?"
@@ -52,7 +62,8 @@ ASKS = "UPDATE chat_heads USING TIMESTAMP ? SET asking = asking + ? WHERE chat_i
 _ASKS_NOT = "UPDATE chat_heads USING TIMESTAMP ? SET asking = asking - ? WHERE chat_id = ?"
 _MEMBERS = "SELECT user_id, version, role FROM members_by_chat WHERE chat_id = ? AND shard = ?"
 GROUP_STATEMENTS = (
-    *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _PRIVATE, _VERSION, _SETTINGS, _OWN_CHANGE, _OWN_DELIVERED, _OWN_READ),
+    *_HEADS.values(),
+    *(_PRIVATE, _VERSION, _SETTINGS, _OWN_CHANGE, _OWN_DELIVERED, _OWN_READ),
     *(_DELIVERED, _READ, _ADD_VERSION, _ADD_SETTINGS, _MEMBER, _MEMBERSHIP, _VERSIONS, _KNOWN_HEAD, _MEMBERS),
     *(ASKS, _ASKS_NOT, _SET_INVITE, _REMOVE_INVITE, INVITES, *PUBLIC_WRITES),
 )
@@ -61,16 +72,10 @@ GROUP_STATEMENTS = (
 def add_heads(writes: Writes, statements: Mapping[str, Any], batch: Batch, newest: Mapping[str, int]) -> None:
     """Add the changes of heads, and of the rows of users whose private changes or marks are in the batch. `newest` has
     the newest message of each chat."""
+    sent = batch.newest_ids(sent=True)
     for chat_id, changed_id in batch.changed.items():
-        if not is_group(chat_id):
-            continue
-        newest_id, head = newest.get(chat_id), ("chat", chat_id)
-        if newest_id == changed_id:
-            writes.add(head, statements[_NEWEST_CHANGE], (chat_id, changed_id, newest_id, changed_id))
-            continue
-        writes.add(head, statements[_CHANGE], (chat_id, changed_id, changed_id))
-        if newest_id:
-            writes.add(head, statements[_NEWEST], (chat_id, newest_id, newest_id))
+        if is_group(chat_id):
+            _add_head(writes, statements, chat_id, (changed_id, newest.get(chat_id), sent.get(chat_id)))
     for (chat_id, user_id), changed_id in batch.changed_for.items():
         if is_group(chat_id):
             writes.add(user_id, statements[_OWN_CHANGE], (user_id, chat_id, changed_id, changed_id))
@@ -78,6 +83,17 @@ def add_heads(writes: Writes, statements: Mapping[str, Any], batch: Batch, newes
     for (chat_id, user_id), (delivered, read) in batch.marks.items():
         if is_group(chat_id):
             _add_marks(writes, statements, chat_id, user_id, delivered, read)
+
+
+def _add_head(writes: Writes, statements: Mapping[str, Any], chat_id: str, ids: Sequence[int | None]) -> None:
+    """Add the columns of _HEADS with these ids, in this order; None leaves a column as it is."""
+    columns: dict[int, list[str]] = {}
+    for name, event_id in zip(("changed_id", "newest_id", "newest_sent_id"), ids, strict=True):
+        if event_id is not None:
+            columns.setdefault(event_id, []).append(name)
+    for event_id, names in columns.items():
+        row = chat_id, *[event_id] * len(names), event_id
+        writes.add(("chat", chat_id), statements[_HEADS[tuple(names)]], row)
 
 
 def _add_marks(

@@ -27,7 +27,8 @@ _OWN = """
 """
 _CHANGED_IDS = "SELECT chat_id, changed_id, version FROM chat_heads WHERE chat_id IN ?"
 _HEADS = """
-    SELECT chat_id, changed_id, newest_id, version, settings, member_count, changes FROM chat_heads WHERE chat_id IN ?
+    SELECT chat_id, changed_id, newest_id, newest_sent_id, version, settings, member_count, changes
+    FROM chat_heads WHERE chat_id IN ?
 """
 _LOGGED_IDS = "SELECT changed_id, private_id FROM chat_heads WHERE chat_id = ?"
 _HEAD = "SELECT version, settings FROM chat_heads WHERE chat_id = ?"
@@ -185,7 +186,7 @@ def _parts(keys: Sequence[Key]) -> list[Sequence[Key]]:
 def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: GroupSettings | None) -> int:
     """Fill a group in from its row of _HEADS, and from that of _OWN without the member; return the id of its newest
     message. `former_settings` are given if the user is not a member any more."""
-    changed_id, newest_id, version, settings, member_count, changes = head
+    changed_id, newest_id, newest_sent_id, version, settings, member_count, changes = head
     own_changed_id, delivered, read, own_changes = own
     if delivered is not None or read is not None:
         chat.marks.append(_mark(chat.own.user_id, delivered, read))
@@ -198,6 +199,7 @@ def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: 
     else:
         chat.settings.CopyFrom(_settings(settings))
         chat.version, chat.member_count = version or 0, member_count or 0
+        chat.newest_sent_id = newest_sent_id or 0
     chat.changed_at_ms = time_of(max(changed_id or 0, own_changed_id or 0))
     return newest_id or 0
 

@@ -237,3 +237,6 @@ UNKNOWN_CHANGES_SCHEMA = (
     )
     """,
 )
+
+# The newest message that is no control change; null if none was recorded since this column exists.
+NEWEST_SENT_SCHEMA = ("ALTER TABLE chat_heads ADD IF NOT EXISTS newest_sent_id bigint",)

@@ -211,6 +211,7 @@ class CassandraChats:
                 message = page.messages[-1] if page.messages else None
             if message is not None:
                 chat.newest.CopyFrom(message)
+            chat.newest_sent_id = _newest_sent_id(chat)
             shown.append((chat, chat.newest.message.message_id))
         await self._count_unread(user_id, shown)
         return [chat for chat, _ in shown]
@@ -281,6 +282,15 @@ def _marks(delivered: Mapping[int, int] | None, read: Mapping[int, int] | None) 
         Mark(user_id=user, delivered_up_to=delivered.get(user, 0), read_up_to=read.get(user, 0))
         for user in sorted({*delivered, *read})
     ]
+
+
+def _newest_sent_id(chat: Chat) -> int:
+    """The newest message that is no control change; 0 if only a former release has recorded it. `chat` has the one of
+    the head of its group, which may be newer than its newest message, since that is not written yet."""
+    newest = chat.newest.message
+    if not newest.HasField("control"):
+        return newest.message_id
+    return chat.newest_sent_id if chat.newest_sent_id < newest.message_id else 0
 
 
 def _read_up_to(user_id: int, chat: Chat) -> int:

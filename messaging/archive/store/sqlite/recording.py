@@ -33,8 +33,9 @@ _ROWS_PER_STATEMENT = 32
 """Messages or changes in one statement: a statement releases Python's global lock once, not once per message."""
 
 _CHANGE_CHAT = """
-    INSERT INTO chats (chat_id, changed_ms) VALUES (?, ?)
-    ON CONFLICT (chat_id) DO UPDATE SET changed_ms = max(changed_ms, excluded.changed_ms)
+    INSERT INTO chats (chat_id, changed_ms, newest_sent_id) VALUES (?, ?, ?)
+    ON CONFLICT (chat_id) DO UPDATE SET
+    changed_ms = max(changed_ms, excluded.changed_ms), newest_sent_id = max(newest_sent_id, excluded.newest_sent_id)
     RETURNING chat, listed
 """
 _LIST_FOR = "INSERT INTO chats_by_user (user_id, chat) VALUES (?, ?) ON CONFLICT DO UPDATE SET is_listed = 1"
@@ -137,8 +138,13 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
             changed.setdefault(chat_id, 0)
         elif event_id > changed.get(chat_id, 0):
             changed[chat_id] = event_id
-    chats = _change_chats(connection, changed, listed={chat_id for chat_id, _ in messages})
-    if any(map(is_group, chats)):
+    groups = set(filter(is_group, changed))
+    sent: dict[str, int] = {}  # the newest message of each group that is no control change
+    for chat_id, message in messages if groups else ():
+        if chat_id in groups and message.message_id > sent.get(chat_id, 0) and not message.HasField("control"):
+            sent[chat_id] = message.message_id
+    chats = _change_chats(connection, changed, sent, listed={chat_id for chat_id, _ in messages})
+    if groups:
         controls = [event.message for event, _ in events if event.message.HasField("control")]
         if ignored := fold(connection, chats, controls):
             messages = [each for each in messages if each[1].message_id not in ignored]
@@ -170,11 +176,15 @@ def record_unknown(connection: sqlite3.Connection) -> None:
     record(connection, [Logged(event, time_of(event.event_id)) for event in known])
 
 
-def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:
-    """Set the chats' times of change, and list the chats in `listed`; return the number of each chat by chat_id."""
+def _change_chats(
+    connection: sqlite3.Connection, changed: Mapping[str, int], sent: Mapping[str, int], *, listed: Set[str]
+) -> dict[str, int]:
+    """Set the chats' times of change, and the newest messages of the groups in `sent`, and list the chats in `listed`;
+    return the number of each chat by chat_id."""
     chats: dict[str, int] = {}
     for chat_id, event_id in changed.items():
-        chat, is_listed = connection.execute(_CHANGE_CHAT, (chat_id, time_of(event_id))).fetchone()
+        row = chat_id, time_of(event_id), sent.get(chat_id, 0)
+        chat, is_listed = connection.execute(_CHANGE_CHAT, row).fetchone()
         chats[chat_id] = chat
         if is_listed:
             continue

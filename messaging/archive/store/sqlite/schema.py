@@ -177,6 +177,16 @@ _INDEX_CONTROLS = "CREATE INDEX controls_by_event ON controls (event_id)"
 # It has rows only after a release was replaced by a former one.
 _INDEX_UNKNOWN = "CREATE INDEX unknown_changes ON events (event_id) WHERE target_id IS NOT NULL AND kind IS NULL"
 
+# Of a group: the newest message that is no control change; 0 if there is none.
+_NEWEST_SENT = """
+    ALTER TABLE chats ADD COLUMN newest_sent_id INTEGER NOT NULL DEFAULT 0;
+    UPDATE chats SET newest_sent_id = ifnull((
+        SELECT event_id FROM events WHERE events.chat = chats.chat AND target_id IS NULL AND author_id <> 0
+        AND NOT EXISTS (SELECT 1 FROM controls WHERE controls.event_id = events.event_id)
+        ORDER BY event_id DESC LIMIT 1
+    ), 0) WHERE chat_id LIKE 'g-%'
+"""
+
 
 def _convert_reactions(connection: sqlite3.Connection) -> None:
     """Make changes of the reactions."""
@@ -213,5 +223,5 @@ def _fill_asking(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS = (
     *(_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions", _FEED, _fill_kinds, _INDEX_KINDS, _GROUPS),
-    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES, _LISTED, _INDEX_CONTROLS, _INDEX_UNKNOWN),
+    *(_MENTIONS, _JOINING, _CHANNELS, _fill_asking, _FILES, _LISTED, _INDEX_CONTROLS, _INDEX_UNKNOWN, _NEWEST_SENT),
 )

@@ -189,7 +189,7 @@ async def test_a_group_has_no_later_version_than_the_membership_of_its_reader(se
     records = Records(session)
     async with open_cassandra_chats(records) as chats:  # type: ignore[arg-type]
         await chats.record(logged(creation), {})
-        records.texts = "member, changed_id", "newest_id, version"
+        records.texts = "member, changed_id", "newest_sent_id, version"
         records.record = partial(chats.record, logged(removal), {})
         chat = await chats.get_chat(crew.members[1], crew.chat_id)
         assert records.record is None

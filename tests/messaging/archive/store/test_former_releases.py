@@ -22,7 +22,7 @@ from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import FILLS, MIGRATIONS
 from rookery.v1.archive_pb2 import Group, Mark
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member, Span
-from rookery.v1.session_pb2 import Change, Deleted, Event, Message, Reacted
+from rookery.v1.session_pb2 import Change, Deleted, Event, Message, Reacted, Text
 from shared.contract.changes import KINDS
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import open_cassandra
@@ -260,3 +260,29 @@ async def test_a_group_of_the_release_before_channels_becomes_one_and_its_contro
         assert ([each.user_id for each in group.members], group.member_count) == ([BEN], 4)
         (public,) = await chats.list_public_chats(eve, "crew", after=FIRST_PUBLIC, limit=9)
         assert (public.member_count, public.own.user_id) == (4, eve)
+
+
+async def test_the_newest_message_of_a_group_that_is_no_control_change_is_found_by_the_migration_or_is_the_next_one(
+    open_groups: OpenChats, tmp_path: Path
+) -> None:
+    def sent(at: int) -> Message:
+        return Message(message_id=at, chat_id="g-7", sender_id=BEN, client_message_id=f"c{at}", text=Text(body="hi"))
+
+    former, sixth = sent(FIRST + (6 << 22) - 1), FIRST + (6 << 22)
+    is_sqlite = (tmp_path / "chats.db").exists()
+    if is_sqlite:
+        with closing(sqlite3.connect(tmp_path / "chats.db")) as connection, connection:
+            row = former.message_id, 1, BEN, "", former.SerializeToString(), None, None
+            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    async with open_groups() as chats:
+        chat = await chats.get_chat(ANN, "g-7")
+        assert chat is not None
+        newest = chat.newest.message
+        assert (newest.message_id, newest.control.version) == (sixth, 6)
+        assert chat.newest_sent_id == (former.message_id if is_sqlite else 0)
+        next_sent, joined = sent(sixth + 1), Message.FromString(newest.SerializeToString())
+        joined.message_id, joined.client_message_id, joined.control.version = sixth + 2, "c7", 7
+        await chats.record(logged(*(Event(event_id=each.message_id, message=each) for each in (next_sent, joined))), {})
+        chat = await chats.get_chat(ANN, "g-7")
+        assert chat is not None
+        assert (chat.newest.message.message_id, chat.newest_sent_id) == (joined.message_id, next_sent.message_id)

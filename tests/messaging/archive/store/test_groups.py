@@ -69,6 +69,7 @@ async def test_a_group_as_its_members_and_others_see_it(chats: ChatStore, crew: 
         settings=settings,
         member_count=2,
         own=crew.known[member],
+        newest_sent_id=message.event_id,
     )
     assert (await chat_of(chats, crew, owner)).changed_at_ms == time_of(marks[0].event_id)
     members = [crew.known[owner], crew.known[member]]
@@ -196,6 +197,29 @@ async def test_unread_messages_behind_many_control_changes_are_counted(chats: Ch
         await chats.record(logged(*(crew.control({2: role}) for role in [ROLE_MEMBER, ROLE_UNSPECIFIED] * 50)), {})
     await chats.record(logged(crew.message()), {})
     assert (await chat_of(chats, crew, crew.members[1])).unread == 3
+
+
+async def test_the_newest_message_that_is_no_control_change_is_known_behind_later_ones(chats: ChatStore) -> None:
+    async def newest_sent(crew: Company, *batches: Sequence[Event]) -> list[int]:
+        for batch in batches:
+            await chats.record(logged(*batch), {})
+        seen = [(await all_chats(chats, user), await chats.get_chat(user, crew.chat_id)) for user in crew.members]
+        assert all(listed == [chat] for listed, chat in seen)
+        return [chat.newest_sent_id for _, chat in seen if chat]
+
+    for size in (1, 2, 3, 9):
+        crew = Company()
+        created, joined = crew.creation(), crew.control({2: ROLE_MEMBER})
+        assert await newest_sent(crew, [created, joined]) == [0, 0, 0]
+        text = crew.message(0, mentions=[1])
+        behind = [crew.toggle("archived", 0, who=1), text, crew.control({2: ROLE_ADMIN}), crew.reaction(text.event_id)]
+        batches = [behind[at : at + size] for at in range(0, len(behind), size)]
+        assert await newest_sent(crew, *batches[::-1], *batches) == [text.event_id] * 3
+        last = crew.message(2)
+        assert await newest_sent(crew, [last]) == [last.event_id] * 3
+        removal, later = crew.control({1: ROLE_UNSPECIFIED}), crew.message(0)
+        assert await newest_sent(crew, [removal]) == [last.event_id, 0, last.event_id]
+        assert await newest_sent(crew, [later, crew.deletion(later.event_id)]) == [later.event_id, 0, later.event_id]
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -715,6 +715,7 @@ async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) 
         marks=[Mark(user_id=reader, delivered_up_to=events[2].event_id, read_up_to=events[0].event_id)],
         changed_at_ms=time_of(read.event_id),
         changes=of_the_chat[1:],
+        newest_sent_id=events[2].event_id,
     )
 
 

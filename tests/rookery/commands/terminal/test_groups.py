@@ -247,14 +247,16 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
 
 
 @pytest.mark.parametrize(
-    ("content", "note"), [({"control": {"version": "2", "changed": ["topic"]}}, " (archived)"), ({"text": {}}, "")]
+    ("newest_sent_id", "note"), [("0", " (archived)"), ("39", " (archived)"), ("41", "")]
 )
 async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_does_not(
-    group: TerminalChat, screen: FakeScreen, bff: Any, content: dict[str, Any], note: str
+    group: TerminalChat, screen: FakeScreen, bff: Any, newest_sent_id: str, note: str
 ) -> None:
-    newest = {"message": {"message_id": "41", "chat_id": "g-1", "sender_id": "7", **content}}
+    control = {"control": {"version": "2", "changed": ["topic"]}}
+    newest = {"message": {"message_id": "42", "chat_id": "g-1", "sender_id": "7", **control}}
     archived = [{"event_id": "40", "change": {"archived": {"set": True}}}]
     listed = {"chat_id": "g-1", "version": "2", "settings": SETTINGS, "newest": newest, "changes": archived}
+    listed["newest_sent_id"] = newest_sent_id
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
     await group.execute("/chats")
     assert screen.shown[-1].startswith(f"Engines{note}  ")

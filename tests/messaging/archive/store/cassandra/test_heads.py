@@ -56,7 +56,7 @@ class ScriptedSession:
 
     def _rows(self, statement: str, *parameters: Any) -> list[Any]:
         if "chat_heads" in statement:
-            head = (CHANGED_ID, NEWEST_ID, 1, None, 20, None) if "settings" in statement else (CHANGED_ID, 1)
+            head = (CHANGED_ID, NEWEST_ID, None, 1, None, 20, None) if "settings" in statement else (CHANGED_ID, 1)
             return [(chat_id, *head) for chat_id in parameters[0]]
         member = Member(user_id=parameters[0], role=ROLE_MEMBER, spans=[Span(first=1)])
         return [(chat_id, member.SerializeToString(), *[None] * 4) for chat_id in parameters[1]]
