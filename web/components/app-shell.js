@@ -8,7 +8,7 @@ import { displayName } from "../format.js";
 import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { isHidden } from "../kinds/hidden.js";
-import { isSilent } from "../kinds/own.js";
+import { isCounted, isSilent } from "../kinds/own.js";
 import { texts } from "../languages/language.js";
 import { linkIn, placeIn } from "../links.js";
 import { shownPlain } from "../messages.js";
@@ -28,7 +28,7 @@ import { loadStyle } from "./style.js";
 /** @import {Api} from "../api.js" */
 /** @import {ChatView} from "./chat-view.js" */
 /** @import {Sending} from "../stores/sending.js" */
-/** @import {Chat, Message} from "../types.js" */
+/** @import {Message} from "../types.js" */
 /** @import {Change, Refused} from "../wire.js" */
 
 /** The notice appears after this time, so that a short reconnect shows nothing. */
@@ -264,7 +264,7 @@ export class AppShell {
     const { openChat } = this.chats;
     this.element.className = openChat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: a phone hides one of them
-    const unread = this.chats.all.filter((chat) => this.#isCounted(chat)).length;
+    const unread = this.chats.all.filter((chat) => isCounted(this.sending.own(chat), this.sending.isUnread(chat))).length;
     const title = this.#title(unread);
     if (document.title !== title) document.title = title;
     showBadge(unread);
@@ -287,12 +287,6 @@ export class AppShell {
         this.#announced.map((message) => this.#announcement(message)),
       ),
     ];
-  }
-
-  /** Whether the title and the icon of the page count a chat. @param {Chat} chat */
-  #isCounted(chat) {
-    const { isMuted, isArchived } = this.sending.own(chat);
-    return this.sending.isUnread(chat) && !isMuted && !isArchived;
   }
 
   /** The right pane while no chat is open. */

@@ -14,29 +14,45 @@ export const FOR_EVER = "9223372036854775807";
 export const MAX_PINNED = 50;
 
 /** @typedef {"muted" | "chat_pinned" | "archived" | "without_previews"} OwnKind */
-/** @typedef {{mute: Muted | null, isMuted: boolean, isPinned: boolean, isArchived: boolean, isWithoutPreviews: boolean}} Own */
+/**
+ * @typedef {object} Own
+ * @property {Muted | null} mute
+ * @property {boolean} isMuted
+ * @property {boolean} isQuiet whether the chat is muted, and has no unread mention for which the mute has an exception
+ * @property {boolean} isPinned
+ * @property {boolean} isArchived
+ * @property {boolean} isWithoutPreviews
+ */
 
 /**
- * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is muted; a
+ * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is quiet; a
  * control change, such as that of a user who joins, does not.
- * @param {Pick<Chat, "changes" | "newest_sent_id">} chat
+ * @param {Pick<Chat, "changes" | "newest_sent_id" | "unread_mentions">} chat
  * @param {string} user_id
  * @param {number} now_ms
  * @returns {Own}
  */
 export function ownSettings(chat, user_id, now_ms) {
   const mute = muteAt(chat, user_id, now_ms);
-  const isMuted = mute !== null;
+  const isQuiet = mute !== null && !(mute.except_mentions && chat.unread_mentions > 0);
   const archived = newestOwn(chat, "archived", user_id);
   const isBack = archived && compareIds(chat.newest_sent_id, archived.event_id) > 0;
   return {
     mute,
-    isMuted,
+    isMuted: mute !== null,
+    isQuiet,
     isPinned: newestOwn(chat, "chat_pinned", user_id)?.change.chat_pinned?.set === true,
-    isArchived: archived?.change.archived?.set === true && (isMuted || !isBack),
+    isArchived: archived?.change.archived?.set === true && (isQuiet || !isBack),
     isWithoutPreviews: newestOwn(chat, "without_previews", user_id)?.change.without_previews?.set === true,
   };
 }
+
+/**
+ * Whether the title and the icon of the page count a chat.
+ * @param {Pick<Own, "isQuiet" | "isArchived">} own
+ * @param {boolean} isUnread whether the chat has unread messages, or is marked as unread
+ */
+export const isCounted = ({ isQuiet, isArchived }, isUnread) => isUnread && !isQuiet && !isArchived;
 
 /**
  * Whether the user's devices do not notify of a message.

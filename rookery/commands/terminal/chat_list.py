@@ -110,7 +110,8 @@ def _notes(chat: Chat) -> Iterator[str]:
         yield "muted except mentions" if muted[0].except_mentions else "muted"
     if any(event.change.chat_pinned.set for event in chat.changes):
         yield "pinned"
-    back_at = 0 if muted else chat.newest_sent_id
+    is_quiet = bool(muted) and not (muted[0].except_mentions and mentions)
+    back_at = 0 if is_quiet else chat.newest_sent_id
     if any(event.change.archived.set and event.event_id > back_at for event in chat.changes):
         yield "archived"
     if any(event.change.without_previews.set for event in chat.changes):

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { emptyChat, withMessage } from "../../../web/chats.js";
 import { chatChoices } from "../../../web/components/chat-choices.js";
 import { isShown } from "../../../web/components/chat-filters.js";
-import { FOR_EVER, isSilent, MAX_PINNED, ownSettings, pinnedFirst } from "../../../web/kinds/own.js";
+import { FOR_EVER, isCounted, isSilent, MAX_PINNED, ownSettings, pinnedFirst } from "../../../web/kinds/own.js";
 import { en } from "../../../web/languages/en.js";
 import { fromWire } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
@@ -13,14 +13,15 @@ import { Kept } from "../../../web/stores/kept.js";
 import { Sending } from "../../../web/stores/sending.js";
 import { ADA, changeAt, CHAT, fakeDatabase, idAt, MIRA, wireMessage } from "./fakes.js";
 
-const NONE = { mute: null, isMuted: false, isPinned: false, isArchived: false, isWithoutPreviews: false };
+const NONE = { mute: null, isMuted: false, isQuiet: false, isPinned: false, isArchived: false, isWithoutPreviews: false };
 const own = (minutes, change, actor_id) => changeAt(minutes, 0, change, actor_id);
 const message = (minutes, change) => fromWire({ ...wireMessage(minutes), ...change });
 
 /** The chat's settings at a time, after a message and changes. */
-function settings(newest, changes, now_ms = 0) {
+function settings(newest, changes, now_ms = 0, unread_mentions = 0) {
   const { newest_sent_id } = withMessage(emptyChat(CHAT, []), message(newest), ADA);
-  return ownSettings({ newest_sent_id, changes: new Map(changes.map((event, at) => [String(at), event])) }, ADA, now_ms);
+  const state = new Map(changes.map((event, at) => [String(at), event]));
+  return ownSettings({ newest_sent_id, unread_mentions, changes: state }, ADA, now_ms);
 }
 
 test("a mute ends at its time, or never, and is this user's alone", () => {
@@ -39,7 +40,22 @@ test("a later message brings an archived chat back to the list, unless the chat 
   assert.equal(settings(1, [own(2, { archived: { set: false } })]).isArchived, false);
 });
 
-test("a user who joins brings no archived group back to the list, nor hides one again that a message has brought back", () => {
+test("an unread mention for which a mute has an exception counts, and brings an archived chat back to the list", () => {
+  const seen = (except_mentions, unread_mentions, archived_at) => {
+    const changes = [own(4, { muted: { until_ms: "501", except_mentions } })];
+    if (archived_at) changes.push(own(archived_at, { archived: { set: true } }));
+    const found = settings(3, changes, 500, unread_mentions);
+    assert.equal(found.isMuted, true);
+    return [found.isArchived, isCounted(found, true)];
+  };
+  assert.deepEqual([seen(true, 1), seen(true, 0), seen(false, 1)], [[false, true], [false, false], [false, false]]);
+  assert.deepEqual([seen(true, 1, 2), seen(true, 0, 2), seen(false, 1, 2)], [[false, true], [true, false], [true, false]]);
+  assert.deepEqual(seen(true, 1, 4), [true, false], "archived after the mention");
+  assert.deepEqual([isCounted(NONE, true), isCounted(NONE, false)], [true, false]);
+});
+
+test("a user who joins brings no archived group back to the list, nor hides one again that a message has brought back", ({ mock }) => {
+  mock.timers.enable({ apis: ["setTimeout"] }); // the group is read for a minute
   const group = "g-5";
   const chats = new Chats({ chat: async () => ({ chat_id: group }) }, { user_id: ADA });
   const sent = { ...wireMessage(0), chat_id: group };

@@ -246,9 +246,7 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert "no group is open" in screen.shown[-1]
 
 
-@pytest.mark.parametrize(
-    ("newest_sent_id", "note"), [("0", " (archived)"), ("39", " (archived)"), ("41", "")]
-)
+@pytest.mark.parametrize(("newest_sent_id", "note"), [("0", " (archived)"), ("39", " (archived)"), ("41", "")])
 async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_does_not(
     group: TerminalChat, screen: FakeScreen, bff: Any, newest_sent_id: str, note: str
 ) -> None:
@@ -260,6 +258,26 @@ async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_d
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
     await group.execute("/chats")
     assert screen.shown[-1].startswith(f"Engines{note}  ")
+
+
+@pytest.mark.parametrize(
+    ("except_mentions", "mentions", "note"),
+    [
+        (True, 1, "3 unread, 1 mention, muted except mentions"),
+        (True, 0, "3 unread, muted except mentions, archived"),
+        (False, 1, "3 unread, 1 mention, muted, archived"),
+    ],
+)
+async def test_a_mention_for_which_a_mute_has_an_exception_takes_a_group_out_of_the_archive(
+    group: TerminalChat, screen: FakeScreen, bff: Any, except_mentions: bool, mentions: int, note: str
+) -> None:
+    muted = {"until_ms": str(2**62), "except_mentions": except_mentions}
+    changes = [{"event_id": "40", "change": change} for change in ({"archived": {"set": True}}, {"muted": muted})]
+    listed: dict[str, Any] = {"chat_id": "g-1", "version": "2", "settings": SETTINGS, "newest_sent_id": "41"}
+    listed |= {"changes": changes, "unread": 3, "unread_mentions": mentions}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
+    await group.execute("/chats")
+    assert screen.shown[-1] == f"Engines ({note})"
 
 
 @pytest.mark.parametrize("failing", ["GET /v1/chats/g-2", "GET /v1/chats/g-2/members?after=0&limit=1000"])
