@@ -100,9 +100,9 @@ export class Notifier {
   /** A message of another user arrived live, or was missed. @param {Message} message */
   arrived(message) {
     const { chat_id, message_id, control } = message;
-    const { user_id } = this.#chats.me;
+    const { me: { user_id }, clock } = this.#chats;
     if (control && !concerns(control, user_id)) return;
-    if (isSilent(this.#chats.of(chat_id), message, user_id, Date.now())) return;
+    if (isSilent(this.#chats.of(chat_id), message, user_id, clock.now_ms())) return;
     if (compareIds(message_id, this.#handled.get(chat_id) ?? "0") <= 0) return;
     const waiting = this.#waiting.get(chat_id);
     if (waiting) return void (waiting.message = message);

@@ -73,6 +73,10 @@ class Client:
     def is_connected(self) -> bool:
         return self._session.welcome is not None
 
+    def server_ms(self) -> int:
+        """The server's time by its newest welcome, in milliseconds since 1970; before that, this machine's time."""
+        return self._session.server_ms()
+
     async def send(
         self,
         to: int | str,
@@ -219,7 +223,8 @@ class Client:
         return marked
 
     async def mute(self, chat_id: str, *, until_ms: int = FOR_EVER, except_mentions: bool = False) -> pb.Event:
-        """Mute a chat for the user alone, like `change`, until a time in milliseconds since 1970; 0 ends the mute.
+        """Mute a chat for the user alone, like `change`, until a time in milliseconds since 1970; 0 ends the mute. All
+        devices compare it with the server's time: `server_ms`.
 
         The user's devices do not notify of its messages; with `except_mentions`, they still notify of mentions.
         `toggle` with the target 0 sets `chat_pinned`, `archived` and `without_previews`.

@@ -361,9 +361,9 @@ export class AppShell {
 
   /** Whether a message is of a muted chat that is not open: screen readers do not read it out. @param {Message} message */
   #isSilent(message) {
-    const { me, openChat } = this.chats;
+    const { me, openChat, clock } = this.chats;
     const { chat_id } = message;
-    return chat_id !== openChat && isSilent(this.chats.of(chat_id), message, me.user_id, Date.now());
+    return chat_id !== openChat && isSilent(this.chats.of(chat_id), message, me.user_id, clock.now_ms());
   }
 
   /** The chat whose end is on the screen; empty if there is none. */

@@ -33,7 +33,7 @@ export class ChatNotifications extends FormModal {
     const ones = /** @type {Wanted[]} */ (mayMention ? ["all", "mentions", "nothing"] : ["all", "nothing"]);
     const choices = ones.map((one) => radio("wanted", one, wantedOnes[one], { checked: one === wanted, autofocus: one === wanted, onchange: choose }));
     const set = async (/** @type {Record<string, string>} */ { end = "" }) => {
-      if (wanted !== "all") sending.setOwn(chat_id, { muted: { until_ms: endOf(end), except_mentions: wanted === "mentions" } });
+      if (wanted !== "all") sending.setOwn(chat_id, { muted: { until_ms: endOf(end, chats.clock.now_ms()), except_mentions: wanted === "mentions" } });
       else if (mute) sending.setOwn(chat_id, { muted: { until_ms: "0" } });
     };
     const ends = endChoices(mute);
@@ -61,9 +61,13 @@ function endChoices(mute) {
   ];
 }
 
-/** The end in milliseconds since 1970. @param {string} end a time in milliseconds, or the name of one of `TIMES` */
-function endOf(end) {
-  return end in TIMES ? String(Date.now() + TIMES[/** @type {keyof typeof TIMES} */ (end)]) : end;
+/**
+ * The end in milliseconds since 1970.
+ * @param {string} end a time in milliseconds, or the name of one of `TIMES`
+ * @param {number} now_ms
+ */
+function endOf(end, now_ms) {
+  return end in TIMES ? String(now_ms + TIMES[/** @type {keyof typeof TIMES} */ (end)]) : end;
 }
 
 /** @param {string} legend @param {import("../view.js").Children} radios @param {Record<string, unknown>} props */

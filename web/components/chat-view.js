@@ -234,7 +234,7 @@ export class ChatView {
     const profile = chats.partner(this.#chat_id);
     const chat = chats.of(this.#chat_id);
     const { group } = chat;
-    const seen = seenText(chats.presence.of(chats.otherOf(this.#chat_id)), Date.now());
+    const seen = seenText(chats.presence.of(chats.otherOf(this.#chat_id)), chats.clock.now_ms());
     if (profile && !profile.deleted) return seen || userName(profile);
     return group && !isFormer(chat) ? texts.chat.members(group.member_count) : "";
   }

@@ -13,6 +13,7 @@ import {
   withMessage,
   withNewestChanged,
 } from "../chats.js";
+import { Clock } from "../clock.js";
 import { Conversations } from "../conversations.js";
 import { withoutDirectionControls } from "../format.js";
 import { canReadMore, isFormer, isRequest, withGroupOf } from "../groups.js";
@@ -74,6 +75,7 @@ export class Chats extends Store {
   /** Members of channels whom the user can mention, besides those who wrote, by chat_id. @type {Map<string, Set<string>>} */
   found = new Map();
   typing = new Typing();
+  clock = new Clock();
   #api;
   /** @type {Map<string, Chat>} */
   #chats = new Map();

@@ -198,7 +198,7 @@ export class Sending extends Store {
 
   /** Whether an own message is recent enough to be edited. @param {string} message_id */
   mayEdit(message_id) {
-    return Date.now() - timeOfId(message_id) < this.#editable_ms;
+    return this.#chats.clock.now_ms() - timeOfId(message_id) < this.#editable_ms;
   }
 
   /** @param {string} chat_id @param {string} message_id of an own message @param {Text} text */
@@ -249,7 +249,7 @@ export class Sending extends Store {
 
   /** The user's own settings of a chat. @param {Chat} chat */
   own(chat) {
-    return ownSettings(this.changes.overChat(chat), this.#chats.me.user_id, Date.now());
+    return ownSettings(this.changes.overChat(chat), this.#chats.me.user_id, this.#chats.clock.now_ms());
   }
 
   /** Changes one of the user's own settings of a chat. @param {string} chat_id @param {Pick<Change, OwnKind>} change */
@@ -396,14 +396,14 @@ export class Sending extends Store {
 
   /**
    * Whether a refused edit came too late. The server may find so before the page: the limit has changed since Welcome, or
-   * the clock of this device is slow. Then no message of this age is edited until the next Welcome.
+   * the clock of this device was set back. Then no message of this age is edited until the next Welcome.
    * @param {string} target_id
    * @param {Refused} refused
    */
   #isLate(target_id, { code, field }) {
     // Only the age of an own message is refused with this code and field.
     if (code === "forbidden" && field === "change.target_id")
-      this.#editable_ms = Math.min(this.#editable_ms, Date.now() - timeOfId(target_id));
+      this.#editable_ms = Math.min(this.#editable_ms, this.#chats.clock.now_ms() - timeOfId(target_id));
     return !this.mayEdit(target_id);
   }
 

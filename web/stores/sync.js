@@ -119,6 +119,7 @@ export class Sync extends Store {
 
   /** @param {Welcome} welcome */
   #welcomed({ limits, replayed = 0, at_ms = "0" }) {
+    if (at_ms !== "0") this.#chats.clock.set(Number(at_ms));
     if (this.#replayLeft === null) this.#missed(Number(at_ms)); // pages that were read before the session are older
     else this.#chats.profiles.expire(); // signals are not replayed
     this.#chats.profileChanged(this.#chats.me.user_id);

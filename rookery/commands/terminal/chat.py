@@ -3,7 +3,6 @@
 Shown messages are numbered, so that a command can refer to one.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
@@ -413,7 +412,7 @@ class TerminalChat:
 
     async def _mute(self, hours: Sequence[str], *, except_mentions: bool = False) -> None:
         """Mute the open chat for a number of hours, or without one for ever."""
-        until_ms = int(time.time() * 1000) + int(hours[0]) * HOUR_MS if hours else FOR_EVER
+        until_ms = self._client.server_ms() + int(hours[0]) * HOUR_MS if hours else FOR_EVER
         mute = partial(self._client.mute, until_ms=until_ms, except_mentions=except_mentions)
         await self._set_own(mute, "muted, except for mentions of you" if except_mentions else "muted")
 

@@ -1,6 +1,5 @@
 """The list of chats that `rookery chat` shows: the titles of chats, their newest messages and their unread counts."""
 
-import time
 from collections.abc import Iterator, Sequence
 
 from rookery.client import Chat, Client, HistoryMessage, State, apply_change
@@ -60,7 +59,7 @@ class ChatList:
         await self._names.read(self.other(chat.chat_id) for chat in chats if not is_group(chat.chat_id))
 
     async def _line(self, chat: Chat) -> str:
-        notes = ", ".join(_notes(chat))
+        notes = ", ".join(_notes(chat, self._client.server_ms()))
         title = await self.title(chat.chat_id)
         return f"{title}{notes and f' ({notes})'}  {await self._snippet(chat.newest)}".rstrip()
 
@@ -99,13 +98,13 @@ def _count(unread: int) -> str:
     return f"{unread}+" if unread >= MAX_UNREAD else str(unread)
 
 
-def _notes(chat: Chat) -> Iterator[str]:
-    """The unread messages and mentions of a chat, and the user's own settings of it."""
+def _notes(chat: Chat, now_ms: int) -> Iterator[str]:
+    """The unread messages and mentions of a chat, and the user's own settings of it at a time of the server."""
     if chat.unread or is_marked_unread(chat):
         yield f"{_count(chat.unread)} unread" if chat.unread else "unread"
     if mentions := chat.unread_mentions:
         yield f"{_count(mentions)} mention{'s' if mentions > 1 else ''}"
-    muted = [event.change.muted for event in chat.changes if event.change.muted.until_ms > time.time() * 1000]
+    muted = [event.change.muted for event in chat.changes if event.change.muted.until_ms > now_ms]
     if muted:
         yield "muted except mentions" if muted[0].except_mentions else "muted"
     if any(event.change.chat_pinned.set for event in chat.changes):

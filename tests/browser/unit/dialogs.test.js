@@ -109,6 +109,23 @@ test("a mute that ends later than a browser can show is one for ever, which can 
   }
 });
 
+test("a mute for some time ends by the server's clock, also if that of the device is wrong", async (context) => {
+  usePage(context);
+  const set = [];
+  const chats = new Chats({}, { user_id: ADA, name: "ada", display_name: "Ada" });
+  const server_ms = Date.now() + 7_200_000;
+  chats.clock.set(server_ms);
+  const dialog = new ChatNotifications({ chats, sending: { own: () => ({ mute: { until_ms: FOR_EVER } }), setOwn: (...one) => set.push(one) } }, CHAT);
+  dialog.open();
+  const form = nodesIn(dialog.element).find(({ outside }) => outside.startsWith("<form"));
+  for (const node of nodesIn(form)) if (node.getAttribute("name") === "end") node.value = "hour";
+  form.dispatch("submit");
+  await settle();
+  const [[chat_id, { muted }]] = set;
+  assert.deepEqual([chat_id, muted.except_mentions], [CHAT, false]);
+  assert.ok(Math.abs(Number(muted.until_ms) - server_ms - 3_600_000) < 60_000);
+});
+
 const LONG = "p".repeat(140);
 
 /** A form of a page: how to send it with the longest passwords, and what is written below a field. */

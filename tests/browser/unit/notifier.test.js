@@ -159,6 +159,20 @@ test("messages of a muted chat are not notified of, except a mention that the us
   assert.deepEqual(tab.take(), ["Mira Okafor: @ada hello", "sound"]);
 });
 
+test("a mute ends by the server's clock, also if that of the device is wrong", () => {
+  const tab = newTab();
+  tab.chats.clock.set(Date.now() + 3_600_000);
+  const mute = (minutes, until_ms) => tab.chats.change(changeAt(minutes, 0, { muted: { until_ms } }));
+  mute(1, "3700000");
+  arrive(1, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), []);
+  mute(2, "3600000");
+  arrive(2, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Mira Okafor: text 2", "sound"]);
+});
+
 test("a message that is deleted before its turn is not notified of, and closed after it; an edited one has its new text", () => {
   const tab = newTab();
   arrive(1, tab);

@@ -540,6 +540,19 @@ test("an edit that the server finds too late ends the editing of such messages, 
   assert.equal(save("mention", { code: "forbidden", field: "change.edited.text.mentions_everyone" })[0].editing.text, "mention");
 });
 
+test("mutes end, and messages can be edited, by the clock of the server, which Welcome states", async () => {
+  const { chats, sync: { sending } } = await online({ minute: 60 });
+  const isMuted = (minute) => {
+    chats.change(changeAt(minute, 0, { muted: { until_ms: String(timeOf(minute)) } }));
+    return sending.own(chats.of(CHAT)).isMuted;
+  };
+  assert.deepEqual([59, 61].map(isMuted), [false, true]);
+  sending.online({ edit_seconds: 90 });
+  assert.deepEqual([58, 59].map((minute) => sending.mayEdit(idAt(minute))), [false, true]);
+  await pass(120);
+  assert.deepEqual([sending.own(chats.of(CHAT)).isMuted, sending.mayEdit(idAt(59))], [false, false]);
+});
+
 test("changes of others, and of the user's other devices, arrive as events", async () => {
   const client = await online();
   const { chats, socket } = client;

@@ -7,11 +7,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client, Message
-from rookery.commands.terminal.chat import KEEP_UP_SECONDS, TerminalChat
+from rookery.commands.terminal.chat import HOUR_MS, KEEP_UP_SECONDS, TerminalChat
 from rookery.commands.terminal.commands import LISTED, split_command
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import ListMembersResponse
-from shared.contract.ids import EPOCH_MS, MAX_ID, first_id_at
+from shared.contract.ids import EPOCH_MS, MAX_ID, first_id_at, wall_clock_ms
 from tests.rookery.commands.terminal.screens import (
     FIND_GRACE,
     GRACE,
@@ -212,6 +212,33 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     assert [line.partition("grace")[2] for line in screen.shown[-3:]] == ["", ": hello", ": ada?"]
     assert (await connection.next_frame()).change.marked.read_up_to == 11
     nursery.cancel_scope.cancel()
+
+
+async def test_a_mute_ends_by_the_server_s_clock_also_if_that_of_this_machine_is_wrong(
+    chat: TerminalChat,
+    client: Client,
+    screen: FakeScreen,
+    bff: Any,
+    connection: Any,
+    gateway: Any,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+) -> None:
+    connection.end()
+    connection = await gateway.next_connection()
+    server_ms = wall_clock_ms() + 2 * HOUR_MS
+    await connection.welcome(at_ms=server_ms)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(connection.accept_next)
+    await chat.execute("/mute 1")
+    assert abs(connection.received[-1].change.muted.until_ms - server_ms - HOUR_MS) < HOUR_MS / 60
+    ends = {"d-5-7": server_ms - HOUR_MS, "d-7-9": server_ms + HOUR_MS}
+    changes = {chat_id: [{"event_id": "4", "change": {"muted": {"until_ms": end}}}] for chat_id, end in ends.items()}
+    chats = [{"chat_id": chat_id, "changes": each} for chat_id, each in changes.items()]
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": chats}
+    await chat.execute("/chats")
+    assert ["(muted)" in line for line in screen.shown[-2:]] == [False, True]
+    assert abs(client.server_ms() - server_ms) < HOUR_MS / 60
 
 
 @pytest.mark.parametrize(
