@@ -11,7 +11,7 @@ export class ReadAll extends FormModal {
   constructor({ chats, sending }) {
     const { title, words, action } = dialogTexts.readAll;
     const readAll = async () => {
-      await chats.loadSearched();
+      await chats.loadAll();
       for (const chat of chats.all) if (sending.isUnread(chat)) sending.readAll(chat.chat_id);
     };
     super(title, action, [], readAll, h("p", {}, words));

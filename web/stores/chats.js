@@ -264,6 +264,14 @@ export class Chats extends Store {
     }
   }
 
+  /** Loads all pages of the list. @throws {import("../api.js").Problem | import("../api.js").NoResponse} */
+  async loadAll() {
+    await this.#firstPage;
+    if (this.phase === "ready" && !this.hasMore) return;
+    await this.#readList("0", () => {});
+    this.#nextPage = "";
+  }
+
   async #load() {
     try {
       const { chats = [], next_cursor = "", complete_up_to = "0" } = await this.#api.chats({ cursor: this.#nextPage });

@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Problem } from "../../../web/api.js";
+import { NoResponse, Problem } from "../../../web/api.js";
 import { ChatNotifications } from "../../../web/components/chat-notifications.js";
 import { OwnProfile } from "../../../web/components/profile-dialogs.js";
 import { openDialog } from "../../../web/components/open-dialog.js";
+import { ReadAll } from "../../../web/components/read-all.js";
 import { SettingsDialog } from "../../../web/components/settings.js";
 import { SignIn } from "../../../web/components/sign-in.js";
 import { FOR_EVER } from "../../../web/kinds/own.js";
@@ -13,7 +14,7 @@ import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { texts } from "../../../web/languages/language.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Settings } from "../../../web/stores/settings.js";
-import { ADA, CHAT, fakeStorage, nodesIn, settle, usePage } from "./fakes.js";
+import { ADA, CHAT, fakeStorage, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
 
 test("a dialog opens when its module is loaded; a failure is shown, and the next call loads again", async () => {
   const said = [];
@@ -124,6 +125,35 @@ test("a mute for some time ends by the server's clock, also if that of the devic
   const [[chat_id, { muted }]] = set;
   assert.deepEqual([chat_id, muted.except_mentions], [CHAT, false]);
   assert.ok(Math.abs(Number(muted.until_ms) - server_ms - 3_600_000) < 60_000);
+});
+
+test("all chats are marked as read, on however many pages the list has them, or the dialog stays open", async (context) => {
+  usePage(context);
+  const PAGES = 30;
+  let isAway = true;
+  const chatAt = (at) => ({ chat_id: `g-${at + 1}`, unread: at % 2, newest: { message: { ...wireMessage(at), chat_id: `g-${at + 1}` } } });
+  const api = {
+    chats: async ({ cursor }) => {
+      const at = Number(cursor || 0);
+      if (isAway && at === PAGES - 1) throw new NoResponse();
+      return { chats: [chatAt(at)], next_cursor: at + 1 < PAGES ? String(at + 1) : "" };
+    },
+  };
+  const chats = new Chats(api, { user_id: ADA, name: "ada", display_name: "Ada" });
+  await chats.load();
+  const marked = [];
+  const sending = { isUnread: ({ unread }) => unread > 0, readAll: (chat_id) => marked.push(chat_id) };
+  const dialog = new ReadAll({ chats, sending });
+  dialog.open();
+  const submit = async () => {
+    nodesIn(dialog.element).find(({ outside }) => outside.startsWith("<form")).dispatch("submit");
+    for (let turn = 0; turn < 3 * PAGES; turn++) await settle();
+  };
+  await submit();
+  assert.deepEqual([marked, dialog.element.textContent.includes(texts.failed.noResponse)], [[], true]);
+  isAway = false;
+  await submit();
+  assert.deepEqual(marked.sort(), Array.from({ length: PAGES / 2 }, (_, at) => `g-${2 * at + 2}`).sort());
 });
 
 const LONG = "p".repeat(140);
