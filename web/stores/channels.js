@@ -30,7 +30,10 @@ const MAX_HEAD_READS = 2;
 /** @typedef {{chat_ids: string[], open_chat_ids: string[]}} Followed */
 
 export class Channels {
-  /** Called with the newest message of another user in a channel that is not open. @param {Message} _message */
+  /**
+   * Called with the newest message of another user in a channel that is not open, perhaps after a mention before it.
+   * @param {Message} _message
+   */
   onNews = (_message) => {};
   #chats;
   /** Null while there is no session. @type {Send | null} */
@@ -100,9 +103,8 @@ export class Channels {
 
   /** @param {string} chat_id */
   async #readHead(chat_id) {
-    const known_id = this.#chats.of(chat_id).newest?.message_id ?? "0";
-    const fresh = await this.#chats.readHead(chat_id).catch(() => []); // the server is away
-    for (const message of fresh) if (compareIds(message.message_id, known_id) > 0) this.onNews(message);
+    const news = await this.#chats.readHead(chat_id).catch(() => []); // the server is away
+    news.forEach((message) => this.onNews(message));
   }
 
   /** Whether a session can follow a chat. @param {Chat} chat */

@@ -18,10 +18,12 @@ import { Conversations } from "../conversations.js";
 import { withoutDirectionControls } from "../format.js";
 import { canReadMore, isFormer, isRequest, withGroupOf } from "../groups.js";
 import { compareIds, idBelow, isGroup, laterId, timeOfId } from "../ids.js";
+import { isMentioned } from "../kinds/edited.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { marksOf, readUpTo, unreadAfter } from "../kinds/marked.js";
+import { ownSettings } from "../kinds/own.js";
 import { Listed } from "../listed.js";
-import { fromWire, withChanges } from "../messages.js";
+import { fromHistory, fromWire, withChanges } from "../messages.js";
 import { Presence } from "../presence.js";
 import { Profiles } from "../profiles.js";
 import { Quotes } from "../quotes.js";
@@ -290,7 +292,7 @@ export class Chats extends Store {
   /**
    * Reads the events that the list and the messages in memory lack.
    * @param {(message: Message) => void} onMissed called with the newest message of each chat of which no device of the
-   * user had received it
+   * user had received it, as `#newsSince` returns it
    * @returns {Promise<boolean>} whether all is read: then nothing up to `listed_up_to` is missing
    */
   async readMissed(onMissed) {
@@ -347,8 +349,11 @@ export class Chats extends Store {
       count++;
       cursor = page.next_cursor ?? "";
       complete_up_to ||= page.complete_up_to ?? "0";
-      for (const { chat_id } of page.chats ?? []) changed.add(chat_id);
-      this.merge(page.chats ?? []).forEach(onMissed);
+      const listed = page.chats ?? [];
+      const before = new Map(listed.map(({ chat_id }) => [chat_id, this.of(chat_id)]));
+      for (const { chat_id } of listed) changed.add(chat_id);
+      for (const message of this.merge(listed))
+        (await this.#newsSince(/** @type {Chat} */ (before.get(message.chat_id)), message)).forEach(onMissed);
     } while (cursor);
     return { count, complete_up_to };
   }
@@ -522,9 +527,34 @@ export class Chats extends Store {
     return isUnread && (deleted ?? (actor_id === this.me.user_id ? undefined : edited)) !== undefined;
   }
 
-  /** Reads the newest message and the counts of a chat; returns as `merge` does. @param {string} chat_id */
+  /**
+   * Reads the newest message and the counts of a chat.
+   * @param {string} chat_id
+   * @returns {Promise<Message[]>} as of `#newsSince`; none if the newest message is known, or a device had received it
+   */
   async readHead(chat_id) {
-    return this.merge([await this.#api.chat(chat_id)]);
+    const before = this.of(chat_id);
+    const isNews = ({ message_id = "0" }) => compareIds(message_id, before.newest?.message_id ?? "0") > 0;
+    const [newest] = this.merge([await this.#api.chat(chat_id)]).filter(isNews);
+    return newest ? this.#newsSince(before, newest) : [];
+  }
+
+  /**
+   * The messages to notify of in a chat that was read again: the newest one, which may be no mention. If the chat is muted
+   * except for mentions, the newest mention on the first page since the former reading comes before it.
+   * @param {Chat} before
+   * @param {Message} newest
+   * @returns {Promise<Message[]>}
+   */
+  async #newsSince(before, newest) {
+    const { chat_id } = before;
+    const [chat, me] = [this.of(chat_id), this.me.user_id];
+    const isWanted = ownSettings(chat, me, this.clock.now_ms()).mute?.except_mentions && !isMentioned(newest, me);
+    const known_id = laterId(before.newest?.message_id ?? "0", readUpTo(before, me));
+    if (!isWanted || chat.unread_mentions <= before.unread_mentions || known_id === "0") return [newest];
+    const { messages = [] } = await this.#api.messages(chat_id, { after_id: known_id }).catch(() => ({ messages: [] }));
+    const mention = messages.map(fromHistory).findLast((message) => isMentioned(message, me) && isNew(message, chat, me));
+    return mention ? [mention, newest] : [newest];
   }
 
   /**

@@ -23,7 +23,10 @@ const REREAD_MS = 15 * 60_000;
 export class Sync extends Store {
   /** Called with each new message of another user. @param {Message} _message */
   onArrived = (_message) => {};
-  /** Called with a chat's newest message if no device of the user has received it. @param {Message} _message */
+  /**
+   * Called with a chat's newest message if no device of the user has received it, perhaps after a mention before it.
+   * @param {Message} _message
+   */
   onMissed = (_message) => {};
   /** Called when the user's connection with another one, or a block, has changed. @param {string} _user_id */
   onPeopleChanged = (_user_id) => {};

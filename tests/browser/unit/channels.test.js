@@ -6,6 +6,7 @@ import { Completion } from "../../../web/components/completion.js";
 import { ChannelMembers, findMentioned } from "../../../web/stores/channel-members.js";
 import "../../../web/stores/channels.js"; // the page loads it later: then that takes no time
 import { textOf } from "../../../web/kinds/edited.js";
+import { FOR_EVER } from "../../../web/kinds/own.js";
 import { ADA, changeAt, CHAT, FakeHistory, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 import { online, pass, timeOf } from "./online.js";
 
@@ -112,6 +113,32 @@ test("news of a channel update the list within 3 seconds, and at most every 5; t
   assert.deepEqual(history.requests, Array(3).fill(`chat ${NEWS}`));
   assert.deepEqual(told, ["text 4", "text 5"]);
   assert.deepEqual(shown(chats, NEWS), []);
+});
+
+test("of a channel that is muted except for mentions the newest mention is told, too, with messages after it", async (context) => {
+  context.mock.method(Math, "random", () => 0);
+  const { chats, sync, history, socket } = await inChannels();
+  accept(socket, 2);
+  const told = [];
+  sync.onMissed = (message) => told.push(textOf(message));
+  const { event_id, change } = changeAt(2, 0, { muted: { until_ms: FOR_EVER, except_mentions: true } });
+  const news = async (chat_id, minute, ...texts) => {
+    texts.forEach((text, at) => history.record(sentTo(chat_id, minute + at, { text })));
+    const about = history.about.get(chat_id);
+    const mentions = texts.filter(({ mentions_everyone }) => mentions_everyone).length;
+    Object.assign(about, { unread: (about.unread ?? 0) + texts.length, unread_mentions: (about.unread_mentions ?? 0) + mentions });
+    head(socket, chat_id, minute + texts.length - 1);
+    await pass(3);
+    await pass(5);
+    return [told.splice(0), history.requests.splice(0).filter((request) => request.startsWith("messages")).length];
+  };
+  chats.change({ event_id, change: { ...change, chat_id: NEWS } });
+  history.requests.length = 0;
+  const [plain, all, more] = [{ body: "plain" }, { body: "@all", mentions_everyone: true }, { body: "@all again", mentions_everyone: true }];
+  assert.deepEqual(await news(NEWS, 3, all, more, plain), [["@all again", "plain"], 1]);
+  assert.deepEqual(await news(NEWS, 6, plain), [["plain"], 0]);
+  assert.deepEqual(await news(NEWS, 7, plain, all), [["@all"], 0]);
+  assert.deepEqual(await news(CLUB, 9, all, plain), [["plain"], 0], "not muted");
 });
 
 test("the counts of an opened channel, whose list is not read then, are read after a missed edit of an unread message", async () => {

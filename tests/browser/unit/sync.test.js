@@ -5,6 +5,7 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 import { timeOfId } from "../../../web/ids.js";
 import { textOf } from "../../../web/kinds/edited.js";
 import { marksOf } from "../../../web/kinds/marked.js";
+import { FOR_EVER } from "../../../web/kinds/own.js";
 import { reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromWire } from "../../../web/messages.js";
 import {
@@ -285,6 +286,25 @@ test("the newest missed message of a chat is passed on, once", async () => {
   miss(socket, 3);
   for (const seconds of [5, 10]) await pass(seconds);
   assert.deepEqual(missed, ["text 3"]);
+});
+
+test("of a chat that is muted except for mentions the newest missed mention is passed on, too, if it is not the newest message", async () => {
+  const history = new FakeHistory();
+  history.record(sentTo(OTHER, 1));
+  const { event_id, change } = changeAt(1, 0, { muted: { until_ms: FOR_EVER, except_mentions: true } });
+  const about = { changes: [{ event_id, change: { ...change, chat_id: OTHER } }] };
+  history.about.set(OTHER, about);
+  const { sync, socket } = await online({ history });
+  const missed = [];
+  sync.onMissed = ({ body }) => missed.push(body);
+  const mention = sentTo(OTHER, 2);
+  mention.message.text = { body: "@ada", mentions: [{ user_id: ADA }] };
+  history.record([mention, sentTo(OTHER, 3)]);
+  Object.assign(about, { unread: 2, unread_mentions: 1 });
+  miss(socket, 3);
+  for (const seconds of [5, 10]) await pass(seconds);
+  assert.deepEqual(missed, ["@ada", "text 3"]);
+  assert.equal(history.requests.filter((request) => request === `messages ${OTHER}`).length, 1);
 });
 
 test("if too much was missed, a chat loads anew: the open one at once, at the place of its reader", async () => {
