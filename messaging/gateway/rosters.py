@@ -34,19 +34,20 @@ MAX_BYTES = 128 * 1024 * 1024
 
 ROSTER_BYTES = 2_000
 MEMBER_BYTES = 600
-KNOWN_MEMBER_BYTES = 160
+KNOWN_MEMBER_BYTES = 120
 INVITE_BYTES = 300
 """Bytes that a roster takes, each member of a group, each known member of a channel, and each invite link, about."""
 
 MAX_KNOWN = 2_000
-"""Members of a channel that its roster keeps, 320 kB: at least the users of a request, and creators of its links."""
+"""Members of a channel that its roster keeps, 240 kB: at least the users of a request, and creators of its links."""
 
 MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
 120 MB."""
 
 MAX_CHANGED_OF_CHANNEL = 2_000
-"""Members of one channel that are remembered, the last changed ones: enough for the records of the last seconds."""
+"""Members of one channel that are remembered without a roster, the last changed ones: enough for the records of the
+last seconds."""
 
 BEHIND_SECONDS = 1.0
 """How long to wait for the archive to record a control change that this gateway has read."""
@@ -79,7 +80,8 @@ class _Read(msgspec.Struct):
     version: int = 0
     """The version of the newest control change that was read or published."""
     members: dict[int, Member] | KnownMembers = {}
-    """The changed members, as they are after their newest change that was read."""
+    """The changed members, as they are after their newest change that was read. Of a channel whose roster is cached,
+    only members that changed before: the roster has the others."""
     remembered: int = 0
     """The version of the control change that was read last."""
 
@@ -201,7 +203,7 @@ class Rosters:
             self._drop(chat_id)  # a version is missing
         elif known is None and control.version == read.version == 1 and is_live:
             self._keep(Roster.created(chat_id, control), changed_id(control.members))
-        self._remember(read, control, is_channel)
+        self._remember(chat_id, control, is_channel)
         self._news.unpark_all()
 
     def within(self, chat_id: str, version: int, event_id: int, user_ids: tuple[int, ...]) -> tuple[int, ...]:
@@ -246,8 +248,8 @@ class Rosters:
 
     def clear(self) -> None:
         """Drop all rosters: this gateway may not read all control changes of their groups any more."""
-        self._cached.clear()
-        self._size = 0
+        for chat_id in tuple(self._cached):
+            self._drop(chat_id)
 
     # ---- for the sequencer
 
@@ -308,7 +310,8 @@ class Rosters:
     def _keep(self, roster: Roster, changed: int) -> None:
         """Cache a roster in place of any other of its group. `changed` is the highest id by which a user joined or
         left, or a higher one."""
-        self._drop(roster.chat_id)
+        if (former := self._cached.pop(roster.chat_id, None)) is not None:
+            self._size -= former.size
         self._follow(changed)
         if roster.is_channel:
             roster = roster.keeping(MAX_KNOWN)
@@ -318,8 +321,13 @@ class Rosters:
             self._drop(next(iter(self._cached)))
 
     def _drop(self, chat_id: str) -> None:
-        if (cached := self._cached.pop(chat_id, None)) is not None:
-            self._size -= cached.size
+        """Drop a roster, if it is cached. The members of a channel that it has are remembered."""
+        if (cached := self._cached.pop(chat_id, None)) is None:
+            return
+        self._size -= cached.size
+        if cached.roster.is_channel:
+            read = self._noted(chat_id, cached.roster.version)
+            self._set_read(read, KnownMembers.of(read.members).merged(KnownMembers.of(cached.roster.members)))
 
     def _noted(self, chat_id: str, version: int) -> _Read:
         """The changed members of the group, noted with this version."""
@@ -328,16 +336,28 @@ class Rosters:
         read.version = max(read.version, version)
         return read
 
-    def _remember(self, read: _Read, control: Control, is_channel: bool) -> None:
-        """Remember the members that a control change changed, unless a newer one of each was read."""
+    def _remember(self, chat_id: str, control: Control, is_channel: bool) -> None:
+        """Remember the members that a control change changed, unless a newer one of each was read, or the roster of a
+        channel has them."""
+        read = self._noted(chat_id, control.version)
         if control.version == read.remembered:
             return  # another copy of it, in another partition
-        known, count, read.remembered = read.members, len(read.members), control.version
+        read.remembered = control.version
+        cached = self._cached.get(chat_id)
+        if cached is not None and cached.roster.is_channel and cached.roster.version >= control.version:
+            return
+        known = read.members
         newer = newer_members(known, members_after(control))
         if isinstance(known, KnownMembers) or is_channel:
-            read.members, _ = KnownMembers.of(known).after(newer.values()).last(MAX_CHANGED_OF_CHANNEL)
+            self._set_read(read, KnownMembers.of(known).after(newer.values()))
         else:
-            known.update(newer)
-        self._changed += len(read.members) - count
+            self._set_read(read, {**known, **newer})
+
+    def _set_read(self, read: _Read, members: dict[int, Member] | KnownMembers) -> None:
+        """Set the members that are remembered of a group; of a channel, MAX_CHANGED_OF_CHANNEL of them."""
+        if isinstance(members, KnownMembers):
+            members, _ = members.last(MAX_CHANGED_OF_CHANNEL)
+        self._changed += len(members) - len(read.members)
+        read.members = members
         while self._changed + len(self._read) > MAX_CHANGED and len(self._read) > 1:
             self._changed -= len(self._read.pop(next(iter(self._read))).members)

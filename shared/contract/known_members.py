@@ -7,7 +7,7 @@ from rookery.v1.groups_pb2 import Member
 
 
 class KnownMembers(Mapping[int, Member]):
-    """Members by user, each encoded: about 160 bytes, where a decoded one takes 650. Does not change. Each access
+    """Members by user, each encoded: about 120 bytes, where a decoded one takes 650. Does not change. Each access
     decodes the member, which takes about 2 µs."""
 
     __slots__ = ("_encoded", "asking")
@@ -35,6 +35,14 @@ class KnownMembers(Mapping[int, Member]):
             encoded[user_id] = shared.setdefault(value, value)
             (asking.add if member.asked_at_ms else asking.discard)(user_id)
         return KnownMembers(encoded, frozenset(asking))
+
+    def merged(self, others: "KnownMembers") -> "KnownMembers":
+        """The other members, and the members that are only here. The other members count as added later."""
+        if not self._encoded:
+            return others
+        asking = {user_id for user_id in self.asking if user_id not in others} | others.asking
+        encoded = {user_id: member for user_id, member in self._encoded.items() if user_id not in others}
+        return KnownMembers({**encoded, **others._encoded}, frozenset(asking))
 
     def last(self, limit: int) -> tuple["KnownMembers", int]:
         """Return `limit` members: all users with a join request, and the members that were added last. They are more

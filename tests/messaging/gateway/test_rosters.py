@@ -213,21 +213,50 @@ def test_users_who_have_asked_to_join_a_channel_stay_known(rosters: Rosters, mon
     assert ({*roster.members}, [each.user_id for each in roster.asking()]) == ({BEN, 18, 19}, [BEN])
 
 
-def test_the_members_of_a_large_channel_take_less_than_a_megabyte_at_three_gateways(history: ScriptedHistory) -> None:
-    """Of 10,000 members, added in ten requests, the gateways know the last ones, also of the control changes."""
-    crew = Crew(ANN, is_channel=True)
-    for number in range(10):
-        crew.add(2 + number, *range(1_000 * (number + 1), 1_000 * (number + 1) + 999))
-    gateways = [Rosters(history, 4, lambda _: None, history.is_complete) for _ in range(3)]
+@pytest.mark.parametrize("spacing", [0, 1])
+def test_the_members_of_a_large_channel_take_less_than_a_megabyte_at_four_gateways(
+    history: ScriptedHistory, spacing: int
+) -> None:
+    """Of the members, whose spans are equal or different, each gateway keeps the last ones, once."""
+    first, controls = 2**58, [Crew(ANN, is_channel=True).control(1)]
+    for version in range(2, 5):
+        users = [first + 1_000 * version + number for number in range(1_000)]
+        spans = [[Span(first=first + spacing * user_id)] for user_id in users]
+        members = [
+            Member(user_id=user_id, role=ROLE_MEMBER, spans=each, version=version)
+            for user_id, each in zip(users, spans, strict=True)
+        ]
+        controls.append(Control(version=version, members=members, member_count=1_000 * version))
+    gateways = [Rosters(history, 4, lambda _: None, history.is_complete) for _ in range(4)]
     tracemalloc.start()
     for gateway in gateways:
-        for event in crew.events:
-            gateway.read(crew.chat_id, event.message.control, is_channel=True)
+        for control in controls:
+            gateway.read("g-7", control, is_channel=True)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert all(gateway.version(crew.chat_id) == 11 for gateway in gateways)
-    assert all(gateway.cached(crew.chat_id) is not None for gateway in gateways)
+    for gateway in gateways:
+        roster = gateway.cached("g-7")
+        assert roster is not None
+        assert (gateway.version("g-7"), len(roster.members)) == (len(controls), module.MAX_KNOWN)
     assert max(sum(gateway.size for gateway in gateways), size) < 1_000_000
+
+
+@pytest.mark.parametrize("lose", ["clear", "miss"])
+def test_members_of_a_channel_stay_known_without_the_roster_that_had_them(rosters: Rosters, lose: str) -> None:
+    """The sender of an event may not have read yet that a recipient has left."""
+    crew = Crew(ANN, BEN, CAT, is_channel=True)
+    crew.remove(20, BEN)
+    for version in (1, 2):
+        rosters.read(crew.chat_id, crew.control(version), is_channel=True)
+    if lose == "clear":
+        rosters.clear()
+    else:
+        crew.change(30, change_settings=ChangeSettings(name="A"))
+        crew.remove(40, CAT)
+        rosters.read(crew.chat_id, crew.control(4), is_channel=True)
+    assert (rosters.cached(crew.chat_id), rosters.size) == (None, 0)
+    assert rosters.within(crew.chat_id, 1, 50, (ANN, BEN)) == (ANN,)
+    assert (CAT in rosters.within(crew.chat_id, 1, 50, (CAT,))) == (lose == "clear")
 
 
 async def test_an_answer_from_before_the_cached_roster_is_asked_for_again(

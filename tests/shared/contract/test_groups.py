@@ -32,6 +32,7 @@ from shared.contract.groups import (
     permissions_of,
 )
 from shared.contract.ids import EPOCH_MS, first_id_at
+from shared.contract.known_members import KnownMembers
 from tests.messaging.archive.store.chats import Company
 
 P = Permission
@@ -125,6 +126,15 @@ def test_a_roster_has_whoever_asks_to_join_until_they_are_declined() -> None:
     roster = roster.after(Control(version=3, members=[Member(user_id=3), left]))
     assert not roster.asking()
     assert roster.members.keys() == {1, 4}
+
+
+def test_merged_members_are_the_others_and_those_that_are_only_here_which_are_the_first_to_be_left_out() -> None:
+    here = KnownMembers.of({user_id: Member(user_id=user_id, asked_at_ms=7, version=1) for user_id in (1, 2, 3)})
+    others = [Member(user_id=4, role=ROLE_MEMBER, version=2), Member(user_id=2, role=ROLE_MEMBER, version=2)]
+    merged = here.merged(KnownMembers.of({each.user_id: each for each in others}))
+    assert [*merged] == [1, 3, 4, 2]
+    assert (merged[2], merged[3], merged.asking) == (others[1], here[3], {1, 3})
+    assert [*merged.last(3)[0]] == [1, 3, 2]
 
 
 def invited(roster: Roster, *invites: Invite) -> Roster:
