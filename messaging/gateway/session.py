@@ -285,20 +285,23 @@ class Session:
         self._position_id = event.event_id or self._position_id  # 0: of an event without an id, such as people_changed
         self._put(event)
 
-    def signal(self, frame: SharedFrame) -> bool:
-        """Queue a frame that is not kept: it has no position. If the queue is half full, it is dropped, without a Gap:
-        signals must not take the place of events that are kept. Return whether it was queued."""
-        configuration = self._configuration()
-        if (
-            self.state is not State.LIVE
-            or self.dropped
-            or 2 * len(self._queue) >= configuration.session_queue_frames
-            or 2 * self._queued_bytes >= configuration.session_queue_bytes
-        ):
-            return False
-        self._queued_bytes += frame.size
-        self._put(frame)
-        return True
+    def signal(self, *frames: SharedFrame) -> int:
+        """Queue frames that are not kept: they have no position. From the frame on at which the queue is half full,
+        they are dropped, without a Gap: signals must not take the place of events that are kept. Return how many were
+        queued."""
+        if self.state is not State.LIVE or self.dropped:
+            return 0
+        configuration, before = self._configuration(), self._sequence
+        max_frames, max_bytes = configuration.session_queue_frames / 2, configuration.session_queue_bytes / 2
+        for frame in frames:
+            if len(self._queue) >= max_frames or self._queued_bytes >= max_bytes:
+                break
+            self._sequence += 1
+            self._queue.append((self._sequence, frame))
+            self._queued_bytes += frame.size
+        if self._sequence > before:
+            self.on_change()
+        return self._sequence - before
 
     def accept(self, accepted: Accepted) -> None:
         """Answer a command that is done: a message or a change is stored."""

@@ -1,7 +1,9 @@
 """The users that sessions of this gateway watch: asks the owners of their partitions, and delivers their answers."""
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 
 import msgspec
 import structlog
@@ -22,6 +24,16 @@ from shared.throttle import Throttle, too_many
 
 ROUND_SECONDS = 60.0
 """Interval at which this gateway asks for all users that it watches: a lost signal is repaired by then."""
+
+BATCH_SECONDS = 5.0
+"""The shortest interval between two sends of changed presences to one session: later changes wait for its end, and
+share the next send. A user who hides their presence is hidden at once."""
+
+TICK_SECONDS = 0.5
+"""How often this gateway looks for sessions whose interval has ended."""
+
+SENDS_AT_ONCE = 100
+"""Sessions that are sent changes before other tasks get their turn: about 3 ms of work."""
 
 MAX_WATCHED = 100_000
 """Users whom the sessions of this gateway watch: about 50 MB. Presence of further ones is not sent."""
@@ -52,8 +64,13 @@ class _Viewer(msgspec.Struct, eq=False):
     read_at: float = 0.0
     """No relationship was read earlier."""
 
-    def sees(self, user_id: int) -> bool:
-        return bool(self.shows_presence) and not self.is_blocked.get(user_id, True)
+
+class _Watching(msgspec.Struct, eq=False):
+    """A session that watches."""
+
+    user_ids: Sequence[int]
+    changed: set[int] = set()
+    """Watched users whose presence has changed since it was sent to the session."""
 
 
 class _State(msgspec.Struct):
@@ -73,7 +90,10 @@ class Watches:
         self._accounts = accounts
         self._directory = directory
         self._publisher = publisher
-        self._watched: dict[Session, Sequence[int]] = {}
+        self._watched: dict[Session, _Watching] = {}
+        self._ready: set[Session] = set()  # with changes to send now
+        self._resting: dict[Session, float] = {}  # until when they are sent no changes; in the order of these times
+        self._changed = trio.Event()
         self._watchers: dict[int, set[Session]] = {}
         self._states: dict[int, _State] = {}  # of watched users
         self._sessions: dict[int, set[Session]] = {}  # that watch, by user
@@ -92,6 +112,7 @@ class Watches:
             nursery.start_soon(self._follow_owners)
             nursery.start_soon(self._review_forever)
             nursery.start_soon(self._reread_forever)
+            nursery.start_soon(self._send_forever)
             while True:
                 await trio.sleep(ROUND_SECONDS)
                 self._publisher.watched(self._gateway, self._watchers)
@@ -127,7 +148,10 @@ class Watches:
         self._publisher.watched(self._gateway, [user_id for user_id in user_ids if user_id not in self._states])
 
     def _replace(self, session: Session, user_ids: Sequence[int]) -> None:
-        former = self._watched.pop(session, ())
+        watching = self._watched.pop(session, None)
+        former = () if watching is None else watching.user_ids
+        self._ready.discard(session)
+        self._resting.pop(session, None)
         for user_id in former:
             if (watchers := self._watchers.get(user_id)) is not None:
                 watchers.discard(session)
@@ -140,7 +164,7 @@ class Watches:
                 self._states.pop(user_id, None)  # its changes do not arrive any more
         sessions = self._sessions.setdefault(session.user_id, set())
         if user_ids:
-            self._watched[session] = user_ids
+            self._watched[session] = _Watching(user_ids)
             sessions.add(session)
         else:
             sessions.discard(session)
@@ -161,33 +185,87 @@ class Watches:
         self._viewers[viewer_id] = _Viewer(viewer.shows_presence, is_blocked, viewer.read_at)
 
     def _watched_by(self, viewer_id: int) -> set[int]:
-        return {user_id for session in self._sessions.get(viewer_id, ()) for user_id in self._watched[session]}
+        return {user_id for session in self._sessions.get(viewer_id, ()) for user_id in self._watched[session].user_ids}
 
-    def _show(self, session: Session, user_ids: Iterable[int]) -> None:
+    def _watched_of(self, session: Session) -> Sequence[int]:
+        """The users whom the session watches; none if it has ended."""
+        watching = self._watched.get(session)
+        return () if watching is None else watching.user_ids
+
+    def _show(self, session: Session, user_ids: Sequence[int]) -> None:
         """Deliver the presence of these users, if it is known. A user whom the viewer must not see is offline."""
-        viewer = self._viewers.get(session.user_id)
-        for user_id in user_ids if viewer is not None else ():
-            if (state := self._states.get(user_id)) is not None and viewer is not None:
-                sees = user_id == session.user_id or viewer.sees(user_id)
-                session.signal(state.shared if sees else _shared(Presence(user_id=user_id)))
+        if session.user_id not in self._viewers:
+            return
+        seen = {*self._seen_by(session.user_id, user_ids)}
+        session.signal(
+            *(
+                state.shared if user_id in seen else _shared(Presence(user_id=user_id))
+                for user_id in user_ids
+                if (state := self._states.get(user_id)) is not None
+            )
+        )
+
+    def _seen_by(self, viewer_id: int, user_ids: Iterable[int]) -> list[int]:
+        """The users of these whose presence the viewer may see: none if the viewer is forgotten, except themselves."""
+        viewer = self._viewers.get(viewer_id)
+        is_blocked = viewer.is_blocked if viewer is not None and viewer.shows_presence else {}
+        return [user_id for user_id in user_ids if user_id == viewer_id or not is_blocked.get(user_id, True)]
 
     # ---- signals
 
     def receive(self, changed: PresenceChanged) -> None:
-        """Deliver the presence of users to the sessions that watch them, if it is another one. A user who must not see
-        it gets nothing: even the time of an event would reveal something."""
+        """Have the presence of users delivered to the sessions that watch them, if it is another one. A user who must
+        not see it gets nothing: even the time of an event would reveal something."""
+        first: dict[Session, list[int]] = {}
         for presence in changed.presences:
             user_id, state = presence.user_id, self._states.get(presence.user_id)
             watchers = self._watchers.get(user_id)
             if not watchers or (state is not None and _is_known(state.presence, presence, changed.is_provisional)):
                 continue
-            self._states[user_id] = new = _State(presence, _shared(presence))
+            self._states[user_id] = _State(presence, _shared(presence))
+            if state is None:
+                for session in watchers:
+                    first.setdefault(session, []).append(user_id)
+                continue
             for session in watchers:
-                viewer = self._viewers.get(session.user_id)
-                if state is None:
-                    self._show(session, [user_id])
-                elif user_id == session.user_id or (viewer is not None and viewer.sees(user_id)):
-                    session.signal(new.shared)
+                self._watched[session].changed.add(user_id)
+            is_hidden = not presence.is_online and not presence.last_seen_ms
+            self._ready |= watchers if is_hidden else watchers.difference(self._resting)
+            self._changed.set()
+        for session, user_ids in first.items():
+            self._show(session, user_ids)
+
+    async def _send_forever(self) -> None:
+        """Send changes to sessions as they arrive, or at the end of the sessions' intervals, with a tick."""
+        while True:
+            with trio.move_on_after(TICK_SECONDS if self._resting else math.inf):
+                await self._changed.wait()
+            self._changed = trio.Event()
+            now = trio.current_time()
+            self._end_intervals(now)
+            ready = tuple(self._ready)
+            for start in range(0, len(ready), SENDS_AT_ONCE):
+                for session in self._ready.intersection(ready[start : start + SENDS_AT_ONCE]):
+                    self._send_changes(session, now)
+                await trio.lowlevel.checkpoint()
+
+    def _end_intervals(self, now: float) -> None:
+        ended = takewhile(lambda each: each[1] <= now, self._resting.items())
+        for session in [session for session, _ in ended]:
+            del self._resting[session]
+            if self._watched[session].changed:
+                self._ready.add(session)
+
+    def _send_changes(self, session: Session, now: float) -> None:
+        """Send a session the changes that its user may see now. Changes for which it has no room wait again."""
+        self._ready.discard(session)
+        watching = self._watched[session]
+        shown = self._seen_by(session.user_id, watching.changed)
+        queued = session.signal(*[self._states[user_id].shared for user_id in shown])
+        watching.changed = {*shown[queued:]}
+        if shown:
+            self._resting.pop(session, None)
+            self._resting[session] = now + BATCH_SECONDS
 
     def deliver(self, user_id: int, shared: SharedEvent) -> None:
         """Deliver an event about the user to the sessions that watch them."""
@@ -217,8 +295,8 @@ class Watches:
         """Raises Unavailable."""
         try:
             for session in tuple(self._sessions.get(user_id, ())):
-                await self._view(user_id, self._watched.get(session, ()))
-                self._show(session, self._watched.get(session, ()))
+                await self._view(user_id, self._watched_of(session))
+                self._show(session, self._watched_of(session))
         finally:
             self._forget_idle(user_id)
 

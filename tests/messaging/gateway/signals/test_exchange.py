@@ -10,9 +10,10 @@ import trio
 import trio.testing
 
 from messaging.envelopes import by_partition
+from messaging.gateway.frames import SharedEvent
 from messaging.gateway.signals import presences, watches
 from messaging.gateway.signals.presences import OFFLINE_SECONDS, TICK_SECONDS, WATCH_SECONDS
-from messaging.gateway.signals.watches import ROUND_SECONDS
+from messaging.gateway.signals.watches import BATCH_SECONDS, ROUND_SECONDS
 from rookery.v1.session_pb2 import Event, Presence, ProfileChanged, ServerFrame, Typing
 from rookery.v1.signals_pb2 import Signal, SignalEvent
 from shared.accounts.people import Relationship
@@ -78,6 +79,94 @@ async def test_the_changes_of_a_second_are_published_together(
     await elapse(clock, TICK_SECONDS)
     assert await ann.presences() == {BEN: None, CAT: None}
     assert len(published) == 1
+
+
+async def test_a_session_receives_a_change_at_once_and_the_changes_of_the_next_seconds_together(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
+) -> None:
+    ann, cat = gateway.sign_in(ANN), gateway.sign_in(CAT)
+    users = [BEN, *range(10, 13)]
+    await ann.watch(*users)
+    await cat.watch(*users[1:])
+    assert await ann.presences() == dict.fromkeys(users, 0)
+    assert await cat.presences() == dict.fromkeys(users[1:], 0)
+    gateway.sign_in(BEN)
+    await elapse(clock, TICK_SECONDS)
+    assert await ann.presences() == {BEN: None}
+    for user_id in users[1:]:
+        gateway.sign_in(user_id)
+        await elapse(clock, TICK_SECONDS)
+        assert await ann.presences() == {}
+    assert [*await cat.presences()] == [10], "she received nothing before"
+    await elapse(clock, BATCH_SECONDS)
+    assert await ann.presences() == dict.fromkeys(users[1:])
+    assert await cat.presences() == dict.fromkeys(users[2:])
+    await elapse(clock, BATCH_SECONDS)
+    assert await ann.presences() == {}
+
+
+@pytest.mark.parametrize("watched", [(), (CAT,), (BEN, CAT)])
+async def test_changes_that_wait_are_not_sent_to_a_session_that_has_ended_or_watches_other_users(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, watched: tuple[int, ...]
+) -> None:
+    ann, other = gateway.sign_in(ANN), gateway.sign_in(ANN)
+    for each in (ann, other):
+        await each.watch(BEN, 10)
+        await each.presences()
+    for user_id in (10, BEN):
+        gateway.sign_in(user_id)
+        await elapse(clock, TICK_SECONDS)
+    assert await ann.presences() == {10: None}
+    if watched:
+        await ann.watch(*watched)
+        assert await ann.presences() == {user_id: None if user_id == BEN else 0 for user_id in watched}
+    else:
+        ann.leave()
+    await elapse(clock, BATCH_SECONDS)
+    assert await other.presences() == {10: None, BEN: None}
+    assert await ann.presences() == {}
+
+
+@pytest.mark.parametrize("hidden", ["setting", "block"])
+async def test_a_user_who_hides_their_presence_is_hidden_at_once_also_while_changes_wait(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, hidden: str
+) -> None:
+    ann = gateway.sign_in(ANN)
+    await ann.watch(BEN, CAT)
+    await ann.presences()
+    gateway.sign_in(CAT)
+    await elapse(clock, TICK_SECONDS)
+    assert await ann.presences() == {CAT: None}
+    gateway.sign_in(BEN)
+    await elapse(clock, TICK_SECONDS)
+    if hidden == "setting":
+        world.hidden.add(BEN)
+        SignalPublisher(world.signals, PARTITIONS).profile_changed(BEN)
+    else:
+        world.blocks.add(frozenset((ANN, BEN)))
+        gateway.exchange.forget_relationship(ANN, BEN)
+    await settle()
+    shown = [each.presence for each in await ann.events() if each.HasField("presence")]
+    assert Presence(user_id=BEN) in shown
+    assert not any(each.is_online for each in shown if each.user_id == BEN)
+    await elapse(clock, BATCH_SECONDS)
+    assert await ann.presences() == {}
+
+
+async def test_changes_for_which_a_session_has_no_room_are_sent_later(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
+) -> None:
+    ann, users = gateway.sign_in(ANN), range(10, 10 + watches.SENDS_AT_ONCE)
+    await ann.watch(*users)
+    await ann.presences()
+    while ann.session.signal(SharedEvent(Event(typing=Typing(user_id=BEN)), 64)):
+        pass
+    for user_id in users:
+        gateway.sign_in(user_id)
+    await elapse(clock, TICK_SECONDS)
+    assert not any(each.HasField("presence") for each in await ann.events())
+    await elapse(clock, BATCH_SECONDS)
+    assert await ann.presences() == dict.fromkeys(users)
 
 
 async def test_a_user_who_comes_back_soon_has_not_been_away(
@@ -199,7 +288,7 @@ async def test_users_stay_online_while_their_partition_moves_and_are_offline_if_
     await elapse(clock, 4)
     assert await ann.presences() == {BEN: world.seen[BEN]}
     owner.sign_in(BEN)
-    await elapse(clock, TICK_SECONDS)
+    await elapse(clock, BATCH_SECONDS)
     assert await ann.presences() == {BEN: None}
 
 
