@@ -29,6 +29,7 @@ PING = b"\x89\x00"
 """An empty ping."""
 
 _TEXT = 0x81  # FIN, and the opcode of text
+_SHORT_HEADERS = [bytes((_TEXT, size)) for size in range(126)]
 
 
 class Closing(NamedTuple):
@@ -131,7 +132,7 @@ def text_message(text: str | bytes) -> bytes:
     data = text.encode() if isinstance(text, str) else text
     size = len(data)
     if size < 126:
-        return bytes((_TEXT, size)) + data
+        return _SHORT_HEADERS[size] + data
     if size < 1 << 16:
         return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + data
     return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + data
