@@ -39,15 +39,12 @@ INVITE_BYTES = 300
 """Bytes that a roster takes, each member of a group, each known member of a channel, and each invite link, about."""
 
 MAX_KNOWN = 2_000
-"""Members of a channel that its roster keeps, 240 kB: at least the users of a request, and creators of its links."""
+"""Members of a channel that its roster keeps, 240 kB: at least the users of a request, and creators of its links. Also
+members that are remembered without a roster, the last changed ones: enough for the records of the last seconds."""
 
 MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
 120 MB."""
-
-MAX_CHANGED_OF_CHANNEL = 2_000
-"""Members of one channel that are remembered without a roster, the last changed ones: enough for the records of the
-last seconds."""
 
 BEHIND_SECONDS = 1.0
 """How long to wait for the archive to record a control change that this gateway has read."""
@@ -81,7 +78,7 @@ class _Read(msgspec.Struct):
     """The version of the newest control change that was read or published."""
     members: dict[int, Member] | KnownMembers = {}
     """The changed members, as they are after their newest change that was read. Of a channel whose roster is cached,
-    only members that changed before: the roster has the others."""
+    only members that changed before: the roster has the others. Together they are at most MAX_KNOWN."""
     remembered: int = 0
     """The version of the control change that was read last."""
 
@@ -317,6 +314,8 @@ class Rosters:
             roster = roster.keeping(MAX_KNOWN)
         cached = self._cached[roster.chat_id] = _Cached(roster, changed)
         self._size += cached.size
+        if roster.is_channel and (read := self._read.get(roster.chat_id)) is not None:
+            self._set_read(read, KnownMembers.of(read.members), MAX_KNOWN - len(roster.members))
         while self._size > self._max_bytes and len(self._cached) > 1:
             self._drop(next(iter(self._cached)))
 
@@ -327,7 +326,9 @@ class Rosters:
         self._size -= cached.size
         if cached.roster.is_channel:
             read = self._noted(chat_id, cached.roster.version)
-            self._set_read(read, KnownMembers.of(read.members).merged(KnownMembers.of(cached.roster.members)))
+            self._set_read(
+                read, KnownMembers.of(read.members).merged(KnownMembers.of(cached.roster.members)), MAX_KNOWN
+            )
 
     def _noted(self, chat_id: str, version: int) -> _Read:
         """The changed members of the group, noted with this version."""
@@ -349,14 +350,15 @@ class Rosters:
         known = read.members
         newer = newer_members(known, members_after(control))
         if isinstance(known, KnownMembers) or is_channel:
-            self._set_read(read, KnownMembers.of(known).after(newer.values()))
+            self._set_read(read, KnownMembers.of(known).after(newer.values()), MAX_KNOWN)
         else:
-            self._set_read(read, {**known, **newer})
+            self._set_read(read, {**known, **newer}, MAX_CHANGED)
 
-    def _set_read(self, read: _Read, members: dict[int, Member] | KnownMembers) -> None:
-        """Set the members that are remembered of a group; of a channel, MAX_CHANGED_OF_CHANNEL of them."""
+    def _set_read(self, read: _Read, members: dict[int, Member] | KnownMembers, limit: int) -> None:
+        """Set the members that are remembered of a group; of a channel, at most `limit` and the users who have asked to
+        join."""
         if isinstance(members, KnownMembers):
-            members, _ = members.last(MAX_CHANGED_OF_CHANNEL)
+            members, _ = members.last(limit)
         self._changed += len(members) - len(read.members)
         read.members = members
         while self._changed + len(self._read) > MAX_CHANGED and len(self._read) > 1:

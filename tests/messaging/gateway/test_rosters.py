@@ -241,6 +241,25 @@ def test_the_members_of_a_large_channel_take_less_than_a_megabyte_at_four_gatewa
     assert max(sum(gateway.size for gateway in gateways), size) < 1_000_000
 
 
+async def test_the_members_of_a_roster_and_the_ones_remembered_beside_it_are_bounded_together(
+    history: ScriptedHistory, rosters: Rosters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_KNOWN", 4)
+    crew = Crew(ANN, BEN, is_channel=True)
+    crew.add(20, *range(10, 20))
+    history.groups[crew.chat_id] = crew.stored
+    rosters.read(crew.chat_id, crew.control(2), is_channel=True)
+
+    def known() -> list[int]:
+        changed = rosters.missed(crew.chat_id, 0, 100).values()
+        return sorted(user_id for user_ids in changed for user_id in user_ids)
+
+    assert known() == [16, 17, 18, 19]
+    for user_ids, expected in [([ANN], [ANN, 17, 18, 19]), ([BEN, 10], [ANN, BEN, 10, 19])]:
+        assert isinstance(await rosters.get(crew.chat_id, user_ids), Roster)
+        assert known() == expected
+
+
 @pytest.mark.parametrize("lose", ["clear", "miss"])
 def test_members_of_a_channel_stay_known_without_the_roster_that_had_them(rosters: Rosters, lose: str) -> None:
     """The sender of an event may not have read yet that a recipient has left."""
