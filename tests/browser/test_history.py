@@ -35,6 +35,42 @@ REACT_ABOVE = """() => {
 }"""
 """Clicks the reaction button of a message above the view."""
 
+HOLD_OFFSET = """() => {
+  const lines = document.querySelector('.messages');
+  const held = [...document.querySelectorAll('rookery-message')].at(-1);
+  const offset = () => held.getBoundingClientRect().top + lines.scrollTop;
+  const at = offset();
+  window.worst = 0;
+  const look = () => {
+    if (!held.isConnected) return;
+    worst = Math.max(worst, Math.abs(offset() - at));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Tracks the offset of the last line within the scrolled content, and records its largest change in any drawn frame."""
+
+STEP_UP = """async (screens) => {
+  const scroller = document.querySelector('.messages');
+  const { top } = scroller.getBoundingClientRect();
+  const lines = () => [...document.querySelectorAll('rookery-message')];
+  const placeOf = (line) => line.getBoundingClientRect().top;
+  const held = lines().find((line) => placeOf(line) > top);
+  const step = Math.min(screens * scroller.clientHeight, scroller.scrollTop);
+  const expected = placeOf(held) + step;
+  scroller.scrollTop -= step;
+  const isBeginning = () => Boolean(document.querySelector('.beginning'));
+  do await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  while (!isBeginning() && placeOf(lines()[0]) > top);
+  return {
+    moved: held.isConnected ? placeOf(held) - expected : 0,
+    texts: lines().map((line) => line.querySelector('.text').innerText.split(':')[0]),
+    isBeginning: isBeginning(),
+  };
+}"""
+"""Scrolls up by a number of screens, or to the top, and waits until messages fill the view. Returns the further pixels
+by which a line that was in view moved, the messages on the page, and whether the chat's first one is among them."""
+
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"
@@ -100,6 +136,50 @@ def test_history_loads_on_scrolling_up_and_lines_in_view_stay_in_place(reading: 
         reading.page.wait_for_timeout(30)
     texts = reading.messages.locator(".text").all_inner_texts()
     assert [text.split(":")[0] for text in texts] == [f"Line {number}" for number in range(180)]
+
+
+def test_messages_that_left_above_come_back_in_order_and_nothing_jumps(
+    reading: Seat, ada: Account, mira: Account
+) -> None:
+    """Messages leave the page while the view follows new ones, as in a busy channel."""
+    platform, chat_id, page = reading.platform, ada.chat_with(mira), reading.page
+    passed = [f"Passed {number}" for number in range(60)]
+    page.evaluate(HOLD_OFFSET)
+    platform.send(mira, chat_id, *(f"{text}: {'again ' * (number % 50)}" for number, text in enumerate(passed)))
+    expect(reading.message("Passed 59:")).to_be_in_viewport()
+    wait_until_at_bottom(page)
+    assert reading.messages.count() < 50 + len(passed)  # some have left
+    assert worst_move(page) <= 1
+    everything = [text.split(":")[0] for text in LONG] + passed
+    page.evaluate(STEP_UP, 0.8)
+    page.evaluate(HOLD)
+    later = [f"Later {number}" for number in range(10)]
+    platform.send(mira, chat_id, *later)
+    expect(page.get_by_role("button", name="10 new messages")).to_be_visible()
+    assert worst_move(page) <= 1
+    everything += later
+    seen: set[str] = set()
+    is_beginning, deadline = False, time.monotonic() + PATIENCE
+    while not is_beginning:
+        assert time.monotonic() < deadline, len(seen)
+        step = page.evaluate(STEP_UP, 0.8)
+        first = everything.index(step["texts"][0])
+        assert step["texts"] == everything[first : first + len(step["texts"])]
+        assert abs(step["moved"]) <= 1
+        seen.update(step["texts"])
+        is_beginning = step["isBeginning"]
+    assert seen == set(everything)
+    page.get_by_role("button", name="10 new messages").click()
+    expect(reading.message("Later 9")).to_be_in_viewport()
+    wait_until_at_bottom(page)
+
+
+def test_a_jump_to_the_top_shows_the_messages_that_left_last(reading: Seat, ada: Account, mira: Account) -> None:
+    reading.platform.send(mira, ada.chat_with(mira), *(f"Passed {number}" for number in range(300)))
+    expect(reading.message("Passed 299")).to_be_in_viewport()
+    wait_until_at_bottom(reading.page)
+    texts = reading.page.evaluate(STEP_UP, 1_000)["texts"]
+    assert texts[-1] == "Passed 299"
 
 
 @pytest.mark.slow

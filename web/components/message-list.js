@@ -42,6 +42,8 @@ export class MessageList {
   /** @type {HTMLElement | undefined} */
   #scroller;
   /** @type {HTMLElement | undefined} */
+  #spacer;
+  /** @type {HTMLElement | undefined} */
   #lines;
   /** @type {ScrollAnchor | undefined} */
   #anchor;
@@ -225,6 +227,10 @@ export class MessageList {
       ref: (/** @type {HTMLElement} */ element) => void (this.#scroller = element),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
     };
+    const spacer = {
+      ...{ class: "spacer", key: "spacer" },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#spacer = element),
+    };
     const lines = {
       ...{ class: "lines", key: "lines" },
       ref: (/** @type {HTMLElement} */ element) => void (this.#lines = element),
@@ -238,7 +244,7 @@ export class MessageList {
     return h(
       "rookery-message-list",
       { class: "message-list", key: "messages" },
-      h("div", scroller, this.#top(), h("div", lines, days.map((day) => this.#day(day)))),
+      h("div", scroller, h("div", spacer), this.#top(), h("div", lines, days.map((day) => this.#day(day)))),
       this.#pill(),
       this.#unreadBar(),
     );
@@ -310,17 +316,18 @@ export class MessageList {
   /** Whether the view is near the edges of the part on the page. */
   get #near() {
     if (!this.#scroller || !this.#anchor) return { top: false, end: false };
-    const { scrollTop, clientHeight } = this.#scroller;
-    const ahead = Math.min(SCREENS_AHEAD * clientHeight, MOST_AHEAD);
-    return { top: scrollTop < ahead, end: this.#anchor.below < ahead };
+    const ahead = Math.min(SCREENS_AHEAD * this.#scroller.clientHeight, MOST_AHEAD);
+    return { top: this.#anchor.above < ahead, end: this.#anchor.below < ahead };
   }
 
   // ---- the view
 
   /** The described rows are on the page. */
   #rendered() {
-    if (!this.#scroller || !this.#lines) return;
-    this.#anchor ??= new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
+    if (!this.#scroller || !this.#spacer || !this.#lines) return;
+    const moved = () => this.#scrolled();
+    this.#anchor ??= new ScrollAnchor(this.#scroller, this.#spacer, this.#lines, "rookery-message", moved);
+    this.#anchor.hasAbove = this.#part.start > 0;
     if (this.#goal) this.#anchor.toBottom();
     if (this.#goal === "unread") this.#anchor.upTo(this.#lines.querySelector(".unread-mark"));
     if (this.#goal === "target") {

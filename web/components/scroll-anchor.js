@@ -1,20 +1,28 @@
 // Keeps the visible lines in place while lines are inserted or removed above or below them. A view at the end follows
-// new lines.
+// new lines. A spacer takes the height of lines that are removed above, and gives it to those that are inserted there:
+// the other lines stay at their offsets, so that the browser does not paint them again.
 
 /** A view within this many pixels of the bottom, one line of text, counts as at the bottom. */
 const NEAR = 32;
 /** A line counts as on the screen while at most this many pixels of it are cut off. */
 const CUT_OFF = 4;
+/** The most pixels of the spacer: browsers compute offsets in 32 bits, exact to 1/64 pixel up to 2 ** 18 pixels. */
+const MAX_SPACE = 250_000;
 
 export class ScrollAnchor {
   /** Whether the last line is the end of the chat. */
   canFollow = true;
+  /** Whether earlier lines can be inserted above the first one; if not, the spacer is empty. */
+  hasAbove = false;
   #scroller;
+  #spacer;
   #lines;
   #selector;
   #isAtBottom = true;
-  /** @type {{element: Element, top: number} | null} */
-  #anchor = null;
+  /** A line, its position on the screen, and the height between it and the spacer. */
+  #anchor = /** @type {{element: Element, top: number, above: number} | null} */ (null);
+  /** The height of the spacer. */
+  #space = 0;
   /** The sizes at the last look: a scroll with other sizes is not the person's. */
   #sizes = "";
   /** The position at the last look. */
@@ -23,12 +31,14 @@ export class ScrollAnchor {
 
   /**
    * @param {HTMLElement} scroller
+   * @param {HTMLElement} spacer the first element in the scroller
    * @param {HTMLElement} lines in the scroller
    * @param {string} selector of the lines that keep their order and can serve as the anchor
    * @param {() => void} moved called after each scroll and each change of sizes, except the scrolls of `restore`
    */
-  constructor(scroller, lines, selector, moved) {
+  constructor(scroller, spacer, lines, selector, moved) {
     this.#scroller = scroller;
+    this.#spacer = spacer;
     this.#lines = lines;
     this.#selector = selector;
     this.moved = moved;
@@ -46,6 +56,11 @@ export class ScrollAnchor {
     return this.#isAtBottom && this.canFollow;
   }
 
+  /** The distance to the spacer, in pixels; negative if the spacer is in view. */
+  get above() {
+    return this.#scroller.scrollTop - this.#space;
+  }
+
   /** The distance to the bottom, in pixels. */
   get below() {
     const { scrollHeight, clientHeight, scrollTop } = this.#scroller;
@@ -54,6 +69,7 @@ export class ScrollAnchor {
 
   toBottom() {
     this.#isAtBottom = true;
+    this.#setSpace(0);
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#look();
   }
@@ -76,17 +92,19 @@ export class ScrollAnchor {
     if (this.#sizes !== this.#sizesNow) this.restore();
     else if (this.#top !== this.#scroller.scrollTop) this.#isAtBottom = this.below < NEAR;
     this.#top = this.#scroller.scrollTop;
-    if (this.isFollowing) return;
     const { items, first } = this.#inView();
-    const element = items[first];
-    this.#anchor = element ? { element, top: element.getBoundingClientRect().top } : null;
+    const element = items.at(this.isFollowing ? -1 : first);
+    this.#anchor = element ? { element, ...this.#positionOf(element) } : null;
   }
 
   /** Puts the remembered lines back in their place, after a change. */
   restore() {
-    if (this.isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    else if (this.#anchor?.element.isConnected)
-      this.#scroller.scrollTop += this.#anchor.element.getBoundingClientRect().top - this.#anchor.top;
+    this.#fillSpace();
+    this.#scroll();
+    if (this.above < 0) {
+      this.#setSpace(0);
+      this.#scroll();
+    }
     this.#isAtBottom = this.below < NEAR;
     this.#sizes = this.#sizesNow;
     this.#top = this.#scroller.scrollTop;
@@ -101,6 +119,36 @@ export class ScrollAnchor {
     if (!items[first]) return [];
     const after = firstOf(items, (item) => item.getBoundingClientRect().bottom > bottom + CUT_OFF);
     return [first, Math.max(first, after - 1)];
+  }
+
+  /** Adds the height of lines that were removed above to the spacer, and subtracts that of inserted ones. */
+  #fillSpace() {
+    const anchor = this.#anchor;
+    if (!anchor?.element.isConnected) return;
+    const { above } = this.#positionOf(anchor.element);
+    const removed = anchor.above - above;
+    this.#setSpace(Math.abs(removed) < 1 ? this.#space : this.#space + removed);
+    anchor.above = above;
+  }
+
+  /** Sets the height of the spacer; a height that it can't have makes it empty. @param {number} space */
+  #setSpace(space) {
+    const height = this.hasAbove && space > 0 && space <= MAX_SPACE ? space : 0;
+    if (height !== this.#space) this.#spacer.style.setProperty("height", `${height}px`);
+    this.#space = height;
+  }
+
+  /** Scrolls to the end, or to where the remembered line has its position on the screen. */
+  #scroll() {
+    if (this.isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    else if (this.#anchor?.element.isConnected)
+      this.#scroller.scrollTop += this.#positionOf(this.#anchor.element).top - this.#anchor.top;
+  }
+
+  /** @param {Element} element */
+  #positionOf(element) {
+    const { top } = element.getBoundingClientRect();
+    return { top, above: top - this.#spacer.getBoundingClientRect().bottom };
   }
 
   get #sizesNow() {
