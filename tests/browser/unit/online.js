@@ -1,12 +1,20 @@
 // A client with a session over a fake socket, and a server's history. Time is mocked: call `mock.timers.enable` first.
 
-import { mock } from "node:test";
+import { afterEach, mock } from "node:test";
 import { timeOfId } from "../../../web/ids.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { Recent } from "../../../web/stores/recent.js";
 import { Sync } from "../../../web/stores/sync.js";
 import { ADA, CHAT, fakeCopies, fakeDatabase, FakeHistory, FakeSocket, idAt, sentAt, settle } from "./fakes.js";
+
+/** The clients of the current test. @type {Sync[]} */
+const clients = [];
+
+// A module that a client still loads would go on with it in real time, and keep the process running.
+afterEach(() => {
+  for (const { session } of clients.splice(0)) session.end();
+});
 
 const ME = async () => ({ user_id: ADA, name: "ada" });
 
@@ -47,6 +55,7 @@ export async function online({ history = new FakeHistory(), copies = fakeCopies(
   const recent = new Recent(chats, Promise.resolve(copies), () => true);
   await recent.start();
   const sync = new Sync(api, chats, new Kept(fakeDatabase()));
+  clients.push(sync);
   sync.start();
   chats.open(CHAT);
   await settle();
