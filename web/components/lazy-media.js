@@ -1,8 +1,8 @@
 // Pictures and videos that get their addresses when they come near the view. An address expires: a picture or a video
-// that can't be loaded gets another one, once.
+// that can't be loaded gets another one.
 
 import { kindOf } from "../files/kinds.js";
-import { linksOf } from "../files/links.js";
+import { linksOf, mayHaveExpired } from "../files/links.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Wanted} from "../files/links.js" */
@@ -15,7 +15,7 @@ const AHEAD = "800px";
 /** After a request without a response, the next one is sent after this time, in milliseconds. */
 const PAUSE_MS = 5_000;
 
-/** @type {WeakMap<Element, {app: App, wanted: Wanted, isRenewed: boolean}>} */
+/** `renewed_ms` is when the address was renewed last. @type {WeakMap<Element, {app: App, wanted: Wanted, renewed_ms: number}>} */
 const sources = new WeakMap();
 
 /** @type {IntersectionObserver | null} */
@@ -56,7 +56,7 @@ export const localUrl = ({ sending }, file) => sending.uploads?.urlOf(file) ?? "
 export function showLater(app, element, file, wanted) {
   element.addEventListener("load", () => setState(element, "loaded"));
   element.addEventListener("error", () => void renew(element));
-  sources.set(element, { app, wanted, isRenewed: false });
+  sources.set(element, { app, wanted, renewed_ms: 0 });
   const url = kindOf(file) === "file" ? "" : localUrl(app, file); // the first page of a document is not here
   if (url) element.src = url;
   else whenSeen(element);
@@ -86,15 +86,14 @@ async function fill(element) {
 async function renew(element) {
   const source = sources.get(element);
   if (!source || !element.getAttribute("src")) return;
-  if (source.isRenewed || !source.wanted.file_id)
+  if (!mayHaveExpired(source.renewed_ms) || !source.wanted.file_id)
     return setState(element, element instanceof HTMLMediaElement ? "unplayable" : "gone");
-  source.isRenewed = true;
+  source.renewed_ms = Date.now();
   linksOf(source.app).forget(source.wanted);
   const [at, isPlaying] = element instanceof HTMLMediaElement ? [element.currentTime, !element.paused] : [0, false];
   await fill(element);
-  if (!(element instanceof HTMLMediaElement) || !at) return;
-  element.currentTime = at;
-  element.addEventListener("canplay", () => (source.isRenewed = false), { once: true });
+  if (!(element instanceof HTMLMediaElement)) return;
+  if (at) element.currentTime = at;
   if (isPlaying) await element.play().catch(() => {});
 }
 

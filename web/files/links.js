@@ -9,6 +9,8 @@ const MAX_BATCH = 100;
 const MAX_LINKS = 2_000;
 /** A link that expires within this time is requested again, in milliseconds. */
 const MARGIN_MS = 30_000;
+/** A link lives longer than this, in milliseconds. */
+const LIFE_MS = 30_000;
 
 /**
  * A file or a rendition of it, and the message in which the user reads it: none for the user's own files.
@@ -20,6 +22,12 @@ const MARGIN_MS = 30_000;
  * @property {boolean} [download] whether the browser saves it under its name
  */
 /** @typedef {{url: string, expires_at_ms: string | number}} Link */
+
+/**
+ * Whether a link that does not work may have expired: one that was renewed just now has not, and its file is broken.
+ * @param {number} renewed_ms when the link was renewed last, in milliseconds since 1970; 0: never
+ */
+export const mayHaveExpired = (renewed_ms) => Date.now() - renewed_ms > LIFE_MS;
 
 export class FileLinks {
   #fetch;

@@ -1,6 +1,7 @@
 // The sound that plays: one at a time on the page.
 
 import { Store } from "../stores/store.js";
+import { mayHaveExpired } from "./links.js";
 
 /** The speeds that a press of the button goes through. */
 const RATES = [1, 1.5, 2];
@@ -25,8 +26,8 @@ export class Playback extends Store {
   #sound = null;
   /** The loading of its address: each choice of a sound has its own. */
   #loading = Promise.resolve();
-  /** Whether the present address is the second one. */
-  #isRenewed = false;
+  /** When its address was renewed last, in milliseconds since 1970; 0: never. */
+  #renewed_ms = 0;
 
   /** @param {HTMLAudioElement} audio */
   constructor(audio) {
@@ -80,7 +81,7 @@ export class Playback extends Store {
     this.#audio.pause();
     this.#audio.removeAttribute("src"); // a failure of the sound before is not one of this sound
     this.#sound = sound;
-    this.#isRenewed = false;
+    this.#renewed_ms = 0;
     this.#loading = this.#load(sound);
     return this.#isLoaded();
   }
@@ -109,14 +110,14 @@ export class Playback extends Store {
   async #failed() {
     const sound = this.#sound;
     if (!sound || !this.#audio.getAttribute("src")) return;
-    if (this.#isRenewed) return this.#giveUp();
-    this.#isRenewed = true;
+    if (!mayHaveExpired(this.#renewed_ms)) return this.#giveUp();
+    this.#renewed_ms = Date.now();
     sound.forget();
-    const at = this.#audio.currentTime;
+    const { currentTime, paused } = this.#audio;
     this.#loading = this.#load(sound);
     if (!(await this.#isLoaded())) return;
-    this.#audio.currentTime = at;
-    await this.#play();
+    this.#audio.currentTime = currentTime;
+    if (!paused) await this.#play();
   }
 
   #giveUp() {

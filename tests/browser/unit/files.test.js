@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { NoResponse } from "../../../web/api.js";
+import { showLater } from "../../../web/components/lazy-media.js";
 import { choicesOf, filesView } from "../../../web/components/message-files.js";
 import { barsOf, player } from "../../../web/components/player.js";
 import { readBeginning } from "../../../web/components/text-file.js";
@@ -28,6 +29,12 @@ const VOICE = { file_id: "3", name: "voice.webm", media_type: "audio/webm", size
 const CLIP = { file_id: "4", name: "clip.mp4", media_type: "video/mp4", size: "9" };
 
 const having = (minutes, files, body) => ({ ...wireMessage(minutes, { body }), text: body && { body }, files });
+
+/** Waits for a condition, some turns of the event loop. */
+async function until(isMet) {
+  for (let turn = 0; !isMet() && turn < 100; turn++) await new Promise((resolve) => setTimeout(resolve));
+  await settle();
+}
 
 // ---- messages
 
@@ -266,6 +273,51 @@ test("the links of a message are those of its newest text, each once, also in li
   assert.deepEqual(linksIn(edited), []);
 });
 
+// ---- videos
+
+test("a video goes on with another link each time that one expires; one that is broken is unplayable", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: Date.now() });
+  const { video, app } = newVideo(context);
+  showLater(app, video, CLIP, { file_id: CLIP.file_id });
+  await until(() => video.src === "/1");
+  await video.play();
+  const expired = async (at, next) => {
+    context.mock.timers.tick(600_000);
+    video.currentTime = at;
+    video.dispatchEvent(new Event("error"));
+    await until(() => video.src === next || video.parentElement.state);
+    return [video.src, video.currentTime, video.paused, video.parentElement.state];
+  };
+  assert.deepEqual(await expired(0, "/2"), ["/2", 0, false, ""]);
+  assert.deepEqual(await expired(600, "/3"), ["/3", 600, false, ""]);
+  video.pause();
+  assert.deepEqual(await expired(700, "/4"), ["/4", 700, true, ""]);
+  video.dispatchEvent(new Event("error"));
+  assert.equal(video.parentElement.state, "unplayable");
+});
+
+/** A video near the view, as a browser has it, and what it needs of the page. */
+function newVideo(context) {
+  globalThis.HTMLMediaElement = /** @type {any} */ (FakeVideo);
+  globalThis.IntersectionObserver = /** @type {any} */ (
+    class {
+      #seen;
+      constructor(seen) {
+        this.#seen = seen;
+      }
+      observe = (target) => this.#seen([{ target, isIntersecting: true }]);
+      unobserve = () => {};
+    }
+  );
+  context.after(() => {
+    delete globalThis.HTMLMediaElement;
+    delete globalThis.IntersectionObserver;
+  });
+  let links = 0;
+  const fetched = async () => ({ links: [{ url: `/${++links}`, expires_at_ms: Date.now() + 300_000 }] });
+  return { video: new FakeVideo(), app: { chats: {}, sending: {}, api: { signedIn: fetched } } };
+}
+
 // ---- sounds
 
 /** A sound whose address the test gives. */
@@ -287,6 +339,20 @@ class FakeAudio extends EventTarget {
   removeAttribute = () => void (this.src = "");
   pause = () => void (this.paused = true);
   play = async () => void (this.paused = false);
+}
+
+/** An element that begins anew with each address. */
+class FakeVideo extends FakeAudio {
+  #src = "";
+  parentElement = { state: "", setAttribute: (_, state) => void (this.parentElement.state = state) };
+  constructor() {
+    super();
+    Object.defineProperty(this, "src", { get: () => this.#src, set: (src) => void this.#begin(src) });
+  }
+  #begin(src) {
+    Object.assign(this, { currentTime: 0, paused: true });
+    this.#src = src;
+  }
 }
 
 function newPlayback() {
@@ -315,7 +381,7 @@ test("one sound plays at a time, from where it was moved to, at the chosen speed
   assert.deepEqual([audio.paused, audio.src], [true, ""]);
 });
 
-test("a sound whose link has expired goes on with another one; a second failure, or no link, ends it", async () => {
+test("a sound whose link has expired goes on with another one; one that never works, or no link, ends it", async () => {
   const { audio, playback, sound } = newPlayback();
   let failures = 0;
   playback.onFailed = () => failures++;
@@ -329,6 +395,25 @@ test("a sound whose link has expired goes on with another one; a second failure,
   assert.deepEqual([playback.of("one"), failures], [null, 1]);
   await playback.toggle(sound("gone"));
   assert.deepEqual([playback.of("gone"), failures], [null, 2]);
+});
+
+test("a long sound goes on with another link each time that one expires, and stays paused", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: Date.now() });
+  const { audio, playback, sound } = newPlayback();
+  let failures = 0;
+  playback.onFailed = () => failures++;
+  await playback.toggle(sound("one"));
+  const expired = async (at) => {
+    context.mock.timers.tick(600_000);
+    audio.currentTime = at;
+    audio.dispatchEvent(new Event("error"));
+    await settle();
+    return [audio.src, audio.currentTime, audio.paused, failures];
+  };
+  assert.deepEqual(await expired(600), ["/one/2", 600, false, 0]);
+  assert.deepEqual(await expired(1200), ["/one/3", 1200, false, 0]);
+  audio.pause();
+  assert.deepEqual(await expired(1800), ["/one/4", 1800, true, 0]);
 });
 
 test("a sound whose address arrives after another one was chosen neither moves nor plays that one", async () => {
