@@ -178,8 +178,8 @@
 
 /**
  * The server made a preview of the first link of a message, as its sender. Without `preview`, the sender, or in a group
- * a member with PERMISSION_DELETE_MESSAGES, took it away. Clients do not show a preview whose `url` is not in the text
- * any more.
+ * a member with PERMISSION_DELETE_MESSAGES, took it away. Clients do not show a preview whose `url` is no link of the
+ * text any more.
  * @typedef {object} Previewed
  * @property {LinkPreview} [preview] A client's change with it is refused.
  */

@@ -1,4 +1,4 @@
-// Previews of links: shown while their link is in the text, and taken away by the sender.
+// Previews of links: shown while their link is one of the text, and taken away by the sender.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -19,13 +19,15 @@ const message = fromWire(wireMessage(1, { sender_id: ADA, body: `Look: ${URL_1}`
 const textsOf = (child) =>
   Array.isArray(child) ? child.flatMap(textsOf) : child?.children ? textsOf(child.children) : typeof child === "string" ? [child] : [];
 
-test("a preview is shown while its link is in the text, until it is taken away or the message is deleted", () => {
+test("a preview is shown while its link is one of the text, until it is taken away or the message is deleted", () => {
   const preview = { url: URL_1, title: "Eggs" };
   const shown = (...changes) => previewOf(withChanges(message, changes))?.title;
   assert.equal(shown(), undefined);
   assert.equal(shown(previewed(2, preview)), "Eggs");
   assert.equal(shown(previewed(2, preview), edited(3, `Better: ${URL_1}`)), "Eggs");
-  assert.equal(shown(previewed(2, preview), edited(3, "Nothing")), undefined);
+  assert.equal(shown(previewed(2, preview), edited(3, `**[Better](${URL_1})**`)), "Eggs");
+  for (const body of ["Nothing", `${URL_1}.evil.test/login`, `https://evil.test/${URL_1}`, `\`${URL_1}\``])
+    assert.equal(shown(previewed(2, preview), edited(3, body)), undefined, body);
   assert.equal(shown(previewed(2, preview), previewed(3)), undefined);
   assert.equal(shown(previewed(2, preview), changeAt(3, 1, { deleted: {} })), undefined);
 });
