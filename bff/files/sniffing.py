@@ -7,6 +7,8 @@ SVG and scripts, which nobody may be served as such: these are text here, as all
 import re
 from collections.abc import Sequence
 
+from shared.pictures.media_types import iso_picture_type
+
 HEAD_BYTES = 4096
 """Bytes that are looked at."""
 
@@ -59,19 +61,8 @@ _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"
 
 _AIFF = (b"AIFF", b"AIFC")
 
-_BRANDS = {
-    b"avif": "image/avif",
-    b"avis": "image/avif",
-    b"heic": "image/heic",
-    b"heix": "image/heic",
-    b"hevc": "image/heic",
-    b"mif1": "image/heic",
-    b"msf1": "image/heic",
-    b"M4A ": "audio/mp4",
-    b"M4B ": "audio/mp4",
-    b"qt  ": "video/quicktime",
-}
-"""Major brands of ISO base media files; all others are `video/mp4`."""
+_BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}
+"""Major brands of ISO base media files; all others that are no pictures are `video/mp4`."""
 
 _CONTAINERS = ("video/mp4", "video/webm", "video/ogg")
 """Types of files that may have sound alone."""
@@ -108,7 +99,8 @@ def sniff(head: bytes, *, is_voice: bool = False) -> str:
 
 def _binary_type(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "video/3gpp" if head[8:11] == b"3gp" else "video/mp4")
+        other = "video/3gpp" if head[8:11] == b"3gp" else "video/mp4"
+        return _BRANDS.get(head[8:12]) or iso_picture_type(head) or other
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12])
     if head[:4] == b"FORM" and head[8:12] in _AIFF:

@@ -1,4 +1,4 @@
-"""The media types that can be rendered, and the signatures of pictures."""
+"""The media types that can be rendered, and how pictures are recognised."""
 
 from typing import Literal
 
@@ -13,12 +13,36 @@ _SIGNATURES: tuple[tuple[int, bytes, MediaType], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"GIF8", "image/gif"),
     (8, b"WEBP", "image/webp"),
-    (4, b"ftypavi", "image/avif"),
-    (4, b"ftyphei", "image/heic"),
-    (4, b"ftypmif1", "image/heic"),
 )
+
+_AVIF = (b"avif", b"avis")
+
+_HEIC = (b"heic", b"heix", b"heim", b"heis")
+
+_HEIC_SEQUENCES = (b"hevc", b"hevx", b"hevm", b"hevs")
+
+_ANY_CODEC = (b"mif1", b"msf1")
+"""Major brands of pictures that may be AVIF or HEIC."""
+
+_MAX_FTYP_BYTES = 1024
+"""Bytes of the first box in which brands are looked for: some 250 of them."""
 
 
 def picture_type(content: bytes) -> MediaType | None:
     """Return the media type of a picture by its first bytes; None for other content."""
-    return next((found for start, mark, found in _SIGNATURES if content.startswith(mark, start)), None)
+    found = next((found for start, mark, found in _SIGNATURES if content.startswith(mark, start)), None)
+    return found or iso_picture_type(content)
+
+
+def iso_picture_type(content: bytes) -> Literal["image/avif", "image/heic"] | None:
+    """Return the media type of a picture in an ISO base media file by its major brand, or, if that names no codec, by
+    its compatible brands; None for other content."""
+    if content[4:8] != b"ftyp":
+        return None
+    major = content[8:12]
+    box = content[: min(int.from_bytes(content[:4]), _MAX_FTYP_BYTES)]
+    compatible = [box[at : at + 4] for at in range(16, len(box), 4)]  # after the version of the major brand
+    if major in _AVIF or (major not in _HEIC + _HEIC_SEQUENCES and any(brand in _AVIF for brand in compatible)):
+        return "image/avif"
+    is_heic = major in _HEIC + _HEIC_SEQUENCES + _ANY_CODEC or any(brand in _HEIC for brand in compatible)
+    return "image/heic" if is_heic else None

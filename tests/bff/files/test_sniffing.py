@@ -19,6 +19,11 @@ def zipped(*entries: str, content: bytes = b"x") -> bytes:
     return file.getvalue()
 
 
+def ftyp(major: bytes, *compatible: bytes) -> bytes:
+    """The first box of an ISO base media file."""
+    return struct.pack(">I4s4sI", 16 + 4 * len(compatible), b"ftyp", major, 0) + b"".join(compatible)
+
+
 @pytest.mark.parametrize(
     ("head", "found"),
     [
@@ -30,6 +35,16 @@ def zipped(*entries: str, content: bytes = b"x") -> bytes:
         (b"RIFF\x24\0\0\0????", "application/octet-stream"),
         (b"\0\0\0\x1cftypavif", "image/avif"),
         (b"\0\0\0\x1cftypheic", "image/heic"),
+        (ftyp(b"mif1", b"mif1", b"avif", b"miaf"), "image/avif"),
+        (ftyp(b"msf1", b"heic", b"avis"), "image/avif"),
+        (ftyp(b"MA1B", b"avif"), "image/avif"),
+        (ftyp(b"mif1", b"heic"), "image/heic"),
+        (ftyp(b"heic", b"avif"), "image/heic"),
+        (ftyp(b"MiHE", b"mif1", b"heix"), "image/heic"),
+        *((ftyp(major), "image/heic") for major in (b"mif1", b"msf1", b"heim", b"heis", b"hevc", b"hevm")),
+        (ftyp(b"isom", b"mp41", b"hevc", b"mif1"), "video/mp4"),
+        (ftyp(b"isom") + b"avif", "video/mp4"),
+        (b"\xff\xff\xff\xffftypisom\0\0\0\0" + b"mp41" * 1020 + b"avif", "video/mp4"),
         (b"\0\0\0\x1cftypM4A ", "audio/mp4"),
         (b"\0\0\0\x1cftyp3gp4", "video/3gpp"),
         (b"\0\0\0\x1cftypisom", "video/mp4"),

@@ -13,3 +13,12 @@ CONTENTS |= {"image/heic": HEIC, None: document(picture())}
 def test_a_picture_is_recognised(media_type: str | None) -> None:
     assert picture_type(CONTENTS[media_type]) == media_type
     assert picture_type(CONTENTS[media_type][:3]) in (None, "image/jpeg")
+
+
+def test_a_picture_whose_major_brand_names_no_codec_is_what_its_compatible_brands_say() -> None:
+    avif = bytearray(CONTENTS["image/avif"])
+    assert avif[8:12] == b"avif"
+    avif[8:12] = b"mif1"
+    assert picture_type(bytes(avif)) == "image/avif"
+    assert picture_type(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic") == "image/heic"
+    assert picture_type(b"\0\0\0\x14ftypisom\0\0\0\0mif1") is None

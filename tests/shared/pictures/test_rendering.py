@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.pictures import rendering
+from shared.pictures.media_types import picture_type
 from shared.pictures.purposes import PREVIEW_BYTES, Purpose
 from shared.pictures.rendering import MAX_PIXELS, TooLarge, render
 from tests.shared.pictures.conftest import FORMATS, HEIC, SECRET, encoded, opened, picture, with_metadata
@@ -139,6 +140,18 @@ def test_the_picture_of_a_phone_becomes_a_jpeg() -> None:
     assert (rendered.media_type, shown.format, shown.size) == ("image/jpeg", "JPEG", (64, 32))
     assert is_like(shown.getpixel((5, 5)), RED)
     assert SECRET not in rendered.content
+
+
+def test_an_avif_that_states_its_codec_among_its_compatible_brands_only_loses_its_metadata() -> None:
+    avif = with_metadata("image/avif").replace(b"ftypavif", b"ftypmif1", 1)
+    media_type = picture_type(avif)
+    assert media_type is not None
+
+    rendered = render(avif, media_type, Purpose.FILE)
+
+    assert rendered.content is not None
+    assert SECRET not in rendered.content
+    assert (opened(rendered.content).format, rendered.media_type) == ("AVIF", "image/avif")
 
 
 def test_a_picture_for_printers_gets_the_colours_of_the_web() -> None:
