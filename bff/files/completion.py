@@ -183,7 +183,13 @@ class Completions:
             return None
         stored.state = FILE_STATE_COMPLETE
         made = await self._pictures.make_renditions(
-            self._files, file.file_id, file.name, file.media_type, file.size, keep_original=stored.keep_original
+            self._files,
+            file.file_id,
+            file.name,
+            file.media_type,
+            file.size,
+            keep_original=stored.keep_original,
+            max_bytes=self._live.value.max_file_bytes,
         )
         if made is not None:
             file.name, file.media_type, file.size = made.name, made.media_type, made.size

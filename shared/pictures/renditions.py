@@ -75,19 +75,28 @@ class Pictures:
         self._turns = trio.CapacityLimiter(MAX_AT_ONCE)
 
     async def make_renditions(
-        self, files: FileStore, file_id: int, name: str, media_type: str, size: int, *, keep_original: bool = False
+        self,
+        files: FileStore,
+        file_id: int,
+        name: str,
+        media_type: str,
+        size: int,
+        *,
+        keep_original: bool = False,
+        max_bytes: int = MAX_PICTURE_BYTES,
     ) -> Renditions | None:
         """Render a file whose uploaded bytes are stored, and whose media type was found in them. A retry stores the
         same renditions. With `keep_original`, the uploaded bytes stay those that are read as the file.
 
-        A picture that can't be decoded loses its metadata all the same if its format is parsed: `width` is 0 then.
-        None: the file is no picture or document, or can be neither decoded within the limits nor parsed."""
+        A picture that can't be decoded, or would have more than `max_bytes`, loses its metadata all the same if its
+        format is parsed: `width` is 0 then. None: the file is no picture or document, or can be neither decoded within
+        the limits nor parsed."""
         if media_type not in get_args(MediaType) or not 0 < size <= MAX_PICTURE_BYTES:
             return None
         keeps = keep_original or media_type in DOCUMENTS
         for purpose in (Purpose.ORIGINAL,) if keeps else (Purpose.FILE, Purpose.CLEANED):
             try:
-                return await self._make(files, file_id, name, cast(MediaType, media_type), size, purpose)
+                return await self._make(files, file_id, name, cast(MediaType, media_type), size, purpose, max_bytes)
             except Refused as refused:
                 _log.info(
                     "picture_not_rendered",
@@ -99,7 +108,14 @@ class Pictures:
         return None
 
     async def _make(
-        self, files: FileStore, file_id: int, name: str, media_type: MediaType, size: int, purpose: Purpose
+        self,
+        files: FileStore,
+        file_id: int,
+        name: str,
+        media_type: MediaType,
+        size: int,
+        purpose: Purpose,
+        max_bytes: int,
     ) -> Renditions:
         """Render a file in a worker of its own. Raises Refused and Unavailable."""
         rendition = "" if purpose is Purpose.ORIGINAL else PICTURE
@@ -107,6 +123,8 @@ class Pictures:
             _, sha256 = await hash_stored(files, file_key(file_id), worker.send)
             answer = await worker.answer()
             if rendition:
+                if answer.size > max_bytes:
+                    raise Refused(f"it would have {answer.size} bytes")
                 size, sha256 = await _store(files, file_key(file_id, rendition), worker, answer.size)
             for edge, thumbnail_size in answer.thumbnails:
                 await files.put(file_key(file_id, str(edge)), await worker.exactly(thumbnail_size))

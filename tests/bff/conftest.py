@@ -360,13 +360,13 @@ async def api(
     directory = LocalDirectory()
     directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), 1)
     archive, groups, log, clock, health = FakeArchive(), FakeGroups(), FakeLog(), Clock(), Health()
-    signals = LocalSignals()
+    signals, live = LocalSignals(), Live.fixed(configuration)
     health.mark_started()
     async with (
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
         open_folder_files(tmp_path / "files") as files,
-        open_completions(archive, files, pictures := Pictures(), scanner, Live.fixed(configuration)) as completions,
+        open_completions(archive, files, pictures := Pictures(), scanner, live) as completions,
         open_background() as deletions,
     ):
         services = Services(
@@ -374,7 +374,7 @@ async def api(
             archive=archive,
             groups=groups,
             directory=directory,
-            live=Live.fixed(configuration),
+            live=live,
             configuration=store,
             processes=LocalProcessRegistry(tmp_path / "processes.json", clock_ms=clock),
             publisher=cast(Backplane, log),  # the BFF only publishes

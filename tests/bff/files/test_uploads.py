@@ -20,6 +20,7 @@ from rookery.v1.archive_pb2 import (
     StoredFile,
 )
 from shared.configuration.model import LiveConfiguration
+from shared.configuration.protocol import StoredValue
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import PART_BYTES, Full
@@ -303,6 +304,18 @@ async def test_a_picture_loses_its_uploaded_bytes_unless_they_are_wanted(client:
     assert (await files.size(file_key(int(file_id))) is not None) == keep_original
     again = await client.call("POST", "", FILE | {"size": len(sent)})
     assert again.body["file_id"] == file_id
+
+
+async def test_a_picture_does_not_become_larger_than_a_file_may_be(client: Client) -> None:
+    image = io.BytesIO()
+    gradient = Image.linear_gradient("L").resize((900, 900)).convert("RGB")
+    gradient.save(image, "WEBP", lossless=True, quality=100, method=6)
+    file_id = await client.upload(image.getvalue(), name="a.webp")
+    limit = StoredValue("max_file_bytes", str(len(image.getvalue())), 0)
+    client.api.services.live.apply({"max_file_bytes": limit, "allowed_file_types": StoredValue("", '"*"', 0)})
+    file = (await client.complete(file_id)).body
+    assert (file["media_type"], file.get("width", 0)) == ("image/webp", 0)
+    assert 0 < int(file["size"]) <= len(image.getvalue())
 
 
 async def test_completions_of_one_file_at_once_have_one_result(client: Client) -> None:

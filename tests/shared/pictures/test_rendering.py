@@ -1,11 +1,12 @@
 """Pictures are shown as they were, upright, in the colours of the web, and without what their camera added."""
 
+import random
 import struct
 import zlib
 from io import BytesIO
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from shared.pictures import rendering
 from shared.pictures.media_types import picture_type
@@ -83,6 +84,42 @@ def test_a_webp_without_loss_stays_so() -> None:
     rendered = render(encoded(noise, "image/webp", lossless=True, icc_profile=profile), "image/webp", Purpose.FILE)
     assert rendered.content is not None
     assert opened(rendered.content).tobytes() == noise.tobytes()
+
+
+def woven(edge: int) -> Image.Image:
+    """A square of one row of noise, which begins elsewhere in each line: runs find nothing in it, and matches all."""
+    noise = random.Random(1).randbytes(307) * (3 * edge // 307 + 3)
+    rows = (noise[(shift := y * y * 37 % 307) : shift + 3 * edge] for y in range(edge))
+    return Image.frombytes("RGB", (edge, edge), b"".join(rows))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_png_that_was_compressed_with_effort_does_not_become_far_larger(
+    orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering, "_FAST_PNG_PIXELS", 1_000_000)
+    original = with_metadata("image/png", woven(1001), orientation, compress_level=9)
+
+    assert_kept(original, "image/png")
+
+
+def test_a_webp_that_was_compressed_with_effort_does_not_become_far_larger() -> None:
+    gradient = Image.linear_gradient("L").resize((1500, 1500)).convert("RGB")
+    original = with_metadata("image/webp", gradient, lossless=True, quality=100, method=6)
+
+    assert_kept(original, "image/webp")
+
+
+def assert_kept(original: bytes, media_type: str) -> None:
+    """The pixels stay, in about as many bytes."""
+    rendered = render(original, media_type, Purpose.FILE)
+
+    assert rendered.content is not None
+    assert len(rendered.content) <= 2 * len(original) + (1 << 20)
+    assert SECRET not in rendered.content
+    upright = ImageOps.exif_transpose(opened(rendered.content))
+    assert upright.size == (rendered.width, rendered.height)
+    assert upright.tobytes() == ImageOps.exif_transpose(opened(original)).tobytes()
 
 
 def test_bytes_behind_the_end_of_a_webp_are_dropped() -> None:

@@ -88,6 +88,17 @@ async def test_a_large_picture_is_stored_in_parts(files: FolderFiles, monkeypatc
     assert answer.sha256 == hashlib.sha256(await content_of(files, PICTURE)).digest()
 
 
+async def test_a_picture_that_would_be_larger_than_a_file_may_be_is_only_cleaned(files: FolderFiles) -> None:
+    content = with_metadata("image/png", compress_level=9)
+    await files.put(file_key(FILE_ID), content)
+    limit = len(content) - 1
+    answer = await Pictures().make_renditions(files, FILE_ID, "a.png", "image/png", len(content), max_bytes=limit)
+
+    assert answer is not None
+    assert (answer.size <= limit, answer.width, answer.thumbnails) == (True, 0, ())
+    assert SECRET not in await content_of(files, PICTURE)
+
+
 async def test_the_picture_that_is_stored_already_counts(files: FolderFiles) -> None:
     earlier = encoded(picture(), "image/jpeg", quality=1)
     await files.put(file_key(FILE_ID), content := encoded(picture(), "image/jpeg"))
