@@ -36,7 +36,6 @@ class Lost extends Error {}
  * @typedef {object} Job
  * @property {AbortController} end
  * @property {number} sent bytes
- * @property {string} file_id empty before the reservation
  * @property {() => void} wake ends a pause
  * @property {boolean} isPaused
  */
@@ -56,6 +55,8 @@ export class Uploads extends Store {
   #bytes;
   /** By client_file_id. @type {Map<string, Job>} */
   #jobs = new Map();
+  /** The file_ids of uploads that the server has begun, of this page or an earlier one, by client_file_id. @type {Map<string, string>} */
+  #begun = new Map();
   /** The client_file_ids of uploaded files, by file_id. @type {Map<string, string>} */
   #ids = new Map();
 
@@ -166,7 +167,7 @@ export class Uploads extends Store {
       this.#bytes.hold(client_file_id, bytes);
       void this.#bytes.keep(client_file_id);
     }
-    return { ...file, file_id: "", client_file_id };
+    return { ...file, file_id: "", upload_id: "", client_file_id };
   }
 
   /** Brings attached files, jobs and kept bytes in line with the drafts and the outbox. */
@@ -184,11 +185,25 @@ export class Uploads extends Store {
       if (wanted.some(({ file }) => file.client_file_id === id) || job.end.signal.aborted) continue;
       job.end.abort();
       job.wake();
-      if (!known.has(id) && job.file_id) this.#environment.server.cancel(job.file_id).catch(() => {}); // it is swept later
     }
+    this.#cancelUnknown(own.map(({ file }) => file), known);
     for (const { file } of wanted)
       if (!this.#sending.hasEnded && this.#jobs.size < AT_ONCE && !this.#jobs.has(file.client_file_id ?? "")) void this.#upload(file);
     this.#bytes.forget(known);
+  }
+
+  /** Cancels uploads whose message is gone. @param {readonly MessageFile[]} files of waiting messages @param {ReadonlySet<string>} known */
+  #cancelUnknown(files, known) {
+    for (const { client_file_id: id = "", file_id, upload_id } of files) {
+      if (file_id) this.#begun.delete(id);
+      else if (upload_id) this.#begun.set(id, upload_id);
+    }
+    if (this.#sending.hasEnded) return;
+    for (const [id, file_id] of this.#begun) {
+      if (known.has(id)) continue;
+      this.#begun.delete(id);
+      this.#environment.server.cancel(file_id).catch(() => {}); // it is swept later
+    }
   }
 
   // ---- the bytes
@@ -206,11 +221,12 @@ export class Uploads extends Store {
   async #upload(file) {
     const id = file.client_file_id ?? "";
     /** @type {Job} */
-    const job = { end: new AbortController(), sent: 0, file_id: "", wake: () => {}, isPaused: false };
+    const job = { end: new AbortController(), sent: 0, wake: () => {}, isPaused: false };
     this.#jobs.set(id, job);
     try {
       const { state: _state, part_bytes: _bytes, parts: _parts, ...info } = await this.#persist(file, job);
       this.#ids.set(info.file_id, id);
+      this.#begun.delete(id);
       this.#change(id, (other) => ({ ...other, ...info, size: String(info.size) }));
     } catch (fault) {
       if (fault instanceof SignedOut) this.#sending.stop();
@@ -227,7 +243,10 @@ export class Uploads extends Store {
     const voice = duration_ms ? { duration_ms, waveform } : undefined;
     const how = {
       signal: job.end.signal,
-      reserved: (/** @type {string} */ file_id) => void (job.file_id = file_id),
+      reserved: (/** @type {string} */ file_id) => {
+        this.#begun.set(id, file_id);
+        this.#change(id, (other) => ({ ...other, upload_id: file_id })); // a later page can cancel it
+      },
       progress: (/** @type {number} */ sent) => {
         if (sent > most) pauses = failures = 0;
         job.sent = sent;

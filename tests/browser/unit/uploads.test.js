@@ -372,6 +372,37 @@ test("what the server refuses fails the message with the reason, and a further t
   assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
 });
 
+/** A page with a message of two files that has failed after both uploads had begun. */
+async function failed() {
+  const page = await opened();
+  let goOn;
+  page.server.held = new Promise((resolve) => (goOn = resolve));
+  await sendFiles(page, "Look", file(), file("abcdefghij", "b.png"));
+  await pass();
+  page.server.faults = [null, new Problem(403, { code: "forbidden", field: "media_type" })];
+  goOn();
+  await pass();
+  assert.deepEqual([waiting(page).state, page.sent()], ["failed", []]);
+  return page;
+}
+
+test("a failed message that is deleted ends the uploads that had begun", async () => {
+  const page = await failed();
+  assert.equal(page.server.requests.includes("cancel f1"), false);
+  page.sending.discard(waiting(page));
+  await pass();
+  assert.deepEqual([page.server.requests.slice(-2), page.files.rows.size], [["cancel f1", "cancel f2"], 0]);
+});
+
+test("a failed message that is deleted after a reload ends the uploads that an earlier page had begun", async () => {
+  const { database, files, server } = await failed();
+  const page = await opened({ database, files, server });
+  await pass();
+  page.sending.discard(waiting(page));
+  await pass();
+  assert.deepEqual(server.requests.slice(-2), ["cancel f1", "cancel f2"]);
+});
+
 test("a server that keeps failing is left alone after six attempts", async () => {
   const page = await opened();
   page.server.complete = async () => {
