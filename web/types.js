@@ -62,8 +62,9 @@
 /**
  * A file of a message, as on the wire. One that this browser uploads has a client_file_id, an empty file_id until the
  * upload is complete, and its later file_id as upload_id once the server has begun it; one that is forwarded has the
- * message in which the user reads it. A picture with keep_original is uploaded so that its bytes stay as they are.
- * @typedef {FileInfo & {client_file_id?: string, upload_id?: string, chat_id?: string, message_id?: string, keep_original?: boolean}} MessageFile
+ * message in which the user reads it. A picture with keep_original is uploaded so that its bytes stay as they are. A file
+ * with has_failed is the reason why its message has.
+ * @typedef {FileInfo & {client_file_id?: string, upload_id?: string, chat_id?: string, message_id?: string, keep_original?: boolean, has_failed?: boolean}} MessageFile
  */
 /** @typedef {{delivered_up_to: string, read_up_to: string}} Marks */
 /**

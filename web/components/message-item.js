@@ -252,9 +252,13 @@ function stateOf({ chats, sync }, message) {
   return reached === "read" ? "delivered" : reached;
 }
 
+/** Whether a message has more than the file that could not be sent. @param {Message} message */
+const hasMore = ({ body, files }) => files.some(({ has_failed }) => has_failed) && (body !== "" || files.length > 1);
+
 /** The reason of a failed message, and its remedies. @param {App} app @param {Message} message */
 function remedies({ sending }, message) {
   const retry = { class: "text-button", type: "button", onclick: () => sending.retry(message) };
+  const without = { class: "text-button", type: "button", onclick: () => sending.sendWithout(message) };
   const discard = { class: "text-button soft", type: "button", onclick: () => sending.discard(message) };
   return h(
     "div",
@@ -262,6 +266,7 @@ function remedies({ sending }, message) {
     h("span", {}, texts.message.notSent),
     h("span", { class: "reason" }, message.error),
     h("button", retry, texts.tryAgain),
+    hasMore(message) && h("button", without, texts.message.sendWithout),
     h("button", discard, texts.message.delete),
   );
 }

@@ -141,6 +141,14 @@ export class Uploads extends Store {
     this.#sending.changed();
   }
 
+  /** Sends a failed message without the file that could not be sent. @param {Message} message */
+  sendWithout({ client_message_id }) {
+    const entry = this.#sending.outbox.get(client_message_id);
+    if (!entry) return;
+    this.#sending.outbox.change({ ...entry, files: (entry.files ?? []).filter(({ has_failed }) => !has_failed) });
+    this.#sending.retry({ client_message_id });
+  }
+
   /** The session is online: paused uploads continue. */
   online() {
     for (const job of this.#jobs.values()) job.wake();
@@ -227,7 +235,7 @@ export class Uploads extends Store {
       const { state: _state, part_bytes: _bytes, parts: _parts, ...info } = await this.#persist(file, job);
       this.#ids.set(info.file_id, id);
       this.#begun.delete(id);
-      this.#change(id, (other) => ({ ...other, ...info, size: String(info.size) }));
+      this.#change(id, (other) => ({ ...other, ...info, size: String(info.size), has_failed: false }));
     } catch (fault) {
       if (fault instanceof SignedOut) this.#sending.stop();
       if (!job.end.signal.aborted) this.#failed(id, fault);
@@ -280,7 +288,11 @@ export class Uploads extends Store {
   /** @param {string} id @param {unknown} fault */
   #failed(id, fault) {
     const entry = this.#entry(id);
-    if (entry) this.#sending.outbox.change({ ...entry, state: "failed", error: this.#explain(fault) });
+    if (!entry) return;
+    const files = (entry.files ?? []).map((file) => ({ ...file, has_failed: file.client_file_id === id }));
+    const { name = "" } = files.find(({ has_failed }) => has_failed) ?? {};
+    const error = fileTexts.sending.ofFile(name, this.#explain(fault));
+    this.#sending.outbox.change({ ...entry, files, state: "failed", error });
   }
 
   /** Why a file could not be sent, for people. @param {unknown} fault */

@@ -309,6 +309,7 @@ export const ar = {
     spoiler: "نص مخفي",
     newerVersion: "تتطلب هذه الرسالة إصدارًا أحدث من الصفحة.",
     notSent: "لم تُرسَل",
+    sendWithout: "الإرسال من دون هذا الملف",
     delete: "حذف",
     report: "إبلاغ",
     reply: "رد",

@@ -250,6 +250,7 @@ export const de = {
     spoiler: "Spoiler",
     newerVersion: "Diese Nachricht braucht eine neuere Version der Seite.",
     notSent: "Nicht gesendet",
+    sendWithout: "Ohne diese Datei senden",
     delete: "Löschen",
     report: "Melden",
     reply: "Antworten",

@@ -259,6 +259,7 @@ export const en = {
     spoiler: "Spoiler",
     newerVersion: "This message needs a newer version of the page.",
     notSent: "Not sent",
+    sendWithout: "Send without this file",
     delete: "Delete",
     report: "Report",
     reply: "Reply",

@@ -171,7 +171,7 @@ export class Sending extends Store {
     if ([...this.outbox.all, ...drafts].some(({ files }) => files?.length)) this.loadUploads().catch(() => {}); // the next session loads it again
   }
 
-  /** Sends a failed message again. @param {Message} message */
+  /** Sends a failed message again. @param {Pick<Message, "client_message_id">} message */
   retry({ client_message_id }) {
     this.outbox.retry(client_message_id);
     this.flush();
@@ -181,6 +181,11 @@ export class Sending extends Store {
   /** Takes back a message whose files are not uploaded. @param {Message} message */
   cancel(message) {
     this.uploads?.cancel(message);
+  }
+
+  /** Sends a failed message without the file that could not be sent. @param {Message} message */
+  sendWithout(message) {
+    this.uploads?.sendWithout(message);
   }
 
   /** Deletes a failed message. @param {Message} message */

@@ -386,6 +386,20 @@ async function failed() {
   return page;
 }
 
+test("a message that fails names the file, and is sent without it with its text and its other files", async () => {
+  const page = await opened();
+  const { complete } = page.server;
+  page.server.complete = async (file_id) => ({ ...(await complete.call(page.server, file_id)), ...(file_id === "f2" && { state: "blocked" }) });
+  await sendFiles(page, "Look", file(), file("abcdefghij", "bad.zip"), file("klmnopqrst", "c.png"));
+  await pass();
+  const { state, error, files } = waiting(page);
+  assert.deepEqual([state, error], ["failed", "File bad.zip: The server has found malware in the file."]);
+  assert.deepEqual(files.map(({ has_failed = false }) => has_failed), [false, true, false]);
+  page.sending.sendWithout(waiting(page));
+  await pass();
+  assert.deepEqual([page.sent(), waiting(page).files.some(({ has_failed }) => has_failed)], [[["Look", ["f1", "f3"]]], false]);
+});
+
 test("a failed message that is deleted ends the uploads that had begun", async () => {
   const page = await failed();
   assert.equal(page.server.requests.includes("cancel f1"), false);

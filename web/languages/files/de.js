@@ -78,6 +78,7 @@ export const de = {
         one: `Dieser Browser hat die Datei ${names} nicht aufbewahrt. Hänge sie noch einmal an.`,
         other: `Dieser Browser hat die Dateien ${names} nicht aufbewahrt. Hänge sie noch einmal an.`,
       }),
+    ofFile: (name, reason) => `Datei ${name}: ${reason}`,
     lost: "Dieser Browser hat die Datei nicht aufbewahrt. Hänge sie noch einmal an.",
     unreadable: "Die Datei wurde auf diesem Gerät geändert oder gelöscht. Hänge sie noch einmal an.",
     blocked: "Der Server hat Schadsoftware in der Datei gefunden.",

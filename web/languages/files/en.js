@@ -84,6 +84,8 @@ export const en = {
         one: `This browser has not kept the file ${names}. Attach it again.`,
         other: `This browser has not kept the files ${names}. Attach them again.`,
       }),
+    /** Of a message that could not be sent. */
+    ofFile: (/** @type {Name} */ name, /** @type {string} */ reason) => `File ${name}: ${reason}`,
     lost: "This browser has not kept the file. Attach it again.",
     unreadable: "The file was changed or deleted on this device. Attach it again.",
     blocked: "The server has found malware in the file.",
