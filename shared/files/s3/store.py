@@ -137,15 +137,13 @@ class S3Files:
         query = {"list-type": "2", "prefix": self._prefix + prefix, "max-keys": str(min(limit, MAX_LISTED))}
         if after:
             query["start-after"] = self._prefix + after
-        answer = await self._requests.call("GET", "", query)
-        return [
-            Stored(
-                _text(entry, "Key").removeprefix(self._prefix),
-                int(_text(entry, "Size")),
-                _milliseconds(_text(entry, "LastModified")),
-            )
-            for entry in answer.xml().iterfind("{*}Contents")
-        ]
+        found: list[Stored] = []
+        async with aclosing(self._pages("", query, {"continuation-token": "NextContinuationToken"})) as pages:
+            async for page in pages:  # of as many keys as the store likes
+                found += (self._stored(entry) for entry in page.iterfind("{*}Contents"))
+                if len(found) >= min(limit, MAX_LISTED):
+                    break
+        return found[: min(limit, MAX_LISTED)]
 
     async def uploads(self, before_ms: int, after: str = "", limit: int = MAX_LISTED) -> Sequence[Upload]:
         query = {"uploads": "", "prefix": self._prefix}
@@ -171,6 +169,10 @@ class S3Files:
     def _name(self, key: str) -> str:
         check_key(key)
         return self._prefix + key
+
+    def _stored(self, entry: Element) -> Stored:
+        key = _text(entry, "Key").removeprefix(self._prefix)
+        return Stored(key, int(_text(entry, "Size")), _milliseconds(_text(entry, "LastModified")))
 
     def _uploads_of(self, page: Element) -> Iterator[Upload]:
         for entry in page.iterfind("{*}Upload"):

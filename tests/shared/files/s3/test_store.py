@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from shared.contract.errors import Unavailable
-from shared.files.protocol import MIN_PART_BYTES, FileStore, Full, NotFound, Part
+from shared.files.protocol import MIN_PART_BYTES, FileStore, Full, NotFound, Part, Stored
 from shared.files.s3 import requests, store
 from shared.files.s3.store import open_s3_files
 from shared.settings import FilesSettings
@@ -223,6 +223,24 @@ async def test_a_download_whose_connection_is_lost_goes_on_at_the_next_byte(file
 
     with pytest.raises(NotFound):
         await delete_while_reading()
+
+
+async def test_a_listing_of_keys_is_read_to_its_end_or_its_limit_in_pages_of_any_length(between: Between) -> None:
+    async def pages(request: httpx.Request) -> httpx.Response:
+        at = int(request.url.params.get("continuation-token", "0 /=").removesuffix(" /="))
+        keys = [] if at == 1 else [f"{at}a", f"{at}b"]
+        stored = "".join(
+            f"<Contents><Key>{key}</Key><Size>5</Size><LastModified>1970-01-01T00:00:01Z</LastModified></Contents>"
+            for key in keys
+        )
+        more = f"<NextContinuationToken>{at + 1} /=</NextContinuationToken><IsTruncated>true</IsTruncated>" * (at < 2)
+        return await answering(200, f'<ListBucketResult xmlns="http://s3/">{stored}{more}</ListBucketResult>')(request)
+
+    between.handle = pages
+    async with open_s3_files(settings_for("http://s3"), transport=between) as files:
+        assert await files.keys() == [Stored(key, 5, 1000) for key in ("0a", "0b", "2a", "2b")]
+        assert [stored.key for stored in await files.keys(limit=3)] == ["0a", "0b", "2a"]
+        assert [stored.key for stored in await files.keys(limit=2)] == ["0a", "0b"]
 
 
 async def test_listings_of_parts_and_uploads_are_read_to_their_end(between: Between) -> None:
