@@ -20,6 +20,7 @@ from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
 from shared.files.keys import file_key, keys_of
 from shared.files.protocol import NotFound
+from shared.pictures.renditions import as_jpeg
 from shared.throttle import HOUR, Throttle, too_many
 
 PART_SECONDS = 600.0
@@ -191,9 +192,10 @@ def _reserved(file_id: int, upload_id: str, body: NewFile) -> StoredFile:
 
 
 def _differs(stored: StoredFile, body: NewFile) -> bool:
-    """Whether a retry means another file than the stored one. A picture that was encoded again is not compared."""
+    """Whether a retry means another file than the stored one. The content of a picture that was encoded again is not
+    compared."""
     if stored.rendition:
-        return False
+        return stored.file.name not in (body.name, as_jpeg(body.name))
     is_other = (stored.file.name, stored.file.size) != (body.name, body.size)
     checksums = {stored.sha256, bytes.fromhex(body.sha256)} - {b""}
     return is_other or len(checksums) > 1

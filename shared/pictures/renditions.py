@@ -129,7 +129,7 @@ class Pictures:
             for edge, thumbnail_size in answer.thumbnails:
                 await files.put(file_key(file_id, str(edge)), await worker.exactly(thumbnail_size))
         if rendition and answer.media_type != media_type:  # HEIC has become a JPEG
-            name, media_type = _as_jpeg(name), answer.media_type
+            name, media_type = as_jpeg(name), answer.media_type
         shown = answer.width, answer.height, answer.thumbhash, tuple(edge for edge, _ in answer.thumbnails)
         return Renditions(name, media_type, size, sha256, rendition, *shown)
 
@@ -180,7 +180,7 @@ class Pictures:
             PICTURE_TIME.observe(trio.current_time() - began)
 
 
-def _as_jpeg(name: str) -> str:
+def as_jpeg(name: str) -> str:
     """Return the name with the extension of JPEG, unless it is too long then."""
     renamed = (name.rpartition(".")[0] or name) + ".jpg"
     return renamed if len(renamed.encode()) <= MAX_NAME_BYTES else name

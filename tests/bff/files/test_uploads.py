@@ -26,6 +26,7 @@ from shared.files.keys import file_key, keys_of
 from shared.files.protocol import PART_BYTES, Full
 from shared.settings import FilesSettings
 from tests.bff.conftest import Api, Reply
+from tests.shared.pictures.conftest import HEIC
 
 CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 33_000  # two parts
 PARTS = [CONTENT[:PART_BYTES], CONTENT[PART_BYTES:]]
@@ -304,6 +305,15 @@ async def test_a_picture_loses_its_uploaded_bytes_unless_they_are_wanted(client:
     assert (await files.size(file_key(int(file_id))) is not None) == keep_original
     again = await client.call("POST", "", FILE | {"size": len(sent)})
     assert again.body["file_id"] == file_id
+    other = await client.call("POST", "", FILE | {"name": "b.png", "size": len(sent)})
+    assert other.refusal == (409, "version_conflict", "client_file_id")
+
+
+async def test_a_retry_for_the_picture_of_a_phone_returns_it_under_the_name_of_a_jpeg(client: Client) -> None:
+    file_id = await client.upload(HEIC, name="IMG_1.HEIC")
+    assert (await client.complete(file_id)).body["name"] == "IMG_1.jpg"
+    for name, status in (("IMG_1.HEIC", 200), ("IMG_2.HEIC", 409)):
+        assert (await client.call("POST", "", FILE | {"name": name, "size": len(HEIC)})).status == status
 
 
 async def test_a_picture_does_not_become_larger_than_a_file_may_be(client: Client) -> None:
