@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 import structlog
@@ -51,6 +52,12 @@ browser opens 6 connections."""
 
 REDIRECT_SECONDS = 60
 """Life of the object store's own link: after losing access, a user can still start a download for this long."""
+
+CHECK_SECONDS = 60.0
+"""Time after which a download that is under way checks again that the user may read the file."""
+
+CHECK_DEADLINE = 5.0
+"""Time for such a check. A download goes on while nobody answers."""
 
 _CLASSES = {"media": FILE_CLASS_MEDIA, "other": FILE_CLASS_OTHER, "links": FILE_CLASS_LINKS}
 
@@ -170,7 +177,7 @@ class Downloads:
             opened = await self._open(link.user_id, key, asked.start, asked.end)
             if isinstance(opened, Refusal):
                 return problem(opened)
-        response = HttpResponse(_paced(opened) if opened else b"", asked.status, headers)
+        response = HttpResponse(self._paced(link, opened) if opened else b"", asked.status, headers)
         if asked.status is not HTTPStatus.NOT_MODIFIED:
             response.content_length = asked.end - asked.start
         return response
@@ -198,6 +205,28 @@ class Downloads:
         self._under_way[user_id] += 1
         at_end(end)
         return True
+
+    async def _paced(self, link: FileLink, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Yield each chunk in the turn of files. Raises CutOff if they end early, or if the user may not read the file
+        any more."""
+        checked = trio.current_time()
+        try:
+            async for chunk in chunks:
+                if trio.current_time() >= checked + CHECK_SECONDS:
+                    if await self._has_ended(link):
+                        raise CutOff
+                    checked = trio.current_time()
+                await FILES.take_piece()
+                yield chunk
+        except (files.NotFound, Unavailable) as error:
+            _log.warning("download_cut_off", reason=str(error))
+            raise CutOff from error
+
+    async def _has_ended(self, link: FileLink) -> bool:
+        """Whether the user may not read the file any more; False if that can't be found out now."""
+        with trio.move_on_after(CHECK_DEADLINE), suppress(Unavailable):
+            return not await self._is_signed_in(link) or await self._read(link) is None
+        return False
 
     async def _read(self, link: FileLink) -> StoredFile | Refusal | None:
         """The complete file of the link, if its user may read it now."""
@@ -250,14 +279,3 @@ class Downloads:
         return self._services.files.signed_url(
             key, REDIRECT_SECONDS, disposition=file.disposition, media_type=file.media_type
         )
-
-
-async def _paced(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield each chunk in the turn of files. Raises CutOff if they end early."""
-    try:
-        async for chunk in chunks:
-            await FILES.take_piece()
-            yield chunk
-    except (files.NotFound, Unavailable) as error:
-        _log.warning("download_cut_off", reason=str(error))
-        raise CutOff from error

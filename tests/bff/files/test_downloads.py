@@ -1,7 +1,7 @@
 """Links and downloads of files: who receives them, when that ends, conditions, slow clients, and lost bytes."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -324,6 +324,29 @@ async def test_bytes_that_end_early_end_the_connection(shared: Shared, caplog: p
         assert b"content-length: 5242880000" in head.lower()
         assert len(body) == 2 * MEGABYTE
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("ended", ["deleted", "signed out"])
+async def test_a_download_ends_within_a_minute_of_the_access(shared: Shared, mock_clock: MockClock, ended: str) -> None:
+    endless, url, archive = Endless(), await shared.url(), shared.api.archive
+    async with serving_from(shared, endless, send_seconds=NEVER) as server, connected(server) as client:
+        await client.get(url)
+        await client.until(b"\r\n\r\n")
+        archive.response = Refusal(Code.UNAVAILABLE, "away")
+        mock_clock.jump(downloads.CHECK_SECONDS)
+        for _ in range(100):
+            assert await client.stream.receive_some(MEGABYTE)
+        archive.response = None
+        if ended == "deleted":
+            archive.files.pop(FILE)
+        else:
+            await shared.api.call("DELETE", "/v1/tokens/current", token=shared.token)
+        mock_clock.jump(downloads.CHECK_SECONDS)
+        most = endless.read_bytes + 100 * MEGABYTE
+        with suppress(trio.BrokenResourceError):
+            while endless.open and endless.read_bytes < most:
+                await client.stream.receive_some(MEGABYTE)
+        assert endless.open == 0
 
 
 async def test_an_object_store_that_is_away_is_an_answer_and_no_lost_connection(shared: Shared) -> None:
