@@ -1,9 +1,10 @@
 """Links of files, their downloads, and the files of a chat."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from itertools import zip_longest
 
 import structlog
 import trio
@@ -59,6 +60,9 @@ CHECK_SECONDS = 60.0
 CHECK_DEADLINE = 5.0
 """Time for such a check. A download goes on while nobody answers."""
 
+Reading = tuple[int, str, int]
+"""A file, and the chat and message in which the user reads it."""
+
 _CLASSES = {"media": FILE_CLASS_MEDIA, "other": FILE_CLASS_OTHER, "links": FILE_CLASS_LINKS}
 
 _ENDS = (Code.NOT_FOUND, Code.OUT_OF_ORDER)
@@ -111,7 +115,7 @@ class Downloads:
         readable = await self._readable(links)
         if isinstance(readable, Refusal):
             return readable
-        return Response(Links(links=[await self._signed(link, readable.get(link.file_id)) for link in links]))
+        return Response(Links(links=[await self._signed(link, readable.get(_reading(link))) for link in links]))
 
     @endpoint("GET", "/v1/chats/<chat_id>/files", ListChatFilesResponse)
     async def list_chat_files(self, claims: Claims, chat_id: str, query: ChatFilesQuery) -> Response | Refusal:
@@ -234,21 +238,23 @@ class Downloads:
             stored = await self._reported.read(link)
             return None if isinstance(stored, Refusal) and stored.code in _ENDS else stored
         readable = await self._readable([link])
-        return readable if isinstance(readable, Refusal) else readable.get(link.file_id)
+        return readable if isinstance(readable, Refusal) else readable.get(_reading(link))
 
-    async def _readable(self, links: Sequence[FileLink]) -> dict[int, StoredFile] | Refusal:
-        """The complete files of these links of one user that the user may read now, by id.
+    async def _readable(self, links: Sequence[FileLink]) -> dict[Reading, StoredFile] | Refusal:
+        """The complete files of these links of one user that the user may read now where the link states.
 
         A message that was sent just now may not be recorded yet: its files are looked up again."""
-        found: dict[int, StoredFile] = {}
+        found: dict[Reading, StoredFile] = {}
         pauses = iter(PAUSES)
         while True:
-            refs = [FileRef(file_id=each.file_id, chat_id=each.chat_id, message_id=each.message_id) for each in links]
-            response = await self._services.archive.get_files(GetFilesRequest(user_id=links[0].user_id, files=refs))
-            if isinstance(response, Refusal):
-                return response
-            found |= {each.file.file_id: each for each in response.files if each.state == FILE_STATE_COMPLETE}
-            links = [link for link in links if link.file_id not in found and self._is_young(link.message_id)]
+            for readings in _queries(links):
+                refs = [FileRef(file_id=each[0], chat_id=each[1], message_id=each[2]) for each in readings]
+                response = await self._services.archive.get_files(GetFilesRequest(user_id=links[0].user_id, files=refs))
+                if isinstance(response, Refusal):
+                    return response
+                complete = {each.file.file_id: each for each in response.files if each.state == FILE_STATE_COMPLETE}
+                found |= {each: complete[each[0]] for each in readings if each[0] in complete}
+            links = [link for link in links if _reading(link) not in found and self._is_young(link.message_id)]
             pause = next(pauses, None)
             if not links or pause is None:
                 return found
@@ -279,3 +285,16 @@ class Downloads:
         return self._services.files.signed_url(
             key, REDIRECT_SECONDS, disposition=file.disposition, media_type=file.media_type
         )
+
+
+def _reading(link: FileLink) -> Reading:
+    return link.file_id, link.chat_id, link.message_id
+
+
+def _queries(links: Sequence[FileLink]) -> Iterator[Sequence[Reading]]:
+    """Yield what the links read, for queries that have each file once: their answers name no messages."""
+    by_file: dict[int, dict[Reading, None]] = {}
+    for link in links:
+        by_file.setdefault(link.file_id, {})[_reading(link)] = None
+    for readings in zip_longest(*by_file.values()):
+        yield [reading for reading in readings if reading]

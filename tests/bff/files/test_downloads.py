@@ -134,6 +134,22 @@ async def test_each_file_has_its_link_or_null(shared: Shared) -> None:
         assert (await shared.links({})).body == {"links": [None]}
 
 
+async def test_a_file_that_is_readable_in_one_of_its_messages_has_a_link_for_that_one_only(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_files = shared.api.archive.get_files
+
+    async def get_those_of_g_7(request: GetFilesRequest) -> GetFilesResponse | Refusal:
+        refs = [ref for ref in request.files if ref.chat_id == "g-7"]
+        return await get_files(GetFilesRequest(user_id=request.user_id, files=refs))
+
+    monkeypatch.setattr(shared.api.archive, "get_files", get_those_of_g_7)
+    for wanted in ([{}, {"chat_id": "g-8"}, {"rendition": "320"}], [{"chat_id": "g-8"}, {}, {}]):
+        reply = await shared.links(*wanted)
+        assert [bool(link) for link in reply.body["links"]] == ["chat_id" not in each for each in wanted]
+    assert len(shared.api.archive.requests) == 4
+
+
 @pytest.mark.parametrize(
     ("wanted", "code", "field"),
     [
