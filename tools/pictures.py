@@ -127,7 +127,7 @@ async def talk(url: str) -> None:
             ids: dict[str, int] = {}
             for sender, text in messages:
                 recipient = clients[other] if sender == "ada" else ada
-                chat_id = await say(clients[sender], recipient.me.user_id, text, ids)
+                chat_id = await send_text(clients[sender], recipient.me.user_id, text, ids)
                 if text == REACTED:
                     for each in ("mira", "ada"):
                         await clients[each].react(chat_id, ids[text], "🔥")
@@ -145,14 +145,16 @@ async def talk_in_group(clients: dict[str, Client]) -> None:
     for sender, text in GROUP_TALK:
         mentioned = [Mention(user_id=client.me.user_id, name=PEOPLE[name]) for name, client in members.items()]
         mentions = [mention for mention in mentioned if f"@{mention.name}" in text]
-        await say(members[sender], created.chat_id, text, ids, mentions)
+        await send_text(members[sender], created.chat_id, text, ids, mentions)
     await clients["ada"].toggle(created.chat_id, ids[PINNED], "pinned")
     await clients["ada"].toggle(created.chat_id, ids[STARRED], "starred")
     for client in members.values():
         client.mark(created.chat_id, read_up_to=ids[GROUP_TALK[-1][1]])
 
 
-async def say(sender: Client, to: int | str, text: str, ids: dict[str, int], mentions: Iterable[Mention] = ()) -> str:
+async def send_text(
+    sender: Client, to: int | str, text: str, ids: dict[str, int], mentions: Iterable[Mention] = ()
+) -> str:
     """Send a message, and edit it, by REPLIES and EDITS. Add its id to `ids`, by text; return the chat's id."""
     photos = [draw(colours) for colours in PHOTOS.get(text, ())]
     files = [await sender.files.upload(photo, name=f"IMG_20{at}.jpg") for at, photo in enumerate(photos)]

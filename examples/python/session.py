@@ -119,9 +119,9 @@ class Session:
             command.first_sent_ms = command.first_sent_ms or now_ms
             ms_ago = (now_ms - command.first_sent_ms) % 2**32  # very long, if the clock was set back
             command.frame.first_sent_ms_ago = ms_ago
-            command.number = self.say(command.frame)
+            command.number = self.send_frame(command.frame)
 
-    def say(self, frame: pb.ClientFrame) -> int:
+    def send_frame(self, frame: pb.ClientFrame) -> int:
         """Send a frame, and return its number; Authenticate was number 1."""
         if self.outgoing is not None:
             self.number += 1
@@ -190,7 +190,7 @@ class Session:
             await asyncio.wait([reading], timeout=seconds)  # not `wait_for`: to cancel a read cancels the stream
             if reading.done():
                 break
-            self.say(pb.ClientFrame(ping=pb.Ping()))
+            self.send_frame(pb.ClientFrame(ping=pb.Ping()))
         else:
             reading.cancel()
             raise Leave("the server is silent")
@@ -338,7 +338,7 @@ class Session:
     async def renew(self) -> None:
         try:
             self.token = await self.api.access_token(stale=self.token)
-            self.say(pb.ClientFrame(renew=pb.Renew(access_token=self.token)))
+            self.send_frame(pb.ClientFrame(renew=pb.Renew(access_token=self.token)))
         except ApiError as error:  # the session ends with its token, and the next begins with a new one
             self.on_status(f"* no new token: {error}")
 

@@ -36,7 +36,7 @@ const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
 /** A short notice is shown for this time; with an offer longer, and until the offer loses the focus. */
-const SAID_MS = 4_000;
+const TOAST_MS = 4_000;
 const OFFERED_MS = 5_000;
 
 /**
@@ -58,7 +58,7 @@ const OFFERED_MS = 5_000;
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
- * @property {(text: string, offer?: Offer) => void} say shows a short notice
+ * @property {(text: string, offer?: Offer) => void} notify shows a short notice
  * @property {typeof copyText} copyText
  * @property {() => Promise<void>} signOut asks for confirmation if messages or changes are not sent yet
  * @property {(password: string) => Promise<void>} deleteAccount for ever
@@ -79,13 +79,13 @@ export class AppShell {
   /** Loaded with the first chat that is opened: a first visit shows the list sooner. @type {Promise<typeof ChatView> | null} */
   #loadingView = null;
   /** A short notice; empty for none. */
-  #said = "";
+  #toast = "";
   /** @type {Offer | null} */
   #offer = null;
   /** @type {HTMLElement | undefined} */
   #offerButton;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #saidTimer;
+  #toastTimer;
   #isNoticeShown = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
@@ -142,37 +142,37 @@ export class AppShell {
     this.root.stop();
     this.#chat?.stop();
     clearTimeout(this.#noticeTimer);
-    clearTimeout(this.#saidTimer);
+    clearTimeout(this.#toastTimer);
   }
 
   /** Shows a short notice. @param {string} text @param {Offer} [offer] */
-  say(text, offer) {
-    [this.#said, this.#offer] = [text, offer ?? null];
+  notify(text, offer) {
+    [this.#toast, this.#offer] = [text, offer ?? null];
     if (offer?.isFocused) this.root.after(() => this.#offerButton?.focus());
     this.root.invalidate();
-    this.#endNotice(offer ? OFFERED_MS : SAID_MS);
+    this.#endToast(offer ? OFFERED_MS : TOAST_MS);
   }
 
   /** @param {number} after_ms */
-  #endNotice(after_ms) {
-    clearTimeout(this.#saidTimer);
-    this.#saidTimer = setTimeout(() => {
-      if (this.#offer && document.activeElement === this.#offerButton) this.#endNotice(after_ms);
-      else [this.#said, this.#offer] = ["", null];
+  #endToast(after_ms) {
+    clearTimeout(this.#toastTimer);
+    this.#toastTimer = setTimeout(() => {
+      if (this.#offer && document.activeElement === this.#offerButton) this.#endToast(after_ms);
+      else [this.#toast, this.#offer] = ["", null];
       this.root.invalidate();
     }, after_ms);
   }
 
-  #saidContent() {
+  #toastContent() {
     const { label, press } = this.#offer ?? {};
     const take = () => {
       const isFocused = document.activeElement === this.#offerButton;
-      this.say("");
+      this.notify("");
       press?.();
       if (isFocused) this.#chat?.focusMessages();
     };
     const ref = (/** @type {HTMLElement} */ element) => void (this.#offerButton = element);
-    return [h("span", {}, this.#said), label && h("button", { type: "button", onclick: take, ref }, label)];
+    return [h("span", {}, this.#toast), label && h("button", { type: "button", onclick: take, ref }, label)];
   }
 
   /** @param {EventTarget} target @param {string} type @param {(event: Event) => void} listener */
@@ -256,7 +256,7 @@ export class AppShell {
     } catch {
       this.#loadingView = null; // the server is away, and the browser has not kept the module
       if (chat_id === this.chats.openChat) this.close();
-      this.say(texts.failed.noResponse);
+      this.notify(texts.failed.noResponse);
     }
   }
 
@@ -277,7 +277,7 @@ export class AppShell {
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, texts.shell.unkept),
-        h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#saidContent()),
+        h("div", { class: "notice toast", role: "status", hidden: !this.#toast }, this.#toastContent()),
         h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
         this.#notifications.view(),
       ),
@@ -344,9 +344,9 @@ export class AppShell {
   async #changeRefused(change, refused) {
     const reason = refusalText(refused);
     try {
-      this.say((await import("./refused-change.js")).refusedText(change, reason));
+      this.notify((await import("./refused-change.js")).refusedText(change, reason));
     } catch {
-      this.say(reason); // the server is away
+      this.notify(reason); // the server is away
     }
   }
 

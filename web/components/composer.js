@@ -330,7 +330,7 @@ export class Composer {
 
   /** @param {File[]} files */
   async #attach(files) {
-    if (!(await this.#beginAttaching(files))) this.#app.say(texts.failed.noResponse);
+    if (!(await this.#beginAttaching(files))) this.#app.notify(texts.failed.noResponse);
     if (!isTouchScreen()) this.focus();
   }
 
@@ -377,7 +377,7 @@ export class Composer {
       if (!voice || this.#isStopped || this.#voice) return voice?.cancel();
       this.#setVoice(voice);
     } catch {
-      this.#app.say(texts.failed.noResponse);
+      this.#app.notify(texts.failed.noResponse);
     }
   }
 
@@ -459,7 +459,7 @@ export class Composer {
   async #submit() {
     if (this.#voice) return this.#sendVoice(this.#voice);
     this.#restore();
-    if (this.#attaching && !(await this.#attaching)) return this.#app.say(texts.failed.noResponse);
+    if (this.#attaching && !(await this.#attaching)) return this.#app.notify(texts.failed.noResponse);
     const text = this.#unsent();
     const body = bodyOf(text);
     if ((!body && !this.#hasFiles) || this.#excess() > 0) return;

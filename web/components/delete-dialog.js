@@ -44,7 +44,7 @@ export class DeleteDialog extends Modal {
     this.close();
     sending.set(this.#message, "hidden", true);
     const undo = () => sending.set(this.#message, "hidden", false);
-    this.#app.say(dialogTexts.deletion.deletedForMe, { label: dialogTexts.deletion.undo, press: undo, isFocused: detail === 0 });
+    this.#app.notify(dialogTexts.deletion.deletedForMe, { label: dialogTexts.deletion.undo, press: undo, isFocused: detail === 0 });
   };
 
   #delete() {

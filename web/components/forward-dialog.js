@@ -67,7 +67,7 @@ export class ForwardDialog extends Modal {
       const mentions = await this.#mentionsIn(chat_id, mentionsOf(message));
       await sending.send(chat_id, textOf(message), { mentions, files, forwarded: true });
     }
-    this.#app.say(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
+    this.#app.notify(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
   }
 
   /** The mentions of members of a chat. @param {string} chat_id @param {readonly Mention[]} all */

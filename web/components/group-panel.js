@@ -101,7 +101,7 @@ export class GroupPanel extends Modal {
     const { edit, add, invites } = dialogTexts.groupPanel;
     const isFull = roomIn(group) <= 0;
     const addPeople = () =>
-      new AddPeople(app, chat_id, (count) => this.#say(dialogTexts.groupAdd.added(count))).open();
+      new AddPeople(app, chat_id, (count) => this.#notify(dialogTexts.groupAdd.added(count))).open();
     return h(
       "div",
       { class: "group-buttons", key: "buttons" },
@@ -165,12 +165,12 @@ export class GroupPanel extends Modal {
 
   /** @param {string} user_id @param {Role} role */
   async #setRole(user_id, role) {
-    this.#say("");
+    this.#notify("");
     try {
       await this.#change(user_id, role);
-      this.#say(dialogTexts.groupMember.changed(this.#nameOf(user_id)));
+      this.#notify(dialogTexts.groupMember.changed(this.#nameOf(user_id)));
     } catch (fault) {
-      this.#say(explain(fault), true);
+      this.#notify(explain(fault), true);
     }
   }
 
@@ -183,7 +183,7 @@ export class GroupPanel extends Modal {
   /** @param {Member} member */
   #openRights(member) {
     const name = this.#nameOf(member.user_id);
-    const done = () => this.#say(dialogTexts.memberRights.changed(name));
+    const done = () => this.#notify(dialogTexts.memberRights.changed(name));
     new MemberRights(this.#app, this.#chat_id, member, name, done).open();
   }
 
@@ -193,7 +193,7 @@ export class GroupPanel extends Modal {
     const name = this.#nameOf(user_id);
     new Confirmation({ title, words: words(name), action }, async () => {
       await this.#change(user_id, "ROLE_OWNER");
-      this.#say(dialogTexts.groupHandOver.done(name));
+      this.#notify(dialogTexts.groupHandOver.done(name));
     }).open();
   }
 
@@ -203,7 +203,7 @@ export class GroupPanel extends Modal {
     const name = this.#nameOf(user_id);
     new Confirmation({ title, words: words(name), action }, async () => {
       await this.#end(user_id);
-      this.#say(done(name));
+      this.#notify(done(name));
     }).open();
   }
 
@@ -230,13 +230,13 @@ export class GroupPanel extends Modal {
     const question = new Confirmation({ title, words: isOnly ? lastWords : words, action }, async () => {
       await this.#end(own.user_id);
       question.element.addEventListener("close", () => this.close()); // later, so that the focus returns to the chat
-      this.#app.say(left);
+      this.#app.notify(left);
     });
     question.open();
   }
 
   /** Shows the outcome of an action. @param {string} text @param {boolean} [isFailure] */
-  #say(text, isFailure = false) {
+  #notify(text, isFailure = false) {
     this.#outcome = { text, isFailure };
     this.root.invalidate();
   }

@@ -252,10 +252,10 @@ function beginning(app, message, file, key, tabindex) {
 export async function download(app, message, file) {
   try {
     const url = await linksOf(app).get({ ...wantedIn(message, file), download: true });
-    if (!url) return app.say(fileTexts.gone);
+    if (!url) return app.notify(fileTexts.gone);
     saveAs(url, file.name);
   } catch (fault) {
-    app.say(explain(fault));
+    app.notify(explain(fault));
   }
 }
 
@@ -336,9 +336,9 @@ async function copyPicture(app, message, file) {
   };
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": png() })]);
-    app.say(fileTexts.pictureCopied);
+    app.notify(fileTexts.pictureCopied);
   } catch {
-    app.say(texts.message.notCopied);
+    app.notify(texts.message.notCopied);
   }
 }
 

@@ -160,7 +160,7 @@ export function messageText(app, message, tabindex) {
 
 /** @param {App} app @param {string} code */
 async function copyCode(app, code) {
-  app.say((await app.copyText(code)) ? texts.message.codeCopied : texts.message.notCopied);
+  app.notify((await app.copyText(code)) ? texts.message.codeCopied : texts.message.notCopied);
 }
 
 /**

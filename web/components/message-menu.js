@@ -112,7 +112,7 @@ function toggle({ sending }, message, kind) {
 
 /** @param {App} app @param {string} text @param {string} copied the notice */
 async function copy(app, text, copied) {
-  app.say((await app.copyText(text)) ? copied : texts.message.notCopied);
+  app.notify((await app.copyText(text)) ? copied : texts.message.notCopied);
 }
 
 /** @param {App} app @param {Message} message @param {boolean} isBlocked */

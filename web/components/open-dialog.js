@@ -12,7 +12,7 @@ let asked = 0;
  * Opens a dialog when its module is loaded, unless another one was asked for meanwhile: an impatient person clicks again.
  * Shows a short notice if the module can't be loaded: the next call loads it again.
  * @template Module
- * @param {Pick<App, "say">} app
+ * @param {Pick<App, "notify">} app
  * @param {() => Promise<Module>} load imports the module
  * @param {(module: Module) => {open: () => void}} make the dialog
  */
@@ -22,7 +22,7 @@ export async function openDialog(app, load, make) {
   try {
     module = await load();
   } catch {
-    return app.say(texts.failed.noResponse);
+    return app.notify(texts.failed.noResponse);
   }
   if (turn === asked) make(module).open();
 }

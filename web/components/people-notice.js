@@ -22,7 +22,7 @@ export async function showInvitation(app, user_id) {
   await profiles.fetchQueued();
   const { states, show } = dialogTexts.people;
   const press = () => openProfile(app, user_id);
-  app.say(states.invites_me(profiles.nameOf(user_id)), { label: show, press, isFocused: false });
+  app.notify(states.invites_me(profiles.nameOf(user_id)), { label: show, press, isFocused: false });
 }
 
 /** The notes in a direct chat: of a block in place of the composer, of an invitation to connect above it. */
@@ -81,7 +81,7 @@ export class PeopleNotes {
   #button(words, act, done) {
     const run = async () => {
       await act(this.#people);
-      this.#app.say(done);
+      this.#app.notify(done);
       return "";
     };
     return textButton("text-button", () => void this.#outcome.of(run), words);

@@ -34,7 +34,7 @@ function playbackOf(app) {
   const made = new Playback(new Audio());
   all.set(chats, made);
   made.subscribe(app.root.invalidate);
-  made.onFailed = () => app.say(fileTexts.notLoaded);
+  made.onFailed = () => app.notify(fileTexts.notLoaded);
   let { openChat } = chats;
   const follow = () => {
     if (openChat !== chats.openChat || sync.hasEnded) made.stop();

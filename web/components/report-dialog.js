@@ -37,7 +37,7 @@ export class ReportDialog extends FormModal {
       const messages = message && { chat_id: message.chat_id, message_ids: withThoseBefore(app, message) };
       if (values["block"] === "on") await people.block(user_id); // first: to repeat it has no effect
       await people.report({ user_id, ...messages, reason: words });
-      app.say(sent);
+      app.notify(sent);
     };
     const also = h("label", { class: "choice", key: "block" }, h("input", { type: "checkbox", name: "block" }), block(name));
     super(title, send, [field], save, [

@@ -34,7 +34,7 @@ export class VoiceMessage {
     } catch (fault) {
       const { noMicrophone, notAllowed } = fileTexts.voice;
       const isRejected = fault instanceof DOMException && fault.name === "NotAllowedError";
-      app.say(isRejected ? notAllowed : noMicrophone);
+      app.notify(isRejected ? notAllowed : noMicrophone);
       return null;
     }
   }

@@ -222,7 +222,7 @@ export class Sending extends Store {
   }
 
   /**
-   * Sets a kind whose changes only set or remove something: pins a message, say, or deletes it for this user alone.
+   * Sets a kind whose changes only set or remove something: pins a message, for example, or deletes it for this user alone.
    * @param {Message} message
    * @param {ListedKind | "hidden"} kind
    * @param {boolean} set

@@ -30,7 +30,7 @@ export class Updates extends Store {
 
   start() {
     if (!this.#container) return;
-    this.#container.addEventListener("message", ({ data }) => this.#told(data));
+    this.#container.addEventListener("message", ({ data }) => this.#receive(data));
     this.#registration = this.#container.register("/sw.js");
     this.#registration.catch(() => {}); // blocked, or the server is away: the next load tries again
     this.#checked_ms = performance.now(); // registering checks too
@@ -49,7 +49,7 @@ export class Updates extends Store {
   }
 
   /** @param {{version?: string, open?: string}} message of the service worker */
-  #told({ version, open }) {
+  #receive({ version, open }) {
     if (open) this.onOpen(open);
     if (!version || version === this.#version) return;
     this.isReady = true;

@@ -17,18 +17,18 @@ import { Settings } from "../../../web/stores/settings.js";
 import { ADA, CHAT, fakeStorage, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
 
 test("a dialog opens when its module is loaded; a failure is shown, and the next call loads again", async () => {
-  const said = [];
-  const app = { say: (text) => said.push(text) };
+  const notices = [];
+  const app = { notify: (text) => notices.push(text) };
   const opened = [];
   const make = ({ name }) => ({ open: () => opened.push(name) });
   await openDialog(app, () => Promise.reject(new TypeError("offline")), make);
-  assert.deepEqual([said, opened], [[texts.failed.noResponse], []]);
+  assert.deepEqual([notices, opened], [[texts.failed.noResponse], []]);
   await openDialog(app, async () => ({ name: "settings" }), make);
-  assert.deepEqual([said.length, opened], [1, ["settings"]]);
+  assert.deepEqual([notices.length, opened], [1, ["settings"]]);
 });
 
 test("of dialogs that are asked for while a module is loaded the last one opens, once", async () => {
-  const app = { say: () => assert.fail("all are loaded") };
+  const app = { notify: () => assert.fail("all are loaded") };
   const opened = [];
   const loads = [];
   const ask = () => openDialog(app, () => new Promise((loaded) => loads.push(loaded)), ({ name }) => ({ open: () => opened.push(name) }));

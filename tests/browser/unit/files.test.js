@@ -526,15 +526,15 @@ test("a picture whose pixels the page can't read, as those from the object store
   const signedIn = async (_method, _path, { files }) => ({
     links: files.map(({ file_id, rendition = "" }) => ({ url: `/${file_id}/${rendition}`, expires_at_ms: 9e15 })),
   });
-  const said = [];
-  const app = { api: { signedIn }, chats: {}, sending: {}, say: (text) => said.push(text) };
+  const notices = [];
+  const app = { api: { signedIn }, chats: {}, sending: {}, notify: (text) => notices.push(text) };
   const pictures = [{ file_id: "6" }, { file_id: "7" }, { file_id: "7", thumbnails: [] }];
   for (const [at, file] of pictures.entries()) {
     choicesOf(app, fromWire(having(1, [{ ...PICTURE, ...file }], "")))[0].choose();
-    while (said.length <= at) await settle();
+    while (notices.length <= at) await settle();
   }
   assert.deepEqual(copied, ["/6/", "/7/800"]);
-  assert.deepEqual(said, ["The photo is copied.", "The photo is copied.", texts.message.notCopied]);
+  assert.deepEqual(notices, ["The photo is copied.", "The photo is copied.", texts.message.notCopied]);
 });
 
 // ---- the viewer

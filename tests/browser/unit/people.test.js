@@ -81,7 +81,7 @@ test("a reported message goes with the shown ones before it, at most four, which
   for (let minute = 1; minute <= 9; minute++) chats.conversations.add(fromWire({ ...wireMessage(minute), ...(minute === 5 && joined) }));
   chats.change(changeAt(10, 6, { deleted: {} }, MIRA));
   chats.change(changeAt(11, 7, { hidden: { set: true } }));
-  const app = { chats, api, sync: { people: new Store() }, sending: { shown: (message) => message }, say() {} };
+  const app = { chats, api, sync: { people: new Store() }, sending: { shown: (message) => message }, notify() {} };
   const idsOf = async (minute) => {
     const dialog = new ReportDialog(app, { user_id: MIRA, name: "mira", display_name: "Mira" }, fromWire(wireMessage(minute)));
     dialog.open();
