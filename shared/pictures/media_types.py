@@ -30,8 +30,10 @@ _MAX_FTYP_BYTES = 1024
 
 def picture_type(content: bytes) -> MediaType | None:
     """Return the media type of a picture by its first bytes; None for other content."""
-    found = next((found for start, mark, found in _SIGNATURES if content.startswith(mark, start)), None)
-    return found or iso_picture_type(content)
+    for start, mark, media_type in _SIGNATURES:
+        if content.startswith(mark, start):
+            return media_type
+    return iso_picture_type(content)
 
 
 def iso_picture_type(content: bytes) -> Literal["image/avif", "image/heic"] | None:

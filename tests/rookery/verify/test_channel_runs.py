@@ -101,10 +101,9 @@ class ChannelPlatform(GroupPlatform):
 class ChannelClient(GroupClient):
     """Also follows channels."""
 
-    _platform: ChannelPlatform
-
     def __init__(self, platform: ChannelPlatform, user_id: int) -> None:
         super().__init__(platform, user_id)
+        self._channels = platform
         self.followed: set[str] = set()
         """The channels that are not open."""
         self.open: set[str] = set()
@@ -141,7 +140,7 @@ class ChannelClient(GroupClient):
     async def lose_events(self) -> None:
         await trio.sleep(SESSION_SECONDS)
         self.queue.put(Gap(at_ms=wall_clock_ms()), 0)
-        self._platform.has_lost = True
+        self._channels.has_lost = True
 
     async def show_heads(self) -> None:
         while True:

@@ -100,7 +100,11 @@ async def test_changes_of_a_message_that_is_deleted_for_oneself_are_not_shown_no
     nursery.start_soon(connection.accept_next, 50)
     await chat.execute("/hide 1")
     shown = list(screen.shown)
-    for event_id, body in ((60, {"edited": pb.Edited(text=pb.Text(body="again"))}), (61, {"deleted": pb.Deleted()})):
+    changes: list[tuple[int, dict[str, Any]]] = [
+        (60, {"edited": pb.Edited(text=pb.Text(body="again"))}),
+        (61, {"deleted": pb.Deleted()}),
+    ]
+    for event_id, body in changes:
         change = pb.Change(chat_id="d-7-9", target_id=11, actor_id=9, **body)
         connection.reply(pb.ServerFrame(event=pb.Event(event_id=event_id, change=change)))
     await wait_all_tasks_blocked()

@@ -13,10 +13,11 @@ import trio.testing
 from shared.backplane import Assignment, Checkpoint, DeadLetter, Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import log as sqlite_log
-from shared.backplane.sqlite.log import TRIM_INTERVAL, LogInUse, SqliteLog, open_sqlite_log
+from shared.backplane.sqlite.log import LogInUse, SqliteLog, open_sqlite_log
 from shared.contract.errors import Unavailable
 from shared.drivers import sqlite
 from tests.shared.backplane.conftest import read
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -53,17 +54,17 @@ async def test_a_folder_of_an_older_release_is_migrated_without_loss(tmp_path: P
     assert letters == [DeadLetter(StoredRecord(1, 0, 5, b"first"), "archive", "twice")]
 
 
-async def test_old_dead_letters_are_deleted(
-    log: SqliteLog, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_old_dead_letters_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     day_ms = 24 * 3_600_000
-    old, young = (DeadLetter(StoredRecord(1, at, at * day_ms, b"value"), "archive", "invalid") for at in (1, 3))
-    for letter in (old, young):
-        await log.dead_letter(letter)
     monkeypatch.setattr(sqlite_log, "wall_clock_ms", lambda: 32 * day_ms)
-    await trio.sleep(TRIM_INTERVAL + 1)
-    while await log.dead_letters(10) != [young]:
-        await trio.sleep(1)
+    monkeypatch.setattr(sqlite_log, "TRIM_INTERVAL", 0.01)
+    old, young = (DeadLetter(StoredRecord(1, at, at * day_ms, b"value"), "archive", "invalid") for at in (1, 3))
+    async with open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log:
+        for letter in (old, young):
+            await log.dead_letter(letter)
+        with trio.fail_after(PATIENCE):
+            while await log.dead_letters(10) != [young]:
+                await trio.sleep(0.01)
 
 
 async def test_many_publishers_share_a_commit(log: SqliteLog) -> None:
