@@ -32,6 +32,7 @@ from bff.files.uploads import FileId, Uploads
 from bff.groups import Groups
 from bff.http.bodies import ClientGone, stream_body
 from bff.http.endpoints import MAX_BODY_BYTES, mount, request_of
+from bff.http.list_headers import drop_long_lists
 from bff.http.measures import bff_readings, measure_request
 from bff.http.problems import allowed_methods, problem, refusal_of_http, refusal_of_store
 from bff.http.proxy_headers import apply_proxy_headers
@@ -194,7 +195,7 @@ class Application(QuartTrio):
     trusted_proxies: Sequence[Network] = ()
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        scope = apply_proxy_headers(scope, self.trusted_proxies)
+        scope = apply_proxy_headers(drop_long_lists(scope), self.trusted_proxies)
         if body := stream_body(scope, receive, send):
             receive, send = body.receive, body.send
         async with request_of(scope) as scope:

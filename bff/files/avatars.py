@@ -10,10 +10,10 @@ from quart import Response as HttpResponse
 from quart_schema import hide
 from werkzeug.exceptions import NotFound
 
-from bff.files.models import AvatarQuery, MadeAvatar
+from bff.files.models import AvatarQuery, AvatarSize, MadeAvatar
 from bff.files.served import POLICY
 from bff.http.bodies import Content, TooSlow
-from bff.http.endpoints import Response, endpoint, in_time
+from bff.http.endpoints import Response, endpoint, in_time, parse_query
 from bff.services import Services
 from shared.accounts.tokens import Claims
 from shared.contract.avatars import SETTABLE_MS, is_avatar, is_avatar_of, new_avatar
@@ -108,11 +108,11 @@ class Avatars:
 
     async def _show(self, token: str) -> HttpResponse:
         """The picture with this token; `size` is one of AVATARS, by default the largest."""
-        size = request.args.get("size", str(AVATARS[-1]))
-        if not is_avatar(token) or size not in map(str, AVATARS):
+        query = parse_query(AvatarSize, request.query_string)
+        if not is_avatar(token) or isinstance(query, Refusal) or query.size not in map(str, AVATARS):
             raise NotFound
         try:
-            async with self._reads, self._files.read(avatar_key(token, int(size))) as chunks:
+            async with self._reads, self._files.read(avatar_key(token, int(query.size))) as chunks:
                 picture = b"".join([chunk async for chunk in chunks])
         except files.NotFound:
             raise NotFound from None

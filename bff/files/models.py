@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from bff.models.fields import Digits, Flag, Input, Limit, UserId, digits, utf8_bytes, visible
 from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, FileState, StoredFile
 from shared.contract.chats import MAX_CLIENT_ID
+from shared.files.keys import AVATARS
 from shared.files.protocol import MAX_NAME_BYTES, PART_BYTES, Part
 
 MAX_LINKS = 100
@@ -187,6 +188,12 @@ class AvatarQuery(Input):
     """The group whose picture it is; without one it is the user's."""
 
     chat_id: Annotated[str, StringConstraints(pattern="^(g-[1-9][0-9]{0,18})?$")] = ""
+
+
+class AvatarSize(BaseModel):
+    """The edge of the square that is wanted, in pixels: one of AVATARS, by default the largest."""
+
+    size: str = str(AVATARS[-1])
 
 
 class MadeAvatar(BaseModel):

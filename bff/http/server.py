@@ -27,7 +27,7 @@ from shared.background import open_background
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget, Slot
 from shared.net.client_address import Network, peer_address
-from shared.net.heads import refusal_of_head
+from shared.net.heads import head_bytes, refusal_of_head
 from shared.net.listening import ClientStream, listen, transport_of
 from shared.net.tls import ServerTls
 from shared.net.turns import REQUEST_SECONDS, Turn, await_client
@@ -40,6 +40,9 @@ MAX_SEND = 64 * 1024
 
 MAX_QUEUED = 2
 """Pieces of a body, of MAX_RECEIVE at most, that wait for the application; beyond, nothing is read from the socket."""
+
+USUAL_HEAD_BYTES = 1_024
+"""Of a request that takes REQUEST_SECONDS; a larger head costs its sender more, as each of its headers takes time."""
 
 _AUTHENTICATE = "rookery.authenticate"
 """The key of a request's state for the function that authenticates its connection."""
@@ -305,7 +308,7 @@ class _Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         await self._turn.wait()
-        self._turn.charge(REQUEST_SECONDS)
+        self._turn.charge(REQUEST_SECONDS * max(1.0, head_bytes(request) / USUAL_HEAD_BYTES))
         if status := refusal_of_head(request, self.config.h11_max_incomplete_size):
             await self._send_error_response(status)
             await self.send(Closed())  # a further request on this connection may be a smuggled one

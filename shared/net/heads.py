@@ -13,10 +13,15 @@ def refusal_of_head(request: h11.Request, max_bytes: int) -> HTTPStatus | None:
     """
     if not request.http_version.startswith(b"1."):
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-    fields = request.headers.raw_items()
-    line_bytes = len(request.method) + len(request.target) + len(b"  HTTP/1.1\r\n")
-    if line_bytes + sum(len(name) + len(value) + len(b": \r\n") for name, value in fields) > max_bytes:
+    if head_bytes(request) > max_bytes:
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    if {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in fields}:
+    if {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in request.headers.raw_items()}:
         return HTTPStatus.BAD_REQUEST
     return None
+
+
+def head_bytes(request: h11.Request) -> int:
+    """The bytes of the request's line and headers."""
+    line_bytes = len(request.method) + len(request.target) + len(b"  HTTP/1.1\r\n")
+    fields = request.headers.raw_items()
+    return line_bytes + sum(len(name) + len(value) + len(b": \r\n") for name, value in fields)

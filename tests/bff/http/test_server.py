@@ -13,10 +13,10 @@ import trio
 import trio.testing
 
 from bff.http import endpoints
-from bff.http.server import mark_authenticated, open_http_server
+from bff.http.server import USUAL_HEAD_BYTES, mark_authenticated, open_http_server
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import ServerTls
-from shared.net.turns import TURN_SECONDS
+from shared.net.turns import REQUEST_SECONDS, TURN_SECONDS, Turn
 from tests.bff.conftest import Api
 from tests.bff.http.connections import (
     MEGABYTE,
@@ -315,6 +315,17 @@ async def test_requests_take_turns_with_those_of_the_same_address(
             stream = await stack.enter_async_context(trio.SocketStream(trio.socket.from_stdlib_socket(each)))
             await Client(stream).until(b"0\r\n\r\n")
     assert max(Counter(begun_at).values()) <= 2  # the tasks of two passes may run in either order
+
+
+async def test_a_request_is_charged_for_the_bytes_of_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    charged = list[float]()
+    monkeypatch.setattr(Turn, "charge", lambda _, seconds: charged.append(seconds))
+    async with serving() as server, connected(server) as client:
+        for extra in ("", f"X: {'x' * 10 * USUAL_HEAD_BYTES}\r\n"):
+            await client.get("/", extra)
+            await client.until(b"0\r\n\r\n")
+    usual, large = (each for each in charged if each >= REQUEST_SECONDS)
+    assert (usual, round(large / usual)) == (REQUEST_SECONDS, 10)
 
 
 async def test_an_application_that_breaks_ends_only_its_request() -> None:
