@@ -264,7 +264,7 @@ def _handle_errors(app: QuartTrio, page_not_found: Callable[[], HttpResponse | N
         return problem(refusal_of_store(error))
 
     async def on_client_gone(_: Exception) -> HttpResponse:
-        return problem(Refusal(Code.TIMED_OUT, "The request was cut off."))  # for the log: the client is gone
+        return problem(Refusal(Code.INCOMPLETE, "The request was cut off."))  # for the log: the client is gone
 
     async def on_fault(error: Exception) -> HttpResponse:
         error_id = secrets.token_hex(8)

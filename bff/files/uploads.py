@@ -123,7 +123,7 @@ class Uploads:
             except ValueError:
                 return Refusal(Code.MALFORMED, f"The body does not have the {size} bytes of its part.", field="body")
             except TooSlow:
-                return Refusal(Code.TIMED_OUT, "Nothing was received for too long.", field="body")
+                return Refusal(Code.INCOMPLETE, "Nothing was received for too long.", field="body")
         return Response()
 
     @endpoint("GET", "/v1/files/<file:file_id>", File)

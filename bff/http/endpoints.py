@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from quart import Quart, request
 from quart import Response as HttpResponse
 from quart_schema import document_querystring, document_request, document_response, security_scheme, tag
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from bff.http.bodies import streamed_content
 from bff.http.problems import problem
@@ -42,6 +42,9 @@ MAX_BODY_BYTES = 64 * 1024
 
 REQUEST_DEADLINE = 10.0
 """Seconds from the head of a request to its response, the arrival of the body included."""
+
+BODY_SECONDS = 6.0
+"""Of these, for the arrival of the body: one that is late is an error of its client, and no 5xx."""
 
 MAX_QUERY_FIELDS = 32
 """Of a query; no route has more than 8."""
@@ -236,11 +239,13 @@ def parse_query(model: type[M], query: bytes) -> M | Refusal:
 async def _body() -> bytes:
     """Read the request's body piece by piece: quart 0.23 checks the size of a chunked body only at its end."""
     body = bytearray()
-    async for piece in request.body:
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise RequestEntityTooLarge
-    return bytes(body)
+    with trio.move_on_after(BODY_SECONDS):
+        async for piece in request.body:
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise RequestEntityTooLarge
+        return bytes(body)
+    raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.")
 
 
 def parse_body(model: type[M], body: bytes) -> M | Refusal:

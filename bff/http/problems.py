@@ -38,7 +38,7 @@ def refusal_of_http(error: HTTPException, max_body_bytes: int) -> Refusal:
         case RequestEntityTooLarge():
             return Refusal(Code.TOO_LARGE, f"A body may have {max_body_bytes} bytes at most.", field="body")
         case RequestTimeout():
-            return Refusal(Code.TIMED_OUT, message)
+            return Refusal(Code.INCOMPLETE, message, field="body")
         case _ if error.code is not None and error.code < 500:
             return Refusal(Code.MALFORMED, message)
         case _:

@@ -306,6 +306,10 @@ class _Http1(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn would switch to HTTP/2 here."""
 
+    async def _send_error_response(self, status_code: int) -> None:
+        """Refuse a request that is not served: a foreign encoding or version is an error of its client, and no 5xx."""
+        await super()._send_error_response(400 if status_code >= 500 else status_code)
+
     async def _create_stream(self, request: h11.Request) -> None:
         await self._turn.wait()
         self._turn.charge(REQUEST_SECONDS * max(1.0, head_bytes(request) / USUAL_HEAD_BYTES))

@@ -25,6 +25,7 @@ class Code(StrEnum):
     VERSION_CONFLICT = "version_conflict"
     OUT_OF_ORDER = "out_of_order"
     RATE_LIMITED = "rate_limited"
+    INCOMPLETE = "incomplete"
     TIMED_OUT = "timed_out"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
@@ -54,6 +55,7 @@ KINDS: dict[Code, Kind] = {
     Code.VERSION_CONFLICT: Kind(409, 10, False, "Changed by someone else"),
     Code.OUT_OF_ORDER: Kind(409, 9, False, "Out of order"),
     Code.RATE_LIMITED: Kind(429, 8, True, "Too many requests"),
+    Code.INCOMPLETE: Kind(408, 4, True, "Not received in time"),
     Code.TIMED_OUT: Kind(504, 4, True, "Took too long"),
     Code.UNAVAILABLE: Kind(503, 14, True, "Not available now"),
     Code.INTERNAL: Kind(500, 13, False, "Our fault"),

@@ -44,6 +44,13 @@ def requests() -> Iterator[str]:
         for body in BODIES:
             head = f"Host: x\r\n{JSON}Content-Length: {len(body.encode())}\r\nConnection: close\r\n"
             yield f"POST {path} HTTP/1.1\r\n{head}\r\n{body}"
+    for fields in (
+        "Content-Length: 100\r\n\r\n{",
+        "Transfer-Encoding: gzip\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\n",
+    ):
+        yield f"POST /v1/tokens HTTP/1.1\r\nHost: x\r\n{JSON}{fields}"
+    yield "GET / HTTP/3.0\r\nHost: x\r\n\r\n"
     for head in HEADS:
         yield f"GET /v1/me HTTP/1.1\r\nHost: x\r\n{head}Connection: close\r\n\r\n"
 

@@ -59,6 +59,7 @@ export const de = {
     name_taken: "Dieser Name ist vergeben. Versuche einen anderen.",
     version_conflict: "Das wurde inzwischen geändert. Sieh es dir noch einmal an und speichere dann.",
     rate_limited: "Zu viele Versuche. Warte einen Moment und versuche es dann noch einmal.",
+    incomplete: "Die Verbindung war zu langsam. Versuche es noch einmal.",
     timed_out: "Der Server hat zu lange gebraucht. Versuche es noch einmal.",
     unavailable: "Der Server kann das gerade nicht. Versuche es gleich noch einmal.",
   },

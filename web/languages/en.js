@@ -64,6 +64,7 @@ export const en = {
     name_taken: "That name is taken. Try another.",
     version_conflict: "This was changed meanwhile. Look at it again, then save.",
     rate_limited: "Too many attempts. Wait a moment, then try again.",
+    incomplete: "The connection was too slow. Try again.",
     timed_out: "The server took too long. Try again.",
     unavailable: "The server can’t do this now. Try again soon.",
   },

@@ -204,7 +204,7 @@ async def test_wrong_parts_are_refused(client: Client) -> None:
     [
         (Full("no space left"), (503, "unavailable", ""), "There is no room for more files: try again later."),
         (Unavailable("away"), (503, "unavailable", ""), "The store does not answer: try again soon."),
-        (TooSlow(), (504, "timed_out", "body"), "Nothing was received for too long."),
+        (TooSlow(), (408, "incomplete", "body"), "Nothing was received for too long."),
     ],
 )
 async def test_a_part_that_can_not_be_stored_is_refused(

@@ -41,7 +41,7 @@ async def test_a_problem_has_every_part_of_its_refusal(code: Code) -> None:
         (NotFound(), Code.NOT_FOUND, ""),
         (MethodNotAllowed(["GET"]), Code.METHOD_NOT_ALLOWED, ""),
         (RequestEntityTooLarge(), Code.TOO_LARGE, "body"),
-        (RequestTimeout(), Code.TIMED_OUT, ""),
+        (RequestTimeout(), Code.INCOMPLETE, "body"),
         (InternalServerError(), Code.INTERNAL, ""),
         (HTTPException("no status"), Code.INTERNAL, ""),
     ],

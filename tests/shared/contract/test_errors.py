@@ -11,4 +11,4 @@ def test_every_code_has_a_status_in_http_and_grpc() -> None:
 
 def test_only_a_refusal_that_time_may_lift_is_retryable() -> None:
     retryable = {code for code in Code if Refusal(code, "").retryable}
-    assert retryable == {Code.RATE_LIMITED, Code.TIMED_OUT, Code.UNAVAILABLE}
+    assert retryable == {Code.RATE_LIMITED, Code.INCOMPLETE, Code.TIMED_OUT, Code.UNAVAILABLE}
