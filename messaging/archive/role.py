@@ -18,6 +18,7 @@ from shared.net.listening import listen, port_of
 from shared.net.tls import ServerTls, add_certificate_check
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import (
+    MAX_REFLECTIONS,
     authenticate,
     bound_strangers,
     count_calls,
@@ -27,7 +28,7 @@ from shared.rpc.server.interceptors import (
     log_calls,
     trace_calls,
 )
-from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
+from shared.rpc.server.standard_services import REFLECTION, STANDARD_SERVICES, standard_services
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import with_role
@@ -81,7 +82,7 @@ async def open_archive(
     interceptors = [count_calls, trace_calls, log_calls, except_standard(limit_calls(total=MAX_QUERIES))]
     if tokens:
         interceptors.append(authenticate(equals(*tokens), optional_for=STANDARD_SERVICES))
-    interceptors.append(bound_strangers())
+    interceptors += [bound_strangers(), bound_strangers(MAX_REFLECTIONS, REFLECTION)]
     budget = budget or ConnectionBudget()
     admission = budget.add_listener(trusts_peers=not tokens and not (tls is not None and tls.rejects_strangers))
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)

@@ -7,6 +7,7 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import ChannelHead, Event, Message, ServerFrame
 from shared.contract import wire
 from shared.contract.partitions import PARTITION_MAP_EPOCH
+from shared.rpc.framing import encode_varint
 
 HEAD_BYTES = 64
 """The approximate size of a ChannelHead in a queue."""
@@ -135,13 +136,4 @@ class ProtobufEncoding:
         return frame.SerializeToString()
 
     def shared(self, frame: SharedFrame, sequence: int) -> bytes:
-        return frame.protobuf + b"\x08" + _varint(sequence)  # 8: field 1, a varint
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
+        return frame.protobuf + b"\x08" + encode_varint(sequence)  # 8: field 1, a varint

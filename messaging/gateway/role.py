@@ -28,8 +28,8 @@ from shared.net.listening import listen, port_of
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
-from shared.rpc.server.interceptors import bound_strangers, count_calls, log_calls
-from shared.rpc.server.standard_services import standard_services
+from shared.rpc.server.interceptors import MAX_REFLECTIONS, bound_strangers, count_calls, log_calls
+from shared.rpc.server.standard_services import REFLECTION, standard_services
 from shared.settings import GatewaySettings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import with_role
@@ -119,7 +119,7 @@ async def open_gateway(
             nursery.start_soon(gateway.previews.run)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
         # Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls.
-        interceptors = [count_calls, log_calls, bound_strangers()]
+        interceptors = [count_calls, log_calls, bound_strangers(), bound_strangers(MAX_REFLECTIONS, REFLECTION)]
         rpc = await nursery.start(
             partial(
                 serve_rpc,

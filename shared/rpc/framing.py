@@ -29,6 +29,16 @@ def frame_messages(messages: Sequence[bytes], *, compress: bool = False) -> byte
     return b"".join(parts)
 
 
+def encode_varint(number: int) -> bytes:
+    """Return the number, which is not negative, as protobuf encodes it."""
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
 class MessageBuffer:
     """The received and unread bytes of one stream.
 

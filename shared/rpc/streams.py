@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from h2.errors import ErrorCodes
 
 from shared.net.turns import MESSAGE_SECONDS, Turn
-from shared.rpc.framing import MessageBuffer, frame_messages
+from shared.rpc.framing import PREFIX, MessageBuffer, frame_messages
 from shared.rpc.http2 import SLIVER_BYTES, Http2Connection
 from shared.rpc.status import Metadata, RpcError, Status
 
@@ -151,7 +151,13 @@ class MessageStream(Generic[Incoming, Outgoing]):
     async def send_encoded(self, messages: Sequence[bytes], *, compress: bool = True) -> None:
         """Send serialised messages together; otherwise as `send`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._send(frame_messages(messages, compress=compress and self.sends_gzip))
+        await self._send([frame_messages(messages, compress=compress and self.sends_gzip)])
+
+    async def send_shared(self, parts: Sequence[bytes]) -> None:
+        """Send one serialised message, given in parts, not compressed. The parts are not copied until the peer takes
+        them: streams that wait share those of all of them. Otherwise as `send`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._send([PREFIX.pack(False, sum(map(len, parts))), *parts])
 
     def abort(self, error: RpcError) -> None:
         """End the stream for its user: its waiting tasks raise the error."""
@@ -206,31 +212,35 @@ class MessageStream(Generic[Incoming, Outgoing]):
         if self.failure is not None:
             raise self.failure.again()
 
-    async def _send(self, data: bytes) -> None:
-        """Send framed messages, after the messages that other tasks are sending."""
+    async def _send(self, parts: Sequence[bytes]) -> None:
+        """Send framed messages, in parts, after the messages that other tasks are sending."""
         http2 = self._connection.http2
         self._check_open()
         free = self._send_lock is None or not self._send_lock.locked()
-        if free and self._connection.has_room and len(data) <= http2.sendable(self.stream_id):
-            http2.send_data_frame(self.stream_id, data)
+        if free and self._connection.has_room and sum(map(len, parts)) <= http2.sendable(self.stream_id):
+            http2.send_data_frame(self.stream_id, parts[0] if len(parts) == 1 else b"".join(parts))
             self._connection.flush()
             return
         self._send_lock = self._send_lock or trio.Lock()
         async with self._send_lock:
-            await self._send_in_parts(data)
+            await self._send_frames(parts)
 
-    async def _send_in_parts(self, data: bytes) -> None:
-        sent = 0
+    async def _send_frames(self, parts: Sequence[bytes]) -> None:
+        """Send the parts in frames of the size that the peer and the socket take."""
+        has_sent = False
         try:
-            while sent < len(data):
-                size = await self._wait_for_room()
-                part = data[sent : sent + size]
-                sent += len(part)
-                sliver = size < SLIVER_BYTES and sent < len(data)
-                self._connection.http2.send_data_frame(self.stream_id, part, sliver=sliver)
-                self._connection.flush()
+            for part in parts:
+                sent = 0
+                while sent < len(part):
+                    size = await self._wait_for_room()
+                    piece = part[sent : sent + size]
+                    sent += len(piece)
+                    has_sent = True
+                    sliver = size < SLIVER_BYTES and sent < len(part)
+                    self._connection.http2.send_data_frame(self.stream_id, piece, sliver=sliver)
+                    self._connection.flush()
         except BaseException:  # trio.Cancelled too: a message that is cut off breaks the stream; raised again
-            if sent:
+            if has_sent:
                 self._partly_sent = True
                 if not self._is_over:
                     self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))
@@ -355,10 +365,10 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         self._connection.protocol.respond(self.stream_id, metadata, compressed=self.sends_gzip)
         self._responded = True
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, parts: Sequence[bytes]) -> None:
         if not self._responded:
             self._respond()
-        await super()._send(data)
+        await super()._send(parts)
 
 
 class ClientStream(MessageStream[Incoming, Outgoing]):

@@ -2,15 +2,22 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import grpc
 import pytest
 import trio
+from google.protobuf.message import Message
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, Event, ResponseReceived, StreamEnded, TrailersReceived
+from hpack import Encoder
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 
 from shared.rpc.framing import frame_messages
+from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
+from tests.hostile.test_fairness import PREFACE
 from tools.launch.process import Rookery, port_of, wait_until
 
 MIB = 1024 * 1024
@@ -29,8 +36,15 @@ UNFINISHED = 240
 GROWTH_BYTES = 64 * MIB
 """The most that the process may grow meanwhile: a fourth of the unpacked size of the requests."""
 
+HELD_PER_CONNECTION = 100
+"""Calls without a token that a connection holds: as many as it may have at once."""
+
+HELD_BYTES = 24 * MIB
+"""The most that the process may grow while calls are held, however many."""
+
 SESSION = "/rookery.v1.SessionService/Connect"
 UNARY = "/grpc.health.v1.Health/Check"
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 pytestmark = pytest.mark.usefixtures("chatting")
 
@@ -74,6 +88,49 @@ async def test_bombs_of_gzip_that_are_refused_leave_no_more_memory_than_their_pa
             for _ in range(CONNECTIONS):
                 nursery.start_soon(send_bombs, port_of(rookery.addresses[name]), path)
     assert rookery.resident_bytes - before <= CONNECTIONS * CALLS * len(BOMB)
+
+
+def held_calls(path: str, message: Message | None) -> bytes:
+    """Return the bytes of a connection that opens calls with this message, and takes no byte of a response."""
+    encoder = Encoder()
+    headers = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
+    headers |= {"content-type": "application/grpc"}
+    sent = PREFACE + SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}).serialize()
+    for stream in range(1, 2 * HELD_PER_CONNECTION, 2):
+        sent += HeadersFrame(stream, encoder.encode(list(headers.items())), flags=["END_HEADERS"]).serialize()
+        if message is not None:
+            sent += DataFrame(stream, frame_messages([message.SerializeToString()])).serialize()
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "message", "connections"),
+    [
+        ("grpc", REFLECTION, ServerReflectionRequest(file_containing_symbol="rookery.v1.SessionService"), 10),
+        ("archive", REFLECTION, ServerReflectionRequest(file_containing_symbol="rookery.v1.ArchiveService"), 10),
+    ],
+    ids=["reflections, gateway", "reflections, archive"],
+)
+async def test_calls_without_a_token_that_are_held_take_a_bounded_memory(
+    name: str, path: str, message: Message | None, connections: int, rookery: Rookery
+) -> None:
+    sent = held_calls(path, message)
+    before = rookery.resident_bytes
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        for _ in range(connections):
+            stream = await trio.open_tcp_stream("127.0.0.1", port_of(rookery.addresses[name]))
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+            await stream.send_all(sent)
+            nursery.start_soon(read_all, stream)
+        too_large = partial(wait_until, lambda: rookery.resident_bytes - before > HELD_BYTES, 5)
+        assert not await trio.to_thread.run_sync(too_large), rookery.resident_bytes - before
+        nursery.cancel_scope.cancel()
+
+
+async def read_all(stream: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while await stream.receive_some():
+            pass
 
 
 @pytest.mark.slow

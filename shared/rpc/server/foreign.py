@@ -24,7 +24,7 @@ class ForeignStream(MessageStream[Message, Message]):
         with self._scope:
             await trio.lowlevel.checkpoint_if_cancelled()  # it may have been reset already
             self._connection.protocol.respond_to_foreign(self.stream_id, length=len(ANSWER))
-            await self._send(ANSWER)
+            await self._send([ANSWER])
             http2.end_stream(self.stream_id)
             self._connection.flush()
             self._scope.deadline = trio.current_time() + self._connection.limits.close_timeout

@@ -46,6 +46,9 @@ RETRY_AFTER = 1.0
 MAX_STRANGERS = 1_000
 """Concurrent calls without a sign-in, some 10 KiB each: more than the probes and balancers of one server need."""
 
+MAX_REFLECTIONS = 32
+"""Concurrent calls to reflection without a sign-in, which tools make, one after the other: each response is large."""
+
 TRACE_HEADERS = ("traceparent", "tracestate")
 """The metadata of W3C Trace Context."""
 
@@ -181,13 +184,13 @@ def limit_calls(total: int) -> Interceptor:
     return limit
 
 
-def bound_strangers(most: int = MAX_STRANGERS) -> Interceptor:
-    """Bound the concurrent calls to health and reflection on connections that are not authenticated: watches and
+def bound_strangers(most: int = MAX_STRANGERS, services: Collection[str] = STANDARD_SERVICES) -> Interceptor:
+    """Bound the concurrent calls to these services on connections that are not authenticated: watches of health and
     reflections may last for ever. One more ends the oldest with UNAVAILABLE, so that its client calls again."""
     strangers: dict[trio.CancelScope, AnyServerStream] = {}
 
     async def bound(stream: AnyServerStream, handler: Handler) -> None:
-        if stream.is_authenticated or _service_of(stream) not in STANDARD_SERVICES:
+        if stream.is_authenticated or _service_of(stream) not in services:
             await handler(stream)
             return
         while len(strangers) >= most:

@@ -3,17 +3,24 @@
 Only the files that the services need are returned, not every file that is loaded into the process.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pool import Default as default_pool
 
+from shared.rpc.framing import encode_varint
 from shared.rpc.server.methods import AnyServerStream, stream_handler
 from shared.rpc.standard import reflection_pb2, reflection_v1alpha_pb2
 from shared.rpc.standard.reflection_grpc import ServerReflectionServicer
 from shared.rpc.standard.reflection_v1alpha_grpc import ServerReflectionServicer as ServerReflectionServicerV1Alpha
-from shared.rpc.status import Status
+from shared.rpc.status import RpcError, Status
+
+MAX_REQUEST_BYTES = 1_024
+"""Of a request, which its response repeats."""
+
+_FILES_TAG = b"\x22"
+"""Field 4 of a response in both versions, `file_descriptor_response`, with a length."""
 
 
 class ProtoFiles:
@@ -27,6 +34,11 @@ class ProtoFiles:
         """By the full name of each message, field, one-of, enum, enum value, extension, service and method."""
         self.by_extension: dict[tuple[str, int], FileDescriptor] = {}
         """By the full name of the extended message, and the number."""
+        self.imports: dict[str, Sequence[FileDescriptor]] = {}
+        """All files that a file needs, without itself, by its name."""
+        self.encoded: dict[str, bytes] = {}
+        """A FileDescriptorResponse of one file, serialised, by its name. Responses share these bytes: one of 30 KB
+        answers a request of 30 bytes, and waits as long as its client takes none of it."""
         for service in self.services:
             self._add(default_pool().FindServiceByName(service).file)
 
@@ -34,6 +46,9 @@ class ProtoFiles:
         if file.name in self.by_name:
             return
         self.by_name[file.name] = file
+        self.imports[file.name] = _imports_of(file)
+        response = reflection_pb2.FileDescriptorResponse(file_descriptor_proto=[file.serialized_pb])
+        self.encoded[file.name] = response.SerializeToString()
         self.by_symbol |= dict.fromkeys(_symbols_of(file), file)
         self.by_extension |= dict.fromkeys(map(_extension_key, _extensions_of(file)), file)
         for imported in file.dependencies:
@@ -58,23 +73,37 @@ class _Reflection:
         """Respond to each request, in order. A file is sent once as an import of others."""
         sent: set[str] = set()
         while (request := await stream.receive()) is not None:
-            field = self._response_field(request, sent)
-            await stream.send(self.response_type(valid_host=request.host, original_request=request, **field))
+            if request.ByteSize() > MAX_REQUEST_BYTES:
+                raise RpcError(Status.INVALID_ARGUMENT, f"a request may have {MAX_REQUEST_BYTES} bytes at most")
+            response = self.response_type(valid_host=request.host, original_request=request)
+            content = self._content(request)
+            if isinstance(content, FileDescriptor):
+                await stream.send_shared([response.SerializeToString(), *self._files_field(content, sent)])
+            else:
+                response.MergeFrom(self.response_type(**content))
+                await stream.send(response)
 
-    def _response_field(self, request: Any, sent: set[str]) -> dict[str, Any]:
-        """Return the field of the response to this request, with its value."""
+    def _files_field(self, file: FileDescriptor, sent: set[str]) -> list[bytes]:
+        """Return the serialised field of a response with this file and its imports that were not sent yet."""
+        files = [file, *(each for each in self._files.imports[file.name] if each.name not in sent)]
+        sent |= {each.name for each in files}
+        encoded = [self._files.encoded[each.name] for each in files]
+        return [_FILES_TAG + encode_varint(sum(map(len, encoded))), *encoded]
+
+    def _content(self, request: Any) -> FileDescriptor | dict[str, Any]:
+        """Return the file that this request asks for, or another field of the response with its value."""
         kind = request.WhichOneof("message_request")
         value: Any = getattr(request, kind) if kind else None
         match kind:
             case "list_services":
                 return {"list_services_response": {"service": [{"name": name} for name in self._files.services]}}
             case "file_by_filename":
-                return _file_response(self._files.by_name.get(value), sent)
+                return self._files.by_name.get(value) or _NO_FILE
             case "file_containing_symbol":
-                return _file_response(self._files.by_symbol.get(value), sent)
+                return self._files.by_symbol.get(value) or _NO_FILE
             case "file_containing_extension":
                 key = value.containing_type, value.extension_number
-                return _file_response(self._files.by_extension.get(key), sent)
+                return self._files.by_extension.get(key) or _NO_FILE
             case "all_extension_numbers_of_type":
                 return self._numbers_response(value)
             case _:
@@ -100,16 +129,11 @@ class ReflectionServiceV1Alpha(_Reflection, ServerReflectionServicerV1Alpha):
     response_type = reflection_v1alpha_pb2.ServerReflectionResponse
 
 
-def _file_response(file: FileDescriptor | None, sent: set[str]) -> dict[str, Any]:
-    if file is None:
-        return _error(Status.NOT_FOUND, "no proto file of the services declares it")
-    files = [file, *(each for each in _imports_of(file) if each.name not in sent)]
-    sent |= {each.name for each in files}
-    return {"file_descriptor_response": {"file_descriptor_proto": [each.serialized_pb for each in files]}}
-
-
 def _error(status: Status, message: str) -> dict[str, Any]:
     return {"error_response": {"error_code": status, "error_message": message}}
+
+
+_NO_FILE = _error(Status.NOT_FOUND, "no proto file of the services declares it")
 
 
 def _imports_of(file: FileDescriptor) -> list[FileDescriptor]:

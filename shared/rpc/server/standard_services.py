@@ -8,15 +8,14 @@ from shared.rpc.server.reflection import ProtoFiles, ReflectionService, Reflecti
 from shared.rpc.standard import health_pb2, reflection_pb2, reflection_v1alpha_pb2
 from shared.telemetry.health import Health
 
-STANDARD_SERVICES = tuple(
-    module.DESCRIPTOR.services_by_name[name].full_name
-    for module, name in (
-        (health_pb2, "Health"),
-        (reflection_pb2, "ServerReflection"),
-        (reflection_v1alpha_pb2, "ServerReflection"),
-    )
+REFLECTION = tuple(
+    module.DESCRIPTOR.services_by_name["ServerReflection"].full_name
+    for module in (reflection_pb2, reflection_v1alpha_pb2)
 )
-"""Their full names."""
+"""The full names of both versions of reflection."""
+
+STANDARD_SERVICES = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, *REFLECTION)
+"""The full names of all."""
 
 
 def standard_services(servicers: Sequence[Servicer], health: Health) -> list[Servicer]:

@@ -8,7 +8,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import Default as default_pool
 
 import rookery.v1.backplane_pb2
-from shared.rpc import Status, open_stream
+from shared.rpc import RpcError, Status, open_stream
 from shared.rpc.server.reflection import ProtoFiles, ReflectionService, ReflectionServiceV1Alpha
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.rpc.standard import reflection_grpc, reflection_pb2, reflection_v1alpha_grpc, reflection_v1alpha_pb2
@@ -106,6 +106,12 @@ async def test_an_import_is_sent_once_on_a_stream_unless_requested(reflect: Refl
     by_name = {"file_by_filename": ARCHIVE}
     responses = await reflect(by_name, by_name, {"file_by_filename": SESSION})
     assert [files_of(response) for response in responses] == [[ARCHIVE, SESSION, *IMPORTS], [ARCHIVE], [SESSION]]
+
+
+async def test_a_request_that_is_too_long_ends_the_call(reflect: Reflect) -> None:
+    with pytest.raises(RpcError, match="1024 bytes") as caught:
+        await reflect({"host": "x" * 1024, "file_by_filename": SESSION})
+    assert caught.value.status is Status.INVALID_ARGUMENT
 
 
 async def test_a_response_repeats_its_request(reflect: Reflect) -> None:
