@@ -39,9 +39,6 @@ GROWTH_BYTES = 64 * MIB
 HELD_PER_CONNECTION = 100
 """Calls without a token that a connection holds: as many as it may have at once."""
 
-HELD_BYTES = 24 * MIB
-"""The most that the process may grow while calls are held, however many."""
-
 SESSION = "/rookery.v1.SessionService/Connect"
 UNARY = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
@@ -104,16 +101,24 @@ def held_calls(path: str, message: Message | None) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "message", "connections"),
+    ("name", "path", "message", "connections", "most"),
     [
-        ("grpc", REFLECTION, ServerReflectionRequest(file_containing_symbol="rookery.v1.SessionService"), 10),
-        ("archive", REFLECTION, ServerReflectionRequest(file_containing_symbol="rookery.v1.ArchiveService"), 10),
+        ("grpc", REFLECTION, ServerReflectionRequest(file_containing_symbol="rookery.v1.SessionService"), 10, 16 * MIB),
+        (
+            "archive",
+            REFLECTION,
+            ServerReflectionRequest(file_containing_symbol="rookery.v1.ArchiveService"),
+            10,
+            16 * MIB,
+        ),
+        ("grpc", SESSION, None, 100, 48 * MIB),
     ],
-    ids=["reflections, gateway", "reflections, archive"],
+    ids=["reflections, gateway", "reflections, archive", "sessions"],
 )
 async def test_calls_without_a_token_that_are_held_take_a_bounded_memory(
-    name: str, path: str, message: Message | None, connections: int, rookery: Rookery
+    name: str, path: str, message: Message | None, connections: int, most: int, rookery: Rookery
 ) -> None:
+    """`most`: bytes by which the process may grow meanwhile: a fourth of what all calls would take."""
     sent = held_calls(path, message)
     before = rookery.resident_bytes
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
@@ -122,7 +127,7 @@ async def test_calls_without_a_token_that_are_held_take_a_bounded_memory(
             stack.push_async_callback(trio.aclose_forcefully, stream)
             await stream.send_all(sent)
             nursery.start_soon(read_all, stream)
-        too_large = partial(wait_until, lambda: rookery.resident_bytes - before > HELD_BYTES, 5)
+        too_large = partial(wait_until, lambda: rookery.resident_bytes - before > most, 5)
         assert not await trio.to_thread.run_sync(too_large), rookery.resident_bytes - before
         nursery.cancel_scope.cancel()
 

@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
+import trio
+
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, ConnectionLost, Flusher, SendUnsent
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.contract.errors import Code, Refusal
-from shared.rpc import RpcError, ServerStream, stream_handler
+from shared.rpc import RpcError, ServerStream, Status, stream_handler
+
+MAX_UNSIGNED = 1_024
+"""Sessions that have not signed in yet, some 20 KiB each. One more ends the oldest: a good client signs in with its
+first bytes, so the evicted ones are idle."""
 
 
 class GrpcTransport:
@@ -50,18 +56,40 @@ class SessionService(SessionServiceServicer):
     def __init__(self, gateway: Gateway, flusher: Flusher) -> None:
         self._gateway = gateway
         self._flusher = flusher
+        self._unsigned: dict[trio.CancelScope, None] = {}
+        self.max_unsigned = MAX_UNSIGNED
 
     @stream_handler
     async def Connect(self, stream: ServerStream[ClientFrame, ServerFrame]) -> None:
         """Serve one session. The stream ends with OK after a Goodbye; else with the status of its failure."""
+        scope = self._admit()
         session = self._gateway.open_session(ProtobufEncoding())
-        session.on_sign_in = stream.authenticate
+
+        def sign_in() -> None:
+            self._unsigned.pop(scope, None)
+            stream.authenticate()
+
+        session.on_sign_in = sign_in
         transport = GrpcTransport(stream, self._gateway)
         try:
-            await Connection(self._gateway.dispatcher, session, transport, self._flusher).run()
+            with scope:
+                await Connection(self._gateway.dispatcher, session, transport, self._flusher).run()
         finally:
+            self._unsigned.pop(scope, None)
             self._gateway.close_session(session)
             if session.user_id:  # it has signed in
                 stream.end_authentication()
+        if scope.cancelled_caught:
+            raise RpcError(Status.UNAVAILABLE, "too many sessions of clients that have not signed in: connect again")
         if transport.failure is not None:
             raise transport.failure.again()
+
+    def _admit(self) -> trio.CancelScope:
+        """Return the scope of a session that has not signed in yet. One too many ends the oldest."""
+        if len(self._unsigned) >= self.max_unsigned:
+            oldest = next(iter(self._unsigned))
+            del self._unsigned[oldest]
+            oldest.cancel()
+        scope = trio.CancelScope()
+        self._unsigned[scope] = None
+        return scope

@@ -1,7 +1,7 @@
 """Native apps' sessions over gRPC: ends of streams, their statuses, and undisturbed others."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,7 @@ class Server:
     gateway: Gateway
     channel: Channel
     admission: Admission
+    service: SessionService
 
 
 @asynccontextmanager
@@ -40,9 +41,10 @@ async def serving(platform: Platform, configuration: LiveConfiguration | None = 
     serve = partial(serve_rpc, limits=GRPC_LIMITS, admission=admission)
     async with open_background() as nursery:
         nursery.start_soon(flusher.run)
-        await nursery.start(serve, [SessionService(gateway, flusher)], listeners)
+        service = SessionService(gateway, flusher)
+        await nursery.start(serve, [service], listeners)
         async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1]) as channel:
-            yield Server(platform, gateway, channel, admission)
+            yield Server(platform, gateway, channel, admission, service)
 
 
 @asynccontextmanager
@@ -71,6 +73,25 @@ async def test_a_connection_is_authenticated_while_a_session_is_signed_in(platfo
             await until(lambda: len(registry) == 1)
             assert not unauthenticated
         await until(lambda: unauthenticated)
+
+
+async def test_one_session_too_many_ends_the_oldest_that_has_not_signed_in(platform: Platform) -> None:
+    async with serving(platform) as server, signed_in(server, ANN) as ann, AsyncExitStack() as stack:
+        server.service.max_unsigned = 2
+        connect, registry = SessionServiceStub(server.channel).Connect, server.gateway.registry
+        unsigned = []
+        for number in (2, 3, 4):
+            unsigned.append(await stack.enter_async_context(open_stream(connect)))
+            if number < 4:
+                await until(partial(lambda most: len(registry) == most, number))
+        with trio.fail_after(PATIENCE), pytest.raises(RpcError, match="connect again") as ended:
+            await unsigned[0].receive()
+        assert ended.value.status is Status.UNAVAILABLE
+        await ann.send(ClientFrame(ping=Ping(payload=b"x")))
+        await expect(ann, "pong")
+        assert [stream.outcome for stream in unsigned[1:]] == [None, None]
+        async with signed_in(server, BEN):  # ends another one, and then counts no more
+            assert unsigned[2].outcome is None
 
 
 async def test_two_apps_chat(platform: Platform) -> None:
