@@ -69,7 +69,7 @@ class Avatars:
             try:
                 picture = b"".join([piece async for piece in content.pieces])
             except TooSlow:
-                return Refusal(Code.INCOMPLETE, "Nothing was received for too long.", field="body")
+                return Refusal(Code.INCOMPLETE, "Too little was received for too long.", field="body")
             squares = await self._services.make_squares(picture)
             if squares is None:
                 return Refusal(Code.INVALID, "This is not a picture that can be shown.", field="body")

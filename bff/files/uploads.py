@@ -1,7 +1,6 @@
 """Uploads: `/v1/files`. A file is reserved, its parts are sent in any order, and then it is completed."""
 
 from base64 import b64decode
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +31,8 @@ MAX_PARTS_OF_USER = 16
 MAX_PARTS = 256
 """Parts that a process receives at once: each needs up to 0.7 MB while the store is slower than its client."""
 
+_TOO_MANY = Refusal(Code.UNAVAILABLE, "Too many files are uploaded now: try again soon.")
+
 _UNKNOWN_OUTCOME = (Code.UNAVAILABLE, Code.TIMED_OUT, Code.INTERNAL)
 """Refusals after which a file may be reserved all the same."""
 
@@ -49,8 +50,8 @@ class Uploads:
         self._services = services
         self._archive = services.archive
         self._files = services.files
-        self._receiving: Counter[int] = Counter()
-        """Parts that are received, by user."""
+        self._receiving: dict[int, dict[trio.CancelScope, None]] = {}
+        """The parts that are received, by user, the oldest first."""
         self._reservations = Throttle(period=HOUR)
 
     @endpoint("POST", "/v1/files", File, status=201)
@@ -123,8 +124,9 @@ class Uploads:
             except ValueError:
                 return Refusal(Code.MALFORMED, f"The body does not have the {size} bytes of its part.", field="body")
             except TooSlow:
-                return Refusal(Code.INCOMPLETE, "Nothing was received for too long.", field="body")
-        return Response()
+                return Refusal(Code.INCOMPLETE, "Too little was received for too long.", field="body")
+            return Response()
+        return _TOO_MANY  # it was ended for the part of another user
 
     @endpoint("GET", "/v1/files/<file:file_id>", File)
     async def get_file(self, claims: Claims, file_id: int) -> Response | Refusal:
@@ -168,18 +170,38 @@ class Uploads:
 
     @contextmanager
     def _reception(self, user_id: int) -> Iterator[Refusal | None]:
-        """Count a part while it is received; yield the refusal of one too many."""
-        if self._receiving[user_id] >= MAX_PARTS_OF_USER:
+        """Count a part while it is received; yield the refusal of one too many. The block ends early if the part makes
+        room for that of another user."""
+        own = len(self._receiving.get(user_id, ()))
+        if own >= MAX_PARTS_OF_USER:
             yield Refusal(Code.RATE_LIMITED, f"You may send {MAX_PARTS_OF_USER} parts at once.", retry_after_ms=1_000)
-        elif self._receiving.total() >= MAX_PARTS:
-            yield Refusal(Code.UNAVAILABLE, "Too many files are uploaded now: try again soon.")
+        elif sum(map(len, self._receiving.values())) >= MAX_PARTS and not self._make_room(own):
+            yield _TOO_MANY
         else:
-            self._receiving[user_id] += 1
+            scope = trio.CancelScope()
+            self._receiving.setdefault(user_id, {})[scope] = None
             try:
-                yield None
+                with scope:
+                    yield None
             finally:
-                self._receiving[user_id] -= 1
-                self._receiving += Counter()  # without users who send nothing
+                self._forget(user_id, scope)
+
+    def _make_room(self, own: int) -> bool:
+        """End the oldest part of the user who sends most, for one of a user who sends `own`; return whether that user
+        sends more even then."""
+        user_id, scopes = max(self._receiving.items(), key=lambda each: len(each[1]))
+        if len(scopes) <= own + 1:
+            return False
+        oldest = next(iter(scopes))
+        self._forget(user_id, oldest)
+        oldest.cancel()
+        return True
+
+    def _forget(self, user_id: int, scope: trio.CancelScope) -> None:
+        scopes = self._receiving.get(user_id, {})
+        scopes.pop(scope, None)
+        if not scopes:
+            self._receiving.pop(user_id, None)
 
 
 def _reserved(file_id: int, upload_id: str, body: NewFile) -> StoredFile:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from shared.files.protocol import PART_BYTES, Full
 from shared.settings import FilesSettings
 from tests.bff.conftest import Api, Reply
 from tests.shared.pictures.conftest import HEIC
+from tests.waiting import until
 
 CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 33_000  # two parts
 PARTS = [CONTENT[:PART_BYTES], CONTENT[PART_BYTES:]]
@@ -204,7 +206,7 @@ async def test_wrong_parts_are_refused(client: Client) -> None:
     [
         (Full("no space left"), (503, "unavailable", ""), "There is no room for more files: try again later."),
         (Unavailable("away"), (503, "unavailable", ""), "The store does not answer: try again soon."),
-        (TooSlow(), (408, "incomplete", "body"), "Nothing was received for too long."),
+        (TooSlow(), (408, "incomplete", "body"), "Too little was received for too long."),
     ],
 )
 async def test_a_part_that_can_not_be_stored_is_refused(
@@ -219,7 +221,7 @@ async def test_a_part_that_can_not_be_stored_is_refused(
     assert (reply.refusal, reply.body["detail"]) == (refusal, detail)
 
 
-async def test_parts_of_a_user_and_of_all_are_limited_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parts_of_a_user_are_limited_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert FilesSettings().connections >= 2 * uploads.MAX_PARTS, "slow uploads leave connections to others"
     stalled, full = [], trio.Event()
 
@@ -231,19 +233,47 @@ async def test_parts_of_a_user_and_of_all_are_limited_at_once(client: Client, mo
 
     file_id = await client.reserve(size=1)
     monkeypatch.setattr(client.api.services.files, "write_part", stall)
-    await client.api.register("bob")
-    bob = Client(client.api, str((await client.api.sign_in("bob"))["access_token"]))
-    other_id = await bob.reserve(size=1)
-    monkeypatch.setattr(uploads, "MAX_PARTS", uploads.MAX_PARTS_OF_USER)
     async with trio.open_nursery() as nursery:
         for _ in range(uploads.MAX_PARTS_OF_USER):
             nursery.start_soon(client.send, file_id, 1, b"x")
         await full.wait()
         assert (await client.send(file_id, 1, b"x")).refusal == (429, "rate_limited", "")
-        assert (await bob.send(other_id, 1, b"x")).refusal == (503, "unavailable", "")
         nursery.cancel_scope.cancel()
     monkeypatch.undo()
     assert (await client.send(file_id, 1, b"x")).status == 204
+
+
+async def test_a_part_of_the_user_who_sends_most_makes_room_for_others(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_PARTS", 3)
+    stalled: list[int] = []
+    ended: list[tuple[int, Any]] = []
+    file_id, write_part = await client.reserve(size=1), client.api.services.files.write_part
+    await client.api.register("bob")
+    bob = Client(client.api, str((await client.api.sign_in("bob"))["access_token"]))
+    other_id = await bob.reserve(size=1)
+
+    async def stall(*_: Any) -> None:
+        stalled.append(1)
+        await trio.sleep_forever()
+
+    async def send(number: int, by: Client, file_id: str) -> None:
+        ended.append((number, (await by.send(file_id, 1, b"x")).refusal))
+
+    monkeypatch.setattr(client.api.services.files, "write_part", stall)
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(send, number, client, file_id)
+            await until(partial(lambda most: len(stalled) == most, number + 1))
+        monkeypatch.setattr(client.api.services.files, "write_part", write_part)
+        assert (await bob.send(other_id, 1, b"x")).status == 204
+        await until(lambda: ended == [(0, (503, "unavailable", ""))])
+        monkeypatch.setattr(client.api.services.files, "write_part", stall)
+        nursery.start_soon(send, 3, bob, other_id)
+        await until(lambda: len(stalled) == 4)
+        assert (await bob.send(other_id, 1, b"x")).refusal == (503, "unavailable", ""), "both would have as many"
+        nursery.cancel_scope.cancel()
 
 
 async def test_nobody_else_reaches_an_upload(client: Client) -> None:

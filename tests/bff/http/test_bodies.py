@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from bff.http.bodies import DISCARD_SECONDS, PIECE_SECONDS, ClientGone, StreamedBody, TooSlow, stream_body
+from bff.http.bodies import DISCARD_SECONDS, LEAST_RATE, PIECE_SECONDS, ClientGone, StreamedBody, TooSlow, stream_body
 from tests.bff.conftest import Api
 from tests.bff.http.connections import connected, serving
 
@@ -72,6 +72,29 @@ async def test_a_silent_client_is_too_slow_and_delays_its_response_by_a_limited_
     assert trio.current_time() - began == pytest.approx(PIECE_SECONDS)
     await client.body.send(START)
     assert trio.current_time() - began == pytest.approx(PIECE_SECONDS + DISCARD_SECONDS)
+
+
+@pytest.mark.parametrize(("size", "is_enough"), [(LEAST_RATE * 5 - 2_000, False), (LEAST_RATE * 5, True)])
+async def test_a_client_that_sends_too_little_is_too_slow(size: int, is_enough: bool, autojump_clock: Any) -> None:
+    """One piece each 5 seconds, for ten minutes."""
+    client = Connection(*[PIECE | {"body": bytes(size)}] * 120, LAST)
+    receive = client.receive
+
+    async def receive_slowly() -> Any:
+        await trio.sleep(5)
+        return await receive()
+
+    body = StreamedBody(receive_slowly, client.send)
+    received = 0
+    try:
+        async for piece in body:
+            received += len(piece)
+            await trio.sleep(30)  # the store is slow, which is not the client's fault
+    except TooSlow:
+        assert not is_enough
+    else:
+        assert is_enough
+        assert received == 120 * size + 1
 
 
 @pytest.mark.parametrize(
