@@ -7,6 +7,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.problems import MEDIA_TYPE, problem_of
 from shared.files.protocol import Full
+from shared.telemetry.logs import Interval
+
+_may_warn = Interval()
 
 _log = structlog.get_logger(__name__)
 
@@ -18,8 +21,10 @@ def problem(refusal: Refusal) -> HttpResponse:
 
 
 def refusal_of_store(error: Unavailable) -> Refusal:
-    """Return the refusal for a store that is away or full, and log the reason."""
-    _log.warning("store_unavailable", reason=str(error))
+    """Return the refusal for a store that is away or full, and log the reason, once a minute: every request of anybody
+    gets here meanwhile, and has a line of its own."""
+    if _may_warn.has_passed():
+        _log.warning("store_unavailable", reason=str(error))
     if isinstance(error, Full):
         return Refusal(Code.UNAVAILABLE, "There is no room for more files: try again later.")
     return Refusal(Code.UNAVAILABLE, "The store does not answer: try again soon.")

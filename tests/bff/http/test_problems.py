@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
@@ -14,9 +15,11 @@ from werkzeug.exceptions import (
     RequestURITooLarge,
 )
 
-from bff.http.problems import problem, refusal_of_http
-from shared.contract.errors import Code, Refusal
+from bff.http import problems
+from bff.http.problems import problem, refusal_of_http, refusal_of_store
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.problems import MEDIA_TYPE
+from shared.telemetry.logs import Interval
 
 
 @pytest.mark.parametrize("code", Code)
@@ -31,6 +34,14 @@ async def test_a_problem_has_every_part_of_its_refusal(code: Code) -> None:
     assert response.headers.get("Retry-After") == ("3" if refusal.retryable else None)
     assert response.headers.get("WWW-Authenticate") == ("Bearer" if code is Code.UNAUTHENTICATED else None)
     assert response.headers["Content-Type"] == MEDIA_TYPE
+
+
+def test_an_unavailable_store_is_logged_once_for_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "_may_warn", Interval())
+    with capture_logs() as logs:
+        refusals = [refusal_of_store(Unavailable("away")) for _ in range(3)]
+    assert {refusal.code for refusal in refusals} == {Code.UNAVAILABLE}
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [("store_unavailable", "away")]
 
 
 @pytest.mark.parametrize(
