@@ -146,7 +146,7 @@ class Downloads:
         link = None if isinstance(number, Refusal) else await self._links.verify(number, request.query_string)
         if link is None or not await self._is_signed_in(link):
             raise Ended
-        mark_authenticated(request.scope)
+        mark_authenticated(request.scope, link.user_id)
         stored = await self._read(link)
         if isinstance(stored, Refusal):
             return problem(stored)

@@ -195,7 +195,7 @@ async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
         return Refusal(Code.UNAUTHENTICATED, "This needs an access token: `Authorization: Bearer …`.")
     claims = await verifier.verify(token)
     if isinstance(claims, Claims):
-        mark_authenticated(request.scope)
+        mark_authenticated(request.scope, claims.user_id)
         structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until this request's task ends
         for span in traces.current_spans():
             span.set_attribute("user.id", str(claims.user_id))

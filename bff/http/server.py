@@ -69,6 +69,8 @@ class HttpLimits:
     """At once, about 30 KiB each, 50 with TLS, as far as the process may open so many files. One more closes the oldest
     that has not authenticated, else the oldest idle connection; if there is none, the new one is closed without a
     response."""
+    max_of_user: int = 64
+    """Connections of one user that no newcomer closes; for one more, the user's oldest counts as not authenticated."""
     max_head_bytes: int = 16 * 1024
     """Of a request's line and headers together."""
     max_requests: int = 1_000
@@ -86,6 +88,7 @@ class Server:
         self.context = WorkerContext(None)
         self.admission = admission
         self._connections: dict[_Connection, None] = {}  # the oldest first
+        self._of_users: dict[int, dict[_Connection, None]] = {}  # by the user who authenticated last; the oldest first
         self._empty = trio.Event()
 
     @property
@@ -110,9 +113,31 @@ class Server:
             _log.exception("connection_failed")
         finally:
             slot.release()
+            self._forget_user(connection)
             self._connections.pop(connection, None)
             if not self._connections:
                 self._empty.set()
+
+    def authenticate(self, connection: "_Connection", user_id: int) -> None:
+        """Mark the connection as one of this user, who may hold `max_of_user` of them against newcomers."""
+        connection.slot.authenticate()
+        if connection.user_id == user_id:
+            return
+        self._forget_user(connection)
+        connection.user_id = user_id
+        own = self._of_users.setdefault(user_id, {})
+        own[connection] = None
+        if len(own) > self.limits.max_of_user:
+            oldest = next(iter(own))
+            self._forget_user(oldest)
+            oldest.slot.end_authentication()
+
+    def _forget_user(self, connection: "_Connection") -> None:
+        own = self._of_users.get(connection.user_id, {})
+        own.pop(connection, None)
+        if not own:
+            self._of_users.pop(connection.user_id, None)
+        connection.user_id = 0
 
     def _admit(self, peer: str, close: Callable[[], None]) -> Slot | None:
         slot = self.admission.admit(peer, close)
@@ -170,11 +195,11 @@ async def open_http_server(
         await server.drain()
 
 
-def mark_authenticated(scope: Mapping[str, Any]) -> None:
-    """Mark the connection of a request, of which this is the scope, as one of an authenticated client. Without effect
-    on a request that no connection carries."""
+def mark_authenticated(scope: Mapping[str, Any], user_id: int) -> None:
+    """Mark the connection of a request, of which this is the scope, as one of this user. Without effect on a request
+    that no connection carries."""
     if authenticate := scope.get("state", {}).get(_AUTHENTICATE):
-        authenticate()
+        authenticate(user_id)
 
 
 class _Connection:
@@ -183,6 +208,8 @@ class _Connection:
     def __init__(self, server: Server, stream: ClientStream, scope: trio.CancelScope, slot: Slot) -> None:
         """`scope` ends it at once when it is cancelled."""
         self.slot = slot
+        self.user_id = 0
+        """The user who has authenticated last; 0 for none."""
         self._server = server
         self._limits = server.limits
         self._stream = stream
@@ -225,7 +252,7 @@ class _Connection:
             self._server.config,
             self._server.context,
             tasks,
-            ConnectionState({_AUTHENTICATE: self.slot.authenticate}),
+            ConnectionState({_AUTHENTICATE: partial(self._server.authenticate, self)}),
             isinstance(self._stream, trio.SSLStream),
             _address(socket.getpeername()),
             _address(socket.getsockname()),

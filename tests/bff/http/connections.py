@@ -27,7 +27,7 @@ async def application(scope: Any, receive: Receive, send: Send) -> None:
     """Responds by path: `/large` with 64 MB, `/broken` not at all, others with scheme, client and path; `/me` has
     accepted an access token."""
     if scope["path"] == "/me":
-        mark_authenticated(scope)
+        mark_authenticated(scope, 1)
     if scope["path"] == "/broken":
         raise RuntimeError("broken")
     await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -54,7 +54,7 @@ class Slow:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["path"] == "/me":
-            mark_authenticated(scope)
+            mark_authenticated(scope, 1)
         self.begun.set()
         await self.go_on.wait()
         await application(scope, receive, send)
@@ -153,6 +153,23 @@ async def test_a_silent_connection_is_closed(requests: int) -> None:
             await client.until(b"0\r\n\r\n")
         assert await client.rest() == b""
         await until_connections(server, 0)
+
+
+async def test_a_user_holds_few_busy_connections_against_newcomers() -> None:
+    slow = Slow()
+    async with serving(slow, max_connections=3, max_of_user=2) as server, AsyncExitStack() as clients:
+        own = [await clients.enter_async_context(connected(server)) for _ in range(3)]
+        for client in own:
+            await client.get("/me")
+            await slow.begun.wait()
+            slow.begun = trio.Event()
+        async with connected(server) as newcomer:
+            await newcomer.get("/new")
+            assert await own[0].rest() == b""
+            await slow.begun.wait()
+            slow.go_on.set()
+            for client in (newcomer, *own[1:]):
+                await client.until(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/me"])
