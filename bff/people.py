@@ -33,7 +33,7 @@ from shared.throttle import DAY, Attempt, Throttle, too_many
 from shared.unknown_chats import UnknownChatLimit
 
 CHANGES_PER_MINUTE = 60
-"""Of connections and blocks, by a user at one BFF: each is a transaction and two records in the log."""
+"""Changes of connections and blocks by a user at one BFF: each is a transaction and two records in the log."""
 
 INVITATIONS_PER_DAY = 100
 """Invitations to connect that one BFF accepts from a user."""

@@ -27,6 +27,6 @@ class Platform:
     processes: ProcessRegistry
     signals: Signals
     tls: ServerTls | None = None
-    """For listeners; None without TLS."""
+    """The TLS of listeners; None without TLS."""
     connections: ConnectionBudget = field(default_factory=ConnectionBudget)
-    """For the connections of all listeners of the process."""
+    """The budget of the connections of all listeners of the process."""

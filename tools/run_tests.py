@@ -54,10 +54,11 @@ FAILURES = 20
 """Failing tests printed in the summary."""
 
 JAVA_OPTIONS = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
-"""Of engines that run for minutes, as in `make test`: the JVM's second compiler takes more CPU time than it saves."""
+"""Options of engines that run for minutes, as in `make test`: the second compiler of the JVM takes more CPU than it
+saves."""
 
 INTERRUPT_SECONDS = 30.0
-"""From SIGINT to SIGKILL: time for pytest to stop the processes of its fixtures."""
+"""Seconds from SIGINT to SIGKILL: time for pytest to stop the processes of its fixtures."""
 
 Result = Literal["ok", "failed", "skipped"]
 

@@ -19,7 +19,7 @@ from shared.accounts.tokens import SigningKeys, link_secret
 from shared.contract.ids import MAX_ID
 
 WINDOW_SECONDS = 300
-"""For this time, the links of a user stay the same, so that browsers have the files in their cache. A link is valid for
+"""Time in which the links of a user stay the same, so that browsers have the files in their cache. A link is valid for
 one to two windows."""
 
 _FIELDS = ("user", "sign_in", "chat", "message", "report", "rendition", "download", "expires", "key", "signature")

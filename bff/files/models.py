@@ -64,7 +64,7 @@ Waveform = Annotated[
 
 
 class Voice(Input):
-    """Of a voice message: how long it is, and its loudness over time, in at most 64 values from 0 to 255."""
+    """The length of a voice message, and its loudness over time, in at most 64 values from 0 to 255."""
 
     duration_ms: Annotated[int, Field(ge=1, le=MAX_VOICE_MS), BeforeValidator(digits)]
     waveform: Waveform = ""

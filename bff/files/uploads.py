@@ -23,7 +23,7 @@ from shared.pictures.renditions import as_jpeg
 from shared.throttle import HOUR, Throttle, too_many
 
 PART_SECONDS = 600.0
-"""From the head of a request with a part to its response: 8 MiB at 14 KB a second."""
+"""Seconds from the head of a request with a part to its response: 8 MiB at 14 KB a second."""
 
 MAX_PARTS_OF_USER = 16
 """Parts of one user that a process receives at once."""

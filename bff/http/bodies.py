@@ -29,7 +29,8 @@ LEAST_RATE = 8 * 1024
 the places of others. A part of a file that arrives in time has 14 KB a second."""
 
 DISCARD_SECONDS = 10.0
-"""For the rest of a refused body, before the response: many clients read a response only once they have sent all."""
+"""Seconds for the rest of a refused body, before the response: many clients read no response before they have sent
+all."""
 
 _SCOPE_KEY = "rookery.body"
 

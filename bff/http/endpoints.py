@@ -38,16 +38,16 @@ H = TypeVar("H", bound="Callable[..., Awaitable[Response | Refusal]]")
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 64 * 1024
-"""Of a request. The largest valid one, a creation of a group with 999 user ids, has under 32 KB."""
+"""Most bytes of the body of a request. The largest valid one creates a group with 999 users, and has under 32 KB."""
 
 REQUEST_DEADLINE = 10.0
 """Seconds from the head of a request to its response, the arrival of the body included."""
 
 BODY_SECONDS = 6.0
-"""Of these, for the arrival of the body: one that is late is an error of its client, and no 5xx."""
+"""Seconds of these for the arrival of the body: a late body is an error of its client, and no 5xx."""
 
 MAX_QUERY_FIELDS = 32
-"""Of a query; no route has more than 8."""
+"""Most fields of a query; no route has more than 8."""
 
 _SPECIFICATION = "_endpoint"
 

@@ -3,7 +3,7 @@
 from hypercorn.typing import Scope
 
 MAX_LIST_BYTES = 512
-"""Of a list header that is parsed; browsers send less than 200."""
+"""Most bytes of a list header that is parsed; browsers send less than 200."""
 
 LISTS = frozenset((b"accept", b"accept-encoding", b"accept-language", b"if-match", b"if-none-match"))
 

@@ -42,7 +42,8 @@ MAX_QUEUED = 2
 """Pieces of a body, of MAX_RECEIVE at most, that wait for the application; beyond, nothing is read from the socket."""
 
 USUAL_HEAD_BYTES = 1_024
-"""Of a request that takes REQUEST_SECONDS; a larger head costs its sender more, as each of its headers takes time."""
+"""Bytes of the head of a request that takes REQUEST_SECONDS; a larger head costs its sender more, as each header takes
+time."""
 
 _AUTHENTICATE = "rookery.authenticate"
 """The key of a request's state for the function that authenticates its connection."""
@@ -55,24 +56,24 @@ class HttpLimits:
     """Limits of one connection and of all together. Times are in seconds."""
 
     idle_seconds: float = 15.0
-    """Between requests, and for the TLS handshake and the head of a request to arrive completely: browsers reuse a
+    """Time between requests, and for the TLS handshake and the head of a request to arrive completely: browsers reuse a
     connection within seconds."""
     send_seconds: float = 10.0
-    """For a client to read one send: 64 KiB and the socket's buffer."""
+    """Time for a client to read one send: 64 KiB and the socket's buffer."""
     linger_seconds: float = 1.0
-    """For a refused client to stop sending, so that it can read the response (RFC 9112, 9.6)."""
+    """Time for a refused client to stop sending, so that it can read the response (RFC 9112, 9.6)."""
     last_seconds: float = 0.25
-    """On an idle connection when the server stops: for a request that is already on its way."""
+    """Time of an idle connection when the server stops: for a request that is already on its way."""
     drain_seconds: float = 2.0
-    """For the running requests when the server stops."""
+    """Time for the running requests when the server stops."""
     max_connections: int = 2_000
-    """At once, about 30 KiB each, 50 with TLS, as far as the process may open so many files. One more closes the oldest
-    that has not authenticated, else the oldest idle connection; if there is none, the new one is closed without a
-    response."""
+    """Connections at once, about 30 KiB each, 50 with TLS, as far as the process may open so many files. One more
+    closes the oldest that has not authenticated, else the oldest idle connection; if there is none, the new one is
+    closed without a response."""
     max_of_user: int = 64
     """Connections of one user that no newcomer closes; for one more, the user's oldest counts as not authenticated."""
     max_head_bytes: int = 16 * 1024
-    """Of a request's line and headers together."""
+    """Bytes of a request's line and headers together."""
     max_requests: int = 1_000
     """On one connection before it is closed: bounds the memory that libraries keep per request."""
 

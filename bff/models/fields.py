@@ -25,7 +25,7 @@ MAX_PROFILES = 100
 """User ids in one query."""
 
 MAX_VALUE_CHARACTERS = 10_000
-"""Of a text in the live configuration; each key has a lower limit of its own."""
+"""Most characters of a text in the live configuration; each key has a lower limit of its own."""
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 """Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""

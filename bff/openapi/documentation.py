@@ -52,7 +52,7 @@ STREAMED = ("put_write_part", "post_make_avatar")
 
 
 USER_IDS = {"type": "array", "items": ID, "minItems": 1, "maxItems": MAX_PROFILES}
-"""Of users in a query: one text, separated by commas."""
+"""The schema of user ids in a query: one text, separated by commas."""
 
 
 class Provider(OpenAPIProvider):

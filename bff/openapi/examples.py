@@ -36,7 +36,7 @@ VALUES: dict[str, Any] = {
 """Values of fields in bodies and queries. An optional field without a value is left out of an example."""
 
 STREAMED_TYPE = "application/octet-stream"
-"""Of a body that is no JSON: the bytes of a part."""
+"""The media type of a body that is no JSON: the bytes of a part."""
 
 LINK = "4611686018427387904.AAECAwQFBgcICQoLDA0ODw"
 """The token of an invite link."""

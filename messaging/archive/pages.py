@@ -13,7 +13,7 @@ from shared.contract.chats import is_chat
 from shared.contract.ids import MAX_ID
 
 MAX_PAGE_BYTES = 1024 * 1024
-"""Of a page, which ends early at this size but has at least one item: gRPC clients accept 4 MiB by default."""
+"""Bytes at which a page ends early, but not before its first item: gRPC clients accept 4 MiB by default."""
 
 Item = TypeVar("Item", bound=Message)
 

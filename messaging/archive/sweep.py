@@ -35,10 +35,10 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 UNUSED_MS = DAY_MS
-"""From the completion of a file to its removal, unless a message uses it."""
+"""Time from the completion of a file to its removal, unless a message uses it."""
 
 UPLOAD_MS = 7 * DAY_MS
-"""From the reservation of a file to its removal, unless it is complete; and of one that is blocked."""
+"""Time from the reservation of a file to its removal, if it is not complete, or is blocked."""
 
 GRACE_MS = HOUR_MS
 """Time after a file is condemned in which a message may still use it: more than a gateway takes from the look-up of a
@@ -48,19 +48,19 @@ LEFT_MS = DAY_MS
 """Bytes and uploads without a row are deleted at this age: an upload begins before its file is reserved."""
 
 AVATAR_MS = SETTABLE_MS + HOUR_MS
-"""From the upload of an avatar to its removal: more than clocks differ, and a change of a profile or a group takes."""
+"""Time from the upload of an avatar to its removal: more than a change of a profile takes, and clocks differ."""
 
 SHARES = 24
-"""In so many sweeps, the uses of each file are read once, and the keys of the file store are listed once."""
+"""Number of sweeps in which the uses of each file are read once, and the keys of the file store are listed once."""
 
 PAGE = 500
 """Rows that are read at once: about 5 ms of work of the loop."""
 
 FIRST_SECONDS = 300.0
-"""From the start of an archive to its first sweep: a process that is started often sweeps too."""
+"""Seconds from the start of an archive to its first sweep: a process that is started often sweeps too."""
 
 HOUR_SECONDS = 3_600.0
-"""From one sweep to the next."""
+"""Seconds from one sweep to the next."""
 
 _log = structlog.get_logger(__name__)
 

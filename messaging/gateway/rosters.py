@@ -30,7 +30,7 @@ from shared.contract.groups import (
 from shared.contract.known_members import KnownMembers
 
 MAX_BYTES = 128 * 1024 * 1024
-"""Of all cached rosters, about."""
+"""About the most bytes of all cached rosters."""
 
 ROSTER_BYTES = 2_000
 MEMBER_BYTES = 600

@@ -9,7 +9,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """No other IPv6 address is assigned for hosts of the internet."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""With an IPv4 address, of which a network without IPv4 makes this one."""
+"""Addresses that contain an IPv4 address: hosts without IPv4 reach it by these."""
 
 _NOT_PUBLIC = tuple(
     IPv4Network(network)

@@ -24,7 +24,7 @@ from shared.pictures.renditions import Pictures, Preview
 from shared.settings import PreviewsSettings
 
 WAIT_SECONDS = 10.0
-"""For the worker, which takes 5 for a page: one that takes longer hangs, and is killed."""
+"""Seconds for the worker, which takes 5 for a page: a worker that takes longer hangs, and is killed."""
 
 MAX_CACHED = 1_000
 """Results that are kept: about 10 MB."""

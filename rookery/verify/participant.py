@@ -120,7 +120,7 @@ class Participant:
         self._complete: Counter[str] = Counter()
         """The id up to which the client has read all events of each opened channel."""
         self._reading = trio.Lock()
-        """Of the task that reads an opened channel: the others wait with it while there is no answer."""
+        """The lock of the task that reads an opened channel: the others wait with it while there is no answer."""
 
     # ---- sending
 

@@ -22,7 +22,7 @@ MAX_SLOW = 100
 MAX_GROUPS = 20
 
 LEAST_MEMBERS = 4
-"""Of a group: the owner, an admin, and two who come and go."""
+"""Fewest members of a group: the owner, an admin, and two who come and go."""
 
 GROUP_EVERY = 10
 """One message of a client in this many goes to a group, if the client is in one."""
@@ -76,7 +76,7 @@ class Plan:
     accounts: str = "verify"
     """The prefix of the account names. Accounts are registered once and reused."""
     password: str = field(default_factory=new_password, repr=False, compare=False)
-    """Of the accounts: later runs need the same one."""
+    """The password of the accounts, which later runs need: they reuse the accounts."""
     anywhere: bool = False
     """Whether the servers may be on another machine."""
     ca_file: Path | None = None

@@ -21,7 +21,7 @@ class Result:
 
     plan: Plan
     seconds: float
-    """From the first message to the last answer."""
+    """Time from the first message to the last answer."""
     sent: int
     accepted: int
     delivered: int
@@ -53,11 +53,11 @@ class Result:
     to_accepted: Latencies
     to_delivered: Latencies
     outages: Latencies
-    """From the loss of a session until it was live again."""
+    """Times from the loss of a session until it was live again."""
     longest_pause_ms: float
     """The longest time in which messages waited and none was accepted."""
     files: int
-    """Of accepted messages."""
+    """Files of accepted messages."""
     files_read: int
     """Readings by users who may read the files, whose bytes were compared."""
     files_tried: int

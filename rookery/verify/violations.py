@@ -54,7 +54,7 @@ class Kind(StrEnum):
     NOT_OPEN = "not open"
     """An event of a channel at a client that has not opened the channel, of a user whom the event does not concern."""
     TOO_OFTEN = "heads too often"
-    """Of one channel, at a client that gets more than two in 5 s, where one is promised."""
+    """More than two heads of one channel in 5 s at a client, where one is promised."""
     FORKED = "forked"
     """Control changes of a group whose versions are not 1, 2, 3, and so on, each once."""
     OTHER_MEMBERS = "other members"

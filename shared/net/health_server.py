@@ -29,7 +29,7 @@ CONNECTION_DEADLINE = 5.0
 """Longest life of a probe's connection in seconds."""
 
 MAX_HEAD_BYTES = 16 * 1024
-"""Of a request's line and headers together."""
+"""Most bytes of a request's line and headers together."""
 
 Response = tuple[int, dict[str, str], bytes]
 """Status, headers and content."""

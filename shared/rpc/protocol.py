@@ -93,7 +93,7 @@ class OutgoingCall:
     method: str
     response_type: type[Message]
     deadline: float
-    """By Trio's clock; infinite for no deadline."""
+    """A moment of Trio's clock; infinite for no deadline."""
     metadata: Metadata
     compressed: bool = False
     authority: str = ""

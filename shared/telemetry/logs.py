@@ -30,7 +30,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-"""From the most to the fewest lines."""
+"""The levels, from the most to the fewest lines."""
 
 NOISY_LOGGERS = ("asyncio", "h2", "hypercorn", "purerpc", "trio-websocket")
 """Libraries that log each connection, stream or frame: at warning, unless a level is set for them."""

@@ -32,7 +32,7 @@ START_SECONDS = 180.0
 """Only ends a test that has failed: alone, the slowest engine starts in 4 s; on a busy machine in half a minute."""
 
 STOP_SECONDS = 60.0
-"""From SIGTERM to SIGKILL."""
+"""Seconds from SIGTERM to SIGKILL."""
 
 ANSWER_SECONDS = 2.0
 """Timeout of one readiness request."""

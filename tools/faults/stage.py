@@ -83,7 +83,7 @@ SHORT = Scale(
     overlapping=300,
     restarted="gateway",
 )
-"""For the tests: some seconds per scenario, at a rate for which two slow cores have time."""
+"""The scale of the tests: some seconds per scenario, at a rate for which two slow cores have time."""
 
 FULL = Scale(
     clients=100,

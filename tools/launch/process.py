@@ -70,7 +70,7 @@ ANNOUNCED_BY_ROLE: dict[Role, dict[str, tuple[str, str]]] = {
 """ANNOUNCED of each command."""
 
 TAIL_LINES = 20
-"""Of each log, attached to the report of a failed test."""
+"""Lines of each log that are attached to the report of a failed test."""
 
 TAILS = 6
 """Logs attached to one report."""
@@ -94,7 +94,7 @@ class Process:
         self.addresses: dict[str, str] = {}
         """Announced addresses, by the names of `ANNOUNCED`."""
         self.ready_seconds = 0.0
-        """From the start of the process to its announcement."""
+        """Seconds from the start of the process to its announcement."""
         self.output = ""
         """Standard output of its finished runs, and of the current run until it was ready."""
         self._process: subprocess.Popen[str] | None = None

@@ -6,7 +6,7 @@ from typing import ClassVar
 from tools.engines.cassandra import Cassandra
 
 NODETOOL_SECONDS = 120.0
-"""For one command, which starts a JVM; only ends a test that has failed."""
+"""Seconds for one command, which starts a JVM; only ends a test that has failed."""
 
 
 class ManagedCassandra(Cassandra):

@@ -82,7 +82,7 @@ CONFINED = (
 """Options with which docker-compose.yml runs the image."""
 
 USER = 10001
-"""Of the image."""
+"""The user id of the image."""
 
 PODMAN = ("podman", "--log-level=fatal")
 """Without it, podman warns of a missing systemd."""

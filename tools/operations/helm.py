@@ -15,7 +15,7 @@ from tools.operations.kubernetes import VERSION, Manifest
 from tools.toolchains import go_tool
 
 COMMAND_SECONDS = 300.0
-"""For one command, which may wait for a Job; only ends a test that has failed."""
+"""Seconds for one command, which may wait for a Job; only ends a test that has failed."""
 
 
 @dataclass(frozen=True, slots=True)

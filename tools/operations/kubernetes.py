@@ -33,7 +33,7 @@ TOKEN = "administrator"
 """Token of the only user: the server is on loopback, and has no secrets."""
 
 REQUEST_SECONDS = 60.0
-"""For a response; only ends a test that has failed."""
+"""Seconds for a response; only ends a test that has failed."""
 
 POLL_SECONDS = 0.1
 

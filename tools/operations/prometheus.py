@@ -17,7 +17,7 @@ from tools.toolchains import ROOT
 ALERTS = ROOT / "deploy/prometheus/alerts.yml"
 
 SECONDS = 120.0
-"""For one response; only ends a test that has failed."""
+"""Seconds for one response; only ends a test that has failed."""
 
 Labels = Mapping[str, str]
 

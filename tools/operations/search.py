@@ -14,7 +14,7 @@ from tools.engines.java import JavaEngine
 MAIN = "OpenSearchNode"
 
 SECONDS = 120.0
-"""For one response; only ends a test that has failed."""
+"""Seconds for one response; only ends a test that has failed."""
 
 
 class OpenSearch(JavaEngine):

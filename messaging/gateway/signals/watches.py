@@ -49,7 +49,7 @@ MAX_RELATIONSHIPS = 1_000
 """Above this many cached relationships of a viewer, drop the ones with users who are not watched any more."""
 
 EVENT_BYTES = 64
-"""Of an event with a presence in a queue, about."""
+"""About the bytes of an event with a presence in a queue."""
 
 _log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ SUBPROTOCOL = "rookery.v1.json"
 PATH = "/session"
 
 MAX_HEAD_BYTES = 16 * 1024
-"""Of a request's line and headers, including cookies."""
+"""Most bytes of a request's line and headers, including cookies."""
 
 VERSION = "13"
 """The only version of the protocol that is no draft."""

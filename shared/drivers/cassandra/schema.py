@@ -22,7 +22,7 @@ class Migration:
     """A step of the schema. It is never changed once released: a change is a new migration."""
 
     number: int
-    """From 1, without a hole."""
+    """The numbers begin with 1 and have no hole."""
     name: str
     script: tuple[str, ...]
     """Statements that may be executed again without harm, such as CREATE TABLE IF NOT EXISTS."""

@@ -38,7 +38,7 @@ def described(statements: Sequence[Statement], keyspace: str | None) -> tuple[st
 
 
 def _text(statement: Statement) -> str:
-    """With a question mark for each value."""
+    """The text, with a question mark for each value."""
     if isinstance(statement, PreparedStatement):
         return _SPACE.sub(" ", str(statement.query_string)).strip()
     return BATCH

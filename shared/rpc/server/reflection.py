@@ -17,7 +17,7 @@ from shared.rpc.standard.reflection_v1alpha_grpc import ServerReflectionServicer
 from shared.rpc.status import RpcError, Status
 
 MAX_REQUEST_BYTES = 1_024
-"""Of a request, which its response repeats."""
+"""Most bytes of a request, which its response repeats."""
 
 _FILES_TAG = b"\x22"
 """Field 4 of a response in both versions, `file_descriptor_response`, with a length."""

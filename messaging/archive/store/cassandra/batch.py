@@ -21,10 +21,11 @@ from shared.contract.chats import is_chat
 from shared.contract.ids import first_id_at
 
 MAX_EVENT_BYTES = 1 << 20
-"""Of an encoded message or change: a sixteenth of a node's limit for one write, far above the limit of a gateway."""
+"""Most bytes of an encoded message or change: a sixteenth of a node's limit for one write, far above the limit of a
+gateway."""
 
 MAX_KEY_BYTES = 65_000
-"""Of a text in a row's key. Cassandra allows 65,535 bytes for the whole key, ids included."""
+"""Most bytes of a text in a row's key. Cassandra allows 65,535 bytes for the whole key, ids included."""
 
 DEDUPE_BEHIND = 1 << 50
 """How far back from a retry, in ids, the first message of its send is certain to be found: 2^28 ms, 3.1 days. A retry

@@ -259,7 +259,7 @@ class History:
 
 
 _Values = tuple[str, int, int, int]
-"""Of a read of a scan: chat_id, bucket, anchor, limit."""
+"""The values of a read of a scan: chat_id, bucket, anchor, limit."""
 
 
 @dataclass(slots=True)
