@@ -167,6 +167,13 @@ def test_each_kind_of_change_is_measured() -> None:
     assert tuple(kind.name for kind in kinds) == GROUP_CHANGES
 
 
+@pytest.mark.parametrize("kind", GROUP_CHANGES)
+def test_each_kind_of_change_has_a_check_and_a_comparison(kind: str) -> None:
+    request = change(**{kind: {}})
+    check(request, ANN)  # neither raises AssertionError
+    assert not is_result(request, Control(version=2, members=[Member(user_id=9, role=ROLE_GUEST)] * 2))
+
+
 def test_the_stored_client_id_is_none_that_a_client_may_choose_and_each_chat_s_own() -> None:
     other = ChangeGroupRequest(chat_id="g-8", client_change_id="a")
     ids = {stored_client_id(each) for each in (creation(), added(2), other)}
