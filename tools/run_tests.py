@@ -4,7 +4,7 @@
     python -m tools.run_tests --all       every test and every long run: `make test-all`
     python -m tools.run_tests --checks    checks alone: `make check`
 
-`--workers N` sets the number of pytest processes (default: one per core).
+`--workers N` sets the number of pytest processes (default: three for two cores in `make test`, else one per core).
 
 SIGINT or SIGTERM interrupts the commands of all steps and starts no more; a second ends the runner at once.
 
@@ -330,8 +330,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     tier = parser.add_mutually_exclusive_group()
     tier.add_argument("--all", action="store_true")
     tier.add_argument("--checks", action="store_true")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    return parser.parse_args(words)
+    parser.add_argument("--workers", type=int)
+    options = parser.parse_args(words)
+    if options.workers is None:
+        # Fast tests wait for a third of their time; slow ones load the machine themselves.
+        cores = len(os.sched_getaffinity(0))
+        options.workers = cores if options.all else cores + cores // 2
+    return options
 
 
 def main(words: Sequence[str]) -> int:

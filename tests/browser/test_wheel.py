@@ -13,8 +13,8 @@ from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
 
 MOST_FILES, MOST_BYTES = 11, 58_500
-"""Limits of a first visit, in gzip. Measured: 58,254 bytes with the script of the start screen, which may come later. The view
-of a chat and its style are loaded with the first chat that is opened."""
+"""Limits of a first visit, in gzip. Measured: 58,254 bytes with the script of the start screen, which may come later.
+The view of a chat and its style are loaded with the first chat that is opened."""
 
 
 @pytest.fixture
