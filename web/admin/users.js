@@ -42,8 +42,8 @@ export class Users extends Section {
   #part = "";
   /** The id of the picked user; empty if no user is picked. */
   #id = "";
-  /** Whether the focus moves to the details as soon as they are loaded. */
-  #isPicking = false;
+  /** The id of the user to whose details the focus moves as soon as they are loaded; empty for none. */
+  #picked = "";
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -81,8 +81,9 @@ export class Users extends Section {
     if (part === this.#part) this.#found = found;
     if (id !== this.#id) return;
     this.#account = account;
-    if (account && this.#isPicking) this.frame.root.after(() => this.#details.focusName());
-    this.#isPicking = false;
+    if (id !== this.#picked) return; // a refresh, perhaps one that ends before the address changes
+    if (account) this.frame.root.after(() => this.#details.focusName());
+    this.#picked = "";
   }
 
   /** Reads the accounts of a search, or else all accounts. @param {string} part */
@@ -220,7 +221,7 @@ export class Users extends Section {
   /** @param {string} id */
   #pick(id) {
     if (id === this.#id) return this.#details.focusName();
-    this.#isPicking = true;
+    this.#picked = id;
     clearTimeout(this.#pause);
     this.#go(id, this.#typed); // which may not be searched yet
   }

@@ -8,9 +8,10 @@ import * as figures from "../../../web/admin/figures.js";
 import { Listing, MAX_PAGES, Pages } from "../../../web/admin/pages.js";
 import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
 import { Reports } from "../../../web/admin/reports.js";
+import { Users } from "../../../web/admin/users.js";
 import { clearCopies, clearKept } from "../../../web/stores/clearing.js";
 import { Root } from "../../../web/view.js";
-import { FakeDocument, idAt, settle } from "./fakes.js";
+import { FakeDocument, idAt, nodesIn, settle, usePage } from "./fakes.js";
 
 const NOW = 1_800_000_000_000;
 const SILENT = NOW - figures.LOST_MS - 1;
@@ -194,6 +195,31 @@ test("reports are ready when those of the address are loaded, also if the others
   requests[1].resolve(answer);
   await loading;
   assert.equal(reports.isReady, true);
+});
+
+test("the focus moves to the details of a picked user, also if a refresh ends before the address changes", async (context) => {
+  const { document } = usePage(context, { location: { hash: "" } });
+  const [accounts, focused] = [[], []];
+  const ada = { user_id: "7", name: "ada", display_name: "Ada", roles: [] };
+  const api = { accounts: () => new Promise((resolve) => accounts.push(resolve)), user: async () => ({ ...ada, sign_ins: [] }) };
+  const users = new Users({ api, root: { invalidate() {}, after: () => focused.push("details") } });
+  const load = async () => {
+    const loading = users.load();
+    await settle();
+    accounts.splice(0).forEach((resolve) => resolve({ entries: [ada], next: null }));
+    await loading;
+  };
+  await load();
+  new Root(document.body, () => users.content(), () => {}).render();
+  const refresh = users.load();
+  nodesIn(document.body).find(({ outside, textContent }) => outside.startsWith("<button") && textContent.includes("@ada")).dispatch("click");
+  accounts.splice(0).forEach((resolve) => resolve({ entries: [ada], next: null }));
+  await refresh;
+  assert.deepEqual([location.hash, focused], ["#users/7", []]);
+  users.route({ id: "7", part: "" });
+  await load();
+  await load();
+  assert.deepEqual(focused, ["details"]);
 });
 
 test("a report shows the name of its group, if it is known, and the id of its chat", async (context) => {
