@@ -133,8 +133,8 @@ class Joining:
 
     @endpoint("GET", "/v1/chats/<chat_id>/requests", models.JoinRequests)
     async def list_join_requests(self, claims: Claims, chat_id: str) -> Response | Refusal:
-        """The requests to join a group, without those of deleted accounts. It needs the permission to add members. To
-        accept a request, add its user."""
+        """The requests to join a group, without requests of deleted accounts. It needs the permission to add members.
+        To accept a request, add its user."""
         roster = await self._managed(claims.user_id, chat_id)
         if isinstance(roster, Refusal):
             return roster

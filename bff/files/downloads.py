@@ -248,7 +248,10 @@ class Downloads:
         pauses = iter(PAUSES)
         while True:
             for readings in _queries(links):
-                refs = [FileRef(file_id=each[0], chat_id=each[1], message_id=each[2]) for each in readings]
+                refs = [
+                    FileRef(file_id=file_id, chat_id=chat_id, message_id=message_id)
+                    for file_id, chat_id, message_id in readings
+                ]
                 response = await self._services.archive.get_files(GetFilesRequest(user_id=links[0].user_id, files=refs))
                 if isinstance(response, Refusal):
                     return response
@@ -292,7 +295,8 @@ def _reading(link: FileLink) -> Reading:
 
 
 def _queries(links: Sequence[FileLink]) -> Iterator[Sequence[Reading]]:
-    """Yield what the links read, for queries that have each file once: their answers name no messages."""
+    """Yield the readings of the links in groups, each for one query. A group has each file once, since the response of
+    the archive names the files, and no messages."""
     by_file: dict[int, dict[Reading, None]] = {}
     for link in links:
         by_file.setdefault(link.file_id, {})[_reading(link)] = None

@@ -187,8 +187,8 @@ class Uploads:
                 self._forget(user_id, scope)
 
     def _make_room(self, own: int) -> bool:
-        """End the oldest part of the user who sends most, for one of a user who sends `own`; return whether that user
-        sends more even then."""
+        """End the oldest part of the user with the most parts, for a new part of a user with `own` parts. Return False,
+        and end none, if the former user has at most `own` + 1 parts."""
         user_id, scopes = max(self._receiving.items(), key=lambda each: len(each[1]))
         if len(scopes) <= own + 1:
             return False

@@ -120,7 +120,8 @@ class Server:
                 self._empty.set()
 
     def authenticate(self, connection: "_Connection", user_id: int) -> None:
-        """Mark the connection as one of this user, who may hold `max_of_user` of them against newcomers."""
+        """Mark the connection as one of this user. Of the connections of a user, newcomers close none of the newest
+        `max_of_user`."""
         connection.slot.authenticate()
         if connection.user_id == user_id:
             return
@@ -210,7 +211,7 @@ class _Connection:
         """`scope` ends it at once when it is cancelled."""
         self.slot = slot
         self.user_id = 0
-        """The user who has authenticated last; 0 for none."""
+        """The user of the newest authenticated request; 0 for none."""
         self._server = server
         self._limits = server.limits
         self._stream = stream

@@ -355,8 +355,8 @@ class Rosters:
             self._set_read(read, {**known, **newer}, MAX_CHANGED)
 
     def _set_read(self, read: _Read, members: dict[int, Member] | KnownMembers, limit: int) -> None:
-        """Set the members that are remembered of a group; of a channel, at most `limit` and the users who have asked to
-        join."""
+        """Set the remembered members of a group; of a channel, at most `limit` members, and all users with a join
+        request."""
         if isinstance(members, KnownMembers):
             members, _ = members.last(limit)
         self._changed += len(members) - len(read.members)

@@ -51,7 +51,7 @@ class Group:
         self.present = set(self.clients)
         """The members, as far as is known."""
         self.stay = set(list(self.clients)[: len(clients) - len(clients) // 2])
-        """The users who stay members during the whole run."""
+        """The members of the whole run."""
         self._name = f"Verify {run_id} {number}"
         self._prefix = f"{run_id}-g{number}"
         self._names = count()

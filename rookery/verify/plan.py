@@ -22,7 +22,7 @@ MAX_SLOW = 100
 MAX_GROUPS = 20
 
 LEAST_MEMBERS = 4
-"""Fewest members of a group: the owner, an admin, and two who come and go."""
+"""Fewest members of a group: the owner, an admin, and two members that leave and return."""
 
 GROUP_EVERY = 10
 """One message of a client in this many goes to a group, if the client is in one."""

@@ -32,7 +32,7 @@ class SignalPublisher:
         self._partitions = partitions
 
     def typing(self, typing: Typing, users: Mapping[int, Iterable[int]]) -> None:
-        """Send Typing to the sessions of these users, by partition, except those of the typing user."""
+        """Send Typing to the sessions of these users, by partition, except the sessions of the typing user."""
         self._to_others(Event(typing=typing), {typing.user_id}, users)
 
     def group_marks(self, marks: GroupMarks, users: Mapping[int, Iterable[int]]) -> None:

@@ -118,7 +118,7 @@ def held_calls(path: str, message: Message | None) -> bytes:
 async def test_calls_without_a_token_that_are_held_take_a_bounded_memory(
     name: str, path: str, message: Message | None, connections: int, most: int, rookery: Rookery
 ) -> None:
-    """`most`: bytes by which the process may grow meanwhile: a fourth of what all calls would take."""
+    """`most`: bytes by which the process may grow meanwhile, a fourth of the bytes of all calls."""
     sent = held_calls(path, message)
     before = rookery.resident_bytes
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:

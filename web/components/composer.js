@@ -480,8 +480,8 @@ export class Composer {
   }
 
   /**
-   * The mentions of an edited message, except of users who are no members any more. Until all members of a group are
-   * loaded, and in a channel, the page does not know that: the server refuses the edit then.
+   * The mentions of an edited message, without former members. Until all members of a group are loaded, and in a channel,
+   * the page does not know the former members: the server refuses an edit that mentions one.
    * @param {Message} message as shown
    */
   #mentionsOf(message) {

@@ -549,9 +549,10 @@ export class Chats extends Store {
   async #newsSince(before, newest) {
     const { chat_id } = before;
     const [chat, me] = [this.of(chat_id), this.me.user_id];
+    if (chat.unread_mentions <= before.unread_mentions) return [newest];
     const isWanted = ownSettings(chat, me, this.clock.now_ms()).mute?.except_mentions && !isMentioned(newest, me);
     const known_id = laterId(before.newest?.message_id ?? "0", readUpTo(before, me));
-    if (!isWanted || chat.unread_mentions <= before.unread_mentions || known_id === "0") return [newest];
+    if (!isWanted || known_id === "0") return [newest];
     const { messages = [] } = await this.#api.messages(chat_id, { after_id: known_id }).catch(() => ({ messages: [] }));
     const mention = messages.map(fromHistory).findLast((message) => isMentioned(message, me) && isNew(message, chat, me));
     return mention ? [mention, newest] : [newest];

@@ -326,8 +326,8 @@ def _change_settings(decision: _Decision, change: ChangeSettings) -> Control | R
 
 
 def looked_up_asking(request: ChangeGroupRequest, roster: Roster) -> list[int]:
-    """The users who have asked to join, if a decision on the request must know which of their accounts are deleted: in
-    a group in which MAX_ASKING wait, the request of such an account makes room for another one."""
+    """The users with a join request, if the decision needs the deleted accounts among them: in a group with MAX_ASKING
+    join requests, the request of a deleted account makes room for a new one."""
     asking = roster.asking() if request.HasField("join") else []
     return [member.user_id for member in asking] if len(asking) >= MAX_ASKING else []
 

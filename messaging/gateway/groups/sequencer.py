@@ -169,9 +169,10 @@ class Sequencer:
         if self._owned(self._home_of(request.chat_id)) is None:
             return _NOT_OWNED
         began = trio.current_time()
-        refusals = await self._check_users(user_id, named_users(request))
         if owner_id := named_owner(request):
             refusals = await self._check_owner(user_id, owner_id)
+        else:
+            refusals = await self._check_users(user_id, named_users(request))
         async with self._turn(request.chat_id) as chat:
             if chat is None:
                 return _CROWDED

@@ -214,8 +214,8 @@ class Watches:
     # ---- signals
 
     def receive(self, changed: PresenceChanged) -> None:
-        """Have the presence of users delivered to the sessions that watch them, if it is another one. A user who must
-        not see it gets nothing: even the time of an event would reveal something."""
+        """Deliver the first presence of users to the sessions that watch them, and note each further one to be sent. A
+        session whose user must not see a presence receives no event: even its time would reveal something."""
         first: dict[Session, list[int]] = {}
         for presence in changed.presences:
             user_id, state = presence.user_id, self._states.get(presence.user_id)

@@ -1,5 +1,5 @@
-// The counts of unread messages and mentions, and the mark of the chat as unread, whatever the order in which events arrive,
-// arrive again and are recorded, and after reloads of the page: compared with a count of all events. Random, and the same in
+// The counts of unread messages and mentions, and the mark of the chat as unread, in any order in which events arrive, arrive
+// again and are recorded, and after reloads of the page: compared with a count of all events. Random, and the same in
 // each run. Time is mocked.
 
 import assert from "node:assert/strict";

@@ -36,7 +36,7 @@ _REMOVED_KINDS = (
     *(f"kind > {above} AND kind < {below}" for above, below in pairwise(STAYING)),
     f"kind > {STAYING[-1]}",
 )
-"""The ranges of kinds that a deletion removes: below, between and above those that stay."""
+"""The ranges of kinds that a deletion removes: below, between and above the kinds that stay."""
 _REMOVALS = tuple(
     f"DELETE FROM {table} USING TIMESTAMP {MAX_ID} WHERE chat_id = ? AND bucket = ? AND {rows}"  # noqa: S608 - no input
     for table, rows in (
