@@ -1,4 +1,4 @@
-// Work with a deadline: the browser's storage may never respond.
+// Work with a deadline: the browser's storage, for example, may never respond.
 
 /**
  * @template Result
@@ -11,7 +11,7 @@ export async function inTime(deadline_ms, work) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the browser's storage did not respond")), deadline_ms);
+    timer = setTimeout(() => reject(new Error("no response in time")), deadline_ms);
   });
   try {
     return /** @type {Result} */ (await Promise.race([work, late]));

@@ -22,7 +22,8 @@ export class Profiles extends Store {
   #queued = new Set();
   /** The users of the request under way. @type {Set<string>} */
   #asked = new Set();
-  #busy = false;
+  /** The fetch of the queued profiles that is under way. @type {Promise<void> | null} */
+  #fetching = null;
 
   /** @param {(user_ids: string[]) => Promise<Profile[]>} fetch @param {string} [me] the id of the user of this page */
   constructor(fetch, me = "") {
@@ -87,16 +88,19 @@ export class Profiles extends Store {
     queueMicrotask(() => void this.fetchQueued());
   }
 
-  /** Fetches the queued profiles; call it again when the connection is back. */
+  /** Fetches the queued profiles. Returns when this has ended; call it again when the connection is back. */
   async fetchQueued() {
-    if (this.#busy) return;
-    this.#busy = true;
+    if (this.#queued.size) this.#fetching ??= this.#fetchAll();
+    await this.#fetching;
+  }
+
+  async #fetchAll() {
     try {
       while (this.#queued.size) await this.#fetchPage([...this.#queued].slice(0, PAGE));
     } catch {
       for (const user_id of this.#asked) this.#queued.add(user_id); // until the next call
     } finally {
-      this.#busy = false;
+      this.#fetching = null;
       this.#asked = new Set();
     }
   }

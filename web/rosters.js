@@ -26,6 +26,8 @@ export class Rosters extends Store {
   #versionOf;
   /** @type {Map<string, Roster>} the one that changed last is the last */
   #all = new Map();
+  /** The loads under way. @type {Map<string, Promise<void>>} by chat_id */
+  #loads = new Map();
 
   /**
    * @param {(chat_id: string, after: string) => Promise<ListMembersResponse>} fetch a page of members
@@ -42,9 +44,15 @@ export class Rosters extends Store {
     return this.#all.get(chat_id) ?? UNKNOWN;
   }
 
-  /** Loads the members, unless they are loaded and up to date. @param {string} chat_id */
+  /** Loads the members, unless they are loaded and up to date. Returns when this has ended. @param {string} chat_id */
   async load(chat_id) {
-    if (this.of(chat_id).phase === "loading" || this.#isCurrent(chat_id)) return;
+    if (!this.#loads.has(chat_id) && this.#isCurrent(chat_id)) return;
+    if (!this.#loads.has(chat_id)) this.#loads.set(chat_id, this.#load(chat_id));
+    await this.#loads.get(chat_id);
+  }
+
+  /** @param {string} chat_id */
+  async #load(chat_id) {
     this.#set(chat_id, { phase: "loading" });
     try {
       for (const pause_ms of [...PAUSES_MS, 0]) {
@@ -56,6 +64,7 @@ export class Rosters extends Store {
     } catch {
       this.#set(chat_id, { phase: "failed" });
     }
+    this.#loads.delete(chat_id);
   }
 
   /** @param {string} chat_id @param {Control} control that has arrived */

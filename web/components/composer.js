@@ -7,6 +7,7 @@ import { filesIn } from "../files/dropped.js";
 import { isTouchScreen } from "../focus.js";
 import { may } from "../groups.js";
 import { icon } from "../icons.js";
+import { inTime } from "../in-time.js";
 import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
@@ -27,6 +28,8 @@ import { quote, quotedIn } from "./quote.js";
 /** @import {Mention} from "../wire.js" */
 
 const encoder = new TextEncoder();
+/** A text with `@` waits this long for the members of its group, in milliseconds; after that it mentions no unknown one. */
+const MEMBERS_DEADLINE_MS = 2_000;
 
 export class Composer {
   #app;
@@ -460,12 +463,20 @@ export class Composer {
     if (this.#voice) return this.#sendVoice(this.#voice);
     this.#restore();
     if (this.#attaching && !(await this.#attaching)) return this.#app.notify(texts.failed.noResponse);
+    const edited = this.#edited;
+    if (edited) await this.#membersLoaded(this.#text);
+    if (edited !== this.#edited) return; // the edit has ended meanwhile
     const text = this.#unsent();
     const body = bodyOf(text);
     if ((!body && !this.#hasFiles) || this.#excess() > 0) return;
     this.focus();
     if (this.#edited) this.#save(body);
     else await this.#send(text, body);
+  }
+
+  /** Waits for the members of the group if a text may mention some. @param {string} text */
+  async #membersLoaded(text) {
+    if (text.includes("@")) await inTime(MEMBERS_DEADLINE_MS, this.#app.chats.loadMembers(this.#chat_id)).catch(() => {});
   }
 
   /** @param {string} body of the edited message */
@@ -509,14 +520,16 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#leaving.pieces.push(piece);
     if (reply_to) this.#keep({ reply_to: "" });
-    const { body: written, ...mentioned } = this.#textOf(body);
     const { sending } = this.#app;
-    const content = { reply_to, ...mentioned };
     const files = this.#attachments?.take() ?? [];
-    const send = () =>
-      files.length && sending.uploads
+    const send = async () => {
+      await this.#membersLoaded(body);
+      const { body: written, ...mentioned } = this.#textOf(body);
+      const content = { reply_to, ...mentioned };
+      return files.length && sending.uploads
         ? sending.uploads.attached.send(this.#chat_id, written, content, files)
         : sending.send(this.#chat_id, written, content);
+    };
     await sending.drafts.keepNext(this.#chat_id, send);
     const { field } = sending.drafts;
     if (field?.chat_id === this.#chat_id) field.remove(piece);

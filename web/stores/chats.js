@@ -204,12 +204,13 @@ export class Chats extends Store {
     return [...others.flatMap((user_id) => this.profiles.get(user_id) ?? []), this.me];
   }
 
-  /** Loads the members of a group that is no channel, and their profiles. @param {string} chat_id */
+  /** Loads the members of a group that is no channel, and the profiles that are not cached. @param {string} chat_id */
   async loadMembers(chat_id) {
     if (!isGroup(chat_id) || this.isChannel(chat_id)) return;
     await this.rosters.load(chat_id);
-    this.members(chat_id);
-    await this.profiles.fetchQueued();
+    this.members(chat_id); // queues the profiles
+    const isUnknown = (/** @type {string} */ user_id) => !this.profiles.cached(user_id) && !this.profiles.isMissing(user_id);
+    if (this.memberIds(chat_id).some(isUnknown)) await this.profiles.fetchQueued();
   }
 
   /** The newest message of a chat, with all that is known of its state. @param {Chat} chat */

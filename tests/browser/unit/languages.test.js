@@ -23,7 +23,7 @@ const NOT_SHOWN = new Set([
   ...["Enter", "Escape", "Tab", "Backspace", "Home", "End", "Page"],
   ...["Authorization", "Bearer ", "Files", "Notification", "noopener noreferrer", "waiting messages-waiting", "composer-about composer-note"],
   ...["/v1/chats?", "/v1/chats//files?", "/v1/chats//messages?", "/v1/public-chats?"],
-  ...["no response", "the page has the status  and the version ", "the browser's storage did not respond"],
+  ...["no response", "the page has the status  and the version ", "no response in time"],
   ...["the browser has not kept the file", "the bytes of the file can't be read"],
 ]);
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */

@@ -59,16 +59,24 @@ async function inGroup(context, members, is_channel = false) {
   const composer = new Composer(app, GROUP, () => {});
   root.render();
   const field = nodesIn(document.body).find(({ tagName }) => tagName === "textarea");
-  const save = (text) => {
+  const submit = async (text) => {
+    field.value = text;
+    nodesIn(document.body).find(({ tagName }) => tagName === "form").dispatch("submit");
+    await settle();
+    for (const _second of [1, 2]) {
+      mock.timers.tick(1_000);
+      await settle(); // a text waits for members at most two seconds
+    }
+    return client.socket.sent.at(-1);
+  };
+  const save = async (text) => {
     const body = "@Mimi, @Gone and @everyone";
     const wire = { ...wireMessage(2, { sender_id: ADA, body }), chat_id: GROUP };
     client.chats.quotes.keep([{ message: { ...wire, text: { body, mentions: MENTIONS, mentions_everyone: true } } }]);
     composer.edit(fromWire(wire));
-    field.value = text;
-    nodesIn(document.body).find(({ tagName }) => tagName === "form").dispatch("submit");
-    return client.socket.sent.at(-1).change.edited.text;
+    return (await submit(text)).change.edited.text;
   };
-  return { ...client, app, document, field, save };
+  return { ...client, app, document, field, submit, save };
 }
 
 for (const [place, members, is_channel] of [
@@ -80,7 +88,7 @@ for (const [place, members, is_channel] of [
     const { chats, save } = await inGroup(context, members, is_channel);
     void chats.loadMembers(GROUP);
     await settle();
-    assert.deepEqual(save("@Mimi, @Gone and @everyone: soon").mentions, MENTIONS);
+    assert.deepEqual((await save("@Mimi, @Gone and @everyone: soon")).mentions, MENTIONS);
   });
 
 test("an edit loses the mentions of users who are known to have left the group", async (context) => {
@@ -88,7 +96,26 @@ test("an edit loses the mentions of users who are known to have left the group",
   const { chats, save } = await inGroup(context, async () => ({ version: "2", members }));
   await chats.loadMembers(GROUP);
   assert.equal(chats.profiles.cached(MIRA), undefined);
-  assert.deepEqual(save("@Mimi and @Gone").mentions, MENTIONS.slice(0, 1));
+  assert.deepEqual((await save("@Mimi and @Gone")).mentions, MENTIONS.slice(0, 1));
+});
+
+test("a message that is sent while the members are being loaded mentions them", async (context) => {
+  const members = [ADA, MIRA].map((user_id) => ({ user_id, role: "ROLE_MEMBER" }));
+  const answers = [];
+  const { api, chats, field, submit } = await inGroup(context, () => new Promise((resolve) => answers.push(resolve)));
+  api.profiles = async () => ({ profiles: [{ user_id: MIRA, name: "mira", display_name: "Mimi" }] });
+  void chats.loadMembers(GROUP);
+  await settle();
+  setTimeout(() => answers.forEach((resolve) => resolve({ version: "2", members })), 1_000);
+  const { send } = await submit("Ask @Mimi");
+  assert.deepEqual(send.text, { body: "Ask @Mimi", mentions: [{ user_id: MIRA, name: "Mimi" }] });
+  assert.equal(field.value, "");
+});
+
+test("a message does not wait for members for ever", async (context) => {
+  const { submit } = await inGroup(context, () => new Promise(() => {}));
+  const { send } = await submit("Ask @Mimi");
+  assert.deepEqual(send.text, { body: "Ask @Mimi", mentions: [] });
 });
 
 test("the members to mention are loaded again after a failure, with the next letter", async (context) => {
