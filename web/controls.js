@@ -53,8 +53,11 @@ export function controlTexts({ sender_id, message_id }, control, profiles) {
   }
   for (const member of members.filter((one) => !isMember(one) && wasMember(one)))
     all.push(member.user_id === sender_id ? byActor(sentences.left) : of(sentences.removed, member));
-  for (const member of members.filter(isRequest)) {
-    if ((member.asked_at_ms ?? "0") !== "0") all.push(byActor(sentences.asked));
+  const requests = members.filter(isRequest);
+  const asking = requests.find(({ asked_at_ms = "0" }) => asked_at_ms !== "0");
+  // A request to join may end the one of a deleted account, to make room: no member has declined that.
+  for (const member of asking ? [asking] : requests) {
+    if (member === asking) all.push(byActor(sentences.asked));
     else all.push(member.user_id === sender_id ? byActor(sentences.askedNoMore) : of(sentences.declined, member));
   }
   const owner = members.find(({ role, former_role }) => role === "ROLE_OWNER" && former_role !== role);

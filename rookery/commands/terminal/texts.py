@@ -152,7 +152,9 @@ def control_text(message: Message, names: Names) -> str:
         kind = "channel" if control.settings.is_channel else "group"
         return f"created the {kind} {control.settings.name}{f' with {_listed(others, names)}' if others else ''}"
     affected = defaultdict[str, list[int]](list)
-    for member in control.members:
+    asking = [member for member in control.members if member.asked_at_ms and not member.role]
+    # A request to join may end the one of a deleted account, to make room: no member has declined that.
+    for member in asking or control.members:
         affected[_member_change(member, message.sender_id)].append(member.user_id)
     if (handed_over := "made {} the owner") in affected:
         affected = defaultdict(list, {handed_over: affected[handed_over]})  # the former owner became an admin by it

@@ -251,6 +251,7 @@ test("a line says who changed what, to the reader themselves as you", () => {
     [MIRA, handed, "Mira made Grace the owner"],
     [GRACE, { version: "9", members: [member(GRACE, "GUEST", { invite_id: "4" })], invites: [{ invite_id: "4" }] }, "Grace joined by an invite link"],
     [GRACE, { version: "9", members: [member(GRACE, "UNSPECIFIED", { asked_at_ms: "5" })] }, "Grace asked to join"],
+    [GRACE, { version: "9", members: [member(GRACE, "UNSPECIFIED", { asked_at_ms: "5" }), member("21", "UNSPECIFIED")] }, "Grace asked to join"],
     [GRACE, { version: "9", members: [member(GRACE, "UNSPECIFIED")] }, "Grace took back the request to join"],
     [MIRA, { version: "9", members: [member(GRACE, "UNSPECIFIED")] }, "Mira declined the request of Grace"],
     [ADA, { version: "9", invites: [{ invite_id: "5" }] }, "You created an invite link"],

@@ -49,6 +49,7 @@ def test_a_preview_is_a_sentence_with_its_title() -> None:
         ({"members": [(7, JOINED | {"invite_id": 5})], "invites": [{"invite_id": 5, "uses": 1}]},
          "joined by an invite link"),
         ({"members": [(7, {"asked_at_ms": 4})]}, "asked to join"),
+        ({"members": [(7, {"asked_at_ms": 4}), (9, {})]}, "asked to join"),
         ({"members": [(7, {})]}, "took the request to join back"),
         ({"members": [(9, {})]}, "declined grace"),
         ({"invites": [{"invite_id": 20}]}, "created an invite link"),
