@@ -104,6 +104,7 @@ async def broker_killed(stage: ClusterStage, report: Report) -> None:
 
 
 async def partitions_moved(stage: ClusterStage, report: Report) -> None:
+    before = await stage.do(stage.gateway_answers)
     async with stage.load(report) as run:
         began = trio.current_time()
         await stage.do(stage.spare.start)
@@ -115,6 +116,7 @@ async def partitions_moved(stage: ClusterStage, report: Report) -> None:
     report.at_least("sessions that moved", report.result.reconnects, 2)
     live_within(report, run, began, RECOVERED)
     pause_at_most(report, LIVE_ELSEWHERE)
+    await measure_gateway_answers(stage, report, before)
 
 
 async def store_stopped(stage: ClusterStage, report: Report) -> None:
@@ -277,6 +279,7 @@ async def files_partitioned(stage: ClusterStage, report: Report) -> None:
 
 async def gateways_flapping(stage: ClusterStage, report: Report) -> None:
     scale = stage.scale
+    before = await stage.do(stage.gateway_answers)
     async with stage.load(report, least=scale.overlapping, absences=scale.clients // 3) as run:
         began = trio.current_time()
         for flap in range(scale.flaps):
@@ -286,6 +289,7 @@ async def gateways_flapping(stage: ClusterStage, report: Report) -> None:
             await stage.do(gateway.start)
             await trio.sleep(FLAP_SECONDS / 2)
     live_within(report, run, began, RECOVERED)
+    await measure_gateway_answers(stage, report, before)
 
 
 async def engines_restarted(stage: ClusterStage, report: Report) -> None:
@@ -378,6 +382,12 @@ def live_within(report: Report, run: Run, since: float, seconds: float = LIVE_EL
 def pause_at_most(report: Report, seconds: float) -> None:
     assert report.result is not None
     report.within("longest pause", report.result.longest_pause_ms / 1000, seconds)
+
+
+async def measure_gateway_answers(stage: ClusterStage, report: Report, before: Counter[str]) -> None:
+    """Report how many clients that asked for their gateway got a 503, after its BFF had waited for an owner."""
+    answers = await stage.do(stage.gateway_answers) - before
+    report.measured.append(f"503 to {answers['503']:,} of {answers.total():,} requests of /v1/me/gateway")
 
 
 def refused_nothing(report: Report) -> None:

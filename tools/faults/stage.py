@@ -3,13 +3,16 @@
 import os
 import struct
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import trio
+from prometheus_client.parser import text_string_to_metric_families
 
 from rookery.load.passwords import new_password
 from rookery.verify import Plan, Result, Run, open_verification
@@ -39,6 +42,12 @@ SHORT_TAIL = 15.0
 
 LATE_AFTER = 2 * SHORT_TAIL
 """Seconds from the acceptance of a message to its late retry."""
+
+GATEWAY_QUERY = {"method": "GET", "route": "/v1/me/gateway"}
+"""Labels of the request by which clients ask for their gateway."""
+
+METRICS_SECONDS = 30.0
+"""Timeout of a request for metrics."""
 
 Value = TypeVar("Value")
 
@@ -238,6 +247,17 @@ class ClusterStage(Stage):
         if process.role == "gateway":
             self.cluster.wait_until_settled()
         return code
+
+    def gateway_answers(self) -> Counter[str]:
+        """Count the answers of the running BFFs to GATEWAY_QUERY since their start, by HTTP status."""
+        answers = Counter[str]()
+        for bff in self.cluster.running("bff"):
+            exposition = httpx.get(f"{bff.url}/metrics", timeout=METRICS_SECONDS).text
+            samples = (sample for family in text_string_to_metric_families(exposition) for sample in family.samples)
+            for name, labels, value, *_ in samples:
+                if name == "rookery_http_request_seconds_count" and labels.items() >= GATEWAY_QUERY.items():
+                    answers[labels["status"]] += int(value)
+        return answers
 
     @asynccontextmanager
     async def late_retries(self) -> AsyncIterator[dict[str, Any]]:
