@@ -189,10 +189,11 @@ def test_connections_of_one_address_are_bounded(authority: Authority, tmp_path: 
 
         def connect(source: str) -> None:
             """Connect from an address of this machine, shake hands, and stay."""
-            to, source_address = ("127.0.0.1", port_of(alone.url)), (source, 0)
-            plain = stack.enter_context(socket.create_connection(to, PATIENCE, source_address))
-            secure = authority.trusting().wrap_socket(plain, server_hostname=DOMAIN, do_handshake_on_connect=False)
-            stack.enter_context(secure).do_handshake()  # a refused one is closed, too
+            unconnected = socket.socket()  # `wrap_socket` would leave a connected one open that the proxy has closed
+            secure = authority.trusting().wrap_socket(unconnected, server_hostname=DOMAIN)
+            stack.enter_context(secure).settimeout(PATIENCE)
+            secure.bind((source, 0))
+            secure.connect(("127.0.0.1", port_of(alone.url)))  # and shakes hands
 
         for _ in range(3):
             connect("127.0.0.1")
