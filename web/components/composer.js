@@ -404,7 +404,7 @@ export class Composer {
     this.#setVoice(null);
     if (reply_to) this.#keep({ reply_to: "" });
     await voice.send(reply_to);
-    this.#sent();
+    this.#kept();
   }
 
   async #loadCompletion() {
@@ -534,7 +534,12 @@ export class Composer {
     const { field } = sending.drafts;
     if (field?.chat_id === this.#chat_id) field.remove(piece);
     else this.#remove(piece);
-    this.#sent();
+    this.#kept();
+  }
+
+  /** A message is kept: the messages go to the end, unless the user has left the chat meanwhile. */
+  #kept() {
+    if (!this.#isStopped) this.#sent();
   }
 
   /** @param {Piece} piece that is kept in the outbox */

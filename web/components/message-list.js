@@ -83,6 +83,7 @@ export class MessageList {
   /** The key of the message under the pointer. */
   #pointed = "";
   #mayReact = false;
+  #isStopped = false;
   #actions;
 
   /**
@@ -98,7 +99,9 @@ export class MessageList {
     this.#actions = actions;
   }
 
+  /** The chat is left. Later movements have no effect: a dialog may outlive the list, and they would open the chat again. */
   stop() {
+    this.#isStopped = true;
     this.#anchor?.stop();
   }
 
@@ -137,6 +140,7 @@ export class MessageList {
 
   /** Goes to the newest message. */
   async toBottom() {
+    if (this.#isStopped) return;
     if (!(await this.#moved(this.#app.chats.conversations.openNewest(this.#chat_id)))) return;
     this.#target = "";
     this.#isOpened = true;
@@ -160,6 +164,7 @@ export class MessageList {
 
   /** @param {string} id @param {boolean} isTime */
   async #goTo(id, isTime) {
+    if (this.#isStopped) return;
     this.#target = id;
     this.#isTime = isTime;
     this.#isOpened = false;
@@ -170,6 +175,7 @@ export class MessageList {
   /** Goes to the first unread message. */
   async #toUnread() {
     const { chats } = this.#app;
+    if (this.#isStopped) return;
     const loaded = chats.conversations.openAround(this.#chat_id, chats.unreadMark(this.#chat_id));
     if (!(await this.#moved(loaded))) return;
     this.#target = "";

@@ -104,3 +104,13 @@ test("a quote leads to its message, unless the user has hidden it or can't read 
   const quotes = page.find((node) => node.getAttribute("class") === "quote");
   assert.deepEqual(quotes.map(({ tagName }) => tagName), ["div", "div", "button"]);
 });
+
+test("a movement that ends, or begins, after the user has left the chat does not open it again", async (context) => {
+  const { chats, list } = await listed(context, 2);
+  chats.open("d-9-11");
+  list.stop();
+  for (const move of [() => list.toBottom(), () => list.goTo(idAt(1)), () => list.goToTime(timeOf(1))]) {
+    await move();
+    assert.equal(chats.openChat, "d-9-11");
+  }
+});

@@ -56,7 +56,8 @@ async function inGroup(context, members, is_channel = false) {
   client.chats.merge([{ chat_id: GROUP, version: "2", settings: { name: "Crew", permissions: "1", is_channel }, own }]);
   const root = new Root(document.body, () => composer.view(""), () => {});
   const app = { ...client, sending: client.sync.sending, root };
-  const composer = new Composer(app, GROUP, () => {});
+  const toEnd = mock.fn();
+  const composer = new Composer(app, GROUP, toEnd);
   root.render();
   const field = nodesIn(document.body).find(({ tagName }) => tagName === "textarea");
   const submit = async (text) => {
@@ -76,7 +77,7 @@ async function inGroup(context, members, is_channel = false) {
     composer.edit(fromWire(wire));
     return (await submit(text)).change.edited.text;
   };
-  return { ...client, app, document, field, submit, save };
+  return { ...client, app, composer, document, field, submit, save, toEnd };
 }
 
 for (const [place, members, is_channel] of [
@@ -116,6 +117,16 @@ test("a message does not wait for members for ever", async (context) => {
   const { submit } = await inGroup(context, () => new Promise(() => {}));
   const { send } = await submit("Ask @Mimi");
   assert.deepEqual(send.text, { body: "Ask @Mimi", mentions: [] });
+});
+
+test("a message that is kept after the user has left its chat does not move the messages", async (context) => {
+  const { composer, submit, sync, toEnd } = await inGroup(context, () => new Promise(() => {}));
+  await submit("Ask Mimi");
+  assert.equal(toEnd.mock.callCount(), 1);
+  setTimeout(() => composer.stop(), 1_000);
+  await submit("Ask @Mimi");
+  const bodies = sync.sending.waiting(GROUP).map(({ body }) => body);
+  assert.deepEqual([bodies, toEnd.mock.callCount()], [["Ask Mimi", "Ask @Mimi"], 1]);
 });
 
 test("the members to mention are loaded again after a failure, with the next letter", async (context) => {
