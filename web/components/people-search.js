@@ -24,8 +24,10 @@ export class PeopleSearch {
   #open;
   #isChosen;
   #isListed;
-  /** The people that the server has found; null until it answers. @type {Profile[] | null} */
-  #found = null;
+  /** The people that the server has found, perhaps for the text before. @type {readonly Profile[]} */
+  #found = [];
+  /** Whether the server has answered for the present text. */
+  #isAnswered = false;
   #failure = "";
   /** Rises with each search, so that a late response to an older one is ignored. */
   #search = 0;
@@ -50,7 +52,8 @@ export class PeopleSearch {
     const search = ++this.#search;
     this.text = text;
     this.#failure = "";
-    if (!text) this.#found = null;
+    this.#isAnswered = false;
+    if (!text) this.#found = [];
     else setTimeout(() => search === this.#search && void this.#searchPeople(text, search), PAUSE_MS);
     this.#app.root.invalidate();
   }
@@ -60,6 +63,7 @@ export class PeopleSearch {
   }
 
   chooseFirst() {
+    this.#app.root.render(); // the rows of the present text
     this.#rows()[0]?.click();
   }
 
@@ -117,8 +121,8 @@ export class PeopleSearch {
   /** @param {string} text @param {number} search */
   async #searchPeople(text, search) {
     void this.#app.chats.loadSearched();
-    /** @type {Profile[] | null} */
-    let found = null;
+    /** @type {readonly Profile[]} */
+    let found = [];
     try {
       found = (await this.#app.api.findPeople(text)).profiles;
     } catch (fault) {
@@ -127,23 +131,26 @@ export class PeopleSearch {
     }
     if (search !== this.#search) return;
     this.#found = found;
-    this.#app.chats.profiles.put(found ?? []);
+    this.#isAnswered = true;
+    this.#app.chats.profiles.put(found);
     this.#app.root.invalidate();
   }
 
   /** @param {readonly Chat[]} chats that match */
   #people(chats) {
     if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => this.find(this.text)));
-    if (!this.#found) return memo("waiting", [], () => skeletonRows(3));
     const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ chat_id }) => this.#app.chats.otherOf(chat_id))]);
-    const others = this.#found.filter((profile) => !known.has(profile.user_id) && this.#isListed?.(profile) !== false);
+    const words = wordsOf(this.text);
+    const found = this.#found.filter((profile) => this.#isAnswered || hasWords(profile, words));
+    const others = found.filter((profile) => !known.has(profile.user_id) && this.#isListed?.(profile) !== false);
     const row = (/** @type {Profile} */ profile) => personRow(profile, this.#app.chats.me, this.#open, this.#isChosen);
     if (others.length) return [heading(texts.search.people), others.map(row)];
+    if (!this.#isAnswered) return memo("waiting", [], () => skeletonRows(3));
     if (chats.length) return null;
     const isOnlyMe = this.#found.every(({ user_id }) => user_id === this.#app.chats.me.user_id);
     const title = this.#found.length && isOnlyMe ? texts.search.onlyYou : texts.search.nobody;
-    const words = this.#found.length ? texts.search.onlyYouHint(this.text) : texts.search.nobodyHint(this.text);
-    return memo("none", [words], () => emptyState(title, words));
+    const hint = this.#found.length ? texts.search.onlyYouHint(this.text) : texts.search.nobodyHint(this.text);
+    return memo("none", [hint], () => emptyState(title, hint));
   }
 
   #rows() {

@@ -292,6 +292,10 @@ class FakeNode {
     this.page.activeElement = this;
   }
 
+  click() {
+    this.dispatch("click");
+  }
+
   select() {}
 
   /** The controls of a form. */
@@ -351,7 +355,8 @@ export function useLines(context, rows) {
   const { document } = usePage(context, { ...browser, Element: FakeNode, matchMedia: () => ({ matches: false }) });
   const create = document.createElement.bind(document);
   const isMessage = ({ tagName }) => tagName === "rookery-message";
-  const namesOf = (node) => [node.tagName, ...(node.getAttribute("class") ?? "").split(" ").map((name) => `.${name}`)];
+  const classesOf = (node) => (node.getAttribute("class") ?? "").split(" ");
+  const namesOf = (node) => [node.tagName, ...classesOf(node).flatMap((name) => [`.${name}`, `${node.tagName}.${name}`])];
   const boxOf = (node) => {
     const all = nodesIn(document.body).filter(isMessage);
     const place = isMessage(node) ? all.indexOf(node) - Math.max(all.length - rows, 0) : 0;

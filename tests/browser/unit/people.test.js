@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { Problem } from "../../../web/api.js";
 import { listedPeople } from "../../../web/components/people-dialog.js";
+import { PeopleSearch } from "../../../web/components/people-search.js";
 import { ReportDialog } from "../../../web/components/report-dialog.js";
 import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { texts } from "../../../web/languages/language.js";
@@ -163,4 +164,48 @@ test("invitations to answer are first, then connections, own invitations and blo
   ];
   const listed = listedPeople({ connections, blocked: ["5"] });
   assert.deepEqual(listed.map(({ user_id }) => user_id), ["3", "4", "1", "2", "5"]);
+});
+
+test("while a search runs, only people of the search before who match the present text are listed, and Enter opens one", async (context) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  context.after(() => mock.timers.reset());
+  const { document } = useLines(context, 9);
+  const all = ["Ada Lindqvist", "Adam Bauer", "Bert Adam"].map((display_name, at) => ({ user_id: `2${at}`, name: `user${at}`, display_name }));
+  let isAway = false;
+  const findPeople = async (text) => {
+    if (isAway) throw new Problem(503, {});
+    return { profiles: all.filter(({ display_name }) => display_name.toLowerCase().includes(text)) };
+  };
+  const chats = new Chats({ chats: async () => ({}) }, { user_id: ADA, name: "ada", display_name: "" });
+  const root = new Root(document.body, () => search.view(), () => {});
+  const opened = [];
+  const search = new PeopleSearch({ api: { findPeople }, chats, root }, (chat_id) => opened.push(chat_id));
+  const shown = () => {
+    root.render();
+    const rows = nodesIn(document.body).filter(({ tagName }) => tagName === "button");
+    return rows.map((row) => all.find(({ display_name }) => row.textContent.includes(display_name))?.display_name);
+  };
+  const answer = async () => {
+    mock.timers.tick(200);
+    await settle();
+    return shown();
+  };
+  search.find("ada");
+  assert.deepEqual(shown(), []);
+  assert.deepEqual(await answer(), ["Ada Lindqvist", "Adam Bauer", "Bert Adam"]);
+  search.find("bauer ada");
+  search.chooseFirst();
+  assert.deepEqual([opened, shown()], [["d-11-21"], ["Adam Bauer"]]);
+  search.find("zoe");
+  search.chooseFirst();
+  assert.deepEqual([opened.length, shown(), document.body.textContent.includes(texts.search.nobody)], [1, [], false]);
+  assert.deepEqual(await answer(), []);
+  assert.ok(document.body.textContent.includes(texts.search.nobody));
+  isAway = true;
+  search.find("ada");
+  await answer();
+  assert.ok(document.body.textContent.includes(texts.search.failed));
+  isAway = false;
+  search.find("ada");
+  assert.deepEqual([shown(), await answer()], [[], ["Ada Lindqvist", "Adam Bauer", "Bert Adam"]]);
 });
