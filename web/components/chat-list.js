@@ -55,8 +55,6 @@ export class ChatList {
   #isArchiveShown = false;
   /** The chat that was opened from the list last: reading it does not take it out of a filtered list. */
   #opened = "";
-  /** The number of loaded chats at which `#fill` has loaded the next page. */
-  #filled = 0;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -112,7 +110,7 @@ export class ChatList {
     const shown = pinnedFirst(listed, (chat) => own.get(chat)?.isPinned === true).filter((chat) => this.#isShown(chat, filter));
     const rows = shown.map((chat) => this.#row(chat, /** @type {Own} */ (own.get(chat)), unsent.get(chat.chat_id)));
     const label = isArchive ? texts.chats.archived : texts.chats.label;
-    if (hasArchive || filter !== "all") this.#app.root.after(() => this.#fill());
+    if ((hasArchive || filter !== "all") && !this.#app.chats.hasFailed) this.#app.root.after(() => this.#extend());
     this.#watch(shown);
     return h(
       "rookery-chat-list",
@@ -172,7 +170,8 @@ export class ChatList {
 
   /** @param {Exclude<Filter, "all">} filter that shows no chat */
   #noneFiltered(filter) {
-    const { phase, hasMore } = this.#app.chats;
+    const { phase, hasMore, hasFailed } = this.#app.chats;
+    if (hasFailed) return this.#failure();
     if (phase === "loading" || hasMore) return memo("state", ["filling"], () => skeletonRows(3));
     return memo("state", [filter], () => emptyState(texts.chats.noneFiltered[filter], ""));
   }
@@ -259,11 +258,16 @@ export class ChatList {
     const { chats } = this.#app;
     const isShown = count && (chats.phase === "ready" || chats.isStored);
     const kind = isShown ? "" : chats.phase;
+    if (chats.hasFailed && !(count && chats.isStored)) return this.#failure();
     return memo("state", [kind], () => {
       if (kind === "loading") return skeletonRows(7);
-      if (kind === "failed") return failure(texts.chats.notLoaded, () => void chats.load());
       return kind && emptyState(texts.chats.none, texts.chats.noneHint);
     });
+  }
+
+  /** The chats, or further ones, could not be loaded. */
+  #failure() {
+    return memo("state", ["failed"], () => failure(texts.chats.notLoaded, () => void this.#app.chats.load()));
   }
 
   #header() {
@@ -352,8 +356,13 @@ export class ChatList {
   }
 
   #scrolled() {
-    if (!this.#scroller) return;
     if (this.#app.chats.all.length > MAX_WATCHED) this.#app.root.invalidate(); // other users are in the view
+    this.#extend();
+  }
+
+  /** Loads the next page, if there is one, and little of the list is left to scroll. */
+  #extend() {
+    if (!this.#scroller || !this.#app.chats.hasMore) return;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (scrollHeight - scrollTop - clientHeight < SCREENS_AHEAD * clientHeight) void this.#app.chats.loadMore();
   }
@@ -369,14 +378,6 @@ export class ChatList {
         this.#app.root.after(stay);
       },
     }));
-  }
-
-  /** Loads the next page, once, if the chats that are shown leave nothing to scroll. */
-  #fill() {
-    const { all, phase } = this.#app.chats;
-    if (phase !== "ready" || all.length === this.#filled) return;
-    this.#filled = all.length;
-    this.#scrolled();
   }
 
   #rows() {

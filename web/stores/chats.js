@@ -47,6 +47,8 @@ export class Chats extends Store {
   phase = "loading";
   /** Whether the list shows copies from this browser, until its first page is loaded. */
   isStored = false;
+  /** Whether the load of the list that ended last, of its first page or a further one, has failed. */
+  hasFailed = false;
   /** An event id: the list has all events up to it, as far as it shows them. 0: not known. */
   listed_up_to = "0";
   /**
@@ -273,6 +275,7 @@ export class Chats extends Store {
     if (this.phase === "ready" && !this.hasMore) return;
     await this.#readList("0", () => {});
     this.#nextPage = "";
+    this.hasFailed = false;
   }
 
   async #load() {
@@ -282,9 +285,10 @@ export class Chats extends Store {
       // With copies, other chats than those of the first page may have changed since: `readMissed` reads all of them.
       if (this.listed_up_to === "0") this.listed_up_to = complete_up_to;
       this.phase = "ready";
-      this.isStored = false;
+      this.isStored = this.hasFailed = false;
       this.merge(chats);
     } catch {
+      this.hasFailed = true;
       if (this.phase === "loading") this.phase = "failed";
     }
     this.changed();

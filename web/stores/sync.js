@@ -131,7 +131,7 @@ export class Sync extends Store {
     for (const each of [this.#chats.presence, this.#channels]) each?.online(this.#send);
     void this.#chats.profiles.fetchQueued();
     this.#catchUp.now();
-    if (this.#chats.phase === "failed") void this.#chats.load();
+    if (this.#chats.hasFailed) void this.#chats.load();
     void this.#chats.openAgain();
     this.people.changed();
   }
