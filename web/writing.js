@@ -12,6 +12,9 @@ const MAX_MENTIONS = 50;
 const MAX_NAME = 64;
 const encoder = new TextEncoder();
 
+/** A text waits this long for the members of its group, in milliseconds; after that it mentions no unknown one. */
+export const MEMBERS_DEADLINE_MS = 2_000;
+
 /** The markers around a selection, by the key that is pressed with Ctrl or Cmd. */
 const MARKERS = /** @type {Record<string, string>} */ ({ b: "**", i: "*", "shift x": "~~" });
 

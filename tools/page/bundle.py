@@ -51,8 +51,9 @@ LATER = {
             *("chat-notifications", "date-dialog", "delete-dialog", "emoji-picker", "invite"),
             *("people-notice", "read-all", "refused-change", "settings"),
         ),
-        WITH_DIALOGS + WITH_PEOPLE: ("forward-dialog", "group-dialogs", "profile-dialogs"),
+        WITH_DIALOGS + WITH_PEOPLE: ("group-dialogs", "profile-dialogs"),
         WITH_DIALOGS + WITH_CHAT: ("edits-dialog", "listed-dialog"),
+        WITH_DIALOGS + WITH_CHAT + WITH_PEOPLE: ("forward-dialog",),
         WITH_DIALOGS + WITH_CHAT + WITH_FILES: ("files-dialog", "text-viewer"),
     }.items()
     for name in names

@@ -15,7 +15,7 @@ import { isHidden } from "../kinds/hidden.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { markerOf, sends, textWith } from "../writing.js";
+import { markerOf, MEMBERS_DEADLINE_MS, sends, textWith } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { insert } from "./insert.js";
 import { fileButton } from "./file-icons.js";
@@ -28,8 +28,6 @@ import { quote, quotedIn } from "./quote.js";
 /** @import {Mention} from "../wire.js" */
 
 const encoder = new TextEncoder();
-/** A text with `@` waits this long for the members of its group, in milliseconds; after that it mentions no unknown one. */
-const MEMBERS_DEADLINE_MS = 2_000;
 
 export class Composer {
   #app;

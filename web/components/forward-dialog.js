@@ -3,12 +3,14 @@
 
 import { nameList } from "../format.js";
 import { isTouchScreen } from "../focus.js";
+import { inTime } from "../in-time.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
 import { isHidden } from "../kinds/hidden.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
+import { MEMBERS_DEADLINE_MS } from "../writing.js";
 import { ChatPicker } from "./chat-picker.js";
 import { Modal } from "./modal.js";
 
@@ -63,31 +65,35 @@ export class ForwardDialog extends Modal {
     this.close();
     const { chat_id: from, message_id } = message;
     const files = message.files.map((file) => ({ ...file, chat_id: from, message_id }));
-    for (const chat_id of chosen) {
+    const send = async (/** @type {string} */ chat_id) => {
       const mentions = await this.#mentionsIn(chat_id, mentionsOf(message));
       await sending.send(chat_id, textOf(message), { mentions, files, forwarded: true });
-    }
+    };
+    await Promise.all(chosen.map(send));
     this.#app.notify(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
   }
 
-  /** The mentions of members of a chat. @param {string} chat_id @param {readonly Mention[]} all */
+  /** The mentions of members of a chat, as far as they are known in time. @param {string} chat_id @param {readonly Mention[]} all */
   async #mentionsIn(chat_id, all) {
-    const { chats } = this.#app;
-    if (all.length) await chats.loadMembers(chat_id);
     const user_ids = all.flatMap(({ user_id }) => user_id ?? []);
-    const found = chats.isChannel(chat_id) && user_ids.length ? await this.#membersAmong(chat_id, user_ids) : [];
-    const members = [...chats.memberIds(chat_id), ...found.map(({ user_id }) => user_id)];
+    if (!user_ids.length) return [];
+    const found = await inTime(MEMBERS_DEADLINE_MS, this.#loadAmong(chat_id, user_ids)).catch(() => []); // their names stay in the text
+    const members = [...this.#app.chats.memberIds(chat_id), ...found];
     return all.filter(({ user_id = "" }) => members.includes(user_id));
   }
 
-  /** Those of some users who are members of a channel. @param {string} chat_id @param {readonly string[]} user_ids */
-  async #membersAmong(chat_id, user_ids) {
-    try {
-      const { membersAmong } = await import("../stores/channel-members.js");
-      return await membersAmong(this.#app, chat_id, user_ids);
-    } catch {
-      return []; // the server is away: their names stay in the text
-    }
+  /**
+   * Loads the members of a group.
+   * @param {string} chat_id
+   * @param {readonly string[]} user_ids
+   * @returns {Promise<readonly string[]>} of a channel, those of some users who are members
+   */
+  async #loadAmong(chat_id, user_ids) {
+    const { chats } = this.#app;
+    await chats.loadMembers(chat_id);
+    if (!chats.isChannel(chat_id)) return [];
+    const { membersAmong } = await import("../stores/channel-members.js");
+    return (await membersAmong(this.#app, chat_id, user_ids)).map(({ user_id }) => user_id);
   }
 }
 

@@ -4,12 +4,14 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 import { Completion } from "../../../web/components/completion.js";
 import { Composer } from "../../../web/components/composer.js";
+import { ForwardDialog } from "../../../web/components/forward-dialog.js";
 import { isForInputMethod } from "../../../web/keys.js";
 import { bodyOf } from "../../../web/drafts.js";
+import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { fromWire } from "../../../web/messages.js";
 import { Root } from "../../../web/view.js";
 import { markerOf, sends } from "../../../web/writing.js";
-import { ADA, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
+import { ADA, CHAT, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
 import { online } from "./online.js";
 
 const GROUP = "g-5";
@@ -127,6 +129,30 @@ test("a message that is kept after the user has left its chat does not move the 
   await submit("Ask @Mimi");
   const bodies = sync.sending.waiting(GROUP).map(({ body }) => body);
   assert.deepEqual([bodies, toEnd.mock.callCount()], [["Ask Mimi", "Ask @Mimi"], 1]);
+});
+
+test("a forwarded message reaches a direct chat at once, and groups soon, though their members can't be loaded", async (context) => {
+  const { api, app, chats, document, sync } = await inGroup(context, () => new Promise(() => {}));
+  api.profiles = async (user_ids) => ({ profiles: user_ids.map((user_id) => ({ user_id, name: `user${user_id}`, display_name: "" })) });
+  api.signedIn = () => new Promise(() => {});
+  const own = { user_id: ADA, role: "ROLE_MEMBER" };
+  const group = (chat_id, name, is_channel) => ({ chat_id, version: "2", settings: { name, permissions: "1", is_channel }, own, newest: { message: { ...wireMessage(3), chat_id } } });
+  chats.merge([group(GROUP, "Crew", false), group("g-6", "News", true), { chat_id: CHAT, member_ids: [MIRA, ADA] }]);
+  chats.partner(CHAT);
+  await settle();
+  const text = { body: "Ask @Mimi", mentions: MENTIONS.slice(0, 1) };
+  const dialog = new ForwardDialog({ ...app, notify() {} }, fromWire({ ...wireMessage(2), text }));
+  dialog.open();
+  const press = (words) => nodesIn(document.body).find(({ tagName, textContent }) => tagName === "button" && textContent.includes(words)).click();
+  for (const name of ["Crew", "News", `user${MIRA}`]) press(name);
+  dialog.root.render();
+  press(dialogTexts.forwarding.send);
+  await settle();
+  const mentions = () => [CHAT, GROUP, "g-6"].map((chat_id) => sync.sending.waiting(chat_id).map((message) => message.mentions));
+  assert.deepEqual(mentions(), [[text.mentions], [], []]);
+  mock.timers.tick(2_000);
+  await settle();
+  assert.deepEqual(mentions(), [[text.mentions], [[]], [[]]]);
 });
 
 test("the members to mention are loaded again after a failure, with the next letter", async (context) => {
