@@ -123,9 +123,9 @@ export class Conversations extends Store {
 
   /**
    * Loads the newest page of the open chat, or the events that its copies lack, and the page around an older first
-   * unread message.
+   * unread message; nothing if the messages from the mark on are loaded.
    * @param {string} chat_id which becomes the open chat
-   * @param {() => string} mark the id above which messages are unread; empty if none are
+   * @param {() => string} mark the id above which the reader wants messages, such as unread ones; empty: the newest
    * @param {(isEmpty: boolean) => Promise<void>} [markKnown] returns when `mark` is reliable
    */
   async open(chat_id, mark = () => "", markKnown = async () => {}) {
@@ -160,20 +160,6 @@ export class Conversations extends Store {
     } catch {
       this.#set(chat_id, { phase: "failed" });
     }
-  }
-
-  /** Replaces the loaded messages by the newest page, unless they are the newest. @param {string} chat_id */
-  openNewest(chat_id) {
-    return this.open(chat_id);
-  }
-
-  /**
-   * Replaces the loaded messages by those around an id, unless it is among them.
-   * @param {string} chat_id
-   * @param {string} id
-   */
-  openAround(chat_id, id) {
-    return this.open(chat_id, () => id);
   }
 
   /**

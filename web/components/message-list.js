@@ -141,7 +141,7 @@ export class MessageList {
   /** Goes to the newest message. */
   async toBottom() {
     if (this.#isStopped) return;
-    if (!(await this.#moved(this.#app.chats.conversations.openNewest(this.#chat_id)))) return;
+    if (!(await this.#moved(this.#app.chats.move(this.#chat_id)))) return;
     this.#target = "";
     this.#isOpened = true;
     this.#part.toEnd(this.#all());
@@ -168,7 +168,7 @@ export class MessageList {
     this.#target = id;
     this.#isTime = isTime;
     this.#isOpened = false;
-    await this.#moved(this.#app.chats.conversations.openAround(this.#chat_id, idBelow(id)));
+    await this.#moved(this.#app.chats.move(this.#chat_id, idBelow(id)));
     this.#app.root.invalidate();
   }
 
@@ -176,8 +176,7 @@ export class MessageList {
   async #toUnread() {
     const { chats } = this.#app;
     if (this.#isStopped) return;
-    const loaded = chats.conversations.openAround(this.#chat_id, chats.unreadMark(this.#chat_id));
-    if (!(await this.#moved(loaded))) return;
+    if (!(await this.#moved(chats.move(this.#chat_id, chats.unreadMark(this.#chat_id))))) return;
     this.#target = "";
     this.#isOpened = false;
     this.#app.root.invalidate();

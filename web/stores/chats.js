@@ -97,8 +97,8 @@ export class Chats extends Store {
   #missing = new Set();
   /** The group whose creation arrived last, until it is opened: nothing is pinned in it that has not arrived, too. */
   #created = "";
-  /** The message that the link of the open chat names: the chat is loaded around it; empty for none. */
-  #linked = "";
+  /** Returns the id above which the reader of the open chat wants messages: of the last movement. Empty: the newest ones. */
+  #place = () => "";
   /** @type {Promise<void>} of the first page */
   #firstPage = Promise.resolve();
 
@@ -370,7 +370,7 @@ export class Chats extends Store {
    */
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
-    this.#linked = message_id;
+    this.#place = () => (message_id ? idBelow(message_id) : this.unreadMark(chat_id));
     if (isGroup(chat_id) && !this.of(chat_id).group) void this.#readGroup(chat_id);
     if (isGroup(chat_id) || this.otherOf(chat_id)) void this.#loadOpened(chat_id);
     this.changed();
@@ -382,6 +382,16 @@ export class Chats extends Store {
     this.#created = "";
     await this.#loadMessages(chat_id);
     if (chat_id === this.openChat && !isCreated) await this.listed.pinned.load(chat_id);
+  }
+
+  /**
+   * Loads another place in the open chat, also if it fails now and is repeated.
+   * @param {string} chat_id
+   * @param {string} [id] the messages above it; empty: the newest ones
+   */
+  async move(chat_id, id = "") {
+    this.#place = () => id;
+    await this.conversations.open(chat_id, this.#place);
   }
 
   /** Repeats the loads of the open chat that failed. */
@@ -396,9 +406,7 @@ export class Chats extends Store {
       await this.#firstPage;
       if (!isEmpty && !this.of(chat_id).newest) this.merge([await this.#api.chat(chat_id)]);
     };
-    const linked = this.#linked;
-    const mark = () => (linked ? idBelow(linked) : this.unreadMark(chat_id));
-    return this.conversations.open(chat_id, mark, isListed);
+    return this.conversations.open(chat_id, this.#place, isListed);
   }
 
   /**

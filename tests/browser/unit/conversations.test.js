@@ -94,7 +94,7 @@ test("an older page that does not adjoin the messages any more when it arrives i
   });
   await conversations.open(CHAT);
   const older = conversations.loadOlder(CHAT);
-  await conversations.openAround(CHAT, idAt(120));
+  await conversations.open(CHAT, () => idAt(120));
   release();
   await older;
   assert.deepEqual(minutesOf(conversations), range(70, 169));
@@ -149,9 +149,9 @@ test("live messages that history lacks stay while the page shows others", async 
   const conversations = new Conversations(archiveOf(range(1, 500)));
   await conversations.open(CHAT);
   for (const minute of [501, 502]) conversations.add(live(minute));
-  await conversations.openAround(CHAT, idAt(300));
+  await conversations.open(CHAT, () => idAt(300));
   assert.deepEqual(minutesOf(conversations), range(250, 349));
-  await conversations.openNewest(CHAT);
+  await conversations.open(CHAT);
   assert.deepEqual(minutesOf(conversations), range(401, 502));
 });
 
@@ -173,9 +173,9 @@ test("going to the newest message, or back to the unread ones, loads what is mis
   const server = archiveOf(range(1, 500));
   const conversations = new Conversations((chat_id, query) => (requests.push(query), server(chat_id, query)));
   await conversations.open(CHAT, () => idAt(120));
-  await conversations.openNewest(CHAT);
+  await conversations.open(CHAT);
   assert.deepEqual(minutesOf(conversations), range(401, 500));
-  await conversations.openAround(CHAT, idAt(120));
+  await conversations.open(CHAT, () => idAt(120));
   assert.deepEqual(minutesOf(conversations), range(70, 169));
   const count = requests.length;
   await conversations.open(CHAT, () => idAt(130));
@@ -184,14 +184,14 @@ test("going to the newest message, or back to the unread ones, loads what is mis
 
 test("a place that is wanted while another page is loading is loaded after it", async () => {
   const conversations = new Conversations(archiveOf(range(1, 1_000)));
-  await Promise.all([conversations.openNewest(CHAT), conversations.openAround(CHAT, idAt(200))]);
+  await Promise.all([conversations.open(CHAT), conversations.open(CHAT, () => idAt(200))]);
   assert.deepEqual(minutesOf(conversations), range(150, 249));
 });
 
 test("of three places that are wanted one after the other, the last is loaded last", async () => {
   const conversations = new Conversations(archiveOf(range(1, 1_000)));
-  const newest = () => conversations.openNewest(CHAT);
-  await Promise.all([newest(), conversations.openAround(CHAT, idAt(200)), newest()]);
+  const newest = () => conversations.open(CHAT);
+  await Promise.all([newest(), conversations.open(CHAT, () => idAt(200)), newest()]);
   assert.deepEqual(minutesOf(conversations), range(901, 1_000));
 });
 

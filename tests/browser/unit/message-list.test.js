@@ -86,6 +86,29 @@ test("a link marks its message, and no other one if the chat does not show that"
   }
 });
 
+test("a movement whose load has failed leads to its place when it is repeated", async (context) => {
+  const page = await listed(context, 2);
+  const { chats, history, list } = page;
+  for (let minute = 2; minute <= 300; minute++) history.record(sentAt(minute));
+  history.tooOld.add(CHAT);
+  await chats.conversations.reload(CHAT);
+  page.look();
+  assert.equal(chats.conversations.find(CHAT, idAt(100)), undefined);
+  history.isAway = true;
+  await list.goTo(idAt(100));
+  assert.equal(chats.conversations.of(CHAT).phase, "failed");
+  page.look();
+  history.isAway = false;
+  await chats.openAgain();
+  page.look();
+  assert.match(marked(page), /text 100$/);
+  history.isAway = true;
+  await list.toBottom();
+  history.isAway = false;
+  await chats.openAgain();
+  assert.equal(chats.conversations.of(CHAT).messages.at(-1).message_id, idAt(300));
+});
+
 test("a date marks the first message from it on", async (context) => {
   const page = await listed(context, 2);
   await page.receive(...from(MIRA, 3, 5, 6), ...hide(5));

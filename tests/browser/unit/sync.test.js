@@ -328,7 +328,7 @@ test("if too much was missed, a chat loads anew: the open one at once, at the pl
 
 test("while a page is on its way, which may lack missed events, the chat is not complete", async () => {
   const { chats, history, socket } = await online({ history: historyUpTo(200) });
-  await chats.conversations.openAround(CHAT, idAt(100));
+  await chats.conversations.open(CHAT, () => idAt(100));
   const { messages } = history;
   let release;
   history.messages = (...query) => new Promise((resolve) => (release = () => resolve(page)));
