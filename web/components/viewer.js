@@ -2,7 +2,7 @@
 // touch. Loaded when it is first opened.
 
 import { isMedia, kindOf, renditionFor } from "../files/kinds.js";
-import { linksOf } from "../files/links.js";
+import { linksOf, mayHaveExpired } from "../files/links.js";
 import { MediaAround } from "../files/media.js";
 import { draw } from "../files/thumbhash.js";
 import { mirrored } from "../focus.js";
@@ -43,6 +43,8 @@ export class Viewer {
   #sharp = "";
   /** The address that is being loaded in its place, or was loaded last. */
   #sharper = "";
+  /** When its address was renewed last, in milliseconds since 1970; 0: never. */
+  #renewed_ms = 0;
 
   /**
    * @param {App} app
@@ -106,6 +108,7 @@ export class Viewer {
   #choose(item) {
     this.#item = item;
     this.#sharp = this.#sharper = "";
+    this.#renewed_ms = 0;
     this.#zoom.reset();
   }
 
@@ -135,8 +138,17 @@ export class Viewer {
     const isLoaded = await decoded(url);
     if (url !== this.#sharper) return;
     if (isLoaded) this.#sharp = url;
-    else this.#sharper = "";
+    else this.#renew(item);
     this.#root.invalidate();
+  }
+
+  /** The address of the shown picture may have expired: loads it by another one. @param {Item} item */
+  #renew(item) {
+    this.#sharper = "";
+    if (!mayHaveExpired(this.#renewed_ms)) return;
+    this.#renewed_ms = Date.now();
+    linksOf(this.#app).forget(this.#wanted(item));
+    void this.#sharpen();
   }
 
   /** @param {Item} item */

@@ -2,6 +2,7 @@
 // may read; the same link until it expires, so that the browser's cache has the bytes.
 
 /** @import {Api} from "../api.js" */
+/** @import {Chats} from "../stores/chats.js" */
 
 /** Links in one request: the server's maximum. */
 const MAX_BATCH = 100;
@@ -41,9 +42,9 @@ export class FileLinks {
 
   /**
    * @param {(files: readonly Wanted[]) => Promise<(Link | null)[]>} fetch the links in the order of the files
-   * @param {() => number} [now] the present time in milliseconds since 1970
+   * @param {() => number} now the server's time in milliseconds since 1970
    */
-  constructor(fetch, now = Date.now) {
+  constructor(fetch, now) {
     this.#fetch = fetch;
     this.#now = now;
   }
@@ -103,11 +104,12 @@ export class FileLinks {
 /** By the user's chats: the next user of the page has others. @type {WeakMap<object, FileLinks>} */
 const all = new WeakMap();
 
-/** The links of a signed-in user. @param {{api: Api, chats: object}} app */
+/** The links of a signed-in user, which expire by the server's clock. @param {{api: Api, chats: Pick<Chats, "clock">}} app */
 export function linksOf({ api, chats }) {
   const known = all.get(chats);
   if (known) return known;
-  const links = new FileLinks(async (files) => (await api.signedIn("POST", "/v1/files/links", { files })).links);
+  const fetch = async (/** @type {readonly Wanted[]} */ files) => (await api.signedIn("POST", "/v1/files/links", { files })).links;
+  const links = new FileLinks(fetch, () => chats.clock.now_ms());
   all.set(chats, links);
   return links;
 }

@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { NoResponse } from "../../../web/api.js";
+import { Clock } from "../../../web/clock.js";
 import { showLater } from "../../../web/components/lazy-media.js";
 import { choicesOf, filesView } from "../../../web/components/message-files.js";
 import { barsOf, player } from "../../../web/components/player.js";
 import { readBeginning } from "../../../web/components/text-file.js";
 import { Zoom } from "../../../web/components/zoom.js";
 import { durationText, extensionOf, kindOf, renditionFor, shapeOf, sizeText } from "../../../web/files/kinds.js";
-import { FileLinks } from "../../../web/files/links.js";
+import { FileLinks, linksOf } from "../../../web/files/links.js";
 import { ChatFiles, MediaAround } from "../../../web/files/media.js";
 import { firstLines, linesOf, textIn, typeOfPicked } from "../../../web/files/plain-text.js";
 import { Playback } from "../../../web/files/playback.js";
@@ -129,7 +130,7 @@ test("the beginning of a file is read from this browser, else by a range of its 
   });
   let links = 0;
   const signedIn = async (_method, _path, { files }) => ({ links: files.map(() => ({ url: `/${++links}`, expires_at_ms: 9e15 })) });
-  const read = (file, app) => readBeginning({ api: { signedIn }, chats: {}, sending: {}, ...app }, fromWire(having(1, [file], "")), file, 4);
+  const read = (file, app) => readBeginning({ api: { signedIn }, chats: { clock: new Clock() }, sending: {}, ...app }, fromWire(having(1, [file], "")), file, 4);
   const found = (status, text = "") => ({ status, arrayBuffer: async () => bytesOf(text).buffer });
   const local = { uploads: { bytesOf: () => new Blob(["Buy milk"]) } };
   assert.deepEqual([await read({ ...NOTE, file_id: "" }, { sending: local }), requests], [bytesOf("Buy "), []]);
@@ -202,6 +203,25 @@ test("a file that the user may not read has no link, and a link that did not wor
   server.now_ms = 1;
   links.forget({ file_id: "1" });
   assert.equal(await links.get({ file_id: "1" }), "/1?1");
+});
+
+test("a link is kept until it expires by the server's clock, whatever that of the device shows", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: 7_200_000 });
+  const [chats, requests] = [{ clock: new Clock() }, []];
+  const signedIn = async (_method, _path, { files }) => {
+    requests.push(files);
+    return { links: files.map(() => ({ url: "/1", expires_at_ms: String(chats.clock.now_ms() + 300_000) })) };
+  };
+  for (const server_ms of [1, 14_400_000]) {
+    requests.length = 0;
+    chats.clock.set(server_ms);
+    const links = linksOf({ api: { signedIn }, chats });
+    for (const passed_ms of [0, 200_000, 100_000]) {
+      context.mock.timers.tick(passed_ms);
+      await links.get({ file_id: String(server_ms) });
+    }
+    assert.equal(requests.length, 2);
+  }
 });
 
 test("without a response every caller learns it, and the next one requests again", async () => {
@@ -315,7 +335,7 @@ function newVideo(context) {
   });
   let links = 0;
   const fetched = async () => ({ links: [{ url: `/${++links}`, expires_at_ms: Date.now() + 300_000 }] });
-  return { video: new FakeVideo(), app: { chats: {}, sending: {}, api: { signedIn: fetched } } };
+  return { video: new FakeVideo(), app: { chats: { clock: new Clock() }, sending: {}, api: { signedIn: fetched } } };
 }
 
 // ---- sounds
@@ -527,7 +547,7 @@ test("a picture whose pixels the page can't read, as those from the object store
     links: files.map(({ file_id, rendition = "" }) => ({ url: `/${file_id}/${rendition}`, expires_at_ms: 9e15 })),
   });
   const notices = [];
-  const app = { api: { signedIn }, chats: {}, sending: {}, notify: (text) => notices.push(text) };
+  const app = { api: { signedIn }, chats: { clock: new Clock() }, sending: {}, notify: (text) => notices.push(text) };
   const pictures = [{ file_id: "6" }, { file_id: "7" }, { file_id: "7", thumbnails: [] }];
   for (const [at, file] of pictures.entries()) {
     choicesOf(app, fromWire(having(1, [{ ...PICTURE, ...file }], "")))[0].choose();
