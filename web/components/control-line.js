@@ -5,7 +5,7 @@ import { exactTime } from "../format.js";
 import { h, memo } from "../view.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Row} from "../messages.js" */
+/** @import {Row} from "../days.js" */
 
 /** @param {App} app @param {Extract<Row, {kind: "control"}>} row @param {boolean} isMarked whether a link opened it */
 export function controlLine({ chats }, { key, message, control }, isMarked) {

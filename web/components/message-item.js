@@ -28,7 +28,7 @@ import { pickReaction } from "./reaction-picker.js";
 /** @import {Quoted} from "./quote.js" */
 /** @import {Tally} from "../kinds/reacted.js" */
 /** @import {Message} from "../types.js" */
-/** @import {Row} from "../messages.js" */
+/** @import {Row} from "../days.js" */
 /** @import {Child} from "../view.js" */
 
 /** The icons of the states of the user's own messages. */

@@ -1,6 +1,7 @@
 // The messages of a chat. A part of them is on the page, at most `MAX_ROWS` messages: it moves with the view, so that
 // the page costs the same whatever is loaded. The lines in view never jump.
 
+import { toDays } from "../days.js";
 import { moveFocus } from "../focus.js";
 import { dayLabel } from "../format.js";
 import { may } from "../groups.js";
@@ -10,7 +11,6 @@ import { compareIds, firstIdAt, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
 import { readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
-import { toDays } from "../messages.js";
 import { firstUnread, Part, readOverHidden } from "../part.js";
 import { h, memo } from "../view.js";
 import { controlLine } from "./control-line.js";
@@ -22,7 +22,7 @@ import { ScrollAnchor } from "./scroll-anchor.js";
 /** @import {MessageActions} from "./message-menu.js" */
 /** @import {Piece} from "../history.js" */
 /** @import {Message} from "../types.js" */
-/** @import {Day, Row} from "../messages.js" */
+/** @import {Day, Row} from "../days.js" */
 
 /**
  * The next messages come onto the page, or are fetched, when this many screens are left to scroll, and pixels at most.

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { emptyChat, withChatChanges } from "../../../web/chats.js";
+import { toDays } from "../../../web/days.js";
 import { compareIds, firstIdAt, idAbove, idBelow, laterId, timeOfId } from "../../../web/ids.js";
 import { progress } from "../../../web/kinds/progress.js";
-import { fromEntry, fromWire, merge, toDays, withChanges, withLive } from "../../../web/messages.js";
+import { fromEntry, fromWire, merge, withChanges, withLive } from "../../../web/messages.js";
 import { ADA, changeAt, CHAT, idAt, markAt, MIRA, wireMessage } from "./fakes.js";
 
 const message = (minutes, options) => fromWire(wireMessage(minutes, options));
