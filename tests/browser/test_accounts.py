@@ -5,13 +5,16 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.conftest import STORED, Account, Platform, Seat, Seats
 from tests.browser.test_accessibility import expect_accessible, expect_no_sideways_scroll
 from tests.browser.test_admin import expect_in_audit, go, make_admin, open_admin, pick
 from tools.launch.people import PASSWORD
 
 REFUSED = (r"status of 40[13] ",)
 """A refused request is logged by the browser."""
+
+HAS_COPIES = "all.some(({messages}) => messages?.length)"
+"""Whether `STORED` has copies of chats."""
 
 
 def made_link(page: Page, title: str) -> str:
@@ -64,7 +67,9 @@ def fill_in(seat: Seat, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Platform, seats: Seats) -> None:
+def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link_also_where_another_user_is_signed_in(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
     admin = open_admin(seats(platform), make_admin(platform), "Users").page
     admin.get_by_role("button", name="Create a user").click()
     admin.get_by_label("User name").fill("victor.v")
@@ -77,6 +82,9 @@ def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Pl
     newer = made_link(admin, "Password reset")
 
     victor = seats(platform, allowed=(r"status of 404 ",))
+    victor.begin_chat(ada, mira)
+    victor.write("of Ada")
+    victor.wait_until(f"{STORED}.then((all) => {HAS_COPIES})")
     victor.page.goto(link)
     victor.page.get_by_label("Password", exact=True).fill("short")
     victor.page.get_by_role("button", name="Set password").click()
@@ -87,6 +95,8 @@ def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Pl
     victor.page.goto(newer)
     victor.page.get_by_label("Password", exact=True).fill(PASSWORD)
     victor.page.get_by_role("button", name="Set password").click()
+    victor.until_signed_in()
+    victor.wait_until(f"{STORED}.then((all) => !{HAS_COPIES})")
     victor.choose("Sign out")
     victor.enter(Account("victor.v", 0, "", "", "Victor Vance"))
     expect(victor.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
