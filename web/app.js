@@ -22,7 +22,8 @@ updates.start();
  * @param {Entry} entry
  * @param {(notice: string) => void} ended called with the reason; empty if the user signed out here
  */
-export async function showChats(user, { storage, settings, credentials, api }, ended) {
+export async function showChats(user, entry, ended) {
+  const { storage, settings, credentials, api } = entry;
   const life = new AbortController();
   const chats = new Chats(api, user);
   const isSignedIn = () => credentials.current?.user.user_id === user.user_id;
@@ -31,6 +32,8 @@ export async function showChats(user, { storage, settings, credentials, api }, e
   const sync = new Sync(api, chats, kept);
   if ("BroadcastChannel" in globalThis)
     sync.sending.share((name) => new BroadcastChannel(`rookery.${name}-${user.user_id}`), life.signal);
+  entry.mayReload = () => sync.hasEnded || sync.sending.survivesReload;
+  sync.sending.subscribe(entry.followLanguage);
   const shell = new AppShell(api, chats, sync, settings, updates);
   sync.subscribe(() => {
     if (sync.isOnline) void updates.check(); // the server may be updated

@@ -7,7 +7,16 @@ import { deviceName } from "./device.js";
 import { Settings } from "./stores/settings.js";
 import { SafeStorage } from "./stores/storage.js";
 
-/** @typedef {{storage: SafeStorage, settings: Settings, credentials: Credentials, api: Api}} Entry */
+/**
+ * @typedef {object} Entry
+ * @property {SafeStorage} storage
+ * @property {Settings} settings
+ * @property {Credentials} credentials
+ * @property {Api} api
+ * @property {() => boolean} mayReload whether a reload loses nothing; the chats set it
+ * @property {() => void} followLanguage reloads the page if another language is chosen, and the page may reload; to be
+ * called when the second becomes true
+ */
 
 /**
  * Call it once, before anything is shown.
@@ -22,9 +31,14 @@ export async function enter(useLanguage) {
   const language = settings.get("language");
   await useLanguage(language);
   // Texts are read when they are first shown: a change, also in another tab, reloads the page.
-  settings.subscribe(() => settings.get("language") !== language && location.reload());
+  const followLanguage = () => {
+    if (settings.get("language") !== language && entry.mayReload()) location.reload();
+  };
+  settings.subscribe(followLanguage);
   const credentials = new Credentials(storage);
   // Another tab signed out or in: reload this page to follow it.
   credentials.watch(() => location.reload());
-  return { storage, settings, credentials, api: new Api(credentials, deviceName(navigator.userAgent)) };
+  const api = new Api(credentials, deviceName(navigator.userAgent));
+  const entry = { storage, settings, credentials, api, mayReload: () => true, followLanguage };
+  return entry;
 }

@@ -45,12 +45,20 @@ export class VoiceMessage {
     this.#chat_id = chat_id;
     this.#recorder = recorder;
     this.#ended = ended;
+    app.sending.uploads?.attached.voices.add(this);
     recorder.onChange = app.root.invalidate;
   }
 
   cancel() {
     this.#recorder.cancel();
     this.#ended();
+    this.#release();
+  }
+
+  /** A reload loses nothing of it any more. */
+  #release() {
+    this.#app.sending.uploads?.attached.voices.delete(this);
+    this.#app.sending.changed();
   }
 
   /**
@@ -61,7 +69,7 @@ export class VoiceMessage {
     const { drafts, uploads } = this.#app.sending;
     const finished = this.#recorder.finish();
     const keep = async () => uploads?.attached.sendVoice(this.#chat_id, await finished, reply_to);
-    return drafts.keepNext(this.#chat_id, keep);
+    return drafts.keepNext(this.#chat_id, keep).finally(() => this.#release());
   }
 
   view() {

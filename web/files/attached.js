@@ -34,6 +34,8 @@ export const MAX_DRAFT_BYTES = 256_000_000;
  */
 
 export class AttachedFiles {
+  /** The voice messages that are being recorded, or are not kept yet. @type {Set<object>} */
+  voices = new Set();
   #sending;
   #bytes;
   #measurePicture;
@@ -57,9 +59,12 @@ export class AttachedFiles {
     this.#dropSent();
   }
 
-  /** Whether files are attached that are not kept, since those of the drafts have reached their limit. */
+  /**
+   * Whether there are files that are not kept: attached ones, since those of the drafts have reached their limit, or a
+   * voice message.
+   */
   get hasTooMuch() {
-    return [...this.#attached.values()].flat().some(({ isTooMuch }) => isTooMuch);
+    return this.voices.size > 0 || [...this.#attached.values()].flat().some(({ isTooMuch }) => isTooMuch);
   }
 
   /** The chats that were opened in this page and have attached files. */

@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { applyAppearance } from "../../../web/appearance.js";
 import { deviceName } from "../../../web/device.js";
+import { enter } from "../../../web/entry.js";
 import { isTouchScreen } from "../../../web/focus.js";
 import { setTimeFormat, timeOfDay } from "../../../web/format.js";
 import { Settings } from "../../../web/stores/settings.js";
-import { fakeStorage } from "./fakes.js";
+import { fakeStorage, usePage } from "./fakes.js";
 
 const KEY = "rookery.settings";
 const EVENING = new Date(2026, 10, 24, 18, 5).getTime();
@@ -54,6 +55,32 @@ test("a setting of another tab is followed, and none is lost if two tabs write",
   one.set("content", "hidden"); // before the storage event
   const all = new Settings(storage);
   assert.deepEqual([all.get("theme"), all.get("sound"), all.get("content")], ["dark", "off", "hidden"]);
+});
+
+test("another language reloads the page once that loses nothing", async (context) => {
+  let reloads = 0;
+  const { document } = usePage(context, { window: page, addEventListener() {}, localStorage: storage, location: { reload: () => reloads++ } });
+  document.documentElement = { dataset: {}, querySelectorAll: () => [] };
+  const navigator = Object.getOwnPropertyDescriptor(globalThis, "navigator"); // Node's own has no setter
+  Object.defineProperty(globalThis, "navigator", { value: { userAgent: "" }, configurable: true });
+  context.after(() => (navigator ? Object.defineProperty(globalThis, "navigator", navigator) : delete globalThis.navigator));
+  const entry = await enter(async () => {});
+  const other = new Settings(storage);
+  let isSafe = false;
+  entry.mayReload = () => isSafe;
+  other.set("language", "de");
+  written(KEY);
+  assert.equal(reloads, 0);
+  isSafe = true;
+  entry.followLanguage();
+  assert.equal(reloads, 1);
+  other.set("language", "system");
+  written(KEY);
+  entry.followLanguage();
+  assert.equal(reloads, 1, "the language of this page");
+  other.set("language", "ar");
+  written(KEY);
+  assert.equal(reloads, 2);
 });
 
 test("theme, text size and time format are applied at once, and when they change", () => {

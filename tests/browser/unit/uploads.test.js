@@ -696,6 +696,22 @@ test("a voice message ends when it is sent, also if it waits for a message that 
   assert.equal(waiting(page).files[0].duration_ms, 1_000);
 });
 
+test("a reload loses a voice message until it is kept or cancelled, and the page hears of both", async () => {
+  const page = await opened();
+  const states = [];
+  page.sending.subscribe(() => states.push(page.sending.survivesReload));
+  for (const end of [(voice) => voice.send(""), (voice) => voice.cancel()]) {
+    const used = microphone();
+    const voice = new VoiceMessage({ root: { invalidate() {} }, sending: page.sending }, CHAT, await Recorder.begin(used), () => {});
+    assert.equal(page.sending.survivesReload, false);
+    await pass(1);
+    const ended = end(voice);
+    if (ended) assert.equal(page.sending.survivesReload, false);
+    await ended;
+    assert.deepEqual([page.sending.survivesReload, states.at(-1)], [true, true]);
+  }
+});
+
 test("a microphone that can't be recorded is closed", async () => {
   const used = microphone();
   used.record = () => {
