@@ -73,11 +73,16 @@ export class ForwardDialog extends Modal {
     this.#app.notify(dialogTexts.forwarding.forwardedTo(nameList(chosen.map((chat_id) => chats.titleOf(chat_id)))));
   }
 
-  /** The mentions of members of a chat, as far as they are known in time. @param {string} chat_id @param {readonly Mention[]} all */
+  /**
+   * The mentions of members of a chat, as far as they are known in time.
+   * @param {string} chat_id
+   * @param {readonly Mention[]} all
+   */
   async #mentionsIn(chat_id, all) {
     const user_ids = all.flatMap(({ user_id }) => user_id ?? []);
     if (!user_ids.length) return [];
-    const found = await inTime(MEMBERS_DEADLINE_MS, this.#loadAmong(chat_id, user_ids)).catch(() => []); // their names stay in the text
+    const loading = inTime(MEMBERS_DEADLINE_MS, this.#loadAmong(chat_id, user_ids));
+    const found = await loading.catch(() => []); // their names stay in the text
     const members = [...this.#app.chats.memberIds(chat_id), ...found];
     return all.filter(({ user_id = "" }) => members.includes(user_id));
   }

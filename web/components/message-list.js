@@ -99,7 +99,7 @@ export class MessageList {
     this.#actions = actions;
   }
 
-  /** The chat is left. Later movements have no effect: a dialog may outlive the list, and they would open the chat again. */
+  /** The chat is left. Later movements, as of a dialog that outlives it, do nothing: they would open the chat again. */
   stop() {
     this.#isStopped = true;
     this.#anchor?.stop();

@@ -104,11 +104,15 @@ export class FileLinks {
 /** By the user's chats: the next user of the page has others. @type {WeakMap<object, FileLinks>} */
 const all = new WeakMap();
 
-/** The links of a signed-in user, which expire by the server's clock. @param {{api: Api, chats: Pick<Chats, "clock">}} app */
+/**
+ * The links of a signed-in user, which expire by the server's clock.
+ * @param {{api: Api, chats: Pick<Chats, "clock">}} app
+ */
 export function linksOf({ api, chats }) {
   const known = all.get(chats);
   if (known) return known;
-  const fetch = async (/** @type {readonly Wanted[]} */ files) => (await api.signedIn("POST", "/v1/files/links", { files })).links;
+  const fetch = async (/** @type {readonly Wanted[]} */ files) =>
+    (await api.signedIn("POST", "/v1/files/links", { files })).links;
   const links = new FileLinks(fetch, () => chats.clock.now_ms());
   all.set(chats, links);
   return links;

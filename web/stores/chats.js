@@ -97,7 +97,7 @@ export class Chats extends Store {
   #missing = new Set();
   /** The group whose creation arrived last, until it is opened: nothing is pinned in it that has not arrived, too. */
   #created = "";
-  /** Returns the id above which the reader of the open chat wants messages: of the last movement. Empty: the newest ones. */
+  /** Returns the id above which the reader of the open chat wants messages; empty: the newest ones. */
   #place = () => "";
   /** @type {Promise<void>} of the first page */
   #firstPage = Promise.resolve();

@@ -1,5 +1,5 @@
-// The end of a sign-in that another user's has replaced in this browser, as by a link that sets a password. Loaded when a
-// link may do so.
+// The end of a sign-in that another user's has replaced in this browser, as by a link that sets a password. Loaded when
+// the page shows such a link while somebody is signed in.
 
 import { Api } from "../api.js";
 import * as banners from "../banners.js";
