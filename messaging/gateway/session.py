@@ -114,7 +114,7 @@ class _RefusedSend(msgspec.Struct):
     number: int
     """The number of its last refusal, which rises with each refusal; 0 while a repetition awaits its answer."""
     held_since: float
-    """When it first held back a later one after its last refusal; infinite before."""
+    """When it, or one that held it back, first held back a later one after its last refusal; infinite before."""
 
 
 class Session:
@@ -160,6 +160,7 @@ class Session:
         self._rate_excess = 0
         self._refused_sends: dict[str, _RefusedSend] = {}  # by client id
         self._refusals = 0
+        self._held_back = "", math.inf  # the client id that `may_send` held back last, and since when it holds back
         self._token_expires_at_ms = 0
         self._is_expiring_sent = False
 
@@ -314,11 +315,17 @@ class Session:
 
         A client that sends a refused one again has read that refusal, and all earlier ones. It may not have read a
         later refusal of one that it sent before this one.
+
+        One that is held back holds back later ones in its turn, but no longer than those that held it back: else a
+        client that repeats none could send nothing more. A repetition shows that the client is not such a one.
         """
         refused = self._refused_sends
+        self._held_back = "", math.inf
         if not refused:
             return True
         if send := refused.get(client_id):
+            for each in refused.values():
+                each.held_since = math.inf
             before = [(key, each.number) for key, each in refused.items() if each.frame < send.frame]
             if any(number > send.number for _, number in before):
                 return False
@@ -331,7 +338,10 @@ class Session:
             each.held_since = min(each.held_since, now)
             if each.number and each.held_since < now - REFUSED_SENDS_SECONDS:
                 del refused[key]
-        return not any(each.number for each in refused.values())
+        held_since = [each.held_since for each in refused.values() if each.number]
+        if held_since:
+            self._held_back = client_id, min(held_since)
+        return not held_since
 
     def may_repeat(self, now: float) -> bool:
         """Whether a frame without `first_sent_ms_ago` may repeat one of an earlier session, from before the tail."""
@@ -356,7 +366,9 @@ class Session:
         if refusal.retryable and 0 < len(client_id.encode()) <= MAX_CLIENT_ID:  # a longer one is never accepted
             self._refusals += 1
             send = self._refused_sends.setdefault(client_id, _RefusedSend(frame, 0, math.inf))
-            send.number, send.held_since = self._refusals, math.inf
+            held_back, held_since = self._held_back  # no `await` since `may_send`, if that held this one back
+            send.number, send.held_since = self._refusals, held_since if client_id == held_back else math.inf
+            self._held_back = "", math.inf
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
                 self.end(
                     Refusal(

@@ -380,6 +380,44 @@ def test_only_a_refusal_that_may_be_repeated_holds_back_and_for_a_bounded_time()
     assert session.may_send("b", late + REFUSED_SENDS_SECONDS + 1)
 
 
+def test_a_client_that_repeats_no_refused_send_is_held_back_for_a_bounded_time_however_often_it_tries() -> None:
+    session = live_client().session
+    session.refuse(AWAY, 2, "a")
+    for number in range(3, 43):
+        assert not session.may_send(str(number), NOW + number - 3)
+        session.refuse(AWAY, number, str(number))
+    assert session.may_send("last", NOW + REFUSED_SENDS_SECONDS + 1)
+
+
+def test_a_repetition_that_is_late_still_comes_before_the_sends_behind_it() -> None:
+    session = live_client().session
+    session.refuse(AWAY, 2, "a")
+    for frame, key in enumerate("bc", 3):
+        assert not session.may_send(key, NOW)
+        session.refuse(AWAY, frame, key)
+    assert session.may_send("a", NOW + REFUSED_SENDS_SECONDS)
+    late = NOW + REFUSED_SENDS_SECONDS + 1
+    assert not session.may_send("d", late), "b and c may still be unread"
+    session.refuse(AWAY, 6, "d")
+    for key in "bcd":
+        assert session.may_send(key, late)
+
+
+def test_a_send_that_is_refused_by_itself_holds_back_for_the_whole_time() -> None:
+    """The client may have given up an earlier one, and repeats this one."""
+    session = live_client().session
+    session.refuse(AWAY, 2, "given up")
+    assert not session.may_send("a", NOW)
+    session.refuse(AWAY, 3, "a")
+    later = NOW + REFUSED_SENDS_SECONDS + 1
+    assert session.may_send("b", later)
+    session.refuse(AWAY, 4, "b")  # the log is away still
+    assert not session.may_send("c", later)
+    session.refuse(AWAY, 5, "c")
+    assert not session.may_send("d", later + REFUSED_SENDS_SECONDS)
+    assert session.may_send("b", later + REFUSED_SENDS_SECONDS)
+
+
 @pytest.mark.parametrize("client_id", ["x" * 60_000, "é" * MAX_CLIENT_ID], ids=["long", "of two bytes each"])
 def test_a_client_id_that_is_too_long_to_be_accepted_is_not_remembered_when_its_frame_is_refused(
     client_id: str,
