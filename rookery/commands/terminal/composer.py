@@ -1,23 +1,29 @@
 """Sends and edits the messages of `rookery chat`, with their mentions and files."""
 
 import re
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
-from rookery.client import Client, Event, FileInfo, Message, Refused, Text, refs_in
+from rookery.client import Change, Client, Event, FileInfo, Message, Refused, Text, refs_in
+from rookery.client.http import Repetition
 from rookery.commands.terminal.groups import TerminalGroups
 from rookery.commands.terminal.messages import ShownMessages
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.texts import has_everyone, mentions_in
 from shared.contract.chats import direct_members, is_group
+from shared.contract.ids import wall_clock_ms
+
+Answer = TypeVar("Answer")
 
 MENTIONED = re.compile(r"mentions\[(\d+)\]\.user_id")
 """The end of the field of a refusal that concerns the user of a mention."""
 
 
 class TerminalComposer:
-    """Sends messages, and edits them. Methods with a number, which is that of a shown message, raise InvalidCommand if
-    there is none; all of them raise RookeryError."""
+    """Sends messages, and edits them: again after a refusal that is retryable, as `Repetition` allows. Methods with a
+    number, which is that of a shown message, raise InvalidCommand if there is none; all of them raise RookeryError."""
 
     def __init__(self, client: Client, names: UserNames, groups: TerminalGroups, messages: ShownMessages) -> None:
         self._client = client
@@ -29,13 +35,17 @@ class TerminalComposer:
         """Send a message, which replies to the one with the id `reply_to` unless that is 0, and return it."""
         content = await self._content(chat_id, text)
         with self._noting_former_members(content):
-            accepted = await self._client.send(
-                chat_id,
-                text,
-                files=files,
-                mentions=content.mentions,
-                mentions_everyone=content.mentions_everyone,
-                reply_to=reply_to,
+            accepted = await _repeated(
+                lambda client_id, first_sent_ms: self._client.send(
+                    chat_id,
+                    text,
+                    files=files,
+                    mentions=content.mentions,
+                    mentions_everyone=content.mentions_everyone,
+                    reply_to=reply_to,
+                    client_message_id=client_id,
+                    first_sent_ms=first_sent_ms,
+                )
             )
         return Message(
             message_id=accepted.event_id,
@@ -55,11 +65,14 @@ class TerminalComposer:
         """Replace the text of a message, and return the change."""
         message = self._messages.get(number)
         content = await self._content(message.chat_id, text)
-        mentions, everyone = content.mentions, content.mentions_everyone
+        change = Change(chat_id=message.chat_id, target_id=message.message_id, edited={"text": content})
+
+        async def edit(client_id: str, first_sent_ms: int) -> Event:
+            change.client_change_id = client_id
+            return await self._client.change(change, first_sent_ms=first_sent_ms)
+
         with self._noting_former_members(content):
-            return await self._client.edit(
-                message.chat_id, message.message_id, text, mentions=mentions, mentions_everyone=everyone
-            )
+            return await _repeated(edit)
 
     async def forward(self, number: int, name: str) -> str:
         """Send a copy of a message to another user, and return a line about it."""
@@ -69,7 +82,17 @@ class TerminalComposer:
         members = self._client.me.user_id, user.user_id
         mentions = [mention for mention in content.mentions if mention.user_id in members]
         files = refs_in(message)
-        await self._client.send(user.user_id, content.body, files=files, mentions=mentions, forwarded=True)
+        await _repeated(
+            lambda client_id, first_sent_ms: self._client.send(
+                user.user_id,
+                content.body,
+                files=files,
+                mentions=mentions,
+                forwarded=True,
+                client_message_id=client_id,
+                first_sent_ms=first_sent_ms,
+            )
+        )
         return f"forwarded [{number}] to {user.name}"
 
     @contextmanager
@@ -93,3 +116,15 @@ class TerminalComposer:
         known = self._names.known
         named = {member: known[member] for member in direct_members(chat_id) or () if member in known}
         return Text(body=text, mentions=mentions_in(text, named))
+
+
+async def _repeated(send: Callable[[str, int], Awaitable[Answer]]) -> Answer:
+    """Call `send`, which sends a message or a change with a client id and the time of its first sending in milliseconds
+    since 1970, until it is not refused as retryable. Raises RookeryError."""
+    client_id, first_sent_ms = secrets.token_hex(16), wall_clock_ms()
+    repetition = Repetition()
+    while True:
+        try:
+            return await send(client_id, first_sent_ms)
+        except Refused as refused:
+            await repetition.wait(refused)

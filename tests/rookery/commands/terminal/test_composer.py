@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.commands.terminal.chat import TerminalChat
 from rookery.v1 import session_pb2 as pb
@@ -73,3 +74,52 @@ async def test_received_replies_name_their_messages(chat: TerminalChat, screen: 
         "(reply to [1]): yes",
         "(reply to an older message): yes",
     ]
+
+
+@pytest.mark.parametrize("line", ["hello", "/edit 1 hello", "/forward 1 grace"])
+async def test_a_line_that_is_refused_for_the_moment_is_sent_again_with_its_client_id(
+    chat: TerminalChat,
+    screen: FakeScreen,
+    connection: Any,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    line: str,
+) -> None:
+    connection.message(11)
+    await connection.accept_next()
+    refused_at = trio.current_time()
+
+    @nursery.start_soon
+    async def answer() -> None:
+        await refuse_next(connection)
+        await connection.accept_next(50)
+
+    await chat.execute(line)
+    first, again = connection.received[-2:]
+    assert (again.send, again.change) == (first.send, first.change)
+    assert again.send.client_message_id or again.change.client_change_id
+    assert trio.current_time() >= refused_at + 1
+    assert again.first_sent_ms_ago < 60_000
+    assert not chat.failed
+
+
+async def test_a_line_that_stays_refused_fails_after_half_a_minute(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    @nursery.start_soon
+    async def answer() -> None:
+        while True:
+            await refuse_next(connection)
+
+    began = trio.current_time()
+    await chat.execute("hello")
+    assert screen.shown[-1] == "failed: Not now."
+    assert 25 < trio.current_time() - began <= 30
+
+
+async def refuse_next(connection: Any) -> None:
+    """Refuse the client's next message or change for a second."""
+    await connection.next_frame()
+    refused = pb.Refused(code="unavailable", message="Not now.", retryable=True, retry_after_ms=1_000)
+    refused.frame = len(connection.received)
+    connection.reply(pb.ServerFrame(refused=refused))
