@@ -44,13 +44,14 @@ class Refused(RookeryError):
 
     @classmethod
     def from_problem(cls, status: int, problem: dict[str, Any]) -> "Refused":
-        """Make it from an HTTP status and the fields of its problem: none if a proxy or another server responded."""
+        """Make it from an HTTP status and the fields of its problem: none if a proxy or another server responded. Its
+        failure, a status of 500 or above without a `code`, is no answer of Rookery, and so retryable."""
         retry_after_ms = str(problem.get("retry_after_ms"))  # a number, or like other `*_ms` fields a string of digits
         return cls(
             str(problem.get("code", "internal")),
             str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"),
             field=str(problem.get("field", "")),
-            retryable=status in _RETRYABLE,
+            retryable=status in _RETRYABLE or (status >= 500 and not problem.get("code")),
             retry_after_ms=int(retry_after_ms) if retry_after_ms.isdecimal() else 0,
         )
 

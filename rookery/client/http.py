@@ -182,7 +182,7 @@ class Api:
                     body = {"refresh_token": tokens.refresh_token}
                     self._keep(await self._request("POST", "/v1/tokens/refresh", body=body))
                 except Refused as refused:
-                    if refused.retryable:
+                    if not _ends_sign_in(refused):
                         raise
                     await self._sign_in_again()  # the response with the new token may have been lost long ago
             assert self._tokens is not None  # noqa: S101 - for the type checker
@@ -278,7 +278,7 @@ class Api:
         try:
             await self.sign_in()
         except Refused as refused:
-            if refused.retryable:
+            if not _ends_sign_in(refused):
                 raise
             raise SignedOut(refused.code, refused.message) from refused
 
@@ -428,6 +428,11 @@ async def _sent(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -
         yield response
     finally:
         await response.aclose()
+
+
+def _ends_sign_in(refused: Refused) -> bool:
+    """Whether the server refused the tokens or the password: not if it failed, or if another server responded."""
+    return not refused.retryable and refused.code != "internal"
 
 
 def refused_by(response: httpx.Response, body: bytes) -> Refused:

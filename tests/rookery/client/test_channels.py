@@ -539,6 +539,18 @@ async def test_an_open_channel_is_read_now_and_then_so_that_little_is_missing_af
     assert len(ids_of(await taken(client))) == READ_AGAIN_EVENTS
 
 
+async def test_a_failing_proxy_costs_no_event_of_an_open_channel(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    await trio.sleep(60)
+    platform.failures = [Refused.from_problem(502, {})] * 2
+    posted = platform.post(is_dropped=True)
+    await trio.sleep(60)
+    assert ids_of(await taken(client)) == [posted]
+
+
 async def test_events_for_which_the_queue_had_no_room_come_once_it_has_been_read(
     opened: tuple[FakePlatform, Client], autojump_clock: MockClock
 ) -> None:

@@ -116,3 +116,18 @@ async def test_a_request_with_a_revoked_token_is_repeated_with_a_fresh_one(api: 
     bff.password = "another"
     with pytest.raises(SignedOut, match="Wrong name or password"):
         await api.gateway()
+
+
+@pytest.mark.parametrize("failure", [(502, "Bad Gateway"), (403, "Forbidden"), (500, {"code": "internal"})])
+@pytest.mark.parametrize("is_refreshed", [True, False], ids=["at a refresh", "at a new sign-in"])
+async def test_a_proxy_or_a_fault_of_the_server_does_not_end_the_sign_in(
+    api: Api, bff: Any, failure: tuple[int, object], *, is_refreshed: bool
+) -> None:
+    await api.sign_in()
+    refused = 401, {"code": "unauthenticated", "detail": "This sign-in has ended."}
+    bff.failures = [failure] if is_refreshed else [refused, failure]
+    with pytest.raises(Refused) as caught:
+        await api.access_token(older_than="token-1")
+    assert not isinstance(caught.value, SignedOut)
+    assert await api.access_token(older_than="token-1") == "token-2"
+    assert bff.requests.count("POST /v1/tokens") == (1 if is_refreshed else 2)
