@@ -3,7 +3,7 @@
 It keeps the position to resume from, drops repeated events, and passes answers to the outbox.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -94,9 +94,9 @@ class RenewToken:
 class Session:
     """Pass received frames to `receive`, send the frames of `outgoing`, and call `begin` for each new connection."""
 
-    def __init__(self, opened_ms: int = 0) -> None:
+    def __init__(self, opened_ms: int = 0, size_of: Callable[[pb.ClientFrame], int] = pb.ClientFrame.ByteSize) -> None:
         """`opened_ms`, by this machine's clock, in milliseconds since 1970, is the time of the newest event until there
-        is one."""
+        is one. `size_of` returns the bytes of an encoded frame."""
         self.outbox = Outbox()
         self.user_id = 0
         self.welcome: pb.Welcome | None = None
@@ -104,6 +104,7 @@ class Session:
         self.position: pb.Position | None = None
         self._received = 0
         self._replay_left = 0
+        self._size_of = size_of
         self._ahead_ms = 0  # the server's clock, of this machine's
         self._opened_ms = opened_ms
         self._newest_event_id = 0
@@ -155,10 +156,20 @@ class Session:
         self._received = 0
 
     def outgoing(self) -> list[pb.ClientFrame]:
-        """Return the frames to send now, in order. Commands in flight stay within the server's limit."""
+        """Return the frames to send now, in order. Commands in flight stay within the server's limit. A command that is
+        larger than its limit is refused here: the server would only close the connection."""
         if self.welcome is None:
             return []
-        return self.outbox.take(self.welcome.limits.max_unanswered_sends or 1)
+        limits = self.welcome.limits
+        limit = limits.max_frame_bytes
+
+        def refuse(frame: pb.ClientFrame) -> Refused | None:
+            if not limit or self._size_of(frame) <= limit:
+                return None
+            client_id = frame.send.client_message_id or frame.change.client_change_id
+            return Refused("too_large", f"A frame may have {limit} bytes at most.", client_id=client_id)
+
+        return self.outbox.take(limits.max_unanswered_sends or 1, refuse)
 
     # ---- received frames
 

@@ -125,14 +125,20 @@ class Outbox:
         self._by_number.clear()
         self._unsent = OrderedDict.fromkeys(self._pending.values())
 
-    def take(self, max_in_flight: int) -> list[pb.ClientFrame]:
-        """Return the frames to send now, in order, with at most so many commands in flight."""
+    def take(
+        self, max_in_flight: int, refuse: Callable[[pb.ClientFrame], Refused | None] = lambda _: None
+    ) -> list[pb.ClientFrame]:
+        """Return the frames to send now, in order, with at most so many commands in flight. A command is not sent, but
+        finished, if `refuse` returns its refusal."""
         frames, self._notifications = self._notifications, []
         self._sent += len(frames)
         while self._unsent and len(self._by_number) < max_in_flight:
             command, _ = self._unsent.popitem(last=False)
             if command.key != FOLLOW:
                 _set_age(command)
+            if refused := refuse(command.frame):
+                self._finish(command, refused)
+                continue
             self._sent += 1
             command.number = self._sent
             self._by_number[command.number] = command

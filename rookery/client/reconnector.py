@@ -1,6 +1,6 @@
 """Keeps a session live over one connection after the other."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
@@ -14,12 +14,19 @@ from rookery.client.events import EventQueue
 from rookery.client.http import Api, GatewayEndpoints
 from rookery.v1 import session_pb2 as pb
 from shared.contract.ids import wall_clock_ms
+from shared.contract.wire import to_json
 
 Connect = Callable[[str], AbstractAsyncContextManager[SessionStream]]
 """Opens a connection to a gateway at its `host:port` or URL, depending on the transport."""
 
 Transport = Literal["grpc", "websocket"]
 """The transport of the session, which selects the gateway's endpoint."""
+
+SIZES_OF_FRAMES: Mapping[Transport, Callable[[pb.ClientFrame], int]] = {
+    "grpc": pb.ClientFrame.ByteSize,
+    "websocket": lambda frame: len(to_json(frame)),
+}
+"""The function that returns the bytes of a frame, as each transport encodes it."""
 
 WELCOME_DEADLINE = 10.0
 """Seconds for the server's welcome, or for its answer to a ping."""
@@ -49,7 +56,7 @@ class Reconnector:
     ) -> None:
         """`note` is called with each event of a connection, before the reader of the queue gets it, and with the
         refusal that ends the session."""
-        self.session = Session(wall_clock_ms())
+        self.session = Session(wall_clock_ms(), SIZES_OF_FRAMES[transport])
         self.ready = trio.Event()
         """Set by the first welcome, or when the session has ended."""
         self.ended: Refused | None = None

@@ -109,11 +109,11 @@ class FakeConnection:
         frame.sequence = self._sequence
         self._to_client.send_nowait(frame)
 
-    async def welcome(self, *, replayed: int = 0, at_ms: int = 0) -> pb.Authenticate:
+    async def welcome(self, *, replayed: int = 0, at_ms: int = 0, max_frame_bytes: int = 0) -> pb.Authenticate:
         """Welcome the client; return its authentication."""
         first = await self.next_frame()
         welcome = pb.Welcome(session_id="s", user_id=ME, heartbeat_interval_ms=30_000, replayed=replayed, at_ms=at_ms)
-        welcome.limits.max_unanswered_sends = 8
+        welcome.limits.max_unanswered_sends, welcome.limits.max_frame_bytes = 8, max_frame_bytes
         welcome.position.CopyFrom(pb.Position(offset=10, epoch=1))
         self.reply(pb.ServerFrame(welcome=welcome))
         return first.authenticate

@@ -53,6 +53,27 @@ async def test_a_moved_client_uses_the_websocket_of_the_other_gateway(
     assert endpoints == ["ws://gateway/session", "ws://other/session"]
 
 
+@pytest.mark.parametrize(
+    ("transport", "fits", "text"), [("websocket", '"' * 400, '"' * 600), ("grpc", '"' * 600, "x" * 1100)]
+)
+async def test_a_frame_that_is_too_large_for_the_server_is_refused_here_and_the_next_one_is_sent(
+    gateway: Any, open_fake_client: Callable[..., Any], nursery: trio.Nursery, transport: str, fits: str, text: str
+) -> None:
+    @nursery.start_soon
+    async def serve() -> None:
+        connection = await gateway.next_connection()
+        await connection.welcome(max_frame_bytes=1024)
+        await connection.accept_next()
+
+    async with open_fake_client(transport=transport) as client:
+        with pytest.raises(Refused, match="A frame may have 1024 bytes at most") as caught:
+            await client.send(9, text, client_message_id="a", deadline=5)
+        assert (caught.value.code, caught.value.retryable, caught.value.client_id) == ("too_large", False, "a")
+        await client.send(9, fits)
+    (connection,) = gateway.connections
+    assert connection.received[-1].send.text.body == fits
+
+
 @pytest.mark.parametrize("bad", ["ws://127.0.0.1:1/session", "wss://127.0.0.1:1/", "http://127.0.0.1", "nonsense", ""])
 async def test_an_address_that_does_not_answer_is_unreachable(bad: str) -> None:
     with pytest.raises(Unreachable):
