@@ -140,15 +140,21 @@ class TerminalChat:
         me = self._client.me
         self._screen.show(f"signed in as {_full_name(me)}: /help lists the commands")
         try:
-            chats = (await self._client.api.chats(limit=MAX_PAGE)).chats
+            page = await self._client.api.chats(limit=MAX_PAGE)
         except RookeryError as error:
             self._marks.all_fall_behind()
             self._screen.show(f"the chats can't be read: {error}")
             return
-        for chat in chats:
+        if page.next_cursor:
+            self._marks.all_fall_behind()
+        for chat in page.chats:
             if chat.unread:
                 self._marks.fall_behind(chat.chat_id)
-        self._screen.show(await self._chats.unread_line(chats))
+            else:
+                self._marks.catch_up(chat.chat_id)
+        self._screen.show(await self._chats.unread_line(page.chats))
+        if page.next_cursor:
+            self._screen.show(f"only the newest {MAX_PAGE} chats were looked at")
         self._show_lines(await self._people.invitations())
 
     async def execute(self, line: str) -> bool:

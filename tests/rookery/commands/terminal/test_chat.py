@@ -433,6 +433,27 @@ async def test_no_message_is_marked_as_read_whose_chat_may_have_older_unread_one
     nursery.cancel_scope.cancel()
 
 
+async def test_no_message_is_marked_as_read_of_a_chat_that_the_greeting_has_not_looked_at(
+    client: Client, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    bff.answers |= {
+        "GET /v1/profiles?user_ids=9": (200, {"profiles": [GRACE], "next_cursor": ""}),
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": [{"chat_id": "d-7-9"}], "next_cursor": "more"}),
+        "GET /v1/me/connections": (200, {"connections": []}),
+    }
+    chat = TerminalChat(client, screen)
+    await chat.greet()
+    assert screen.shown[-2:] == ["no unread messages", "only the newest 100 chats were looked at"]
+    nursery.start_soon(chat.show_events, nursery)
+    connection.message(11)
+    old = Message(message_id=12, chat_id="d-5-7", sender_id=5, text=pb.Text(body="hi"))
+    connection.reply(pb.ServerFrame(event=pb.Event(event_id=12, message=old)))
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1].endswith("user 5: hi")
+    assert marked_in(connection) == [11]
+    nursery.cancel_scope.cancel()
+
+
 def marked_in(connection: Any) -> list[int]:
     """The messages up to which the client has marked a chat as read."""
     return [frame.change.marked.read_up_to for frame in connection.received if frame.change.HasField("marked")]
