@@ -6,7 +6,7 @@ from collections.abc import Callable
 import trio
 
 from rookery.client.catch_up import PAGE, PAUSE, repeat
-from rookery.client.core import ClientEvent, Followed, NotFollowed, Session, TooOld
+from rookery.client.core import ClientEvent, Connected, Followed, NotFollowed, Session, TooOld
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.events import EventQueue
 from rookery.client.http import Api
@@ -56,6 +56,10 @@ class _Opened:
         """Some of its events up to this time, in milliseconds since 1970, may be missing."""
         self.received = 0
         """Events since the last reading."""
+        self.is_live = False
+        """Whether the newest connection has it open."""
+        self.newest_id = 0
+        """Of its events from that connection since then; 0 before the first."""
         self.read_at = trio.current_time()
 
     def check(self, deadline: float) -> None:
@@ -161,18 +165,22 @@ class Channels:
         """Note an event of the session, or the refusal that has ended the sign-in."""
         match event:
             case pb.Message():
-                self._count(event.chat_id)
+                self._count(event.chat_id, event.message_id)
                 if event.HasField("control"):
                     self._apply(event.chat_id, event.control)
             case pb.Event():
-                self._count(event.change.chat_id)
+                self._count(event.change.chat_id, event.event_id)
+            case Connected():
+                for opened in self._open.values():
+                    opened.is_live, opened.newest_id = False, 0
             case pb.Gap():
                 self._expect(event.at_ms, *self._open)
             case Followed():
                 self._expect(event.at_ms, *event.open_chat_ids)
-                for chat_id in event.open_chat_ids:
-                    if chat_id in self._open:
-                        self._open[chat_id].answered.set()
+                for chat_id, opened in self._open.items():
+                    opened.is_live = chat_id in event.open_chat_ids
+                    if opened.is_live:
+                        opened.answered.set()
                 self._answered.set()
             case NotFollowed():
                 self._refused(event)
@@ -307,10 +315,12 @@ class Channels:
                     raise
             await trio.sleep(RECORDED_PAUSE)
 
-    def _count(self, chat_id: str) -> None:
+    def _count(self, chat_id: str, event_id: int) -> None:
         opened = self._open.get(chat_id)
         if opened is not None:
             opened.received += 1
+            if opened.is_live:
+                opened.newest_id = max(opened.newest_id, event_id)
             if opened.received == READ_AGAIN_EVENTS:
                 self._behind.set()
 
@@ -344,7 +354,11 @@ class Channels:
         except Refused:  # until the channel is followed again
             opened.until_ms = 0
             return
-        if self._open.get(chat_id) is not opened or (answer.too_old and not opened.is_behind):
+        if self._open.get(chat_id) is not opened:
+            return
+        if answer.too_old and not opened.is_behind:
+            if opened.newest_id > complete_up_to:  # the session has brought all events up to there
+                opened.after = max(after, complete_up_to)
             return
         if not self._publish_missing(chat_id, answer):
             self._expect(self._session.server_ms(), chat_id)  # it is read again once there is room

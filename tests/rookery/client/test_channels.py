@@ -437,6 +437,38 @@ async def test_a_channel_of_which_too_much_is_missing_is_yielded_once_and_read_o
     assert missed in ids_of(found)
 
 
+async def test_a_periodic_reading_that_is_too_large_does_not_make_the_next_reconnect_miss_too_much(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    await trio.sleep(60)
+    platform.too_old = {CHAT: first_id_at(platform.now_ms - 15_000)}
+    posted = [platform.post() for _ in range(READ_AGAIN_EVENTS)]
+    await trio.sleep(3)
+    platform.lose()
+    posted.append(platform.post())
+    await trio.sleep(60)
+    found = await taken(client)
+    assert not [event for event in found if isinstance(event, TooOld)]
+    assert ids_of(found) == posted
+
+
+async def test_a_periodic_reading_that_is_too_large_counts_nothing_that_a_dead_connection_did_not_bring(
+    opened: tuple[FakePlatform, Client], autojump_clock: MockClock
+) -> None:
+    platform, client = opened
+    await client.channels.open(CHAT)
+    await trio.sleep(60)
+    platform.post()
+    platform.log(CHAT)
+    platform.too_old = {CHAT: first_id_at(platform.now_ms + 1_000)}
+    await trio.sleep(READ_AGAIN_SECONDS)
+    platform.lose()
+    await trio.sleep(60)
+    assert TooOld(CHAT) in await taken(client)
+
+
 def fill_queue_during_next_reading(platform: FakePlatform, client: Client, patch: pytest.MonkeyPatch) -> None:
     read = platform.changes
 
