@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import trio
+
 from rookery.client.errors import Refused
 from rookery.client.outbox import Outbox
 from rookery.v1 import session_pb2 as pb
@@ -94,9 +96,14 @@ class RenewToken:
 class Session:
     """Pass received frames to `receive`, send the frames of `outgoing`, and call `begin` for each new connection."""
 
-    def __init__(self, opened_ms: int = 0, size_of: Callable[[pb.ClientFrame], int] = pb.ClientFrame.ByteSize) -> None:
+    def __init__(
+        self,
+        opened_ms: int = 0,
+        size_of: Callable[[pb.ClientFrame], int] = pb.ClientFrame.ByteSize,
+        now: Callable[[], float] = trio.current_time,
+    ) -> None:
         """`opened_ms`, by this machine's clock, in milliseconds since 1970, is the time of the newest event until there
-        is one. `size_of` returns the bytes of an encoded frame."""
+        is one. `size_of` returns the bytes of an encoded frame. `now` returns seconds of a clock that nobody sets."""
         self.outbox = Outbox()
         self.user_id = 0
         self.welcome: pb.Welcome | None = None
@@ -105,8 +112,9 @@ class Session:
         self._received = 0
         self._replay_left = 0
         self._size_of = size_of
-        self._ahead_ms = 0  # the server's clock, of this machine's
-        self._opened_ms = opened_ms
+        self._now = now
+        self._server_clock: tuple[int, float] | None = None  # the newest welcome, by the server's clock and by `now`
+        self._opened_ms = opened_ms  # by the server's clock, from the first welcome on
         self._newest_event_id = 0
         self._watched: pb.Watch | None = None
         self._follow: pb.Follow | None = None
@@ -119,11 +127,14 @@ class Session:
 
         The user's own accepted messages and changes do not count: events may be missing before them.
         """
-        return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms + self._ahead_ms
+        return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms
 
     def server_ms(self) -> int:
         """The server's time by its newest welcome, in milliseconds since 1970; before that, this machine's time."""
-        return wall_clock_ms() + self._ahead_ms
+        if self._server_clock is None:
+            return wall_clock_ms()
+        at_ms, at = self._server_clock
+        return at_ms + round((self._now() - at) * 1000)
 
     def notify(self, frame: pb.ClientFrame) -> None:
         """Send a frame that has no answer, on this connection or never."""
@@ -215,7 +226,9 @@ class Session:
         self.user_id = welcome.user_id
         self._replay_left = welcome.replayed
         if welcome.at_ms:
-            self._ahead_ms = welcome.at_ms - wall_clock_ms()
+            if self._server_clock is None:
+                self._opened_ms += welcome.at_ms - wall_clock_ms()
+            self._server_clock = welcome.at_ms, self._now()
         if not welcome.replayed:
             self.position = welcome.position
         self._watch_again()

@@ -215,7 +215,7 @@ def test_the_position_falls_with_a_log_that_was_made_again(server: Server) -> No
 
 def test_the_times_of_a_session_are_the_server_s(server: Server) -> None:
     opened_ms = wall_clock_ms()
-    server.session = Session(opened_ms)
+    server.session = Session(opened_ms, now=lambda: 0.0)
     welcome = pb.Welcome(user_id=ME, at_ms=opened_ms - HOUR_MS)
     server.reply(pb.ServerFrame(welcome=welcome))
     server.reply(pb.ServerFrame(gap=pb.Gap()))
@@ -223,6 +223,21 @@ def test_the_times_of_a_session_are_the_server_s(server: Server) -> None:
     assert isinstance(gap, pb.Gap)
     for time_ms in (server.session.server_ms(), server.session.newest_ms, gap.since_ms, gap.at_ms):
         assert abs(time_ms - welcome.at_ms) < MINUTE_MS
+
+
+def test_the_server_s_time_goes_on_when_the_clock_of_this_machine_is_set(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [5.0]
+    opened_ms, at_ms = 100 * HOUR_MS, 200 * HOUR_MS
+    monkeypatch.setattr("rookery.client.core.wall_clock_ms", lambda: opened_ms)
+    server.session = Session(opened_ms, now=lambda: seconds[0])
+    server.reply(pb.ServerFrame(welcome=pb.Welcome(user_id=ME, at_ms=at_ms)))
+    monkeypatch.setattr("rookery.client.core.wall_clock_ms", lambda: opened_ms - HOUR_MS)
+    seconds[0] += 1.5
+    assert server.session.server_ms() == at_ms + 1_500
+    server.reply(pb.ServerFrame(welcome=pb.Welcome(user_id=ME, at_ms=at_ms + 1_600)))
+    assert (server.session.server_ms(), server.session.newest_ms) == (at_ms + 1_600, at_ms)
 
 
 @pytest.mark.parametrize("second_id", [1, 2])
