@@ -16,6 +16,7 @@ from rookery.client import (
     MAX_WATCHED,
     ChannelHead,
     Client,
+    Connected,
     Disconnected,
     Event,
     Gap,
@@ -118,6 +119,7 @@ class TerminalChat:
     def __init__(self, client: Client, screen: "Screen") -> None:
         self.failed = False
         """Whether any line failed."""
+        self._was_connected = False
         self._client = client
         self._screen = screen
         self._chat_id = ""
@@ -155,7 +157,7 @@ class TerminalChat:
         self._screen.show(await self._chats.unread_line(page.chats))
         if page.next_cursor:
             self._screen.show(f"only the newest {MAX_PAGE} chats were looked at")
-        self._show_lines(await self._people.invitations())
+        self._show_lines(await self._people.invitations(again=True))
 
     async def execute(self, line: str) -> bool:
         """Send the line or run its command. Return False for /quit."""
@@ -242,7 +244,8 @@ class TerminalChat:
         return True
 
     async def show_events(self, nursery: trio.Nursery) -> None:
-        """Show events, and, in a task of the nursery, missed ones; cancel the nursery when the sign-in ends."""
+        """Show events, and, in tasks of the nursery, missed ones and invitations from the time without a connection;
+        cancel the nursery when the sign-in ends."""
         try:
             async for event in self._client.events():
                 if isinstance(event, Gap):
@@ -251,11 +254,18 @@ class TerminalChat:
                     nursery.start_soon(self._show_missed, event)
                 else:
                     await self._show_event(event)
+                if isinstance(event, Connected):
+                    if self._was_connected:
+                        nursery.start_soon(self._show_invitations)
+                    self._was_connected = True
                 if isinstance(event, Message) and "is_channel" in event.control.changed:
                     nursery.start_soon(self._follow_converted)
         except RookeryError as error:
             self._screen.show(f"signed out: {error}")
             nursery.cancel_scope.cancel()
+
+    async def _show_invitations(self) -> None:
+        self._show_lines(await self._people.invitations())
 
     async def _follow_converted(self) -> None:
         try:

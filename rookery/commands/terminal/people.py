@@ -21,6 +21,8 @@ class TerminalPeople:
     def __init__(self, client: Client, names: UserNames) -> None:
         self._client = client
         self._names = names
+        self._inviting: set[int] = set()
+        """The users whose invitations were shown, or counted as further ones, and stand."""
 
     async def execute(self, command: str, arguments: Sequence[str]) -> Sequence[str]:
         """Execute one of the COMMANDS, and return the lines to show. Raises InvalidCommand; RookeryError."""
@@ -44,18 +46,21 @@ class TerminalPeople:
             case _:
                 raise InvalidCommand(f"{command} needs other arguments: /help shows them")
 
-    async def invitations(self, user_id: int | None = None) -> Sequence[str]:
+    async def invitations(self, user_id: int | None = None, *, again: bool = False) -> Sequence[str]:
         """Return a line for each user who invites this one, at most MAX_INVITATIONS; with an id, for that user alone.
-        Without an answer of the server, a line says so."""
+        An invitation that was shown already is left out, unless `again` is true. Without an answer of the server, a
+        line says so."""
         try:
             connections = await self._client.people.connections()
         except RookeryError as error:
             return [f"the connections can't be read: {error}"]
         inviting = [each.user_id for each in connections if each.state == "invites_me"]
-        shown = [each for each in inviting if user_id in (None, each)][:MAX_INVITATIONS]
+        wanted = [each for each in inviting if user_id in (None, each) and (again or each not in self._inviting)]
+        self._inviting = {*wanted, *self._inviting.intersection(inviting)}
+        shown = wanted[:MAX_INVITATIONS]
         await self._names.read(shown)
         lines = [_invitation(await self._names.of(each)) for each in shown]
-        has_more = user_id is None and len(inviting) > MAX_INVITATIONS
+        has_more = len(wanted) > MAX_INVITATIONS
         return [*lines, *(["there are more invitations: /connections lists them"] if has_more else [])]
 
     async def report(self, message: Message, reason: str) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Message
 from rookery.commands.terminal.chat import TerminalChat
@@ -75,3 +75,26 @@ async def test_an_invitation_is_shown_when_it_arrives_and_in_the_greeting(
     connection.reply(pb.ServerFrame(event=pb.Event(people_changed=pb.PeopleChanged(user_id=9))))
     await wait_all_tasks_blocked()
     assert screen.shown[-1] == "the connections can't be read: Not now."
+
+
+async def test_an_invitation_that_arrived_without_a_connection_is_shown_once(
+    chat: TerminalChat, screen: FakeScreen, bff: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    def answer(*user_ids: str) -> None:
+        connections = [{"user_id": user_id, "state": "invites_me", "since_ms": "5"} for user_id in user_ids]
+        bff.answers["GET /v1/me/connections"] = 200, {"connections": connections}
+
+    frida = {"user_id": "8", "name": "frida", "display_name": "Frida"}
+    bff.answers["GET /v1/profiles?user_ids=8"] = 200, {"profiles": [frida], "next_cursor": ""}
+    assert "GET /v1/me/connections" not in bff.requests, "the greeting has shown them"
+    (connection,) = gateway.connections
+    for inviting, shown in ((["9"], ["grace"]), (["9", "8"], ["frida"]), ([], []), (["9"], ["grace"])):
+        answer(*inviting)
+        connection.end()
+        connection = await gateway.welcome_next()
+        await wait_all_tasks_blocked()
+        assert [line.split()[0] for line in screen.shown if "invites you" in line] == shown
+        screen.shown.clear()
+    connection.reply(pb.ServerFrame(event=pb.Event(people_changed=pb.PeopleChanged(user_id=9))))
+    await wait_all_tasks_blocked()
+    assert screen.shown == []
