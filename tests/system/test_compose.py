@@ -17,7 +17,7 @@ import yaml
 
 from rookery.commands.cli import main
 from rookery.commands.options import read_settings
-from shared.pictures.worker import SMALL_MEMORY_BYTES
+from shared.pictures.worker import MEMORY_BYTES, SMALL_MEMORY_BYTES
 from shared.settings import FilesSettings, Settings
 from tests.needed import needed
 from tools.launch.process import Role
@@ -57,8 +57,11 @@ def role_of(name: str) -> Role:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """Environment of a service, whose optional variables have the values of this process, or their defaults."""
-    values = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    """Environment of a service, whose optional variables have the values of this process, or their defaults. A variable
+    without a value is passed on if this process has it."""
+    written: dict[str, Any] = SERVICES[name]["environment"]
+    passed = {key: os.environ.get(key) if value is None else value for key, value in written.items()}
+    values = {key: str(value) for key, value in passed.items() if value is not None}
     return {
         key: re.sub(r"^\$\{(\w+)-(.*)\}$", lambda match: os.environ.get(match[1], match[2]), value)
         for key, value in values.items()
@@ -66,10 +69,14 @@ def environment_of(name: str) -> dict[str, str]:
 
 
 def settings_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings that the service's process reads."""
-    for key, value in environment_of(name).items():
-        monkeypatch.setenv(key, value)
-    return read_settings()
+    """Settings that the service's process reads: from its own environment alone, and not from that of this process."""
+    environment = environment_of(name)
+    with monkeypatch.context() as patch:
+        for key in [key for key in os.environ if key.startswith("ROOKERY_") and "__" in key]:
+            patch.delenv(key)
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        return read_settings()
 
 
 def port_in(settings: Settings, name: str) -> int:
@@ -136,7 +143,13 @@ def test_processes_that_use_files_have_the_object_store_of_the_environment(monke
         "region": "eu-central-1",
         "access_key": "key",
         "secret_key": "secret",
+        "ca_file": "/etc/rookery/store.crt",
+        "connections": "64",
+        "timeout_seconds": "20",
+        "scanner": "clamd.example.org:3310",
+        "scanner_seconds": "60",
     }
+    assert values.keys() == FilesSettings.model_fields.keys()
     of_files = [name for name in SERVING if role_of(name) != "gateway"]
     assert [settings_of(name, monkeypatch).files for name in of_files] == [FilesSettings()] * 4
     for name, value in values.items():
@@ -201,6 +214,13 @@ def test_a_gateway_has_memory_for_two_pictures_of_link_previews_beside_its_own(n
     assert int(limit[:-1]) << 20 >= 2 * SMALL_MEMORY_BYTES + (512 << 20)
 
 
+@pytest.mark.parametrize("name", [name for name in SERVING if role_of(name) == "bff"])
+def test_a_bff_has_memory_for_two_pictures_of_uploads_beside_its_own(name: str) -> None:
+    limit = SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+    assert limit.endswith("M")
+    assert int(limit[:-1]) << 20 >= 2 * MEMORY_BYTES + (512 << 20)
+
+
 def test_our_containers_have_no_privileges() -> None:
     for name in OURS:
         service = SERVICES[name]
@@ -258,9 +278,15 @@ def test_requests_are_traced_only_with_the_profile(monkeypatch: pytest.MonkeyPat
     assert [(ROOT / name).exists() for name in variables["COMPOSE_FILE"].split(":")] == [True, True]
     assert settings_of("bff-1", monkeypatch).traces.endpoint == ""
     monkeypatch.setenv("ROOKERY_TRACES__ENDPOINT", variables["ROOKERY_TRACES__ENDPOINT"])
-    endpoint = urlsplit(read_settings().traces.endpoint)
+    endpoint = urlsplit(settings_of("bff-1", monkeypatch).traces.endpoint)
     assert (endpoint.hostname, endpoint.port) == ("jaeger", 4318)  # OTLP over HTTP
     assert endpoint.hostname in OBSERVABILITY
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", f"deploy/compose/{PROFILE}.env", "docs/containers.md"])
+def test_the_profile_is_documented_for_a_platform_whose_settings_are_in_dot_env(file: str) -> None:
+    """With `--env-file`, Compose reads no `.env` by itself: its settings, such as the store of files, would be lost."""
+    assert f"--env-file .env --env-file deploy/compose/{PROFILE}.env" in (ROOT / file).read_text()
 
 
 def test_only_logs_of_rookery_are_shipped() -> None:
