@@ -313,7 +313,7 @@ def check_log_lock(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
 
 
 def check_clock(settings: Settings, _: Set[str]) -> Iterator[Finding]:
-    """Check the clock: message ids contain the time, so no id is generated while the clock is behind."""
+    """Check the clock: message ids contain the time, so those of a clock that is behind are below the stored ones."""
     files = settings.data.glob("*") if _can_enter(settings.data) else ()
     newest = max((path.stat().st_mtime for path in files), default=0.0)
     behind = newest - time.time()
@@ -321,7 +321,11 @@ def check_clock(settings: Settings, _: Set[str]) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "the clock is before 2026", "set it")
     elif behind > CLOCK_LEEWAY_SECONDS:
         text = f"the clock is {behind:.0f} s behind the newest file in {settings.data}"
-        yield Finding(Level.PROBLEM, text, "set it: Rookery generates no message ids until it has caught up")
+        remedy = (
+            "set it before the start: new messages would sort below the stored ones, and groups that changed since "
+            "could not be written to"
+        )
+        yield Finding(Level.PROBLEM, text, remedy)
     elif newest:
         yield Finding(Level.OK, "the clock is not behind the stored data")
 

@@ -22,6 +22,7 @@ from rookery.commands import doctor
 from rookery.commands.backup import PARTS
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.files.folder import open_folder_files
 from shared.net.health_server import serve_health
 from shared.settings import (
@@ -161,6 +162,22 @@ def test_a_clock_behind_the_data_is_a_problem(settings: Settings) -> None:
     assert found(doctor.check_clock, settings) == [Level.OK]
     os.utime(file, (time.time() + 3600, time.time() + 3600))
     assert found(doctor.check_clock, settings) == [Level.PROBLEM]
+
+
+def test_the_remedy_for_a_clock_behind_the_data_is_to_set_it_before_ids_are_generated(settings: Settings) -> None:
+    now_ms = wall_clock_ms() + 3_600_000
+    stored = SnowflakeGenerator(1, lambda: now_ms).next_nowait()
+    slow = SnowflakeGenerator(1)
+    assert stored is not None
+    assert not slow.follow(stored)
+    new = slow.next_nowait()
+    assert new is not None
+    assert new < stored  # it is not generated above the stored ones, and not refused either
+    file = settings.data / "log.db"
+    file.touch()
+    os.utime(file, (now_ms / 1000, now_ms / 1000))
+    (finding,) = doctor.check_clock(settings, frozenset())
+    assert finding.remedy.startswith("set it before the start: new messages would sort below the stored ones")
 
 
 def test_a_file_of_a_newer_release_or_a_broken_one_is_a_problem(settings: Settings) -> None:
