@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,21 @@ def test_fluentd_makes_the_same_document_of_a_line_as_rsyslog() -> None:
     assert variables(text, r"ENV\['(\w+)'\]") == {
         "ELASTICSEARCH_HOST", "ELASTICSEARCH_PORT", "ROOKERY_LOGS", "FLUENTD_STATE",
     }  # fmt: skip
+
+
+def test_the_service_of_systemd_writes_the_files_that_are_shipped() -> None:
+    operations = (DOCUMENTATION.parent / "operations.md").read_text()
+    (path,) = re.findall(r"^    StandardError=append:(\S+)$", operations, re.MULTILINE)
+    for configuration in ("fluent-bit.yaml", "fluentd.conf", "rsyslog.conf"):
+        (followed,) = set(re.findall(r"/var/log/rookery/\S*\.log", (DEPLOY / configuration).read_text()))
+        assert fnmatch(path, followed)
+        assert not fnmatch(f"{path}.1", followed)  # no line of a rotated file is shipped again
+    # systemd opens the file before it creates a LogsDirectory.
+    assert re.search(rf"^    install -d .* {Path(path).parent}$", operations, re.MULTILINE)
+    assert "\n    LogsDirectory=" not in operations
+    (rotation,) = re.findall(rf"^    {path} {{\n((?:        \S.*\n)+)    }}$", operations, re.MULTILINE)
+    assert "copytruncate" in rotation.split()  # the process has the file open
+    assert 'reopenOnTruncate="on"' in (DEPLOY / "rsyslog.conf").read_text()
 
 
 def test_a_line_that_is_too_long_costs_no_other_line() -> None:
