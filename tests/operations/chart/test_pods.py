@@ -1,6 +1,9 @@
 """The pods of the chart are our processes: settings, ports, probes, time to drain, files, secrets, privileges."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,6 +17,7 @@ from tools.operations.manifests import (
     CASES,
     CHART,
     DISTRIBUTED,
+    EXPOSED,
     NAMESPACE,
     RELEASE,
     SECRETS,
@@ -143,6 +147,35 @@ def test_every_secret_reaches_the_processes_that_need_it(processes: list[Running
         assert (settings.traces.headers.keys() == {"authorization"}) == is_serving
         proxy = settings.previews.proxy.get_secret_value()
         assert (proxy == SECRETS["ROOKERY_PREVIEWS__PROXY"]) == (process.role == "gateway")
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """Names of the Secrets to which a part of a manifest refers."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "secretKeyRef":
+                yield inner["name"]
+            elif key == "secretName":
+                yield inner
+            else:
+                yield from secrets_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from secrets_in(inner)
+
+
+@pytest.mark.parametrize("case", ["ingress"])
+def test_the_documented_installation_creates_the_secrets_that_its_values_name(objects: list[Manifest]) -> None:
+    text = (CHART.parents[2] / "docs/kubernetes.md").read_text()
+    assert "cp deploy/helm/rookery/ci/ingress-values.yaml my-values.yaml" in text
+    created = re.findall(r"^    kubectl -n chat create secret \w+ (\S+)", text, re.MULTILINE)
+    made = {certificate["spec"]["secretName"] for certificate in of_kind(objects, "Certificate")}  # by cert-manager
+    assert set(secrets_in(objects)) - made == set(created)
+
+
+@pytest.mark.parametrize("case", [case for case in EXPOSED if case in DISTRIBUTED])
+def test_archives_of_an_exposed_platform_require_a_token(processes: list[Running]) -> None:
+    assert [each.role for each in processes if not each.settings.archive_token.get_secret_value()] == ["migrate"] * 2
 
 
 @pytest.mark.parametrize("case", CASES)
