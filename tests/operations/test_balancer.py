@@ -1,5 +1,6 @@
 """HAProxy with our configuration in front of two BFFs and two gateways: one platform to clients."""
 
+import re
 import secrets
 import socket
 import ssl
@@ -14,6 +15,8 @@ import httpx
 import pytest
 import trio
 
+from bff.files.avatars import UPLOAD_SECONDS
+from bff.http.endpoints import REQUEST_DEADLINE
 from rookery.client import open_client
 from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
@@ -26,7 +29,7 @@ from tools.launch.certificates import Authority
 from tools.launch.cluster import PARTITIONS, Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Process, port_of, wait_until
-from tools.operations.balancer import DOMAIN, HaProxy, servers_of
+from tools.operations.balancer import CONFIGURATION, DOMAIN, HaProxy, servers_of
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +167,12 @@ def has_served(bff: Process, before: int) -> bool:
 
 
 # ---- HTTP
+
+
+def test_the_balancer_waits_for_a_response_for_longer_than_a_bff_takes_for_it() -> None:
+    """Of the parts of files, a BFF reads the bodies until just before it responds."""
+    (seconds,) = re.findall(r"^    timeout server (\d+)s ", CONFIGURATION.read_text(), re.MULTILINE)
+    assert int(seconds) > max(UPLOAD_SECONDS, REQUEST_DEADLINE)
 
 
 async def test_requests_are_shared_out_and_seem_to_come_by_https(
