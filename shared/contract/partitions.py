@@ -1,7 +1,8 @@
-"""The partition of a user's events. Code in other languages must compute the same: see docs/architecture.md."""
+"""The partition of a user's events. Code in other languages must compute the same (docs/architecture/partitions.md)."""
 
 PARTITION_MAP_EPOCH = 1
-"""The epoch of positions. It is raised when a platform's partition count changes, which invalidates old positions."""
+"""The epoch of all positions: one of another epoch gets a Gap. A new log, as for another partition count, has it too. A
+position in the former log gets a Gap there as well, unless the tail of the new one has its offset."""
 
 _MASK = 2**64 - 1
 
