@@ -132,7 +132,11 @@ class LiveConfiguration(BaseModel):
         default=20, ge=1, le=100_000, description="New groups of one user on each gateway, all at once or not"
     )
     member_additions_per_minute: int = Field(
-        default=60, ge=1, le=100_000, description="Requests of one user on each gateway that add members to groups"
+        default=60,
+        ge=1,
+        le=100_000,
+        description="Requests of one user on each gateway that add members to groups, join one or create an invite "
+        "link, together",
     )
     unknown_chats_per_minute: int = Field(
         default=60,
