@@ -33,7 +33,8 @@
  * @typedef {object} Position
  * @property {string} [offset] The offset of the event's envelope in the partition of its recipient; -1 before the
  * first.
- * @property {number} [epoch] The epoch of the partition map in which the offset was assigned.
+ * @property {number} [epoch] The epoch in which the offset was assigned: 1 until now. A position of another epoch is
+ * answered with a Gap.
  */
 
 /**
@@ -446,7 +447,8 @@
  */
 
 /**
- * A watched user, or the recipient themselves, changed their profile: read it again. As Presence, it is not replayed.
+ * A watched user, or the recipient themselves, changed their profile, its picture included, or the account of a watched
+ * user was deleted: read it again. As Presence, it is not replayed.
  * @typedef {object} ProfileChanged
  * @property {string} [user_id]
  */

@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+from bff.files import avatars, completion, uploads
 from bff.files.downloads import MAX_DOWNLOADS
 from bff.groups import MAX_SEARCHED
+from bff.http.bodies import LEAST_RATE, PIECE_SECONDS
 from bff.joining import ADDRESS_FACTOR
 from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
@@ -87,6 +89,11 @@ def test_the_permissions_and_limits_match_the_code() -> None:
         f"A message has up to {MAX_FILES} files",
         f"`part_bytes`, which is {PART_BYTES >> 20} MiB",
         f"At most {MAX_DOWNLOADS} downloads",
+        f"receives {uploads.MAX_PARTS_OF_USER} parts of a user at once, completes {completion.MAX_OF_USER} files of",
+        f"silent for {PIECE_SECONDS:.0f} seconds, or brings less than {LEAST_RATE >> 10} KiB a second",
+        f"a part that takes more than {uploads.PART_SECONDS / 60:.0f} minutes",
+        f"A user may make {avatars.AVATARS_PER_DAY} a day, one at\na time",
+        f"an upload that takes more than {avatars.UPLOAD_SECONDS:.0f} seconds",
     )
     assert [each for each in sentences if each not in GUIDE] == []
 
@@ -96,6 +103,8 @@ def test_the_limits_that_operators_can_change_have_their_defaults() -> None:
     unknown = live.unknown_chats_per_minute
     sentences = (
         f"the user has {live.max_sessions_per_user} sessions",
+        f"reserves {live.files_per_hour:,} new files of a user an\nhour",
+        f"may have {live.max_open_uploads} uploads at once (429) and {live.max_user_file_bytes // 10**9} GB of files",
         f"create {live.groups_per_hour} groups an hour, make {live.member_additions_per_minute} requests a minute that",
         f"request {unknown} chats a minute",
         f"is {unknown} such requests a minute for a user, and {unknown * ADDRESS_FACTOR} for an address",
