@@ -229,6 +229,7 @@ class LogConsumer:
             recipient_ids = self._read_of_group(tail, record, envelope, kind, recipient_ids)
         value = record.value
         if kind == "people_changed":
+            tail.announced_ms = record.at_ms
             self._forget_relationship(envelope.sender_id, event.people_changed.user_id)
         elif kind != "typing" and not (value := self._append(tail, record, envelope, kind, recipient_ids)):
             return

@@ -28,7 +28,7 @@ from shared.backplane.publishing import publish
 from shared.contract.changes import outlives, wins
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Permission, Roster
-from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.signals.publisher import SignalPublisher
 from shared.telemetry.metrics.catalogue import ACCEPT
@@ -38,7 +38,7 @@ MAX_UNCONFIRMED = 100_000
 
 RETRY_MARGIN_MS = 60_000
 """How far the tail must reach back beyond the first Send of a retry: the retry may have been on its way for as long as
-its connection was not found dead, and clocks differ."""
+its connection was not found dead, and clocks differ. Also how long after a failure the log may still take an event."""
 
 MAX_TYPING_MEMBERS = 500
 """Members of a group with which the others still learn who is typing."""
@@ -57,6 +57,18 @@ _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RE
 
 OnDone = Callable[[int, KeptRequest, int, bool], None]
 """Called with the user, the request, the id of the event, and whether the event is stored."""
+
+
+class _Unconfirmed(NamedTuple):
+    """An event that the log did not acknowledge, and may have kept."""
+
+    sent: Sent
+    epoch: int
+    """The epoch of its records."""
+    failed_ms: int
+    """When its last publication failed, in milliseconds since 1970."""
+    is_lost: bool = False
+    """Whether the log is known not to have it."""
 
 
 class _InFlight(NamedTuple):
@@ -90,7 +102,7 @@ class Publisher:
         self._ids = ids
         self._signals = signals
         self._in_flight: dict[SendKey, _InFlight] = {}
-        self._unconfirmed: dict[SendKey, tuple[Sent, int]] = {}  # with the epoch of their records
+        self._unconfirmed: dict[SendKey, _Unconfirmed] = {}
         self._acknowledged = trio.lowlevel.ParkingLot()
         self.on_done: OnDone | None = None
         """Called for each new message and change of a client."""
@@ -115,11 +127,14 @@ class Publisher:
             target = await self._access.look_up(session.user_id, request)
             if isinstance(target, Refusal) and target.retryable:
                 return target
-        forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(command, request) else None
+        is_late = self._is_late(command, request)
+        forgotten = await self._lookups.find_sent(session.user_id, request) if is_late else None
         if isinstance(forgotten, Refusal):
             if request.first_sent_ms_ago is not None:
                 return forgotten
-            forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
+            forgotten, is_late = None, False  # most likely it repeats nothing: first sends do not depend on the archive
+        if self._unconfirmed and forgotten is None:  # no `await` since history has answered
+            self._find_lost(session.user_id, request, history_lacks_it=is_late)
         files: Sequence[FileInfo] | Refusal = ()
         if request.files and isinstance(request, SendRequest) and forgotten is None:
             if not self._is_in_tail((session.user_id, request.client_id)):
@@ -230,15 +245,19 @@ class Publisher:
         files: Sequence[FileInfo],
     ) -> Refusal | None:
         """Publish the event as `event_id`, unless its key is in flight or in the tail, or `forgotten` is its first
-        event, from before the tail: answer with the first. A first event gets `refusal`, if that is given: an event
-        that was accepted stays accepted, even if it would be refused now. `files` are the files of a first message."""
+        event, from before the tail: answer with the first. A first event, and one that the log has lost, get `refusal`,
+        if that is given: an event that was accepted stays accepted, even if it would be refused now. `files` are the
+        files of a first message."""
         session = command.session
         key = (session.user_id, request.client_id)  # without a client id, it is never found
         in_flight = self._in_flight.get(key)
         stored = tail.sent_with(key)
-        first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed_of(key, tail)
-        if first is None and refusal is not None:
-            return refusal
+        first = in_flight.sent if in_flight else stored or forgotten
+        if first is None:
+            unconfirmed = self._unconfirmed_of(key, tail)
+            if refusal is not None and (unconfirmed is None or unconfirmed.is_lost):
+                return refusal
+            first = None if unconfirmed is None else unconfirmed.sent
         sent = Sent(event_id, request.chat_id, request.content_hash(), files)
         if first is not None:
             if not first.is_repeated_by(sent):
@@ -375,17 +394,35 @@ class Publisher:
                 del self._in_flight[key]
             raise
 
-    def _unconfirmed_of(self, key: SendKey, tail: Tail) -> Sent | None:
+    def _unconfirmed_of(self, key: SendKey, tail: Tail) -> _Unconfirmed | None:
         """The event that it published with this key in the tail's epoch, and that may be in the log. One of an
         earlier epoch is in the tail, or does not count. Its id is not used again: another gateway may have accepted
         earlier messages of the user since then."""
-        sent, epoch = self._unconfirmed.get(key, (None, 0))
-        return sent if epoch == tail.fences.epoch else None
+        unconfirmed = self._unconfirmed.get(key)
+        return unconfirmed if unconfirmed is not None and unconfirmed.epoch == tail.fences.epoch else None
 
     def _remember_unconfirmed(self, key: SendKey, sent: Sent, epoch: int) -> None:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             del self._unconfirmed[next(iter(self._unconfirmed))]
-        self._unconfirmed[key] = sent._replace(files=()), epoch
+        self._unconfirmed[key] = _Unconfirmed(sent._replace(files=()), epoch, wall_clock_ms())
+
+    def _find_lost(self, user_id: int, request: KeptRequest, *, history_lacks_it: bool) -> None:
+        """Note whether the log has lost the unconfirmed event of this request: it has been read up to a time at which
+        it would have the event, and neither the tail has it, nor history if the event may be older than the tail. A
+        message then gets a new id, since others may have been read above its own; a change keeps it, so that it does
+        not win over changes that were made in between."""
+        key = (user_id, request.client_id)
+        unconfirmed, tail = self._unconfirmed.get(key), self._partitions.tail_of(user_id)
+        if unconfirmed is None or tail is None or tail.sent_with(key) is not None:
+            return
+        if unconfirmed.failed_ms + RETRY_MARGIN_MS >= tail.read_up_to_ms:
+            return
+        if not history_lacks_it and time_of(unconfirmed.sent.event_id) < tail.complete_from_ms + RETRY_MARGIN_MS:
+            return
+        if request.is_message:
+            del self._unconfirmed[key]
+        else:
+            self._unconfirmed[key] = unconfirmed._replace(is_lost=True)
 
 
 def _removed_with(request: KeptRequest, sent: Sent) -> int:

@@ -93,6 +93,8 @@ class Tail:
         self.is_released = False
         """Whether the partition has left: others may have published to it since."""
         self.highest_event_id = 0
+        self.announced_ms = 0
+        """The time of the newest record that announces a changed relationship, which is no entry (since 1970)."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -101,6 +103,12 @@ class Tail:
     def size(self) -> int:
         """Bytes of all entries in memory, about."""
         return self._bytes
+
+    @property
+    def read_up_to_ms(self) -> int:
+        """The log's time (since 1970) up to which its records have been read, at least."""
+        newest_ms = self._entries[-1].at_ms if self._entries else self.complete_from_ms - 1
+        return max(newest_ms, self.announced_ms)
 
     def append(self, entry: Entry) -> bool:
         """Append an entry, whose offset must be above all others'. Return whether it counts: of two records of truth

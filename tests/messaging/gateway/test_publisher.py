@@ -15,6 +15,7 @@ from bff.people_changes import announce_change
 from messaging.envelopes import fan_out_copies
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.lookups import LOG_SECONDS
+from messaging.gateway.publisher import RETRY_MARGIN_MS
 from messaging.kinds import reacted
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope, Fence
@@ -30,6 +31,7 @@ from rookery.v1.session_pb2 import (
     MarkedUnread,
     Message,
     Muted,
+    PeopleChanged,
     Position,
     Reacted,
     Send,
@@ -37,6 +39,7 @@ from rookery.v1.session_pb2 import (
     Typing,
 )
 from shared.accounts.people import Step, WhoMayStart, block, invite, take_step, unblock
+from shared.backplane import StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id
@@ -239,6 +242,99 @@ async def test_an_unconfirmed_event_has_a_new_id_once_another_gateway_has_owned_
         log.acknowledge()
         first = Envelope.FromString(records[0].value).event.event_id
         assert (await ann.expect("accepted")).accepted.event_id > first
+
+
+async def fail(client: Client, log: ScriptedLog, frame: ClientFrame) -> int:
+    """Send a frame whose event the log does not acknowledge; return the id of that."""
+    await client.send(frame)
+    await log.until_published()
+    ((records, _),) = log.unacknowledged
+    log.acknowledge(Unavailable("no answer"))
+    await client.expect("refused")
+    return Envelope.FromString(records[0].value).event.event_id
+
+
+async def read_later(gateway: Gateway, log: ScriptedLog, event: Event) -> None:
+    """Have the gateway read a record of Ann's partition that is two minutes newer."""
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    later_ms = wall_clock_ms() + 2 * RETRY_MARGIN_MS
+    value = Envelope(event=event, sender_id=ANN, recipient_ids=[CAT]).SerializeToString()
+    log.deliver([StoredRecord(gateway.partitions.partition_of(ANN), tail.next_offset, later_ms, value)])
+    await until(lambda: tail.read_up_to_ms == later_ms)
+
+
+def forget_minute(gateway: Gateway) -> None:
+    """Have Ann's tail begin a minute from now."""
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    tail.complete_from_ms = wall_clock_ms() + RETRY_MARGIN_MS
+
+
+ANOTHER = Event(event_id=1, message=Message())
+
+
+@pytest.mark.parametrize("is_covered", [True, False], ids=["tail", "history"])
+@BOTH
+async def test_an_unconfirmed_message_that_tail_and_history_lack_gets_a_new_id_and_may_be_refused(
+    platform: Platform, log: ScriptedLog, make: Make, is_covered: bool
+) -> None:
+    """Newer messages may have been read since, or a user has blocked the other. A change keeps its id: under a new one,
+    it would win over changes that were made in between."""
+    gateway = await platform.start_gateway()
+    frame = repeated(make(), 0 if is_covered else 2**32 - 1)
+    async with platform.sign_in(gateway, ANN) as ann:
+        first = await fail(ann, log, frame)
+        await read_later(gateway, log, ANOTHER)
+        if not is_covered:
+            forget_minute(gateway)
+        await ann.send(frame)
+        await log.until_published()
+        ((records, _),) = log.unacknowledged
+        log.acknowledge()
+        second = (await ann.expect("accepted")).accepted.event_id
+        assert second == first if make is reaction else second > first
+        assert Envelope.FromString(records[0].value).event.event_id == second
+
+
+@BOTH
+async def test_an_event_that_the_log_has_lost_is_refused_after_a_block(
+    platform: Platform, log: ScriptedLog, make: Make
+) -> None:
+    """Also if nothing else has happened in the partition."""
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await fail(ann, log, make())
+        taken = await take_step(platform.accounts, BEN, ANN, block, 5)
+        assert not isinstance(taken, Refusal)
+        await read_later(gateway, log, Event(people_changed=PeopleChanged(user_id=BEN)))
+        assert (await ann.refused(make())).code == "forbidden"
+
+
+@pytest.mark.parametrize("reason", ["not read", "published again", "not looked up", "history is away"])
+async def test_an_unconfirmed_message_keeps_its_id_while_the_log_may_have_it(
+    platform: Platform, log: ScriptedLog, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log was not read since the last attempt, or the tail has forgotten its time and history does not answer."""
+    gateway = await platform.start_gateway()
+    position = Position(offset=-1, epoch=PARTITION_MAP_EPOCH) if reason == "not looked up" else None
+    frame = repeated(text(), 0 if reason == "published again" else None)
+    async with platform.sign_in(gateway, ANN, position) as ann:
+        first = await fail(ann, log, frame)
+        if reason == "published again":
+            later_ms = wall_clock_ms() + 2 * RETRY_MARGIN_MS
+            monkeypatch.setattr("messaging.gateway.publisher.wall_clock_ms", lambda: later_ms)
+            assert await fail(ann, log, frame) == first
+        if reason != "not read":
+            await read_later(gateway, log, ANOTHER)
+        if reason not in ("not read", "published again"):
+            forget_minute(gateway)
+        if reason == "history is away":
+            platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+        await ann.send(frame)
+        await log.until_published()
+        log.acknowledge()
+        assert (await ann.expect("accepted")).accepted.event_id == first
 
 
 @BOTH
