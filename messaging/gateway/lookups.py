@@ -41,6 +41,10 @@ MARKS_SECONDS = 60.0
 own gateway forgets it when they change that; others may publish to a user who hides read marks, for so long, the marks
 of users who still show theirs."""
 
+MAX_READS = 3
+"""How often settings that change while they are read are read again, the first time included; then they are unknown,
+and a mark reaches the devices of its user alone."""
+
 LEEWAY_MS = 10_000
 """A message that is so much newer than the beginning of a tail is in that tail, if it exists: clocks differ by less."""
 
@@ -79,7 +83,8 @@ class Lookups:
         self._behind_at: dict[int, float] = {}
         """By partition, when the log was asked last that showed that history was behind, on Trio's clock."""
         self._turns = defaultdict[int, trio.Lock](trio.Lock)  # to ask the log for that, by partition
-        self._forgotten = 0
+        self._reads: dict[object, set[int | str]] = {}
+        """For each read that is under way, its users and direct chats that were not forgotten since it began."""
 
     def is_open(self, chat_id: str, recipient_id: int) -> bool:
         """Whether both users of a direct chat were found to exist, and free to write to each other."""
@@ -89,25 +94,26 @@ class Lookups:
         """The refusal of the user's message in a direct chat, whose `field` names the recipient: the other user does
         not exist or was deleted, one of them blocks the other, or it is the first message, and the recipient accepts
         none from users who are not their connections. Raises Unavailable."""
-        forgotten = self._forgotten
-        users = {user.user_id: user for user in await self._accounts.users([user_id, recipient_id])}
-        recipient = users.get(recipient_id)
-        if recipient is None:
-            return Refusal(Code.NOT_FOUND, "There is no such user.", field)
-        if recipient.is_deleted:
-            return Refusal(Code.RECIPIENT_DELETED, "This account was deleted: it receives no messages.", field)
-        relationship = await self._relationship(user_id, recipient_id)
-        if relationship.is_blocked:
-            return refuse_unaccepted(relationship, field)
-        accept_everyone = all(user.who_may_start is WhoMayStart.EVERYONE for user in users.values())
-        if not relationship.is_connected and not accept_everyone:
-            has_begun = await self._has_begun(user_id, recipient_id, chat_id)
-            if isinstance(has_begun, Refusal):
-                return has_begun
-            if not has_begun:
-                is_accepted = recipient.who_may_start is WhoMayStart.EVERYONE
-                return None if is_accepted else refuse_unaccepted(relationship, field)
-        if self._forgotten == forgotten:  # else it may have changed after it was read
+        keys = user_id, recipient_id, chat_id
+        with self._reading(keys) as fresh:
+            users = {user.user_id: user for user in await self._accounts.users([user_id, recipient_id])}
+            recipient = users.get(recipient_id)
+            if recipient is None:
+                return Refusal(Code.NOT_FOUND, "There is no such user.", field)
+            if recipient.is_deleted:
+                return Refusal(Code.RECIPIENT_DELETED, "This account was deleted: it receives no messages.", field)
+            relationship = await self._relationship(user_id, recipient_id)
+            if relationship.is_blocked:
+                return refuse_unaccepted(relationship, field)
+            accept_everyone = all(user.who_may_start is WhoMayStart.EVERYONE for user in users.values())
+            if not relationship.is_connected and not accept_everyone:
+                has_begun = await self._has_begun(user_id, recipient_id, chat_id)
+                if isinstance(has_begun, Refusal):
+                    return has_begun
+                if not has_begun:
+                    is_accepted = recipient.who_may_start is WhoMayStart.EVERYONE
+                    return None if is_accepted else refuse_unaccepted(relationship, field)
+        if fresh.issuperset(keys):
             remember(self._cached_users, recipient_id, None, MAX_CACHED_USERS)
             remember(self._open_until, chat_id, trio.current_time() + OPEN_SECONDS, MAX_CACHED_CHATS)
         return None
@@ -129,29 +135,42 @@ class Lookups:
         await self._find_shown_marks(user_ids)
         return [each for each in user_ids if self._shows_read_marks.get(each, (False, 0.0))[0]]
 
-    async def _find_shown_marks(self, user_ids: Iterable[int]) -> None:
+    async def _find_shown_marks(self, user_ids: Collection[int]) -> None:
         """Look up which of these users show read marks, unless that is remembered. Raises Unavailable."""
-        now, forgotten = trio.current_time(), self._forgotten
-        unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
-        users = await self._accounts.users(unknown) if unknown else ()
-        for each in unknown:
-            self._shows_read_marks.pop(each, None)
-        for user in users if self._forgotten == forgotten else ():  # else it may have changed after it was read
-            value = user.shows_read_marks, now + MARKS_SECONDS
-            remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
+        for _ in range(MAX_READS):
+            now = trio.current_time()
+            unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
+            if not unknown:
+                return
+            with self._reading(unknown) as fresh:
+                users = await self._accounts.users(unknown)
+            for each in unknown:
+                if each in fresh:
+                    self._shows_read_marks.pop(each, None)
+            for user in users:
+                if user.user_id in fresh:
+                    value = user.shows_read_marks, now + MARKS_SECONDS
+                    remember(self._shows_read_marks, user.user_id, value, MAX_CACHED_USERS)
+            if fresh.issuperset(unknown):
+                return
 
     async def find_block(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether one of the two users of a direct chat blocks the other, unless it is remembered that neither
         does. Raises Unavailable."""
-        now, forgotten, chat_id = trio.current_time(), self._forgotten, direct_chat_id(*user_ids)
-        if self._unblocked_until.get(chat_id, 0.0) > now:
-            return
-        until = self._open_until.get(chat_id, 0.0)
-        if until <= now and not (await self._relationship(*user_ids)).is_blocked:
-            until = now + MARKS_SECONDS
-        self._unblocked_until.pop(chat_id, None)  # not before: another mark of the chat may be published meanwhile
-        if until > now and self._forgotten == forgotten:
-            remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
+        chat_id = direct_chat_id(*user_ids)
+        for _ in range(MAX_READS):
+            now = trio.current_time()
+            if self._unblocked_until.get(chat_id, 0.0) > now:
+                return
+            until = self._open_until.get(chat_id, 0.0)
+            with self._reading([chat_id]) as fresh:
+                if until <= now and not (await self._relationship(*user_ids)).is_blocked:
+                    until = now + MARKS_SECONDS
+            if fresh:
+                self._unblocked_until.pop(chat_id, None)  # not before: another mark may be published meanwhile
+                if until > now:
+                    remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
+                return
 
     def show_read_marks(self, user_ids: tuple[int, ...]) -> bool:
         """Whether the two users of a direct chat, who were looked up, show read marks, and neither blocks the other.
@@ -166,16 +185,31 @@ class Lookups:
 
     def forget_user(self, user_id: int) -> None:
         """Look the user up again: the account was deleted or changed."""
-        self._forgotten += 1
+        self._forget_reads(user_id)
         self._cached_users.pop(user_id, None)
         self._shows_read_marks.pop(user_id, None)
 
     def forget_relationship(self, user_id: int, other_id: int) -> None:
         """Look the two users up again before the next message between them: their relationship has changed."""
-        self._forgotten += 1
         chat_id = direct_chat_id(user_id, other_id)
+        self._forget_reads(chat_id)
         self._open_until.pop(chat_id, None)
         self._unblocked_until.pop(chat_id, None)
+
+    def _forget_reads(self, key: int | str) -> None:
+        for fresh in self._reads.values():
+            fresh.discard(key)
+
+    @contextmanager
+    def _reading(self, keys: Iterable[int | str]) -> Iterator[set[int | str]]:
+        """Of these users and direct chats, which are read now, the ones that are not forgotten meanwhile: the others
+        may have changed after they were read."""
+        read, fresh = object(), {*keys}
+        self._reads[read] = fresh
+        try:
+            yield fresh
+        finally:
+            del self._reads[read]
 
     async def find_target(
         self, user_id: int, chat_id: str, message_id: int, field: str, spans: Iterable[Span] = ()

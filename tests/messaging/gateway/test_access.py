@@ -327,6 +327,46 @@ async def test_a_user_who_was_found_to_hide_read_marks_shows_none_whatever_else_
     assert not lookups.show_read_marks((ANN, BEN))
 
 
+@pytest.mark.parametrize(
+    ("changed", "times", "hides", "is_shown"),
+    [(99, 9, False, True), (BEN, 1, False, True), (BEN, 1, True, False), (BEN, 9, False, False)],
+)
+async def test_a_mark_is_shown_although_an_account_changes_while_the_settings_are_read(
+    autojump_clock: MockClock, changed: int, times: int, hides: bool, is_shown: bool
+) -> None:
+    """That of another user, or their own, which is read again. Not if it hides marks then, or does not rest."""
+
+    class Accounts:
+        hider = 0
+
+        def __init__(self) -> None:
+            self.times = {"users": times, "relationships": times}
+
+        async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
+            found = [User.new(each, f"user{each}", None, 1) for each in user_ids]
+            found = [dataclasses.replace(each, shows_read_marks=each.user_id != self.hider) for each in found]
+            await trio.lowlevel.checkpoint()
+            if self.is_changed("users"):
+                self.hider = changed if hides else 0
+                lookups.forget_user(changed)
+            return found
+
+        async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
+            await trio.lowlevel.checkpoint()
+            if self.is_changed("relationships"):
+                lookups.forget_relationship(changed, ANN)
+            return {other: Relationship(user_id, other) for other in other_ids}
+
+        def is_changed(self, name: str) -> bool:
+            self.times[name] -= 1
+            return self.times[name] >= 0
+
+    lookups = Lookups(cast(Any, Accounts()), cast(Any, None), cast(Any, None), OwnedPartitions(PARTITIONS))
+    await lookups.find_read_marks((ANN, BEN))
+    assert lookups.show_read_marks((ANN, BEN)) == is_shown
+    assert lookups.are_unblocked((ANN, BEN)) == (times == 1 or changed == 99)
+
+
 async def test_a_mark_is_shown_while_another_mark_of_the_chat_looks_up_whether_there_is_a_block(
     autojump_clock: MockClock,
 ) -> None:
