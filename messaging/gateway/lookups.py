@@ -34,12 +34,12 @@ MAX_CACHED_CHATS = 100_000
 
 OPEN_SECONDS = 300.0
 """How long a direct chat is remembered to be open. The gateway forgets it when it reads of a block; if the BFF could
-not publish that, the block takes effect after this time."""
+not publish that, the block takes effect after this time, or once the accounts answer again."""
 
 MARKS_SECONDS = 60.0
-"""How long it is remembered whether a user shows read marks, and that neither of two users blocks the other. The user's
-own gateway forgets it when they change that; others may publish to a user who hides read marks, for so long, the marks
-of users who still show theirs."""
+"""How long it is remembered whether a user shows read marks, and that neither of two users blocks the other; longer
+while the accounts do not answer. The user's own gateway forgets it when they change that; others may publish to a user
+who hides read marks, for so long, the marks of users who still show theirs."""
 
 MAX_READS = 3
 """How often settings that change while they are read are read again, the first time included; then they are unknown,
@@ -93,7 +93,16 @@ class Lookups:
     async def check_recipient(self, user_id: int, recipient_id: int, chat_id: str, field: str) -> Refusal | None:
         """The refusal of the user's message in a direct chat, whose `field` names the recipient: the other user does
         not exist or was deleted, one of them blocks the other, or it is the first message, and the recipient accepts
-        none from users who are not their connections. Raises Unavailable."""
+        none from users who are not their connections. While the accounts do not answer, a chat stays open that was.
+        Raises Unavailable."""
+        try:
+            return await self._check_recipient(user_id, recipient_id, chat_id, field)
+        except Unavailable:
+            if chat_id in self._open_until and recipient_id in self._cached_users:
+                return None
+            raise
+
+    async def _check_recipient(self, user_id: int, recipient_id: int, chat_id: str, field: str) -> Refusal | None:
         keys = user_id, recipient_id, chat_id
         with self._reading(keys) as fresh:
             users = {user.user_id: user for user in await self._accounts.users([user_id, recipient_id])}
@@ -120,8 +129,13 @@ class Lookups:
 
     async def check_block(self, user_id: int, other_id: int, field: str) -> Refusal | None:
         """The refusal of the user's change in a direct chat, which `field` names, if one of the two users blocks the
-        other. Raises Unavailable."""
-        relationship = await self._relationship(user_id, other_id)
+        other. While the accounts do not answer, neither does in a chat that was open. Raises Unavailable."""
+        try:
+            relationship = await self._relationship(user_id, other_id)
+        except Unavailable:
+            if direct_chat_id(user_id, other_id) in self._open_until:
+                return None
+            raise
         return refuse_unaccepted(relationship, field) if relationship.is_blocked else None
 
     async def find_read_marks(self, user_ids: tuple[int, ...]) -> None:
@@ -136,14 +150,20 @@ class Lookups:
         return [each for each in user_ids if self._shows_read_marks.get(each, (False, 0.0))[0]]
 
     async def _find_shown_marks(self, user_ids: Collection[int]) -> None:
-        """Look up which of these users show read marks, unless that is remembered. Raises Unavailable."""
+        """Look up which of these users show read marks, unless that is remembered. While the accounts do not answer,
+        the last known settings count. Raises Unavailable."""
         for _ in range(MAX_READS):
             now = trio.current_time()
             unknown = [each for each in user_ids if self._shows_read_marks.get(each, (True, 0.0))[1] <= now]
             if not unknown:
                 return
             with self._reading(unknown) as fresh:
-                users = await self._accounts.users(unknown)
+                try:
+                    users = await self._accounts.users(unknown)
+                except Unavailable:
+                    if all(each in self._shows_read_marks for each in unknown):
+                        return
+                    raise
             for each in unknown:
                 if each in fresh:
                     self._shows_read_marks.pop(each, None)
@@ -156,7 +176,7 @@ class Lookups:
 
     async def find_block(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether one of the two users of a direct chat blocks the other, unless it is remembered that neither
-        does. Raises Unavailable."""
+        does. While the accounts do not answer, neither does if that was so. Raises Unavailable."""
         chat_id = direct_chat_id(*user_ids)
         for _ in range(MAX_READS):
             now = trio.current_time()
@@ -164,7 +184,7 @@ class Lookups:
                 return
             until = self._open_until.get(chat_id, 0.0)
             with self._reading([chat_id]) as fresh:
-                if until <= now and not (await self._relationship(*user_ids)).is_blocked:
+                if until <= now and not await self._is_blocked(*user_ids):
                     until = now + MARKS_SECONDS
             if fresh:
                 self._unblocked_until.pop(chat_id, None)  # not before: another mark may be published meanwhile
@@ -301,6 +321,16 @@ class Lookups:
 
     async def _relationship(self, user_id: int, other_id: int) -> Relationship:
         return (await self._accounts.relationships(user_id, [other_id]))[other_id]
+
+    async def _is_blocked(self, user_id: int, other_id: int) -> bool:
+        """Whether one of the two users blocks the other, as far as is known. Raises Unavailable."""
+        try:
+            return (await self._relationship(user_id, other_id)).is_blocked
+        except Unavailable:
+            chat_id = direct_chat_id(user_id, other_id)
+            if chat_id in self._open_until or chat_id in self._unblocked_until:
+                return False
+            raise
 
     async def _has_begun(self, user_id: int, recipient_id: int, chat_id: str) -> bool | Refusal:
         """Whether the direct chat of the two users has a message, by the tail or by the archive; a retryable Refusal if

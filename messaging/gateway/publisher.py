@@ -52,6 +52,8 @@ _HELD_BACK = Refusal(
 
 _NOT_SERVED = Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
 
+_NOT_LOOKED_UP = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
+
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
 
 
@@ -124,8 +126,17 @@ class Publisher:
         if not self._may_send(command, request):  # before the look-up, too: no queue of frames waits for each
             return _HELD_BACK
         if not self._access.is_known(session.user_id, request):
-            target = await self._access.look_up(session.user_id, request)
-            if isinstance(target, Refusal) and target.retryable:
+            try:
+                target = await self._access.look_up(session.user_id, request)
+            except Unavailable:
+                target = _NOT_LOOKED_UP
+                if not self._is_in_tail((session.user_id, request.client_id)):
+                    raise
+            if (
+                isinstance(target, Refusal)
+                and target.retryable
+                and not self._is_in_tail((session.user_id, request.client_id))  # else it is answered all the same
+            ):
                 return target
         is_late = self._is_late(command, request)
         forgotten = await self._lookups.find_sent(session.user_id, request) if is_late else None

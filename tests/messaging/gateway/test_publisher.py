@@ -5,6 +5,7 @@ The promises for retries are one contract for messages, also with files, and cha
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -38,7 +39,7 @@ from rookery.v1.session_pb2 import (
     Text,
     Typing,
 )
-from shared.accounts.people import Step, WhoMayStart, block, invite, take_step, unblock
+from shared.accounts.people import Relationship, Step, WhoMayStart, block, invite, take_step, unblock
 from shared.backplane import StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
@@ -591,6 +592,51 @@ async def test_a_message_that_was_accepted_before_a_block_stays_so(platform: Pla
         first = await ann.accepted(text())
         await take(platform, BEN, block, ANN)
         assert (await ann.accepted(text())).event_id == first.event_id
+
+
+async def away(*_: object) -> NoReturn:
+    raise Unavailable("away")
+
+
+def forget_accounts(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the accounts not answer any more."""
+    for name in ("users", "relationships"):
+        monkeypatch.setattr(platform.accounts, name, away)
+
+
+async def test_an_open_direct_chat_goes_on_while_the_accounts_do_not_answer(
+    platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once the last answers have expired, until a block is announced. Another chat is refused."""
+    for seconds in ("OPEN_SECONDS", "MARKS_SECONDS"):
+        monkeypatch.setattr(f"messaging.gateway.lookups.{seconds}", 0.0001)
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        mark = change_frame("", marked=Marked(read_up_to=(await ann.accepted(text("a"))).event_id))
+        await ben.accepted(mark)
+        assert not (await next_mark(ann)).is_private
+        forget_accounts(platform, monkeypatch)
+        for frame in (text("b"), reaction("c"), ClientFrame(typing=Typing(chat_id="d-1-2"))):
+            await ann.accepted(frame)
+        await ben.accepted(mark)
+        assert not (await next_mark(ann)).is_private
+        assert (await ben.refused(text("d", to=CAT))).retryable
+        await announce_change(platform.backplane, Relationship(BEN, ANN), Relationship(BEN, ANN, blocks_ms=5))
+        await people_changed(ben)
+        for frame in (text("e"), reaction("f")):
+            assert (await ann.refused(frame)).retryable
+        assert (await ben.refused(mark)).retryable
+
+
+@BOTH
+async def test_a_retry_of_an_accepted_event_is_answered_while_the_accounts_do_not_answer(
+    platform: Platform, gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        first = await ann.accepted(make())
+        await announce_change(platform.backplane, Relationship(BEN, ANN), Relationship(BEN, ANN, blocks_ms=5))
+        await people_changed(ben)
+        forget_accounts(platform, monkeypatch)
+        assert (await ann.accepted(make())).event_id == first.event_id
 
 
 async def test_a_user_who_accepts_first_messages_from_connections_only_refuses_others(
