@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from messaging.gateway.access import ROSTER_DROPPED, Access
 from messaging.gateway.history import History
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -12,7 +13,6 @@ from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.groups_pb2 import Span
 from shared.contract.chats import is_group
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import Roster
 
 Files = tuple[FileInfo, ...]
 
@@ -20,15 +20,19 @@ Files = tuple[FileInfo, ...]
 class FileLookups:
     """Looks up the files that messages name; one for each gateway."""
 
-    def __init__(self, history: History, lookups: Lookups, rosters: Rosters, partitions: OwnedPartitions) -> None:
+    def __init__(
+        self, history: History, lookups: Lookups, rosters: Rosters, access: Access, partitions: OwnedPartitions
+    ) -> None:
         self._history = history
         self._lookups = lookups
         self._rosters = rosters
+        self._access = access
         self._partitions = partitions
 
     async def find(self, user_id: int, request: SendRequest) -> Files | Refusal:
         """The files of the user's message, in its order. A Refusal of the first one that is not complete, or that the
-        user may not read; a retryable one if the archive does not answer, or is behind. Raises Unavailable."""
+        user may not read; a retryable one if the archive does not answer or is behind, or if the user asks for too many
+        chats that were never theirs. Raises Unavailable."""
         answer = await self._history.find_files(user_id, request.files)
         if isinstance(answer, Refusal):
             return answer
@@ -46,7 +50,7 @@ class FileLookups:
         """The file of a message of the tail, which the archive may not have recorded."""
         if not ref.message_id:
             return _no_such_file(field)
-        spans = await self._spans(user_id, ref.chat_id)
+        spans = await self._spans(user_id, ref.chat_id, field)
         if isinstance(spans, Refusal):
             return spans
         target = await self._lookups.find_target(user_id, ref.chat_id, ref.message_id, field, spans)
@@ -64,10 +68,15 @@ class FileLookups:
         is_deleted = recorded.HasField("message") and not recorded.message.message.files
         return _no_such_file(field) if is_deleted else file
 
-    async def _spans(self, user_id: int, chat_id: str) -> Iterable[Span] | Refusal:
-        """The spans of the user in a group: of a channel, the tail does not know which users its messages reach."""
-        roster = await self._rosters.get(chat_id, [user_id]) if is_group(chat_id) else None
-        return roster.spans(user_id) if isinstance(roster, Roster) else roster or ()
+    async def _spans(self, user_id: int, chat_id: str, field: str) -> Iterable[Span] | Refusal:
+        """The spans of the user in a group: of a channel, the tail does not know which users its messages reach. A
+        Refusal if the user never was a member: the archive answers nothing about such a group."""
+        if not is_group(chat_id):
+            return ()
+        if refusal := await self._access.find_roster([user_id], chat_id, field, is_personal=True):
+            return refusal if refusal.retryable else _no_such_file(field)
+        roster = self._rosters.cached(chat_id)
+        return ROSTER_DROPPED if roster is None else roster.spans(user_id)
 
 
 def _complete(stored: StoredFile, field: str) -> FileInfo | Refusal:

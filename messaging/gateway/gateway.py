@@ -79,7 +79,7 @@ class Gateway:
             lookups.showing_read_marks,
         )
         access = Access(lookups, self.rosters, self.partitions, ids, live)
-        files = FileLookups(history, lookups, self.rosters, self.partitions)
+        files = FileLookups(history, lookups, self.rosters, access, self.partitions)
         publisher = self.signals.publisher
         self.publisher = Publisher(backplane, lookups, files, self.rosters, access, self.partitions, ids, publisher)
         self.previews = None if previewer is None else Previews(previewer, self.publisher, lookups, self.rosters, live)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from messaging.gateway import access
 from messaging.gateway.gateway import Gateway
-from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_UPLOADING, FileState
+from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_UPLOADING, FileState, GetMessageResponse
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import ClientFrame, Deleted, Edited, Event, Send, Text
+from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 from tests.messaging.gateway.harness import (
@@ -102,8 +104,9 @@ async def test_an_accepted_message_s_file_is_forwarded_before_the_message_is_rea
 
 
 async def test_a_file_of_a_channel_s_message_is_forwarded_by_its_members_before_it_is_recorded(
-    platform: Platform, gateway: Gateway, files: list[FileInfo]
+    platform: Platform, gateway: Gateway, files: list[FileInfo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(access, "JOIN_SECONDS", 0.05)
     crew = Crew(ANN, BEN, is_channel=True)
     platform.history.groups[crew.chat_id] = crew.stored
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
@@ -117,6 +120,37 @@ async def test_a_file_of_a_channel_s_message_is_forwarded_by_its_members_before_
         assert list((await event_of(ann)).message.files) == files[:1]
         async with platform.sign_in(gateway, CAT) as cat:
             assert (await cat.refused(file_frame("d", ref))).code == "not_found"
+
+
+async def test_a_user_names_few_groups_that_were_never_theirs_in_references_to_files(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a group that does not exist, or of other users; the archive answers nothing about their messages. One that
+    was the user's is no such group."""
+    crew, left = Crew(BEN, CAT), Crew(BEN, ANN, number=8)
+    left.remove(2, ANN)
+    for each in (crew, left):
+        platform.history.groups[each.chat_id] = each.stored
+    find_message = platform.history.find_message
+
+    async def find_own(user_id: int, chat_id: str, message_id: int) -> GetMessageResponse | Refusal:
+        is_own = chat_id == left.chat_id
+        found = await find_message(user_id, chat_id, message_id)
+        return found if is_own else Refusal(Code.UNAVAILABLE, "History does not answer now.", retry_after_ms=1_000)
+
+    monkeypatch.setattr(platform.history, "find_message", find_own)
+    monkeypatch.setattr(access, "JOIN_SECONDS", 0.05)
+    gateway = await platform.start_gateway(LiveConfiguration(unknown_chats_per_minute=2))
+    async with platform.sign_in(gateway, ANN) as ann:
+        for chat_id, code in (
+            (left.chat_id, Code.NOT_FOUND),
+            (crew.chat_id, Code.NOT_FOUND),
+            ("g-101", Code.NOT_FOUND),
+            (crew.chat_id, Code.RATE_LIMITED),
+        ):
+            refused = await ann.refused(file_frame("a", FileRef(file_id=8, chat_id=chat_id, message_id=9)))
+            assert refused.code == code, chat_id
+            assert refused.field == ("send.files[0]" if code is Code.NOT_FOUND else "")
 
 
 @pytest.mark.parametrize("state", [FILE_STATE_UPLOADING, FILE_STATE_BLOCKED, None])

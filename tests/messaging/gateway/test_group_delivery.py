@@ -86,7 +86,7 @@ class Reader:
         lookups = Lookups(cast(Any, None), history, log, self.partitions)
         access = Access(lookups, self.rosters, self.partitions, ids, live)
         signals = SignalPublisher(LocalSignals(), PARTITIONS)
-        files = FileLookups(history, lookups, self.rosters, self.partitions)
+        files = FileLookups(history, lookups, self.rosters, access, self.partitions)
         self.publisher = Publisher(log, lookups, files, self.rosters, access, self.partitions, ids, signals)
         self.consumer = LogConsumer(
             log,
