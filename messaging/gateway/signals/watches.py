@@ -71,6 +71,8 @@ class _Watching(msgspec.Struct, eq=False):
     user_ids: Sequence[int]
     changed: set[int] = set()
     """Watched users whose presence has changed since it was sent to the session."""
+    unshown: set[int] = set()
+    """Watched users for whose first presence, or its hiding, the session had no room."""
 
 
 class _State(msgspec.Struct):
@@ -193,17 +195,22 @@ class Watches:
         return () if watching is None else watching.user_ids
 
     def _show(self, session: Session, user_ids: Sequence[int]) -> None:
-        """Deliver the presence of these users, if it is known. A user whom the viewer must not see is offline."""
+        """Deliver the presence of these users, if it is known. A user whom the viewer must not see is offline. If the
+        session has no room, the others are shown at the end of its interval."""
         if session.user_id not in self._viewers:
             return
         seen = {*self._seen_by(session.user_id, user_ids)}
-        session.signal(
+        known = [user_id for user_id in user_ids if user_id in self._states]
+        queued = session.signal(
             *(
-                state.shared if user_id in seen else _shared(Presence(user_id=user_id))
-                for user_id in user_ids
-                if (state := self._states.get(user_id)) is not None
+                self._states[user_id].shared if user_id in seen else _shared(Presence(user_id=user_id))
+                for user_id in known
             )
         )
+        if queued < len(known) and (watching := self._watched.get(session)) is not None:
+            watching.unshown.update(known[queued:])
+            self._resting.setdefault(session, trio.current_time() + BATCH_SECONDS)
+            self._changed.set()
 
     def _seen_by(self, viewer_id: int, user_ids: Iterable[int]) -> list[int]:
         """The users of these whose presence the viewer may see: none if the viewer is forgotten, except themselves."""
@@ -253,8 +260,12 @@ class Watches:
         ended = takewhile(lambda each: each[1] <= now, self._resting.items())
         for session in [session for session, _ in ended]:
             del self._resting[session]
-            if self._watched[session].changed:
+            watching = self._watched[session]
+            if watching.changed:
                 self._ready.add(session)
+            if unshown := watching.unshown:
+                watching.unshown = set()
+                self._show(session, tuple(unshown))
 
     def _send_changes(self, session: Session, now: float) -> None:
         """Send a session the changes that its user may see now. Changes for which it has no room wait again."""

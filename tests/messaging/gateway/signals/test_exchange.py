@@ -169,6 +169,28 @@ async def test_changes_for_which_a_session_has_no_room_are_sent_later(
     assert await ann.presences() == dict.fromkeys(users)
 
 
+@pytest.mark.parametrize("is_blocked", [False, True], ids=["first", "block"])
+async def test_a_first_presence_and_a_hiding_for_which_a_session_has_no_room_are_sent_later(
+    world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock, is_blocked: bool
+) -> None:
+    ann = gateway.sign_in(ANN)
+    gateway.sign_in(BEN)
+    await ann.watch(*([BEN, CAT] if is_blocked else []))
+    await ann.presences()
+    while ann.session.signal(SharedEvent(Event(typing=Typing(user_id=BEN)), 64)):
+        pass
+    if is_blocked:
+        world.blocks.add(frozenset((ANN, BEN)))
+        gateway.exchange.forget_relationship(ANN, BEN)
+    else:
+        assert await ann._watch((BEN, CAT)) is None
+    assert not any(each.HasField("presence") for each in await ann.events())
+    await elapse(clock, BATCH_SECONDS + TICK_SECONDS)
+    assert await ann.presences() == {BEN: 0 if is_blocked else None, CAT: 0}
+    await elapse(clock, 2 * BATCH_SECONDS)
+    assert await ann.presences() == {}
+
+
 async def test_a_user_who_comes_back_soon_has_not_been_away(
     world: World, gateway: GatewayOfUsers, clock: trio.testing.MockClock
 ) -> None:
