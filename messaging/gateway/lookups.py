@@ -287,6 +287,11 @@ class Lookups:
             return _HISTORY_IS_BEHIND
         return await self._history.find_versions(user_id, chat_id, message_id, kind)
 
+    def recent_versions(self, user_id: int, message_id: int, kind: str) -> Sequence[Event]:
+        """The changes of this kind, by its name, of a message that the user's tail has."""
+        tail = self._partitions.tail_of(user_id)
+        return () if tail is None else tail.versions(message_id, kind)
+
     async def is_history_complete(self, partition: int) -> bool:
         """Whether history has every event of the partition, from any gateway, that may precede this gateway's
         tails. Asks the log about twice in the time of a tail, however many tasks want to know. Raises Unavailable."""

@@ -6,6 +6,7 @@ wants none in the chat is looked up there, too, so that a message without a link
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -17,7 +18,7 @@ from messaging.gateway.requests import ChangeRequest, KeptRequest, Members, Send
 from messaging.gateway.rosters import Rosters
 from messaging.kinds import KINDS
 from messaging.text_links import first_link
-from rookery.v1.session_pb2 import Change, LinkPreview, Previewed
+from rookery.v1.session_pb2 import Change, Event, LinkPreview, Previewed
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable
 from shared.telemetry.metrics.catalogue import LINK_PREVIEWS
@@ -54,7 +55,8 @@ class _Wanted(NamedTuple):
     members: Members
     message_id: int
     url: str
-    is_edit: bool
+    edit_id: int
+    """The event of the edit that has the link; 0 if it is in the message itself."""
 
 
 class Previews:
@@ -76,10 +78,12 @@ class Previews:
         """By user and chat, the id of the newest accepted `without_previews`, and whether it is set."""
         self._links: dict[int, tuple[int, str]] = {}
         """By message, the event id of its newest text, and the first link of that."""
+        self._taken: dict[int, int] = {}
+        """By message, the event id of the newest accepted change that takes its preview away."""
 
     def offer(self, user_id: int, request: KeptRequest, event_id: int, is_stored: bool) -> None:
         """Make a preview of the first link of a stored message, or of an edit, unless previews are off or too many
-        wait. Does not wait. Has to be called for each `without_previews` too."""
+        wait. Does not wait. Has to be called for each `without_previews` and `previewed` too."""
         if not is_stored:
             return
         if isinstance(request, SendRequest):
@@ -97,8 +101,8 @@ class Previews:
         try:
             if not self._may_have_one_more(user_id):
                 raise trio.WouldBlock
-            is_edit = message_id != event_id
-            self._queue.send_nowait(_Wanted(user_id, request.chat_id, request.members, message_id, url, is_edit))
+            edit_id = 0 if message_id == event_id else event_id
+            self._queue.send_nowait(_Wanted(user_id, request.chat_id, request.members, message_id, url, edit_id))
         except trio.WouldBlock:
             LINK_PREVIEWS.inc("dropped")
 
@@ -114,9 +118,10 @@ class Previews:
 
     def _note(self, user_id: int, change: Change, event_id: int) -> None:
         """Remember a change that decides whether the user gets previews: the tail has it a moment later."""
-        if not change.HasField("without_previews"):
-            return
-        remember(self._accepted, (user_id, change.chat_id), (event_id, change.without_previews.set), MAX_ACCEPTED)
+        if change.HasField("without_previews"):
+            remember(self._accepted, (user_id, change.chat_id), (event_id, change.without_previews.set), MAX_ACCEPTED)
+        elif change.HasField("previewed"):
+            remember(self._taken, change.target_id, event_id, MAX_ACCEPTED)
 
     async def _work(self) -> None:
         async for wanted in self._wanted:
@@ -128,15 +133,20 @@ class Previews:
             LINK_PREVIEWS.inc("made" if is_made else "none")
 
     async def _make(self, wanted: _Wanted) -> bool:
-        """Fetch the page, unless the sender wants no previews or the message had one of this link, and publish its
-        preview. Return whether there is one. Raises Unavailable."""
-        if await self._is_without(wanted.user_id, wanted.chat_id) or await self._was_made(wanted):
+        """Fetch the page, unless the sender wants no previews or the message has or had one of this link, and publish
+        its preview. Return whether there is one. Raises Unavailable."""
+        if await self._is_without(wanted.user_id, wanted.chat_id):
+            return False
+        recorded = await self._find_made(wanted)
+        if recorded is None or self._was_made(wanted, recorded):
             return False
         preview = await self._previewer.fetch(wanted.url)
         if preview is not None and not wanted.members:
             await self._rosters.get(wanted.chat_id)  # it is dropped if partitions move meanwhile
         _, newest = self._links.get(wanted.message_id, (0, wanted.url))  # the text may have been edited meanwhile
         if preview is None or newest != wanted.url or not self._is_on(wanted.chat_id, wanted.members):
+            return False
+        if self._was_made(wanted, recorded):  # for another text of the message with the same link
             return False
         return await self._publisher.make(wanted.user_id, _request(wanted, preview))
 
@@ -150,16 +160,26 @@ class Previews:
         _, is_set = max(read, self._accepted.get((user_id, chat_id), read))
         return is_set
 
-    async def _was_made(self, wanted: _Wanted) -> bool:
-        """Whether one of the newest previews that ListVersions returns is of this link, also if it was removed since;
-        True while history can't answer. A look-up by the client id finds only the previews of some days. Raises
-        Unavailable."""
-        if not wanted.is_edit:
+    async def _find_made(self, wanted: _Wanted) -> Sequence[Event] | None:
+        """The newest previews of a message that is edited, as ListVersions returns them, and the changes that took them
+        away; None while history can't answer. Raises Unavailable."""
+        if not wanted.edit_id:
+            return ()  # history has none of a message that is new
+        made = await self._lookups.find_versions(wanted.user_id, wanted.chat_id, wanted.message_id, "previewed")
+        return None if isinstance(made, Refusal) else made
+
+    def _was_made(self, wanted: _Wanted, recorded: Sequence[Event]) -> bool:
+        """Whether the newest preview of the message is of this link, or the last one of this link was taken away. By
+        these recorded previews, by those of the tail, and by what was accepted since."""
+        recent = self._lookups.recent_versions(wanted.user_id, wanted.message_id, "previewed")
+        urls = {event.event_id: event.change.previewed.preview.url for event in (*recorded, *recent)}
+        if (taken_id := self._taken.get(wanted.message_id)) is not None:
+            urls[taken_id] = ""
+        newest_first = [urls[event_id] for event_id in sorted(urls, reverse=True)]
+        if wanted.url not in newest_first:
             return False
-        user_id, chat_id, message_id = wanted.user_id, wanted.chat_id, wanted.message_id
-        made = await self._lookups.find_versions(user_id, chat_id, message_id, "previewed")
-        client_id = _client_id(wanted)
-        return isinstance(made, Refusal) or any(event.change.client_change_id == client_id for event in made)
+        last = newest_first.index(wanted.url)
+        return last == 0 or not newest_first[last - 1]
 
     def _is_on(self, chat_id: str, members: Members) -> bool:
         if self._live.value.link_previews == "off":
@@ -189,7 +209,7 @@ def _request(wanted: _Wanted, preview: LinkPreview) -> ChangeRequest:
 
 
 def _client_id(wanted: _Wanted) -> str:
-    """Return the client id of the preview, the same for each appearance of this link as the message's first, so that
-    the preview is published once."""
+    """Return the client id of the preview, another one for each edit, so that a link that comes back gets one again."""
     digest = hashlib.sha256(wanted.url.encode()).hexdigest()[:16]
-    return f"preview:{wanted.message_id}:{digest}"
+    first = f"preview:{wanted.message_id}:{digest}"
+    return f"{first}:{wanted.edit_id}" if wanted.edit_id else first

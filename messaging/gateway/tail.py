@@ -239,6 +239,12 @@ class Tail:
                     return event
         return None
 
+    def versions(self, message_id: int, kind: str) -> list[Event]:
+        """The changes of this kind, by its name, of a message, in order. Decodes all changes of the message."""
+        changes = (entry for entry in self._changes.get(message_id, ()) if entry.target_id and entry.value)
+        events = [decode(entry.value).event for entry in changes]
+        return [event for event in events if event.change.WhichOneof("body") == kind]
+
     def event(self, event_id: int) -> Event | None:
         """The message with this id, if the tail has it."""
         entry = self._messages.get(event_id)

@@ -62,10 +62,15 @@ async def gateway(platform: Platform, previewer: ScriptedPreviewer) -> Gateway:
     return await platform.start_gateway(previewer=previewer)
 
 
+async def next_preview(client: Client) -> Event:
+    while not (event := (await client.until("event")).event).change.HasField("previewed"):
+        pass
+    return event
+
+
 async def previewed(client: Client) -> tuple[int, str]:
     """The message and the title of the next preview."""
-    while not (change := (await client.until("event")).event.change).HasField("previewed"):
-        pass
+    change = (await next_preview(client)).change
     return change.target_id, change.previewed.preview.title
 
 
@@ -80,10 +85,10 @@ async def test_the_first_link_gets_one_preview_at_all_sessions_and_an_edit_anoth
         await ann.accepted(first)
         await ann.accepted(change_frame("b", message_id, edited=Edited(text=Text(body=f"{LINK}/1 again"))))
         await ann.accepted(change_frame("c", message_id, edited=Edited(text=Text(body=f"{LINK}/3"))))
-        assert await previewed(ben) == (message_id, "Page 3")
+        assert await previewed(ben) == (message_id, "Page 2")
         await ann.accepted(change_frame("d", message_id, previewed=Previewed()))
         assert await previewed(ben) == (message_id, "")
-    assert previewer.fetched == [f"{LINK}/1", f"{LINK}/1", f"{LINK}/3"]
+    assert previewer.fetched == [f"{LINK}/1", f"{LINK}/3"]
 
 
 async def test_a_preview_that_was_taken_away_does_not_come_back_at_any_time(
@@ -93,21 +98,58 @@ async def test_a_preview_that_was_taken_away_does_not_come_back_at_any_time(
     Cassandra, knows the preview any more. Another link gets one."""
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         message_id = (await ann.accepted(text_frame("a", body=LINK))).event_id
-        while not (made := (await ben.until("event")).event).change.HasField("previewed"):
-            pass
+        made = await next_preview(ben)
         await ann.accepted(change_frame("b", message_id, previewed=Previewed()))
-        tail = gateway.partitions.tail_of(ANN)
-        assert tail is not None
-        await until(lambda: tail.sent_with((ANN, "b")) is not None)
-        tail.evict(older_than_ms=MAX_ID, max_bytes=0)
-        tail.complete_from = 0
-        platform.history.add(message_id, ANN)
-        platform.history.versions[message_id, "previewed"] = [made]
+        record(platform, gateway, message_id, [made, await next_preview(ben)])
         await ann.accepted(change_frame("c", message_id, edited=Edited(text=Text(body=f"{LINK} again"))))
         await ann.accepted(change_frame("d", message_id, edited=Edited(text=Text(body=f"{LINK}/other"))))
-        assert await previewed(ben) == (message_id, "")
         assert await previewed(ben) == (message_id, "Page 2")
     assert previewer.fetched == [LINK, f"{LINK}/other"]
+
+
+def record(platform: Platform, gateway: Gateway, message_id: int, versions: list[Event]) -> None:
+    """Have history and not the gateway know Ann's message, and these of its previews."""
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    assert gateway.previews is not None
+    tail.evict(older_than_ms=MAX_ID, max_bytes=0)
+    tail.complete_from = 0
+    gateway.previews._taken.clear()
+    platform.history.add(message_id, ANN)
+    platform.history.versions[message_id, "previewed"] = versions
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_a_link_that_is_edited_away_and_back_has_a_preview_again_unless_it_was_taken_away(
+    platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, is_recorded: bool
+) -> None:
+    other = f"{LINK}/other"
+    async with platform.sign_in(gateway, ANN) as ann:
+        message_id = (await ann.accepted(text_frame("a", body=LINK))).event_id
+        versions = [await next_preview(ann)]
+
+        async def edit(client_id: str, body: str) -> None:
+            await ann.accepted(change_frame(client_id, message_id, edited=Edited(text=Text(body=body))))
+
+        async def preview_of_edit(client_id: str, url: str) -> None:
+            if is_recorded:
+                record(platform, gateway, message_id, versions)
+            await edit(client_id, url)
+            versions.append(await next_preview(ann))
+            assert versions[-1].change.previewed.preview.url == url
+
+        await preview_of_edit("b", other)
+        await preview_of_edit("c", LINK)
+        async with platform.sign_in(gateway, ANN) as phone:
+            await phone.accepted(change_frame("d", message_id, previewed=Previewed()))
+        versions.append(await next_preview(ann))
+        await preview_of_edit("e", other)
+        if is_recorded:
+            record(platform, gateway, message_id, versions)
+        await edit("f", LINK)
+        await edit("g", f"{LINK}/last")
+        assert (await next_preview(ann)).change.previewed.preview.url == f"{LINK}/last"
+    assert previewer.fetched == [LINK, other, LINK, other, f"{LINK}/last"]
 
 
 async def test_a_message_without_a_page_or_that_is_deleted_meanwhile_gets_no_preview(
