@@ -12,8 +12,9 @@ Every step may be repeated and done by several processes at once, and a process 
 Avatars have no rows. One can be set within a day of its upload only, so no user or group gets it while it is deleted.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from random import randrange
 
 import structlog
@@ -62,6 +63,9 @@ FIRST_SECONDS = 300.0
 HOUR_SECONDS = 3_600.0
 """Seconds from one sweep to the next."""
 
+Failed = Callable[[str, Exception], None]
+"""Takes the name of a step of a sweep, `files`, `keys` or `uploads`, and the exception that has ended the step."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -92,13 +96,31 @@ class Sweep:
         self._platform = platform
         self._watermark = Watermark(chats, partitions)
 
-    async def run(self, share: int | None = None) -> Swept:
+    async def run(self, share: int | None = None, failed: Failed | None = None) -> Swept:
         """Sweep everything, or one of SHARES: in all shares are the files that are condemned or uploading, which are
         few; the first one has the bytes and the avatars. Raises Unavailable, also if the file store belongs to another
-        platform, and may be repeated."""
+        platform, and may be repeated.
+
+        With `failed`, exceptions of the listings, which come after the files, are passed to it instead."""
         await claim(self._files, self._platform)
         swept = Swept()
         complete_up_to = await self._watermark.complete_up_to()  # before the uses are read
+        is_empty = await self._sweep_files(share, complete_up_to, swept)
+        listings: dict[str, Callable[[], Awaitable[None]]] = {}
+        if not share:
+            listings["keys"] = partial(self._sweep_keys, complete_up_to, swept, is_empty=is_empty)
+        listings["uploads"] = partial(self._sweep_uploads, swept, is_empty=is_empty)
+        for step, sweep in listings.items():
+            try:
+                await sweep()
+            except Exception as error:  # supervises the listing: the next step does not depend on it
+                if failed is None:
+                    raise
+                failed(step, error)
+        return swept
+
+    async def _sweep_files(self, share: int | None, complete_up_to: int, swept: Swept) -> bool:
+        """Sweep the rows of the file table, and return whether there are none."""
         place: int | None = FIRST_PLACE
         is_empty = True
         while place is not None:
@@ -109,11 +131,7 @@ class Sweep:
             unused = [row for row in condemned if _id(row) not in used]
             await self._forget([row for row in unused if _grace_of(row) <= complete_up_to], swept)
             await self._condemn([row for row in rows if not row.condemned_ms], share, swept)
-        if not is_empty:  # else it may be the wrong one, and all bytes are others' files
-            if not share:
-                await self._sweep_keys(complete_up_to, swept)
-            await self._sweep_uploads(swept)
-        return swept
+        return is_empty
 
     async def _condemn(self, rows: Collection[FileRow], share: int | None, swept: Swept) -> None:
         now_ms = wall_clock_ms()
@@ -149,13 +167,18 @@ class Sweep:
         await self._files.delete([key for row in forgotten for key in keys_of(_id(row))])
         swept.forgotten += len(forgotten)
 
-    async def _sweep_keys(self, complete_up_to: int, swept: Swept) -> None:
-        """Delete the keys of the file store that nobody reads any more, in one listing of all."""
+    async def _sweep_keys(self, complete_up_to: int, swept: Swept, *, is_empty: bool) -> None:
+        """Delete the keys of the file store that nobody reads any more, in one listing of all.
+
+        If the file table `is_empty`, it may be that of another database, and all bytes are files of others: delete only
+        avatars, and only of users and groups that exist."""
         after = ""
         while True:
             stored = await self._files.keys(after=after)
-            swept.bytes += await self._delete(await self._left_bytes(stored))
-            swept.avatars += await self._delete(await self._left_avatars(stored, complete_up_to))
+            if not is_empty:
+                swept.bytes += await self._delete(await self._left_bytes(stored))
+            left = await self._left_avatars(stored, complete_up_to, only_known=is_empty)
+            swept.avatars += await self._delete(left)
             if len(stored) < MAX_LISTED:
                 return
             after = stored[-1].key
@@ -175,28 +198,34 @@ class Sweep:
         used = await self._table.used(rowless) if rowless else ()
         return [key for key, file_id in old.items() if file_id not in used and _is_left(key, rows.get(file_id))]
 
-    async def _left_avatars(self, stored: Sequence[Stored], complete_up_to: int) -> list[str]:
-        """The keys of the squares of avatars that no user and no group has any more, or had in time."""
+    async def _left_avatars(self, stored: Sequence[Stored], complete_up_to: int, *, only_known: bool) -> list[str]:
+        """The keys of the squares of avatars that their users and groups do not have any more, or did not get in time.
+        With `only_known`, without the avatars of users and groups that do not exist."""
         settled = [each.key for each in stored if _is_settled(each, complete_up_to)]
         tokens = {key: token for key in settled if (token := avatar_of(key))}
-        used = await self._avatars({place_of(token) for token in tokens.values()})
-        return [key for key, token in tokens.items() if token not in used]
+        present = await self._avatars({place_of(token) for token in tokens.values()})
+        if only_known:
+            tokens = {key: token for key, token in tokens.items() if place_of(token) in present}
+        return [key for key, token in tokens.items() if present.get(place_of(token)) != token]
 
-    async def _avatars(self, places: Collection[str]) -> Collection[str]:
-        """Return the tokens that these users and groups have."""
+    async def _avatars(self, places: Collection[str]) -> Mapping[str, str]:
+        """Return the avatar, or an empty text, of each of these users and groups that exists, or is deleted."""
         user_ids = [int(place) for place in places if place.isdigit()]
-        groups = [await self._chats.get_group(place) for place in places if not place.isdigit()]
-        used = {group.settings.avatar for group in groups if group}
+        groups = {place: await self._chats.get_group(place) for place in places if not place.isdigit()}
+        present = {place: group.settings.avatar for place, group in groups.items() if group}
         for batch in batches(user_ids):
-            used |= {user.avatar for user in await self._accounts.users(batch)}
-        return used
+            present |= {str(user.user_id): user.avatar for user in await self._accounts.users(batch)}
+        return present
 
-    async def _sweep_uploads(self, swept: Swept) -> None:
-        """Cancel the uploads that no file has, in one listing of all."""
+    async def _sweep_uploads(self, swept: Swept, *, is_empty: bool) -> None:
+        """Cancel the uploads that no file has, in one listing of all; if the file table `is_empty`, only those of
+        avatars."""
         before_ms, after = wall_clock_ms() - LEFT_MS, ""
         while True:
             uploads = await self._files.uploads(before_ms, after, MAX_LISTED)
-            for upload in await self._left_uploads(uploads):
+            left = [] if is_empty else await self._left_uploads(uploads)
+            left += [upload for upload in uploads if avatar_of(upload.key)]  # their processes were killed during them
+            for upload in left:
                 await self._files.cancel(upload.key, upload.upload_id)
                 swept.uploads += 1
             if len(uploads) < MAX_LISTED:
@@ -204,12 +233,11 @@ class Sweep:
             after = uploads[-1].key
 
     async def _left_uploads(self, uploads: Sequence[Upload]) -> list[Upload]:
-        """Return the uploads of files without a row, and all of avatars: their processes were killed during them."""
+        """Return the uploads of files without a row: their processes were killed during them."""
         ids = {upload: file_id for upload in uploads if (file_id := file_id_of(upload.key))}
         rows = await self._table.rows({*ids.values()}) if ids else {}
         used = {(file_id, row.file.upload_id) for file_id, row in rows.items()}
-        without_row = [upload for upload, file_id in ids.items() if (file_id, upload.upload_id) not in used]
-        return without_row + [upload for upload in uploads if avatar_of(upload.key)]
+        return [upload for upload, file_id in ids.items() if (file_id, upload.upload_id) not in used]
 
 
 async def number_of_partitions(chats: ChatStore, configured: int) -> int:
@@ -219,19 +247,26 @@ async def number_of_partitions(chats: ChatStore, configured: int) -> int:
 
 
 async def sweep_hourly(sweep: Sweep, is_chosen: Callable[[], bool]) -> None:
-    """Sweep a share every hour while `is_chosen`, which holds in one process; two at once do no harm."""
+    """Sweep a share every hour while `is_chosen`, which holds in one process; two at once do no harm.
+
+    A share whose files could not be swept is repeated. A listing that fails, always perhaps, does not stop the next
+    share: the next listing does its work."""
     share = randrange(SHARES)  # noqa: S311 - no secret
     await trio.sleep(FIRST_SECONDS)
     while True:
         if is_chosen():
             try:
-                swept = await sweep.run(share)
+                swept = await sweep.run(share, _report)
             except Exception as error:  # supervises the sweep: the next one does its work
-                _log.warning("sweep_failed", reason=f"{type(error).__name__}: {error}")
+                _report("files", error)
             else:
                 _log.info("files_swept", share=share, **asdict(swept))
                 share = (share + 1) % SHARES
         await trio.sleep(HOUR_SECONDS)
+
+
+def _report(step: str, error: Exception) -> None:
+    _log.warning("sweep_failed", step=step, reason=f"{type(error).__name__}: {error}")
 
 
 def _id(row: FileRow) -> int:

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from messaging.archive import sweep as module
 from messaging.archive.store.protocol import ChatStore
@@ -22,6 +23,7 @@ from messaging.archive.sweep import (
     SHARES,
     UNUSED_MS,
     UPLOAD_MS,
+    Failed,
     Sweep,
     Swept,
     sweep_hourly,
@@ -72,12 +74,12 @@ class World:
     def now_ms(self) -> int:
         return wall_clock_ms() + self.ahead_ms
 
-    async def sweep(self, share: int | None = None) -> Swept:
+    async def sweep(self, share: int | None = None, failed: Failed | None = None) -> Swept:
         """A sweep by a process that has just started."""
         chats: Any = Stepping(self, self.chats, files=Stepping(self, self.chats.files), watermarks=self.watermarks)
         accounts: Any = Stepping(self, self.accounts)
         files: Any = Stepping(self, self.files, read=self.files.read)
-        return await Sweep(chats, accounts, files, PARTITIONS, PLATFORM).run(share)
+        return await Sweep(chats, accounts, files, PARTITIONS, PLATFORM).run(share, failed)
 
     async def kill_a_sweep(self, step: int) -> bool:
         """Sweep with a process that is killed after so many operations. Return whether it was, or had ended before."""
@@ -290,6 +292,28 @@ async def test_no_bytes_are_deleted_while_the_file_table_is_empty(world: World) 
     assert await world.sweep() == Swept()
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+async def test_uploads_are_swept_although_keys_can_not_be_listed(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, is_empty: bool
+) -> None:
+    """Without a file, only those of avatars: the file table may be that of another database."""
+    if not is_empty:
+        await world.add()
+    failures: list[str] = []
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise Unavailable("403 AccessDenied")
+
+    for key in (file_key(1), avatar_keys(new_avatar("1"))[0]):
+        await world.files.begin(key)
+    world.ahead_ms += LEFT_MS + 60_000
+    monkeypatch.setattr(world.files, "keys", refuse)
+    swept = await world.sweep(failed=lambda step, _: failures.append(step))
+    assert (swept.uploads, failures) == (1 if is_empty else 2, ["keys"])
+    with pytest.raises(Unavailable, match="403"):
+        await world.sweep()
+
+
 async def test_all_shares_together_sweep_everything(world: World) -> None:
     files = [await world.add() for _ in range(30)]
     await world.files.put(file_key(next(new_ids)), b"x")
@@ -386,6 +410,27 @@ async def test_a_deleted_account_leaves_no_avatar(world: World) -> None:
     assert not await avatars.are_there([user_avatar])
 
 
+async def test_avatars_are_swept_on_a_platform_without_files(world: World) -> None:
+    avatars, deleted = Avatars(world), Avatars(world)
+    former, present = await avatars.set_new(), await avatars.set_new()
+    left, _ = await deleted.set_new()
+    await world.accounts.delete_user(int(left.partition(".")[0]))
+    world.ahead_ms += AVATAR_MS + HOUR_MS
+    await world.record()
+    assert await world.sweep() == Swept(avatars=6)
+    assert [await avatars.are_there(each) for each in (former, present, [left])] == [False, True, False]
+
+
+async def test_an_empty_database_deletes_no_avatar(world: World) -> None:
+    """Its platform may have been attached to the wrong database, or is about to be restored."""
+    unknown = await Avatars(world).upload()
+    world.ahead_ms += AVATAR_MS + HOUR_MS
+    await world.record()
+    await world.accounts.add_user(User(next(users), "first", "", "", 1, 1), "hash")
+    assert await world.sweep() == Swept()
+    assert await Avatars(world).are_there(unknown)
+
+
 async def test_avatars_of_several_listings_are_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.add(FILE_STATE_UPLOADING)
     monkeypatch.setattr(module, "MAX_LISTED", 3)
@@ -451,12 +496,12 @@ async def sent_while_swept(world: World, look_up: int, record: int) -> bool:
     return found
 
 
-async def test_one_process_sweeps_a_share_every_hour_also_after_a_failure(
+async def test_one_process_sweeps_a_share_every_hour_and_repeats_one_whose_files_were_not_swept(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     shares: list[int] = []
 
-    async def run(share: int) -> Swept:
+    async def run(share: int, _: Failed) -> Swept:
         shares.append(share)
         if len(shares) == 2:
             raise Unavailable("away")
@@ -467,3 +512,28 @@ async def test_one_process_sweeps_a_share_every_hour_also_after_a_failure(
         await sweep_hourly(sweep, lambda: trio.current_time() > 1_000)
     first = shares[0]
     assert shares == [first, (first + 1) % SHARES, (first + 1) % SHARES]
+
+
+async def test_the_next_share_follows_although_uploads_can_not_be_listed(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a key of the bucket that may not list them."""
+
+    def answer(value: object) -> Callable[..., Awaitable[object]]:
+        async def operation(*_: object, **__: object) -> object:
+            await trio.lowlevel.checkpoint()
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        return operation
+
+    chats: Any = SimpleNamespace(watermarks=answer({}), files=SimpleNamespace(page=answer(([], None))))
+    files: Any = SimpleNamespace(keys=answer([]), uploads=answer(Unavailable("403 AccessDenied")))
+    monkeypatch.setattr(module, "claim", answer(None))
+    sweep = Sweep(chats, cast(AccountStore, None), files, PARTITIONS, PLATFORM)
+    with capture_logs() as logs, trio.move_on_after(FIRST_SECONDS + (SHARES - 0.5) * HOUR_SECONDS):
+        await sweep_hourly(sweep, lambda: True)
+    assert sorted(line["share"] for line in logs if line["event"] == "files_swept") == [*range(SHARES)]
+    failures = [(line["step"], line["reason"]) for line in logs if line["event"] == "sweep_failed"]
+    assert failures == [("uploads", "Unavailable: 403 AccessDenied")] * SHARES
