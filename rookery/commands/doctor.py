@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -200,13 +200,13 @@ def check_files(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
 
 
 def check_object_store(settings: Settings) -> Finding:
-    """Check that the bucket can be written, read, and deleted from, and takes uploads in parts."""
+    """Check that the bucket can be written, read, deleted from and listed, and takes uploads in parts."""
     url = settings.files.url
     try:
         with ThreadPoolExecutor(1) as threads:  # this thread may be one of Trio's already
             threads.submit(trio.run, _use_object_store, settings).result()
     except (NotFound, Unavailable, UnusableCertificate) as error:
-        remedy = "create the bucket, and correct the setting under `files` that names it, its address or its keys"
+        remedy = "create the bucket, correct its permissions, or the setting under `files` of its name, address or keys"
         return Finding(Level.PROBLEM, f"files can't be kept in {url} ({error})", remedy)
     return Finding(Level.OK, f"files can be kept in {url}")
 
@@ -220,6 +220,20 @@ async def _use_object_store(settings: Settings) -> None:
                 raise Unavailable("it returns other bytes than were written")
         await files.delete([key])
         await files.cancel(key, await files.begin(key))
+        # Without the last permission, files can be sent and read: only the sweep, an hour later, fails.
+        with _needs("s3:ListBucket"):
+            await files.keys(limit=1)
+        with _needs("s3:ListBucketMultipartUploads"):
+            await files.uploads(wall_clock_ms(), limit=1)
+
+
+@contextmanager
+def _needs(permission: str) -> Iterator[None]:
+    """Name the permission of the access key that the block needs if it fails."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(f"{error}: the access key needs the permission {permission}") from error
 
 
 def check_scanner(settings: Settings, _: Set[str]) -> Iterator[Finding]:

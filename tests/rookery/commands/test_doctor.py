@@ -22,8 +22,9 @@ from rookery.commands import doctor
 from rookery.commands.backup import PARTS
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
+from shared.contract.errors import Unavailable
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
-from shared.files.folder import open_folder_files
+from shared.files.folder import FolderFiles, open_folder_files
 from shared.net.health_server import serve_health
 from shared.settings import (
     ArchiveSettings,
@@ -104,6 +105,24 @@ def test_an_object_store_that_can_not_be_used_is_a_problem(tmp_path: Path, monke
     monkeypatch.setattr(doctor, "open_file_store", lambda _: open_folder_files(tmp_path))
     assert found(doctor.check_files, settings) == [Level.OK]
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("listing", "permission"), [("keys", "s3:ListBucket"), ("uploads", "s3:ListBucketMultipartUploads")]
+)
+def test_a_permission_to_list_that_the_access_key_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: str, permission: str
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise Unavailable("the object store answers GET with 403 AccessDenied")
+
+    monkeypatch.setattr(FolderFiles, listing, refuse)
+    monkeypatch.setattr(doctor, "open_file_store", lambda _: open_folder_files(tmp_path))
+    files = FilesSettings(url="s3://bucket", access_key="key", secret_key=SecretStr("sesame"))
+    finding = doctor.check_object_store(Settings(files=files))
+    assert finding.level is Level.PROBLEM
+    assert f"403 AccessDenied: the access key needs the permission {permission})" in finding.text
 
 
 def test_a_full_disk_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
