@@ -17,6 +17,9 @@ MAX_SECONDS = 2 * 365 * 24 * 60 * 60
 """Longest life of a sign-in that is not renewed. Live configuration allows one year; Cassandra allows twenty, but by
 default no TTL that ends after January 2038."""
 
+ENDED_AT_ONCE = 100
+"""Sign-ins that are ended, and then unlisted, together: a repetition of a call that broke off goes on behind them."""
+
 NO_FAMILY = "-"
 """Replaces an empty id, which Cassandra rejects."""
 
@@ -150,8 +153,10 @@ class CassandraSignIns:
 
     async def _end(self, user_id: int, family_ids: Sequence[str]) -> None:
         """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""
-        await self._statements.run_all(END_FAMILY, [(each,) for each in family_ids])
-        await self._statements.run_all(REMOVE_FROM_USER, [(user_id, each) for each in family_ids])
+        for first in range(0, len(family_ids), ENDED_AT_ONCE):
+            some = family_ids[first : first + ENDED_AT_ONCE]
+            await self._statements.run_all(END_FAMILY, [(each,) for each in some])
+            await self._statements.run_all(REMOVE_FROM_USER, [(user_id, each) for each in some])
 
 
 def family_of_row(

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 
 from rookery.serve.schema import FILLS, MIGRATIONS
 from shared.accounts.cassandra.search import NameIndex
-from shared.accounts.cassandra.sign_ins import FAMILY_OF_TOKEN, KEPT_SECONDS, MAX_SECONDS, CassandraSignIns
+from shared.accounts.cassandra.sign_ins import (
+    END_FAMILY,
+    ENDED_AT_ONCE,
+    FAMILY_OF_TOKEN,
+    KEPT_SECONDS,
+    MAX_SECONDS,
+    CassandraSignIns,
+)
 from shared.accounts.cassandra.store import CassandraAccounts
 from shared.accounts.people import Relationship, Report, Resolution
 from shared.accounts.sign_outs import WRITE_DEADLINE, completed
@@ -420,6 +427,32 @@ async def test_an_end_of_all_sign_ins_that_broke_off_names_all_when_it_is_repeat
         assert not is_one_kept or await store.is_live(kept_id)
         assert set(named) <= set(all_ids)
         assert not has_broken_off or named == all_ids or at > len(all_ids)  # then only their index was left to remove
+
+
+async def test_an_end_of_many_sign_ins_that_broke_off_goes_on_where_it_was_when_it_is_repeated() -> None:
+    all_ids = [f"family {number:03}" for number in range(2 * ENDED_AT_ONCE + 1)]
+    ended, listed, writes = list[object](), [*all_ids], itertools.count(1)
+
+    class Breaking:
+        """Statements that break off in the second batch."""
+
+        async def run(self, *_: object) -> list[tuple[str]]:
+            return [(family_id,) for family_id in listed]
+
+        async def run_all(self, text: str, rows: Sequence[Sequence[str]]) -> None:
+            if next(writes) == 3:
+                raise Unavailable("broken off")
+            for row in rows:
+                if text == END_FAMILY:
+                    ended.append(row[0])
+                else:
+                    listed.remove(row[1])
+
+    store = CassandraSignIns(cast(Statements, Breaking()))
+    with pytest.raises(Unavailable):
+        await store.end_families(1)
+    assert await store.end_families(1) == all_ids[ENDED_AT_ONCE:]
+    assert (ended, listed) == (all_ids, [])
 
 
 async def test_a_sign_out_that_broke_off_can_be_retried(
