@@ -6,6 +6,7 @@ from messaging.archive.store.cassandra.former_rows import convert_rows
 from messaging.archive.store.cassandra.schema import (
     CHANGES_SCHEMA,
     CHANNELS_SCHEMA,
+    CHAT_INDEXES_SCHEMA,
     CHATS_SCHEMA,
     CONTROLS_SCHEMA,
     FEED_SCHEMA,
@@ -17,6 +18,7 @@ from messaging.archive.store.cassandra.schema import (
     UNKNOWN_CHANGES_SCHEMA,
 )
 from shared.accounts.cassandra.schema import (
+    ACCOUNT_INDEXES_SCHEMA,
     ACCOUNT_LIST_SCHEMA,
     ACCOUNTS_SCHEMA,
     ADMIN_SCHEMA,
@@ -57,6 +59,7 @@ MIGRATIONS = (
     Migration(20, "controls", CONTROLS_SCHEMA),
     Migration(21, "unknown changes", UNKNOWN_CHANGES_SCHEMA),
     Migration(22, "newest sent", NEWEST_SENT_SCHEMA),
+    Migration(23, "tombstones", (*ACCOUNT_INDEXES_SCHEMA, *CHAT_INDEXES_SCHEMA)),
 )
 
 

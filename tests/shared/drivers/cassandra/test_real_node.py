@@ -46,6 +46,18 @@ async def test_a_statement_is_prepared_once_and_one_with_a_condition_never_sent_
     assert not unlogged([(plain, row), (conditional, row)]).is_idempotent
 
 
+async def test_only_tables_whose_rows_are_checked_forget_removals_after_a_day(
+    cassandra_settings: CassandraSettings,
+) -> None:
+    tables = "SELECT table_name, gc_grace_seconds FROM system_schema.tables WHERE keyspace_name = '{}'"
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+        found: dict[str, int] = dict(await session.execute(tables.format(cassandra_settings.keyspace)))
+    short = {name for name, seconds in found.items() if seconds < 10 * 86_400}
+    indexes = {"families_by_user", "names_by_trigram", "relationships_by_user", "public_chats_by_trigram"}
+    assert short == indexes | {"chat_heads"}
+    assert {found[name] for name in short} == {86_400}
+
+
 async def test_invalid_values_are_refused_and_nothing_is_written(
     cassandra_settings: CassandraSettings,
 ) -> None:
