@@ -23,7 +23,14 @@ from shared.accounts.store import Credentials, User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.telemetry.metrics.catalogue import PASSWORD_RESETS, REFRESHES, REGISTRATIONS, SIGN_INS
-from shared.throttle import Attempt, Throttle, too_many
+from shared.throttle import HOUR, Attempt, Throttle, too_many
+
+SIGN_INS_PER_HOUR = 240
+"""Successful sign-ins of one account at one BFF, all devices together: each is a row that stays for weeks, or leaves a
+tombstone."""
+
+RENAMES_PER_HOUR = 60
+"""New display names of a user at one BFF: each replaces dozens of rows of the search for people."""
 
 _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")
 
@@ -67,6 +74,8 @@ class Accounts:
         self._own_passwords = Throttle()
         self._registrations = Throttle()
         self._resets = Throttle()
+        self._started = Throttle(period=HOUR)
+        self._renames = Throttle(period=HOUR)
 
     @endpoint("POST", "/v1/users", models.User, status=201)
     @counted(REGISTRATIONS, _REGISTRATION_RESULTS)
@@ -119,6 +128,8 @@ class Accounts:
         verified = await self._check(body.name, body.password, attempt)
         if isinstance(verified, Refusal):
             return verified
+        if wait := self._started.take(str(verified.user_id), SIGN_INS_PER_HOUR, trio.current_time()):
+            return too_many("sign-ins to this account", wait)
         user = await self._user(verified.user_id)
         tokens = await self._sign_ins.start(user, verified.password_hash, body.device_name)
         if isinstance(tokens, Refusal):
@@ -154,10 +165,15 @@ class Accounts:
         if new and (refusal := await self._avatars.check(place, new)):
             return refusal
         if user.version == body.version:  # else omitted fields would be taken from another version
+            display_name = user.display_name if body.display_name is None else body.display_name
+            if display_name != user.display_name and (
+                wait := self._renames.take(place, RENAMES_PER_HOUR, trio.current_time())
+            ):
+                return too_many("new names", wait)
             try:
                 changed = await self._services.accounts.update_profile(
                     user.user_id,
-                    display_name=user.display_name if body.display_name is None else body.display_name,
+                    display_name=display_name,
                     about=user.about if body.about is None else body.about,
                     version=body.version,
                     who_may_start=None if body.who_may_start is None else WhoMayStart(body.who_may_start),

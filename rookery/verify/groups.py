@@ -26,6 +26,9 @@ MAX_TIMES = 15
 RENAME_EVERY = 7
 """One control change in this many is a new name."""
 
+RENAME_SECONDS = 2.0
+"""Seconds between two new names once there is no other change: a user may change settings 60 times a minute."""
+
 LINK_EVERY = 3
 """One time in this many, a user comes back by the invite link, at most 5 times: a user may join a group 10 times an
 hour, and a retry may count."""
@@ -107,6 +110,9 @@ class Group:
                 await self._request(client.me.user_id, self._rename(client))
             await self._request(actor.me.user_id, request)
             await trio.sleep(PAUSE_SECONDS)
+        while not self._is_over:
+            await self._request(client.me.user_id, self._rename(client))
+            await trio.sleep(RENAME_SECONDS)
 
     def _requests(self, client: Client, movers: Sequence[Client]) -> Iterator[tuple[Client, Request]]:
         """Yield the client that makes each change, and the change: each mover is removed, or leaves, and is added again
@@ -119,8 +125,6 @@ class Group:
             returns.append((mover, self._join(mover)) if is_by_link else (client, self._add(client, mover)))
             has_left = is_by_link or number % 2  # a removed user only asks to join
             yield (mover, self._leave(mover)) if has_left else (client, self._remove(client, mover))
-        while True:
-            yield client, self._rename(client)
 
     def _rename(self, client: Client) -> Request:
         name = f"{self._name} {next(self._names)}"

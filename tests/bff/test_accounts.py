@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from bff import gateways
+from bff import accounts, gateways
 from rookery.v1.signals_pb2 import Signal
 from shared.accounts.links import Invite, new_link
 from shared.accounts.sign_outs import ALL_SIGN_INS
@@ -369,6 +369,21 @@ async def test_an_invalid_access_token_or_one_in_the_url_is_refused(api: Api, to
             assert reply.refusal[:2] == (401, "unauthenticated")
 
 
+async def test_sign_ins_of_one_account_are_limited_also_with_its_password(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "SIGN_INS_PER_HOUR", 2)
+    await api.register("bob")
+    body = {"name": "bob", "password": PASSWORD}
+    replies = [await api.call("POST", "/v1/tokens", body) for _ in range(3)]
+    assert [reply.status for reply in replies[:2]] == [200] * 2
+    assert replies[2].refusal[:2] == (429, "rate_limited")
+    assert 0 < replies[2].body["retry_after_ms"] <= 1_800_000
+    bob = replies[0].body["access_token"]
+    assert len((await api.call("GET", "/v1/me/sign-ins", token=bob)).body["sign_ins"]) == 2
+    assert "access_token" in await api.sign_in()
+
+
 # ---- the user's own
 
 
@@ -383,6 +398,21 @@ async def test_a_profile_changes_in_part_and_its_version_rises(api: Api, token: 
     assert third.body == {**second.body, **settings, "version": 4}
     fourth = await api.call("PATCH", "/v1/me", {"about": "", "version": 4}, token=token)
     assert fourth.body.items() >= settings.items()
+
+
+async def test_new_display_names_of_a_user_are_limited(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other changes of the profile are not, nor is the present name."""
+    monkeypatch.setattr(accounts, "RENAMES_PER_HOUR", 2)
+
+    async def change(version: int, **profile: str) -> Reply:
+        return await api.call("PATCH", "/v1/me", {**profile, "version": version}, token=token)
+
+    names = ["one", "two", "two", "three"]
+    replies = [await change(version, display_name=name) for version, name in enumerate(names, 1)]
+    assert [reply.status for reply in replies[:3]] == [200] * 3
+    assert replies[3].refusal[:2] == (429, "rate_limited")
+    assert 0 < replies[3].body["retry_after_ms"] <= 1_800_000
+    assert (await change(4, about="still here")).body["display_name"] == "two"
 
 
 async def test_a_change_of_an_old_version_is_a_conflict(api: Api, token: str) -> None:

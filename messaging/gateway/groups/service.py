@@ -37,6 +37,10 @@ JOINS_PER_HOUR = 10
 """How often a user joins one group, or asks to: each is a line in the chat, and a user may leave, or take a request
 back, at once."""
 
+SETTINGS_PER_MINUTE = 60
+"""How often a user changes the settings of groups: each change is a line in the chat, and a new name of a public group
+replaces dozens of rows of the search for groups."""
+
 REQUEST_SECONDS = 5.0
 """How long the message of a call may take to arrive."""
 
@@ -66,6 +70,7 @@ class GroupService(GroupServiceServicer):
         self._creations = Throttle(period=HOUR)
         self._additions = Throttle()
         self._joins = Throttle(period=HOUR)  # by user and group
+        self._settings = Throttle()
         self._chat_limit = UnknownChatLimit(live)
         self._link_limit = UnknownChatLimit(live, "token")
         self._sample = sample_calls(lambda: live.value.trace_ratio)
@@ -135,7 +140,7 @@ class GroupService(GroupServiceServicer):
 
     def _begin(self, user_id: int, request: ChangeGroupRequest) -> Attempt | Refusal:
         """Count a request that creates a group or adds members, each of which reads up to 999 accounts, or by which
-        the user joins or invites others."""
+        the user joins or invites others, or changes the settings of a group."""
         key, now, live = str(user_id), trio.current_time(), self._live.value
         match request.WhichOneof("change"):
             case "join" if not is_group(request.chat_id):  # no key may be as long as a request
@@ -147,6 +152,8 @@ class GroupService(GroupServiceServicer):
                 if kind == "join":
                     limits.append(Take(self._joins, f"{key} {request.chat_id}", JOINS_PER_HOUR))
                 begun, takes = take_all(limits, now), "additions to groups"
+            case "change_settings":
+                begun, takes = self._settings.begin(key, SETTINGS_PER_MINUTE, now), "changes of groups' settings"
             case _:
                 return Attempt(())
         return begun if isinstance(begun, Attempt) else too_many(takes, begun)

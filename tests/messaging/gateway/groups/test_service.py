@@ -177,6 +177,27 @@ async def test_a_user_joins_one_group_a_few_times_an_hour(server: Server, monkey
     assert [getattr(answer, "code", "") for answer in answers] == ["not_found", "rate_limited", "not_found"]
 
 
+async def test_changes_of_settings_by_a_user_are_limited_but_failures_of_ours_do_not_count(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SETTINGS_PER_MINUTE", 2)
+    token = await server.platform.token(ANN)
+    assert isinstance(await server.call(token, creation()), Event)
+
+    def rename(name: str) -> ChangeGroupRequest:
+        changed = ChangeSettings(name=name)
+        return ChangeGroupRequest(chat_id=creation().chat_id, client_change_id=name, change_settings=changed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.service._sequencer, "is_closed", True)
+        for _ in range(3):
+            assert getattr(await server.call(token, rename("A")), "code", "") == "unavailable"
+    answers = [await server.call(token, rename(name)) for name in "ABC"]
+    assert [getattr(answer, "code", "done") for answer in answers] == ["done"] * 2 + ["rate_limited"]
+    assert isinstance(refused := answers[-1], Refusal)
+    assert 0 < refused.retry_after_ms <= 30_000
+
+
 async def test_nothing_is_remembered_of_a_join_whose_chat_id_is_that_of_no_group(server: Server) -> None:
     """Such an id may be as long as a request."""
     request = joined()
