@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import zip_longest
 
@@ -112,10 +113,12 @@ class Downloads:
             )
             for wanted in body.files
         ]
-        readable = await self._readable(links)
-        if isinstance(readable, Refusal):
-            return readable
-        return Response(Links(links=[await self._signed(link, readable.get(_reading(link))) for link in links]))
+        found = await self._find(links)
+        if isinstance(found, Refusal):
+            return found
+        signed = [await self._signed(link, found.readable.get(_reading(link))) for link in links]
+        not_recorded = [at for at, link in enumerate(links) if _reading(link) in found.not_recorded]
+        return Response(Links(links=signed, not_recorded=not_recorded))
 
     @endpoint("GET", "/v1/chats/<chat_id>/files", ListChatFilesResponse)
     async def list_chat_files(self, claims: Claims, chat_id: str, query: ChatFilesQuery) -> Response | Refusal:
@@ -237,14 +240,14 @@ class Downloads:
         if link.report_id:
             stored = await self._reported.read(link)
             return None if isinstance(stored, Refusal) and stored.code in _ENDS else stored
-        readable = await self._readable([link])
-        return readable if isinstance(readable, Refusal) else readable.get(_reading(link))
+        found = await self._find([link])
+        return found if isinstance(found, Refusal) else found.readable.get(_reading(link))
 
-    async def _readable(self, links: Sequence[FileLink]) -> dict[Reading, StoredFile] | Refusal:
+    async def _find(self, links: Sequence[FileLink]) -> "_Found | Refusal":
         """The complete files of these links of one user that the user may read now where the link states.
 
         A message that was sent just now may not be recorded yet: its files are looked up again."""
-        found: dict[Reading, StoredFile] = {}
+        found = _Found()
         pauses = iter(PAUSES)
         while True:
             for readings in _queries(links):
@@ -256,8 +259,10 @@ class Downloads:
                 if isinstance(response, Refusal):
                     return response
                 complete = {each.file.file_id: each for each in response.files if each.state == FILE_STATE_COMPLETE}
-                found |= {each: complete[each[0]] for each in readings if each[0] in complete}
-            links = [link for link in links if _reading(link) not in found and self._is_young(link.message_id)]
+                found.readable |= {each: complete[each[0]] for each in readings if each[0] in complete}
+                found.not_recorded -= set(readings)
+                found.not_recorded |= {(ref.file_id, ref.chat_id, ref.message_id) for ref in response.not_recorded}
+            links = [link for link in links if _reading(link) not in found.readable and self._is_young(link.message_id)]
             pause = next(pauses, None)
             if not links or pause is None:
                 return found
@@ -288,6 +293,14 @@ class Downloads:
         return self._services.files.signed_url(
             key, REDIRECT_SECONDS, disposition=file.disposition, media_type=file.media_type
         )
+
+
+@dataclass(slots=True)
+class _Found:
+    """The files that a user may read, and those that may become readable, as their messages may not be recorded yet."""
+
+    readable: dict[Reading, StoredFile] = field(default_factory=dict)
+    not_recorded: set[Reading] = field(default_factory=set)
 
 
 def _reading(link: FileLink) -> Reading:

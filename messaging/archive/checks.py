@@ -47,9 +47,13 @@ def check_chat(request: OfChat) -> Refusal | None:
     """Refuse a request for a chat that can't be the user's. Of a group, the store knows its members."""
     if refusal := check_range("user_id", request.user_id, 1, MAX_ID):
         return refusal
-    members = direct_members(request.chat_id)
-    is_possible = is_group(request.chat_id) if members is None else request.user_id in members
-    return None if is_possible else no_such_chat()
+    return None if is_possible(request.user_id, request.chat_id) else no_such_chat()
+
+
+def is_possible(user_id: int, chat_id: str) -> bool:
+    """Whether the chat may be one of the user's, by its id."""
+    members = direct_members(chat_id)
+    return is_group(chat_id) if members is None else user_id in members
 
 
 def check_group(chat_id: str) -> Refusal | None:

@@ -3,13 +3,14 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
-from messaging.archive.checks import MAX_LIMIT, check_bytes, check_chat, check_range, unless_unavailable
+from messaging.archive.checks import MAX_LIMIT, check_bytes, check_chat, check_range, is_possible, unless_unavailable
 from messaging.archive.pages import newest_of
 from messaging.archive.reader import open_reader
 from messaging.archive.store.files import Exceeded
 from messaging.archive.store.protocol import ChatStore
+from messaging.archive.watermark import Watermark
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
@@ -21,7 +22,6 @@ from rookery.v1.archive_pb2 import (
     CancelFileResponse,
     CompleteFileRequest,
     CompleteFileResponse,
-    GetChatRequest,
     GetFilesRequest,
     GetFilesResponse,
     GetReportedFileRequest,
@@ -42,8 +42,9 @@ from shared.files.protocol import MAX_NAME_BYTES
 class FileQueries(ArchiveServiceServicer):
     """The methods of ArchiveService for files."""
 
-    def __init__(self, chats: ChatStore) -> None:
+    def __init__(self, chats: ChatStore, watermark: Watermark) -> None:
         self._chats = chats
+        self._watermark = watermark
 
     async def ReserveFile(self, request: ReserveFileRequest) -> ReserveFileResponse | Refusal:
         file = request.file.file
@@ -131,30 +132,33 @@ class FileQueries(ArchiveServiceServicer):
 
     async def _get_files(self, request: GetFilesRequest) -> GetFilesResponse:
         user_id, refs = request.user_id, request.files
+        complete_up_to = await self._watermark.complete_up_to()
         rows = await self._chats.files.rows({ref.file_id for ref in refs})
         known = {file_id: row.file for file_id, row in rows.items() if not row.condemned_ms}
         own = {file_id for file_id, file in known.items() if file.owner_id == user_id}
         complete = {file_id for file_id, file in known.items() if file.state == FILE_STATE_COMPLETE}
-        readable = own | await self._readable(user_id, [ref for ref in refs if ref.file_id in complete - own])
-        in_order = dict.fromkeys(ref.file_id for ref in refs)
-        return GetFilesResponse(files=[known[file_id] for file_id in in_order if file_id in readable])
+        of_others = [ref for ref in refs if ref.file_id in complete - own]
+        held = await self._held(user_id, of_others)
+        readable = own | {ref.file_id for ref in of_others if ref.file_id in held.get(_message(ref), ())}
+        new = (ref for ref in of_others if ref.message_id > complete_up_to and is_possible(user_id, ref.chat_id))
+        return GetFilesResponse(
+            files=[known[file_id] for file_id in dict.fromkeys(ref.file_id for ref in refs) if file_id in readable],
+            not_recorded=[ref for ref in new if _message(ref) not in held],
+        )
 
-    async def _readable(self, user_id: int, refs: Sequence[FileRef]) -> set[int]:
-        """The files that the user may read in the messages that the references name. Access costs one read of the
-        message, however many other messages use the file."""
+    async def _held(self, user_id: int, refs: Sequence[FileRef]) -> Mapping[tuple[str, int], Set[int]]:
+        """The files of the recorded messages that the references name, if the user may read these. Access costs one
+        read of the message, however many other messages use the file."""
         messages: set[tuple[str, int]] = set()
-        for chat_id in {ref.chat_id for ref in refs}:
+        for chat_id in {ref.chat_id for ref in refs if is_possible(user_id, ref.chat_id)}:
             in_chat = [ref.message_id for ref in refs if ref.chat_id == chat_id]
-            if check_chat(GetChatRequest(user_id=user_id, chat_id=chat_id)):
-                continue
             reader = await open_reader(self._chats, user_id, chat_id)
             if not isinstance(reader, Refusal):
                 messages |= {(chat_id, each) for each in in_chat if 0 < each <= MAX_ID and reader.includes(each)}
-        held = await self._chats.files.held_by(messages) if messages else {}
-        return {ref.file_id for ref in refs if ref.file_id in held.get((ref.chat_id, ref.message_id), ())}
+        return await self._chats.files.held_by(messages) if messages else {}
 
     async def _get_reported_file(self, ref: FileRef) -> GetReportedFileResponse | Refusal:
-        key = ref.chat_id, ref.message_id
+        key = _message(ref)
         row = (await self._chats.files.rows({ref.file_id})).get(ref.file_id)
         is_held = ref.file_id in (await self._chats.files.held_by({key})).get(key, ())
         if row is None or row.condemned_ms or row.file.state != FILE_STATE_COMPLETE or not is_held:
@@ -168,3 +172,7 @@ class FileQueries(ArchiveServiceServicer):
         before_id, limit = request.before_id or MAX_ID, request.limit
         page = newest_of(await reader.messages_with_files(request.file_class, before_id, limit), limit)
         return ListChatFilesResponse(messages=page.messages[::-1], has_older=page.has_older)
+
+
+def _message(ref: FileRef) -> tuple[str, int]:
+    return ref.chat_id, ref.message_id

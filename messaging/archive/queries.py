@@ -79,8 +79,7 @@ class ArchiveQueries(FileQueries):
 
     def __init__(self, chats: ChatStore, partitions: int) -> None:
         """`partitions` is the number of partitions of the log."""
-        super().__init__(chats)
-        self._watermark = Watermark(chats, partitions)
+        super().__init__(chats, Watermark(chats, partitions))
 
     async def run(self) -> None:
         """Prepare the responses to further queries, for ever."""

@@ -75,6 +75,8 @@ class _Upload(msgspec.Struct, frozen=True):
 
 class _Links(msgspec.Struct, frozen=True):
     links: Sequence[Link | None]
+    not_recorded: Sequence[int] = ()
+    """The places of links that are None while the message may not be recorded yet."""
 
 
 class Files:
@@ -200,9 +202,14 @@ class Files:
     ) -> Sequence[Link | None]:
         """Return the links of files, at most 100, in their order; None for one that the user may not read.
 
-        `rendition` is one of a picture's `thumbnails`. At a link with `download`, browsers save the file."""
+        `rendition` is one of a picture's `thumbnails`. At a link with `download`, browsers save the file. Raises
+        Refused with `unavailable`, and the place in its field, if a message is so new that it may not be recorded."""
         wanted = [_wanted(file, rendition, download=download) for file in files]
-        return decode_json(await self._api.request("POST", "/v1/files/links", body={"files": wanted}), _Links).links
+        answer = decode_json(await self._api.request("POST", "/v1/files/links", body={"files": wanted}), _Links)
+        for place in answer.not_recorded:
+            message, field = "The message is too new: try again soon.", f"files[{place}].message_id"
+            raise Refused("unavailable", message, field=field, retryable=True, retry_after_ms=1_000)
+        return answer.links
 
     @asynccontextmanager
     async def download(

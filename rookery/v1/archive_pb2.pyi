@@ -412,10 +412,12 @@ class GetFilesRequest(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ...) -> None: ...
 
 class GetFilesResponse(_message.Message):
-    __slots__ = ("files",)
+    __slots__ = ("files", "not_recorded")
     FILES_FIELD_NUMBER: _ClassVar[int]
+    NOT_RECORDED_FIELD_NUMBER: _ClassVar[int]
     files: _containers.RepeatedCompositeFieldContainer[StoredFile]
-    def __init__(self, files: _Optional[_Iterable[_Union[StoredFile, _Mapping]]] = ...) -> None: ...
+    not_recorded: _containers.RepeatedCompositeFieldContainer[_files_pb2.FileRef]
+    def __init__(self, files: _Optional[_Iterable[_Union[StoredFile, _Mapping]]] = ..., not_recorded: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ...) -> None: ...
 
 class GetReportedFileRequest(_message.Message):
     __slots__ = ("file",)

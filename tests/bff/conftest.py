@@ -66,7 +66,7 @@ from shared.configuration.live import Live
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.sqlite import open_sqlite_configuration
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import SnowflakeGenerator
+from shared.contract.ids import MAX_ID, SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry
 from shared.files.folder import open_folder_files
@@ -102,6 +102,7 @@ class FakeArchive:
     def __init__(self) -> None:
         self.files: dict[int, StoredFile] = {}
         self.reserved: dict[tuple[int, str], int] = {}
+        self.complete_up_to = MAX_ID
         self.requests: list[Any] = []
         self.response: Any = None
 
@@ -162,8 +163,10 @@ class FakeArchive:
         return self._reply(request, CancelFileResponse())
 
     async def get_files(self, request: GetFilesRequest) -> GetFilesResponse | Refusal:
-        found = (self.files.get(ref.file_id) for ref in request.files)
-        return self._reply(request, GetFilesResponse(files=[file for file in found if file]))
+        found = [self.files[ref.file_id] for ref in request.files if ref.file_id in self.files]
+        missing = [ref for ref in request.files if ref.file_id not in self.files]
+        not_recorded = [ref for ref in missing if ref.message_id > self.complete_up_to]
+        return self._reply(request, GetFilesResponse(files=found, not_recorded=not_recorded))
 
     async def get_reported_file(self, request: GetReportedFileRequest) -> GetReportedFileResponse | Refusal:
         if file := self.files.get(request.file.file_id):

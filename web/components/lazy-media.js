@@ -12,7 +12,7 @@ import { linksOf, mayHaveExpired } from "../files/links.js";
 
 /** Addresses are requested when an element is this near to the view. */
 const AHEAD = "800px";
-/** After a request without a response, the next one is sent after this time, in milliseconds. */
+/** After a request without a response, or for a message that is not recorded yet, the next one is sent after this time, in milliseconds. */
 const PAUSE_MS = 5_000;
 
 /** `renewed_ms` is when the address was renewed last. @type {WeakMap<Element, {app: App, wanted: Wanted, renewed_ms: number}>} */

@@ -1,6 +1,8 @@
 // Links to the bytes of files. The server gives them for minutes, many in one request, and only for files that the user
 // may read; the same link until it expires, so that the browser's cache has the bytes.
 
+import { Problem } from "../api.js";
+
 /** @import {Api} from "../api.js" */
 /** @import {Chats} from "../stores/chats.js" */
 
@@ -23,6 +25,11 @@ const LIFE_MS = 30_000;
  * @property {boolean} [download] whether the browser saves it under its name
  */
 /** @typedef {{url: string, expires_at_ms: string | number}} Link */
+/**
+ * @typedef {object} Links
+ * @property {(Link | null)[]} links in the order of the files
+ * @property {number[]} [not_recorded] the places of links that are null while the message may not be recorded yet
+ */
 
 /**
  * Whether a link that does not work may have expired: one that was renewed just now has not, and its file is broken.
@@ -37,11 +44,11 @@ export class FileLinks {
   #known = new Map();
   /** What the next request asks for. @type {Map<string, Promise<string>>} */
   #waiting = new Map();
-  /** @type {Promise<(Link | null)[]> | null} */
+  /** @type {Promise<Links> | null} */
   #request = null;
 
   /**
-   * @param {(files: readonly Wanted[]) => Promise<(Link | null)[]>} fetch the links in the order of the files
+   * @param {(files: readonly Wanted[]) => Promise<Links>} fetch
    * @param {() => number} now the server's time in milliseconds since 1970
    */
   constructor(fetch, now) {
@@ -52,7 +59,8 @@ export class FileLinks {
   /**
    * The address of a file; empty if the user may not read it, or not any more.
    * @param {Wanted} wanted
-   * @returns {Promise<string>} rejects if the server does not respond
+   * @returns {Promise<string>} rejects if a later call may succeed: without a response, or while the server has not
+   * recorded the message
    */
   get(wanted) {
     const key = JSON.stringify(wanted);
@@ -74,12 +82,15 @@ export class FileLinks {
       this.#request = this.#send(this.#waiting);
     }
     const at = this.#waiting.size;
-    const link = this.#request.then((links) => this.#keep(key, links[at] ?? null));
+    const link = this.#request.then(({ links, not_recorded }) => {
+      if (not_recorded?.includes(at)) throw new Problem(503, { code: "unavailable" });
+      return this.#keep(key, links[at] ?? null);
+    });
     this.#waiting.set(key, link);
     return link;
   }
 
-  /** @param {Map<string, Promise<string>>} waiting @returns {Promise<(Link | null)[]>} */
+  /** @param {Map<string, Promise<string>>} waiting @returns {Promise<Links>} */
   async #send(waiting) {
     await new Promise((resolve) => setTimeout(resolve));
     if (this.#waiting === waiting) this.#request = null;
@@ -111,8 +122,7 @@ const all = new WeakMap();
 export function linksOf({ api, chats }) {
   const known = all.get(chats);
   if (known) return known;
-  const fetch = async (/** @type {readonly Wanted[]} */ files) =>
-    (await api.signedIn("POST", "/v1/files/links", { files })).links;
+  const fetch = (/** @type {readonly Wanted[]} */ files) => api.signedIn("POST", "/v1/files/links", { files });
   const links = new FileLinks(fetch, () => chats.clock.now_ms());
   all.set(chats, links);
   return links;

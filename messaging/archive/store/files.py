@@ -73,8 +73,8 @@ class FileTable(Protocol):
         ...
 
     async def held_by(self, messages: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Set[int]]:
-        """The ids of the files of messages, which are given as chat_id and message_id. A deleted or unknown message has
-        none, and may be left out."""
+        """The ids of the files of messages, which are given as chat_id and message_id. A deleted message has none,
+        and one that is not recorded is left out."""
         ...
 
     async def condemn(self, rows: Collection[FileRow], at_ms: int) -> None:

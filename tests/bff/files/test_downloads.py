@@ -131,7 +131,7 @@ async def test_each_file_has_its_link_or_null(shared: Shared) -> None:
     assert reply.body["links"][0] == again.body["links"][0] != later.body["links"][0]
     for state in (FILE_STATE_UPLOADING, FILE_STATE_BLOCKED):
         shared.api.archive.files[FILE].state = state
-        assert (await shared.links({})).body == {"links": [None]}
+        assert (await shared.links({})).body == {"links": [None], "not_recorded": []}
 
 
 async def test_a_file_that_is_readable_in_one_of_its_messages_has_a_link_for_that_one_only(
@@ -206,10 +206,11 @@ async def test_files_of_a_message_that_is_not_recorded_yet_are_looked_up_again(
     monkeypatch.setattr(downloads, "PAUSES", (0.001, 0.001))
     archive = shared.api.archive
     stored = archive.files.pop(FILE)
-    for age_ms, look_ups in ((0, 3), (29_000, 3), (31_000, 1)):
+    archive.complete_up_to = first_id_at(shared.api.clock() - 40_000)
+    for age_ms, look_ups, not_recorded in ((0, 3, [0]), (29_000, 3, [0]), (31_000, 1, [0]), (41_000, 1, [])):
         shared.message_id = first_id_at(shared.api.clock() - age_ms)
         archive.requests.clear()
-        assert (await shared.links({})).body == {"links": [None]}
+        assert (await shared.links({})).body == {"links": [None], "not_recorded": not_recorded}
         assert len(archive.requests) == look_ups
 
     get_files = archive.get_files
@@ -224,6 +225,17 @@ async def test_files_of_a_message_that_is_not_recorded_yet_are_looked_up_again(
     archive.requests.clear()
     monkeypatch.setattr(archive, "get_files", get_and_record)
     assert (await shared.get(await shared.url())).text == CONTENT
+
+
+async def test_a_message_that_is_not_recorded_yet_keeps_no_other_file_from_its_link(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "PAUSES", ())
+    shared.api.archive.complete_up_to = shared.message_id
+    new = {"message_id": str(shared.message_id + 1)}
+    reply = await shared.links({"file_id": "4"}, {"file_id": "5", **new}, {}, {"rendition": "9"}, new)
+    assert [bool(link) for link in reply.body["links"]] == [False, False, True, False, True]
+    assert reply.body["not_recorded"] == [1]
 
 
 async def test_an_object_store_may_send_the_file_itself(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,8 @@ function fakeLinks() {
   const links = new FileLinks(async (files) => {
     server.requests.push(files.map(({ file_id }) => file_id));
     if (server.isAway) throw new Error("away");
-    return files.map(({ file_id }) => (file_id === "404" ? null : { url: `/${file_id}?${server.now_ms}`, expires_at_ms: String(server.now_ms + 300_000) }));
+    const found = files.map(({ file_id }) => (["404", "503"].includes(file_id) ? null : { url: `/${file_id}?${server.now_ms}`, expires_at_ms: String(server.now_ms + 300_000) }));
+    return { links: found, not_recorded: files.flatMap(({ file_id }, at) => (file_id === "503" ? at : [])) };
   }, () => server.now_ms);
   return { server, links };
 }
@@ -222,6 +223,26 @@ test("a link is kept until it expires by the server's clock, whatever that of th
     }
     assert.equal(requests.length, 2);
   }
+});
+
+test("a file whose message is not recorded yet has no link, and keeps no other one from its own", async () => {
+  const { links } = fakeLinks();
+  const [gone, found, later] = await Promise.allSettled(["404", "1", "503"].map((file_id) => links.get({ file_id })));
+  assert.deepEqual([gone.value, found.value, later.status, later.reason.code], ["", "/1?0", "rejected", "unavailable"]);
+});
+
+test("a picture of a message that is not recorded yet keeps its place, and is shown once it is", async (context) => {
+  const { video: picture, app } = newVideo(context);
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const waiting = [{ links: [null], not_recorded: [0] }, { links: [null], not_recorded: [0] }];
+  const { signedIn } = app.api;
+  app.api.signedIn = async () => waiting.shift() ?? (await signedIn());
+  showLater(app, picture, PICTURE, { file_id: PICTURE.file_id });
+  for (let turn = 0; !picture.src && turn < 20; turn++) {
+    context.mock.timers.tick(1_000);
+    for (let tasks = 0; tasks < 20; tasks++) await null;
+  }
+  assert.deepEqual([picture.src, picture.parentElement.state, waiting], ["/1", "", []]);
 });
 
 test("without a response every caller learns it, and the next one requests again", async () => {
@@ -364,6 +385,7 @@ class FakeAudio extends EventTarget {
 /** An element that begins anew with each address. */
 class FakeVideo extends FakeAudio {
   #src = "";
+  isConnected = true;
   parentElement = { state: "", setAttribute: (_, state) => void (this.parentElement.state = state) };
   constructor() {
     super();

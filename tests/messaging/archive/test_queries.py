@@ -579,6 +579,33 @@ async def test_a_file_is_readable_by_its_owner_and_in_the_messages_that_have_it(
     assert await readable(client, ALICE, ref(1, sent)) == [1]
 
 
+async def test_a_file_whose_message_may_not_be_recorded_yet_is_named(
+    client: Client, chats: SqliteChats, files: Sequence[StoredFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, newest, crew = new_message(), new_message(), new_message(), Company()
+    for event in (new, newest):
+        event.message.files.append(files[0].file)
+    in_group = crew.message(0)
+
+    async def then_record() -> Mapping[int, int]:
+        await chats.record(logged(newest), {})
+        return dict.fromkeys(range(PARTITIONS), time_of(new.event_id) + MAX_AGE_MS - 1)
+
+    async def not_recorded(user_id: int, *refs: FileRef) -> Sequence[FileRef]:
+        answer = await client.call(GetFilesRequest(user_id=user_id, files=refs))
+        return list(answer.not_recorded)
+
+    monkeypatch.setattr(chats, "watermarks", then_record)
+    assert await not_recorded(BOB, ref(1, newest)) == [], "the watermarks are read before the messages"
+    missing = [ref(1, new), FileRef(file_id=1, chat_id=crew.chat_id, message_id=in_group.event_id)]
+    assert await not_recorded(BOB, *missing, ref(1, old), ref(9, new), ref(2, newest), ref(1)) == missing
+    assert await not_recorded(ALICE, *missing) == [], "they are her own"
+    assert await not_recorded(CAROL, ref(1, new)) == [], "a direct chat of others"
+    deletion = Change(chat_id=CHAT, target_id=new.event_id, actor_id=ALICE, deleted=Deleted())
+    await chats.record(logged(new, Event(event_id=newest.event_id + 1, change=deletion)), {})
+    assert await not_recorded(BOB, ref(1, new)) == []
+
+
 async def test_a_file_in_a_group_is_readable_in_the_spans_of_a_member(
     client: Client, chats: SqliteChats, files: Sequence[StoredFile]
 ) -> None:

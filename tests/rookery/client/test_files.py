@@ -66,6 +66,8 @@ class FileServer(httpx.AsyncBaseTransport):
         self.ignores_cancellation = False
         self.redirect = ""
         self.wanted: list[dict[str, Any]] = []
+        self.not_recorded = 0
+        """How many requests for links come before the message is recorded."""
         self.at_once = self.most_at_once = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -112,6 +114,9 @@ class FileServer(httpx.AsyncBaseTransport):
                 return httpx.Response(204)
             case "POST", ["files", "links"]:
                 self.wanted = json.loads(body)["files"]
+                if self.not_recorded:
+                    self.not_recorded -= 1
+                    return httpx.Response(200, json={"links": [None, None], "not_recorded": [1]})
                 known = [{"url": "/files/5/x?signature=1", "expires_at_ms": "1"} if each["file_id"] == "5" else None
                          for each in self.wanted]  # fmt: skip
                 return httpx.Response(200, json={"links": known})
@@ -324,6 +329,18 @@ async def test_a_file_that_the_user_may_not_read_is_refused_and_leaves_nothing(f
     assert caught.value.code == "not_found"
     assert os.listdir(tmp_path) == []
     assert await files.links([FileRef(file_id=6)], rendition=320, download=True) == [None]
+
+
+async def test_a_file_of_a_message_that_is_not_recorded_yet_is_downloaded_once_it_is(
+    files: Files, server: FileServer, autojump_clock: MockClock
+) -> None:
+    server.not_recorded = 1
+    with pytest.raises(Refused, match="too new") as caught:
+        await files.links([MINE, SEEN])
+    refused = caught.value
+    assert (refused.code, refused.field, refused.retryable) == ("unavailable", "files[1].message_id", True)
+    server.not_recorded = 5
+    assert await read(files) == CONTENT
 
 
 async def test_a_file_is_saved_whole_or_not_at_all_and_another_call_goes_on(
