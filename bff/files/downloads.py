@@ -1,11 +1,11 @@
 """Links of files, their downloads, and the files of a chat."""
 
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import zip_longest
+from weakref import WeakValueDictionary
 
 import structlog
 import trio
@@ -49,8 +49,12 @@ PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Seconds before a file of a young message is looked up again: 3 in all."""
 
 MAX_DOWNLOADS = 16
-"""Downloads of one user at once, in one process: each may hold a connection to the object store for a slow reader. A
-browser opens 6 connections."""
+"""Downloads of one user at once, in one process: each may hold a connection to the object store for a slow reader."""
+
+MAX_WAITING = 100
+"""Downloads of one user that wait until others end, for as long as their requests may take. They hold no connection to
+the object store. A browser opens 6 connections to this server, but a proxy with HTTP/2 takes its requests for all
+pictures of a view at once."""
 
 REDIRECT_SECONDS = 60
 """Life of the object store's own link: after losing access, a user can still start a download for this long."""
@@ -90,7 +94,8 @@ class Downloads:
         self._chat_limit = chat_limit
         self._reported = reported
         self._links = FileLinks(services.issuer.keys, services.clock_ms)
-        self._under_way: Counter[int] = Counter()
+        self._places: WeakValueDictionary[int, trio.Semaphore] = WeakValueDictionary()
+        """By the user, as long as a download waits or is under way."""
 
     @endpoint("POST", "/v1/files/links", Links)
     async def make_links(self, claims: Claims, body: WantedFiles) -> Response | Refusal:
@@ -192,25 +197,24 @@ class Downloads:
     async def _open(self, user_id: int, key: str, start: int = 0, end: int | None = None) -> files.Opened | Refusal:
         """Open bytes for a download of the user until the request ends, whether they are sent or not: before the head
         of the response, so that it says whether there are any. Raises Ended, and Unavailable."""
-        if not self._begin(user_id):
-            return Refusal(Code.RATE_LIMITED, f"At most {MAX_DOWNLOADS} downloads of a user at once.")
+        if not await self._begin(user_id):
+            message = f"At most {MAX_DOWNLOADS} downloads of a user at once, and {MAX_WAITING} that wait."
+            return Refusal(Code.RATE_LIMITED, message)
         try:
             return await open_until_end(self._services.files.read(key, start, end))
         except files.NotFound:
             raise Ended from None
 
-    def _begin(self, user_id: int) -> bool:
-        """Count a download of the user until the request ends. False if there are too many."""
-
-        def end() -> None:
-            self._under_way[user_id] -= 1
-            if not self._under_way[user_id]:
-                del self._under_way[user_id]
-
-        if self._under_way[user_id] >= MAX_DOWNLOADS:
+    async def _begin(self, user_id: int) -> bool:
+        """Wait for a place among the downloads of the user, and keep it until the request ends. False if too many wait
+        already."""
+        places = self._places.get(user_id)
+        if places is None:
+            places = self._places[user_id] = trio.Semaphore(MAX_DOWNLOADS)
+        if not places.value and places.statistics().tasks_waiting >= MAX_WAITING:
             return False
-        self._under_way[user_id] += 1
-        at_end(end)
+        await places.acquire()
+        at_end(places.release)  # no checkpoint since: a cancellation leaves no place taken
         return True
 
     async def _paced(self, link: FileLink, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

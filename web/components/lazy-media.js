@@ -15,7 +15,18 @@ const AHEAD = "800px";
 /** After a request without a response, or for a message that is not recorded yet, the next one is sent after this time, in milliseconds. */
 const PAUSE_MS = 5_000;
 
-/** `renewed_ms` is when the address was renewed last. @type {WeakMap<Element, {app: App, wanted: Wanted, renewed_ms: number}>} */
+/** A picture that fails with an address that can't have expired is loaded again so often: the server may be too busy for it. */
+const MAX_RETRIES = 3;
+
+/**
+ * @typedef {object} Source
+ * @property {App} app
+ * @property {Wanted} wanted
+ * @property {number} renewed_ms when the address was renewed last
+ * @property {number} retries since the picture was loaded last
+ */
+
+/** @type {WeakMap<Element, Source>} */
 const sources = new WeakMap();
 
 /** @type {IntersectionObserver | null} */
@@ -54,9 +65,13 @@ export const localUrl = ({ sending }, file) => sending.uploads?.urlOf(file) ?? "
  * @param {Wanted} wanted
  */
 export function showLater(app, element, file, wanted) {
-  element.addEventListener("load", () => setState(element, "loaded"));
+  const source = { app, wanted, renewed_ms: 0, retries: 0 };
+  element.addEventListener("load", () => {
+    source.retries = 0;
+    setState(element, "loaded");
+  });
   element.addEventListener("error", () => void renew(element));
-  sources.set(element, { app, wanted, renewed_ms: 0 });
+  sources.set(element, source);
   const url = kindOf(file) === "file" ? "" : localUrl(app, file); // the first page of a document is not here
   if (url) element.src = url;
   else whenSeen(element);
@@ -78,16 +93,22 @@ async function fill(element) {
     if (url) element.src = url;
     else setState(element, "gone");
   } catch {
-    setTimeout(() => element.isConnected && whenSeen(element), PAUSE_MS);
+    fillLater(element);
   }
 }
+
+/** @param {Media} element */
+const fillLater = (element) => void setTimeout(() => element.isConnected && whenSeen(element), PAUSE_MS);
 
 /** The address may have expired: a video goes on where it was. @param {Media} element */
 async function renew(element) {
   const source = sources.get(element);
   if (!source || !element.getAttribute("src")) return;
-  if (!mayHaveExpired(source.renewed_ms) || !source.wanted.file_id)
-    return setState(element, element instanceof HTMLMediaElement ? "unplayable" : "gone");
+  if (!mayHaveExpired(source.renewed_ms) || !source.wanted.file_id) {
+    if (element instanceof HTMLMediaElement) return setState(element, "unplayable");
+    if (!source.wanted.file_id || ++source.retries > MAX_RETRIES) return setState(element, "gone");
+    return fillLater(element);
+  }
   source.renewed_ms = Date.now();
   linksOf(source.app).forget(source.wanted);
   const [at, isPlaying] = element instanceof HTMLMediaElement ? [element.currentTime, !element.paused] : [0, false];

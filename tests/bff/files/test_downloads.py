@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bff.app import ignore_disconnects, make_app
 from bff.files import downloads
+from bff.http.endpoints import REQUEST_DEADLINE
 from bff.http.server import Server
 from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
@@ -30,7 +31,7 @@ from shared.contract.ids import first_id_at
 from shared.files.keys import file_key
 from shared.files.protocol import FileStore, Opened
 from tests.bff.conftest import Api, Reply
-from tests.bff.http.connections import MEGABYTE, NEVER, PATIENCE, connected, serving
+from tests.bff.http.connections import MEGABYTE, NEVER, Client, connected, serving
 from tests.shared.files.content import content_of, store
 
 FILE = 2**62 + 1
@@ -404,28 +405,75 @@ async def test_the_usual_request_is_one_to_the_file_store(
         assert endless.calls == calls
 
 
-async def test_a_user_has_few_downloads_at_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forty_thumbnails_at_once_are_all_sent(shared: Shared) -> None:
+    url, sent = await shared.url(rendition="320"), list[tuple[int, Any]]()
+
+    async def get() -> None:
+        reply = await shared.get(url)
+        sent.append((reply.status, reply.text))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(get)
+    assert sent == [(200, THUMBNAIL)] * 40
+
+
+async def begin(client: Client, shared: Shared, url: str) -> None:
+    """Begin a download, which waits or is under way then."""
+    before = len(shared.api.archive.requests)
+    await client.get(url)
+    while len(shared.api.archive.requests) == before:
+        await wait_all_tasks_blocked(0.01)
+    await wait_all_tasks_blocked(0.01)
+
+
+async def test_a_user_has_few_downloads_at_once_few_that_wait_and_no_others(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
     monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
+    monkeypatch.setattr(downloads, "MAX_WAITING", 1)
     url, endless = await shared.url(), Endless()
-    async with serving_from(shared, endless, send_seconds=NEVER) as server:
-        async with connected(server) as client, connected(server) as other, connected(server) as third:
-            for each in (client, other):
-                await each.get(url)
-                await each.until(b"\r\n\r\n")
-            assert (await third.last_get(url)).startswith(b"HTTP/1.1 429")
+    async with (
+        serving_from(shared, endless, send_seconds=NEVER) as server,
+        connected(server) as waiting,
+        connected(server) as refused,
+    ):
+        async with connected(server) as one, connected(server) as other:
+            for each in (one, other, waiting):
+                await begin(each, shared, url)
+            assert (await refused.last_get(url)).startswith(b"HTTP/1.1 429")
             assert (await shared.get(url, "HEAD")).status == 200
-        with trio.fail_after(PATIENCE):
-            while endless.open:
-                await trio.sleep(0.005)
-        async with connected(server) as client:
-            await client.get(url)
-            assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert endless.open == 2
+        assert (await waiting.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_download_that_waits_for_too_long_or_is_given_up_takes_no_place(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 1)
+    monkeypatch.setattr(downloads, "MAX_WAITING", 1)
+    url, endless = await shared.url(), Endless()
+    async with serving_from(shared, endless, send_seconds=NEVER) as server, connected(server) as last:
+        async with connected(server) as one:
+            await begin(one, shared, url)
+            async with connected(server) as late:
+                await begin(late, shared, url)
+                mock_clock.jump(REQUEST_DEADLINE)
+                assert (await late.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 504")
+            async with connected(server) as given_up:
+                await begin(given_up, shared, url)
+            while server.connections > 2:
+                await wait_all_tasks_blocked(0.01)
+            await begin(last, shared, url)
+            assert endless.open == 1
+        assert (await last.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
 
 
 async def test_downloads_that_begin_at_once_are_counted_until_they_end_also_without_a_body(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
+    monkeypatch.setattr(downloads, "MAX_WAITING", 0)
     url, waiting, statuses = await shared.url(), [trio.Event() for _ in range(3)], list[int]()
     endless = Endless(size_bytes=MEGABYTE)
     services = replace(shared.api.services, files=cast(FileStore, endless))

@@ -337,6 +337,29 @@ test("a video goes on with another link each time that one expires; one that is 
   assert.equal(video.parentElement.state, "unplayable");
 });
 
+test("a picture that the server is too busy to send is loaded again a few times, and is gone only then", async (context) => {
+  const { video: picture, app } = newVideo(context);
+  globalThis.HTMLMediaElement = /** @type {any} */ (class {});
+  let loads = 0;
+  Object.defineProperty(picture, "src", { set: () => loads++ });
+  picture.getAttribute = () => "/1";
+  showLater(app, picture, PICTURE, { file_id: PICTURE.file_id });
+  await until(() => loads === 1);
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const fail = async () => {
+    picture.dispatchEvent(new Event("error"));
+    for (let turn = 0; turn < 10; turn++) {
+      context.mock.timers.tick(1_000);
+      for (let tasks = 0; tasks < 20; tasks++) await null;
+    }
+    return [loads, picture.parentElement.state];
+  };
+  for (const times of [2, 3, 4, 5]) assert.deepEqual(await fail(), [times, ""]);
+  picture.dispatchEvent(new Event("load"));
+  for (const times of [6, 7, 8]) assert.deepEqual(await fail(), [times, "loaded"]);
+  assert.deepEqual(await fail(), [8, "gone"]);
+});
+
 /** A video near the view, as a browser has it, and what it needs of the page. */
 function newVideo(context) {
   globalThis.HTMLMediaElement = /** @type {any} */ (FakeVideo);
