@@ -35,7 +35,7 @@ from rookery.v1.archive_pb2 import (
 from rookery.v1.files_pb2 import FileRef
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import time_of
+from shared.contract.ids import MAX_AHEAD_MS, time_of
 from shared.contract.wire import to_object
 from shared.files import protocol as files
 from shared.files.keys import file_key
@@ -47,6 +47,9 @@ YOUNG_MS = 30_000
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Seconds before a file of a young message is looked up again: 3 in all."""
+
+MAX_MESSAGES_OF_FILE = 10
+"""Messages in which one file is requested at once: each takes a query of the archive, whose response names files."""
 
 MAX_DOWNLOADS = 16
 """Downloads of one user at once, in one process: each may hold a connection to the object store for a slow reader."""
@@ -100,10 +103,8 @@ class Downloads:
     @endpoint("POST", "/v1/files/links", Links)
     async def make_links(self, claims: Claims, body: WantedFiles) -> Response | Refusal:
         """Links of files that the user may read."""
-        for at, wanted in enumerate(body.files):
-            if bool(wanted.chat_id) != bool(wanted.message_id):
-                field = f"files[{at}].{'message_id' if wanted.chat_id else 'chat_id'}"
-                return Refusal(Code.INVALID, "Give both `chat_id` and `message_id`, or neither.", field=field)
+        if refusal := _check(body) or self._chat_limit.check(claims.user_id):
+            return refusal
         expires_at = self._links.expiry(claims.user_id)
         links = [
             FileLink(
@@ -121,6 +122,8 @@ class Downloads:
         found = await self._find(links)
         if isinstance(found, Refusal):
             return found
+        for _ in found.unknown_chats:
+            self._chat_limit.count(claims.user_id)
         signed = [await self._signed(link, found.readable.get(_reading(link))) for link in links]
         not_recorded = [at for at, link in enumerate(links) if _reading(link) in found.not_recorded]
         return Response(Links(links=signed, not_recorded=not_recorded))
@@ -266,6 +269,7 @@ class Downloads:
                 found.readable |= {each: complete[each[0]] for each in readings if each[0] in complete}
                 found.not_recorded -= set(readings)
                 found.not_recorded |= {(ref.file_id, ref.chat_id, ref.message_id) for ref in response.not_recorded}
+                found.unknown_chats.update(response.unknown_chat_ids)
             links = [link for link in links if _reading(link) not in found.readable and self._is_young(link.message_id)]
             pause = next(pauses, None)
             if not links or pause is None:
@@ -273,7 +277,8 @@ class Downloads:
             await trio.sleep(pause)
 
     def _is_young(self, message_id: int) -> bool:
-        return message_id > 0 and time_of(message_id) > self._services.clock_ms() - YOUNG_MS
+        age_ms = self._services.clock_ms() - time_of(message_id)
+        return message_id > 0 and -MAX_AHEAD_MS <= age_ms < YOUNG_MS
 
     async def _signed(self, link: FileLink, stored: StoredFile | None) -> Link | None:
         """The link, signed; None if there is no such file or rendition."""
@@ -301,10 +306,28 @@ class Downloads:
 
 @dataclass(slots=True)
 class _Found:
-    """The files that a user may read, and those that may become readable, as their messages may not be recorded yet."""
+    """The files that a user may read; those that may become readable, as their messages may not be recorded yet; and
+    the chats that are not the user's."""
 
     readable: dict[Reading, StoredFile] = field(default_factory=dict)
     not_recorded: set[Reading] = field(default_factory=set)
+    unknown_chats: set[str] = field(default_factory=set)
+
+
+def _check(body: WantedFiles) -> Refusal | None:
+    """The refusal of an incomplete message, or of too many messages of one file: each is a query of its own."""
+    messages: dict[int, set[tuple[str, int]]] = {}
+    for at, wanted in enumerate(body.files):
+        if bool(wanted.chat_id) != bool(wanted.message_id):
+            missing = "message_id" if wanted.chat_id else "chat_id"
+            message = "Give both `chat_id` and `message_id`, or neither."
+            return Refusal(Code.INVALID, message, field=f"files[{at}].{missing}")
+        of_file = messages.setdefault(wanted.file_id, set())
+        of_file.add((wanted.chat_id, wanted.message_id))
+        if len(of_file) > MAX_MESSAGES_OF_FILE:
+            message = f"At most {MAX_MESSAGES_OF_FILE} messages of one file in a request."
+            return Refusal(Code.INVALID, message, field=f"files[{at}].file_id")
+    return None
 
 
 def _reading(link: FileLink) -> Reading:

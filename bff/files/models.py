@@ -154,7 +154,7 @@ class WantedFile(Input):
 
 
 class WantedFiles(Input):
-    """The files that links are wanted for."""
+    """The files that links are wanted for, each in at most 10 messages."""
 
     files: Annotated[tuple[WantedFile, ...], Field(min_length=1, max_length=MAX_LINKS)]
 

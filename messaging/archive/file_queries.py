@@ -138,24 +138,30 @@ class FileQueries(ArchiveServiceServicer):
         own = {file_id for file_id, file in known.items() if file.owner_id == user_id}
         complete = {file_id for file_id, file in known.items() if file.state == FILE_STATE_COMPLETE}
         of_others = [ref for ref in refs if ref.file_id in complete - own]
-        held = await self._held(user_id, of_others)
+        held, unknown = await self._held(user_id, of_others)
         readable = own | {ref.file_id for ref in of_others if ref.file_id in held.get(_message(ref), ())}
         new = (ref for ref in of_others if ref.message_id > complete_up_to and is_possible(user_id, ref.chat_id))
         return GetFilesResponse(
             files=[known[file_id] for file_id in dict.fromkeys(ref.file_id for ref in refs) if file_id in readable],
             not_recorded=[ref for ref in new if _message(ref) not in held],
+            unknown_chat_ids=unknown,
         )
 
-    async def _held(self, user_id: int, refs: Sequence[FileRef]) -> Mapping[tuple[str, int], Set[int]]:
-        """The files of the recorded messages that the references name, if the user may read these. Access costs one
-        read of the message, however many other messages use the file."""
+    async def _held(
+        self, user_id: int, refs: Sequence[FileRef]
+    ) -> tuple[Mapping[tuple[str, int], Set[int]], Sequence[str]]:
+        """The files of the recorded messages that the references name, if the user may read these, and the chats that
+        are not the user's. Access costs one read of the message, however many other messages use the file."""
         messages: set[tuple[str, int]] = set()
-        for chat_id in {ref.chat_id for ref in refs if is_possible(user_id, ref.chat_id)}:
+        unknown = []
+        for chat_id in {ref.chat_id for ref in refs if ref.chat_id}:
             in_chat = [ref.message_id for ref in refs if ref.chat_id == chat_id]
-            reader = await open_reader(self._chats, user_id, chat_id)
-            if not isinstance(reader, Refusal):
+            reader = await open_reader(self._chats, user_id, chat_id) if is_possible(user_id, chat_id) else None
+            if reader is None or isinstance(reader, Refusal):
+                unknown.append(chat_id)
+            else:
                 messages |= {(chat_id, each) for each in in_chat if 0 < each <= MAX_ID and reader.includes(each)}
-        return await self._chats.files.held_by(messages) if messages else {}
+        return await self._chats.files.held_by(messages) if messages else {}, unknown
 
     async def _get_reported_file(self, ref: FileRef) -> GetReportedFileResponse | Refusal:
         key = _message(ref)

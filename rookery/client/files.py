@@ -200,7 +200,8 @@ class Files:
     async def links(
         self, files: Sequence[FileRef | FileInfo], *, rendition: int = 0, download: bool = False
     ) -> Sequence[Link | None]:
-        """Return the links of files, at most 100, in their order; None for one that the user may not read.
+        """Return the links of files, at most 100, each in at most 10 messages, in their order; None for one that the
+        user may not read.
 
         `rendition` is one of a picture's `thumbnails`. At a link with `download`, browsers save the file. Raises
         Refused with `unavailable`, and the place in its field, if a message is so new that it may not be recorded."""

@@ -412,12 +412,14 @@ class GetFilesRequest(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ...) -> None: ...
 
 class GetFilesResponse(_message.Message):
-    __slots__ = ("files", "not_recorded")
+    __slots__ = ("files", "not_recorded", "unknown_chat_ids")
     FILES_FIELD_NUMBER: _ClassVar[int]
     NOT_RECORDED_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CHAT_IDS_FIELD_NUMBER: _ClassVar[int]
     files: _containers.RepeatedCompositeFieldContainer[StoredFile]
     not_recorded: _containers.RepeatedCompositeFieldContainer[_files_pb2.FileRef]
-    def __init__(self, files: _Optional[_Iterable[_Union[StoredFile, _Mapping]]] = ..., not_recorded: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ...) -> None: ...
+    unknown_chat_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, files: _Optional[_Iterable[_Union[StoredFile, _Mapping]]] = ..., not_recorded: _Optional[_Iterable[_Union[_files_pb2.FileRef, _Mapping]]] = ..., unknown_chat_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetReportedFileRequest(_message.Message):
     __slots__ = ("file",)

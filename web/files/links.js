@@ -8,6 +8,8 @@ import { Problem } from "../api.js";
 
 /** Links in one request: the server's maximum. */
 const MAX_BATCH = 100;
+/** Links of one file in one request: not more than the messages that the server takes for a file. */
+const MAX_OF_FILE = 10;
 /** Links in memory: those that were requested last. */
 const MAX_LINKS = 2_000;
 /** A link that expires within this time is requested again, in milliseconds. */
@@ -44,6 +46,8 @@ export class FileLinks {
   #known = new Map();
   /** What the next request asks for. @type {Map<string, Promise<string>>} */
   #waiting = new Map();
+  /** How many of these are of each file. @type {Map<string, number>} */
+  #ofFiles = new Map();
   /** @type {Promise<Links> | null} */
   #request = null;
 
@@ -66,7 +70,7 @@ export class FileLinks {
     const key = JSON.stringify(wanted);
     const known = this.#known.get(key);
     if (known && known.expires_at_ms - MARGIN_MS > this.#now()) return Promise.resolve(known.url);
-    return this.#waiting.get(key) ?? this.#want(key);
+    return this.#waiting.get(key) ?? this.#want(key, wanted.file_id);
   }
 
   /** A link did not work: the next call requests another one. @param {Wanted} wanted */
@@ -74,13 +78,15 @@ export class FileLinks {
     this.#known.delete(JSON.stringify(wanted));
   }
 
-  /** Adds a file to the next request, which is sent after the present task. @param {string} key */
-  #want(key) {
-    if (this.#waiting.size >= MAX_BATCH) this.#request = null;
+  /** Adds a file to the next request, which is sent after the present task. @param {string} key @param {string} file_id */
+  #want(key, file_id) {
+    if (this.#waiting.size >= MAX_BATCH || (this.#ofFiles.get(file_id) ?? 0) >= MAX_OF_FILE) this.#request = null;
     if (!this.#request) {
       this.#waiting = new Map();
+      this.#ofFiles = new Map();
       this.#request = this.#send(this.#waiting);
     }
+    this.#ofFiles.set(file_id, (this.#ofFiles.get(file_id) ?? 0) + 1);
     const at = this.#waiting.size;
     const link = this.#request.then(({ links, not_recorded }) => {
       if (not_recorded?.includes(at)) throw new Problem(503, { code: "unavailable" });

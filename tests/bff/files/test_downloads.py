@@ -159,6 +159,7 @@ async def test_a_file_that_is_readable_in_one_of_its_messages_has_a_link_for_tha
         ([{}, {"message_id": "0"}], "invalid", "files[1].message_id"),
         ([{"chat_id": ""}], "invalid", "files[0].chat_id"),
         ([{"file_id": "0"}], "invalid", "files[0].file_id"),
+        ([{"message_id": str(each)} for each in range(1, 12)], "invalid", "files[10].file_id"),
         ([{"download": "yes"}], "malformed", "files[0].download"),
         ([{"rendition": "x" * 17}], "invalid", "files[0].rendition"),
         ([{"url": ""}], "malformed", "files[0].url"),
@@ -169,7 +170,29 @@ async def test_bad_requests_for_links_name_the_field(
 ) -> None:
     reply = await shared.links(*wanted)
     assert (reply.body["code"], reply.body["field"]) == (code, field)
-    assert field != "files[0].file_id" or reply.body["detail"] == "The file id must be at least 1."
+    details = {"files[0].file_id": "The file id must be at least 1."}
+    details["files[10].file_id"] = "At most 10 messages of one file in a request."
+    assert reply.body["detail"] == details.get(field, reply.body["detail"])
+
+
+async def test_all_renditions_of_a_file_in_ten_messages_are_requested_at_once(shared: Shared) -> None:
+    places = [{"message_id": str(each)} for each in range(1, 11)]
+    reply = await shared.links(*(place | {"rendition": each} for place in places for each in ("", "320")))
+    assert all(reply.body["links"])
+    assert len(shared.api.archive.requests) == 10
+
+
+async def test_links_in_chats_of_others_count_as_requests_for_unknown_chats(
+    shared: Shared, mock_clock: MockClock
+) -> None:
+    unknown = [f"g-{each}" for each in range(1, 31)]
+    shared.api.archive.response = GetFilesResponse(unknown_chat_ids=unknown)
+    for _ in range(2):
+        assert (await shared.links({"message_id": "1"}, {"message_id": "2"})).body["links"] == [None, None]
+    assert (await shared.links({})).refusal == (429, "rate_limited", "")
+    shared.api.archive.response = None
+    mock_clock.jump(60)
+    assert (await shared.links({})).status == 200
 
 
 async def test_a_link_ends_with_the_access_the_sign_in_and_its_time(shared: Shared) -> None:
@@ -208,7 +231,8 @@ async def test_files_of_a_message_that_is_not_recorded_yet_are_looked_up_again(
     archive = shared.api.archive
     stored = archive.files.pop(FILE)
     archive.complete_up_to = first_id_at(shared.api.clock() - 40_000)
-    for age_ms, look_ups, not_recorded in ((0, 3, [0]), (29_000, 3, [0]), (31_000, 1, [0]), (41_000, 1, [])):
+    for age_ms, look_ups in ((-61_000, 1), (-59_000, 3), (29_000, 3), (31_000, 1), (41_000, 1)):
+        not_recorded = [0] if age_ms < 40_000 else []
         shared.message_id = first_id_at(shared.api.clock() - age_ms)
         archive.requests.clear()
         assert (await shared.links({})).body == {"links": [None], "not_recorded": not_recorded}

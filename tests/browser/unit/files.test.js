@@ -197,6 +197,14 @@ test("links are requested together, 100 at most, each once, and kept until short
   assert.equal(server.requests.length, 3);
 });
 
+test("a file in many messages is requested in 10 of them at once", async () => {
+  const { server, links } = fakeLinks();
+  const same = Array.from({ length: 25 }, (_, at) => links.get({ file_id: "7", chat_id: CHAT, message_id: String(at + 1) }));
+  const other = links.get({ file_id: "8" });
+  assert.deepEqual([new Set(await Promise.all(same)), await other], [new Set(["/7?0"]), "/8?0"]);
+  assert.deepEqual(server.requests.map(({ length }) => length), [10, 10, 5 + 1]);
+});
+
 test("a file that the user may not read has no link, and a link that did not work is requested again", async () => {
   const { server, links } = fakeLinks();
   assert.deepEqual(await Promise.all([links.get({ file_id: "404" }), links.get({ file_id: "1" })]), ["", "/1?0"]);

@@ -601,6 +601,8 @@ async def test_a_file_whose_message_may_not_be_recorded_yet_is_named(
     assert await not_recorded(BOB, *missing, ref(1, old), ref(9, new), ref(2, newest), ref(1)) == missing
     assert await not_recorded(ALICE, *missing) == [], "they are her own"
     assert await not_recorded(CAROL, ref(1, new)) == [], "a direct chat of others"
+    of_others = await client.call(GetFilesRequest(user_id=CAROL, files=[ref(1, new), ref(1)]))
+    assert list(of_others.unknown_chat_ids) == [CHAT]
     deletion = Change(chat_id=CHAT, target_id=new.event_id, actor_id=ALICE, deleted=Deleted())
     await chats.record(logged(new, Event(event_id=newest.event_id + 1, change=deletion)), {})
     assert await not_recorded(BOB, ref(1, new)) == []
@@ -618,6 +620,8 @@ async def test_a_file_in_a_group_is_readable_in_the_spans_of_a_member(
     owner, former, stranger = crew.members
     refs = ref(1, before), ref(2, after)
     assert [await readable(client, user, *refs) for user in crew.members] == [[1, 2], [1], []]
+    unknown = [await client.call(GetFilesRequest(user_id=user, files=refs)) for user in (*crew.members, BOB)]
+    assert [list(answer.unknown_chat_ids) for answer in unknown] == [[], [], [crew.chat_id], [crew.chat_id]]
     listing = ListChatFilesRequest(chat_id=crew.chat_id, limit=9, file_class=FILE_CLASS_MEDIA)
     listed = []
     for listing.user_id in (owner, former):
