@@ -45,7 +45,8 @@ class FileTable(Protocol):
         """Add a file that is being uploaded, and return it; or return the one that its owner has reserved with this
         client_file_id. No file is added if its owner's files would have more than `quota_bytes`, or if more than
         `max_uploads` would be uploading; if two are reserved at the same moment, neither may be where there is room for
-        one. Condemned files count neither as bytes nor as uploads, and their client_file_id is free."""
+        one. Condemned files count neither as bytes nor as uploads, and their client_file_id is free. A blocked file has
+        no bytes."""
         ...
 
     async def complete(self, file: StoredFile, at_ms: int) -> StoredFile | None:

@@ -12,7 +12,7 @@ from typing import Any
 from messaging.archive.store.cassandra.batch import message_reads
 from messaging.archive.store.cassandra.writes import Writes
 from messaging.archive.store.files import Exceeded, FileRow, classes_of, completed
-from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
+from rookery.v1.archive_pb2 import FILE_STATE_BLOCKED, FILE_STATE_COMPLETE, FILE_STATE_UPLOADING, StoredFile
 from rookery.v1.session_pb2 import Message
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
@@ -124,9 +124,10 @@ class CassandraFiles:
         return row.file
 
     async def _resize(self, row: FileRow, file: StoredFile) -> None:
-        """Count a file no more as an upload, and with its final size."""
+        """Count a file no more as an upload, and with its final size: a blocked one has no bytes."""
         key = row.file.owner_id, row.client_file_id, row.file.file.file_id
-        await self._statements.apply(_RESIZE, file.file.size, *key)
+        size = 0 if file.state == FILE_STATE_BLOCKED else file.file.size
+        await self._statements.apply(_RESIZE, size, *key)
 
     async def cancel(self, owner_id: int, file_id: int, at_ms: int) -> bool:
         row = (await self.rows([file_id])).get(file_id)

@@ -10,6 +10,7 @@ from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
     FILE_CLASS_MEDIA,
     FILE_CLASS_OTHER,
+    FILE_STATE_BLOCKED,
     FILE_STATE_COMPLETE,
     FILE_STATE_UPLOADING,
     StoredFile,
@@ -25,10 +26,11 @@ _ROW = _ROWS + "WHERE file_id = ?"
 _ROWS_IN = _ROWS + "JOIN json_each(?) ON file_id = value"
 _PAGE = _ROWS + "WHERE file_id > ? ORDER BY file_id LIMIT ?"
 _BY_CLIENT_ID = "SELECT file FROM files WHERE owner_id = ? AND client_file_id = ?"
-_USAGE = """
-    SELECT ifnull(sum(size), 0), count(*) FILTER (WHERE state = ?) FROM files
+_USAGE = f"""
+    SELECT ifnull(sum(size) FILTER (WHERE state <> {FILE_STATE_BLOCKED}), 0),
+        count(*) FILTER (WHERE state = {FILE_STATE_UPLOADING}) FROM files
     WHERE owner_id = ? AND condemned_ms IS NULL
-"""
+"""  # noqa: S608 - no input
 _ADD = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, NULL, ?)"
 _COMPLETE = "UPDATE files SET state = ?, size = ?, changed_ms = ?, file = ? WHERE file_id = ?"
 _CONDEMN = """
@@ -75,7 +77,7 @@ class SqliteFiles:
             owner_id, size = file.owner_id, file.file.size
             if first := connection.execute(_BY_CLIENT_ID, (owner_id, client_file_id)).fetchone():
                 return StoredFile.FromString(first[0])
-            used, uploads = connection.execute(_USAGE, (FILE_STATE_UPLOADING, owner_id)).fetchone()
+            used, uploads = connection.execute(_USAGE, (owner_id,)).fetchone()
             if used + size > quota_bytes:
                 return Exceeded.QUOTA
             if uploads + 1 > max_uploads:

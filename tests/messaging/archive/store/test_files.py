@@ -147,6 +147,16 @@ async def test_the_files_of_a_user_stay_within_the_limits(chats: ChatStore) -> N
     assert isinstance(await reserve(chats, upload(owner, 10), max_uploads=2), StoredFile)
 
 
+async def test_a_blocked_file_leaves_room_and_keeps_its_row(chats: ChatStore) -> None:
+    file = upload(next(users), 100)
+    await reserve(chats, file, "a")
+    file.state = FILE_STATE_BLOCKED
+    blocked = await chats.files.complete(file, NOW_MS)
+    assert await reserve(chats, upload(file.owner_id), "a") == blocked
+    assert isinstance(await reserve(chats, upload(file.owner_id, 100), max_uploads=1), StoredFile)
+    assert (await row_of(chats, file.file.file_id)).file == blocked
+
+
 async def test_concurrent_reservations_stay_within_the_limits(chats: ChatStore) -> None:
     owner, results = next(users), list[StoredFile | Exceeded]()
 
