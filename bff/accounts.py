@@ -9,7 +9,7 @@ from bff.files.avatars import Avatars
 from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
-from bff.http.proxy_headers import client_address, hostname
+from bff.http.proxy_headers import audited_address, client_address, hostname
 from bff.http.sign_in_throttle import SignInThrottle
 from bff.models import accounts as models
 from bff.models.people import Profile
@@ -220,7 +220,7 @@ class Accounts:
             return verified
         if refusal := await self._overtaken(claims, verified):
             return refusal
-        actor = Actor(user.user_id, user.name, client_address(request))
+        actor = Actor(user.user_id, user.name, audited_address(request))
         return await self._deletions.delete(actor, user) or Response()
 
     @endpoint("GET", "/v1/me/sign-ins", models.OwnSignIns)

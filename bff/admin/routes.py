@@ -13,7 +13,7 @@ from bff.deletions import Deletions
 from bff.files.models import Link, WantedReportedFile
 from bff.files.reported import ReportedFiles
 from bff.http.endpoints import Response, endpoint
-from bff.http.proxy_headers import client_address
+from bff.http.proxy_headers import audited_address
 from bff.models.accounts import MAX_SIGN_INS
 from bff.services import Services, administration_of
 from rookery.v1.archive_pb2 import GetGroupRequest
@@ -267,7 +267,7 @@ class Admin:
 
     async def _actor(self, admin: Claims) -> Actor:
         (user,) = await self._services.accounts.users([admin.user_id])
-        return Actor(user.user_id, user.name, client_address(request))
+        return Actor(user.user_id, user.name, audited_address(request))
 
 
 def _no_user(user_id: int) -> Refusal:

@@ -466,6 +466,20 @@ async def test_every_act_is_in_the_audit_log_in_order_and_in_the_logs(
     ]
 
 
+@pytest.mark.parametrize("address", ["2001:db8::1:2", "192.0.2.7"])
+async def test_the_audit_log_has_the_whole_address_of_an_admin_and_of_a_user_who_deletes_the_account(
+    api: Api, admin: Signed, bob: Signed, address: str
+) -> None:
+    sign_ins = f"/v1/admin/users/{admin.user_id}/sign-ins"
+    confirmation = {"current_password": PASSWORD}
+    assert (await api.call("DELETE", sign_ins, token=admin.tokens["access_token"], address=address)).status == 204
+    assert (
+        await api.call("POST", "/v1/me/deletion", confirmation, token=bob.tokens["access_token"], address=address)
+    ).status == 204
+    entries = await api.accounts.audit_entries(limit=9)
+    assert [(entry.actor.name, entry.actor.address) for entry in entries] == [("bob", address), ("admin", address)]
+
+
 @pytest.mark.parametrize(
     ("path", "entries", "value"), [("configuration/history", "changes", "new"), ("audit", "entries", "detail")]
 )
