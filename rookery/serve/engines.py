@@ -12,7 +12,7 @@ from shared.accounts.store import AccountStore
 from shared.background import open_background
 from shared.backplane import Backplane
 from shared.backplane.measured import MeasuredLog
-from shared.configuration import ConfigurationStore
+from shared.configuration import ConfigurationStore, Live
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry, ProcessRegistry
@@ -173,22 +173,32 @@ async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
 
 @asynccontextmanager
 async def open_routing(coordination: Coordination) -> AsyncIterator[Routing]:
-    """Open the directory of partition owners and the signals, and lease a generator number for ids. Raises
-    Unavailable."""
+    """Open the directory of partition owners and the signals, and lease a generator number for ids. Raises Unavailable
+    until the first number is leased."""
     if coordination.redis is None:
         yield Routing(LocalDirectory(), SnowflakeGenerator(GENERATOR), LocalSignals())
     else:
-        from shared.coordination.redis.leases import open_generator
+        from shared.coordination.redis.leases import open_generator_lease
         from shared.coordination.redis.ownership import open_redis_directory
         from shared.signals.redis import open_redis_signals
 
         prefix = coordination.settings.redis.prefix
         async with (
             open_redis_directory(coordination.redis, prefix) as directory,
-            open_generator(coordination.redis, prefix) as ids,
+            open_generator_lease(coordination.redis, prefix) as lease,
             open_redis_signals(coordination.settings.redis) as signals,
         ):
-            yield Routing(directory, ids, signals)
+            await lease.wait_first()
+            yield Routing(directory, lease.ids, signals)
+
+
+@asynccontextmanager
+async def open_loaded_routing(coordination: Coordination, live: Live) -> AsyncIterator[Routing]:
+    """As `open_routing`, once the live configuration is loaded too: a default must not hold in place of a stored value,
+    such as open registration. Raises Unavailable."""
+    live.apply(await coordination.configuration.load())
+    async with open_routing(coordination) as routing:
+        yield routing
 
 
 @asynccontextmanager

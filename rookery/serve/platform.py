@@ -26,8 +26,8 @@ from rookery.serve.engines import (
     open_chats,
     open_coordination,
     open_files,
+    open_loaded_routing,
     open_own_files,
-    open_routing,
     platform_of,
 )
 from rookery.serve.migrate import migrate_engines
@@ -158,9 +158,7 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
 @asynccontextmanager
 async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
     """Open the services that the gateway and the BFF share."""
-    async with (
-        on.waiting.engine("redis", partial(open_routing, on.coordination)) as routing,
-    ):
+    async with on.waiting.engine("redis", partial(open_loaded_routing, on.coordination, on.live)) as routing:
         yield Platform(
             backplane=on.backplane,
             accounts=on.accounts,

@@ -64,7 +64,7 @@ RETRY_SECONDS = 1.0
 Trio's clock stops while the machine is suspended and ours does not."""
 
 START_SECONDS = 5.0
-"""How long a process waits for the first lease, if Redis is available, before it starts without one."""
+"""How long `Lease.wait_first` waits for Redis, and for the slot of the first lease."""
 
 PRELUDE = """
 local time = redis.call('TIME')
@@ -118,6 +118,14 @@ class Lease:
     def is_held(self) -> bool:
         return self._clock() < self._taken_at + HOLD_SECONDS
 
+    async def wait_first(self) -> None:
+        """Wait for the first lease: on a Redis that has just started this takes some two seconds. Raises Unavailable,
+        whose text is the obstacle, after the first failed request or after START_SECONDS."""
+        with trio.move_on_after(START_SECONDS):
+            await self.tried.wait()
+        if not self.is_held():
+            raise Unavailable(self._obstacle or f"no generator number was leased within {START_SECONDS:g} s")
+
     async def keep(self) -> None:
         """Take a new lease before the current one ends, until cancelled."""
         while True:
@@ -151,7 +159,8 @@ class Lease:
 
 @asynccontextmanager
 async def open_generator_lease(client: RedisClient, prefix: str) -> AsyncIterator[Lease]:
-    """Take one lease after the other while the block is open."""
+    """Take one lease after the other while the block is open. It opens at once: while Redis is unavailable, there is no
+    first lease."""
 
     async def take() -> tuple[int, int]:
         number, wait_ms = await client.evaluate(PRELUDE + RULE, [f"{prefix}generators"])
@@ -161,13 +170,3 @@ async def open_generator_lease(client: RedisClient, prefix: str) -> AsyncIterato
     async with open_background() as nursery:
         nursery.start_soon(lease.keep)
         yield lease
-
-
-@asynccontextmanager
-async def open_generator(client: RedisClient, prefix: str) -> AsyncIterator[SnowflakeGenerator]:
-    """Open this process's id generator. On a Redis that has just started this takes some two seconds; if Redis is
-    unavailable, it opens all the same and generates no ids until Redis is back."""
-    async with open_generator_lease(client, prefix) as lease:
-        with trio.move_on_after(START_SECONDS):
-            await lease.tried.wait()
-        yield lease.ids

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from rookery.serve.engines import open_own_files
+from rookery.serve.engines import Coordination, open_loaded_routing, open_own_files
+from shared.configuration import Live, LiveConfiguration
 from shared.contract.errors import Unavailable
+from shared.coordination.processes import LocalProcessRegistry
 from shared.settings import CassandraSettings, Settings
+from tests.shared.configuration.test_live import FakeStore
 from tests.shared.files.conftest import settings_for
 
 
@@ -42,3 +45,15 @@ async def test_the_files_beside_an_embedded_platform_are_its_own_before_it_has_n
 async def test_a_bucket_that_does_not_answer_yet_can_be_opened() -> None:
     async with open_own_files(Settings(files=settings_for("http://127.0.0.1:1"))):
         pass
+
+
+async def test_gateways_and_bffs_open_with_the_stored_configuration_and_not_with_its_defaults(tmp_path: Path) -> None:
+    store, live = FakeStore(), Live.fixed(LiveConfiguration())
+    store.values, store.down = {"sign_up": "invite"}, True
+    coordination = Coordination(Settings(data=tmp_path), store, LocalProcessRegistry(tmp_path / "processes.json"))
+    with pytest.raises(Unavailable, match="the fake is down"):
+        async with open_loaded_routing(coordination, live):
+            pass
+    store.down = False
+    async with open_loaded_routing(coordination, live):
+        assert live.value.sign_up == "invite"

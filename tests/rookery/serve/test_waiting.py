@@ -1,7 +1,7 @@
 """A starting process waits for engines that are away, answers probes meanwhile, and waits for no embedded engine."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -11,12 +11,14 @@ import trio.testing
 from trio.testing import MockClock
 
 from rookery.client import Refused
-from rookery.serve.platform import open_up
+from rookery.serve.platform import Role, open_platform, open_up
 from rookery.serve.waiting import LONGEST_PAUSE, open_waiting, until_available
 from shared.contract.errors import Unavailable
 from shared.settings import Engine, Settings
+from tests.shared.drivers.redis_clients import blocking
 from tests.waiting import PATIENCE
 from tools.engines.engine import free_port
+from tools.engines.redis import Redis
 
 KAFKA: frozenset[Engine] = frozenset({"kafka"})
 
@@ -70,7 +72,7 @@ async def test_a_role_is_unready_and_names_the_engine_until_it_opens() -> None:
         await trio.testing.wait_all_tasks_blocked()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
             ready = await http.get("/readyz")
-            assert ready.status_code == 503
+            assert ready.status_code == 503, ready.text
             assert "kafka: no broker answers" in ready.text
             assert (await http.get("/livez")).status_code == 200
             for other in (await http.get("/v1/me"), await http.post("/v1/files"), await http.get("/")):
@@ -111,13 +113,69 @@ async def test_a_process_of_all_roles_is_unready_and_names_the_engine_while_it_w
         assert (await http.get("/livez")).status_code == 200
 
 
+def on_redis(tmp_path: Path, url: str, health_port: int) -> Settings:
+    """Settings of a gateway or a BFF on Redis, with embedded engines for the rest, that answers probes at the port."""
+    return Settings.model_validate(
+        {
+            "data": tmp_path,
+            "engines": "redis",
+            "redis": {"url": url},
+            "gateway": {"websocket_port": 0, "grpc_port": 0, "health_port": health_port},
+            "bff": {"port": health_port},
+        }
+    )
+
+
+async def run_role(settings: Settings, role: Role) -> None:
+    async with open_platform(settings, [role]):
+        await trio.sleep_forever()
+
+
+async def until_ready(http: httpx.AsyncClient) -> None:
+    with trio.fail_after(PATIENCE):
+        while True:
+            with suppress(httpx.TransportError):  # while the role takes over the port
+                if (await http.get("/readyz")).status_code == 200:
+                    return
+            await trio.sleep(0.05)
+
+
+async def test_a_gateway_is_unready_and_names_redis_until_redis_answers(
+    tmp_path: Path, own_redis: Callable[..., Redis], nursery: trio.Nursery
+) -> None:
+    server, port = await blocking(own_redis), free_port()
+    await blocking(server.kill)
+    nursery.start_soon(run_role, on_redis(tmp_path, server.url, port), "gateway")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+        with trio.fail_after(PATIENCE):
+            while "redis: Redis does not answer" not in await readiness(http):
+                await trio.sleep(0.05)
+        await blocking(server.start)
+        await until_ready(http)
+        await blocking(server.kill)
+        assert (await http.get("/readyz")).status_code == 200  # it goes on with the last known state
+
+
+async def test_a_gateway_is_unready_and_names_redis_with_a_wrong_password(
+    tmp_path: Path, redis_server: Redis, nursery: trio.Nursery
+) -> None:
+    port, url = free_port(), f"redis://rookery:hunter2@{redis_server.address}/0"
+    nursery.start_soon(run_role, on_redis(tmp_path, url, port), "gateway")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+        with trio.fail_after(PATIENCE):
+            while "redis: Redis does not answer" not in (reasons := await readiness(http)):
+                await trio.sleep(0.05)
+    assert "username-password" in reasons
+    assert "hunter2" not in reasons
+
+
 async def readiness(http: httpx.AsyncClient) -> str:
     """Why the process is unready; empty before it listens."""
     try:
         ready = await http.get("/readyz")
     except httpx.ConnectError:
         return ""
-    assert ready.status_code == 503
+    assert ready.status_code == 503, ready.text
     return ready.text
 
 

@@ -30,7 +30,6 @@ from shared.coordination.redis.leases import (
     SETTLE_MS,
     SLOT_MS,
     Lease,
-    open_generator,
     open_generator_lease,
 )
 from shared.drivers.redis import open_redis
@@ -334,10 +333,13 @@ async def test_processes_have_ids_from_the_start_with_different_numbers(
     async with (
         open_redis(own) as client,
         open_redis(own) as other,
-        open_generator(client, own.prefix) as one,
-        open_generator(other, own.prefix) as two,
+        open_generator_lease(client, own.prefix) as one,
+        open_generator_lease(other, own.prefix) as two,
     ):
-        numbers = {await ids.next() >> 12 & (GENERATORS - 1) for ids in (one, two)}
+        numbers = set()
+        for lease in (one, two):
+            await lease.wait_first()
+            numbers.add(await lease.ids.next() >> 12 & (GENERATORS - 1))
     assert len(numbers) == 2
     assert LOWEST <= min(numbers) < max(numbers) < LOWEST + NUMBERS
 
@@ -364,7 +366,7 @@ async def test_after_a_restart_without_persistence_a_holder_continues_and_a_new_
 
 
 @pytest.mark.usefixtures("settled")
-async def test_a_process_starts_while_redis_is_away_and_has_ids_once_it_is_there(
+async def test_a_process_has_no_ids_while_redis_is_away_and_has_them_once_it_is_there(
     own_redis: Callable[..., Redis],
 ) -> None:
     server = own_redis()
@@ -372,13 +374,11 @@ async def test_a_process_starts_while_redis_is_away_and_has_ids_once_it_is_there
     server.kill()
     async with open_redis(own) as client:
         with trio.fail_after(PATIENCE):
-            async with open_generator(client, own.prefix) as ids:
+            async with open_generator_lease(client, own.prefix) as lease:
+                with pytest.raises(Unavailable, match="Redis does not answer"):
+                    await lease.wait_first()
                 with pytest.raises(Unavailable):
-                    await ids.next()
+                    await lease.ids.next()
                 await blocking(server.start)
-                while True:
-                    try:
-                        assert await ids.next()
-                        break
-                    except Unavailable:
-                        await trio.sleep(0.05)
+                await until(lease.is_held)
+                assert await lease.ids.next()
