@@ -5,7 +5,6 @@ An embedded engine is not waited for: a person has to mend the cause of the fail
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -69,9 +68,15 @@ class Waiting:
             yield await self.until(engine, lambda: stack.enter_async_context(open_engine()), "it has not answered yet")
 
     async def until(self, engines: str, attempt: Callable[[], Awaitable[Opened]], reason: str) -> Opened:
-        """Await the attempt, again while engines are away. Probes get the reason, then that of the newest failure."""
-        note = partial(self._reasons.__setitem__, engines)
-        note(reason)
+        """Await the attempt, again while engines are away. Probes get the reason, then that of the newest failure. From
+        the first failure on the process counts as started, or else Kubernetes would end it while it waits."""
+
+        def note(reason: str) -> None:
+            self._reasons[engines] = reason
+            if reason:
+                self._health.mark_started()
+
+        self._reasons[engines] = reason
         return await until_available(engines, attempt, note)
 
     async def listen(self, role: str, host: str, port: int) -> None:
@@ -100,8 +105,8 @@ class Waiting:
 
     async def _check(self) -> None:
         await trio.lowlevel.checkpoint()
-        if away := [f"{engine}: {reason}" for engine, reason in self._reasons.items() if reason]:
-            raise Unavailable("; ".join(away))
+        away = [f"{engine}: {reason}" for engine, reason in self._reasons.items() if reason]
+        raise Unavailable("; ".join(away) or "the role has not opened yet")
 
 
 @asynccontextmanager

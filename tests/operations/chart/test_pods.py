@@ -80,6 +80,8 @@ def test_probes_ask_where_health_is_and_wait_longer_than_its_checks(processes: l
             assert get["port"] == "health"
             assert (get["scheme"] == "HTTPS") == (process.settings.tls.certificate_file is not None)
             assert container[probe]["timeoutSeconds"] > CHECK_DEADLINE
+        startup, is_embedded = container["startupProbe"], process.role == "embedded"
+        assert startup["periodSeconds"] * startup["failureThreshold"] == (1_800 if is_embedded else 180)
 
 
 @pytest.mark.parametrize("case", CASES)

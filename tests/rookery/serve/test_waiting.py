@@ -85,6 +85,37 @@ async def test_a_role_is_unready_and_names_the_engine_until_it_opens() -> None:
             await listener.aclose()
 
 
+async def test_a_process_that_waits_has_started_for_kubernetes(nursery: trio.Nursery) -> None:
+    """Else its startup probe ends the process. Before an engine fails, the probe leaves time for the start."""
+    port, attempt, went_away = free_port(), trio.Event(), trio.Event()
+
+    @asynccontextmanager
+    async def open_engine() -> AsyncIterator[None]:
+        attempt.set()
+        await went_away.wait()
+        raise Unavailable("no broker answers")
+        yield
+
+    async with open_waiting(KAFKA, None, {"gateway": ("127.0.0.1", port)}) as waiting:
+
+        async def wait_for_engine() -> None:
+            async with waiting.engine("kafka", open_engine):
+                pass
+
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+            assert (await http.get("/readyz")).status_code == 503
+            nursery.start_soon(wait_for_engine)
+            await attempt.wait()
+            assert (await http.get("/startupz")).status_code == 503
+            went_away.set()
+            with trio.fail_after(PATIENCE):
+                while (await http.get("/startupz")).status_code != 200:
+                    await trio.sleep(0.01)
+                while "no broker answers" not in await readiness(http):  # the checks are fresh for half a second
+                    await trio.sleep(0.05)
+            assert (await http.get("/livez")).status_code == 200
+
+
 async def test_a_process_of_all_roles_is_unready_and_names_the_engine_while_it_waits_to_migrate_it(
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:

@@ -75,14 +75,15 @@ spec:
     {{- include "rookery.volumes" . | nindent 4 }}
 {{- end -}}
 
-{{/* Checks take at most 2 seconds; a probe's timeout leaves time for the response. A start may read tails of the log first. */}}
+{{/* Checks take at most 2 seconds; a probe's timeout leaves time for the response. A start may read tails of the log first;
+the embedded platform's may migrate its databases, in half an hour at most. A role that waits for an engine has started. */}}
 {{- define "rookery.probes" -}}
 {{- $get := printf "port: health, scheme: %s" (ternary "HTTPS" "HTTP" (not (empty (include "rookery.secure" .root)))) -}}
 startupProbe:
   httpGet: {path: /startupz, {{ $get }}}
   periodSeconds: 2
   timeoutSeconds: 5
-  failureThreshold: 90
+  failureThreshold: {{ ternary 900 90 (eq .role "embedded") }}
 readinessProbe:
   httpGet: {path: /readyz, {{ $get }}}
   periodSeconds: 5
