@@ -12,7 +12,7 @@ import trio
 from rookery.client import Api, Files, Refused, RookeryError
 from rookery.client.http import TIMEOUT
 from rookery.client.trust import client_tls
-from rookery.load.process import resident_bytes
+from rookery.load.process import difference, resident_bytes, total
 
 CHUNK = bytes(range(256)) * 1024
 """256 KiB of the content of the files."""
@@ -30,8 +30,8 @@ class FileReport:
     downloaded_per_second: float
     failures: dict[str, int]
     """Uploads and downloads that failed, by the code of the refusal or the kind of the error."""
-    server_memory_bytes: int | None
-    """The largest growth of the servers' memory in this time; None without a known process."""
+    server_memory_bytes: float | None
+    """The largest growth of the servers' memory in this time; None without a known process, or if one has ended."""
 
 
 class FileLoad:
@@ -55,8 +55,7 @@ class FileLoad:
 
     async def run(self, server_pids: Sequence[int], warm_up: float, seconds: float) -> None:
         """Upload and download for so many seconds, of which the report has the ones after the warm-up."""
-        memory = sum(map(resident_bytes, server_pids))
-        most = memory
+        memory = most = total(resident_bytes, server_pids)
         limits = httpx.Limits(max_connections=None)
         async with (
             httpx.AsyncClient(
@@ -71,14 +70,15 @@ class FileLoad:
             self._failures.clear()
             until = trio.current_time() + seconds
             while trio.current_time() < until:
-                most = max(most, sum(map(resident_bytes, server_pids)))
+                now = total(resident_bytes, server_pids)
+                most = None if now is None or most is None else max(most, now)
                 await trio.sleep(min(SAMPLE_SECONDS, max(until - trio.current_time(), 0)))
             nursery.cancel_scope.cancel()
         self._report = FileReport(
             (self._uploaded - uploaded) / seconds,
             (self._downloaded - downloaded) / seconds,
             dict(self._failures),
-            most - memory if server_pids else None,
+            difference(most, memory),
         )
         self._reported.set()
 

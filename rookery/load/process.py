@@ -1,6 +1,7 @@
 """The CPU and memory of a process, and the process that listens on a port, from Linux's /proc."""
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,18 @@ def cpu_seconds(pid: int) -> float:
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of the process. Raises OSError if it is gone."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def total(read: Callable[[int], float], pids: Sequence[int]) -> float | None:
+    """Return the sum of the readings of the processes; None without a process, or if one is gone."""
+    with suppress(OSError):
+        return sum(map(read, pids)) if pids else None
+    return None
+
+
+def difference(now: float | None, before: float | None) -> float | None:
+    """Return the growth of a total; None if one of them is."""
+    return None if now is None or before is None else now - before
 
 
 def pid_listening_on(port: int) -> int | None:

@@ -20,7 +20,7 @@ from rookery.load.files import FileLoad, FileReport
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, GroupRecord, Record, Report, Schedule
 from rookery.load.passwords import new_password
-from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
+from rookery.load.process import cpu_seconds, difference, pid_listening_on, resident_bytes, total
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
 from shared.background import open_background
@@ -108,7 +108,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a run. Without a known server process its CPU and memory are None."""
+    """The result of a run. Without a known server process, or if one has ended, its CPU and memory are None."""
 
     plan: Plan
     report: Report
@@ -117,7 +117,7 @@ class Result:
     """Microseconds of the servers' CPU for each delivery."""
     server_cpu_share: float | None
     """The servers' share of one core."""
-    server_resident_bytes: int | None
+    server_resident_bytes: float | None
     """The resident memory of the servers at the end."""
     engine_cpu_us_per_message: float | None
     """Microseconds of the engines' CPU for each delivery."""
@@ -125,7 +125,7 @@ class Result:
     generator_cpu_us_per_message: float
     """CPU of the generator, which runs beside the server."""
     counted: Counted | None
-    """None without metrics."""
+    """None without metrics, or if a server did not return them."""
     files: FileReport | None = None
     """None without users who upload files."""
     creation_seconds: float | None = None
@@ -135,10 +135,13 @@ class Result:
 async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result:
     """Run the plan. With `open_accounts`, write the users into the account store instead of registering them over HTTP.
 
-    Raises LoadError if it can't run, RookeryError if the server refuses or does not answer.
+    Raises LoadError if it can't run, RookeryError if the server refuses or does not answer. A server that ends in the
+    measured time is reported.
     """
     check_plan(plan)
     allow_most_open_files()
+    if plan.metrics:
+        await read_counters(plan.metrics, plan.ca_file)  # a wrong URL ends the run here
     bff = Bff(plan.url, plan.ca_file, plan.password)
     if open_accounts:  # the other members of a group need no sign-in
         users = await _make_users(open_accounts, max(plan.users, plan.idle), plan.password)
@@ -170,10 +173,10 @@ async def run(plan: Plan, open_accounts: "OpenAccounts | None" = None) -> Result
         plan=plan,
         report=report,
         server_pids=servers,
-        server_cpu_us_per_message=_per_message(server_cpu, report) if servers else None,
-        server_cpu_share=server_cpu / plan.seconds if servers else None,
-        server_resident_bytes=sum(map(resident_bytes, servers)) if servers else None,
-        engine_cpu_us_per_message=_per_message(engine_cpu, report) if plan.engine_pids else None,
+        server_cpu_us_per_message=None if server_cpu is None else _per_message(server_cpu, report),
+        server_cpu_share=None if server_cpu is None else server_cpu / plan.seconds,
+        server_resident_bytes=total(resident_bytes, servers),
+        engine_cpu_us_per_message=None if engine_cpu is None else _per_message(engine_cpu, report),
         bytes_per_idle_session=per_session,
         generator_cpu_us_per_message=_per_message(own_cpu, report),
         counted=counted,
@@ -231,40 +234,44 @@ class Load:
         self._next = 0
         self._all_sent = trio.Event()
 
-    async def run(self, server_pids: Sequence[int]) -> tuple[Report, float, float, float, Counted | None]:
+    async def run(self, server_pids: Sequence[int]) -> tuple[Report, float | None, float | None, float, Counted | None]:
         """Return the report; the CPU seconds of servers, engines and this process in the measured time; and what the
-        servers counted for the messages."""
-        engine_pids = self._plan.engine_pids
+        servers counted for the messages. CPU is None without processes, or if one has ended."""
 
-        def used() -> list[float]:
-            return [sum(map(cpu_seconds, server_pids)), sum(map(cpu_seconds, engine_pids)), time.process_time()]
+        def used() -> list[float | None]:
+            return [total(cpu_seconds, server_pids), total(cpu_seconds, self._plan.engine_pids)]
 
-        async with trio.open_nursery() as nursery:
+        async with open_background() as nursery:
             nursery.start_soon(self._sessions.listen, self)
             begin = trio.current_time() + self._plan.warm_up
             self._until = begin + self._plan.seconds
             nursery.start_soon(self._send)
             await trio.sleep_until(begin)
-            before = used()
+            before, own_before = used(), time.process_time()
             if self._plan.metrics and self._plan.rate is not None:
                 await trio.sleep(0.5 / self._plan.rate)  # between two messages: of none, only a part is counted
             counted = await self._count()
             await trio.sleep_until(self._until)
-            servers, engines, own = (now - then for now, then in zip(used(), before, strict=True))
+            own = time.process_time() - own_before
+            servers, engines = map(difference, used(), before)
             with trio.move_on_after(DRAIN_SECONDS):
                 await self._all_sent.wait()
                 while self.record.unanswered or self.record.lost:  # noqa: ASYNC110 - an event would cost every message something
                     await trio.sleep(0.05)
             if counted is not None:
                 await trio.sleep(SETTLE_SECONDS)  # the archive records the last messages
-            counted = _difference(counted, await self._count())
-            nursery.cancel_scope.cancel()
+                counted = _difference(counted, await self._count())
         return self.record.report(begin, self._until), servers, engines, own, counted
 
     async def _count(self) -> Counted | None:
+        """Return None without metrics, and if a server does not return them, which is an error in the report."""
         if not self._plan.metrics:
             return None
-        counters = await read_counters(self._plan.metrics, self._plan.ca_file)
+        try:
+            counters = await read_counters(self._plan.metrics, self._plan.ca_file)
+        except LoadError:
+            self.record.errors["metrics"] += 1
+            return None
         return Counted(self.record.accepted_count, counters[RECORDS], counters[WRITES], counters[ROSTERS])
 
     async def _send(self) -> None:
@@ -336,24 +343,25 @@ def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> Abstra
     return open_grpc_sessions(users, run_id, plan.size, plan.ca_file)
 
 
-async def _measure_idle(plan: Plan, users: Sequence[LoadUser], pids: Sequence[int]) -> float:
-    """Return the bytes of server memory for each idle session.
+async def _measure_idle(plan: Plan, users: Sequence[LoadUser], pids: Sequence[int]) -> float | None:
+    """Return the bytes of server memory for each idle session; None if a server has ended.
 
     A few sessions are opened and closed first, so that memory which the server needs once is not counted.
     """
     async with _open_sessions(plan, users[:16], ""):
         await trio.sleep(SETTLE_SECONDS)
-    before = sum(map(resident_bytes, pids))
+    before = total(resident_bytes, pids)
     idle = [users[number % len(users)] for number in range(plan.idle)]
     async with _open_sessions(plan, idle, ""):
         await trio.sleep(SETTLE_SECONDS)
-        after = sum(map(resident_bytes, pids))
+        after = total(resident_bytes, pids)
     await trio.sleep(SETTLE_SECONDS)
-    return (after - before) / plan.idle
+    growth = difference(after, before)
+    return None if growth is None else growth / plan.idle
 
 
-def _difference(before: Counted | None, after: Counted | None) -> Counted | None:
-    if before is None or after is None:
+def _difference(before: Counted, after: Counted | None) -> Counted | None:
+    if after is None:
         return None
     return Counted(
         after.accepted - before.accepted,

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import trio
 from rookery.client import GatewayEndpoints
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.report import show
-from rookery.load.run import Counted, Load, Plan, Result, check_plan, check_target
+from rookery.load.run import Counted, Load, Plan, Result, check_plan, check_target, run
 from rookery.load.sessions import LoadError, LoadUser
 from rookery.load.websocket import open_websocket_sessions
 from shared.net.tls import ServerTls
 from tests.rookery.client.gateways import EchoGateway, Serve, serve_grpc, serve_websocket
+from tools.engines.engine import free_port
 from tools.launch.certificates import Authority
 
 
@@ -50,6 +53,30 @@ def test_another_machine_may_not_be_loaded_except_by_its_owner() -> None:
 def test_a_run_is_bounded(plan: Plan, reason: str) -> None:
     with pytest.raises(LoadError, match=reason):
         check_plan(plan)
+
+
+async def test_metrics_that_a_server_does_not_return_end_a_run_before_it_begins() -> None:
+    plan = Plan(f"http://127.0.0.1:{free_port()}", users=2, metrics=(f"http://127.0.0.1:{free_port()}/metrics",))
+    with pytest.raises(LoadError, match="/metrics returns no metrics"):
+        await run(plan)
+
+
+def ended_process() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
+
+
+async def test_a_run_whose_server_ends_has_a_report(nursery: trio.Nursery) -> None:
+    endpoint = await serve_websocket(EchoGateway(), nursery, None)
+    users = [LoadUser(user_id, 3 - user_id, "token", GatewayEndpoints(endpoint, endpoint)) for user_id in (1, 2)]
+    metrics = (f"http://127.0.0.1:{free_port()}/metrics",)
+    plan = Plan("http://127.0.0.1", rate=100, users=2, seconds=0.1, warm_up=0.02, metrics=metrics)
+    async with open_websocket_sessions(users, "run-", plan.size, None) as sessions:
+        with trio.fail_after(60):
+            report, server_cpu, engine_cpu, _, counted = await Load(plan, sessions, "run-").run([ended_process()])
+    assert report.sent == report.accepted.count > 0
+    assert report.errors == {"metrics": 1}
+    assert (server_cpu, engine_cpu, counted) == (None, None, None)
 
 
 @pytest.mark.parametrize(
