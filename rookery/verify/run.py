@@ -100,7 +100,8 @@ class Run:
         self._stops = min(self._stops, trio.current_time())
 
     async def finish(self) -> Result:
-        """Wait for all answers, all deliveries and the whole history, and check them."""
+        """Wait for all answers, all deliveries and the whole history, and check them. Raises VerifyError if messages or
+        changes have no answer in this time, and no broken promise is found: the result would not be complete."""
         settle = self.plan.settle_seconds
         with trio.CancelScope(deadline=self._stops + settle):
             await self._ended.wait()
@@ -114,6 +115,7 @@ class Run:
             await self._group_deliveries()
             while self._unmade:  # noqa: ASYNC110 - changes of messages that arrived meanwhile
                 await trio.sleep(POLL_SECONDS)
+        unanswered = self._unanswered()  # before clients read missed messages, whose changes are not sent any more
         self._pipelines.cancel()
         await self._send_again_late()
         histories = await self._read_histories()
@@ -123,7 +125,12 @@ class Run:
         records.groups = [await group.record(trio.current_time() + settle) for group in self._groups]
         records.listed = await self._read_chat_lists(records.histories)
         records.file_reads = await self._read_files(records)
-        return self._result(records, ended)
+        result = self._result(records, ended)
+        if unanswered and not result.violations:
+            raise VerifyError(
+                f"{unanswered} messages and changes had no answer within --settle ({settle:g} s): allow more"
+            )
+        return result
 
     # ---- Observer
 
@@ -403,6 +410,11 @@ class Run:
     def _sent(self) -> Iterable[Sent]:
         """All messages and control changes."""
         return chain((sent for each in self.participants for sent in each.sent), *(g.controls for g in self._groups))
+
+    def _unanswered(self) -> int:
+        """The number of messages, control changes and changes that were neither accepted nor refused."""
+        sent = sum(not each.is_accepted and not each.refused for each in self._sent())
+        return sent + sum(each.event is None and not each.refused for each in self._made)
 
     def _records(self, histories: dict[tuple[int, str], list[Copy]]) -> Records:
         """Return the records, without messages of earlier runs with the same accounts."""

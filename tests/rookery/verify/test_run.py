@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -25,7 +26,7 @@ from rookery.client import (
 )  # fmt: skip
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from rookery.v1.session_pb2 import Send
-from rookery.verify import Kind, Run, participant
+from rookery.verify import Kind, Run, VerifyError, participant
 from rookery.verify.changes import SCRIPTS, script_at
 from rookery.verify.records import Sent, place_of
 from rookery.verify.run import longest_pause
@@ -282,6 +283,37 @@ async def test_a_message_is_sent_again_until_it_is_accepted(autojump_clock: Mock
     assert result.refused["unavailable"] > 5
     assert result.unanswered > 5
     assert 10 < result.retried < 80
+
+
+class NeverAnswers(Platform):
+    """Keeps and delivers each message, and answers none."""
+
+    def take(self, sender: FakeClient, recipient_id: int, send: Send, key: str) -> Accepted | Refused | None:
+        super().take(sender, recipient_id, send, key)
+        return None
+
+
+class AnswersNoChange(FakeClient):
+    def submit_change(self, change: Change, *, first_sent_ms: int) -> Any:
+        async def answer(deadline: float) -> None:
+            await trio.sleep(deadline)
+            raise Unreachable("no answer")
+
+        return SimpleNamespace(answer=answer, withdraw=lambda: None)
+
+
+class NeverAnswersChanges(Platform):
+    def make_client(self, user_id: int) -> FakeClient:
+        return AnswersNoChange(self, user_id)
+
+
+@pytest.mark.parametrize("platform", [NeverAnswers, NeverAnswersChanges])
+async def test_a_run_without_answers_is_not_complete(
+    platform: Callable[[], Platform], autojump_clock: MockClock
+) -> None:
+    """Also if the end does not last until a message without an answer is sent again."""
+    with pytest.raises(VerifyError, match=r"had no answer within --settle \(5 s\)"):
+        await verify(platform(), replace(PLAN, seconds=1))
 
 
 class Overflows(Platform):
