@@ -241,6 +241,18 @@ class KafkaSettings(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
 
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        """Reject settings without effect: the connection would be plain text, or have no password."""
+        for name in ("ca_file", "certificate_file", "key_file"):
+            if getattr(self, name) is not None and not self.security.endswith("SSL"):
+                raise ValueError(f"{name} needs security SSL or SASL_SSL, not {self.security}")
+        if (self.username or self.password.get_secret_value()) and not self.security.startswith("SASL"):
+            raise ValueError(f"username and password need security SASL_SSL or SASL_PLAINTEXT, not {self.security}")
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("key_file needs certificate_file")
+        return self
+
 
 class CassandraSettings(_Section):
     """The stores on Cassandra."""
@@ -262,6 +274,16 @@ class CassandraSettings(_Section):
     key_file: Path | None = None
     max_requests: int = Field(default=256, ge=1, le=32_768, description="Most requests in flight of one process")
     timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Time-out of one request")
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        """Reject files without effect: the connection would be plain text."""
+        for name in ("certificate_file", "key_file"):
+            if getattr(self, name) is not None and self.ca_file is None:
+                raise ValueError(f"{name} needs ca_file")
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("key_file needs certificate_file")
+        return self
 
 
 def _check_redis_url(url: SecretStr) -> SecretStr:

@@ -60,9 +60,9 @@ def _explain(detail: ErrorDetails) -> str:
 
 
 def _is_secret(path: list[str]) -> bool:
-    """Whether the value must not be shown."""
+    """Whether the value must not be shown: a secret, or a section, which may have one."""
     model: Any = Settings
     for name in path:
         model = getattr(model, "model_fields", {}).get(name)
         model = getattr(model, "annotation", None)
-    return model is SecretStr
+    return model is SecretStr or _is_section(model)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from shared.settings import RedisSettings, Settings, TlsSettings
+from shared.settings import CassandraSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
 
 PEM = Path("server.pem")
 
@@ -62,6 +62,43 @@ def test_invalid_addresses_are_refused(address: str) -> None:
 def test_a_file_without_its_counterpart_is_refused(alone: dict[str, Path]) -> None:
     with pytest.raises(ValidationError, match=f"{next(iter(alone))} needs"):
         TlsSettings.model_validate(alone)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "needed"),
+    [
+        ({"ca_file": PEM}, "ca_file needs security SSL or SASL_SSL, not PLAINTEXT"),
+        ({"ca_file": PEM, "security": "SASL_PLAINTEXT"}, "ca_file needs security SSL or SASL_SSL"),
+        ({"certificate_file": PEM}, "certificate_file needs security SSL"),
+        ({"key_file": PEM}, "key_file needs security SSL"),
+        ({"key_file": PEM, "security": "SSL"}, "key_file needs certificate_file"),
+        ({"username": "rookery"}, "username and password need security SASL_SSL"),
+        ({"password": "secret", "security": "SSL"}, "username and password need security SASL_SSL"),
+    ],
+)
+def test_settings_of_kafka_that_its_security_does_not_use_are_refused(kafka: dict[str, Any], needed: str) -> None:
+    with pytest.raises(ValidationError, match=needed):
+        KafkaSettings.model_validate(kafka)
+
+
+def test_settings_of_kafka_that_its_security_uses_are_accepted() -> None:
+    files: dict[str, Any] = {"ca_file": PEM, "certificate_file": PEM}
+    user: dict[str, Any] = {"username": "rookery", "password": "secret"}
+    for security, used in {"SSL": files, "SASL_PLAINTEXT": user, "SASL_SSL": files | user, "PLAINTEXT": {}}.items():
+        KafkaSettings.model_validate({"security": security, **used})
+
+
+@pytest.mark.parametrize(
+    ("files", "needed"),
+    [
+        (["certificate_file"], "certificate_file needs ca_file"),
+        (["key_file"], "key_file needs ca_file"),
+        (["ca_file", "key_file"], "key_file needs certificate_file"),
+    ],
+)
+def test_files_of_cassandra_without_effect_are_refused(files: list[str], needed: str) -> None:
+    with pytest.raises(ValidationError, match=needed):
+        CassandraSettings.model_validate(dict.fromkeys(files, PEM))
 
 
 def test_of_several_archive_tokens_the_first_is_the_one_to_send() -> None:

@@ -102,7 +102,6 @@ def platform(request: pytest.FixtureRequest, tmp_path: Path, known: Secrets) -> 
     settings = {
         "ROOKERY_LOG_LEVEL": "debug",
         "ROOKERY_ARCHIVE_TOKEN": known.new("archive token"),
-        "ROOKERY_KAFKA__PASSWORD": known.new("Kafka password"),
         "ROOKERY_CASSANDRA__PASSWORD": known.new("Cassandra password"),
         "ROOKERY_TRACES__ENDPOINT": f"http://{HOST}:{free_port()}",  # without a listener
         "ROOKERY_TRACES__TIMEOUT_SECONDS": "0.2",
@@ -110,6 +109,8 @@ def platform(request: pytest.FixtureRequest, tmp_path: Path, known: Secrets) -> 
     }
     with ExitStack() as stack:
         if request.param == "embedded":
+            settings["ROOKERY_KAFKA__SECURITY"] = "SASL_SSL"  # the Kafka of tests has no passwords
+            settings["ROOKERY_KAFKA__PASSWORD"] = known.new("Kafka password")
             rookery = stack.enter_context(running(Rookery(tmp_path / "data", settings=settings, trace_ratio=1)))
             ready = Platform(rookery, rookery, [rookery], rookery.terminate)
         else:

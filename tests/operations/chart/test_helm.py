@@ -75,6 +75,9 @@ def test_all_missing_values_are_named_at_once(helm: Helm) -> None:
         ("files.url=s3://own", "files.url needs files.credentials.secretName"),
         ("mode=embedded", "files.claimName is for mode distributed"),
         ("kafka.security=SASL_SSL", "needs kafka.credentials.secretName"),
+        ("kafka.credentials.secretName=own", "kafka.credentials.secretName needs kafka.security SASL_SSL"),
+        ("kafka.tls.secretName=own", "kafka.tls.secretName needs kafka.security SSL or SASL_SSL"),
+        ("cassandra.tls.clientCertificate=true", "cassandra.tls.clientCertificate needs cassandra.tls.secretName"),
     ],
 )
 def test_contradictory_values_are_refused(helm: Helm, values: str, words: str) -> None:

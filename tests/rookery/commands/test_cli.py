@@ -163,6 +163,16 @@ def test_an_invalid_url_of_redis_is_named_and_not_shown(invoke: Invoke) -> None:
     assert "sec" not in result.output
 
 
+@pytest.mark.parametrize(("section", "secret"), [("kafka", "KAFKA__PASSWORD"), ("files", "FILES__SECRET_KEY")])
+def test_a_section_that_contradicts_itself_is_named_and_its_secret_not_shown(
+    invoke: Invoke, section: str, secret: str
+) -> None:
+    result = invoke("config", "list", **{f"ROOKERY_{secret}": "sesame", "ROOKERY_FILES__URL": "s3://bucket"})
+    assert result.exit_code == 2
+    assert f"the setting `{section}` (ROOKERY_{section.upper()}) can't be used: value error, " in result.output
+    assert "sesame" not in result.output
+
+
 def test_an_option_that_redis_does_not_have_is_named_and_the_url_not_shown(invoke: Invoke) -> None:
     environment = {
         "ROOKERY_ENGINES": "kafka,cassandra,redis",

@@ -59,6 +59,18 @@
 {{- if and (hasPrefix "SASL" $values.kafka.security) (not $values.kafka.credentials.secretName) -}}
 {{- $wrong = append $wrong (printf "kafka.security %s needs kafka.credentials.secretName" $values.kafka.security) -}}
 {{- end -}}
+{{- if and $values.kafka.credentials.secretName (not (hasPrefix "SASL" $values.kafka.security)) -}}
+{{- $wrong = append $wrong (printf "kafka.credentials.secretName needs kafka.security SASL_SSL or SASL_PLAINTEXT, not %s" $values.kafka.security) -}}
+{{- end -}}
+{{- if and $values.kafka.tls.secretName (not (hasSuffix "SSL" $values.kafka.security)) -}}
+{{- $wrong = append $wrong (printf "kafka.tls.secretName needs kafka.security SSL or SASL_SSL, not %s" $values.kafka.security) -}}
+{{- end -}}
+{{- range $name := list "kafka" "cassandra" -}}
+{{- $tls := (index $values $name).tls -}}
+{{- if and $tls.clientCertificate (not $tls.secretName) -}}
+{{- $wrong = append $wrong (printf "%s.tls.clientCertificate needs %s.tls.secretName" $name $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if gt (int $values.kafka.minInSync) (int $values.kafka.replication) -}}
 {{- $wrong = append $wrong "kafka.minInSync is more than kafka.replication" -}}
 {{- end -}}

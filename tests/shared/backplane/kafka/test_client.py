@@ -75,5 +75,5 @@ def test_settings_decide_how_to_connect() -> None:
         }.items()
     )
     assert options["bootstrap_servers"] == ["a:1", "b:2"]
-    plain = connection_options(KafkaSettings(username="rookery"))
+    plain = connection_options(KafkaSettings())
     assert not any(name.startswith(("ssl", "sasl")) for name in plain)
