@@ -98,14 +98,18 @@ def tool(name: str, *words: str) -> list[str]:
 
 # ---- preparation of steps
 
+_NPM = threading.Lock()
+"""Held while packages are installed: the lanes share their folder."""
+
 
 def install_node_modules() -> None:
     """Install the packages of package-lock.json. Raises Missing without Node.js."""
     if shutil.which("npm") is None:
         raise Missing("Node.js with npm is not installed")
     lock, installed = ROOT / "package-lock.json", ROOT / "node_modules/.package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=ROOT, check=True)
+    with _NPM:
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=ROOT, check=True)
 
 
 def install_browsers(*, with_firefox: bool) -> None:
@@ -127,9 +131,15 @@ def install_browsers(*, with_firefox: bool) -> None:
 
 
 def install_for_pages(*, with_firefox: bool) -> None:
-    """Install the requirements of the page's tests: the browsers and axe."""
-    install_browsers(with_firefox=with_firefox)
-    install_node_modules()
+    """Install the requirements of the page's tests: the browsers, axe and esbuild. Outside of CI print what is missing:
+    only the tests that need it skip themselves. Under CI raises Missing or CalledProcessError."""
+    for install in (partial(install_browsers, with_firefox=with_firefox), install_node_modules):
+        try:
+            install()
+        except (Missing, subprocess.CalledProcessError) as missing:
+            if IN_CI:
+                raise
+            print(f"== tests of the page are skipped: {missing}", flush=True)
 
 
 def install_engines() -> None:

@@ -1,8 +1,12 @@
 """The test runner reports what a person needs to act, and never skips under CI."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +55,43 @@ def test_a_missing_program_is_a_failure_under_ci_alone(
     unprepared = run(Step("step", ["true"], missing))
     assert (unprepared.result, unprepared.reason) == (result, "no such program")
     assert run(exiting(os.EX_UNAVAILABLE)).result == result
+
+
+def test_without_a_browser_or_nodejs_the_other_tests_run_except_under_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_tests, "IN_CI", False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    step = Step("tests", ["true"], partial(run_tests.install_for_pages, with_firefox=False))
+    assert run(step).result == "ok"
+    printed = capsys.readouterr().out
+    assert "tests of the page are skipped: Chromium is not installed" in printed
+    assert "tests of the page are skipped: Node.js with npm is not installed" in printed
+    monkeypatch.setattr(run_tests, "IN_CI", True)
+    assert (run(step).result, run(step).reason) == ("failed", "Chromium is not installed: apt-get install chromium")
+
+
+def test_two_lanes_install_the_packages_once_and_not_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installs = 0
+
+    def install(command: list[str], **options: object) -> None:
+        nonlocal installs
+        installs += 1
+        second.start()
+        second.join(0.1)  # it waits for the first
+        (tmp_path / "node_modules/.package-lock.json").touch()
+
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "package-lock.json").touch()
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", install)
+    second = threading.Thread(target=run_tests.install_node_modules)
+    run_tests.install_node_modules()
+    second.join()
+    assert installs == 1
 
 
 @pytest.mark.parametrize(
