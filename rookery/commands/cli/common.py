@@ -112,7 +112,9 @@ def _run(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
 
     from shared.contract.errors import Unavailable, UnusableSetting
     from shared.net.pem import UnusableCertificate
+    from shared.telemetry.logs import configure_logs
 
+    configure_logs("warning", role="command")  # stdout is for the answer; a process that serves sets its own level
     try:
         return trio.run(work, *arguments)
     except (UnusableCertificate, UnusableSetting) as error:

@@ -4,11 +4,13 @@ import json
 import math
 import os
 import pwd
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+import structlog
 import trio
 from click.testing import Result
 from trio.testing import MockClock
@@ -28,6 +30,8 @@ from shared.files.folder import open_folder_files
 from shared.files.keys import avatar_keys
 from shared.settings import Settings
 from tests.rookery.commands.conftest import Invoke
+from tests.shared.drivers.redis_clients import settings_for
+from tools.engines.redis import Redis
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,16 @@ def logged(result: Result) -> list[tuple[str, str, str]]:
     """Event, act and target of the JSON lines on stderr."""
     lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
     return [(line["event"], line["act"], line["target"].split()[0]) for line in lines]
+
+
+def test_the_output_of_a_command_on_redis_is_its_answer_alone(invoke: Invoke, redis_server: Redis) -> None:
+    structlog.reset_defaults()  # as in a process of its own: the commands of the fixture have configured the logs
+    own = settings_for(redis_server)
+    redis = {"ROOKERY_ENGINES": "redis", "ROOKERY_REDIS__URL": redis_server.url, "ROOKERY_REDIS__PREFIX": own.prefix}
+    added = invoke("user", "add", "joan", "--password-stdin", stdin="correct horse\n", **redis)
+    assert added.exit_code == 0, added.output
+    assert re.fullmatch(r"joan is user \d+\n", added.stdout)
+    assert logged(added) == [("admin_act", "add_user", "joan")]
 
 
 @pytest.mark.parametrize(
