@@ -75,6 +75,11 @@ export class Drafts {
     return leaving;
   }
 
+  /** The number of messages that are leaving drafts, and are not kept yet. */
+  get leavingCount() {
+    return [...this.#leaving.values()].reduce((sum, { pieces }) => sum + pieces.length, 0);
+  }
+
   /**
    * Keeps a message of a chat after the messages that were sent before. Returns when it is kept.
    * @param {string} chat_id

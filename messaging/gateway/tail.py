@@ -1,5 +1,6 @@
 """The tail: the newest minutes of one partition, from which clients resume and retries are recognised."""
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
@@ -293,6 +294,15 @@ class Tail:
         if not self._entries or offset < self._entries[0].offset:
             return 0
         return next(entry.at_ms for entry in reversed(self._entries) if entry.offset <= offset)
+
+    def offset_before(self, offset: int, ms: int) -> int:
+        """The offset behind which all entries are that are at most so many milliseconds older than the newest one up to
+        `offset`; `offset` itself if the tail begins later."""
+        place = bisect_right(self._entries, offset, key=lambda entry: entry.offset)
+        if not place:
+            return offset
+        oldest_ms = self._entries[place - 1].at_ms - ms
+        return self._entries[bisect_left(self._entries, oldest_ms, hi=place, key=lambda entry: entry.at_ms)].offset - 1
 
     def _forget(self, entry: Entry) -> None:
         for recipient_id in entry.recipient_ids:

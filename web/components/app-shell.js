@@ -202,7 +202,8 @@ export class AppShell {
   }
 
   async signOut() {
-    const unsent = this.sending.outbox.size + this.sending.changes.size;
+    const { outbox, changes, drafts } = this.sending;
+    const unsent = outbox.size + changes.size + drafts.leavingCount;
     if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave("", () => this.api.signOut());
   }
 

@@ -461,9 +461,6 @@ export class Composer {
     if (this.#voice) return this.#sendVoice(this.#voice);
     this.#restore();
     if (this.#attaching && !(await this.#attaching)) return this.#app.notify(texts.failed.noResponse);
-    const edited = this.#edited;
-    if (edited) await this.#membersLoaded(this.#text);
-    if (edited !== this.#edited) return; // the edit has ended meanwhile
     const text = this.#unsent();
     const body = bodyOf(text);
     if ((!body && !this.#hasFiles) || this.#excess() > 0) return;
@@ -520,8 +517,9 @@ export class Composer {
     if (reply_to) this.#keep({ reply_to: "" });
     const { sending } = this.#app;
     const files = this.#attachments?.take() ?? [];
+    const loading = this.#membersLoaded(body);
     const send = async () => {
-      await this.#membersLoaded(body);
+      await loading;
       const { body: written, ...mentioned } = this.#textOf(body);
       const content = { reply_to, ...mentioned };
       return files.length && sending.uploads

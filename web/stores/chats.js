@@ -275,7 +275,9 @@ export class Chats extends Store {
     if (this.phase === "ready" && !this.hasMore) return;
     await this.#readList("0", () => {});
     this.#nextPage = "";
-    this.hasFailed = false;
+    this.phase = "ready";
+    this.isStored = this.hasFailed = false;
+    this.changed();
   }
 
   async #load() {

@@ -114,9 +114,9 @@ export class Sending extends Store {
     return this.#kept.isDurable && this.uploads?.isDurable !== false;
   }
 
-  /** Whether a reload loses nothing, not even files that are attached beyond what drafts keep. */
+  /** Whether a reload loses nothing, not even messages that are not kept yet, and files beyond what drafts keep. */
   get survivesReload() {
-    return this.isDurable && !this.uploads?.attached.hasTooMuch;
+    return this.isDurable && !this.drafts.leavingCount && !this.uploads?.attached.hasTooMuch;
   }
 
   /** The messages of a chat that are not accepted yet, in order. @param {string} chat_id @returns {Message[]} */

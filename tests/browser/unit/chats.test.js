@@ -135,6 +135,15 @@ test("a page of the list that is being loaded is not requested again", async () 
   assert.deepEqual([requests, book.hasMore], [["", "2", "3"], false]);
 });
 
+test("after a failed first page, reading all chats makes the list ready", async () => {
+  const answers = [Promise.reject(new Error("away")), { chats: [{ chat_id: CHAT, member_ids: [MIRA, ADA] }] }];
+  const book = newChats({ chats: async () => answers.shift(), profiles: async () => ({ profiles: [] }) });
+  await book.load();
+  assert.deepEqual([book.phase, book.hasFailed], ["failed", true]);
+  await book.loadAll();
+  assert.deepEqual([book.phase, book.hasFailed, book.hasMore], ["ready", false, false]);
+});
+
 test("a chat that is not in the list is read when it is opened, to know what is unread in it", async () => {
   const wire = { chat_id: CHAT, newest: historyOf(9)[0], unread: 2, marks: [{ user_id: ADA, read_up_to: idAt(7) }] };
   const book = newChats({

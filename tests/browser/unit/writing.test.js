@@ -121,6 +121,27 @@ test("a message does not wait for members for ever", async (context) => {
   assert.deepEqual(send.text, { body: "Ask @Mimi", mentions: [] });
 });
 
+test("several messages wait for members together, and until then a reload or a sign-out would lose them", async (context) => {
+  const { app, document, field, submit } = await inGroup(context, () => new Promise(() => {}));
+  const { sending } = app;
+  field.value = "Ask @Mimi";
+  nodesIn(document.body).find(({ tagName }) => tagName === "form").dispatch("submit");
+  await settle();
+  assert.deepEqual([sending.drafts.leavingCount, sending.survivesReload], [1, false]);
+  field.value = "Ask @Mimiand @Grace";
+  await submit(field.value);
+  assert.deepEqual(sending.waiting(GROUP).map(({ body }) => body), ["Ask @Mimi", "and @Grace"]);
+  assert.equal(sending.drafts.leavingCount, 0);
+});
+
+test("an edit is saved as it is at Enter, and does not wait for members", async (context) => {
+  const { app, field, save } = await inGroup(context, () => new Promise(() => {}));
+  const saved = save("See @Mimi");
+  assert.equal(app.sending.drafts.get(GROUP).editing, null);
+  field.value = "next";
+  assert.equal((await saved).body, "See @Mimi");
+});
+
 test("a message that is kept after the user has left its chat does not move the messages", async (context) => {
   const { composer, submit, sync, toEnd } = await inGroup(context, () => new Promise(() => {}));
   await submit("Ask Mimi");
