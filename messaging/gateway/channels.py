@@ -22,6 +22,10 @@ from shared.contract.ids import MAX_ID
 HEAD_SECONDS = 5.0
 """The shortest interval between two heads of a channel in one session."""
 
+LATE_HEAD_MS = 10_000
+"""How much later than its event a head may be sent: after HEAD_SECONDS, and once the session has room for it. Events
+with later positions are sent meanwhile."""
+
 HEADS_AT_ONCE = 100
 """Heads that are sent before other tasks get their turn: about 3 ms of work."""
 

@@ -136,7 +136,8 @@ class Session:
         self.is_resumed = False
         """Whether the tail had every event since the client's last position."""
         self.first_offset = -1
-        """The offset of the position that the client resumed from, or else of its user's newest event at the start."""
+        """The offset up to which it needs no heads: that of its user's newest event at the start, or one from some
+        seconds before the position that the client resumed from."""
         self.followed: Sequence[str] = ()
         """The channels that it follows. `Channels` writes it."""
         self.dropped = 0

@@ -7,6 +7,7 @@ import structlog
 import trio
 
 from messaging.envelopes import decode
+from messaging.gateway.channels import LATE_HEAD_MS
 from messaging.gateway.frames import SharedEvent, shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
@@ -109,7 +110,9 @@ class SignIn:
         session.is_resumed = gap is None and frame.HasField("last_position")
         replay = replayed(entries[-configuration.replay_events :])
         position = Position(offset=tail.next_offset - 1, epoch=PARTITION_MAP_EPOCH)
-        session.first_offset = frame.last_position.offset if session.is_resumed else position.offset
+        session.first_offset = position.offset
+        if session.is_resumed:  # the heads of events below the position may not have been sent
+            session.first_offset = tail.offset_before(frame.last_position.offset, LATE_HEAD_MS)
         if gap is not None and not replay:
             # A client that is cut off before it reads the Gap resumes from the old position, and gets the Gap again.
             # With a replay, whose events come after the Gap, it keeps its old position anyway.

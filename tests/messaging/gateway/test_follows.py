@@ -226,6 +226,27 @@ async def test_a_resumed_session_gets_heads_of_what_it_missed_once(platform: Pla
         assert await heads(ben) == []
 
 
+async def test_a_head_that_a_session_still_had_to_send_is_sent_by_the_one_that_resumes_above_its_event(
+    platform: Platform, gateway: Gateway
+) -> None:
+    channel(platform, ANN, BEN)
+    async with platform.sign_in(gateway, ANN) as ann:
+        async with platform.sign_in(gateway, BEN) as ben:
+            await ben.accepted(follow(CHAT))
+            first = (await ann.accepted(text("a"))).event_id
+            assert (await ben.expect("channel_head")).channel_head.newest_id == first
+            newest = (await ann.accepted(text("b"))).event_id  # its head comes HEAD_SECONDS after the first
+            await ann.accepted(
+                ClientFrame(send=Send(client_message_id="c", chat_id=f"d-{ANN}-{BEN}", text=Text(body="x")))
+            )
+            position = (await ben.expect("event")).event.position
+            assert await heads(ben) == []
+        await until(lambda: len(gateway.channels) == 0)
+    async with platform.sign_in(gateway, BEN, Position(offset=position.offset, epoch=position.epoch)) as ben:
+        await ben.accepted(follow(CHAT))
+        assert await heads(ben) == [newest]
+
+
 async def test_the_sessions_of_a_lost_partition_follow_nothing(platform: Platform, log: ScriptedLog) -> None:
     gateway = await platform.start_gateway()
     channel(platform, ANN, BEN)

@@ -64,6 +64,15 @@ def test_the_time_at_an_offset_from_before_the_tail_is_unknown_and_is_not_looked
     assert (tail.time_at(4), visited) == (0, [])
 
 
+def test_the_entries_of_some_seconds_before_an_offset_are_behind_the_offset_that_is_found() -> None:
+    tail = Tail(4)
+    assert tail.offset_before(3, 10) == 3
+    for offset, at_ms in [(4, 100), (6, 110), (7, 120), (9, 121)]:
+        tail.append(entry(offset, 1, at_ms=at_ms))
+    assert tail.offset_before(2, 10) == 2, "the tail begins later"
+    assert [tail.offset_before(offset, 10) for offset in (4, 5, 6, 7, 8, 9)] == [3, 3, 3, 5, 5, 6]
+
+
 def test_a_send_is_recognised_until_it_is_evicted() -> None:
     tail = Tail(0)
     tail.append(entry(0, 1, 2, key=(1, "a")))
