@@ -279,6 +279,8 @@ class Publisher:
             command.defer()
             in_flight.commands.append(command)
             return None
+        if refusal is not None and not _knows_recipients(session.user_id, request, roster, refusal):
+            return refusal if refusal.retryable else ROSTER_DROPPED  # no answer yet: the copies can't be published
         has_files = bool(sent.files) or not request.files
         if not has_files and not (stored or forgotten):
             return refusal or _NOT_STORED  # instead of a look-up, it was in flight, and has failed
@@ -434,6 +436,14 @@ class Publisher:
             del self._unconfirmed[key]
         else:
             self._unconfirmed[key] = unconfirmed._replace(is_lost=True)
+
+
+def _knows_recipients(user_id: int, request: KeptRequest, roster: Roster | None, refusal: Refusal) -> bool:
+    """Whether the recipients of a request are known although it gets this refusal: in a group by its roster; not of a
+    mark in a direct chat if the settings of its users could not be looked up."""
+    if request.members:
+        return not (request.is_mark and refusal.retryable)
+    return request.is_personal or (roster is not None and roster.knows((user_id, *request.mentioned)))
 
 
 def _removed_with(request: KeptRequest, sent: Sent) -> int:

@@ -3,7 +3,7 @@
 The promises for retries are one contract for messages, also with files, and changes: `BOTH`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +30,7 @@ from rookery.v1.session_pb2 import (
     Hidden,
     Marked,
     MarkedUnread,
+    Mention,
     Message,
     Muted,
     PeopleChanged,
@@ -40,7 +41,7 @@ from rookery.v1.session_pb2 import (
     Typing,
 )
 from shared.accounts.people import Relationship, Step, WhoMayStart, block, invite, take_step, unblock
-from shared.backplane import StoredRecord
+from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id
@@ -54,6 +55,7 @@ from tests.messaging.gateway.harness import (
     PARTITIONS,
     PATIENCE,
     Client,
+    Crew,
     Platform,
     ScriptedLog,
     change_frame,
@@ -180,6 +182,72 @@ async def test_a_retry_after_a_gateway_s_death_is_recognised_from_the_log_and_pu
             assert replayed[2].message == replayed[0].message
             assert len(replayed[2].message.files) == (2 if make is picture else 0)
             assert (await ann.accepted(text("b"))).event_id > first.event_id
+
+
+CREW_TEXT = Text(body="@Ben", mentions=[Mention(user_id=BEN, name="Ben")])
+
+
+@pytest.mark.parametrize("is_channel", [False, True], ids=["group", "channel"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        ClientFrame(send=Send(client_message_id="a", chat_id="g-7", text=CREW_TEXT)),
+        change_frame("a", OLD, chat_id="g-7", edited=Edited(text=CREW_TEXT)),
+    ],
+    ids=["message", "change"],
+)
+async def test_a_retry_in_a_group_is_refused_until_its_copies_can_be_published(
+    platform: Platform, log: ScriptedLog, frame: ClientFrame, is_channel: bool
+) -> None:
+    """The gateway that accepted it has died before that, and the archive does not answer to the next one."""
+    platform.history.groups["g-7"] = Crew(ANN, BEN, is_channel=is_channel).stored
+    platform.history.add(OLD, ANN)
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        copies = await keep_truth_alone(gateway, log, ann, frame)
+        gateway.rosters.clear()
+        platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+        assert (await ann.refused(frame)).retryable
+        assert not log.unacknowledged
+        platform.history.refusal = None
+        await ann.send(frame)
+        await log.until_published()
+        assert log.unacknowledged[0][0] == copies
+        log.acknowledge()
+        await ann.until("accepted")
+
+
+async def test_a_retry_of_a_mark_is_refused_until_its_copy_can_be_published(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        mark = change_frame("a", marked=Marked(read_up_to=OLD))
+        copies = await keep_truth_alone(gateway, log, ann, mark)
+        await read_later(gateway, log, Event(people_changed=PeopleChanged(user_id=BEN)))
+        with monkeypatch.context() as patch:
+            forget_accounts(platform, patch)
+            assert (await ann.refused(mark)).retryable
+        await ann.send(mark)
+        await log.until_published()
+        assert log.unacknowledged[0][0] == copies
+        log.acknowledge()
+        await ann.until("accepted")
+
+
+async def keep_truth_alone(gateway: Gateway, log: ScriptedLog, client: Client, frame: ClientFrame) -> Sequence[Record]:
+    """Send a frame of Ann's, of whose event the log keeps the record of truth alone; return its other records."""
+    await client.send(frame)
+    await log.until_published()
+    ((records, _),) = log.unacknowledged
+    log.store(records[0].partition, Envelope.FromString(records[0].value))
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    await until(lambda: tail.sent_with((ANN, "a")) is not None)
+    log.acknowledge(Unavailable("no answer"))
+    assert (await client.until("refused")).refused.retryable
+    assert len(records) > 1
+    return records[1:]
 
 
 async def test_an_event_that_the_log_can_t_take_is_not_in_flight(
