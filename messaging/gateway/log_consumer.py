@@ -425,7 +425,8 @@ class LogConsumer:
         if partition in self._partitions.unread:
             consumer.seek(partition, start)
             # Of a tail that its size cuts short, the time of `start` is unknown: it is before now.
-            self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
+            complete_from_ms = since_ms if start == since else wall_clock_ms()
+            self._partitions.assign(partition, start, end, complete_from_ms, trio.current_time())
             self._rosters.clear()  # control changes that came before were not read
 
     async def _fence(self, partition: int, tail: Tail, started: Callable[[], None]) -> None:

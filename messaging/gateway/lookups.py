@@ -34,7 +34,8 @@ MAX_CACHED_CHATS = 100_000
 
 OPEN_SECONDS = 300.0
 """How long a direct chat is remembered to be open. The gateway forgets it when it reads of a block; if the BFF could
-not publish that, the block takes effect after this time, or once the accounts answer again."""
+not publish that, the block takes effect after this time, or once the accounts answer again. While they do not, a chat
+stays open for as long as this gateway keeps the partition of one of its users: it reads of all blocks then."""
 
 MARKS_SECONDS = 60.0
 """How long it is remembered whether a user shows read marks, and that neither of two users blocks the other; longer
@@ -96,14 +97,19 @@ class Lookups:
         none from users who are not their connections. While the accounts do not answer, a chat stays open that was.
         Raises Unavailable."""
         try:
-            return await self._check_recipient(user_id, recipient_id, chat_id, field)
+            refusal = await self._check_recipient(user_id, recipient_id, chat_id, field)
         except Unavailable:
-            if chat_id in self._open_until and recipient_id in self._cached_users:
+            if recipient_id in self._cached_users and self._was_open(chat_id, (user_id, recipient_id)):
                 return None
             raise
+        if refusal is not None and not refusal.retryable:
+            self._close(chat_id)
+            if refusal.code is not Code.FORBIDDEN:  # there is no such user any more
+                self._cached_users.pop(recipient_id, None)
+        return refusal
 
     async def _check_recipient(self, user_id: int, recipient_id: int, chat_id: str, field: str) -> Refusal | None:
-        keys = user_id, recipient_id, chat_id
+        keys, now = (user_id, recipient_id, chat_id), trio.current_time()
         with self._reading(keys) as fresh:
             users = {user.user_id: user for user in await self._accounts.users([user_id, recipient_id])}
             recipient = users.get(recipient_id)
@@ -124,19 +130,23 @@ class Lookups:
                     return None if is_accepted else refuse_unaccepted(relationship, field)
         if fresh.issuperset(keys):
             remember(self._cached_users, recipient_id, None, MAX_CACHED_USERS)
-            remember(self._open_until, chat_id, trio.current_time() + OPEN_SECONDS, MAX_CACHED_CHATS)
+            remember(self._open_until, chat_id, now + OPEN_SECONDS, MAX_CACHED_CHATS)
         return None
 
     async def check_block(self, user_id: int, other_id: int, field: str) -> Refusal | None:
         """The refusal of the user's change in a direct chat, which `field` names, if one of the two users blocks the
         other. While the accounts do not answer, neither does in a chat that was open. Raises Unavailable."""
+        chat_id = direct_chat_id(user_id, other_id)
         try:
             relationship = await self._relationship(user_id, other_id)
         except Unavailable:
-            if direct_chat_id(user_id, other_id) in self._open_until:
+            if self._was_open(chat_id, (user_id, other_id)):
                 return None
             raise
-        return refuse_unaccepted(relationship, field) if relationship.is_blocked else None
+        if not relationship.is_blocked:
+            return None
+        self._close(chat_id)
+        return refuse_unaccepted(relationship, field)
 
     async def find_read_marks(self, user_ids: tuple[int, ...]) -> None:
         """Look up whether the two users of a direct chat show read marks, unless that is remembered. Raises
@@ -161,7 +171,7 @@ class Lookups:
                 try:
                     users = await self._accounts.users(unknown)
                 except Unavailable:
-                    if all(each in self._shows_read_marks for each in unknown):
+                    if all(map(self._has_shown_or_hidden, unknown)):
                         return
                     raise
             for each in unknown:
@@ -180,16 +190,15 @@ class Lookups:
         chat_id = direct_chat_id(*user_ids)
         for _ in range(MAX_READS):
             now = trio.current_time()
-            if self._unblocked_until.get(chat_id, 0.0) > now:
+            if max(self._unblocked_until.get(chat_id, 0.0), self._open_until.get(chat_id, 0.0)) > now:
                 return
-            until = self._open_until.get(chat_id, 0.0)
             with self._reading([chat_id]) as fresh:
-                if until <= now and not await self._is_blocked(*user_ids):
-                    until = now + MARKS_SECONDS
+                is_blocked = await self._is_blocked(*user_ids)
+            if is_blocked:
+                self._close(chat_id)  # not before: another mark may be published meanwhile
+            elif fresh:
+                remember(self._unblocked_until, chat_id, now + MARKS_SECONDS, MAX_CACHED_CHATS)
             if fresh:
-                self._unblocked_until.pop(chat_id, None)  # not before: another mark may be published meanwhile
-                if until > now:
-                    remember(self._unblocked_until, chat_id, until, MAX_CACHED_CHATS)
                 return
 
     def show_read_marks(self, user_ids: tuple[int, ...]) -> bool:
@@ -201,7 +210,8 @@ class Lookups:
     def are_unblocked(self, user_ids: tuple[int, ...]) -> bool:
         """Whether neither of the two users of a direct chat, who were looked up, blocks the other. Not if it has been
         forgotten since."""
-        return direct_chat_id(*user_ids) in self._unblocked_until
+        chat_id = direct_chat_id(*user_ids)
+        return chat_id in self._unblocked_until or chat_id in self._open_until
 
     def forget_user(self, user_id: int) -> None:
         """Look the user up again: the account was deleted or changed."""
@@ -213,6 +223,10 @@ class Lookups:
         """Look the two users up again before the next message between them: their relationship has changed."""
         chat_id = direct_chat_id(user_id, other_id)
         self._forget_reads(chat_id)
+        self._close(chat_id)
+
+    def _close(self, chat_id: str) -> None:
+        """Count a direct chat no longer as open, nor its users as free from blocks."""
         self._open_until.pop(chat_id, None)
         self._unblocked_until.pop(chat_id, None)
 
@@ -332,10 +346,26 @@ class Lookups:
         try:
             return (await self._relationship(user_id, other_id)).is_blocked
         except Unavailable:
-            chat_id = direct_chat_id(user_id, other_id)
-            if chat_id in self._open_until or chat_id in self._unblocked_until:
+            chat_id, user_ids = direct_chat_id(user_id, other_id), (user_id, other_id)
+            found_at = self._unblocked_until.get(chat_id, -math.inf) - MARKS_SECONDS
+            if self._was_open(chat_id, user_ids) or self._has_read_since(found_at, user_ids):
                 return False
             raise
+
+    def _was_open(self, chat_id: str, user_ids: Iterable[int]) -> bool:
+        """Whether the direct chat of these users was found to be open, and no block has been announced since then."""
+        return self._has_read_since(self._open_until.get(chat_id, -math.inf) - OPEN_SECONDS, user_ids)
+
+    def _has_read_since(self, at: float, user_ids: Iterable[int]) -> bool:
+        """Whether this gateway has read all announcements to one of these users since then, on Trio's clock. A change
+        of a relationship is announced to both users."""
+        gained_at = self._partitions.gained_at
+        return any(gained_at.get(self._partitions.partition_of(each), math.inf) < at for each in user_ids)
+
+    def _has_shown_or_hidden(self, user_id: int) -> bool:
+        """Whether it was found if the user shows read marks, and this gateway has not gained their partition since."""
+        found_at = self._shows_read_marks.get(user_id, (False, -math.inf))[1] - MARKS_SECONDS
+        return found_at > self._partitions.gained_at.get(self._partitions.partition_of(user_id), -math.inf)
 
     async def _has_begun(self, user_id: int, recipient_id: int, chat_id: str) -> bool | Refusal:
         """Whether the direct chat of the two users has a message, by the tail or by the archive; a retryable Refusal if

@@ -25,6 +25,9 @@ class OwnedPartitions:
         """Gained partitions without a tail: the log could not look them up yet."""
         self.tails: dict[int, Tail] = {}
         """By assigned partition that is not in `unread`."""
+        self.gained_at: dict[int, float] = {}
+        """By assigned partition with a tail, when that began, on Trio's clock: announcements from before the tail are
+        not read."""
         self.rebuilding: dict[int, int] = {}
         """By partition that is not owned yet, the offset at which its tail is complete."""
         self.fencing: set[int] = set()
@@ -81,11 +84,12 @@ class OwnedPartitions:
         records of truth count that the log has acknowledged until now."""
         return tail.fences.epoch == epoch and not tail.is_released and self.is_held
 
-    def assign(self, partition: int, start: int, end: int, complete_from_ms: int) -> None:
+    def assign(self, partition: int, start: int, end: int, complete_from_ms: int, now: float) -> None:
         """Begin a tail at offset `start`, which will have every event from `complete_from_ms` on (since 1970); it is
-        complete once it has been read up to `end`."""
+        complete once it has been read up to `end`. `now` is the time on Trio's clock."""
         self.unread.discard(partition)
         self.tails[partition] = Tail(start, complete_from_ms)
+        self.gained_at[partition] = now
         self.rebuilding[partition] = end
         self.on_change()
 
@@ -116,6 +120,7 @@ class OwnedPartitions:
         for partition in partitions:
             if (tail := self.tails.pop(partition, None)) is not None:
                 tail.is_released = True
+            self.gained_at.pop(partition, None)
             self.rebuilding.pop(partition, None)
         self.fencing.difference_update(partitions)
         self.leaving = frozenset()

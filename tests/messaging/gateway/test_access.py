@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from trio.testing import MockClock
 from messaging.envelopes import decode, fan_out
 from messaging.gateway import access, publisher, rosters
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.lookups import MARKS_SECONDS, Lookups
+from messaging.gateway.lookups import MARKS_SECONDS, OPEN_SECONDS, Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
@@ -40,7 +41,7 @@ from shared.accounts.people import Relationship
 from shared.accounts.store import User
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
-from shared.contract.errors import Code
+from shared.contract.errors import Code, Unavailable
 from shared.contract.groups import Permission, Roster, audience
 from shared.contract.ids import MAX_AHEAD_MS, first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
@@ -278,7 +279,7 @@ async def test_the_log_is_asked_once_how_far_history_is_for_all_groups_that_are_
 
     monkeypatch.setattr(log, "committed_offset", committed_offset)
     partitions = OwnedPartitions(PARTITIONS)
-    partitions.assign(0, 0, 0, wall_clock_ms() - 60_000)
+    partitions.assign(0, 0, 0, wall_clock_ms() - 60_000, 0.0)
     lookups = Lookups(cast(Any, None), cast(Any, None), cast(Any, log), partitions)
     async with trio.open_nursery() as nursery:
         for partition in (1, 2) * 10:
@@ -386,6 +387,57 @@ async def test_a_mark_is_shown_while_another_mark_of_the_chat_looks_up_whether_t
         nursery.start_soon(lookups.find_read_marks, (ANN, BEN))
         await trio.sleep(0.5)
         assert lookups.show_read_marks((ANN, BEN))
+
+
+async def test_a_chat_that_was_open_before_a_partition_was_gained_is_looked_up(autojump_clock: MockClock) -> None:
+    """While the accounts do not answer: a block that was announced before the tail begins has not been read."""
+
+    class Accounts:
+        is_away = False
+
+        async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
+            await trio.lowlevel.checkpoint()
+            if self.is_away:
+                raise Unavailable("away")
+            return [User.new(each, f"user{each}", None, 1) for each in user_ids]
+
+        async def relationships(self, user_id: int, other_ids: Sequence[int]) -> Mapping[int, Relationship]:
+            await trio.lowlevel.checkpoint()
+            if self.is_away:
+                raise Unavailable("away")
+            return {other: Relationship(user_id, other) for other in other_ids}
+
+    async def look_up() -> Collection[str]:
+        """Look all up after it has expired; return the names of the look-ups that have an answer."""
+        await trio.sleep(OPEN_SECONDS + 1)
+        answered = []
+        for name, look_up in (
+            ("marks", partial(lookups.find_read_marks, (ANN, BEN))),
+            ("mark", partial(lookups.find_block, (ANN, DAN))),
+            ("message", partial(lookups.check_recipient, ANN, BEN, "d-1-2", "")),
+            ("change", partial(lookups.check_block, ANN, BEN, "")),
+        ):
+            with suppress(Unavailable):
+                assert await look_up() is None
+                answered.append(name)
+        return answered
+
+    accounts, partitions = Accounts(), OwnedPartitions(PARTITIONS)
+    lookups = Lookups(cast(Any, accounts), cast(Any, None), cast(Any, None), partitions)
+    home = partitions.partition_of(ANN)
+    partitions.assign(home, 0, 0, 0, trio.current_time())
+    everything = await look_up()
+    assert len(everything) == 4
+    accounts.is_away = True
+    partitions.assign(partitions.partition_of(CAT), 0, 0, 0, trio.current_time())
+    assert await look_up() == everything
+    partitions.remove([home])
+    partitions.assign(home, 0, 0, 0, trio.current_time())
+    assert await look_up() == []
+    accounts.is_away = False
+    assert await look_up() == everything
+    accounts.is_away = True
+    assert await look_up() == everything
 
 
 async def publish(platform: Platform, crew: Crew, before: Roster) -> None:

@@ -279,7 +279,7 @@ class Index:
 
     def __init__(self) -> None:
         self.partitions, self.registry = OwnedPartitions(PARTITIONS), Registry()
-        self.partitions.assign(partition_of(BEN, PARTITIONS), 0, 0, 0)
+        self.partitions.assign(partition_of(BEN, PARTITIONS), 0, 0, 0, 0.0)
         self.channels = Channels(self.registry, self.partitions)
         live = LiveConfiguration(session_queue_frames=10)
         self.session = Session("s", ProtobufEncoding(), lambda: live, 0.0)

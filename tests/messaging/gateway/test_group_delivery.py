@@ -115,7 +115,7 @@ class Reader:
 
     def assign(self, partition: int) -> None:
         self.rosters.clear()
-        self.partitions.assign(partition, 0, len(self.log.kept[partition]), 0)
+        self.partitions.assign(partition, 0, len(self.log.kept[partition]), 0, 0.0)
         self._own_if_read(partition)
 
     def release(self, partition: int) -> None:

@@ -695,6 +695,41 @@ async def test_an_open_direct_chat_goes_on_while_the_accounts_do_not_answer(
         assert (await ben.refused(mark)).retryable
 
 
+@pytest.mark.parametrize("found_by", ["message", "reaction", "mark"])
+async def test_a_block_that_was_found_holds_while_the_accounts_do_not_answer(
+    platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, found_by: str
+) -> None:
+    """Also one that was never announced."""
+    for seconds in ("OPEN_SECONDS", "MARKS_SECONDS"):
+        monkeypatch.setattr(f"messaging.gateway.lookups.{seconds}", 0.0001)
+    async with platform.sign_in(gateway, ANN) as ann:
+        read_mark = change_frame("", marked=Marked(read_up_to=(await ann.accepted(text("a"))).event_id))
+        await ann.accepted(read_mark)
+        assert not isinstance(await take_step(platform.accounts, BEN, ANN, block, 5), Refusal)
+        if found_by == "mark":
+            await ann.accepted(read_mark)  # privately
+        else:
+            assert (await ann.refused(text("b") if found_by == "message" else reaction("b"))).code == "forbidden"
+        forget_accounts(platform, monkeypatch)
+        for frame in (text("b"), reaction("b"), read_mark):
+            assert (await ann.refused(frame)).code == "unavailable"
+
+
+async def test_the_deletion_of_an_account_that_was_found_holds_while_the_accounts_do_not_answer(
+    platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the chats of other users."""
+    monkeypatch.setattr("messaging.gateway.lookups.OPEN_SECONDS", 0.0001)
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, CAT) as cat:
+        for client in (ann, cat):
+            await client.accepted(text())
+        await platform.accounts.delete_user(BEN)
+        assert (await ann.refused(text("b"))).code == "recipient_deleted"
+        forget_accounts(platform, monkeypatch)
+        for client in (ann, cat):
+            assert (await client.refused(text("b"))).code == "unavailable"
+
+
 @BOTH
 async def test_a_retry_of_an_accepted_event_is_answered_while_the_accounts_do_not_answer(
     platform: Platform, gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch

@@ -113,7 +113,7 @@ class GatewayOfUsers:
         """Own these partitions and no others."""
         self.partitions.remove(self.partitions.tails.keys() - set(partitions))
         for partition in set(partitions) - self.partitions.tails.keys():
-            self.partitions.assign(partition, 0, 0, 0)
+            self.partitions.assign(partition, 0, 0, 0, 0.0)
             self.partitions.own(partition)
         self.world.directory.publish(self.address, partitions, 1)
 
