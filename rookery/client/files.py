@@ -201,14 +201,14 @@ class Files:
         self, files: Sequence[FileRef | FileInfo], *, rendition: int = 0, download: bool = False
     ) -> Sequence[Link | None]:
         """Return the links of files, at most 100, each in at most 10 messages, in their order; None for one that the
-        user may not read.
+        user may not read, and for one whose message is so new that it may not be recorded: ask again soon.
 
         `rendition` is one of a picture's `thumbnails`. At a link with `download`, browsers save the file. Raises
-        Refused with `unavailable`, and the place in its field, if a message is so new that it may not be recorded."""
+        Refused with `unavailable`, and the place in its field, if there is no link, and a message is so new."""
         wanted = [_wanted(file, rendition, download=download) for file in files]
         answer = decode_json(await self._api.request("POST", "/v1/files/links", body={"files": wanted}), _Links)
-        for place in answer.not_recorded:
-            message, field = "The message is too new: try again soon.", f"files[{place}].message_id"
+        if answer.not_recorded and not any(answer.links):
+            message, field = "The message is too new: try again soon.", f"files[{answer.not_recorded[0]}].message_id"
             raise Refused("unavailable", message, field=field, retryable=True, retry_after_ms=1_000)
         return answer.links
 

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from rookery.client import FileInfo, FileRef, Files, Message, Refused, Unreachable, Voice, open_api, refs_in
-from rookery.client.files import COMPLETE_SECONDS, PARTS_AT_ONCE
+from rookery.client.files import COMPLETE_SECONDS, PARTS_AT_ONCE, Link
 from shared.net.listening import listen, port_of
 
 PART_BYTES = 100_000
@@ -68,6 +68,8 @@ class FileServer(httpx.AsyncBaseTransport):
         self.wanted: list[dict[str, Any]] = []
         self.not_recorded = 0
         """How many requests for links come before the message is recorded."""
+        self.others: list[dict[str, str] | None] = [None]
+        """The links of the other files meanwhile."""
         self.at_once = self.most_at_once = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -116,7 +118,7 @@ class FileServer(httpx.AsyncBaseTransport):
                 self.wanted = json.loads(body)["files"]
                 if self.not_recorded:
                     self.not_recorded -= 1
-                    return httpx.Response(200, json={"links": [None, None], "not_recorded": [1]})
+                    return httpx.Response(200, json={"links": [*self.others, None], "not_recorded": [len(self.others)]})
                 known = [{"url": "/files/5/x?signature=1", "expires_at_ms": "1"} if each["file_id"] == "5" else None
                          for each in self.wanted]  # fmt: skip
                 return httpx.Response(200, json={"links": known})
@@ -341,6 +343,12 @@ async def test_a_file_of_a_message_that_is_not_recorded_yet_is_downloaded_once_i
     assert (refused.code, refused.field, refused.retryable) == ("unavailable", "files[1].message_id", True)
     server.not_recorded = 5
     assert await read(files) == CONTENT
+
+
+async def test_a_file_that_is_not_recorded_yet_keeps_no_other_from_its_link(files: Files, server: FileServer) -> None:
+    server.not_recorded = 1
+    server.others = [None, {"url": "/files/5/x?signature=1", "expires_at_ms": "1"}]
+    assert await files.links([MINE, MINE, SEEN]) == [None, Link("/files/5/x?signature=1", 1), None]
 
 
 async def test_a_file_is_saved_whole_or_not_at_all_and_another_call_goes_on(
