@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import trio
-
 from rookery.client.errors import Refused
 from rookery.client.outbox import Outbox
 from rookery.v1 import session_pb2 as pb
+from shared.clock import elapsed
 from shared.contract.ids import time_of, wall_clock_ms
 
 REMEMBERED_EVENTS = 10_000
@@ -100,10 +99,11 @@ class Session:
         self,
         opened_ms: int = 0,
         size_of: Callable[[pb.ClientFrame], int] = pb.ClientFrame.ByteSize,
-        now: Callable[[], float] = trio.current_time,
+        now: Callable[[], float] = elapsed,
     ) -> None:
         """`opened_ms`, by this machine's clock, in milliseconds since 1970, is the time of the newest event until there
-        is one. `size_of` returns the bytes of an encoded frame. `now` returns seconds of a clock that nobody sets."""
+        is one. `size_of` returns the bytes of an encoded frame. `now` returns seconds of a clock that nobody sets,
+        and that runs on while the machine is suspended."""
         self.outbox = Outbox()
         self.user_id = 0
         self.welcome: pb.Welcome | None = None

@@ -1,5 +1,6 @@
 """The session's state resumes, drops repetitions and finishes commands, over any connections."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -238,6 +239,16 @@ def test_the_server_s_time_goes_on_when_the_clock_of_this_machine_is_set(
     assert server.session.server_ms() == at_ms + 1_500
     server.reply(pb.ServerFrame(welcome=pb.Welcome(user_id=ME, at_ms=at_ms + 1_600)))
     assert (server.session.server_ms(), server.session.newest_ms) == (at_ms + 1_600, at_ms)
+
+
+def test_the_servers_time_goes_on_while_the_machine_sleeps(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that runs on meanwhile, unlike Trio's and the monotonic one."""
+    seconds = {time.CLOCK_BOOTTIME: 5.0}
+    monkeypatch.setattr("shared.clock.time.clock_gettime", seconds.__getitem__)
+    at_ms = 200 * HOUR_MS
+    server.reply(pb.ServerFrame(welcome=pb.Welcome(user_id=ME, at_ms=at_ms)))
+    seconds[time.CLOCK_BOOTTIME] += 7_200.0
+    assert server.session.server_ms() == at_ms + 2 * HOUR_MS
 
 
 @pytest.mark.parametrize("second_id", [1, 2])
