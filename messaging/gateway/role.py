@@ -130,9 +130,6 @@ async def open_gateway(
                 admission=grpc_admission,
             )
         )
-        await nursery.start(gateway.signals.run)  # before partitions are assigned: their owner is asked at once
-        # After the listeners serve: while tails are read, a client gets an answer, and not silence until it gives up.
-        await nursery.start(gateway.log_consumer.run)
         with serve_role("gateway", health.ready), register_readings(gateway_readings(gateway, websocket, rpc)):
             health_port = await nursery.start(
                 partial(
@@ -144,6 +141,10 @@ async def open_gateway(
                     turns=platform.connections.turns,
                 )
             )
+            await nursery.start(gateway.signals.run)  # before partitions are assigned: their owner is asked at once
+            # After the listeners serve: while tails are read, a client gets an answer, and not silence until it gives
+            # up, and probes learn that the process is live, which counts as started if it had to wait for an engine.
+            await nursery.start(gateway.log_consumer.run)
             yield RunningGateway(gateway, address, websocket_port, grpc_port, health_port)
             await _drain(gateway)
 

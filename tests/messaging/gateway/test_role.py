@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 import trio
 import trio_websocket
@@ -25,9 +26,10 @@ from tools.engines.engine import free_port, is_free
 async def test_while_a_gateway_waits_for_partitions_it_answers_its_clients(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its listeners have accepted their connections: silence would cost them the deadline of their welcome."""
+    """Its listeners have accepted their connections: silence would cost them the deadline of their welcome. To
+    probes it is live, and not ready."""
     monkeypatch.setattr(sign_in, "OWNER_SECONDS", 0.01)
-    settings = GatewaySettings(websocket_port=free_port(), grpc_port=0, health_port=0)
+    settings = GatewaySettings(websocket_port=free_port(), grpc_port=0, health_port=free_port())
     async with open_sqlite_configuration(platform.folder / "configuration.db") as configuration:
         engines = Engines(
             ScriptedLog(), platform.accounts, configuration, platform.directory, SnowflakeGenerator(1),
@@ -47,4 +49,10 @@ async def test_while_a_gateway_waits_for_partitions_it_answers_its_clients(
                 with trio.fail_after(PATIENCE):
                     frame = json.loads(await websocket.get_message())
             assert frame["reconnect"] == {"after_ms": RETRY_AFTER_MS}
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.health_port}", timeout=PATIENCE) as http:
+                assert [(await http.get(path)).status_code for path in ("/livez", "/readyz", "/metrics")] == [
+                    200,
+                    503,
+                    200,
+                ]
             nursery.cancel_scope.cancel()
