@@ -9,6 +9,7 @@ from bff.files.downloads import MAX_DOWNLOADS
 from bff.groups import MAX_SEARCHED
 from bff.http.bodies import LEAST_RATE, PIECE_SECONDS
 from bff.joining import ADDRESS_FACTOR
+from messaging.archive.store.protocol import UNREAD_LIMIT, UNREAD_SCAN
 from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
@@ -51,6 +52,11 @@ def test_the_examples_are_frames() -> None:
 
 def test_the_formula_for_the_time_of_a_message_matches_the_code() -> None:
     assert f"(message_id >> 22) + {EPOCH_MS}" in GUIDE
+
+
+def test_the_rule_of_unread_messages_matches_the_code() -> None:
+    assert f"{UNREAD_LIMIT} at most (show it as" in GUIDE
+    assert f"among the newest {UNREAD_SCAN:,} above the mark" in GUIDE
 
 
 def test_the_pauses_of_catching_up_match_the_code() -> None:
