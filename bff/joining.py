@@ -82,7 +82,8 @@ class Joining:
 
     @endpoint("GET", "/v1/joining/<link>", models.JoinableChat)
     async def get_joinable_chat(self, claims: Claims, link: str) -> Response | Refusal:
-        """The group to which the token of an invite link leads. Members may use a link that has ended, too."""
+        """The group to which the token of an invite link leads. Members, and users who wait by this link, may look by a
+        link that has ended, too."""
         attempt = self._begin(claims.user_id)
         if isinstance(attempt, Refusal):
             return attempt
@@ -172,10 +173,11 @@ class Joining:
         if isinstance(found, Refusal):
             return found
         roster, digest = Roster.of(found.group), secret_hash(token.secret)
-        is_known = user_id in roster and any(each.secret_hash == digest for each in roster.invites.values())
-        if not is_known and roster.usable_invite(digest, self._services.clock_ms()) is None:
-            return NO_LINK
         own = roster.members.get(user_id, Member())
+        known_ids = [each.invite_id for each in roster.invites.values() if each.secret_hash == digest]
+        is_known = bool(known_ids) if user_id in roster else own.invite_id in known_ids
+        if not is_known and roster.usable_invite(digest, self._services.clock_ms(), user_id) is None:
+            return NO_LINK
         return models.JoinableChat.of(roster.chat_id, roster.settings, roster.member_count, own)
 
     async def _managed(self, user_id: int, chat_id: str) -> Roster | Refusal:

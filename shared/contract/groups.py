@@ -266,17 +266,20 @@ class Roster(msgspec.Struct, dict=True):
         asking = (member for user_id in users if (member := self.members[user_id]).asked_at_ms)
         return sorted(asking, key=lambda member: (member.asked_at_ms, member.user_id))
 
-    def usable_invite(self, secret_hash: bytes, at_ms: int) -> Invite | None:
-        """The invite link with this hash, if a user may join by it at this time (milliseconds since 1970)."""
+    def usable_invite(self, secret_hash: bytes, at_ms: int, user_id: int) -> Invite | None:
+        """The invite link with this hash, if this user may join by it at this time (milliseconds since 1970). The use
+        of the user's own request to join does not count."""
+        waiting = self.members.get(user_id, Member())
         for invite in self.invites.values():
-            if invite.secret_hash == secret_hash and self.is_usable(invite, at_ms):
+            own_uses = int(invite.invite_id == waiting.invite_id)
+            if invite.secret_hash == secret_hash and self.is_usable(invite, at_ms, own_uses):
                 return invite
         return None
 
-    def is_usable(self, invite: Invite, at_ms: int) -> bool:
-        """Whether a user may join by the invite link at this time: it has not ended, and its creator may invite."""
-        is_over = invite.is_revoked or 0 < invite.expires_at_ms <= at_ms or 0 < invite.max_uses <= invite.uses
-        return not is_over and self.may_invite(invite.creator_id)
+    def is_usable(self, invite: Invite, at_ms: int, own_uses: int = 0) -> bool:
+        """Whether a user may join by the invite link at this time (milliseconds since 1970): it has not ended, and its
+        creator may invite. The `own_uses` of this user do not count."""
+        return not has_ended(invite, at_ms, own_uses) and self.may_invite(invite.creator_id)
 
     def recently_left(self, event_id: int) -> list[int]:
         """The former members who left in the RECENTLY_MS before the event with this id; ascending. Not of a channel,
@@ -289,6 +292,13 @@ class Roster(msgspec.Struct, dict=True):
             for user_id, member in self.members.items()
             if not member.role and any(time_of(span.last) > since_ms for span in member.spans)
         )
+
+
+def has_ended(invite: Invite, at_ms: int, own_uses: int = 0) -> bool:
+    """Whether the invite link was revoked, or has ended by time (milliseconds since 1970) or by its uses without the
+    `own_uses` of a user."""
+    uses = invite.uses - own_uses
+    return invite.is_revoked or 0 < invite.expires_at_ms <= at_ms or 0 < invite.max_uses <= uses
 
 
 def invites_after(before: Mapping[int, Invite], changed: Iterable[Invite]) -> dict[int, Invite]:

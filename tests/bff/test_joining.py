@@ -134,9 +134,11 @@ async def test_links_and_requests_are_listed_for_members_who_may_add_members(api
     assert (await api.call("GET", f"{GROUP}/requests", token=token)).status == 429, "these are guesses"
 
 
-async def test_a_link_shows_the_group_while_it_is_valid_and_to_members(api: Api, token: str) -> None:
+async def test_a_link_shows_the_group_while_it_is_valid_and_to_members_and_users_who_wait_by_it(
+    api: Api, token: str
+) -> None:
     user_id = await own_id(api, token)
-    asked = Member(user_id=user_id, asked_at_ms=1)
+    asked = Member(user_id=user_id, asked_at_ms=1, invite_id=9)
     member = Member(user_id=user_id, role=ROLE_MEMBER, spans=[Span(first=1)])
     shown = {"chat_id": "g-7", "name": "Rowing", "topic": "Tuesdays", "asks_to_join": True, "avatar": ""}
     channel = group(member)
@@ -146,6 +148,8 @@ async def test_a_link_shows_the_group_while_it_is_valid_and_to_members(api: Api,
     for response, members, *own in (
         (group(), 1, False, False, False),
         (group(asked), 1, False, True, False),
+        (group(asked, max_uses=1, uses=1), 1, False, True, False),
+        (group(asked, is_revoked=True), 1, False, True, False),
         (removed, 1, False, False, False),
         (group(member, is_revoked=True), 2, True, False, False),
         (channel, 100_000, True, False, True),
@@ -155,6 +159,12 @@ async def test_a_link_shows_the_group_while_it_is_valid_and_to_members(api: Api,
         fields = zip(("is_member", "has_asked", "is_channel"), own, strict=True)
         assert reply.body == {**shown, "members": members, **dict(fields)}
         assert api.archive.requests[-1] == GetGroupRequest(chat_id="g-7", user_ids=[user_id])
+
+
+async def test_a_link_that_has_ended_is_unknown_to_a_user_who_waits_by_another_one(api: Api, token: str) -> None:
+    asked = Member(user_id=await own_id(api, token), asked_at_ms=1, invite_id=8)
+    api.archive.response = group(asked, max_uses=1, uses=1)
+    assert (await api.call("GET", JOINING, token=token)).refusal == (404, "not_found", "token")
 
 
 @pytest.mark.parametrize(

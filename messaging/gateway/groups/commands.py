@@ -337,7 +337,7 @@ def _join(decision: _Decision, secret: str, deleted: Collection[int]) -> Control
     right to do either gets one refusal, whatever the reason. If too many wait, it declines the first one of the
     `deleted` accounts."""
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
-    invite = roster.usable_invite(secret_hash(secret), decision.now_ms) if secret else None
+    invite = roster.usable_invite(secret_hash(secret), decision.now_ms, user_id) if secret else None
     if invite is None and (secret or not settings.is_public or not roster.member_count):
         return NO_LINK if secret else NOT_PUBLIC
     known = decision.known(user_id)

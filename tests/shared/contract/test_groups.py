@@ -159,8 +159,16 @@ def test_an_invite_link_is_usable_until_it_ends_or_its_creator_may_not_add_membe
     for link, digest in zip(links, hashes, strict=True):
         link.secret_hash = digest
     roster = invited(roster, *links)
-    assert [roster.usable_invite(each, 9) is not None for each in hashes] == [True, True, False, True, *[False] * 4]
-    assert roster.usable_invite(b"", 9) is None
+    assert [roster.usable_invite(each, 9, 4) is not None for each in hashes] == [True, True, False, True, *[False] * 4]
+    assert roster.usable_invite(b"", 9, 4) is None
+
+
+def test_the_use_of_a_user_who_waits_by_an_invite_link_ends_it_for_others_alone() -> None:
+    members = [Member(user_id=1, role=ROLE_OWNER), Member(user_id=2, asked_at_ms=3, invite_id=5)]
+    roster = Roster.created(CHAT, Control(version=1, members=members))
+    for uses, usable_by in ((1, [2]), (2, [])):
+        roster = invited(roster, Invite(invite_id=5, creator_id=1, secret_hash=b"s", max_uses=1, uses=uses))
+        assert [user_id for user_id in (2, 4) if roster.usable_invite(b"s", 9, user_id)] == usable_by
 
 
 def test_of_too_many_invite_links_the_one_that_was_revoked_first_goes() -> None:

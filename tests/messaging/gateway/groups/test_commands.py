@@ -28,7 +28,7 @@ from shared.contract.groups import (
     found_members,
 )
 from shared.contract.ids import EPOCH_MS, first_id_at
-from shared.contract.joining import secret_hash
+from shared.contract.joining import NO_LINK, secret_hash
 from tests.messaging.gateway.groups.test_forms import ANN, added, change, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
 from tests.messaging.gateway.harness import looked_up, stored_group
@@ -270,6 +270,18 @@ def test_who_waits_by_a_link_and_then_joins_uses_one_link_once(secret: str) -> N
     assert not any(is_result(joined(other), control) for other in {"s", "t", ""} - {secret})
     uses = {link.secret_hash: link.uses for link in roster.after(control).invites.values()}
     assert uses == {secret_hash(each): int(each == secret) for each in "st"}
+
+
+def test_who_waits_by_the_last_use_of_a_link_joins_by_it_once_nobody_has_to_accept() -> None:
+    roster = group((OTHER, invite(max_uses=1)), ASKS, (STRANGER, joined("s")))
+    refusal = decide(joined("s"), STRANGER, roster, 99)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.message) == (Code.INVALID, "You have asked to join already.")
+    roster = roster.after(made(new_settings(asks_to_join=False), OWNER, roster))
+    assert decide(joined("s"), LEFT, roster, 99) == NO_LINK
+    roster = roster.after(made(joined("s"), STRANGER, roster))
+    assert (STRANGER in roster, roster.invites[6].uses) == (True, 1)
+    assert decide(joined("s"), LEFT, roster, 99) == NO_LINK
 
 
 @pytest.mark.parametrize("secret", ["s", ""], ids=["link", "public group"])
