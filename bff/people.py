@@ -146,8 +146,9 @@ class People:
     @counted(REPORTS, _REPORT_RESULTS)
     async def report(self, claims: Claims, body: models.NewReport) -> Response | Refusal:
         """Report a user to the admins, with messages that the reporter can read; 20 reports a day at most. The messages
-        are stored with the report as they are now. The reported user is not told."""
-        if refusal := await self._check_other(claims, body.user_id):
+        are stored with the report as they are now. The reported user is not told. A report of a deleted account needs
+        messages."""
+        if refusal := await self._check_other(claims, body.user_id, may_be_deleted=bool(body.message_ids)):
             return refusal
         attempt = self._reports.begin(str(claims.user_id), REPORTS_PER_DAY, trio.current_time())
         if not isinstance(attempt, Attempt):
@@ -207,12 +208,12 @@ class People:
     async def _of(self, user_id: int) -> Sequence[Relationship]:
         return await self._services.accounts.relationships_of(user_id)
 
-    async def _check_other(self, claims: Claims, user_id: int) -> Refusal | None:
-        """The refusal of a request that names its own user, an unknown user or a deleted one."""
+    async def _check_other(self, claims: Claims, user_id: int, *, may_be_deleted: bool = False) -> Refusal | None:
+        """The refusal of a request that names its own user, an unknown user, or a deleted one that it may not name."""
         if user_id == claims.user_id:
             return Refusal(Code.INVALID, "This needs another user than yourself.", field="user_id")
         users = await self._services.accounts.users([user_id])
-        if users and not users[0].is_deleted:
+        if users and (may_be_deleted or not users[0].is_deleted):
             return None
         return Refusal(Code.NOT_FOUND, f"There is no user {user_id}.", field="user_id")
 

@@ -267,6 +267,24 @@ async def test_a_report_has_its_messages_as_they_are_now(api: Api, ada: Person, 
     assert report == wanted
 
 
+async def test_messages_of_a_deleted_account_can_be_reported(api: Api, ada: Person, ben: Person) -> None:
+    message = Message(message_id=9, chat_id="d-1-2", sender_id=ben.user_id, text=Text(body="Rude."))
+    api.archive.response = GetMessageResponse(message=HistoryMessage(message=message))
+    assert (await ben.call("POST", "/v1/me/deletion", {"current_password": PASSWORD})).status == 204
+    body = {"user_id": str(ben.user_id), "reason": "Rude."}
+    for method, path in (
+        ("POST", "/v1/reports"),
+        ("PUT", f"/v1/me/connections/{ben.user_id}"),
+        ("PUT", f"/v1/me/blocks/{ben.user_id}"),
+    ):
+        reply = await ada.call(method, path, body if method == "POST" else None)
+        assert reply.refusal == (404, "not_found", "user_id")
+    reply = await ada.call("POST", "/v1/reports", body | {"chat_id": "d-1-2", "message_ids": ["9"]})
+    assert reply.status == 201
+    (report,) = await api.accounts.reports(is_open=True, after=0, limit=2)
+    assert report.user_id == ben.user_id
+
+
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [

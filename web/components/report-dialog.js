@@ -43,7 +43,7 @@ export class ReportDialog extends FormModal {
     super(title, send, [field], save, [
       h("p", {}, message ? ofMessage(name) : ofPerson(name)),
       text && h("blockquote", { class: "reported", dir: "auto" }, text),
-      !isBlocked && also,
+      !isBlocked && !profile.deleted && also,
     ]);
   }
 }

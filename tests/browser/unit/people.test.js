@@ -96,6 +96,18 @@ test("a reported message goes with the shown ones before it, at most four, which
   assert.deepEqual(await idsOf(20), [idAt(20)], "those in memory may be much older");
 });
 
+test("the report of a message offers to block its sender, but no deleted account", (context) => {
+  usePage(context);
+  const { api } = page();
+  const app = { chats: new Chats({}, { user_id: ADA }), api, sync: { people: new Store() } };
+  const offersBlock = (profile) => {
+    const dialog = new ReportDialog(app, { user_id: MIRA, display_name: "", ...profile }, fromWire(wireMessage(1)));
+    dialog.open();
+    return nodesIn(dialog.element).some((node) => node.getAttribute?.("name") === "block");
+  };
+  assert.deepEqual([offersBlock({ name: "mira" }), offersBlock({ name: "", deleted: true })], [true, false]);
+});
+
 test("in a chat with a blocked user nothing is offered that the server refuses", async (context) => {
   mock.timers.enable({ apis: ["setTimeout", "Date"] });
   context.after(() => mock.timers.reset());
