@@ -3,7 +3,7 @@
 
 import { masksOf, rightsOf } from "../group-actions.js";
 import { GroupChanges } from "../group-changes.js";
-import { PERMISSIONS, permissionsOf } from "../groups.js";
+import { isMember, PERMISSIONS, permissionsOf } from "../groups.js";
 import { compareIds } from "../ids.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { h } from "../view.js";
@@ -38,9 +38,12 @@ export class MemberRights extends FormModal {
       const chosen = names.filter((each) => values[each] !== shown[each]).map((each) => [each, values[each]]);
       const { present, version } = await read({ api, chats }, chat_id, user_id);
       const masks = masksOf(present, { ...rightsOf(present), ...Object.fromEntries(chosen) });
-      await changes.send([user_id, masks], (fields) =>
-        api.changeMember(chat_id, user_id, { ...fields, expected_version: version, ...masks }),
-      );
+      const { allow = "0", deny = "0" } = present;
+      const isSaved = isMember(present) && allow === masks.allow && deny === masks.deny; // the server refuses to save it again
+      if (!isSaved)
+        await changes.send([user_id, masks], (fields) =>
+          api.changeMember(chat_id, user_id, { ...fields, expected_version: version, ...masks }),
+        );
       done();
     };
     super(title, save, [], send, h("p", {}, words(name)), selects);

@@ -237,6 +237,34 @@ test("of the permissions of a member only the chosen ones are saved, over those 
   assert.deepEqual([change, saved], [{ expected_version: "8", allow: "4", deny: "1" }, 1]);
 });
 
+test("permissions that the member has already, as after a lost answer, are saved without a further request", async (context) => {
+  usePage(context);
+  const requests = [];
+  let present = member(ADA, "MEMBER");
+  const changeMember = async (chat_id, user_id, { allow, deny }) => {
+    requests.push({ allow, deny });
+    present = { ...present, allow, deny };
+    throw new NoResponse();
+  };
+  const signedIn = async () => ({ version: "8", members: present ? [present] : [] });
+  let saved = 0;
+  const app = { api: { signedIn, changeMember }, chats: groupChats(member(ME, "OWNER")) };
+  const { form, send } = opened(new MemberRights(app, GROUP, present, "Ada", () => saved++));
+  form().elements.namedItem("PIN").value = "allow";
+  await send();
+  assert.deepEqual([requests, saved], [[{ allow: "4", deny: "0" }], 0]);
+  await send();
+  assert.deepEqual([requests.length, saved], [1, 1]);
+  const untouched = opened(new MemberRights(app, GROUP, present, "Ada", () => saved++));
+  await untouched.send();
+  assert.deepEqual([requests.length, saved], [1, 2]);
+  const left = opened(new MemberRights(app, GROUP, member(ADA, "MEMBER", { deny: "4" }), "Ada", () => saved++));
+  left.form().elements.namedItem("PIN").value = "role";
+  present = undefined;
+  await left.send();
+  assert.deepEqual([requests.length, saved], [2, 2], "the server refuses a change of a user who has left");
+});
+
 test("the answer of the creation of an invite link may be lost: the next try creates no other link", async (context) => {
   usePage(context);
   Object.assign(globalThis, { location: { origin: "https://rookery.example" } });
