@@ -42,6 +42,7 @@ from shared.contract.groups import (
     PERMISSION_TEXTS,
     Permission,
     Roster,
+    has_ended,
     permissions_of,
 )
 from shared.contract.ids import MAX_AHEAD_MS, time_of
@@ -393,10 +394,12 @@ def _create_invite(decision: _Decision, create: CreateInvite) -> Control | Refus
     )
     if len(roster.invites) < MAX_INVITES or any(each.is_revoked for each in roster.invites.values()):
         return decision.control(invites=[invite])
-    ended = next((each for each in roster.invites.values() if not roster.is_usable(each, now_ms)), None)
-    if ended is None:
+    unusable = [each for each in roster.invites.values() if not roster.is_usable(each, now_ms)]
+    if not unusable:
         return Refusal(Code.TOO_LARGE, f"A group has {MAX_INVITES} invite links at most: revoke one first.")
-    return decision.control(invites=[decision.revoked(ended), invite])
+    # The others work again if their creators may add members again.
+    replaced = next((each for each in unusable if has_ended(each, now_ms)), unusable[0])
+    return decision.control(invites=[decision.revoked(replaced), invite])
 
 
 def _revoke_invite(decision: _Decision, invite_id: int) -> Control | Refusal:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -336,6 +337,17 @@ def test_the_hundred_and_first_invite_link_takes_the_place_of_one_that_has_ended
     roster = roster.after(made(invite(), OWNER, roster))
     assert (len(roster.invites), 6 in roster.invites) == (MAX_INVITES, False)
     assert roster.invites[roster.version].creator_id == OWNER
+
+
+@pytest.mark.parametrize("end", [{"expires_at_ms": EPOCH_MS + 1}, {"max_uses": 1}], ids=["time", "uses"])
+def test_an_invite_link_that_has_expired_is_replaced_before_one_whose_creator_may_not_invite_now(
+    end: dict[str, Any],
+) -> None:
+    links = ((MEMBER, invite(str(each))) for each in range(MAX_INVITES - 1))
+    roster = group(*links, (OTHER, invite(**end)), (STRANGER, joined("s")), (OWNER, changed(MEMBER, deny=8)))
+    (ended,) = (each for each in roster.invites.values() if each.creator_id == OTHER)
+    control = made(invite(), OWNER, roster, first_id_at(EPOCH_MS + 1))
+    assert [each.invite_id for each in control.invites if each.is_revoked] == [ended.invite_id]
 
 
 def test_an_invite_link_of_a_year_is_made_although_the_clock_of_the_bff_is_ahead() -> None:
