@@ -175,7 +175,7 @@ class Joining:
         roster, digest = Roster.of(found.group), secret_hash(token.secret)
         own = roster.members.get(user_id, Member())
         known_ids = [each.invite_id for each in roster.invites.values() if each.secret_hash == digest]
-        is_known = bool(known_ids) if user_id in roster else own.invite_id in known_ids
+        is_known = bool(known_ids) if user_id in roster else own.asked_at_ms > 0 and own.invite_id in known_ids
         if not is_known and roster.usable_invite(digest, self._services.clock_ms(), user_id) is None:
             return NO_LINK
         return models.JoinableChat.of(roster.chat_id, roster.settings, roster.member_count, own)
