@@ -260,13 +260,13 @@ export class Session {
 
   #hear({ sender_id, client_message_id, text }) {
     const isNew = this.#isNew(`message ${sender_id} ${client_message_id}`);
-    if (isNew && text) this.onMessage(sender_id, text.body); // a deleted message has no text
+    if (isNew && text?.body) this.onMessage(sender_id, text.body); // a deleted message has no text, a file needs none
   }
 
   #hearChange({ event_id, change: { target_id, actor_id, edited } }) {
     if (!edited) return; // another kind of change
     const isNew = this.#isNew(`edited ${target_id}`, event_id); // the edit with the highest id stays
-    if (isNew) this.onMessage(actor_id, `${edited.text.body} (edited)`);
+    if (isNew) this.onMessage(actor_id, `${edited.text?.body ?? ""} (edited)`);
   }
 
   /** Whether the event is new: replays, retries and history repeat events, and an older one may come later. */
@@ -298,7 +298,10 @@ export class Session {
         await this.#readChanges();
         pause = CATCH_UP_MS;
       } catch (error) {
-        if (!error.isRetryable) return this.onStatus(`* missed events can't be read: ${error.message}`);
+        if (!error.isRetryable) {
+          this.#missedUntilMs = 0; // the next call begins again
+          return this.onStatus(`* missed events can't be read: ${error.message}`);
+        }
         pause = Math.min(2 * pause, LONGEST_CATCH_UP_MS);
       }
       if (timeOf(this.#after) >= this.#missedUntilMs) return;

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from rookery.client import open_client
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter, open_rookery_chat
-from tools.launch.people import Person, open_http, read_history, sign_up
+from tools.launch.people import PASSWORD, Person, open_http, read_history, sign_up
 from tools.launch.process import Rookery, running
 
 pytestmark = pytest.mark.slow
@@ -97,6 +98,31 @@ async def test_a_file_is_sent_in_both_directions(rookery: Rookery, command: Comm
         await terminal.enter(f"/save 1 {tmp_path}/saved", f"{sending} with a caption")
         await python.until_shown(terminal.person.name, "with a caption [notes.txt]")
         assert (tmp_path / "saved").read_text() == "hello"
+
+
+async def test_a_file_without_a_text_in_history_ends_no_client(rookery: Rookery, command: Command) -> None:
+    people = [await sign_up(rookery.url, name) for name in ("sender", *LANGUAGES)]
+    sender_name = people[0].name
+    async with open_client(rookery.url, sender_name, PASSWORD) as sender:
+        chat_id = (await sender.groups.create("Files", [person.user_id for person in people[1:]])).chat_id
+        await sender.send(chat_id, "hello")
+        notes = await sender.files.upload(b"hello", name="notes.txt")
+        sent = await sender.send(chat_id, files=[notes])
+        await sender.edit(chat_id, sent.event_id, "")
+        await read_history(rookery.url, people[1], chat_id, until=lambda items: any(item.changes for item in items))
+        async with AsyncExitStack() as stack:
+            chatters = [
+                await stack.enter_async_context(open_chatter(command(language), rookery.url, person, chat_id))
+                for language, person in zip(LANGUAGES, people[1:], strict=True)
+            ]
+            for chatter in chatters:
+                await chatter.until_connected()
+            await sender.send(chat_id, files=[notes])
+            await sender.send(chat_id, "goodbye")
+            for language, chatter in zip(LANGUAGES, chatters, strict=True):
+                file = ["[notes.txt]"] if language == "python" else []
+                await chatter.until_shown(sender_name, "hello", *file, " (edited)", *file, "goodbye")
+                assert await chatter.finish() == 0
 
 
 async def test_a_file_that_can_not_be_sent_ends_no_chat(strict: Rookery, command: Command, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """The example clients keep the rules of docs/client-guide.md, behind a gateway that behaves as gateways rarely do."""
 
+import json
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from rookery.v1.session_pb2 import (
 from shared.contract.ids import wall_clock_ms
 from tests.examples.between import Between, Connection, MakeConnection, open_between
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter
+from tests.examples.http_proxy import Failures, http_proxy
 from tests.system.sessions import Session, connector, open_session
 from tools.launch.people import Person, sign_up
 from tools.launch.process import Rookery, running
@@ -102,27 +104,40 @@ class AllExamples:
         self._front = front
 
     async def check(
-        self, make_connection: MakeConnection, work: Callable[[Pair], Awaitable[None]], *, exit_code: int = 0
+        self,
+        make_connection: MakeConnection,
+        work: Callable[[Pair], Awaitable[None]],
+        *,
+        exit_code: int = 0,
+        failures: Failures | None = None,
+        languages: Sequence[str] = LANGUAGES,
     ) -> None:
-        """Run the work with each example, behind connections of this kind; the example ends with the exit code."""
+        """Run the work with each example, behind connections of this kind, and behind an HTTP proxy with these failures
+        for each; the example ends with the exit code."""
         async with (
             open_between(listener_on(self._front), self._rookery.grpc, make_connection) as between,
             trio.open_nursery() as nursery,
         ):
-            for language in self._commands:
-                nursery.start_soon(self._check_one, language, between, work, exit_code)
+            for language in languages:
+                nursery.start_soon(self._check_one, language, between, work, exit_code, failures or {})
 
     async def _check_one(
-        self, language: str, between: Between, work: Callable[[Pair], Awaitable[None]], exit_code: int
+        self,
+        language: str,
+        between: Between,
+        work: Callable[[Pair], Awaitable[None]],
+        exit_code: int,
+        failures: Failures,
     ) -> None:
         person, other = await sign_up(self._rookery.url, language), await sign_up(self._rookery.url, "other")
-        async with (
-            open_session(connector(self._rookery, "grpc"), other) as session,
-            open_chatter(self._commands[language], self._rookery.url, person, other.name) as chatter,
-        ):
-            await chatter.until_connected()
-            await work(Pair(chatter, other, session, between.received[language]))
-            assert await chatter.finish() == exit_code
+        with http_proxy(self._rookery.url, failures) as url:
+            async with (
+                open_session(connector(self._rookery, "grpc"), other) as session,
+                open_chatter(self._commands[language], url, person, other.name) as chatter,
+            ):
+                await chatter.until_connected()
+                await work(Pair(chatter, other, session, between.received[language]))
+                assert await chatter.finish() == exit_code
 
 
 async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_examples: AllExamples) -> None:
@@ -231,6 +246,26 @@ async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExa
         assert sent.first_sent_ms_ago == 0 < again.first_sent_ms_ago
 
     await all_examples.check(EndsInEveryWay, check)
+
+
+async def test_missed_events_are_read_after_a_reading_that_ended_with_an_error(all_examples: AllExamples) -> None:
+    """The other examples end with such an error."""
+
+    class LeavesOut(Connection):
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            if frame.event.message.text.body == "leave me out":
+                self.sequence += 1
+                frame = ServerFrame(gap=Gap(dropped=1, at_ms=wall_clock_ms()))
+            await self.send(frame)
+
+    async def check(pair: Pair) -> None:
+        await pair.chatter.until(lambda: "* missed events can't be read: Not so." in pair.chatter.lines)
+        await pair.send_from_other("leave me out")
+        await pair.chatter.until_shown(pair.other.name, "leave me out")
+
+    problem = json.dumps({"status": 422, "code": "invalid", "detail": "Not so."})
+    failures = {"/changes": [(422, "application/problem+json", problem)]}
+    await all_examples.check(LeavesOut, check, failures=failures, languages=["java", "node"])
 
 
 async def test_a_client_ends_with_a_goodbye_that_is_final(all_examples: AllExamples) -> None:

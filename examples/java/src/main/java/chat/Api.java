@@ -133,10 +133,10 @@ final class Api {
         return object.has(name) ? object.getAsJsonArray(name) : new JsonArray();
     }
 
-    /** One kind of content; others may follow. A deleted message has none. */
+    /** One kind of content; others may follow. A deleted message has none, and a file needs no text. */
     private static String text(JsonObject content) {
         JsonObject text = content.getAsJsonObject("text");
-        return text == null ? "" : text.get("body").getAsString();
+        return text == null || !text.has("body") ? "" : text.get("body").getAsString();
     }
 
     private JsonObject refresh() throws ApiException, InterruptedException {

@@ -51,7 +51,7 @@ public final class Chat {
         Thread connection = new Thread(() -> {
             try {
                 session.stayConnected();
-            } catch (ApiException error) {
+            } catch (ApiException | RuntimeException error) {
                 fail(error);
             } catch (InterruptedException error) {
                 Thread.currentThread().interrupt();
@@ -77,7 +77,7 @@ public final class Chat {
         OUT.println(text.replaceAll("\\p{C}", "\uFFFD"));
     }
 
-    private static void fail(ApiException error) {
+    private static void fail(Exception error) {
         System.err.println(error.getMessage());
         System.exit(1);
     }

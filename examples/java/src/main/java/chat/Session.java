@@ -396,7 +396,7 @@ final class Session {
     }
 
     private synchronized void hear(long senderId, String clientMessageId, String text) {
-        if (isNew(messageKey(senderId, clientMessageId), 1) && !text.isEmpty()) { // a deleted message has no text
+        if (isNew(messageKey(senderId, clientMessageId), 1) && !text.isEmpty()) { // a deleted message, or a file alone
             onMessage.accept(senderId, text);
         }
     }
@@ -453,14 +453,22 @@ final class Session {
             hearAll(page.isTooOld() ? api.history(chatId) : page);
         } catch (ApiException error) {
             if (!error.isRetryable()) {
-                onStatus.accept("* missed events can't be read: " + error.getMessage());
+                endReading(error);
                 return;
             }
             pause = Math.min(2 * lastPause, LONGEST_CATCH_UP_MS);
+        } catch (RuntimeException error) { // an answer of another form
+            endReading(error);
+            return;
         } catch (InterruptedException error) {
             return;
         }
         scheduleReading(pause);
+    }
+
+    private synchronized void endReading(Exception error) {
+        onStatus.accept("* missed events can't be read: " + error.getMessage());
+        missedUntilMs = 0; // the next call of `catchUp` begins again
     }
 
     private synchronized void scheduleReading(long pause) {
