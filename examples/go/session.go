@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	pb "rookery.example/chat/rookeryv1"
 )
@@ -246,14 +247,19 @@ func (s *Session) begin(line string) {
 
 // resend sends what may be lost again: the server keeps one message or change per client id.
 func (s *Session) resend() {
-	for _, command := range s.unanswered {
+	for _, command := range slices.Clone(s.unanswered) {
 		nowMS := time.Now().UnixMilli()
 		if command.firstSentMS == 0 {
 			command.firstSentMS = nowMS
 		}
 		msAgo := uint32(nowMS - command.firstSentMS) // very long, if the clock was set back
 		command.frame.FirstSentMsAgo = &msAgo
-		command.number = s.send(command.frame)
+		limit := s.welcome.GetLimits().GetMaxFrameBytes()
+		if proto.Size(command.frame) > int(limit) { // the server might end the connection, each time
+			s.settle(command, fmt.Sprintf("refused (A frame may have %d bytes at most.)", limit))
+		} else {
+			command.number = s.send(command.frame)
+		}
 	}
 }
 
@@ -355,14 +361,18 @@ func (s *Session) accept(accepted *pb.Accepted) {
 
 // finish returns the command whose frame is answered; nil if it was another frame, or was sent again.
 func (s *Session) finish(number uint64, outcome string) *command {
-	for i, command := range s.unanswered {
+	for _, command := range s.unanswered {
 		if command.number == number {
-			s.say(outcome + ": " + command.line)
-			s.unanswered = slices.Delete(s.unanswered, i, i+1)
+			s.settle(command, outcome)
 			return command
 		}
 	}
 	return nil
+}
+
+func (s *Session) settle(settled *command, outcome string) {
+	s.say(outcome + ": " + settled.line)
+	s.unanswered = slices.DeleteFunc(s.unanswered, func(each *command) bool { return each == settled })
 }
 
 func (s *Session) hear(senderID int64, clientMessageID, text string) {

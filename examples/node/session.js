@@ -96,7 +96,14 @@ export class Session {
     if (!this.#stream) return;
     command.firstSentMs ||= Date.now();
     const msAgo = (Date.now() - command.firstSentMs) >>> 0; // very long, if the clock was set back
-    command.number = this.#say({ ...command.frame, first_sent_ms_ago: msAgo });
+    const frame = { ...command.frame, first_sent_ms_ago: msAgo };
+    const limit = this.#welcome.limits.max_frame_bytes;
+    if (SessionService.service.Connect.requestSerialize(frame).length > limit) {
+      // The server might end the connection, each time.
+      this.#settle(command, `refused (A frame may have ${limit} bytes at most.)`);
+    } else {
+      command.number = this.#say(frame);
+    }
   }
 
   /** Send a frame, and return its number; Authenticate was number 1. */
@@ -253,9 +260,13 @@ export class Session {
   /** The command whose frame is answered; undefined if it was another frame, or was sent again. */
   #finish(answer, outcome) {
     const command = this.#unanswered.find((each) => each.number === Number(answer.frame));
-    this.#unanswered = this.#unanswered.filter((each) => each !== command);
-    command?.finish(outcome);
+    if (command) this.#settle(command, outcome);
     return command;
+  }
+
+  #settle(command, outcome) {
+    this.#unanswered = this.#unanswered.filter((each) => each !== command);
+    command.finish(outcome);
   }
 
   #hear({ sender_id, client_message_id, text }) {

@@ -110,7 +110,7 @@ class Session:
 
     def resend(self) -> None:
         """Send the unanswered frames again: the server keeps one message or change per client id."""
-        for command in self.unanswered:
+        for command in list(self.unanswered):
             self.transmit(command)
 
     def transmit(self, command: Command) -> None:
@@ -119,7 +119,11 @@ class Session:
             command.first_sent_ms = command.first_sent_ms or now_ms
             ms_ago = (now_ms - command.first_sent_ms) % 2**32  # very long, if the clock was set back
             command.frame.first_sent_ms_ago = ms_ago
-            command.number = self.send_frame(command.frame)
+            limit = self.welcome.limits.max_frame_bytes
+            if command.frame.ByteSize() > limit:  # the server might end the connection, each time
+                self.settle(command, f"refused (A frame may have {limit} bytes at most.)")
+            else:
+                command.number = self.send_frame(command.frame)
 
     def send_frame(self, frame: pb.ClientFrame) -> int:
         """Send a frame, and return its number; Authenticate was number 1."""
@@ -274,10 +278,13 @@ class Session:
         """Answer the command whose frame has this number; None if that was another frame, or it was sent again."""
         for command in self.unanswered:
             if command.number == number:
-                self.unanswered.remove(command)
-                command.outcome.set_result(outcome)
+                self.settle(command, outcome)
                 return command
         return None
+
+    def settle(self, command: Command, outcome: str) -> None:
+        self.unanswered.remove(command)
+        command.outcome.set_result(outcome)
 
     def hear(self, sender_id: int, client_message_id: str, text: str) -> None:
         if self.is_new(f"message {sender_id} {client_message_id}") and text:  # a deleted message has no text

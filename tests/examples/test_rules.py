@@ -193,6 +193,39 @@ async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_exampl
     await all_examples.check(Faulty, check)
 
 
+async def test_a_message_above_the_frame_limit_is_refused_and_holds_back_no_later_one(
+    all_examples: AllExamples,
+) -> None:
+    large = "large" * 200
+
+    class Lowers(Connection):
+        """Ends the first connection at the large message, and has a lower limit in the next."""
+
+        async def from_client(self, frame: ClientFrame) -> None:
+            if self.number == 1 and frame.send.text.body == large:
+                await self.end("unavailable")
+            else:
+                await self.forward(frame)
+
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            if frame.HasField("welcome") and self.number > 1:
+                frame.welcome.limits.max_frame_bytes = 500
+            await self.send(frame)
+
+    async def check(pair: Pair) -> None:
+        await pair.chatter.enter(large, "not large", f"{EDIT}{large}", "goodbye")
+        await pair.chatter.until_accepted("not large", "goodbye")
+        refused = "refused (A frame may have 500 bytes at most.): "
+        assert [line for line in pair.chatter.lines if line.startswith("refused")] == [
+            f"{refused}{large}",
+            f"{refused}{EDIT}{large}",
+        ]
+        assert [frame.send.text.body for frame in pair.frames("send")] == [large, "not large", "goodbye"]
+        assert pair.frames("change") == []
+
+    await all_examples.check(Lowers, check)
+
+
 async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExamples) -> None:
     """One end takes 10 s: the timeout of a client for a silent gateway."""
 

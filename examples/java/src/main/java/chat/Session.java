@@ -153,7 +153,7 @@ final class Session {
 
     /** Send what may be lost again: the server keeps one message or change per client id. */
     private synchronized void resend() {
-        unanswered.forEach(this::transmit);
+        List.copyOf(unanswered).forEach(this::transmit);
     }
 
     private void transmit(Command command) {
@@ -163,7 +163,13 @@ final class Session {
         long now = System.currentTimeMillis();
         command.firstSentMs = command.firstSentMs == 0 ? now : command.firstSentMs;
         int msAgo = (int) (now - command.firstSentMs); // unsigned: very long, if the clock was set back
-        command.number = say(command.frame.setFirstSentMsAgo(msAgo).build());
+        ClientFrame frame = command.frame.setFirstSentMsAgo(msAgo).build();
+        int limit = welcome.getLimits().getMaxFrameBytes();
+        if (frame.getSerializedSize() > limit) { // the server might end the connection, each time
+            settle(command, "refused (A frame may have " + limit + " bytes at most.)");
+        } else {
+            command.number = say(frame);
+        }
     }
 
     /** Send a frame, and return its number; Authenticate was number 1. */
@@ -387,12 +393,16 @@ final class Session {
     private Command finish(long number, String what) {
         for (Command command : unanswered) {
             if (command.number == number) {
-                unanswered.remove(command);
-                command.outcome.complete(what);
+                settle(command, what);
                 return command;
             }
         }
         return null;
+    }
+
+    private void settle(Command command, String what) {
+        unanswered.remove(command);
+        command.outcome.complete(what);
     }
 
     private synchronized void hear(long senderId, String clientMessageId, String text) {
