@@ -36,10 +36,11 @@ type tokens struct {
 	DeviceToken string `json:"device_token"` // not in the answer to a refresh, which leaves it as it is
 }
 
-// APIError has the HTTP status of a refusal; 503 if the server did not respond.
+// APIError has the HTTP status and the code of a refusal; the status 503 if the server did not respond.
 type APIError struct {
 	Message    string
 	Status     int
+	Code       string
 	RetryAfter time.Duration
 }
 
@@ -47,7 +48,8 @@ func (e *APIError) Error() string { return e.Message }
 
 // Retryable reports whether a retry may succeed.
 func (e *APIError) Retryable() bool {
-	return e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
+	return e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests ||
+		e.Status >= http.StatusInternalServerError && e.Code != "internal"
 }
 
 // Page has events of a chat: all after an id, or the newest messages and their changes.
@@ -223,15 +225,16 @@ func (a *API) ask(ctx context.Context, method, path, token string, content, answ
 	return nil
 }
 
-// problem reads an answer of the type application/problem+json.
+// problem reads an answer of the type application/problem+json. That of a proxy has another type, and no code.
 func problem(response *http.Response) error {
 	var problem struct {
-		Detail       string
+		Detail, Code string
 		RetryAfterMS int64 `json:"retry_after_ms"`
 	}
-	if err := json.NewDecoder(response.Body).Decode(&problem); err != nil || problem.Detail == "" {
-		problem.Detail = response.Status
+	isProblem := strings.Contains(response.Header.Get("Content-Type"), "application/problem+json")
+	if !isProblem || json.NewDecoder(response.Body).Decode(&problem) != nil || problem.Detail == "" {
+		problem.Detail = "HTTP status " + response.Status
 	}
 	after := time.Duration(problem.RetryAfterMS) * time.Millisecond
-	return &APIError{Message: problem.Detail, Status: response.StatusCode, RetryAfter: after}
+	return &APIError{Message: problem.Detail, Status: response.StatusCode, Code: problem.Code, RetryAfter: after}
 }

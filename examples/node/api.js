@@ -2,12 +2,12 @@
 
 const TIMEOUT_MS = 10_000;
 
-/** The server refused with this HTTP status, or did not respond, which counts as 503. */
+/** The server refused with this HTTP status and code, or did not respond, which counts as 503. */
 export class ApiError extends Error {
-  constructor(message, status = 503, retryAfterMs = 0) {
+  constructor(message, status = 503, code = "", retryAfterMs = 0) {
     super(message);
     this.status = status;
-    this.isRetryable = status === 429 || status >= 500;
+    this.isRetryable = status === 408 || status === 429 || (status >= 500 && code !== "internal");
     this.retryAfterMs = retryAfterMs;
   }
 }
@@ -95,7 +95,7 @@ export class Api {
   }
 
   async #ask(method, path, { token, body }) {
-    let response, answer;
+    let response, problem;
     try {
       response = await fetch(this.#url + path, {
         method,
@@ -103,11 +103,14 @@ export class Api {
         body: body && JSON.stringify(body),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      answer = await response.json();
+      if (response.ok) return await response.json();
+      // The answer of a proxy has another type, and no code.
+      const isProblem = response.headers.get("Content-Type")?.includes("application/problem+json");
+      problem = isProblem ? await response.json() : {};
     } catch (error) {
       throw new ApiError(`no answer over HTTP: ${error.cause?.message ?? error.message}`);
     }
-    if (!response.ok) throw new ApiError(answer.detail, response.status, answer.retry_after_ms);
-    return answer;
+    const { detail = `HTTP status ${response.status}`, code, retry_after_ms } = problem;
+    throw new ApiError(detail, response.status, code, retry_after_ms);
   }
 }

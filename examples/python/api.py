@@ -8,12 +8,12 @@ import httpx
 
 
 class ApiError(Exception):
-    """The server refused with this HTTP status, or did not respond, which counts as 503."""
+    """The server refused with this HTTP status and code, or did not respond, which counts as 503."""
 
-    def __init__(self, message: str, status: int = 503, retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, status: int = 503, code: str = "", retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
-        self.is_retryable = status == 429 or status >= 500
+        self.is_retryable = status in (408, 429) or (status >= 500 and code != "internal")
         self.retry_after = retry_after  # seconds
 
 
@@ -112,9 +112,16 @@ class Api:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             response = await self._http.request(method, path, headers=headers, **content)
-            answer = response.json() if response.content else {}
+            if response.is_error:
+                raise problem(response)
+            return response.json() if response.content else {}
         except (httpx.TransportError, ValueError) as error:  # ValueError: not JSON, so not of Rookery
             raise ApiError(f"no answer over HTTP: {error}") from error
-        if response.is_error:
-            raise ApiError(answer["detail"], response.status_code, answer.get("retry_after_ms", 0) / 1000)
-        return answer
+
+
+def problem(response: httpx.Response) -> ApiError:
+    """Read an answer of the type application/problem+json. That of a proxy has another type, and no code."""
+    is_problem = "application/problem+json" in response.headers.get("Content-Type", "")
+    answer = response.json() if is_problem else {}
+    message, status = answer.get("detail", f"HTTP status {response.status_code}"), response.status_code
+    return ApiError(message, status, answer.get("code", ""), answer.get("retry_after_ms", 0) / 1000)

@@ -281,6 +281,25 @@ async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExa
     await all_examples.check(EndsInEveryWay, check)
 
 
+async def test_an_answer_of_a_proxy_without_a_problem_is_retried(all_examples: AllExamples) -> None:
+    answers = [
+        (502, "text/html", ""),
+        (503, "text/html", "<html>"),
+        (500, "application/json", '{"error": "bad gateway"}'),
+        (504, "application/json", "[]"),
+        (408, "text/plain", "too slow"),
+    ]
+
+    async def check(pair: Pair) -> None:
+        assert [line for line in pair.chatter.lines if line.startswith("* no session")] != []
+        await pair.chatter.enter("made it")
+        await pair.chatter.until_accepted("made it")
+        await pair.send_from_other("answer")
+        await pair.chatter.until_shown(pair.other.name, "answer")
+
+    await all_examples.check(Connection, check, failures={"/v1/me/gateway": answers})
+
+
 async def test_missed_events_are_read_after_a_reading_that_ended_with_an_error(all_examples: AllExamples) -> None:
     """The other examples end with such an error."""
 
@@ -296,8 +315,8 @@ async def test_missed_events_are_read_after_a_reading_that_ended_with_an_error(a
         await pair.send_from_other("leave me out")
         await pair.chatter.until_shown(pair.other.name, "leave me out")
 
-    problem = json.dumps({"status": 422, "code": "invalid", "detail": "Not so."})
-    failures = {"/changes": [(422, "application/problem+json", problem)]}
+    problem = json.dumps({"status": 500, "code": "internal", "detail": "Not so."})  # of no proxy: it is not retried
+    failures = {"/changes": [(500, "application/problem+json", problem)]}
     await all_examples.check(LeavesOut, check, failures=failures, languages=["java", "node"])
 
 

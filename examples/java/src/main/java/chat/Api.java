@@ -70,7 +70,7 @@ final class Api {
                 return profile.getAsJsonObject().get("user_id").getAsLong();
             }
         }
-        throw new ApiException("there is no user " + name, 404, 0);
+        throw new ApiException("there is no user " + name, 404);
     }
 
     /** The names of at most 100 members of a group, by user id. */
@@ -185,15 +185,24 @@ final class Api {
         }
         try {
             HttpResponse<String> response = http.send(request.build(), BodyHandlers.ofString());
-            JsonObject answer = JsonParser.parseString(response.body()).getAsJsonObject();
             if (response.statusCode() >= 400) {
-                JsonElement after = answer.get("retry_after_ms");
-                String detail = answer.get("detail").getAsString();
-                throw new ApiException(detail, response.statusCode(), after == null ? 0 : after.getAsLong());
+                throw problem(response);
             }
-            return answer;
+            return JsonParser.parseString(response.body()).getAsJsonObject();
         } catch (IOException | JsonParseException | IllegalStateException error) { // the last two: not JSON, or no object
-            throw new ApiException("no answer over HTTP: " + error, 503, 0);
+            throw new ApiException("no answer over HTTP: " + error, 503);
         }
+    }
+
+    /** Read an answer of the type application/problem+json. That of a proxy has another type, and no code. */
+    private static ApiException problem(HttpResponse<String> response) {
+        boolean isProblem =
+                response.headers().firstValue("Content-Type").orElse("").contains("application/problem+json");
+        JsonObject problem = isProblem ? JsonParser.parseString(response.body()).getAsJsonObject() : new JsonObject();
+        int status = response.statusCode();
+        String detail = problem.has("detail") ? problem.get("detail").getAsString() : "HTTP status " + status;
+        String code = problem.has("code") ? problem.get("code").getAsString() : "";
+        long after = problem.has("retry_after_ms") ? problem.get("retry_after_ms").getAsLong() : 0;
+        return new ApiException(detail, status, code, after);
     }
 }

@@ -218,7 +218,7 @@ final class Session {
             }
             Leave next = converse(left.movedTo().isEmpty() ? api.gateway() : left.movedTo());
             if (next.isFinal()) {
-                throw new ApiException(next.why(), 400, 0); // each connection would end in the same way
+                throw new ApiException(next.why(), 400); // each connection would end in the same way
             }
             return next;
         } catch (ApiException error) {
