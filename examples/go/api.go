@@ -120,8 +120,21 @@ func (a *API) UserID(ctx context.Context, name string) (int64, error) {
 	return 0, &APIError{Message: "there is no user " + name, Status: http.StatusNotFound}
 }
 
-// Members returns the names of at most 100 members of a group, by user id.
+// Members returns the names of at most 100 members of a group that is no channel, by user id.
 func (a *API) Members(ctx context.Context, chatID string) (map[int64]string, error) {
+	var chat struct {
+		Settings struct {
+			IsChannel bool `json:"is_channel"`
+		}
+	}
+	if err := a.get(ctx, "/v1/chats/"+chatID, nil, &chat); err != nil {
+		return nil, err
+	}
+	if chat.Settings.IsChannel {
+		return nil, &APIError{
+			Message: "channels need `follow`, which this example leaves out", Status: http.StatusBadRequest,
+		}
+	}
 	var page struct{ Members []user }
 	if err := a.get(ctx, "/v1/chats/"+chatID+"/members", url.Values{"limit": {"100"}}, &page); err != nil {
 		return nil, err

@@ -45,8 +45,10 @@ export class Api {
     return user.user_id;
   }
 
-  /** The names of at most 100 members of a group, by user id. */
+  /** The names of at most 100 members of a group that is no channel, by user id. */
   async members(chatId) {
+    const { settings } = await this.#get(`/v1/chats/${chatId}`);
+    if (settings.is_channel) throw new ApiError("channels need `follow`, which this example leaves out", 400);
     const { members } = await this.#get(`/v1/chats/${chatId}/members`, { limit: 100 });
     const { profiles } = await this.#get("/v1/profiles", { user_ids: members.map((each) => each.user_id).join(",") });
     return Object.fromEntries(profiles.map((each) => [each.user_id, each.name]));

@@ -49,7 +49,9 @@ class Api:
         raise ApiError(f"there is no user {name}", status=404)
 
     async def members(self, chat_id: str) -> dict[int, str]:
-        """The names of at most 100 members of a group, by user id."""
+        """The names of at most 100 members of a group that is no channel, by user id."""
+        if (await self._get(f"/v1/chats/{chat_id}"))["settings"].get("is_channel"):
+            raise ApiError("channels need `follow`, which this example leaves out", status=400)
         page = await self._get(f"/v1/chats/{chat_id}/members", limit=100)
         user_ids = ",".join(member["user_id"] for member in page["members"])
         profiles = await self._get("/v1/profiles", user_ids=user_ids)

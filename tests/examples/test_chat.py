@@ -1,5 +1,6 @@
 """The example clients chat, with each other and with `rookery chat`, on a real platform that is killed meanwhile."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -86,6 +87,18 @@ async def test_all_chat_in_a_group(rookery: Rookery, command: Command) -> None:
             await chatter.until_shown(other.person.name, "first", "second (edited)")
         for chatter in chatters:
             assert await chatter.finish() == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_client_ends_in_a_channel_with_the_reason(rookery: Rookery, command: Command, language: str) -> None:
+    person = await sign_up(rookery.url, language)
+    async with open_client(rookery.url, person.name, PASSWORD) as client:
+        chat_id = (await client.groups.create("News", is_channel=True)).chat_id
+    words = [*command(language), rookery.url, person.name, chat_id]
+    environment = os.environ | {"CHAT_PASSWORD": PASSWORD}
+    result = await trio.run_process(words, env=environment, capture_stderr=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.decode() == "channels need `follow`, which this example leaves out\n"
 
 
 async def test_a_file_is_sent_in_both_directions(rookery: Rookery, command: Command, tmp_path: Path) -> None:

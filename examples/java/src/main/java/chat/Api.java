@@ -73,8 +73,12 @@ final class Api {
         throw new ApiException("there is no user " + name, 404);
     }
 
-    /** The names of at most 100 members of a group, by user id. */
+    /** The names of at most 100 members of a group that is no channel, by user id. */
     Map<Long, String> members(String chatId) throws ApiException, InterruptedException {
+        JsonElement isChannel = get("/v1/chats/" + chatId).getAsJsonObject("settings").get("is_channel");
+        if (isChannel != null && isChannel.getAsBoolean()) {
+            throw new ApiException("channels need `follow`, which this example leaves out", 400);
+        }
         List<String> ids = new ArrayList<>();
         for (JsonElement member : get("/v1/chats/" + chatId + "/members?limit=100").getAsJsonArray("members")) {
             ids.add(member.getAsJsonObject().get("user_id").getAsString());
