@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	answerTime         = 10 * time.Second // for Welcome, and for any frame after a Ping
+	answerTime         = 10 * time.Second // for Welcome at first, and for any frame after a Ping
+	longestWelcomeTime = 40 * time.Second // each attempt without one doubles the time of the next
 	catchUpTime        = 5 * time.Second  // between two readings of missed events
 	longestCatchUpTime = 30 * time.Second // while the server does not answer
 	epochMS            = 1767225600000    // of the times in ids
@@ -79,6 +80,7 @@ type Session struct {
 	renewed       chan string
 	failures      int
 	failingSince  time.Time
+	welcomeTime   time.Duration
 
 	// State of one connection.
 	token      string
@@ -93,6 +95,7 @@ type Session struct {
 // Run sends the lines until they or the context end. It returns an error if it can't sign in any more.
 func (s *Session) Run(ctx context.Context) error {
 	left := &leave{}
+	s.welcomeTime = answerTime
 	for {
 		err := s.connect(ctx, left)
 		if errors.Is(err, errEndOfInput) || ctx.Err() != nil {
@@ -179,7 +182,8 @@ func (s *Session) converse(ctx context.Context, address string) error {
 	frames, ended := make(chan *pb.ServerFrame), make(chan error, 1)
 	go read(here, s.stream, frames, ended)
 
-	silence, asked := time.NewTimer(answerTime), false
+	silence, asked := time.NewTimer(s.welcomeTime), false
+	s.welcomeTime = min(2*s.welcomeTime, longestWelcomeTime)
 	for {
 		var lines <-chan string
 		if s.welcome != nil && len(s.unanswered) == 0 {
@@ -313,7 +317,7 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 
 func (s *Session) enter(welcome *pb.Welcome) {
 	s.say("* connected")
-	s.failures = 0
+	s.failures, s.welcomeTime = 0, answerTime
 	s.welcome, s.replayLeft = welcome, welcome.Replayed
 	if s.position == nil { // messages that were sent since History, or just before it, are missing
 		s.catchUp(welcome.AtMs)

@@ -13,7 +13,8 @@ import protoLoader from "@grpc/proto-loader";
 
 import { ApiError } from "./api.js";
 
-const ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
+const ANSWER_MS = 10_000; // for Welcome at first, and for any frame after a Ping
+const LONGEST_WELCOME_MS = 40_000; // each attempt without one doubles the time of the next
 const CATCH_UP_MS = 5_000; // between two readings of missed events
 const LONGEST_CATCH_UP_MS = 30_000; // while the server does not answer
 const EPOCH_MS = 1767225600000; // of the times in ids
@@ -48,6 +49,7 @@ export class Session {
   #missedUntilMs = 0; // some events before this time are missing, until that id has it
   #failures = 0;
   #failingSince = 0;
+  #welcomeMs = ANSWER_MS;
   // State of one connection.
   #token = "";
   #stream = null; // null while there is no session
@@ -163,7 +165,9 @@ export class Session {
     this.#sequence = 0;
     this.#number = 1;
     return new Promise((resolve) => {
-      const watch = new Watch(() => this.#say({ ping: {} }), () => leave(new Leave("the server is silent")));
+      const silent = () => leave(new Leave("the server is silent"));
+      const watch = new Watch(() => this.#say({ ping: {} }), silent, this.#welcomeMs);
+      this.#welcomeMs = Math.min(2 * this.#welcomeMs, LONGEST_WELCOME_MS);
       const leave = (why) => {
         watch.stop();
         stream.removeAllListeners("data");
@@ -230,6 +234,7 @@ export class Session {
   #enter(welcome) {
     this.onStatus("* connected");
     this.#failures = 0;
+    this.#welcomeMs = ANSWER_MS;
     this.#welcome = welcome;
     this.#replayLeft = welcome.replayed;
     if (!this.#position) this.#catchUp(Number(welcome.at_ms)); // messages sent since `#readHistory`, or just before it, are missing
@@ -348,9 +353,9 @@ const timeOf = (eventId) => Number(eventId >> 22n) + EPOCH_MS;
 class Watch {
   #timer;
 
-  constructor(ask, leave) {
+  constructor(ask, leave, welcomeMs) {
     Object.assign(this, { ask, leave });
-    this.#timer = setTimeout(leave, ANSWER_MS);
+    this.#timer = setTimeout(leave, welcomeMs);
   }
 
   heard(heartbeatMs) {

@@ -18,7 +18,8 @@ from google.protobuf.json_format import ParseDict
 from rookery.v1 import session_pb2 as pb
 from rookery.v1 import session_pb2_grpc
 
-ANSWER_SECONDS = 10.0  # for Welcome, and for any frame after a Ping
+ANSWER_SECONDS = 10.0  # for Welcome at first, and for any frame after a Ping
+LONGEST_WELCOME_SECONDS = 40.0  # each attempt without one doubles the time of the next
 CATCH_UP_SECONDS = 5.0  # between two readings of missed events
 LONGEST_CATCH_UP_SECONDS = 30.0  # while the server does not answer
 EPOCH_MS = 1767225600000  # of the times in ids
@@ -72,6 +73,7 @@ class Session:
         self.missed_until_ms = 0  # some events before this time are missing, until that id has it
         self.failures = 0
         self.failing_since = 0.0
+        self.welcome_seconds = ANSWER_SECONDS
         # State of one connection.
         self.token = ""
         self.outgoing: asyncio.Queue[pb.ClientFrame] | None = None  # None while there is no session
@@ -178,19 +180,21 @@ class Session:
         async with open_channel(address) as channel:
             stream = session_pb2_grpc.SessionServiceStub(channel).Connect()
             writing = self.tasks.create_task(write(stream, outgoing))
+            seconds, self.welcome_seconds = self.welcome_seconds, min(2 * self.welcome_seconds, LONGEST_WELCOME_SECONDS)
             try:
-                self.receive(await self.next_frame(stream, ANSWER_SECONDS))
+                self.receive(await self.next_frame(stream, seconds))
                 self.outgoing = outgoing
                 self.resend()
                 while True:
-                    self.receive(await self.next_frame(stream, self.welcome.heartbeat_interval_ms / 1000))
+                    heartbeat_seconds = self.welcome.heartbeat_interval_ms / 1000
+                    self.receive(await self.next_frame(stream, heartbeat_seconds, ANSWER_SECONDS))
             finally:
                 writing.cancel()
 
-    async def next_frame(self, stream: grpc.aio.StreamStreamCall, patience: float) -> pb.ServerFrame:
-        """A server may vanish silently: ping a silent one, and leave it if it does not answer."""
+    async def next_frame(self, stream: grpc.aio.StreamStreamCall, *patience: float) -> pb.ServerFrame:
+        """A server may vanish silently: ping a silent one after each of these seconds, and leave it after the last."""
         reading = asyncio.ensure_future(stream.read())
-        for seconds in (patience, ANSWER_SECONDS):
+        for seconds in patience:
             await asyncio.wait([reading], timeout=seconds)  # not `wait_for`: to cancel a read cancels the stream
             if reading.done():
                 break
@@ -240,6 +244,7 @@ class Session:
     def begin(self, welcome: pb.Welcome) -> None:
         self.on_status("* connected")
         self.failures = 0
+        self.welcome_seconds = ANSWER_SECONDS
         self.welcome = welcome
         self.replay_left = welcome.replayed
         if self.position is None:  # messages that were sent since `read_history`, or just before it, are missing

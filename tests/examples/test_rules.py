@@ -300,6 +300,23 @@ async def test_an_answer_of_a_proxy_without_a_problem_is_retried(all_examples: A
     await all_examples.check(Connection, check, failures={"/v1/me/gateway": answers})
 
 
+async def test_a_client_waits_longer_for_a_welcome_after_an_attempt_without_one(all_examples: AllExamples) -> None:
+    """The two attempts take 10 and 13 s."""
+
+    class IsSlow(Connection):
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            if self.number > 1:
+                if frame.HasField("welcome"):
+                    await trio.sleep(13)
+                await self.send(frame)
+
+    async def check(pair: Pair) -> None:
+        assert len(pair.frames("authenticate")) == 2
+        assert [line for line in pair.chatter.lines if "the server is silent" in line] != []
+
+    await all_examples.check(IsSlow, check)
+
+
 async def test_missed_events_are_read_after_a_reading_that_ended_with_an_error(all_examples: AllExamples) -> None:
     """The other examples end with such an error."""
 

@@ -45,7 +45,8 @@ import rookery.v1.SessionServiceGrpc;
  * calls back with frames on its own threads. Shared state is guarded by the lock of the session itself.
  */
 final class Session {
-    private static final long ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
+    private static final long ANSWER_MS = 10_000; // for Welcome at first, and for any frame after a Ping
+    private static final long LONGEST_WELCOME_MS = 40_000; // each attempt without one doubles the time of the next
     private static final long LOOK_MS = 1_000; // how often that deadline is checked
     private static final long CATCH_UP_MS = 5_000; // between two readings of missed events
     private static final long LONGEST_CATCH_UP_MS = 30_000; // while the server does not answer
@@ -91,6 +92,7 @@ final class Session {
     private long missedUntilMs; // some events before this time are missing, until that id has it
     private int failures;
     private long failingSince;
+    private long welcomeMs = ANSWER_MS;
     private final Map<String, Long> seen = new LinkedHashMap<>() {
         private static final long serialVersionUID = 1L;
 
@@ -250,7 +252,8 @@ final class Session {
     private synchronized void begin(ManagedChannel channel, CompletableFuture<Leave> left) {
         sequence = 0;
         number = 1;
-        deadline = now() + ANSWER_MS;
+        deadline = now() + welcomeMs;
+        welcomeMs = Math.min(2 * welcomeMs, LONGEST_WELCOME_MS);
         Authenticate.Builder authenticate =
                 Authenticate.newBuilder().setAccessToken(token).setClientName("Java");
         if (position != null) {
@@ -341,6 +344,7 @@ final class Session {
     private void enter(Welcome welcome) {
         onStatus.accept("* connected");
         failures = 0;
+        welcomeMs = ANSWER_MS;
         this.welcome = welcome;
         replayLeft = welcome.getReplayed();
         if (position == null) {
