@@ -82,8 +82,8 @@ class Joining:
 
     @endpoint("GET", "/v1/joining/<link>", models.JoinableChat)
     async def get_joinable_chat(self, claims: Claims, link: str) -> Response | Refusal:
-        """The group to which the token of an invite link leads. Members, and users who wait by this link, may look by a
-        link that has ended, too."""
+        """The group of an invite link's token. A link that has ended still shows the group to members, and to a user
+        whose request to join by this link is open."""
         attempt = self._begin(claims.user_id)
         if isinstance(attempt, Refusal):
             return attempt

@@ -81,6 +81,12 @@ ORIGIN = r"^(https?://[A-Za-z0-9.\-\[\]:]+)?$"
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def _require(self, needed: str, *names: str) -> None:
+        """Raise ValueError for the first of these settings that is set while the setting `needed` is not."""
+        for name in names:
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{name} needs {needed}")
+
 
 class TlsSettings(_Section):
     """TLS of all listeners, and of calls between processes. Files are PEM, and are loaded again when they change."""
@@ -109,11 +115,8 @@ class TlsSettings(_Section):
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
-        for name in ("key_file", "client_ca_file"):
-            if getattr(self, name) is not None and self.certificate_file is None:
-                raise ValueError(f"{name} needs certificate_file")
-        if self.client_key_file is not None and self.client_certificate_file is None:
-            raise ValueError("client_key_file needs client_certificate_file")
+        self._require("certificate_file", "key_file", "client_ca_file")
+        self._require("client_certificate_file", "client_key_file")
         return self
 
 
@@ -249,8 +252,7 @@ class KafkaSettings(_Section):
                 raise ValueError(f"{name} needs security SSL or SASL_SSL, not {self.security}")
         if (self.username or self.password.get_secret_value()) and not self.security.startswith("SASL"):
             raise ValueError(f"username and password need security SASL_SSL or SASL_PLAINTEXT, not {self.security}")
-        if self.key_file is not None and self.certificate_file is None:
-            raise ValueError("key_file needs certificate_file")
+        self._require("certificate_file", "key_file")
         return self
 
 
@@ -278,11 +280,8 @@ class CassandraSettings(_Section):
     @model_validator(mode="after")
     def _check_files(self) -> Self:
         """Reject files without effect: the connection would be plain text."""
-        for name in ("certificate_file", "key_file"):
-            if getattr(self, name) is not None and self.ca_file is None:
-                raise ValueError(f"{name} needs ca_file")
-        if self.key_file is not None and self.certificate_file is None:
-            raise ValueError("key_file needs certificate_file")
+        self._require("ca_file", "certificate_file", "key_file")
+        self._require("certificate_file", "key_file")
         return self
 
 

@@ -131,8 +131,8 @@ def install_browsers(*, with_firefox: bool) -> None:
 
 
 def install_for_pages(*, with_firefox: bool) -> None:
-    """Install the requirements of the page's tests: the browsers, axe and esbuild. Outside of CI print what is missing:
-    only the tests that need it skip themselves. Under CI raises Missing or CalledProcessError."""
+    """Install the requirements of the page's tests: the browsers, axe and esbuild. Outside of CI print the missing
+    requirement: only the tests that need it skip themselves. Under CI raises Missing or CalledProcessError."""
     for install in (partial(install_browsers, with_firefox=with_firefox), install_node_modules):
         try:
             install()

@@ -227,7 +227,7 @@
  * Replaces the channels that this session follows: Accepted, then a ChannelHead for each channel that has an event
  * since the session began or, if it resumed, since ten seconds before its `last_position`, perhaps one that the client
  * has; then one whenever the channel has a new event, at most every 5 seconds. A session that follows no channel gets
- * those events of channels only that concern its user: they are its author, or are mentioned, added, changed or
+ * only the events of channels that concern its user: the user is the author, or is mentioned, added, changed or
  * removed.
  * @typedef {object} Follow
  * @property {string[]} [chat_ids] At most 200, each once; the user is a member of each.

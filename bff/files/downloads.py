@@ -306,8 +306,8 @@ class Downloads:
 
 @dataclass(slots=True)
 class _Found:
-    """The files that a user may read; those that may become readable, as their messages may not be recorded yet; and
-    the chats that are not the user's."""
+    """The files that a user may read; the readings that may succeed later, since their messages may not be recorded
+    yet; and the chats that are not the user's."""
 
     readable: dict[Reading, StoredFile] = field(default_factory=dict)
     not_recorded: set[Reading] = field(default_factory=set)

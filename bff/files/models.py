@@ -180,7 +180,7 @@ class Link(BaseModel):
 
 class Links(BaseModel):
     """Links in the order of the request; null for a file that the user may not read, or that has no such rendition.
-    `not_recorded` has the places, from 0, of those that are null while the message may not be recorded yet: request
+    `not_recorded` has the places, from 0, of links that are null while the message may not be recorded yet: request
     them again in a few seconds."""
 
     links: list[Link | None]

@@ -218,7 +218,7 @@ class Sweep:
         return present
 
     async def _sweep_uploads(self, swept: Swept, *, is_empty: bool) -> None:
-        """Cancel the uploads that no file has, in one listing of all; if the file table `is_empty`, only those of
+        """Cancel the uploads that no file has, in one listing of all; if the file table `is_empty`, only uploads of
         avatars."""
         before_ms, after = wall_clock_ms() - LEFT_MS, ""
         while True:

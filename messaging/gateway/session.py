@@ -317,13 +317,13 @@ class Session:
         A client that sends a refused one again has read that refusal, and all earlier ones. It may not have read a
         later refusal of one that it sent before this one.
 
-        One that is held back holds back later ones in its turn, but no longer than those that held it back: else a
-        client that repeats none could send nothing more. A repetition shows that the client is not such a one.
+        A message that is held back holds back later ones in its turn, but no longer than the refused ones before it:
+        else a client that repeats none could send nothing more. A repetition shows that the client does repeat.
         """
         refused = self._refused_sends
-        self._held_back = "", math.inf
         if not refused:
             return True
+        self._held_back = "", math.inf
         if send := refused.get(client_id):
             for each in refused.values():
                 each.held_since = math.inf

@@ -327,7 +327,7 @@ def check_log_lock(settings: Settings, roles: Set[str]) -> Iterator[Finding]:
 
 
 def check_clock(settings: Settings, _: Set[str]) -> Iterator[Finding]:
-    """Check the clock: message ids contain the time, so those of a clock that is behind are below the stored ones."""
+    """Check the clock: message ids contain the time, so the ids of a clock that is behind are below the stored ones."""
     files = settings.data.glob("*") if _can_enter(settings.data) else ()
     newest = max((path.stat().st_mtime for path in files), default=0.0)
     behind = newest - time.time()

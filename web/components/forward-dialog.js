@@ -91,7 +91,7 @@ export class ForwardDialog extends Modal {
    * Loads the members of a group.
    * @param {string} chat_id
    * @param {readonly string[]} user_ids
-   * @returns {Promise<readonly string[]>} of a channel, those of some users who are members
+   * @returns {Promise<readonly string[]>} of a channel: the ids among `user_ids` that are of members
    */
   async #loadAmong(chat_id, user_ids) {
     const { chats } = this.#app;

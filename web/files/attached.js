@@ -59,11 +59,8 @@ export class AttachedFiles {
     this.#dropSent();
   }
 
-  /**
-   * Whether there are files that are not kept: attached ones, since those of the drafts have reached their limit, or a
-   * voice message.
-   */
-  get hasTooMuch() {
+  /** Whether a file is not kept: one attached beyond the limit of all drafts' files, or a voice message. */
+  get hasUnkept() {
     return this.voices.size > 0 || [...this.#attached.values()].flat().some(({ isTooMuch }) => isTooMuch);
   }
 

@@ -116,7 +116,7 @@ export class Sending extends Store {
 
   /** Whether a reload loses nothing, not even messages that are not kept yet, and files beyond what drafts keep. */
   get survivesReload() {
-    return this.isDurable && !this.drafts.leavingCount && !this.uploads?.attached.hasTooMuch;
+    return this.isDurable && !this.drafts.leavingCount && !this.uploads?.attached.hasUnkept;
   }
 
   /** The messages of a chat that are not accepted yet, in order. @param {string} chat_id @returns {Message[]} */

@@ -296,7 +296,7 @@ async def test_no_bytes_are_deleted_while_the_file_table_is_empty(world: World) 
 async def test_uploads_are_swept_although_keys_can_not_be_listed(
     world: World, monkeypatch: pytest.MonkeyPatch, *, is_empty: bool
 ) -> None:
-    """Without a file, only those of avatars: the file table may be that of another database."""
+    """Without a file, only uploads of avatars: the file table may belong to another database."""
     if not is_empty:
         await world.add()
     failures: list[str] = []

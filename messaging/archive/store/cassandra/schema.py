@@ -241,9 +241,9 @@ UNKNOWN_CHANGES_SCHEMA = (
 # The newest message that is no control change; null if none was recorded since this column exists.
 NEWEST_SENT_SCHEMA = ("ALTER TABLE chat_heads ADD IF NOT EXISTS newest_sent_id bigint",)
 
-# As ACCOUNT_INDEXES_SCHEMA. A search checks public_chats_by_trigram against the heads. Of a head only users who
-# ask to join are removed, and members_by_chat decides whether they still do. Not files_by_owner: a row that reappears
-# would count towards the quota of its owner.
+# As ACCOUNT_INDEXES_SCHEMA. A search checks public_chats_by_trigram against the heads. A head loses nothing but ids
+# of its set of join requests, and members_by_chat decides whether a request is open. Not files_by_owner: a row that
+# reappears would count towards the quota of its owner.
 CHAT_INDEXES_SCHEMA = (
     "ALTER TABLE public_chats_by_trigram WITH gc_grace_seconds = 86400",
     "ALTER TABLE chat_heads WITH gc_grace_seconds = 86400",
