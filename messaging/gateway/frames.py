@@ -19,7 +19,7 @@ class SharedFrame:
     __slots__ = ("_json", "_protobuf", "at_ms", "size")
 
     def __init__(self, size: int, at_ms: int = 0) -> None:
-        self._json: str | None = None
+        self._json: bytes | None = None
         self._protobuf: bytes | None = None
         self.size = size
         """Bytes that it takes in a queue, about."""
@@ -27,7 +27,7 @@ class SharedFrame:
         """When the log stored a live message, in milliseconds since 1970; 0 for other frames."""
 
     @property
-    def json(self) -> str:
+    def json(self) -> bytes:
         """A frame's JSON after its sequence number."""
         if self._json is None:
             self._json = self._encode_json()
@@ -44,8 +44,8 @@ class SharedFrame:
         """The frame without its sequence number."""
         raise NotImplementedError
 
-    def _encode_json(self) -> str:
-        return wire.to_json(self._frame()).decode().removeprefix("{")
+    def _encode_json(self) -> bytes:
+        return wire.to_json(self._frame()).removeprefix(b"{")
 
 
 class SharedEvent(SharedFrame):
@@ -62,10 +62,10 @@ class SharedEvent(SharedFrame):
     def _frame(self) -> ServerFrame:
         return ServerFrame(event=self._event)
 
-    def _encode_json(self) -> str:
+    def _encode_json(self) -> bytes:
         event = self._event
         is_control = event.message.HasField("control")
-        return f'"event":{_control_json(event) if is_control else wire.to_json(event).decode()}}}'
+        return b'"event":%b}' % (_control_json(event) if is_control else wire.to_json(event))
 
 
 class SharedHead(SharedFrame):
@@ -89,30 +89,30 @@ def shared_event(offset: int, value: bytes, envelope: Envelope, at_ms: int = 0) 
     return SharedEvent(event, len(value), at_ms)
 
 
-def _control_json(event: Event) -> str:
+def _control_json(event: Event) -> bytes:
     """The JSON of an event with a control change: its message is encoded once for its records in all partitions, since
     1,000 members take 8 ms."""
-    position = wire.to_json(event.position).decode()
+    position = wire.to_json(event.position)
     message = _message_json(event.message.SerializeToString())
-    return f'{{"event_id":"{event.event_id}","position":{position},"message":{message}}}'
+    return b'{"event_id":"%d","position":%b,"message":%b}' % (event.event_id, position, message)
 
 
 @lru_cache(maxsize=8)
-def _message_json(message: bytes) -> str:
-    return wire.to_json(Message.FromString(message)).decode()
+def _message_json(message: bytes) -> bytes:
+    return wire.to_json(Message.FromString(message))
 
 
 class Encoding(Protocol):
-    """How a transport encodes frames: as text or as bytes."""
+    """How a transport encodes frames: as JSON in UTF-8, or as protobuf."""
 
     @property
     def transport(self) -> str:
         """The transport's name in metrics."""
         ...
 
-    def frame(self, frame: ServerFrame) -> str | bytes: ...
+    def frame(self, frame: ServerFrame) -> bytes: ...
 
-    def shared(self, frame: SharedFrame, sequence: int) -> str | bytes: ...
+    def shared(self, frame: SharedFrame, sequence: int) -> bytes: ...
 
 
 class JsonEncoding:
@@ -120,11 +120,11 @@ class JsonEncoding:
 
     transport = "websocket"
 
-    def frame(self, frame: ServerFrame) -> str:
-        return wire.to_json(frame).decode()
+    def frame(self, frame: ServerFrame) -> bytes:
+        return wire.to_json(frame)
 
-    def shared(self, frame: SharedFrame, sequence: int) -> str:
-        return f'{{"sequence":"{sequence}",{frame.json}'
+    def shared(self, frame: SharedFrame, sequence: int) -> bytes:
+        return b'{"sequence":"%d",%b' % (sequence, frame.json)
 
 
 class ProtobufEncoding:

@@ -261,7 +261,7 @@ class Session:
         if gap is not None:
             self._put(ServerFrame(gap=gap))
         for event in replay:
-            self._put(event)
+            self._append(event)
 
     def renew(self, claims: Claims) -> None:
         """Extend the session to the expiry of a new access token of the same sign-in."""
@@ -285,7 +285,7 @@ class Session:
         self._queued_bytes += event.size
         self._position = event.position
         self._position_id = event.event_id or self._position_id  # 0: of an event without an id, such as people_changed
-        self._put(event)
+        self._append(event)
 
     def signal(self, *frames: SharedFrame) -> int:
         """Queue frames that are not kept: they have no position. From the frame on at which the queue is half full,
@@ -298,11 +298,8 @@ class Session:
         for frame in frames:
             if len(self._queue) >= max_frames or self._queued_bytes >= max_bytes:
                 break
-            self._sequence += 1
-            self._queue.append((self._sequence, frame))
             self._queued_bytes += frame.size
-        if self._sequence > before:
-            self.on_change()
+            self._append(frame)
         return self._sequence - before
 
     def accept(self, accepted: Accepted) -> None:
@@ -421,10 +418,10 @@ class Session:
 
     # ---- to the client
 
-    def take(self, now_ms: int = 0) -> list[str | bytes]:
+    def take(self, now_ms: int = 0) -> list[bytes]:
         """Empty the queue, and return its frames in order, encoded. `now_ms` (since 1970) is the time for metrics."""
         encoding = self._encoding
-        frames: list[str | bytes] = []
+        frames: list[bytes] = []
         for sequence, item in self._queue:
             if isinstance(item, SharedFrame):
                 frames.append(encoding.shared(item, sequence))
@@ -452,13 +449,14 @@ class Session:
     def has_frames(self) -> bool:
         return bool(self._queue)
 
-    def _put(self, item: ServerFrame | SharedFrame) -> None:
-        if self.state is State.ENDED:
-            return
-        self._sequence += 1
-        self._queue.append((self._sequence, item))
-        if not isinstance(item, SharedFrame):
+    def _put(self, answer: ServerFrame) -> None:
+        if self.state is not State.ENDED:
             self._queued_answers += 1
+            self._append(answer)
+
+    def _append(self, frame: ServerFrame | SharedFrame) -> None:
+        self._sequence += 1
+        self._queue.append((self._sequence, frame))
         self.on_change()
 
     def _request_of(self, frame: ClientFrame) -> Authenticate | Renew | Request | None:

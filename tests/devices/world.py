@@ -312,7 +312,7 @@ class _Transport:
             return frame
         return None
 
-    def send(self, frames: list[str | bytes]) -> SendUnsent | None:
+    def send(self, frames: list[bytes]) -> SendUnsent | None:
         if self._reader.stops_until <= trio.current_time():
             self._pass(frames)
             return None
@@ -323,10 +323,10 @@ class _Transport:
 
         return send_unsent
 
-    def _pass(self, frames: list[str | bytes]) -> None:
+    def _pass(self, frames: list[bytes]) -> None:
         try:
             for frame in frames:
-                self._to_client.send_nowait(ServerFrame.FromString(cast(bytes, frame)))
+                self._to_client.send_nowait(ServerFrame.FromString(frame))
         except trio.BrokenResourceError:
             pass  # the client has gone: the session ends at the next read
 

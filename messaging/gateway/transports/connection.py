@@ -39,7 +39,7 @@ class Transport(Protocol):
         """The client's next frame, or the refusal of bytes that are none; None when the client has ended."""
         ...
 
-    def send(self, frames: list[str | bytes]) -> SendUnsent | None:
+    def send(self, frames: list[bytes]) -> SendUnsent | None:
         """Send the frames, in order, without waiting. Returns the function that sends the unsent bytes, if there are
         any; it must have returned before `send` is called again."""
         ...

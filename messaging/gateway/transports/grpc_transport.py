@@ -39,7 +39,7 @@ class GrpcTransport:
             return Refusal(Code.TOO_LARGE, f"A frame may have {limit} bytes at most.")
         return frame
 
-    def send(self, frames: list[str | bytes]) -> SendUnsent:
+    def send(self, frames: list[bytes]) -> SendUnsent:
         return partial(self._send, cast(Sequence[bytes], frames))
 
     async def _send(self, frames: Sequence[bytes]) -> None:

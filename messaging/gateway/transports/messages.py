@@ -127,9 +127,8 @@ class MessageReader:
         self.closing = self.closing or closing
 
 
-def text_message(text: str | bytes) -> bytes:
-    """One unmasked, unfragmented text message (RFC 6455, section 5.2)."""
-    data = text.encode() if isinstance(text, str) else text
+def text_message(data: bytes) -> bytes:
+    """One unmasked, unfragmented text message (RFC 6455, section 5.2) of this UTF-8."""
     size = len(data)
     if size < 126:
         return _SHORT_HEADERS[size] + data

@@ -63,7 +63,7 @@ class WebSocketTransport:
             await self._read()
         return wire.from_json(ClientFrame, reader.messages.popleft())
 
-    def send(self, frames: list[str | bytes]) -> SendUnsent | None:
+    def send(self, frames: list[bytes]) -> SendUnsent | None:
         try:
             all_sent = self._stream.send_now(b"".join(map(text_message, frames)))
         except CONNECTION_ERRORS:

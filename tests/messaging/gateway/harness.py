@@ -297,9 +297,9 @@ class MemoryTransport:
             return frame
         return None
 
-    def send(self, frames: list[str | bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         for frame in frames:
-            self._to_client.send_nowait(ServerFrame.FromString(cast(bytes, frame)))
+            self._to_client.send_nowait(ServerFrame.FromString(frame))
 
 
 class ScriptedLog:

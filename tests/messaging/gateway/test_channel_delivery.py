@@ -6,7 +6,6 @@ event outside their spans, by what the reading gateway knew.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import trio
 import trio.testing
@@ -94,7 +93,7 @@ class Client:
         """Read the frames; return the ids of the events and heads."""
         before = len(self.events), len(self.heads)
         for each in self.session.take() if self.session is not None else ():
-            frame = ServerFrame.FromString(cast(bytes, each))
+            frame = ServerFrame.FromString(each)
             if frame.HasField("event"):
                 self.events.append(frame.event.event_id)
                 self.position = frame.event.position.offset

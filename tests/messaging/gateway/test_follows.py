@@ -305,7 +305,7 @@ class Index:
         """The heads that the session gets at this time."""
         for each in self.channels.due(now):
             self.channels.send_heads(each, now)
-        frames = [ServerFrame.FromString(cast(bytes, each)) for each in self.session.take()]
+        frames = [ServerFrame.FromString(each) for each in self.session.take()]
         return [each.channel_head.newest_id for each in frames if each.channel_head.chat_id == CHAT]
 
 

@@ -149,8 +149,7 @@ class Reader:
         """The users whose sessions got the event since the last call."""
         frames = {user_id: session.take() for user_id, session in self.sessions.items()}
         events = {
-            user_id: [ServerFrame.FromString(cast(bytes, each)).event.event_id for each in sent]
-            for user_id, sent in frames.items()
+            user_id: [ServerFrame.FromString(each).event.event_id for each in sent] for user_id, sent in frames.items()
         }
         return [user_id for user_id, ids in events.items() if event.event_id in ids]
 

@@ -1,7 +1,6 @@
 """The session core: states, sequence numbers, drops and gaps, rates, deadlines. No I/O, no waiting."""
 
 from dataclasses import dataclass, field
-from typing import cast
 
 import pytest
 from hypothesis import given
@@ -58,7 +57,7 @@ class Client:
 
     def read(self) -> list[ServerFrame]:
         """The queued frames, as the client decodes them."""
-        new = [ServerFrame.FromString(cast(bytes, frame)) for frame in self.session.take()]
+        new = [ServerFrame.FromString(frame) for frame in self.session.take()]
         self.frames += new
         return new
 

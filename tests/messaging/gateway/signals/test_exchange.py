@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import cast
 
 import pytest
 import trio
@@ -251,7 +250,7 @@ async def test_a_user_who_hides_their_presence_while_their_account_is_read_is_hi
     monkeypatch.setattr(world, "users", users)
     assert await ann._watch((BEN,)) is None
     await settle()
-    taken = [ServerFrame.FromString(cast(bytes, frame)).event for frame in ann.session.take()]
+    taken = [ServerFrame.FromString(frame).event for frame in ann.session.take()]
     assert [event.presence for event in taken if event.HasField("presence")] == [Presence(user_id=BEN)]
 
 

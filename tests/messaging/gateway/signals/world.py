@@ -147,14 +147,14 @@ class UserSession:
         """Watch these users; the Accepted is checked here."""
         assert await self._watch(user_ids) is None
         await settle()
-        frames = [ServerFrame.FromString(cast(bytes, frame)) for frame in self.session.take()]
+        frames = [ServerFrame.FromString(frame) for frame in self.session.take()]
         assert frames[0].accepted.frame == 7
         self._events = [frame.event for frame in frames[1:]]
 
     async def events(self) -> list[Event]:
         """The events since the last call."""
         await settle()
-        taken = [ServerFrame.FromString(cast(bytes, frame)).event for frame in self.session.take()]
+        taken = [ServerFrame.FromString(frame).event for frame in self.session.take()]
         events, self._events = [*self._events, *taken], []
         return events
 

@@ -67,10 +67,10 @@ class ScriptedTransport:
         await self._answered.wait()
         return None
 
-    def send(self, frames: list[str | bytes]) -> SendUnsent:
+    def send(self, frames: list[bytes]) -> SendUnsent:
         return partial(self._send_unsent, frames)
 
-    async def _send_unsent(self, frames: list[str | bytes]) -> None:
+    async def _send_unsent(self, frames: list[bytes]) -> None:
         await trio.lowlevel.checkpoint()
         self._answers += sum('"accepted"' in str(frame) for frame in frames)
         if self._answers == SENDS:
@@ -110,7 +110,7 @@ class EndedTransport:
     async def receive(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    def send(self, frames: list[str | bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         pass
 
 

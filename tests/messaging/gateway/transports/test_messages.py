@@ -61,7 +61,7 @@ def test_a_text_is_the_same_however_it_is_cut(text: str, cuts: list[int], reads:
 @given(st.text(max_size=300) | st.sampled_from(["x" * 125, "x" * 126, "x" * 65_535, "x" * 65_536]))
 def test_a_text_message_is_read_by_another_implementation(text: str) -> None:
     client = Connection(ConnectionType.CLIENT)
-    client.receive_data(text_message(text))
+    client.receive_data(text_message(text.encode()))
     received = [event for event in client.events() if isinstance(event, TextMessage)]
     assert "".join(event.data for event in received) == text
     assert received[-1].message_finished
