@@ -303,7 +303,7 @@ async def test_complete_up_to_is_read_before_the_events_and_is_0_while_a_partiti
 
     monkeypatch.setattr(chats, "watermarks", then_record)
     for request in (
-        ListChangesRequest(user_id=BOB, chat_id=CHAT, after=START),
+        ListChangesRequest(user_id=BOB, chat_id=CHAT, after=START - 1),
         ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=9),
         ListChatsRequest(user_id=BOB, limit=9),
     ):
