@@ -17,6 +17,7 @@ from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Renew
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.telemetry import traces
+from shared.telemetry.logs import Interval
 
 _UNTRACED = nullcontext()
 
@@ -32,6 +33,7 @@ class Dispatcher:
         self._watches = watches
         self._follows = follows
         self._live = live
+        self._may_warn = Interval()
 
     async def receive(self, session: Session, frame: ClientFrame | Refusal) -> None:
         """Handle a session's next frame, or the refusal of bytes that are none. The caller passes the frames of one
@@ -44,7 +46,8 @@ class Dispatcher:
             try:
                 refusal = await self._handle(command)
             except Unavailable as error:
-                _log.warning("command_unavailable", error=str(error))
+                if self._may_warn.has_passed():  # strangers send commands too: each of their sign-ins fails meanwhile
+                    _log.warning("command_unavailable", error=str(error))
                 refusal = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
             if refusal is not None:
                 if command.span is not None:

@@ -28,7 +28,8 @@ from shared.net.listening import listen, port_of
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
-from shared.rpc.server.interceptors import MAX_REFLECTIONS, bound_strangers, count_calls, log_calls
+from shared.rpc.server.interceptors import MAX_REFLECTIONS, MAX_STRANGERS, bound_strangers, count_calls, log_calls
+from shared.rpc.server.methods import Interceptor
 from shared.rpc.server.standard_services import REFLECTION, standard_services
 from shared.settings import GatewaySettings
 from shared.telemetry.health import Health
@@ -118,14 +119,12 @@ async def open_gateway(
         if gateway.previews is not None:
             nursery.start_soon(gateway.previews.run)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
-        # Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls.
-        interceptors = [count_calls, log_calls, bound_strangers(), bound_strangers(MAX_REFLECTIONS, REFLECTION)]
         rpc = await nursery.start(
             partial(
                 serve_rpc,
                 services,
                 grpc_listeners,
-                interceptors=interceptors,
+                interceptors=grpc_interceptors(groups),
                 limits=GRPC_LIMITS,
                 admission=grpc_admission,
             )
@@ -147,6 +146,21 @@ async def open_gateway(
             await nursery.start(gateway.log_consumer.run)
             yield RunningGateway(gateway, address, websocket_port, grpc_port, health_port)
             await _drain(gateway)
+
+
+def grpc_interceptors(groups: GroupService) -> list[Interceptor]:
+    """Return the interceptors of a gateway's gRPC server, the outermost first.
+
+    Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls. Calls of
+    `groups` have a bound while their tokens are verified; the sessions have their own.
+    """
+    return [
+        count_calls,
+        log_calls,
+        bound_strangers(MAX_STRANGERS),
+        bound_strangers(MAX_REFLECTIONS, REFLECTION),
+        bound_strangers(MAX_STRANGERS, (groups.service.name,)),
+    ]
 
 
 async def _drain(gateway: Gateway) -> None:

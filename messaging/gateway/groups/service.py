@@ -27,6 +27,7 @@ from shared.contract.errors import Code, Refusal, Unavailable
 from shared.rpc import ServerStream, stream_handler
 from shared.rpc.refusals import error_of
 from shared.rpc.server.interceptors import bearer_token, sample_calls
+from shared.telemetry.logs import Interval
 from shared.throttle import HOUR, Attempt, Take, Throttle, take_all, too_many
 from shared.unknown_chats import UnknownChatLimit
 
@@ -75,6 +76,7 @@ class GroupService(GroupServiceServicer):
         self._link_limit = UnknownChatLimit(live, "token")
         self._sample = sample_calls(lambda: live.value.trace_ratio)
         self._calls: Counter[int] = Counter()  # by user
+        self._may_warn = Interval()
 
     @stream_handler
     async def ChangeGroup(self, stream: Stream) -> None:  # type: ignore[override]
@@ -103,7 +105,7 @@ class GroupService(GroupServiceServicer):
             if (user_id := await self._departures.verify(token)) is not None:
                 return user_id, True
         except Unavailable as error:
-            _log.warning("group_request_unavailable", error=str(error))
+            self._warn(error)
             claims = _UNAVAILABLE
         raise error_of(claims)
 
@@ -132,11 +134,16 @@ class GroupService(GroupServiceServicer):
         try:
             event = await self._sequencer.change(user_id, request)
         except Unavailable as error:
-            _log.warning("group_request_unavailable", error=str(error))
+            self._warn(error)
             event = _UNAVAILABLE
         if isinstance(event, Refusal) and event.retryable:
             attempt.forgive()
         return event
+
+    def _warn(self, error: Unavailable) -> None:
+        """Log that an engine does not answer, once a minute: strangers call too, and each call fails meanwhile."""
+        if self._may_warn.has_passed():
+            _log.warning("group_request_unavailable", error=str(error))
 
     def _begin(self, user_id: int, request: ChangeGroupRequest) -> Attempt | Refusal:
         """Count a request that creates a group or adds members, each of which reads up to 999 accounts, or by which

@@ -25,8 +25,8 @@ LEVELS = {
     Status.DATA_LOSS: logging.WARNING,
     Status.DEADLINE_EXCEEDED: logging.INFO,  # the client sets the deadline
 }
-"""The log level of a call by the status with which its handler ended it; DEBUG for any other. The cause of INTERNAL is
-logged already; the other statuses are errors of the client."""
+"""The log level of a call of an authenticated client, by the status with which its handler ended it; DEBUG for any
+other. The cause of INTERNAL is logged already; the other statuses are errors of the client."""
 
 SPAN_ERRORS = frozenset(
     (
@@ -81,7 +81,8 @@ async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
 
 
 async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
-    """Log the end of each call at its level of `LEVELS`, or DEBUG if the client has left. Logs no metadata."""
+    """Log the end of each call at its level of `LEVELS`, or DEBUG if the client has left, or has not authenticated:
+    strangers may make calls that fail at any rate. Logs no metadata."""
     began = trio.current_time()
     status = Status.OK
     try:
@@ -90,7 +91,9 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
         status = _status_of(stream, error)
         raise
     finally:
-        level = LEVELS.get(status, logging.DEBUG) if stream.failure is None else logging.DEBUG
+        level = logging.DEBUG
+        if stream.failure is None and stream.is_authenticated:
+            level = LEVELS.get(status, logging.DEBUG)
         milliseconds = round((trio.current_time() - began) * 1000, 1)
         _log.log(
             level,

@@ -3,6 +3,7 @@
 from typing import NoReturn
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -60,3 +61,18 @@ async def test_an_unavailable_engine_at_sign_in_ends_the_session(
         await client.send(ClientFrame(authenticate=Authenticate(access_token=token)))
         assert (await client.expect("goodbye")).goodbye.code == "unavailable"
         assert await client.ended()
+
+
+async def test_sign_ins_that_an_unavailable_engine_refuses_are_logged_once_a_minute(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers sign in at any rate, with any token."""
+    gateway = await platform.start_gateway()
+    token = await platform.token(ANN)
+    monkeypatch.setattr(platform.accounts, "sign_in_status", unavailable)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            async with platform.connect(gateway) as client:
+                await client.send(ClientFrame(authenticate=Authenticate(access_token=token)))
+                await client.expect("goodbye")
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["command_unavailable"]

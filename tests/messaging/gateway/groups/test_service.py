@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+import structlog
 import trio
 from opentelemetry.trace import SpanKind
 
+from messaging.gateway import role
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.groups import service
 from messaging.gateway.groups.service import MAX_CALLS, GroupService
-from messaging.gateway.role import GRPC_LIMITS
+from messaging.gateway.role import GRPC_LIMITS, grpc_interceptors
 from rookery.v1.group_service_grpc import GroupServiceStub
 from rookery.v1.group_service_pb2 import AddMembers, ChangeGroupRequest, ChangeMember, ChangeSettings, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_OWNER
@@ -23,7 +25,7 @@ from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal, Unavailable
 from shared.net.admission import Admission, ConnectionBudget
-from shared.rpc import RpcError, call_unary, open_channel, open_stream, serve_rpc
+from shared.rpc import RpcError, Status, call_unary, open_channel, open_stream, serve_rpc
 from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
 from shared.telemetry import traces
@@ -63,12 +65,22 @@ class Server:
 
 
 @pytest.fixture
-async def server(platform: Platform, gateway: Gateway) -> AsyncIterator[Server]:
+def max_strangers() -> int:
+    """Calls that may wait for the verification of their tokens."""
+    return role.MAX_STRANGERS
+
+
+@pytest.fixture
+async def server(
+    platform: Platform, gateway: Gateway, max_strangers: int, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    monkeypatch.setattr(role, "MAX_STRANGERS", max_strangers)
     opened = Server(platform, gateway)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     opened.port = listeners[0].socket.getsockname()[1]
     async with open_background() as nursery:
-        serve = partial(serve_rpc, limits=GRPC_LIMITS, admission=opened.admission)
+        interceptors = grpc_interceptors(opened.service)
+        serve = partial(serve_rpc, limits=GRPC_LIMITS, admission=opened.admission, interceptors=interceptors)
         await nursery.start(serve, [opened.service], listeners)
         yield opened
 
@@ -221,6 +233,48 @@ async def test_an_engine_that_does_not_answer_makes_calls_unavailable(
         assert isinstance(refusal, Refusal)
         assert (refusal.code, refusal.retryable) == ("unavailable", True)
         assert "secret" not in refusal.message
+
+
+async def test_calls_of_strangers_that_an_engine_does_not_answer_are_logged_once_a_minute(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(TokenVerifier, "verify", away)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert getattr(await server.call("any", creation()), "code", "") == "unavailable"
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["group_request_unavailable"]
+
+
+@pytest.mark.parametrize("max_strangers", [2])
+async def test_calls_whose_tokens_are_not_verified_yet_have_a_bound(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too many ends the oldest, which its client may make again."""
+    waiting, ended = 0, list[Status]()
+
+    async def slow(*_: object) -> None:
+        nonlocal waiting
+        waiting += 1
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(TokenVerifier, "verify", slow)
+    async with server.stub("any") as stub, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def oldest() -> None:
+            with pytest.raises(RpcError, match="call again") as caught:
+                await call_unary(stub.ChangeGroup, creation(), timeout=PATIENCE)
+            ended.append(caught.value.status)
+
+        await until(lambda: waiting == 1)
+        for _ in range(2):
+            nursery.start_soon(partial(call_unary, stub.ChangeGroup, creation(), timeout=PATIENCE))
+        await until(lambda: ended == [Status.UNAVAILABLE])
+        await until(lambda: waiting == 3)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_connection_is_authenticated_while_a_call_lasts_and_a_user_has_a_few_at_once(

@@ -115,6 +115,21 @@ async def test_only_faults_of_the_server_are_logged_as_warnings(
     assert failure.status.name == status
 
 
+async def test_calls_of_a_stranger_that_fail_are_logged_at_debug_level(logged: Logged, nursery: trio.Nursery) -> None:
+    """A stranger may make them at any rate."""
+    failed = failing(RpcError(Status.UNAVAILABLE, "the store is away"))
+    guard = [log_calls, authenticate(equals(TOKEN), optional_for=["rookery.v1.ArchiveService"])]
+    admission = ConnectionBudget().add_listener()
+    port = await serve_services(nursery, *make_services(get_chat=failed), admission=admission, interceptors=guard)
+    for prepare in ([], [send_token(TOKEN)]):
+        async with open_channel("127.0.0.1", port, prepare=prepare) as channel:
+            await failure_of(channel)
+    assert [(line["log_level"], line["status"]) for line in ended(logged)] == [
+        ("debug", "UNAVAILABLE"),
+        ("warning", "UNAVAILABLE"),
+    ]
+
+
 async def test_a_call_that_exceeds_its_deadline_is_logged(
     waiting: Waiting, logged: Logged, autojump_clock: MockClock
 ) -> None:
