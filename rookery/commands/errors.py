@@ -42,7 +42,7 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ModuleNotFoundError, BaseExceptionGroup) as error:
+        except (ModuleNotFoundError, BaseExceptionGroup) as error:  # only to find a missing package: raised again
             package = _missing_package(error)
             if package is None:
                 raise

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
+import pytest
+
 from tools.toolchains import ROOT
 
 PACKAGES = ("bff", "messaging", "rookery", "shared")
@@ -14,6 +16,10 @@ SECTION = (ROOT / "CONTRIBUTING.md").read_text().partition("## Modules that are 
 
 ROWS = re.findall(r"^\| (`.+\.py`) \| (`.+`) \|$", SECTION, re.MULTILINE)
 """Modules, and the test files that test them."""
+
+
+BROAD = re.compile(r" *(except\b|.*\bsuppress\()[^#]*\b(Base)?Exception(Group)?\b")
+"""A line that catches every exception."""
 
 
 def modules() -> set[str]:
@@ -51,13 +57,27 @@ def test_the_tests_in_the_table_exist() -> None:
     assert [path for path in sorted(tests) if not (ROOT / path).is_file()] == []
 
 
+@pytest.mark.parametrize(
+    ("line", "is_broad"),
+    [
+        ("except Exception:", True),
+        ("except (OSError, BaseException) as error:", True),
+        ("except* Exception as group:", True),
+        ("with opened(), suppress(OSError, Exception):", True),
+        ("except Refused:  # an Exception", False),
+        ("with suppress(OSError):", False),
+    ],
+)
+def test_every_form_of_an_except_that_catches_everything_is_found(line: str, is_broad: bool) -> None:
+    assert bool(BROAD.match(f"    {line}")) is is_broad
+
+
 def test_an_except_that_catches_everything_states_its_reason() -> None:
-    broad = re.compile(r"^ *except \(?(?:Base)?Exception(?:Group)?\b")
     lines = [
         f"{module}:{number}: {line.strip()}"
         for module in sorted(modules())
         for number, line in enumerate((ROOT / module).read_text().splitlines(), 1)
-        if broad.match(line)
+        if BROAD.match(line)
     ]
     assert len(lines) > 20
     assert [line for line in lines if "  # " not in line] == []
