@@ -259,8 +259,8 @@
  * @property {string} [user_id]
  * @property {Limits} [limits]
  * @property {number} [heartbeat_interval_ms] The interval, in milliseconds, after which the server pings a silent
- * client over the transport; without a response it ends the session. A client that sends Ping at the same interval
- * detects a dead server in the same way.
+ * client over WebSocket; without a response it ends the session. Over gRPC it pings after 30 seconds. A client that
+ * sends Ping at this interval detects a dead server in the same way.
  * @property {number} [replayed] The number of events that are replayed before live ones.
  * @property {Position} [position] The position to resume from if no event arrives: the user's position at the start of
  * the session. If a Gap with a position follows, it is the client's own last position, so that a client that is

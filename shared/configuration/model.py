@@ -86,7 +86,7 @@ class LiveConfiguration(BaseModel):
         default=1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024, description="Most bytes queued for a slow client"
     )
     heartbeat_seconds: float = Field(
-        default=30, ge=1, le=600, description="Seconds of silence after which a session is pinged, and then ended"
+        default=30, ge=1, le=600, description="Seconds of silence until a ping over WebSocket, and then until the end"
     )
     max_file_bytes: int = Field(default=100_000_000, ge=1, le=50 * 1024**3, description="Largest file, in bytes")
     max_user_file_bytes: int = Field(
