@@ -125,7 +125,7 @@ class People:
     @endpoint("PUT", "/v1/me/blocks/<user_id>", status=204)
     async def block(self, claims: Claims, user_id: int) -> Response | Refusal:
         """Block a user: neither can write to the other in their direct chat, or see whether the other is online, and a
-        connection ends. Groups stay as they are. The blocked user is not told."""
+        connection ends. Groups stay as they are. The blocked user gets no notice."""
         if refusal := await self._check_other(claims, user_id):
             return refusal
         blocked = {each.other_id for each in await self._of(claims.user_id) if each.blocks_ms}
@@ -146,8 +146,8 @@ class People:
     @counted(REPORTS, _REPORT_RESULTS)
     async def report(self, claims: Claims, body: models.NewReport) -> Response | Refusal:
         """Report a user to the admins, with messages that the reporter can read; 20 reports a day at most. The messages
-        are stored with the report as they are now. The reported user is not told. A report of a deleted account needs
-        messages."""
+        are stored with the report as they are now. The reported user gets no notice. A report of a deleted account
+        needs messages."""
         if refusal := await self._check_other(claims, body.user_id, may_be_deleted=bool(body.message_ids)):
             return refusal
         attempt = self._reports.begin(str(claims.user_id), REPORTS_PER_DAY, trio.current_time())

@@ -80,7 +80,7 @@ _log = structlog.get_logger(__name__)
 
 
 class CutOff(Exception):
-    """The bytes ended before the response did. The connection is closed, which tells the client."""
+    """The bytes ended before the response did. The connection is closed, so that the client detects it."""
 
 
 class Ended(NotFound):
@@ -199,7 +199,7 @@ class Downloads:
 
     async def _open(self, user_id: int, key: str, start: int = 0, end: int | None = None) -> files.Opened | Refusal:
         """Open bytes for a download of the user until the request ends, whether they are sent or not: before the head
-        of the response, so that it says whether there are any. Raises Ended, and Unavailable."""
+        of the response, so that its status is right. Raises Ended, and Unavailable."""
         if not await self._begin(user_id):
             message = f"At most {MAX_DOWNLOADS} downloads of a user at once, and {MAX_WAITING} that wait."
             return Refusal(Code.RATE_LIMITED, message)

@@ -88,7 +88,7 @@ _MPEG_AUDIO = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]", re.DOTAL
 
 
 def sniff(head: bytes, *, is_voice: bool = False) -> str:
-    """Return the media type of the file that begins with these bytes: HEAD_BYTES, or all. `is_voice` says that a file
+    """Return the media type of the file that begins with these bytes: HEAD_BYTES, or all. With `is_voice`, a file
     that may be audio or video is audio."""
     head = head[:HEAD_BYTES]
     if _is_text(head):

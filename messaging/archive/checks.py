@@ -44,7 +44,7 @@ def check_cursor(text: str, decoded: ChatCursor | PublicCursor | None) -> Refusa
 
 
 def check_chat(request: OfChat) -> Refusal | None:
-    """Refuse a request for a chat that can't be the user's. Of a group, the store knows its members."""
+    """Refuse a request for a chat that can't be the user's. The members of a group are in the store."""
     if refusal := check_range("user_id", request.user_id, 1, MAX_ID):
         return refusal
     return None if is_possible(request.user_id, request.chat_id) else no_such_chat()

@@ -116,7 +116,7 @@ class _Decision(NamedTuple):
         return changed
 
     def known(self, user_id: int) -> Member:
-        """The user as the group knows them."""
+        """The user's entry in the roster; without a role if it has none."""
         return self.roster.members.get(user_id) or Member(user_id=user_id)
 
     def used(self, invite: Invite) -> Invite:

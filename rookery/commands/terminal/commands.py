@@ -70,7 +70,7 @@ HELP = f"""\
 /join TOKEN, /join NAME  join the group of an invite link, or a public one; /public [TEXT] lists these
 /requests, /accept NAME..., /decline NAME  list the users who asked to join the group, add or decline them
 /connect NAME           invite NAME to be a connection, or accept; /disconnect ends it, /connections lists all
-/block NAME             end messages between you and NAME, who is not told; /unblock ends it, /blocks lists all
+/block NAME             end messages between you and NAME, without a notice to NAME; /unblock ends it, /blocks lists all
 /report NUMBER REASON, /report NAME REASON  report a message or a user to the admins
 /help, /quit
 Any other line is sent as a message; @NAME in it mentions a member of the chat, and @everyone all members of a group.

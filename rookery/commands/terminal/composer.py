@@ -97,7 +97,7 @@ class TerminalComposer:
 
     @contextmanager
     def _noting_former_members(self, content: Text) -> Iterator[None]:
-        """Mention a user no more of whom the server says that the chat has no such member."""
+        """Note a mentioned user as no member any more if the server refuses the message for that mention."""
         try:
             yield
         except Refused as refused:
