@@ -15,11 +15,9 @@ import rookery.v1
 from bff.openapi.page import render_page
 from bff.services import Services
 from bff.site import File, Site, make_file, respond, serve_file
+from shared.accounts.tokens import KEYS_MAX_AGE
 from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Probe
-
-KEYS_MAX_AGE = 60
-"""Seconds for which others may cache the public keys: a new key should sign only after that time."""
 
 FORWARDED = ("X-Forwarded-For", "Forwarded")
 """A proxy adds one of them to requests of clients. Prometheus scrapes each process directly."""
@@ -82,7 +80,7 @@ class Operations:
 
     async def _public_keys(self) -> HttpResponse:
         response = _json(await self._services.issuer.keys.public(), 200)
-        response.headers["Cache-Control"] = f"max-age={KEYS_MAX_AGE}"
+        response.headers["Cache-Control"] = f"max-age={KEYS_MAX_AGE:.0f}"
         return response
 
     async def _openapi(self) -> HttpResponse:

@@ -28,6 +28,7 @@ from shared.contract.groups import (
     MAX_INVITE_MS,
     MAX_MEMBERS,
     MAX_NAME_BYTES,
+    MAX_QUERY,
     MAX_TOPIC_BYTES,
     MAX_USES,
     Permission,
@@ -149,7 +150,7 @@ class PublicChatsQuery(Input):
 
     query: Annotated[
         str,
-        StringConstraints(max_length=64),
+        StringConstraints(max_length=MAX_QUERY),
         AfterValidator(one_line),
         ONE_LINE,
         Field(description="As `name_contains` of profiles"),

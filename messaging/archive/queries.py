@@ -64,11 +64,8 @@ from rookery.v1.archive_pb2 import (
 from shared.contract.changes import KINDS, VERSIONED
 from shared.contract.chats import MAX_STORED_CLIENT_ID, direct_members, no_such_chat
 from shared.contract.errors import Code, Refusal
-from shared.contract.groups import MAX_LOOKED_UP, MAX_MEMBERS, is_within
+from shared.contract.groups import MAX_LOOKED_UP, MAX_MEMBERS, MAX_QUERY, is_within
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
-
-MAX_QUERY = 64
-"""Characters of a search: see archive.proto."""
 
 MAX_CHANGES_AGE_MS = 30 * 24 * 3600 * 1000
 """How old the `after` of ListChanges may be: see archive.proto."""

@@ -47,7 +47,8 @@ MAX_TOKEN_CHARACTERS = 2_048
 """Longest access token; ours have about 330 characters."""
 
 KEYS_MAX_AGE = 60.0
-"""Seconds after which keys are read again: until then a new key does not sign, and a removed one still verifies."""
+"""Seconds after which keys are read again: until then a new key does not sign, and a removed one still verifies.
+Others may cache the public keys for as long."""
 
 KEYS_MIN_AGE = 1.0
 """Seconds between two reads for an unknown key, so that forged tokens cost no reads."""

@@ -39,6 +39,9 @@ MAX_NAME_BYTES = 128
 MAX_TOPIC_BYTES = 1_024
 """See groups.proto."""
 
+MAX_QUERY = 64
+"""Characters of a search for public groups: see archive.proto."""
+
 MAX_INVITES = 100
 """Invite links of a group that are kept: see archive.proto."""
 

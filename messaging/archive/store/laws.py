@@ -8,7 +8,7 @@ from rookery.v1.kinds_pb2 import LAW_MAX, LAW_WINS
 from rookery.v1.session_pb2 import Change, Message, Text
 from shared.contract.changes import KINDS, Kind
 from shared.contract.chats import is_group
-from shared.contract.ids import time_of
+from shared.contract.ids import first_id_at, time_of
 
 (MARKS,) = (kind for kind in KINDS.values() if kind.law == LAW_MAX)
 """The kind with LAW_MAX. There is one: its changes are kept as `Chat.marks`, and in no log."""
@@ -44,6 +44,12 @@ further."""
 def is_late(event_id: int, at_ms: int) -> bool:
     """Whether an event that the log stored at this time (milliseconds since 1970) is late."""
     return at_ms - time_of(event_id) > MAX_AGE_MS
+
+
+def counted_as(event_id: int, at_ms: int) -> int:
+    """The id as which an event counts that the log stored at this time (milliseconds since 1970): its own; of a late
+    one the first id of the time less MAX_AGE_MS, which is higher."""
+    return first_id_at(at_ms - MAX_AGE_MS) if is_late(event_id, at_ms) else event_id
 
 
 def listed_key(kind: Kind, user_id: int) -> str:

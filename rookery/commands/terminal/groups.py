@@ -21,6 +21,7 @@ from rookery.commands.terminal.commands import MAX_PAGE, InvalidCommand
 from rookery.commands.terminal.group_settings import SWITCHES, settings_lines, switch
 from rookery.commands.terminal.names import UserNames
 from rookery.commands.terminal.texts import ROLE_NAMES
+from shared.contract.groups import MAX_QUERY
 from shared.contract.joining import JoinToken
 
 ROLES = {name: role for role, name in ROLE_NAMES.items()}
@@ -49,9 +50,6 @@ DAYS = 7
 
 MAX_MEMBERS = 100
 """Members of a channel that /members lists."""
-
-MAX_QUERY = 64
-"""Characters of a search for public groups: the server's limit. A name may have more."""
 
 MAX_PAGES = 10
 """Pages of groups among which `/join` looks for a name."""

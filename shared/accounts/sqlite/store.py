@@ -72,45 +72,46 @@ MIGRATIONS = (
     OPENINGS_MIGRATION,
 )
 
+_COLUMNS = """
+    user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
+    shows_read_marks, avatar
+"""
+"""The columns of a User, as `_users` reads them."""
+
 ADD_USER = """
     INSERT INTO users (user_id, name, display_name, about, version, created_at_ms, password_hash, folded)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING
 """
-USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks, avatar
+USERS = f"""
+    SELECT {_COLUMNS}
     FROM json_each(?) AS asked JOIN users ON user_id = asked.value GROUP BY user_id ORDER BY min(asked.key)
-"""
-FIND_BY_SCAN = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks, avatar
+"""  # noqa: S608 - no input
+FIND_BY_SCAN = f"""
+    SELECT {_COLUMNS}
     FROM users
     WHERE name > :after AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
-"""
-FIND_BY_INDEX = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks, avatar
+"""  # noqa: S608 - no input
+FIND_BY_INDEX = f"""
+    SELECT {_COLUMNS}
     FROM users
     WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrases) AND name > :after
     AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
     ORDER BY name LIMIT :limit
-"""
-LIST_USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks, avatar
+"""  # noqa: S608 - no input
+LIST_USERS = f"""
+    SELECT {_COLUMNS}
     FROM users
     WHERE user_id <= ? ORDER BY user_id DESC LIMIT ?
-"""
-UPDATE_PROFILE = """
+"""  # noqa: S608 - no input
+UPDATE_PROFILE = f"""
     UPDATE users
     SET display_name = ?, about = ?, version = version + 1, who_may_start = coalesce(?, who_may_start),
         shows_presence = coalesce(?, shows_presence), shows_read_marks = coalesce(?, shows_read_marks),
         avatar = coalesce(?, avatar)
     WHERE user_id = ? AND version = ? AND NOT is_deleted
-    RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted, who_may_start, shows_presence,
-        shows_read_marks, avatar
-"""
+    RETURNING {_COLUMNS}
+"""  # noqa: S608 - no input
 DELETE_USER = """
     UPDATE users
     SET display_name = '', about = '', version = version + 1, password_hash = '', folded = '', is_deleted = 1,

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -5,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messaging.gateway.groups.forms import MAX_ADDED
+from messaging.gateway.signals.group_marks import MAX_DELIVERED_MEMBERS, MAX_READ_MEMBERS
 from rookery.v1.archive_pb2 import Group
 from rookery.v1.groups_pb2 import (
     ROLE_ADMIN,
@@ -23,7 +26,9 @@ from shared.contract.groups import (
     ALL_PERMISSIONS,
     DEFAULT_PERMISSIONS,
     GUEST_PERMISSIONS,
+    MAX_CHANNEL_MEMBERS,
     MAX_INVITES,
+    MAX_MEMBERS,
     NO_PERMISSIONS,
     Permission,
     Roster,
@@ -34,6 +39,7 @@ from shared.contract.groups import (
 from shared.contract.ids import EPOCH_MS, first_id_at
 from shared.contract.known_members import KnownMembers
 from tests.messaging.archive.store.chats import Company
+from tools.toolchains import ROOT
 
 P = Permission
 CHAT = "g-1"
@@ -194,3 +200,21 @@ def test_a_former_member_left_recently_for_ten_minutes() -> None:
     ]
     roster = Roster.created(CHAT, Control(version=1, members=members))
     assert [roster.recently_left(at(minute)) for minute in (21, 29, 30, 31)] == [[3], [3], [], []]
+
+
+def test_the_page_has_the_same_permissions_and_limits_of_groups() -> None:
+    page = (ROOT / "web/groups.js").read_text()
+    permissions = page.partition("PERMISSIONS = Object.freeze({")[2].partition("}")[0]
+    found = {name: int(value) for name, value in re.findall(r"([A-Z_]+): (\d+)", permissions)}
+    assert found == {each.name: each.value for each in Permission}
+    of_guests = re.search(r"OF_GUESTS = (.+);", page)
+    assert of_guests is not None
+    assert sum(found[name] for name in re.findall(r"PERMISSIONS\.(\w+)", of_guests[1])) == GUEST_PERMISSIONS
+    limits = {name: int(value) for name, value in re.findall(r"const (MAX_\w+) = ([\d_]+);", page)}
+    assert limits == {
+        "MAX_MEMBERS": MAX_MEMBERS,
+        "MAX_CHANNEL_MEMBERS": MAX_CHANNEL_MEMBERS,
+        "MAX_ADDED": MAX_ADDED,
+        "MAX_READ_MEMBERS": MAX_READ_MEMBERS,
+        "MAX_DELIVERED_MEMBERS": MAX_DELIVERED_MEMBERS,
+    }

@@ -6,10 +6,9 @@ from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.laws import (
     DELETION,
     MARKS,
-    MAX_AGE_MS,
     check_change,
     check_control,
-    is_late,
+    counted_as,
     is_own,
     key_text,
     raised,
@@ -18,7 +17,6 @@ from messaging.archive.store.protocol import Logged
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import kind_of
 from shared.contract.chats import is_chat
-from shared.contract.ids import first_id_at
 
 MAX_EVENT_BYTES = 1 << 20
 """Most bytes of an encoded message or change: a sixteenth of a node's limit for one write, far above the limit of a
@@ -124,10 +122,10 @@ class Batch:
         """The id of the event, or of the time for which it counts if it is late."""
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
-        if not is_late(event_id, at_ms):
-            return event_id
-        self.late_ids[event_id] = first_id_at(at_ms - MAX_AGE_MS)
-        return self.late_ids[event_id]
+        counted_id = counted_as(event_id, at_ms)
+        if counted_id > event_id:
+            self.late_ids[event_id] = counted_id
+        return counted_id
 
     def _note_change(self, chat_id: str, event_id: int) -> None:
         newest = self.changed.get(chat_id)

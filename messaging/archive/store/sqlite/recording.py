@@ -11,10 +11,9 @@ from messaging.archive.store.laws import (
     DELETION,
     EDIT,
     MARKS,
-    MAX_AGE_MS,
     STAYING,
     check_change,
-    is_late,
+    counted_as,
     is_listed,
     is_own,
     key_text,
@@ -27,7 +26,7 @@ from messaging.archive.store.sqlite.groups import fold
 from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import Kind, kind_of
 from shared.contract.chats import direct_members, is_group
-from shared.contract.ids import first_id_at, time_of
+from shared.contract.ids import time_of
 
 _ROWS_PER_STATEMENT = 32
 """Messages or changes in one statement: a statement releases Python's global lock once, not once per message."""
@@ -104,6 +103,7 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
     changes: list[tuple[str, Kind | None, Event]] = []
     marks: list[Change] = []
     late: list[tuple[int, int, str]] = []
+    late_ids: dict[int, int] = {}  # by event_id, the id as which a late event counts
     sends: set[tuple[str, int, str]] = set()  # of changes: messages are written before them
     for event, at_ms in events:
         event_id = event.event_id
@@ -129,15 +129,16 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
                 continue
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
-        if is_late(event_id, at_ms):
+        counted_id = counted_as(event_id, at_ms)
+        if counted_id > event_id:
             late.append((at_ms, event_id, chat_id))
-            event_id = first_id_at(at_ms - MAX_AGE_MS)
+            late_ids[event_id] = counted_id
         if kind is not None and is_own(kind, event.change):
             key = chat_id, event.change.actor_id
-            changed_for[key] = max(event_id, changed_for.get(key, 0))
+            changed_for[key] = max(counted_id, changed_for.get(key, 0))
             changed.setdefault(chat_id, 0)
-        elif event_id > changed.get(chat_id, 0):
-            changed[chat_id] = event_id
+        elif counted_id > changed.get(chat_id, 0):
+            changed[chat_id] = counted_id
     groups = set(filter(is_group, changed))
     sent: dict[str, int] = {}  # the newest message of each group that is no control change
     for chat_id, message in messages if groups else ():
@@ -148,12 +149,11 @@ def record(connection: sqlite3.Connection, events: Sequence[Logged]) -> None:
         controls = [event.message for event, _ in events if event.message.HasField("control")]
         if ignored := fold(connection, chats, controls):
             messages = [each for each in messages if each[1].message_id not in ignored]
-        counted = {event_id: first_id_at(at_ms - MAX_AGE_MS) for at_ms, event_id, _ in late}
         for message in controls:
-            if message.message_id in counted:  # also for former members, in whose lists no other event counts
+            if message.message_id in late_ids:  # also for former members, in whose lists no other event counts
                 for member in message.control.members:
                     key = message.chat_id, member.user_id
-                    changed_for[key] = max(counted[message.message_id], changed_for.get(key, 0))
+                    changed_for[key] = max(late_ids[message.message_id], changed_for.get(key, 0))
     for (chat_id, user_id), event_id in changed_for.items():
         connection.execute(_CHANGE_FOR, (time_of(event_id), user_id, chats[chat_id]))
     _add_messages(connection, chats, messages)
