@@ -17,7 +17,7 @@ from shared.contract.groups import Roster
 from shared.contract.ids import wall_clock_ms
 from shared.throttle import Throttle, too_many
 
-MAX_FOLLOWED = 500_000
+MAX_FOLLOWED_HERE = 500_000
 """Channels that the sessions of this gateway follow, each counted for each session: about 100 MB. Further ones are
 refused."""
 
@@ -79,7 +79,7 @@ class Follows:
             if isinstance(found, Refusal):
                 return found
             rosters.append(found)
-        if len(self._channels) + len(rosters) - len(session.followed) > MAX_FOLLOWED:
+        if len(self._channels) + len(rosters) - len(session.followed) > MAX_FOLLOWED_HERE:
             return _FULL
         session.accept(Accepted(frame=command.frame, at_ms=wall_clock_ms()))
         self._channels.follow(session, rosters, request.open_chat_ids, trio.current_time())

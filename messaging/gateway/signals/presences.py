@@ -28,7 +28,7 @@ setting is lost, the setting takes effect after two minutes at most."""
 
 TICK_SECONDS = 1.0
 
-MAX_WATCHED = 100_000
+MAX_WATCHED_HERE = 100_000
 """Users of this gateway that others watch: about 50 MB. Further ones are not answered."""
 
 MAX_NOTES = 100_000
@@ -108,7 +108,7 @@ class Presences:
         ignored."""
         until = trio.current_time() + WATCH_SECONDS
         for user_id in user_ids:
-            if not self._owns(user_id) or (user_id not in self._watchers and len(self._watchers) >= MAX_WATCHED):
+            if not self._owns(user_id) or (user_id not in self._watchers and len(self._watchers) >= MAX_WATCHED_HERE):
                 continue
             self._watchers.setdefault(user_id, {})[gateway] = until
             self._due.setdefault(user_id, set()).add(gateway)

@@ -35,7 +35,7 @@ TICK_SECONDS = 0.5
 SENDS_AT_ONCE = 100
 """Sessions that are sent changes before other tasks get their turn: about 3 ms of work."""
 
-MAX_WATCHED = 100_000
+MAX_WATCHED_HERE = 100_000
 """Users whom the sessions of this gateway watch: about 50 MB. Presence of further ones is not sent."""
 
 WATCHES_PER_MINUTE = 300
@@ -158,7 +158,7 @@ class Watches:
             if (watchers := self._watchers.get(user_id)) is not None:
                 watchers.discard(session)
         for user_id in user_ids:
-            if user_id in self._watchers or len(self._watchers) < MAX_WATCHED:
+            if user_id in self._watchers or len(self._watchers) < MAX_WATCHED_HERE:
                 self._watchers.setdefault(user_id, set()).add(session)
         for user_id in former:
             if not self._watchers.get(user_id):

@@ -259,7 +259,7 @@ async def test_the_sessions_of_a_lost_partition_follow_nothing(platform: Platfor
 
 
 async def test_follows_have_limits(platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follows, "MAX_FOLLOWED", 1)
+    monkeypatch.setattr(follows, "MAX_FOLLOWED_HERE", 1)
     monkeypatch.setattr(follows, "FOLLOWS_PER_MINUTE", 3)
     channel(platform, ANN, BEN)
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:

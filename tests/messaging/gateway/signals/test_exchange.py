@@ -389,7 +389,7 @@ async def test_an_owner_forgets_who_is_not_watched_any_more_and_bounds_who_is(
     gateway: GatewayOfUsers, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (presences, watches):
-        monkeypatch.setattr(module, "MAX_WATCHED", 2)
+        monkeypatch.setattr(module, "MAX_WATCHED_HERE", 2)
     ann = gateway.sign_in(ANN)
     await ann.watch(4, 5, 6)
     assert await ann.presences() == {4: 0, 5: 0}
