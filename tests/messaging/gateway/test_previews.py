@@ -314,14 +314,23 @@ async def test_no_page_is_fetched_while_history_does_not_tell_whether_the_sender
 async def test_a_user_s_links_are_fetched_a_few_at_once_and_not_more_than_the_rate(
     platform: Platform, gateway: Gateway, previewer: ScriptedPreviewer, mock_clock: MockClock
 ) -> None:
-    mock_clock.rate = 1.0  # it began at 0: no minute ends during the test
+    """Also around the end of a minute. The clock stands still."""
     previewer.open = trio.Event()
+    mock_clock.jump(59 - mock_clock.current_time() % 60)
     async with platform.sign_in(gateway, ANN) as ann:
         for number in range(MAX_PER_MINUTE + 5):
             await ann.accepted(text_frame(str(number), body=f"{LINK}/{number}"))
-        await until(lambda: len(previewer.fetched) == AT_ONCE)
+        while len(previewer.fetched) < AT_ONCE:
+            await wait_all_tasks_blocked(0.01)
         previewer.open.set()
         for _ in range(MAX_PER_MINUTE):
             await previewed(ann)
         await wait_all_tasks_blocked(0.01)
-    assert len(previewer.fetched) == MAX_PER_MINUTE
+        assert len(previewer.fetched) == MAX_PER_MINUTE
+        mock_clock.jump(60 / MAX_PER_MINUTE)
+        for number in range(100, 105):
+            await ann.accepted(text_frame(str(number), body=f"{LINK}/{number}"))
+        while len(previewer.fetched) == MAX_PER_MINUTE:
+            await wait_all_tasks_blocked(0.01)
+        await wait_all_tasks_blocked(0.01)
+        assert len(previewer.fetched) == MAX_PER_MINUTE + 1
