@@ -60,10 +60,8 @@ class Access:
     async def look_up(self, user_id: int, request: KeptRequest) -> Target | Refusal:
         """The message that the request names, or THE_CHAT. A Refusal if that message, the recipient or the chat is none
         of the user's. The roster of a group is cached then, in the usual case. Raises Unavailable."""
-        is_change = isinstance(request, ChangeRequest)
         if not request.members:
-            field = "change.chat_id" if is_change else "send.chat_id"
-            is_personal = request.is_personal
+            field, is_personal = request.chat_id_field, request.is_personal
             user_ids = (user_id, *request.mentioned)
             if refusal := await self.find_roster(user_ids, request.chat_id, field, is_personal=is_personal):
                 return refusal
@@ -73,15 +71,12 @@ class Access:
             await self._lookups.find_read_marks(request.members)
         elif request.is_mark:
             await self._lookups.find_block(request.members)
-        if isinstance(request, ChangeRequest):
-            target_id, field = request.change.target_id, "change.target_id"
-        else:
-            target_id, field = request.reply_to, "send.reply_to"
+        target_id = request.change.target_id if isinstance(request, ChangeRequest) else request.reply_to
         if not target_id:
             return THE_CHAT
         roster = None if request.members else self._rosters.cached(request.chat_id)
         spans = () if roster is None else roster.spans(user_id)
-        return await self._lookups.find_target(user_id, request.chat_id, target_id, field, spans)
+        return await self._lookups.find_target(user_id, request.chat_id, target_id, request.target_field, spans)
 
     async def check_direct(self, user_id: int, request: KeptRequest | TypingRequest) -> Refusal | None:
         """The refusal of a request whose event the other user of a direct chat may not get. Raises Unavailable."""
@@ -89,8 +84,8 @@ class Access:
         if self._lookups.is_open(request.chat_id, other_id):
             return None
         if isinstance(request, ChangeRequest):
-            return await self._lookups.check_block(user_id, other_id, "change.chat_id")
-        field = "send.recipient_id" if isinstance(request, SendRequest) else "typing.chat_id"
+            return await self._lookups.check_block(user_id, other_id, request.chat_id_field)
+        field = "send.recipient_id" if isinstance(request, SendRequest) else request.chat_id_field
         return await self._lookups.check_recipient(user_id, other_id, request.chat_id, field)
 
     async def find_roster(
@@ -124,23 +119,22 @@ class Access:
     ) -> Refusal | None:
         """The refusal of a request that the user may not make now. `roster` is that of the request's group, if any: it
         is cached. `event_id` is the id of the request's event."""
-        is_change = isinstance(request, ChangeRequest)
-        if not is_change and request.members:
+        if isinstance(request, SendRequest) and request.members:
             return None
         if not request.members:
             if roster is None or not roster.knows((user_id, *request.mentioned)):
                 return ROSTER_DROPPED
             if not _is_of(roster, user_id, request.is_personal):
-                return no_such_chat("change.chat_id" if is_change else "send.chat_id")
+                return no_such_chat(request.chat_id_field)
             if not request.is_personal and self._rosters.has_changed_at(request.chat_id, event_id):
                 return _AHEAD
         permissions = DIRECT_PERMISSIONS if roster is None else roster.permissions(user_id)
         members: Container[int] = request.members if roster is None else roster
         if isinstance(request, SendRequest):
             if target.is_control:
-                return refuse_control("send.reply_to")
+                return refuse_control(request.target_field)
             if Permission.POST not in permissions:
-                return refuse_without(Permission.POST, "send.chat_id")
+                return refuse_without(Permission.POST, request.chat_id_field)
             return check_mentioned(request.text, members, permissions, "send.text")
         newest_ms, configuration = partial(self._newest_ms, user_id), self._live.value
         circumstances = Circumstances(members, permissions, target, wall_clock_ms(), newest_ms, configuration)

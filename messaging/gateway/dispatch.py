@@ -10,12 +10,12 @@ from messaging.gateway import tracing
 from messaging.gateway.follows import Follows
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.requests import ChangeRequest, FollowRequest, SendRequest, TypingRequest, WatchRequest
-from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
+from messaging.gateway.session import UNAVAILABLE_NOW, Command, Session
 from messaging.gateway.sign_in import SignIn
 from messaging.gateway.signals.watches import Watches
 from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Renew
 from shared.configuration.live import Live
-from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.errors import Refusal, Unavailable
 from shared.telemetry import traces
 from shared.telemetry.logs import Interval
 
@@ -48,7 +48,7 @@ class Dispatcher:
             except Unavailable as error:
                 if self._may_warn.has_passed():  # strangers send commands too: each of their sign-ins fails meanwhile
                     _log.warning("command_unavailable", error=str(error))
-                refusal = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
+                refusal = UNAVAILABLE_NOW
             if refusal is not None:
                 if command.span is not None:
                     tracing.refused(command.span, refusal)

@@ -60,7 +60,7 @@ _log = structlog.get_logger(__name__)
 
 
 SettleSends = Callable[[Collection[int]], Awaitable[None]]
-"""Waits until no message of a user of these partitions is in flight."""
+"""Waits until no message or change of a user of these partitions is in flight."""
 
 
 class LogConsumer:

@@ -18,7 +18,7 @@ from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, TypingRequest
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey, Sent
-from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
+from messaging.gateway.session import RETRY_AFTER_MS, UNAVAILABLE_NOW, Command, Session
 from messaging.gateway.tail import Tail
 from messaging.kinds.kind import THE_CHAT, Target, refuse_without
 from rookery.v1.files_pb2 import FileInfo
@@ -52,8 +52,6 @@ _HELD_BACK = Refusal(
 
 _NOT_SERVED = Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
 
-_NOT_LOOKED_UP = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
-
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
 
 
@@ -82,7 +80,7 @@ class _InFlight(NamedTuple):
 
 class Publisher:
     """Publishes the events of commands; one for each gateway. Each handler returns a Refusal, or None if the command is
-    deferred or stays unanswered."""
+    answered, is deferred, or stays unanswered."""
 
     def __init__(
         self,
@@ -129,7 +127,7 @@ class Publisher:
             try:
                 target = await self._access.look_up(session.user_id, request)
             except Unavailable:
-                target = _NOT_LOOKED_UP
+                target = UNAVAILABLE_NOW
                 if not self._is_in_tail((session.user_id, request.client_id)):
                     raise
             if (
@@ -345,7 +343,7 @@ class Publisher:
         if roster is not None and is_first:
             users = self._rosters.by_partition(roster.chat_id)
         elif roster is not None:
-            within = [user_id for user_id in roster.members if roster.includes(user_id, event_id)]
+            within = [each for each in roster.members if roster.includes(each, event_id)]
             users = by_partition(within, partitions)
         return fan_out_to(
             users,

@@ -56,6 +56,8 @@ class SendRequest(msgspec.Struct, frozen=True):
     """A message to a direct chat of these members, or to a group."""
 
     client_id_field: ClassVar[str] = "send.client_message_id"
+    chat_id_field: ClassVar[str] = "send.chat_id"
+    target_field: ClassVar[str] = "send.reply_to"
     is_message: ClassVar[bool] = True
 
     client_id: str
@@ -120,9 +122,11 @@ class SendRequest(msgspec.Struct, frozen=True):
 
 
 class ChangeRequest(msgspec.Struct, frozen=True):
-    """A change of a message or of a chat. It has the same fields and methods as a SendRequest."""
+    """A change of a message or of a chat. Its properties and methods are those of a SendRequest."""
 
     client_id_field: ClassVar[str] = "change.client_change_id"
+    chat_id_field: ClassVar[str] = "change.chat_id"
+    target_field: ClassVar[str] = "change.target_id"
     is_message: ClassVar[bool] = False
     files: ClassVar[Sequence[FileRef]] = ()
 
@@ -168,6 +172,8 @@ class ChangeRequest(msgspec.Struct, frozen=True):
 
 class TypingRequest(msgspec.Struct, frozen=True):
     """The user is typing in a chat."""
+
+    chat_id_field: ClassVar[str] = "typing.chat_id"
 
     chat_id: str
     members: Members

@@ -51,6 +51,9 @@ EXPIRING_SECONDS = 60.0
 RETRY_AFTER_MS = 1_000
 """When a client may retry a command that an engine did not serve."""
 
+UNAVAILABLE_NOW = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
+"""The refusal of a command that an engine did not serve."""
+
 MAX_QUEUED_ANSWERS = 256
 """Answers queued for a client that does not read, at which its frames are no longer read."""
 
@@ -303,7 +306,8 @@ class Session:
         return self._sequence - before
 
     def accept(self, accepted: Accepted) -> None:
-        """Answer a command that is done: a message or a change is stored."""
+        """Answer a command that is done: the event of a Send or a Change is stored, or a Renew, Typing, Watch or Follow
+        has taken effect."""
         self._refused_sends.pop(accepted.client_id, None)
         self._put(ServerFrame(accepted=accepted))
 

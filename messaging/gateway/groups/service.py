@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from messaging.gateway.groups.sequencer import Sequencer
-from messaging.gateway.session import RETRY_AFTER_MS
+from messaging.gateway.session import RETRY_AFTER_MS, UNAVAILABLE_NOW
 from rookery.v1.group_service_grpc import GroupServiceServicer
 from rookery.v1.group_service_pb2 import ChangeGroupRequest, ChangeGroupResponse, ChangeMember, RemoveMember
 from rookery.v1.groups_pb2 import ROLE_OWNER
@@ -44,8 +44,6 @@ replaces dozens of rows of the search for groups."""
 
 REQUEST_SECONDS = 5.0
 """How long the message of a call may take to arrive."""
-
-_UNAVAILABLE = Refusal(Code.UNAVAILABLE, "This can't be done now.", retry_after_ms=RETRY_AFTER_MS)
 
 _TOO_MANY = Refusal(
     Code.RATE_LIMITED, f"A user changes groups with {MAX_CALLS} calls at once at most.", retry_after_ms=RETRY_AFTER_MS
@@ -106,7 +104,7 @@ class GroupService(GroupServiceServicer):
                 return user_id, True
         except Unavailable as error:
             self._warn(error)
-            claims = _UNAVAILABLE
+            claims = UNAVAILABLE_NOW
         raise error_of(claims)
 
     async def _change(self, user_id: int, is_deleted: bool, stream: Stream) -> None:
@@ -135,7 +133,7 @@ class GroupService(GroupServiceServicer):
             event = await self._sequencer.change(user_id, request)
         except Unavailable as error:
             self._warn(error)
-            event = _UNAVAILABLE
+            event = UNAVAILABLE_NOW
         if isinstance(event, Refusal) and event.retryable:
             attempt.forgive()
         return event
