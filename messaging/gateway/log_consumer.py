@@ -427,7 +427,8 @@ class LogConsumer:
             # Of a tail that its size cuts short, the time of `start` is unknown: it is before now.
             complete_from_ms = since_ms if start == since else wall_clock_ms()
             self._partitions.assign(partition, start, end, complete_from_ms, trio.current_time())
-            self._rosters.clear()  # control changes that came before were not read
+            # Control changes that came before were not read, unless an owned partition has them, too.
+            self._rosters.drop_unfollowed(self._partitions.owned, partition)
 
     async def _fence(self, partition: int, tail: Tail, started: Callable[[], None]) -> None:
         """Publish this gateway's fence until the log has stored it, or the partition has left. The partition is owned
@@ -477,9 +478,9 @@ class LogConsumer:
             await self._settle_sends(partitions)
         self._backplane.withdraw(partitions)
         self._partitions.remove(partitions)
-        self._rosters.clear()  # control changes that come from now on may not be read
-        self._channels.leave_partitions(partitions)
         owned = self._partitions.owned
+        self._rosters.drop_unfollowed(owned)  # control changes of other groups that come from now on may not be read
+        self._channels.leave_partitions(partitions)
         self._directory.publish(self._address, owned, self._epoch)
         _log.info("partitions_lost", lost=sorted(partitions), owned=len(owned), epoch=self._epoch)
         for user_id in self._registry.users():

@@ -28,6 +28,7 @@ from shared.contract.groups import (
     newer_members,
 )
 from shared.contract.known_members import KnownMembers
+from shared.contract.partitions import partition_of
 
 MAX_BYTES = 128 * 1024 * 1024
 """About the most bytes of all cached rosters."""
@@ -243,10 +244,15 @@ class Rosters:
                 missed.setdefault(member.version, []).append(user_id)
         return missed
 
-    def clear(self) -> None:
-        """Drop all rosters: this gateway may not read all control changes of their groups any more."""
-        for chat_id in tuple(self._cached):
-            self._drop(chat_id)
+    def drop_unfollowed(self, partitions: Collection[int], gained: int | None = None) -> None:
+        """Drop the rosters of groups of which none of these partitions has all control changes, since this gateway has
+        not read the others, or will not. Drop also those of groups whose home partition is `gained`: its records of
+        truth may differ from the copies that this gateway has read, since no fence drops a late copy, and since a
+        former owner may have died before it published the copies."""
+        for chat_id, cached in tuple(self._cached.items()):
+            home = home_partition(chat_id, self._partitions)
+            if home == gained or not (home in partitions or self._has_member_in(cached.roster, partitions)):
+                self._drop(chat_id)
 
     # ---- for the sequencer
 
@@ -295,6 +301,13 @@ class Rosters:
             if trio.current_time() >= deadline:
                 return _BEHIND
             await trio.sleep(RETRY_SECONDS)
+
+    def _has_member_in(self, roster: Roster, partitions: Collection[int]) -> bool:
+        """Whether one of these partitions gets the next control change: as that of a member, or as each of a channel
+        does."""
+        if roster.is_channel:
+            return bool(partitions)
+        return any(partition_of(user_id, self._partitions) in partitions for user_id in roster.present)
 
     def _keep_found(self, found: Group | None, roster: Roster) -> Roster:
         known = self._cached.get(roster.chat_id)

@@ -114,13 +114,13 @@ class Reader:
         return session
 
     def assign(self, partition: int) -> None:
-        self.rosters.clear()
         self.partitions.assign(partition, 0, len(self.log.kept[partition]), 0, 0.0)
+        self.rosters.drop_unfollowed(self.partitions.owned, partition)
         self._own_if_read(partition)
 
     def release(self, partition: int) -> None:
         self.partitions.remove([partition])
-        self.rosters.clear()
+        self.rosters.drop_unfollowed(self.partitions.owned)
 
     def read(self, partition: int, roster: Roster) -> bool:
         """Read one record, while the group has this roster. Return whether there was one."""

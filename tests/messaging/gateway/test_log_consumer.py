@@ -23,6 +23,7 @@ from rookery.v1.session_pb2 import (
     Hidden,
     Message,
     Position,
+    Send,
     Text,
 )
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
@@ -39,6 +40,9 @@ from tests.messaging.test_envelopes import FORMER_REACTION
 from tests.waiting import until
 
 HOME = partition_of(ANN, PARTITIONS)
+
+IN_HOME, ALSO_IN_HOME = 1, 11
+"""Numbers of groups whose home partition is HOME; that of the group 7 is not."""
 
 
 async def test_a_leaving_partition_answers_the_messages_in_flight_and_no_others(
@@ -168,16 +172,19 @@ class RecordingDirectory(LocalDirectory):
         super().publish(address, owned, epoch)
 
 
-async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment_and_rosters_dropped(
+async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment_and_unfollowed_rosters_dropped(
     platform: Platform, log: ScriptedLog
 ) -> None:
     directory = platform.directory = RecordingDirectory()
     gateway = await platform.start_gateway()
-    gateway.rosters.applied("g-7", Crew(ANN).roster, 1)
+    followed, lost = Crew(ANN, BEN, number=IN_HOME), Crew(ANN, number=ALSO_IN_HOME)
+    for crew in (followed, lost):
+        gateway.rosters.applied(crew.chat_id, crew.roster, 1)
     log.assign(frozenset(), frozenset([HOME]), 5)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert directory.published[-2:] == [(ALL, 1), (ALL - {HOME}, 5)]
-    assert gateway.rosters.cached("g-7") is None, "its members' partitions may be others'"
+    assert gateway.rosters.cached(followed.chat_id) is followed.roster
+    assert gateway.rosters.cached(lost.chat_id) is None, "the partitions of its members and its home may be others'"
 
 
 async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_ones_are_too_old(
@@ -269,23 +276,46 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     assert not log.has_left
 
 
-async def test_rosters_from_before_a_tail_that_begins_late_are_dropped(
+async def test_a_group_message_is_accepted_after_a_loss_and_a_gain_although_the_archive_lags(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway has kept Ben's partition, which has all control changes of the group."""
+    gateway = await start_without_home(platform, log, monkeypatch)
+    crew = Crew(ANN, BEN)
+    platform.history.groups[crew.chat_id] = crew.stored
+    crew.add(2, CAT)
+    for version in (1, 2):
+        gateway.rosters.read(crew.chat_id, crew.control(version))
+    log.assign(frozenset([HOME]), frozenset(), 3)
+    await until(lambda: gateway.partitions.owned == ALL and HOME in log.sought and log.fetches > 2)
+    async with platform.sign_in(gateway, BEN) as ben:
+        send = Send(client_message_id="a", chat_id=crew.chat_id, text=Text(body="hi"))
+        await ben.send(ClientFrame(send=send))
+        await log.until_published()
+        log.acknowledge()
+        await ben.expect("accepted")
+
+
+async def test_rosters_from_before_a_tail_that_begins_late_are_dropped_unless_other_partitions_follow_them(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway has not read the control changes of the partition meanwhile."""
     gateway = await start_without_home(platform, log, monkeypatch)
     failures = [Unavailable("no leader")]
+    unfollowed, of_home, followed = Crew(ANN, number=IN_HOME), Crew(ANN, BEN, number=ALSO_IN_HOME), Crew(ANN, BEN)
 
     async def end_offset(partition: int) -> int:
         if failures:
-            gateway.rosters.applied("g-7", Crew(ANN).roster, 1)
+            for crew in (unfollowed, of_home, followed):
+                gateway.rosters.applied(crew.chat_id, crew.roster, 1)
             raise failures.pop()
         return 0
 
     monkeypatch.setattr(log, "end_offset", end_offset)
     log.assign(frozenset([HOME]), frozenset(), 3)
     await until(lambda: not failures and gateway.partitions.owned == ALL)
-    assert gateway.rosters.cached("g-7") is None
+    cached = [gateway.rosters.cached(crew.chat_id) for crew in (unfollowed, of_home, followed)]
+    assert cached == [None, None, followed.roster]
 
 
 async def test_a_tail_that_begins_while_records_are_delivered_has_all_of_them_from_its_beginning_on(

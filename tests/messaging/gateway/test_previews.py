@@ -214,7 +214,7 @@ async def test_a_group_gets_its_preview_although_its_roster_was_dropped_meanwhil
         send = Send(client_message_id="a", chat_id=crew.chat_id, text=Text(body=LINK))
         sent = await ann.accepted(ClientFrame(send=send))
         await until(lambda: previewer.fetched)
-        gateway.rosters.clear()  # partitions have moved
+        gateway.rosters.drop_unfollowed(())  # partitions have moved
         previewer.open.set()
         assert await previewed(ann) == (sent.event_id, "Page 1")
 

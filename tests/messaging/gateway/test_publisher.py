@@ -205,7 +205,7 @@ async def test_a_retry_in_a_group_is_refused_until_its_copies_can_be_published(
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
         copies = await keep_truth_alone(gateway, log, ann, frame)
-        gateway.rosters.clear()
+        gateway.rosters.drop_unfollowed(())
         platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
         assert (await ann.refused(frame)).retryable
         assert not log.unacknowledged

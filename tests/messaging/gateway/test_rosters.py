@@ -113,6 +113,37 @@ def test_a_roster_follows_the_log_and_is_dropped_if_a_version_is_missing(rosters
     assert rosters.cached(crew.chat_id) is crew.roster
 
 
+HOME_OF_GROUP, OF_ANN, OF_BEN, OF_OTHERS = 1, 0, 3, 2
+"""The partitions of a Crew of Ann and Ben."""
+
+
+@pytest.mark.parametrize(
+    ("partitions", "gained", "is_group_kept", "is_channel_kept"),
+    [
+        ([HOME_OF_GROUP], None, True, True),
+        ([OF_ANN], None, True, True),
+        ([OF_BEN], None, False, True),
+        ([OF_OTHERS], None, False, True),
+        ([], None, False, False),
+        ([OF_ANN], OF_BEN, True, True),
+        ([OF_BEN], OF_ANN, False, True),
+        ([OF_ANN], HOME_OF_GROUP, False, False),
+    ],
+    ids=["home", "member", "former", "neither", "none", "gain", "gain of a member", "gain of the home"],
+)
+def test_when_partitions_move_a_roster_is_kept_if_the_others_have_all_its_control_changes(
+    rosters: Rosters, partitions: Collection[int], gained: int | None, is_group_kept: bool, is_channel_kept: bool
+) -> None:
+    for is_channel, is_kept in ((False, is_group_kept), (True, is_channel_kept)):
+        crew = Crew(ANN, BEN, is_channel=is_channel)
+        crew.remove(2, BEN)
+        rosters.applied(crew.chat_id, crew.roster, 2)
+        rosters.drop_unfollowed(partitions, gained)
+        assert (rosters.cached(crew.chat_id) is not None) == is_kept
+        rosters.drop_unfollowed(())
+        assert rosters.size == 0
+
+
 def test_an_older_roster_tells_nothing_of_a_recipient_and_what_was_read_is_enough_without_one(
     rosters: Rosters,
 ) -> None:
@@ -268,7 +299,7 @@ def test_members_of_a_channel_stay_known_without_the_roster_that_had_them(roster
     for version in (1, 2):
         rosters.read(crew.chat_id, crew.control(version), is_channel=True)
     if lose == "clear":
-        rosters.clear()
+        rosters.drop_unfollowed(())
     else:
         crew.change(30, change_settings=ChangeSettings(name="A"))
         crew.remove(40, CAT)
@@ -356,7 +387,7 @@ def test_a_roster_states_of_each_member_that_it_knows_what_the_channel_has(
                     history.open.set()
                     history.open = trio.Event()
                 elif action == "clear":
-                    rosters.clear()
+                    rosters.drop_unfollowed(())
                 else:  # a sequencer's
                     roster = Roster.of(looked_up(history.groups[crew.chat_id], ()))
                     for later in crew.events[roster.version :]:
@@ -383,5 +414,5 @@ def test_rosters_are_bounded_in_bytes_and_what_was_read_in_members(
         rosters.cached(crews[0].chat_id)
     assert [rosters.cached(crew.chat_id) for crew in crews] == [crews[0].roster, None, crews[2].roster]
     assert [rosters.version(crew.chat_id) for crew in crews] == [1, 1, 1]
-    rosters.clear()
+    rosters.drop_unfollowed(())
     assert [rosters.version(crew.chat_id) for crew in crews] == [0, 1, 1], "of the first, it has to ask the archive"

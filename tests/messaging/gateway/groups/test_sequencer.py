@@ -527,7 +527,7 @@ async def test_a_former_owner_keeps_no_roster_from_before_the_changes_of_the_nex
         await answers.wait()
         return found
 
-    gateway.rosters.clear()
+    gateway.rosters.drop_unfollowed(())
     async with trio.open_nursery() as nursery:
         with monkeypatch.context() as patch:
             patch.setattr(world, "find_group", find_slowly)
@@ -566,7 +566,7 @@ async def test_a_group_that_was_forgotten_goes_on(
     monkeypatch.setattr(sequencer, "MAX_CHATS", 0)
     for version in (2, 3):
         await trio.sleep(2 * sequencer.TICK_SECONDS)
-        gateway.rosters.clear()
+        gateway.rosters.drop_unfollowed(())
         request = in_chat(f"{version}", removed(version), version=version - 1)
         assert (await made(gateway, ANN, request)).message.control.version == version
     assert_whole(world, {})

@@ -74,11 +74,11 @@ async def test_a_mark_is_announced_although_the_roster_was_dropped_meanwhile(
 ) -> None:
     (ann,) = await sign_in(gateway, ANN)
     group.mark(BEN, 7)
-    gateway.rosters.clear()  # as if other partitions were assigned
+    gateway.rosters.drop_unfollowed(())  # as if other partitions were assigned
     gateway.history.groups[group.chat_id] = Crew(ANN, BEN, CAT).stored
     await group.announced()
     gateway.history.refusal = Refusal(Code.UNAVAILABLE, "away")
-    gateway.rosters.clear()
+    gateway.rosters.drop_unfollowed(())
     group.mark(BEN, 8)
     await group.announced()
     assert await marks(ann) == [{BEN: (7, 0)}]
@@ -92,7 +92,7 @@ async def test_an_archive_that_does_not_answer_is_asked_for_one_roster(gateway: 
     for group in groups:
         group.mark(BEN, 7)
     gateway.history.refusal = Refusal(Code.UNAVAILABLE, "away")
-    gateway.rosters.clear()
+    gateway.rosters.drop_unfollowed(())
     await groups[0].announced()
     assert gateway.history.finds == 1
 
@@ -107,7 +107,7 @@ async def test_a_group_of_which_the_archive_is_behind_does_not_keep_the_marks_of
     groups = [Group(gateway, clock, behind, versions=2), Group(gateway, clock, other)]
     for group in groups:
         group.mark(BEN, 7)
-    gateway.rosters.clear()
+    gateway.rosters.drop_unfollowed(())
     await groups[1].announced()
     await elapse(clock, PERIOD_SECONDS + BEHIND_SECONDS)
     assert await marks(ann) == [{BEN: (7, 0)}]

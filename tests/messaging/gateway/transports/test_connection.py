@@ -39,7 +39,7 @@ async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
     platform.history.add(99)
     crew = Crew(ANN, BEN)
     platform.history.groups[crew.chat_id] = crew.stored
-    gateway.rosters.clear()
+    gateway.rosters.drop_unfollowed(())
     sends = [text_frame(f"{step}-{number}") for number in range(SENDS - 1)]
     sends[-1].send.chat_id = crew.chat_id
     sends.append(change_frame(f"{step}-{SENDS - 1}", 99, reacted=Reacted(emoji="🔥", set=True)))
