@@ -10,6 +10,7 @@ changes have changed, the last MAX_KNOWN. Others are looked up when they are nee
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
+import structlog
 import trio
 
 from messaging.envelopes import by_partition
@@ -29,6 +30,7 @@ from shared.contract.groups import (
 )
 from shared.contract.known_members import KnownMembers
 from shared.contract.partitions import partition_of
+from shared.telemetry.logs import Interval
 
 MAX_BYTES = 128 * 1024 * 1024
 """About the most bytes of all cached rosters."""
@@ -47,12 +49,15 @@ MAX_CHANGED = 200_000
 """Members and groups remembered as the newest control changes left them, for groups whose roster is not cached: about
 120 MB."""
 
-BEHIND_SECONDS = 1.0
-"""How long to wait for the archive to record a control change that this gateway has read."""
+BEHIND_SECONDS = 3.0
+"""How long to wait for the archive to record a control change that this gateway has read: an archive needs seconds to
+take over partitions. Clients find a connection dead that answers neither a send nor a ping for 8 s."""
 
 RETRY_SECONDS = 0.05
 
 _BEHIND = Refusal(Code.UNAVAILABLE, "The members of this group are not known now.", retry_after_ms=1_000)
+
+_log = structlog.get_logger(__name__)
 
 
 class _Cached(msgspec.Struct):
@@ -126,6 +131,7 @@ class Rosters:
         self._changed = 0  # members in it
         self._loads: dict[str, _Load] = {}
         self._news = trio.lowlevel.ParkingLot()
+        self._warning = Interval()
 
     @property
     def size(self) -> int:
@@ -299,6 +305,15 @@ class Rosters:
             if roster is None and is_complete and version >= self.version(chat_id):
                 return None if found is None else self._keep_found(found, Roster.of(found, user_ids))
             if trio.current_time() >= deadline:
+                if self._warning.has_passed():
+                    needed = self.version(chat_id) if roster is None else roster.since
+                    _log.warning(
+                        "roster_not_recorded",
+                        chat_id=chat_id,
+                        recorded_version=version,
+                        needed_version=needed,
+                        is_complete=is_complete,
+                    )
                 return _BEHIND
             await trio.sleep(RETRY_SECONDS)
 
