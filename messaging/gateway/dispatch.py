@@ -10,7 +10,7 @@ from messaging.gateway import tracing
 from messaging.gateway.follows import Follows
 from messaging.gateway.publisher import Publisher
 from messaging.gateway.requests import ChangeRequest, FollowRequest, SendRequest, TypingRequest, WatchRequest
-from messaging.gateway.session import UNAVAILABLE_NOW, Command, Session
+from messaging.gateway.session import UNAVAILABLE_NOW, Command, Session, State
 from messaging.gateway.sign_in import SignIn
 from messaging.gateway.signals.watches import Watches
 from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Renew
@@ -25,7 +25,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Passes each command to its handler, and sends the refusals; one for each gateway."""
+    """Passes each command to its handler, and sends the refusals, except retryable ones while the session is leaving;
+    one for each gateway."""
 
     def __init__(self, sign_in: SignIn, publisher: Publisher, watches: Watches, follows: Follows, live: Live) -> None:
         self._sign_in = sign_in
@@ -49,10 +50,13 @@ class Dispatcher:
                 if self._may_warn.has_passed():  # strangers send commands too: each of their sign-ins fails meanwhile
                     _log.warning("command_unavailable", error=str(error))
                 refusal = UNAVAILABLE_NOW
-            if refusal is not None:
-                if command.span is not None:
-                    tracing.refused(command.span, refusal)
-                session.refuse_or_end(refusal, command.frame, command.client_id)
+            if refusal is None:
+                return
+            if refusal.retryable and session.state is State.LIVE and self._publisher.is_leaving(session):
+                return  # the client repeats an unanswered frame with the next owner
+            if command.span is not None:
+                tracing.refused(command.span, refusal)
+            session.refuse_or_end(refusal, command.frame, command.client_id)
 
     async def _handle(self, command: Command) -> Refusal | None:
         match command.request:

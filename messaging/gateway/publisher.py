@@ -80,7 +80,8 @@ class _InFlight(NamedTuple):
 
 class Publisher:
     """Publishes the events of commands; one for each gateway. Each handler returns a Refusal, or None if the command is
-    answered, is deferred, or stays unanswered."""
+    answered, is deferred, or stays unanswered. While the session is leaving, a retryable refusal is not sent: see
+    `is_leaving`."""
 
     def __init__(
         self,
@@ -154,7 +155,7 @@ class Publisher:
         # No `await` from here to the publish: it is looked up and put in flight in one step.
         tail = self._partitions.tail_of(session.user_id)
         if tail is None or self.is_closed:
-            return None if self._is_leaving(session) else _NOT_SERVED
+            return _NOT_SERVED
         if not self._may_send(command, request):
             return _HELD_BACK
         roster = None if request.members else self._rosters.cached(request.chat_id)
@@ -210,17 +211,17 @@ class Publisher:
                 users = self._rosters.by_partition(chat_id)
         elif await self._access.check_direct(user_id, request) is None:
             users = by_partition(request.members, self._partitions.count)
-        if not self._is_leaving(command.session):
+        if not self.is_leaving(command.session):
             self._signals.typing(Typing(chat_id=chat_id, user_id=user_id), users)
             command.session.accept(Accepted(frame=command.frame))
         return None
 
-    # ---- checks
-
-    def _is_leaving(self, session: Session) -> bool:
+    def is_leaving(self, session: Session) -> bool:
         """Whether the session gets Reconnect within moments. Its commands stay unanswered: the client retries them
         where it connects next, as after any end of a session."""
         return self.is_closed or self._partitions.is_leaving(session.user_id)
+
+    # ---- checks
 
     def _may_send(self, command: Command, request: KeptRequest) -> bool:
         return not request.client_id or command.session.may_send(request.client_id, command.received_at)
@@ -392,7 +393,7 @@ class Publisher:
                     tail.accept(key, sent, is_message=request.is_message)
             answer = _accepted(request, sent.event_id) if is_stored else _NOT_STORED
             for each in commands:
-                _answer(each, answer)
+                _answer(each, answer, is_sent=is_stored or not self.is_leaving(each.session))
             if on_done is not None:
                 on_done(user_id, request, sent.event_id, is_stored)
 
@@ -467,8 +468,9 @@ def _accepted(request: KeptRequest, event_id: int) -> Accepted:
     return Accepted(client_id=request.client_id, event_id=event_id, chat_id=request.chat_id)
 
 
-def _answer(command: Command, answer: Refusal | Accepted) -> None:
-    """Answer a deferred command. The number of its frame is added to an Accepted."""
+def _answer(command: Command, answer: Refusal | Accepted, *, is_sent: bool = True) -> None:
+    """Answer a deferred command, or let it stay unanswered if the answer is not sent. The number of its frame is added
+    to an Accepted."""
     session = command.session
     session.unanswered -= 1
     if isinstance(answer, Accepted):
@@ -476,7 +478,7 @@ def _answer(command: Command, answer: Refusal | Accepted) -> None:
             ACCEPT.observe(trio.current_time() - command.received_at)
         answer.frame = command.frame
         session.accept(answer)
-    else:
+    elif is_sent:
         session.refuse(answer, command.frame, command.client_id)
     if command.span is not None:
         tracing.end_frame(command.span, answer)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from typing import NoReturn
 
 import pytest
 import trio
@@ -31,7 +32,7 @@ from shared.backplane import Record, StoredRecord
 from shared.backplane.kafka.member import REBALANCE_TIMEOUT_MS, RELEASE_TIMEOUT
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
-from shared.contract.errors import Code, Unavailable
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_AHEAD_MS, SEQUENCES, SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH, partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
@@ -65,6 +66,54 @@ async def test_a_leaving_partition_answers_the_messages_in_flight_and_no_others(
         await ann.expect("goodbye")
         assert gateway.partitions.owned == ALL - {HOME}
         assert platform.directory.owner(HOME) is None
+
+
+async def test_a_message_of_a_leaving_partition_that_is_not_found_or_not_stored_stays_unanswered(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    """Her client sends it again to the next owner, which may well accept it."""
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send_text("in flight", BEN)
+        await log.until_published()
+        platform.history.open = trio.Event()
+        await ann.send(ClientFrame(send=Send(client_message_id="looked up", chat_id="g-7", text=Text(body="hi"))))
+        await ben.send(ClientFrame(send=Send(client_message_id="a", chat_id="g-7", text=Text(body="hi"))))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        log.assign(frozenset(), frozenset([HOME]), 2)
+        await until(lambda: gateway.partitions.leaving)
+        platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+        platform.history.open.set()
+        assert (await ben.expect("refused")).refused.client_id == "a"
+        log.acknowledge(Unavailable("withdrawn"))
+        await ann.expect("reconnect")
+        await ann.expect("goodbye")
+
+
+async def test_a_stopping_gateway_does_not_answer_a_message_that_an_engine_can_not_serve(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await platform.start_gateway()
+    has_begun, is_away = trio.Event(), trio.Event()
+
+    async def users(*_: object) -> NoReturn:
+        has_begun.set()
+        await is_away.wait()
+        raise Unavailable("away")
+
+    async with platform.sign_in(gateway, ANN) as ann, trio.open_nursery() as nursery:
+        await ann.send_text("in flight", BEN)
+        await log.until_published()
+        monkeypatch.setattr(platform.accounts, "users", users)
+        await ann.send_text("looked up", CAT)
+        await has_begun.wait()
+        nursery.start_soon(gateway.drain)
+        await until(lambda: gateway.is_draining)
+        is_away.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        log.acknowledge(Unavailable("withdrawn"))
+        await ann.expect("reconnect")
+        await ann.expect("goodbye")
 
 
 async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever(
