@@ -84,7 +84,7 @@ class Participant:
         self.newest: Counter[str] = Counter()
         """The id of the newest event that the client knows, by chat: from a session, a head or a list of changes."""
         self.refused = Counter[str]()
-        """The refusals of messages by code."""
+        """The refusals of messages, by code and message."""
         self.not_followed = Counter[str]()
         """The refusals of Follow by code."""
         self.unanswered = 0
@@ -195,9 +195,13 @@ class Participant:
         if not isinstance(command, Sent):
             return
         if isinstance(reason, Refused):
-            self.refused[reason.code] += 1
+            self._count_refusal(reason)
         else:
             self.unanswered += 1
+
+    def _count_refusal(self, refused: Refused) -> None:
+        """Count it by its message too: sends are refused as `unavailable` for many reasons."""
+        self.refused[f"{refused.code}: {refused.message}"] += 1
 
     # ---- receiving
 
@@ -243,7 +247,7 @@ class Participant:
                         case _:
                             pass
             except Refused as error:
-                self.refused[error.code] += 1
+                self._count_refusal(error)
 
     def _record_connection(self) -> None:
         self.presence.is_away = False

@@ -37,7 +37,7 @@ class Result:
     not_members: int
     """Messages to groups that were refused because their sender was no member any more."""
     refused: dict[str, int]
-    """Refusals of messages by code; each was retried."""
+    """Refusals of messages, by code and message; each was retried."""
     not_followed: dict[str, int]
     """Refusals of Follow by code: of a channel that the user has left, or that a gateway can't read now. Each was
     repeated."""

@@ -17,6 +17,7 @@ from rookery.client import (
     Gap,
     ListChangesResponse,
     Message,
+    Refused,
     Unreachable,
 )
 from rookery.client.events import EventQueue
@@ -85,6 +86,18 @@ async def test_while_there_is_no_answer_one_reading_asks_for_all_openings_of_cha
         client.queue.put(Followed(wall_clock_ms(), (CHANNEL,), (CHANNEL,)), 0)
     await trio.sleep(60)
     assert len(asked) < 60
+
+
+async def test_refusals_are_counted_by_their_code_and_their_message(nursery: trio.Nursery) -> None:
+    participant = Participant(0, Observer())
+    for message in ("History does not answer now.", "The members are not known.", "The members are not known."):
+        client = FakeClient()
+        client.queue.fail(Refused("unavailable", message, retryable=True))
+        await participant.listen(cast(Client, client))
+    assert participant.refused == {
+        "unavailable: History does not answer now.": 1,
+        "unavailable: The members are not known.": 2,
+    }
 
 
 @pytest.mark.usefixtures("wall_clock")

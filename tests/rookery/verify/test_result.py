@@ -23,8 +23,8 @@ def result(*violations: Violation) -> Result:
     plan = Plan(churn=2, absences=3, late_retries=9, password=PASSWORD, ca_file=Path("ca.crt"))
     return Result(
         plan=plan, seconds=1.0, sent=2, accepted=2, delivered=1, caught_up=1,
-        archived=2, refused={"unavailable": 3}, not_followed={"not_found": 2}, unanswered=0, retried=1, changed=1,
-        changes_retried=0, gaps=1,
+        archived=2, refused={"unavailable: Not now.": 3}, not_followed={"not_found": 2}, unanswered=0, retried=1,
+        changed=1, changes_retried=0, gaps=1,
         reconnects=0, to_accepted=nothing, to_delivered=nothing, outages=nothing, longest_pause_ms=0.0, in_groups=1,
         controls=7, not_members=0, files=6, files_read=12, files_tried=7, listed=4, feeds=5, heads=8, churned=2,
         churn_failed=0, violations=violations,
@@ -62,7 +62,7 @@ def test_the_command_exits_1_on_a_violation_and_names_it(results: list[Result]) 
     assert "absences       3, which count as gaps" in ended.output
     assert "in feeds       5 lists" in ended.output
     assert "not followed   2 not_found\n" in ended.output
-    assert "refused        3 unavailable; unanswered 0" in ended.output
+    assert "refused        3 unavailable: Not now.; unanswered 0" in ended.output
     assert "files          6 in messages; 12 read and compared, 7 tried by users who may not" in ended.output
     assert "late retries   up to 9, 330 s after" in ended.output
     assert "violations     1: 1 lost\n  lost: m0 of 1 was accepted" in ended.output
