@@ -25,25 +25,28 @@ class Backoff:
     def __init__(self, now: float) -> None:
         self._failures = 0
         self._since = now
+        self._was_moved = False
 
     def connected(self) -> None:
         """Count from zero again: a session is live."""
         self._failures = 0
+        self._was_moved = False
 
     def pause(self, now: float, retry_after: float = 0.0, *, moved: bool = False) -> float:
         """Return the seconds to wait after a connection has failed or ended: at least the server's `retry_after`.
 
         A server that sets one is up, and waits for a gateway itself: that counts as no failure.
 
-        A client that a gateway has `moved` to another one connects without a pause, but only the first time in a row:
-        two gateways that move a client to each other would keep it, and each other, busy.
+        A client that a gateway has `moved` to another one connects without a pause, after failures too, but only the
+        first time in a row: two gateways that move a client to each other would keep it, and each other, busy.
         """
+        is_first_move, self._was_moved = moved and not self._was_moved, moved
         if retry_after > 0:
             return retry_after + random.uniform(0, FIRST)  # noqa: S311 - not a secret
+        if is_first_move:
+            return 0.0
         if self._failures == 0:
             self._since = now
         self._failures = min(self._failures + 1, MAX_DOUBLINGS)
-        if moved and self._failures == 1:
-            return 0.0
         longest = min(max((now - self._since) * OUTAGE_SHARE, LONGEST_SOON), LONGEST)
         return random.uniform(0, min(FIRST * 2 ** (self._failures - 1), longest))  # noqa: S311 - not a secret

@@ -40,3 +40,10 @@ def test_a_moved_client_connects_without_a_pause_only_the_first_time_in_a_row() 
     assert sum(backoff.pause(0.0, moved=True) for _ in range(20)) > 0
     backoff.connected()
     assert backoff.pause(9.0, moved=True) == 0.0
+
+
+def test_a_moved_client_connects_without_a_pause_also_after_failures() -> None:
+    backoff = Backoff(0.0)
+    for now in range(5):
+        backoff.pause(float(now))
+        assert backoff.pause(float(now), moved=True) == 0.0
