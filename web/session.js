@@ -29,6 +29,11 @@ const PAUSE_SHARE = 1 / 4;
  * seconds, for which a longer pause would leave no time.
  */
 const LONGEST_PAUSE_MS = 5_000;
+/**
+ * From so much on, the time for which the server waited for an address is the whole pause, however long the outage is:
+ * more would only delay a client whose gateway is back.
+ */
+const WHOLE_PAUSE_MS = 1_000;
 /** At most so much is added to a pause that the server sets, so that clients do not come all at once. */
 const SPREAD_MS = 500;
 /** Until Welcome states another. */
@@ -314,7 +319,7 @@ export class Session {
     const longest = Math.min(bound, FIRST_PAUSE_MS * 2 ** this.#failures++);
     const pause_ms = longest * (0.3 + this.#environment.random() * 0.7);
     this.#paused_ms += pause_ms;
-    return Math.max(pause_ms - this.#waited_ms, 0);
+    return this.#waited_ms >= WHOLE_PAUSE_MS ? 0 : Math.max(pause_ms - this.#waited_ms, 0);
   }
 
   #disconnect() {

@@ -35,6 +35,10 @@ LONGEST_WELCOME_DEADLINE = 40.0
 """Seconds. An attempt without a welcome doubles the deadline of the next, up to this: a server that is too slow for the
 first becomes slower with clients that start again and again."""
 
+WHOLE_PAUSE = 1.0
+"""Seconds that the BFF waited for a gateway, from which on its wait is the whole pause, however long the outage is:
+what comes after it only delays a client whose gateway is back."""
+
 CHECK_SECONDS = 5.0
 """The interval of the checks for a silent server. It answers a command sooner, if only with a refusal."""
 
@@ -105,7 +109,9 @@ class Reconnector:
             self.reason = reconnect.reason
             after, moved = reconnect.after_ms / 1000, reconnect.moved is not None
             pause = self._backoff.pause(trio.current_time(), after, moved=moved)
-            await trio.sleep(pause if after else max(pause - self._waited, 0.0))
+            if not after:
+                pause = 0.0 if self._waited >= WHOLE_PAUSE else max(pause - self._waited, 0.0)
+            await trio.sleep(pause)
 
     async def _find_endpoint(self, moved: pb.Moved | None) -> str:
         """Return the endpoint of the gateway to which the client was moved, or else of the one that the BFF names."""

@@ -175,6 +175,26 @@ test("pauses stay short while a takeover may be under way, then grow slowly up t
   assert.equal(pauses.at(-1), 5_000);
 });
 
+test("a wait of the server for another gateway is the whole pause, also in a long outage", async () => {
+  const all = started({
+    gateway: async (unreachable) => {
+      if (unreachable) await new Promise((done) => setTimeout(done, 2_000));
+      return { websocket: "ws://here/session" };
+    },
+  });
+  const opened_ms = [];
+  for (let step = 0; step < 120; step++) {
+    await settle();
+    if (all.sockets.length > opened_ms.length) {
+      opened_ms.push(Date.now());
+      all.sockets.at(-1).onclose();
+    }
+    mock.timers.tick(500);
+  }
+  const gaps = opened_ms.slice(2).map((at_ms, index) => at_ms - opened_ms[index + 1]);
+  assert.ok(gaps.length > 20 && gaps.every((gap) => gap <= 2_500), `${gaps}`); // a step of the test included
+});
+
 test("the pause that the server sets is used", async () => {
   const all = await online();
   all.sockets[0].deliver({ reconnect: { after_ms: 4_000 } });
