@@ -259,9 +259,7 @@ class Accounts:
         if not host:
             return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")
         location = await self._gateways.locate(claims.user_id, host, query.unreachable)
-        if location is None:
-            return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
-        return Response(location)
+        return location if isinstance(location, Refusal) else Response(location)
 
     def _sign_in_limit(self) -> tuple[int, float]:
         """Failed sign-ins per minute, and the time of the attempt."""

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import trio
 
 from bff.models.accounts import GatewayLocation
+from shared.contract.errors import Code, Refusal
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import Directory, GatewayAddress
 
@@ -17,6 +18,12 @@ WAIT_FOR_ANOTHER_SECONDS = 2.0
 MAX_WAITING = 500
 """Requests that wait at once, a quarter of a BFF's connections; the next ones are answered at once."""
 
+WAITED_RETRY_MS = 100
+"""When a client may retry whose request has waited in vain: soon, since the wait was its pause."""
+
+_NO_GATEWAY = Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
+_WAITED = Refusal(_NO_GATEWAY.code, _NO_GATEWAY.message, retry_after_ms=WAITED_RETRY_MS)
+
 
 class Gateways:
     """Finds the gateways of users; one for each BFF."""
@@ -26,16 +33,17 @@ class Gateways:
         self._partitions = partitions
         self._waiting = 0
 
-    async def locate(self, user_id: int, host: str, unreachable: str = "") -> GatewayLocation | None:
+    async def locate(self, user_id: int, host: str, unreachable: str = "") -> GatewayLocation | Refusal:
         """The address of the gateway that owns the user's partition. Waits for one if none does, or if the address is
-        `unreachable`, as long as the constants above allow; then it is None, or the unreachable one.
+        `unreachable`, as long as the constants above allow; then it is a refusal, or the unreachable one.
 
         An address without a host gets `host`, by which the client reached the BFF.
         """
         partition = partition_of(user_id, self._partitions)
         location = self._locate(partition, host)
         is_unreachable = location is not None and unreachable in (location.websocket, location.grpc)
-        if (location is None or is_unreachable) and self._waiting < MAX_WAITING:
+        may_wait = self._waiting < MAX_WAITING
+        if (location is None or is_unreachable) and may_wait:
             self._waiting += 1
             try:
                 with trio.move_on_after(WAIT_FOR_ANOTHER_SECONDS if is_unreachable else WAIT_SECONDS):
@@ -44,7 +52,7 @@ class Gateways:
                         location = self._locate(partition, host)
             finally:
                 self._waiting -= 1
-        return location
+        return location or (_WAITED if may_wait else _NO_GATEWAY)
 
     def _locate(self, partition: int, host: str) -> GatewayLocation | None:
         address = self._directory.owner(partition)

@@ -28,6 +28,9 @@ OWNER_SECONDS = 5.0
 """How long a client waits for the owner of its user's partition, which this gateway often is about to become: half of
 the time after which clients connect anew."""
 
+WAITED_RETRY_MS = 100
+"""When a client connects again that has waited in vain for an owner: soon, since the wait was its pause."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -100,7 +103,9 @@ class SignIn:
         owner = self._directory.owner(self._partitions.partition_of(claims.user_id))
         if owner is not None and owner != self._address and owner.is_complete:
             session.move(owner.websocket, owner.grpc)
-        else:  # no gateway owns it yet, or only the BFF has the host by which the client reaches it
+        elif owner in (None, self._address):  # no gateway has begun to serve it while the client waited
+            session.reconnect(WAITED_RETRY_MS)
+        else:  # only the BFF has the host by which the client reaches it
             session.reconnect(RETRY_AFTER_MS)
 
     def _welcome(self, session: Session, claims: Claims, tail: Tail, frame: Authenticate) -> None:

@@ -675,6 +675,7 @@ async def test_a_refusal_without_a_gateway_has_a_retry_delay(
     api.services.directory.publish(owner, (), 1)
     reply = await api.call("GET", "/v1/me/gateway", token=token)
     assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "unavailable", "1")
+    assert reply.body["retry_after_ms"] == gateways.WAITED_RETRY_MS
 
 
 # ---- when the store is down

@@ -5,7 +5,8 @@ import trio
 from trio.testing import MockClock
 
 from bff import gateways
-from bff.gateways import WAIT_FOR_ANOTHER_SECONDS, WAIT_SECONDS, Gateways, websocket_origins
+from bff.gateways import WAIT_FOR_ANOTHER_SECONDS, WAIT_SECONDS, WAITED_RETRY_MS, Gateways, websocket_origins
+from shared.contract.errors import Refusal
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 
@@ -28,7 +29,7 @@ async def test_an_address_without_a_host_gets_that_of_the_request(
     directory = LocalDirectory()
     directory.publish(published, [0], 1)
     location = await Gateways(directory, 1).locate(7, "here")
-    assert location is not None
+    assert not isinstance(location, Refusal)
     assert (location.websocket, location.grpc) == (websocket, grpc)
     assert published.is_complete == (published.websocket == websocket and published.grpc == grpc)
     origin = websocket.rpartition("/")[0]
@@ -45,7 +46,7 @@ async def test_a_request_waits_for_an_owner_or_for_another_than_an_unreachable_o
     async def located(unreachable: str = "") -> tuple[str | None, float]:
         begin = trio.current_time()
         location = await bff.locate(7, "here", unreachable)
-        return None if location is None else location.grpc, trio.current_time() - begin
+        return None if isinstance(location, Refusal) else location.grpc, trio.current_time() - begin
 
     async def publish(address: GatewayAddress, epoch: int) -> None:
         await trio.sleep(1)
@@ -63,6 +64,12 @@ async def test_a_request_waits_for_an_owner_or_for_another_than_an_unreachable_o
         assert await located(one.grpc) == ("two:8082", 1)
 
 
+async def test_a_request_that_has_waited_in_vain_may_be_repeated_soon(autojump_clock: MockClock) -> None:
+    refusal = await Gateways(LocalDirectory(), 1).locate(7, "here")
+    assert isinstance(refusal, Refusal)
+    assert (trio.current_time(), refusal.retry_after_ms) == (WAIT_SECONDS, WAITED_RETRY_MS)
+
+
 async def test_not_too_many_requests_wait(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
     monkeypatch.setattr(gateways, "MAX_WAITING", 1)
     bff = Gateways(LocalDirectory(), 1)
@@ -71,5 +78,6 @@ async def test_not_too_many_requests_wait(monkeypatch: pytest.MonkeyPatch, autoj
             nursery.start_soon(bff.locate, 7, "here")
             await trio.sleep(1)
             begin = trio.current_time()
-            assert await bff.locate(7, "here") is None
-            assert trio.current_time() == begin
+            refusal = await bff.locate(7, "here")
+            assert isinstance(refusal, Refusal)
+            assert (trio.current_time(), refusal.retry_after_ms) == (begin, 0), "a refusal without its own has a pause"

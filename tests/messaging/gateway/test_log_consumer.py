@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.log_consumer import GAIN_SECONDS, SETTLE_SECONDS
-from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
 from rookery.v1.session_pb2 import (
     Authenticate,
@@ -156,7 +155,7 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
         async with platform.connect(gateway) as second:
             await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
             # not Moved: the directory still has this gateway
-            assert (await second.expect("reconnect")).reconnect.after_ms == RETRY_AFTER_MS
+            assert (await second.expect("reconnect")).reconnect.after_ms == sign_in.WAITED_RETRY_MS
             await second.expect("goodbye")
         log.held_until = math.inf
         await gateway.log_consumer.check()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import trio.testing
 
+from messaging.gateway import sign_in
 from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Position, Renew
@@ -104,6 +105,18 @@ async def test_a_client_is_moved_to_an_owner_with_a_complete_address_and_else_di
             platform.directory.publish(owner, [HOME], 3)  # the client waits for it
             await client.expect(answer)
             platform.directory.publish(owner, [], 3)
+
+
+async def test_a_client_that_has_waited_in_vain_for_an_owner_connects_again_soon(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in, "OWNER_SECONDS", 0.05)
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    await until(lambda: HOME not in gateway.partitions.owned)
+    async with platform.connect(gateway) as client:
+        await client.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        assert (await client.expect("reconnect")).reconnect.after_ms == sign_in.WAITED_RETRY_MS
 
 
 async def test_a_client_waits_until_its_gateway_owns_its_partition(platform: Platform, log: ScriptedLog) -> None:
