@@ -9,8 +9,11 @@ import { SignedOut } from "./credentials.js";
 /** @import {ClientFrame, Position, ServerFrame, Welcome} from "./wire.js" */
 
 const PROTOCOL = "rookery.v1.json";
-/** From opening the socket to Welcome, in milliseconds. */
-const WELCOME_DEADLINE_MS = 10_000;
+/**
+ * From the open socket to Welcome, in milliseconds: a gateway that runs sends that or Reconnect within 15 seconds, also
+ * while it waits for its partition. The socket has half of this to open: a gateway that is frozen does not open it.
+ */
+const WELCOME_DEADLINE_MS = 20_000;
 /** An attempt without a welcome doubles the deadline of the next, up to this: a slow server needs no more attempts. */
 const LONGEST_WELCOME_DEADLINE_MS = 40_000;
 /** After a ping, any frame must come within this. */
@@ -184,11 +187,13 @@ export class Session {
     this.#token = token;
     this.#rejectedToken = "";
     this.#framesSent = 0;
-    this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), this.#welcomeDeadline_ms);
+    this.#awaitWelcome(this.#welcomeDeadline_ms / 2);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
       const authenticate = { access_token: token, last_position: this.#position, client_name: "web" };
-      if (current()) this.#write(socket, JSON.stringify({ authenticate }));
+      if (!current()) return;
+      this.#write(socket, JSON.stringify({ authenticate }));
+      this.#awaitWelcome(this.#welcomeDeadline_ms);
     };
     socket.onmessage = ({ data }) => {
       if (current()) this.#receive(JSON.parse(data));
@@ -224,6 +229,12 @@ export class Session {
     const waiting = this.#unanswered.get(number);
     this.#unanswered.delete(number);
     waiting?.answered(answer);
+  }
+
+  /** @param {number} deadline_ms from now on */
+  #awaitWelcome(deadline_ms) {
+    clearTimeout(this.#timers.deadline);
+    this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), deadline_ms);
   }
 
   #onNoWelcome() {

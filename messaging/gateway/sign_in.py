@@ -25,8 +25,8 @@ HELD_SECONDS = 0.3
 """Seconds between two looks at the tail while its partition may be another gateway's: a heartbeat ends that."""
 
 OWNER_SECONDS = 5.0
-"""How long a client waits for the owner of its user's partition, which this gateway often is about to become: half of
-the time after which clients connect anew."""
+"""How long a client waits for the owner of its user's partition, which this gateway often is about to become: a part of
+the SIGN_IN_SECONDS."""
 
 WAITED_RETRY_MS = 100
 """When a client connects again that has waited in vain for an owner: soon, since the wait was its pause."""

@@ -10,7 +10,10 @@ from rookery.client.trust import client_tls
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.contract.addresses import GrpcAddress
-from shared.rpc import ClientStream, RpcError, open_channel, open_stream
+from shared.rpc import ClientStream, Limits, RpcError, open_channel, open_stream
+
+CONNECT_DEADLINE = 10.0
+"""Seconds for the connection and its handshake. A busy gateway may need some; a frozen one never answers."""
 
 
 class SessionStream(Protocol):
@@ -36,7 +39,9 @@ async def connect_grpc(endpoint: str, ca_file: Path | None = None) -> AsyncItera
     tls = client_tls(ca_file, "h2") if address.is_secure else None
     with _unreachable():
         async with (
-            open_channel(address.host, address.port, tls=tls) as channel,
+            open_channel(
+                address.host, address.port, tls=tls, limits=Limits(connect_timeout=CONNECT_DEADLINE)
+            ) as channel,
             open_stream(SessionServiceStub(channel).Connect) as stream,
         ):
             yield _GrpcSession(stream)

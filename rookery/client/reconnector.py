@@ -28,8 +28,12 @@ SIZES_OF_FRAMES: Mapping[Transport, Callable[[pb.ClientFrame], int]] = {
 }
 """The function that returns the bytes of a frame, as each transport encodes it."""
 
-WELCOME_DEADLINE = 10.0
-"""Seconds for the server's welcome, or for its answer to a ping."""
+WELCOME_DEADLINE = 20.0
+"""Seconds for the server's welcome after the handshake: a gateway that runs welcomes the client or sends Reconnect
+within 15, also while it waits for its partition."""
+
+PONG_DEADLINE = 10.0
+"""Seconds for the server's answer to a ping."""
 
 LONGEST_WELCOME_DEADLINE = 40.0
 """Seconds. An attempt without a welcome doubles the deadline of the next, up to this: a server that is too slow for the
@@ -74,6 +78,7 @@ class Reconnector:
         self._queue = queue
         self._note = note
         self._wake = trio.Event()
+        self._welcomed = trio.Event()
         self._received = 0
         self._backoff = Backoff(trio.current_time())
         self._welcome_deadline = WELCOME_DEADLINE
@@ -141,6 +146,7 @@ class Reconnector:
 
     async def _exchange_frames(self, stream: SessionStream) -> Reconnect | Stop:
         """Read, write and watch the stream until one of the three returns."""
+        self._welcomed = trio.Event()
         results: list[Reconnect | Stop] = []
         async with trio.open_nursery() as nursery:
 
@@ -177,6 +183,7 @@ class Reconnector:
             self._waited = 0.0
             self._backoff.connected()
             self._welcome_deadline = WELCOME_DEADLINE
+            self._welcomed.set()
             self.ready.set()
         self._note(event)
         if not self._queue.put(event, self.session.newest_ms):
@@ -193,7 +200,8 @@ class Reconnector:
     async def _watch(self, _: SessionStream, __: trio.Nursery) -> Reconnect:
         """Return when the server is silent and does not answer a ping: sooner if a command waits for its answer."""
         deadline = self._welcome_deadline
-        await trio.sleep(deadline)
+        with trio.move_on_after(deadline):
+            await self._welcomed.wait()
         if self.session.welcome is None:
             self._welcome_deadline = min(2 * deadline, LONGEST_WELCOME_DEADLINE)
             return Reconnect(f"no welcome within {deadline:g} s")
@@ -207,10 +215,10 @@ class Reconnector:
                 continue
             self.session.notify(pb.ClientFrame(ping=pb.Ping()))
             self._wake.set()
-            await trio.sleep(WELCOME_DEADLINE)
+            await trio.sleep(PONG_DEADLINE)
             if self._received == received:
                 break
-        return Reconnect(f"no sign of life within {WELCOME_DEADLINE:g} s")
+        return Reconnect(f"no sign of life within {PONG_DEADLINE:g} s")
 
     async def _renew(self) -> None:
         """Send a fresh token. If that fails, the session ends with its token, and the next connection needs another."""

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 import trio
 import trio_websocket
 
-from rookery.client.connection import SessionStream
+from rookery.client.connection import CONNECT_DEADLINE, SessionStream
 from rookery.client.errors import Refused, Unreachable, reason_of
 from rookery.client.trust import client_tls
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
@@ -17,9 +17,6 @@ from shared.contract.errors import Refusal
 from shared.contract.wire import from_json, to_json
 
 SUBPROTOCOL = "rookery.v1.json"
-
-CONNECT_DEADLINE = 10.0
-"""Seconds for the connection and its handshake."""
 
 CLOSE_DEADLINE = 1.0
 """Seconds for the server to answer a close; then the connection is closed."""

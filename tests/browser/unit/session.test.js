@@ -317,10 +317,25 @@ test("an answer of the server that is overdue is reported, until any frame comes
   assert.deepEqual([session.state, session.isSilent], ["waiting", false]);
 });
 
-test("a missing welcome ends the attempt after ten seconds, and the next ones after more", async () => {
+test("a socket that does not open ends the attempt after ten seconds, and the next ones after up to twenty", async () => {
   const all = started();
   await settle();
-  for (const seconds of [10, 20, 40, 40]) {
+  for (const seconds of [10, 20, 20]) {
+    mock.timers.tick(seconds * 1_000 - 1);
+    assert.equal(all.session.state, "connecting");
+    mock.timers.tick(1);
+    assert.equal(all.session.state, "waiting");
+    mock.timers.tick(2_000);
+    await settle();
+  }
+});
+
+test("a missing welcome ends the attempt twenty seconds after its socket opened, and the next ones after more", async () => {
+  const all = started();
+  await settle();
+  mock.timers.tick(9_000);
+  all.sockets[0].onopen();
+  for (const seconds of [20, 40, 40]) {
     mock.timers.tick(seconds * 1_000 - 1);
     assert.equal(all.session.state, "connecting");
     mock.timers.tick(1);

@@ -1,14 +1,17 @@
 """The client over both real transports."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from rookery.client import Client, Message, Unreachable, open_client
-from rookery.client.connection import connect_grpc
+from rookery.client.connection import CONNECT_DEADLINE, SessionStream, connect_grpc
 from rookery.client.reconnector import Transport
+from rookery.client.websocket import connect_websocket
 from tests.rookery.client.gateways import EchoGateway, Serve, serve_grpc, serve_websocket
 
 
@@ -54,3 +57,20 @@ async def test_an_endpoint_that_does_not_answer_is_unreachable(endpoint: str) ->
     with pytest.raises(Unreachable):
         async with connect_grpc(endpoint):
             pass
+
+
+@pytest.mark.parametrize(("connect", "scheme"), [(connect_grpc, ""), (connect_websocket, "ws://")])
+async def test_a_frozen_gateway_gets_the_same_time_for_its_handshake_on_both_transports(
+    connect: Callable[[str], AbstractAsyncContextManager[SessionStream]],
+    scheme: str,
+    autojump_clock: MockClock,
+) -> None:
+    """Its kernel accepts the connection."""
+    listener: trio.SocketListener
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        begin = trio.current_time()
+        with pytest.raises(Unreachable):
+            async with connect(f"{scheme}127.0.0.1:{listener.socket.getsockname()[1]}"):
+                pass
+        assert CONNECT_DEADLINE <= trio.current_time() - begin < CONNECT_DEADLINE + 1
