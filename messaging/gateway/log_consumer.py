@@ -168,8 +168,7 @@ class LogConsumer:
                     case Assignment(gained, lost, epoch):
                         self._epoch = epoch
                         await self._lose(lost)
-                        for partition in await self._gain(consumer, gained):
-                            nursery.start_soon(self._begin_late, consumer, partition, fence_rebuilt)
+                        await self._gain(nursery, consumer, gained, fence_rebuilt)
                     case Fetched(records):
                         await self._deliver_all(records)
                     case never:
@@ -388,39 +387,58 @@ class LogConsumer:
 
     # ---- assignments
 
-    async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> Collection[int]:
-        """Begin to read the gained partitions, from where their tails begin. Return the partitions that the log did not
-        look up within GAIN_SECONDS, for instance without a leader. Until their tails begin, mostly a second later, they
-        are read from their oldest record, and none of these records is delivered."""
+    async def _gain(
+        self, nursery: trio.Nursery, consumer: Consumer, partitions: Collection[int], fence_rebuilt: Callable[[], None]
+    ) -> None:
+        """Begin to read the gained partitions, from where their tails begin. Return once the log has been asked for
+        all, and after GAIN_SECONDS at the latest: tasks in the nursery go on with the partitions that the log has not
+        looked up, for instance without a leader. Until their tails begin they are read from their oldest record, and
+        none of these records is delivered."""
         self._partitions.unread.update(partitions)
+        tried = {partition: trio.Event() for partition in partitions}
+        for partition, event in tried.items():
+            nursery.start_soon(self._begin, consumer, partition, event, fence_rebuilt)
         with trio.move_on_after(GAIN_SECONDS):
-            async with trio.open_nursery() as nursery:
-                for partition in partitions:
-                    nursery.start_soon(self._try_to_begin, consumer, partition)
-        return self._partitions.unread.intersection(partitions)
+            for event in tried.values():
+                await event.wait()
 
-    async def _begin_late(self, consumer: Consumer, partition: int, fence_rebuilt: Callable[[], None]) -> None:
-        """Begin the tail of a gained partition once the log can look it up, unless the partition is lost before."""
-        while partition in self._partitions.unread:
+    async def _begin(
+        self, consumer: Consumer, partition: int, tried: trio.Event, fence_rebuilt: Callable[[], None]
+    ) -> None:
+        """Begin the tail of a gained partition once the log can look it up, unless the partition is lost before. Set
+        `tried` after the first attempt."""
+        while True:
+            try:
+                await self._begin_tail(consumer, partition)
+            except* Unavailable as group:  # to leave the group for it would cost all owned partitions
+                _log.warning("tail_not_begun", partition=partition, error=str(group.exceptions[0]))
+            tried.set()
+            if partition not in self._partitions.unread:
+                break
             await trio.sleep(RETRY_SECONDS)
-            await self._try_to_begin(consumer, partition)
         fence_rebuilt()  # the tail may be complete without a record
 
-    async def _try_to_begin(self, consumer: Consumer, partition: int) -> None:
-        try:
-            await self._begin_tail(consumer, partition)
-        except Unavailable as error:  # to leave the group for it would cost all owned partitions
-            _log.warning("tail_not_begun", partition=partition, error=str(error))
-
     async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
-        """Begin to read a partition, unless it was lost meanwhile. Raises Unavailable."""
+        """Begin to read a partition, unless it was lost meanwhile. Raises a group of Unavailable."""
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
-        end = await self._backplane.end_offset(partition)
+        end = since = 0
+
+        async def find_end() -> None:
+            nonlocal end
+            end = await self._backplane.end_offset(partition)
+
+        async def find_since() -> None:
+            nonlocal since
+            since = await self._backplane.offset_at(partition, since_ms)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(find_end)
+            nursery.start_soon(find_since)
         full = end - configuration.tail_bytes // MIN_RECORD_BYTES
         # If all records are older, `offset_at` returns the end of that moment: the tail must also have the records
         # that came after `end_offset`.
-        since = min(await self._backplane.offset_at(partition, since_ms), end)
+        since = min(since, end)
         start = max(since, full)
         if partition in self._partitions.unread:
             consumer.seek(partition, start)

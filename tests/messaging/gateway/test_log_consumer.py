@@ -389,13 +389,34 @@ async def test_a_tail_that_begins_while_records_are_delivered_has_all_of_them_fr
     event = Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=BEN))
     value = Envelope(event=event, recipient_ids=[ANN]).SerializeToString()
     records = [StoredRecord(HOME, offset, wall_clock_ms(), value) for offset in range(20)]
-    await until(lambda: looked_up == [HOME, HOME])  # in the background now
+    await until(lambda: looked_up)
     log.deliver(records)
     await until(lambda: HOME in gateway.partitions.tails)
     log.deliver(records)
     tail = gateway.partitions.tails[HOME]
     await until(lambda: tail.next_offset == 20)
     assert [entry.offset for entry in tail.newer(ANN, 0)] == list(range(20))
+    assert looked_up == [HOME], "a look-up that takes long goes on, and does not begin anew"
+
+
+async def test_the_look_ups_of_gained_partitions_are_made_at_once(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, all_asked = list[tuple[str, int]](), trio.Event()
+
+    async def look_up(kind: str, partition: int) -> int:
+        asked.append((kind, partition))
+        if len(asked) == 2 * PARTITIONS:
+            all_asked.set()
+        await all_asked.wait()
+        return 0
+
+    monkeypatch.setattr(log, "end_offset", lambda partition: look_up("end", partition))
+    monkeypatch.setattr(log, "offset_at", lambda partition, at_ms: look_up("since", partition))
+    with trio.fail_after(PATIENCE):
+        gateway = await platform.start_gateway()
+    assert gateway.partitions.owned == ALL
+    assert len(asked) == 2 * PARTITIONS
 
 
 def foreign_fence(read_up_to: int) -> Envelope:
