@@ -237,6 +237,12 @@ export class Queue {
     return isFinal;
   }
 
+  /** Replaces a refused entry by another form of it, which is sent at once. @param {E} entry */
+  repair(entry) {
+    this.#sendings.delete(entry.client_id);
+    this.change(entry);
+  }
+
   /** @param {string} client_id */
   #sending(client_id) {
     return this.#sendings.get(client_id) ?? UNSENT;

@@ -22,7 +22,6 @@ const byField = () => ({
  */
 export function refusalText({ code = "", field = "", message = "", retry_after_ms = 0 }) {
   if (code === "rate_limited" && retry_after_ms > 60_000) return texts.failed.tooManyAttempts(Math.ceil(retry_after_ms / 60_000));
-  if (code === "not_found" && field.includes(".mentions[")) return texts.refusedField.notMember;
   const byCode = new Map(Object.entries(texts.refused));
   return byField()[`${code} ${field}`] ?? byCode.get(code) ?? (message || texts.failed.unknown);
 }

@@ -15,7 +15,7 @@ import { isHidden } from "../kinds/hidden.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { markerOf, MEMBERS_DEADLINE_MS, sends, textWith } from "../writing.js";
+import { markerOf, MEMBERS_DEADLINE_MS, sends, textWith, withoutRefused } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { insert } from "./insert.js";
 import { fileButton } from "./file-icons.js";
@@ -60,6 +60,7 @@ export class Composer {
     this.#chat_id = chat_id;
     this.#sent = sent;
     this.#leaving = app.sending.drafts.leaving(chat_id);
+    app.sending.repaired = withoutRefused;
     this.#edited = this.#draft.editing?.message_id ?? "";
   }
 

@@ -69,7 +69,6 @@ export const de = {
     about: "Höchstens 200 Zeichen in einer Zeile.",
     password: "Ein Passwort hat 10 bis 128 Zeichen.",
     wrongPassword: "Das aktuelle Passwort ist falsch.",
-    notMember: "Du erwähnst jemanden, der nicht Mitglied dieser Gruppe ist.",
     notAccepted: "Diese Person nimmt keine Nachrichten von Unbekannten an.",
     usedLink: "Dieser Link ist abgelaufen, wurde schon benutzt oder ersetzt. Bitte einen Admin um einen neuen.",
   },

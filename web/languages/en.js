@@ -75,7 +75,6 @@ export const en = {
     about: "At most 200 characters on one line.",
     password: "A password has 10 to 128 characters.",
     wrongPassword: "The current password is wrong.",
-    notMember: "You mention somebody who is not a member of this group.",
     notAccepted: "This person accepts no messages from people they don’t know.",
     usedLink: "This link has expired, or was used or replaced. Ask an admin for a new one.",
   },

@@ -16,7 +16,7 @@ import {
 import { Clock } from "../clock.js";
 import { Conversations } from "../conversations.js";
 import { withoutDirectionControls } from "../format.js";
-import { canReadMore, isFormer, isRequest, withGroupOf } from "../groups.js";
+import { canReadMore, isFormer, isMember, isRequest, withGroupOf } from "../groups.js";
 import { compareIds, idBelow, isGroup, laterId, timeOfId } from "../ids.js";
 import { isMentioned } from "../kinds/edited.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
@@ -189,13 +189,17 @@ export class Chats extends Store {
   }
 
   /**
-   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote and were found.
+   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote and were found,
+   * and whom no later control change in memory took away.
    * @param {string} chat_id
    */
   memberIds(chat_id) {
     if (this.isChannel(chat_id)) {
-      const authors = this.conversations.known(chat_id).map(({ sender_id }) => sender_id);
-      return [...new Set([...authors, ...(this.found.get(chat_id) ?? [])])];
+      const known = this.conversations.known(chat_id);
+      const changed = known.flatMap(({ control }) => control?.members ?? []);
+      const left = new Map(changed.map((member) => [member.user_id, !isMember(member)]));
+      const authors = known.map(({ sender_id }) => sender_id);
+      return [...new Set([...authors, ...(this.found.get(chat_id) ?? [])])].filter((user_id) => !left.get(user_id));
     }
     return isGroup(chat_id) ? this.rosters.of(chat_id).members.map(({ user_id }) => user_id) : this.of(chat_id).member_ids;
   }

@@ -54,6 +54,14 @@ export class Sending extends Store {
   /** Whether a message was sent since the page was opened. */
   hasSent = false;
   /**
+   * Returns what to send in place of a refused entry; undefined for nothing. The composer sets it.
+   * @template {Queued} E
+   * @param {E} _entry
+   * @param {Refused} _refused
+   * @returns {E | undefined}
+   */
+  repaired = (_entry, _refused) => undefined;
+  /**
    * Called when the server has finally refused a change, which the page does not show any more.
    * @param {Change} _change
    * @param {Refused} _refused
@@ -429,7 +437,9 @@ export class Sending extends Store {
       const frame = { ...frameOf(entry), first_sent_ms_ago: queue.firstSentMsAgo(client_id, now_ms) };
       const isSent = this.#line.send(frame, (answer) => {
         const answered = queue.get(client_id); // another tab may have removed it, or noted its refusal
+        const rest = answered?.state === "pending" && answer.refused && this.repaired(answered, answer.refused);
         if (answered && answer.accepted) queue.remove(client_id, answer.accepted.event_id ?? "0");
+        else if (rest) queue.repair(rest);
         else if (answered?.state === "pending" && answer.refused && queue.refused(client_id, answer.refused, Date.now()))
           refused(answered, answer.refused);
         this.flush();

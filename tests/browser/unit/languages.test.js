@@ -139,7 +139,6 @@ test("a refusal is shown in the own language, by field, then by code, else in th
   assert.equal(refusalText({ code: "forbidden", field: "current_password", message: "No." }), message);
   assert.equal(refusalText({ code: "forbidden", message: "No." }), en.refused.forbidden);
   assert.equal(refusalText({ code: "forbidden", field: "send.recipient_id" }), en.refusedField.notAccepted);
-  assert.equal(refusalText({ code: "not_found", field: "send.text.mentions[2].user_id" }), en.refusedField.notMember);
   assert.equal(refusalText({ code: "internal", message: "The log has it as 7." }), "The log has it as 7.");
   assert.equal(refusalText({}), en.failed.unknown);
   const wait = (retry_after_ms) => refusalText({ code: "rate_limited", message: "No.", retry_after_ms });

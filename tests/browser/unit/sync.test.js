@@ -8,6 +8,7 @@ import { marksOf } from "../../../web/kinds/marked.js";
 import { FOR_EVER } from "../../../web/kinds/own.js";
 import { reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromWire } from "../../../web/messages.js";
+import { withoutRefused } from "../../../web/writing.js";
 import {
   ADA,
   changeAt,
@@ -558,6 +559,37 @@ test("an edit that the server finds too late ends the editing of such messages, 
   sending.drafts.keep(CHAT, { text: "" });
   sending.online();
   assert.equal(save("mention", { code: "forbidden", field: "change.edited.text.mentions_everyone" })[0].editing.text, "mention");
+});
+
+test("a message, and an edit, whose mention the server refuses is sent again without it, and fails for another reason", async () => {
+  const { chats, sync: { sending }, socket } = await online();
+  sending.repaired = withoutRefused; // as the composer sets it
+  const mentions = [{ user_id: MIRA, name: "Mimi" }, { user_id: "99", name: "Gone" }];
+  const text = { body: "@everyone, @Mimi, @Gone", mentions, mentions_everyone: true };
+  const shownMentions = ({ mentions, mentions_everyone }) => [mentions.map(({ name }) => name).join(), mentions_everyone === true];
+  const begin = {
+    send: () => sending.send(CHAT, text.body, text),
+    "change.edited": () => sending.edit(CHAT, idAt(1), text),
+  };
+  for (const [path, send] of Object.entries(begin)) {
+    await send();
+    const sent = () => {
+      const { send, change } = socket.sent.at(-1);
+      return [(send ?? change).client_message_id ?? change.client_change_id, ...shownMentions((send ?? change.edited).text)];
+    };
+    const [id, ...first] = sent();
+    assert.deepEqual(first, ["Mimi,Gone", true]);
+    refuse(socket, { code: "forbidden", field: `${path}.text.mentions_everyone` });
+    assert.deepEqual(sent(), [id, "Mimi,Gone", false]);
+    refuse(socket, { code: "not_found", field: `${path}.text.mentions[1].user_id` });
+    assert.deepEqual(sent(), [id, "Mimi", false]);
+    const count = socket.sent.length;
+    refuse(socket, { code: "not_found", field: `${path}.text.mentions[1].user_id` });
+    assert.equal(socket.sent.length, count, "the text has no such mention");
+  }
+  assert.deepEqual(sending.waiting(CHAT).map(({ state }) => state), ["failed"]);
+  assert.equal(sending.drafts.get(CHAT).editing.text, text.body);
+  assert.equal(textOf(sending.shown(chats.conversations.of(CHAT).messages[0])), "text 1");
 });
 
 test("mutes end, and messages can be edited, by the clock of the server, which Welcome states", async () => {
