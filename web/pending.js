@@ -19,6 +19,9 @@ const MARKS_PAUSE_MS = 5_000;
  * @extends {Queue<WaitingChange>}
  */
 export class Changes extends Queue {
+  /** The messages whose changes wait, since the members whom an edit may mention are being loaded. @type {Set<string>} */
+  held = new Set();
+
   /** @param {Kept} kept */
   constructor(kept) {
     super(kept, "change", isChange);
@@ -35,6 +38,11 @@ export class Changes extends Queue {
     for (const { client_id, first_sent_ms, change: other } of this.of(chat_id))
       if (!first_sent_ms && isSame(other)) this.remove(client_id);
     this.change({ ...newEntry(chat_id, now_ms), change });
+  }
+
+  /** @override @param {WaitingChange} entry */
+  isReady({ change }) {
+    return !this.held.has(change.target_id ?? "");
   }
 
   /**

@@ -25,7 +25,7 @@ import { quote, quotedIn } from "./quote.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Piece} from "../drafts.js" */
 /** @import {Draft, Message} from "../types.js" */
-/** @import {Mention} from "../wire.js" */
+/** @import {Mention, Text} from "../wire.js" */
 
 const encoder = new TextEncoder();
 
@@ -470,9 +470,18 @@ export class Composer {
     else await this.#send(text, body);
   }
 
-  /** Waits for the members of the group if a text may mention some. @param {string} text */
+  /** Waits for the members whom a text may mention: of a channel, those with the names in it. @param {string} text */
   async #membersLoaded(text) {
-    if (text.includes("@")) await inTime(MEMBERS_DEADLINE_MS, this.#app.chats.loadMembers(this.#chat_id)).catch(() => {});
+    if (!text.includes("@")) return;
+    const { chats } = this.#app;
+    const loading = chats.isChannel(this.#chat_id) ? this.#findMentioned(text) : chats.loadMembers(this.#chat_id);
+    await inTime(MEMBERS_DEADLINE_MS, loading).catch(() => {}); // the server is away: the names stay in the text
+  }
+
+  /** @param {string} text */
+  async #findMentioned(text) {
+    const { findMentioned } = await import("../stores/channel-members.js");
+    await findMentioned(this.#app, this.#chat_id, text);
   }
 
   /** @param {string} body of the edited message */
@@ -480,15 +489,35 @@ export class Composer {
     const { chats, sending } = this.#app;
     const message = chats.quotes.get(this.#chat_id, this.#edited) ?? undefined;
     const shown = message && sending.shown(message);
-    const text = this.#textOf(body, shown && this.#mentionsOf(shown));
-    if (!shown || textOf(shown) !== text.body) sending.edit(this.#chat_id, this.#edited, text);
+    const text = () => this.#textOf(body, shown && this.#mentionsOf(shown));
+    if (!shown || textOf(shown) !== text().body) void this.#sendEdit(this.#edited, text);
     this.#keep({ editing: null });
     this.#show();
   }
 
   /**
-   * The mentions of an edited message, without former members. Until all members of a group are loaded, and in a channel,
-   * the page does not know the former members: the server refuses an edit that mentions one.
+   * Edits a message, which shows that at once. The edit is sent when the members whom it may mention are loaded.
+   * @param {string} message_id
+   * @param {() => Text} textNow its text, with the mentions that are known by then
+   */
+  async #sendEdit(message_id, textNow) {
+    const { sending } = this.#app;
+    const { changes } = sending;
+    const text = textNow();
+    const isHeld = text.body.includes("@");
+    if (isHeld) changes.held.add(message_id);
+    sending.edit(this.#chat_id, message_id, text);
+    if (!isHeld) return;
+    await this.#membersLoaded(text.body);
+    changes.held.delete(message_id);
+    const isWaiting = changes.of(this.#chat_id).some(({ change }) => change.edited?.text === text);
+    if (isWaiting) sending.edit(this.#chat_id, message_id, textNow());
+    else sending.flush(); // another edit has replaced it
+  }
+
+  /**
+   * The mentions of an edited message, without former members. If the members of a group could not be loaded, and in a
+   * channel, the page does not know the former members: it takes away the mentions that the server refuses.
    * @param {Message} message as shown
    */
   #mentionsOf(message) {

@@ -3,6 +3,7 @@
 
 import { isMember } from "../groups.js";
 import { compareIds, laterId } from "../ids.js";
+import { EVERYONE } from "../mentions.js";
 import { Store } from "./store.js";
 
 /** @import {Api} from "../api.js" */
@@ -82,7 +83,7 @@ const MENTION = /(?<=@)[\p{L}\p{M}\p{N}_.-]*[\p{L}\p{M}\p{N}]/gu;
 
 /** Finds the members whom a text may mention. @param {Source} source @param {string} chat_id @param {string} text */
 export async function findMentioned(source, chat_id, text) {
-  const names = [...new Set(text.match(MENTION))].slice(-MAX_NAMES);
+  const names = [...new Set(text.match(MENTION))].filter((name) => !EVERYONE.includes(name)).slice(-MAX_NAMES);
   await Promise.all(names.map((name) => membersNamed(source, chat_id, name).catch(() => null))); // the server is away
 }
 

@@ -7,9 +7,11 @@ import { Composer } from "../../../web/components/composer.js";
 import { ForwardDialog } from "../../../web/components/forward-dialog.js";
 import { isForInputMethod } from "../../../web/keys.js";
 import { bodyOf } from "../../../web/drafts.js";
+import { textOf } from "../../../web/kinds/edited.js";
 import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { fromWire } from "../../../web/messages.js";
 import { Root } from "../../../web/view.js";
+import "../../../web/stores/channel-members.js"; // the page loads it later: then that takes no time
 import { markerOf, sends } from "../../../web/writing.js";
 import { ADA, CHAT, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
 import { online } from "./online.js";
@@ -115,6 +117,17 @@ test("a message that is sent while the members are being loaded mentions them", 
   assert.equal(field.value, "");
 });
 
+test("a message in a channel mentions a member whose name was pasted, or typed without a pause", async (context) => {
+  const { api, submit } = await inGroup(context, undefined, true);
+  const searched = [];
+  api.signedIn = async (_, path) => {
+    searched.push(new URL(path, "https://rookery.example").searchParams.get("name_contains"));
+    return { profiles: [{ user_id: MIRA, name: "mira", display_name: "Mimi" }] };
+  };
+  const { send } = await submit("Ask @Mimi, and @everyone");
+  assert.deepEqual([send.text.mentions, searched], [[{ user_id: MIRA, name: "Mimi" }], ["Mimi"]]);
+});
+
 test("a message does not wait for members for ever", async (context) => {
   const { submit } = await inGroup(context, () => new Promise(() => {}));
   const { send } = await submit("Ask @Mimi");
@@ -134,7 +147,26 @@ test("several messages wait for members together, and until then a reload or a s
   assert.equal(sending.drafts.leavingCount, 0);
 });
 
-test("an edit is saved as it is at Enter, and does not wait for members", async (context) => {
+test("an edit is shown at once, and waits for the members whom it mentions", async (context) => {
+  const answers = [];
+  const { api, chats, save, socket, sync } = await inGroup(context, () => new Promise((resolve) => answers.push(resolve)));
+  api.profiles = async () => ({ profiles: [{ user_id: "8", name: "grace", display_name: "Grace" }] });
+  const saved = save("@Mimi, @Gone and @Grace");
+  await settle();
+  const edits = () => socket.sent.flatMap(({ change }) => change?.edited ?? []);
+  assert.deepEqual([textOf(sync.sending.shown(chats.quotes.get(GROUP, idAt(2)))), edits()], ["@Mimi, @Gone and @Grace", []]);
+  answers.forEach((resolve) => resolve({ version: "2", members: [ADA, MIRA, "8"].map((user_id) => ({ user_id, role: "ROLE_MEMBER" })) }));
+  assert.deepEqual((await saved).mentions, [MENTIONS[0], { user_id: "8", name: "Grace" }]);
+  assert.equal(edits().length, 1);
+});
+
+test("an edit in a channel mentions a member whose name was pasted", async (context) => {
+  const { api, save } = await inGroup(context, undefined, true);
+  api.signedIn = async () => ({ profiles: [{ user_id: "8", name: "grace", display_name: "Grace" }] });
+  assert.deepEqual((await save("@Mimi and @Grace")).mentions, [MENTIONS[0], { user_id: "8", name: "Grace" }]);
+});
+
+test("an edit is saved as it is at Enter, and its field is free before the members are loaded", async (context) => {
   const { app, field, save } = await inGroup(context, () => new Promise(() => {}));
   const saved = save("See @Mimi");
   assert.equal(app.sending.drafts.get(GROUP).editing, null);
