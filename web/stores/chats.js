@@ -18,6 +18,7 @@ import { Conversations } from "../conversations.js";
 import { withoutDirectionControls } from "../format.js";
 import { canReadMore, isFormer, isMember, isRequest, withGroupOf } from "../groups.js";
 import { compareIds, idBelow, isGroup, laterId, timeOfId } from "../ids.js";
+import { isDeleted } from "../kinds/deleted.js";
 import { isMentioned } from "../kinds/edited.js";
 import { LISTED_KINDS } from "../kinds/listed.js";
 import { marksOf, readUpTo, unreadAfter } from "../kinds/marked.js";
@@ -559,8 +560,9 @@ export class Chats extends Store {
   }
 
   /**
-   * The messages to notify of in a chat that was read again: the newest one, which may be no mention. If the chat is muted
-   * except for mentions, the newest mention on the first page since the former reading comes before it.
+   * The messages to notify of in a chat that was read again: the newest one, which may be a control change, or no mention.
+   * Then the newest new message, or mention if the chat is muted except for mentions, on the first page since the former
+   * reading comes before it, or takes the place of a deleted one.
    * @param {Chat} before
    * @param {Message} newest
    * @returns {Promise<Message[]>}
@@ -568,13 +570,15 @@ export class Chats extends Store {
   async #newsSince(before, newest) {
     const { chat_id } = before;
     const [chat, me] = [this.of(chat_id), this.me.user_id];
-    if (chat.unread_mentions <= before.unread_mentions) return [newest];
-    const isWanted = ownSettings(chat, me, this.clock.now_ms()).mute?.except_mentions && !isMentioned(newest, me);
-    const known_id = laterId(before.newest?.message_id ?? "0", readUpTo(before, me));
-    if (!isWanted || known_id === "0") return [newest];
+    const isNews = (/** @type {Message} */ message) => isNew(message, chat, me) && !isDeleted(message);
+    const { mute } = ownSettings(chat, me, this.clock.now_ms());
+    const isWanted = (/** @type {Message} */ message) => isNews(message) && (!mute || isMentioned(message, me));
+    const count = mute ? "unread_mentions" : "unread";
+    const known_id = laterId(before.newest?.message_id ?? "0", readUpTo(chat, me));
+    if (chat[count] <= before[count] || isWanted(newest) || known_id === "0") return [newest];
     const { messages = [] } = await this.#api.messages(chat_id, { after_id: known_id }).catch(() => ({ messages: [] }));
-    const mention = messages.map(fromHistory).findLast((message) => isMentioned(message, me) && isNew(message, chat, me));
-    return mention ? [mention, newest] : [newest];
+    const wanted = messages.map(fromHistory).findLast(isWanted);
+    return [...(wanted ? [wanted] : []), ...(isDeleted(newest) ? [] : [newest])];
   }
 
   /**

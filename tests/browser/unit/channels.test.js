@@ -141,6 +141,28 @@ test("of a channel that is muted except for mentions the newest mention is told,
   assert.deepEqual(await news(CLUB, 9, all, plain), [["plain"], 0], "not muted");
 });
 
+test("a new message is told although a control change, or a deleted message, follows it", async (context) => {
+  context.mock.method(Math, "random", () => 0);
+  const { sync, history, socket } = await inChannels();
+  accept(socket, 2);
+  const told = [];
+  sync.onMissed = (message) => told.push(message.control ? "control" : textOf(message));
+  const news = async (chat_id, unread, ...events) => {
+    history.record(events);
+    history.about.get(chat_id).unread = unread;
+    socket.deliver({ channel_head: { chat_id, newest_id: events.at(-1).event_id } });
+    await pass(3);
+    await pass(5);
+    return told.splice(0);
+  };
+  const joined = control(NEWS, 5, "2", member("8"));
+  assert.deepEqual(await news(NEWS, 2, sentTo(NEWS, 3), sentTo(NEWS, 4), joined), ["text 4", "control"]);
+  assert.deepEqual(await news(NEWS, 2, control(NEWS, 6, "3", member("9"))), ["control"], "no message is new");
+  const { event_id, change } = changeAt(5, 4, { deleted: {} }, MIRA);
+  const deleted = { event_id, change: { ...change, chat_id: CLUB } };
+  assert.deepEqual(await news(CLUB, 1, sentTo(CLUB, 3), sentTo(CLUB, 4), deleted), ["text 3"]);
+});
+
 test("the counts of an opened channel, whose list is not read then, are read after a missed edit of an unread message", async () => {
   const { chats, history, socket } = await inChannels();
   history.record(sentTo(NEWS, 3));

@@ -308,6 +308,27 @@ test("of a chat that is muted except for mentions the newest missed mention is p
   assert.equal(history.requests.filter((request) => request === `messages ${OTHER}`).length, 1);
 });
 
+test("the newest missed message is passed on although a control change, or a deleted message, follows it", async () => {
+  const [group, settings, own] = ["g-5", { name: "Crew" }, { user_id: ADA, role: "ROLE_MEMBER", spans: [{ first: "1" }] }];
+  const history = new FakeHistory();
+  for (const chat_id of [OTHER, group]) history.record(sentTo(chat_id, 1));
+  history.about.set(group, { version: "1", settings, own });
+  const { sync, socket } = await online({ history });
+  const missed = [];
+  sync.onMissed = ({ body, control }) => missed.push(control ? "control" : body);
+  const joined = { version: "2", members: [{ user_id: "9", role: "ROLE_MEMBER" }] };
+  const control = sentTo(group, 3);
+  Object.assign(control.message, { text: undefined, control: joined });
+  const { event_id, change } = changeAt(5, 4, { deleted: {} }, "8");
+  history.record([sentTo(group, 2), control, sentTo(OTHER, 3), sentTo(OTHER, 4), { event_id, change: { ...change, chat_id: OTHER } }]);
+  history.about.set(group, { version: "2", settings, own, unread: 1 });
+  history.about.set(OTHER, { unread: 1 });
+  history.complete = 5;
+  miss(socket, 5);
+  for (const seconds of [5, 10]) await pass(seconds);
+  assert.deepEqual(missed, ["text 3", "text 2", "control"]);
+});
+
 test("if too much was missed, a chat loads anew: the open one at once, at the place of its reader", async () => {
   const { chats, history, socket } = await online({ history: historyUpTo(400) });
   const { conversations } = chats;
