@@ -58,13 +58,18 @@ export class GroupChanges {
   /**
    * @template Answer
    * @param {readonly unknown[]} change all that identifies the change: another one gets another client id, and so does
-   * the same change of the group after other ones
+   * the same change of the group after other ones, and one whose first attempt had other contents and has no answer
    * @param {(fields: ControlFields) => Promise<Answer>} request
    */
   async request(change, request) {
     const key = JSON.stringify(this.#chat_id ? [this.#group.version, change] : change);
     if (key !== this.#open.change) this.#open = { change: key, client_change_id: newId() };
-    const answer = await request({ client_change_id: this.#open.client_change_id });
+    const send = () => request({ client_change_id: this.#open.client_change_id });
+    const answer = await send().catch((/** @type {unknown} */ fault) => {
+      if (!(fault instanceof Problem && fault.field === "client_change_id")) throw fault;
+      this.#open.client_change_id = newId();
+      return send();
+    });
     this.#open.change = "";
     return answer;
   }

@@ -124,6 +124,23 @@ test("a retry has the client id of the first attempt; another change, and one af
   assert.equal(new Set([one, two, next, three, later]).size, 5);
 });
 
+test("a change whose first attempt had other contents, and whose answer was lost, is repeated as another change", async () => {
+  const [first, used] = [new NoResponse(), new Problem(400, { code: "invalid", field: "client_change_id" })];
+  const changes = new GroupChanges({}, {});
+  const ids = [];
+  const create = (...answers) =>
+    changes.request(["create"], async ({ client_change_id }) => {
+      ids.push(client_change_id);
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return answer;
+    });
+  await assert.rejects(create(first), NoResponse);
+  assert.equal(await create(used, "created"), "created");
+  assert.deepEqual([ids[0] === ids[1], ids[1] === ids[2]], [true, false]);
+  await assert.rejects(create(used, used), Problem);
+});
+
 test("texts are limited in bytes, and refusals name the setting or the user", () => {
   assert.deepEqual([fits("name", "ä".repeat(64)), fits("name", "ä".repeat(65)), fits("topic", "a".repeat(1_024))], [true, false, true]);
   const refusal = (code, field) => new Problem(400, { code, field });
