@@ -5,7 +5,7 @@ import { concerns } from "./controls.js";
 import { compareIds, isGroup, laterId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { isHidden } from "./kinds/hidden.js";
-import { marksOf } from "./kinds/marked.js";
+import { marksOf, readUpTo } from "./kinds/marked.js";
 import { isSilent } from "./kinds/own.js";
 import { texts } from "./languages/language.js";
 import { shownPlain } from "./messages.js";
@@ -161,9 +161,10 @@ export class Notifier {
     this.#browser.playSound();
   }
 
-  /** Whether no device has read the message, and it is not deleted. @param {Message} message */
+  /** Whether no device has read the message, or need to, and it is not deleted. @param {Message} message */
   #isUnread(message) {
-    const mark = marksOf(this.#chats.of(message.chat_id), this.#chats.me.user_id).read_up_to;
+    const [chat, me] = [this.#chats.of(message.chat_id), this.#chats.me.user_id];
+    const mark = message.control ? marksOf(chat, me).read_up_to : readUpTo(chat, me);
     const current = this.#chats.conversations.current(message);
     return compareIds(mark, message.message_id) < 0 && !isDeleted(current) && !isHidden(current);
   }

@@ -1,6 +1,7 @@
 // The messages of a chat. A part of them is on the page, at most `MAX_ROWS` messages: it moves with the view, so that
 // the page costs the same whatever is loaded. The lines in view never jump.
 
+import { concerns } from "../controls.js";
 import { toDays } from "../days.js";
 import { moveFocus } from "../focus.js";
 import { dayLabel } from "../format.js";
@@ -9,7 +10,7 @@ import { NOTHING } from "../history.js";
 import { icon } from "../icons.js";
 import { compareIds, firstIdAt, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
-import { readUpTo } from "../kinds/marked.js";
+import { marksOf, readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
 import { firstUnread, Part, readOverHidden } from "../part.js";
 import { h, memo } from "../view.js";
@@ -21,7 +22,7 @@ import { ScrollAnchor } from "./scroll-anchor.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {MessageActions} from "./message-menu.js" */
 /** @import {Piece} from "../history.js" */
-/** @import {Message} from "../types.js" */
+/** @import {Chat, Message} from "../types.js" */
 /** @import {Day, Row} from "../days.js" */
 
 /**
@@ -372,7 +373,7 @@ export class MessageList {
 
   /**
    * Marks as read the unread messages that are on the screen, and that follow those that were read before; with them
-   * the hidden ones up to the next one to read.
+   * the hidden ones up to the next one to read. If none are unread, marks the control changes about the user as read.
    */
   #read() {
     const { chats, sending } = this.#app;
@@ -380,8 +381,9 @@ export class MessageList {
     if (!chat.unread) this.#isUnreadAbove = false;
     // On a phone the chat list may cover the chat, and then no element of the chat has a size.
     const isVisible = document.visibilityState === "visible" && this.#scroller?.clientHeight;
-    if (!chat.unread || !this.#isOpened || !isVisible || !this.#anchor) return;
+    if (!this.#isOpened || !isVisible || !this.#anchor) return;
     const me = chats.me.user_id;
+    if (!chat.unread) return this.#readControl(chat, this.#anchor.visible());
     const mark = readUpTo(chat, me);
     const unread = firstUnread(this.#messages, chat, me, mark);
     const { messages, hasOlder } = this.#accepted;
@@ -395,6 +397,20 @@ export class MessageList {
     const seen_id = unread < 0 ? mark : seen?.message_id;
     const read_up_to = seen_id && readOverHidden(messages, chat, me, seen_id);
     if (read_up_to && compareIds(read_up_to, mark) > 0) sending.markRead(this.#chat_id, read_up_to);
+  }
+
+  /**
+   * Marks a control change about the user, such as a new role, as read: the notifications of it close.
+   * @param {Chat} chat without unread messages
+   * @param {number[]} visible the first and the last row on the screen
+   */
+  #readControl(chat, [first = 0, last = -1]) {
+    const { chats, sending } = this.#app;
+    const me = chats.me.user_id;
+    const shown = this.#messages.slice(this.#part.start + first, this.#part.start + last + 1);
+    const about = shown.findLast(({ sender_id, control }) => control && sender_id !== me && concerns(control, me));
+    const isAbove = about && compareIds(about.message_id, marksOf(chat, me).read_up_to) > 0;
+    if (isAbove) sending.markRead(this.#chat_id, about.message_id);
   }
 
   // ---- around the messages

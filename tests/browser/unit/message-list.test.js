@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { marksOf } from "../../../web/kinds/marked.js";
 import { Root } from "../../../web/view.js";
 import { ADA, changeAt, CHAT, idAt, MIRA, nodesIn, sentAt, settle, useLines } from "./fakes.js";
 import { online, timeOf } from "./online.js";
@@ -17,7 +18,7 @@ afterEach(() => {
 async function listed(context, rows, target = "") {
   const { document } = useLines(context, rows);
   const { MessageList } = await import("../../../web/components/message-list.js");
-  const client = await online();
+  const client = await online({ me: async () => ({ user_id: ADA, name: "ada", display_name: "" }) });
   const root = new Root(document.body, () => list.view(), () => {});
   const list = new MessageList({ ...client, sending: client.sync.sending, root }, CHAT, target, { isBlocked: () => false });
   const unread = () => client.chats.of(CHAT).unread;
@@ -67,6 +68,26 @@ test("a chat whose messages are all hidden is read when it is opened", async (co
   const { look, receive } = await listed(context, 1);
   await receive(...from(MIRA, 5), ...hide(1, 5));
   assert.equal(look(), 0);
+});
+
+test("a control change about the user is read once it is on the screen, without unread messages above it", async (context) => {
+  const { chats, look, receive } = await listed(context, 2);
+  const changed = (minute, user_id, sender_id = MIRA) => {
+    const [event] = from(sender_id, minute);
+    const control = { version: String(minute), members: [{ user_id, role: "ROLE_ADMIN" }] };
+    return { ...event, message: { ...event.message, text: undefined, control } };
+  };
+  const mark = () => marksOf(chats.of(CHAT), ADA).read_up_to;
+  await receive(changed(2, ADA));
+  assert.equal(mark(), idAt(1), "it is not on the screen");
+  look();
+  assert.equal(mark(), idAt(2));
+  await receive(changed(3, "8"), changed(4, ADA, ADA));
+  look();
+  assert.equal(mark(), idAt(2), "about another user, or by the user");
+  await receive(...from(MIRA, 5, 6), changed(7, ADA));
+  look();
+  assert.equal(mark(), idAt(2), "one unread message is above the view");
 });
 
 /** The text of the marked message; empty if none is marked. */

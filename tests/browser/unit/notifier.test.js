@@ -173,6 +173,29 @@ test("a mute ends by the server's clock, also if that of the device is wrong", (
   assert.deepEqual(tab.take(), ["Mira Okafor: text 2", "sound"]);
 });
 
+test("the notification of a message closes once the user is removed from its group, and that of the removal stays until it is read", () => {
+  const tab = newTab();
+  const [group, settings] = ["g-5", { name: "Crew" }];
+  const role = { user_id: ADA, role: "ROLE_MEMBER", spans: [{ first: "1" }] };
+  tab.chats.merge([{ chat_id: group, version: "1", settings, own: role }]);
+  const add = (minutes, more) => {
+    const message = fromWire({ ...wireMessage(minutes), chat_id: group, ...more });
+    tab.chats.add(message);
+    tab.notifier.arrived(message);
+  };
+  add(1);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Crew: Mira Okafor: text 1", "sound"]);
+  const members = [{ user_id: ADA, former_role: "ROLE_MEMBER", spans: [{ first: "1", last: idAt(2) }] }];
+  add(2, { text: undefined, control: { version: "2", members } });
+  assert.deepEqual(tab.take(), [`close ${group}`]);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Crew: Mira Okafor removed you", "sound"]);
+  const { event_id, change } = markAt(3, ADA, { read_up_to: idAt(2) });
+  tab.chats.change({ event_id, change: { ...change, chat_id: group } });
+  assert.deepEqual(tab.take(), [`close ${group}`]);
+});
+
 test("a message that is deleted before its turn is not notified of, and closed after it; an edited one has its new text", () => {
   const tab = newTab();
   arrive(1, tab);
