@@ -138,8 +138,8 @@ export class Sending extends Store {
   }
 
   /**
-   * The texts and files of this browser that are not in the history yet. Of each chat: the failed message, else the draft, else
-   * the newest waiting message.
+   * The texts and files of this browser that are not in the history yet. Of each chat: the failed message, else the draft, which
+   * a closed chat does not show, else the newest waiting message.
    * @returns {Map<string, Unsent>} by chat_id
    */
   unsent() {
@@ -149,7 +149,8 @@ export class Sending extends Store {
       texts.set(chat_id, { state, text: body || filesText(files) });
     for (const chat_id of new Set([...this.drafts.chats, ...(this.uploads?.attached.chats ?? [])])) {
       const text = captioned(this.attached(chat_id), this.drafts.get(chat_id).text.trim());
-      if (text && texts.get(chat_id)?.state !== "failed") texts.set(chat_id, { state: "draft", text });
+      const isShown = text && !this.#chats.isClosed(chat_id) && texts.get(chat_id)?.state !== "failed";
+      if (isShown) texts.set(chat_id, { state: "draft", text });
     }
     return texts;
   }

@@ -636,8 +636,8 @@ test("changes of others, and of the user's other devices, arrive as events", asy
   assert.equal(marksOf(chats.of(CHAT), MIRA).read_up_to, idAt(1));
 });
 
-test("a chat shows its failed message, else its draft, else the message that waits", async () => {
-  const { sync, socket } = await online();
+test("a chat shows its failed message, else its draft unless it is closed, else the message that waits", async () => {
+  const { chats, sync, socket } = await online();
   const { sending } = sync;
   const shown = () => Object.values(sending.unsent().get(CHAT) ?? {}).join(" ");
   await sending.send(CHAT, "one");
@@ -651,6 +651,12 @@ test("a chat shows its failed message, else its draft, else the message that wai
   sending.discard({ client_message_id });
   sending.drafts.keep(CHAT, { text: " " });
   assert.equal(shown(), "pending three");
+  sending.drafts.keep("g-5", { text: "four" });
+  const left = (role) => {
+    chats.merge([{ chat_id: "g-5", version: role ? "1" : "2", settings: { name: "Crew" }, own: { user_id: ADA, role } }]);
+    return sending.unsent().has("g-5");
+  };
+  assert.deepEqual([left("ROLE_MEMBER"), left()], [true, false], "nothing can be sent to a group that the user has left");
 });
 
 test("others are told of writing unless the person hides it", async () => {
