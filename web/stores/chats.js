@@ -378,7 +378,7 @@ export class Chats extends Store {
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
     this.#place = () => (message_id ? idBelow(message_id) : this.unreadMark(chat_id));
-    if (isGroup(chat_id) && !this.of(chat_id).group) void this.#readGroup(chat_id);
+    this.readsGroup(chat_id);
     if (isGroup(chat_id) || this.otherOf(chat_id)) void this.#loadOpened(chat_id);
     this.changed();
   }
@@ -458,6 +458,13 @@ export class Chats extends Store {
       const [read_id, arrived_id] = [wire?.newest?.message?.message_id ?? "0", this.of(chat_id).newest?.message_id ?? "0"];
       if (wire && compareIds(read_id, arrived_id) >= 0) return void this.merge([wire]);
     }
+  }
+
+  /** Whether the chat is a group that is not loaded. Then it is read. @param {string} chat_id */
+  readsGroup(chat_id) {
+    const isUnknown = isGroup(chat_id) && !this.of(chat_id).group;
+    if (isUnknown) void this.#readGroup(chat_id);
+    return isUnknown;
   }
 
   /**

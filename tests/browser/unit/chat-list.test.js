@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
-import { NoResponse } from "../../../web/api.js";
+import { NoResponse, Problem } from "../../../web/api.js";
 import { texts } from "../../../web/languages/language.js";
 import { Root } from "../../../web/view.js";
 import { ADA, FakeHistory, idAt, nodesIn, settle, useLines, wireMessage } from "./fakes.js";
@@ -50,6 +50,24 @@ async function listed(context, chatAt) {
   const scroller = nodesIn(document.body).find((node) => node.tagName && node.getAttribute("class") === "scroller");
   return { ...client, server, scroller, render, press, count, has: (words) => document.body.textContent.includes(words) };
 }
+
+test("a group on a further page with an unsent text is listed once it is read, with its name, and one that does not exist is not", async (context) => {
+  const { chats, count, has, history, render, sync } = await listed(context, () => ({}));
+  const [group, none] = ["g-77", "g-78"];
+  history.chat = async (chat_id) => {
+    if (chat_id === none) throw new Problem(404, {});
+    const own = { user_id: ADA, role: "ROLE_MEMBER" };
+    return { chat_id, version: "1", settings: { name: "Far away" }, own, newest: { message: { ...wireMessage(0.5), chat_id } } };
+  };
+  const before = count();
+  for (const chat_id of [group, none]) sync.sending.drafts.keep(chat_id, { text: "draft" });
+  await render();
+  assert.equal(count(), before, "no row without a name");
+  await pass(0.25);
+  await render();
+  assert.deepEqual([count(), has("Far away")], [before + 1, true]);
+  assert.deepEqual([chats.of(group).group?.settings.name, chats.isMissing(none)], ["Far away", true]);
+});
 
 test("a filter loads further pages until it has enough to scroll, or the list ends, whatever filter was chosen before", async (context) => {
   const { count, press, scroller, server } = await listed(context, (at) => ({ unread: at % 2 }));
