@@ -89,7 +89,7 @@ export const showsDelivered = ({ group }) => !group || isSmall(group, MAX_DELIVE
 /** Whether the others learn how far each member of a group has read. @param {Pick<Chat, "group">} chat */
 export const showsRead = ({ group }) => group !== null && isSmall(group, MAX_READ_MEMBERS);
 
-/** Whether the user of this page was a member of the group, and is not now. @param {Chat} chat */
+/** Whether the user of this page was a member of the group, and is not now. @param {Pick<Chat, "group">} chat */
 export const isFormer = ({ group }) => group !== null && !isMember(group.own);
 
 /**

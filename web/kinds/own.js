@@ -1,6 +1,7 @@
 // A user's own settings of a chat, from the chat's state: whether it is muted, pinned to the top of the list, archived, and
 // without previews of the user's links. Only the user's own devices receive the changes.
 
+import { isFormer } from "../groups.js";
 import { compareIds } from "../ids.js";
 import { isMentioned } from "./edited.js";
 
@@ -26,8 +27,9 @@ export const MAX_PINNED = 50;
 
 /**
  * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is quiet; a
- * control change, such as that of a user who joins, does not.
- * @param {Pick<Chat, "changes" | "newest_sent_id" | "unread_mentions">} chat
+ * control change, such as that of a user who joins, does not, except for the one by which the user left: of a former member
+ * the server states no newest message that was sent.
+ * @param {Pick<Chat, "changes" | "group" | "newest" | "newest_sent_id" | "unread_mentions">} chat
  * @param {string} user_id
  * @param {number} now_ms
  * @returns {Own}
@@ -36,7 +38,8 @@ export function ownSettings(chat, user_id, now_ms) {
   const mute = muteAt(chat, user_id, now_ms);
   const isQuiet = mute !== null && !(mute.except_mentions && chat.unread_mentions > 0);
   const archived = newestOwn(chat, "archived", user_id);
-  const isBack = archived && compareIds(chat.newest_sent_id, archived.event_id) > 0;
+  const newest_id = isFormer(chat) ? chat.newest?.message_id : chat.newest_sent_id;
+  const isBack = archived && compareIds(newest_id ?? "0", archived.event_id) > 0;
   return {
     mute,
     isMuted: mute !== null,

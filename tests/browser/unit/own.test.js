@@ -19,9 +19,9 @@ const message = (minutes, change) => fromWire({ ...wireMessage(minutes), ...chan
 
 /** The chat's settings at a time, after a message and changes. */
 function settings(newest, changes, now_ms = 0, unread_mentions = 0) {
-  const { newest_sent_id } = withMessage(emptyChat(CHAT, []), message(newest), ADA);
+  const chat = withMessage(emptyChat(CHAT, []), message(newest), ADA);
   const state = new Map(changes.map((event, at) => [String(at), event]));
-  return ownSettings({ newest_sent_id, unread_mentions, changes: state }, ADA, now_ms);
+  return ownSettings({ ...chat, unread_mentions, changes: state }, ADA, now_ms);
 }
 
 test("a mute ends at its time, or never, and is this user's alone", () => {
@@ -81,6 +81,19 @@ test("a message that brought a group back does so in a list that is read later, 
     return ownSettings(chats.of(group), ADA, 0).isArchived;
   };
   assert.deepEqual([isArchived(), isArchived(idAt(1)), isArchived(idAt(3)), isArchived()], [true, true, false, false]);
+});
+
+test("a group that the user has left is in the archive only if it was archived after that, whatever the server states of its messages", () => {
+  const group = "g-5";
+  const chats = new Chats({ chat: async () => ({ chat_id: group }) }, { user_id: ADA });
+  const left = { version: "2", members: [{ user_id: ADA, former_role: "ROLE_MEMBER", spans: [{ first: idAt(1), last: idAt(4) }] }] };
+  const newest = { message: { ...wireMessage(4), chat_id: group, text: undefined, control: left } };
+  const archived = (minutes) => ({ event_id: idAt(minutes), change: { chat_id: group, actor_id: ADA, archived: { set: true } } });
+  const isArchived = (minutes) => {
+    chats.merge([{ chat_id: group, version: "2", settings: { name: "Crew" }, own: left.members[0], newest, changes: [archived(minutes)] }]);
+    return ownSettings(chats.of(group), ADA, 0).isArchived;
+  };
+  assert.deepEqual([isArchived(2), isArchived(5)], [false, true]);
 });
 
 test("previews of the user's links are off until they are switched on again", () => {
