@@ -4,7 +4,7 @@ import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
-import { may } from "../groups.js";
+import { isFormer, may } from "../groups.js";
 import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { avatar, groupAvatar } from "./avatar.js";
@@ -111,10 +111,12 @@ export class PeopleSearch {
   /** The rows of chats whose names are known. @param {readonly Chat[]} all */
   rows(all) {
     const { chats } = this.#app;
-    return all.map(({ chat_id, group }) => {
+    return all.map((chat) => {
+      const { chat_id, group } = chat;
       const profile = chats.partner(chat_id);
       if (profile) return personRow(profile, chats.me, this.#open, this.#isChosen);
-      return group && groupRow(chat_id, chats.titleOf(chat_id), chats.pictureOf(chat_id), group.member_count, this.#open, this.#isChosen);
+      const members = group && !isFormer(chat) ? texts.chat.members(group.member_count) : "";
+      return group && groupRow(chat_id, chats.titleOf(chat_id), chats.pictureOf(chat_id), members, this.#open, this.#isChosen);
     });
   }
 
@@ -196,14 +198,14 @@ export function personRow(profile, me, open, isChosen) {
  * @param {string} chat_id
  * @param {string} name
  * @param {string} picture its token; empty for none
- * @param {number} members
+ * @param {string} members their number, in words; empty for a group that the user has left
  * @param {(chat_id: string) => void} open
  * @param {(chat_id: string) => boolean} [isChosen] if the row chooses the chat instead
  */
 function groupRow(chat_id, name, picture, members, open, isChosen) {
   const pressed = isChosen && String(isChosen(chat_id));
   return memo(chat_id, [name, picture, members, pressed], () =>
-    row(() => open(chat_id), pressed, [groupAvatar(chat_id, name, picture), name, texts.chat.members(members)]),
+    row(() => open(chat_id), pressed, [groupAvatar(chat_id, name, picture), name, members]),
   );
 }
 

@@ -178,6 +178,21 @@ test("invitations to answer are first, then connections, own invitations and blo
   assert.deepEqual(listed.map(({ user_id }) => user_id), ["3", "4", "1", "2", "5"]);
 });
 
+test("the search shows the number of members of a group, and none of one that the user has left", (context) => {
+  const { document } = useLines(context, 9);
+  const chats = new Chats({ chats: async () => ({}) }, { user_id: ADA, name: "ada", display_name: "" });
+  const root = new Root(document.body, () => search.view(), () => {});
+  const search = new PeopleSearch({ api: {}, chats, root }, () => {});
+  const shown = (version, role, member_count) => {
+    const own = { user_id: ADA, role };
+    chats.merge([{ chat_id: "g-5", version, settings: { name: "Crew" }, own, member_count, newest: { message: { ...wireMessage(1), chat_id: "g-5" } } }]);
+    search.text = "crew";
+    root.render();
+    return nodesIn(document.body).find(({ tagName }) => tagName === "button").textContent;
+  };
+  assert.deepEqual([shown("1", "ROLE_MEMBER", 3), shown("2", undefined, 0)], [`C${"Crew"}${texts.chat.members(3)}`, "CCrew"]);
+});
+
 test("while a search runs, only people of the search before who match the present text are listed, and Enter opens one", async (context) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   context.after(() => mock.timers.reset());
