@@ -14,8 +14,12 @@ import { linksOf, mayHaveExpired } from "../files/links.js";
 const AHEAD = "800px";
 /** After a request without a response, or for a message that is not recorded yet, the next one is sent after this time, in milliseconds. */
 const PAUSE_MS = 5_000;
+/** While the server can't send the bytes, the pause doubles up to this time, in milliseconds. */
+const LONGEST_PAUSE_MS = 30_000;
+/** A response that is not there after this time has failed, in milliseconds. */
+const PATIENCE_MS = 10_000;
 
-/** A picture that fails with an address that can't have expired is loaded again so often: the server may be too busy for it. */
+/** A picture that fails although the server has its bytes is loaded again so often: the server may be too busy for it. */
 const MAX_RETRIES = 3;
 
 /**
@@ -23,7 +27,8 @@ const MAX_RETRIES = 3;
  * @property {App} app
  * @property {Wanted} wanted
  * @property {number} renewed_ms when the address was renewed last
- * @property {number} retries since the picture was loaded last
+ * @property {number} retries since it was loaded last: the server could send the bytes
+ * @property {number} failures since it was loaded last: the server could not
  */
 
 /** @type {WeakMap<Element, Source>} */
@@ -65,9 +70,11 @@ export const localUrl = ({ sending }, file) => sending.uploads?.urlOf(file) ?? "
  * @param {Wanted} wanted
  */
 export function showLater(app, element, file, wanted) {
-  const source = { app, wanted, renewed_ms: 0, retries: 0 };
+  const source = { app, wanted, renewed_ms: 0, retries: 0, failures: 0 };
+  const loaded = () => void (source.retries = source.failures = 0);
+  element.addEventListener("loadedmetadata", loaded);
   element.addEventListener("load", () => {
-    source.retries = 0;
+    loaded();
     setState(element, "loaded");
   });
   element.addEventListener("error", () => void renew(element));
@@ -90,33 +97,50 @@ async function fill(element) {
   if (!source) return;
   try {
     const url = await linksOf(source.app).get(source.wanted);
-    if (url) element.src = url;
+    if (url) setAddress(element, url);
     else setState(element, "gone");
   } catch {
     fillLater(element);
   }
 }
 
-/** @param {Media} element */
-const fillLater = (element) => void setTimeout(() => element.isConnected && whenSeen(element), PAUSE_MS);
-
-/** The address may have expired: a video goes on where it was. @param {Media} element */
-async function renew(element) {
-  const source = sources.get(element);
-  if (!source || !element.getAttribute("src")) return;
-  if (!mayHaveExpired(source.renewed_ms) || !source.wanted.file_id) {
-    if (element instanceof HTMLMediaElement) return setState(element, "unplayable");
-    if (!source.wanted.file_id || ++source.retries > MAX_RETRIES) return setState(element, "gone");
-    return fillLater(element);
-  }
-  source.renewed_ms = Date.now();
-  linksOf(source.app).forget(source.wanted);
+/** A video goes on where it was, and plays only if it did: a new address sets it back. @param {Media} element @param {string} url */
+function setAddress(element, url) {
   const [at, isPlaying] = element instanceof HTMLMediaElement ? [element.currentTime, !element.paused] : [0, false];
-  await fill(element);
+  element.src = url;
   if (!(element instanceof HTMLMediaElement)) return;
   if (at) element.currentTime = at;
-  if (isPlaying) await element.play().catch(() => {});
+  if (isPlaying) element.play().catch(() => {});
 }
+
+/** @param {Media} element @param {number} [pause_ms] */
+const fillLater = (element, pause_ms = PAUSE_MS) => void setTimeout(() => element.isConnected && whenSeen(element), pause_ms);
+
+/** The address may have expired; else the server is asked whether it can send the bytes now. @param {Media} element */
+async function renew(element) {
+  const source = sources.get(element);
+  const address = element.getAttribute("src");
+  if (!source || !address) return;
+  const broken = element instanceof HTMLMediaElement ? "unplayable" : "gone";
+  if (!source.wanted.file_id) return setState(element, broken);
+  if (mayHaveExpired(source.renewed_ms)) {
+    source.renewed_ms = Date.now();
+    linksOf(source.app).forget(source.wanted);
+    return fill(element);
+  }
+  const status = await statusOf(address);
+  if ([403, 404, 410].includes(status)) return setState(element, "gone");
+  if (!status || status === 408 || status === 429 || status >= 500) {
+    source.retries = -1; // the server may have come back just before the response
+    return fillLater(element, Math.min(PAUSE_MS * 2 ** source.failures++, LONGEST_PAUSE_MS));
+  }
+  if (++source.retries > (broken === "gone" ? MAX_RETRIES : 0)) return setState(element, broken);
+  fillLater(element);
+}
+
+/** The status of a file's bytes; 0 without a response. @param {string} address */
+const statusOf = (address) =>
+  fetch(address, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }).then(({ status }) => status, () => 0);
 
 /** @param {Element} element @param {"loaded" | "gone" | "unplayable"} state */
 const setState = (element, state) => element.parentElement?.setAttribute("data-state", state);

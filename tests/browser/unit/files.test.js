@@ -326,6 +326,8 @@ test("the links of a message are those of its newest text, each once, also in li
 
 test("a video goes on with another link each time that one expires; one that is broken is unplayable", async (context) => {
   context.mock.timers.enable({ apis: ["Date"], now: Date.now() });
+  const requests = [];
+  context.mock.method(globalThis, "fetch", async (url, { method }) => requests.push(`${method} ${url}`) && { status: 200 });
   const { video, app } = newVideo(context);
   showLater(app, video, CLIP, { file_id: CLIP.file_id });
   await until(() => video.src === "/1");
@@ -342,11 +344,89 @@ test("a video goes on with another link each time that one expires; one that is 
   video.pause();
   assert.deepEqual(await expired(700, "/4"), ["/4", 700, true, ""]);
   video.dispatchEvent(new Event("error"));
-  assert.equal(video.parentElement.state, "unplayable");
+  await until(() => video.parentElement.state);
+  assert.deepEqual([video.parentElement.state, requests], ["unplayable", ["HEAD /4"]]);
+});
+
+/** Lets the time of a test pass, with all that is due; its clock too. */
+async function pass(context, seconds) {
+  for (let turn = 0; turn <= seconds; turn++) {
+    if (turn) context.mock.timers.tick(1_000);
+    for (let tasks = 0; tasks < 30; tasks++) await null;
+  }
+}
+
+test("while the file store is away, a video and a picture are loaded again with growing pauses, until their file is gone", async (context) => {
+  for (const file of [CLIP, PICTURE]) {
+    context.mock.timers.enable({ apis: ["Date", "setTimeout"], now: Date.now() });
+    const { video: element, app } = newVideo(context);
+    let answer = async () => ({ status: 503 });
+    context.mock.method(globalThis, "fetch", () => answer());
+    if (file === PICTURE) globalThis.HTMLMediaElement = /** @type {any} */ (class {});
+    const loads = [];
+    const start_ms = Date.now();
+    const load = (src) => {
+      element.loaded = src;
+      loads.push(Math.round((Date.now() - start_ms) / 1_000));
+      queueMicrotask(() => element.dispatchEvent(new Event("error")));
+    };
+    Object.defineProperty(element, "src", { get: () => element.loaded, set: load });
+    showLater(app, element, file, { file_id: file.file_id });
+    await pass(context, 10);
+    answer = async () => ({ status: 429 });
+    await pass(context, 20);
+    answer = () => Promise.reject(new TypeError("network"));
+    await pass(context, 60);
+    assert.deepEqual(loads, [1, 2, 7, 17, 37, 38, 68, 69], file.name); // twice with a link that was renewed
+    assert.equal(element.parentElement.state, "");
+    answer = async () => ({ status: 404 });
+    await pass(context, 30);
+    assert.equal(element.parentElement.state, "gone");
+    context.mock.timers.reset();
+    context.mock.restoreAll();
+  }
+});
+
+test("a video that fails once more although the server is back is loaded again, and plays on where it was", async (context) => {
+  context.mock.timers.enable({ apis: ["Date", "setTimeout"], now: Date.now() });
+  const { video, app } = newVideo(context);
+  let status = 503;
+  context.mock.method(globalThis, "fetch", async () => ({ status }));
+  showLater(app, video, CLIP, { file_id: CLIP.file_id });
+  await pass(context, 1);
+  await video.play();
+  video.currentTime = 90;
+  const fail = async () => {
+    video.dispatchEvent(new Event("error"));
+    await pass(context, 11);
+    return [video.currentTime, video.paused, video.parentElement.state];
+  };
+  for (status of [503, 503, 200]) assert.deepEqual(await fail(), [90, false, ""]);
+  video.dispatchEvent(new Event("loadedmetadata"));
+  await fail();
+  assert.deepEqual(await fail(), [90, false, "unplayable"]);
+});
+
+test("a video whose link can't be renewed without a connection goes on where it was once there is one", async (context) => {
+  context.mock.timers.enable({ apis: ["Date", "setTimeout"], now: Date.now() });
+  const { video, app } = newVideo(context);
+  const { signedIn } = app.api;
+  showLater(app, video, CLIP, { file_id: CLIP.file_id });
+  await pass(context, 1);
+  await video.play();
+  video.currentTime = 600;
+  app.api.signedIn = async () => Promise.reject(new NoResponse("away"));
+  video.dispatchEvent(new Event("error"));
+  await pass(context, 60);
+  assert.equal(video.src, "/1");
+  app.api.signedIn = signedIn;
+  await pass(context, 10);
+  assert.deepEqual([video.src, video.currentTime, video.paused], ["/2", 600, false]);
 });
 
 test("a picture that the server is too busy to send is loaded again a few times, and is gone only then", async (context) => {
   const { video: picture, app } = newVideo(context);
+  context.mock.method(globalThis, "fetch", async () => ({ status: 200 }));
   globalThis.HTMLMediaElement = /** @type {any} */ (class {});
   let loads = 0;
   Object.defineProperty(picture, "src", { set: () => loads++ });
