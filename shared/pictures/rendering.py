@@ -139,15 +139,17 @@ def render(content: bytes, media_type: str, purpose: Purpose) -> Rendered:
         encoded = _encoded(image, content, media_type, orientation, profile) if is_whole else clean(content, media_type)
         if len(encoded) > 2 * len(content) + _GROWTH_BYTES:
             encoded = _cleaned(content, media_type, orientation) or encoded
+    shown_type = "image/jpeg" if media_type == "image/heic" and encoded else media_type
+    needs_thumbnail = shown_type == "image/heic"  # few browsers show the file itself
     return Rendered(
-        "image/jpeg" if media_type == "image/heic" and encoded else media_type,
+        shown_type,
         width,
         height,
         thumbhash(*(small := within(shown, _HASHED_EDGE).convert("RGBA")).size, small.tobytes()),
         {
             edge: saved(within(shown, edge), "WEBP", quality=80, method=2)
             for edge in THUMBNAILS
-            if edge < max(width, height)
+            if edge < max(width, height) or (needs_thumbnail and edge == min(THUMBNAILS))
         },
         encoded,
     )

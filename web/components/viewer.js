@@ -43,6 +43,8 @@ export class Viewer {
   #sharp = "";
   /** The address that is being loaded in its place, or was loaded last. */
   #sharper = "";
+  /** Whether its bytes in this browser could not be decoded: the server has it in another format. */
+  #isUnshown = false;
   /** When its address was renewed last, in milliseconds since 1970; 0: never. */
   #renewed_ms = 0;
 
@@ -109,6 +111,7 @@ export class Viewer {
     this.#item = item;
     this.#sharp = this.#sharper = "";
     this.#renewed_ms = 0;
+    this.#isUnshown = false;
     this.#zoom.reset();
   }
 
@@ -132,13 +135,17 @@ export class Viewer {
     const item = this.#item;
     const { file } = item;
     if (kindOf(file) !== "picture") return;
-    const url = localUrl(this.#app, file) || (await this.#addressOf(item));
+    const local = this.#isUnshown ? "" : localUrl(this.#app, file);
+    const url = local || (file.file_id && (await this.#addressOf(item)));
     if (!url || item !== this.#item || url === this.#sharper) return;
     this.#sharper = url;
     const isLoaded = await decoded(url);
     if (url !== this.#sharper) return;
     if (isLoaded) this.#sharp = url;
-    else this.#renew(item);
+    else {
+      this.#isUnshown ||= url === local;
+      this.#renew(item);
+    }
     this.#root.invalidate();
   }
 

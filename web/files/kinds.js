@@ -13,6 +13,8 @@ const WIDEST = 3;
 const ENOUGH = 0.85;
 /** The original is shown where a thumbnail has too few pixels, if its longer edge has at most these. */
 const MOST_EDGE = 4_096;
+/** Few browsers show an original of this type, which the server keeps if its sender asks for that. */
+const UNSHOWN = "image/heic";
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 
 /** How the page shows a file: a picture only if the server could decode it. @param {MessageFile} file @returns {Kind} */
@@ -30,15 +32,15 @@ export const shapeOf = ({ width = 1, height = 1 }) => Math.min(Math.max(width / 
 
 /**
  * The rendition to show in a place, such as "800"; empty for the file itself. Thumbnails do not move: a GIF is shown
- * itself.
+ * itself. A HEIC picture is shown by its thumbnails only.
  * @param {MessageFile} file a picture
  * @param {number} pixels of the longer edge of the place, on the screen
  */
 export function renditionFor({ media_type, width = 0, height = 0, thumbnails = [] }, pixels) {
   if (media_type === "image/gif") return "";
   const fitting = thumbnails.find((edge) => edge >= ENOUGH * pixels);
-  const isSmall = Math.max(width, height) <= MOST_EDGE;
-  return String(fitting ?? (isSmall ? "" : (thumbnails.at(-1) ?? "")));
+  const isShown = Math.max(width, height) <= MOST_EDGE && media_type !== UNSHOWN;
+  return String(fitting ?? (isShown ? "" : (thumbnails.at(-1) ?? "")));
 }
 
 /** The size of a file, such as 1.2 MB. @param {number} bytes */

@@ -77,6 +77,7 @@ test("a picture is shown in the least rendition with enough pixels, and never in
   assert.deepEqual([100, 320, 370, 640, 2_000].map((pixels) => renditionFor(PICTURE, pixels)), ["320", "320", "320", "800", ""]);
   assert.equal(renditionFor({ ...PICTURE, width: 9_000 }, 2_000), "800");
   assert.equal(renditionFor({ ...PICTURE, media_type: "image/gif" }, 100), "");
+  assert.equal(renditionFor({ ...PICTURE, media_type: "image/heic" }, 2_000), "800"); // few browsers show the original
   assert.deepEqual([PICTURE, { width: 10, height: 900 }, { width: 900, height: 10 }, {}].map(shapeOf), [1.5, 0.5, 3, 1]);
 });
 

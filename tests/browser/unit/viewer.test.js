@@ -9,14 +9,14 @@ import { ADA, settle, useLines, wireMessage } from "./fakes.js";
 
 const PICTURE = { file_id: "1", name: "lake.jpg", media_type: "image/jpeg", size: "9", width: 1200, height: 800 };
 
-test("the viewer loads a picture by another link if the first one does not work, once", async (context) => {
+/** Shows the viewer; records the addresses of the pictures that it loads. */
+async function useViewer(context) {
   const { document } = useLines(context, 3);
-  const loaded = [];
-  let works = (_url) => false;
+  const page = { loaded: [], works: (_url) => false, uploads: null };
   class FakeImage {
     async decode() {
-      loaded.push(this.src);
-      if (!works(this.src)) throw new Error("expired");
+      page.loaded.push(this.src);
+      if (!page.works(this.src)) throw new Error("expired");
     }
   }
   Object.assign(globalThis, { Image: FakeImage, devicePixelRatio: 1, IntersectionObserver: class { observe() {} } });
@@ -27,7 +27,8 @@ test("the viewer loads a picture by another link if the first one does not work,
   let count = 0;
   const signedIn = async (_method, _path, { files = [] }) => ({ links: files.map(() => ({ url: `/${++count}`, expires_at_ms: "9e15" })) });
   const message = fromWire({ ...wireMessage(1), sender_id: ADA, files: [PICTURE] });
-  const view = async () => {
+  page.view = async () => {
+    sending.uploads = page.uploads;
     const viewer = new Viewer({ api: { signedIn }, chats, sending }, message, message.files[0], () => {});
     viewer.open();
     for (let turn = 0; turn < 9; turn++) {
@@ -36,7 +37,19 @@ test("the viewer loads a picture by another link if the first one does not work,
     }
     return document.body.markup.includes('class="sharp"');
   };
-  assert.deepEqual([await view(), loaded], [false, ["/1", "/2"]]);
-  works = (url) => url === "/3";
-  assert.deepEqual([await view(), loaded.slice(2)], [true, ["/2", "/3"]]);
+  return page;
+}
+
+test("the viewer loads a picture by another link if the first one does not work, once", async (context) => {
+  const page = await useViewer(context);
+  assert.deepEqual([await page.view(), page.loaded], [false, ["/1", "/2"]]);
+  page.works = (url) => url === "/3";
+  assert.deepEqual([await page.view(), page.loaded.slice(2)], [true, ["/2", "/3"]]);
+});
+
+test("the viewer loads from the server a picture of which this browser can't decode its own bytes", async (context) => {
+  const page = await useViewer(context);
+  page.uploads = { urlOf: () => "blob:1" };
+  page.works = (url) => url === "/1";
+  assert.deepEqual([await page.view(), page.loaded], [true, ["blob:1", "/1"]]);
 });

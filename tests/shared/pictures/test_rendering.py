@@ -179,6 +179,12 @@ def test_the_picture_of_a_phone_becomes_a_jpeg() -> None:
     assert SECRET not in rendered.content
 
 
+def test_a_small_picture_of_a_phone_that_stays_as_it_is_has_a_thumbnail() -> None:
+    rendered = render(HEIC, "image/heic", Purpose.ORIGINAL)
+    assert (rendered.media_type, rendered.content, list(rendered.thumbnails)) == ("image/heic", None, [320])
+    assert opened(rendered.thumbnails[320]).size == (64, 32)
+
+
 def test_an_avif_that_states_its_codec_among_its_compatible_brands_only_loses_its_metadata() -> None:
     avif = with_metadata("image/avif").replace(b"ftypavif", b"ftypmif1", 1)
     media_type = picture_type(avif)
