@@ -25,7 +25,8 @@ const MAX_RETRIES = 3;
 /**
  * @typedef {object} Source
  * @property {App} app
- * @property {Wanted} wanted
+ * @property {MessageFile} file
+ * @property {Wanted} wanted without an id while the file is not uploaded
  * @property {number} renewed_ms when the address was renewed last
  * @property {number} retries since it was loaded last: the server could send the bytes
  * @property {number} failures since it was loaded last: the server could not
@@ -70,7 +71,7 @@ export const localUrl = ({ sending }, file) => sending.uploads?.urlOf(file) ?? "
  * @param {Wanted} wanted
  */
 export function showLater(app, element, file, wanted) {
-  const source = { app, wanted, renewed_ms: 0, retries: 0, failures: 0 };
+  const source = { app, file, wanted, renewed_ms: 0, retries: 0, failures: 0 };
   const loaded = () => void (source.retries = source.failures = 0);
   element.addEventListener("loadedmetadata", loaded);
   element.addEventListener("load", () => {
@@ -122,7 +123,11 @@ async function renew(element) {
   const address = element.getAttribute("src");
   if (!source || !address) return;
   const broken = element instanceof HTMLMediaElement ? "unplayable" : "gone";
-  if (!source.wanted.file_id) return setState(element, broken);
+  if (!source.wanted.file_id) {
+    const file_id = source.app.sending.uploads?.fileIdOf(source.file);
+    if (!file_id) return setState(element, broken);
+    source.wanted = { ...source.wanted, file_id };
+  }
   if (mayHaveExpired(source.renewed_ms)) {
     source.renewed_ms = Date.now();
     linksOf(source.app).forget(source.wanted);

@@ -27,8 +27,8 @@ export function kindOf({ media_type, width }) {
 /** Whether a file is in the list of a chat's pictures and videos. @param {MessageFile} file */
 export const isMedia = (file) => ["picture", "video"].includes(kindOf(file));
 
-/** Width by height of a picture in a message. @param {MessageFile} file */
-export const shapeOf = ({ width = 1, height = 1 }) => Math.min(Math.max(width / (height || 1), NARROWEST), WIDEST);
+/** Width by height of a picture in a message; 1 without a size, which the server may state as 0. @param {MessageFile} file */
+export const shapeOf = ({ width, height }) => (width && height ? Math.min(Math.max(width / height, NARROWEST), WIDEST) : 1);
 
 /**
  * The rendition to show in a place, such as "800"; empty for the file itself. Thumbnails do not move: a GIF is shown

@@ -113,6 +113,11 @@ export class Uploads extends Store {
     return client_file_id ?? this.#ids.get(file_id) ?? "";
   }
 
+  /** The id that a file of a message got when this page had uploaded it; else empty. @param {MessageFile} file */
+  fileIdOf({ client_file_id }) {
+    return [...this.#ids].find(([, id]) => id === client_file_id)?.[0] ?? "";
+  }
+
   /**
    * How much of a file of a waiting message is sent, in bytes; null of any other file.
    * @param {MessageFile} file

@@ -78,7 +78,7 @@ test("a picture is shown in the least rendition with enough pixels, and never in
   assert.equal(renditionFor({ ...PICTURE, width: 9_000 }, 2_000), "800");
   assert.equal(renditionFor({ ...PICTURE, media_type: "image/gif" }, 100), "");
   assert.equal(renditionFor({ ...PICTURE, media_type: "image/heic" }, 2_000), "800"); // few browsers show the original
-  assert.deepEqual([PICTURE, { width: 10, height: 900 }, { width: 900, height: 10 }, {}].map(shapeOf), [1.5, 0.5, 3, 1]);
+  assert.deepEqual([PICTURE, { width: 10, height: 900 }, { width: 900, height: 10 }, {}, { width: 0, height: 0 }].map(shapeOf), [1.5, 0.5, 3, 1, 1]);
 });
 
 test("sizes, durations and kinds are short", () => {
@@ -423,6 +423,17 @@ test("a video whose link can't be renewed without a connection goes on where it 
   app.api.signedIn = signedIn;
   await pass(context, 10);
   assert.deepEqual([video.src, video.currentTime, video.paused], ["/2", 600, false]);
+});
+
+test("a video that was shown before it was uploaded is loaded from the server once this browser has its bytes no more", async (context) => {
+  const { video, app } = newVideo(context);
+  const ids = [];
+  app.sending = { uploads: { urlOf: () => "blob:1", fileIdOf: (file) => (ids.push(file.client_file_id), CLIP.file_id) } };
+  showLater(app, video, { ...CLIP, file_id: "", client_file_id: "c1" }, { file_id: "" });
+  video.currentTime = 9;
+  video.dispatchEvent(new Event("error"));
+  await until(() => video.src === "/1");
+  assert.deepEqual([video.src, video.currentTime, video.parentElement.state, ids], ["/1", 9, "", ["c1"]]);
 });
 
 test("a picture that the server is too busy to send is loaded again a few times, and is gone only then", async (context) => {

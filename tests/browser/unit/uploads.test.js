@@ -676,6 +676,7 @@ test("a voice message has its duration and its loudest moments, and the micropho
   assert.deepEqual([files[0].media_type, files[0].waveform, reply_to], ["audio/ogg", btoa("\x00\x80\xff"), "4"]);
   assert.match(files[0].name, /^voice-1970-.*\.ogg$/);
   await pass();
+  assert.equal(page.uploads.fileIdOf(files[0]), page.server.files.get(files[0].client_file_id).file_id);
   assert.deepEqual(page.server.voice, { duration_ms: files[0].duration_ms, waveform: files[0].waveform });
   assert.equal(page.server.content(files[0].client_file_id), "Opus");
 });
