@@ -7,6 +7,8 @@ import { fileTexts } from "../languages/files.js";
 import { locale, texts } from "../languages/language.js";
 import { Playback } from "../files/playback.js";
 import { linksOf } from "../files/links.js";
+import { isDeleted } from "../kinds/deleted.js";
+import { isHidden } from "../kinds/hidden.js";
 import { h } from "../view.js";
 import { fileButton } from "./file-icons.js";
 import { localUrl, wantedIn } from "./lazy-media.js";
@@ -26,9 +28,9 @@ const STEP = 5;
 /** By the user's chats: the next user of the page has others. @type {WeakMap<object, Playback>} */
 const all = new WeakMap();
 
-/** The sounds of a user: they end when another chat is opened, and with the sign-in. @param {App} app */
+/** The sounds of a user: they end with their message, when another chat is opened, and with the sign-in. @param {App} app */
 function playbackOf(app) {
-  const { chats, sync } = app;
+  const { chats, sync, sending } = app;
   const known = all.get(chats);
   if (known) return known;
   const made = new Playback(new Audio());
@@ -37,11 +39,21 @@ function playbackOf(app) {
   made.onFailed = () => app.notify(fileTexts.notLoaded);
   let { openChat } = chats;
   const follow = () => {
-    if (openChat !== chats.openChat || sync.hasEnded) made.stop();
+    const message = made.sound?.message;
+    if (openChat !== chats.openChat || sync.hasEnded || (message && isGone(app, message))) made.stop();
     openChat = chats.openChat;
   };
-  for (const store of [chats, sync]) store.subscribe(follow);
+  for (const store of [chats, sync, sending]) store.subscribe(follow);
   return made;
+}
+
+/** Whether a message was deleted, hidden or taken back. @param {App} app @param {Message} message as it was */
+function isGone({ chats, sending }, message) {
+  const { chat_id, key, message_id } = message;
+  const known = [...chats.conversations.known(chat_id), ...sending.waiting(chat_id)].find((one) => one.key === key);
+  if (!known && !message_id) return true;
+  const shown = sending.shown(known ?? chats.conversations.current(message));
+  return isDeleted(shown) || isHidden(shown);
 }
 
 /** @param {MessageFile} file */
@@ -64,6 +76,7 @@ function soundOf(app, message, file) {
   const wanted = wantedIn(message, file);
   return {
     key: keyOf(file),
+    message,
     address: async () => localUrl(app, file) || linksOf(app).get(wanted),
     forget: () => linksOf(app).forget(wanted),
     duration: (file.duration_ms ?? 0) / 1_000,

@@ -3,6 +3,8 @@
 import { Store } from "../stores/store.js";
 import { mayHaveExpired } from "./links.js";
 
+/** @import {Message} from "../types.js" */
+
 /** The speeds that a press of the button goes through. */
 const RATES = [1, 1.5, 2];
 
@@ -10,6 +12,7 @@ const RATES = [1, 1.5, 2];
  * A sound: its key on the page, its address, and how long it is as far as its sender stated, in seconds.
  * @typedef {object} Sound
  * @property {string} key
+ * @property {Message} message that has it
  * @property {() => Promise<string>} address empty if the user may not hear it
  * @property {() => void} forget called when the address does not work: the next one is another one
  * @property {number} duration 0: not known
@@ -36,6 +39,11 @@ export class Playback extends Store {
     for (const type of ["timeupdate", "play", "pause", "ended", "durationchange"])
       audio.addEventListener(type, () => this.changed());
     audio.addEventListener("error", () => void this.#failed());
+  }
+
+  /** The sound that was started last; null once it has ended by `stop`. */
+  get sound() {
+    return this.#sound;
   }
 
   /** How far a sound is; null for one that was not started. @param {string} key @returns {Progress | null} */

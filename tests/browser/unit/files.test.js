@@ -619,7 +619,8 @@ test("an expired address that is renewed after another sound was chosen leaves t
   assert.deepEqual([audio.src, audio.currentTime, playback.of("other").isPlaying], ["/other/1", 1, true]);
 });
 
-test("a finger that begins to scroll on a waveform moves no sound; a click does", async (context) => {
+/** Records the audio elements that the page makes. */
+function useAudio(context) {
   const made = [];
   globalThis.Audio = class extends FakeAudio {
     constructor() {
@@ -628,8 +629,39 @@ test("a finger that begins to scroll on a waveform moves no sound; a click does"
     }
   };
   context.after(() => delete globalThis.Audio);
+  return made;
+}
+
+test("a sound ends when its message is deleted, hidden or taken back, by this user or another one", async (context) => {
+  const made = useAudio(context);
+  const isPlaying = async (end) => {
+    const app = { ...newApp(), sync: new Store(), root: { invalidate() {} } };
+    app.sending.uploads = { urlOf: () => "blob:1", progressOf: () => null };
+    app.chats.open(CHAT);
+    await settle();
+    await app.sending.send(CHAT, "", { files: [{ ...VOICE, file_id: "", client_file_id: "c1" }] });
+    const [first] = app.chats.conversations.of(CHAT).messages;
+    const [waiting] = app.sending.waiting(CHAT);
+    const message = end === takeBack ? waiting : first;
+    const [play] = player(app, message, message.files[0], 0);
+    play.props.onclick();
+    await settle();
+    app.chats.change(changeAt(98, 8, { deleted: {} }, MIRA)); // another message
+    const before = !made.at(-1).paused;
+    end(app);
+    return [before, !made.at(-1).paused];
+  };
+  const deleteForAll = ({ chats }) => chats.change(deletion(7));
+  const hide = ({ sending }) => sending.set({ chat_id: CHAT, message_id: idAt(7) }, "hidden", true);
+  const takeBack = ({ sending }) => sending.discard(sending.waiting(CHAT)[0]);
+  for (const end of [deleteForAll, hide, takeBack]) assert.deepEqual(await isPlaying(end), [true, false], end.name);
+});
+
+test("a finger that begins to scroll on a waveform moves no sound; a click does", async (context) => {
+  const made = useAudio(context);
   const chats = Object.assign(new Store(), { openChat: CHAT });
-  const app = { chats, sync: new Store(), sending: { uploads: { urlOf: () => "blob:1" } }, root: { invalidate() {} } };
+  const sending = Object.assign(new Store(), { uploads: { urlOf: () => "blob:1" } });
+  const app = { chats, sync: new Store(), sending, root: { invalidate() {} } };
   const file = { ...VOICE, client_file_id: "c1" };
   const [, sound] = player(app, fromWire(wireMessage(1)), file, 0);
   const { props } = sound.children.find(({ props }) => props.role === "slider");
