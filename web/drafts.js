@@ -32,7 +32,7 @@ const NONE = { text: "", reply_to: "", editing: null, files: [] };
 /**
  * The messages that are leaving a draft. `pieces` are the texts at its start that are being kept in the outbox; `kept`
  * resolves when each message that was sent before is kept or has failed: files may take longer than a text after them.
- * @typedef {{pieces: Piece[], kept: Promise<void>}} Leaving
+ * @typedef {{pieces: Piece[], kept: Promise<unknown>}} Leaving
  */
 
 /** The message in a text: without empty lines above and white space below. @param {string} text */
@@ -81,9 +81,11 @@ export class Drafts {
   }
 
   /**
-   * Keeps a message of a chat after the messages that were sent before. Returns when it is kept.
+   * Keeps a message of a chat after the messages that were sent before. Returns when it is kept, with the result of `keep`.
+   * @template T
    * @param {string} chat_id
-   * @param {() => Promise<void>} keep
+   * @param {() => Promise<T>} keep
+   * @returns {Promise<T>}
    */
   keepNext(chat_id, keep) {
     const leaving = this.leaving(chat_id);

@@ -81,7 +81,10 @@ class NewFile(Input):
         ),
     ]
     name: FileName
-    size: Annotated[Digits, Field(description="In bytes, at most max_file_bytes of the session's limits")]
+    size: Annotated[
+        Digits,
+        Field(description="In bytes, at most max_file_bytes of the session's limits; of a voice message at least 1"),
+    ]
     sha256: Annotated[str, StringConstraints(pattern="^([0-9a-fA-F]{64})?$")] = ""
     keep_original: Flag = Field(
         False, description="Whether a picture keeps its bytes, those of the camera's data included"

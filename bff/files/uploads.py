@@ -61,6 +61,8 @@ class Uploads:
         limits = self._services.live.value
         if body.size > limits.max_file_bytes:
             return Refusal(Code.TOO_LARGE, f"A file may have {limits.max_file_bytes} bytes at most.", field="size")
+        if body.voice and not body.size:
+            return Refusal(Code.INVALID, "A voice message has at least 1 byte.", field="size")
         if wait := self._reservations.take(str(claims.user_id), limits.files_per_hour, trio.current_time()):
             return too_many("new files", wait)
         response = await self._reserve(claims.user_id, body)

@@ -402,8 +402,8 @@ export class Composer {
     const { reply_to } = this.#draft;
     this.#setVoice(null);
     if (reply_to) this.#keep({ reply_to: "" });
-    await voice.send(reply_to);
-    this.#kept();
+    if (await voice.send(reply_to)) this.#kept();
+    else if (reply_to && !this.#draft.reply_to) this.#keep({ reply_to });
   }
 
   async #loadCompletion() {

@@ -1,7 +1,7 @@
 // The recording of a voice message, in place of the text field.
 
 import { durationText } from "../files/kinds.js";
-import { Recorder } from "../files/recorder.js";
+import { MAX_VOICE_MS, MIN_VOICE_MS, Recorder } from "../files/recorder.js";
 import { drawing } from "../icons.js";
 import { fileTexts } from "../languages/files.js";
 import { h } from "../view.js";
@@ -62,18 +62,26 @@ export class VoiceMessage {
   }
 
   /**
-   * Ends the recording now, and sends it after the messages of the chat that are being kept. Returns when it is kept.
+   * Ends the recording now, and sends it after the messages of the chat that are being kept; drops one that is empty or
+   * too short, with a notice.
    * @param {string} reply_to
+   * @returns {Promise<boolean>} when it is kept; whether it is sent
    */
   send(reply_to) {
     const { drafts, uploads } = this.#app.sending;
     const finished = this.#recorder.finish();
-    const keep = async () => uploads?.attached.sendVoice(this.#chat_id, await finished, reply_to);
+    const keep = async () => {
+      const voice = await finished;
+      const isSent = voice.bytes.size > 0 && voice.duration_ms >= MIN_VOICE_MS;
+      if (isSent) await uploads?.attached.sendVoice(this.#chat_id, voice, reply_to);
+      else this.#app.notify(fileTexts.voice.tooShort);
+      return isSent;
+    };
     return drafts.keepNext(this.#chat_id, keep).finally(() => this.#release());
   }
 
   view() {
-    const { label, cancel, recording, isFull } = fileTexts.voice;
+    const { label, cancel, recording, isFull, hasEnded } = fileTexts.voice;
     const { levels, duration_ms, isRecording } = this.#recorder;
     const newest = [...Array(BARS).fill(0), ...levels].slice(-BARS);
     const bars = newest.map((level, at) => `M${3 * at + 1.5} ${HIGH / 2 - (level * HIGH) / 2}v${Math.max(level * HIGH, 1)}`);
@@ -84,7 +92,7 @@ export class VoiceMessage {
       h("span", { class: isRecording ? "recording-sign" : "recording-sign ended" }),
       h("span", { role: "timer", dir: "ltr" }, durationText(duration_ms / 1_000)),
       drawing("levels", `0 0 ${3 * BARS} ${HIGH}`, [h("path", { d: bars.join("") })]),
-      h("span", { class: "unseen", role: "status" }, isRecording ? recording : isFull),
+      h("span", { class: "unseen", role: "status" }, isRecording ? recording : duration_ms < MAX_VOICE_MS ? hasEnded : isFull),
     );
   }
 }

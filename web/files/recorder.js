@@ -2,6 +2,8 @@
 
 /** The recording ends by itself after this time, in milliseconds. */
 export const MAX_VOICE_MS = 30 * 60_000;
+/** A shorter recording is not sent, in milliseconds: nothing was said. */
+export const MIN_VOICE_MS = 500;
 /** The loudness is measured at this interval, in milliseconds. */
 const INTERVAL_MS = 50;
 /** Values of a waveform: the server's limit. */

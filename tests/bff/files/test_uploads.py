@@ -169,6 +169,7 @@ async def test_a_refused_reservation_leaves_its_upload_only_if_it_may_exist(
         ({"client_file_id": "x" * 65}, (422, "invalid", "client_file_id")),
         ({"sha256": "0g" * 32}, (422, "invalid", "sha256")),
         ({"voice": {"duration_ms": 0}}, (422, "invalid", "voice.duration_ms")),
+        ({"voice": {"duration_ms": 1}, "size": 0}, (422, "invalid", "size")),
         ({"voice": {"duration_ms": 1, "waveform": "A" * 88}}, (422, "invalid", "voice.waveform")),
         *(
             ({"name": name}, (422, "invalid", "name"))

@@ -645,7 +645,7 @@ test("a part is sent again with a new token after the old one was rejected, and 
 
 /** A microphone with these levels, one after the other; it records what the test adds. */
 function microphone(...levels) {
-  const used = { isOpen: false, recorder: null };
+  const used = { isOpen: false, recorder: null, content: "Opus" };
   const stream = { getTracks: () => [{ stop: () => void (used.isOpen = false) }] };
   return Object.assign(used, {
     supports: (type) => type.startsWith("audio/ogg"),
@@ -655,7 +655,7 @@ function microphone(...levels) {
     record: (_, mimeType) => {
       const stop = () => {
         used.recorder.state = "inactive";
-        used.recorder.ondataavailable({ data: new Blob(["Opus"]) });
+        used.recorder.ondataavailable({ data: new Blob([used.content]) });
         used.recorder.onstop();
       };
       return (used.recorder = { mimeType, state: "recording", start: () => {}, stop });
@@ -695,6 +695,38 @@ test("a voice message ends when it is sent, also if it waits for a message that 
   kept();
   await Promise.all([before, sent]);
   assert.equal(waiting(page).files[0].duration_ms, 1_000);
+});
+
+test("a recording without bytes, or too short for a word, is dropped with a notice", async () => {
+  const page = await opened();
+  const notices = [];
+  const record = async (seconds, content) => {
+    const used = microphone();
+    const app = { root: { invalidate() {} }, sending: page.sending, notify: (text) => notices.push(text) };
+    const voice = new VoiceMessage(app, CHAT, await Recorder.begin(used), () => {});
+    used.content = content;
+    await pass(seconds);
+    return voice.send("4");
+  };
+  assert.deepEqual([await record(5, ""), await record(0.4, "Opus"), await record(0.5, "Opus")], [false, false, true]);
+  assert.deepEqual(notices, Array(2).fill("The recording was too short, and was not sent."));
+  const sent = page.sending.waiting(CHAT);
+  assert.deepEqual([sent.length, sent[0].files[0].duration_ms, page.sending.survivesReload], [1, 500, true]);
+});
+
+test("a recording that ends before its longest time says that the microphone is gone", async () => {
+  const page = await opened();
+  const used = microphone();
+  const statusIn = (voice) => voice.view().children.find(({ props }) => props.role === "status").children[0];
+  const begin = async () => new VoiceMessage({ root: { invalidate() {} }, sending: page.sending }, CHAT, await Recorder.begin(used), () => {});
+  const voice = await begin();
+  await pass(1);
+  assert.match(statusIn(voice), /being recorded/);
+  used.recorder.stop(); // the browser ends it with the last track
+  assert.match(statusIn(voice), /microphone can’t be used any more/);
+  const long = await begin();
+  for (let minute = 0; minute < 31; minute++) mock.timers.tick(60_000);
+  assert.match(statusIn(long), /longest time/);
 });
 
 test("a reload loses a voice message until it is kept or cancelled, and the page hears of both", async () => {

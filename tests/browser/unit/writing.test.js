@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 import { Completion } from "../../../web/components/completion.js";
 import { Composer } from "../../../web/components/composer.js";
+import { VoiceMessage } from "../../../web/components/voice.js";
 import { ForwardDialog } from "../../../web/components/forward-dialog.js";
 import { isForInputMethod } from "../../../web/keys.js";
 import { bodyOf } from "../../../web/drafts.js";
@@ -182,6 +183,27 @@ test("a message that is kept after the user has left its chat does not move the 
   await submit("Ask @Mimi");
   const bodies = sync.sending.waiting(GROUP).map(({ body }) => body);
   assert.deepEqual([bodies, toEnd.mock.callCount()], [["Ask Mimi", "Ask @Mimi"], 1]);
+});
+
+test("a recording that is dropped leaves the draft its reply, and does not move the messages", async (context) => {
+  for (const [name, value] of [["MediaRecorder", class {}], ["navigator", { mediaDevices: { getUserMedia() {} } }]]) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true });
+    context.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  const { app, composer, document, submit, toEnd } = await inGroup(context, () => new Promise(() => {}));
+  const replies = [];
+  const voice = { view: () => null, cancel() {}, send: async (reply_to) => replies.push(reply_to) > 1 };
+  context.mock.method(VoiceMessage, "begin", async () => voice);
+  for (const [left, ends] of [[idAt(2), 0], ["", 1]]) {
+    composer.reply(fromWire({ ...wireMessage(2), chat_id: GROUP }));
+    app.root.render();
+    nodesIn(document.body).find((node) => node.getAttribute?.("aria-label") === "Voice message").click();
+    await settle();
+    await submit("");
+    assert.deepEqual([app.sending.drafts.get(GROUP).reply_to, toEnd.mock.callCount()], [left, ends]);
+  }
+  assert.deepEqual(replies, [idAt(2), idAt(2)]);
 });
 
 test("a forwarded message reaches a direct chat at once, and groups soon, though their members can't be loaded", async (context) => {

@@ -89,6 +89,8 @@ export const de = {
     label: "Aufnahme einer Sprachnachricht",
     recording: "Deine Stimme wird aufgenommen. Sende die Aufnahme, oder brich sie mit Escape ab.",
     isFull: "Die Aufnahme hat ihre längste Dauer erreicht. Du kannst sie senden.",
+    hasEnded: "Das Mikrofon kann nicht mehr benutzt werden. Du kannst die Aufnahme senden.",
+    tooShort: "Die Aufnahme war zu kurz und wurde nicht gesendet.",
     cancel: "Aufnahme abbrechen",
     notAllowed: "Diese Seite darf das Mikrofon nicht benutzen. Du kannst es in den Einstellungen des Browsers erlauben.",
     noMicrophone: "Das Mikrofon kann nicht benutzt werden.",

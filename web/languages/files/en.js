@@ -97,6 +97,8 @@ export const en = {
     label: "Recording of a voice message",
     recording: "Your voice is being recorded. Send it, or press Escape to cancel.",
     isFull: "The recording has reached its longest time. You can send it.",
+    hasEnded: "The microphone can’t be used any more. You can send the recording.",
+    tooShort: "The recording was too short, and was not sent.",
     cancel: "Cancel the recording",
     notAllowed: "This page is not allowed to use the microphone. You can allow it in the settings of the browser.",
     noMicrophone: "The microphone can’t be used.",
