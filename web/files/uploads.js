@@ -11,6 +11,7 @@ import { Store } from "../stores/store.js";
 import { AttachedFiles, idOf } from "./attached.js";
 import { Bytes } from "./bytes.js";
 import { openFiles } from "./database.js";
+import { sizeText } from "./kinds.js";
 import { sizeOfPicture } from "./picked.js";
 import { FileServer } from "./server.js";
 import { Blocked, Unreadable, upload } from "./upload.js";
@@ -295,8 +296,11 @@ export class Uploads extends Store {
     const entry = this.#entry(id);
     if (!entry) return;
     const files = (entry.files ?? []).map((file) => ({ ...file, has_failed: file.client_file_id === id }));
-    const { name = "" } = files.find(({ has_failed }) => has_failed) ?? {};
-    const error = fileTexts.sending.ofFile(name, this.#explain(fault));
+    const { name = "", size = "0" } = files.find(({ has_failed }) => has_failed) ?? {};
+    const { maxFileBytes } = this.#sending;
+    const { ofFile, tooLarge } = fileTexts.sending;
+    const isTooLarge = fault instanceof Problem && fault.code === "too_large" && maxFileBytes > 0 && Number(size) > maxFileBytes;
+    const error = isTooLarge ? tooLarge(name, sizeText(maxFileBytes)) : ofFile(name, this.#explain(fault));
     this.#sending.outbox.change({ ...entry, files, state: "failed", error });
   }
 
@@ -308,7 +312,7 @@ export class Uploads extends Store {
     if (fault instanceof Blocked) return blocked;
     if (!(fault instanceof Problem)) return texts.failed.unknown;
     const { code, field } = fault;
-    if (code === "too_large") return quota; // larger files are not attached
+    if (code === "too_large") return quota;
     if (field === "media_type") return notAllowed;
     return refusalText({ code, field, message: fault.message });
   }

@@ -372,6 +372,20 @@ test("what the server refuses fails the message with the reason, and a further t
   assert.deepEqual(page.sent(), [["Look", ["f1"]]]);
 });
 
+test("a file that was attached before its limit was known fails as too large, and others by the user's quota", async () => {
+  const errorOf = async (max_file_bytes) => {
+    const page = await opened();
+    page.server.faults = [new Problem(413, { code: "too_large", field: "size" })];
+    page.uploads.attached.add(CHAT, [file()]);
+    page.sending.maxFileBytes = max_file_bytes;
+    await page.uploads.attached.send(CHAT, "", {}, page.uploads.attached.take(CHAT));
+    await pass();
+    return waiting(page).error;
+  };
+  assert.equal(await errorOf(9), "a.png is too large: a file may have 9 bytes at most.");
+  for (const limit of [0, 10]) assert.equal(await errorOf(limit), "File a.png: Your files have reached the limit of this server.");
+});
+
 /** A page with a message of two files that has failed after both uploads had begun. */
 async function failed() {
   const page = await opened();
