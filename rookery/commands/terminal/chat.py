@@ -215,7 +215,7 @@ class TerminalChat:
                 case "/send", text:
                     await self._send_file(text)
                 case "/save", number, *place if is_number([number]):
-                    self._show_lines(await self._files.save(self._messages.get(int(number)), " ".join(place)))
+                    await self._files.save(self._messages.get(int(number)), " ".join(place))
                 case "/open", name:
                     await self._open_group(name)
                 case "/report", number, reason if is_number([number]):

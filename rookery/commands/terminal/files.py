@@ -2,14 +2,14 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
 import trio
 
-from rookery.client import Client, FileInfo, Message, Refused, Unreachable, refs_in
+from rookery.client import Client, FileInfo, Message, Refused, RookeryError, Unreachable, refs_in
 from rookery.commands.terminal.commands import InvalidCommand
 from rookery.commands.terminal.texts import size_text
 
@@ -51,22 +51,29 @@ class TerminalFiles:
                 self._unfinished[key] = failure.client_id
             raise
 
-    async def save(self, message: Message, text: str) -> Sequence[str]:
+    async def save(self, message: Message, text: str) -> None:
         """Download the files of a message into a folder, by default the current one, or its only file to a new path.
-        Return lines that name the paths. Raises InvalidCommand; RookeryError."""
+        Show the path of each when it is saved. Raises InvalidCommand, which states how many files were saved before a
+        failure; RookeryError if none was."""
         if not message.files:
             raise InvalidCommand("the message has no files")
-        with _path_errors(f"{text or 'this folder'} can't be written"):
-            place = await _expanded(text)
-            is_folder = await place.is_dir()
-            if not is_folder and (len(message.files) > 1 or await place.exists()):
-                raise InvalidCommand(f"{place} {'exists already' if len(message.files) == 1 else 'is no folder'}")
-            lines = []
-            for file, ref in zip(message.files, refs_in(message), strict=True):
-                path = await _new_path(place, file.name) if is_folder else place
-                await self._client.files.save(ref, Path(path), progress=self._progress(file.name, file.size))
-                lines.append(f"saved {path} ({size_text(file.size)})")
-            return lines
+        saved = 0
+        try:
+            with _path_errors(f"{text or 'this folder'} can't be written"):
+                place = await _expanded(text)
+                is_folder = await place.is_dir()
+                if not is_folder and (len(message.files) > 1 or await place.exists()):
+                    raise InvalidCommand(f"{place} {'exists already' if len(message.files) == 1 else 'is no folder'}")
+                for file, ref in zip(message.files, refs_in(message), strict=True):
+                    path = await _new_path(place, file.name) if is_folder else place
+                    await self._client.files.save(ref, Path(path), progress=self._progress(file.name, file.size))
+                    saved += 1
+                    self._show(f"saved {path} ({size_text(file.size)})")
+        except (InvalidCommand, RookeryError) as error:
+            if not saved:
+                raise
+            reason = error if isinstance(error, InvalidCommand) else f"failed: {error}"
+            raise InvalidCommand(f"{reason} ({saved} of {len(message.files)} saved)") from error
 
     def _progress(self, name: str, size: int) -> Callable[[int], None]:
         shown_at = trio.current_time()

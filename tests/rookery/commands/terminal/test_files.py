@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from rookery.client import http
+from rookery.client import FileRef, Unreachable, http
+from rookery.client.files import Files
 from rookery.commands.terminal.chat import TerminalChat
 from tests.rookery.commands.terminal.screens import (
     MESSAGES,
@@ -99,6 +100,37 @@ async def test_the_files_of_a_message_are_saved_under_safe_new_names_and_forward
     assert [(file.file_id, file.chat_id, file.message_id) for file in connection.received[-1].send.files] == [
         (5, "d-7-9", 1), (6, "d-7-9", 1)
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("with_files")
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (Unreachable("no response"), "failed: no response (1 of 2 saved)"),
+        (OSError(28, "No space left on device"), "{folder} can't be written: No space left on device (1 of 2 saved)"),
+    ],
+)
+async def test_the_files_that_were_saved_before_a_failure_are_named_and_counted(
+    chat: TerminalChat,
+    screen: FakeScreen,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: Exception,
+    failure: str,
+) -> None:
+    save = Files.save
+
+    async def save_first(self: Files, ref: FileRef, path: Path, **options: Any) -> None:
+        if ref.file_id == 6:
+            raise error
+        await save(self, ref, path, **options)
+
+    monkeypatch.setattr(Files, "save", save_first)
+    await chat.execute("/history")
+    screen.shown.clear()
+    await chat.execute(f"/save 1 {tmp_path}")
+    assert screen.shown == [f"saved {tmp_path}/_.photo.png (3.4 MB)", failure.format(folder=tmp_path)]
+    assert chat.failed
 
 
 @pytest.mark.usefixtures("with_files")
