@@ -74,20 +74,26 @@ class StreamedBody:
             raise StopAsyncIteration
         if self._gone is None:
             await FILES.take_piece()
-            began = trio.current_time()
             with trio.move_on_after(self._seconds_left()):
-                event = await self._receive()
-                self._waited += trio.current_time() - began
-                if event["type"] == "http.request":
-                    self._is_whole = not event.get("more_body", False)
-                    body: bytes = event.get("body", b"")
-                    self._received += len(body)
-                    return body
-                self._gone = event
+                if (piece := await self._receive_piece()) is not None:
+                    return piece
         if self._gone is None:
             raise TooSlow
         self._responds.set()  # so that Quart, too, learns of it
         raise ClientGone
+
+    async def _receive_piece(self) -> bytes | None:
+        """The next piece; None if the client disconnected."""
+        began = trio.current_time()
+        event = await self._receive()
+        self._waited += trio.current_time() - began
+        if event["type"] != "http.request":
+            self._gone = event
+            return None
+        self._is_whole = not event.get("more_body", False)
+        piece: bytes = event.get("body", b"")
+        self._received += len(piece)
+        return piece
 
     def _seconds_left(self) -> float:
         """The time until the next piece has to be there."""
@@ -113,12 +119,11 @@ class StreamedBody:
         await self._send(event)
 
     async def _discard(self) -> None:
-        with trio.move_on_after(DISCARD_SECONDS):
-            try:
-                async for _ in self:
-                    pass
-            except (ClientGone, TooSlow):
-                pass  # the connection ends with the response
+        """Receive the rest of the body, of MAX_PART_BYTES in all at most: outside the turn of files, which wanted
+        bodies need, since anybody can send a refused one. If there is more, the connection ends with the response."""
+        with trio.move_on_after(min(DISCARD_SECONDS, self._seconds_left())):
+            while not self._is_whole and self._gone is None and self._received < MAX_PART_BYTES:
+                await self._receive_piece()
 
 
 def stream_body(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> StreamedBody | None:

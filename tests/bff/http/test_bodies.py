@@ -54,6 +54,21 @@ async def test_a_refused_body_is_read_before_the_response_begins() -> None:
     assert client.sent == [(START, 0)]
 
 
+async def test_a_refused_body_takes_no_turn_of_files_and_is_read_up_to_the_size_of_a_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+
+    async def take_piece() -> None:
+        taken.append(1)
+
+    monkeypatch.setattr("bff.http.bodies.FILES.take_piece", take_piece)
+    monkeypatch.setattr("bff.http.bodies.MAX_PART_BYTES", 3)
+    client = Connection(PIECE, PIECE, PIECE, PIECE, LAST)
+    await client.body.send(START)
+    assert (taken, client.sent) == ([], [(START, 2)])
+
+
 async def test_a_body_ends_with_its_client_and_quart_learns_of_it() -> None:
     client = Connection(PIECE, GONE)
     await client.body.receive()
