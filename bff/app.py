@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import quart.wrappers
 import structlog
@@ -37,6 +38,7 @@ from bff.http.measures import bff_readings, measure_request
 from bff.http.problems import allowed_methods, problem, refusal_of_http, refusal_of_store
 from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
+from bff.http.strangers import Strangers
 from bff.http.tracing import set_result, trace_requests
 from bff.joining import Joining
 from bff.openapi.documentation import document
@@ -194,7 +196,14 @@ class Application(QuartTrio):
 
     trusted_proxies: Sequence[Network] = ()
 
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._strangers = Strangers(SECURITY_HEADERS)
+
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await self._strangers.serve(self._serve, scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         scope = apply_proxy_headers(drop_long_lists(scope), self.trusted_proxies)
         if body := stream_body(scope, receive, send):
             receive, send = body.receive, body.send

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import h11
 import structlog
@@ -21,7 +21,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState, Scope
 
 from shared.background import open_background
 from shared.net.accepting import serve_listeners
@@ -202,6 +202,19 @@ def mark_authenticated(scope: Mapping[str, Any], user_id: int) -> None:
     that no connection carries."""
     if authenticate := scope.get("state", {}).get(_AUTHENTICATE):
         authenticate(user_id)
+
+
+def on_authenticated(scope: Scope, function: Callable[[], None]) -> Scope:
+    """The scope of a request for which `mark_authenticated` also calls the function."""
+    state = cast(Mapping[str, Any], scope).get("state", {})
+    authenticate = state.get(_AUTHENTICATE)
+
+    def authenticate_both(user_id: int) -> None:
+        function()
+        if authenticate:
+            authenticate(user_id)
+
+    return cast(Scope, {**scope, "state": {**state, _AUTHENTICATE: authenticate_both}})
 
 
 class _Connection:
