@@ -50,6 +50,7 @@ class Operations:
         self._services = services
         self._schema = schema
         self._site = site
+        self._exposition = metrics.Exposition()
 
     def mount(self, app: Quart) -> None:
         """Add the routes. They are not in the description of the API."""
@@ -76,7 +77,7 @@ class Operations:
     async def _metrics(self) -> HttpResponse:
         if not self._services.serves_metrics or any(name in request.headers for name in FORWARDED):
             raise NotFound
-        return HttpResponse(await metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+        return HttpResponse(await self._exposition.text(), content_type=metrics.CONTENT_TYPE)
 
     async def _public_keys(self) -> HttpResponse:
         response = _json(await self._services.issuer.keys.public(), 200)

@@ -62,7 +62,7 @@ async def serve_health(
     listeners = await listen(host, port, tls=tls)
     task_status.started(port_of(listeners))
     admission = ConnectionBudget(total=MAX_CONNECTIONS, turns=turns).add_listener()
-    respond = partial(_respond, health, is_starting)
+    respond = partial(_respond, health, metrics.Exposition(), is_starting)
     await serve_listeners(partial(_serve_connection, respond, admission), listeners)
 
 
@@ -120,11 +120,11 @@ def _next_event(connection: h11.Connection, turn: Turn) -> h11.Event | type[h11.
         return connection.next_event()
 
 
-async def _respond(health: Health, is_starting: bool, request: h11.Request) -> Response:
+async def _respond(health: Health, exposition: metrics.Exposition, is_starting: bool, request: h11.Request) -> Response:
     path = request.target.partition(b"?")[0].decode()
     is_read = request.method in (b"GET", b"HEAD")
     if is_read and path == "/metrics":
-        return HTTPStatus.OK, {"Content-Type": metrics.CONTENT_TYPE}, await metrics.exposition()
+        return HTTPStatus.OK, {"Content-Type": metrics.CONTENT_TYPE}, await exposition.text()
     for probe in PROBES:
         if is_read and path == f"/{probe}":
             return _json(*await health.report(probe))

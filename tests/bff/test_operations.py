@@ -5,8 +5,10 @@ import re
 from typing import Any
 
 import pytest
+import trio.testing
 
 from rookery.v1.groups_pb2 import Invite
+from shared.telemetry.metrics import serve_role
 from tests.bff.conftest import Api
 
 FREE = {"/v1/users", "/v1/password-resets", "/v1/tokens", "/v1/tokens/refresh"}
@@ -101,6 +103,19 @@ async def test_metrics_are_for_direct_requests_alone(api: Api, path: str) -> Non
     assert b"process_open_fds" in (await api.call("GET", path)).text
     for header in ("X-Forwarded-For", "Forwarded"):
         assert (await api.call("GET", path, headers={header: "192.0.2.1"})).status == 404
+
+
+async def test_metrics_are_not_made_anew_for_each_stranger(api: Api, mock_clock: trio.testing.MockClock) -> None:
+    checks: list[int] = []
+
+    async def is_ready() -> bool:
+        checks.append(1)
+        return True
+
+    with serve_role("bff", is_ready):
+        for _ in range(3):
+            assert b"rookery_ready" in (await api.call("GET", "/metrics")).text
+    assert checks == [1]
 
 
 @pytest.fixture

@@ -16,6 +16,10 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 IsReady = Callable[[], Awaitable[bool]]
 
+KEPT_SECONDS = 0.5
+"""Seconds for which a made text answers other requests: each takes milliseconds to make, and anybody may ask for it
+where a BFF has no health port. Prometheus asks every few seconds."""
+
 _roles: list[tuple[Role, IsReady]] = []
 _version = version("rookery")
 
@@ -44,6 +48,23 @@ async def exposition() -> bytes:
     tasks = trio.lowlevel.current_statistics().tasks_living
     with register_readings({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}, TASKS: lambda: tasks}):
         return generate_latest(REGISTRY)
+
+
+class Exposition:
+    """The body of `/metrics` for all who ask: made by one of them while the others wait, and kept for KEPT_SECONDS."""
+
+    def __init__(self) -> None:
+        self._making = trio.Lock()
+        self._text = b""
+        self._made_at = float("-inf")
+
+    async def text(self) -> bytes:
+        """Return the body, of KEPT_SECONDS ago at most."""
+        async with self._making:
+            if trio.current_time() >= self._made_at + KEPT_SECONDS:
+                self._text = await exposition()
+                self._made_at = trio.current_time()
+            return self._text
 
 
 class _Instruments(Collector):

@@ -6,10 +6,11 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.telemetry.metrics import exposition, lag_reading, register_readings, serve_role
+from shared.telemetry.metrics import Exposition, exposition, lag_reading, register_readings, serve_role
 from shared.telemetry.metrics.catalogue import ACCEPT, CATALOGUE, CONSUMER_LAG, REFUSALS
 from shared.telemetry.metrics.document import PAGE, with_table
 from shared.telemetry.metrics.event_loop import INTERVAL, measure_event_loop
+from shared.telemetry.metrics.exposition import KEPT_SECONDS
 from shared.telemetry.metrics.instruments import Counter, Gauge, Histogram, Instrument
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -163,3 +164,37 @@ async def test_the_lag_of_the_event_loop_is_the_delay_of_a_task_that_is_due(
     assert lag.count() == 2
     assert values(lag)["rookery_lag_seconds_bucket", ("0.001",)] == 1
     assert values(lag)["rookery_lag_seconds_sum", ()] == pytest.approx(0.25)
+
+
+async def test_all_who_ask_at_once_get_one_text_which_is_kept_for_a_while(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    checks = list[float]()
+
+    async def slow() -> bool:
+        checks.append(trio.current_time())
+        await trio.sleep(2)
+        return True
+
+    shared = Exposition()
+    with serve_role("bff", slow):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(shared.text)
+        assert len(checks) == 1
+        kept = await shared.text()
+        await trio.sleep(KEPT_SECONDS)
+        assert await shared.text() is not kept
+    assert len(checks) == 2
+
+
+async def test_a_client_that_is_gone_leaves_the_text_to_the_next(autojump_clock: trio.testing.MockClock) -> None:
+    async def slow() -> bool:
+        await trio.sleep(2)
+        return True
+
+    shared = Exposition()
+    with serve_role("bff", slow):
+        with trio.move_on_after(1):
+            await shared.text()
+        assert sample("rookery_ready", role="bff")[0].encode() in await shared.text()
