@@ -89,7 +89,7 @@ class Accounts:
         if needs_invite and not body.invite:
             return _NO_INVITE
         user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
-        password_hash = await services.passwords.hash(body.password)
+        password_hash = await services.passwords.hash(body.password, client_address(request))
         invite_id, digest = read_link(body.invite)
         with completed():
             if needs_invite and not await services.accounts.use_invite(invite_id, digest, now_ms=user.created_at_ms):
@@ -197,7 +197,7 @@ class Accounts:
         verified = await self._confirm(claims, user, body.current_password)
         if isinstance(verified, Refusal):
             return verified
-        password_hash = await self._services.passwords.hash(body.new_password)
+        password_hash = await self._services.passwords.hash(body.new_password, client_address(request))
         device_token = await self._devices.issue(user.name, password_hash)  # before the change, which can't be repeated
         if refusal := await self._overtaken(claims, verified):
             return refusal
@@ -272,7 +272,7 @@ class Accounts:
         user_id = parse_id("token", key)
         if isinstance(user_id, Refusal):
             return _WRONG_RESET
-        password_hash = await services.passwords.hash(body.password)
+        password_hash = await services.passwords.hash(body.password, client_address(request))
         if not await self._may_reset(user_id, creator_of(body.token)):
             return _WRONG_RESET
         with completed():
@@ -333,7 +333,7 @@ class Accounts:
         try:
             credentials = await self._services.accounts.credentials(name)
             password_hash = credentials.password_hash if credentials else None
-            correct = await self._services.passwords.verify(password_hash, password)
+            correct = await self._services.passwords.verify(password_hash, password, client_address(request))
         except Unavailable:
             attempt.forgive()
             raise

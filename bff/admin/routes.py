@@ -13,7 +13,7 @@ from bff.deletions import Deletions
 from bff.files.models import Link, WantedReportedFile
 from bff.files.reported import ReportedFiles
 from bff.http.endpoints import Response, endpoint
-from bff.http.proxy_headers import audited_address
+from bff.http.proxy_headers import audited_address, client_address
 from bff.models.accounts import MAX_SIGN_INS
 from bff.services import Services, administration_of
 from rookery.v1.archive_pb2 import GetGroupRequest
@@ -108,7 +108,7 @@ class Admin:
         services = self._services
         user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
         actor = await self._actor(admin)
-        unknown_password = await services.passwords.hash(secrets.token_urlsafe())
+        unknown_password = await services.passwords.hash(secrets.token_urlsafe(), client_address(request))
         if refusal := await self._administration.add_user(actor, user, unknown_password):
             return refusal
         reset = await self._administration.reset_password(actor, user)

@@ -10,6 +10,7 @@ import json
 import secrets
 import unicodedata
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -42,6 +43,10 @@ HASHES_AT_ONCE = 2
 
 MAX_WAITING_HASHES = 64
 """Bound of the queue of passwords: to hash 64, two at a time, 26 ms each, takes under a second."""
+
+MAX_HASHES_OF_CLIENT = 8
+"""Passwords of one client's address that wait, or are being hashed: all clients wait in one queue, and right passwords
+have no other limit until they are checked."""
 
 MAX_TOKEN_CHARACTERS = 2_048
 """Longest access token; ours have about 330 characters."""
@@ -86,6 +91,7 @@ class PasswordHasher:
     def __init__(self, parameters: argon2.Parameters = ARGON2) -> None:
         self._argon2 = argon2.PasswordHasher.from_parameters(parameters)
         self._limiter = trio.CapacityLimiter(HASHES_AT_ONCE)
+        self._of_clients: Counter[str] = Counter()
         self._decoy = self._argon2.hash(secrets.token_urlsafe())
 
     @property
@@ -98,14 +104,15 @@ class PasswordHasher:
         """Number of queued passwords."""
         return self._limiter.statistics().tasks_waiting
 
-    async def hash(self, password: str) -> str:
-        """Hash a password with a new salt. Raises Unavailable if the queue is full."""
-        return await self._work(self._argon2.hash, _normal(password))
+    async def hash(self, password: str, client: str = "") -> str:
+        """Hash a password with a new salt. `client` is the key of the client's address; empty for none, without a limit
+        per client. Raises Unavailable if the queue is full, or has MAX_HASHES_OF_CLIENT of the client."""
+        return await self._work(client, self._argon2.hash, _normal(password))
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str, client: str = "") -> bool:
         """Whether the password matches the hash. Without a hash (no such user) it takes as long and returns False.
-        Raises Unavailable if the queue is full."""
-        correct = await self._work(self._matches, password_hash or self._decoy, _normal(password))
+        `client` and exceptions as for `hash`."""
+        correct = await self._work(client, self._matches, password_hash or self._decoy, _normal(password))
         return correct and password_hash is not None
 
     def _matches(self, password_hash: str, password: str) -> bool:
@@ -114,10 +121,18 @@ class PasswordHasher:
         except argon2.exceptions.VerifyMismatchError:
             return False
 
-    async def _work(self, function: Callable[..., Result], *arguments: str) -> Result:
+    async def _work(self, client: str, function: Callable[..., Result], *arguments: str) -> Result:
         if self.waiting >= MAX_WAITING_HASHES:
             raise Unavailable(f"{MAX_WAITING_HASHES} passwords wait to be checked")
-        return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+        if client and self._of_clients[client] >= MAX_HASHES_OF_CLIENT:
+            raise Unavailable(f"{MAX_HASHES_OF_CLIENT} passwords of one address wait to be checked")
+        self._of_clients[client] += 1
+        try:
+            return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+        finally:
+            self._of_clients[client] -= 1
+            if not self._of_clients[client]:
+                del self._of_clients[client]
 
 
 def _normal(password: str) -> str:

@@ -1,5 +1,6 @@
 """Accounts and sign-ins over HTTP: the promises of each route."""
 
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import trio
 
 from bff import accounts, gateways
 from rookery.v1.signals_pb2 import Signal
+from shared.accounts import tokens as auth
 from shared.accounts.links import Invite, new_link
 from shared.accounts.sign_outs import ALL_SIGN_INS
 from shared.accounts.store import UnconfirmedEnd
@@ -17,6 +19,7 @@ from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
 from tests.bff.conftest import PASSWORD, Api, Reply, disconnect_after_write
+from tests.waiting import until
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -384,6 +387,29 @@ async def test_sign_ins_of_one_account_are_limited_also_with_its_password(
     assert "access_token" in await api.sign_in()
 
 
+async def test_sign_ins_at_one_address_keep_no_other_from_signing_in(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "MAX_HASHES_OF_CLIENT", 2)
+    monkeypatch.setattr(auth, "MAX_WAITING_HASHES", 4)
+    goes_on, matches = threading.Event(), PasswordHasher._matches
+    replies: list[Reply] = []
+    monkeypatch.setattr(PasswordHasher, "_matches", lambda *given: goes_on.wait(20) and matches(*given))
+
+    async def sign_in(address: str) -> None:
+        body = {"name": "alice", "password": PASSWORD}
+        replies.append(await api.call("POST", "/v1/tokens", body, address=address))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(sign_in, "192.0.2.1")
+        await until(lambda: len(replies) == 6)
+        nursery.start_soon(sign_in, "192.0.2.2")
+        await until(lambda: api.services.passwords.waiting == 1)
+        goes_on.set()
+    assert [reply.status for reply in replies] == [503] * 6 + [200] * 3
+
+
 # ---- the user's own
 
 
@@ -508,9 +534,9 @@ async def overtaken(
     verified, has_acted = trio.Event(), trio.Event()
     verify = PasswordHasher.verify
 
-    async def verify_slowly(self: PasswordHasher, password_hash: str | None, password: str) -> bool:
+    async def verify_slowly(self: PasswordHasher, *given: Any) -> bool:
         monkeypatch.setattr(PasswordHasher, "verify", verify)  # for the next one
-        correct = await verify(self, password_hash, password)
+        correct = await verify(self, *given)
         verified.set()
         await has_acted.wait()
         return correct

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,27 @@ async def test_a_crowd_of_passwords_is_refused_instead_of_queued(monkeypatch: py
         for _ in range(10):
             nursery.start_soon(hash_one)
     assert refused == 10 - auth.HASHES_AT_ONCE - 3
+
+
+async def test_passwords_of_one_client_leave_room_in_the_queue_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "MAX_HASHES_OF_CLIENT", 3)
+    passwords = PasswordHasher(FAST)
+    results: list[tuple[str, bool]] = []
+
+    async def hash_one(client: str) -> None:
+        try:
+            await passwords.hash("correct horse", client)
+        except Unavailable:
+            results.append((client, False))
+        else:
+            results.append((client, True))
+
+    for _ in range(2):
+        results.clear()
+        async with trio.open_nursery() as nursery:
+            for client in ["one"] * 5 + ["other"] * 2 + [""] * 5:
+                nursery.start_soon(hash_one, client)
+        assert Counter(results) == {("one", True): 3, ("one", False): 2, ("other", True): 2, ("", True): 5}
 
 
 # ---- access tokens
