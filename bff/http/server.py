@@ -41,6 +41,9 @@ MAX_SEND = 64 * 1024
 MAX_QUEUED = 2
 """Pieces of a body, of MAX_RECEIVE at most, that wait for the application; beyond, nothing is read from the socket."""
 
+SPARED_OF_USER = 4
+"""Connections of a user that no newcomer closes while they are busy: about those of one open page."""
+
 USUAL_HEAD_BYTES = 1_024
 """Bytes of the head of a request that takes REQUEST_SECONDS; a larger head costs its sender more, as each header takes
 time."""
@@ -68,8 +71,8 @@ class HttpLimits:
     """Time for the running requests when the server stops."""
     max_connections: int = 2_000
     """Connections at once, about 30 KiB each, 50 with TLS, as far as the process may open so many files. One more
-    closes the oldest that has not authenticated, else the oldest idle connection; if there is none, the new one is
-    closed without a response."""
+    closes the oldest that has not authenticated, else the oldest idle one, else the oldest of the user with the most if
+    that user has more than SPARED_OF_USER; if there is none, the new one is closed without a response."""
     max_of_user: int = 64
     """Connections of one user that no newcomer closes; for one more, the user's oldest counts as not authenticated."""
     max_head_bytes: int = 16 * 1024
@@ -143,18 +146,21 @@ class Server:
 
     def _admit(self, peer: str, close: Callable[[], None]) -> Slot | None:
         slot = self.admission.admit(peer, close)
-        if slot is None and self._close_oldest_idle():
+        if slot is None and (old := self._oldest_idle() or self._oldest_of_many()):
+            del self._connections[old]
+            self._forget_user(old)
+            old.slot.evict()
             slot = self.admission.admit(peer, close)
         return slot
 
-    def _close_oldest_idle(self) -> bool:
-        """Close the oldest idle connection, to let another client in; return whether there was one."""
-        idle = next((connection for connection in self._connections if connection.is_idle), None)
-        if idle is None:
-            return False
-        del self._connections[idle]
-        idle.slot.evict()
-        return True
+    def _oldest_idle(self) -> "_Connection | None":
+        """The oldest idle connection, if there is one."""
+        return next((connection for connection in self._connections if connection.is_idle), None)
+
+    def _oldest_of_many(self) -> "_Connection | None":
+        """The oldest connection of the user with the most, if that user has more than SPARED_OF_USER."""
+        most = max(self._of_users.values(), key=len, default={})
+        return next(iter(most)) if len(most) > SPARED_OF_USER else None
 
     async def drain(self) -> None:
         """Close idle connections after `last_seconds`, and wait up to `drain_seconds` for the others."""

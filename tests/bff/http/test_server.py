@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from bff.http import endpoints
-from bff.http.server import USUAL_HEAD_BYTES, mark_authenticated, open_http_server
+from bff.http.server import SPARED_OF_USER, USUAL_HEAD_BYTES, mark_authenticated, open_http_server
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import ServerTls
 from shared.net.turns import REQUEST_SECONDS, TURN_SECONDS, Turn
@@ -47,14 +47,14 @@ def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Secure:
 
 
 class Slow:
-    """An application that waits for `go_on`. `/me` has accepted an access token."""
+    """An application that waits for `go_on`. `/me` has accepted an access token of user 1, `/me/2` of user 2."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = trio.Event(), trio.Event()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/me":
-            mark_authenticated(scope, 1)
+        if scope["path"].startswith("/me"):
+            mark_authenticated(scope, 2 if scope["path"] == "/me/2" else 1)
         self.begun.set()
         await self.go_on.wait()
         await application(scope, receive, send)
@@ -195,6 +195,26 @@ async def test_a_connection_over_the_limit_is_closed_if_all_others_are_busy_and_
             assert await second.rest() == b""
         slow.go_on.set()
         await first.until(b"/me\r\n0\r\n\r\n")
+
+
+async def test_the_user_with_the_most_busy_connections_makes_room_for_a_newcomer() -> None:
+    slow = Slow()
+    async with serving(slow, max_connections=SPARED_OF_USER + 3) as server, AsyncExitStack() as clients:
+        connections = [await clients.enter_async_context(connected(server)) for _ in range(SPARED_OF_USER + 3)]
+        for client, path in zip(connections, ["/me/2", "/me/2"] + ["/me"] * (SPARED_OF_USER + 1), strict=True):
+            await client.get(path)
+            await slow.begun.wait()
+            slow.begun = trio.Event()
+        async with connected(server) as newcomer:
+            await newcomer.get("/new")
+            assert await connections[2].rest() == b""
+            await slow.begun.wait()
+            async with connected(server) as second:
+                await second.get("/new")
+                assert await newcomer.rest() == b"", "it has not authenticated"
+            slow.go_on.set()
+            for client in (*connections[:2], *connections[3:]):
+                await client.until(b"0\r\n\r\n")
 
 
 async def test_a_busy_connection_that_never_authenticated_makes_room_before_an_idle_one_that_has() -> None:
