@@ -172,9 +172,9 @@ async def _inputs(
             case "query":
                 value = parse_query(parameter.annotation, request.query_string)
             case "body":
-                value = parse_body(parameter.annotation, await _body())
+                value = _foreign() or parse_body(parameter.annotation, await _body())
             case "content":
-                value = streamed_content()
+                value = _foreign() or streamed_content()
             case _:
                 value = parse_id(name, path[name]) if parameter.annotation is int else path[name]
         if isinstance(value, Refusal):
@@ -234,6 +234,15 @@ def parse_query(model: type[M], query: bytes) -> M | Refusal:
         return model.model_validate(fields)
     except ValidationError as error:
         return refusal_of(error)
+
+
+def _foreign() -> Refusal | None:
+    """The refusal of a body that a page of another site sends with its visitor's browser, at the visitor's address: a
+    page needs no permission for a POST of plain text, only to read the response. Browsers state this to servers with
+    TLS, and a page can't change it."""
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        return Refusal(Code.FORBIDDEN, "Pages of other sites may not use this API.")
+    return None
 
 
 async def _body() -> bytes:

@@ -58,6 +58,14 @@ async def test_a_body_that_is_no_json_object_is_malformed(api: Api, token: str, 
         assert reply.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(("method", "path"), [*BODIES, ("POST", "/v1/avatars")])
+async def test_a_page_of_another_site_can_t_post_for_its_visitors(api: Api, token: str, method: str, path: str) -> None:
+    body = BODIES.get((method, path), {})
+    for site, is_refused in (("cross-site", True), ("same-site", False), ("same-origin", False), ("none", False)):
+        reply = await api.call(method, path, body, token=token, headers={"Sec-Fetch-Site": site})
+        assert (reply.status == 403 and reply.refusal == (403, "forbidden", "")) == is_refused, site
+
+
 @pytest.mark.parametrize(("method", "path"), BODIES)
 async def test_a_wrong_missing_or_unknown_field_is_malformed_and_named(
     api: Api, token: str, method: str, path: str
