@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 import structlog
 import trio
@@ -12,8 +13,10 @@ from werkzeug.exceptions import NotFound
 
 from bff.files.models import AvatarQuery, AvatarSize, MadeAvatar
 from bff.files.served import POLICY
-from bff.http.bodies import Content, TooSlow
+from bff.http.bodies import Content, StreamedBody, TooSlow, slowest
 from bff.http.endpoints import Response, endpoint, in_time, parse_query
+from bff.http.problems import problem
+from bff.http.proxy_headers import client_address
 from bff.services import Services
 from shared.accounts.tokens import Claims
 from shared.contract.avatars import SETTABLE_MS, is_avatar, is_avatar_of, new_avatar
@@ -32,6 +35,23 @@ MAX_AT_ONCE = 8
 MAX_READS = 16
 """Avatars that are read from the file store at once: anybody may ask for them, and files need its connections too."""
 
+MAX_READS_OF_CLIENT = 8
+"""Avatars of these that are read for one client's address."""
+
+MAX_WAITING = 100
+"""Requests for avatars of one client's address that wait for these reads: a page behind a proxy with HTTP/2 asks for
+those of all its chats at once."""
+
+KEPT_BYTES = 16 << 20
+"""Bytes of the avatars that were read last, which are kept: slow readers of one share its bytes."""
+
+KEPT_SECONDS = 60.0
+"""Seconds for which a read avatar is kept: for so long it is also there after its deletion by another process."""
+
+SLOW_SECONDS = 5.0
+"""Seconds for which the client of a picture was waited for, after which it may make room for another: usual clients
+have sent theirs by then."""
+
 AVATARS_PER_DAY = 20
 """Pictures that one BFF accepts from a user."""
 
@@ -42,6 +62,8 @@ FORGET_SECONDS = 2.0
 """Seconds for the deletion of a former picture. The sweep deletes the pictures whose deletion takes longer."""
 
 YEAR = 31_536_000
+
+_TOO_MANY = Refusal(Code.RATE_LIMITED, "Too many pictures at once: try again soon.")
 
 _log = structlog.get_logger(__name__)
 
@@ -54,8 +76,14 @@ class Avatars:
         self._services = services
         self._files = services.files
         self._made = Throttle(period=DAY)
-        self._receiving: set[int] = set()
+        self._receiving: dict[int, tuple[StreamedBody, trio.CancelScope]] = {}
+        """The pictures that are received and decoded, by user."""
         self._reads = trio.CapacityLimiter(MAX_READS)
+        self._reads_of: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
+        """By the client's address, as long as a request waits or reads."""
+        self._kept: dict[str, tuple[bytes, float]] = {}
+        """Avatars by their key, with the time of their reading, the oldest first."""
+        self._kept_bytes = 0
 
     @endpoint("POST", "/v1/avatars", MadeAvatar, status=201, seconds=UPLOAD_SECONDS)
     async def make_avatar(self, claims: Claims, query: AvatarQuery, content: Content) -> Response | Refusal:
@@ -63,7 +91,7 @@ class Avatars:
         without the data of its camera. It is shown once the profile or the group has its token."""
         if content.size > MAX_AVATAR_BYTES:
             return Refusal(Code.TOO_LARGE, f"A picture may have {MAX_AVATAR_BYTES} bytes at most.", field="body")
-        with self._reception(claims.user_id) as refusal:
+        with self._reception(claims.user_id, content.pieces) as refusal:
             if refusal is not None:
                 return refusal
             try:
@@ -76,7 +104,8 @@ class Avatars:
             token = new_avatar(query.chat_id or str(claims.user_id))
             for size in sorted(AVATARS, reverse=True):  # `check` looks for the smallest
                 await self._files.put(avatar_key(token, size), squares[size])
-        return Response(MadeAvatar(avatar=token), 201)
+            return Response(MadeAvatar(avatar=token), 201)
+        return _TOO_MANY  # it was ended for the picture of another user
 
     def mount(self, app: Quart) -> None:
         """Add the route of the pictures. It is not in the description of the API, since it returns no JSON."""
@@ -103,6 +132,8 @@ class Avatars:
         try:
             with trio.fail_after(FORGET_SECONDS):
                 await self._files.delete(avatar_keys(token))
+            for key in avatar_keys(token):
+                self._drop(key)
         except (Unavailable, trio.TooSlowError) as error:
             _log.warning("avatar_left", place=place, error=str(error) or "too slow")
 
@@ -111,11 +142,9 @@ class Avatars:
         query = parse_query(AvatarSize, request.query_string)
         if not is_avatar(token) or isinstance(query, Refusal) or query.size not in map(str, AVATARS):
             raise NotFound
-        try:
-            async with self._reads, self._files.read(avatar_key(token, int(query.size))) as chunks:
-                picture = b"".join([chunk async for chunk in chunks])
-        except files.NotFound:
-            raise NotFound from None
+        picture = await self._read(avatar_key(token, int(query.size)))
+        if isinstance(picture, Refusal):
+            return problem(picture)
         headers = {
             "Cache-Control": f"public, max-age={YEAR}, immutable",
             "Content-Disposition": 'inline; filename="avatar.webp"',
@@ -123,21 +152,71 @@ class Avatars:
         }
         return HttpResponse(picture, 200, headers, content_type="image/webp")
 
+    async def _read(self, key: str) -> bytes | Refusal:
+        """Return the picture with this key, in the turn of its client. Raises NotFound and Unavailable."""
+        client = client_address(request)
+        own = self._reads_of.get(client)
+        if own is None:
+            own = self._reads_of[client] = trio.CapacityLimiter(MAX_READS_OF_CLIENT)
+        if (picture := self._find(key)) is not None:
+            return picture
+        if own.statistics().tasks_waiting >= MAX_WAITING:
+            return Refusal(Code.RATE_LIMITED, "Too many pictures at once for this address: try again soon.")
+        async with own, self._reads:
+            if (picture := self._find(key)) is not None:
+                return picture
+            try:
+                async with self._files.read(key) as chunks:
+                    picture = b"".join([chunk async for chunk in chunks])
+            except files.NotFound:
+                raise NotFound from None
+            self._keep(key, picture)
+            return picture
+
+    def _find(self, key: str) -> bytes | None:
+        """The kept picture, if there is one that is not too old."""
+        picture, read_at = self._kept.get(key, (b"", 0.0))
+        return picture if picture and trio.current_time() < read_at + KEPT_SECONDS else None
+
+    def _keep(self, key: str, picture: bytes) -> None:
+        self._drop(key)
+        self._kept[key] = picture, trio.current_time()
+        self._kept_bytes += len(picture)
+        while self._kept_bytes > KEPT_BYTES:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: str) -> None:
+        picture, _ = self._kept.pop(key, (b"", 0.0))
+        self._kept_bytes -= len(picture)
+
     @contextmanager
-    def _reception(self, user_id: int) -> Iterator[Refusal | None]:
-        """Count a picture while it is received and decoded. Yields the refusal if there are too many."""
-        if user_id in self._receiving or len(self._receiving) >= MAX_AT_ONCE:
-            yield Refusal(Code.RATE_LIMITED, "Too many pictures at once: try again soon.")
+    def _reception(self, user_id: int, body: StreamedBody) -> Iterator[Refusal | None]:
+        """Count a picture while it is received and decoded. Yields the refusal if there are too many. The block ends
+        early if the picture makes room for that of another user."""
+        if user_id in self._receiving or (len(self._receiving) >= MAX_AT_ONCE and not self._make_room()):
+            yield _TOO_MANY
             return
         attempt = self._made.begin(str(user_id), AVATARS_PER_DAY, trio.current_time())
         if not isinstance(attempt, Attempt):
             yield too_many("pictures", attempt)
             return
-        self._receiving.add(user_id)
+        received = self._receiving[user_id] = body, trio.CancelScope()
         try:
-            yield None
+            with received[1]:
+                yield None
         except Unavailable:
             attempt.forgive()
             raise
         finally:
-            self._receiving.discard(user_id)
+            if self._receiving.get(user_id) is received:
+                del self._receiving[user_id]
+
+    def _make_room(self) -> bool:
+        """End the reception of the picture that comes slowest; return whether there was one that is slow."""
+        users = {body: user_id for user_id, (body, _) in self._receiving.items()}
+        slow = slowest(users, SLOW_SECONDS)
+        if slow is None:
+            return False
+        _, scope = self._receiving.pop(users[slow])
+        scope.cancel()
+        return True

@@ -10,7 +10,7 @@ from werkzeug.routing import BaseConverter
 from bff.files.completion import ENDED, completed_elsewhere, own_file
 from bff.files.models import File, NewFile
 from bff.files.parts import bytes_of, parts_of, stored_parts
-from bff.http.bodies import Content, TooSlow
+from bff.http.bodies import Content, StreamedBody, TooSlow, slowest
 from bff.http.endpoints import Response, endpoint
 from bff.services import Services
 from rookery.v1.archive_pb2 import FILE_STATE_UPLOADING, CancelFileRequest, ReserveFileRequest, StoredFile
@@ -31,6 +31,10 @@ MAX_PARTS_OF_USER = 16
 MAX_PARTS = 256
 """Parts that a process receives at once: each needs up to 0.7 MB while the store is slower than its client."""
 
+SLOW_SECONDS = 20.0
+"""Seconds for which the client of a part was waited for, after which it may make room for another: a client with half
+a megabyte a second has sent its part by then."""
+
 _TOO_MANY = Refusal(Code.UNAVAILABLE, "Too many files are uploaded now: try again soon.")
 
 _UNKNOWN_OUTCOME = (Code.UNAVAILABLE, Code.TIMED_OUT, Code.INTERNAL)
@@ -50,7 +54,7 @@ class Uploads:
         self._services = services
         self._archive = services.archive
         self._files = services.files
-        self._receiving: dict[int, dict[trio.CancelScope, None]] = {}
+        self._receiving: dict[int, dict[trio.CancelScope, StreamedBody]] = {}
         """The parts that are received, by user, the oldest first."""
         self._reservations = Throttle(period=HOUR)
 
@@ -116,7 +120,7 @@ class Uploads:
         size = bytes_of(stored.file.size, number)
         if content.size != size:
             return Refusal(Code.INVALID, f"Part {number} of this file has {size} bytes.", field="body")
-        with self._reception(claims.user_id) as refusal:
+        with self._reception(claims.user_id, content.pieces) as refusal:
             if refusal is not None:
                 return refusal
             try:
@@ -171,7 +175,7 @@ class Uploads:
         return completed if isinstance(completed, Refusal) else Response(File.of(completed))
 
     @contextmanager
-    def _reception(self, user_id: int) -> Iterator[Refusal | None]:
+    def _reception(self, user_id: int, body: StreamedBody) -> Iterator[Refusal | None]:
         """Count a part while it is received; yield the refusal of one too many. The block ends early if the part makes
         room for that of another user."""
         own = len(self._receiving.get(user_id, ()))
@@ -181,7 +185,7 @@ class Uploads:
             yield _TOO_MANY
         else:
             scope = trio.CancelScope()
-            self._receiving.setdefault(user_id, {})[scope] = None
+            self._receiving.setdefault(user_id, {})[scope] = body
             try:
                 with scope:
                     yield None
@@ -189,14 +193,23 @@ class Uploads:
                 self._forget(user_id, scope)
 
     def _make_room(self, own: int) -> bool:
-        """End the oldest part of the user with the most parts, for a new part of a user with `own` parts. Return False,
-        and end none, if the former user has at most `own` + 1 parts."""
+        """End a part for a new one of a user with `own` parts: the oldest of the user with the most, if these are more
+        than `own` + 1, else the slowest of users who have more than `own`. Return False, and end none, without one."""
         user_id, scopes = max(self._receiving.items(), key=lambda each: len(each[1]))
+        ended = next(iter(scopes))
         if len(scopes) <= own + 1:
-            return False
-        oldest = next(iter(scopes))
-        self._forget(user_id, oldest)
-        oldest.cancel()
+            others = {
+                body: (other, scope)
+                for other, bodies in self._receiving.items()
+                for scope, body in bodies.items()
+                if len(bodies) > own
+            }
+            slow = slowest(others, SLOW_SECONDS)
+            if slow is None:
+                return False
+            user_id, ended = others[slow]
+        self._forget(user_id, ended)
+        ended.cancel()
         return True
 
     def _forget(self, user_id: int, scope: trio.CancelScope) -> None:

@@ -6,7 +6,7 @@ gets an empty body.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,6 @@ class TooSlow(Exception):
     """The client sent nothing for PIECE_SECONDS in the middle of a body, or less than LEAST_RATE."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A body and its size in bytes. The iterator raises ClientGone or TooSlow if the body ends early."""
-
-    size: int
-    pieces: AsyncIterator[bytes]
-
-
 class StreamedBody:
     """The body of one request, as an iterator of pieces of at most 64 KiB, and the empty body that Quart receives."""
 
@@ -62,6 +54,7 @@ class StreamedBody:
         """The event by which the client disconnected."""
         self._waited = 0.0
         """Seconds for which the client was waited for. The time in which its bytes are stored does not count."""
+        self._waits_since: float | None = None
         self._received = 0
         self._is_given = False
         self._responds = trio.Event()
@@ -82,10 +75,27 @@ class StreamedBody:
         self._responds.set()  # so that Quart, too, learns of it
         raise ClientGone
 
+    @property
+    def is_whole(self) -> bool:
+        return self._is_whole
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which the client was waited for, up to now."""
+        return self._waited + (0.0 if self._waits_since is None else trio.current_time() - self._waits_since)
+
+    @property
+    def rate(self) -> float:
+        """Bytes for each second in which the client was waited for."""
+        return self._received / max(self.waited, 0.001)
+
     async def _receive_piece(self) -> bytes | None:
         """The next piece; None if the client disconnected."""
-        began = trio.current_time()
-        event = await self._receive()
+        began = self._waits_since = trio.current_time()
+        try:
+            event = await self._receive()
+        finally:
+            self._waits_since = None
         self._waited += trio.current_time() - began
         if event["type"] != "http.request":
             self._gone = event
@@ -124,6 +134,21 @@ class StreamedBody:
         with trio.move_on_after(min(DISCARD_SECONDS, self._seconds_left())):
             while not self._is_whole and self._gone is None and self._received < MAX_PART_BYTES:
                 await self._receive_piece()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A body and its size in bytes. The iterator raises ClientGone or TooSlow if the body ends early."""
+
+    size: int
+    pieces: StreamedBody
+
+
+def slowest(bodies: Iterable[StreamedBody], seconds: float) -> StreamedBody | None:
+    """The body that comes slowest of these that have more to come, and for whose clients the server has waited for at
+    least so many seconds; None without one."""
+    slow = [body for body in bodies if not body.is_whole and body.waited >= seconds]
+    return min(slow, key=lambda body: body.rate, default=None)
 
 
 def stream_body(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> StreamedBody | None:

@@ -1,15 +1,19 @@
 """Avatars: pictures that are uploaded, shown to everybody who has their token, and used in one place."""
 
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from PIL import Image
 
 from bff.app import make_app
 from bff.files.avatars import AVATARS_PER_DAY, MAX_AVATAR_BYTES, Avatars
+from bff.http.bodies import StreamedBody
 from rookery.v1.archive_pb2 import Chat, GetChatRequest, GetChatResponse, ListMembersResponse
 from rookery.v1.group_service_pb2 import ChangeGroupResponse, ChangeSettings
 from rookery.v1.groups_pb2 import Control, GroupSettings
@@ -17,7 +21,10 @@ from rookery.v1.session_pb2 import Event, Message
 from shared.contract.avatars import SETTABLE_MS, new_avatar
 from shared.contract.errors import Unavailable
 from shared.files.keys import avatar_keys
+from shared.files.protocol import FileStore, Opened
 from tests.bff.conftest import PASSWORD, Api, Reply
+from tests.bff.http.connections import connected, serving
+from tests.waiting import until
 
 GROUP = "g-12"
 
@@ -46,7 +53,10 @@ async def test_everybody_who_has_the_token_sees_squares_without_metadata(api: Ap
         assert shown.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
 
 
-async def test_a_token_is_for_one_place_and_ends_with_its_picture(api: Api, token: str) -> None:
+async def test_a_token_is_for_one_place_and_ends_with_its_picture(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff.files.avatars.KEPT_SECONDS", 0.0)
     user_id = (await api.call("GET", "/v1/me", token=token)).body["user_id"]
     service = Avatars(api.services)
     for place, query in ((user_id, ""), (GROUP, f"?chat_id={GROUP}")):
@@ -84,7 +94,84 @@ async def test_other_addresses_have_no_picture(api: Api) -> None:
         assert (await api.call("GET", f"/avatars/{path}")).status == 404
 
 
-async def test_pictures_of_a_user_are_bounded_by_day_and_at_once(api: Api, token: str) -> None:
+async def test_readers_of_a_picture_share_its_bytes_and_those_of_one_address_leave_room_for_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff.files.avatars.MAX_READS_OF_CLIENT", 1)
+    monkeypatch.setattr("bff.files.avatars.MAX_WAITING", 1)
+    one, other = await stored(api, GROUP), await stored(api, GROUP)
+    read, reads, goes_on = type(api.services.files).read, list[str](), trio.Event()
+    replies: list[Reply] = []
+
+    @asynccontextmanager
+    async def read_slowly(self: FileStore, key: str) -> AsyncIterator[Opened]:
+        reads.append(key)
+        if one in key:
+            await goes_on.wait()
+        async with read(self, key) as opened:
+            yield opened
+
+    async def show(avatar: str) -> None:
+        replies.append(await api.call("GET", f"/avatars/{avatar}"))
+
+    monkeypatch.setattr(type(api.services.files), "read", read_slowly)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(show, one)
+        await until(lambda: replies)
+        assert replies.pop().refusal == (429, "rate_limited", "")
+        assert (await api.call("GET", f"/avatars/{other}", address="192.0.2.2")).status == 200
+        goes_on.set()
+    await show(one)
+    assert [reply.status for reply in replies] == [200] * 3
+    assert len(reads) == 2
+
+
+async def test_kept_pictures_have_a_bounded_size_and_age(
+    api: Api, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr("bff.files.avatars.KEPT_BYTES", 15)  # two pictures have 12 bytes
+    monkeypatch.setattr("bff.files.avatars.KEPT_SECONDS", 60.0)
+    pictures = [await stored(api, GROUP) for _ in range(3)]
+    assert [await is_there(api, each) for each in pictures] == [True] * 3
+    for each in pictures:
+        await api.services.files.delete(avatar_keys(each))
+    assert [await is_there(api, each) for each in pictures] == [False, True, True]
+    mock_clock.jump(61)
+    assert [await is_there(api, each) for each in pictures] == [False] * 3
+
+
+async def test_the_slowest_picture_makes_room_for_that_of_another_user(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff.files.avatars.MAX_AT_ONCE", 1)
+    monkeypatch.setattr("bff.files.avatars.SLOW_SECONDS", 60.0)
+    await api.register("bob")
+    bob = str((await api.sign_in("bob"))["access_token"])
+    head = f"POST /v1/avatars HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 10\r\n\r\nx"
+    waiting, receive_piece = trio.Event(), StreamedBody._receive_piece
+
+    async def receive(body: StreamedBody) -> bytes | None:
+        if body.rate:
+            waiting.set()
+        return await receive_piece(body)
+
+    monkeypatch.setattr(StreamedBody, "_receive_piece", receive)
+    async with serving(api.app) as server, connected(server) as slow:
+        await slow.send(head)
+        await waiting.wait()
+        assert (await upload(api, bob, picture())).refusal == (429, "rate_limited", "")
+        monkeypatch.setattr("bff.files.avatars.SLOW_SECONDS", 0.0)
+        assert (await upload(api, bob, picture())).status == 201
+        await slow.send(bytes(9))
+        assert (await slow.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 429")
+
+
+async def test_pictures_of_a_user_are_bounded_by_day_and_at_once(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.register("bob")
+    other = str((await api.sign_in("bob"))["access_token"])
     decoding, go_on = trio.Event(), trio.Event()
 
     async def slow(_: bytes) -> None:
@@ -95,7 +182,11 @@ async def test_pictures_of_a_user_are_bounded_by_day_and_at_once(api: Api, token
     async with trio.open_nursery() as nursery:
         nursery.start_soon(upload, api, token, b"x")
         await decoding.wait()
-        assert (await upload(api, token, b"x")).refusal == (429, "rate_limited", "")
+        monkeypatch.setattr("bff.files.avatars.MAX_AT_ONCE", 1)
+        monkeypatch.setattr("bff.files.avatars.SLOW_SECONDS", 0.0)
+        for each in (token, other):  # what is decoded makes no room
+            assert (await upload(api, each, b"x")).refusal == (429, "rate_limited", "")
+        monkeypatch.undo()
         go_on.set()
     for _ in range(AVATARS_PER_DAY - 1):
         assert (await upload(api, token, b"x")).status == 422

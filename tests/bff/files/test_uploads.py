@@ -274,6 +274,11 @@ async def test_a_part_of_the_user_who_sends_most_makes_room_for_others(
         nursery.start_soon(send, 3, bob, other_id)
         await until(lambda: len(stalled) == 4)
         assert (await bob.send(other_id, 1, b"x")).refusal == (503, "unavailable", ""), "both would have as many"
+        monkeypatch.setattr(uploads, "SLOW_SECONDS", 0.0)
+        monkeypatch.setattr(client.api.services.files, "write_part", write_part)
+        assert (await bob.send(other_id, 1, b"x")).status == 204
+        await until(lambda: len(ended) == 2)
+        assert ended[1][1] == (503, "unavailable", ""), "slow ones of users with more make room all the same"
         nursery.cancel_scope.cancel()
 
 

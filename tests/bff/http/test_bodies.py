@@ -7,7 +7,16 @@ import pytest
 import trio
 import trio.testing
 
-from bff.http.bodies import DISCARD_SECONDS, LEAST_RATE, PIECE_SECONDS, ClientGone, StreamedBody, TooSlow, stream_body
+from bff.http.bodies import (
+    DISCARD_SECONDS,
+    LEAST_RATE,
+    PIECE_SECONDS,
+    ClientGone,
+    StreamedBody,
+    TooSlow,
+    slowest,
+    stream_body,
+)
 from tests.bff.conftest import Api
 from tests.bff.http.connections import connected, serving
 
@@ -110,6 +119,29 @@ async def test_a_client_that_sends_too_little_is_too_slow(size: int, is_enough: 
     else:
         assert is_enough
         assert received == 120 * size + 1
+
+
+async def test_the_slowest_body_is_the_one_with_the_fewest_bytes_while_its_client_was_waited_for(
+    autojump_clock: Any,
+) -> None:
+    fast, slow, young = Connection(PIECE, PIECE, PIECE), Connection(PIECE, PIECE), Connection(PIECE)
+    whole = Connection(LAST)
+
+    async def read(body: StreamedBody) -> None:
+        async for _ in body:
+            pass
+
+    bodies = [each.body for each in (fast, slow, young, whole)]
+    async with trio.open_nursery() as nursery:
+        for body in (fast.body, slow.body, whole.body):
+            nursery.start_soon(read, body)
+        await trio.sleep(10)
+        nursery.start_soon(read, young.body)
+        await trio.sleep(5)
+        assert slowest(bodies, 15.0) is slow.body
+        assert slowest(bodies, 5.0) is slow.body
+        assert slowest([young.body, whole.body], 6.0) is None
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
