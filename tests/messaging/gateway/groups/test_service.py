@@ -28,6 +28,7 @@ from shared.net.admission import Admission, ConnectionBudget
 from shared.rpc import RpcError, Status, call_unary, open_channel, open_stream, serve_rpc
 from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.rpc.refusals import refusal_sent_with
+from shared.rpc.server.interceptors import MAX_STRANGERS
 from shared.telemetry import traces
 from shared.throttle import HOUR
 from tests.messaging.gateway.groups.test_forms import ANN, change, creation, invite, joined
@@ -67,7 +68,7 @@ class Server:
 @pytest.fixture
 def max_strangers() -> int:
     """Calls that may wait for the verification of their tokens."""
-    return role.MAX_STRANGERS
+    return MAX_STRANGERS
 
 
 @pytest.fixture
