@@ -9,7 +9,6 @@ import trio_websocket
 
 from messaging.gateway import sign_in
 from messaging.gateway.role import open_gateway
-from messaging.gateway.session import RETRY_AFTER_MS
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.configuration.sqlite import open_sqlite_configuration
@@ -48,7 +47,7 @@ async def test_while_a_gateway_waits_for_partitions_it_answers_its_clients(
                 await websocket.send_message(json.dumps({"authenticate": {"access_token": await platform.token(ANN)}}))
                 with trio.fail_after(PATIENCE):
                     frame = json.loads(await websocket.get_message())
-            assert frame["reconnect"] == {"after_ms": RETRY_AFTER_MS}
+            assert frame["reconnect"] == {"after_ms": sign_in.WAITED_RETRY_MS}
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.health_port}", timeout=PATIENCE) as http:
                 assert [(await http.get(path)).status_code for path in ("/livez", "/readyz", "/metrics")] == [
                     200,

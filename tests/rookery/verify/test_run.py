@@ -280,7 +280,7 @@ async def test_a_message_is_sent_again_until_it_is_accepted(autojump_clock: Mock
     assert result.accepted == result.sent == 80
     assert result.changed == CHANGES
     assert 5 < result.changes_retried < CHANGES
-    assert result.refused["unavailable"] > 5
+    assert result.refused["unavailable: Not now."] > 5
     assert result.unanswered > 5
     assert 10 < result.retried < 80
 
