@@ -276,7 +276,8 @@ export class Api {
     try {
       return await this.#request("POST", "/v1/tokens/refresh", { refresh_token });
     } catch (fault) {
-      if (fault instanceof Problem && fault.code && fault.status < 429) return null; // a proxy's refusal has no code
+      const isRefused = fault instanceof Problem && fault.status < 429 && fault.status !== 408; // a late request
+      if (isRefused && fault.code) return null; // a proxy's refusal has no code
       throw fault;
     }
   }

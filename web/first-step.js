@@ -35,7 +35,7 @@ export class FirstStep {
     try {
       this.#name ||= (await take()).name;
     } catch (fault) {
-      const isRefused = fault instanceof Problem && fault.status < 500;
+      const isRefused = fault instanceof Problem && fault.status < 500 && fault.status !== 408; // a late request
       this.#isLost ||= !isRefused;
       if (!isRefused || !this.#isLost) throw fault;
       if (!name) throw fault.code === "not_found" ? new Uncertain() : fault;

@@ -200,6 +200,15 @@ test("a page of a proxy in place of an answer to a refresh keeps the sign-in", a
   }
 });
 
+test("a refresh that was ended for a late request keeps the sign-in", async (context) => {
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
+  credentials.store(tokens("a"));
+  const late = { code: "incomplete", detail: "Send this one again." };
+  context.mock.method(globalThis, "fetch", async () => new Response(JSON.stringify(late), { status: 408 }));
+  await assert.rejects(new Api(credentials).accessToken("access a"), { code: "incomplete" });
+  assert.equal(credentials.current?.refresh_token, "refresh a");
+});
+
 test("a page of a proxy in place of an answer is no success", async (context) => {
   const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));

@@ -31,6 +31,13 @@ test("if the answer of the step was lost, a refusal of its repetition is followe
   assert.deepEqual(signedIn(), [["ada", "quiet-otter"]]);
 });
 
+test("a step that was ended for a late request may be done", async () => {
+  const { step, signedIn } = stepWith(done);
+  await assert.rejects(step.run(refused(408, "incomplete"), "quiet-otter", "ada"), { code: "incomplete" });
+  await step.run(taken, "quiet-otter", "ada");
+  assert.deepEqual(signedIn(), [["ada", "quiet-otter"]]);
+});
+
 test("the account of another user, with the same name, is refused by its name", async () => {
   const { step, signedIn } = stepWith(refused(401, "unauthenticated"));
   await assert.rejects(step.run(taken, "quiet-otter", "ada"), { code: "name_taken" });
