@@ -303,6 +303,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         self._takes_gzip = takes_gzip
         self._responded = False
         self._disconnected = False
+        self._has_authenticated = False
 
     @property
     def deadline(self) -> float:
@@ -314,9 +315,15 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         """Whether a client has authenticated on the call's connection."""
         return self._server.is_authenticated
 
+    @property
+    def has_authenticated(self) -> bool:
+        """Whether the call has authenticated its client, also if that has ended."""
+        return self._has_authenticated
+
     def authenticate(self) -> None:
         """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.
         For handlers and interceptors that have checked the client's credentials."""
+        self._has_authenticated = True
         self._server.authenticate()
 
     def end_authentication(self) -> None:

@@ -92,7 +92,7 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
         raise
     finally:
         level = logging.DEBUG
-        if stream.failure is None and stream.is_authenticated:
+        if stream.failure is None and (stream.is_authenticated or stream.has_authenticated):
             level = LEVELS.get(status, logging.DEBUG)
         milliseconds = round((trio.current_time() - began) * 1000, 1)
         _log.log(

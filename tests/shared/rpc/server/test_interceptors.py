@@ -25,7 +25,7 @@ from shared.rpc.server.interceptors import (
     limit_calls,
     log_calls,
 )
-from shared.rpc.server.methods import AnyServerStream
+from shared.rpc.server.methods import AnyServerStream, Handler
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.rpc.standard.health_grpc import HealthStub
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -128,6 +128,26 @@ async def test_calls_of_a_stranger_that_fail_are_logged_at_debug_level(logged: L
         ("debug", "UNAVAILABLE"),
         ("warning", "UNAVAILABLE"),
     ]
+
+
+async def test_a_failed_call_of_a_client_that_has_signed_out_is_logged_as_a_warning(
+    logged: Logged, nursery: trio.Nursery
+) -> None:
+    """The gateway's handlers end the authentication of the connection with the call."""
+
+    async def sign_in_and_out(stream: AnyServerStream, handler: Handler) -> None:
+        stream.authenticate()
+        try:
+            await handler(stream)
+        finally:
+            stream.end_authentication()
+
+    failed = failing(RpcError(Status.UNAVAILABLE, "the store is away"))
+    admission, guard = ConnectionBudget().add_listener(), [log_calls, sign_in_and_out]
+    port = await serve_services(nursery, *make_services(get_chat=failed), admission=admission, interceptors=guard)
+    async with open_channel("127.0.0.1", port) as channel:
+        await failure_of(channel)
+    assert [line["log_level"] for line in ended(logged)] == ["warning"]
 
 
 async def test_a_call_that_exceeds_its_deadline_is_logged(
