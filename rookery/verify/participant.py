@@ -1,6 +1,7 @@
 """One client of a verification: it sends messages and changes until each is accepted, and records its deliveries."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -200,8 +201,9 @@ class Participant:
             self.unanswered += 1
 
     def _count_refusal(self, refused: Refused) -> None:
-        """Count it by its message too: sends are refused as `unavailable` for many reasons."""
-        self.refused[f"{refused.code}: {refused.message}"] += 1
+        """Count it by its message too, without numbers such as of seconds: sends are refused as `unavailable` for many
+        reasons."""
+        self.refused[f"{refused.code}: {re.sub('[0-9]+', '#', refused.message)}"] += 1
 
     # ---- receiving
 

@@ -90,13 +90,14 @@ async def test_while_there_is_no_answer_one_reading_asks_for_all_openings_of_cha
 
 async def test_refusals_are_counted_by_their_code_and_their_message(nursery: trio.Nursery) -> None:
     participant = Participant(0, Observer())
-    for message in ("History does not answer now.", "The members are not known.", "The members are not known."):
+    wait = "Try again in {} seconds."
+    for message in ("History does not answer now.", wait.format(7), wait.format(11)):
         client = FakeClient()
         client.queue.fail(Refused("unavailable", message, retryable=True))
         await participant.listen(cast(Client, client))
     assert participant.refused == {
         "unavailable: History does not answer now.": 1,
-        "unavailable: The members are not known.": 2,
+        "unavailable: Try again in # seconds.": 2,
     }
 
 
