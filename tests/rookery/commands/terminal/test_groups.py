@@ -246,15 +246,24 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
     assert "no group is open" in screen.shown[-1]
 
 
-@pytest.mark.parametrize(("newest_sent_id", "note"), [("0", " (archived)"), ("39", " (archived)"), ("41", "")])
+@pytest.mark.parametrize(
+    ("newest_sent_id", "own", "note"),
+    [
+        ("0", OWNER[0], " (archived)"),
+        ("39", OWNER[0], " (archived)"),
+        ("41", OWNER[0], ""),
+        ("0", {"user_id": "7", "former_role": "ROLE_MEMBER"}, ""),  # they were removed by the newest
+    ],
+)
 async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_does_not(
-    group: TerminalChat, screen: FakeScreen, bff: Any, newest_sent_id: str, note: str
+    group: TerminalChat, screen: FakeScreen, bff: Any, newest_sent_id: str, own: dict[str, Any], note: str
 ) -> None:
     control = {"control": {"version": "2", "changed": ["topic"]}}
     newest = {"message": {"message_id": "42", "chat_id": "g-1", "sender_id": "7", **control}}
     archived = [{"event_id": "40", "change": {"archived": {"set": True}}}]
-    listed = {"chat_id": "g-1", "version": "2", "settings": SETTINGS, "newest": newest, "changes": archived}
-    listed["newest_sent_id"] = newest_sent_id
+    listed: dict[str, Any] = {"chat_id": "g-1", "version": "2", "settings": SETTINGS}
+    listed |= {"newest": newest, "changes": archived}
+    listed |= {"newest_sent_id": newest_sent_id, "own": own}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
     await group.execute("/chats")
     assert screen.shown[-1].startswith(f"Engines{note}  ")
@@ -274,7 +283,7 @@ async def test_a_mention_for_which_a_mute_has_an_exception_takes_a_group_out_of_
     muted = {"until_ms": str(2**62), "except_mentions": except_mentions}
     changes = [{"event_id": "40", "change": change} for change in ({"archived": {"set": True}}, {"muted": muted})]
     listed: dict[str, Any] = {"chat_id": "g-1", "version": "2", "settings": SETTINGS, "newest_sent_id": "41"}
-    listed |= {"changes": changes, "unread": 3, "unread_mentions": mentions}
+    listed |= {"changes": changes, "unread": 3, "unread_mentions": mentions, "own": OWNER[0]}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [listed]}
     await group.execute("/chats")
     assert screen.shown[-1] == f"Engines ({note})"
