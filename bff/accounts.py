@@ -83,13 +83,18 @@ class Accounts:
         """Register an account. If sign-up is by invite, this takes one use of the invite."""
         services = self._services
         per_minute = services.live.value.registrations_per_minute
-        if wait := self._registrations.take(client_address(request), per_minute, trio.current_time()):
-            return too_many("registrations from this address", wait)
+        attempt = self._registrations.begin(client_address(request), per_minute, trio.current_time())
+        if not isinstance(attempt, Attempt):
+            return too_many("registrations from this address", attempt)
         needs_invite = services.live.value.sign_up == "invite"
         if needs_invite and not body.invite:
             return _NO_INVITE
         user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
-        password_hash = await services.passwords.hash(body.password, client_address(request))
+        try:
+            password_hash = await services.passwords.hash(body.password, client_address(request))
+        except Unavailable:
+            attempt.forgive()
+            raise
         invite_id, digest = read_link(body.invite)
         with completed():
             if needs_invite and not await services.accounts.use_invite(invite_id, digest, now_ms=user.created_at_ms):

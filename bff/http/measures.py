@@ -6,7 +6,7 @@ from typing import ParamSpec
 
 from bff.http.endpoints import Response
 from bff.http.server import Server
-from shared.accounts.tokens import PasswordHasher
+from shared.accounts.tokens import PasswordHasher, TooManyPasswords
 from shared.contract.errors import Code, Refusal
 from shared.telemetry.metrics import Readings
 from shared.telemetry.metrics import catalogue as metrics
@@ -43,6 +43,9 @@ def counted(
         async def run(*arguments: P.args, **named: P.kwargs) -> Response | Refusal:
             try:
                 response = await handler(*arguments, **named)
+            except TooManyPasswords:
+                counter.inc(results.get(Code.RATE_LIMITED, "unavailable"))
+                raise
             except Exception:  # only to count it: it is raised again
                 counter.inc("unavailable")
                 raise

@@ -4,10 +4,15 @@ import structlog
 from quart import Response as HttpResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, RequestTimeout
 
+from shared.accounts.tokens import TooManyPasswords
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.problems import MEDIA_TYPE, problem_of
 from shared.files.protocol import Full
 from shared.telemetry.logs import Interval
+
+_TOO_MANY_PASSWORDS = Refusal(
+    Code.RATE_LIMITED, "Too many passwords of this address are checked: try again soon.", retry_after_ms=1_000
+)
 
 _may_warn = Interval()
 
@@ -22,7 +27,9 @@ def problem(refusal: Refusal) -> HttpResponse:
 
 def refusal_of_store(error: Unavailable) -> Refusal:
     """Return the refusal for a store that is away or full, and log the reason, once a minute: every request of anybody
-    gets here meanwhile, and has a line of its own."""
+    gets here meanwhile, and has a line of its own. Too many passwords of one address are refused without that line."""
+    if isinstance(error, TooManyPasswords):
+        return _TOO_MANY_PASSWORDS
     if _may_warn.has_passed():
         _log.warning("store_unavailable", reason=str(error))
     if isinstance(error, Full):

@@ -85,6 +85,10 @@ class AccessToken:
     expires_at_ms: int
 
 
+class TooManyPasswords(Unavailable):
+    """MAX_HASHES_OF_CLIENT passwords of one client's address wait, or are being hashed."""
+
+
 class PasswordHasher:
     """Argon2id in worker threads, HASHES_AT_ONCE at a time. A process has one."""
 
@@ -106,7 +110,7 @@ class PasswordHasher:
 
     async def hash(self, password: str, client: str = "") -> str:
         """Hash a password with a new salt. `client` is the key of the client's address; empty for none, without a limit
-        per client. Raises Unavailable if the queue is full, or has MAX_HASHES_OF_CLIENT of the client."""
+        per client. Raises Unavailable if the queue is full, and its TooManyPasswords for the client."""
         return await self._work(client, self._argon2.hash, _normal(password))
 
     async def verify(self, password_hash: str | None, password: str, client: str = "") -> bool:
@@ -125,7 +129,7 @@ class PasswordHasher:
         if self.waiting >= MAX_WAITING_HASHES:
             raise Unavailable(f"{MAX_WAITING_HASHES} passwords wait to be checked")
         if client and self._of_clients[client] >= MAX_HASHES_OF_CLIENT:
-            raise Unavailable(f"{MAX_HASHES_OF_CLIENT} passwords of one address wait to be checked")
+            raise TooManyPasswords(f"{MAX_HASHES_OF_CLIENT} passwords of one address wait to be checked")
         self._of_clients[client] += 1
         try:
             return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 import trio
 
 from bff import accounts, gateways
@@ -407,7 +408,26 @@ async def test_sign_ins_at_one_address_keep_no_other_from_signing_in(
         nursery.start_soon(sign_in, "192.0.2.2")
         await until(lambda: api.services.passwords.waiting == 1)
         goes_on.set()
-    assert [reply.status for reply in replies] == [503] * 6 + [200] * 3
+    assert [reply.status for reply in replies] == [429] * 6 + [200] * 3
+    assert replies[0].body["retry_after_ms"] == 1_000
+
+
+async def test_passwords_that_are_refused_unchecked_are_no_attempts(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither registrations nor failed sign-ins, nor failures of the store."""
+    for key in ("registrations_per_minute", "sign_ins_per_minute"):
+        api.services.live.apply({key: StoredValue(key, "1", 0)})
+    bodies = {"/v1/users": {"name": "bob"}, "/v1/tokens": {"name": "alice"}}
+    with structlog.testing.capture_logs() as logs:
+        for most, statuses in ((0, [429, 429]), (8, [201, 200])):
+            monkeypatch.setattr(auth, "MAX_HASHES_OF_CLIENT", most)
+            replies = [
+                await api.call("POST", path, body | {"password": PASSWORD}, address="192.0.2.1")
+                for path, body in bodies.items()
+            ]
+            assert [reply.status for reply in replies] == statuses
+    assert "store_unavailable" not in [line["event"] for line in logs]
 
 
 # ---- the user's own
