@@ -38,9 +38,9 @@ MAX_READS = 16
 MAX_READS_OF_CLIENT = 8
 """Avatars of these that are read for one client's address."""
 
-MAX_WAITING = 100
+MAX_WAITING = 1_000
 """Requests for avatars of one client's address that wait for these reads: a page behind a proxy with HTTP/2 asks for
-those of all its chats at once."""
+those of all its chats at once, and an office has one address. Those for an avatar that is being read do not count."""
 
 KEPT_BYTES = 16 << 20
 """Bytes of the avatars that were read last, which are kept: slow readers of one share its bytes."""
@@ -68,6 +68,16 @@ _TOO_MANY = Refusal(Code.RATE_LIMITED, "Too many pictures at once: try again soo
 _log = structlog.get_logger(__name__)
 
 
+class _Read:
+    """An avatar that is being read from the file store."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.picture = b""
+        self.failure: NotFound | Unavailable | None = None
+        """None of both if the read was cancelled."""
+
+
 class Avatars:
     """Makes avatars, checks the avatars of profiles and groups, and deletes former ones. A place is the id of a user
     or of a group."""
@@ -81,6 +91,8 @@ class Avatars:
         self._reads = trio.CapacityLimiter(MAX_READS)
         self._reads_of: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
         """By the client's address, as long as a request waits or reads."""
+        self._under_way: dict[str, _Read] = {}
+        """By the avatar's key."""
         self._kept: dict[str, tuple[bytes, float]] = {}
         """Avatars by their key, with the time of their reading, the oldest first."""
         self._kept_bytes = 0
@@ -158,20 +170,43 @@ class Avatars:
         own = self._reads_of.get(client)
         if own is None:
             own = self._reads_of[client] = trio.CapacityLimiter(MAX_READS_OF_CLIENT)
-        if (picture := self._find(key)) is not None:
-            return picture
-        if own.statistics().tasks_waiting >= MAX_WAITING:
-            return Refusal(Code.RATE_LIMITED, "Too many pictures at once for this address: try again soon.")
-        async with own, self._reads:
-            if (picture := self._find(key)) is not None:
-                return picture
-            try:
-                async with self._files.read(key) as chunks:
-                    picture = b"".join([chunk async for chunk in chunks])
-            except files.NotFound:
-                raise NotFound from None
-            self._keep(key, picture)
-            return picture
+        while (picture := self._find(key) or await self._end_of_read(key)) is None:
+            if own.statistics().tasks_waiting >= MAX_WAITING:
+                return Refusal(Code.RATE_LIMITED, "Too many pictures at once for this address: try again soon.")
+            async with own, self._reads:
+                if key not in self._under_way and self._find(key) is None:
+                    return await self._fetch(key)
+        return picture
+
+    async def _end_of_read(self, key: str) -> bytes | None:
+        """Wait for the read of this key, and return its picture; None if there is no read, or it was cancelled. Raises
+        what the read raised."""
+        if (read := self._under_way.get(key)) is None:
+            return None
+        await read.ended.wait()
+        match read.failure:
+            case NotFound():
+                raise NotFound
+            case Unavailable() as failure:
+                raise Unavailable(str(failure))
+        return read.picture or None
+
+    async def _fetch(self, key: str) -> bytes:
+        read = self._under_way[key] = _Read()
+        try:
+            async with self._files.read(key) as chunks:
+                read.picture = b"".join([chunk async for chunk in chunks])
+        except files.NotFound:
+            read.failure = NotFound()
+            raise read.failure from None
+        except Unavailable as error:
+            read.failure = error
+            raise
+        finally:
+            del self._under_way[key]
+            read.ended.set()
+        self._keep(key, read.picture)
+        return read.picture
 
     def _find(self, key: str) -> bytes | None:
         """The kept picture, if there is one that is not too old."""
@@ -193,12 +228,16 @@ class Avatars:
     def _reception(self, user_id: int, body: StreamedBody) -> Iterator[Refusal | None]:
         """Count a picture while it is received and decoded. Yields the refusal if there are too many. The block ends
         early if the picture makes room for that of another user."""
-        if user_id in self._receiving or (len(self._receiving) >= MAX_AT_ONCE and not self._make_room()):
+        if user_id in self._receiving:
             yield _TOO_MANY
             return
         attempt = self._made.begin(str(user_id), AVATARS_PER_DAY, trio.current_time())
         if not isinstance(attempt, Attempt):
             yield too_many("pictures", attempt)
+            return
+        if len(self._receiving) >= MAX_AT_ONCE and not self._make_room():
+            attempt.forgive()
+            yield _TOO_MANY
             return
         received = self._receiving[user_id] = body, trio.CancelScope()
         try:
@@ -210,6 +249,8 @@ class Avatars:
         finally:
             if self._receiving.get(user_id) is received:
                 del self._receiving[user_id]
+        if received[1].cancelled_caught:
+            attempt.forgive()
 
     def _make_room(self) -> bool:
         """End the reception of the picture that comes slowest; return whether there was one that is slow."""

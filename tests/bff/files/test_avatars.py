@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import trio
@@ -99,14 +100,14 @@ async def test_readers_of_a_picture_share_its_bytes_and_those_of_one_address_lea
 ) -> None:
     monkeypatch.setattr("bff.files.avatars.MAX_READS_OF_CLIENT", 1)
     monkeypatch.setattr("bff.files.avatars.MAX_WAITING", 1)
-    one, other = await stored(api, GROUP), await stored(api, GROUP)
+    one, second, third, other = [await stored(api, GROUP) for _ in range(4)]
     read, reads, goes_on = type(api.services.files).read, list[str](), trio.Event()
     replies: list[Reply] = []
 
     @asynccontextmanager
     async def read_slowly(self: FileStore, key: str) -> AsyncIterator[Opened]:
         reads.append(key)
-        if one in key:
+        if key not in avatar_keys(other):
             await goes_on.wait()
         async with read(self, key) as opened:
             yield opened
@@ -116,15 +117,54 @@ async def test_readers_of_a_picture_share_its_bytes_and_those_of_one_address_lea
 
     monkeypatch.setattr(type(api.services.files), "read", read_slowly)
     async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(show, one)
+        for each in (one, one, one, second, third):
+            nursery.start_soon(show, each)
+            await trio.testing.wait_all_tasks_blocked()
         await until(lambda: replies)
         assert replies.pop().refusal == (429, "rate_limited", "")
         assert (await api.call("GET", f"/avatars/{other}", address="192.0.2.2")).status == 200
         goes_on.set()
     await show(one)
-    assert [reply.status for reply in replies] == [200] * 3
-    assert len(reads) == 2
+    assert [reply.status for reply in replies] == [200] * 5
+    assert len(reads) == 3
+
+
+async def test_requests_for_a_picture_share_the_failure_of_its_read_and_not_its_cancellation(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, key = Avatars(api.services), avatar_keys(await stored(api, GROUP))[0]
+    read, fates = type(api.services.files).read, ["cancelled", "unavailable"]
+    results: list[object] = []
+
+    @asynccontextmanager
+    async def read_badly(self: FileStore, key: str) -> AsyncIterator[Opened]:
+        match fates.pop(0) if fates else "":
+            case "cancelled":
+                await trio.sleep_forever()
+            case "unavailable":
+                await trio.testing.wait_all_tasks_blocked()
+                raise Unavailable("away")
+        async with read(self, key) as opened:
+            yield opened
+
+    async def show(scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                results.append(await service._read(key))
+            except Unavailable:
+                results.append("unavailable")
+
+    monkeypatch.setattr(type(api.services.files), "read", read_badly)
+    monkeypatch.setattr("bff.files.avatars.client_address", lambda _: "192.0.2.1")
+    monkeypatch.setattr("bff.files.avatars.request", None)
+    async with trio.open_nursery() as nursery:
+        scopes = [trio.CancelScope() for _ in range(3)]
+        for scope in scopes:
+            nursery.start_soon(show, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        scopes[0].cancel()
+    assert results == ["unavailable"] * 2
+    assert await service._read(key)
 
 
 async def test_kept_pictures_have_a_bounded_size_and_age(
@@ -146,6 +186,7 @@ async def test_the_slowest_picture_makes_room_for_that_of_another_user(
 ) -> None:
     monkeypatch.setattr("bff.files.avatars.MAX_AT_ONCE", 1)
     monkeypatch.setattr("bff.files.avatars.SLOW_SECONDS", 60.0)
+    monkeypatch.setattr("bff.files.avatars.AVATARS_PER_DAY", 1)
     await api.register("bob")
     bob = str((await api.sign_in("bob"))["access_token"])
     head = f"POST /v1/avatars HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 10\r\n\r\nx"
@@ -165,6 +206,24 @@ async def test_the_slowest_picture_makes_room_for_that_of_another_user(
         assert (await upload(api, bob, picture())).status == 201
         await slow.send(bytes(9))
         assert (await slow.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 429")
+    assert (await upload(api, token, picture())).status == 201, "what was ended for another does not count"
+
+
+async def test_a_user_who_may_make_no_more_pictures_ends_none_of_another_user(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff.files.avatars.AVATARS_PER_DAY", 1)
+    service, unused = Avatars(api.services), cast(Any, None)
+    body = StreamedBody(unused, unused)
+    with service._reception(1, body):
+        pass
+    monkeypatch.setattr("bff.files.avatars.MAX_AT_ONCE", 1)
+    monkeypatch.setattr("bff.files.avatars.SLOW_SECONDS", 0.0)
+    with service._reception(2, body) as refusal:
+        assert refusal is None
+        with service._reception(1, body) as limited:
+            assert limited is not None
+        assert list(service._receiving) == [2]
 
 
 async def test_pictures_of_a_user_are_bounded_by_day_and_at_once(
