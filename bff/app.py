@@ -38,7 +38,7 @@ from bff.http.measures import bff_readings, measure_request
 from bff.http.problems import allowed_methods, problem, refusal_of_http, refusal_of_store
 from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
-from bff.http.strangers import Strangers
+from bff.http.strangers import Strangers, mark_measured
 from bff.http.tracing import set_result, trace_requests
 from bff.joining import Joining
 from bff.openapi.documentation import document
@@ -321,6 +321,7 @@ async def _finish(strict_transport_seconds: int, response: HttpResponse) -> Http
     log = _log.info if route.startswith("/v1/") else _log.debug
     milliseconds = round((trio.current_time() - g.began) * 1000, 3)
     measure_request(request.method, route, response.status_code, milliseconds / 1000)
+    mark_measured(request.scope)
     set_result(request.method, route, response.status_code)
     log("request", method=request.method, route=route, status=response.status_code, milliseconds=milliseconds)
     return response

@@ -5,7 +5,9 @@ carries requests of other clients too. So the requests are bounded, not their co
 """
 
 from collections.abc import Mapping
+from typing import Any, cast
 
+import structlog
 import trio
 from hypercorn.typing import (
     ASGIFramework,
@@ -20,8 +22,10 @@ from hypercorn.typing import (
 
 from bff.http.measures import measure_request
 from bff.http.server import on_authenticated
+from bff.http.tracing import set_result
 from shared.contract.errors import Code, Refusal
 from shared.contract.problems import MEDIA_TYPE, problem_of
+from shared.telemetry.logs import Interval
 
 MAX_STRANGERS = 500
 """Requests at once whose access token is not verified, and whose client has not sent the body, or reads the response: a
@@ -31,6 +35,16 @@ trip, so that a BFF has a few."""
 _REFUSAL = Refusal(
     Code.INCOMPLETE, "Too many requests without a sign-in wait for their clients: send this one again.", field="body"
 )
+
+_MEASURED = "rookery.measured"
+"""The key of the state of a request's scope that is there once the request is measured."""
+
+_log = structlog.get_logger(__name__)
+
+
+def mark_measured(scope: Mapping[str, Any]) -> None:
+    """Note that the request is measured. Its response may not have begun yet."""
+    scope.get("state", {})[_MEASURED] = True
 
 
 class Strangers:
@@ -44,6 +58,8 @@ class Strangers:
         """`headers` are those of every response."""
         self._headers = headers
         self._waited_for: dict[_Request, None] = {}
+        self._evicted = 0
+        self._may_warn = Interval()
 
     async def serve(
         self, app: ASGIFramework, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -60,7 +76,10 @@ class Strangers:
         finally:
             self.forget(request)
         if request.scope.cancelled_caught and not request.responds and scope["type"] == "http":
-            measure_request(scope["method"], "", _REFUSAL.kind.http_status, trio.current_time() - began)
+            status = _REFUSAL.kind.http_status
+            if _MEASURED not in cast(Mapping[str, Any], scope)["state"]:
+                measure_request(scope["method"], "", status, trio.current_time() - began)
+            set_result(scope["method"], "", status)
             await self._refuse(send)
 
     def wait_for(self, request: "_Request") -> None:
@@ -70,6 +89,9 @@ class Strangers:
             oldest = next(iter(self._waited_for))
             self.forget(oldest)
             oldest.scope.cancel()
+            self._evicted += 1
+            if self._may_warn.has_passed():
+                _log.warning("requests_evicted", total=self._evicted, waiting=len(self._waited_for))
         self._waited_for[request] = None
 
     def forget(self, request: "_Request") -> None:

@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
 from bff.http import strangers
 from bff.http.server import mark_authenticated
-from bff.http.strangers import Strangers
+from bff.http.strangers import Strangers, mark_measured
 from rookery.v1.archive_pb2 import GetFilesRequest, GetFilesResponse
 from shared.contract.errors import Refusal
 from tests.bff.conftest import Api
@@ -28,7 +29,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Requests:
     """Requests to an application that works until they end, after these steps: `body` receives the body,
-    `token` accepts a token, `response` begins the response."""
+    `token` accepts a token, `measured` makes the response, `response` begins it."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.ended: list[int] = []
@@ -60,6 +61,8 @@ async def _work(steps: tuple[str, ...], scope: Any, receive: Receive, send: Send
         mark_authenticated(scope, 1)
     if "body" in steps:
         await receive()
+    if "measured" in steps:
+        mark_measured(scope)
     if "response" in steps:
         await send({"type": "http.response.start", "status": 200, "headers": []})
     await trio.sleep_forever()
@@ -74,6 +77,22 @@ async def test_one_more_request_ends_the_oldest_whose_client_is_waited_for(nurse
         await requests.begin(number)
     assert requests.ended == [4, 5]
     assert (requests.statuses[4], requests.statuses[7]) == ([408], [])
+
+
+async def test_an_ended_request_is_measured_once_and_ends_are_logged_once_a_minute(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(strangers, "measure_request", lambda *given: measured.append(given[:3]))
+    requests = Requests(nursery)
+    await requests.begin(1)
+    await requests.begin(2, "measured")
+    with structlog.testing.capture_logs() as logs:
+        await requests.begin(3)
+        await requests.begin(4)
+    assert requests.ended == [1, 2]
+    assert measured == [("POST", "", 408)]
+    assert [(line["event"], line["total"]) for line in logs] == [("requests_evicted", 1)]
 
 
 async def test_a_client_that_does_not_read_its_response_is_waited_for(nursery: trio.Nursery) -> None:
