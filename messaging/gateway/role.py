@@ -152,7 +152,8 @@ def grpc_interceptors(groups: GroupService) -> list[Interceptor]:
     """Return the interceptors of a gateway's gRPC server, the outermost first.
 
     Without `trace_calls`: the frames of sessions are traced, each on its own; GroupService samples its calls. Calls of
-    `groups` have a bound while their tokens are verified; the sessions have their own.
+    `groups` have a bound while their tokens are verified, on connections on which nobody has signed in; the sessions
+    have their own.
     """
     return [
         count_calls,
