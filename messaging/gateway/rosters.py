@@ -64,10 +64,14 @@ class _Cached(msgspec.Struct):
     """A cached roster."""
 
     roster: Roster
+    home: int
+    """The group's home partition."""
     changed: int
     """The highest id of an event by which a user joined or left."""
     by_partition: Mapping[int, Sequence[int]] | None = None
     """The users who are members, by their partition."""
+    of_members: frozenset[int] | None = None
+    """The partitions of the members. They are looked up for each partition that moves."""
 
     @property
     def size(self) -> int:
@@ -256,8 +260,7 @@ class Rosters:
         truth may differ from the copies that this gateway has read, since no fence drops a late copy, and since a
         former owner may have died before it published the copies."""
         for chat_id, cached in tuple(self._cached.items()):
-            home = home_partition(chat_id, self._partitions)
-            if home == gained or not (home in partitions or self._has_member_in(cached.roster, partitions)):
+            if cached.home == gained or not (cached.home in partitions or self._has_member_in(cached, partitions)):
                 self._drop(chat_id)
 
     # ---- for the sequencer
@@ -317,12 +320,15 @@ class Rosters:
                 return _BEHIND
             await trio.sleep(RETRY_SECONDS)
 
-    def _has_member_in(self, roster: Roster, partitions: Collection[int]) -> bool:
+    def _has_member_in(self, cached: _Cached, partitions: Collection[int]) -> bool:
         """Whether one of these partitions gets the next control change: as that of a member, or as each of a channel
         does."""
-        if roster.is_channel:
+        if cached.roster.is_channel:
             return bool(partitions)
-        return any(partition_of(user_id, self._partitions) in partitions for user_id in roster.present)
+        if cached.of_members is None:
+            present = cached.roster.present
+            cached.of_members = frozenset(partition_of(user_id, self._partitions) for user_id in present)
+        return not cached.of_members.isdisjoint(partitions)
 
     def _keep_found(self, found: Group | None, roster: Roster) -> Roster:
         known = self._cached.get(roster.chat_id)
@@ -340,7 +346,8 @@ class Rosters:
         self._follow(changed)
         if roster.is_channel:
             roster = roster.keeping(MAX_KNOWN)
-        cached = self._cached[roster.chat_id] = _Cached(roster, changed)
+        home = home_partition(roster.chat_id, self._partitions)
+        cached = self._cached[roster.chat_id] = _Cached(roster, home, changed)
         self._size += cached.size
         if roster.is_channel and (read := self._read.get(roster.chat_id)) is not None:
             self._set_read(read, KnownMembers.of(read.members), MAX_KNOWN - len(roster.members))

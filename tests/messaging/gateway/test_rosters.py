@@ -157,6 +157,23 @@ def test_when_partitions_move_a_roster_is_kept_if_the_others_have_all_its_contro
         assert rosters.size == 0
 
 
+def test_the_partitions_of_members_are_computed_once_for_all_moves_until_the_group_changes(
+    rosters: Rosters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    monkeypatch.setattr(module, "partition_of", lambda user_id, _: computed.append(user_id) or OF_ANN)
+    crew = Crew(ANN, BEN)
+    rosters.applied(crew.chat_id, crew.roster, 1)
+    for _ in range(3):
+        rosters.drop_unfollowed([OF_ANN])
+    assert sorted(computed) == [ANN, BEN]
+    crew.remove(2, BEN)
+    rosters.applied(crew.chat_id, crew.roster, 2)
+    rosters.drop_unfollowed([OF_ANN])
+    assert sorted(computed) == [ANN, ANN, BEN]
+    assert rosters.cached(crew.chat_id) is not None
+
+
 def test_an_older_roster_tells_nothing_of_a_recipient_and_what_was_read_is_enough_without_one(
     rosters: Rosters,
 ) -> None:
