@@ -161,7 +161,12 @@ def test_the_partitions_of_members_are_computed_once_for_all_moves_until_the_gro
     rosters: Rosters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
-    monkeypatch.setattr(module, "partition_of", lambda user_id, _: computed.append(user_id) or OF_ANN)
+
+    def partition_of(user_id: int, _: int) -> int:
+        computed.append(user_id)
+        return OF_ANN
+
+    monkeypatch.setattr(module, "partition_of", partition_of)
     crew = Crew(ANN, BEN)
     rosters.applied(crew.chat_id, crew.roster, 1)
     for _ in range(3):
