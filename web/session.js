@@ -9,9 +9,11 @@ import { SignedOut } from "./credentials.js";
 /** @import {ClientFrame, Position, ServerFrame, Welcome} from "./wire.js" */
 
 const PROTOCOL = "rookery.v1.json";
+/** The socket has to open within this time, in milliseconds: that of a gateway that is frozen does not. */
+const OPEN_DEADLINE_MS = 10_000;
 /**
  * From the open socket to Welcome, in milliseconds: a gateway that runs sends that or Reconnect within 15 seconds, also
- * while it waits for its partition. The socket has half of this to open: a gateway that is frozen does not open it.
+ * while it waits for its partition.
  */
 const WELCOME_DEADLINE_MS = 20_000;
 /** An attempt without a welcome doubles the deadline of the next, up to this: a slow server needs no more attempts. */
@@ -89,7 +91,7 @@ export class Session {
   #redirect = "";
   /** The address of the newest connection, until there is an answer. */
   #unreachable = "";
-  /** The time for which the server waited for that address: a part of the pause, if the connection fails. */
+  /** The time for which the server waited for another address than an unreachable one: a part of the pause, if that fails. */
   #waited_ms = 0;
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
@@ -167,8 +169,8 @@ export class Session {
         ? { websocket: this.#redirect }
         : await this.#environment.gateway(this.#unreachable);
       this.#redirect = "";
+      if (this.#unreachable) this.#waited_ms = performance.now() - asked_ms; // else the server was only slow
       this.#unreachable = websocket;
-      this.#waited_ms = performance.now() - asked_ms;
       const token = await this.#environment.accessToken(this.#rejectedToken);
       if (attempt === this.#attempt && this.state === "connecting") this.#open(websocket, token);
     } catch (fault) {
@@ -187,13 +189,14 @@ export class Session {
     this.#token = token;
     this.#rejectedToken = "";
     this.#framesSent = 0;
-    this.#awaitWelcome(this.#welcomeDeadline_ms / 2);
+    this.#timers.deadline = setTimeout(() => this.#reconnectLater(), OPEN_DEADLINE_MS);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
       const authenticate = { access_token: token, last_position: this.#position, client_name: "web" };
       if (!current()) return;
       this.#write(socket, JSON.stringify({ authenticate }));
-      this.#awaitWelcome(this.#welcomeDeadline_ms);
+      clearTimeout(this.#timers.deadline);
+      this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), this.#welcomeDeadline_ms);
     };
     socket.onmessage = ({ data }) => {
       if (current()) this.#receive(JSON.parse(data));
@@ -229,12 +232,6 @@ export class Session {
     const waiting = this.#unanswered.get(number);
     this.#unanswered.delete(number);
     waiting?.answered(answer);
-  }
-
-  /** @param {number} deadline_ms from now on */
-  #awaitWelcome(deadline_ms) {
-    clearTimeout(this.#timers.deadline);
-    this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), deadline_ms);
   }
 
   #onNoWelcome() {

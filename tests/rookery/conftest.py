@@ -27,6 +27,8 @@ class FakeBff:
         self.endpoint = "gateway:1"
         self.refresh_refused = False
         self.down = False
+        self.slow_seconds = 0.0
+        """Seconds that each answer takes besides any wait."""
         self.requests: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         """Of the requests with one."""
@@ -52,6 +54,7 @@ class FakeBff:
         self.requests.append(target)
         if request.content:
             self.bodies.append(json.loads(request.content))
+        await trio.sleep(self.slow_seconds)
         if "unreachable=" in target:
             await trio.sleep(WAIT_FOR_ANOTHER_SECONDS)
             target = target.partition("?")[0]

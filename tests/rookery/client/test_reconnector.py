@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from messaging.gateway.session import SIGN_IN_SECONDS
 from rookery.client import Client, Connected, Disconnected, Gap, Message, Refused, SignedOut
-from rookery.client.backoff import LONGEST
+from rookery.client.backoff import FIRST, LONGEST
 from rookery.client.events import MAX_EVENTS
 from rookery.client.reconnector import CHECK_SECONDS, LONGEST_WELCOME_DEADLINE, PONG_DEADLINE, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
@@ -138,6 +138,17 @@ async def test_a_gateway_that_is_down_is_tried_again_with_pauses_in_which_the_bf
     assert gaps == pytest.approx([WAIT_FOR_ANOTHER_SECONDS] * len(gaps)), "the BFF waits, and no pause is added"
     gateway.down = False
     await gateway.welcome_next()
+
+
+async def test_a_bff_that_is_slow_shortens_no_pause(
+    connection: Any, bff: Any, gateway: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+    gateway.down, bff.slow_seconds = True, 3.0
+    connection.end()
+    await trio.sleep(30)
+    gap = gateway.attempts[2] - gateway.attempts[1]
+    assert gap > bff.slow_seconds + WAIT_FOR_ANOTHER_SECONDS + FIRST / 2, "there was a pause before the second request"
 
 
 async def test_the_wait_of_the_bff_for_a_gateway_shortens_no_pause_after_another_failure(
