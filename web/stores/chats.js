@@ -52,6 +52,8 @@ export class Chats extends Store {
   hasFailed = false;
   /** An event id: the list has all events up to it, as far as it shows them. 0: not known. */
   listed_up_to = "0";
+  /** The server's time when this page began, in milliseconds since 1970. Older messages that were missed are no news. */
+  began_ms = Infinity;
   /**
    * Called with the newest message of others in a chat that is not marked as delivered.
    * @param {string} _chat_id
@@ -190,8 +192,8 @@ export class Chats extends Store {
   }
 
   /**
-   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote and were found,
-   * and whom no later control change in memory took away.
+   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote, and whom no later
+   * control change in memory took away, and of those whom the server found.
    * @param {string} chat_id
    */
   memberIds(chat_id) {
@@ -199,8 +201,8 @@ export class Chats extends Store {
       const known = this.conversations.known(chat_id);
       const changed = known.flatMap(({ control }) => control?.members ?? []);
       const left = new Map(changed.map((member) => [member.user_id, !isMember(member)]));
-      const authors = known.map(({ sender_id }) => sender_id);
-      return [...new Set([...authors, ...(this.found.get(chat_id) ?? [])])].filter((user_id) => !left.get(user_id));
+      const authors = known.map(({ sender_id }) => sender_id).filter((user_id) => !left.get(user_id));
+      return [...new Set([...authors, ...(this.found.get(chat_id) ?? [])])];
     }
     return isGroup(chat_id) ? this.rosters.of(chat_id).members.map(({ user_id }) => user_id) : this.of(chat_id).member_ids;
   }
@@ -278,7 +280,7 @@ export class Chats extends Store {
   async loadAll() {
     await this.#firstPage;
     if (this.phase === "ready" && !this.hasMore) return;
-    await this.#readList("0", () => {});
+    await this.#readList("0");
     this.#nextPage = "";
     this.phase = "ready";
     this.isStored = this.hasFailed = false;
@@ -331,7 +333,7 @@ export class Chats extends Store {
   /**
    * Reads the chats that have changed since an event.
    * @param {string} event_id
-   * @param {(message: Message) => void} onMissed see `readMissed`
+   * @param {(message: Message) => void} [onMissed] see `readMissed`
    * @returns {Promise<{changed: Set<string>, complete_up_to: string}>} the ids of the chats, which are all of them up to
    * this event id
    */
@@ -350,7 +352,7 @@ export class Chats extends Store {
    * Reads all pages of the chats that have changed since an event.
    * @param {string} event_id
    * @param {Set<string>} changed gets the ids of the chats
-   * @param {(message: Message) => void} onMissed see `readMissed`
+   * @param {(message: Message) => void} [onMissed] see `readMissed`
    * @returns {Promise<{count: number, complete_up_to: string}>} the number of pages, and the event id of the first
    */
   async #readPages(event_id, changed, onMissed) {
@@ -365,7 +367,8 @@ export class Chats extends Store {
       const before = new Map(listed.map(({ chat_id }) => [chat_id, this.of(chat_id)]));
       for (const { chat_id } of listed) changed.add(chat_id);
       for (const message of this.merge(listed))
-        (await this.#newsSince(/** @type {Chat} */ (before.get(message.chat_id)), message)).forEach(onMissed);
+        if (onMissed && message.at_ms > this.began_ms)
+          (await this.#newsSince(/** @type {Chat} */ (before.get(message.chat_id)), message)).forEach(onMissed);
     } while (cursor);
     return { count, complete_up_to };
   }
@@ -378,7 +381,7 @@ export class Chats extends Store {
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
     this.#place = () => (message_id ? idBelow(message_id) : this.unreadMark(chat_id));
-    this.readsGroup(chat_id);
+    if (this.lacksGroup(chat_id)) void this.#readGroup(chat_id);
     if (isGroup(chat_id) || this.otherOf(chat_id)) void this.#loadOpened(chat_id);
     this.changed();
   }
@@ -433,6 +436,7 @@ export class Chats extends Store {
     if (!isKnown && isNew(message, chat, this.me.user_id)) this.onUncounted(message_id);
     if (isAdded) this.conversations.add(message);
     if (control) this.onControl(chat_id, control);
+    for (const member of control?.members ?? []) if (!isMember(member)) this.found.get(chat_id)?.delete(member.user_id);
     if (control && !this.isChannel(chat_id)) this.rosters.fold(chat_id, control);
     if (control?.version === "1" && isAdded) this.#created = chat_id;
     if (isGroup(chat_id) && (!chat.group || chat.later.length)) void this.#readGroup(chat_id);
@@ -460,11 +464,15 @@ export class Chats extends Store {
     }
   }
 
-  /** Whether the chat is a group that is not loaded. Then it is read. @param {string} chat_id */
-  readsGroup(chat_id) {
-    const isUnknown = isGroup(chat_id) && !this.of(chat_id).group;
-    if (isUnknown) void this.#readGroup(chat_id);
-    return isUnknown;
+  /** Whether the chat is a group that is not loaded. @param {string} chat_id */
+  lacksGroup(chat_id) {
+    return isGroup(chat_id) && !this.of(chat_id).group;
+  }
+
+  /** Reads the groups among these chats that are not on the loaded pages of the list. @param {Iterable<string>} chat_ids */
+  async readGroups(chat_ids) {
+    await this.#firstPage;
+    for (const chat_id of chat_ids) if (this.lacksGroup(chat_id)) await this.#isRead(chat_id);
   }
 
   /**
@@ -582,7 +590,8 @@ export class Chats extends Store {
     const isWanted = (/** @type {Message} */ message) => isNews(message) && (!mute || isMentioned(message, me));
     const count = mute ? "unread_mentions" : "unread";
     const known_id = laterId(before.newest?.message_id ?? "0", readUpTo(chat, me));
-    if (chat[count] <= before[count] || isWanted(newest) || known_id === "0") return [newest];
+    const isSilent = mute && !mute.except_mentions;
+    if (isSilent || chat[count] <= before[count] || isWanted(newest) || known_id === "0") return [newest];
     const { messages = [] } = await this.#api.messages(chat_id, { after_id: known_id }).catch(() => ({ messages: [] }));
     const wanted = messages.map(fromHistory).findLast(isWanted);
     return [...(wanted ? [wanted] : []), ...(isDeleted(newest) ? [] : [newest])];

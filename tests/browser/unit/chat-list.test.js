@@ -51,21 +51,29 @@ async function listed(context, chatAt) {
   return { ...client, server, scroller, render, press, count, has: (words) => document.body.textContent.includes(words) };
 }
 
-test("a group on a further page with an unsent text is listed once it is read, with its name, and one that does not exist is not", async (context) => {
-  const { chats, count, has, history, render, sync } = await listed(context, () => ({}));
+test("a group on a further page with an unsent text is read once a session, and listed with its name; one that does not exist is not", async (context) => {
+  const { chats, count, has, history, render, socket, sync } = await listed(context, () => ({}));
   const [group, none] = ["g-77", "g-78"];
+  let [isAway, requests] = [true, 0];
   history.chat = async (chat_id) => {
+    requests++;
+    if (isAway) throw new NoResponse();
     if (chat_id === none) throw new Problem(404, {});
     const own = { user_id: ADA, role: "ROLE_MEMBER" };
     return { chat_id, version: "1", settings: { name: "Far away" }, own, newest: { message: { ...wireMessage(0.5), chat_id } } };
   };
   const before = count();
   for (const chat_id of [group, none]) sync.sending.drafts.keep(chat_id, { text: "draft" });
-  await render();
-  assert.equal(count(), before, "no row without a name");
-  await pass(0.25);
-  await render();
-  assert.deepEqual([count(), has("Far away")], [before + 1, true]);
+  for (const begun of [1, 2]) {
+    socket.deliver({ welcome: { heartbeat_interval_ms: 1e9 } });
+    for (let second = 0; second < 3; second++) {
+      await pass(1);
+      await render();
+    }
+    assert.deepEqual([requests, count()], [2 * begun, before + begun - 1], "no row without a name");
+    isAway = false;
+  }
+  assert.ok(has("Far away"));
   assert.deepEqual([chats.of(group).group?.settings.name, chats.isMissing(none)], ["Far away", true]);
 });
 

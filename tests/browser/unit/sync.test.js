@@ -408,12 +408,16 @@ test("marks that a page could not send before it was closed are sent by the next
   assert.equal(marked().length, 1);
 });
 
-test("messages that are older than the page are not passed on as missed", async () => {
+test("messages that are older than the page are not passed on as missed, and it reads none before the newest one", async () => {
   const copies = fakeCopies();
-  const { history, recent } = await online({ copies });
+  const history = new FakeHistory();
+  history.record(sentTo(OTHER, 1));
+  const { recent } = await online({ copies, history });
   await recent.save();
   history.isAway = true;
-  history.record(sentAt(5));
+  const { event_id, change } = changeAt(5, 4, { deleted: {} }, "8");
+  history.record([sentAt(5), sentTo(OTHER, 3), sentTo(OTHER, 4), { event_id, change: { ...change, chat_id: OTHER } }]);
+  history.about.set(OTHER, { unread: 1 });
   const { sync, sockets } = await online({ copies, history, minute: 6 });
   const missed = [];
   sync.onMissed = ({ body }) => missed.push(body);
@@ -425,6 +429,7 @@ test("messages that are older than the page are not passed on as missed", async 
     history.record(sentAt(8));
   }
   assert.deepEqual(missed, ["text 8"]);
+  assert.ok(history.requests.includes("chats") && !history.requests.includes(`messages ${OTHER}`));
 });
 
 test("the first session reads what was not in history yet when the page was opened", async () => {
