@@ -9,7 +9,7 @@ import { Kept } from "./stores/kept.js";
 
 /** @import {ChangeEvent, State} from "./changes.js" */
 /** @import {Chat, Marks, Message, WaitingChange} from "./types.js" */
-/** @import {Change, ClientFrame, Marked, ServerFrame} from "./wire.js" */
+/** @import {Change, ClientFrame, Marked, ServerFrame, Text} from "./wire.js" */
 
 /** After a retryable refusal, marks are sent again after this time at least, in milliseconds. */
 const MARKS_PAUSE_MS = 5_000;
@@ -19,7 +19,7 @@ const MARKS_PAUSE_MS = 5_000;
  * @extends {Queue<WaitingChange>}
  */
 export class Changes extends Queue {
-  /** The messages whose changes wait, since the members whom an edit may mention are being loaded. @type {Set<string>} */
+  /** The texts of edits that wait, since the members whom they may mention are being loaded. @type {Set<Text | undefined>} */
   held = new Set();
 
   /** @param {Kept} kept */
@@ -42,7 +42,7 @@ export class Changes extends Queue {
 
   /** @override @param {WaitingChange} entry */
   isReady({ change }) {
-    return !this.held.has(change.target_id ?? "");
+    return !this.held.has(change.edited?.text);
   }
 
   /**

@@ -189,14 +189,13 @@ export class Session {
     this.#token = token;
     this.#rejectedToken = "";
     this.#framesSent = 0;
-    this.#timers.deadline = setTimeout(() => this.#reconnectLater(), OPEN_DEADLINE_MS);
+    this.#awaitWelcome(OPEN_DEADLINE_MS);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
       const authenticate = { access_token: token, last_position: this.#position, client_name: "web" };
       if (!current()) return;
       this.#write(socket, JSON.stringify({ authenticate }));
-      clearTimeout(this.#timers.deadline);
-      this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), this.#welcomeDeadline_ms);
+      this.#awaitWelcome(this.#welcomeDeadline_ms);
     };
     socket.onmessage = ({ data }) => {
       if (current()) this.#receive(JSON.parse(data));
@@ -234,8 +233,15 @@ export class Session {
     waiting?.answered(answer);
   }
 
+  /** @param {number} deadline_ms from now on */
+  #awaitWelcome(deadline_ms) {
+    clearTimeout(this.#timers.deadline);
+    this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), deadline_ms);
+  }
+
+  /** A socket that did not even open gets no more time: it has sent no frame. */
   #onNoWelcome() {
-    this.#welcomeDeadline_ms = Math.min(2 * this.#welcomeDeadline_ms, LONGEST_WELCOME_DEADLINE_MS);
+    if (this.#framesSent) this.#welcomeDeadline_ms = Math.min(2 * this.#welcomeDeadline_ms, LONGEST_WELCOME_DEADLINE_MS);
     this.#reconnectLater();
   }
 

@@ -4,8 +4,8 @@ import { displayName } from "./format.js";
 import { mentionedIn, parse, withNames } from "./formatting.js";
 import { AT_EVERYONE } from "./mentions.js";
 
-/** @import {Entry, Profile, Queued, WaitingChange} from "./types.js" */
-/** @import {Mention, Refused, Text} from "./wire.js" */
+/** @import {Profile} from "./types.js" */
+/** @import {Mention, Text} from "./wire.js" */
 
 /** The server's limits: the users whom a text mentions, and the bytes of a name. */
 const MAX_MENTIONS = 50;
@@ -58,28 +58,6 @@ export function textWith(body, members, before = [], mayMentionEveryone = false)
   const nameOf = (/** @type {Mention} */ { user_id, name }) => found.get(user_id)?.name ?? name ?? "";
   const mentions = [...found.values()].slice(0, MAX_MENTIONS);
   return { body: withNames(body, names, nameOf), mentions, mentions_everyone };
-}
-
-/**
- * A message or an edit that is not accepted, without the mention that a refusal names: of a user who is no member any more,
- * or of all members, without the permission for it. The server keeps nothing of what it refuses: the client id stays.
- * @template {Queued} E
- * @param {E & Partial<Entry & WaitingChange>} entry
- * @param {Refused} refused
- * @returns {E | undefined} undefined for another refusal
- */
-export function withoutRefused(entry, refused) {
-  const { change } = entry;
-  const text = withoutMention(change?.edited?.text ?? entry, refused);
-  return text && (change ? { ...entry, change: { ...change, edited: { text } } } : { ...entry, ...text });
-}
-
-/** @template {Pick<Text, "mentions" | "mentions_everyone">} T @param {T} text @param {Refused} refused @returns {T | undefined} */
-function withoutMention(text, { field = "", retryable }) {
-  const { mentions = [], mentions_everyone } = text;
-  const [, all, at = "-1"] = (!retryable && /\.text\.mentions(_everyone|\[(\d+)\])/.exec(field)) || [];
-  if (all === "_everyone") return mentions_everyone ? { ...text, mentions_everyone: false } : undefined;
-  return mentions[Number(at)] && { ...text, mentions: mentions.filter((_, index) => index !== Number(at)) };
 }
 
 const bytesOf = (name = "") => encoder.encode(name).length;

@@ -63,6 +63,7 @@ LATER = {
     "sound.js": "",
     "stores/channel-members.js": WITH_APP,
     "stores/channels.js": WITH_APP,
+    "stores/repaired.js": "",
     "stores/replaced.js": WITH_APP,
 }
 """Further ones, which the chats load when they are first needed, with the imports by which they share files."""

@@ -15,7 +15,7 @@ import { isHidden } from "../kinds/hidden.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { markerOf, MEMBERS_DEADLINE_MS, sends, textWith, withoutRefused } from "../writing.js";
+import { markerOf, MEMBERS_DEADLINE_MS, sends, textWith } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { insert } from "./insert.js";
 import { fileButton } from "./file-icons.js";
@@ -60,7 +60,6 @@ export class Composer {
     this.#chat_id = chat_id;
     this.#sent = sent;
     this.#leaving = app.sending.drafts.leaving(chat_id);
-    app.sending.repaired = withoutRefused;
     this.#edited = this.#draft.editing?.message_id ?? "";
   }
 
@@ -505,14 +504,15 @@ export class Composer {
     const { changes } = sending;
     const text = textNow();
     const isHeld = text.body.includes("@");
-    if (isHeld) changes.held.add(message_id);
+    if (isHeld) changes.held.add(text);
     sending.edit(this.#chat_id, message_id, text);
     if (!isHeld) return;
     await this.#membersLoaded(text.body);
-    changes.held.delete(message_id);
-    const isWaiting = changes.of(this.#chat_id).some(({ change }) => change.edited?.text === text);
-    if (isWaiting) sending.edit(this.#chat_id, message_id, textNow());
-    else sending.flush(); // another edit has replaced it
+    changes.held.delete(text);
+    const waiting = changes.of(this.#chat_id).find(({ change }) => change.edited?.text === text); // unless another edit has replaced it
+    if (waiting && !waiting.first_sent_ms) changes.change({ ...waiting, change: { ...waiting.change, edited: { text: textNow() } } });
+    sending.flush();
+    sending.changed();
   }
 
   /**

@@ -1,9 +1,9 @@
 // The history of a message's edits: each version with its time, the newest first. Loaded when it is first opened.
 
-import { UNCHANGED } from "../changes.js";
+import { newestOf, UNCHANGED } from "../changes.js";
 import { exactTime } from "../format.js";
+import { timeOfId } from "../ids.js";
 import { isDeleted } from "../kinds/deleted.js";
-import { versionsOf } from "../kinds/edited.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { changeIn } from "../messages.js";
@@ -86,4 +86,20 @@ export class EditsDialog extends Modal {
       h("div", { class: "words", dir: "auto" }, messageText(this.#app, version, 0)),
     );
   }
+}
+
+/**
+ * The versions of a message, the newest first; the last one is the text as it was sent.
+ * @param {Message} message
+ * @param {readonly ChangeEvent[]} edits read from history, oldest first, which may lag behind the message
+ * @returns {Message[]}
+ */
+export function versionsOf(message, edits) {
+  const newest = newestOf(message.changes, "edited");
+  const all = !newest || edits.some(({ event_id }) => event_id === newest.event_id) ? edits : [...edits, newest];
+  const ofEdit = (/** @type {ChangeEvent} */ event) => {
+    const { event_id } = event;
+    return { ...message, key: event_id, at_ms: timeOfId(event_id), changes: new Map([["", event]]) };
+  };
+  return [{ ...message, changes: UNCHANGED }, ...all.map(ofEdit)].reverse();
 }

@@ -1,11 +1,10 @@
 // The text of a message after its edits, from its state.
 
-import { newestOf, UNCHANGED } from "../changes.js";
+import { newestOf } from "../changes.js";
 import { timeOfId } from "../ids.js";
 import { AT_EVERYONE } from "../mentions.js";
 
-/** @import {ChangeEvent, State} from "../changes.js" */
-/** @import {Message} from "../types.js" */
+/** @import {State} from "../changes.js" */
 /** @import {Mention} from "../wire.js" */
 
 /** The newest text; empty if only a newer version knows the content. @param {{body: string, changes: State}} message */
@@ -37,20 +36,4 @@ export const isMentioned = (message, user_id) =>
 export function editedAt({ changes }) {
   const edit = newestOf(changes, "edited");
   return edit ? timeOfId(edit.event_id) : 0;
-}
-
-/**
- * The versions of a message, the newest first; the last one is the text as it was sent.
- * @param {Message} message
- * @param {readonly ChangeEvent[]} edits read from history, oldest first, which may lag behind the message
- * @returns {Message[]}
- */
-export function versionsOf(message, edits) {
-  const newest = newestOf(message.changes, "edited");
-  const all = !newest || edits.some(({ event_id }) => event_id === newest.event_id) ? edits : [...edits, newest];
-  const ofEdit = (/** @type {ChangeEvent} */ event) => {
-    const { event_id } = event;
-    return { ...message, key: event_id, at_ms: timeOfId(event_id), changes: new Map([["", event]]) };
-  };
-  return [{ ...message, changes: UNCHANGED }, ...all.map(ofEdit)].reverse();
 }

@@ -52,8 +52,6 @@ export class Chats extends Store {
   hasFailed = false;
   /** An event id: the list has all events up to it, as far as it shows them. 0: not known. */
   listed_up_to = "0";
-  /** The server's time when this page began, in milliseconds since 1970. Older messages that were missed are no news. */
-  began_ms = Infinity;
   /**
    * Called with the newest message of others in a chat that is not marked as delivered.
    * @param {string} _chat_id
@@ -192,16 +190,17 @@ export class Chats extends Store {
   }
 
   /**
-   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote, and whom no later
-   * control change in memory took away, and of those whom the server found.
+   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote after they left last,
+   * as far as messages are in memory, and of those whom the server found.
    * @param {string} chat_id
    */
   memberIds(chat_id) {
     if (this.isChannel(chat_id)) {
-      const known = this.conversations.known(chat_id);
-      const changed = known.flatMap(({ control }) => control?.members ?? []);
-      const left = new Map(changed.map((member) => [member.user_id, !isMember(member)]));
-      const authors = known.map(({ sender_id }) => sender_id).filter((user_id) => !left.get(user_id));
+      const authors = new Set();
+      for (const { sender_id, control } of this.conversations.known(chat_id)) {
+        authors.add(sender_id);
+        for (const member of control?.members ?? []) if (!isMember(member)) authors.delete(member.user_id);
+      }
       return [...new Set([...authors, ...(this.found.get(chat_id) ?? [])])];
     }
     return isGroup(chat_id) ? this.rosters.of(chat_id).members.map(({ user_id }) => user_id) : this.of(chat_id).member_ids;
@@ -280,7 +279,7 @@ export class Chats extends Store {
   async loadAll() {
     await this.#firstPage;
     if (this.phase === "ready" && !this.hasMore) return;
-    await this.#readList("0");
+    await this.#readList("0", Infinity, () => {});
     this.#nextPage = "";
     this.phase = "ready";
     this.isStored = this.hasFailed = false;
@@ -305,13 +304,14 @@ export class Chats extends Store {
 
   /**
    * Reads the events that the list and the messages in memory lack.
+   * @param {number} since_ms older messages are no news
    * @param {(message: Message) => void} onMissed called with the newest message of each chat of which no device of the
    * user had received it, as `#newsSince` returns it
    * @returns {Promise<boolean>} whether all is read: then nothing up to `listed_up_to` is missing
    */
-  async readMissed(onMissed) {
+  async readMissed(since_ms, onMissed) {
     const { listed_up_to, conversations } = this;
-    const { changed, complete_up_to } = await this.#readList(listed_up_to, onMissed);
+    const { changed, complete_up_to } = await this.#readList(listed_up_to, since_ms, onMissed);
     const { held } = conversations;
     this.quotes.forget((chat_id) => changed.has(chat_id) && !conversations.isHeld(chat_id));
     const isBehind = (/** @type {string} */ chat_id) => compareIds(conversations.of(chat_id).after, listed_up_to) < 0;
@@ -333,17 +333,18 @@ export class Chats extends Store {
   /**
    * Reads the chats that have changed since an event.
    * @param {string} event_id
-   * @param {(message: Message) => void} [onMissed] see `readMissed`
+   * @param {number} since_ms
+   * @param {(message: Message) => void} onMissed see `readMissed`
    * @returns {Promise<{changed: Set<string>, complete_up_to: string}>} the ids of the chats, which are all of them up to
    * this event id
    */
-  async #readList(event_id, onMissed) {
+  async #readList(event_id, since_ms, onMissed) {
     const changed = new Set();
-    const first = await this.#readPages(event_id, changed, onMissed);
+    const first = await this.#readPages(event_id, changed, since_ms, onMissed);
     // A chat that changes meanwhile may move from a later page to one that was read already.
     for (let [known, last] = [0, first]; last.count > 1 && changed.size > known; ) {
       known = changed.size;
-      last = await this.#readPages(last.complete_up_to, changed, onMissed);
+      last = await this.#readPages(last.complete_up_to, changed, since_ms, onMissed);
     }
     return { changed, complete_up_to: first.complete_up_to };
   }
@@ -352,10 +353,11 @@ export class Chats extends Store {
    * Reads all pages of the chats that have changed since an event.
    * @param {string} event_id
    * @param {Set<string>} changed gets the ids of the chats
-   * @param {(message: Message) => void} [onMissed] see `readMissed`
+   * @param {number} since_ms
+   * @param {(message: Message) => void} onMissed see `readMissed`
    * @returns {Promise<{count: number, complete_up_to: string}>} the number of pages, and the event id of the first
    */
-  async #readPages(event_id, changed, onMissed) {
+  async #readPages(event_id, changed, since_ms, onMissed) {
     const changed_since_ms = timeOfId(event_id);
     let [count, cursor, complete_up_to] = [0, "", ""];
     do {
@@ -367,7 +369,7 @@ export class Chats extends Store {
       const before = new Map(listed.map(({ chat_id }) => [chat_id, this.of(chat_id)]));
       for (const { chat_id } of listed) changed.add(chat_id);
       for (const message of this.merge(listed))
-        if (onMissed && message.at_ms > this.began_ms)
+        if (message.at_ms > since_ms)
           (await this.#newsSince(/** @type {Chat} */ (before.get(message.chat_id)), message)).forEach(onMissed);
     } while (cursor);
     return { count, complete_up_to };

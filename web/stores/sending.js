@@ -54,14 +54,6 @@ export class Sending extends Store {
   /** Whether a message was sent since the page was opened. */
   hasSent = false;
   /**
-   * Returns what to send in place of a refused entry; undefined for nothing. The composer sets it.
-   * @template {Queued} E
-   * @param {E} _entry
-   * @param {Refused} _refused
-   * @returns {E | undefined}
-   */
-  repaired = (_entry, _refused) => undefined;
-  /**
    * Called when the server has finally refused a change, which the page does not show any more.
    * @param {Change} _change
    * @param {Refused} _refused
@@ -436,13 +428,15 @@ export class Sending extends Store {
     for (const entry of due) {
       const { client_id } = entry;
       const frame = { ...frameOf(entry), first_sent_ms_ago: queue.firstSentMsAgo(client_id, now_ms) };
-      const isSent = this.#line.send(frame, (answer) => {
+      const isSent = this.#line.send(frame, async (answer) => {
+        const refusal = answer.refused;
+        const isRepaired =
+          refusal?.field?.includes(".mentions") &&
+          (await import("./repaired.js").then(({ repair }) => repair(queue, client_id, refusal), () => false));
         const answered = queue.get(client_id); // another tab may have removed it, or noted its refusal
-        const rest = answered?.state === "pending" && answer.refused && this.repaired(answered, answer.refused);
         if (answered && answer.accepted) queue.remove(client_id, answer.accepted.event_id ?? "0");
-        else if (rest) queue.repair(rest);
-        else if (answered?.state === "pending" && answer.refused && queue.refused(client_id, answer.refused, Date.now()))
-          refused(answered, answer.refused);
+        else if (!isRepaired && answered?.state === "pending" && refusal && queue.refused(client_id, refusal, Date.now()))
+          refused(answered, refusal);
         this.flush();
         this.changed();
       });

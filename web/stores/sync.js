@@ -39,7 +39,9 @@ export class Sync extends Store {
   #channels = null;
   #isLoadingChannels = false;
   #catchUp;
-  /** The latest time up to which missed events were to be read, in milliseconds since 1970; 0 if it is not known. */
+  /** The server's time when this page began, in milliseconds since 1970. Older messages are not passed on. */
+  #began_ms = Infinity;
+  /** The latest time up to which missed events were to be read, likewise; 0 if it is not known. */
   #read_ms = 0;
   /** Events of the first session's replay that are still to arrive, all older than this page; null before it begins. */
   #replayLeft = /** @type {number | null} */ (null);
@@ -187,14 +189,15 @@ export class Sync extends Store {
 
   /** @param {number} at_ms of a Gap, of the first Welcome, or of an event long after these */
   #missed(at_ms) {
-    this.#chats.began_ms = Math.min(this.#chats.began_ms, at_ms);
+    this.#began_ms = Math.min(this.#began_ms, at_ms);
     this.#read_ms = Math.max(this.#read_ms, at_ms);
     this.#catchUp.missed(at_ms);
   }
 
   /** @returns {Promise<string>} an event id: nothing up to it is missing; 0 if that is not known */
   async #readMissed() {
-    const isWhole = await this.#chats.readMissed((message) => message.at_ms > this.#chats.began_ms && this.onMissed(message));
+    const since_ms = this.#began_ms;
+    const isWhole = await this.#chats.readMissed(since_ms, (message) => message.at_ms > since_ms && this.onMissed(message));
     return isWhole ? this.#chats.listed_up_to : "0";
   }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { listedIn, signText } from "../../../web/components/listed.js";
-import { textOf, versionsOf } from "../../../web/kinds/edited.js";
+import { textOf } from "../../../web/kinds/edited.js";
 import { LISTED_KINDS } from "../../../web/kinds/listed.js";
 import { texts } from "../../../web/languages/language.js";
 import { MAX_LISTED } from "../../../web/listed.js";
@@ -117,7 +117,9 @@ test("a pin names its author", () => {
   assert.equal(signText({ chats }, message, "pinned"), "Pinned by Mira");
 });
 
-test("the versions of a message end with its text as it was sent, and contain an edit that history lacks yet", () => {
+test("the versions of a message end with its text as it was sent, and contain an edit that history lacks yet", async () => {
+  Object.assign(globalThis, { document: new FakeDocument() });
+  const { versionsOf } = await import("../../../web/components/edits-dialog.js");
   const message = fromHistory({ message: wireMessage(1), changes: [edited(4, 1, "three"), pinned(5, 1)] });
   const versions = (edits) => versionsOf(message, edits).map(textOf);
   assert.deepEqual(versions([edited(2, 1, "one"), edited(3, 1, "two")]), ["three", "two", "one", "text 1"]);

@@ -8,7 +8,6 @@ import { marksOf } from "../../../web/kinds/marked.js";
 import { FOR_EVER } from "../../../web/kinds/own.js";
 import { reactionsOf } from "../../../web/kinds/reacted.js";
 import { fromWire } from "../../../web/messages.js";
-import { withoutRefused } from "../../../web/writing.js";
 import {
   ADA,
   changeAt,
@@ -570,32 +569,39 @@ test("an edit that the server finds too late ends the editing of such messages, 
   const { sync: { sending }, socket } = await online();
   mock.timers.setTime(timeOf(1) + 61_000);
   const tooLate = { code: "forbidden", field: "change.target_id" };
-  const save = (body, refused) => {
+  const save = async (body, refused) => {
     sending.edit(CHAT, idAt(1), { body });
     refuse(socket, refused);
+    await import("../../../web/stores/repaired.js"); // the page looks for a refused mention in it
+    await settle();
     return [sending.drafts.get(CHAT), sending.mayEdit(idAt(1)), sending.mayEdit(idAt(2))];
   };
-  const [{ editing, text }, ...may] = save("late", tooLate);
+  const [{ editing, text }, ...may] = await save("late", tooLate);
   assert.deepEqual([editing, text, may], [null, "late", [false, true]]);
   sending.drafts.keep(CHAT, { text: "" });
   sending.online();
   mock.timers.setTime(timeOf(0));
-  const [slow, ...mayBySlow] = save("by a slow clock", tooLate);
+  const [slow, ...mayBySlow] = await save("by a slow clock", tooLate);
   assert.deepEqual([slow.editing, slow.text, mayBySlow], [null, "by a slow clock", [false, true]]);
   sending.drafts.keep(CHAT, { text: "" });
   sending.online();
-  assert.equal(save("mention", { code: "forbidden", field: "change.edited.text.mentions_everyone" })[0].editing.text, "mention");
+  const [{ editing: refused }] = await save("mention", { code: "forbidden", field: "change.edited.text.mentions_everyone" });
+  assert.equal(refused.text, "mention");
 });
 
 test("a message, and an edit, whose mention the server refuses is sent again without it, and fails for another reason", async () => {
   const { chats, sync: { sending }, socket } = await online();
-  sending.repaired = withoutRefused; // as the composer sets it
   const mentions = [{ user_id: MIRA, name: "Mimi" }, { user_id: "99", name: "Gone" }];
   const text = { body: "@everyone, @Mimi, @Gone", mentions, mentions_everyone: true };
   const shownMentions = ({ mentions, mentions_everyone }) => [mentions.map(({ name }) => name).join(), mentions_everyone === true];
   const begin = {
     send: () => sending.send(CHAT, text.body, text),
     "change.edited": () => sending.edit(CHAT, idAt(1), text),
+  };
+  const refused = async (answer) => {
+    refuse(socket, answer);
+    await import("../../../web/stores/repaired.js");
+    await settle();
   };
   for (const [path, send] of Object.entries(begin)) {
     await send();
@@ -605,12 +611,12 @@ test("a message, and an edit, whose mention the server refuses is sent again wit
     };
     const [id, ...first] = sent();
     assert.deepEqual(first, ["Mimi,Gone", true]);
-    refuse(socket, { code: "forbidden", field: `${path}.text.mentions_everyone` });
+    await refused({ code: "forbidden", field: `${path}.text.mentions_everyone` });
     assert.deepEqual(sent(), [id, "Mimi,Gone", false]);
-    refuse(socket, { code: "not_found", field: `${path}.text.mentions[1].user_id` });
+    await refused({ code: "not_found", field: `${path}.text.mentions[1].user_id` });
     assert.deepEqual(sent(), [id, "Mimi", false]);
     const count = socket.sent.length;
-    refuse(socket, { code: "not_found", field: `${path}.text.mentions[1].user_id` });
+    await refused({ code: "not_found", field: `${path}.text.mentions[1].user_id` });
     assert.equal(socket.sent.length, count, "the text has no such mention");
   }
   assert.deepEqual(sending.waiting(CHAT).map(({ state }) => state), ["failed"]);
