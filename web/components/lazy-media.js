@@ -19,8 +19,10 @@ const LONGEST_PAUSE_MS = 30_000;
 /** A response that is not there after this time has failed, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
-/** A picture that fails although the server has its bytes is loaded again so often: the server may be too busy for it. */
+/** What fails although the server has its bytes is loaded again so often: the server may be too busy to send them. */
 const MAX_RETRIES = 3;
+/** The code of the error of a video whose bytes have come, and which the browser can't decode. */
+const MEDIA_ERR_DECODE = 3;
 
 /**
  * @typedef {object} Source
@@ -139,7 +141,8 @@ async function renew(element) {
     source.retries = -1; // the server may have come back just before the response
     return fillLater(element, Math.min(PAUSE_MS * 2 ** source.failures++, LONGEST_PAUSE_MS));
   }
-  if (++source.retries > (broken === "gone" ? MAX_RETRIES : 0)) return setState(element, broken);
+  const isBroken = element instanceof HTMLMediaElement && element.error?.code === MEDIA_ERR_DECODE;
+  if (++source.retries > (isBroken ? 0 : MAX_RETRIES)) return setState(element, broken);
   fillLater(element);
 }
 

@@ -344,6 +344,7 @@ test("a video goes on with another link each time that one expires; one that is 
   assert.deepEqual(await expired(600, "/3"), ["/3", 600, false, ""]);
   video.pause();
   assert.deepEqual(await expired(700, "/4"), ["/4", 700, true, ""]);
+  Object.assign(video, { error: { code: 3 } });
   video.dispatchEvent(new Event("error"));
   await until(() => video.parentElement.state);
   assert.deepEqual([video.parentElement.state, requests], ["unplayable", ["HEAD /4"]]);
@@ -404,8 +405,25 @@ test("a video that fails once more although the server is back is loaded again, 
   };
   for (status of [503, 503, 200]) assert.deepEqual(await fail(), [90, false, ""]);
   video.dispatchEvent(new Event("loadedmetadata"));
+  Object.assign(video, { error: { code: 3 } });
   await fail();
   assert.deepEqual(await fail(), [90, false, "unplayable"]);
+});
+
+test("a video that the server has, and is too busy to send, is loaded again a few times, and is unplayable only then", async (context) => {
+  context.mock.timers.enable({ apis: ["Date", "setTimeout"], now: Date.now() });
+  const { video, app } = newVideo(context);
+  context.mock.method(globalThis, "fetch", async () => ({ status: 200 })); // HEAD needs no place of a download
+  showLater(app, video, CLIP, { file_id: CLIP.file_id });
+  await pass(context, 1);
+  const states = [];
+  for (const code of [4, 4, 2, 4, 4]) {
+    Object.assign(video, { error: { code } });
+    video.dispatchEvent(new Event("error"));
+    await pass(context, 6);
+    states.push(video.parentElement.state);
+  }
+  assert.deepEqual(states, ["", "", "", "", "unplayable"], "the first one renews the address");
 });
 
 test("a video whose link can't be renewed without a connection goes on where it was once there is one", async (context) => {
