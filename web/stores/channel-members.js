@@ -1,9 +1,10 @@
 // The members of a channel: nobody loads all of them. Pages in the order of their ids, and members by name, which the
 // server finds among a bounded number of accounts with such names. Loaded when it is first needed.
 
+import { displayName } from "../format.js";
 import { isMember } from "../groups.js";
 import { compareIds, laterId } from "../ids.js";
-import { EVERYONE } from "../mentions.js";
+import { EVERYONE, IN_WORD, Names } from "../mentions.js";
 import { Store } from "./store.js";
 
 /** @import {Api} from "../api.js" */
@@ -78,12 +79,20 @@ export async function membersNamed(source, chat_id, name) {
   return page;
 }
 
-/** A word after `@`, which may begin a name. */
-const MENTION = /(?<=@)[\p{L}\p{M}\p{N}_.-]*[\p{L}\p{M}\p{N}]/gu;
+/** `@`, unless it is part of a longer word, and a word after it, which may begin a name. */
+const MENTION = new RegExp(`(?<!${IN_WORD.source})@([\\p{L}\\p{M}\\p{N}_.-]*[\\p{L}\\p{M}\\p{N}])`, "gu");
 
-/** Finds the members whom a text may mention. @param {Source} source @param {string} chat_id @param {string} text */
+/**
+ * Finds the members whom a text may mention, other than the known ones.
+ * @param {Source & {chats: Pick<Chats, "members">}} source
+ * @param {string} chat_id
+ * @param {string} text
+ */
 export async function findMentioned(source, chat_id, text) {
-  const names = [...new Set(text.match(MENTION))].filter((name) => !EVERYONE.includes(name)).slice(-MAX_NAMES);
+  const ofMembers = source.chats.members(chat_id).flatMap((member) => [member.name, displayName(member)]);
+  const known = new Names([...ofMembers, ...EVERYONE].map((name) => ({ name })));
+  const unknown = [...text.matchAll(MENTION)].filter(({ index }) => !known.at(text, index));
+  const names = [...new Set(unknown.map(([, name = ""]) => name))].slice(-MAX_NAMES);
   await Promise.all(names.map((name) => membersNamed(source, chat_id, name).catch(() => null))); // the server is away
 }
 
