@@ -144,12 +144,3 @@ function merged(own, before, after) {
     ...own.filter((file) => !isIn(before, file) && !isIn(after, file)),
   ];
 }
-
-/**
- * Whether a text of another tab may replace the text of a field: no keystroke may be lost. Keystrokes are in the other
- * text too if it was written in place of this one.
- * @param {{text: string, isFocused: boolean, isOwn: boolean}} field isOwn: the person wrote in this tab
- * @param {Change} change
- */
-export const mayReplace = ({ text, isFocused, isOwn }, { before }) =>
-  !text || (!isFocused && (!isOwn || text === before));

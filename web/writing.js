@@ -73,3 +73,12 @@ export function markerOf({ key, shiftKey, ctrlKey, metaKey, altKey }) {
   if (ctrlKey === metaKey || altKey) return "";
   return MARKERS[`${shiftKey ? "shift " : ""}${key.toLowerCase()}`] ?? "";
 }
+
+/**
+ * Whether a text of another tab may replace the text of a field: no keystroke may be lost. Keystrokes are in the other
+ * text too if it was written in place of this one.
+ * @param {{text: string, isFocused: boolean, isOwn: boolean}} field isOwn: the person wrote in this tab
+ * @param {import("./drafts.js").Change} change
+ */
+export const mayReplace = ({ text, isFocused, isOwn }, { before }) =>
+  !text || (!isFocused && (!isOwn || text === before));

@@ -11,6 +11,8 @@ import { h } from "../view.js";
 /** The edges of a picture as the server has it, in pixels: in lists, and above a profile. */
 const SMALL = 96;
 export const LARGE = 512;
+/** A picture that fails is loaded once more after this time and up to as much again, in milliseconds: the server may be too busy. */
+const PAUSE_MS = 4_000;
 
 /**
  * The container sets the size. Hidden from screen readers: the name is always beside it.
@@ -53,5 +55,12 @@ const face = (look, name, token, edge) =>
     "span",
     { class: `avatar ${look}`, "aria-hidden": "true" },
     name && initials(name),
-    token && h("img", { key: token, src: `/avatars/${token}?size=${edge}`, alt: "" }),
+    token && h("img", { key: token, src: `/avatars/${token}?size=${edge}`, alt: "", onerror: loadAgain }),
   );
+
+/** The fragment marks the second address. @param {Event} event */
+function loadAgain({ target }) {
+  const picture = /** @type {HTMLImageElement} */ (target);
+  if (picture.src.endsWith("#")) return;
+  setTimeout(() => (picture.src += "#"), PAUSE_MS * (1 + Math.random()));
+}

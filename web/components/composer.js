@@ -2,7 +2,7 @@
 // the draft comes back afterwards.
 
 import { newestOf } from "../changes.js";
-import { bodyOf, mayReplace } from "../drafts.js";
+import { bodyOf } from "../drafts.js";
 import { filesIn } from "../files/dropped.js";
 import { isTouchScreen } from "../focus.js";
 import { may } from "../groups.js";
@@ -15,7 +15,7 @@ import { isHidden } from "../kinds/hidden.js";
 import { fileTexts } from "../languages/files.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { markerOf, MEMBERS_DEADLINE_MS, sends, textWith } from "../writing.js";
+import { markerOf, mayReplace, MEMBERS_DEADLINE_MS, sends, textWith } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { insert } from "./insert.js";
 import { fileButton } from "./file-icons.js";

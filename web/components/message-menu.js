@@ -12,7 +12,7 @@ import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
 import { fileChoices } from "./files-later.js";
 import { menuItems } from "./menu.js";
-import { loadGroupDialogs, openDialog, openProfile, reportMessage } from "./open-dialog.js";
+import { loadGroupDialogs, openDialog, openProfile } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -134,4 +134,11 @@ function openReaders(app, message) {
 /** Opens the history of a message's edits. @param {App} app @param {Message} message */
 export function openEdits(app, message) {
   void openDialog(app, () => import("./edits-dialog.js"), ({ EditsDialog }) => new EditsDialog(app, message));
+}
+
+/** Reports a message of another user. @param {App} app @param {Message} message as shown */
+function reportMessage(app, message) {
+  const profile = app.chats.profiles.get(message.sender_id);
+  const load = () => import("./profile-dialogs.js");
+  if (profile) void openDialog(app, load, ({ ReportDialog }) => new ReportDialog(app, profile, message));
 }

@@ -3,7 +3,6 @@
 import { texts } from "../languages/language.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Message} from "../types.js" */
 
 /** Counts the dialogs that were asked for. */
 let asked = 0;
@@ -55,14 +54,3 @@ export function openProfile(app, user_id) {
 
 /** Loads what the page shows of connections and blocks outside of dialogs. */
 export const loadPeopleNotices = () => import("./people-notice.js");
-
-/** Shows the connections and the blocked people. @param {App} app */
-export function openPeople(app) {
-  void openDialog(app, loadProfileDialogs, ({ PeopleDialog }) => new PeopleDialog(app));
-}
-
-/** Reports a message of another user. @param {App} app @param {Message} message as shown */
-export function reportMessage(app, message) {
-  const profile = app.chats.profiles.get(message.sender_id);
-  if (profile) void openDialog(app, loadProfileDialogs, ({ ReportDialog }) => new ReportDialog(app, profile, message));
-}

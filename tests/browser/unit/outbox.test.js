@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
-import { Drafts, mayReplace, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
+import { Drafts, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
 import { fromEntry } from "../../../web/messages.js";
 import { Outbox } from "../../../web/outbox.js";
 import { Kept } from "../../../web/stores/kept.js";
@@ -322,12 +322,6 @@ test("a draft changes without a fault after the sign-in has ended, when its chan
   life.abort();
   drafts.keep(CHAT, { text: "one" });
   assert.equal(drafts.get(CHAT).text, "one");
-});
-
-test("a text of another tab never replaces keystrokes that it does not have", () => {
-  const may = (text, isFocused, isOwn) => mayReplace({ text, isFocused, isOwn }, { before: "one", text: "one two" });
-  assert.deepEqual([may("", true, true), may("one", false, true), may("older", false, false)], [true, true, true]);
-  assert.deepEqual([may("one", true, false), may("one more", false, true)], [false, false]);
 });
 
 test("ids are 128 random bits", async () => {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { avatar } from "../../../web/components/avatar.js";
 import { MAX_CACHED, Profiles } from "../../../web/profiles.js";
 import { ADA, settle } from "./fakes.js";
 
@@ -44,4 +45,16 @@ test("a profile that changes while it is fetched is fetched again", async () => 
     await settle();
   }
   assert.deepEqual([profiles.cached("7")?.display_name, answers.length], ["New", 0]);
+});
+
+test("a picture of a user that fails is loaded once more, some seconds later", (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { src, onerror } = avatar({ user_id: ADA, name: "ada", display_name: "", avatar: "token" }).children.at(-1).props;
+  const target = { src };
+  const sources = [[true, 3_999], [false, 4_001], [true, 60_000]].map(([fails, passed_ms]) => {
+    if (fails) onerror({ target });
+    context.mock.timers.tick(passed_ms);
+    return target.src;
+  });
+  assert.deepEqual(sources, [src, `${src}#`, `${src}#`]);
 });

@@ -13,7 +13,7 @@ import { dialogTexts } from "../../../web/languages/dialogs.js";
 import { fromWire } from "../../../web/messages.js";
 import { Root } from "../../../web/view.js";
 import "../../../web/stores/channel-members.js"; // the page loads it later: then that takes no time
-import { markerOf, sends } from "../../../web/writing.js";
+import { markerOf, mayReplace, sends } from "../../../web/writing.js";
 import { ADA, CHAT, idAt, MIRA, nodesIn, settle, usePage, wireMessage } from "./fakes.js";
 import { online } from "./online.js";
 
@@ -161,6 +161,31 @@ test("an edit is shown at once, and waits for the members whom it mentions", asy
   assert.equal(edits().length, 1);
 });
 
+test("an edit that waits for members keeps its place among the changes, and another edit of the message waits on its own", async (context) => {
+  const { composer, field, document, socket, sync } = await inGroup(context, () => new Promise(() => {}));
+  const { sending } = sync;
+  const wire = { ...wireMessage(2, { sender_id: ADA, body: "one" }), chat_id: GROUP };
+  const edit = async (text) => {
+    composer.edit(fromWire(wire));
+    field.value = text;
+    nodesIn(document.body).find(({ tagName }) => tagName === "form").dispatch("submit");
+    await settle();
+  };
+  const after = async (ms) => {
+    mock.timers.tick(ms);
+    await settle();
+    const { change } = socket.sent.at(-1);
+    return change?.edited?.text.body ?? change?.reacted?.emoji;
+  };
+  await edit("first @Mimi");
+  assert.equal(await after(1_500), undefined);
+  await edit("second @Mimi");
+  sending.toggleReaction(fromWire(wire), "👍");
+  assert.equal(await after(1_000), undefined, "the second edit waits its own two seconds");
+  assert.deepEqual(sending.changes.all.map(({ change }) => Object.keys(change).includes("edited")), [true, false]);
+  assert.equal(await after(1_000), "second @Mimi");
+});
+
 test("an edit in a channel mentions a member whose name was pasted", async (context) => {
   const { api, save } = await inGroup(context, undefined, true);
   api.signedIn = async () => ({ profiles: [{ user_id: "8", name: "grace", display_name: "Grace" }] });
@@ -246,4 +271,10 @@ test("the members to mention are loaded again after a failure, with the next let
     await settle();
   }
   assert.equal(requests, 2);
+});
+
+test("a text of another tab never replaces keystrokes that it does not have", () => {
+  const may = (text, isFocused, isOwn) => mayReplace({ text, isFocused, isOwn }, { before: "one", text: "one two" });
+  assert.deepEqual([may("", true, true), may("one", false, true), may("older", false, false)], [true, true, true]);
+  assert.deepEqual([may("one", true, false), may("one more", false, true)], [false, false]);
 });
