@@ -54,8 +54,8 @@ ATTEMPTS = 3
 and a repeated ReserveFile, CompleteFile or CancelFile has no second effect."""
 
 ATTEMPT_TIMEOUT = 1.0
-"""Seconds after which the query is sent to another archive. The last attempt has the rest of the deadline, since the
-store may be slow."""
+"""Seconds after which the query is sent to another archive, if there is one. The last attempt has the rest of the
+deadline, since the store may be slow."""
 
 UNAVAILABLE = "Chats and history are not available now: try again soon."
 

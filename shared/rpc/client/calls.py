@@ -41,8 +41,8 @@ async def call_unary(
     With more than one of `attempts`, which the method must allow to be repeated, a call that ends with a status of
     `retry_on` is retried: after the server's pause, else a random one (`backoff.py`), unless the deadline would pass
     first or too many of the channel's calls fail (`retries.py`). `attempt_timeout`, in seconds, bounds each attempt
-    but the last, so that another server may respond while one hangs. An unprocessed call is always retried once, at
-    once.
+    but the last while more than one server is ready, so that another may respond while one hangs: the only one would
+    only begin the same work anew. An unprocessed call is always retried once, at once.
     """
     channel, call = _call(method, trio.current_time() + timeout, metadata)
     with _client_span(call) if traces.current_spans() else nullcontext():
@@ -63,7 +63,7 @@ async def _try(
     retries = Retries(attempts, retry_on, channel.throttle)
     while True:
         deadline = call.deadline
-        if attempt_timeout is not None and retries.has_more:
+        if attempt_timeout is not None and retries.has_more and channel.servers_ready > 1:
             deadline = min(deadline, trio.current_time() + attempt_timeout)
         try:
             response = await _attempt(channel, replace(call, deadline=deadline), request, wait_for_ready)

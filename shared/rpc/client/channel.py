@@ -66,13 +66,18 @@ class Channel:
         """Return the channel's statistics."""
         return ChannelStatistics(
             servers=len(self._rotation),
-            servers_ready=sum(subchannel.is_ready for subchannel in self._rotation),
+            servers_ready=self.servers_ready,
             connections=len(self.connections),
             calls_waiting=self.counters.waiting,
             calls_begun=self.counters.begun,
             calls_ended=dict(self.counters.ended),
             retries=self.counters.retries,
         )
+
+    @property
+    def servers_ready(self) -> int:
+        """The number of servers that accept calls now."""
+        return sum(subchannel.is_ready for subchannel in self._rotation)
 
     async def start_call(self, call: OutgoingCall, *, wait_for_ready: bool = False) -> AnyClientStream:
         """Begin a call with the next ready server in rotation, once one has a free slot.

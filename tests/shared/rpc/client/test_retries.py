@@ -267,9 +267,26 @@ async def test_the_last_attempt_has_all_the_time_that_is_left(serve: Serve, auto
         await trio.sleep(0.3)
         return GetChatResponse()
 
-    async with open_channel("127.0.0.1", (await serve(get_chat=get_slowly)).port) as channel:
-        assert await get_chat(channel, attempts=3, attempt_timeout=0.05) == ""
+    ports = [(await serve(get_chat=get_slowly)).port for _ in range(2)]
+    async with open_balancer([f"127.0.0.1:{port}" for port in ports]) as balancer:
+        await eventually(ready(balancer, 2))
+        assert await get_chat(balancer, attempts=3, attempt_timeout=0.05) == ""
     assert len(calls) == 3
+
+
+async def test_an_attempt_at_the_only_ready_server_has_all_the_time(serve: Serve, autojump_clock: MockClock) -> None:
+    calls: list[str] = []
+
+    async def get_slowly(request: GetChatRequest) -> GetChatResponse:
+        calls.append("")
+        await trio.sleep(0.3)
+        return GetChatResponse()
+
+    server = await serve(get_chat=get_slowly)
+    async with open_balancer([f"127.0.0.1:{server.port}"]) as balancer:
+        await eventually(ready(balancer, 1))
+        assert await get_chat(balancer, attempts=3, attempt_timeout=0.05, timeout=0.4) == ""
+    assert len(calls) == 1
 
 
 async def test_a_slow_server_keeps_its_calls(serve: Serve, autojump_clock: MockClock) -> None:
