@@ -2,7 +2,7 @@
 
     python -m benchmarks.typing_signals [--engines] [--seconds 30]
 
-The budget is none of both. The signals that the other users receive are counted, too, and the CPU of the servers.
+The budget is 0 of each. The signals that the other users receive are counted, too, and the CPU of the servers.
 """
 
 import argparse
@@ -61,7 +61,7 @@ async def measure(platform: Platform, seconds: float) -> None:
         share, counted = (cpu_of(platform) - cpu) / seconds, received["typing"] / seconds
         after = await read_counters(plan.metrics, None)
     records, writes = after[RECORDS] - before[RECORDS], after[WRITES] - before[WRITES]
-    verdict = "kept" if records == writes == 0 else "EXCEEDED, at most 0 of both"
+    verdict = "kept" if records == writes == 0 else "EXCEEDED, at most 0 of each"
     print(f"{counted:.0f} signals a second, {share:.1%} of a core", flush=True)
     print(f"{records:.0f} log records, {writes:.0f} writes of the chat store: {verdict}", flush=True)
 

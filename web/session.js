@@ -91,7 +91,7 @@ export class Session {
   #redirect = "";
   /** The address of the newest connection, until there is an answer. */
   #unreachable = "";
-  /** The time for which the server waited for another address than an unreachable one: a part of the pause, if that fails. */
+  /** How long the server took to name an address after an unreachable one: a part of the pause, if the connection to it fails. */
   #waited_ms = 0;
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
@@ -169,7 +169,7 @@ export class Session {
         ? { websocket: this.#redirect }
         : await this.#environment.gateway(this.#unreachable);
       this.#redirect = "";
-      if (this.#unreachable) this.#waited_ms = performance.now() - asked_ms; // else the server was only slow
+      if (this.#unreachable) this.#waited_ms = performance.now() - asked_ms; // else it waits for no other
       this.#unreachable = websocket;
       const token = await this.#environment.accessToken(this.#rejectedToken);
       if (attempt === this.#attempt && this.state === "connecting") this.#open(websocket, token);

@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	answerTime         = 10 * time.Second // for Welcome at first, and for any frame after a Ping
+	answerTime         = 10 * time.Second // for any frame after a Ping
+	firstWelcomeTime   = 20 * time.Second // for the connection and its Welcome, at first
 	longestWelcomeTime = 40 * time.Second // each attempt without one doubles the time of the next
 	catchUpTime        = 5 * time.Second  // between two readings of missed events
 	longestCatchUpTime = 30 * time.Second // while the server does not answer
@@ -95,7 +96,7 @@ type Session struct {
 // Run sends the lines until they or the context end. It returns an error if it can't sign in any more.
 func (s *Session) Run(ctx context.Context) error {
 	left := &leave{}
-	s.welcomeTime = answerTime
+	s.welcomeTime = firstWelcomeTime
 	for {
 		err := s.connect(ctx, left)
 		if errors.Is(err, errEndOfInput) || ctx.Err() != nil {
@@ -317,7 +318,7 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 
 func (s *Session) enter(welcome *pb.Welcome) {
 	s.say("* connected")
-	s.failures, s.welcomeTime = 0, answerTime
+	s.failures, s.welcomeTime = 0, firstWelcomeTime
 	s.welcome, s.replayLeft = welcome, welcome.Replayed
 	if s.position == nil { // messages that were sent since History, or just before it, are missing
 		s.catchUp(welcome.AtMs)

@@ -13,7 +13,8 @@ import protoLoader from "@grpc/proto-loader";
 
 import { ApiError } from "./api.js";
 
-const ANSWER_MS = 10_000; // for Welcome at first, and for any frame after a Ping
+const ANSWER_MS = 10_000; // for any frame after a Ping
+const WELCOME_MS = 20_000; // for the connection and its Welcome, at first
 const LONGEST_WELCOME_MS = 40_000; // each attempt without one doubles the time of the next
 const CATCH_UP_MS = 5_000; // between two readings of missed events
 const LONGEST_CATCH_UP_MS = 30_000; // while the server does not answer
@@ -49,7 +50,7 @@ export class Session {
   #missedUntilMs = 0; // some events before this time are missing, until that id has it
   #failures = 0;
   #failingSince = 0;
-  #welcomeMs = ANSWER_MS;
+  #welcomeMs = WELCOME_MS;
   // State of one connection.
   #token = "";
   #stream = null; // null while there is no session
@@ -234,7 +235,7 @@ export class Session {
   #enter(welcome) {
     this.onStatus("* connected");
     this.#failures = 0;
-    this.#welcomeMs = ANSWER_MS;
+    this.#welcomeMs = WELCOME_MS;
     this.#welcome = welcome;
     this.#replayLeft = welcome.replayed;
     if (!this.#position) this.#catchUp(Number(welcome.at_ms)); // messages sent since `#readHistory`, or just before it, are missing

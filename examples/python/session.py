@@ -18,7 +18,8 @@ from google.protobuf.json_format import ParseDict
 from rookery.v1 import session_pb2 as pb
 from rookery.v1 import session_pb2_grpc
 
-ANSWER_SECONDS = 10.0  # for Welcome at first, and for any frame after a Ping
+ANSWER_SECONDS = 10.0  # for any frame after a Ping
+WELCOME_SECONDS = 20.0  # for the connection and its Welcome, at first
 LONGEST_WELCOME_SECONDS = 40.0  # each attempt without one doubles the time of the next
 CATCH_UP_SECONDS = 5.0  # between two readings of missed events
 LONGEST_CATCH_UP_SECONDS = 30.0  # while the server does not answer
@@ -73,7 +74,7 @@ class Session:
         self.missed_until_ms = 0  # some events before this time are missing, until that id has it
         self.failures = 0
         self.failing_since = 0.0
-        self.welcome_seconds = ANSWER_SECONDS
+        self.welcome_seconds = WELCOME_SECONDS
         # State of one connection.
         self.token = ""
         self.outgoing: asyncio.Queue[pb.ClientFrame] | None = None  # None while there is no session
@@ -244,7 +245,7 @@ class Session:
     def begin(self, welcome: pb.Welcome) -> None:
         self.on_status("* connected")
         self.failures = 0
-        self.welcome_seconds = ANSWER_SECONDS
+        self.welcome_seconds = WELCOME_SECONDS
         self.welcome = welcome
         self.replay_left = welcome.replayed
         if self.position is None:  # messages that were sent since `read_history`, or just before it, are missing

@@ -85,7 +85,8 @@ class Reconnector:
         self._unreachable = ""
         """The endpoint of the newest connection, until there is an answer."""
         self._waited = 0.0
-        """Seconds that the BFF waited for another endpoint than an unreachable one: a part of the pause."""
+        """Seconds that the BFF took to name an endpoint after an unreachable one: a part of the pause, if the
+        connection to it fails."""
 
     def wake(self) -> None:
         """Send the frames that wait."""
@@ -122,7 +123,7 @@ class Reconnector:
         """Return the endpoint of the gateway to which the client was moved, or else of the one that the BFF names."""
         asked = trio.current_time()
         endpoint = self._endpoint(moved) or self._endpoint(await self._api.gateway(self._unreachable))
-        if self._unreachable:  # else the BFF was only slow
+        if self._unreachable:  # else it waits for no other
             self._waited = trio.current_time() - asked
         self._unreachable = endpoint
         return endpoint

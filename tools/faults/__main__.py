@@ -97,7 +97,7 @@ def cells(scenario: Scenario, report: Report) -> list[str]:
         scenario.fault,
         scenario.promise,
         f"{result.accepted:,} of {result.sent:,}",
-        ", ".join(f"{count:,} {code}" for code, count in sorted(result.refused.items())) or "none",
+        "; ".join(f"{count:,}: {refusal}" for refusal, count in sorted(result.refused.items())) or "none",
         f"{result.reconnects:,}",
         outage,
         "; ".join(report.measured),

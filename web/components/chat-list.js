@@ -140,7 +140,7 @@ export class ChatList {
 
   /**
    * The chats of the list, with new chats that have only an unsent text first. New chats are not known before the list
-   * is loaded; a group that is not on the loaded pages is no new chat, and is listed once the page has read it.
+   * is loaded; a group that is not on the loaded pages has no name until the page has read it.
    * @param {ReadonlyMap<string, Unsent>} unsent
    */
   #chats(unsent) {
@@ -148,7 +148,7 @@ export class ChatList {
     if (chats.phase !== "ready" || !unsent.size) return chats.all;
     const listed = new Set(chats.all.map(({ chat_id }) => chat_id));
     const unlisted = [...unsent.keys()].filter((chat_id) => !listed.has(chat_id));
-    const begun = unlisted.filter((chat_id) => !chats.isMissing(chat_id) && !chats.lacksGroup(chat_id));
+    const begun = unlisted.filter((chat_id) => !chats.isMissing(chat_id));
     return [...begun.map((chat_id) => chats.of(chat_id)), ...chats.all];
   }
 

@@ -90,7 +90,7 @@ async def test_a_message_without_an_answer_can_be_retried_with_its_id(
     client: Client, connection: Any, autojump_clock: MockClock
 ) -> None:
     with pytest.raises(Unreachable) as caught:
-        await client.send(9, "hi", deadline=5)
+        await client.send(9, "hi", deadline=3)
     assert caught.value.client_id == (await connection.next_frame()).send.client_message_id
 
 
@@ -202,7 +202,7 @@ async def test_a_change_without_an_answer_can_be_retried_with_its_id(
 ) -> None:
     change = pb.Change(chat_id="d-7-9", target_id=5, deleted=pb.Deleted())
     with pytest.raises(Unreachable) as caught:
-        await client.change(change, deadline=5)
+        await client.change(change, deadline=3)
     await connection.next_frame()
     change.client_change_id = caught.value.client_id
     nursery.start_soon(connection.accept_next, 50)

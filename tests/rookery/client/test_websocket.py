@@ -67,7 +67,7 @@ async def test_a_frame_that_is_too_large_for_the_server_is_refused_here_and_the_
 
     async with open_fake_client(transport=transport) as client:
         with pytest.raises(Refused, match="A frame may have 1024 bytes at most") as caught:
-            await client.send(9, text, client_message_id="a", deadline=5)
+            await client.send(9, text, client_message_id="a", deadline=3)
         assert (caught.value.code, caught.value.retryable, caught.value.client_id) == ("too_large", False, "a")
         await client.send(9, fits)
     (connection,) = gateway.connections

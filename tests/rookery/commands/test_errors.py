@@ -12,6 +12,9 @@ from rookery.commands.errors import EXTRAS
 WITHOUT = "import sys; sys.modules[{!r}] = None; from rookery.commands.cli import main; main({!r})"
 """Runs a command as if the package were not installed."""
 
+FREE_PORTS = {"ROOKERY_BFF__PORT": "0", "ROOKERY_GATEWAY__HEALTH_PORT": "0", "ROOKERY_ARCHIVE__HEALTH_PORT": "0"}
+"""The ports on which a process reports what it waits for, which another one may have taken."""
+
 
 @pytest.mark.parametrize(
     ("package", "command", "extra"),
@@ -26,7 +29,7 @@ def test_a_command_whose_extra_is_missing_names_it_in_one_line(
 ) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT.format(package, command)],
-        env={"ROOKERY_DATA": f"{tmp_path}/data"},
+        env={"ROOKERY_DATA": f"{tmp_path}/data", **FREE_PORTS},
         capture_output=True,
         text=True,
     )

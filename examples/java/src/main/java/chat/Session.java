@@ -45,7 +45,8 @@ import rookery.v1.SessionServiceGrpc;
  * calls back with frames on its own threads. Shared state is guarded by the lock of the session itself.
  */
 final class Session {
-    private static final long ANSWER_MS = 10_000; // for Welcome at first, and for any frame after a Ping
+    private static final long ANSWER_MS = 10_000; // for any frame after a Ping
+    private static final long WELCOME_MS = 20_000; // for the connection and its Welcome, at first
     private static final long LONGEST_WELCOME_MS = 40_000; // each attempt without one doubles the time of the next
     private static final long LOOK_MS = 1_000; // how often that deadline is checked
     private static final long CATCH_UP_MS = 5_000; // between two readings of missed events
@@ -92,7 +93,7 @@ final class Session {
     private long missedUntilMs; // some events before this time are missing, until that id has it
     private int failures;
     private long failingSince;
-    private long welcomeMs = ANSWER_MS;
+    private long welcomeMs = WELCOME_MS;
     private final Map<String, Long> seen = new LinkedHashMap<>() {
         private static final long serialVersionUID = 1L;
 
@@ -344,7 +345,7 @@ final class Session {
     private void enter(Welcome welcome) {
         onStatus.accept("* connected");
         failures = 0;
-        welcomeMs = ANSWER_MS;
+        welcomeMs = WELCOME_MS;
         this.welcome = welcome;
         replayLeft = welcome.getReplayed();
         if (position == null) {
