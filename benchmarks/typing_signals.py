@@ -29,7 +29,7 @@ USERS = 200
 """In pairs; each signals once a second."""
 
 SETTLE_SECONDS = 2.0
-"""After the sessions are open, so that what the sign-ins cause is written."""
+"""From the last sign-in to the measurement: by then the store has the writes of the sign-ins."""
 
 
 def main() -> None:

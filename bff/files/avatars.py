@@ -40,7 +40,8 @@ MAX_READS_OF_CLIENT = 8
 
 MAX_WAITING = 1_000
 """Requests for avatars of one client's address that wait for these reads: a page behind a proxy with HTTP/2 asks for
-those of all its chats at once, and an office has one address. Those for an avatar that is being read do not count."""
+those of all its chats at once, and an office has one address. A request for an avatar that is being read waits for that
+read, and does not count."""
 
 KEPT_BYTES = 16 << 20
 """Bytes of the avatars that were read last, which are kept: slow readers of one share its bytes."""
@@ -75,7 +76,8 @@ class _Read:
         self.ended = trio.Event()
         self.picture = b""
         self.failure: NotFound | Unavailable | None = None
-        """None of both if the read was cancelled."""
+        """The exception of the read, which its waiting requests raise, too. Without an exception and without a picture
+        they read anew."""
 
 
 class Avatars:
@@ -239,9 +241,10 @@ class Avatars:
             attempt.forgive()
             yield _TOO_MANY
             return
-        received = self._receiving[user_id] = body, trio.CancelScope()
+        scope = trio.CancelScope()
+        received = self._receiving[user_id] = body, scope
         try:
-            with received[1]:
+            with scope:
                 yield None
         except Unavailable:
             attempt.forgive()
@@ -249,7 +252,7 @@ class Avatars:
         finally:
             if self._receiving.get(user_id) is received:
                 del self._receiving[user_id]
-        if received[1].cancelled_caught:
+        if scope.cancelled_caught:
             attempt.forgive()
 
     def _make_room(self) -> bool:

@@ -42,7 +42,7 @@ MAX_QUEUED = 2
 """Pieces of a body, of MAX_RECEIVE at most, that wait for the application; beyond, nothing is read from the socket."""
 
 SPARED_OF_USER = 4
-"""Connections of a user that no newcomer closes while they are busy: about those of one open page."""
+"""Connections of a user that no newcomer closes while they are busy: about as many as one open page uses."""
 
 USUAL_HEAD_BYTES = 1_024
 """Bytes of the head of a request that takes REQUEST_SECONDS; a larger head costs its sender more, as each header takes

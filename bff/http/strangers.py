@@ -55,7 +55,7 @@ class Strangers:
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        """`headers` are those of every response."""
+        """`headers` are added to every response."""
         self._headers = headers
         self._waited_for: dict[_Request, None] = {}
         self._evicted = 0

@@ -122,7 +122,7 @@ class SendRequest(msgspec.Struct, frozen=True):
 
 
 class ChangeRequest(msgspec.Struct, frozen=True):
-    """A change of a message or of a chat. Its properties and methods are those of a SendRequest."""
+    """A change of a message or of a chat. It has all properties and methods of a SendRequest."""
 
     client_id_field: ClassVar[str] = "change.client_change_id"
     chat_id_field: ClassVar[str] = "change.chat_id"

@@ -29,7 +29,6 @@ from shared.contract.groups import (
     newer_members,
 )
 from shared.contract.known_members import KnownMembers
-from shared.contract.partitions import partition_of
 from shared.telemetry.logs import Interval
 
 MAX_BYTES = 128 * 1024 * 1024
@@ -70,8 +69,6 @@ class _Cached(msgspec.Struct):
     """The highest id of an event by which a user joined or left."""
     by_partition: Mapping[int, Sequence[int]] | None = None
     """The users who are members, by their partition."""
-    of_members: frozenset[int] | None = None
-    """The partitions of the members. They are looked up for each partition that moves."""
 
     @property
     def size(self) -> int:
@@ -135,7 +132,7 @@ class Rosters:
         self._changed = 0  # members in it
         self._loads: dict[str, _Load] = {}
         self._news = trio.lowlevel.ParkingLot()
-        self._warning = Interval()
+        self._may_warn = Interval()
 
     @property
     def size(self) -> int:
@@ -260,7 +257,8 @@ class Rosters:
         truth may differ from the copies that this gateway has read, since no fence drops a late copy, and since a
         former owner may have died before it published the copies."""
         for chat_id, cached in tuple(self._cached.items()):
-            if cached.home == gained or not (cached.home in partitions or self._has_member_in(cached, partitions)):
+            is_followed = cached.home in partitions or self._has_member_in(cached.roster, partitions)
+            if cached.home == gained or not is_followed:
                 self._drop(chat_id)
 
     # ---- for the sequencer
@@ -308,7 +306,7 @@ class Rosters:
             if roster is None and is_complete and version >= self.version(chat_id):
                 return None if found is None else self._keep_found(found, Roster.of(found, user_ids))
             if trio.current_time() >= deadline:
-                if self._warning.has_passed():
+                if self._may_warn.has_passed():
                     needed = self.version(chat_id) if roster is None else roster.since
                     _log.warning(
                         "roster_not_recorded",
@@ -320,15 +318,12 @@ class Rosters:
                 return _BEHIND
             await trio.sleep(RETRY_SECONDS)
 
-    def _has_member_in(self, cached: _Cached, partitions: Collection[int]) -> bool:
-        """Whether one of these partitions gets the next control change: as that of a member, or as each of a channel
-        does."""
-        if cached.roster.is_channel:
+    def _has_member_in(self, roster: Roster, partitions: Collection[int]) -> bool:
+        """Whether one of these partitions gets the next control change: every partition does of a channel, else the
+        partitions of the members."""
+        if roster.is_channel:
             return bool(partitions)
-        if cached.of_members is None:
-            present = cached.roster.present
-            cached.of_members = frozenset(partition_of(user_id, self._partitions) for user_id in present)
-        return not cached.of_members.isdisjoint(partitions)
+        return not self.by_partition(roster.chat_id).keys().isdisjoint(partitions)
 
     def _keep_found(self, found: Group | None, roster: Roster) -> Roster:
         known = self._cached.get(roster.chat_id)

@@ -303,7 +303,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         self._takes_gzip = takes_gzip
         self._responded = False
         self._disconnected = False
-        self._has_authenticated = False
+        self._authenticated_by_call = False
 
     @property
     def deadline(self) -> float:
@@ -316,14 +316,14 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         return self._server.is_authenticated
 
     @property
-    def has_authenticated(self) -> bool:
-        """Whether the call has authenticated its client, also if that has ended."""
-        return self._has_authenticated
+    def authenticated_by_call(self) -> bool:
+        """Whether this call itself has authenticated its client. It stays true after `end_authentication`."""
+        return self._authenticated_by_call
 
     def authenticate(self) -> None:
         """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.
         For handlers and interceptors that have checked the client's credentials."""
-        self._has_authenticated = True
+        self._authenticated_by_call = True
         self._server.authenticate()
 
     def end_authentication(self) -> None:

@@ -19,7 +19,7 @@ const LONGEST_PAUSE_MS = 30_000;
 /** A response that is not there after this time has failed, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
-/** What fails although the server has its bytes is loaded again so often: the server may be too busy to send them. */
+/** A picture or a video that fails although the server has its bytes is loaded again so often: the server may be too busy to send them. */
 const MAX_RETRIES = 3;
 /** The code of the error of a video whose bytes have come, and which the browser can't decode. */
 const MEDIA_ERR_DECODE = 3;
@@ -30,8 +30,8 @@ const MEDIA_ERR_DECODE = 3;
  * @property {MessageFile} file
  * @property {Wanted} wanted without an id while the file is not uploaded
  * @property {number} renewed_ms when the address was renewed last
- * @property {number} retries since it was loaded last: the server could send the bytes
- * @property {number} failures since it was loaded last: the server could not
+ * @property {number} retries since it was loaded last, after errors although the server could send the bytes
+ * @property {number} failures since it was loaded last, while the server could not send the bytes
  */
 
 /** @type {WeakMap<Element, Source>} */
@@ -138,11 +138,11 @@ async function renew(element) {
   const status = await statusOf(address);
   if ([403, 404, 410].includes(status)) return setState(element, "gone");
   if (!status || status === 408 || status === 429 || status >= 500) {
-    source.retries = -1; // the server may have come back just before the response
+    source.retries = -1; // the next error may still come from before the server was back: one more try
     return fillLater(element, Math.min(PAUSE_MS * 2 ** source.failures++, LONGEST_PAUSE_MS));
   }
-  const isBroken = element instanceof HTMLMediaElement && element.error?.code === MEDIA_ERR_DECODE;
-  if (++source.retries > (isBroken ? 0 : MAX_RETRIES)) return setState(element, broken);
+  const isUndecodable = element instanceof HTMLMediaElement && element.error?.code === MEDIA_ERR_DECODE;
+  if (++source.retries > (isUndecodable ? 0 : MAX_RETRIES)) return setState(element, broken);
   fillLater(element);
 }
 

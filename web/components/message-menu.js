@@ -12,7 +12,7 @@ import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
 import { fileChoices } from "./files-later.js";
 import { menuItems } from "./menu.js";
-import { loadGroupDialogs, openDialog, openProfile } from "./open-dialog.js";
+import { loadGroupDialogs, loadProfileDialogs, openDialog, openProfile } from "./open-dialog.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -139,6 +139,5 @@ export function openEdits(app, message) {
 /** Reports a message of another user. @param {App} app @param {Message} message as shown */
 function reportMessage(app, message) {
   const profile = app.chats.profiles.get(message.sender_id);
-  const load = () => import("./profile-dialogs.js");
-  if (profile) void openDialog(app, load, ({ ReportDialog }) => new ReportDialog(app, profile, message));
+  if (profile) void openDialog(app, loadProfileDialogs, ({ ReportDialog }) => new ReportDialog(app, profile, message));
 }

@@ -44,7 +44,7 @@ export function findGroups(app) {
   void openDialog(app, loadGroupDialogs, ({ PublicGroups }) => new PublicGroups(app));
 }
 
-const loadProfileDialogs = () => import("./profile-dialogs.js");
+export const loadProfileDialogs = () => import("./profile-dialogs.js");
 
 /** Shows the profile of a user, if it is loaded. @param {App} app @param {string} user_id */
 export function openProfile(app, user_id) {

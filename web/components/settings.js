@@ -11,7 +11,7 @@ import { failure } from "./empty.js";
 import { check, Form, Invalid, newPasswordProblem, newPasswordRule } from "./form.js";
 import { Modal } from "./modal.js";
 import { turnOn } from "./notifications.js";
-import { openDialog } from "./open-dialog.js";
+import { loadProfileDialogs, openDialog } from "./open-dialog.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Values} from "./form.js" */
@@ -246,7 +246,7 @@ export class SettingsDialog extends Modal {
 
   #openPeople() {
     this.close();
-    void openDialog(this.#app, () => import("./profile-dialogs.js"), ({ PeopleDialog }) => new PeopleDialog(this.#app));
+    void openDialog(this.#app, loadProfileDialogs, ({ PeopleDialog }) => new PeopleDialog(this.#app));
   }
 
   /** Saves a setting of the account after those before it. @param {Partial<User>} change */

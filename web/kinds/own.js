@@ -27,8 +27,8 @@ export const MAX_PINNED = 50;
 
 /**
  * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is quiet; a
- * control change, such as that of a user who joins, does not, except for the one by which the user left: of a former member
- * the server states no newest message that was sent.
+ * control change, such as a join, does not. The control change by which the user left does: for a former member the server
+ * states no newest message that was sent.
  * @param {Pick<Chat, "changes" | "group" | "newest" | "newest_sent_id" | "unread_mentions">} chat
  * @param {string} user_id
  * @param {number} now_ms

@@ -190,8 +190,8 @@ export class Chats extends Store {
   }
 
   /**
-   * The ids of a chat's members, of a group as far as they are loaded; of a channel, of those who wrote after they left last,
-   * as far as messages are in memory, and of those whom the server found.
+   * The ids of a chat's members. Of a group: the loaded ones. Of a channel: the authors in memory, without users who left
+   * after their last message, and the members that the server has found.
    * @param {string} chat_id
    */
   memberIds(chat_id) {
@@ -383,7 +383,7 @@ export class Chats extends Store {
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
     this.#place = () => (message_id ? idBelow(message_id) : this.unreadMark(chat_id));
-    if (this.lacksGroup(chat_id)) void this.#readGroup(chat_id);
+    if (this.#lacksGroup(chat_id)) void this.#readGroup(chat_id);
     if (isGroup(chat_id) || this.otherOf(chat_id)) void this.#loadOpened(chat_id);
     this.changed();
   }
@@ -467,14 +467,14 @@ export class Chats extends Store {
   }
 
   /** Whether the chat is a group that is not loaded. @param {string} chat_id */
-  lacksGroup(chat_id) {
+  #lacksGroup(chat_id) {
     return isGroup(chat_id) && !this.of(chat_id).group;
   }
 
   /** Reads the groups among these chats that are not on the loaded pages of the list. @param {Iterable<string>} chat_ids */
   async readGroups(chat_ids) {
     await this.#firstPage;
-    for (const chat_id of chat_ids) if (this.lacksGroup(chat_id)) await this.#isRead(chat_id);
+    for (const chat_id of chat_ids) if (this.#lacksGroup(chat_id)) await this.#isRead(chat_id);
   }
 
   /**

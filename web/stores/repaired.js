@@ -5,8 +5,8 @@
 /** @import {Refused, Text} from "../wire.js" */
 
 /**
- * Sends an entry again without the mention that a refusal names: of a user who is no member any more, or of all members,
- * without the permission for it. The server keeps nothing of what it refuses: the client id stays.
+ * Sends an entry again without the mention that a refusal names: the mentioned user has left, or the sender may not
+ * mention everyone. The client id stays, since the server keeps nothing of a refused entry.
  * @template {Queued} E
  * @param {Queue<E>} queue
  * @param {string} client_id

@@ -136,7 +136,7 @@ class Sequencer:
         self._republications: dict[int, tuple[int, list[Envelope]]] = {}
         """By partition, the epoch, and the control changes of it whose copies are not published again yet."""
         self._settled = trio.lowlevel.ParkingLot()
-        self._warning = Interval()
+        self._may_warn = Interval()
         self.is_closed = False
         """Whether all further requests are refused, since the gateway stops."""
 
@@ -407,7 +407,7 @@ class Sequencer:
             try:
                 await self._republish_change(waiting[0], partition, tail)
             except Unavailable as error:
-                if self._warning.has_passed():
+                if self._may_warn.has_passed():
                     _log.warning("controls_not_republished", partition=partition, error=str(error))
                 waiting.sort(key=lambda each: each.event.message.chat_id == chat_id)  # others come first
                 return  # until the next tick

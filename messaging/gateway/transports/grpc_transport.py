@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
 
 import trio
 
@@ -40,7 +39,7 @@ class GrpcTransport:
         return frame
 
     def send(self, frames: list[bytes]) -> SendUnsent:
-        return partial(self._send, cast(Sequence[bytes], frames))
+        return partial(self._send, frames)
 
     async def _send(self, frames: Sequence[bytes]) -> None:
         try:

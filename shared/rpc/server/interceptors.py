@@ -81,8 +81,8 @@ async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
 
 
 async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
-    """Log the end of each call at its level of `LEVELS`, or DEBUG if the client has left, or has not authenticated:
-    strangers may make calls that fail at any rate. Logs no metadata."""
+    """Log the end of each call at its level of `LEVELS`, or DEBUG if the client has left, or if neither the call nor,
+    at its end, its connection is authenticated: strangers may make calls that fail at any rate. Logs no metadata."""
     began = trio.current_time()
     status = Status.OK
     try:
@@ -92,7 +92,7 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
         raise
     finally:
         level = logging.DEBUG
-        if stream.failure is None and (stream.is_authenticated or stream.has_authenticated):
+        if stream.failure is None and (stream.is_authenticated or stream.authenticated_by_call):
             level = LEVELS.get(status, logging.DEBUG)
         milliseconds = round((trio.current_time() - began) * 1000, 1)
         _log.log(

@@ -4,7 +4,7 @@ Instruments are plain numbers (`instruments.py`), all of them defined in `catalo
 microsecond and needs no set-up. `exposition.py` formats them for a listener, twice a second at most.
 """
 
-from shared.telemetry.metrics.exposition import CONTENT_TYPE, Exposition, exposition, serve_role
+from shared.telemetry.metrics.exposition import CONTENT_TYPE, Exposition, serve_role
 from shared.telemetry.metrics.instruments import Reading, Readings, lag_reading, register_readings
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Exposition",
     "Reading",
     "Readings",
-    "exposition",
     "lag_reading",
     "register_readings",
     "serve_role",

@@ -51,7 +51,7 @@ async def exposition() -> bytes:
 
 
 class Exposition:
-    """The body of `/metrics` for all who ask: made by one of them while the others wait, and kept for KEPT_SECONDS."""
+    """The body of `/metrics` of one listener. One request makes it while others wait; it is kept for KEPT_SECONDS."""
 
     def __init__(self) -> None:
         self._making = trio.Lock()

@@ -52,6 +52,12 @@ class Slow:
     def __init__(self) -> None:
         self.begun, self.go_on = trio.Event(), trio.Event()
 
+    async def hold(self, client: Client, path: str) -> None:
+        """Send a request, and return once it waits."""
+        await client.get(path)
+        await self.begun.wait()
+        self.begun = trio.Event()
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["path"].startswith("/me"):
             mark_authenticated(scope, 2 if scope["path"] == "/me/2" else 1)
@@ -160,9 +166,7 @@ async def test_a_user_holds_few_busy_connections_against_newcomers() -> None:
     async with serving(slow, max_connections=3, max_of_user=2) as server, AsyncExitStack() as clients:
         own = [await clients.enter_async_context(connected(server)) for _ in range(3)]
         for client in own:
-            await client.get("/me")
-            await slow.begun.wait()
-            slow.begun = trio.Event()
+            await slow.hold(client, "/me")
         async with connected(server) as newcomer:
             await newcomer.get("/new")
             assert await own[0].rest() == b""
@@ -202,9 +206,7 @@ async def test_the_user_with_the_most_busy_connections_makes_room_for_a_newcomer
     async with serving(slow, max_connections=SPARED_OF_USER + 3) as server, AsyncExitStack() as clients:
         connections = [await clients.enter_async_context(connected(server)) for _ in range(SPARED_OF_USER + 3)]
         for client, path in zip(connections, ["/me/2", "/me/2"] + ["/me"] * (SPARED_OF_USER + 1), strict=True):
-            await client.get(path)
-            await slow.begun.wait()
-            slow.begun = trio.Event()
+            await slow.hold(client, path)
         async with connected(server) as newcomer:
             await newcomer.get("/new")
             assert await connections[2].rest() == b""

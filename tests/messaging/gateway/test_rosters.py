@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from messaging import envelopes
 from messaging.gateway import rosters as module
 from messaging.gateway.lookups import LOG_SECONDS
 from messaging.gateway.rosters import BEHIND_SECONDS, Rosters
@@ -166,7 +167,7 @@ def test_the_partitions_of_members_are_computed_once_for_all_moves_until_the_gro
         computed.append(user_id)
         return OF_ANN
 
-    monkeypatch.setattr(module, "partition_of", partition_of)
+    monkeypatch.setattr(envelopes, "partition_of", partition_of)
     crew = Crew(ANN, BEN)
     rosters.applied(crew.chat_id, crew.roster, 1)
     for _ in range(3):

@@ -13,7 +13,7 @@ WITHOUT = "import sys; sys.modules[{!r}] = None; from rookery.commands.cli impor
 """Runs a command as if the package were not installed."""
 
 FREE_PORTS = {"ROOKERY_BFF__PORT": "0", "ROOKERY_GATEWAY__HEALTH_PORT": "0", "ROOKERY_ARCHIVE__HEALTH_PORT": "0"}
-"""The ports on which a process reports what it waits for, which another one may have taken."""
+"""Free ports for the health of a starting process: another process may listen on the default ones."""
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.telemetry.metrics import Exposition, exposition, lag_reading, register_readings, serve_role
+from shared.telemetry.metrics import Exposition, lag_reading, register_readings, serve_role
 from shared.telemetry.metrics.catalogue import ACCEPT, CATALOGUE, CONSUMER_LAG, REFUSALS
 from shared.telemetry.metrics.document import PAGE, with_table
 from shared.telemetry.metrics.event_loop import INTERVAL, measure_event_loop
-from shared.telemetry.metrics.exposition import KEPT_SECONDS
+from shared.telemetry.metrics.exposition import KEPT_SECONDS, exposition
 from shared.telemetry.metrics.instruments import Counter, Gauge, Histogram, Instrument
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
