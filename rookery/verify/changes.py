@@ -106,9 +106,9 @@ class Expected:
         and a deletion of a message that they can read."""
         state: State = {}
         for event in self._events.get(place, ()):
-            change, allows = event.change, self._membership.allows
-            is_deletion = change.HasField("deleted") and allows(change.chat_id, viewer, change.target_id)
-            if is_visible(change, viewer) and (is_deletion or allows(change.chat_id, viewer, event.event_id)):
+            change, membership = event.change, self._membership
+            allows = membership.allows(change.chat_id, viewer, event.event_id)
+            if is_visible(change, viewer) and (allows or membership.shows_deletion(change, viewer)):
                 apply_change(state, event)
         return list(state.values())
 

@@ -276,9 +276,9 @@ def _check_feed(
                 yield from _compare(records.sent[copy.key], copy, is_due=copy.chat_id == answer.chat_id, where=where)
         elif change := made.get((event.change.actor_id, event.change.client_change_id)):
             yield from _compare_change(change, event, where)
-            is_deletion = event.change.HasField("deleted")  # which is visible where its message is
-            copy = Copy(change.key, event.change.target_id if is_deletion else event.event_id, answer.chat_id, "")
-            yield from membership.outside(change, copy, user_id, where, seconds=UNRECORDED_SECONDS)
+            if not membership.shows_deletion(event.change, user_id):
+                copy = Copy(change.key, event.event_id, answer.chat_id, "")
+                yield from membership.outside(change, copy, user_id, where, seconds=UNRECORDED_SECONDS)
 
 
 def _compare_change(made: Made, event: Event, where: str) -> Iterator[Violation]:

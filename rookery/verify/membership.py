@@ -4,7 +4,7 @@ violations out."""
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from rookery.client import Control, Member, Span
+from rookery.client import Change, Control, Member, Span
 from rookery.verify.records import Copy, GroupRecord, Made, Records, Sent, View, mentions_of
 from rookery.verify.violations import Kind, Violation
 from shared.contract.groups import OPEN, is_within, members_after
@@ -55,6 +55,10 @@ class Membership:
             return True
         member = self._members[chat_id].get(user_id)
         return member is not None and is_within(member.spans, event_id)
+
+    def shows_deletion(self, change: Change, user_id: int) -> bool:
+        """Whether a change is a deletion that a user may read as they may read its message, wherever its own id is."""
+        return change.HasField("deleted") and self.allows(change.chat_id, user_id, change.target_id)
 
     def has_changes(self, sent: Sent, user_id: int) -> bool | None:
         """Whether a user receives all changes of a message and of its chat; None if they receive some of them."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rookery.client import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, Change, Control, Event, Member, Span
-from rookery.v1.session_pb2 import Hidden, Reacted
+from rookery.v1.session_pb2 import Deleted, Hidden, Reacted
 from rookery.verify.checker import check_records
 from rookery.verify.membership import UNKNOWN_SECONDS, UNRECORDED_SECONDS
 from rookery.verify.records import (
@@ -96,6 +96,25 @@ def test_correct_records_have_no_violation() -> None:
     assert check_records(records(listed=lists)) == []
     missing = sorted(each.text.partition(",")[0] for each in check_records(records(answers=feed)))
     assert missing == ["c2 of 1", "c3 of 1", "m0 of 1", "m2 of 1"]  # and not m1
+
+
+@pytest.mark.parametrize(
+    ("target", "event_id", "is_allowed"),
+    [
+        pytest.param(M0, 25, True, id="of a message that the member may read"),
+        pytest.param(M1, 32, True, id="made while the user is a member"),
+        pytest.param(M1, 26, False, id="neither"),
+    ],
+)
+def test_the_changes_of_a_member_may_have_a_deletion_if_the_member_may_read_it_or_its_message(
+    target: Sent, event_id: int, is_allowed: bool
+) -> None:
+    deleted = Change(chat_id=CHAT, target_id=target.message_id, actor_id=ADA, client_change_id="x", deleted=Deleted())
+    event = Event(event_id=event_id, change=deleted)
+    made = Made(target, deleted, at_ms=round(1000 * (21 + UNRECORDED_SECONDS)), event=event)
+    answers = {EVE: [FeedRead(90.0, 90.0, 40, CHAT, 20, [event])]}
+    outside = [each for each in check_records(records(made=[made], answers=answers)) if each.kind is Kind.OUTSIDE]
+    assert not outside if is_allowed else outside
 
 
 def test_unread_control_changes_beside_the_one_that_adds_the_user_are_found() -> None:
