@@ -2,6 +2,7 @@
 
 All of kafka-python runs in one thread (client.py). The producer (producer.py) sends the batches that its batcher
 (batcher.py) forms. Each consumer (consumer.py) is one member of a group (member.py), whose reader (reader.py) fetches.
+A watchdog (watchdog.py) takes the members of a process that was killed out of their groups.
 """
 
 import math
@@ -19,6 +20,7 @@ from shared.backplane.kafka.kafka_python import Client, TopicPartition
 from shared.backplane.kafka.offsets import END, committed_offset, find_offset
 from shared.backplane.kafka.producer import Producer
 from shared.backplane.kafka.topics import open_topic
+from shared.backplane.kafka.watchdog import Watchdog
 from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record
 from shared.bridge import BridgeStatistics
 from shared.settings import KafkaSettings
@@ -35,6 +37,7 @@ class KafkaBackplane:
         self._settings = loop.settings
         self._client = client
         self._producer = Producer(loop, client, self._settings.topic, self._settings.partitions)
+        self._watchdog = Watchdog(self._settings)
         self._instances: set[tuple[str, str]] = set()
 
     @property
@@ -65,7 +68,8 @@ class KafkaBackplane:
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:
         """Join the group. If no broker answers, the first `fetch` waits for one."""
         instance = self._take_instance(group)
-        consumer = KafkaConsumer(self._loop, group, instance, gather)
+        self._watchdog.start()
+        consumer = KafkaConsumer(self._loop, self._watchdog, group, instance, gather)
         try:
             yield consumer
         finally:
@@ -75,7 +79,8 @@ class KafkaBackplane:
 
     def _take_instance(self, group: str) -> str:
         """Choose the consumer's name in the group: that of this process, the same after a restart. So the group
-        returns the partitions of a process that was killed, without a rebalance, if it restarts soon."""
+        returns the partitions of a process that was killed with its watchdog, without a rebalance, if it restarts
+        soon."""
         name = self._settings.instance or socket.gethostname()
         number = 1
         instance = name
@@ -126,7 +131,10 @@ class KafkaBackplane:
 
     async def close(self) -> None:
         """Wait for pending calls, at most CLOSE_TIMEOUT, then reject them."""
-        await self._producer.close()
+        try:
+            await self._producer.close()
+        finally:
+            self._watchdog.close()
 
 
 @asynccontextmanager

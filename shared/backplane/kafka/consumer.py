@@ -12,6 +12,7 @@ from shared.backplane.kafka.client import CLOSE_TIMEOUT, KafkaLoop
 from shared.backplane.kafka.fetch_queue import Chunk, FetchQueue, Notification
 from shared.backplane.kafka.kafka_python import Client
 from shared.backplane.kafka.member import Member
+from shared.backplane.kafka.watchdog import Watchdog
 from shared.backplane.protocol import Assignment, Checkpoint, Fetched, StoredRecord
 from shared.clock import elapsed
 from shared.contract.errors import Unavailable
@@ -23,7 +24,7 @@ COMMIT_TIMEOUT = 5.0
 class KafkaConsumer:
     """A Consumer on Kafka. Made by `KafkaBackplane.consume`; for Trio's thread."""
 
-    def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float) -> None:
+    def __init__(self, loop: KafkaLoop, watchdog: Watchdog, group: str, instance: str, gather: float) -> None:
         self._loop = loop
         self._woken = trio.Event()
         self._unacknowledged: Notification | None = None
@@ -32,7 +33,7 @@ class KafkaConsumer:
         self._seeks: dict[int, int] = {}
         self._session_timeout = loop.settings.session_timeout_seconds
         self._queue = FetchQueue(loop, self._wake)
-        self._member = Member(loop, group, instance, gather, self._queue)
+        self._member = Member(loop, watchdog, group, instance, gather, self._queue)
         self._member.start()
 
     async def fetch(self) -> Fetched | Assignment:

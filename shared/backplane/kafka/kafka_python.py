@@ -1,4 +1,5 @@
 """All names of kafka-python that we use, as Any: it has no types, and type checkers' stubs are for another version.
+Only the watchdog's process imports others.
 
 Written for 3.0.12 and held below 4, since much of it is not the library's public interface.
 """

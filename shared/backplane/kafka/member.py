@@ -26,6 +26,7 @@ from shared.backplane.kafka.kafka_python import (
 )
 from shared.backplane.kafka.reader import Reader, fetch_options
 from shared.backplane.kafka.subclasses import Coordinator, PausedSubscription, RecordFetcher
+from shared.backplane.kafka.watchdog import Watchdog
 from shared.backplane.protocol import Assignment, Checkpoint
 
 HEARTBEAT_MS = 300
@@ -64,8 +65,11 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     `heartbeat_at`, `unreleased` and `failure` are written in Kafka's thread and read in Trio's.
     """
 
-    def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float, queue: FetchQueue) -> None:
+    def __init__(
+        self, loop: KafkaLoop, watchdog: Watchdog, group: str, instance: str, gather: float, queue: FetchQueue
+    ) -> None:
         self._loop = loop
+        self._watchdog = watchdog
         self._settings = loop.settings
         self._group = loop.group_id(group)
         self._instance = instance
@@ -197,6 +201,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     def _on_joined(self) -> None:
         """Notify the consumer of the new epoch, if the rebalance did not change its partitions."""
+        self._watchdog.joined(self._group, self._instance, self._coordinator._generation.member_id)
         if self._assignor.is_newcomer and self._settles_at == math.inf:
             self._settles_at = time.monotonic() + self._settings.session_timeout_seconds
         if self._notified_epoch != self._coordinator._generation.generation_id:
@@ -313,6 +318,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             _log.info("group_not_left", group=self._group, error=describe(error))
         finally:
             self._end()
+            self._watchdog.left(self._group, self._instance)
             if self._coordinator is not None:
                 self._coordinator._close_heartbeat()
             self._client._manager.close()

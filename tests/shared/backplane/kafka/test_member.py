@@ -15,6 +15,7 @@ from shared.backplane.kafka.client import open_kafka_loop
 from shared.backplane.kafka.consumer import KafkaConsumer
 from shared.backplane.kafka.fetch_queue import FetchQueue, Notification
 from shared.backplane.kafka.member import Member
+from shared.backplane.kafka.watchdog import Watchdog
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
 from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, kafka_settings
@@ -28,7 +29,8 @@ SESSION_SECONDS = 2.0
 
 async def test_a_member_refuses_calls_in_the_wrong_thread() -> None:
     async with open_kafka_loop(KafkaSettings()) as loop:
-        member = Member(loop, "group", "instance", 0.0, FetchQueue(loop, lambda: None))
+        watchdog = Watchdog(loop.settings)
+        member = Member(loop, watchdog, "group", "instance", 0.0, FetchQueue(loop, lambda: None))
 
         async def start() -> None:
             member.start()
@@ -140,7 +142,9 @@ async def test_a_member_whose_machine_was_suspended_sends_and_holds_nothing_unti
         await until(lambda: consumer.held_until > trio.current_time())
 
 
-async def test_a_killed_process_that_returns_soon_has_its_partitions_without_a_rebalance(kafka_server: Kafka) -> None:
+async def test_a_process_that_is_killed_with_its_watchdog_and_returns_soon_has_its_partitions_without_a_rebalance(
+    kafka_server: Kafka,
+) -> None:
     settings = kafka_settings(kafka_server).model_copy(update={"session_timeout_seconds": 20.0})
     async with opened(instance(settings, "b")) as b, b.consume("group") as other:
         await gain(other, PARTITIONS)
