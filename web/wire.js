@@ -3,8 +3,9 @@
 // imports this file at run time.
 
 /**
- * Every frame has one answer: Authenticate gets Welcome, Ping gets Pong, and the others get Accepted; or Refused, with
- * the number of the frame. The client's first frame is 1.
+ * A frame has one answer: Welcome for Authenticate, or Moved, Reconnect or Goodbye, which end the session; Pong for
+ * Ping; Accepted for the others; or Refused. Accepted and Refused have the number of the frame; the client's first
+ * frame is 1. If the session ends first, there is no answer: the client sends the frame again in the next session.
  * @typedef {object} ClientFrame
  * @property {Authenticate} [authenticate]
  * @property {Renew} [renew]
