@@ -21,7 +21,7 @@ run: $(VENV)/.run ## set up, start the whole platform on the embedded default, p
 demo: $(VENV)/.dev ## Kafka, Cassandra, Redis, two of each role, and Jaeger, Prometheus and OpenSearch that watch them, until Ctrl-C
 	@$(BIN)/python -m tools.operations.demo
 
-test: $(VENV)/.dev ## set up, then run the checks and every test that is not marked slow; 8 minutes on 2 cores
+test: $(VENV)/.dev ## set up, then run the checks and every test that is not marked slow; 8 to 10 minutes on 2 cores, 1 to 2 more to set up
 	@$(BIN)/python -m tools.run_tests
 
 test-all: $(VENV)/.dev ## run every test and every long run: faults, containers, Kubernetes; hours, needs root
