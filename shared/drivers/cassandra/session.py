@@ -205,7 +205,7 @@ def _readings(session: CassandraSession) -> Readings:
         metrics.CASSANDRA_UNDER_WAY: lambda: session.statistics().under_way,
         metrics.CASSANDRA_WAITING: lambda: session.statistics().waiting,
         metrics.CASSANDRA_REQUESTS: lambda: session.statistics().requests,
-        metrics.CASSANDRA_SILENT: lambda: session.statistics().is_silent,
+        metrics.CASSANDRA_CIRCUIT_OPEN: lambda: session.statistics().is_silent,
     }
 
 

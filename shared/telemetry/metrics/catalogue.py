@@ -122,7 +122,7 @@ REFUSALS = Counter(
 
 LINK_PREVIEWS = Counter(
     "rookery_link_previews_total",
-    "Links in messages by whether a preview was made, there was none, or too many links waited or were of one user",
+    "Links of accepted messages, by result: `made`, `none`, or `dropped` (the queue or the user's limit was full)",
     labels=("result",),
     roles=["gateway"],
     known=("made", "none", "dropped"),
@@ -219,8 +219,8 @@ CASSANDRA_WAITING = Gauge(
     "rookery_cassandra_calls_waiting", "Calls with requests that are not sent yet", needs="Cassandra"
 )
 CASSANDRA_REQUESTS = Counter("rookery_cassandra_requests_total", "Requests sent", needs="Cassandra")
-CASSANDRA_SILENT = Gauge(
-    "rookery_cassandra_silent",
+CASSANDRA_CIRCUIT_OPEN = Gauge(
+    "rookery_cassandra_circuit_open",
     "Sessions with Cassandra whose circuit breaker is open: no node answers, and requests are refused at once",
     needs="Cassandra",
 )
