@@ -26,7 +26,7 @@ ReadPage = Callable[[int, int], Awaitable[Page]]
 """Reads a page from a bound on: so many messages at most."""
 
 
-class _Way(NamedTuple):
+class _Direction(NamedTuple):
     """A direction of reading."""
 
     bound: Callable[[int], int | None]
@@ -42,8 +42,8 @@ class Reader:
         self._chat_id = chat_id
         self._view = view
         self._viewer_id = view.user_id if is_channel else None
-        self._down = _Way(view.below, lambda page: page.messages[::-1], lambda page: page.has_older)
-        self._up = _Way(view.above, lambda page: page.messages, lambda page: page.has_newer)
+        self._down = _Direction(view.below, lambda page: page.messages[::-1], lambda page: page.has_older)
+        self._up = _Direction(view.above, lambda page: page.messages, lambda page: page.has_newer)
 
     async def messages_before(self, before_id: int, limit: int) -> Page:
         """As `ChatStore.messages_before`; fewer messages if these have MAX_PAGE_CHANGES changes."""
@@ -129,18 +129,18 @@ class Reader:
         return message
 
     async def _gather(
-        self, way: _Way, read: ReadPage, at: int, limit: int, kind: Kind | None = None
+        self, direction: _Direction, read: ReadPage, at: int, limit: int, kind: Kind | None = None
     ) -> tuple[list[HistoryMessage], bool]:
         """At most `limit` messages, nearest first, and whether there are more. With `kind`, only messages whose current
         change of it the user may read."""
         found: list[HistoryMessage] = []
         changes = 0
         for _ in range(MAX_READS):
-            bound = way.bound(at)
+            bound = direction.bound(at)
             if bound is None:
                 break
             page = await _with_states(partial(read, bound), limit + 1 - len(found))
-            for message in way.nearest_first(page):
+            for message in direction.nearest_first(page):
                 at = message.message.message_id
                 count = len(message.changes)
                 if self._view.includes(at) and (kind is None or _has(self._view.visible(message.changes), kind)):
@@ -148,7 +148,7 @@ class Reader:
                     changes += count
             if len(found) > limit or (changes >= MAX_PAGE_CHANGES and len(found) > 1):
                 return found[:-1], True
-            if not way.goes_on(page):
+            if not direction.goes_on(page):
                 break
         return found, False
 
