@@ -1,7 +1,7 @@
 """Makes previews of the first links of accepted messages, as changes by the server.
 
-A preview is lost if its gateway ends meanwhile, or has too many to make: nobody waits for it. Whether the sender wants
-none in the chat is looked up before the page is fetched, so that a message without a link pays nothing for it.
+A preview is lost if its gateway ends meanwhile, or has too many to make: nobody waits for it. Before it fetches a page,
+it looks up whether the sender has switched previews off in the chat: a message without a link pays nothing for that.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class Previewer(Protocol):
         ...
 
 
-class _Wanted(NamedTuple):
+class _PreviewJob(NamedTuple):
     """A link of a message, and the sender."""
 
     user_id: int
@@ -71,7 +71,7 @@ class Previews:
         self._lookups = lookups
         self._rosters = rosters
         self._live = live
-        self._queue, self._wanted = trio.open_memory_channel[_Wanted](MAX_QUEUED)
+        self._queue, self._jobs = trio.open_memory_channel[_PreviewJob](MAX_QUEUED)
         self._links_of_users = Throttle()
         self._accepted: dict[tuple[int, str], tuple[int, bool]] = {}
         """By user and chat, the id of the newest accepted `without_previews`, and whether it is set."""
@@ -101,7 +101,7 @@ class Previews:
             if self._links_of_users.take(str(user_id), MAX_PER_MINUTE, trio.current_time()):
                 raise trio.WouldBlock
             edit_id = 0 if message_id == event_id else event_id
-            self._queue.send_nowait(_Wanted(user_id, request.chat_id, request.members, message_id, url, edit_id))
+            self._queue.send_nowait(_PreviewJob(user_id, request.chat_id, request.members, message_id, url, edit_id))
         except trio.WouldBlock:
             LINK_PREVIEWS.inc("dropped")
 
@@ -123,31 +123,31 @@ class Previews:
             remember(self._taken, change.target_id, event_id, MAX_ACCEPTED)
 
     async def _work(self) -> None:
-        async for wanted in self._wanted:
+        async for job in self._jobs:
             is_made = False
             try:
-                is_made = await self._make(wanted)
+                is_made = await self._make(job)
             except Unavailable as error:
                 _log.warning("preview_not_made", error=str(error))
             LINK_PREVIEWS.inc("made" if is_made else "none")
 
-    async def _make(self, wanted: _Wanted) -> bool:
+    async def _make(self, job: _PreviewJob) -> bool:
         """Fetch the page, unless the sender wants no previews or the message has or had one of this link, and publish
         its preview. Return whether there is one. Raises Unavailable."""
-        if await self._is_without(wanted.user_id, wanted.chat_id):
+        if await self._is_without(job.user_id, job.chat_id):
             return False
-        recorded = await self._find_made(wanted)
-        if recorded is None or self._was_made(wanted, recorded):
+        recorded = await self._find_made(job)
+        if recorded is None or self._was_made(job, recorded):
             return False
-        preview = await self._previewer.fetch(wanted.url)
-        if preview is not None and not wanted.members:
-            await self._rosters.get(wanted.chat_id)  # it is dropped if partitions move meanwhile
-        _, newest = self._links.get(wanted.message_id, (0, wanted.url))  # the text may have been edited meanwhile
-        if preview is None or newest != wanted.url or not self._is_on(wanted.chat_id, wanted.members):
+        preview = await self._previewer.fetch(job.url)
+        if preview is not None and not job.members:
+            await self._rosters.get(job.chat_id)  # it is dropped if partitions move meanwhile
+        _, newest = self._links.get(job.message_id, (0, job.url))  # the text may have been edited meanwhile
+        if preview is None or newest != job.url or not self._is_on(job.chat_id, job.members):
             return False
-        if self._was_made(wanted, recorded):  # for another text of the message with the same link
+        if self._was_made(job, recorded):  # for another text of the message with the same link
             return False
-        return await self._publisher.make(wanted.user_id, _request(wanted, preview))
+        return await self._publisher.make(job.user_id, _request(job, preview))
 
     async def _is_without(self, user_id: int, chat_id: str) -> bool:
         """Whether the user wants no previews of their links in the chat; True while history can't answer, so that no
@@ -159,25 +159,25 @@ class Previews:
         _, is_set = max(read, self._accepted.get((user_id, chat_id), read))
         return is_set
 
-    async def _find_made(self, wanted: _Wanted) -> Sequence[Event] | None:
+    async def _find_made(self, job: _PreviewJob) -> Sequence[Event] | None:
         """The newest previews of a message that is edited, as ListVersions returns them, and the changes that took them
         away; None while history can't answer. Raises Unavailable."""
-        if not wanted.edit_id:
+        if not job.edit_id:
             return ()  # history has none of a message that is new
-        made = await self._lookups.find_versions(wanted.user_id, wanted.chat_id, wanted.message_id, "previewed")
+        made = await self._lookups.find_versions(job.user_id, job.chat_id, job.message_id, "previewed")
         return None if isinstance(made, Refusal) else made
 
-    def _was_made(self, wanted: _Wanted, recorded: Sequence[Event]) -> bool:
+    def _was_made(self, job: _PreviewJob, recorded: Sequence[Event]) -> bool:
         """Whether the newest preview of the message is of this link, or the last one of this link was taken away. By
         these recorded previews, by those of the tail, and by what was accepted since."""
-        recent = self._lookups.recent_versions(wanted.user_id, wanted.message_id, "previewed")
+        recent = self._lookups.recent_versions(job.user_id, job.message_id, "previewed")
         urls = {event.event_id: event.change.previewed.preview.url for event in (*recorded, *recent)}
-        if (taken_id := self._taken.get(wanted.message_id)) is not None:
+        if (taken_id := self._taken.get(job.message_id)) is not None:
             urls[taken_id] = ""
         newest_first = [urls[event_id] for event_id in sorted(urls, reverse=True)]
-        if wanted.url not in newest_first:
+        if job.url not in newest_first:
             return False
-        last = newest_first.index(wanted.url)
+        last = newest_first.index(job.url)
         return last == 0 or not newest_first[last - 1]
 
     def _is_on(self, chat_id: str, members: Members) -> bool:
@@ -187,21 +187,21 @@ class Previews:
         return bool(members) or (roster is not None and not roster.settings.without_previews)
 
 
-def _request(wanted: _Wanted, preview: LinkPreview) -> ChangeRequest:
+def _request(job: _PreviewJob, preview: LinkPreview) -> ChangeRequest:
     """The change of the message."""
-    client_id = _client_id(wanted)
+    client_id = _client_id(job)
     change = Change(
-        chat_id=wanted.chat_id,
-        target_id=wanted.message_id,
-        actor_id=wanted.user_id,
+        chat_id=job.chat_id,
+        target_id=job.message_id,
+        actor_id=job.user_id,
         client_change_id=client_id,
         previewed=Previewed(preview=preview),
     )
-    return ChangeRequest(client_id, wanted.chat_id, wanted.members, KINDS["previewed"], change, 0)
+    return ChangeRequest(client_id, job.chat_id, job.members, KINDS["previewed"], change, 0)
 
 
-def _client_id(wanted: _Wanted) -> str:
+def _client_id(job: _PreviewJob) -> str:
     """Return the client id of the preview, another one for each edit, so that a link that comes back gets one again."""
-    digest = hashlib.sha256(wanted.url.encode()).hexdigest()[:16]
-    first = f"preview:{wanted.message_id}:{digest}"
-    return f"{first}:{wanted.edit_id}" if wanted.edit_id else first
+    digest = hashlib.sha256(job.url.encode()).hexdigest()[:16]
+    first = f"preview:{job.message_id}:{digest}"
+    return f"{first}:{job.edit_id}" if job.edit_id else first

@@ -15,14 +15,14 @@ class Setup(msgspec.Struct):
     allowed_networks: Annotated[list[str], msgspec.Meta(max_length=100)] = []
 
 
-class Wanted(msgspec.Struct):
-    """A page that the previewer asks for."""
+class PageRequest(msgspec.Struct):
+    """A page that the previewer requests."""
 
     number: int
     url: str
 
 
-class Found(msgspec.Struct):
+class PageResponse(msgspec.Struct):
     """The page with this number; without any text and picture if there is none."""
 
     number: int

@@ -17,7 +17,7 @@ import trio
 from messaging.previews.connections import Connector
 from messaging.previews.fetching import Page, fetch
 from messaging.previews.metadata import CODECS, Metadata
-from messaging.previews.protocol import Found, Lines, Setup, Wanted
+from messaging.previews.protocol import Lines, PageRequest, PageResponse, Setup
 from shared import sandbox
 
 MEMORY_BYTES = 1 << 30
@@ -40,19 +40,19 @@ async def serve(requests: trio.abc.ReceiveStream, answers: trio.abc.SendStream) 
     connector = Connector(setup.proxy, [ip_network(network) for network in setup.allowed_networks])
     turn = trio.Lock()
 
-    async def answer(wanted: Wanted) -> None:
+    async def answer(request: PageRequest) -> None:
         try:
-            page = await fetch(wanted.url, connector) or NOTHING
+            page = await fetch(request.url, connector) or NOTHING
         except Exception:  # supervises one page: a fault in it does not end the others
             page = NOTHING
         metadata = page.metadata
         texts = metadata.title, metadata.description, metadata.site_name
         async with turn:
-            await answers.send_all(msgspec.json.encode(Found(wanted.number, *texts, page.picture)) + b"\n")
+            await answers.send_all(msgspec.json.encode(PageResponse(request.number, *texts, page.picture)) + b"\n")
 
     async with trio.open_nursery() as nursery:
         async for line in lines:
-            nursery.start_soon(answer, msgspec.json.decode(line, type=Wanted))
+            nursery.start_soon(answer, msgspec.json.decode(line, type=PageRequest))
 
 
 async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from messaging.archive.role import open_archive
 from messaging.archive.sweep import Sweep
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
-from messaging.previews.previews import open_previewer
+from messaging.previews.previewer import open_previewer
 from rookery.serve.engines import (
     Coordination,
     open_accounts,

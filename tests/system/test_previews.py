@@ -10,7 +10,7 @@ from rookery.client import Client, Event, open_client
 from rookery.v1.session_pb2 import LinkPreview
 from shared.contract.chats import direct_chat_id
 from tests.messaging.previews.conftest import PAGE, Server, response, server
-from tests.messaging.previews.test_previews import png
+from tests.messaging.previews.test_previewer import png
 from tests.waiting import until_read
 from tools.launch.people import PASSWORD, PATIENCE, sign_up
 from tools.launch.process import Rookery, stop_all

@@ -11,7 +11,7 @@ from trio.testing import memory_stream_pair
 from messaging.previews import worker
 from messaging.previews.fetching import Page
 from messaging.previews.metadata import Metadata
-from messaging.previews.protocol import Found, Setup, Wanted
+from messaging.previews.protocol import PageRequest, PageResponse, Setup
 
 ATTEMPTS = {
     "tempfile.TemporaryFile()": "No usable temporary directory",
@@ -38,11 +38,11 @@ async def test_a_page_on_which_the_worker_fails_has_no_preview_and_others_have(
     monkeypatch.setattr(worker, "fetch", fetch)
     ours, theirs = memory_stream_pair()
     nursery.start_soon(worker.serve, theirs, theirs)
-    for line in (Setup(), Wanted(1, "bad"), Wanted(2, "good")):
+    for line in (Setup(), PageRequest(1, "bad"), PageRequest(2, "good")):
         await ours.send_all(msgspec.json.encode(line) + b"\n")
     received = b""
     while received.count(b"\n") < 2:
         received += await ours.receive_some()
-    found = [msgspec.json.decode(line, type=Found) for line in received.splitlines()]
+    found = [msgspec.json.decode(line, type=PageResponse) for line in received.splitlines()]
     assert sorted((each.number, each.title) for each in found) == [(1, ""), (2, "Title")]
     await ours.aclose()

@@ -1,4 +1,4 @@
-"""The previewer of a gateway: it asks a worker for pages, has their pictures made small, and keeps the results."""
+"""The previewer of a gateway: requests pages from a worker process, scales their pictures down, caches the results."""
 
 import sys
 from collections import OrderedDict
@@ -16,7 +16,7 @@ import trio
 
 from messaging.previews.hosts import Hosts
 from messaging.previews.metadata import MAX_DESCRIPTION, MAX_SITE_NAME, MAX_TITLE, clean
-from messaging.previews.protocol import Found, Lines, Setup, Wanted
+from messaging.previews.protocol import Lines, PageRequest, PageResponse, Setup
 from rookery.v1.session_pb2 import LinkPreview
 from shared.background import open_background
 from shared.contract.errors import Unavailable
@@ -24,7 +24,7 @@ from shared.pictures.renditions import Pictures, Preview
 from shared.settings import PreviewsSettings
 
 WAIT_SECONDS = 10.0
-"""Seconds for the worker, which takes 5 for a page: a worker that takes longer hangs, and is killed."""
+"""Seconds for the worker, which takes 5 for a page: a worker that takes longer is killed."""
 
 MAX_CACHED = 1_000
 """Results that are kept: about 10 MB."""
@@ -33,24 +33,24 @@ CACHE_SECONDS = 3_600.0
 """How long a preview is kept."""
 
 FAILURE_SECONDS = 300.0
-"""How long a URL without a preview is not asked for again."""
+"""How long a URL without a preview is not requested again."""
 
 READ_BYTES = 64 << 10
 
 _log = structlog.get_logger(__name__)
 
 
-class _Shrinks(Protocol):
-    """Makes pictures small."""
+class _PictureResizer(Protocol):
+    """Scales pictures down."""
 
     async def make_preview(self, content: bytes) -> Preview | None: ...
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A page that the worker is asked for."""
+class _PendingRequest:
+    """A page that is requested from the worker."""
 
-    found: Found | None = None
+    found: PageResponse | None = None
     is_answered: trio.Event = field(default_factory=trio.Event)
 
 
@@ -63,27 +63,27 @@ class Worker:
         self._input = cast(trio.abc.SendStream, process.stdin)
         self._output = cast(trio.abc.ReceiveStream, process.stdout)
         self._numbers = count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._pending: dict[int, _PendingRequest] = {}
         self._turn = trio.Lock()
 
-    async def page(self, url: str) -> Found | None:
-        """Ask for a page; None if the worker dies or hangs."""
-        number, asked = next(self._numbers), _Asked()
-        self._asked[number] = asked
+    async def page(self, url: str) -> PageResponse | None:
+        """Request a page; None if the worker ends, or does not answer in time."""
+        number, pending = next(self._numbers), _PendingRequest()
+        self._pending[number] = pending
         try:
             with trio.move_on_after(WAIT_SECONDS) as scope:
-                await self.send(Wanted(number, url))
-                await asked.is_answered.wait()
+                await self.send(PageRequest(number, url))
+                await pending.is_answered.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
         finally:
-            del self._asked[number]
+            del self._pending[number]
         if scope.cancelled_caught:
-            _log.warning("preview_worker_hangs")
+            _log.warning("preview_worker_timed_out")
             self.process.kill()
-        return asked.found
+        return pending.found
 
-    async def send(self, line: Setup | Wanted) -> None:
+    async def send(self, line: Setup | PageRequest) -> None:
         async with self._turn:
             with trio.CancelScope(shield=True):  # half a line would spoil the next one; the pipe holds a few
                 await self._input.send_all(msgspec.json.encode(line) + b"\n")
@@ -94,18 +94,18 @@ class Worker:
         try:
             while data := await self._output.receive_some(READ_BYTES):
                 for line in lines.receive(bytes(data)):
-                    found = msgspec.json.decode(line, type=Found)
-                    if asked := self._asked.get(found.number):
-                        asked.found = found
-                        asked.is_answered.set()
+                    found = msgspec.json.decode(line, type=PageResponse)
+                    if pending := self._pending.get(found.number):
+                        pending.found = found
+                        pending.is_answered.set()
             _log.warning("preview_worker_ended")
         except (ValueError, msgspec.MsgspecError, trio.BrokenResourceError) as error:
-            _log.warning("preview_worker_spoiled", reason=f"{type(error).__name__}: {error}"[:200])
+            _log.warning("preview_worker_protocol_error", reason=f"{type(error).__name__}: {error}"[:200])
         finally:
             self.is_dead = True
             self.process.kill()
-            for asked in self._asked.values():
-                asked.is_answered.set()
+            for pending in self._pending.values():
+                pending.is_answered.set()
             with trio.CancelScope(shield=True):
                 await self.process.wait()
                 await self._input.aclose()
@@ -115,7 +115,7 @@ class Worker:
 class Previewer:
     """Makes previews of links. Made by `open_previewer`."""
 
-    def __init__(self, settings: PreviewsSettings, nursery: trio.Nursery, pictures: _Shrinks) -> None:
+    def __init__(self, settings: PreviewsSettings, nursery: trio.Nursery, pictures: _PictureResizer) -> None:
         proxy = settings.proxy.get_secret_value()
         self._setup = Setup(proxy, [str(network) for network in settings.allowed_networks])
         self._nursery = nursery
@@ -127,8 +127,8 @@ class Previewer:
         self._hosts = Hosts()
 
     async def fetch(self, url: str) -> LinkPreview | None:
-        """Return the preview of a page; None if it has none, does not answer within seconds, or if its host has been
-        asked for too many. One that was made before is returned at once."""
+        """Return the preview of a page; None if it has none, does not answer within seconds, or if its host has had too
+        many requests. One that was made before is returned at once."""
         while (other := self._under_way.get(url)) is not None:
             await other.wait()
         if (cached := self._cache.get(url)) and cached[0] > trio.current_time():
@@ -190,8 +190,8 @@ class Previewer:
             self._cache.popitem(last=False)
 
     def _may_ask(self, url: str) -> bool:
-        """Whether the host of a URL has been asked for few pages; then count one more. The worker counts the hosts to
-        which pages lead."""
+        """Whether the host of a URL has had few requests; then count one more. The worker counts the hosts to which
+        pages lead."""
         try:
             return self._hosts.take(httpx.URL(url).host)
         except (httpx.InvalidURL, ValueError):
@@ -199,7 +199,9 @@ class Previewer:
 
 
 @asynccontextmanager
-async def open_previewer(settings: PreviewsSettings, pictures: _Shrinks | None = None) -> AsyncIterator[Previewer]:
+async def open_previewer(
+    settings: PreviewsSettings, pictures: _PictureResizer | None = None
+) -> AsyncIterator[Previewer]:
     """Open a previewer. It starts its process with the first page, and again whenever it has ended."""
     async with open_background() as nursery:
         yield Previewer(settings, nursery, pictures or Pictures())

@@ -10,9 +10,9 @@ import pytest
 import trio
 from pydantic import SecretStr
 
-from messaging.previews import previews as module
+from messaging.previews import previewer as module
 from messaging.previews.hosts import HOST_PAGES
-from messaging.previews.previews import FAILURE_SECONDS, MAX_CACHED, Previewer, open_previewer
+from messaging.previews.previewer import FAILURE_SECONDS, MAX_CACHED, Previewer, open_previewer
 from messaging.previews.protocol import MAX_LINE_BYTES, Lines
 from rookery.v1.session_pb2 import LinkPreview
 from shared.settings import PreviewsSettings
