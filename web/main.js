@@ -24,7 +24,7 @@ async function show(notice = "") {
   document.title = "Rookery"; // no name and no number of the chats before
   showBadge(0);
   const former = credentials.current; // with a link that sets a password, perhaps of another user
-  const replacing = former && import("./stores/replaced.js").catch(() => null); // the server is away
+  const replacing = former && import("./stores/replaced-sign-in.js").catch(() => null); // the server is away
   const signIn = new SignIn(api, notice, async () => {
     if (former) await (await replacing)?.endReplaced(former, credentials.current);
     await show();

@@ -15,8 +15,8 @@ const LATER = `{{modules components/attachments.js components/chat-notifications
   components/listed-dialog.js components/message-files.js components/people-notice.js components/profile-dialogs.js
   components/read-all.js components/refused-change.js components/settings.js components/start.js components/text-file.js
   components/text-viewer.js components/viewer.js components/voice.js files/server.js files/uploads.js sound.js
-  stores/channel-members.js stores/channels.js stores/repaired.js stores/replaced.js styles/attachments.css
-  styles/chat.css styles/files.css}}`.split(" ");
+  stores/channel-members.js stores/channels.js stores/refused-mentions.js stores/replaced-sign-in.js
+  styles/attachments.css styles/chat.css styles/files.css}}`.split(" ");
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;
 /** The files of a version, without the admin page's files: the admin page needs a connection. */

@@ -63,8 +63,8 @@ LATER = {
     "sound.js": "",
     "stores/channel-members.js": WITH_APP,
     "stores/channels.js": WITH_APP,
-    "stores/repaired.js": "",
-    "stores/replaced.js": WITH_APP,
+    "stores/refused-mentions.js": "",
+    "stores/replaced-sign-in.js": WITH_APP,
 }
 """Further ones, which the chats load when they are first needed, with the imports by which they share files."""
 

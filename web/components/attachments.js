@@ -10,7 +10,7 @@ import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { fileIcon } from "./file-icons.js";
 import { menuItems } from "./menu.js";
-import { placeBeside, setExpanded } from "./place.js";
+import { placeBeside, setExpanded } from "./popover-position.js";
 import { loadStyle } from "./style.js";
 
 /** @import {App} from "./app-shell.js" */

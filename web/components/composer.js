@@ -7,7 +7,7 @@ import { filesIn } from "../files/dropped.js";
 import { isTouchScreen } from "../focus.js";
 import { may } from "../groups.js";
 import { icon } from "../icons.js";
-import { inTime } from "../in-time.js";
+import { inTime } from "../deadline.js";
 import { isForInputMethod } from "../keys.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";

@@ -3,7 +3,7 @@
 import { moveFocus } from "../focus.js";
 import { h, Root } from "../view.js";
 import { menuItems } from "./menu.js";
-import { placeBeside } from "./place.js";
+import { placeBeside } from "./popover-position.js";
 
 /** @import {Choice} from "./menu.js" */
 

@@ -11,7 +11,7 @@ import { isForInputMethod } from "../keys.js";
 import { dialogTexts } from "../languages/dialogs.js";
 import { texts } from "../languages/language.js";
 import { h, memo, Root } from "../view.js";
-import { placeBeside, setExpanded } from "./place.js";
+import { placeBeside, setExpanded } from "./popover-position.js";
 
 /** @import {Emoji} from "../emoji/catalogue.js" */
 /** @import {Part, Row} from "../emoji/grid.js" */

@@ -3,7 +3,7 @@
 
 import { nameList } from "../format.js";
 import { isTouchScreen } from "../focus.js";
-import { inTime } from "../in-time.js";
+import { inTime } from "../deadline.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { mentionsOf, textOf } from "../kinds/edited.js";
 import { isHidden } from "../kinds/hidden.js";

@@ -10,11 +10,11 @@ import { locale, texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { avatar, onlineWord } from "./avatar.js";
 import { failure, skeletonRows } from "./empty.js";
-import { Growing } from "./growing.js";
+import { Growing } from "./incremental-list.js";
 import { menuItems } from "./menu.js";
 import { Modal } from "./modal.js";
 import { hasWords, wordsOf } from "./people-search.js";
-import { placeBeside, setExpanded } from "./place.js";
+import { placeBeside, setExpanded } from "./popover-position.js";
 import { searchBox } from "./search-box.js";
 
 /** @import {App} from "./app-shell.js" */

@@ -3,7 +3,7 @@
 import { moveFocus } from "../focus.js";
 import { h } from "../view.js";
 import { iconButton } from "./buttons.js";
-import { placeBeside } from "./place.js";
+import { placeBeside } from "./popover-position.js";
 
 /** @typedef {{label: string, choose: () => void} | {label: string, href: string}} Choice an action, or a link */
 

@@ -12,7 +12,7 @@ import { compareIds, firstIdAt, idBelow, isGroup } from "../ids.js";
 import { isHidden } from "../kinds/hidden.js";
 import { marksOf, readUpTo } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
-import { firstUnread, Part, readOverHidden } from "../part.js";
+import { firstUnread, Part, readOverHidden } from "../message-window.js";
 import { h, memo } from "../view.js";
 import { controlLine } from "./control-line.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";

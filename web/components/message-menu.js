@@ -13,7 +13,7 @@ import { h, Root } from "../view.js";
 import { fileChoices } from "./files-later.js";
 import { menuItems } from "./menu.js";
 import { loadGroupDialogs, loadProfileDialogs, openDialog, openProfile } from "./open-dialog.js";
-import { placeBeside, setExpanded } from "./place.js";
+import { placeBeside, setExpanded } from "./popover-position.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Choice} from "./menu.js" */

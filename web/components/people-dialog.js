@@ -8,7 +8,7 @@ import { h } from "../view.js";
 import { avatar } from "./avatar.js";
 import { emptyState } from "./empty.js";
 import { nameOf } from "./group-members.js";
-import { Growing } from "./growing.js";
+import { Growing } from "./incremental-list.js";
 import { actionRow, loadedView, rowButton } from "./loaded.js";
 import { closeDialogs, Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";

@@ -3,7 +3,7 @@
 import { texts } from "../languages/language.js";
 import { Root } from "../view.js";
 import { failure } from "./empty.js";
-import { placeBeside, setExpanded } from "./place.js";
+import { placeBeside, setExpanded } from "./popover-position.js";
 
 /** @param {HTMLElement} opener @param {(emoji: string) => void} done receives the chosen emoji */
 export async function pickEmoji(opener, done) {

@@ -9,7 +9,7 @@ import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { pickEmoji } from "./pick-emoji.js";
-import { placeBeside, setExpanded } from "./place.js";
+import { placeBeside, setExpanded } from "./popover-position.js";
 
 /** @type {(emoji: string) => void} */
 let chosen = () => {};

@@ -6,7 +6,7 @@ import { dialogTexts } from "../languages/dialogs.js";
 import { h, memo } from "../view.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { memberRow } from "./group-members.js";
-import { Growing } from "./growing.js";
+import { Growing } from "./incremental-list.js";
 import { Modal } from "./modal.js";
 
 /** @import {App} from "./app-shell.js" */

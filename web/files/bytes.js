@@ -1,7 +1,7 @@
 // The bytes of files in this browser: in memory while the page shows them, and in its database as long as a draft or an
 // unsent message needs them, so that they are there after a reload.
 
-import { inTime } from "../in-time.js";
+import { inTime } from "../deadline.js";
 
 /** @import {FileDatabase} from "./database.js" */
 

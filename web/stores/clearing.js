@@ -1,7 +1,7 @@
 // Deletes what the chats keep of a user in this browser when a sign-in ends on a page without the chats.
 
 import { choices } from "../emoji/choices.js";
-import { inTime } from "../in-time.js";
+import { inTime } from "../deadline.js";
 import { openCopies, openDatabase } from "./database.js";
 
 /** The next page waits for the deletion at most this long. */

@@ -1,7 +1,7 @@
 // One user's drafts, and unsent messages and changes, kept in this browser across reloads. All of them are in memory as
 // well: a value that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
 
-import { inTime } from "../in-time.js";
+import { inTime } from "../deadline.js";
 import { Store } from "./store.js";
 
 /** Opening and reading that takes longer counts as failed: the page waits for it. */

@@ -432,7 +432,7 @@ export class Sending extends Store {
         const refusal = answer.refused;
         const isRepaired =
           refusal?.field?.includes(".mentions") &&
-          (await import("./repaired.js").then(({ repair }) => repair(queue, client_id, refusal), () => false));
+          (await import("./refused-mentions.js").then(({ repair }) => repair(queue, client_id, refusal), () => false));
         const answered = queue.get(client_id); // another tab may have removed it, or noted its refusal
         if (answered && answer.accepted) queue.remove(client_id, answer.accepted.event_id ?? "0");
         else if (!isRepaired && answered?.state === "pending" && refusal && queue.refused(client_id, refusal, Date.now()))

@@ -10,7 +10,7 @@ import { toDays } from "../../../web/days.js";
 import { isFormer, may, PERMISSIONS, permissionsOf, withControl } from "../../../web/groups.js";
 import { readUpTo } from "../../../web/kinds/marked.js";
 import { fromWire } from "../../../web/messages.js";
-import { firstUnread } from "../../../web/part.js";
+import { firstUnread } from "../../../web/message-window.js";
 import { Profiles } from "../../../web/profiles.js";
 import { Rosters } from "../../../web/rosters.js";
 import { Chats } from "../../../web/stores/chats.js";

@@ -572,7 +572,7 @@ test("an edit that the server finds too late ends the editing of such messages, 
   const save = async (body, refused) => {
     sending.edit(CHAT, idAt(1), { body });
     refuse(socket, refused);
-    await import("../../../web/stores/repaired.js"); // the page looks for a refused mention in it
+    await import("../../../web/stores/refused-mentions.js"); // the page looks for a refused mention in it
     await settle();
     return [sending.drafts.get(CHAT), sending.mayEdit(idAt(1)), sending.mayEdit(idAt(2))];
   };
@@ -600,7 +600,7 @@ test("a message, and an edit, whose mention the server refuses is sent again wit
   };
   const refused = async (answer) => {
     refuse(socket, answer);
-    await import("../../../web/stores/repaired.js");
+    await import("../../../web/stores/refused-mentions.js");
     await settle();
   };
   for (const [path, send] of Object.entries(begin)) {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { endReplaced } from "../../../web/stores/replaced.js";
+import { endReplaced } from "../../../web/stores/replaced-sign-in.js";
 import { ADA, MIRA, settle } from "./fakes.js";
 
 const signInOf = (user_id, expires_at_ms = Date.now() + 900_000) => ({

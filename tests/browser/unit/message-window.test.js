@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { emptyChat } from "../../../web/chats.js";
 import { fromWire, withChanges } from "../../../web/messages.js";
-import { firstUnread, MAX_ROWS, Part, readOverHidden } from "../../../web/part.js";
+import { firstUnread, MAX_ROWS, Part, readOverHidden } from "../../../web/message-window.js";
 import { ADA, changeAt, CHAT, idAt, wireMessage } from "./fakes.js";
 
 const range = (from, to) => Array.from({ length: to - from }, (_, at) => ({ key: `${from + at}` }));
