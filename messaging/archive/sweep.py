@@ -20,7 +20,7 @@ from random import randrange
 import structlog
 import trio
 
-from messaging.archive.store.files import FIRST_PLACE, FileRow
+from messaging.archive.store.files import FIRST_CURSOR, FileRow
 from messaging.archive.store.protocol import ChatStore
 from messaging.archive.watermark import Watermark
 from rookery.v1.archive_pb2 import FILE_STATE_COMPLETE
@@ -121,10 +121,10 @@ class Sweep:
 
     async def _sweep_files(self, share: int | None, complete_up_to: int, swept: Swept) -> bool:
         """Sweep the rows of the file table, and return whether there are none."""
-        place: int | None = FIRST_PLACE
+        cursor: int | None = FIRST_CURSOR
         is_empty = True
-        while place is not None:
-            rows, place = await self._table.page(place, PAGE)
+        while cursor is not None:
+            rows, cursor = await self._table.page(cursor, PAGE)
             is_empty = is_empty and not rows
             condemned = [row for row in rows if row.condemned_ms]
             used = await self._revive(condemned, swept)

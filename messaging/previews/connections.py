@@ -60,10 +60,10 @@ class Connector:
             self._check_addresses([target.host])  # a proxy would connect to it
         return target
 
-    def followed(self, page: httpx.URL, place: str) -> httpx.URL:
-        """The checked URL of a place to which a page leads, by a redirect or as its picture. Many sites may lead to one
-        host, so it has a limit here. Raises Refused."""
-        target = self.checked(str(page.join(place)))
+    def followed(self, page: httpx.URL, location: str) -> httpx.URL:
+        """The checked URL of a location to which a page leads, by a redirect or as its picture. Many sites may lead to
+        one host, so it has a limit here. Raises Refused."""
+        target = self.checked(str(page.join(location)))
         if target.host != page.host and not self._hosts.take(target.host):
             raise Refused(f"{target.host} was asked {HOST_PAGES} times in {HOST_SECONDS:g} seconds")
         return target

@@ -72,8 +72,8 @@ async def fetch(url: str, connector: Connector) -> Page | None:
                 return None
             page = Page(metadata)
             if metadata.picture:
-                place = connector.followed(response.url, metadata.picture)
-                picture = await _get(place, connector, PICTURE_TYPES)
+                picture_url = connector.followed(response.url, metadata.picture)
+                picture = await _get(picture_url, connector, PICTURE_TYPES)
                 page = Page(metadata, picture.body)
         except _FAILURES:
             pass

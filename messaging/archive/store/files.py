@@ -14,8 +14,8 @@ from rookery.v1.archive_pb2 import FILE_CLASS_LINKS, FILE_CLASS_MEDIA, FILE_CLAS
 from rookery.v1.files_pb2 import FileInfo
 from rookery.v1.session_pb2 import Message
 
-FIRST_PLACE = -(2**63)
-"""Before the places of all rows."""
+FIRST_CURSOR = -(2**63)
+"""Before all rows."""
 
 
 class Exceeded(Enum):
@@ -63,10 +63,10 @@ class FileTable(Protocol):
         """The rows of these files, condemned ones included, by file_id. Unknown ids are left out."""
         ...
 
-    async def page(self, place: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
-        """Up to `limit` rows from a place on, in the order of the engine, and the place behind them; None at the end.
-        A row that is neither added nor removed meanwhile is on one page, if each begins at the place behind the
-        last."""
+    async def page(self, cursor: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
+        """Up to `limit` rows after a cursor, in the order of the engine, and the cursor of the next page; None at the
+        end. A row that is neither added nor removed meanwhile is on one page, if each begins at the cursor that the
+        last returned."""
         ...
 
     async def used(self, file_ids: Collection[int]) -> Set[int]:

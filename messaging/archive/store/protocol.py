@@ -66,8 +66,8 @@ class ChatCursor:
         return cls(chat.changed_at_ms, chat.chat_id, any(event.change.chat_pinned.set for event in chat.changes))
 
     @property
-    def place(self) -> tuple[bool, int, str]:
-        """Compares as lists are sorted: of two chats, that with the higher place comes first."""
+    def sort_key(self) -> tuple[bool, int, str]:
+        """Compares as lists are sorted: of two chats, that with the higher key comes first."""
         return self.is_pinned, self.changed_at_ms, self.chat_id
 
 

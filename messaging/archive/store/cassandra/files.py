@@ -149,9 +149,9 @@ class CassandraFiles:
         found = await self._statements.run_all(_ROWS, [(file_id,) for file_id in {*file_ids}])
         return {row.file.file.file_id: row for rows in found for row in _file_rows(rows)}
 
-    async def page(self, place: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
-        """As in the protocol: in the order of the tokens, which are the places."""
-        rows = await self._statements.run(_PAGE, place, limit)
+    async def page(self, cursor: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
+        """As in the protocol: in the order of the tokens, which are the cursors."""
+        rows = await self._statements.run(_PAGE, cursor, limit)
         return [*_file_rows(row[1:] for row in rows)], rows[-1][0] if len(rows) == limit else None
 
     async def used(self, file_ids: Collection[int]) -> Set[int]:

@@ -108,8 +108,8 @@ class CassandraChats:
         pins = [(row[0], row[-1]) for row in (*rows, *memberships) if row[-1] is not None]
         pinned = {chat_id for chat_id, event in pins if Event.FromString(event).change.chat_pinned.set}
         start = after or ChatCursor(MAX_ID, "", is_pinned=True)
-        places = ((each in pinned, time_of(changed_id), each) for each, changed_id in changed_ids.items())
-        listed = sorted((place for place in places if place < start.place), reverse=True)
+        keys = ((each in pinned, time_of(changed_id), each) for each, changed_id in changed_ids.items())
+        listed = sorted((key for key in keys if key < start.sort_key), reverse=True)
         chats = await self._chats(user_id, user_id, [chat_id for *_, chat_id in listed[:limit]])
         if readings > 1 and any(ChatCursor.of(chat).is_pinned != (chat.chat_id in pinned) for chat in chats):
             return await self.list_chats(

@@ -121,9 +121,9 @@ class SqliteFiles:
         )
         return {row.file.file.file_id: row for row in map(_file_row, rows)}
 
-    async def page(self, place: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
-        """As in the protocol: in the order of the ids, which are the places."""
-        found = await self._database.read(lambda connection: connection.execute(_PAGE, (place, limit)).fetchall())
+    async def page(self, cursor: int, limit: int) -> tuple[Sequence[FileRow], int | None]:
+        """As in the protocol: in the order of the ids, which are the cursors."""
+        found = await self._database.read(lambda connection: connection.execute(_PAGE, (cursor, limit)).fetchall())
         rows = [*map(_file_row, found)]
         return rows, rows[-1].file.file.file_id if len(rows) == limit else None
 

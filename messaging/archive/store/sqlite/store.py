@@ -199,7 +199,7 @@ class SqliteChats:
         def read(connection: sqlite3.Connection) -> Sequence[Chat]:
             pins = connection.execute(_PINS, (user_id, KINDS["chat_pinned"].number, own_key(user_id)))
             pinned = [chat for chat, event in pins if Event.FromString(event).change.chat_pinned.set]
-            values = json.dumps(pinned), user_id, changed_since_ms, *start.place, limit
+            values = json.dumps(pinned), user_id, changed_since_ms, *start.sort_key, limit
             rows = connection.execute(_LIST_CHATS, values).fetchall()
             return [chat for *row, _ in rows if (chat := _chat(connection, user_id, *row))]
 

@@ -10,7 +10,7 @@ import trio
 from cassandra.query import PreparedStatement
 
 from messaging.archive.store.cassandra.store import open_cassandra_chats
-from messaging.archive.store.files import FIRST_PLACE, Exceeded, FileRow
+from messaging.archive.store.files import FIRST_CURSOR, Exceeded, FileRow
 from messaging.archive.store.protocol import ChatStore
 from rookery.v1.archive_pb2 import (
     FILE_CLASS_LINKS,
@@ -329,10 +329,10 @@ async def test_a_cancelled_file_leaves_room_and_its_client_file_id(chats: ChatSt
 
 async def test_every_file_is_on_one_page(chats: ChatStore) -> None:
     files = [await complete_file(chats, next(users)) for _ in range(5)]
-    place: int | None = FIRST_PLACE
+    cursor: int | None = FIRST_CURSOR
     found: list[FileRow] = []
-    while place is not None:
-        rows, place = await chats.files.page(place, 2)
+    while cursor is not None:
+        rows, cursor = await chats.files.page(cursor, 2)
         found += rows
     listed = [row.file.file.file_id for row in found]
     assert {file.file_id for file in files} <= {*listed}
