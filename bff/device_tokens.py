@@ -1,4 +1,4 @@
-"""Device tokens: a device that has signed in to an account before passes the limits that other devices use up.
+"""Device tokens: known devices have a sign-in limit of their own, which failures on other devices do not use.
 
 This is the device cookie of OWASP's advice against online guessing. The token is a JWT like an access token, but
 without a sign-in: it gives no access. It ends with the password: else somebody who once knew a password could collect

@@ -1,4 +1,4 @@
-"""People among each other: `/v1/me/connections`, `/v1/me/blocks` and `/v1/reports`."""
+"""Relationships between users: `/v1/me/connections`, `/v1/me/blocks` and `/v1/reports`."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Finds the marks in a response of the archive that a user may not see."""
+"""Finds the read marks that a user may not see, in a response of the archive."""
 
 from collections.abc import Iterable
 

@@ -1,5 +1,5 @@
-// The HTTP API: the requests of the page to the BFF, with automatic renewal of the access token. A dialog that alone sends a
-// request has its path.
+// The HTTP API: the requests of the page to the BFF, with automatic renewal of the access token. A request
+// that only one dialog sends is in the module of that dialog.
 
 import { Credentials, SignedOut } from "./credentials.js";
 import { texts } from "./languages/language.js";

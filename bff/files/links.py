@@ -1,4 +1,4 @@
-"""Signed links of files: which file a user may read, as whose copy, and until when.
+"""Signed links of files: they state the file, the message, the user and the expiry.
 
     /files/123/photo.jpg?user=5&sign_in=ab…&chat=g-7&message=9&rendition=320&expires=1800000000&key=3f…&signature=…
 

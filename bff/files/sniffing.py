@@ -1,4 +1,5 @@
-"""The media type of a file, found in its first bytes: never its name's, and never one that its sender states.
+"""The media type of a file, found in its first bytes, not from the file name, and not from the type that the
+sender states.
 
 The table is ours: libmagic is native code, the well-kept libraries in Python weigh the name, and they all find HTML,
 SVG and scripts, which nobody may be served as such: these are text here, as all of UTF-8 is.

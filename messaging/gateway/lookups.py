@@ -39,8 +39,8 @@ stays open for as long as this gateway keeps the partition of one of its users: 
 
 MARKS_SECONDS = 60.0
 """How long it is remembered whether a user shows read marks, and that neither of two users blocks the other; longer
-while the accounts do not answer. The user's own gateway forgets it when they change that; others may publish to a user
-who hides read marks, for so long, the marks of users who still show theirs."""
+while the accounts do not answer. The user's gateway drops the entry when the setting changes. Until the entry expires,
+other gateways may still send a user who now hides read marks those of others."""
 
 MAX_READS = 3
 """How often settings that change while they are read are read again, the first time included; then they are unknown,

@@ -1,4 +1,4 @@
-"""Which addresses may be fetched: those of the public internet, and of networks that the operator allows."""
+"""The addresses that may be fetched: public ones, and networks that the operator allows."""
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network

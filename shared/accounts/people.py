@@ -1,4 +1,4 @@
-"""People among each other: connections, blocks and reports, and the part of an account store that keeps them.
+"""Relationships between users: connections, blocks and reports, and the part of an account store that keeps them.
 
 Two users have one `Relationship`. A step of one of them is a function from the value before to the value after, and the
 store replaces one by the other if it has not changed since.

@@ -8,7 +8,8 @@ import re
 import secrets
 
 SETTABLE_MS = 86_400_000
-"""How long after its upload a picture can become the avatar of its place. Later it is deleted, unless it has."""
+"""How long after its upload a picture can become the avatar of its place. A picture that is no avatar by then is
+deleted."""
 
 _AVATAR = re.compile(r"(?:g-)?[0-9]{1,19}\.[A-Za-z0-9_-]{22}")
 

@@ -1,4 +1,4 @@
-"""People among each other at the page: connections, blocks, reports, and who may start a chat."""
+"""Relationships between users on the page: connections, blocks, reports, and who may start a chat."""
 
 import json
 
