@@ -405,6 +405,8 @@ class TerminalChat:
             return
         me = self._client.me.user_id
         read_up_to = next((mark.read_up_to for mark in chat.marks if mark.user_id == me), 0)
+        if chat.own.spans:  # messages from before the user joined are not unread
+            read_up_to = max(read_up_to, chat.own.spans[-1].first - 1)
         page = await self._client.api.history(chat_id, limit=MAX_PAGE, after_id=read_up_to)
         for item in page.messages:
             await self._messages.show_item(item)

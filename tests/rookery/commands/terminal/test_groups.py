@@ -269,6 +269,24 @@ async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_d
     assert screen.shown[-1].startswith(f"Engines{note}  ")
 
 
+async def test_opening_a_group_with_shown_history_begins_where_the_user_joined(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    own = OWNER[0] | {"spans": [{"first": "30"}]}
+    joined = control(30, version="2", members=[own])
+    sent = {"message": {"message_id": "31", "chat_id": "g-1", "sender_id": "9", "text": {"body": "hi"}}}
+    chat = {"chat_id": "g-1", "settings": SETTINGS | {"shows_history": True}, "version": "2", "own": own, "unread": 1}
+    bff.answers |= {
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": [chat]}),
+        "GET /v1/chats/g-1": (200, chat),
+        "GET /v1/chats/g-1/messages?limit=100&after_id=29": (200, {"messages": [{"message": joined["message"]}, sent]}),
+    }
+    nursery.start_soon(connection.accept_next)  # the mark
+    await group.execute("/open Engines")
+    assert screen.shown[-1].endswith(" grace: hi")
+    assert not group.failed
+
+
 @pytest.mark.parametrize(
     ("except_mentions", "mentions", "note"),
     [
