@@ -1,8 +1,7 @@
 // A user's own settings of a chat, from the chat's state: whether it is muted, pinned to the top of the list, archived, and
 // without previews of the user's links. Only the user's own devices receive the changes.
 
-import { isFormer } from "../groups.js";
-import { compareIds } from "../ids.js";
+import { compareIds, laterId } from "../ids.js";
 import { isMentioned } from "./edited.js";
 
 /** @import {ChangeEvent, State} from "../changes.js" */
@@ -27,9 +26,8 @@ export const MAX_PINNED = 50;
 
 /**
  * The settings at a time. A message after the archiving brings the chat back to the list, unless the chat is quiet; a
- * control change, such as a join, does not. The control change by which the user left does: for a former member the server
- * states no newest message that was sent.
- * @param {Pick<Chat, "changes" | "group" | "newest" | "newest_sent_id" | "unread_mentions">} chat
+ * control change does not, except one by which the user joined or left.
+ * @param {Pick<Chat, "changes" | "group" | "newest_sent_id" | "unread_mentions">} chat
  * @param {string} user_id
  * @param {number} now_ms
  * @returns {Own}
@@ -38,8 +36,8 @@ export function ownSettings(chat, user_id, now_ms) {
   const mute = muteAt(chat, user_id, now_ms);
   const isQuiet = mute !== null && !(mute.except_mentions && chat.unread_mentions > 0);
   const archived = newestOwn(chat, "archived", user_id);
-  const newest_id = isFormer(chat) ? chat.newest?.message_id : chat.newest_sent_id;
-  const isBack = archived && compareIds(newest_id ?? "0", archived.event_id) > 0;
+  const { first = "0", last = "0" } = chat.group?.own.spans?.at(-1) ?? {};
+  const isBack = archived && compareIds(laterId(chat.newest_sent_id, laterId(first, last)), archived.event_id) > 0;
   return {
     mute,
     isMuted: mute !== null,

@@ -110,8 +110,7 @@ def _notes(chat: Chat, now_ms: int) -> Iterator[str]:
     if any(event.change.chat_pinned.set for event in chat.changes):
         yield "pinned"
     is_quiet = bool(muted) and not (muted[0].except_mentions and mentions)
-    is_former = is_group(chat.chat_id) and not chat.own.role
-    newest_id = chat.newest.message.message_id if is_former else chat.newest_sent_id
+    newest_id = max((chat.newest_sent_id, *(max(span.first, span.last) for span in chat.own.spans)))
     back_at = 0 if is_quiet else newest_id
     if any(event.change.archived.set and event.event_id > back_at for event in chat.changes):
         yield "archived"

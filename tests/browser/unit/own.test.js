@@ -96,6 +96,18 @@ test("a group that the user has left is in the archive only if it was archived a
   assert.deepEqual([isArchived(2), isArchived(5)], [false, true]);
 });
 
+test("a group to which the user is added again is in the archive only if it was archived after that", () => {
+  const group = "g-5";
+  const chats = new Chats({ chat: async () => ({ chat_id: group }) }, { user_id: ADA });
+  const own = { user_id: ADA, role: "ROLE_MEMBER", spans: [{ first: idAt(1), last: idAt(4) }, { first: idAt(6) }] };
+  const archived = (minutes) => ({ event_id: idAt(minutes), change: { chat_id: group, actor_id: ADA, archived: { set: true } } });
+  const isArchived = (minutes) => {
+    chats.merge([{ chat_id: group, version: "3", settings: { name: "Crew" }, own, newest_sent_id: idAt(1), changes: [archived(minutes)] }]);
+    return ownSettings(chats.of(group), ADA, 0).isArchived;
+  };
+  assert.deepEqual([isArchived(2), isArchived(5), isArchived(7)], [false, false, true]);
+});
+
 test("previews of the user's links are off until they are switched on again", () => {
   const isWithout = (set, actor_id) => settings(1, [own(2, { without_previews: { set } }, actor_id)]).isWithoutPreviews;
   assert.deepEqual([isWithout(true), isWithout(false), isWithout(true, MIRA)], [true, false, false]);

@@ -252,7 +252,9 @@ async def test_messages_of_groups_name_their_chat_unless_it_is_open_and_a_group_
         ("0", OWNER[0], " (archived)"),
         ("39", OWNER[0], " (archived)"),
         ("41", OWNER[0], ""),
-        ("0", {"user_id": "7", "former_role": "ROLE_MEMBER"}, ""),  # they were removed by the newest
+        ("0", OWNER[0] | {"spans": [{"first": "39"}]}, " (archived)"),
+        ("0", OWNER[0] | {"spans": [{"first": "1", "last": "39"}, {"first": "42"}]}, ""),  # the newest added them again
+        ("0", {"user_id": "7", "spans": [{"first": "1", "last": "42"}]}, ""),  # the newest removed them
     ],
 )
 async def test_a_message_takes_a_group_out_of_the_archive_but_a_control_change_does_not(
