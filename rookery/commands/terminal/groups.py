@@ -9,9 +9,11 @@ from rookery.client import (
     ROLE_MEMBER,
     Chat,
     Client,
+    Control,
     GroupInvite,
     GroupSettings,
     JoinableChat,
+    ListMembersResponse,
     Member,
     Message,
     Role,
@@ -60,6 +62,46 @@ MAX_LISTED = 20
 NO_GROUP = "no group is open: choose one with /open NAME"
 
 
+class _Members:
+    """The known members of a group; in a channel: the user, changed members, authors of shown messages."""
+
+    def __init__(self, chat_id: str = "") -> None:
+        self.chat_id = chat_id
+        self.by_id: dict[int, Member] = {}
+        self.has_missed = False
+        """Whether not all control changes came, so that there may be unknown members. In a channel it means nothing."""
+        self.version = 0
+        """The version of the newest control change that is known."""
+
+    def present(self) -> Iterable[int]:
+        """The ids of the ones who are members now."""
+        return [user_id for user_id, member in self.by_id.items() if member.role]
+
+    def set(self, member: Member) -> None:
+        """Set a member, unless a newer change of them is known."""
+        known = self.by_id.get(member.user_id)
+        if known is None or known.version < member.version:
+            self.by_id[member.user_id] = member
+
+    def apply(self, control: Control) -> None:
+        """Apply a control change, whatever came before it."""
+        self.has_missed |= control.version > self.version + 1
+        self.version = max(self.version, control.version)
+        for member in control.members:
+            self.set(member)
+
+    def take(self, page: ListMembersResponse) -> None:
+        """Apply the list of all members."""
+        self.has_missed = page.version < self.version
+        self.version = max(self.version, page.version)
+        listed = {member.user_id for member in page.members}
+        for user_id in [*self.by_id]:
+            if user_id not in listed and self.by_id[user_id].version <= page.version:
+                del self.by_id[user_id]
+        for member in page.members:
+            self.set(member)
+
+
 class TerminalGroups:
     """The groups of the terminal, and their control changes."""
 
@@ -70,10 +112,10 @@ class TerminalGroups:
         """The newest name of each group, with its version."""
         self._channels: set[str] = set()
         """The groups that are known to be channels."""
-        self._open = ""
-        """The group whose members are known."""
-        self._members: dict[int, Member] = {}
-        """The known members of the open group; in a channel: the user, changed members, authors of shown messages."""
+        self._open = _Members()
+        """The members of the open group; without a chat_id if none is open."""
+        self._reading = _Members()
+        """The members of the group that is being read, to be opened; without a chat_id if none is."""
         self._watched: frozenset[int] = frozenset()
         self._online: set[int] = set()
         """The watched users who are online."""
@@ -83,12 +125,13 @@ class TerminalGroups:
     @property
     def members(self) -> Mapping[int, str]:
         """The names of the known members of the open group."""
-        present = (user_id for user_id, member in self._members.items() if member.role)
-        return {user_id: self._names.known[user_id] for user_id in present if user_id in self._names.known}
+        known = self._names.known
+        return {user_id: known[user_id] for user_id in self._open.present() if user_id in known}
 
     async def read_names(self) -> None:
-        """Read the names of the known members that could not be read before."""
-        await self._names.read(user_id for user_id, member in self._members.items() if member.role)
+        """Read the members, and the names of the known members, that could not be read before."""
+        await self._read_missed()
+        await self._names.read(self._open.present())
 
     def note_watched(self, user_ids: Iterable[int]) -> None:
         """Replace the users whose presence is watched by these."""
@@ -110,29 +153,31 @@ class TerminalGroups:
 
     async def apply(self, message: Message) -> None:
         """Apply a control change: the newest value of each setting and member stays. Read the names of the members whom
-        it adds to the open group."""
+        it adds to the open group; all members, if a change before it did not come, as while the user was no member."""
         control = message.control
         if control.HasField("settings"):
             self._note(message.chat_id, control.version, control.settings)
-        if message.chat_id == self._open:
-            for member in control.members:
-                self._set(member)
-            await self._names.read(member.user_id for member in control.members if member.role)
+        for group in (self._open, self._reading):
+            if message.chat_id == group.chat_id:
+                group.apply(control)
+        if message.chat_id == self._open.chat_id:
+            await self._read_missed()
+            await self._names.read(self._open.present())
 
     def note_sender(self, message: Message) -> None:
         """Count the sender of a message in the open channel as a member who can be mentioned."""
-        if message.chat_id == self._open and self.has_open_channel:
-            self._members.setdefault(message.sender_id, Member(user_id=message.sender_id, role=ROLE_MEMBER))
+        if message.chat_id == self._open.chat_id and self.has_open_channel:
+            self._open.by_id.setdefault(message.sender_id, Member(user_id=message.sender_id, role=ROLE_MEMBER))
 
     def note_former(self, user_id: int) -> None:
         """Count a user as no member of the open group, until a newer change says otherwise."""
-        if user_id in self._members:
-            self._members[user_id] = Member(user_id=user_id, version=self._members[user_id].version)
+        if known := self._open.by_id.get(user_id):
+            self._open.by_id[user_id] = Member(user_id=user_id, version=known.version)
 
     @property
     def has_open_channel(self) -> bool:
         """Whether the open group is known to be a channel."""
-        return self.is_channel(self._open)
+        return self.is_channel(self._open.chat_id)
 
     def is_channel(self, chat_id: str) -> bool:
         """Whether this is known to be a channel."""
@@ -152,7 +197,7 @@ class TerminalGroups:
 
     async def open_created(self, creation: Message) -> None:
         """Open a group that was created now: history may not have it yet."""
-        self._open, self._members, self._invites = creation.chat_id, {}, ()
+        self._open, self._invites = _Members(creation.chat_id), ()
         await self.apply(creation)
 
     async def load(self, chat_id: str) -> Sequence[str]:
@@ -160,31 +205,36 @@ class TerminalGroups:
 
         Raises RookeryError; the former group stays open then.
         """
-        former = self._open, self._members, self._invites
-        self.close()
+        reading = self._reading = _Members(chat_id)
         try:
-            return await self._read(chat_id)
-        except RookeryError:
-            self._open, self._members, self._invites = former
-            raise
+            chat = await self._client.api.chat(chat_id)
+            self.note([chat])
+            if not chat.own.role:
+                self.close()
+                return ["you are not a member any more: the messages can be read"]
+            reading.set(chat.own)
+            if not self.is_channel(chat_id):
+                reading.take(await self._client.groups.members(chat_id))
+            await self._names.read(reading.present())
+        finally:
+            self._reading = _Members()
+        self._open, self._invites = reading, ()
+        count = f"{chat.member_count} member{'s' if chat.member_count != 1 else ''}: /members lists them"
+        return [count, *([f"topic: {chat.settings.topic}"] if chat.settings.topic else [])]
 
     def close(self) -> None:
         """Leave no group open, such as when the user writes to a direct chat."""
-        self._open, self._members, self._invites = "", {}, ()
+        self._open, self._invites = _Members(), ()
 
-    async def _read(self, chat_id: str) -> Sequence[str]:
-        chat = await self._client.api.chat(chat_id)
-        self.note([chat])
-        if not chat.own.role:
-            return ["you are not a member any more: the messages can be read"]
-        self._open = chat_id
-        self._set(chat.own)
-        if not self.is_channel(chat_id):
-            for member in (await self._client.groups.members(chat_id)).members:
-                self._set(member)
-        await self._names.read(self._members)
-        count = f"{chat.member_count} member{'s' if chat.member_count != 1 else ''}: /members lists them"
-        return [count, *([f"topic: {chat.settings.topic}"] if chat.settings.topic else [])]
+    async def _read_missed(self) -> None:
+        """Read the members of the open group if there may be unknown changes of them; again at the next call if the
+        server does not answer, or does not have the newest known control change yet."""
+        group = self._open
+        if group.has_missed and not self.has_open_channel:
+            with suppress(RookeryError):
+                page = await self._client.groups.members(group.chat_id)
+                if page.version >= group.version:
+                    group.take(page)
 
     async def lines(self, command: str, arguments: Sequence[str]) -> Sequence[str]:
         """Carry out a command that shows lines, and return them. Raises InvalidCommand; RookeryError."""
@@ -209,7 +259,8 @@ class TerminalGroups:
     async def _list_members(self) -> Sequence[str]:
         """The names of the members with their roles, by name."""
         group_id = self._require()
-        present = [member for member in self._members.values() if member.role]
+        await self._read_missed()
+        present = [member for member in self._open.by_id.values() if member.role]
         has_more = False
         if self.is_channel(group_id):
             page = await self._client.groups.members(group_id, limit=MAX_MEMBERS)
@@ -312,24 +363,19 @@ class TerminalGroups:
 
     def _require(self) -> str:
         """The open group. Raises InvalidCommand without one."""
-        if not self._open:
+        if not self._open.chat_id:
             raise InvalidCommand(NO_GROUP)
-        return self._open
+        return self._open.chat_id
 
     def _role_of_added(self) -> Role:
         """The role of the members whom the user adds to the open group: a guest may add guests only."""
-        own = self._members.get(self._client.me.user_id)
+        own = self._open.by_id.get(self._client.me.user_id)
         return ROLE_GUEST if own and own.role == ROLE_GUEST else ROLE_MEMBER
 
     async def _user_id(self, name: str) -> int:
         user = await self._client.api.find_user(name)
         self._names.known[user.user_id] = user.name
         return user.user_id
-
-    def _set(self, member: Member) -> None:
-        known = self._members.get(member.user_id)
-        if known is None or known.version < member.version:
-            self._members[member.user_id] = member
 
     def _note(self, chat_id: str, version: int, settings: GroupSettings) -> None:
         if settings.is_channel:

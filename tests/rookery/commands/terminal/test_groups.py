@@ -16,6 +16,8 @@ from tests.waiting import until
 
 CHANNEL = SETTINGS | {"is_channel": True}
 
+MEMBERS = "GET /v1/chats/g-1/members?after=0&limit=1000"
+
 
 @pytest.mark.parametrize(
     ("line", "request_line", "body"),
@@ -83,7 +85,7 @@ async def test_a_member_whose_name_could_not_be_read_at_first_can_be_mentioned(
     group: TerminalChat, connection: Any, bff: Any, nursery: trio.Nursery
 ) -> None:
     member = {"user_id": "11", "role": "ROLE_MEMBER", "version": "1"}
-    bff.answers["GET /v1/chats/g-1/members?after=0&limit=1000"] = 200, {"members": [*OWNER, member]}
+    bff.answers[MEMBERS] = 200, {"members": [*OWNER, member]}
     bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": []}
     await group.execute("/open Engines")
     bob = {"user_id": "11", "name": "bob", "display_name": "Bob"}
@@ -326,6 +328,54 @@ async def test_lines_and_commands_stay_with_the_open_group_if_another_one_can_no
     assert screen.shown[-1] == "ada (owner)"
     await group.execute("/topic Steam")
     assert bff.requests[-1] == "PATCH /v1/chats/g-1"
+
+
+async def test_the_members_are_read_again_after_missed_control_changes(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any
+) -> None:
+    async def receive(version: str, member: dict[str, Any]) -> None:
+        change = control(20 + int(version), version=version, members=[member | {"version": version}])
+        connection.reply(pb.ServerFrame(event=json_format.ParseDict(change, pb.Event())))
+        await wait_all_tasks_blocked()
+
+    bob = {"user_id": "11", "role": "ROLE_MEMBER", "version": "4"}
+    bff.answers["GET /v1/profiles?user_ids=11"] = 200, {"profiles": [GRACE | {"user_id": "11", "name": "bob"}]}
+    bff.answers[MEMBERS] = 200, {"version": "3"}  # the archive lags: it has ada as a former member
+    await receive("2", {"user_id": "9", "role": "ROLE_MEMBER"})
+    await receive("3", {"user_id": "7", "former_role": "ROLE_OWNER"})
+    await receive("6", OWNER[0])
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "grace"]
+    bff.answers[MEMBERS] = 200, {"members": [OWNER[0] | {"version": "6"}, bob], "version": "6"}
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "bob"]
+    await receive("7", {"user_id": "11", "former_role": "ROLE_MEMBER"})
+    await group.execute("/members")
+    assert screen.shown[-1] == "ada (owner)"
+    bff.answers[MEMBERS] = 200, {"members": [OWNER[0] | {"version": "6"}, bob | {"version": "9"}], "version": "9"}
+    await receive("9", bob)
+    assert bff.requests.count(MEMBERS) == 4
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "bob"]
+    assert bff.requests.count(MEMBERS) == 4
+
+
+async def test_a_member_who_joins_while_another_group_can_not_be_read_is_known(
+    group: TerminalChat, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    trains = {"chat_id": "g-2", "settings": {"name": "Trains"}, "version": "1", "own": OWNER[0]}
+    bff.answers |= {
+        "GET /v1/chats?changed_since_ms=0&limit=100": (200, {"chats": [trains]}),
+        "GET /v1/chats/g-2": (403, {"code": "forbidden", "detail": "Not now."}),
+    }
+    bff.slow_seconds = 1.0
+    nursery.start_soon(group.execute, "/open Trains")
+    await until(lambda: bff.requests[-1] == "GET /v1/chats/g-2")
+    connection.reply(pb.ServerFrame(event=json_format.ParseDict(control(21, **ADDED), pb.Event())))
+    await until(lambda: group.failed)
+    assert [line[-16:] for line in screen.shown[-2:]] == [" ada added grace", "failed: Not now."]
+    await group.execute("/members")
+    assert screen.shown[-2:] == ["ada (owner)", "grace"]
 
 
 async def test_a_command_for_groups_is_refused_while_a_user_is_written_to(
