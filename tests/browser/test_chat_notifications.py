@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,3 +112,25 @@ def test_a_group_notifies_of_mentions_only_on_all_devices(
     dialog.get_by_label("All messages").check()
     save(dialog)
     expect(seat.row("Choir").get_by_title("Muted")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_pressed_notification_opens_its_chat_in_place_of_the_open_dialogs(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    seat = seats(platform)
+    seat.context.add_init_script(path=Path(__file__).with_name("banners.js"))
+    seat.begin_chat(ada, mira)
+    seat.write("Are you there?")
+    seat.page.get_by_role("button", name="Turn on").click()
+    seat.page.keyboard.press("Escape")
+    expect(seat.composer).to_have_count(0)
+    seat.choose("Settings")
+    expect(seat.page.get_by_role("dialog")).to_be_visible()
+    platform.send(mira, ada.chat_with(mira), "Behind the dialog")
+    banner = "Mira Okafor: Behind the dialog"
+    expect(seat.page.locator("html")).to_have_attribute("data-banners", banner)
+    seat.page.evaluate(f"press('{banner}')")
+    expect(seat.message("Behind the dialog")).to_be_visible()
+    expect(seat.page.get_by_role("dialog")).to_have_count(0)
+    expect(seat.composer).to_be_focused()

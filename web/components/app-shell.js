@@ -56,7 +56,7 @@ const OFFERED_MS = 5_000;
  * @property {Sync} sync
  * @property {Settings} settings
  * @property {Root} root
- * @property {(chat_id: string) => void} open
+ * @property {(chat_id: string) => void} open closes all dialogs
  * @property {() => void} close returns to the list
  * @property {(text: string, offer?: Offer) => void} notify shows a short notice
  * @property {typeof copyText} copyText
@@ -182,6 +182,7 @@ export class AppShell {
 
   /** @param {string} chat_id */
   open(chat_id) {
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close(); // one may be open when a notification is pressed
     const address = `#${encodeURIComponent(chat_id)}`;
     // Opening another chat replaces the entry in the browser's history, so that going back leads to the list.
     if (this.chats.openChat) history.replaceState(history.state, "", address);

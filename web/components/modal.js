@@ -42,11 +42,6 @@ export class Modal {
   }
 }
 
-/** Closes all dialogs: the page shows something else. */
-export function closeDialogs() {
-  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
-}
-
 /** A modal with a form, which closes when it is saved. */
 export class FormModal extends Modal {
   /**

@@ -15,7 +15,7 @@ import { emptyState, failure, skeletonRows } from "./empty.js";
 import { Invalid } from "./form.js";
 import { peopleFault } from "./group-fields.js";
 import { actionRow, loadedView, rowButton } from "./loaded.js";
-import { closeDialogs, Modal } from "./modal.js";
+import { Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
 import { searchBox } from "./search-box.js";
 
@@ -63,7 +63,7 @@ class JoiningModal extends Modal {
   step(group, join, done) {
     const { chats } = this.app;
     const step = stepOf(group);
-    if (step === "open") return this.#open(group.chat_id);
+    if (step === "open") return this.app.open(group.chat_id);
     const takeBack = (/** @type {ControlFields} */ fields) => this.joining.decline(group.chat_id, chats.me.user_id, fields);
     void this.outcome.of(async () => {
       const after = await this.#changes.send([group.chat_id, step], step === "takeBack" ? takeBack : join).then(
@@ -71,7 +71,7 @@ class JoiningModal extends Modal {
         (fault) => this.#afterFault(fault, group),
       );
       done(after);
-      if (after.is_member && this.element.open) this.#open(group.chat_id);
+      if (after.is_member && this.element.open) this.app.open(group.chat_id);
       return "";
     });
   }
@@ -89,12 +89,6 @@ class JoiningModal extends Modal {
     if (isNotFound(fault)) throw new Invalid({}, this.gone);
     const known = { settings: { name: group.name, is_channel }, member_count: members };
     throw peopleFault(fault, [chats.me.user_id], chats, known);
-  }
-
-  /** @param {string} chat_id */
-  #open(chat_id) {
-    closeDialogs();
-    this.app.open(chat_id);
   }
 }
 

@@ -10,7 +10,7 @@ import { emptyState } from "./empty.js";
 import { nameOf } from "./group-members.js";
 import { Growing } from "./incremental-list.js";
 import { actionRow, loadedView, rowButton } from "./loaded.js";
-import { closeDialogs, Modal } from "./modal.js";
+import { Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -77,10 +77,7 @@ export class PeopleDialog extends Modal {
     const profile = chats.profiles.get(user_id);
     const { people } = dialogTexts;
     const name = nameOf(profile);
-    const open = () => {
-      closeDialogs();
-      this.#app.open(directChatId(chats.me.user_id, user_id));
-    };
+    const open = () => this.#app.open(directChatId(chats.me.user_id, user_id));
     const connect = (/** @type {People} */ all) => all.connect(user_id);
     const disconnect = (/** @type {People} */ all) => all.disconnect(user_id);
     const button = (/** @type {string} */ words, /** @type {(all: People) => Promise<void>} */ act, /** @type {string} */ done) =>

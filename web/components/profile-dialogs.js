@@ -10,7 +10,7 @@ import { avatar, LARGE } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { Confirmation } from "./confirmation.js";
 import { failure } from "./empty.js";
-import { closeDialogs, FormModal, Modal } from "./modal.js";
+import { FormModal, Modal } from "./modal.js";
 import { Outcome } from "./outcome.js";
 import { PictureEditor } from "./picture-editor.js";
 import { ReportDialog } from "./report-dialog.js";
@@ -53,10 +53,7 @@ export class ProfileDialog extends Modal {
     const { openChat, block, unblock, report } = dialogTexts.people;
     const { user_id } = profile;
     const chat_id = directChatId(this.#app.chats.me.user_id, user_id);
-    const open = () => {
-      closeDialogs();
-      this.#app.open(chat_id);
-    };
+    const open = () => this.#app.open(chat_id);
     const isBlocked = this.#people.isBlocked(user_id);
     const name = displayName(profile);
     return [
