@@ -2,7 +2,7 @@
 // kept until the server accepts it, and sent again in the next session; a typing signal is not.
 
 import { Drafts } from "../drafts.js";
-import { showsDelivered } from "../groups.js";
+import { may, showsDelivered } from "../groups.js";
 import { timeOfId } from "../ids.js";
 import { isMarkedUnread } from "../kinds/marked-unread.js";
 import { ownSettings } from "../kinds/own.js";
@@ -131,7 +131,7 @@ export class Sending extends Store {
 
   /**
    * The texts and files of this browser that are not in the history yet. Of each chat: the failed message, else the draft, which
-   * a closed chat does not show, else the newest waiting message.
+   * a chat does not show while the user may not write in it, else the newest waiting message.
    * @returns {Map<string, Unsent>} by chat_id
    */
   unsent() {
@@ -141,7 +141,9 @@ export class Sending extends Store {
       texts.set(chat_id, { state, text: body || filesText(files) });
     for (const chat_id of new Set([...this.drafts.chats, ...(this.uploads?.attached.chats ?? [])])) {
       const text = captioned(this.attached(chat_id), this.drafts.get(chat_id).text.trim());
-      const isShown = text && !this.#chats.isClosed(chat_id) && texts.get(chat_id)?.state !== "failed";
+      const chat = this.#chats.of(chat_id);
+      const isOpen = chat.group ? may(chat, "POST") : !this.#chats.isClosed(chat_id);
+      const isShown = text && isOpen && texts.get(chat_id)?.state !== "failed";
       if (isShown) texts.set(chat_id, { state: "draft", text });
     }
     return texts;

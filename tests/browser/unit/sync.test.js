@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { PERMISSIONS } from "../../../web/groups.js";
 import { timeOfId } from "../../../web/ids.js";
 import { textOf } from "../../../web/kinds/edited.js";
 import { marksOf } from "../../../web/kinds/marked.js";
@@ -663,11 +664,24 @@ test("a chat shows its failed message, else its draft unless it is closed, else 
   sending.drafts.keep(CHAT, { text: " " });
   assert.equal(shown(), "pending three");
   sending.drafts.keep("g-5", { text: "four" });
+  assert.ok(sending.unsent().has("g-5"), "the group is not known yet");
   const left = (role) => {
-    chats.merge([{ chat_id: "g-5", version: role ? "1" : "2", settings: { name: "Crew" }, own: { user_id: ADA, role } }]);
+    const settings = { name: "Crew", permissions: String(PERMISSIONS.POST) };
+    chats.merge([{ chat_id: "g-5", version: role ? "1" : "2", settings, own: { user_id: ADA, role } }]);
     return sending.unsent().has("g-5");
   };
   assert.deepEqual([left("ROLE_MEMBER"), left()], [true, false], "nothing can be sent to a group that the user has left");
+});
+
+test("a draft does not cover the newest message of a group while the user may not post in it", async () => {
+  const { chats, sync: { sending } } = await online();
+  sending.drafts.keep("g-5", { text: "four" });
+  const isShown = (version, deny) => {
+    const own = { user_id: ADA, role: "ROLE_MEMBER", deny: String(deny) };
+    chats.merge([{ chat_id: "g-5", version, settings: { name: "Crew", permissions: String(PERMISSIONS.POST) }, own }]);
+    return sending.unsent().has("g-5");
+  };
+  assert.deepEqual([isShown("1", 0), isShown("2", PERMISSIONS.POST), isShown("3", 0)], [true, false, true]);
 });
 
 test("others are told of writing unless the person hides it", async () => {
