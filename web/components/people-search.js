@@ -16,6 +16,8 @@ import { emptyState, failure, skeletonRows } from "./empty.js";
 
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
+/** The most characters of a text that the server takes. */
+const MAX_SEARCHED = 64;
 
 export class PeopleSearch {
   /** The searched text; empty while there is no search. */
@@ -126,7 +128,7 @@ export class PeopleSearch {
     /** @type {readonly Profile[]} */
     let found = [];
     try {
-      found = (await this.#app.api.findPeople(text)).profiles;
+      if ([...text].length <= MAX_SEARCHED) found = (await this.#app.api.findPeople(text)).profiles;
     } catch (fault) {
       if (search === this.#search)
         this.#failure = fault instanceof NoResponse ? texts.search.noResponse : texts.search.failed;

@@ -13,6 +13,8 @@ import { Store } from "./store.js";
 /** @import {Control, ListMembersResponse, Member} from "../wire.js" */
 /** @typedef {{api: Pick<Api, "members" | "signedIn">, chats: Pick<Chats, "found" | "profiles">}} Source */
 
+/** The most characters of a searched name that the server takes. */
+const MAX_NAME = 64;
 /** Members on a page; their profiles are one request. */
 const PAGE = 100;
 /** Requests of one search of the list, each for the members among at most 1,000 accounts with the name. */
@@ -53,7 +55,8 @@ async function readAmong({ api }, chat_id, user_ids) {
 }
 
 /**
- * A page of the members with a name. It may have few members, or none, and a `next_cursor`.
+ * A page of the members with a name. It may have few members, or none, and a `next_cursor`. No member has a name that is longer
+ * than the server takes.
  * @param {Source} source
  * @param {string} chat_id
  * @param {string} name
@@ -62,6 +65,7 @@ async function readAmong({ api }, chat_id, user_ids) {
  * @returns {Promise<ProfilesPage>}
  */
 async function findMembers({ api, chats }, chat_id, name, limit, cursor = "") {
+  if ([...name].length > MAX_NAME) return { profiles: [], next_cursor: "" };
   const path = `/v1/chats/${encodeURIComponent(chat_id)}/profiles`;
   const query = new URLSearchParams({ name_contains: name, limit: String(limit), cursor });
   /** @type {ProfilesPage} */

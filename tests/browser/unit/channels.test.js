@@ -328,6 +328,15 @@ test("a search reads on past accounts that are no members, in the order of the n
   assert.equal(members.arePartial, false);
 });
 
+test("a name that is longer than the server takes finds no member, without a request", async () => {
+  const { source, requests } = channelOf(150);
+  const members = new ChannelMembers(source, NEWS);
+  members.find("z".repeat(65));
+  await pass(0.2);
+  assert.deepEqual([members.members, members.areFound, members.arePartial, members.phase], [[], true, false, "ready"]);
+  assert.deepEqual(requests, ["0"]);
+});
+
 test("a search ends after ten requests or a hundred members, and tells that a longer name may find others", async () => {
   const many = Array.from({ length: 100 }, (_, at) => String(at + 1));
   for (const [pages, found, count] of [[Array.from({ length: 11 }, () => []), 0, 10], [[["150"], many, ["101"]], 101, 2]]) {

@@ -193,6 +193,35 @@ test("the search shows the number of members of a group, and none of one that th
   assert.deepEqual([shown("1", "ROLE_MEMBER", 3), shown("2", undefined, 0)], [`C${"Crew"}${texts.chat.members(3)}`, "CCrew"]);
 });
 
+test("a text that is longer than the server takes finds chats of the page, and nobody else", async (context) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  context.after(() => mock.timers.reset());
+  const { document } = useLines(context, 9);
+  const requests = [];
+  const findPeople = async (text) => {
+    requests.push(text);
+    return { profiles: [] };
+  };
+  const chats = new Chats({ chats: async () => ({}) }, { user_id: ADA, name: "ada", display_name: "" });
+  const own = { user_id: ADA, role: "ROLE_MEMBER" };
+  const newest = { message: { ...wireMessage(1), chat_id: "g-5" } };
+  chats.merge([{ chat_id: "g-5", version: "1", settings: { name: "w".repeat(65) }, own, member_count: 3, newest }]);
+  const root = new Root(document.body, () => search.view(), () => {});
+  const search = new PeopleSearch({ api: { findPeople }, chats, root }, () => {});
+  const shown = async (text) => {
+    search.find(text);
+    mock.timers.tick(200);
+    await settle();
+    root.render();
+    const rows = nodesIn(document.body).filter(({ tagName }) => tagName === "button");
+    return [rows.length, document.body.textContent.includes(texts.search.nobody)];
+  };
+  assert.deepEqual([await shown("w".repeat(65)), await shown("x".repeat(65))], [[1, false], [0, true]]);
+  assert.deepEqual(requests, []);
+  await shown("🎻".repeat(64));
+  assert.equal(requests.length, 1, "the server counts characters");
+});
+
 test("while a search runs, only people of the search before who match the present text are listed, and Enter opens one", async (context) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   context.after(() => mock.timers.reset());
