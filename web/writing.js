@@ -48,7 +48,7 @@ export function mentionable(members) {
 export function textWith(body, members, before = [], mayMentionEveryone = false) {
   if (!body.includes("@")) return { body, mentions: [] };
   const former = before.filter(({ user_id }) => user_id);
-  const names = [...(mayMentionEveryone ? AT_EVERYONE : []), ...former, ...mentionable(members)];
+  const names = [...former, ...mentionable(members), ...(mayMentionEveryone ? AT_EVERYONE : [])]; // the first of a name counts
   const found = /** @type {Map<string | undefined, Mention>} */ (new Map());
   for (const { mention } of mentionedIn(parse(body, names))) {
     const known = found.get(mention.user_id);

@@ -21,7 +21,7 @@ export function textOf({ body, changes }) {
 export function mentionsOf(message) {
   const edit = newestOf(message.changes, "edited");
   const { mentions = [], mentions_everyone = false } = edit ? (edit.change.edited?.text ?? {}) : message;
-  return mentions_everyone ? [...AT_EVERYONE, ...mentions] : mentions;
+  return mentions_everyone ? [...mentions, ...AT_EVERYONE] : mentions;
 }
 
 /**

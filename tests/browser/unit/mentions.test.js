@@ -47,6 +47,18 @@ test("a word for all members mentions them where that is allowed, and is offered
   for (const word of EVERYONE) assert.match(shownPlain(fromHistory({ message: wire(word) }), new Profiles()), new RegExp(`@${word}\u2069`));
 });
 
+test("a member whose name is a word for all members is mentioned by it alone, and all members by another word", () => {
+  const members = [mira, member("3", "alle", "everyone")];
+  const { mentions, mentions_everyone } = textWith("@alle and @Mira Okafor", members, [], true);
+  assert.deepEqual([mentions, mentions_everyone], [[{ user_id: "3", name: "alle" }, AT_MIRA], undefined]);
+  assert.equal(textWith("@everyone", members, [], true).mentions_everyone, undefined);
+  assert.equal(textWith("@الجميع @alle", members, [], true).mentions_everyone, true);
+  const text = { body: "@الجميع @alle", mentions: [{ user_id: "3", name: "alle" }], mentions_everyone: true };
+  const profiles = new Profiles();
+  profiles.put([member("3", "anna", "Anna")]);
+  assert.match(shownPlain(fromHistory({ message: { ...wireMessage(1), text } }), profiles), /@Anna/);
+});
+
 test("no name is found in code, in a longer word, an address or a link", () => {
   for (const body of ["`@ada`", "``x @ada``", "```\n@ada\n```", "@adam", "@ada_b", "x@ada", "ada", "@ ada", "@ADA"])
     assert.deepEqual(found(body), [], body);
