@@ -3,8 +3,8 @@
 import { asset } from "./asset.js";
 import { AppShell } from "./components/app-shell.js";
 import { Chats } from "./stores/chats.js";
-import { openCopies } from "./stores/database.js";
-import { openKept } from "./stores/old-keys.js";
+import { openCopies, openDatabase } from "./stores/database.js";
+import { Kept } from "./stores/kept.js";
 import { Recent } from "./stores/recent.js";
 import { Sync } from "./stores/sync.js";
 import { Updates } from "./stores/updates.js";
@@ -23,12 +23,12 @@ updates.start();
  * @param {(notice: string) => void} ended called with the reason; empty if the user signed out here
  */
 export async function showChats(user, entry, ended) {
-  const { storage, settings, credentials, api } = entry;
+  const { settings, credentials, api } = entry;
   const life = new AbortController();
   const chats = new Chats(api, user);
   const isSignedIn = () => credentials.current?.user.user_id === user.user_id;
   const recent = new Recent(chats, openCopies(user.user_id), isSignedIn);
-  const [kept] = await Promise.all([openKept(storage, user.user_id), recent.start()]);
+  const [kept] = await Promise.all([Kept.open(() => openDatabase(user.user_id)), recent.start()]);
   const sync = new Sync(api, chats, kept);
   if ("BroadcastChannel" in globalThis)
     sync.sending.share((name) => new BroadcastChannel(`rookery.${name}-${user.user_id}`), life.signal);

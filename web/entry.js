@@ -9,7 +9,6 @@ import { SafeStorage } from "./stores/storage.js";
 
 /**
  * @typedef {object} Entry
- * @property {SafeStorage} storage
  * @property {Settings} settings
  * @property {Credentials} credentials
  * @property {Api} api
@@ -39,6 +38,6 @@ export async function enter(useLanguage) {
   // Another tab signed out or in: reload this page to follow it.
   credentials.watch(() => location.reload());
   const api = new Api(credentials, deviceName(navigator.userAgent));
-  const entry = { storage, settings, credentials, api, mayReload: () => true, followLanguage };
+  const entry = { settings, credentials, api, mayReload: () => true, followLanguage };
   return entry;
 }

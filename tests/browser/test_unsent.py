@@ -68,29 +68,12 @@ def test_a_page_whose_storage_is_blocked_works_and_reports_it(
     "value", ["{", '{"user": 1}', *(pytest.param(it, marks=pytest.mark.slow) for it in ("null", "7"))]
 )
 def test_corrupt_storage_shows_the_page(platform: Platform, seats: Seats, ada: Account, value: str) -> None:
-    kinds = ("sign-in", "profile", "devices", f"outbox.{ada.user_id}.1", f"draft.{ada.user_id}.1")
+    kinds = ("sign-in", "profile", "devices")
     seat = seats(platform)
     for kind in kinds:
         seat.page.add_init_script(f"localStorage['rookery.{kind}'] ??= '{value}'")
     seat.sign_in(ada)
     expect(seat.page.get_by_text("No chats yet")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_unsent_text_that_an_earlier_version_kept_is_taken_over(
-    platform: Platform, seats: Seats, ada: Account, mira: Account
-) -> None:
-    platform.send(mira, ada.chat_with(mira), "Hello")
-    seat = seats(platform, ada)
-    entry = {"client_message_id": "c1", "chat_id": ada.chat_with(mira), "body": "From before", "created_ms": 1}
-    seat.page.evaluate(
-        "([prefix, entry]) => { localStorage[prefix + 'c1'] = JSON.stringify(entry) }",
-        [f"rookery.outbox.{ada.user_id}.", entry | {"state": "pending", "error": ""}],
-    )
-    seat.page.reload()
-    seat.open_chat("Mira Okafor")
-    expect(seat.message("From before")).to_contain_text("Sent")
-    assert seat.page.evaluate("Object.keys(localStorage).filter((key) => key.includes('outbox'))") == []
 
 
 @pytest.mark.slow

@@ -28,11 +28,6 @@ export class SafeStorage {
     this.#write(key, null, () => this.#storage?.removeItem(key));
   }
 
-  /** @param {string} prefix @returns {string[]} the keys in the browser's storage that start with it */
-  keys(prefix) {
-    return attempt(() => Object.keys(this.#storage ?? {}).filter((key) => key.startsWith(prefix)), []);
-  }
-
   /** @param {string} key @param {string | null} value @param {() => void} write */
   #write(key, value, write) {
     const written = attempt(() => {
