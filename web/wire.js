@@ -240,7 +240,7 @@
 /**
  * @typedef {object} ServerFrame
  * @property {string} sequence The number of this frame in its session, from 1, increasing by 1. A missing number means
- * that a frame was dropped.
+ * that events were dropped; the server never drops an answer. A Gap follows.
  * @property {Welcome} [welcome]
  * @property {Expiring} [expiring]
  * @property {Accepted} [accepted]
@@ -485,7 +485,7 @@
  * @property {Position} [since] The last position before the missing events.
  * @property {string} [since_ms] About the time of that position, or an earlier one, in milliseconds since 1970. 0 if it
  * is not known: the events are missing since the newest event that the client received before.
- * @property {string} [dropped] The number of dropped frames, if the server counted them.
+ * @property {string} [dropped] The number of dropped events, if the server counted them.
  * @property {Position} [position] The position to resume from if no event follows. Absent if events follow, which have
  * their own positions.
  * @property {string} [at_ms] The server's time, in milliseconds since 1970: nothing is missing any more once a client

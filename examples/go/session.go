@@ -88,7 +88,6 @@ type Session struct {
 	stream     grpc.BidiStreamingClient[pb.ClientFrame, pb.ServerFrame]
 	welcome    *pb.Welcome // nil before it came
 	replayLeft uint32
-	sequence   uint64
 	number     uint64 // of the newest frame that was sent
 	retry      <-chan time.Time
 }
@@ -176,7 +175,7 @@ func (s *Session) converse(ctx context.Context, address string) error {
 	if s.stream, err = pb.NewSessionServiceClient(channel).Connect(here); err != nil {
 		return err
 	}
-	s.welcome, s.sequence, s.number, s.retry = nil, 0, 0, nil
+	s.welcome, s.number, s.retry = nil, 0, nil
 	s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Authenticate{Authenticate: &pb.Authenticate{
 		AccessToken: s.token, LastPosition: s.position, ClientName: "Go",
 	}}})
@@ -276,10 +275,6 @@ func (s *Session) send(frame *pb.ClientFrame) uint64 {
 }
 
 func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
-	if frame.Sequence > s.sequence+1 {
-		s.resend() // frames were dropped: Gap covers events, but a dropped frame may have been an answer
-	}
-	s.sequence = frame.Sequence
 	switch frame := frame.Frame.(type) {
 	case *pb.ServerFrame_Welcome:
 		s.enter(frame.Welcome)

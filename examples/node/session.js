@@ -56,7 +56,6 @@ export class Session {
   #stream = null; // null while there is no session
   #welcome = null;
   #replayLeft = 0;
-  #sequence = 0;
   #number = 0; // of the newest frame that was sent
 
   constructor(api, myId, chatId, onMessage, onStatus) {
@@ -163,7 +162,6 @@ export class Session {
     const options = { "grpc.use_local_subchannel_pool": 1 };
     const client = new SessionService(address.replace("grpcs://", ""), credentials, options);
     const stream = client.Connect();
-    this.#sequence = 0;
     this.#number = 1;
     return new Promise((resolve) => {
       const silent = () => leave(new Leave("the server is silent"));
@@ -194,10 +192,6 @@ export class Session {
 
   /** Returns a Leave if the connection must be left. */
   #receive(frame) {
-    if (Number(frame.sequence) > this.#sequence + 1) {
-      this.#resend(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
-    }
-    this.#sequence = Number(frame.sequence);
     switch (frame.frame) {
       case "welcome":
         this.#enter(frame.welcome);

@@ -80,7 +80,6 @@ class Session:
         self.outgoing: asyncio.Queue[pb.ClientFrame] | None = None  # None while there is no session
         self.welcome = pb.Welcome()
         self.replay_left = 0
-        self.sequence = 0
         self.number = 0  # of the newest frame that was sent
         tasks.create_task(self.stay_connected())
 
@@ -176,7 +175,7 @@ class Session:
         outgoing = asyncio.Queue[pb.ClientFrame]()
         authenticate = pb.Authenticate(access_token=self.token, last_position=self.position, client_name="Python")
         outgoing.put_nowait(pb.ClientFrame(authenticate=authenticate))
-        self.sequence, self.number = 0, 1
+        self.number = 1
         # A channel that could not connect retries with its own backoff of up to two minutes, so make a new one.
         async with open_channel(address) as channel:
             stream = session_pb2_grpc.SessionServiceStub(channel).Connect()
@@ -210,9 +209,6 @@ class Session:
     # ---- received frames
 
     def receive(self, frame: pb.ServerFrame) -> None:
-        if frame.sequence > self.sequence + 1:
-            self.resend()  # frames were dropped: Gap covers events, but a dropped frame may have been an answer
-        self.sequence = frame.sequence
         match frame.WhichOneof("frame"):
             case "welcome":
                 self.begin(frame.welcome)

@@ -109,7 +109,6 @@ class Session:
         self.welcome: pb.Welcome | None = None
         """The welcome of this connection; None until it is received."""
         self.position: pb.Position | None = None
-        self._received = 0
         self._replay_left = 0
         self._size_of = size_of
         self._now = now
@@ -164,7 +163,6 @@ class Session:
     def end(self) -> None:
         """End this connection's part of the session."""
         self.welcome = None
-        self._received = 0
 
     def outgoing(self) -> list[pb.ClientFrame]:
         """Return the frames to send now, in order. Commands in flight stay within the server's limit. A command that is
@@ -185,11 +183,10 @@ class Session:
     # ---- received frames
 
     def receive(self, frame: pb.ServerFrame) -> Iterator[ClientEvent | Reconnect | Stop | RenewToken]:
-        """Apply a frame: yield its events and instructions. Exhaust the iterator before the next frame."""
-        if frame.sequence > self._received + 1:
-            # The server dropped frames. It reports dropped events with a Gap, but an answer may have been among them.
-            self.outbox.resend()
-        self._received = frame.sequence
+        """Apply a frame: yield its events and instructions. Exhaust the iterator before the next frame.
+
+        A missing `sequence` needs no action: the server drops only events, and sends a Gap after them.
+        """
         match frame.WhichOneof("frame"):
             case "welcome":
                 # The former connections ended before their first event: without a position, the server reports no Gap.

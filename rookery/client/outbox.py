@@ -113,13 +113,10 @@ class Outbox:
             self._notifications.append(frame)
 
     def begin(self) -> None:
-        """Start on a new connection, whose first frame is not sent from here."""
+        """Start on a new connection, whose first frame is not sent from here. Send all unanswered commands again, in
+        order: the server recognises each by its key."""
         self._sent = 1
         self._notifications = []
-        self.resend()
-
-    def resend(self) -> None:
-        """Send all unanswered commands again, in order: the server recognises each by its key."""
         for command in self._pending.values():
             command.number = 0
         self._by_number.clear()

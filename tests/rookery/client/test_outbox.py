@@ -56,7 +56,7 @@ def test_a_command_tells_how_long_ago_it_was_first_sent(outbox: Outbox, monkeypa
     ages = []
     for at_ms in (0, 60_000, -2_000):
         monkeypatch.setattr("rookery.client.outbox.wall_clock_ms", lambda now_ms=2**33 + at_ms: now_ms)
-        outbox.resend()
+        outbox.begin()
         ages.append([frame.first_sent_ms_ago for frame in outbox.take(64)])
     assert ages == [[0, 1_000, MAX_MS_AGO], [60_000, 61_000, MAX_MS_AGO], [MAX_MS_AGO] * 3], "the clock was set back"
 

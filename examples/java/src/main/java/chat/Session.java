@@ -108,7 +108,6 @@ final class Session {
     private StreamObserver<ClientFrame> stream;
     private Welcome welcome; // null while there is no session
     private int replayLeft;
-    private long sequence;
     private long number; // of the newest frame that was sent
     private long deadline; // for the next frame, in milliseconds of `now()`
     private boolean isAsked; // for a sign of life
@@ -251,7 +250,6 @@ final class Session {
     }
 
     private synchronized void begin(ManagedChannel channel, CompletableFuture<Leave> left) {
-        sequence = 0;
         number = 1;
         deadline = now() + welcomeMs;
         welcomeMs = Math.min(2 * welcomeMs, LONGEST_WELCOME_MS);
@@ -310,10 +308,6 @@ final class Session {
         if (left.isDone()) {
             return;
         }
-        if (frame.getSequence() > sequence + 1) {
-            resend(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
-        }
-        sequence = frame.getSequence();
         switch (frame.getFrameCase()) {
             case WELCOME -> enter(frame.getWelcome());
             case EVENT -> receiveEvent(frame.getEvent());
