@@ -136,7 +136,7 @@ class Session:
         return at_ms + round((self._now() - at) * 1000)
 
     def notify(self, frame: pb.ClientFrame) -> None:
-        """Send a frame that has no answer, on this connection or never."""
+        """Send a frame once, on this connection only, and ignore its answer."""
         if self.welcome is not None:
             self.outbox.notify(frame)
 

@@ -13,7 +13,7 @@ MAX_PENDING = 1_000
 """Commands that may wait for their answers: a person never has so many, a program should wait."""
 
 MAX_NOTIFICATIONS = 100
-"""Frames without an answer that may wait to be sent; further ones are dropped, as they would be stale."""
+"""Frames of `notify` that may wait to be sent; further ones are dropped, as they would be stale."""
 
 MAX_MS_AGO = 2**32 - 1
 """The `first_sent_ms_ago` of a command that was first sent this long ago, or at an unknown time."""
@@ -108,7 +108,7 @@ class Outbox:
                 self._release(command)
 
     def notify(self, frame: pb.ClientFrame) -> None:
-        """Send a frame that has no answer, on this connection or never."""
+        """Send a frame once, on this connection only, and ignore its answer."""
         if len(self._notifications) < MAX_NOTIFICATIONS:
             self._notifications.append(frame)
 
