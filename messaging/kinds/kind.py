@@ -43,8 +43,8 @@ class Circumstances(NamedTuple):
     configuration: LiveConfiguration
 
 
-def is_no_read_mark(change: Change) -> bool:
-    """The changes of the kind do not state how far their actor has read."""
+def never_read_mark(change: Change) -> bool:
+    """Return False: no change of the kind states how far its actor has read."""
     return False
 
 
@@ -61,7 +61,7 @@ class Kind(msgspec.Struct, frozen=True):
     """The permission that the actor needs."""
     is_of_controls: bool = False
     """Whether control changes of groups can be its targets, too."""
-    is_read_mark: Callable[[Change], bool] = is_no_read_mark
+    is_read_mark: Callable[[Change], bool] = never_read_mark
     """Whether a change states how far its actor has read, which users may hide from each other."""
 
     @property
