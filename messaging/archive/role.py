@@ -35,8 +35,8 @@ from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 GRPC_LIMITS = Limits(max_message_bytes=64 * 1024, drain_timeout=0.5, close_timeout=0.5)
-"""Queries have some 200 bytes. A message that unpacks to more than this is refused."""
-"""A query takes milliseconds, so a stop need not wait long for running ones."""
+"""Queries have some 200 bytes; a message that unpacks to more than the limit is refused. A query takes milliseconds, so
+a stop need not wait long for running ones."""
 
 MAX_QUERIES = 1_000
 """Concurrent queries: more than a store answers within a caller's deadline."""
