@@ -1,9 +1,12 @@
 """The table of kinds is complete, and each kind checks the rights of the actor."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from messaging import kinds
 from messaging.kinds import KINDS
 from messaging.kinds.kind import THE_CHAT, Circumstances, Target
 from messaging.kinds.reacted import MAX_CHANGES
@@ -51,6 +54,17 @@ def mentioning(user_id: int) -> Edited:
 
 def test_each_kind_of_the_protos_has_its_checks() -> None:
     assert {name: kind.contract for name, kind in KINDS.items()} == changes.KINDS
+
+
+def test_the_docstring_names_each_module_that_depends_on_a_kind_by_its_name() -> None:
+    names = "|".join(KINDS)
+    bodies = "|".join(name.title().replace("_", "") for name in KINDS)
+    use = re.compile(rf"\bchange\.({names})\b|(HasField\(|KINDS\[)\"({names})\"|\b({bodies})\(")
+    root = Path(kinds.__file__).parents[2]
+    modules = [path for part in ("bff", "messaging", "shared") for path in (root / part).rglob("*.py")]
+    found = {str(path.relative_to(root)) for path in modules if use.search(path.read_text())}
+    found = {path for path in found if not path.startswith("messaging/kinds/")}
+    assert set(re.findall(r"`([\w/]+\.py)`", kinds.__doc__ or "")) == found
 
 
 @pytest.mark.parametrize(
