@@ -1,4 +1,5 @@
-// The preview of a message's first link, from its state: made by the server, until the sender takes it away.
+// The preview of a message's first link, from its state: made by the server, until its sender, or in a group a member with
+// `DELETE_MESSAGES`, removes it.
 
 import { newestOf } from "../changes.js";
 import { linksIn } from "../files/text-links.js";
