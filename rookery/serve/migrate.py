@@ -1,4 +1,5 @@
-"""`rookery migrate`: creates the topics and tables of the distributed engines, before any process starts."""
+"""`rookery migrate`: creates and upgrades the topics and tables of the distributed engines; processes of the former
+release may be running."""
 
 from shared.settings import Settings
 
