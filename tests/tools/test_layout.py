@@ -1,4 +1,5 @@
-"""A module is tested in the file of its name, or where CONTRIBUTING.md says, and a broad `except` has a reason."""
+"""A module is tested in the file of its name, or where CONTRIBUTING.md says; the BFF lists its modules; and a broad
+`except` has a reason."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +7,7 @@ from fnmatch import fnmatch
 
 import pytest
 
+import bff
 from tools.toolchains import ROOT
 
 PACKAGES = ("bff", "messaging", "rookery", "shared")
@@ -50,6 +52,12 @@ def test_each_module_is_tested_under_its_name_or_where_the_table_says() -> None:
     assert sorted(module for module in modules() - listed if not has_own_test(module)) == []
     assert sorted(listed - modules()) == [], "listed, but no module"
     assert sorted(module for module in listed if has_own_test(module)) == [], "listed without need"
+
+
+def test_the_table_of_the_bff_names_each_of_its_modules() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", bff.__doc__ or "", re.MULTILINE)
+    tops = {path.split("/")[1].removesuffix(".py") for path in modules() if path.startswith("bff/")}
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)/?`", row)) == sorted(tops)
 
 
 def test_the_tests_in_the_table_exist() -> None:
