@@ -29,19 +29,11 @@ from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members,
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import DIRECT_PERMISSIONS
 from shared.contract.ids import MAX_ID
+from shared.contract.sessions import MAX_FOLLOWED, MAX_OPEN, MAX_WATCHED
 
 MAX_CLIENT_NAME = 64
 MAX_PING = 128
 """Bytes."""
-
-MAX_WATCHED = 200
-"""Users whom a session may watch: more than a screen shows."""
-
-MAX_FOLLOWED = 200
-"""Channels that a session may follow: as many as a page shows in its list."""
-
-MAX_OPEN = 20
-"""Channels that a session may have open: more than a screen shows."""
 
 MAX_FILES = 10
 """Files of a message: see session.proto."""

@@ -34,7 +34,7 @@ The edits, reactions and other changes of a message are a `State`, to which `app
 """
 
 from rookery.client.catch_up import CatchUp, MissedEvent, list_chats
-from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
+from rookery.client.channels import Channels
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected, Followed, NotFollowed, TooOld
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
@@ -49,7 +49,7 @@ from rookery.client.groups import (
     PublicChats,
 )
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
-from rookery.client.live import FOR_EVER, MAX_WATCHED, Client, Submission, open_client
+from rookery.client.live import FOR_EVER, Client, Submission, open_client
 from rookery.client.people import Connection, People
 from rookery.v1.archive_pb2 import (
     Chat,
@@ -92,6 +92,7 @@ from rookery.v1.session_pb2 import (
 from shared.contract.changes import State
 from shared.contract.changes import apply as apply_change
 from shared.contract.groups import Permission, permissions_of
+from shared.contract.sessions import MAX_FOLLOWED, MAX_OPEN, MAX_WATCHED
 
 __all__ = [
     "FOR_EVER",

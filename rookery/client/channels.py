@@ -14,12 +14,7 @@ from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import Chat, ListChangesResponse
 from rookery.v1.groups_pb2 import Control, Member
 from shared.contract.ids import time_of
-
-MAX_FOLLOWED = 200
-"""Channels that a session may follow."""
-
-MAX_OPEN = 20
-"""Channels that a session may have open."""
+from shared.contract.sessions import MAX_FOLLOWED, MAX_OPEN
 
 OPEN_DEADLINE = 30.0
 """Seconds that `open` waits, over reconnects: long enough for another gateway to take over."""

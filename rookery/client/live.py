@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from rookery.client.catch_up import CatchUp, list_chats
-from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, Channels
+from rookery.client.channels import Channels
 from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
@@ -27,15 +27,13 @@ from rookery.v1 import session_pb2 as pb
 from rookery.v1.files_pb2 import FileInfo, FileRef
 from shared.background import open_background
 from shared.contract.changes import toggle
+from shared.contract.sessions import MAX_FOLLOWED, MAX_OPEN, MAX_WATCHED
 
 OPEN_DEADLINE = 15.0
 """Seconds that `open_client` tries to open a session."""
 
 ANSWER_DEADLINE = 30.0
 """Seconds that `send` and `change` wait, over reconnects: long enough for another gateway to take over."""
-
-MAX_WATCHED = 200
-"""Users whom a session may watch."""
 
 FOR_EVER = 2**63 - 1
 """The end of a mute that does not end."""

@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from messaging.gateway.requests import (
-    MAX_WATCHED,
     ChangeRequest,
     FollowRequest,
     SendRequest,
@@ -41,6 +40,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
+from shared.contract.sessions import MAX_WATCHED
 
 USER, OTHER = 7, 9
 CHAT = "d-7-9"

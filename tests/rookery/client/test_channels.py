@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from rookery.client import Client, Gap, GatewayEndpoints, Refused, SignedOut, TooOld, Unreachable, User, channels
-from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS, READ_AGAIN_SECONDS
+from rookery.client.channels import READ_AGAIN_EVENTS, READ_AGAIN_SECONDS
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import ListChangesResponse
 from rookery.v1.groups_pb2 import ROLE_MEMBER, Control, GroupSettings, Member, Span
 from shared.background import open_background
 from shared.contract.ids import first_id_at
+from shared.contract.sessions import MAX_FOLLOWED, MAX_OPEN
 from tests.rookery.client.archive import FakeArchive
 
 CHAT = "g-1"

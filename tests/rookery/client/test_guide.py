@@ -13,7 +13,7 @@ from messaging.archive.store.protocol import UNREAD_LIMIT, UNREAD_SCAN
 from messaging.gateway.requests import MAX_FILES
 from messaging.gateway.transports.messages import CLOSE_CODES
 from rookery.client.catch_up import LONGEST_PAUSE, PAUSE
-from rookery.client.channels import MAX_FOLLOWED, MAX_OPEN, READ_AGAIN_EVENTS
+from rookery.client.channels import READ_AGAIN_EVENTS
 from rookery.v1.kinds_pb2 import Law
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.configuration.model import LiveConfiguration
@@ -22,6 +22,7 @@ from shared.contract.changes import KINDS as KINDS_OF_CHANGES
 from shared.contract.errors import KINDS, Code, Refusal
 from shared.contract.groups import DEFAULT_PERMISSIONS, GUEST_PERMISSIONS, Permission
 from shared.contract.ids import EPOCH_MS
+from shared.contract.sessions import MAX_FOLLOWED, MAX_OPEN
 from shared.contract.wire import from_json
 from shared.files.protocol import PART_BYTES
 
