@@ -7,19 +7,13 @@ import trio
 from bff.models.accounts import GatewayLocation
 from shared.contract.errors import Code, Refusal
 from shared.contract.partitions import partition_of
-from shared.coordination.ownership import Directory, GatewayAddress
-
-WAIT_SECONDS = 5.0
-"""How long a request waits for an owner: a partition that moves has its next one after a second or two."""
+from shared.coordination.ownership import OWNER_SECONDS, WAITED_RETRY_MS, Directory, GatewayAddress
 
 WAIT_FOR_ANOTHER_SECONDS = 2.0
 """How long a request waits for another owner than an unreachable one: that may be back soon at its address."""
 
 MAX_WAITING = 500
 """Requests that wait at once, a quarter of a BFF's connections; the next ones are answered at once."""
-
-WAITED_RETRY_MS = 100
-"""When a client may retry whose request has waited in vain: soon, since the wait was its pause."""
 
 _NO_GATEWAY = Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
 _WAITED = Refusal(_NO_GATEWAY.code, _NO_GATEWAY.message, retry_after_ms=WAITED_RETRY_MS)
@@ -46,7 +40,7 @@ class Gateways:
         if (location is None or is_unreachable) and may_wait:
             self._waiting += 1
             try:
-                with trio.move_on_after(WAIT_FOR_ANOTHER_SECONDS if is_unreachable else WAIT_SECONDS):
+                with trio.move_on_after(WAIT_FOR_ANOTHER_SECONDS if is_unreachable else OWNER_SECONDS):
                     while location is None or unreachable in (location.websocket, location.grpc):
                         await self._directory.changed()
                         location = self._locate(partition, host)

@@ -19,17 +19,10 @@ from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH
-from shared.coordination.ownership import Directory, GatewayAddress
+from shared.coordination.ownership import OWNER_SECONDS, WAITED_RETRY_MS, Directory, GatewayAddress
 
 HELD_SECONDS = 0.3
 """Seconds between two looks at the tail while its partition may be another gateway's: a heartbeat ends that."""
-
-OWNER_SECONDS = 5.0
-"""How long a client waits for the owner of its user's partition, which this gateway often is about to become: a part of
-the SIGN_IN_SECONDS."""
-
-WAITED_RETRY_MS = 100
-"""When a client connects again that has waited in vain for an owner: soon, since the wait was its pause."""
 
 _log = structlog.get_logger(__name__)
 
@@ -86,8 +79,9 @@ class SignIn:
         return None
 
     async def _wait_for_owner(self, session: Session, user_id: int) -> None:
-        """Wait until the user's partition has an owner, for OWNER_SECONDS at most. The sign-in is checked
-        afterwards: it may end meanwhile, and its gateway reads the ends of the user's earlier sign-ins again."""
+        """Wait until the user's partition has an owner, which this gateway often is about to become, for OWNER_SECONDS
+        at most: a part of SIGN_IN_SECONDS. The sign-in is checked afterwards: it may end meanwhile, and its gateway
+        reads the ends of the user's earlier sign-ins again."""
         partition = self._partitions.partition_of(user_id)
         with trio.move_on_after(OWNER_SECONDS):
             while session.state is State.AUTHENTICATING and self._partitions.tail_of(user_id) is None:

@@ -6,6 +6,13 @@ from typing import Protocol
 
 import trio
 
+OWNER_SECONDS = 5.0
+"""How long a request of the BFF and a sign-in at a gateway wait for the owner of a partition, which has its next one a
+second or two after a move."""
+
+WAITED_RETRY_MS = 100
+"""When a client may retry that has waited in vain for an owner: soon, since the wait was its pause."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:

@@ -19,6 +19,7 @@ from shared.accounts.tokens import PasswordHasher, digest
 from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
+from shared.coordination.ownership import WAITED_RETRY_MS
 from tests.bff.conftest import PASSWORD, Api, Reply, disconnect_after_write
 from tests.waiting import until
 
@@ -715,13 +716,13 @@ async def test_the_gateway_has_the_host_that_the_client_used(
 async def test_a_refusal_without_a_gateway_has_a_retry_delay(
     api: Api, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateways, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(gateways, "OWNER_SECONDS", 0.01)
     (owner,) = {api.services.directory.owner(partition) for partition in range(4)}
     assert owner is not None
     api.services.directory.publish(owner, (), 1)
     reply = await api.call("GET", "/v1/me/gateway", token=token)
     assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "unavailable", "1")
-    assert reply.body["retry_after_ms"] == gateways.WAITED_RETRY_MS
+    assert reply.body["retry_after_ms"] == WAITED_RETRY_MS
 
 
 # ---- when the store is down

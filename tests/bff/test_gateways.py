@@ -5,9 +5,9 @@ import trio
 from trio.testing import MockClock
 
 from bff import gateways
-from bff.gateways import WAIT_FOR_ANOTHER_SECONDS, WAIT_SECONDS, WAITED_RETRY_MS, Gateways, websocket_origins
+from bff.gateways import WAIT_FOR_ANOTHER_SECONDS, Gateways, websocket_origins
 from shared.contract.errors import Refusal
-from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.coordination.ownership import OWNER_SECONDS, WAITED_RETRY_MS, GatewayAddress, LocalDirectory
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ async def test_a_request_waits_for_an_owner_or_for_another_than_an_unreachable_o
         await trio.sleep(1)
         directory.publish(address, [0], epoch)
 
-    assert await located() == (None, WAIT_SECONDS)
+    assert await located() == (None, OWNER_SECONDS)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publish, one, 1)
         assert await located() == ("one:8082", 1)
@@ -67,7 +67,7 @@ async def test_a_request_waits_for_an_owner_or_for_another_than_an_unreachable_o
 async def test_a_request_that_has_waited_in_vain_may_be_repeated_soon(autojump_clock: MockClock) -> None:
     refusal = await Gateways(LocalDirectory(), 1).locate(7, "here")
     assert isinstance(refusal, Refusal)
-    assert (trio.current_time(), refusal.retry_after_ms) == (WAIT_SECONDS, WAITED_RETRY_MS)
+    assert (trio.current_time(), refusal.retry_after_ms) == (OWNER_SECONDS, WAITED_RETRY_MS)
 
 
 async def test_not_too_many_requests_wait(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:

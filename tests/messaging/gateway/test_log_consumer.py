@@ -34,7 +34,7 @@ from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_AHEAD_MS, SEQUENCES, SnowflakeGenerator, first_id_at, time_of, wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH, partition_of
-from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.coordination.ownership import WAITED_RETRY_MS, GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, PATIENCE, Crew, Platform, ScriptedLog
 from tests.messaging.test_envelopes import FORMER_REACTION
 from tests.waiting import until
@@ -155,7 +155,7 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
         async with platform.connect(gateway) as second:
             await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
             # not Moved: the directory still has this gateway
-            assert (await second.expect("reconnect")).reconnect.after_ms == sign_in.WAITED_RETRY_MS
+            assert (await second.expect("reconnect")).reconnect.after_ms == WAITED_RETRY_MS
             await second.expect("goodbye")
         log.held_until = math.inf
         await gateway.log_consumer.check()

@@ -13,6 +13,7 @@ from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.configuration.sqlite import open_sqlite_configuration
 from shared.contract.ids import SnowflakeGenerator
+from shared.coordination.ownership import WAITED_RETRY_MS
 from shared.coordination.processes import LocalProcessRegistry
 from shared.platform import Platform as Engines
 from shared.settings import GatewaySettings
@@ -47,7 +48,7 @@ async def test_while_a_gateway_waits_for_partitions_it_answers_its_clients(
                 await websocket.send_message(json.dumps({"authenticate": {"access_token": await platform.token(ANN)}}))
                 with trio.fail_after(PATIENCE):
                     frame = json.loads(await websocket.get_message())
-            assert frame["reconnect"] == {"after_ms": sign_in.WAITED_RETRY_MS}
+            assert frame["reconnect"] == {"after_ms": WAITED_RETRY_MS}
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.health_port}", timeout=PATIENCE) as http:
                 assert [(await http.get(path)).status_code for path in ("/livez", "/readyz", "/metrics")] == [
                     200,

@@ -12,7 +12,7 @@ from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Position
 from shared.accounts.store import AccountStatus
 from shared.configuration import LiveConfiguration
 from shared.contract.partitions import partition_of
-from shared.coordination.ownership import GatewayAddress
+from shared.coordination.ownership import WAITED_RETRY_MS, GatewayAddress
 from tests.messaging.gateway.harness import ANN, BEN, PARTITIONS, Platform, ScriptedLog
 from tests.waiting import until
 
@@ -116,7 +116,7 @@ async def test_a_client_that_has_waited_in_vain_for_an_owner_connects_again_soon
     await until(lambda: HOME not in gateway.partitions.owned)
     async with platform.connect(gateway) as client:
         await client.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
-        assert (await client.expect("reconnect")).reconnect.after_ms == sign_in.WAITED_RETRY_MS
+        assert (await client.expect("reconnect")).reconnect.after_ms == WAITED_RETRY_MS
 
 
 async def test_a_client_waits_until_its_gateway_owns_its_partition(platform: Platform, log: ScriptedLog) -> None:
