@@ -8,8 +8,7 @@ from messaging.archive.recorder import Recorder
 from messaging.gateway.gateway import Gateway
 from shared.coordination.processes import ProcessStats
 from shared.settings import Settings
-
-TRANSPORTS = ("websocket", "grpc")
+from shared.telemetry.metrics.catalogue import TRANSPORTS
 
 
 def instance_of(settings: Settings) -> str:
