@@ -26,7 +26,7 @@ import msgspec
 import trio
 
 from messaging.archive.store.sqlite import schema as chats_sqlite
-from rookery.serve.folder import DataFolder
+from rookery.serve.folder import ACCOUNTS, CHATS, CONFIGURATION, FILES, LOG, DataFolder
 from shared.accounts.sqlite import store as accounts_sqlite
 from shared.backplane.sqlite import log as sqlite_log
 from shared.backplane.sqlite.segments import last_segment
@@ -40,9 +40,6 @@ from shared.settings import Engine, Settings
 MANIFEST = "backup.json"
 """The description of a backup: the release, its start time, the size and SHA-256 of each database, and how many keys
 and bytes the file store has."""
-
-STORE = "files"
-"""The folder of the file store, unless the bytes of files are in an object store."""
 
 UNFINISHED = ".unfinished"
 """The suffix of an incomplete folder or file."""
@@ -61,16 +58,14 @@ class Part:
     migrations: Sequence[sqlite.Migration]
 
 
-CHATS, LOG = "chats.db", "log.db"
-
 MOUNTED = "lost+found"
 """A folder that every new file system contains; a data folder with nothing else counts as empty."""
 
 PARTS = (
     Part(CHATS, "cassandra", chats_sqlite.MIGRATIONS),
     Part(LOG, "kafka", sqlite_log.MIGRATIONS),
-    Part("accounts.db", "cassandra", accounts_sqlite.MIGRATIONS),
-    Part("configuration.db", "redis", configuration.MIGRATIONS),
+    Part(ACCOUNTS, "cassandra", accounts_sqlite.MIGRATIONS),
+    Part(CONFIGURATION, "redis", configuration.MIGRATIONS),
 )
 """The files in the order in which they are copied."""
 
@@ -121,10 +116,10 @@ def _back_up(settings: Settings, folder: Path, with_files: bool) -> list[str]:
         elif not with_files:
             lines.append(f"the bytes of files are in {data.files}: copy that folder now")
         elif has_store:
-            copied = copy_stored(data.files, unfinished / STORE)
+            copied = copy_stored(data.files, unfinished / FILES)
             os.sync()
             manifest["stored"] = asdict(copied)
-            lines.append(f"{STORE}: {copied.keys:,} keys, {copied.bytes:,} bytes")
+            lines.append(f"{FILES}: {copied.keys:,} keys, {copied.bytes:,} bytes")
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2))
         sync(unfinished / MANIFEST)
     return [*lines, f"{folder} is complete"]
@@ -184,7 +179,7 @@ def _restore(settings: Settings, folder: Path) -> list[str]:
     parts = [part for part in PARTS if part.name in manifest["files"]]
     for part in parts:
         _check(folder / part.name, part, manifest["files"][part.name])
-    _check_store(folder / STORE, manifest.get("stored"))
+    _check_store(folder / FILES, manifest.get("stored"))
     data = DataFolder(settings.data)
     data.path.mkdir(parents=True, exist_ok=True)
     with sqlite_log.hold(data.log):
@@ -193,13 +188,13 @@ def _restore(settings: Settings, folder: Path) -> list[str]:
                 f"{data.path} is not empty: it contains {names[0]}; set ROOKERY_DATA to another folder"
             )
         _copy_back(folder, data, parts)
-    names = [part.name for part in parts] + ([STORE] if "stored" in manifest else [])
+    names = [part.name for part in parts] + ([FILES] if "stored" in manifest else [])
     return [f"{data.path} is restored from {folder}: {', '.join(names)}"]
 
 
 def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
     copies = {data.path / (part.name + UNFINISHED): data.path / part.name for part in parts}
-    unfinished_store = data.path / (STORE + UNFINISHED)
+    unfinished_store = data.path / (FILES + UNFINISHED)
     try:
         for unfinished, final in copies.items():
             unfinished.touch(mode=0o600)
@@ -208,8 +203,8 @@ def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
                 _prepare_log(unfinished)
             shutil.copymode(folder / final.name, unfinished)
             sync(unfinished)
-        if (folder / STORE).exists():
-            copy_stored(folder / STORE, unfinished_store)
+        if (folder / FILES).exists():
+            copy_stored(folder / FILES, unfinished_store)
             os.sync()
             unfinished_store.rename(data.files)
         for unfinished, final in copies.items():

@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+CHATS, LOG, ACCOUNTS, CONFIGURATION = "chats.db", "log.db", "accounts.db", "configuration.db"
+"""The names of the databases, also in a backup."""
+
+FILES = "files"
+"""The name of the folder of the file store, also in a backup."""
+
 COMMAND_GENERATOR = 1023
 """Generator number of ids that commands make while a server may run: the last number, which no server uses."""
 
@@ -16,7 +22,7 @@ class DataFolder:
     @property
     def log(self) -> Path:
         """The backplane: the log of accepted messages. One process at a time has it open."""
-        return self.path / "log.db"
+        return self.path / LOG
 
     @property
     def log_lock(self) -> Path:
@@ -25,15 +31,15 @@ class DataFolder:
 
     @property
     def chats(self) -> Path:
-        return self.path / "chats.db"
+        return self.path / CHATS
 
     @property
     def accounts(self) -> Path:
-        return self.path / "accounts.db"
+        return self.path / ACCOUNTS
 
     @property
     def configuration(self) -> Path:
-        return self.path / "configuration.db"
+        return self.path / CONFIGURATION
 
     @property
     def processes(self) -> Path:
@@ -43,7 +49,7 @@ class DataFolder:
     @property
     def files(self) -> Path:
         """The bytes of files, unless they are in an object store."""
-        return self.path / "files"
+        return self.path / FILES
 
     @property
     def spool(self) -> Path:
