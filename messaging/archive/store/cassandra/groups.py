@@ -17,7 +17,7 @@ from shared.drivers.cassandra.session import Row
 
 Key = TypeVar("Key", int, str)
 
-KEYS_PER_READ = 100
+ROWS_PER_READ = 100
 """Groups in one read of heads, or members in one read of a channel."""
 
 MEMBERSHIPS = "SELECT chat_id, ended_id, changed_id, changes[?] FROM memberships_by_user WHERE user_id = ?"
@@ -179,8 +179,8 @@ class Groups:
 
 
 def _parts(keys: Sequence[Key]) -> list[Sequence[Key]]:
-    """The keys in parts of KEYS_PER_READ at most."""
-    return [keys[start : start + KEYS_PER_READ] for start in range(0, len(keys), KEYS_PER_READ)]
+    """The keys in parts of ROWS_PER_READ at most."""
+    return [keys[start : start + ROWS_PER_READ] for start in range(0, len(keys), ROWS_PER_READ)]
 
 
 def _fill(chat: Chat, head: Sequence[Any], own: Sequence[Any], former_settings: GroupSettings | None) -> int:
