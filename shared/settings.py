@@ -6,6 +6,7 @@ error that names it. Values that change while Rookery runs are in `shared/config
 
 import os
 import re
+import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -431,6 +432,12 @@ class Settings(BaseSettings):
     files: FilesSettings = FilesSettings()
     previews: PreviewsSettings = PreviewsSettings()
     traces: TracesSettings = TracesSettings()
+
+    @property
+    def process_name(self) -> str:
+        """The name of this process for people, in its reports and traces: `kafka.instance`, or the host's name and the
+        process id. (Kafka's groups need a name that stays after a restart: without `kafka.instance` the host's.)"""
+        return self.kafka.instance or f"{socket.gethostname()}-{os.getpid()}"
 
     @property
     def archive_tokens(self) -> tuple[str, ...]:

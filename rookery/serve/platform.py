@@ -32,7 +32,7 @@ from rookery.serve.engines import (
 )
 from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import apply_log_levels, grpc_address, started, url
-from rookery.serve.reports import archive_stats, gateway_stats, instance_of
+from rookery.serve.reports import archive_stats, gateway_stats
 from rookery.serve.waiting import Waiting, open_waiting
 from shared.accounts.store import AccountStore
 from shared.archive import ArchiveClient
@@ -104,7 +104,7 @@ async def _open_foundation(settings: Settings, roles: Collection[Role]) -> Async
         waiting.engine("cassandra", partial(open_accounts, settings)) as accounts,
         waiting.engine("redis", partial(open_coordination, settings)) as coordination,
         open_live(coordination.configuration, on_change=apply_log_levels(settings)) as live,
-        open_reports(coordination.processes, instance_of(settings)) as reports,
+        open_reports(coordination.processes, settings.process_name) as reports,
     ):
         yield Foundation(
             settings,

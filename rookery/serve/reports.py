@@ -1,19 +1,11 @@
-"""The instance name and the statistics of each role of this process, for `shared.coordination.processes`."""
+"""The statistics of each role of this process, for `shared.coordination.processes`."""
 
-import os
-import socket
 from collections.abc import Callable
 
 from messaging.archive.recorder import Recorder
 from messaging.gateway.gateway import Gateway
 from shared.coordination.processes import ProcessStats
-from shared.settings import Settings
 from shared.telemetry.metrics.catalogue import TRANSPORTS
-
-
-def instance_of(settings: Settings) -> str:
-    """The name of this process: the setting, which stays the same after a restart, or else a unique name."""
-    return settings.kafka.instance or f"{socket.gethostname()}-{os.getpid()}"
 
 
 def gateway_stats(gateway: Gateway) -> Callable[[], ProcessStats]:

@@ -6,7 +6,6 @@ bounded, spans that do not fit are dropped and counted, and a warning is logged 
 
 import importlib.metadata
 import logging
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -138,7 +137,7 @@ def resource_of(settings: Settings, role: str) -> Resource:
         {
             "service.name": "rookery",
             "service.version": importlib.metadata.version("rookery"),
-            "service.instance.id": settings.kafka.instance or f"{role}@{socket.gethostname()}",
+            "service.instance.id": settings.process_name,
             "rookery.role": role,
         }
     )

@@ -1,5 +1,7 @@
 """Spans are exported to a collector by OTLP; a collector that fails or hangs costs spans, and nothing else."""
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +116,12 @@ async def test_exported_spans_identify_their_process_and_a_stop_sends_the_rest(
     expected = {"service.name": "rookery", "rookery.role": "gateway", "service.instance.id": "gateway-7"}
     assert expected.items() <= attributes.items()
     assert attributes["service.version"]
+
+
+def test_spans_and_reports_name_a_process_without_a_configured_name_alike(tmp_path: Path) -> None:
+    unnamed = Settings(data=tmp_path)
+    name = collector.resource_of(unnamed, "gateway").attributes["service.instance.id"]
+    assert name == unnamed.process_name == f"{socket.gethostname()}-{os.getpid()}"
 
 
 def test_an_endpoint_must_be_a_base_url_and_the_headers_are_secret(tmp_path: Path) -> None:
