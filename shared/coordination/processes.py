@@ -51,11 +51,8 @@ class ProcessStats:
     """Unread records of the log, by partition."""
 
 
-class ProcessReport(msgspec.Struct, frozen=True, rename={"stats": "figures"}):
-    """The state of one role of a process. `instance` is unique among the processes with this role.
-
-    Stored as JSON, in which `stats` is named `figures`.
-    """
+class ProcessReport(msgspec.Struct, frozen=True):
+    """The state of one role of a process. `instance` is unique among the processes with this role."""
 
     instance: str
     role: Role

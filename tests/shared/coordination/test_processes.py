@@ -99,12 +99,6 @@ async def test_the_newest_report_of_a_process_counts_until_it_is_removed(registr
         assert await reported(registry) == [BFF]
 
 
-async def test_the_file_has_the_field_names_that_other_releases_read(tmp_path: Path) -> None:
-    path = tmp_path / "processes.json"
-    await LocalProcessRegistry(path).put(GATEWAY)
-    assert "figures" in path.read_text()
-
-
 async def test_an_old_report_is_left_out_of_the_file_which_only_its_owner_may_read(tmp_path: Path) -> None:
     now_ms = 1_800_000_000_000
     path = tmp_path / "processes.json"
