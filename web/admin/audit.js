@@ -3,10 +3,10 @@
 import { emptyState } from "../components/empty.js";
 import { searchBox } from "../components/search-box.js";
 import { h } from "../view.js";
-import { actName, actorName, matches, stamp } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { Pages } from "./pages.js";
 import { card, MoreButton, Section } from "./section.js";
+import { actName, actorName, matches, stamp } from "./summaries.js";
 import { named, table } from "./table.js";
 
 /** @import {Frame} from "./section.js" */

@@ -6,10 +6,10 @@ import { Form, Invalid } from "../components/form.js";
 import { searchBox } from "../components/search-box.js";
 import { isForInputMethod } from "../keys.js";
 import { h } from "../view.js";
-import { stamp, parseValue, valueText } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { Pages } from "./pages.js";
 import { card, MoreButton, Section } from "./section.js";
+import { stamp, parseValue, valueText } from "./summaries.js";
 import { label, named, table } from "./table.js";
 
 /** @import {Column} from "./table.js" */

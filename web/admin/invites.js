@@ -6,10 +6,10 @@ import { emptyState } from "../components/empty.js";
 import { check } from "../components/form.js";
 import { FormModal } from "../components/modal.js";
 import { h } from "../view.js";
-import { stamp } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { card, Section } from "./section.js";
+import { stamp } from "./summaries.js";
 import { named, table } from "./table.js";
 
 /** @import {Values} from "../components/form.js" */

@@ -3,9 +3,9 @@
 import { emptyState } from "../components/empty.js";
 import { fullTime } from "../format.js";
 import { h } from "../view.js";
-import { ago, byOwner, isLost, keyOf, lagOf, sessionsOf, totalsOf, withLost } from "./figures.js";
 import { list, number, texts } from "./languages/language.js";
 import { card, Section } from "./section.js";
+import { ago, byOwner, isLost, keyOf, lagOf, sessionsOf, totalsOf, withLost } from "./summaries.js";
 import { label, table } from "./table.js";
 
 /** @import {Column} from "./table.js" */

@@ -6,18 +6,18 @@ import { FormModal } from "../components/modal.js";
 import { displayName, withoutDirectionControls } from "../format.js";
 import { timeOfId } from "../ids.js";
 import { h } from "../view.js";
-import { bodyOf, stamp, usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { Listing } from "./pages.js";
 import { ReportedFiles } from "./reported-files.js";
 import { card, MoreButton, Section } from "./section.js";
+import { bodyOf, stamp, usersAddress } from "./summaries.js";
 import { suspendDialog } from "./suspend.js";
 import { label } from "./table.js";
 import { accountLabels } from "./user-details.js";
 
 /** @import {Values} from "../components/form.js" */
 /** @import {Frame} from "./section.js" */
-/** @import {Place} from "./figures.js" */
+/** @import {Place} from "./summaries.js" */
 /** @import {Account, Report, ReportedMessage, Resolution} from "./types.js" */
 
 /** The id of the section's address that shows the closed reports: `#reports/closed`. */

@@ -8,7 +8,7 @@ import { texts } from "./languages/language.js";
 import { Listing, Pages } from "./pages.js";
 
 /** @import {Children} from "../view.js" */
-/** @import {Place} from "./figures.js" */
+/** @import {Place} from "./summaries.js" */
 
 /**
  * The part of the admin shell that a section uses.

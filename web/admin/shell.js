@@ -10,13 +10,13 @@ import { h, Root } from "../view.js";
 import { AdminApi } from "./api.js";
 import { Audit } from "./audit.js";
 import { Configuration } from "./configuration.js";
-import { parseAddress } from "./figures.js";
 import { Invites } from "./invites.js";
 import { texts } from "./languages/language.js";
 import { Poll } from "./poll.js";
 import { Processes } from "./processes.js";
 import { Reports } from "./reports.js";
 import { Section } from "./section.js";
+import { parseAddress } from "./summaries.js";
 import { Users } from "./users.js";
 
 /** @import {User} from "../types.js" */

@@ -7,10 +7,10 @@ import { check } from "../components/form.js";
 import { FormModal } from "../components/modal.js";
 import { displayName, fullTime } from "../format.js";
 import { h } from "../view.js";
-import { stamp, usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { card } from "./section.js";
+import { stamp, usersAddress } from "./summaries.js";
 import { question, suspendDialog } from "./suspend.js";
 import { label, table } from "./table.js";
 

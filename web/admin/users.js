@@ -11,16 +11,16 @@ import { displayName } from "../format.js";
 import { icon } from "../icons.js";
 import { isForInputMethod } from "../keys.js";
 import { h } from "../view.js";
-import { usersAddress } from "./figures.js";
 import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { Listing } from "./pages.js";
 import { MoreButton, Section } from "./section.js";
+import { usersAddress } from "./summaries.js";
 import { accountLabels, UserDetails } from "./user-details.js";
 
 /** @import {Values} from "../components/form.js" */
 /** @import {Frame} from "./section.js" */
-/** @import {Place} from "./figures.js" */
+/** @import {Place} from "./summaries.js" */
 /** @import {Account, AccountDetails} from "./types.js" */
 
 /** The pause in typing after which the request is sent. */

@@ -4,17 +4,17 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Problem } from "../../../web/api.js";
 import { AdminApi } from "../../../web/admin/api.js";
-import * as figures from "../../../web/admin/figures.js";
 import { Listing, MAX_PAGES, Pages } from "../../../web/admin/pages.js";
 import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
 import { Reports } from "../../../web/admin/reports.js";
+import * as summaries from "../../../web/admin/summaries.js";
 import { Users } from "../../../web/admin/users.js";
 import { clearCopies, clearKept } from "../../../web/stores/clearing.js";
 import { Root } from "../../../web/view.js";
 import { FakeDocument, idAt, nodesIn, settle, usePage } from "./fakes.js";
 
 const NOW = 1_800_000_000_000;
-const SILENT = NOW - figures.LOST_MS - 1;
+const SILENT = NOW - summaries.LOST_MS - 1;
 
 const processOf = (role, instance, more = {}) => ({
   ...{ role, instance, version: "1.0", started_at_ms: NOW - 1000, seen_at_ms: NOW - 1000, ready: true },
@@ -32,7 +32,7 @@ test("totals leave out lost processes, and name the partition with the largest l
     { partition: 0, owner: "g1" },
     { partition: 1, owner: null },
   ];
-  assert.deepEqual(figures.totalsOf(processes, partitions, NOW), {
+  assert.deepEqual(summaries.totalsOf(processes, partitions, NOW), {
     ...{ websocket: 3, grpc: 2, processes: 3, lost: 1, unready: 1, partitions: 2, unowned: 1 },
     lag: { sum: 12, worst: 7, partition: "3", instance: "g1" },
   });
@@ -43,7 +43,7 @@ test("a lost process stays on the page for a while, one that stopped in order do
   const stopped = processOf("gateway", "stopped");
   const back = processOf("gateway", "back", { seen_at_ms: SILENT });
   const again = processOf("gateway", "back", { seen_at_ms: NOW + 4000 });
-  const later = (ms) => figures.withLost([killed, stopped, back], NOW, [again], NOW + ms);
+  const later = (ms) => summaries.withLost([killed, stopped, back], NOW, [again], NOW + ms);
   assert.deepEqual(later(5000), [again, killed]);
   assert.deepEqual(later(3_600_000), [again]);
 });
@@ -55,7 +55,7 @@ test("partitions are grouped by owner, those without an owner first", () => {
     [null, 2],
     ["g2", 0],
   ].map(([owner, partition]) => ({ owner, partition }));
-  assert.deepEqual(figures.byOwner(owned), [
+  assert.deepEqual(summaries.byOwner(owned), [
     { owner: null, partitions: [2] },
     { owner: "g2", partitions: [0, 3] },
     { owner: "g10", partitions: [4] },
@@ -64,37 +64,37 @@ test("partitions are grouped by owner, those without an owner first", () => {
 
 test("durations have their largest unit, and are never negative", () => {
   const spans = [-5_000, 0, 59_999, 61_000, 3_600_000, 47 * 3_600_000, 72 * 3_600_000];
-  const texts = spans.map((ms) => figures.ago(NOW - ms, NOW).replace(" ago", ""));
+  const texts = spans.map((ms) => summaries.ago(NOW - ms, NOW).replace(" ago", ""));
   assert.deepEqual(texts, ["0 sec.", "0 sec.", "59 sec.", "1 min.", "1 hr.", "47 hr.", "3 days"]);
 });
 
 test("a time has its year: invites end, and entries of the log were made, in other ones", () => {
-  const times = [2026, 2027].map((year) => figures.stamp(new Date(year, 10, 24, 18, 5, 9).getTime()));
+  const times = [2026, 2027].map((year) => summaries.stamp(new Date(year, 10, 24, 18, 5, 9).getTime()));
   assert.deepEqual(times.map((time) => /\b20\d\d\b/.exec(time)?.[0]), ["2026", "2027"]);
 });
 
 test("a typed number is sent as a number, and any other text is left to the server to refuse", () => {
   assert.deepEqual(
-    [" 900 ", "0.5", "many", ""].map((text) => figures.parseValue(text, 5)),
+    [" 900 ", "0.5", "many", ""].map((text) => summaries.parseValue(text, 5)),
     [900, 0.5, "many", ""],
   );
-  assert.equal(figures.parseValue("900", "info"), "900");
+  assert.equal(summaries.parseValue("900", "info"), "900");
 });
 
 test("an entry is found by words of any of its columns as shown", () => {
   const entry = { at_ms: NOW, act: "suspend_user", target: "jonas (17)", detail: "spam", address: "10.0.0.9" };
   const byAda = { ...entry, actor: { user_id: "7", name: "ada" } };
-  for (const text of ["Suspend user", "jonas", "10.0 ada", "SPAM"]) assert.ok(figures.matches(byAda, text), text);
-  assert.ok(!figures.matches(byAda, "jonas restore"));
-  assert.ok(figures.matches({ ...entry, actor: { command: "root" } }, "command:root"));
+  for (const text of ["Suspend user", "jonas", "10.0 ada", "SPAM"]) assert.ok(summaries.matches(byAda, text), text);
+  assert.ok(!summaries.matches(byAda, "jonas restore"));
+  assert.ok(summaries.matches({ ...entry, actor: { command: "root" } }, "command:root"));
 });
 
 test("a reported message has the text of its last edit", () => {
   const edited = (body) => ({ change: { edited: { text: { body } } } });
   const message = { text: { body: "one" } };
-  assert.equal(figures.bodyOf({ message }), "one");
-  assert.equal(figures.bodyOf({ message, changes: [edited("two"), edited("three"), { change: { pinned: {} } }] }), "three");
-  assert.equal(figures.bodyOf({ message: {} }), "");
+  assert.equal(summaries.bodyOf({ message }), "one");
+  assert.equal(summaries.bodyOf({ message, changes: [edited("two"), edited("three"), { change: { pinned: {} } }] }), "three");
+  assert.equal(summaries.bodyOf({ message: {} }), "");
 });
 
 test("the address holds the open user and the search", () => {
@@ -104,9 +104,9 @@ test("the address holds the open user and the search", () => {
     ["", "ada & co"],
     ["17", "#é"],
   ])
-    assert.deepEqual(figures.parseAddress(figures.usersAddress(id, part)), { section: "users", id, part });
-  assert.deepEqual(figures.parseAddress(""), { section: "", id: "", part: "" });
-  assert.deepEqual(figures.parseAddress("#users/%"), { section: "users", id: "", part: "" });
+    assert.deepEqual(summaries.parseAddress(summaries.usersAddress(id, part)), { section: "users", id, part });
+  assert.deepEqual(summaries.parseAddress(""), { section: "", id: "", part: "" });
+  assert.deepEqual(summaries.parseAddress("#users/%"), { section: "users", id: "", part: "" });
 });
 
 /** A log of `count` entries, the newest with the highest id, in pages of 3. */
