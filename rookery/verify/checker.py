@@ -71,7 +71,7 @@ def check_records(records: Records) -> list[Violation]:
         violations += _went_back(user_id, answers)
         for answer in answers:
             allowed = (each for each in due[answer.chat_id] if membership.allows(answer.chat_id, user_id, each[0]))
-            violations += _check_feed(records, membership, allowed, user_id, answer)
+            violations += _check_feed(records, membership, made, allowed, user_id, answer)
     violations += [*check_groups(records, membership), *check_heads(records, membership)]
     violations += [Violation(Kind.NOT_UPLOADED, text) for text in records.not_uploaded]
     return [*violations, *(violation for read in records.file_reads for violation in _check_read(read))]
@@ -260,7 +260,12 @@ def _due_in_feeds(records: Records) -> Mapping[str, list[tuple[int, str, int]]]:
 
 
 def _check_feed(
-    records: Records, membership: Membership, due: Iterable[tuple[int, str, int]], user_id: int, answer: FeedRead
+    records: Records,
+    membership: Membership,
+    made: Mapping[Key, Made],
+    due: Iterable[tuple[int, str, int]],
+    user_id: int,
+    answer: FeedRead,
 ) -> Iterator[Violation]:
     """Check a list of changes against all accepted events."""
     where = f"in the changes of {answer.chat_id} after {answer.after} as {user_id} reads them"
@@ -268,7 +273,6 @@ def _check_feed(
     for event_id, name, viewer in due:
         if answer.after < event_id <= answer.complete_up_to and event_id not in found and viewer in (0, user_id):
             yield Violation(Kind.INCOMPLETE, f"{name}, id {event_id}, is not {where}, up to {answer.complete_up_to}")
-    made = {each.key: each for each in records.made}
     for event in answer.events:
         if event.HasField("message"):
             copy = Copy.of(event.message)

@@ -286,7 +286,7 @@ class FakeClient:
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int, cursor: str = "") -> ListChatsResponse:
         await trio.lowlevel.checkpoint()
-        mine = sorted({m.chat_id for m in self._platform.history if self.reads(m.chat_id)})
+        mine = sorted(filter(self.reads, {message.chat_id for message in self._platform.history}))
         start = int(cursor or 0)
         more = str(start + 1) if start + 1 < len(mine) else ""
         chats = [self._chat(each) for each in mine[start : start + 1]]
