@@ -32,7 +32,8 @@ class Watchdog:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, unless it runs. It has a session of its own, and so gets no signal from a terminal."""
+        """Start the process, unless it was started before. It has a session of its own, and so gets no signal from a
+        terminal."""
         if self._process is not None:
             return
         try:
@@ -62,10 +63,9 @@ class Watchdog:
         self._write([group, instance, ""])
 
     def _write(self, line: object) -> None:
-        """Write a line, if the process runs: without it, the group excludes a killed member after the session
-        timeout."""
+        """Write a line, if the process runs: without it, groups exclude a killed member after the session timeout."""
         if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # it was killed, or is closed
                 self._process.stdin.write(json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
