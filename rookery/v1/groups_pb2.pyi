@@ -82,7 +82,7 @@ class GroupSettings(_message.Message):
     def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., permissions: _Optional[int] = ..., shows_history: _Optional[bool] = ..., is_public: _Optional[bool] = ..., asks_to_join: _Optional[bool] = ..., is_channel: _Optional[bool] = ..., avatar: _Optional[str] = ..., without_previews: _Optional[bool] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role", "asked_at_ms", "invite_id", "was_removed")
+    __slots__ = ("user_id", "role", "allow", "deny", "spans", "version", "former_role", "asked_at_ms", "invite_id", "was_removed", "was_guest")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     ALLOW_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class Member(_message.Message):
     ASKED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     INVITE_ID_FIELD_NUMBER: _ClassVar[int]
     WAS_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    WAS_GUEST_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     role: Role
     allow: int
@@ -103,7 +104,8 @@ class Member(_message.Message):
     asked_at_ms: int
     invite_id: int
     was_removed: bool
-    def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., version: _Optional[int] = ..., former_role: _Optional[_Union[Role, str]] = ..., asked_at_ms: _Optional[int] = ..., invite_id: _Optional[int] = ..., was_removed: _Optional[bool] = ...) -> None: ...
+    was_guest: bool
+    def __init__(self, user_id: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., allow: _Optional[int] = ..., deny: _Optional[int] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., version: _Optional[int] = ..., former_role: _Optional[_Union[Role, str]] = ..., asked_at_ms: _Optional[int] = ..., invite_id: _Optional[int] = ..., was_removed: _Optional[bool] = ..., was_guest: _Optional[bool] = ...) -> None: ...
 
 class Invite(_message.Message):
     __slots__ = ("invite_id", "secret_hash", "creator_id", "expires_at_ms", "max_uses", "uses", "is_revoked", "version")

@@ -166,7 +166,7 @@ class _Decision(NamedTuple):
     def joined(self, user_id: int, role: Role) -> Member:
         """A user who joins, also again. Denied permissions stay denied: leaving does not restore them."""
         member = self.after(self.known(user_id))
-        member.role, member.allow, member.was_removed = role, 0, False
+        member.role, member.allow, member.was_removed, member.was_guest = role, 0, False, False
         del member.spans[: -MAX_SPANS + 1]
         member.spans.append(Span(first=self.event_id, last=OPEN))
         return member
@@ -174,7 +174,8 @@ class _Decision(NamedTuple):
     def left(self, member: Member) -> Member:
         """A member who leaves or is removed."""
         member = self.after(member)
-        member.role, member.allow, member.was_removed = ROLE_UNSPECIFIED, 0, member.user_id != self.user_id
+        member.was_removed, member.was_guest = member.user_id != self.user_id, member.role == ROLE_GUEST
+        member.role, member.allow = ROLE_UNSPECIFIED, 0
         member.spans[-1].last = self.event_id
         return member
 
@@ -334,9 +335,9 @@ def looked_up_asking(request: ChangeGroupRequest, roster: Roster) -> list[int]:
 
 
 def _join(decision: _Decision, secret: str, deleted: Collection[int]) -> Control | Refusal:
-    """The control change by which the user joins or asks to join; a removed user can only ask. A user without the
-    right to do either gets one refusal, whatever the reason. If too many wait, it declines the first one of the
-    `deleted` accounts."""
+    """The control change by which the user joins or asks to join; a removed user can only ask, and a former guest joins
+    as a guest. A user without the right to do either gets one refusal, whatever the reason. If too many wait, it
+    declines the first one of the `deleted` accounts."""
     roster, settings, user_id = decision.roster, decision.roster.settings, decision.user_id
     invite = roster.usable_invite(secret_hash(secret), decision.now_ms, user_id) if secret else None
     if invite is None and (secret or not settings.is_public or not roster.member_count):
@@ -358,7 +359,7 @@ def _join(decision: _Decision, secret: str, deleted: Collection[int]) -> Control
         member = decision.after(known)
         member.asked_at_ms = decision.now_ms
     else:
-        member = decision.joined(user_id, ROLE_MEMBER)
+        member = decision.joined(user_id, ROLE_GUEST if known.was_guest else ROLE_MEMBER)
     invites = {each.invite_id: each for ended in (known, *declined) for each in decision.unused(ended)}
     if invite is not None:
         member.invite_id = invite.invite_id

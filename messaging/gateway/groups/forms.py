@@ -48,6 +48,9 @@ MAX_SECRET_BYTES = 64
 MAX_ADDED = MAX_MEMBERS - 1
 """Users that one request adds at most: see group_service.proto."""
 
+JOIN_ROLES = (ROLE_GUEST, ROLE_MEMBER)
+"""The roles with which users join by themselves."""
+
 JOINERS = "\u200c\u200d"
 """The invisible characters that a name may have: scripts and emoji need them."""
 
@@ -160,7 +163,7 @@ def is_result(request: ChangeGroupRequest, control: Control) -> bool:
             return not is_creation and bool(control.changed) and has_values(settings, request.change_settings)
         case "join":
             hashes = [secret_hash(request.join.secret)] if request.join.secret else []
-            came = [each for each in members if not each.former_role and (each.role == ROLE_MEMBER or each.asked_at_ms)]
+            came = [each for each in members if not each.former_role and (each.role in JOIN_ROLES or each.asked_at_ms)]
             used_ids = [each.invite_id for each in came]
             used = [each.secret_hash for each in control.invites if each.invite_id in used_ids]
             is_join = len(came) == 1 and len(came) + len(_declined(members)) == len(members)

@@ -298,6 +298,21 @@ def test_a_removed_user_comes_back_only_by_a_request_that_a_member_accepts(secre
     assert made(joined(secret), OTHER, roster).members[0].role == ROLE_MEMBER, "they have left by themselves"
 
 
+@pytest.mark.parametrize("secret", ["s", ""], ids=["link", "public group"])
+def test_a_guest_who_leaves_and_joins_again_is_a_guest(secret: str) -> None:
+    roster = group((OWNER, invite()), PUBLIC)
+    for _ in range(2):
+        roster = roster.after(made(removed(GUEST), GUEST, roster))
+        control = made(joined(secret), GUEST, roster)
+        assert control.members[0].role == ROLE_GUEST
+        assert is_result(joined(secret), control)
+        roster = roster.after(control)
+    roster = roster.after(made(removed(GUEST), GUEST, roster))
+    roster = roster.after(made(added(GUEST), MEMBER, roster))
+    roster = roster.after(made(removed(GUEST), GUEST, roster))
+    assert made(joined(secret), GUEST, roster).members[0].role == ROLE_MEMBER, "a member has added them as a member"
+
+
 def test_joining_is_limited_as_the_group_is_and_so_are_users_who_ask() -> None:
     full = group(PUBLIC, (OWNER, added(*range(100, 100 + MAX_MEMBERS - 6))))
     crowded = group(PUBLIC, ASKS, *((each, joined()) for each in range(100, 100 + MAX_ASKING)))
@@ -430,6 +445,7 @@ def test_any_commands_of_ten_users_keep_a_group_whole(
     roster = Roster.created("g-7", creation_)
     stored, controls, part = [stored_group(roster)], [creation_], roster
     joins, waiting = Counter[int](), dict[int, int]()  # by link, and the link of each user who waits
+    guests = set[int]()  # users who left as guests
     for event_id, (user_id, request, number) in enumerate([(2, invite("a", max_uses=2), 0), *commands], 11):
         assert check(request, user_id) is None
         control = decide(request, user_id, roster, event_id)
@@ -467,6 +483,11 @@ def test_any_commands_of_ten_users_keep_a_group_whole(
             assert not (each.role and each.asked_at_ms)
             assert all(last < first for last, first in zip(lasts, firsts[1:], strict=False))
         for each in control.members:
+            if each.role and not each.former_role:
+                assert each.user_id != user_id or each.role == (ROLE_GUEST if user_id in guests else ROLE_MEMBER)
+                guests.discard(each.user_id)
+            elif each.former_role == ROLE_GUEST and not each.role:
+                guests.add(each.user_id)
             link_id = waiting.pop(each.user_id, 0)
             if each.role and not each.former_role:
                 joins[each.invite_id if each.user_id == user_id else link_id] += 1

@@ -145,7 +145,7 @@ def test_a_well_formed_request_is_not_refused(request_: ChangeGroupRequest) -> N
 
 
 @pytest.mark.parametrize(
-    "control", [Control(version=1), Control(version=2, members=[Member(user_id=9, role=ROLE_GUEST)])]
+    "control", [Control(version=1), Control(version=2, members=[Member(user_id=9, role=ROLE_GUEST)] * 2)]
 )
 @pytest.mark.parametrize("request_", WELL_FORMED)
 def test_no_request_is_taken_for_the_retry_of_another(request_: ChangeGroupRequest, control: Control) -> None:
