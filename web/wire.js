@@ -358,8 +358,9 @@
 
 /**
  * @typedef {object} GroupSettings
- * @property {string} name 1 to 128 bytes, without control characters.
- * @property {string} [topic] At most 1,024 bytes; empty for none.
+ * @property {string} name 1 to 128 bytes, without line breaks, control characters and invisible characters. U+200C,
+ * U+200D, and the tag characters of a flag such as that of Scotland are allowed.
+ * @property {string} [topic] At most 1,024 bytes, without the same characters; empty for none.
  * @property {string} [permissions] The permissions of members, as a mask of the values of Permission. Those of guests,
  * admins and the owner follow from it and from their role.
  * @property {boolean} [shows_history] Whether a member may read messages from before they joined.

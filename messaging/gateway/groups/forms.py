@@ -4,6 +4,7 @@ A field has the name that it has in the HTTP API, such as `user_ids[3]`.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -52,7 +53,10 @@ JOIN_ROLES = (ROLE_GUEST, ROLE_MEMBER)
 """The roles with which users join by themselves."""
 
 JOINERS = "\u200c\u200d"
-"""The invisible characters that a name may have: scripts and emoji need them."""
+"""The invisible characters that a name may have anywhere: scripts and emoji need them."""
+
+FLAG_TAGS = re.compile("(?<=\U0001f3f4)[\U000e0020-\U000e007e]+\U000e007f")
+"""The invisible characters of the flag of a region, such as Scotland: they follow a black flag."""
 
 CONTROL_CHARACTERS = frozenset(("Cc", "Cf", "Zl", "Zp"))
 """Unicode's categories of the other ones: they break a line, or hide or reorder text."""
@@ -261,7 +265,7 @@ def _check_settings(name: str | None, topic: str, permissions: int) -> Refusal |
 def _check_line(text: str, limit: int, field: str) -> Refusal | None:
     if len(text.encode()) > limit:
         return Refusal(Code.TOO_LARGE, f"The {field} must have at most {limit} bytes.", field)
-    for character in text:
+    for character in FLAG_TAGS.sub("", text):
         if character not in JOINERS and unicodedata.category(character) in CONTROL_CHARACTERS:
             message = f"The {field} must not have line breaks, control characters or invisible characters."
             return Refusal(Code.INVALID, message, field)

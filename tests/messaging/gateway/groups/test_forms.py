@@ -56,6 +56,23 @@ def invite(secret: str = "s", **values: Any) -> ChangeGroupRequest:
     return change(create_invite=CreateInvite(secret_hash=secret_hash(secret), **values))
 
 
+FLAGS = [
+    "🏴" + "".join(chr(0xE0000 + ord(letter)) for letter in region) + "\U000e007f"
+    for region in ("gbeng", "gbsct", "gbwls")
+]
+"""The flags of England, Scotland and Wales."""
+
+LONE_TAGS = [
+    "\U000e0067",
+    "\U000e007f",
+    "🏴\U000e0067",
+    "🏴\U000e007f",
+    "🏁\U000e0067\U000e007f",
+    FLAGS[0] + "\U000e007f",
+]
+"""Tag characters that are no part of a flag, or not of a whole one."""
+
+
 @pytest.mark.parametrize(
     ("request_", "code", "field", "limit"),
     [
@@ -73,6 +90,7 @@ def invite(secret: str = "s", **values: Any) -> ChangeGroupRequest:
         (creation(name=" \u200d\n"), Code.INVALID, "name", "white space"),
         (creation(name="ä" * 65), Code.TOO_LARGE, "name", "128"),
         *((creation(name=f"a{each}b"), Code.INVALID, "name", "control") for each in "\n\x1b\u202e\u2028\u2029"),
+        *((settings(topic=f"a{each}b"), Code.INVALID, "topic", "invisible") for each in LONE_TAGS),
         (creation(topic="t" * 1_025), Code.TOO_LARGE, "topic", "1024"),
         (creation(permissions=512), Code.INVALID, "permissions", "511"),
         (creation("a", 2, ANN), Code.INVALID, "user_ids[1]", ""),
@@ -117,6 +135,8 @@ def test_a_malformed_request_is_refused_with_its_field_and_limit(
 
 WELL_FORMED = [
     creation("a", *range(2, 1_001), name="👩\u200d👩 والد", topic="t"),
+    *(creation(name=each, topic=f"The match of {each}") for each in FLAGS),
+    settings(name="".join(FLAGS)),
     creation(name="n" * 128, topic="t" * 1_024, permissions=511, shows_history=True),
     added(2, 3),
     added(2, 3, role=ROLE_GUEST),
