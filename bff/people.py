@@ -222,16 +222,32 @@ class People:
         services = self._services
         if wait := self._changes.take(str(claims.user_id), CHANGES_PER_MINUTE, trio.current_time()):
             return too_many("changes of connections and blocks", wait)
+        found = list[Relationship]()
+
+        def noted_step(before: Relationship, now_ms: int) -> Relationship | Refusal:
+            found.append(before)
+            return step(before, now_ms)
+
         with completed():
             try:
-                taken = await take_step(services.accounts, claims.user_id, user_id, step, services.clock_ms())
-            except BaseException:  # after a lost answer too: a repeated request would find no difference to announce
+                taken = await take_step(services.accounts, claims.user_id, user_id, noted_step, services.clock_ms())
+            except BaseException:  # after a lost answer too: the change may be stored
                 unknown = Relationship(claims.user_id, user_id)
-                await announce_change(services.publisher, unknown, unknown)
+                told = _told(found[-1], step) if found else [claims.user_id]
+                await announce_change(services.publisher, unknown, unknown, told)
                 raise
             if isinstance(taken, Refusal):
                 return taken
             before, after = taken
-            # Without a difference, too: an earlier attempt may have been applied after its announcement.
-            await announce_change(services.publisher, before, after)
+            # Without a difference, too: an earlier attempt may have been stored without an answer.
+            told = _told(after, step) if before == after else ()
+            await announce_change(services.publisher, before, after, told)
         return after
+
+
+def _told(relationship: Relationship, step: Step) -> Sequence[int]:
+    """The users whose sessions get an event after a step of the first one that may have changed the relationship. Not
+    the other user if one blocks the other, or after a block or its end: a block is not revealed."""
+    if relationship.is_blocked or step not in (invite, part):
+        return [relationship.user_id]
+    return [relationship.user_id, relationship.other_id]
