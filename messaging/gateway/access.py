@@ -4,6 +4,7 @@ The first step waits. The second does not, so that the request is published with
 moment.
 """
 
+import math
 from collections.abc import Container, Sequence
 from functools import partial
 
@@ -29,6 +30,13 @@ CLOCK_LEEWAY_MS = 5_000
 JOIN_SECONDS = 1.0
 """How long it may take from the answer to the user who added a member until this gateway has read that."""
 
+REFUSED_SECONDS = 10.0
+"""How long further requests of a user who was refused after JOIN_SECONDS do not wait, in the same version of the group.
+Each wait holds up the session's other frames. A user who is added meanwhile may be refused for milliseconds."""
+
+MAX_REFUSED = 10_000
+"""Users remembered for that, about 3 MB."""
+
 ROSTER_DROPPED = Refusal(Code.UNAVAILABLE, "The members of this group are changing.", "", RETRY_AFTER_MS)
 
 _AHEAD = Refusal(Code.INTERNAL, "The members of this group were changed by a clock that was ahead of this gateway's.")
@@ -47,6 +55,8 @@ class Access:
         self._ids = ids
         self._live = live
         self._chat_limit = UnknownChatLimit(live)
+        self._refused: dict[tuple[int, str], tuple[int, float]] = {}
+        """By user and group, the version in which the user was last refused after a wait, and when; the latest last."""
 
     def is_known(self, user_id: int, request: KeptRequest) -> bool:
         """Whether the request names nothing that has to be looked up: the usual case in direct chats."""
@@ -93,8 +103,8 @@ class Access:
     ) -> Refusal | None:
         """Load the roster of a group, unless it is cached; the roster of a channel knows these users. Return a refusal
         if the first user, who makes a request, is not a member, with `is_personal` also not a former one. The user may
-        have been added just now: waits JOIN_SECONDS for that. A user who asks for too many chats that were never theirs
-        is refused for a while, unless the roster is cached."""
+        have been added just now: waits JOIN_SECONDS for that, once in REFUSED_SECONDS for each version of the group. A
+        user who asks for too many chats that were never theirs is refused for a while, unless the roster is cached."""
         user_id, deadline = user_ids[0], trio.current_time() + JOIN_SECONDS
         cached = self._rosters.cached(chat_id)
         if cached is not None and cached.knows(user_ids) and _is_of(cached, user_id, is_personal):
@@ -107,12 +117,26 @@ class Access:
                 return roster
             if _is_of(roster, user_id, is_personal):
                 return None
-            with trio.move_on_at(deadline) as waiting:
-                await self._rosters.changed(chat_id)
-            if waiting.cancelled_caught:
-                if roster is None or not roster.was_member(user_id):
-                    self._chat_limit.count(user_id)
-                return no_such_chat(field)
+            if not self._has_waited(user_id, chat_id):
+                with trio.move_on_at(deadline) as waiting:
+                    await self._rosters.changed(chat_id)
+                if not waiting.cancelled_caught:
+                    continue
+                self._remember_refused(user_id, chat_id)
+            if roster is None or not roster.was_member(user_id):
+                self._chat_limit.count(user_id)
+            return no_such_chat(field)
+
+    def _has_waited(self, user_id: int, chat_id: str) -> bool:
+        """Whether the user was refused after a wait a short time ago, in the newest version of the group."""
+        version, at = self._refused.get((user_id, chat_id), (0, -math.inf))
+        return version == self._rosters.version(chat_id) and trio.current_time() < at + REFUSED_SECONDS
+
+    def _remember_refused(self, user_id: int, chat_id: str) -> None:
+        self._refused.pop((user_id, chat_id), None)
+        self._refused[user_id, chat_id] = self._rosters.version(chat_id), trio.current_time()
+        if len(self._refused) > MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
 
     def refuse(
         self, user_id: int, request: KeptRequest, target: Target, roster: Roster | None, event_id: int

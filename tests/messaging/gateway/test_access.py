@@ -41,11 +41,23 @@ from shared.accounts.people import Relationship
 from shared.accounts.store import User
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
+from shared.configuration.live import Live
 from shared.contract.errors import Code, Unavailable
 from shared.contract.groups import Permission, Roster, audience
 from shared.contract.ids import MAX_AHEAD_MS, first_id_at, wall_clock_ms
 from shared.contract.partitions import partition_of
-from tests.messaging.gateway.harness import ALL, ANN, BEN, CAT, PARTITIONS, Crew, Platform, ScriptedLog, change_frame
+from tests.messaging.gateway.harness import (
+    ALL,
+    ANN,
+    BEN,
+    CAT,
+    PARTITIONS,
+    Crew,
+    Platform,
+    ScriptedHistory,
+    ScriptedLog,
+    change_frame,
+)
 from tests.waiting import until
 
 DAN, EVE, STRANGER, ASKER = 4, 5, 6, 7
@@ -466,6 +478,44 @@ async def test_a_user_who_was_added_just_now_can_send_before_the_gateway_has_rea
         crew.add(5, STRANGER)
         await publish(platform, crew, before)
         await stranger.until("accepted")
+
+
+async def test_many_frames_of_a_removed_user_wait_once_until_a_control_change_is_read(
+    autojump_clock: MockClock,
+) -> None:
+    """Each that waits holds up the other frames of its session."""
+    crew, history = Crew(ANN, BEN, CAT), ScriptedHistory()
+    crew.remove(2, BEN)
+    history.groups[CHAT] = crew.stored
+    known = rosters.Rosters(history, PARTITIONS, lambda _: None, history.is_complete)
+    lookups, ids = cast(Any, None), cast(Any, None)
+    checks = access.Access(lookups, known, OwnedPartitions(PARTITIONS), ids, Live.fixed(LiveConfiguration()))
+
+    async def seconds(user_id: int = BEN) -> float:
+        """How long 30 frames take until they are refused."""
+        began = trio.current_time()
+        for _ in range(30):
+            refusal = await checks.find_roster([user_id], CHAT, "send.chat_id")
+            assert refusal is not None
+            assert refusal.code == Code.NOT_FOUND
+        return trio.current_time() - began
+
+    assert await seconds() == pytest.approx(access.JOIN_SECONDS)
+    assert await seconds() == 0
+    crew.remove(3, CAT)
+    known.read(CHAT, crew.control(3))
+    assert await seconds() == pytest.approx(access.JOIN_SECONDS), "the next one may be their addition"
+    assert await seconds(CAT) == pytest.approx(access.JOIN_SECONDS)
+    await trio.sleep(access.REFUSED_SECONDS)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def may_send() -> None:
+            assert await checks.find_roster([BEN], CHAT, "send.chat_id") is None
+
+        await trio.sleep(access.JOIN_SECONDS / 2)
+        crew.add(4, BEN)
+        known.read(CHAT, crew.control(4))
 
 
 async def test_a_retry_of_a_removed_member_is_answered_with_the_first_message_which_reaches_the_members_of_then(
