@@ -386,7 +386,8 @@
  * @property {string} [version] The version of the chat in which this member changed last.
  * @property {Role} [former_role] In a Control, the role before it.
  * @property {string} [asked_at_ms] When the user, who is not a member, asked to join, in milliseconds since 1970; 0 if
- * they did not, or were declined.
+ * they did not, or were declined. In a Control by which another user asks to join, the request of a deleted account
+ * made room for that user: clients show nothing of its end.
  * @property {string} [invite_id] In a Control by which a user joined or asked to join by an invite link: its id. It
  * stays while the user waits.
  * @property {boolean} [was_removed] Whether another member removed the user, who can only ask to join then, until a
