@@ -462,7 +462,7 @@ class Sequencer:
         for chat_id, chat in self._chats.items():
             if chat.is_idle:
                 continue
-            if tail := self._partitions.tails.get(self._home_of(chat_id)):
+            if (tail := self._partitions.tails.get(self._home_of(chat_id))) is not None:
                 chat.forget_read(tail)
             elif not (chat.turn.locked() or chat.settled):
                 # The partition has left: its next owner has these, or they do not count.

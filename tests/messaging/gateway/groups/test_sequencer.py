@@ -560,6 +560,21 @@ async def test_a_group_goes_on_after_a_change_that_the_log_can_t_take(
         await gateway.sequencer.wait_idle()
 
 
+async def test_a_change_that_the_log_did_not_acknowledge_is_not_forgotten_while_its_partition_has_no_events(
+    world: World, autojump_clock: MockClock
+) -> None:
+    """Its record may still come, without the copies."""
+    gateway, way = await world.start_gateway(ALL)
+    fates = iter(["late"])
+    way.outcome = lambda: next(fates, "lost")
+    await refused(gateway, ANN, creation("a", *range(2, 8)))
+    await trio.sleep(3 * sequencer.TICK_SECONDS)
+    way.deliver_late()
+    way.outcome = lambda: "stored"
+    await trio.sleep(3 * sequencer.TICK_SECONDS)
+    assert assert_whole(world, {}).version == 1
+
+
 async def test_a_group_that_was_forgotten_goes_on(
     world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
